@@ -1,0 +1,3 @@
+"""vpcctl: real VPCs on one Linux host."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,171 @@
+"""What the person asked for: VPCs, subnets, NAT, peerings, policies and workloads, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+
+
+class SubnetType(Enum):
+    """A public subnet is the one NAT serves."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class Protocol(Enum):
+    """What a firewall rule matches."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+    ALL = "all"
+
+
+class Action(Enum):
+    """What a firewall rule does."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """An inclusive range of ports; one port is a range of one."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a policy; `network` is the source of an ingress rule, the destination of an egress one."""
+
+    protocol: Protocol
+    action: Action
+    ports: Ports | None = None
+    network: IPv4Network | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A subnet's firewall; `egress=None` leaves outgoing traffic open."""
+
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] | None = None
+    default: Action = Action.DENY
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A program that runs in a subnet; `port` is set for our own web server only."""
+
+    name: str
+    argv: tuple[str, ...] = ()
+    port: int | None = None
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A part of a VPC's CIDR with a namespace of its own."""
+
+    name: str
+    cidr: IPv4Network
+    type: SubnetType = SubnetType.PRIVATE
+    policy: Policy | None = None
+    workloads: tuple[Workload, ...] = ()
+
+    def workload(self, name: str) -> Workload | None:
+        """The workload of that name, if there is one."""
+        return next((workload for workload in self.workloads if workload.name == name), None)
+
+
+@dataclass(frozen=True)
+class Nat:
+    """The uplink that public subnets masquerade behind, and what was found there when it was enabled."""
+
+    interface: str
+    mtu: int = 1500
+    resolvers: tuple[IPv4Address, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vpc:
+    """An isolated network; `link` numbers its /31 to the host, `routed`: the host may have a route to it."""
+
+    name: str
+    cidr: IPv4Network
+    link: int = 0
+    routed: bool = True
+    nat: Nat | None = None
+    subnets: tuple[Subnet, ...] = ()
+
+    def subnet(self, name: str) -> Subnet | None:
+        """The subnet of that name, if there is one."""
+        return next((subnet for subnet in self.subnets if subnet.name == name), None)
+
+    def with_subnet(self, subnet: Subnet) -> Vpc:
+        """This VPC with that subnet added, or put in place of the one of the same name."""
+        kept = [subnet if old.name == subnet.name else old for old in self.subnets]
+        return replace(self, subnets=tuple(kept if subnet in kept else [*kept, subnet]))
+
+    def without_subnet(self, name: str) -> Vpc:
+        """This VPC with the subnet of that name gone."""
+        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name))
+
+
+@dataclass(frozen=True)
+class Peering:
+    """Two VPCs that are routed to each other; the names are kept in sorted order."""
+
+    vpc1: str
+    vpc2: str
+
+    @classmethod
+    def between(cls, one: str, other: str) -> Peering:
+        """The peering of the two, whichever is named first."""
+        first, second = sorted((one, other))
+        return cls(first, second)
+
+    def other(self, name: str) -> str:
+        """The VPC at the far end, seen from the one named."""
+        return self.vpc2 if name == self.vpc1 else self.vpc1
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All that was asked for on this host, in the order it was asked for."""
+
+    vpcs: tuple[Vpc, ...] = ()
+    peerings: tuple[Peering, ...] = ()
+
+    def vpc(self, name: str) -> Vpc | None:
+        """The VPC of that name, if there is one."""
+        return next((vpc for vpc in self.vpcs if vpc.name == name), None)
+
+    def peers_of(self, name: str) -> Iterator[Vpc]:
+        """The VPCs peered with the one named."""
+        for peering in self.peerings:
+            if name in (peering.vpc1, peering.vpc2):
+                peer = self.vpc(peering.other(name))
+                if peer is not None:
+                    yield peer
+
+    def with_vpc(self, vpc: Vpc) -> Topology:
+        """This topology with that VPC added, or put in place of the one of the same name."""
+        kept = [vpc if old.name == vpc.name else old for old in self.vpcs]
+        return replace(self, vpcs=tuple(kept if vpc in kept else [*kept, vpc]))
+
+    def without_vpc(self, name: str) -> Topology:
+        """This topology with that VPC and its peerings gone."""
+        return Topology(
+            tuple(vpc for vpc in self.vpcs if vpc.name != name),
+            tuple(peering for peering in self.peerings if name not in (peering.vpc1, peering.vpc2)),
+        )

@@ -1,0 +1,148 @@
+"""The only module that starts a process: argument lists, never a shell; each is recorded."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+from vpcctl_lib.errors import VpcctlError
+
+TIMEOUT_SECONDS = 60.0
+"""How long one external command may take; the slowest, a restore of 10,000 rules, takes about three."""
+
+PACKAGES = {"ip": "iproute2", "ss": "iproute2", "iptables": "iptables", "iptables-restore": "iptables",
+            "sysctl": "procps", "setpriv": "util-linux", "unshare": "util-linux", "mount": "mount"}
+"""The Debian package that brings each tool we may miss."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program with its arguments, and what it reads on its standard input."""
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+
+    def __str__(self) -> str:
+        """The command as a person could paste it into a root shell."""
+        typed = shlex.join(self.argv)
+        return f"{typed} <<'EOF'\n{self.stdin.rstrip()}\nEOF" if self.stdin else typed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did: its exit status, what it printed, and how long it took."""
+
+    command: Command
+    status: int
+    stdout: str
+    stderr: str
+    milliseconds: float
+
+    def reason(self) -> str:
+        """What the command itself said went wrong, in one line."""
+        said = "; ".join(line.strip() for line in self.stderr.splitlines() if line.strip())
+        return said or f"exit status {self.status}"
+
+
+def _ignore(_: object) -> None:
+    """Stands where nobody listens."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs commands; `announce` hears of each before it runs, `record` of each that has run."""
+
+    announce: Callable[[Command], None] = _ignore
+    record: Callable[[Outcome], None] = _ignore
+
+    def ask(self, argv: Sequence[str]) -> Outcome:
+        """Run a command that only reads; it is not announced, so that -v shows what changes."""
+        outcome = _run(Command(tuple(argv)))
+        self.record(outcome)
+        return outcome
+
+    def change(self, command: Command) -> Outcome:
+        """Run a command that changes the host."""
+        self.announce(command)
+        outcome = _run(command)
+        self.record(outcome)
+        return outcome
+
+    def attach(self, argv: Sequence[str]) -> int:
+        """Run a command on this terminal and return its exit code (128 + n after signal n, as shells do)."""
+        started = time.monotonic()
+        process = _popen(Command(tuple(argv)), stdin=None, stdout=None, stderr=None)
+        status = _wait_through_interrupts(process)
+        self.record(Outcome(Command(tuple(argv)), status, "", "", _milliseconds_since(started)))
+        return status if status >= 0 else 128 - status
+
+    def spawn(self, command: Command, log: Path) -> subprocess.Popen[bytes]:
+        """Start a process that outlives us: a session of its own, no input, its output added to `log`."""
+        self.announce(command)
+        started = time.monotonic()
+        with log.open("ab") as output:
+            process = _popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                             start_new_session=True, cwd="/")
+        self.record(Outcome(command, 0, "", "", _milliseconds_since(started)))
+        return process
+
+
+def need(*tools: str) -> None:
+    """Refuse to go on when a tool is missing, naming the package that brings it."""
+    missing = [tool for tool in tools if which(tool, path=_path()) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES.get(tool, tool) for tool in missing}))
+        raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")
+
+
+def _path() -> str:
+    """PATH with the folders that hold system tools, which a plain user's PATH lacks on Debian."""
+    return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C", "PATH": _path()}
+
+
+def _popen(command: Command, **how: object) -> subprocess.Popen[bytes]:
+    tool = command.argv[0]
+    program = which(tool, path=_path())
+    if program is None:
+        need(tool)
+        raise VpcctlError(f"{tool} not found")
+    argv = [program, *command.argv[1:]]
+    return subprocess.Popen(argv, env=_environment(), **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+
+
+def _run(command: Command) -> Outcome:
+    """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch."""
+    started = time.monotonic()
+    process = _popen(command, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        out, err = process.communicate(command.stdin.encode() if command.stdin else None, TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        err += f"no answer within {TIMEOUT_SECONDS:.0f} s".encode()
+    return Outcome(command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"),
+                   _milliseconds_since(started))
+
+
+def _wait_through_interrupts(process: subprocess.Popen[bytes]) -> int:
+    """Ctrl-C belongs to the program on the terminal; we go on waiting for it."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.monotonic() - started) * 1000
