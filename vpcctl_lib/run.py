@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -95,24 +96,42 @@ class Runner:
 
 def need(*tools: str) -> None:
     """Refuse to go on when a tool is missing, naming the package that brings it."""
-    missing = [tool for tool in tools if which(tool, path=_path()) is None]
+    missing = [tool for tool in tools if which(tool, path=search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES.get(tool, tool) for tool in missing}))
         raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")
 
 
-def _path() -> str:
+def start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Start a program, found through the PATH it gets, on this terminal with no signal blocked; its pid."""
+    program = which(argv[0], path=environment["PATH"])
+    if program is None:
+        raise FileNotFoundError(argv[0])
+    # Python ignores these two; what we start expects to die of them.
+    ignored = (signal.SIGPIPE, signal.SIGXFSZ)
+    return os.posix_spawn(program, tuple(argv), environment, setsigmask=(), setsigdef=ignored)
+
+
+def fork(task: Callable[[], int]) -> int:
+    """Run `task` in a copy of this process that ends with the status it returns; the pid of that copy."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(task())
+    return pid
+
+
+def search_path() -> str:
     """PATH with the folders that hold system tools, which a plain user's PATH lacks on Debian."""
     return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C", "PATH": _path()}
+    return {**os.environ, "LC_ALL": "C", "PATH": search_path()}
 
 
 def _popen(command: Command, **how: object) -> subprocess.Popen[bytes]:
     tool = command.argv[0]
-    program = which(tool, path=_path())
+    program = which(tool, path=search_path())
     if program is None:
         need(tool)
         raise VpcctlError(f"{tool} not found")

@@ -1,0 +1,33 @@
+"""The command `vpcctl sandbox`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD...]")
+def sandbox(command: tuple[str, ...]) -> None:
+    """A private host, gone when CMD (or a shell) ends: try anything, needs no root.
+
+    It has its own network, firewall, /etc and /var/lib/vpcctl, an eth0, and behind that a small simulated
+    internet: 8.8.8.8 answers ping, HTTP and DNS, to the host and to whatever it translates (NAT).
+
+    \b
+    Example:
+      vpcctl sandbox
+      vpcctl sandbox -- sh -c 'vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16 && vpcctl vpc list'
+
+    Returns CMD's exit code; 127 if there is no such program.
+    """
+    # Imported late: it brings ctypes, which no other command needs.
+    from vpcctl_lib.sandbox import CannotRun, enter
+
+    try:
+        code = enter(command)
+    except CannotRun as error:
+        click.echo(f"vpcctl: {error.message}", err=True)
+        code = error.status
+    sys.exit(code)

@@ -1,0 +1,6 @@
+"""A private host to play and test in: own network, own state, a small internet; ends with its program."""
+
+from vpcctl_lib.sandbox.child import CannotRun
+from vpcctl_lib.sandbox.entry import enter
+
+__all__ = ["CannotRun", "enter"]

@@ -1,0 +1,114 @@
+"""Enters a sandbox, and ends it when its program ends or we are told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import sysconfig
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import vpcctl_lib
+from vpcctl_lib.run import need, search_path
+from vpcctl_lib.sandbox import inside, kernel, plan
+from vpcctl_lib.sandbox.child import fork_until_ready
+from vpcctl_lib.sandbox.refusal import explain, read_sysctl
+
+_WATCHED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+_FROM_KERNEL = 0x80
+_NEEDED = (1 << 12) | (1 << 21)
+"""CAP_NET_ADMIN and CAP_SYS_ADMIN: with these no user namespace is needed."""
+
+_OWN = kernel.Namespace.NET | kernel.Namespace.MOUNT | kernel.Namespace.PID | kernel.Namespace.UTS
+
+
+def enter(argv: Sequence[str]) -> int:
+    """Run a program (none: a shell) in a sandbox and return its exit code, 128 + n after signal n.
+
+    This process joins the sandbox's namespaces and can't leave them: end it soon after.
+    """
+    need("ip")
+    environment = plan.environment(os.environ, search_path(), launcher_folder())
+    program = tuple(argv) or (shell(),)
+    _join_namespaces()
+    # Blocked, then waited for: none can arrive between two lines of ours.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    terminal = _foreground()
+    pid = fork_until_ready(lambda ready: inside.run(program, environment, ready))
+    code = _supervise(pid)
+    _restore(terminal)
+    return code
+
+
+def shell() -> str:
+    """The person's shell, or the first one there is."""
+    wanted = (os.environ.get("SHELL", ""), "/bin/bash", "/bin/sh")
+    return next((path for path in wanted if os.access(path, os.X_OK)), "/bin/sh")
+
+
+def launcher_folder() -> str | None:
+    """The folder of the `vpcctl` that belongs to this code: the checkout, or that of the installed script."""
+    checkout = Path(vpcctl_lib.__file__).resolve().parent.parent
+    started_as, python = Path(sys.argv[0]).absolute(), Path(sys.executable)
+    folders = (checkout, started_as.parent, python.parent, Path(sysconfig.get_path("scripts")))
+    return next((str(folder) for folder in folders if os.access(folder / "vpcctl", os.X_OK)), None)
+
+
+def _join_namespaces() -> None:
+    try:
+        if is_powerful(os.geteuid(), Path("/proc/self/status").read_text()):
+            kernel.unshare(_OWN)
+        else:
+            _join_as_plain_user(os.geteuid(), os.getegid())
+    except OSError as error:
+        raise explain(str(error), read_sysctl) from error
+
+
+def is_powerful(uid: int, status: str) -> bool:
+    """Whether a process with that /proc/self/status may make namespaces as it is."""
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return uid == 0 and int(effective, 16) & _NEEDED == _NEEDED
+
+
+def _join_as_plain_user(uid: int, gid: int) -> None:
+    kernel.unshare(_OWN | kernel.Namespace.USER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def _supervise(pid: int) -> int:
+    """Wait for process 1; a signal to us ends it, and with it everything inside."""
+    while True:
+        told = signal.sigwaitinfo(_WATCHED)
+        if told.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return inside.exit_code(status)
+        elif not _typed(told):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return 128 + told.si_signo
+
+
+def _typed(told: signal.struct_siginfo) -> bool:
+    """Whether this is Ctrl-C or Ctrl-backslash, which the program got from the terminal as well."""
+    return told.si_code == _FROM_KERNEL and told.si_signo in (signal.SIGINT, signal.SIGQUIT)
+
+
+def _foreground() -> int | None:
+    """The process group the terminal belongs to, None without a terminal."""
+    with suppress(OSError):
+        return os.tcgetpgrp(0)
+    return None
+
+
+def _restore(group: int | None) -> None:
+    """Take the terminal back: a shell inside can't, since it does not see our process group."""
+    if group is not None and group == os.getpgrp():
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        with suppress(OSError):
+            os.tcsetpgrp(0, group)

@@ -1,0 +1,83 @@
+"""The simulated internet: a namespace without a name, with a web server and a name server."""
+
+from __future__ import annotations
+
+import os
+import socketserver
+import threading
+from collections.abc import Callable
+
+from vpcctl_lib.sandbox import kernel
+from vpcctl_lib.sandbox.dns import answer
+from vpcctl_lib.sandbox.links import configure
+from vpcctl_lib.sandbox.plan import INTERNET, internet_links
+
+_PATIENCE_SECONDS = 10.0
+
+
+def serve(ready: Callable[[], None]) -> int:
+    """Be the internet: plug a cable into the namespace of pid 1, answer until killed."""
+    _leave_terminal()
+    kernel.unshare(kernel.Namespace.NET)
+    configure(internet_links(sandbox_pid=1))
+    servers = [_WebServer(("", 80), _Web), *(_NameServer((address, 53), _Name) for address in INTERNET)]
+    ready()
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 0
+
+
+def _leave_terminal() -> None:
+    """Hold neither the caller's terminal nor its pipes: a reader of our output must see its end."""
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nowhere, standard)
+
+
+class _WebServer(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _NameServer(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+
+
+class _Web(socketserver.StreamRequestHandler):
+    """Answers any request with the address it came from, which is how NAT shows."""
+
+    timeout = _PATIENCE_SECONDS
+
+    def handle(self) -> None:
+        """Read one request's head and answer it."""
+        try:
+            method = self.rfile.readline(8192).split(b" ")[0]
+            while self.rfile.readline(8192).strip():
+                pass
+            self.wfile.write(page(self.client_address[0], with_body=method != b"HEAD"))
+        except (OSError, TimeoutError):
+            return
+
+
+def page(source: str, with_body: bool) -> bytes:
+    """The web server's whole answer to a request from `source`."""
+    body = f"the simulated internet\nyour address: {source}\n"
+    head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    return (head + body if with_body else head).encode()
+
+
+class _Name(socketserver.BaseRequestHandler):
+    """Answers one DNS query."""
+
+    def handle(self) -> None:
+        """Answer, or keep silent when it was none."""
+        query, socket = self.request
+        reply = answer(query)
+        if reply is not None:
+            socket.sendto(reply, self.client_address)
