@@ -1,0 +1,108 @@
+"""Rules about addresses: which CIDRs a VPC or subnet may have, and which address goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+
+from vpcctl_lib.errors import BadInput, VpcctlError
+
+WIDEST_VPC, NARROWEST_VPC = 16, 28
+"""AWS, "VPC CIDR blocks": between a /16 and a /28 netmask. Wider is allowed here, with a warning."""
+
+WIDEST_SUBNET, NARROWEST_SUBNET = 16, 29
+"""A /29 still has a gateway, an instance and room for three more."""
+
+LINKS = IPv4Network("169.254.64.0/18")
+"""Where the cables between host and VPCs take their /31s from (RFC 3021, in the link-local block of RFC 3927)."""
+
+LINK_COUNT = LINKS.num_addresses // 2
+
+NOT_PRIVATE = {
+    IPv4Network("0.0.0.0/8"): 'the "this network" block (RFC 1122)',
+    IPv4Network("127.0.0.0/8"): "the loopback block",
+    IPv4Network("169.254.0.0/16"): "the link-local block",
+    IPv4Network("224.0.0.0/4"): "the multicast block",
+    IPv4Network("240.0.0.0/4"): "the reserved block",
+}
+"""Blocks that no network of hosts can use (RFC 6890)."""
+
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                                  "198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
+"""RFC 1918, and the blocks RFC 6598, 2544 and 5737 keep off the internet."""
+
+
+def parse_network(text: str) -> IPv4Network:
+    """The network that `text` spells as a.b.c.d/prefix; BadInput says what is wrong with it."""
+    address, slash, prefix = text.strip().partition("/")
+    if ":" in address:
+        raise BadInput(f"{text!r} is an IPv6 network; vpcctl speaks IPv4 only", "use for example 10.0.0.0/16")
+    if not slash:
+        raise BadInput(f"{text!r} has no prefix length", f"write for example {address or '10.0.0.0'}/24")
+    if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2):
+        raise BadInput(f"{text!r} is not a CIDR", "write an address, a slash and a prefix length: 10.0.0.0/16")
+    try:
+        network = IPv4Network((address, int(prefix)), strict=False)
+        exact = IPv4Address(address)
+    except (AddressValueError, NetmaskValueError) as error:
+        raise BadInput(f"{text!r} is not a CIDR: {error}", "write for example 10.0.0.0/16") from None
+    if exact != network.network_address:
+        raise BadInput(f"{text} has host bits set", f"did you mean {network}?")
+    return network
+
+
+def check_vpc(cidr: IPv4Network) -> list[str]:
+    """Refuse what can't be a VPC's CIDR; return the warnings that an allowed one deserves."""
+    for block, what in NOT_PRIVATE.items():
+        if cidr.overlaps(block):
+            raise BadInput(f"{cidr} can't be a private network: it is in or over {block}, {what}",
+                           "use a private range, such as 10.0.0.0/16, 172.16.0.0/16 or 192.168.0.0/24")
+    if cidr.prefixlen > NARROWEST_VPC:
+        raise BadInput(f"{cidr} is too small for a VPC", f"use a prefix from /{WIDEST_VPC} to /{NARROWEST_VPC}")
+    warnings = []
+    if cidr.prefixlen < WIDEST_VPC:
+        warnings.append(f"{cidr} is wider than the /{WIDEST_VPC} that AWS allows")
+    if not any(cidr.subnet_of(block) for block in PRIVATE):
+        warnings.append(f"{cidr} is not a private range (RFC 1918): real hosts with these addresses "
+                        "can't be reached from the host or this VPC")
+    return warnings
+
+
+def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str, IPv4Network]]) -> None:
+    """Refuse a subnet outside its VPC, of a wrong size, or over one of the `others` (name, CIDR)."""
+    if not cidr.subnet_of(vpc):
+        raise BadInput(f"{cidr} is not inside the VPC's CIDR {vpc}", f"use a part of {vpc}")
+    if not WIDEST_SUBNET <= cidr.prefixlen <= NARROWEST_SUBNET:
+        raise BadInput(f"{cidr} is too {'wide' if cidr.prefixlen < WIDEST_SUBNET else 'small'} for a subnet",
+                       f"use a prefix from /{WIDEST_SUBNET} to /{NARROWEST_SUBNET}")
+    for name, other in others:
+        if cidr.overlaps(other):
+            raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a part of the VPC that is free")
+
+
+def gateway(vpc: IPv4Network) -> IPv4Address:
+    """The VPC's router: the first host of its CIDR."""
+    return vpc.network_address + 1
+
+
+def instance(subnet: IPv4Network) -> IPv4Address:
+    """The subnet's first instance: the second host, as the first of a VPC's first subnet is the gateway."""
+    return subnet.network_address + 2
+
+
+def host_end(link: int) -> IPv4Address:
+    """The host's address on the n-th cable."""
+    return LINKS.network_address + 2 * link
+
+
+def router_end(link: int) -> IPv4Address:
+    """The VPC router's address on the n-th cable."""
+    return host_end(link) + 1
+
+
+def free_link(taken: Collection[int]) -> int:
+    """The lowest cable number that no VPC has."""
+    for number in range(LINK_COUNT):
+        if number not in taken:
+            return number
+    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are taken", "delete a VPC first")

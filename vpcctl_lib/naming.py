@@ -1,0 +1,84 @@
+"""Rules about names: what a person may call things, and what the kernel's objects are called for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+
+from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.model import Topology
+
+DEVICE_LENGTH = 15
+"""The kernel's IFNAMSIZ is 16, with the closing zero."""
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
+MARK = "vpcctl:"
+"""What every link's alias and every host rule's comment begins with, so that a lost state file is survivable."""
+
+UPLINK = "uplink"
+INSTANCE = "eth0"
+HOST_FORWARD = "VPCCTL-FORWARD"
+HOST_INPUT = "VPCCTL-INPUT"
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name`, or refuse it: names become device and namespace names."""
+    if NAME.fullmatch(name) and not name.endswith("-"):
+        return name
+    raise BadInput(f"{name!r} can't be a {what} name",
+                   "use up to 31 lower-case letters, digits and dashes; begin with a letter, don't end with a dash")
+
+
+def device(prefix: str, name: str) -> str:
+    """The device's name: the readable one if the kernel takes it, else prefix and hash."""
+    full = prefix + name
+    if len(full) <= DEVICE_LENGTH:
+        return full
+    return prefix + sha256(name.encode()).hexdigest()[:DEVICE_LENGTH - len(prefix)]
+
+
+def altname(prefix: str, name: str) -> str:
+    """The full name to set as `altname` where `device` had to hash; else empty."""
+    full = prefix + name
+    return "" if device(prefix, name) == full else full
+
+
+def mac(vpc: str) -> str:
+    """A fixed, locally administered address for the VPC's bridge (IEEE 802: second bit of the first octet)."""
+    tail = sha256(vpc.encode()).digest()[:5]
+    return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
+
+
+def subnet_namespace(vpc: str, subnet: str) -> str:
+    """The namespace of a subnet; the VPC's own has the VPC's name."""
+    return f"{vpc}-{subnet}"
+
+
+def owner(vpc: str, subnet: str = "") -> str:
+    """The mark of what belongs to a VPC or to one of its subnets."""
+    return f"{MARK}{vpc}/{subnet}" if subnet else f"{MARK}{vpc}"
+
+
+def peering_owner(vpc1: str, vpc2: str) -> str:
+    """The mark of what belongs to a peering."""
+    return f"{MARK}{vpc1}+{vpc2}"
+
+
+def _kernel_names(topology: Topology) -> Iterator[tuple[str, str]]:
+    for vpc in topology.vpcs:
+        yield f"namespace {vpc.name}", f"VPC '{vpc.name}'"
+        yield f"link {device('vpc-', vpc.name)}", f"VPC '{vpc.name}'"
+        for subnet in vpc.subnets:
+            what = f"subnet '{subnet.name}' of VPC '{vpc.name}'"
+            yield f"namespace {subnet_namespace(vpc.name, subnet.name)}", what
+            yield f"port {device('s-', subnet.name)} of {vpc.name}", what
+
+
+def check_collisions(topology: Topology) -> None:
+    """Refuse two things whose kernel objects would have one name, such as a-b/c and a/b-c."""
+    seen: dict[str, str] = {}
+    for name, what in _kernel_names(topology):
+        if name in seen:
+            raise VpcctlError(f"{what} would have the same {name} as {seen[name]}", "choose another name")
+        seen[name] = what
