@@ -104,7 +104,7 @@ def need(*tools: str) -> None:
 
 def start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """Start a program, found through the PATH it gets, on this terminal with no signal blocked; its pid."""
-    program = which(argv[0], path=environment["PATH"])
+    program = argv[0] if "/" in argv[0] else which(argv[0], path=environment["PATH"])
     if program is None:
         raise FileNotFoundError(argv[0])
     # Python ignores these two; what we start expects to die of them.

@@ -14,7 +14,7 @@ import vpcctl_lib
 from vpcctl_lib.run import need, search_path
 from vpcctl_lib.sandbox import inside, kernel, plan
 from vpcctl_lib.sandbox.child import fork_until_ready
-from vpcctl_lib.sandbox.refusal import explain, read_sysctl
+from vpcctl_lib.sandbox.refusal import explained
 
 _WATCHED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
 _FROM_KERNEL = 0x80
@@ -30,14 +30,20 @@ def enter(argv: Sequence[str]) -> int:
     This process joins the sandbox's namespaces and can't leave them: end it soon after.
     """
     need("ip")
+    is_plain = not is_powerful(os.geteuid(), Path("/proc/self/status").read_text())
     environment = plan.environment(os.environ, search_path(), launcher_folder())
-    program = tuple(argv) or (shell(),)
-    _join_namespaces()
+    job = inside.Job(tuple(argv) or (shell(),), environment, is_plain)
+    with explained(is_plain):
+        _join_namespaces(is_plain, os.geteuid(), os.getegid())
+    return _run(job)
+
+
+def _run(job: inside.Job) -> int:
     # Blocked, then waited for: none can arrive between two lines of ours.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     terminal = _foreground()
-    pid = fork_until_ready(lambda ready: inside.run(program, environment, ready))
+    pid = fork_until_ready(lambda ready: inside.run(job, ready))
     code = _supervise(pid)
     _restore(terminal)
     return code
@@ -57,27 +63,20 @@ def launcher_folder() -> str | None:
     return next((str(folder) for folder in folders if os.access(folder / "vpcctl", os.X_OK)), None)
 
 
-def _join_namespaces() -> None:
-    try:
-        if is_powerful(os.geteuid(), Path("/proc/self/status").read_text()):
-            kernel.unshare(_OWN)
-        else:
-            _join_as_plain_user(os.geteuid(), os.getegid())
-    except OSError as error:
-        raise explain(str(error), read_sysctl) from error
-
-
 def is_powerful(uid: int, status: str) -> bool:
     """Whether a process with that /proc/self/status may make namespaces as it is."""
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     return uid == 0 and int(effective, 16) & _NEEDED == _NEEDED
 
 
-def _join_as_plain_user(uid: int, gid: int) -> None:
+def _join_namespaces(is_plain: bool, uid: int, gid: int) -> None:
+    if not is_plain:
+        kernel.unshare(_OWN)
+        return
     kernel.unshare(_OWN | kernel.Namespace.USER)
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    for kind, number in (("uid", uid), ("gid", gid)):
+        Path(f"/proc/self/{kind}_map").write_text(f"0 {number} 1")
 
 
 def _supervise(pid: int) -> int:

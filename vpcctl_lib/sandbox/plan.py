@@ -17,19 +17,9 @@ HOSTNAME = "sandbox"
 STATE = "/var/lib/vpcctl"
 
 _SCRATCH = "/run"
-_SAFE = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOEXEC
+_TAME = MountFlag.NOSUID | MountFlag.NODEV
+_SAFE = _TAME | MountFlag.NOEXEC
 _HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A file system that goes over a folder."""
-
-    kind: str
-    target: str
-    flags: MountFlag = MountFlag.NONE
-    options: str = ""
-    source: str = "vpcctl"
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,35 @@ class File:
     text: str
 
 
-Step = Mount | Folder | File
+@dataclass(frozen=True)
+class Copy:
+    """As much of a folder as we may read, put into another."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Every entry of a folder, mounted under the same name into another."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file system that goes over a folder, and what to do where the kernel refuses it."""
+
+    kind: str
+    target: str
+    flags: MountFlag = MountFlag.NONE
+    options: str = ""
+    source: str = "vpcctl"
+    instead: tuple[Step, ...] = ()
+
+
+Step = Folder | File | Copy | Mirror | Mount
 
 
 def filesystem(has_state: bool, has_netns: bool) -> tuple[Step, ...]:
@@ -55,36 +73,39 @@ def filesystem(has_state: bool, has_netns: bool) -> tuple[Step, ...]:
 
     `has_state`: the host has /var/lib/vpcctl; `has_netns`: it has /etc/netns.
     """
-    private = Mount("", "/", MountFlag.PRIVATE | MountFlag.RECURSIVE)
     return (
-        private,
+        Mount("", "/", MountFlag.PRIVATE | MountFlag.RECURSIVE),
         Mount("proc", "/proc", _SAFE),
         Mount("sysfs", "/sys", _SAFE),
         _tmpfs(_SCRATCH),
-        *_etc(has_netns),
-        *([] if has_state else [*_overlay("/var/lib", "lib"), Folder(STATE)]),
+        *_etc(),
+        *([_tmpfs("/etc/netns")] if has_netns else []),
+        *([] if has_state else _var_lib()),
         _tmpfs(STATE),
-        # Over the scratch space: /run starts empty, and nobody meddles with what lies under the overlays.
+        # Over the scratch space: /run starts empty, and nobody meddles with what lies under the overlay.
         _tmpfs("/run"),
     )
 
 
-def _etc(has_netns: bool) -> tuple[Step, ...]:
-    *folders, overlay = _overlay("/etc", "etc")
-    resolver = File(f"{_SCRATCH}/etc/resolv.conf", f"nameserver {RESOLVER}\n")
-    hosts = File(f"{_SCRATCH}/etc/hosts", _HOSTS)
-    return (*folders, resolver, hosts, overlay, *([_tmpfs("/etc/netns")] if has_netns else []))
+def _etc() -> tuple[Step, ...]:
+    """An /etc that can be written to and leaves the host's alone."""
+    upper, work = f"{_SCRATCH}/etc", f"{_SCRATCH}/etc.work"
+    ours = (File(f"{upper}/resolv.conf", f"nameserver {RESOLVER}\n"), File(f"{upper}/hosts", _HOSTS))
+    # Refused over two overlays, and to plain users where something is mounted below /etc (containers do).
+    copied = (Copy("/etc", upper), *ours, Mount("", "/etc", MountFlag.BIND, source=upper))
+    options = f"lowerdir=/etc,upperdir={upper},workdir={work}"
+    return Folder(upper), Folder(work), *ours, Mount("overlay", "/etc", _TAME, options, instead=copied)
+
+
+def _var_lib() -> tuple[Step, ...]:
+    """A /var/lib in which a folder can be made; all it has shows through, since a workplace may be there."""
+    outside = f"{_SCRATCH}/lib"
+    bind = Mount("", outside, MountFlag.BIND | MountFlag.RECURSIVE, source="/var/lib")
+    return Folder(outside), bind, _tmpfs("/var/lib"), Mirror(outside, "/var/lib"), Folder(STATE)
 
 
 def _tmpfs(target: str) -> Mount:
-    return Mount("tmpfs", target, MountFlag.NOSUID | MountFlag.NODEV, "mode=755")
-
-
-def _overlay(target: str, name: str) -> tuple[Step, ...]:
-    """What is written to `target` from here on stays in the scratch space."""
-    upper, work = f"{_SCRATCH}/{name}", f"{_SCRATCH}/{name}.work"
-    options = f"lowerdir={target},upperdir={upper},workdir={work}"
-    return Folder(upper), Folder(work), Mount("overlay", target, MountFlag.NOSUID | MountFlag.NODEV, options)
+    return Mount("tmpfs", target, _TAME, "mode=755")
 
 
 def internet_links(sandbox_pid: int) -> str:
@@ -96,7 +117,7 @@ def internet_links(sandbox_pid: int) -> str:
         f"link add sandbox type veth peer name eth0 netns {sandbox_pid}",
         "link set sandbox addrgenmode none",
         f"addr add {GATEWAY}/24 dev sandbox",
-        # No route but that of the cable: what was not translated to its addresses gets no answer.
+        # No route but that of the cable: a source that nobody translated gets no answer.
         "link set sandbox up",
     ]) + "\n"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
@@ -12,17 +13,32 @@ _SWITCHES = (
     ("kernel.unprivileged_userns_clone", "0", "1"),
     ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
 )
-"""Settings that keep user namespaces from plain users: name, value that does, value that allows."""
+"""Settings that keep user namespaces from plain users: name, value that refuses, value that allows."""
 
 
-def explain(reason: str, read: Callable[[str], str | None]) -> VpcctlError:
-    """The error for a refused namespace; `read` gives a sysctl's value, None where there is none."""
-    for name, refusing, allowing in _SWITCHES:
+@contextmanager
+def explained(is_plain: bool) -> Iterator[None]:
+    """Turns what the kernel refuses within the block into an error that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, is_plain, read_sysctl) from error
+
+
+def explain(error: OSError, is_plain: bool, read: Callable[[str], str | None]) -> VpcctlError:
+    """What to tell whoever met this error; `is_plain`: not root; `read`: a sysctl's value, None if absent."""
+    for name, refusing, allowing in _SWITCHES if is_plain else ():
         if read(name) == refusing:
             return VpcctlError(f"this host does not let you make user namespaces ({name} = {refusing})",
                                f"run it with sudo, or allow them: sudo sysctl -w {name}={allowing}")
-    return VpcctlError(f"this host does not let you make namespaces ({reason})",
-                       "run it with sudo; in a container, start that one with --privileged")
+    reason = f"{error.filename}: {error.strerror}"
+    if error.filename == "mount proc on /proc":
+        return VpcctlError(f"this container keeps a sandbox from having a /proc of its own ({reason})",
+                           "start the container with --security-opt systempaths=unconfined (Docker), "
+                           "--security-opt unmask=ALL (Podman) or --privileged")
+    way = "run it with sudo; in a container, " if is_plain else "in a container, "
+    return VpcctlError(f"this host does not let you make a sandbox ({reason})",
+                       f"{way}start that with --privileged")
 
 
 def read_sysctl(name: str) -> str | None:
