@@ -1,0 +1,61 @@
+"""A policy as the iptables rules of its subnet's namespace, and the counters that those rules gather."""
+
+from __future__ import annotations
+
+import re
+
+from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
+
+_TARGETS = {Action.ALLOW: "ACCEPT", Action.DENY: "DROP"}
+_INDEX = r"(?:ingress|egress)(?:\[\d+\]|\.default)"
+# iptables-save puts the comment in quotes.
+_COUNTED = re.compile(rf'^\[(\d+):(\d+)\] -A .*--comment ("?)vpcctl:({_INDEX})\3(?: |$)', re.MULTILINE)
+
+
+def ingress_rules(policy: Policy) -> tuple[str, ...]:
+    """The rules of INPUT, in order: each is what follows `-A INPUT `."""
+    return _chain("ingress", policy.ingress, policy.default)
+
+
+def egress_rules(policy: Policy) -> tuple[str, ...]:
+    """The rules of OUTPUT, in order: each is what follows `-A OUTPUT `; none if it is open."""
+    return () if policy.egress is None else _chain("egress", policy.egress, policy.default)
+
+
+def counters(listing: str) -> dict[str, tuple[int, int]]:
+    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), out of what `iptables-save -c` says."""
+    return {index: (int(packets), int(size)) for packets, size, _, index in _COUNTED.findall(listing)}
+
+
+def _chain(direction: str, rules: tuple[Rule, ...], default: Action) -> tuple[str, ...]:
+    loopback = "-i lo" if direction == "ingress" else "-o lo"
+    return (
+        # RELATED lets in the ICMP errors about a connection: path MTU discovery fails without.
+        "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+        f"{loopback} -j ACCEPT",
+        # A FIN, Xmas or NULL scan fits no connection, and would pass a rule that opens the port.
+        "-m conntrack --ctstate INVALID -j DROP",
+        *(_line(f"{direction}[{index}]", rule, direction) for index, rule in enumerate(rules)),
+        f"{_tag(f'{direction}.default')} -j {_TARGETS[default]}",
+    )
+
+
+def _line(index: str, rule: Rule, direction: str) -> str:
+    far_end = "-s" if direction == "ingress" else "-d"
+    network = "" if rule.network is None else f"{far_end} {rule.network}"
+    words = (network, _match(rule.protocol, rule.ports), _tag(index), f"-j {_TARGETS[rule.action]}")
+    return " ".join(filter(None, words))
+
+
+def _match(protocol: Protocol, ports: Ports | None) -> str:
+    if protocol is Protocol.ALL:
+        return ""
+    if ports is None:
+        return f"-p {protocol.value}"
+    span = str(ports).replace("-", ":")
+    return f"-p {protocol.value} -m {protocol.value} --dport {span}"
+
+
+def _tag(index: str) -> str:
+    """The comment by which a rule's counters are found again."""
+    return f"-m comment --comment vpcctl:{index}"
