@@ -132,7 +132,7 @@ def test_yaml_keys_are_text_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.json", '{\n "a": 1,}', "p.json, line 2, column 9: is not JSON: "),
+        ("p.json", '{\n "a": 1 2}', "p.json, line 2, column 9: is not JSON: "),
         ("p.json", '{"a": 1}}', "line 1, column 9: is not JSON: extra data"),
         ("p.json", "{'a': 1}", "line 1, column 2: is not JSON: "),
         ("p.yaml", "a: 1\nb: c: d", "p.yaml, line 2, column 5: is not YAML: mapping values are not allowed"),
