@@ -14,7 +14,7 @@ WIDEST_SUBNET, NARROWEST_SUBNET = 16, 29
 """A /29 still has a gateway, an instance and room for three more."""
 
 LINKS = IPv4Network("169.254.64.0/18")
-"""Where the cables between host and VPCs take their /31s from (RFC 3021, in the link-local block of RFC 3927)."""
+"""Where the cables between host and VPCs take their /31s from (RFC 3021, in link-local, RFC 3927)."""
 
 LINK_COUNT = LINKS.num_addresses // 2
 
@@ -40,7 +40,7 @@ def parse_network(text: str) -> IPv4Network:
     if not slash:
         raise BadInput(f"{text!r} has no prefix length", f"write for example {address or '10.0.0.0'}/24")
     if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2):
-        raise BadInput(f"{text!r} is not a CIDR", "write an address, a slash and a prefix length: 10.0.0.0/16")
+        raise BadInput(f"{text!r} is not a CIDR", "write address, slash and prefix length: 10.0.0.0/16")
     try:
         network = IPv4Network((address, int(prefix)), strict=False)
         exact = IPv4Address(address)
@@ -58,7 +58,7 @@ def check_vpc(cidr: IPv4Network) -> list[str]:
             raise BadInput(f"{cidr} can't be a private network: it is in or over {block}, {what}",
                            "use a private range, such as 10.0.0.0/16, 172.16.0.0/16 or 192.168.0.0/24")
     if cidr.prefixlen > NARROWEST_VPC:
-        raise BadInput(f"{cidr} is too small for a VPC", f"use a prefix from /{WIDEST_VPC} to /{NARROWEST_VPC}")
+        raise BadInput(f"{cidr} is too small for a VPC", f"use /{WIDEST_VPC} to /{NARROWEST_VPC}")
     warnings = []
     if cidr.prefixlen < WIDEST_VPC:
         warnings.append(f"{cidr} is wider than the /{WIDEST_VPC} that AWS allows")
@@ -74,10 +74,10 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
         raise BadInput(f"{cidr} is not inside the VPC's CIDR {vpc}", f"use a part of {vpc}")
     if not WIDEST_SUBNET <= cidr.prefixlen <= NARROWEST_SUBNET:
         raise BadInput(f"{cidr} is too {'wide' if cidr.prefixlen < WIDEST_SUBNET else 'small'} for a subnet",
-                       f"use a prefix from /{WIDEST_SUBNET} to /{NARROWEST_SUBNET}")
+                       f"use /{WIDEST_SUBNET} to /{NARROWEST_SUBNET}")
     for name, other in others:
         if cidr.overlaps(other):
-            raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a part of the VPC that is free")
+            raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a free part of the VPC")
 
 
 def gateway(vpc: IPv4Network) -> IPv4Address:

@@ -14,7 +14,7 @@ DEVICE_LENGTH = 15
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 MARK = "vpcctl:"
-"""What every link's alias and every host rule's comment begins with, so that a lost state file is survivable."""
+"""What every link's alias and every host rule's comment begins with, so a lost state file is survivable."""
 
 UPLINK = "uplink"
 INSTANCE = "eth0"
@@ -27,7 +27,7 @@ def check_name(name: str, what: str) -> str:
     if NAME.fullmatch(name) and not name.endswith("-"):
         return name
     raise BadInput(f"{name!r} can't be a {what} name",
-                   "use up to 31 lower-case letters, digits and dashes; begin with a letter, don't end with a dash")
+                   "use up to 31 of a-z, 0-9 and -, beginning with a letter and not ending in -")
 
 
 def device(prefix: str, name: str) -> str:
@@ -45,7 +45,7 @@ def altname(prefix: str, name: str) -> str:
 
 
 def mac(vpc: str) -> str:
-    """A fixed, locally administered address for the VPC's bridge (IEEE 802: second bit of the first octet)."""
+    """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
     tail = sha256(vpc.encode()).digest()[:5]
     return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
 
