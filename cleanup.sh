@@ -1,0 +1,370 @@
+#!/bin/sh
+# Removes from this host everything that bears vpcctl's mark, and nothing else, whatever it is called. It goes by
+# what the kernel holds, and needs neither Python nor a state file. The marks are: a link's alias that begins with
+# "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD and
+# VPCCTL-INPUT, and a resolv.conf in /etc/netns whose first line begins with "# vpcctl:".
+
+set -u
+LC_ALL=C
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export LC_ALL PATH
+
+namespaces=/var/run/netns
+state_dir=${VPCCTL_STATE_DIR:-/var/lib/vpcctl}
+dry=
+yes=
+problem=
+had_rules=
+had_namespaces=
+
+usage() {
+    cat <<USAGE
+Usage: $0 [--dry-run] [-y|--yes] [--state-dir DIR]
+
+Emergency cleanup: removes every process, link, namespace, firewall rule and file that vpcctl made on this host,
+even if its state file is lost, and puts back the sysctls it changed. Each command is printed as it runs.
+
+  --dry-run        print the commands and change nothing
+  -y, --yes        don't ask (it asks only on a terminal)
+  --state-dir DIR  where state.json is, if not in VPCCTL_STATE_DIR or /var/lib/vpcctl
+  -h, --help       this text
+
+Exit codes: 0 nothing of vpcctl's is left, 1 something is (it says what), 2 bad usage.
+USAGE
+}
+
+say() { printf 'cleanup.sh: %s\n' "$1" >&2; }
+
+# Something keeps us from telling that nothing is left.
+trouble() {
+    say "$1"
+    problem=yes
+}
+
+# The arguments as a person could paste them into a shell.
+quoted() {
+    line=
+    for word; do
+        case $word in
+            '' | *[!A-Za-z0-9_./:=@%+,-]*) word=\'$(printf '%s' "$word" | sed "s/'/'\\\\''/g")\' ;;
+        esac
+        line="$line${line:+ }$word"
+    done
+    printf '%s\n' "$line"
+}
+
+run() {
+    quoted "$@"
+    [ -n "$dry" ] || "$@"
+}
+
+# Names of the links that bear our mark, out of `ip -j link`. An alias can hold anything, a quote or a line that
+# looks like ours included, so the JSON is read string by string.
+marked() {
+    awk '
+        function unescaped(string) {
+            gsub(/\\\\/, "\001", string)
+            gsub(/\\/, "", string)
+            gsub(/\001/, "\\", string)
+            return string
+        }
+        {
+            count = split($0, parts, "\"")
+            for (i = 1; i <= count; i++) {
+                piece = piece parts[i]
+                if (within && piece ~ /(^|[^\\])(\\\\)*\\$/) { piece = piece "\""; continue }
+                if (within) string = piece
+                else if (piece ~ /^:/) key = string
+                else {
+                    if (key == "ifname") name = string
+                    if (key == "ifalias" && index(string, "vpcctl:") == 1) print unescaped(name)
+                    key = ""
+                }
+                within = !within
+                piece = ""
+            }
+        }'
+}
+
+links_here() { ip -j link show | marked | grep -vx lo; }
+links_in() { ip -j -n "$1" link show 2>/dev/null | marked | grep -vx lo; }
+is_ours() { [ -n "$(ip -j -n "$1" link show dev lo 2>/dev/null | marked)" ]; }
+
+pids_in() {
+    for namespace; do
+        ip netns pids "$namespace" 2>/dev/null
+    done
+}
+
+signal_all() {
+    signal=$1
+    shift
+    for namespace; do
+        for pid in $(ip netns pids "$namespace" 2>/dev/null); do
+            run kill "-$signal" "$pid" 2>/dev/null
+        done
+    done
+}
+
+wait_until_none() {
+    turns=$1
+    shift
+    while [ "$turns" -gt 0 ] && [ -n "$(pids_in "$@")" ]; do
+        sleep 0.1 2>/dev/null || sleep 1
+        turns=$((turns - 1))
+    done
+}
+
+stop_processes() {
+    signal_all TERM "$@"
+    [ -z "$dry" ] || return 0
+    wait_until_none 50 "$@"
+    signal_all KILL "$@"
+    wait_until_none 20 "$@"
+}
+
+remove_links() {
+    links_here | while IFS= read -r link; do
+        # Gone already if it was the other end of a cable.
+        ip link show dev "$link" >/dev/null 2>&1 && run ip link delete dev "$link"
+    done
+    # Before the namespaces: whoever still holds one open would keep what is in it.
+    for path in "$namespaces"/* "$namespaces"/.[!.]*; do
+        namespace=${path##*/}
+        [ -e "$path" ] && links_in "$namespace" | while IFS= read -r link; do
+            ip -n "$namespace" link show dev "$link" >/dev/null 2>&1 &&
+                run ip -n "$namespace" link delete dev "$link"
+        done
+    done
+}
+
+remove_namespaces() {
+    for namespace; do
+        # A name is the only handle on what runs in there.
+        [ -n "$dry" ] || [ -z "$(pids_in "$namespace")" ] || continue
+        run ip netns delete "$namespace"
+    done
+}
+
+# One iptables command for each firewall there is: `iptables` stands for one of the other two, or is alone.
+firewalls() {
+    kinds=
+    for tool in iptables iptables-nft iptables-legacy; do
+        version=$("$tool" --version 2>/dev/null) || continue
+        case $version in *nf_tables*) kind=nft ;; *) kind=legacy ;; esac
+        case $kinds in *$kind*) continue ;; esac
+        kinds="$kinds $kind"
+        echo "$tool"
+    done
+}
+
+# All rules, without touching a table that isn't in use. Root of a user namespace may not list the tables in use.
+saved_rules() {
+    if rules=$("$1-save" 2>/dev/null); then
+        printf '%s\n' "$rules"
+        return
+    fi
+    for table in filter nat mangle raw; do
+        "$1-save" -t "$table" 2>/dev/null
+    done
+}
+
+# The lines that remove our rules and chains from one table, out of iptables-save.
+removals() {
+    awk -v table="$1" '
+        function judge(line,    i, c, token, previous, quoted, ours) {
+            for (i = 1; i <= length(line) + 1; i++) {
+                c = substr(line, i, 1)
+                if (c == "\\" && quoted) token = token substr(line, ++i, 1)
+                else if (c == "\"") quoted = !quoted
+                else if (c != "" && (c != " " || quoted)) token = token c
+                else {
+                    if (previous == "-A" && token in chains) return 0
+                    if (previous == "--comment" && index(token, "vpcctl:") == 1) ours = 1
+                    if ((previous == "-j" || previous == "-g") && token in chains) ours = 1
+                    previous = token
+                    token = ""
+                }
+            }
+            return ours
+        }
+        {
+            # A comment can go on over several lines, which may look like anything.
+            rest = $0
+            gsub(/\\./, "", rest)
+            odd = gsub(/"/, "", rest) % 2
+            continued = open
+            if (odd) open = !open
+            if (continued || odd) next
+        }
+        /^\*/ { here = ($0 == "*" table) }
+        !here { next }
+        /^:VPCCTL-(FORWARD|INPUT) / { chains[substr($1, 2)] }
+        /^-A / && (/vpcctl:/ || /VPCCTL-/) && judge($0) { print "-D" substr($0, 3) }
+        END {
+            for (chain in chains) print "-F " chain
+            for (chain in chains) print "-X " chain
+        }'
+}
+
+restore() {
+    printf '*%s\n%s\nCOMMIT\n' "$2" "$3" | "$1-restore" -w --noflush
+}
+
+remove_rules() {
+    tool=$1
+    saved=$(saved_rules "$tool")
+    for table in filter nat mangle raw; do
+        case $saved in
+            *"Table \`$table' is incompatible"*) trouble "$tool can't read table $table: look into it with nft" ;;
+        esac
+        lines=$(printf '%s\n' "$saved" | removals "$table")
+        [ -n "$lines" ] || continue
+        had_rules=yes
+        printf "%s-restore -w --noflush <<'EOF'\n*%s\n%s\nCOMMIT\nEOF\n" "$tool" "$table" "$lines"
+        [ -z "$dry" ] || continue
+        restore "$tool" "$table" "$lines" 2>/dev/null && continue
+        # All or nothing: one line that does not work must not keep the others.
+        printf '%s\n' "$lines" | while IFS= read -r line; do
+            restore "$tool" "$table" "$line"
+        done
+    done
+}
+
+remove_files() {
+    for folder in /etc/netns/* /etc/netns/.[!.]*; do
+        file=$folder/resolv.conf
+        { [ -f "$file" ] && [ ! -L "$file" ]; } || continue
+        case $(head -n 1 "$file") in '# vpcctl:'*) ;; *) continue ;; esac
+        contents=$(ls -A "$folder")
+        run rm "$file"
+        [ "$contents" = resolv.conf ] || continue
+        run rmdir "$folder"
+        [ -n "$dry" ] || [ -n "$(ls -A /etc/netns)" ] || run rmdir /etc/netns
+    done
+}
+
+# The sysctls as they were before us, `KEY VALUE` a line, out of the object "found" of the state file. Only those
+# we may have changed: whoever can write the file must not get root to write another.
+recorded() {
+    [ -r "$state_dir/state.json" ] || return 0
+    tr '\n\t' '  ' <"$state_dir/state.json" |
+        sed -n 's/.*"found" *: *{\([^{}]*\)}.*/\1/p' | tr ',' '\n' |
+        sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
+        grep -E '^net\.ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects)) '
+}
+
+# In sysctl's spelling the dots of an interface's name may stand as slashes.
+path_of() {
+    case $1 in
+        net.ipv4.ip_forward) echo /proc/sys/net/ipv4/ip_forward ;;
+        *)
+            name=${1#net.ipv4.conf.}
+            printf '/proc/sys/net/ipv4/conf/%s/%s\n' "$(printf '%s' "${name%.*}" | tr / .)" "${1##*.}"
+            ;;
+    esac
+}
+
+put_back() {
+    # ip_forward first: it resets the others.
+    { recorded | grep '^net\.ipv4\.ip_forward '; recorded | grep '^net\.ipv4\.conf\.'; } |
+        while read -r key value; do
+            path=$(path_of "$key")
+            if [ -w "$path" ] && [ "$(cat "$path")" != "$value" ]; then
+                printf 'echo %s > %s\n' "$value" "$path"
+                [ -n "$dry" ] || echo "$value" >"$path"
+            fi
+        done
+}
+
+warn_of_lost_state() {
+    if [ -n "$had_rules" ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] &&
+        ! tail -n 1 "$state_dir/state.json" 2>/dev/null | grep -q '} *$'; then
+        say "net.ipv4.ip_forward is 1 and stays so: $state_dir/state.json does not tell what it was before"
+    fi
+}
+
+# Everything, in the order in which it has to go.
+clean() {
+    if command -v ip >/dev/null; then
+        for path in "$namespaces"/* "$namespaces"/.[!.]*; do
+            if [ -e "$path" ] && is_ours "${path##*/}"; then
+                set -- "$@" "${path##*/}"
+                had_namespaces=yes
+            fi
+        done
+        stop_processes "$@"
+        remove_links
+        remove_namespaces "$@"
+    fi
+    for tool in $(firewalls); do
+        remove_rules "$tool"
+    done
+    remove_files
+    put_back
+}
+
+what_is_left() {
+    (dry=yes && clean)
+}
+
+# What was recorded is gone, so the record goes too; a copy stays, since it may be all that tells what there was.
+retire_state() {
+    if [ -e "$state_dir/state.json" ]; then
+        run mv -f "$state_dir/state.json" "$state_dir/state.json.cleaned"
+    fi
+}
+
+confirmed() {
+    list=$(dry=yes; clean; retire_state)
+    [ -n "$list" ] || return 0
+    printf '%s\nRun these commands? [y/N] ' "$list" >&2
+    read -r answer
+    case $answer in [yY]*) return 0 ;; esac
+    return 1
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dry-run) dry=yes ;;
+        -y | --yes) yes=yes ;;
+        --state-dir=*) state_dir=${1#*=} ;;
+        --state-dir)
+            [ $# -gt 1 ] || { say "--state-dir needs a folder"; exit 2; }
+            state_dir=$2
+            shift
+            ;;
+        -h | --help) usage; exit 0 ;;
+        *) say "what is '$1'? See $0 --help"; exit 2 ;;
+    esac
+    shift
+done
+
+if [ "$(id -u)" -ne 0 ]; then
+    say "needs root; type: sudo $0"
+    exit 1
+fi
+if ! command -v ip >/dev/null; then
+    trouble "ip not found, so links and namespaces stay; type: apt-get install iproute2"
+elif [ -n "$(ip -j link show dev lo | marked)" ]; then
+    say "this is the inside of one of vpcctl's namespaces; run it on the host"
+    exit 1
+fi
+if [ -z "$dry$yes" ] && [ -t 0 ] && ! confirmed; then
+    say "nothing was changed"
+    exit 1
+fi
+clean
+warn_of_lost_state
+if [ -n "$had_namespaces" ] && [ -z "$(firewalls)" ]; then
+    trouble "iptables not found, so firewall rules stay; type: apt-get install iptables"
+fi
+if [ -z "$dry" ]; then
+    left=$(what_is_left 2>/dev/null)
+    if [ -n "$left" ]; then
+        trouble "could not be removed; what is left to do:"
+        printf '%s\n' "$left" >&2
+    fi
+fi
+[ -z "$problem" ] || exit 1
+retire_state
