@@ -14,11 +14,11 @@ class ExitCode(IntEnum):
 class VpcctlError(Exception):
     """Something the person can act on: what happened, and a hint on what would be right."""
 
-    def __init__(self, message: str, hint: str = "", code: ExitCode = ExitCode.FAILED) -> None:
+    def __init__(self, message: str, hint: str = "", code: int = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.code = code
+        self.code = int(code)
 
 
 class BadInput(VpcctlError):

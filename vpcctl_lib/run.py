@@ -59,7 +59,7 @@ def _ignore(_: object) -> None:
 class Runner:
     """Runs commands; `announce` hears of each before it runs, `record` of each that has run."""
 
-    announce: Callable[[Command], None] = _ignore
+    announce: Callable[[str], None] = _ignore
     record: Callable[[Outcome], None] = _ignore
 
     def ask(self, argv: Sequence[str]) -> Outcome:
@@ -70,7 +70,7 @@ class Runner:
 
     def change(self, command: Command) -> Outcome:
         """Run a command that changes the host."""
-        self.announce(command)
+        self.announce(str(command))
         outcome = _run(command)
         self.record(outcome)
         return outcome
@@ -85,7 +85,7 @@ class Runner:
 
     def spawn(self, command: Command, log: Path) -> subprocess.Popen[bytes]:
         """Start a process that outlives us: a session of its own, no input, its output added to `log`."""
-        self.announce(command)
+        self.announce(str(command))
         started = time.monotonic()
         with log.open("ab") as output:
             process = _popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,

@@ -1,0 +1,209 @@
+"""From the topology to the resources that make it true, in the order in which they are made; pure.
+
+The order lets consecutive steps share a command: all namespaces, all cables, then namespace by namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Interface, IPv4Network
+
+from vpcctl_lib import addressing, naming
+from vpcctl_lib.filter_rules import egress_rules, ingress_rules
+from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.operations import HOST
+from vpcctl_lib.resources import (
+    Address,
+    Bridge,
+    Chain,
+    File,
+    Folder,
+    Forwarding,
+    Namespace,
+    Port,
+    Program,
+    Resource,
+    Route,
+    Settings,
+    SingleRule,
+    Veth,
+)
+from vpcctl_lib.rules import host_forward, host_input, masquerade, router_forward, router_mangle, router_nat
+
+EVERYWHERE = IPv4Network("0.0.0.0/0")
+NAMESPACE_FILES = "/etc/netns"
+"""ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
+
+NO_IPV6 = (("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1"))
+ROUTER_SETTINGS = (
+    *NO_IPV6,
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv4.conf.all.send_redirects", "0"),
+    ("net.ipv4.conf.default.send_redirects", "0"),
+    # Its default in a new namespace is 1 wherever br_netfilter is loaded: switching would meet FORWARD.
+    ("net.bridge.bridge-nf-call-iptables", "0"),
+)
+SUBNET_SETTINGS = (*NO_IPV6, ("net.ipv4.ip_unprivileged_port_start", "0"))
+
+
+def routed(topology: Topology, vpc: Vpc) -> bool:
+    """Whether the host has a route to the VPC: of VPCs with overlapping CIDRs, the first one."""
+    earlier = topology.vpcs[:topology.vpcs.index(vpc)]
+    return vpc.routed and not any(other.routed and other.cidr.overlaps(vpc.cidr) for other in earlier)
+
+
+def blueprint(topology: Topology) -> list[Resource]:
+    """All resources, each after those that it needs."""
+    return list(dict.fromkeys(_resources(topology)))
+
+
+def _resources(topology: Topology) -> Iterator[Resource]:
+    yield from _namespaces(topology)
+    for vpc in topology.vpcs:
+        yield from _cable(vpc, routed(topology, vpc))
+    for vpc in topology.vpcs:
+        yield Settings(vpc.name, ROUTER_SETTINGS)
+        yield from _router(vpc)
+    for peering in topology.peerings:
+        yield from _peering(topology, peering)
+    for vpc in topology.vpcs:
+        for subnet in vpc.subnets:
+            yield from _instance(topology, vpc, subnet)
+    for vpc in topology.vpcs:
+        yield from _router_rules(topology, vpc)
+    yield from _host(topology)
+    for vpc in topology.vpcs:
+        for subnet in vpc.subnets:
+            yield from _programs(vpc, subnet)
+
+
+def _namespaces(topology: Topology) -> Iterator[Resource]:
+    for vpc in topology.vpcs:
+        yield Namespace(vpc.name, naming.owner(vpc.name))
+        for subnet in vpc.subnets:
+            namespace = naming.subnet_namespace(vpc.name, subnet.name)
+            yield Namespace(namespace, naming.owner(vpc.name, subnet.name))
+
+
+def _cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
+    """The host's end, and the host's route to the VPC."""
+    device = naming.device("vpc-", vpc.name)
+    mark = naming.owner(vpc.name)
+    yield Veth(HOST, device, vpc.name, naming.UPLINK)
+    yield Port(HOST, device, mark, altname=naming.altname("vpc-", vpc.name), mtu=_mtu(vpc))
+    yield Address(HOST, device, IPv4Interface(f"{addressing.host_end(vpc.link)}/31"))
+    if routed:
+        yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
+
+
+def _mtu(vpc: Vpc) -> int:
+    return min(1500, vpc.nat.mtu) if vpc.nat else 1500
+
+
+def _router(vpc: Vpc) -> Iterator[Resource]:
+    """The VPC's namespace: its ends of the cables, its bridge, its route table."""
+    mark = naming.owner(vpc.name)
+    bridge = naming.device("br-", vpc.name)
+    yield Port(vpc.name, "lo", mark)
+    yield Port(vpc.name, naming.UPLINK, mark, mtu=_mtu(vpc))
+    yield Address(vpc.name, naming.UPLINK, IPv4Interface(f"{addressing.router_end(vpc.link)}/31"))
+    yield Bridge(vpc.name, bridge, naming.mac(vpc.name))
+    yield Port(vpc.name, bridge, mark, altname=naming.altname("br-", vpc.name))
+    yield Address(vpc.name, bridge, IPv4Interface((addressing.gateway(vpc.cidr), vpc.cidr.prefixlen)))
+    if vpc.nat:
+        yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
+    for subnet in vpc.subnets:
+        port = naming.device("s-", subnet.name)
+        namespace = naming.subnet_namespace(vpc.name, subnet.name)
+        yield Veth(vpc.name, port, namespace, naming.INSTANCE)
+        owner = naming.owner(vpc.name, subnet.name)
+        yield Port(vpc.name, port, owner, bridge, naming.altname("s-", subnet.name))
+
+
+def _peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
+    """An unnumbered cable between two routers: each end has its VPC's gateway address."""
+    one, other = topology.vpc(peering.vpc1), topology.vpc(peering.vpc2)
+    if one is None or other is None:
+        return
+    ends = [(one, other), (other, one)]
+    devices = [naming.device("pcx-", far.name) for _, far in ends]
+    yield Veth(one.name, devices[0], other.name, devices[1])
+    mark = naming.peering_owner(peering.vpc1, peering.vpc2)
+    for (near, far), device in zip(ends, devices, strict=True):
+        beyond = addressing.gateway(far.cidr)
+        yield Port(near.name, device, mark, altname=naming.altname("pcx-", far.name))
+        yield Address(near.name, device, IPv4Interface((addressing.gateway(near.cidr), 32)), peer=beyond)
+        yield Route(near.name, far.cidr, device, beyond)
+
+
+def _instance(topology: Topology, vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:
+    """The subnet's namespace: its end of the cable, its routes, its firewall."""
+    namespace = naming.subnet_namespace(vpc.name, subnet.name)
+    mark = naming.owner(vpc.name, subnet.name)
+    router = addressing.gateway(vpc.cidr)
+    yield Port(namespace, "lo", mark)
+    yield Port(namespace, naming.INSTANCE, mark)
+    address = (addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
+    yield Address(namespace, naming.INSTANCE, IPv4Interface(address))
+    if subnet.cidr != vpc.cidr:
+        yield Route(namespace, vpc.cidr, naming.INSTANCE)
+    yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
+    for peer in topology.peers_of(vpc.name):
+        yield Route(namespace, peer.cidr, naming.INSTANCE, router)
+    # Without a policy and without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
+    if subnet.policy or subnet.workloads:
+        yield Settings(namespace, SUBNET_SETTINGS)
+    if subnet.policy:
+        yield Chain(namespace, "filter", "INPUT", ingress_rules(subnet.policy))
+        if subnet.policy.egress is not None:
+            yield Chain(namespace, "filter", "OUTPUT", egress_rules(subnet.policy))
+
+
+def _router_rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    yield Chain(vpc.name, "filter", "FORWARD", router_forward(topology, vpc), policy="DROP")
+    if vpc.nat:
+        yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
+        if not routed(topology, vpc):
+            yield Chain(vpc.name, "nat", "POSTROUTING", router_nat(vpc))
+
+
+def _host(topology: Topology) -> Iterator[Resource]:
+    """What the host itself needs: its chains, jumps from the top to them, and NAT."""
+    if not topology.vpcs:
+        return
+    reached = [(vpc, routed(topology, vpc)) for vpc in topology.vpcs]
+    yield Chain(HOST, "filter", naming.HOST_FORWARD, host_forward(reached))
+    yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(topology.vpcs))
+    comment = f"-m comment --comment {naming.MARK}host"
+    yield SingleRule("filter", "FORWARD", f"{comment} -j {naming.HOST_FORWARD}", top=True)
+    yield SingleRule("filter", "INPUT", f"{comment} -j {naming.HOST_INPUT}", top=True)
+    for vpc in topology.vpcs:
+        for rule in masquerade(vpc, routed(topology, vpc)):
+            yield SingleRule("nat", "POSTROUTING", rule)
+    for vpc in topology.vpcs:
+        yield from _resolvers(vpc)
+    if any(vpc.nat for vpc in topology.vpcs):
+        yield Forwarding()
+
+
+def _resolvers(vpc: Vpc) -> Iterator[Resource]:
+    """Names resolve where NAT lets the questions out."""
+    if not vpc.nat or not vpc.nat.resolvers:
+        return
+    for subnet in vpc.subnets:
+        if subnet.type is SubnetType.PUBLIC:
+            folder = f"{NAMESPACE_FILES}/{naming.subnet_namespace(vpc.name, subnet.name)}"
+            mark = naming.owner(vpc.name, subnet.name)
+            servers = "".join(f"nameserver {server}\n" for server in vpc.nat.resolvers)
+            yield Folder(NAMESPACE_FILES)
+            yield Folder(folder)
+            yield File(f"{folder}/resolv.conf", f"# {mark}\n{servers}")
+
+
+def _programs(vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:
+    namespace = naming.subnet_namespace(vpc.name, subnet.name)
+    for workload in subnet.workloads:
+        log = f"logs/{vpc.name}/{subnet.name}/{workload.name}.log"
+        mark = f"{vpc.name}/{subnet.name}/{workload.name}"
+        address = str(addressing.instance(subnet.cidr)) if workload.port else ""
+        yield Program(namespace, mark, log, workload.argv, workload.port, address)

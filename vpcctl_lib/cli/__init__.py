@@ -1,0 +1,104 @@
+"""The command line: one file a group, one catch for what goes wrong, one place that exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vpcctl_lib import __version__
+from vpcctl_lib.cli import output
+from vpcctl_lib.cli.deploy import deploy
+from vpcctl_lib.cli.exec import exec_command
+from vpcctl_lib.cli.firewall import firewall
+from vpcctl_lib.cli.nat import nat
+from vpcctl_lib.cli.params import Settings
+from vpcctl_lib.cli.peer import peer
+from vpcctl_lib.cli.sandbox import sandbox
+from vpcctl_lib.cli.subnet import subnet
+from vpcctl_lib.cli.vpc import vpc
+from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.state import DEFAULT_FOLDER
+
+INTERRUPTED = 130
+
+
+class Root(click.Group):
+    """The root group: what fails in any command is told here, and becomes the exit code."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None,  # type: ignore[override]
+             **extra: Any) -> None:
+        """Run a command and exit."""
+        words = list(sys.argv[1:] if args is None else args)
+        settings = Settings()
+        code = self._run(words, settings, prog_name or "vpcctl", extra)
+        sys.exit(code)
+
+    def _run(self, words: list[str], settings: Settings, name: str, extra: dict[str, Any]) -> int:
+        extra.pop("standalone_mode", None)
+        try:
+            code = super().main(words, name, standalone_mode=False, obj=settings, **extra)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except VpcctlError as error:
+            return _fail(error, words, settings)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
+        except click.ClickException as error:
+            return _fail(BadInput(_told(error), _usage(error)), words, settings)
+        except (click.Abort, KeyboardInterrupt):
+            return INTERRUPTED
+        except BrokenPipeError:
+            # The reader (head, less) has gone: nothing more can be told, nor need be.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+
+
+def _told(error: click.ClickException) -> str:
+    return error.format_message().replace("\n", " ").rstrip(".")
+
+
+def _usage(error: click.ClickException) -> str:
+    ctx = getattr(error, "ctx", None)
+    return f"see: {ctx.command_path} --help" if ctx else ""
+
+
+def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:
+    output.failure(error, "--json" in words[:words.index("--")] if "--" in words else "--json" in words)
+    if settings.audit is not None:
+        settings.audit.record_end(error.code, error.message)
+    return error.code
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vpcctl")
+@click.option("--state-dir", envvar="VPCCTL_STATE_DIR", type=click.Path(path_type=Path, file_okay=False),
+              default=DEFAULT_FOLDER, show_default=True, metavar="DIR",
+              help="Where state.json, lock and vpcctl.log live.")
+@click.pass_obj
+def root(settings: Settings, state_dir: Path) -> None:
+    """Real VPCs on one Linux host: isolated networks with subnets, NAT, peering and firewalls.
+
+    \b
+    Example, in a private host that is gone when you leave it:
+      vpcctl sandbox
+      vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+      vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
+      vpcctl nat enable --vpc vpc1
+      vpcctl exec --vpc vpc1 --subnet public -- ping -c 3 8.8.8.8
+    """
+    settings.folder = state_dir
+
+
+for command in (vpc, subnet, nat, peer, firewall, deploy, exec_command, sandbox):
+    root.add_command(command)
+
+
+def main() -> None:
+    """The entry point of the installed program."""
+    root.main()

@@ -1,0 +1,122 @@
+"""`vpcctl deploy`."""
+
+from __future__ import annotations
+
+import click
+
+from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli.params import PORT, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.managers.deploy import DeployManager
+
+name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
+
+
+@click.group()
+def deploy() -> None:
+    """Programs that run in subnets (in AWS: instances).
+
+    \b
+    Example:
+      vpcctl deploy webserver --vpc vpc1 --subnet public --port 8080
+    """
+
+
+def _report(manager: DeployManager, change: Change, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+    where = f"'{name}' runs in {vpc}/{subnet}"
+    if change.commands is None and not as_json:
+        url = manager.find(vpc, subnet, name).url
+        where += f": {url}" if url else ""
+    report(change, as_json, "workload", lambda _: views.workload(manager.find(vpc, subnet, name)),
+           where, where)
+
+
+@deploy.command()
+@vpc_option()
+@subnet_option
+@click.option("--port", type=PORT, default=8080, show_default=True, help="The TCP port.")
+@changing
+def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool) -> None:
+    """Start a small web server that says where it runs, and wait until it answers (in AWS: run-instances).
+
+    \b
+    Example:
+      vpcctl deploy webserver --vpc vpc1 --subnet public --port 8080
+    """
+    manager = DeployManager(context)
+    change = manager.webserver(vpc, subnet, port)
+    _report(manager, change, vpc, subnet, f"webserver-{port}", as_json)
+
+
+@deploy.command(context_settings={"ignore_unknown_options": True})
+@vpc_option()
+@subnet_option
+@name_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
+@changing
+def run(context: Context, vpc: str, subnet: str, name: str, command: tuple[str, ...], as_json: bool) -> None:
+    """Start any long-running program, as an unprivileged user (in AWS: run-instances).
+
+    \b
+    Example:
+      vpcctl deploy run --vpc vpc1 --subnet public --name worker -- sleep infinity
+    """
+    manager = DeployManager(context)
+    change = manager.run(vpc, subnet, name, command)
+    _report(manager, change, vpc, subnet, name, as_json)
+
+
+@deploy.command("list")
+@vpc_option(required=False)
+@reading
+def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
+    """List the workloads, and whether they run (in AWS: describe-instances).
+
+    \b
+    Example:
+      vpcctl deploy list
+    """
+    found = [views.workload(one) for one in DeployManager(context).list(vpc)]
+    if as_json:
+        output.document("workloads", found)
+        return
+    rows = [(one["vpc"], one["subnet"], one["name"], one["state"], str(one["pid"] or "-"),
+             one["url"] or " ".join(one["command"])) for one in found]
+    output.table(("VPC", "SUBNET", "NAME", "STATE", "PID", "URL OR COMMAND"), rows,
+                 "no workloads; start one: vpcctl deploy webserver --vpc vpc1 --subnet public")
+
+
+@deploy.command()
+@vpc_option()
+@subnet_option
+@name_option
+@reading
+def logs(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+    """Print what a workload wrote (in AWS: get-console-output).
+
+    \b
+    Example:
+      vpcctl deploy logs --vpc vpc1 --subnet public --name webserver-8080
+    """
+    text = DeployManager(context).logs(vpc, subnet, name)
+    if as_json:
+        output.document("log", {"vpc": vpc, "subnet": subnet, "name": name, "lines": text.splitlines()})
+    elif text:
+        output.result(text.rstrip("\n"))
+
+
+@deploy.command()
+@vpc_option()
+@subnet_option
+@name_option
+@changing
+def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+    """Stop a workload with all that it started (in AWS: terminate-instances).
+
+    \b
+    Example:
+      vpcctl deploy stop --vpc vpc1 --subnet public --name webserver-8080
+    """
+    change = DeployManager(context).stop(vpc, subnet, name)
+    report(change, as_json, "workload", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
+           f"'{name}' stopped in {vpc}/{subnet}", f"'{name}' is gone")

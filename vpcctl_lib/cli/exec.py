@@ -1,0 +1,23 @@
+"""`vpcctl exec`."""
+
+from __future__ import annotations
+
+import click
+
+from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
+from vpcctl_lib.managers.exec import ExecManager
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@vpc_option()
+@subnet_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
+@click.pass_obj
+def exec_command(settings: Settings, vpc: str, subnet: str, command: tuple[str, ...]) -> int:
+    """Run a command in a subnet, with this terminal and its exit code (in AWS: ssh to an instance).
+
+    \b
+    Example:
+      vpcctl exec --vpc vpc1 --subnet public -- ping -c 3 10.0.2.2
+    """
+    return ExecManager(settings.context()).run(vpc, subnet, command)

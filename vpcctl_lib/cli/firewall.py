@@ -1,0 +1,99 @@
+"""`vpcctl firewall`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli.params import changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.managers.base import Context, find_subnet
+from vpcctl_lib.managers.firewall import FirewallManager
+
+
+@click.group()
+def firewall() -> None:
+    """Firewall policies of subnets (in AWS: security groups).
+
+    \b
+    Example:
+      vpcctl firewall apply --vpc vpc1 --subnet public --policy policy.json
+    """
+
+
+@firewall.command()
+@vpc_option()
+@subnet_option
+@click.option("--policy", required=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="A policy in JSON or YAML.")
+@changing
+def apply(context: Context, vpc: str, subnet: str, policy: Path, as_json: bool) -> None:
+    """Put a policy in force instead of the one before (in AWS: authorize-security-group-ingress).
+
+    \b
+    Example:
+      vpcctl firewall apply --vpc vpc1 --subnet public --policy policy.json
+    """
+    change = FirewallManager(context).apply(vpc, subnet, policy)
+    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, subnet)),
+           f"policy {policy} is in force in {vpc}/{subnet}", f"policy {policy} is in force in {vpc}/{subnet}")
+
+
+@firewall.command()
+@vpc_option()
+@subnet_option
+@reading
+def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
+    """Show the policy in force, with each rule's packets and bytes (in AWS: describe-security-group-rules).
+
+    \b
+    Example:
+      vpcctl firewall show --vpc vpc1 --subnet public
+    """
+    view = views.firewall(vpc, FirewallManager(context).show(vpc, subnet))
+    if as_json:
+        output.document("firewall", view)
+    elif view["policy"] is None:
+        output.result(f"{vpc}/{subnet} has no policy: all traffic is open")
+    else:
+        output.table(("RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES", "DESCRIPTION"),
+                     _rows(view), "no rules")
+
+
+def _rows(view: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for direction in ("ingress", "egress"):
+        rules = view["policy"].get(direction)
+        if rules is None and direction == "egress":
+            rows.append(("egress", "allow", "all", "any", "any", "", "", "outgoing traffic is open"))
+            continue
+        for number, rule in enumerate(rules or []):
+            rows.append(_row(view, f"{direction}[{number}]", rule))
+        default = {"action": view["policy"]["default"], "protocol": "all"}
+        rows.append(_row(view, f"{direction}.default", default))
+    return rows
+
+
+def _row(view: dict[str, Any], index: str, rule: dict[str, Any]) -> tuple[str, ...]:
+    counted = view["counters"].get(index, {"packets": "?", "bytes": "?"})
+    return (index, rule["action"], rule["protocol"], str(rule.get("port", "any")),
+            rule.get("source") or rule.get("destination") or "any",
+            str(counted["packets"]), str(counted["bytes"]), rule.get("description", ""))
+
+
+@firewall.command()
+@vpc_option()
+@subnet_option
+@changing
+def clear(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
+    """Take the policy away: the subnet is open again (in AWS: revoke all rules, allow all).
+
+    \b
+    Example:
+      vpcctl firewall clear --vpc vpc1 --subnet public
+    """
+    change = FirewallManager(context).clear(vpc, subnet)
+    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, subnet)),
+           f"{vpc}/{subnet} has no policy any more", f"{vpc}/{subnet} has no policy")

@@ -1,0 +1,77 @@
+"""The only place that prints: results to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from vpcctl_lib.errors import VpcctlError
+
+JSON_VERSION = 1
+WIDE = 10_000
+"""Columns of a table that goes to a file or a pipe: whole, however long its lines."""
+
+
+def result(text: str) -> None:
+    """What a command found or did."""
+    click.echo(text)
+
+
+def document(name: str, value: Any) -> None:
+    """One JSON document with the thing under its name."""
+    click.echo(json.dumps({"version": JSON_VERSION, name: value}, indent=2))
+
+
+def note(text: str) -> None:
+    """Something worth telling beside the result."""
+    click.echo(f"vpcctl: {text}", err=True)
+
+
+def command(text: str) -> None:
+    """A command that is about to run (-v)."""
+    click.echo(f"+ {text}", err=True)
+
+
+def failure(error: VpcctlError, as_json: bool) -> None:
+    """What went wrong, and what would be right."""
+    if as_json:
+        told = {"message": error.message, "hint": error.hint, "code": error.code}
+        click.echo(json.dumps({"version": JSON_VERSION, "error": told}, indent=2))
+        return
+    click.echo(click.style("Error: ", fg="red") + error.message, err=True, color=_colour(sys.stderr))
+    if error.hint:
+        click.echo(f"Hint: {error.hint}", err=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+    """Rows under headings; a line that says so when there are none."""
+    # Imported late: rich takes as long as all the rest (DESIGN: only to draw).
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = [[Text(cell) for cell in row] for row in rows]
+    if not lines:
+        note(empty)
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for line in lines:
+        drawn.add_row(*line)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    console = Console(file=sys.stdout, width=width, no_color=not _colour(sys.stdout), highlight=False)
+    with console.capture() as captured:
+        console.print(drawn)
+    click.echo("\n".join(text.rstrip() for text in captured.get().splitlines()), color=_colour(sys.stdout))
+
+
+def _colour(stream: Any) -> bool:
+    """No colour in a pipe, nor for those who set NO_COLOR (no-color.org)."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")

@@ -1,0 +1,119 @@
+"""Types of parameters, and the options that several commands share, each said once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vpcctl_lib.addressing import parse_network
+from vpcctl_lib.audit import Audit
+from vpcctl_lib.cli import output
+from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.run import Runner
+from vpcctl_lib.state import DEFAULT_FOLDER, Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+PORT = click.IntRange(1, 65535)
+
+
+def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Network:
+    return parse_network(value)
+
+
+@dataclass
+class Settings:
+    """What the root command was told, for all commands."""
+
+    folder: Path = DEFAULT_FOLDER
+    audit: Audit | None = None
+
+    def context(self, verbose: bool = False, dry_run: bool = False) -> Context:
+        """What a manager works with."""
+        store = Store(self.folder)
+        self.audit = self.audit or Audit(store.log)
+        runner = Runner(record=self.audit.record)
+        if verbose:
+            runner = Runner(output.command, self.audit.record)
+        return Context(store, runner, dry_run)
+
+
+def vpc_option(required: bool = True) -> Callable[[F], F]:
+    """--vpc."""
+    return click.option("--vpc", required=required, metavar="NAME", help="The VPC.",
+                        shell_complete=complete_vpc)
+
+
+subnet_option = click.option("--subnet", required=True, metavar="NAME", help="The subnet.",
+                             shell_complete=lambda *args: complete_subnet(*args))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+cidr_option = click.option("--cidr", required=True, callback=_parse_cidr, metavar="CIDR",
+                           help="Such as 10.0.0.0/16.")
+
+
+def reading(function: F) -> F:
+    """A command that only reads: adds --json, hands over the context."""
+    @json_option
+    @click.pass_obj
+    @functools.wraps(function)
+    def command(settings: Settings, /, *args: Any, **kwargs: Any) -> Any:
+        return function(settings.context(), *args, **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
+def changing(function: F) -> F:
+    """A command that changes something: adds --json, --dry-run and -v, hands over the context."""
+    @json_option
+    @click.option("--dry-run", is_flag=True, help="Print the commands that would run; change nothing.")
+    @click.option("-v", "--verbose", is_flag=True, help="Show each command as it runs.")
+    @click.pass_obj
+    @functools.wraps(function)
+    def command(settings: Settings, /, *args: Any, dry_run: bool, verbose: bool, **kwargs: Any) -> Any:
+        return function(settings.context(verbose, dry_run), *args, **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
+def report(change: Change, as_json: bool, name: str, view: Callable[[Change], Any], done: str,
+           unchanged: str) -> None:
+    """Tell what came of a change: the thing itself as JSON, or one line."""
+    for note in change.notes:
+        output.note(note)
+    if change.commands is not None:
+        _report_commands(change.commands, as_json)
+    elif as_json:
+        output.document(name, {**view(change), "changed": change.changed})
+    else:
+        output.result(done if change.changed else f"unchanged: {unchanged}")
+
+
+def _report_commands(commands: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        output.document("commands", list(commands))
+    else:
+        for command in commands:
+            output.result(command)
+
+
+def _topology(ctx: click.Context) -> Any:
+    root = ctx.find_root()
+    folder = root.params.get("state_dir") or DEFAULT_FOLDER
+    return Store(Path(folder)).load().topology
+
+
+def complete_vpc(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the VPCs, out of the record."""
+    return [vpc.name for vpc in _topology(ctx).vpcs if vpc.name.startswith(incomplete)]
+
+
+def complete_subnet(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the subnets of the VPC that was named, or of all."""
+    wanted = ctx.params.get("vpc")
+    return [subnet.name for vpc in _topology(ctx).vpcs if wanted in (None, vpc.name)
+            for subnet in vpc.subnets if subnet.name.startswith(incomplete)]

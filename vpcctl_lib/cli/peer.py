@@ -1,0 +1,84 @@
+"""`vpcctl peer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli.params import changing, complete_vpc, reading, report
+from vpcctl_lib.managers.base import Context
+from vpcctl_lib.managers.peer import PeerManager
+from vpcctl_lib.model import Peering
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def both_options(function: F) -> F:
+    """--vpc1 and --vpc2."""
+    for option in ("--vpc2", "--vpc1"):
+        function = click.option(option, required=True, metavar="NAME", help="One of the two VPCs.",
+                                shell_complete=complete_vpc)(function)
+    return function
+
+
+@click.group()
+def peer() -> None:
+    """Peerings: routes between two VPCs, never through a third (in AWS: VPC peering connections).
+
+    \b
+    Example:
+      vpcctl peer create --vpc1 vpc1 --vpc2 vpc2
+    """
+
+
+@peer.command()
+@both_options
+@changing
+def create(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
+    """Peer two VPCs; their order does not matter (in AWS: create-vpc-peering-connection).
+
+    \b
+    Example:
+      vpcctl peer create --vpc1 vpc1 --vpc2 vpc2
+    """
+    change = PeerManager(context).create(vpc1, vpc2)
+    report(change, as_json, "peering",
+           lambda change: views.peering(change.topology, Peering.between(vpc1, vpc2)),
+           f"VPCs '{vpc1}' and '{vpc2}' are peered", f"VPCs '{vpc1}' and '{vpc2}' are peered")
+
+
+@peer.command()
+@both_options
+@changing
+def delete(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
+    """End a peering at once, live connections included (in AWS: delete-vpc-peering-connection).
+
+    \b
+    Example:
+      vpcctl peer delete --vpc1 vpc1 --vpc2 vpc2
+    """
+    change = PeerManager(context).delete(vpc1, vpc2)
+    report(change, as_json, "peering", lambda _: {"vpc1": min(vpc1, vpc2), "vpc2": max(vpc1, vpc2)},
+           f"VPCs '{vpc1}' and '{vpc2}' are no longer peered", "not peered")
+
+
+@peer.command("list")
+@reading
+def list_peerings(context: Context, as_json: bool) -> None:
+    """List the peerings (in AWS: describe-vpc-peering-connections).
+
+    \b
+    Example:
+      vpcctl peer list
+    """
+    topology = PeerManager(context).state().topology
+    found = [views.peering(topology, one) for one in topology.peerings]
+    if as_json:
+        output.document("peerings", found)
+        return
+    output.table(("VPC1", "CIDR1", "VPC2", "CIDR2"),
+                 [(one["vpc1"], one["cidr1"], one["vpc2"], one["cidr2"]) for one in found],
+                 "no peerings; create one: vpcctl peer create --vpc1 vpc1 --vpc2 vpc2")

@@ -1,0 +1,84 @@
+"""`vpcctl subnet`."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import click
+
+from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli.params import changing, cidr_option, complete_subnet, reading, report, vpc_option
+from vpcctl_lib.managers.base import Context, find_subnet, find_vpc
+from vpcctl_lib.managers.subnet import SubnetManager
+from vpcctl_lib.model import SubnetType
+
+name_option = click.option("--name", required=True, metavar="NAME", help="The subnet.",
+                           shell_complete=complete_subnet)
+
+
+@click.group()
+def subnet() -> None:
+    """Subnets: parts of a VPC, each with a namespace (in AWS: aws ec2 create-subnet).
+
+    \b
+    Example:
+      vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
+    """
+
+
+@subnet.command()
+@vpc_option()
+@name_option
+@cidr_option
+@click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), default="private",
+              show_default=True, help="A public subnet is the one NAT serves.")
+@changing
+def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_json: bool) -> None:
+    """Add a subnet to a VPC (in AWS: create-subnet).
+
+    \b
+    Example:
+      vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
+    """
+    change = SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
+    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, name)),
+           f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
+           f"subnet '{name}' is there ({kind}, {cidr})")
+
+
+@subnet.command("list")
+@vpc_option(required=False)
+@reading
+def list_subnets(context: Context, vpc: str | None, as_json: bool) -> None:
+    """List the subnets, all or those of one VPC (in AWS: describe-subnets).
+
+    \b
+    Example:
+      vpcctl subnet list --vpc vpc1
+    """
+    topology = SubnetManager(context).state().topology
+    vpcs = [find_vpc(topology, vpc)] if vpc else topology.vpcs
+    found = [views.subnet(one, subnet) for one in vpcs for subnet in one.subnets]
+    if as_json:
+        output.document("subnets", found)
+        return
+    rows = [(one["vpc"], one["name"], one["cidr"], one["type"], one["namespace"], one["address"],
+             "policy" if one["firewall"] else "open") for one in found]
+    output.table(("VPC", "NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL"), rows,
+                 "no subnets; add one: vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24")
+
+
+@subnet.command()
+@vpc_option()
+@name_option
+@changing
+def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
+    """Delete a subnet and what runs in it (in AWS: delete-subnet).
+
+    \b
+    Example:
+      vpcctl subnet delete --vpc vpc1 --name public
+    """
+    change = SubnetManager(context).delete(vpc, name)
+    report(change, as_json, "subnet", lambda _: {"vpc": vpc, "name": name},
+           f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' is gone")

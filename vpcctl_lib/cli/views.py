@@ -1,0 +1,79 @@
+"""The topology as plain values, the one shape that JSON and tables are made of; pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vpcctl_lib import addressing, naming
+from vpcctl_lib.blueprint import blueprint, routed
+from vpcctl_lib.managers.deploy import Running
+from vpcctl_lib.managers.firewall import InForce
+from vpcctl_lib.model import Peering, Subnet, Topology, Vpc
+from vpcctl_lib.policy import to_document
+from vpcctl_lib.resources import Route
+
+View = dict[str, Any]
+
+
+def vpc(topology: Topology, vpc: Vpc) -> View:
+    """A VPC with its subnets."""
+    return {
+        "name": vpc.name, "cidr": str(vpc.cidr), "gateway": str(addressing.gateway(vpc.cidr)),
+        "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
+        "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
+                   "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
+        "nat": {"interface": vpc.nat.interface} if vpc.nat else None,
+        "subnets": [subnet(vpc, one) for one in vpc.subnets],
+        "peers": sorted(peer.name for peer in topology.peers_of(vpc.name)),
+        "routes": routes(topology, vpc),
+    }
+
+
+def subnet(vpc: Vpc, subnet: Subnet) -> View:
+    """A subnet."""
+    return {
+        "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
+        "namespace": naming.subnet_namespace(vpc.name, subnet.name),
+        "address": str(addressing.instance(subnet.cidr)), "gateway": str(addressing.gateway(vpc.cidr)),
+        "firewall": subnet.policy is not None, "workloads": [workload.name for workload in subnet.workloads],
+    }
+
+
+def routes(topology: Topology, vpc: Vpc) -> list[View]:
+    """The VPC's route table as AWS shows one: destination and target."""
+    table = [{"destination": str(vpc.cidr), "target": "local"}]
+    for resource in blueprint(topology):
+        if isinstance(resource, Route) and resource.namespace == vpc.name:
+            target = "nat" if resource.device == naming.UPLINK else resource.device
+            table.append({"destination": str(resource.destination), "target": target})
+    return table
+
+
+def peering(topology: Topology, peering: Peering) -> View:
+    """A peering with the CIDRs that it joins."""
+    view: View = {"vpc1": peering.vpc1, "vpc2": peering.vpc2}
+    for number, name in enumerate((peering.vpc1, peering.vpc2), 1):
+        found = topology.vpc(name)
+        view[f"cidr{number}"] = str(found.cidr) if found else ""
+    return view
+
+
+def workload(running: Running) -> View:
+    """A workload, and whether it runs."""
+    return {
+        "vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
+        "state": "running" if running.pid else "stopped", "pid": running.pid, "port": running.workload.port,
+        "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
+        "url": running.url,
+    }
+
+
+def firewall(vpc_name: str, force: InForce) -> View:
+    """A subnet's policy with its counters; `policy` is null where none is applied."""
+    subnet = force.subnet
+    view: View = {"vpc": vpc_name, "subnet": subnet.name, "policy": None, "counters": {}}
+    if subnet.policy is not None:
+        view["policy"] = to_document(subnet.policy, subnet.cidr)
+        view["counters"] = {index: {"packets": packets, "bytes": size}
+                            for index, (packets, size) in force.counters.items()}
+    return view

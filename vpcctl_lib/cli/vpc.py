@@ -1,0 +1,120 @@
+"""`vpcctl vpc`."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Any
+
+import click
+
+from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli.params import changing, cidr_option, complete_vpc, reading, report
+from vpcctl_lib.managers.base import Change, Context, find_vpc
+from vpcctl_lib.managers.vpc import VpcManager
+
+name_option = click.option("--name", required=True, metavar="NAME", help="The VPC.",
+                           shell_complete=complete_vpc)
+
+
+@click.group()
+def vpc() -> None:
+    """VPCs: isolated networks (in AWS: aws ec2 create-vpc).
+
+    \b
+    Example:
+      vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+    """
+
+
+def _view(name: str, change: Change) -> dict[str, Any]:
+    return views.vpc(change.topology, find_vpc(change.topology, name))
+
+
+@vpc.command()
+@name_option
+@cidr_option
+@click.option("--allow-overlap", is_flag=True, help="Even over a route of the host, which then keeps it.")
+@changing
+def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, as_json: bool) -> None:
+    """Create a VPC: a router of its own with a bridge (in AWS: create-vpc).
+
+    \b
+    Example:
+      vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+    """
+    change = VpcManager(context).create(name, cidr, allow_overlap)
+    report(change, as_json, "vpc", lambda change: _view(name, change),
+           f"VPC '{name}' created ({cidr})", f"VPC '{name}' is there ({cidr})")
+
+
+@vpc.command("list")
+@reading
+def list_vpcs(context: Context, as_json: bool) -> None:
+    """List the VPCs (in AWS: describe-vpcs).
+
+    \b
+    Example:
+      vpcctl vpc list --json
+    """
+    topology = VpcManager(context).state().topology
+    found = [views.vpc(topology, one) for one in topology.vpcs]
+    if as_json:
+        output.document("vpcs", found)
+        return
+    rows = [(one["name"], one["cidr"], one["gateway"], one["bridge"],
+             ", ".join(subnet["name"] for subnet in one["subnets"]) or "-",
+             one["nat"]["interface"] if one["nat"] else "-", ", ".join(one["peers"]) or "-") for one in found]
+    output.table(("NAME", "CIDR", "GATEWAY", "BRIDGE", "SUBNETS", "NAT", "PEERS"), rows,
+                 "no VPCs; create one: vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16")
+
+
+@vpc.command()
+@name_option
+@reading
+def show(context: Context, name: str, as_json: bool) -> None:
+    """Show all of one VPC, its route table included (in AWS: describe-vpcs, describe-route-tables).
+
+    \b
+    Example:
+      vpcctl vpc show --name vpc1
+    """
+    topology = VpcManager(context).state().topology
+    view = views.vpc(topology, find_vpc(topology, name))
+    if as_json:
+        output.document("vpc", view)
+        return
+    output.result(_head(view))
+    output.result("\nRoute table")
+    rows = [(row["destination"], row["target"]) for row in view["routes"]]
+    output.table(("DESTINATION", "TARGET"), rows, "")
+    output.result("\nSubnets")
+    subnets = [(one["name"], one["cidr"], one["type"], one["namespace"], one["address"],
+             "policy" if one["firewall"] else "open", ", ".join(one["workloads"]) or "-")
+            for one in view["subnets"]]
+    output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL", "WORKLOADS"), subnets,
+                 "no subnets")
+
+
+def _head(view: dict[str, Any]) -> str:
+    uplink = view["uplink"]
+    lines = {"Name": view["name"], "CIDR": view["cidr"], "Gateway": f"{view['gateway']} on {view['bridge']}",
+             "Namespace": view["namespace"],
+             "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
+             "NAT": view["nat"]["interface"] if view["nat"] else "off",
+             "Peers": ", ".join(view["peers"]) or "none"}
+    return "\n".join(f"{name + ':':<11}{value}" for name, value in lines.items())
+
+
+@vpc.command()
+@name_option
+@changing
+def delete(context: Context, name: str, as_json: bool) -> None:
+    """Delete a VPC and everything in it (in AWS: delete-vpc).
+
+    \b
+    Example:
+      vpcctl vpc delete --name vpc1
+    """
+    change = VpcManager(context).delete(name)
+    report(change, as_json, "vpc", lambda _: {"name": name},
+           f"VPC '{name}' deleted", f"VPC '{name}' is gone")

@@ -1,0 +1,42 @@
+"""The Python that a workload can run: one whose files the unprivileged user may read."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import sysconfig
+from pathlib import Path
+
+from vpcctl_lib.errors import VpcctlError
+
+SYSTEM = ("/usr/bin/python3", "/usr/local/bin/python3")
+
+
+def web_server(vpc: str, subnet: str, address: str, port: int) -> tuple[str, ...]:
+    """The command of the web server; by its text, as its user may not reach the folder of our code."""
+    source = Path(__file__).with_name("webserver.py").read_text()
+    return (python(), "-I", "-c", source, vpc, subnet, address, str(port))
+
+
+def python() -> str:
+    """The interpreter; VpcctlError if all there are lie in folders closed to others, such as /root."""
+    ours = os.path.realpath(sys.executable)
+    if _open_to_all(ours) and _open_to_all(sysconfig.get_path("stdlib")):
+        return ours
+    for path in SYSTEM:
+        if _open_to_all(path):
+            return path
+    raise VpcctlError(f"no Python that an unprivileged user may run: {ours} lies in a closed folder",
+                      "install the system's: apt-get install python3")
+
+
+def _open_to_all(path: str) -> bool:
+    """Whether others may read the file and pass all the folders above it (path_resolution(7))."""
+    real = Path(os.path.realpath(path))
+    return real.exists() and all(_others_may_enter(place) for place in (real, *real.parents))
+
+
+def _others_may_enter(place: Path) -> bool:
+    wanted = stat.S_IXOTH | (stat.S_IROTH if place.is_file() else 0)
+    return place.stat().st_mode & wanted == wanted

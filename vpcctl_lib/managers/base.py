@@ -1,0 +1,121 @@
+"""What all managers share: the way from a decision about the topology to the host."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from vpcctl_lib import naming
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Subnet, Topology, Vpc
+from vpcctl_lib.plan import Plan, difference
+from vpcctl_lib.run import Runner, need
+from vpcctl_lib.state import State, Store, Verb
+from vpcctl_lib.transaction import Transaction, commands
+
+TOOLS = ("ip", "iptables", "iptables-restore", "sysctl", "setpriv")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a command works with."""
+
+    store: Store
+    runner: Runner
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """What came of a decision: the topology now, whether anything was done, and what is worth telling."""
+
+    topology: Topology
+    changed: bool
+    notes: tuple[str, ...] = ()
+    commands: tuple[str, ...] | None = None
+
+
+class Manager:
+    """Checks and changes the topology; the transaction does the rest."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.runner = context.runner
+        self._warnings: list[str] = []
+        self._anew: set[Hashable] = set()
+
+    def warn(self, text: str) -> None:
+        """Tell the person something that stops nothing."""
+        self._warnings.append(text)
+
+    def remake(self, key: Hashable) -> None:
+        """Have the resource of that key made anew, though it is recorded."""
+        self._anew.add(key)
+
+    def state(self) -> State:
+        """What is recorded; reading never waits."""
+        return self.context.store.load()
+
+    def change(self, decide: Callable[[Topology], Topology]) -> Change:
+        """Decide on the topology under the lock, and make the host follow."""
+        if self.context.dry_run:
+            return self._rehearse(decide)
+        need_root()
+        need(*TOOLS)
+        with self.context.store.locked():
+            state = self.state()
+            topology, plan = self._plan(state, decide)
+            if not plan.steps and topology == state.topology:
+                return Change(topology, False, tuple(self._warnings))
+            notes = Transaction(self.runner, self.context.store).apply(plan, state, topology)
+        return Change(topology, True, (*self._warnings, *notes))
+
+    def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
+        topology, plan = self._plan(self.state(), decide)
+        return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(commands(plan)))
+
+    def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
+        topology = decide(state.topology)
+        naming.check_collisions(topology)
+        ledger = [replace(entry, under_way=Verb.MAKE) if entry.resource.key in self._anew else entry
+                  for entry in state.ledger]
+        return topology, difference(ledger, blueprint(topology))
+
+
+def need_root() -> None:
+    """Refuse to change the host as a plain user, naming the command to type."""
+    if os.geteuid() != 0:
+        raise VpcctlError("this needs root", f"type: sudo {shlex.join(sys.argv)}")
+
+
+def find_vpc(topology: Topology, name: str) -> Vpc:
+    """The VPC of that name; VpcctlError with the nearest right name if there is none."""
+    vpc = topology.vpc(name)
+    if vpc is None:
+        raise VpcctlError(f"no VPC '{name}'", nearest(name, [vpc.name for vpc in topology.vpcs],
+                                                      "create it: vpcctl vpc create --name … --cidr …"))
+    return vpc
+
+
+def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subnet]:
+    """The subnet of that name with its VPC; VpcctlError with the nearest right name if there is none."""
+    vpc = find_vpc(topology, vpc_name)
+    subnet = vpc.subnet(name)
+    if subnet is None:
+        raise VpcctlError(f"no subnet '{name}' in VPC '{vpc_name}'",
+                          nearest(name, [subnet.name for subnet in vpc.subnets],
+                                  f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
+    return vpc, subnet
+
+
+def nearest(name: str, names: Collection[str], otherwise: str) -> str:
+    """A hint: the name that was probably meant, those there are, or what to do when there is none."""
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise

@@ -1,0 +1,132 @@
+"""Workloads in subnets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpcctl_lib import addressing, naming, netns
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.managers.base import Change, Manager, find_subnet, find_vpc, nearest
+from vpcctl_lib.model import Subnet, Topology, Workload
+from vpcctl_lib.processes import recognise
+from vpcctl_lib.resources import Program
+from vpcctl_lib.state import Entry
+
+
+@dataclass(frozen=True)
+class Running:
+    """A workload as it is now: where, what, and its pid while it runs."""
+
+    vpc: str
+    subnet: str
+    workload: Workload
+    pid: int | None
+    log: Path
+    url: str | None = None
+
+
+class DeployManager(Manager):
+    """Starts, lists and stops workloads."""
+
+    def webserver(self, vpc: str, subnet: str, port: int) -> Change:
+        """Our small web server on that port; the same again changes nothing."""
+        return self._start(vpc, subnet, Workload(f"webserver-{port}", port=port))
+
+    def run(self, vpc: str, subnet: str, name: str, argv: tuple[str, ...]) -> Change:
+        """Any long-running program; the same again changes nothing."""
+        naming.check_name(name, "workload")
+        return self._start(vpc, subnet, Workload(name, argv))
+
+    def _start(self, vpc_name: str, subnet_name: str, workload: Workload) -> Change:
+        def decide(topology: Topology) -> Topology:
+            vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
+            existing = subnet.workload(workload.name)
+            if existing is not None and existing != workload:
+                raise VpcctlError(f"workload {workload.name!r} of {vpc_name}/{subnet_name} is another one",
+                                  "stop it first, or choose another name")
+            running = self._find(vpc_name, subnet_name, workload.name)
+            if running is not None and running.pid is not None:
+                return topology
+            self.remake(("program", f"{vpc_name}/{subnet_name}/{workload.name}"))
+            if workload.port is not None:
+                _check_port(naming.subnet_namespace(vpc.name, subnet.name), workload.port)
+            others = [other for other in subnet.workloads if other.name != workload.name]
+            return topology.with_vpc(vpc.with_subnet(replace(subnet, workloads=(*others, workload))))
+
+        return self.change(decide)
+
+    def _find(self, vpc: str, subnet: str, name: str) -> Running | None:
+        wanted = (vpc, subnet, name)
+        return next((one for one in self.list() if (one.vpc, one.subnet, one.workload.name) == wanted), None)
+
+    def list(self, vpc_name: str | None = None) -> list[Running]:
+        """All workloads, or those of one VPC."""
+        state = self.state()
+        if vpc_name is not None:
+            find_vpc(state.topology, vpc_name)
+        programs = {entry.resource.mark: entry for entry in state.ledger
+                    if isinstance(entry.resource, Program)}
+        return [running for running in self._running(state.topology, programs)
+                if vpc_name in (None, running.vpc)]
+
+    def _running(self, topology: Topology, programs: dict[str, Entry]) -> Iterator[Running]:
+        for vpc in topology.vpcs:
+            for subnet in vpc.subnets:
+                for workload in subnet.workloads:
+                    entry = programs.get(f"{vpc.name}/{subnet.name}/{workload.name}")
+                    process = recognise(entry.found) if entry else None
+                    log = self.context.store.folder / f"logs/{vpc.name}/{subnet.name}/{workload.name}.log"
+                    pid = process.pid if process else None
+                    yield Running(vpc.name, subnet.name, workload, pid, log, _url(subnet, workload))
+
+    def find(self, vpc: str, subnet: str, name: str) -> Running:
+        """The workload of that name; VpcctlError with the nearest right name if there is none."""
+        _, where = find_subnet(self.state().topology, vpc, subnet)
+        running = self._find(vpc, subnet, name)
+        if running is None:
+            raise VpcctlError(f"no workload '{name}' in {vpc}/{subnet}",
+                              nearest(name, [workload.name for workload in where.workloads],
+                                      "see: vpcctl deploy list"))
+        return running
+
+    def logs(self, vpc: str, subnet: str, name: str) -> str:
+        """What the workload wrote."""
+        log = self.find(vpc, subnet, name).log
+        try:
+            return log.read_text(errors="replace")
+        except OSError as error:
+            raise VpcctlError(f"can't read {log}: {error.strerror}") from None
+
+    def stop(self, vpc_name: str, subnet_name: str, name: str) -> Change:
+        """The workload gone, with its children and its log."""
+        self.find(vpc_name, subnet_name, name)
+
+        def decide(topology: Topology) -> Topology:
+            vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
+            kept = tuple(workload for workload in subnet.workloads if workload.name != name)
+            return topology.with_vpc(vpc.with_subnet(replace(subnet, workloads=kept)))
+
+        return self.change(decide)
+
+
+def _url(subnet: Subnet, workload: Workload) -> str | None:
+    return f"http://{addressing.instance(subnet.cidr)}:{workload.port}" if workload.port else None
+
+
+def _check_port(namespace: str, port: int) -> None:
+    """Refuse a port on which something listens already."""
+    if not netns.exists(namespace):
+        return
+    with netns.entered(namespace):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("0.0.0.0", port))  # noqa: S104 - the web server listens on all of the namespace
+        except OSError as error:
+            raise VpcctlError(f"port {port} is taken in {namespace} ({error.strerror})",
+                              f"choose another, or see who has it: ip netns exec {namespace} ss -ltnp"
+                              ) from None

@@ -1,0 +1,54 @@
+"""Firewall policies of subnets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpcctl_lib import naming, policy
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.managers.base import Change, Manager, find_subnet, need_root
+from vpcctl_lib.model import Policy, Subnet, Topology
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A subnet's policy, and the packets and bytes that each rule has met (`ingress[0]`)."""
+
+    subnet: Subnet
+    counters: Mapping[str, tuple[int, int]]
+
+
+class FirewallManager(Manager):
+    """Applies, shows and clears policies."""
+
+    def apply(self, vpc_name: str, subnet_name: str, file: Path) -> Change:
+        """The policy of the file instead of the one in force; a wrong file changes nothing."""
+        def decide(topology: Topology) -> Topology:
+            _, subnet = find_subnet(topology, vpc_name, subnet_name)
+            return _with_policy(topology, vpc_name, subnet_name, policy.load(file, subnet.cidr))
+
+        return self.change(decide)
+
+    def clear(self, vpc_name: str, subnet_name: str) -> Change:
+        """No policy: the subnet is open again."""
+        return self.change(lambda topology: _with_policy(topology, vpc_name, subnet_name, None))
+
+    def show(self, vpc_name: str, subnet_name: str) -> InForce:
+        """The policy in force, with the kernel's counters."""
+        vpc, subnet = find_subnet(self.state().topology, vpc_name, subnet_name)
+        if subnet.policy is None:
+            return InForce(subnet, {})
+        need_root()
+        namespace = naming.subnet_namespace(vpc.name, subnet.name)
+        outcome = self.runner.ask(("ip", "netns", "exec", namespace, "iptables-save", "-c", "-t", "filter"))
+        if outcome.status != 0:
+            raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
+        return InForce(subnet, counters(outcome.stdout))
+
+
+def _with_policy(topology: Topology, vpc_name: str, subnet_name: str, new: Policy | None) -> Topology:
+    vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
+    return topology.with_vpc(vpc.with_subnet(replace(subnet, policy=new)))

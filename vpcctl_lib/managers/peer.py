@@ -1,0 +1,51 @@
+"""Peerings between VPCs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.managers.base import Change, Manager, find_vpc
+from vpcctl_lib.model import Peering, Topology
+
+
+class PeerManager(Manager):
+    """Creates and deletes peerings."""
+
+    def create(self, one: str, other: str) -> Change:
+        """A peering of the two, in whichever order; the same again changes nothing."""
+        def decide(topology: Topology) -> Topology:
+            first, second = find_vpc(topology, one), find_vpc(topology, other)
+            if one == other:
+                raise BadInput(f"VPC '{one}' can't be peered with itself", "name two VPCs")
+            if first.cidr.overlaps(second.cidr):
+                raise VpcctlError(f"'{one}' ({first.cidr}) and '{other}' ({second.cidr}) overlap: "
+                                  "they can't be peered",
+                                  "an address would be in both; peer VPCs with distinct CIDRs")
+            self._check_ways(topology, one, other)
+            self._check_ways(topology, other, one)
+            peering = Peering.between(one, other)
+            kept = topology.peerings if peering in topology.peerings else (*topology.peerings, peering)
+            return replace(topology, peerings=kept)
+
+        return self.change(decide)
+
+    def _check_ways(self, topology: Topology, name: str, new: str) -> None:
+        """A route table has one way to an address: no two peers of a VPC may overlap."""
+        cidr = find_vpc(topology, new).cidr
+        for peer in topology.peers_of(name):
+            if peer.name != new and peer.cidr.overlaps(cidr):
+                raise VpcctlError(f"'{name}' is peered with '{peer.name}' ({peer.cidr}), which overlaps "
+                                  f"'{new}' ({cidr})", "its route table can have one of the two")
+
+    def delete(self, one: str, other: str) -> Change:
+        """The peering of the two, gone at once."""
+        def decide(topology: Topology) -> Topology:
+            find_vpc(topology, one)
+            find_vpc(topology, other)
+            peering = Peering.between(one, other)
+            if peering not in topology.peerings:
+                raise VpcctlError(f"'{one}' and '{other}' are not peered", "see: vpcctl peer list")
+            return replace(topology, peerings=tuple(kept for kept in topology.peerings if kept != peering))
+
+        return self.change(decide)

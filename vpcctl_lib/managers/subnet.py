@@ -1,0 +1,45 @@
+"""Subnets."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from vpcctl_lib import addressing, naming
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.managers.base import Change, Manager, find_subnet, find_vpc
+from vpcctl_lib.model import Subnet, SubnetType, Topology
+
+BRIDGE_PORTS = 1023
+"""BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the port 0 that is not used."""
+
+
+class SubnetManager(Manager):
+    """Adds subnets to VPCs and deletes them."""
+
+    def add(self, vpc_name: str, name: str, cidr: IPv4Network, kind: SubnetType) -> Change:
+        """A subnet of that name, CIDR and type; the same again changes nothing."""
+        naming.check_name(name, "subnet")
+
+        def decide(topology: Topology) -> Topology:
+            vpc = find_vpc(topology, vpc_name)
+            existing = vpc.subnet(name)
+            if existing is None:
+                addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
+                if len(vpc.subnets) >= BRIDGE_PORTS:
+                    raise VpcctlError(f"VPC '{vpc_name}' has {BRIDGE_PORTS} subnets: no port is free",
+                                      "use another VPC, and peer the two")
+                return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
+            if (existing.cidr, existing.type) != (cidr, kind):
+                raise VpcctlError(f"subnet '{name}' exists in VPC '{vpc_name}' as {existing.type.value} "
+                                  f"{existing.cidr}", "delete it first, or choose another name")
+            return topology
+
+        return self.change(decide)
+
+    def delete(self, vpc_name: str, name: str) -> Change:
+        """The subnet and what runs in it."""
+        def decide(topology: Topology) -> Topology:
+            vpc, _ = find_subnet(topology, vpc_name, name)
+            return topology.with_vpc(vpc.without_subnet(name))
+
+        return self.change(decide)

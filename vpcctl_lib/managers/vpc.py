@@ -1,0 +1,55 @@
+"""VPCs."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from vpcctl_lib import addressing, host, naming
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.managers.base import Change, Manager, find_vpc
+from vpcctl_lib.model import Topology, Vpc
+
+
+class VpcManager(Manager):
+    """Creates and deletes VPCs."""
+
+    def create(self, name: str, cidr: IPv4Network, allow_overlap: bool = False) -> Change:
+        """A VPC of that name and CIDR; the same again changes nothing."""
+        naming.check_name(name, "VPC")
+        for warning in addressing.check_vpc(cidr):
+            self.warn(warning)
+
+        def decide(topology: Topology) -> Topology:
+            existing = topology.vpc(name)
+            if existing is None:
+                return self._added(topology, name, cidr, allow_overlap)
+            if existing.cidr != cidr:
+                raise VpcctlError(f"VPC '{name}' exists with CIDR {existing.cidr}",
+                                  f"delete it first, or give the VPC of {cidr} another name")
+            return topology
+
+        return self.change(decide)
+
+    def _added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool) -> Topology:
+        for other in topology.vpcs:
+            if other.cidr.overlaps(cidr):
+                self.warn(f"{cidr} overlaps VPC '{other.name}' ({other.cidr}): the host has a route to the "
+                          "first of them only, and the two can't be peered")
+        ours = {naming.device("vpc-", vpc.name) for vpc in topology.vpcs}
+        route = host.overlap(self.runner, cidr, ours)
+        if route is not None and not allow_overlap:
+            raise VpcctlError(f"{cidr} overlaps the host's route to {route.network} (dev {route.device})",
+                              "choose another CIDR, or leave the host's route as it is with --allow-overlap")
+        if route is not None:
+            self.warn(f"the host keeps its route to {route.network} (dev {route.device}) and gets none to "
+                      f"'{name}': reach it with vpcctl exec")
+        link = addressing.free_link({vpc.link for vpc in topology.vpcs})
+        return topology.with_vpc(Vpc(name, cidr, link, routed=route is None))
+
+    def delete(self, name: str) -> Change:
+        """The VPC and everything in it."""
+        def decide(topology: Topology) -> Topology:
+            find_vpc(topology, name)
+            return topology.without_vpc(name)
+
+        return self.change(decide)

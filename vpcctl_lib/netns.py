@@ -1,0 +1,56 @@
+"""Stand in a network namespace for a moment, to open a socket there without starting a process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vpcctl_lib.errors import VpcctlError
+
+NAMES = Path("/run/netns")
+"""Where `ip netns` keeps its names (ip-netns(8))."""
+
+CLONE_NEWNET = 0x40000000
+"""linux/sched.h"""
+
+
+def exists(namespace: str) -> bool:
+    """Whether a namespace of that name is there."""
+    return (NAMES / namespace).exists()
+
+
+def inode(namespace: str) -> int:
+    """The number by which /proc/PID/ns/net names it; 0 if it is not there."""
+    try:
+        return (NAMES / namespace).stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def _setns(descriptor: int) -> None:
+    # os.setns came with Python 3.12; we run on 3.10.
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise VpcctlError(f"can't enter a network namespace: {os.strerror(number)}")
+
+
+@contextmanager
+def entered(namespace: str) -> Iterator[None]:
+    """Sockets that this thread opens meanwhile belong to that namespace."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        there = os.open(NAMES / namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(there)
+        finally:
+            os.close(there)
+        try:
+            yield
+        finally:
+            _setns(home)
+    finally:
+        os.close(home)

@@ -1,0 +1,188 @@
+"""Single steps of work on the host, and how consecutive ones become few commands; pure but for files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from vpcctl_lib.run import Command
+
+HOST = ""
+"""The namespace the command was started in, where others have the name of theirs."""
+
+GONE = re.compile(
+    r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"
+    r"|does a matching rule exist|No chain/target/match by that name|does not exist"
+)
+"""What ip and iptables say, under LC_ALL=C, of a thing that is not there: ENODEV, ESRCH, ENOENT."""
+
+BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
+
+
+class Tool(Enum):
+    """The program that carries a step out."""
+
+    IP = "ip"
+    IPTABLES = "iptables-restore"
+    SYSCTL = "sysctl"
+
+
+@dataclass(frozen=True)
+class Ip:
+    """One `ip` command in a namespace."""
+
+    namespace: str
+    words: tuple[str, ...]
+    tool = Tool.IP
+
+
+@dataclass(frozen=True)
+class Iptables:
+    """One line of an iptables-restore file."""
+
+    namespace: str
+    table: str
+    line: str
+    tool = Tool.IPTABLES
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """One kernel setting; keys this kernel lacks are passed over (`sysctl -e`)."""
+
+    namespace: str
+    key: str
+    value: str
+    tool = Tool.SYSCTL
+
+
+KernelStep = Ip | Iptables | Sysctl
+
+
+@dataclass(frozen=True)
+class Make:
+    """A file or (without content) a folder to write."""
+
+    path: Path
+    content: str | None = None
+
+    def carry_out(self) -> None:
+        """Write it; a folder may be there already."""
+        if self.content is None:
+            self.path.mkdir(mode=0o755, exist_ok=True)
+        else:
+            self.path.write_text(self.content)
+
+    def __str__(self) -> str:
+        if self.content is None:
+            return f"mkdir -p {self.path}"
+        return f"cat > {self.path} <<'EOF'\n{self.content.rstrip()}\nEOF"
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A file, or a folder if it is empty, to remove; one that is gone is no error."""
+
+    path: Path
+    folder: bool = False
+
+    def carry_out(self) -> None:
+        """Remove it; a folder that others put something in stays."""
+        if not self.folder:
+            self.path.unlink(missing_ok=True)
+        elif self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def __str__(self) -> str:
+        return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive steps that one command carries out."""
+
+    steps: tuple[KernelStep, ...]
+
+    @property
+    def tool(self) -> Tool:
+        """The program that all the steps share."""
+        return self.steps[0].tool
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that all the steps share."""
+        return self.steps[0].namespace
+
+    def command(self, carry_on: bool = False) -> Command:
+        """The command; with `carry_on`, `ip` goes on past a step that fails."""
+        if self.tool is Tool.IP:
+            return _ip(self, carry_on)
+        if self.tool is Tool.SYSCTL:
+            settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
+            return Command((*_inside(self.namespace), "sysctl", "-q", "-e", "-w", *settings))
+        text = "".join(f"{line}\n" for line, _ in self._restore_lines())
+        return Command((*_inside(self.namespace), "iptables-restore", "-w", "--noflush"), text)
+
+    def _restore_lines(self) -> list[tuple[str, int | None]]:
+        """The lines of the restore file, each with the number of its step; a table's steps stay together."""
+        lines: list[tuple[str, int | None]] = []
+        numbered = [(number, step) for number, step in enumerate(self.steps) if isinstance(step, Iptables)]
+        tables = dict.fromkeys(step.table for _, step in numbered)
+        for table in tables:
+            lines.append((f"*{table}", None))
+            lines += [(step.line, number) for number, step in numbered if step.table == table]
+            lines.append(("COMMIT", None))
+        return lines
+
+    def done_before_failure(self, stderr: str) -> frozenset[int]:
+        """The numbers of the steps that took effect, from what the failed command said."""
+        found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
+        failed = int(next(filter(None, found.groups()))) if found else 1
+        if self.tool is Tool.IP:
+            return frozenset(range(min(failed - 1, len(self.steps))))
+        if self.tool is Tool.SYSCTL:
+            return frozenset(range(len(self.steps)))
+        return self._committed_before(failed)
+
+    def _committed_before(self, failed: int) -> frozenset[int]:
+        """A restore file takes effect table by table, at each COMMIT."""
+        done: set[int] = set()
+        table: set[int] = set()
+        for line, number in self._restore_lines()[:failed - 1]:
+            if number is not None:
+                table.add(number)
+            elif line == "COMMIT":
+                done |= table
+                table = set()
+        return frozenset(done)
+
+
+def _inside(namespace: str) -> tuple[str, ...]:
+    return ("ip", "netns", "exec", namespace) if namespace else ()
+
+
+def _ip(batch: Batch, carry_on: bool) -> Command:
+    where = ("-n", batch.namespace) if batch.namespace else ()
+    words = [" ".join(step.words) for step in batch.steps if isinstance(step, Ip)]
+    if len(words) == 1:
+        return Command(("ip", *where, *words[0].split()))
+    force = ("-force",) if carry_on else ()
+    return Command(("ip", *where, *force, "-batch", "-"), "".join(f"{line}\n" for line in words))
+
+
+def problems(stderr: str) -> str:
+    """What the command complained of, less what says that a thing to be removed is already gone."""
+    told = [line.strip() for line in stderr.splitlines() if line.strip() and "Command failed" not in line]
+    return "; ".join(line for line in told if not GONE.search(line))
+
+
+def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:
+    """The restore lines that give a chain exactly these rules; `fresh` fails if another has made it."""
+    if chain in BUILTIN:
+        head = [f":{chain} {policy or 'ACCEPT'} [0:0]", f"-F {chain}"]
+    else:
+        head = [f"-N {chain}" if fresh else f":{chain} - [0:0]"]
+    return head + [f"-A {chain} {rule}" for rule in rules]

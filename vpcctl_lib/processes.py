@@ -1,0 +1,160 @@
+"""Processes on this host: who they are beyond doubt, which network namespace they live in, how they end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpcctl_lib import netns
+from vpcctl_lib.errors import VpcctlError
+
+PROC = Path("/proc")
+GRACE_SECONDS = 5.0
+"""How long a process has after TERM before KILL."""
+
+MARK = "VPCCTL_WORKLOAD"
+"""The environment variable by which a workload's processes are known, children included."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told apart from a later one of the same pid by its start time."""
+
+    pid: int
+    start: int
+    session: int
+
+    def name(self) -> str:
+        """Its program and pid, for a person."""
+        try:
+            return f"{(PROC / str(self.pid) / 'comm').read_text().strip()} (pid {self.pid})"
+        except OSError:
+            return f"pid {self.pid}"
+
+
+def boot_id() -> str:
+    """Changes with every boot, as pids and start times begin anew."""
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def look(pid: int) -> Process | None:
+    """The process of that pid, unless there is none or it has ended and waits for its parent."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # proc(5): the second field is the name in parentheses, and may hold any character.
+    fields = text[text.rindex(")") + 2:].split()
+    state, session, start = fields[0], int(fields[3]), int(fields[19])
+    return None if state in "ZX" else Process(pid, start, session)
+
+
+def identity(process: Process) -> dict[str, str]:
+    """What is written down of a process, to know it again."""
+    return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id()}
+
+
+def recognise(facts: Mapping[str, str]) -> Process | None:
+    """The very process that was written down, if it still runs."""
+    if not facts.get("pid") or facts.get("boot") != boot_id():
+        return None
+    process = look(int(facts["pid"]))
+    return process if process is not None and str(process.start) == facts.get("start") else None
+
+
+def inside(namespace: str) -> list[Process]:
+    """All processes in a network namespace."""
+    number = netns.inode(namespace)
+    return [process for process in _all() if number and _network(process.pid) == number]
+
+
+def _all() -> Iterator[Process]:
+    for entry in os.listdir(PROC):
+        process = look(int(entry)) if entry.isdigit() else None
+        if process is not None and process.pid != os.getpid():
+            yield process
+
+
+def _network(pid: int) -> int:
+    try:
+        return (PROC / str(pid) / "ns/net").stat().st_ino
+    except OSError:
+        return 0
+
+
+def marked(mark: str, among: Iterable[Process]) -> list[Process]:
+    """Those that were started as the workload of that mark, or by it."""
+    word = f"{MARK}={mark}".encode()
+    return [process for process in among if word in _environment(process.pid)]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
+    """The workload's processes: of its session or with its mark, and in its namespace in any case."""
+    living = inside(namespace)
+    found = {process.pid: process for process in marked(mark, living)}
+    if facts.get("boot") == boot_id():
+        leader = look(int(facts["pid"]))
+        if leader is None or str(leader.start) == facts.get("start"):
+            found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
+    return list(found.values())
+
+
+def end(processes: Iterable[Process]) -> list[Process]:
+    """TERM, a while to obey, KILL; returns those that are still there."""
+    living = {fd: process for process in processes if (fd := _descriptor(process)) >= 0}
+    try:
+        _signal(living, signal.SIGTERM)
+        left = _wait(living, GRACE_SECONDS)
+        _signal(left, signal.SIGKILL)
+        return list(_wait(left, GRACE_SECONDS).values())
+    finally:
+        for fd in living:
+            os.close(fd)
+
+
+def _descriptor(process: Process) -> int:
+    """A pidfd of exactly this process, -1 if it has ended: no later one of its pid can be hit."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return -1
+    if look(process.pid) == process:
+        return fd
+    os.close(fd)
+    return -1
+
+
+def _signal(living: Mapping[int, Process], number: signal.Signals) -> None:
+    for fd, process in living.items():
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            continue
+        except PermissionError as error:
+            raise VpcctlError(f"may not stop {process.name()}", "run as root") from error
+
+
+def _wait(living: Mapping[int, Process], seconds: float) -> dict[int, Process]:
+    """Those that have not ended within the time; a pidfd is readable once its process has."""
+    left = dict(living)
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    for fd in left:
+        poll.register(fd, select.POLLIN)
+    while left and (remaining := deadline - time.monotonic()) > 0:
+        for fd, _ in poll.poll(remaining * 1000):
+            poll.unregister(fd)
+            del left[fd]
+    return left

@@ -1,0 +1,61 @@
+"""What every owned thing has in common: a key, how it is made, changed and unmade."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from vpcctl_lib.operations import Ip, Iptables, Make, Remove, Sysctl
+from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
+
+Operation = Ip | Iptables | Sysctl | Make | Remove | EmptyNamespace | Start | Stop
+Operations = tuple[Operation, ...]
+Facts = Mapping[str, str]
+"""What was learned about a resource when it was made: the setting found, the process started."""
+
+
+Place = tuple[str, str]
+"""A namespace, and a link in it; all of the namespace where the link is empty."""
+
+
+def within(namespace: str, device: str = "") -> frozenset[Place]:
+    """The homes of a thing on a link in a namespace; the host is no home, as it never goes."""
+    homes = {(namespace, device)} if device else set()
+    return frozenset(homes | ({(namespace, "")} if namespace else set()))
+
+
+@dataclass(frozen=True)
+class Resource(ABC):
+    """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
+
+    @property
+    def key(self) -> Hashable:
+        """What stays the same while the resource changes; by default nothing may change."""
+        return self
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace and the link whose end is this resource's end too."""
+        return frozenset()
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """What this resource is a home of."""
+        return frozenset()
+
+    def survey(self) -> dict[str, str]:
+        """Facts that must be written down before it is made; only reads."""
+        return {}
+
+    @abstractmethod
+    def make(self) -> Operations:
+        """The steps that make it; the first fails if another has made a thing of that name."""
+
+    @abstractmethod
+    def unmake(self, facts: Facts) -> Operations:
+        """The steps that take it away; each may find its thing already gone."""
+
+    def change(self, old: Resource) -> Operations:
+        """The steps from `old`, of the same key, to this one; by default the making does it."""
+        return self.make()

@@ -1,0 +1,91 @@
+"""What we set or write on the host itself, which others share: forwarding, files and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.operations import HOST, Make, Remove, Sysctl
+from vpcctl_lib.resources.base import Facts, Operations, Resource
+
+IP_FORWARD = "net.ipv4.ip_forward"
+SETTINGS = Path("/proc/sys/net/ipv4")
+
+
+@dataclass(frozen=True)
+class Forwarding(Resource):
+    """The host's `ip_forward`, which NAT needs, and what the kernel changes along with it."""
+
+    def survey(self) -> dict[str, str]:
+        """The old values. Writing ip_forward also writes `accept_redirects` and each link's `forwarding`
+        (inet_forward_change in net/ipv4/devinet.c), so those are needed to put things back.
+        """
+        found = {IP_FORWARD: (SETTINGS / "ip_forward").read_text().strip()}
+        if found[IP_FORWARD] == "0":
+            redirects = SETTINGS / "conf/all/accept_redirects"
+            found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
+            for link in sorted((SETTINGS / "conf").glob("*/forwarding")):
+                if link.parent.name != "all" and link.read_text().strip() == "1":
+                    # sysctl(8): a slash as the separator keeps the dots of a name such as eth0.10.
+                    found[f"net/ipv4/conf/{link.parent.name}/forwarding"] = "1"
+        return found
+
+    def make(self) -> Operations:
+        """On."""
+        return (Sysctl(HOST, IP_FORWARD, "1"),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Back to what was found; a value that somebody turned off meanwhile stays off."""
+        if (SETTINGS / "ip_forward").read_text().strip() != "1" or facts.get(IP_FORWARD, "1") == "1":
+            return ()
+        rest = (Sysctl(HOST, key, value) for key, value in facts.items() if key != IP_FORWARD)
+        return (Sysctl(HOST, IP_FORWARD, facts[IP_FORWARD]), *rest)
+
+
+@dataclass(frozen=True)
+class Folder(Resource):
+    """A folder that has to be there; ours, and removed, only if it was not."""
+
+    path: str
+
+    def survey(self) -> dict[str, str]:
+        """Whether somebody has made it before us."""
+        return {"existed": "yes"} if Path(self.path).is_dir() else {}
+
+    def make(self) -> Operations:
+        """One that is there already is used as it is."""
+        return (Make(Path(self.path)),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Not while something is in it, and not if it was there before."""
+        return () if facts.get("existed") else (Remove(Path(self.path), folder=True),)
+
+
+@dataclass(frozen=True)
+class File(Resource):
+    """A small text file whose content we own."""
+
+    path: str
+    content: str
+
+    @property
+    def key(self) -> Hashable:
+        """Where it is; its content may change."""
+        return ("file", self.path)
+
+    def survey(self) -> dict[str, str]:
+        """Refuses to take over a file that is there."""
+        if Path(self.path).exists():
+            raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
+                              "move it away, or give the subnet another name")
+        return {}
+
+    def make(self) -> Operations:
+        """Written whole."""
+        return (Make(Path(self.path), self.content),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Gone."""
+        return (Remove(Path(self.path)),)

@@ -1,0 +1,168 @@
+"""The record on disk: what was asked for and what we own; locked, versioned, replaced as a whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+from vpcctl_lib.codec import Misfit, decode, encode
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Topology
+from vpcctl_lib.resources import KINDS, NAMES, Resource
+
+DEFAULT_FOLDER = Path("/var/lib/vpcctl")
+VERSION = 1
+LOCK_SECONDS = 60.0
+
+
+class Verb(Enum):
+    """What happens to a resource."""
+
+    MAKE = "make"
+    CHANGE = "change"
+    UNMAKE = "unmake"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A resource that we own, what was learned of it, and what was being done to it when this was written."""
+
+    resource: Resource
+    found: dict[str, str] = field(default_factory=dict)
+    under_way: Verb | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What was asked for, and the ledger of what we own, in the order in which it is made."""
+
+    topology: Topology = Topology()
+    ledger: tuple[Entry, ...] = ()
+
+
+class Store:
+    """The state folder: state.json, lock and vpcctl.log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "state.json"
+        self.log = folder / "vpcctl.log"
+
+    def load(self) -> State:
+        """What is recorded; an empty state if nothing is. VpcctlError if it can't be read or understood."""
+        try:
+            text = self.file.read_text()
+        except FileNotFoundError:
+            return State()
+        except PermissionError:
+            raise VpcctlError(f"may not read {self.file}", "run it as root: sudo vpcctl …") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._corrupt(str(error)) from None
+        return self._parse(text)
+
+    def _parse(self, text: str) -> State:
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._corrupt(str(error)) from None
+        version = data.get("version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > VERSION:
+            raise VpcctlError(f"{self.file} has version {version}; this vpcctl knows up to {VERSION}",
+                              "use the newer vpcctl that wrote it; nothing was changed")
+        if version != VERSION:
+            raise self._corrupt("it has no version that vpcctl knows")
+        try:
+            topology = decode(Topology, data.get("topology"), "topology")
+            return State(topology, tuple(map(_entry, data.get("ledger", []))))
+        except (Misfit, AttributeError, KeyError, TypeError) as error:
+            raise self._corrupt(str(error)) from None
+
+    def _corrupt(self, why: str) -> VpcctlError:
+        return VpcctlError(f"{self.file} is damaged: {why}",
+                           "nothing was changed; put a good copy in its place, or run cleanup.sh, which "
+                           "removes all that bears vpcctl's mark without this file")
+
+    def save(self, state: State) -> None:
+        """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2))."""
+        temporary = self.folder / ".state.json.new"
+        with temporary.open("w") as file:
+            _write(file, state)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.file)
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock that every change is made under; waits for who has it, then names it."""
+        self._make_folder()
+        with (self.folder / "lock").open("a+") as file:
+            self._acquire(file.fileno())
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+            file.truncate(0)
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not os.access(self.folder, os.W_OK):
+                raise PermissionError
+        except PermissionError:
+            raise VpcctlError(f"may not write to {self.folder}", "run it as root: sudo vpcctl …") from None
+        except OSError as error:
+            raise VpcctlError(f"{self.folder} can't hold the state: {error.strerror}",
+                              "name a folder with --state-dir") from None
+
+    def _acquire(self, lock: int) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = (self.folder / "lock").read_text().strip() or "unknown"
+                    raise VpcctlError(f"another vpcctl (pid {holder}) has held the lock for "
+                                      f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
+                time.sleep(0.02)
+
+
+def _write(file: TextIO, state: State) -> None:
+    """A line a resource, so that a person (and cleanup.sh) can read it; much smaller than indented JSON."""
+    topology = json.dumps(encode(state.topology))
+    file.write(f'{{"version": {VERSION},\n"topology": {topology},\n"ledger": [\n')
+    file.write(",\n".join(json.dumps(_line(entry)) for entry in state.ledger))
+    file.write("\n]}\n")
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    line: dict[str, Any] = {"kind": NAMES[type(entry.resource)], **encode(entry.resource)}
+    if entry.found:
+        line["found"] = entry.found
+    if entry.under_way:
+        line["under_way"] = entry.under_way.value
+    return line
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    fields = dict(line)
+    kind = KINDS.get(fields.pop("kind"))
+    if kind is None:
+        raise Misfit(f"ledger: no kind of resource {line['kind']!r}")
+    found = decode(dict[str, str], fields.pop("found", {}), "ledger.found")
+    verb = fields.pop("under_way", None)
+    return Entry(decode(kind, fields, f"ledger.{line['kind']}"), found, verb and decode(Verb, verb))

@@ -1,0 +1,143 @@
+"""Workloads: started to outlive the command, ready before it returns, stopped with their children."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from vpcctl_lib import processes
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.netns import entered, exists
+from vpcctl_lib.operations import Make, Remove
+from vpcctl_lib.resources import Operation, Program, Resource
+from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
+from vpcctl_lib.run import Runner
+
+READY_SECONDS = 10.0
+SETTLE_SECONDS = 0.3
+"""How long a program has to fail at once: a missing library, a bad option."""
+
+ON_THE_WAY = frozenset({"ip", "env", "setpriv"})
+"""The programs that become the workload's own, one after the other, in one process."""
+
+
+class Desk:
+    """Carries out the operations that are no commands; collects what is worth telling."""
+
+    def __init__(self, runner: Runner, folder: Path) -> None:
+        self._runner = runner
+        self._folder = folder
+        self.notes: list[str] = []
+
+    def carry_out(self, operation: Operation) -> Mapping[str, str]:
+        """Do it; returns the facts to write down, if it has any."""
+        if isinstance(operation, Start):
+            return self._start(operation)
+        self._runner.announce(str(operation))
+        if isinstance(operation, (Make, Remove)):
+            operation.carry_out()
+        elif isinstance(operation, Stop):
+            self._stop(operation)
+        elif isinstance(operation, EmptyNamespace):
+            self._empty(operation)
+        return {}
+
+    def sweep(self, gone: Iterable[Resource]) -> None:
+        """Remove the logs of workloads that are gone, and folders that are empty by it."""
+        for program in gone:
+            if isinstance(program, Program):
+                log = self._folder / program.log
+                log.unlink(missing_ok=True)
+                for folder in (log.parent, log.parent.parent, self._folder / "logs"):
+                    Remove(folder, folder=True).carry_out()
+
+    def _start(self, start: Start) -> Mapping[str, str]:
+        log = start.log_file(self._folder)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        child = self._runner.spawn(start.command(), log)
+        process = processes.look(child.pid)
+        try:
+            _wait_until_ready(start, child)
+        except (VpcctlError, OSError) as error:
+            if process is not None:
+                processes.end([process])
+            child.wait()
+            raise VpcctlError(f"{start.mark} did not start: {error}", _tail(log)) from None
+        return processes.identity(process) if process else {}
+
+    def _stop(self, stop: Stop) -> None:
+        left = processes.end(processes.of_workload(stop.namespace, stop.mark, stop.facts))
+        if left:
+            raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
+
+    def _empty(self, empty: EmptyNamespace) -> None:
+        """Again until none is left, as a process may start others while it is being stopped."""
+        for _ in range(10):
+            living = processes.inside(empty.namespace) if exists(empty.namespace) else []
+            if not living:
+                return
+            self.notes += [f"stopped {process.name()}, which ran in {empty.namespace}" for process in living]
+            processes.end(living)
+        raise VpcctlError(f"processes keep starting in {empty.namespace}", f"ip netns pids {empty.namespace}")
+
+
+def _wait_until_ready(start: Start, child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        _check_alive(child)
+        ready = _answers(start.namespace, start.port) if start.port else _is_itself(child.pid)
+        if ready:
+            break
+        time.sleep(0.02)
+    else:
+        raise VpcctlError(f"not ready within {READY_SECONDS:.0f} s")
+    if not start.port:
+        _settle(child)
+
+
+def _check_alive(child: subprocess.Popen[bytes]) -> None:
+    status = child.poll()
+    if status is not None:
+        raise VpcctlError(f"it ended with {_how(status)}")
+
+
+def _how(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"signal {-status}"
+
+
+def _settle(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(SETTLE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return
+    _check_alive(child)
+
+
+def _is_itself(pid: int) -> bool:
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")) not in ON_THE_WAY
+    except OSError:
+        return False
+
+
+def _answers(namespace: str, port: int) -> bool:
+    """Whether a GET inside the namespace gets a page; over loopback, which every policy allows."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        with entered(namespace):
+            connection.connect()
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+    return "its log ends: " + " | ".join(lines) if lines else ""
