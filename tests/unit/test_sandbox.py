@@ -1,0 +1,199 @@
+"""The sandbox's pure parts: what it mounts, plugs, answers and says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vpcctl_lib.sandbox import entry, plan
+from vpcctl_lib.sandbox.dns import answer
+from vpcctl_lib.sandbox.inside import exit_code
+from vpcctl_lib.sandbox.internet import page
+from vpcctl_lib.sandbox.kernel import MountFlag
+from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mirror, Mount, Step
+from vpcctl_lib.sandbox.refusal import explain
+
+
+def targets(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
+    return [(step.kind, step.target) for step in steps if isinstance(step, Mount)]
+
+
+def test_nothing_is_mounted_before_propagation_to_the_host_is_cut() -> None:
+    first = plan.filesystem(has_state=True, has_netns=False)[0]
+    assert first == Mount("", "/", MountFlag.PRIVATE | MountFlag.RECURSIVE)
+
+
+def test_a_host_that_has_a_state_folder_keeps_its_var_lib() -> None:
+    assert targets(plan.filesystem(has_state=True, has_netns=False)) == [
+        ("", "/"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run"), ("overlay", "/etc"),
+        ("tmpfs", "/var/lib/vpcctl"), ("tmpfs", "/run"),
+    ]
+
+
+def test_without_one_var_lib_is_mirrored_so_that_the_folder_can_be_made() -> None:
+    steps = plan.filesystem(has_state=False, has_netns=False)
+    mirror = steps.index(Mirror("/run/lib", "/var/lib"))
+    assert steps[mirror + 1] == Folder("/var/lib/vpcctl")
+    assert targets(steps[mirror + 2:]) == [("tmpfs", "/var/lib/vpcctl"), ("tmpfs", "/run")]
+
+
+def test_namespaces_that_the_host_configures_are_hidden() -> None:
+    mounts = targets(plan.filesystem(has_state=True, has_netns=True))
+    assert mounts.index(("tmpfs", "/etc/netns")) > mounts.index(("overlay", "/etc"))
+
+
+def test_an_etc_that_cannot_be_overlaid_is_copied_and_still_gets_our_files() -> None:
+    steps = plan.filesystem(has_state=True, has_netns=False)
+    overlay = next(step for step in steps if isinstance(step, Mount) and step.kind == "overlay")
+    assert overlay.instead[0] == Copy("/etc", "/run/etc")
+    assert File("/run/etc/resolv.conf", "nameserver 8.8.8.8\n") in overlay.instead
+    assert overlay.instead[-1] == Mount("", "/etc", MountFlag.BIND, source="/run/etc")
+
+
+def test_the_internet_has_no_route_but_its_cable() -> None:
+    batch = plan.internet_links(sandbox_pid=1).splitlines()
+    assert "link add sandbox type veth peer name eth0 netns 1" in batch
+    assert "addr add 8.8.8.8/32 dev lo" in batch
+    assert not [line for line in batch if line.startswith("route")]
+
+
+def test_the_host_reaches_it_through_eth0() -> None:
+    assert plan.host_links().splitlines() == [
+        "link set lo up", "addr add 203.0.113.2/24 dev eth0", "link set eth0 up",
+        "route add default via 203.0.113.1",
+    ]
+
+
+def test_the_program_sees_the_default_state_folder_and_finds_vpcctl() -> None:
+    outside = {"HOME": "/root", "PATH": "/bin", "VPCCTL_STATE_DIR": "/elsewhere"}
+    assert plan.environment(outside, "/bin:/sbin", "/opt/vpcctl") == {
+        "HOME": "/root", "PATH": "/opt/vpcctl:/bin:/sbin", "VPCCTL_SANDBOX": "1",
+    }
+    assert plan.environment(outside, "/bin", None)["PATH"] == "/bin"
+
+
+def test_the_checkout_s_launcher_comes_first() -> None:
+    assert entry.launcher_folder() == str(Path(__file__).resolve().parents[2])
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("/bin/cat", "/bin/cat"), ("/no/such/shell", "/bin/bash")])
+def test_the_shell_is_the_person_s_own_if_it_exists(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, found: str,
+) -> None:
+    monkeypatch.setenv("SHELL", wanted)
+    assert entry.shell() == found
+
+
+@pytest.mark.parametrize(("uid", "capabilities", "powerful"), [
+    (0, "000001ffffffffff", True),
+    (1000, "000001ffffffffff", False),
+    (0, "0000000000000000", False),
+    (0, "000001ffffdfffff", False),
+    (0, "000001ffffffefff", False),
+])
+def test_only_root_with_both_capabilities_needs_no_user_namespace(
+    uid: int, capabilities: str, powerful: bool,
+) -> None:
+    assert entry.is_powerful(uid, f"Name:\tpython\nCapEff:\t{capabilities}\nCapBnd:\t0\n") is powerful
+
+
+@pytest.mark.parametrize(("setting", "value", "remedy"), [
+    ("user.max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
+    ("kernel.unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1",
+     "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+])
+def test_a_refusal_names_the_setting_and_the_way_out(setting: str, value: str, remedy: str) -> None:
+    error = explain(OSError(1, "Operation not permitted", "unshare"), True, {setting: value}.get)
+    assert f"{setting} = {value}" in error.message
+    assert "sudo" in error.hint
+    assert remedy in error.hint
+
+
+def test_root_is_not_told_about_settings_for_plain_users() -> None:
+    refused = OSError(1, "Operation not permitted", "unshare")
+    error = explain(refused, False, {"kernel.apparmor_restrict_unprivileged_userns": "1"}.get)
+    assert "unshare: Operation not permitted" in error.message
+    assert "--privileged" in error.hint
+    assert "sudo" not in error.hint
+
+
+def test_a_masked_proc_is_called_by_its_name() -> None:
+    error = explain(OSError(1, "Operation not permitted", "mount proc on /proc"), True, {}.get)
+    assert "/proc of its own" in error.message
+    assert "unmask=ALL" in error.hint
+
+
+@pytest.mark.parametrize(("status", "code"), [(0, 0), (7 << 8, 7), (15, 143), (9, 137)])
+def test_a_signal_becomes_128_and_its_number(status: int, code: int) -> None:
+    assert exit_code(status) == code
+
+
+def test_the_page_tells_the_source() -> None:
+    head, body = page("203.0.113.2", with_body=True).decode().split("\r\n\r\n")
+    assert head.startswith("HTTP/1.0 200 OK\r\n")
+    assert f"Content-Length: {len(body)}" in head
+    assert body.endswith("your address: 203.0.113.2\n")
+    assert page("203.0.113.2", with_body=False).decode() == f"{head}\r\n\r\n"
+
+
+def query(name: str, kind: int = 1, questions: int = 1) -> bytes:
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    header = b"\x12\x34\x01\x00" + questions.to_bytes(2, "big") + bytes(6)
+    return header + labels + b"\0" + kind.to_bytes(2, "big") + b"\0\1"
+
+
+def reply(wire: bytes) -> bytes:
+    answered = answer(wire)
+    assert answered is not None
+    return answered
+
+
+@pytest.mark.parametrize("name", ["example.com", "internet.test", "EXAMPLE.Com"])
+def test_a_known_name_has_the_address(name: str) -> None:
+    asked = query(name)
+    answered = reply(asked)
+    assert answered[:2] == asked[:2]
+    assert answered[2] & 0x80
+    assert answered[3] & 0x0F == 0
+    assert answered[4:8] == b"\0\1\0\1"
+    assert answered[12:len(asked)] == asked[12:]
+    assert answered[-4:] == bytes([8, 8, 8, 8])
+
+
+def test_an_unknown_name_does_not_exist() -> None:
+    answered = reply(query("nowhere.test"))
+    assert answered[3] & 0x0F == 3
+    assert answered[6:8] == b"\0\0"
+
+
+def test_a_known_name_without_such_a_record_is_no_error() -> None:
+    answered = reply(query("example.com", kind=28))
+    assert answered[3] & 0x0F == 0
+    assert answered[6:8] == b"\0\0"
+
+
+@pytest.mark.parametrize("wire", [b"", b"x", bytes(11), reply(query("example.com"))])
+def test_what_is_no_query_gets_no_answer(wire: bytes) -> None:
+    assert answer(wire) is None
+
+
+@pytest.mark.parametrize("wire", [
+    query("example.com", questions=0),
+    query("example.com", questions=2),
+    query("example.com")[:-1],
+    query("example.com")[:-5],
+    query("example.com")[:12] + b"\xc0\x0c\0\1\0\1",
+    query("example.com")[:12] + b"\x3fshort",
+])
+def test_a_broken_question_is_a_format_error(wire: bytes) -> None:
+    answered = reply(wire)
+    assert answered[3] & 0x0F == 1
+    assert len(answered) == 12
+
+
+def test_garbage_never_raises() -> None:
+    for _ in range(2000):
+        answer(os.urandom(12 + os.urandom(1)[0] % 60))
