@@ -48,7 +48,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 def refusal(path: Path) -> BadInput:
     with pytest.raises(BadInput) as caught:
         documents.read(path)
-    assert caught.value.code is ExitCode.BAD_INPUT
+    assert caught.value.code == ExitCode.BAD_INPUT
     assert "\n" not in caught.value.message
     return caught.value
 

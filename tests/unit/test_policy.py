@@ -44,7 +44,7 @@ def parse(data: object) -> Policy:
 def refusal(data: object) -> BadInput:
     with pytest.raises(BadInput) as caught:
         parse(data)
-    assert caught.value.code is ExitCode.BAD_INPUT
+    assert caught.value.code == ExitCode.BAD_INPUT
     assert "\n" not in caught.value.message + caught.value.hint
     return caught.value
 
