@@ -114,7 +114,8 @@ def internet_links(sandbox_pid: int) -> str:
     return "\n".join([
         "link set lo up",
         *addresses,
-        f"link add sandbox type veth peer name eth0 netns {sandbox_pid}",
+        # With the same number at both ends, the kernel may take a second to report that they are up.
+        f"link add sandbox index 8 type veth peer name eth0 netns {sandbox_pid}",
         "link set sandbox addrgenmode none",
         f"addr add {GATEWAY}/24 dev sandbox",
         # No route but that of the cable: a source that nobody translated gets no answer.
