@@ -106,14 +106,13 @@ def test_the_program_s_exit_code_is_the_sandbox_s(sandbox: Argv, script: str, co
 
 
 @pytest.mark.parametrize(("program", "code", "line"), [
-    ("no-such-program", 127, "vpcctl: no-such-program: command not found\n"),
-    ("/no/such/program", 127, "vpcctl: /no/such/program: command not found\n"),
-    ("/etc/passwd", 126, "vpcctl: /etc/passwd: Permission denied\n"),
+    ("no-such-program", 127, "Error: no-such-program: command not found\n"),
+    ("/no/such/program", 127, "Error: /no/such/program: command not found\n"),
+    ("/etc/passwd", 126, "Error: /etc/passwd: Permission denied\n"),
 ])
 def test_a_program_that_cannot_start_says_so_in_one_line(program: str, code: int, line: str) -> None:
-    command = "from vpcctl_lib.cli.sandbox import sandbox; sandbox(prog_name='vpcctl sandbox')"
-    done = subprocess.run([*ROOT, sys.executable, "-c", command, "--", program, "--help"],
-                          capture_output=True, text=True, timeout=PATIENCE, cwd=CHECKOUT)
+    done = subprocess.run([*ROOT, sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--", program, "--help"],
+                          capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (code, line)
 
 

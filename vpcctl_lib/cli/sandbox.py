@@ -1,19 +1,20 @@
-"""The command `vpcctl sandbox`."""
+"""`vpcctl sandbox`."""
 
 from __future__ import annotations
 
-import sys
-
 import click
+
+from vpcctl_lib.cli import output
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD...]")
-def sandbox(command: tuple[str, ...]) -> None:
-    """A private host, gone when CMD (or a shell) ends: try anything, needs no root.
+def sandbox(command: tuple[str, ...]) -> int:
+    """A private host to try things on, gone when CMD (or a shell) ends (in AWS: a throw-away account).
 
-    It has its own network, firewall, /etc and /var/lib/vpcctl, an eth0, and behind that a small simulated
-    internet: 8.8.8.8 answers ping, HTTP and DNS, to the host and to whatever it translates (NAT).
+    It needs no root where the kernel lets users make namespaces. It has its own network, firewall, /etc and
+    /var/lib/vpcctl, an eth0, and behind that a small simulated internet: 8.8.8.8 answers ping, HTTP and DNS,
+    to the host and to whatever the host translates (NAT).
 
     \b
     Example:
@@ -26,8 +27,7 @@ def sandbox(command: tuple[str, ...]) -> None:
     from vpcctl_lib.sandbox import CannotRun, enter
 
     try:
-        code = enter(command)
+        return enter(command)
     except CannotRun as error:
-        click.echo(f"vpcctl: {error.message}", err=True)
-        code = error.status
-    sys.exit(code)
+        output.failure(error, as_json=False)
+        return error.status
