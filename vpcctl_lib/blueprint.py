@@ -14,6 +14,7 @@ from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.operations import HOST
 from vpcctl_lib.resources import (
     Address,
+    Altname,
     Bridge,
     Chain,
     File,
@@ -90,10 +91,18 @@ def _cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     device = naming.device("vpc-", vpc.name)
     mark = naming.owner(vpc.name)
     yield Veth(HOST, device, vpc.name, naming.UPLINK)
-    yield Port(HOST, device, mark, altname=naming.altname("vpc-", vpc.name), mtu=_mtu(vpc))
+    yield Port(HOST, device, mark, mtu=_mtu(vpc))
+    yield from _altname(HOST, "vpc-", vpc.name)
     yield Address(HOST, device, IPv4Interface(f"{addressing.host_end(vpc.link)}/31"))
     if routed:
         yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
+
+
+def _altname(namespace: str, prefix: str, name: str) -> Iterator[Resource]:
+    """The readable name, where the kernel's is too short for it."""
+    full = naming.altname(prefix, name)
+    if full:
+        yield Altname(namespace, naming.device(prefix, name), full)
 
 
 def _mtu(vpc: Vpc) -> int:
@@ -108,7 +117,8 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
     yield Port(vpc.name, naming.UPLINK, mark, mtu=_mtu(vpc))
     yield Address(vpc.name, naming.UPLINK, IPv4Interface(f"{addressing.router_end(vpc.link)}/31"))
     yield Bridge(vpc.name, bridge, naming.mac(vpc.name))
-    yield Port(vpc.name, bridge, mark, altname=naming.altname("br-", vpc.name))
+    yield Port(vpc.name, bridge, mark)
+    yield from _altname(vpc.name, "br-", vpc.name)
     yield Address(vpc.name, bridge, IPv4Interface((addressing.gateway(vpc.cidr), vpc.cidr.prefixlen)))
     if vpc.nat:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
@@ -117,7 +127,8 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
         namespace = naming.subnet_namespace(vpc.name, subnet.name)
         yield Veth(vpc.name, port, namespace, naming.INSTANCE)
         owner = naming.owner(vpc.name, subnet.name)
-        yield Port(vpc.name, port, owner, bridge, naming.altname("s-", subnet.name))
+        yield Port(vpc.name, port, owner, bridge)
+        yield from _altname(vpc.name, "s-", subnet.name)
 
 
 def _peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
@@ -131,7 +142,8 @@ def _peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
     mark = naming.peering_owner(peering.vpc1, peering.vpc2)
     for (near, far), device in zip(ends, devices, strict=True):
         beyond = addressing.gateway(far.cidr)
-        yield Port(near.name, device, mark, altname=naming.altname("pcx-", far.name))
+        yield Port(near.name, device, mark)
+        yield from _altname(near.name, "pcx-", far.name)
         yield Address(near.name, device, IPv4Interface((addressing.gateway(near.cidr), 32)), peer=beyond)
         yield Route(near.name, far.cidr, device, beyond)
 

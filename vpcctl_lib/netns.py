@@ -22,6 +22,13 @@ def exists(namespace: str) -> bool:
     return (NAMES / namespace).exists()
 
 
+def names() -> frozenset[str]:
+    """The names of all namespaces that `ip netns` knows; a file that holds none is not one."""
+    device = os.stat("/proc/self/ns/net").st_dev
+    found = NAMES.iterdir() if NAMES.is_dir() else ()
+    return frozenset(path.name for path in found if path.stat().st_dev == device)
+
+
 def inode(namespace: str) -> int:
     """The number by which /proc/PID/ns/net names it; 0 if it is not there."""
     try:

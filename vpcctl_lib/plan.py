@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vpcctl_lib.resources import Namespace, Operations, Place, Program, Resource
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.resources import (
+    EMPTY,
+    Condition,
+    Fault,
+    Namespace,
+    Operations,
+    Place,
+    Program,
+    Resource,
+)
 from vpcctl_lib.resources.processes import EmptyNamespace
 from vpcctl_lib.state import Entry, Verb
+
+Faults = Mapping[Hashable, Fault]
+NO_FAULTS: Faults = {}
 
 
 @dataclass(frozen=True)
@@ -37,47 +50,69 @@ class Plan:
                      for entry in (*self.after, *gone))
 
 
-def difference(ledger: Sequence[Entry], wanted: Sequence[Resource]) -> Plan:
+def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faults = NO_FAULTS) -> Plan:
     """The plan from the ledger to the wanted resources: unmake in reverse, then make and change in order.
 
-    What an interrupted command left half-made is unmade and made anew.
+    `faults` tells, by key, where the kernel is known to differ from the ledger: what is missing is made,
+    what is changed is mended, or unmade and made anew with all that depends on it.
     """
     owned = {entry.resource.key: entry for entry in ledger}
+    _refuse_foreign(ledger, faults)
     shall = {resource.key for resource in wanted}
-    unmade = [entry for entry in reversed(ledger) if entry.resource.key not in shall or _doubtful(entry)]
-    steps = [*_unmake(unmade)]
+    anew = _anew(ledger, faults)
+    steps = [*_unmake([entry for entry in reversed(ledger)
+                       if entry.resource.key not in shall or entry.resource.key in anew], faults)]
     after = []
     for resource in wanted:
         entry = owned.get(resource.key)
         after.append(Entry(resource, entry.found if entry else resource.survey()))
-        if entry is None or _doubtful(entry):
+        fault = faults.get(resource.key)
+        if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
             steps.append(Step(Verb.MAKE, after[-1], resource.make(), resource.unmake(after[-1].found)))
-        elif entry.resource != resource or entry.under_way:
+        elif entry.resource != resource or fault:
             old = entry.resource
             steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), old.change(resource)))
     return Plan(tuple(steps), tuple(ledger), tuple(after))
 
 
-def _doubtful(entry: Entry) -> bool:
-    """Whether it may be there or not; a change that was cut short is simply made again."""
-    return entry.under_way in (Verb.MAKE, Verb.UNMAKE)
+def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
+    """Somebody else's thing with our thing's name is never touched."""
+    for entry in ledger:
+        fault = faults.get(entry.resource.key)
+        if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY):
+            raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",
+                              "rename or remove it, then run: vpcctl restore")
 
 
-def _unmake(entries: Sequence[Entry]) -> Iterator[Step]:
+def _anew(ledger: Sequence[Entry], faults: Faults) -> frozenset[Hashable]:
+    """The keys of what must be unmade and made again, for itself or because its home must be."""
+    keys: set[Hashable] = set()
+    broken: set[Place] = set()
+    for entry in ledger:
+        resource, fault = entry.resource, faults.get(entry.resource.key)
+        replaced = fault and fault.condition is not Condition.MISSING and not resource.in_place
+        if replaced or resource.homes & broken:
+            keys.add(resource.key)
+            broken |= resource.places
+    return frozenset(keys)
+
+
+def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
     """Programs, whatever else runs in namespaces that go, then the rest.
 
     What lives in a namespace or on a link that goes as well needs no command of its own.
     """
     leaving = frozenset[Place]().union(*(entry.resource.places for entry in entries))
     programs = [entry for entry in entries if isinstance(entry.resource, Program)]
-    yield from (_removal(entry, leaving) for entry in programs)
+    yield from (_removal(entry, leaving, faults) for entry in programs)
     for entry in entries:
         if isinstance(entry.resource, Namespace):
             yield Step(Verb.UNMAKE, entry, (EmptyNamespace(entry.resource.name),), ())
-    yield from (_removal(entry, leaving) for entry in entries if not isinstance(entry.resource, Program))
+    yield from (_removal(entry, leaving, faults) for entry in entries
+                if not isinstance(entry.resource, Program))
 
 
-def _removal(entry: Entry, leaving: frozenset[Place]) -> Step:
-    resource = entry.resource
+def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults) -> Step:
+    resource, fault = entry.resource, faults.get(entry.resource.key)
     work = () if resource.homes & leaving else resource.unmake(entry.found)
-    return Step(Verb.UNMAKE, entry, work, resource.make())
+    return Step(Verb.UNMAKE, entry, (*work, *fault.remedy) if fault else work, resource.make())

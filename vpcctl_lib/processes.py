@@ -67,6 +67,12 @@ def recognise(facts: Mapping[str, str]) -> Process | None:
     return process if process is not None and str(process.start) == facts.get("start") else None
 
 
+def inside_of(process: Process, namespace: str) -> bool:
+    """Whether it lives in that network namespace."""
+    number = netns.inode(namespace)
+    return bool(number) and _network(process.pid) == number
+
+
 def inside(namespace: str) -> list[Process]:
     """All processes in a network namespace."""
     number = netns.inode(namespace)

@@ -46,6 +46,8 @@ class State:
 
     topology: Topology = Topology()
     ledger: tuple[Entry, ...] = ()
+    previous: Topology | None = None
+    """While a change is under way: what was asked for before it."""
 
 
 class Store:
@@ -81,7 +83,9 @@ class Store:
             raise self._corrupt("it has no version that vpcctl knows")
         try:
             topology = decode(Topology, data.get("topology"), "topology")
-            return State(topology, tuple(map(_entry, data.get("ledger", []))))
+            previous = data.get("previous")
+            return State(topology, tuple(map(_entry, data.get("ledger", []))),
+                         None if previous is None else decode(Topology, previous, "previous"))
         except (Misfit, AttributeError, KeyError, TypeError) as error:
             raise self._corrupt(str(error)) from None
 
@@ -144,7 +148,10 @@ class Store:
 def _write(file: TextIO, state: State) -> None:
     """A line a resource, so that a person (and cleanup.sh) can read it; much smaller than indented JSON."""
     topology = json.dumps(encode(state.topology))
-    file.write(f'{{"version": {VERSION},\n"topology": {topology},\n"ledger": [\n')
+    file.write(f'{{"version": {VERSION},\n"topology": {topology},\n')
+    if state.previous is not None:
+        file.write(f'"previous": {json.dumps(encode(state.previous))},\n')
+    file.write('"ledger": [\n')
     file.write(",\n".join(json.dumps(_line(entry)) for entry in state.ledger))
     file.write("\n]}\n")
 

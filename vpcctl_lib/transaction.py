@@ -50,7 +50,7 @@ class Transaction:
 
     def apply(self, plan: Plan, before: State, topology: Topology) -> list[str]:
         """Carry out the plan; on a failure or a signal put everything back and raise. Returns notes."""
-        self._store.save(State(topology, plan.under_way()))
+        self._store.save(State(topology, plan.under_way(), before.topology))
         with Interrupts() as interrupts:
             try:
                 self._forward(plan, interrupts)
@@ -130,7 +130,7 @@ class Transaction:
         if failures:
             error.message += f"; and this could not be undone: {'; '.join(failures)}"
             error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
-            self._store.save(State(before.topology, plan.under_way()))
+            self._store.save(State(before.topology, plan.under_way(), before.topology))
         else:
             self._store.save(before)
 

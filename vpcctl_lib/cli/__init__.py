@@ -15,6 +15,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.deploy import deploy
 from vpcctl_lib.cli.exec import exec_command
 from vpcctl_lib.cli.firewall import firewall
+from vpcctl_lib.cli.host import restore, status
 from vpcctl_lib.cli.nat import nat
 from vpcctl_lib.cli.params import Settings
 from vpcctl_lib.cli.peer import peer
@@ -95,7 +96,7 @@ def root(settings: Settings, state_dir: Path) -> None:
     settings.folder = state_dir
 
 
-for command in (vpc, subnet, nat, peer, firewall, deploy, exec_command, sandbox):
+for command in (vpc, subnet, nat, peer, firewall, deploy, exec_command, status, restore, sandbox):
     root.add_command(command)
 
 

@@ -6,17 +6,22 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from vpcctl_lib import naming
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.inspection import inspect
+from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Subnet, Topology, Vpc
-from vpcctl_lib.plan import Plan, difference
+from vpcctl_lib.plan import Faults, Plan, difference
+from vpcctl_lib.resources import changed
 from vpcctl_lib.run import Runner, need
-from vpcctl_lib.state import State, Store, Verb
+from vpcctl_lib.state import State, Store
 from vpcctl_lib.transaction import Transaction, commands
+
+GONE = changed("it has ended")
 
 TOOLS = ("ip", "iptables", "iptables-restore", "sysctl", "setpriv")
 
@@ -48,6 +53,7 @@ class Manager:
         self.runner = context.runner
         self._warnings: list[str] = []
         self._anew: set[Hashable] = set()
+        self._interrupted: Topology | None = None
 
     def warn(self, text: str) -> None:
         """Tell the person something that stops nothing."""
@@ -68,12 +74,32 @@ class Manager:
         need_root()
         need(*TOOLS)
         with self.context.store.locked():
-            state = self.state()
+            state = self._healed(self.state())
             topology, plan = self._plan(state, decide)
             if not plan.steps and topology == state.topology:
-                return Change(topology, False, tuple(self._warnings))
+                return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = Transaction(self.runner, self.context.store).apply(plan, state, topology)
         return Change(topology, True, (*self._warnings, *notes))
+
+    def faults(self, state: State) -> Faults:
+        """Where the kernel is known to differ from the record: what `remake` named."""
+        return dict.fromkeys(self._anew, GONE)
+
+    def _healed(self, state: State) -> State:
+        """The state once what an interrupted command left half-made is finished."""
+        if state.previous is None:
+            return state
+        self._interrupted = state.previous
+        half_made = [entry for entry in state.ledger if entry.under_way]
+        found = inspect(Kernel(self.runner), half_made)
+        plan = difference(state.ledger, blueprint(state.topology), found)
+        self._warnings += ["an interrupted command had left something half-made: it is finished now",
+                           *Transaction(self.runner, self.context.store).apply(plan, state, state.topology)]
+        return self.state()
+
+    def was_finished(self, had: Callable[[Topology], bool]) -> bool:
+        """Whether what is to go went just now, as the interrupted command that took it was finished."""
+        return self._interrupted is not None and had(self._interrupted)
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
         topology, plan = self._plan(self.state(), decide)
@@ -82,9 +108,7 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = decide(state.topology)
         naming.check_collisions(topology)
-        ledger = [replace(entry, under_way=Verb.MAKE) if entry.resource.key in self._anew else entry
-                  for entry in state.ledger]
-        return topology, difference(ledger, blueprint(topology))
+        return topology, difference(state.ledger, blueprint(topology), self.faults(state))
 
 
 def need_root() -> None:
@@ -111,6 +135,12 @@ def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subn
                           nearest(name, [subnet.name for subnet in vpc.subnets],
                                   f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
     return vpc, subnet
+
+
+def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:
+    """Whether there is a subnet of that name in a VPC of that name."""
+    vpc = topology.vpc(vpc_name)
+    return vpc is not None and vpc.subnet(name) is not None
 
 
 def nearest(name: str, names: Collection[str], otherwise: str) -> str:

@@ -102,9 +102,15 @@ class DeployManager(Manager):
 
     def stop(self, vpc_name: str, subnet_name: str, name: str) -> Change:
         """The workload gone, with its children and its log."""
-        self.find(vpc_name, subnet_name, name)
+        def has(topology: Topology) -> bool:
+            vpc = topology.vpc(vpc_name)
+            subnet = vpc.subnet(subnet_name) if vpc else None
+            return subnet is not None and subnet.workload(name) is not None
 
         def decide(topology: Topology) -> Topology:
+            if not has(topology) and self.was_finished(has):
+                return topology
+            self.find(vpc_name, subnet_name, name)
             vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
             kept = tuple(workload for workload in subnet.workloads if workload.name != name)
             return topology.with_vpc(vpc.with_subnet(replace(subnet, workloads=kept)))

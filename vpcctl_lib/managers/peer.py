@@ -44,6 +44,9 @@ class PeerManager(Manager):
             find_vpc(topology, one)
             find_vpc(topology, other)
             peering = Peering.between(one, other)
+            if peering not in topology.peerings and self.was_finished(
+                    lambda before: peering in before.peerings):
+                return topology
             if peering not in topology.peerings:
                 raise VpcctlError(f"'{one}' and '{other}' are not peered", "see: vpcctl peer list")
             return replace(topology, peerings=tuple(kept for kept in topology.peerings if kept != peering))

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Change, Manager, find_subnet, find_vpc
+from vpcctl_lib.managers.base import Change, Manager, find_subnet, find_vpc, has_subnet
 from vpcctl_lib.model import Subnet, SubnetType, Topology
 
 BRIDGE_PORTS = 1023
@@ -39,6 +39,9 @@ class SubnetManager(Manager):
     def delete(self, vpc_name: str, name: str) -> Change:
         """The subnet and what runs in it."""
         def decide(topology: Topology) -> Topology:
+            if not has_subnet(topology, vpc_name, name) and self.was_finished(
+                    lambda before: has_subnet(before, vpc_name, name)):
+                return topology
             vpc, _ = find_subnet(topology, vpc_name, name)
             return topology.with_vpc(vpc.without_subnet(name))
 

@@ -49,6 +49,8 @@ class VpcManager(Manager):
     def delete(self, name: str) -> Change:
         """The VPC and everything in it."""
         def decide(topology: Topology) -> Topology:
+            if topology.vpc(name) is None and self.was_finished(lambda before: before.vpc(name) is not None):
+                return topology
             find_vpc(topology, name)
             return topology.without_vpc(name)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
 
+from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import Ip, Iptables, Make, Remove, Sysctl
 from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
 
@@ -13,6 +16,34 @@ Operation = Ip | Iptables | Sysctl | Make | Remove | EmptyNamespace | Start | St
 Operations = tuple[Operation, ...]
 Facts = Mapping[str, str]
 """What was learned about a resource when it was made: the setting found, the process started."""
+
+
+class Condition(Enum):
+    """What is wrong with a resource."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How the kernel differs from the record; a foreign thing has our thing's name without our mark."""
+
+    condition: Condition
+    detail: str = ""
+    remedy: Operations = ()
+    """What must go, beside the resource itself, before it can be made anew."""
+
+
+MISSING = Fault(Condition.MISSING)
+EMPTY = Fault(Condition.FOREIGN, "it is empty")
+"""A namespace without our mark, nor anything else in it: perhaps one that we were about to mark."""
+
+
+def changed(detail: str) -> Fault:
+    """Something is there, but not as it was made."""
+    return Fault(Condition.CHANGED, detail)
 
 
 Place = tuple[str, str]
@@ -28,6 +59,9 @@ def within(namespace: str, device: str = "") -> frozenset[Place]:
 @dataclass(frozen=True)
 class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
+
+    in_place: ClassVar[bool] = False
+    """Whether `change` mends it whatever state it is in; else it is unmade and made anew."""
 
     @property
     def key(self) -> Hashable:
@@ -55,6 +89,10 @@ class Resource(ABC):
     @abstractmethod
     def unmake(self, facts: Facts) -> Operations:
         """The steps that take it away; each may find its thing already gone."""
+
+    @abstractmethod
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """How the kernel differs from this; only reads."""
 
     def change(self, old: Resource) -> Operations:
         """The steps from `old`, of the same key, to this one; by default the making does it."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import HOST, Make, Remove, Sysctl
-from vpcctl_lib.resources.base import Facts, Operations, Resource
+from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Resource, changed
 
 IP_FORWARD = "net.ipv4.ip_forward"
 SETTINGS = Path("/proc/sys/net/ipv4")
@@ -17,6 +18,8 @@ SETTINGS = Path("/proc/sys/net/ipv4")
 @dataclass(frozen=True)
 class Forwarding(Resource):
     """The host's `ip_forward`, which NAT needs, and what the kernel changes along with it."""
+
+    in_place = True
 
     def survey(self) -> dict[str, str]:
         """The old values. Writing ip_forward also writes `accept_redirects` and each link's `forwarding`
@@ -43,6 +46,13 @@ class Forwarding(Resource):
         rest = (Sysctl(HOST, key, value) for key, value in facts.items() if key != IP_FORWARD)
         return (Sysctl(HOST, IP_FORWARD, facts[IP_FORWARD]), *rest)
 
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Still on."""
+        return None if kernel.setting(HOST, IP_FORWARD) == "1" else changed(f"{IP_FORWARD} is not 1")
+
+    def __str__(self) -> str:
+        return f"{IP_FORWARD} on the host"
+
 
 @dataclass(frozen=True)
 class Folder(Resource):
@@ -62,6 +72,13 @@ class Folder(Resource):
         """Not while something is in it, and not if it was there before."""
         return () if facts.get("existed") else (Remove(Path(self.path), folder=True),)
 
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """There."""
+        return None if Path(self.path).is_dir() else MISSING
+
+    def __str__(self) -> str:
+        return f"folder {self.path}"
+
 
 @dataclass(frozen=True)
 class File(Resource):
@@ -69,6 +86,8 @@ class File(Resource):
 
     path: str
     content: str
+
+    in_place = True
 
     @property
     def key(self) -> Hashable:
@@ -89,3 +108,13 @@ class File(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """Gone."""
         return (Remove(Path(self.path)),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """There, with our content."""
+        path = Path(self.path)
+        if not path.exists():
+            return MISSING
+        return None if path.read_text(errors="replace") == self.content else changed("its content differs")
+
+    def __str__(self) -> str:
+        return f"file {self.path}"

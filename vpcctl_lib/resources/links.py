@@ -9,8 +9,24 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import HOST, Ip, Sysctl
-from vpcctl_lib.resources.base import Facts, Operations, Place, Resource, within
+from vpcctl_lib.resources.base import (
+    EMPTY,
+    MISSING,
+    Condition,
+    Facts,
+    Fault,
+    Operations,
+    Place,
+    Resource,
+    changed,
+    within,
+)
+
+DEFAULT_MTU = 1500
+LOOPBACK = "lo"
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,18 @@ class Namespace(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """After its processes: one that lives on would keep the links when the name is gone."""
         return (Ip(HOST, ("netns", "del", self.name)),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """There, and ours: something in it bears our mark."""
+        if self.name not in kernel.namespaces:
+            return MISSING
+        links = kernel.links(self.name)
+        if any(link.get("ifalias", "").startswith(MARK) for link in links):
+            return None
+        return EMPTY if len(links) == 1 else Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
+
+    def __str__(self) -> str:
+        return f"namespace {self.name}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,31 @@ class Veth(Resource):
         """Explicitly, as a namespace's own end takes its cables down only some time later."""
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Both ends in their places."""
+        near = kernel.link(self.namespace, self.device)
+        if near is None:
+            return self._halved(kernel)
+        if kernel.link(self.peer_namespace, self.peer_device) is not None:
+            return None
+        if not near.get("ifalias", "").startswith(MARK):
+            return Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
+        return changed(f"its other end, {self.peer_device}, is gone")
+
+    def _halved(self, kernel: Kernel) -> Fault:
+        """The near end renamed or moved, or its namespace deleted and the far end about to follow."""
+        if kernel.link(self.peer_namespace, self.peer_device) is None:
+            return MISSING
+        away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
+        return Fault(Condition.CHANGED, f"its end {self.device} is gone", (away,))
+
+    def __str__(self) -> str:
+        return f"cable {self.device}{_in(self.namespace)} to {self.peer_device}{_in(self.peer_namespace)}"
+
+
+def _in(namespace: str) -> str:
+    return f" in {namespace}" if namespace else " on the host"
+
 
 @dataclass(frozen=True)
 class Bridge(Resource):
@@ -98,6 +151,16 @@ class Bridge(Resource):
         """Its ports fall off by themselves."""
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """A bridge with that MAC."""
+        link = kernel.link(self.namespace, self.device)
+        if link is None:
+            return MISSING
+        return None if link.get("address") == self.mac else changed(f"its MAC is {link.get('address')}")
+
+    def __str__(self) -> str:
+        return f"bridge {self.device}{_in(self.namespace)}"
+
 
 @dataclass(frozen=True)
 class Port(Resource):
@@ -107,8 +170,9 @@ class Port(Resource):
     device: str
     owner: str
     master: str = ""
-    altname: str = ""
     mtu: int = 1500
+
+    in_place = True
 
     @property
     def key(self) -> Hashable:
@@ -122,25 +186,70 @@ class Port(Resource):
 
     def make(self) -> Operations:
         """The mark first, so that a link that is ours says so as early as it can."""
-        steps: list[tuple[str, ...]] = [("link", "set", self.device, "alias", self.owner)]
-        if self.altname:
-            steps.append(("link", "property", "add", "dev", self.device, "altname", self.altname))
-        return (*(Ip(self.namespace, words) for words in steps), *self._settings())
+        size = () if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu))
+        return self._set(() if self.device == LOOPBACK else ("addrgenmode", "none", *size))
 
-    def _settings(self) -> Operations:
-        loopback = self.device == "lo"
-        quiet = () if loopback else ("addrgenmode", "none")
-        size = () if self.mtu == 1500 or loopback else ("mtu", str(self.mtu))
+    def _set(self, words: tuple[str, ...]) -> Operations:
         master = ("master", self.master) if self.master else ()
-        return (Ip(self.namespace, ("link", "set", self.device, *quiet, *size, *master, "up")),)
+        return (Ip(self.namespace, ("link", "set", self.device, "alias", self.owner)),
+                Ip(self.namespace, ("link", "set", self.device, *words, *master, "up")))
 
     def change(self, old: Resource) -> Operations:
-        """Only the MTU of a link of ours ever changes."""
-        return (Ip(self.namespace, ("link", "set", self.device, "mtu", str(self.mtu))),)
+        """Everything again; only the MTU of a link of ours ever changes by itself."""
+        return self._set(() if self.device == LOOPBACK else ("addrgenmode", "none", "mtu", str(self.mtu)))
 
     def unmake(self, facts: Facts) -> Operations:
         """Nothing: it goes with the link."""
         return ()
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Marked, up, plugged in, of the right size."""
+        link = kernel.link(self.namespace, self.device)
+        if link is None:
+            return MISSING
+        found = {"alias": link.get("ifalias", ""), "master": link.get("master", ""), "mtu": link["mtu"],
+                 "state": "up" if "UP" in link["flags"] else "down"}
+        shall = {"alias": self.owner, "master": self.master,
+                 "mtu": link["mtu"] if self.device == LOOPBACK else self.mtu, "state": "up"}
+        wrong = [f"its {what} is {found[what] or 'none'}, not {shall[what] or 'none'}"
+                 for what in shall if found[what] != shall[what]]
+        return changed("; ".join(wrong)) if wrong else None
+
+    def __str__(self) -> str:
+        return f"link {self.device}{_in(self.namespace)}"
+
+
+@dataclass(frozen=True)
+class Altname(Resource):
+    """The full name of a link whose kernel name had to be cut."""
+
+    namespace: str
+    device: str
+    name: str
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace and the link."""
+        return within(self.namespace, self.device)
+
+    def _words(self, verb: str) -> Operations:
+        return (Ip(self.namespace, ("link", "property", verb, "dev", self.device, "altname", self.name)),)
+
+    def make(self) -> Operations:
+        """Beside the kernel name: every ip command takes either."""
+        return self._words("add")
+
+    def unmake(self, facts: Facts) -> Operations:
+        """The kernel name stays."""
+        return self._words("del")
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """The link has it."""
+        link = kernel.link(self.namespace, self.device)
+        return None if link and self.name in link.get("altnames", ()) else MISSING
+
+    def __str__(self) -> str:
+        return f"name {self.name} of {self.device}{_in(self.namespace)}"
 
 
 @dataclass(frozen=True)
@@ -169,6 +278,18 @@ class Address(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """Its routes go with it."""
         return (Ip(self.namespace, ("addr", "del", *self._words())),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """On its link, with its prefix and peer."""
+        link = kernel.link(self.namespace, self.device) or {}
+        peer = str(self.peer) if self.peer else None
+        shall = (str(self.address.ip), 32 if peer else self.address.network.prefixlen, peer)
+        held = [(one.get("local"), one.get("prefixlen"), one.get("address"))
+                for one in link.get("addr_info", ()) if one.get("family") == "inet"]
+        return None if shall in held else MISSING
+
+    def __str__(self) -> str:
+        return f"address {' '.join(self._words()[:-2])} on {self.device}{_in(self.namespace)}"
 
 
 @dataclass(frozen=True)
@@ -199,6 +320,18 @@ class Route(Resource):
         """Exactly this route: another to the same place stays."""
         return (Ip(self.namespace, ("route", "del", *self._words())),)
 
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """In the main table, over its link."""
+        destination = self._words()[0].removesuffix("/32")
+        via = str(self.via) if self.via else None
+        shall = (destination, via, self.device)
+        held = [(one["dst"], one.get("gateway"), one.get("dev")) for one in kernel.routes(self.namespace)
+                if one.get("protocol") != "kernel"]
+        return None if shall in held else MISSING
+
+    def __str__(self) -> str:
+        return f"route {' '.join(self._words())}{_in(self.namespace)}"
+
 
 @dataclass(frozen=True)
 class Settings(Resource):
@@ -206,6 +339,8 @@ class Settings(Resource):
 
     namespace: str
     values: tuple[tuple[str, str], ...]
+
+    in_place = True
 
     @property
     def key(self) -> Hashable:
@@ -224,3 +359,15 @@ class Settings(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """Nothing: settings that are too strict harm nobody, and go with the namespace."""
         return ()
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Each as it was set; what this kernel lacks can't be wrong."""
+        if self.namespace not in kernel.namespaces:
+            return MISSING
+        held = {key: kernel.setting(self.namespace, key) for key, _ in self.values}
+        wrong = [f"{key} is {held[key]}, not {value}" for key, value in self.values
+                 if held[key] not in (None, value)]
+        return changed("; ".join(wrong)) if wrong else None
+
+    def __str__(self) -> str:
+        return f"settings of {self.namespace}"

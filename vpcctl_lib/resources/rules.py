@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from vpcctl_lib.kernel import Kernel, Words, words
 from vpcctl_lib.operations import BUILTIN, Iptables, chain_lines
-from vpcctl_lib.resources.base import Facts, Operations, Place, Resource, within
+from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Chain(Resource):
     name: str
     rules: tuple[str, ...]
     policy: str = ""
+
+    in_place = True
 
     @property
     def key(self) -> Hashable:
@@ -47,6 +50,28 @@ class Chain(Resource):
         lines = chain_lines(self.name, ()) if self.name in BUILTIN else away
         return tuple(Iptables(self.namespace, self.table, line) for line in lines)
 
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Its policy, and exactly its rules in their order."""
+        held = kernel.chain(self.namespace, self.table, self.name)
+        if held is None:
+            return MISSING
+        policy = self.policy or ("ACCEPT" if self.name in BUILTIN else "")
+        if held.policy != policy:
+            return changed(f"its policy is {held.policy or 'none'}, not {policy or 'none'}")
+        shall = tuple(map(words, self.rules))
+        return None if held.rules == shall else changed(_difference(held.rules, shall))
+
+    def __str__(self) -> str:
+        where = f"in {self.namespace}" if self.namespace else "on the host"
+        return f"chain {self.name} of table {self.table} {where}"
+
+
+def _difference(held: tuple[Words, ...], shall: tuple[Words, ...]) -> str:
+    lost, more = len(set(shall) - set(held)), len(set(held) - set(shall))
+    if lost or more:
+        return f"{lost} of its {len(shall)} rules missing, {more} not ours"
+    return "its rules are in another order or there twice"
+
 
 @dataclass(frozen=True)
 class SingleRule(Resource):
@@ -65,3 +90,14 @@ class SingleRule(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """By its words, so that nobody else's rule can be meant."""
         return (Iptables("", self.table, f"-D {self.chain} {self.rule}"),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """In its chain; at the top, if that is its place."""
+        held = kernel.chain("", self.table, self.chain)
+        shall = words(self.rule)
+        if held is None or shall not in held.rules:
+            return MISSING
+        return changed("other rules stand before it") if self.top and held.rules[0] != shall else None
+
+    def __str__(self) -> str:
+        return f"rule {self.chain} {self.rule} of table {self.table} on the host"

@@ -6,7 +6,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from vpcctl_lib.interpreter import web_server
-from vpcctl_lib.resources.base import Facts, Operations, Resource
+from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.processes import inside_of, recognise
+from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.processes import Start, Stop
 
 
@@ -37,3 +39,13 @@ class Program(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """With its children and its log."""
         return (Stop(self.namespace, self.mark, self.log, dict(facts)),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """The very process that was started, still in its namespace."""
+        process = recognise(facts)
+        if process is None:
+            return changed("it is not running")
+        return None if inside_of(process, self.namespace) else changed("it left its namespace, which is gone")
+
+    def __str__(self) -> str:
+        return f"workload {self.mark}"

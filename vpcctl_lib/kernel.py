@@ -1,0 +1,146 @@
+"""What the kernel has, asked once per namespace and kept for the length of one look; changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vpcctl_lib import netns
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.run import Runner
+
+Words = frozenset[tuple[str, ...]]
+"""A rule as the set of its options, each with its values: the order is the writer's, not the kernel's."""
+
+LOOKERS = 4
+"""Namespaces looked at side by side; the time goes into starting `ip`."""
+
+
+@dataclass(frozen=True)
+class HeldChain:
+    """A chain as it is: its policy (empty for one that is no built-in) and its rules in order."""
+
+    policy: str
+    rules: tuple[Words, ...] = ()
+
+
+@dataclass
+class View:
+    """What one namespace has."""
+
+    links: dict[str, dict[str, Any]] = field(default_factory=dict)
+    routes: list[dict[str, Any]] = field(default_factory=list)
+    chains: dict[tuple[str, str], HeldChain] | None = None
+
+
+class Kernel:
+    """The kernel as it was when first asked."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._views: dict[str, View] = {}
+        self.namespaces = netns.names()
+
+    def look(self, namespaces: Collection[str]) -> None:
+        """Ask for many namespaces at once; those that are not there have nothing."""
+        wanted = [name for name in namespaces if name not in self._views]
+        with ThreadPoolExecutor(LOOKERS) as pool:
+            self._views.update(zip(wanted, pool.map(self._view, wanted), strict=True))
+
+    def _of(self, namespace: str) -> View:
+        if namespace not in self._views:
+            self._views[namespace] = self._view(namespace)
+        return self._views[namespace]
+
+    def _view(self, namespace: str) -> View:
+        if namespace and namespace not in self.namespaces:
+            return View()
+        where = ("-n", namespace) if namespace else ()
+        # Namespaces look alike from outside /sys; ip asks the right one over netlink.
+        links = self._json("ip", *where, "-j", "-d", "addr", "show")
+        routes = self._json("ip", *where, "-j", "-4", "route", "show", "table", "main")
+        return View({link["ifname"]: link for link in links if link}, routes)
+
+    def _json(self, *argv: str) -> list[dict[str, Any]]:
+        outcome = self._runner.ask(argv)
+        if outcome.status != 0:
+            raise VpcctlError(f"{shlex.join(argv)} failed: {outcome.reason()}")
+        found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
+        return found
+
+    def link(self, namespace: str, device: str) -> dict[str, Any] | None:
+        """The link as `ip -j -d addr` shows it, or None."""
+        return self._of(namespace).links.get(device)
+
+    def links(self, namespace: str) -> list[dict[str, Any]]:
+        """All links of a namespace."""
+        return list(self._of(namespace).links.values())
+
+    def routes(self, namespace: str) -> list[dict[str, Any]]:
+        """The routes of the main table."""
+        return self._of(namespace).routes
+
+    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+        """A chain with its rules, or None."""
+        return self.chains(namespace).get((table, name))
+
+    def chains(self, namespace: str) -> dict[tuple[str, str], HeldChain]:
+        """All chains of all tables of a namespace."""
+        view = self._of(namespace)
+        if view.chains is None:
+            view.chains = self._saved(namespace)
+        return view.chains
+
+    def _saved(self, namespace: str) -> dict[tuple[str, str], HeldChain]:
+        if namespace and namespace not in self.namespaces:
+            return {}
+        inside = ("ip", "netns", "exec", namespace) if namespace else ()
+        outcome = self._runner.ask((*inside, "iptables-save"))
+        if outcome.status != 0:
+            raise VpcctlError(f"iptables-save failed in {namespace or 'the host'}: {outcome.reason()}")
+        return parse_save(outcome.stdout)
+
+    def setting(self, namespace: str, key: str) -> str | None:
+        """A kernel setting of a namespace; None if this kernel, or this host now, has none such."""
+        path = Path("/proc/sys") / key.replace(".", "/")
+        try:
+            if not namespace:
+                return path.read_text().strip()
+            with netns.entered(namespace):
+                return path.read_text().strip()
+        except FileNotFoundError:
+            return None
+
+
+def parse_save(text: str) -> dict[tuple[str, str], HeldChain]:
+    """The chains in what iptables-save printed."""
+    policies: dict[tuple[str, str], str] = {}
+    rules: dict[tuple[str, str], list[Words]] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith(":"):
+            name, policy = line[1:].split()[:2]
+            policies[table, name] = "" if policy == "-" else policy
+        elif line.startswith("-A "):
+            _, name, rule = (*line.split(" ", 2), "")[:3]
+            rules.setdefault((table, name), []).append(words(rule))
+    return {place: HeldChain(policy, tuple(rules.get(place, ()))) for place, policy in policies.items()}
+
+
+def words(rule: str) -> Words:
+    """A rule's options and values, however it is spelt: quotes, order, implied matches don't count."""
+    options: list[list[str]] = []
+    for word in shlex.split(rule):
+        if word.startswith(("-", "!")) or not options:
+            options.append([word])
+        else:
+            options[-1].append(",".join(sorted(word.split(","))))
+    # Every protocol match is implied by -p, and iptables-save adds it.
+    return frozenset(tuple(option) for option in options if option[0] != "-m")
