@@ -1,0 +1,104 @@
+"""What the unit tests share: topologies made at random, and a host on which nothing is ours yet."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+
+from vpcctl_lib import netns
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import (
+    Action,
+    Nat,
+    Peering,
+    Policy,
+    Ports,
+    Protocol,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.naming import check_collisions
+from vpcctl_lib.resources import File, Folder, host, processes, workload
+
+# Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
+VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
+VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16", "172.16.0.0/12")))
+SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
+
+networks = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
+                     st.integers(0, 2**32 - 1), st.integers(0, 32))
+ports = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda pair: Ports(*sorted(pair)))
+rules = st.builds(Rule, st.sampled_from(Protocol), st.sampled_from(Action), st.none() | ports,
+                  st.none() | networks, st.text(max_size=5))
+policies = st.builds(Policy, st.lists(rules, max_size=3).map(tuple),
+                     st.none() | st.lists(rules, max_size=2).map(tuple), st.sampled_from(Action))
+workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), Workload("webserver-80", port=80)))
+nats = st.builds(Nat, st.sampled_from(("eth0", "wg0")), st.sampled_from((1500, 1400, 9000)),
+                 st.sampled_from(((), (IPv4Address("8.8.8.8"),))))
+
+
+@st.composite
+def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
+    """Up to three subnets, each a quarter of the VPC."""
+    names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
+    parts = draw(st.permutations(list(vpc.subnets(2))))
+    return tuple(Subnet(name, part, draw(st.sampled_from(SubnetType)), draw(st.none() | policies),
+                        tuple(draw(st.lists(workloads, unique=True, max_size=2))))
+                 for name, part in zip(names, parts, strict=False))
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """Any topology that the commands could lead to."""
+    names = draw(st.lists(st.sampled_from(VPC_NAMES), unique=True, max_size=3))
+    links = draw(st.permutations(range(len(names))))
+    vpcs = []
+    for name, link in zip(names, links, strict=True):
+        cidr = draw(st.sampled_from(VPC_CIDRS))
+        vpcs.append(Vpc(name, cidr, link, draw(st.booleans()), draw(st.none() | nats), draw(subnets(cidr))))
+    topology = Topology(tuple(vpcs), tuple(
+        Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
+        if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans())))
+    return topology if _allowed(topology) else Topology()
+
+
+def _allowed(topology: Topology) -> bool:
+    try:
+        check_collisions(topology)
+    except VpcctlError:
+        return False
+    return all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
+               for one, other in combinations(topology.peers_of(vpc.name), 2))
+
+
+st.register_type_strategy(Topology, topologies())
+
+
+@pytest.fixture(scope="module")
+def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing of ours is there, and nothing of this machine is seen. Returns where its settings stand."""
+    folder = tmp_path_factory.mktemp("host")
+    settings = folder / "ipv4"
+    for name, value in {"ip_forward": "0", "conf/all/accept_redirects": "1", "conf/all/forwarding": "0",
+                        "conf/eth0/forwarding": "0", "conf/docker0/forwarding": "1"}.items():
+        (settings / name).parent.mkdir(parents=True, exist_ok=True)
+        (settings / name).write_text(f"{value}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netns, "NAMES", folder / "netns")
+        patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
+        patch.setattr(host, "SETTINGS", settings)
+        patch.setattr(Folder, "survey", lambda _: {})
+        patch.setattr(File, "survey", lambda _: {})
+        patch.setattr(processes, "privileges", lambda: ("--reuid=65534", "--no-new-privs"))
+        patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        yield settings

@@ -1,0 +1,120 @@
+"""Addresses: what is a CIDR, which a VPC and a subnet may have, and which address goes where."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib import addressing
+from vpcctl_lib.addressing import check_subnet, check_vpc, parse_network
+from vpcctl_lib.errors import BadInput, VpcctlError
+
+VPC = IPv4Network("10.0.0.0/16")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 32))
+def test_every_network_is_read_as_it_is_written(address: int, prefix: int) -> None:
+    network = IPv4Network((address, prefix), strict=False)
+    assert parse_network(str(network)) == network
+    assert parse_network(f" {network}\n") == network
+
+
+@pytest.mark.parametrize(("text", "problem", "hint"), [
+    ("10.0.0.1/16", "has host bits set", "did you mean 10.0.0.0/16?"),
+    ("10.0.1.2/0", "has host bits set", "did you mean 0.0.0.0/0?"),
+    ("10.0.0.0", "has no prefix length", "write for example 10.0.0.0/24"),
+    ("", "has no prefix length", "10.0.0.0/24"),
+    ("10.0.0.0/33", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0.0/-1", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0.0/", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0.0/16/8", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0.0/255.255.0.0", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0.0/١٦", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0/16", "is not a CIDR", "10.0.0.0/16"),
+    ("10.0.0.256/16", "is not a CIDR", "10.0.0.0/16"),
+    ("010.0.0.0/16", "is not a CIDR", "10.0.0.0/16"),
+    ("ten/16", "is not a CIDR", "10.0.0.0/16"),
+    ("fd00::/64", "is an IPv6 network", "10.0.0.0/16"),
+])
+def test_what_is_no_network(text: str, problem: str, hint: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_network(text)
+    assert text in caught.value.message
+    assert problem in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.0/16", "10.1.2.0/28", "192.168.0.0/24", "100.64.0.0/16"])
+def test_a_cidr_for_a_vpc(cidr: str) -> None:
+    assert check_vpc(IPv4Network(cidr)) == []
+
+
+@pytest.mark.parametrize(("cidr", "warning"), [
+    ("10.0.0.0/8", "wider than the /16"),
+    ("8.8.0.0/16", "not a private range"),
+    ("172.0.0.0/16", "not a private range"),
+])
+def test_a_cidr_that_deserves_a_warning(cidr: str, warning: str) -> None:
+    (told,) = check_vpc(IPv4Network(cidr))
+    assert told.startswith(cidr)
+    assert warning in told
+
+
+@pytest.mark.parametrize(("cidr", "why"), [
+    ("0.0.0.0/0", "0.0.0.0/8"), ("0.1.0.0/16", "RFC 1122"), ("127.0.0.0/16", "loopback"),
+    ("169.254.0.0/16", "link-local"), ("168.0.0.0/6", "link-local"), ("224.0.0.0/16", "multicast"),
+    ("239.1.0.0/16", "multicast"), ("240.0.0.0/16", "reserved"), ("255.255.255.0/24", "reserved"),
+    ("10.0.0.0/29", "too small"), ("10.0.0.1/32", "too small"),
+])
+def test_a_cidr_no_vpc_can_have(cidr: str, why: str) -> None:
+    with pytest.raises(BadInput, match=why) as caught:
+        check_vpc(IPv4Network(cidr))
+    assert caught.value.hint.startswith("use ")
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.0/16", "10.0.1.0/24", "10.0.255.248/29"])
+def test_a_cidr_for_a_subnet(cidr: str) -> None:
+    check_subnet(IPv4Network(cidr), VPC, [])
+
+
+@pytest.mark.parametrize(("cidr", "vpc", "problem"), [
+    ("10.1.0.0/24", "10.0.0.0/16", "not inside the VPC's CIDR 10.0.0.0/16"),
+    ("10.0.0.0/15", "10.0.0.0/16", "not inside"),
+    ("10.0.0.0/30", "10.0.0.0/16", "too small for a subnet"),
+    ("10.0.0.0/15", "10.0.0.0/8", "too wide for a subnet"),
+])
+def test_a_cidr_no_subnet_can_have(cidr: str, vpc: str, problem: str) -> None:
+    with pytest.raises(BadInput, match=problem):
+        check_subnet(IPv4Network(cidr), IPv4Network(vpc), [])
+
+
+def test_a_subnet_over_another_names_it() -> None:
+    others = [("web", IPv4Network("10.0.1.0/24")), ("db", IPv4Network("10.0.2.0/24"))]
+    check_subnet(IPv4Network("10.0.3.0/24"), VPC, others)
+    with pytest.raises(VpcctlError, match=r"10\.0\.2\.0/23 overlaps subnet 'db' \(10\.0\.2\.0/24\)"):
+        check_subnet(IPv4Network("10.0.2.0/23"), VPC, others)
+
+
+def test_gateway_and_instance_never_meet() -> None:
+    assert addressing.gateway(VPC) == IPv4Address("10.0.0.1")
+    assert addressing.instance(IPv4Network("10.0.1.0/24")) == IPv4Address("10.0.1.2")
+    assert addressing.instance(IPv4Network("10.0.0.0/29")) != addressing.gateway(VPC)
+
+
+def test_each_cable_has_addresses_of_its_own() -> None:
+    ends = [end(link) for link in range(addressing.LINK_COUNT)
+            for end in (addressing.host_end, addressing.router_end)]
+    assert len(set(ends)) == addressing.LINKS.num_addresses
+    assert all(end in addressing.LINKS for end in (ends[0], ends[-1]))
+    pair = IPv4Network(f"{addressing.host_end(5)}/31")
+    assert list(pair.hosts()) == [addressing.host_end(5), addressing.router_end(5)]
+
+
+def test_the_lowest_free_cable_is_taken() -> None:
+    assert addressing.free_link(set()) == 0
+    assert addressing.free_link({0, 1, 3}) == 2
+    with pytest.raises(VpcctlError, match="all 8192 links"):
+        addressing.free_link(range(addressing.LINK_COUNT))

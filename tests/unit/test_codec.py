@@ -1,0 +1,88 @@
+"""The record's values: every topology comes back the same, and what does not fit is told with its place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib.codec import Misfit, decode, encode
+from vpcctl_lib.model import Nat, Policy, Ports, Subnet, Topology, Vpc
+
+VPC = {"name": "vpc1", "cidr": "10.0.0.0/16"}
+
+
+@given(st.from_type(Topology))
+def test_every_topology_comes_back_the_same(topology: Topology) -> None:
+    assert decode(Topology, json.loads(json.dumps(encode(topology)))) == topology
+
+
+def test_defaults_are_left_out() -> None:
+    assert encode(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),))) == {"vpcs": [VPC]}
+
+
+def test_what_may_be_missing_is_told_from_what_is_empty() -> None:
+    assert decode(Policy, {"egress": []}) == Policy(egress=())
+    assert decode(Policy, {"egress": None}) == decode(Policy, {}) == Policy(egress=None)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A tuple of a fixed length, and a dict."""
+
+    both: tuple[str, int] = ("", 0)
+    facts: dict[str, str] | None = None
+
+
+def test_tuples_of_a_fixed_length_and_dicts() -> None:
+    pair = Pair(("a", 1), {"pid": "7"})
+    assert decode(Pair, encode(pair)) == pair
+
+
+@pytest.mark.parametrize(("kind", "data", "told"), [
+    (Topology, [], "at: dict belongs here, not []"),
+    (Topology, None, "at: dict belongs here, not None"),
+    (Topology, {"vpcs": {}}, "at.vpcs: list belongs here, not {}"),
+    (Topology, {"vpcs": [VPC, "x"]}, "at.vpcs[1]: dict belongs here, not 'x'"),
+    (Topology, {"vpcs": [{**VPC, "cidr": "x"}]}, "at.vpcs[0].cidr: "),
+    (Topology, {"vpcs": [{**VPC, "cidr": "10.0.0.1/8"}]}, "at.vpcs[0].cidr: 10.0.0.1/8 has host bits set"),
+    (Topology, {"vpcs": [{**VPC, "cidr": 5}]}, "at.vpcs[0].cidr: str belongs here, not 5"),
+    (Topology, {"vpcs": [{**VPC, "color": 1}]}, "at.vpcs[0].color: not a field of Vpc"),
+    (Topology, {"vpcs": [{"name": "a"}]}, "at.vpcs[0]: "),
+    (Vpc, {**VPC, "name": 7}, "at.name: str belongs here, not 7"),
+    (Vpc, {**VPC, "link": True}, "at.link: int belongs here, not True"),
+    (Vpc, {**VPC, "link": 1.5}, "at.link: int belongs here, not 1.5"),
+    (Vpc, {**VPC, "routed": 1}, "at.routed: bool belongs here, not 1"),
+    (Vpc, {**VPC, "nat": {"interface": "eth0", "resolvers": ["8.8.8"]}}, "at.nat.resolvers[0]: "),
+    (Nat, {"interface": "eth0", "resolvers": "8.8.8.8"}, "at.resolvers: list belongs here"),
+    (Nat, {"interface": "eth0", "resolvers": [134744072]}, "at.resolvers[0]: str belongs here"),
+    (Subnet, {**VPC, "type": "secret"}, "at.type: 'secret' is not a valid SubnetType"),
+    (Subnet, {**VPC, "type": ["public"]}, "at.type: str belongs here"),
+    (Ports, {"first": 1}, "at: "),
+    (Pair, {"both": ["a"]}, "at.both: 2 values belong here, not 1"),
+    (Pair, {"both": ["a", "b"]}, "at.both[1]: int belongs here, not 'b'"),
+    (Pair, {"facts": {"pid": 7}}, "at.facts.pid: str belongs here, not 7"),
+])
+def test_a_misfit_names_its_place(kind: type, data: Any, told: str) -> None:
+    with pytest.raises(Misfit) as caught:
+        decode(kind, data, "at")
+    assert str(caught.value).startswith(told)
+
+
+keys = st.sampled_from(("vpcs", "peerings", "name", "cidr", "nat", "subnets")) | st.text()
+anything = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+                        lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=10)
+
+
+@given(anything)
+def test_no_value_is_more_than_a_misfit(data: Any) -> None:
+    for kind in (Topology, Vpc, Subnet, Policy):
+        try:
+            decode(kind, data)
+        except Misfit:
+            continue
