@@ -53,12 +53,12 @@ def _decode(kind: Any, data: Any, place: str) -> Any:
         return _tuple(get_args(kind), data, place)
     if origin is dict:
         return {str(key): _decode(get_args(kind)[1], item, f"{place}.{key}")
-                for key, item in _expect(dict, data, place).items()}
+                for key, item in expect(dict, data, place).items()}
     if is_dataclass(kind):
         return _dataclass(kind, data, place)
     if issubclass(kind, Enum) or kind in TEXTUAL:
         return _textual(kind, data, place)
-    return _expect(kind, data, place)
+    return expect(kind, data, place)
 
 
 def _optional(kind: Any, data: Any, place: str) -> Any:
@@ -69,7 +69,7 @@ def _optional(kind: Any, data: Any, place: str) -> Any:
 
 
 def _tuple(kinds: tuple[Any, ...], data: Any, place: str) -> tuple[Any, ...]:
-    items = _expect(list, data, place)
+    items = expect(list, data, place)
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         kinds = (kinds[0],) * len(items)
     if len(kinds) != len(items):
@@ -79,7 +79,7 @@ def _tuple(kinds: tuple[Any, ...], data: Any, place: str) -> tuple[Any, ...]:
 
 
 def _dataclass(kind: Any, data: Any, place: str) -> Any:
-    given = _expect(dict, data, place)
+    given = expect(dict, data, place)
     hints = _hints(kind)
     unknown = sorted(given.keys() - hints.keys())
     if unknown:
@@ -91,13 +91,15 @@ def _dataclass(kind: Any, data: Any, place: str) -> Any:
 
 
 def _textual(kind: Any, data: Any, place: str) -> Any:
+    text = expect(str, data, place)
     try:
-        return kind(data)
+        return kind(text)
     except ValueError as error:
         raise Misfit(f"{place}: {error}") from None
 
 
-def _expect(kind: type[T], data: Any, place: str) -> T:
+def expect(kind: type[T], data: Any, place: str) -> T:
+    """The data, if it is of that kind; Misfit where it is not."""
     if isinstance(data, kind) and (kind is not int or not isinstance(data, bool)):
         return data
     raise Misfit(f"{place}: {kind.__name__} belongs here, not {data!r:.40}")

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
-from vpcctl_lib.codec import Misfit, decode, encode
+from vpcctl_lib.codec import Misfit, decode, encode, expect
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology
 from vpcctl_lib.resources import KINDS, NAMES, Resource
@@ -84,9 +84,10 @@ class Store:
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
-            return State(topology, tuple(map(_entry, data.get("ledger", []))),
+            lines = expect(list, data.get("ledger"), "ledger")
+            return State(topology, tuple(_entry(line, f"ledger[{n}]") for n, line in enumerate(lines)),
                          None if previous is None else decode(Topology, previous, "previous"))
-        except (Misfit, AttributeError, KeyError, TypeError) as error:
+        except Misfit as error:
             raise self._corrupt(str(error)) from None
 
     def _corrupt(self, why: str) -> VpcctlError:
@@ -97,11 +98,17 @@ class Store:
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2))."""
         temporary = self.folder / ".state.json.new"
-        with temporary.open("w") as file:
-            _write(file, state)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.file)
+        try:
+            with temporary.open("w") as file:
+                _write(file, state)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.file)
+            self._sync_folder()
+        except OSError as error:
+            raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
+
+    def _sync_folder(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -165,11 +172,13 @@ def _line(entry: Entry) -> dict[str, Any]:
     return line
 
 
-def _entry(line: dict[str, Any]) -> Entry:
-    fields = dict(line)
-    kind = KINDS.get(fields.pop("kind"))
+def _entry(line: object, place: str) -> Entry:
+    fields = dict(expect(dict, line, place))
+    name = fields.pop("kind", None)
+    kind = KINDS.get(str(name))
     if kind is None:
-        raise Misfit(f"ledger: no kind of resource {line['kind']!r}")
-    found = decode(dict[str, str], fields.pop("found", {}), "ledger.found")
+        raise Misfit(f"{place}: no kind of resource {name!r}")
+    found = decode(dict[str, str], fields.pop("found", {}), f"{place}.found")
     verb = fields.pop("under_way", None)
-    return Entry(decode(kind, fields, f"ledger.{line['kind']}"), found, verb and decode(Verb, verb))
+    under_way = None if verb is None else decode(Verb, verb, f"{place}.under_way")
+    return Entry(decode(kind, fields, place), found, under_way)
