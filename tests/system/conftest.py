@@ -1,0 +1,60 @@
+"""What the system tests share: a host of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Test modules can't import each other's neighbours otherwise (pytest, "import modes", importlib).
+sys.path.insert(0, str(Path(__file__).parent))
+
+from host import Host  # noqa: E402
+
+ROOTLESS = ("unshare", "--user", "--map-root-user") if os.geteuid() == 0 else ()
+"""Only uid 0 is mapped there, as for a plain user."""
+
+
+@pytest.fixture
+def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
+    """Makes hosts, each of which has to end as it began."""
+    made: list[Host] = []
+
+    def make(*prefix: str) -> Host:
+        made.append(Host(tmp_path, prefix))
+        return made[-1]
+
+    yield make
+    try:
+        for host in made:
+            host.check_clean()
+    finally:
+        for host in made:
+            host.end()
+
+
+@pytest.fixture
+def host(make_host: Callable[..., Host]) -> Host:
+    """A host of this test's own."""
+    return make_host()
+
+
+@pytest.fixture
+def vpc1(host: Host) -> Host:
+    """A host with the article's first VPC: a public and a private subnet."""
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
+    host.do("subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24 --type private")
+    return host
+
+
+@pytest.fixture
+def vpc2(vpc1: Host) -> Host:
+    """The article's second VPC beside it, with a private subnet too."""
+    vpc1.do("vpc create --name vpc2 --cidr 172.16.0.0/16")
+    vpc1.do("subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24 --type public")
+    vpc1.do("subnet add --vpc vpc2 --name private --cidr 172.16.2.0/24")
+    return vpc1

@@ -1,0 +1,223 @@
+"""A whole host for one test: a sandbox with others' things in it, all of which must be there in the end."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from portrait import Portrait, differences
+from probes import REACHED
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SERVER = Path(__file__).with_name("host_server.py")
+CANARY = Path(__file__).with_name("canary.sh")
+PATIENCE = 60.0
+NET_UNREACHABLE, REFUSED, SILENCE = "net unreachable", "refused", "silence"
+UNREACHED = (NET_UNREACHABLE, "host unreachable", SILENCE)
+"""Verdicts under which no packet came to the target; a refusal is an answer of the target itself."""
+
+UPLINK = "203.0.113.2"
+"""The host's own address on eth0."""
+
+INTERNET = ("8.8.8.8", "8.8.8.8:80", "8.8.8.8:53/udp")
+"""Ping, HTTP and DNS, on the simulated internet."""
+
+EMPTY_STATE = {"version": 1, "topology": {}, "ledger": []}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its output, which has to be one JSON document."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a probe."""
+
+    verdict: str
+    answer: str = ""
+    ttl: int = 0
+
+
+def _sandbox(prefix: tuple[str, ...], errors: Path) -> subprocess.Popen[str]:
+    vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--")
+    with errors.open("wb") as file:
+        return subprocess.Popen([*prefix, *vpcctl, sys.executable, str(SERVER)], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=file, text=True, cwd="/")
+
+
+class Host:
+    """A sandbox with a server in it that does what the test asks for."""
+
+    def __init__(self, scratch: Path, prefix: tuple[str, ...] = ()) -> None:
+        self.scratch = scratch
+        self.environment: dict[str, str] = {}
+        self._errors = scratch / "sandbox.stderr"
+        self._process = _sandbox(prefix, self._errors)
+        assert self._read() == "ready\n"
+        self._pids: list[int] = []
+        self.sh(CANARY.read_text())
+        self.start("other", "sleep", "infinity")
+        self.start("", "sleep", "infinity")
+        self._pids.clear()
+        self.before = self.portrait()
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], 2 * PATIENCE)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            raise AssertionError(f"the sandbox does not answer: {self._errors.read_text()}")
+        return line
+
+    def _ask(self, what: str, **arguments: object) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._read())
+        assert "error" not in answer, answer["error"]
+        return answer["value"]
+
+    def _command(self, how: str, argv: tuple[str, ...], stdin: str, environment: dict[str, str]) -> Result:
+        given = {**self.environment, **environment}
+        return Result(**self._ask(how, argv=argv, stdin=stdin, environment=given, patience=PATIENCE))
+
+    def run(self, *argv: str, stdin: str = "", **environment: str) -> Result:
+        """Run a program on the host."""
+        return self._command("run", argv, stdin, environment)
+
+    def inside(self, namespace: str, *argv: str, stdin: str = "") -> Result:
+        """Run a program in a namespace, as `ip netns exec` does."""
+        return self.run("ip", "netns", "exec", namespace, *argv, stdin=stdin)
+
+    def sh(self, script: str, namespace: str = "") -> str:
+        """What a script prints that has to succeed."""
+        done = self.inside(namespace, "sh", "-ec", script) if namespace else self.run("sh", "-ec", script)
+        assert done.code == 0, (script, done)
+        return done.out
+
+    def vpcctl(self, *words: str, stdin: str = "", **environment: str) -> Result:
+        """Run vpcctl, whatever comes of it."""
+        return self._command("vpcctl", words, stdin, environment)
+
+    def do(self, line: str, *words: str, **environment: str) -> Result:
+        """Run vpcctl with the words of the line (and more), which has to succeed."""
+        done = self.vpcctl(*line.split(), *words, **environment)
+        assert done.code == 0, (line, done)
+        return done
+
+    def refused(self, line: str, *words: str, code: int = 1, says: str = "") -> Result:
+        """Run vpcctl, which has to fail with that code, say so, and change nothing."""
+        before = self.portrait()
+        done = self.vpcctl(*line.split(), *words)
+        assert (done.code, done.out) == (code, ""), (line, done)
+        assert says in done.err, done.err
+        assert "Traceback" not in done.err, done.err
+        self.check_same(before)
+        return done
+
+    def start(self, namespace: str, *argv: str, output: str = "/dev/null") -> int:
+        """Start a program that runs on; its pid."""
+        pid: int = self._ask("start", namespace=namespace, argv=argv, output=output)
+        self._pids.append(pid)
+        return pid
+
+    def listen(self, namespace: str, *ports: str, address: str = "0.0.0.0") -> int:
+        """Start a service on ports such as `80` and `53/udp`, which says who it is and whom it sees."""
+        pid: int = self._ask("listen", namespace=namespace, ports=ports, address=address)
+        self._pids.append(pid)
+        return pid
+
+    def stop(self, *pids: int) -> None:
+        """Kill programs that were started by this test."""
+        self._ask("stop", pids=pids)
+        self._pids = [pid for pid in self._pids if pid not in pids]
+
+    def alive(self, pid: int) -> bool:
+        """Whether a process runs."""
+        return self.run("sh", "-c", f"kill -0 {pid} && ! grep -q '^State:.Z' /proc/{pid}/status").code == 0
+
+    def probe(self, namespace: str, *targets: str, patience: float = 5.0, source: str = "") -> list[Answer]:
+        """Send a packet to each target, such as 10.0.1.2, 10.0.1.2:80 or 10.0.1.2:53/udp, all at once."""
+        told = self._ask("probe", namespace=namespace, targets=targets, patience=patience, source=source)
+        return [Answer(**answer) for answer in told]
+
+    def reaches(self, namespace: str, *targets: str) -> list[Answer]:
+        """All of the targets have to answer; what they said."""
+        answers = self.probe(namespace, *targets)
+        told = dict(zip(targets, answers, strict=True))
+        assert all(answer.verdict == REACHED for answer in answers), f"from {namespace or 'host'}: {told}"
+        return answers
+
+    def never_reaches(self, namespace: str, *targets: str, source: str = "") -> None:
+        """No packet may come to any of the targets. (The kernel tells why only about once a second.)"""
+        answers = self.probe(namespace, *targets, patience=0.5, source=source)
+        told = dict(zip(targets, answers, strict=True))
+        assert all(answer.verdict in UNREACHED for answer in answers), f"from {namespace or 'host'}: {told}"
+
+    def write(self, name: str, content: object) -> str:
+        """A file in the test's own folder, text or JSON; its path."""
+        path = self.scratch / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Ask again until it is so."""
+        deadline = time.monotonic() + PATIENCE / 3
+        while not condition():
+            assert time.monotonic() < deadline, f"still not so: {what}"
+            time.sleep(0.01)
+
+    def state(self) -> Any:
+        """What is recorded."""
+        done = self.run("cat", "/var/lib/vpcctl/state.json")
+        return json.loads(done.out) if done.code == 0 else EMPTY_STATE
+
+    def portrait(self) -> Portrait:
+        """All of the host."""
+        portrait: Portrait = self._ask("portrait")
+        return portrait
+
+    def check_same(self, before: Portrait) -> None:
+        """The whole host has to be as it was."""
+        changes = differences(before, self.portrait())
+        assert not changes, "\n".join(changes)
+
+    def delete_all(self) -> None:
+        """Delete every VPC there is."""
+        for vpc in self.do("vpc list --json").json["vpcs"]:
+            self.do("vpc delete --name", vpc["name"])
+
+    def check_clean(self) -> None:
+        """With all VPCs deleted the host is what it was before the first."""
+        self.delete_all()
+        if self._pids:
+            self.stop(*self._pids)
+        self.check_same(self.before)
+        assert self.state() == EMPTY_STATE
+
+    def end(self) -> None:
+        """The sandbox gone, with all that runs in it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

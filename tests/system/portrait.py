@@ -1,0 +1,130 @@
+"""All of a host that a program could change, as sorted lines, and what differs between two such portraits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from probes import within
+
+Portrait = dict[str, list[str]]
+TABLES = ("filter", "nat", "mangle", "raw")
+FOLDERS = ("/etc/netns", "/run", "/var/lib/vpcctl")
+RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcctl/vpcctl.log")
+"""Stay when all is deleted; the state is looked at by itself."""
+
+VOLATILE = re.compile(r"nf_conntrack_count$|/tcp_fastopen_key$")
+PASSING = ("operstate", "flags", "valid_life_time", "preferred_life_time", "stats", "stats64", "tentative",
+           "link_netnsid", "link_index", "ifindex", "uid")
+"""What the kernel numbers anew, or settles some time after a command."""
+
+
+def take(mine: frozenset[int]) -> Portrait:
+    """The host's portrait; the processes of `mine` are not part of it."""
+    portrait = {"files": sorted(_files()), "processes": sorted(_processes(mine)),
+                "sysctls": sorted(_sysctls())}
+    names = sorted(os.listdir("/run/netns")) if Path("/run/netns").is_dir() else []
+    waits = {name: (within(name, _network), within(name, _rules)) for name in ("", *names)}
+    for name, (network, rules) in waits.items():
+        portrait[f"network of {name or 'host'}"] = network()
+        portrait[f"rules of {name or 'host'}"] = rules()
+    return portrait
+
+
+def _output(*argv: str, stdin: str = "") -> str:
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{argv}: {done.stderr}")
+    return done.stdout
+
+
+def _network() -> list[str]:
+    told = _output("ip", "-j", "-batch", "-", stdin="addr show\nroute show table all\nrule show\n")
+    lines = [json.dumps(_settled(thing), sort_keys=True)
+             for document in told.splitlines() if document.startswith("[") for thing in json.loads(document)]
+    return sorted(line for line in lines if line != "{}")
+
+
+def _settled(thing: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in thing.items() if key not in PASSING}
+    if "addr_info" in kept:
+        kept["addr_info"] = [_settled(address) for address in kept["addr_info"]]
+        if thing.get("link_index") is not None or thing.get("link_netnsid") is not None:
+            # One end of a cable: its hardware address is drawn anew when it is made again.
+            kept.pop("address")
+    if thing.get("flags") and "addr_info" in kept:
+        kept["up"] = "UP" in thing["flags"]
+    return kept
+
+
+def _rules() -> list[str]:
+    """The rules of every firewall there is; a table nobody has used is as good as an empty one."""
+    lines = [f"{tool} {line}" for tool in ("iptables", "ip6tables") for line in _saved(tool)]
+    if shutil.which("iptables-legacy-save"):
+        lines += [f"legacy {line}" for table in TABLES for line in _saved("iptables-legacy", "-t", table)]
+    return lines
+
+
+def _saved(tool: str, *options: str) -> Iterator[str]:
+    done = subprocess.run([f"{tool}-save", *options], capture_output=True, text=True)
+    table = ""
+    for line in done.stdout.splitlines():
+        if line.startswith("*"):
+            table = line
+        elif line.startswith("-A") or (line.startswith(":") and " ACCEPT " not in line):
+            yield f"{table} {re.sub(r' [[][0-9:]*[]]$', '', line)}"
+
+
+def _sysctls() -> Iterator[str]:
+    for folder, _, names in os.walk("/proc/sys/net"):
+        for name in names:
+            path = f"{folder}/{name}"
+            if not VOLATILE.search(path) and os.stat(path).st_mode & 0o444:
+                value = _text(path)
+                if value is not None:
+                    yield f"{path} = {value}"
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        # Some keys can't be read, or belong to a link that has just gone.
+        return None
+
+
+def _processes(mine: frozenset[int]) -> Iterator[str]:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) not in mine:
+            stat, argv = _text(f"/proc/{entry}/stat"), _text(f"/proc/{entry}/cmdline")
+            if stat and stat.rpartition(")")[2].split()[0] not in "ZX":
+                yield f"{entry} {(argv or '').replace(chr(0), ' ')}"
+
+
+def _files() -> Iterator[str]:
+    for top in FOLDERS:
+        for folder, folders, names in os.walk(top):
+            for name in folders + names:
+                path = f"{folder}/{name}"
+                if path not in RECORDS:
+                    mode = os.lstat(path).st_mode
+                    content = "" if os.path.isdir(path) or folder == "/run/netns" else _text(path)
+                    yield f"{path} {mode:o} {content}"
+
+
+def differences(before: Portrait, after: Portrait) -> list[str]:
+    """What went (-) and what came (+), each with its part of the host."""
+    told = []
+    for part in sorted(before.keys() | after.keys()):
+        old, new = before.get(part, []), after.get(part, [])
+        told += [f"- {part}: {line}" for line in old if line not in new]
+        told += [f"+ {part}: {line}" for line in new if line not in old]
+        if not told and old != new:
+            told.append(f"? {part}: a line more or less often, of {new}")
+    return told

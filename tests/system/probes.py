@@ -1,0 +1,210 @@
+"""Real packets: small questions sent from a network namespace, and a service that answers them there."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import socketserver
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+CLONE_NEWNET = 0x40000000
+IP_RECVERR = 11
+"""linux/in.h: report every ICMP error to the socket, those that are not final too."""
+
+REACHED = "reached"
+VERDICTS = {
+    errno.ENETUNREACH: "net unreachable", errno.EHOSTUNREACH: "host unreachable",
+    errno.ECONNREFUSED: "refused", errno.ECONNRESET: "refused", errno.EMSGSIZE: "too big",
+}
+QUERY = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01"
+"""A DNS question, so that name servers answer as well as our own service."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(namespace: str) -> None:
+    """Move this thread into a named network namespace; the empty name is the host."""
+    if not namespace:
+        return
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), namespace)
+    finally:
+        os.close(descriptor)
+
+
+def within(namespace: str, task: Callable[[], Any]) -> Callable[[], Any]:
+    """Start the task in a thread that lives in the namespace; the function returned waits for its result."""
+    result: list[Any] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            enter(namespace)
+            result.append(task())
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
+            failure.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def wait() -> Any:
+        thread.join()
+        if failure:
+            raise failure[0]
+        return result[0]
+
+    return wait
+
+
+@dataclass(frozen=True)
+class Target:
+    """`10.0.1.2` (ping), `10.0.1.2:80` (TCP) or `10.0.1.2:53/udp`."""
+
+    address: str
+    port: int = 0
+    protocol: str = "icmp"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """The target that the text spells."""
+        where, _, protocol = text.partition("/")
+        address, _, port = where.partition(":")
+        return cls(address, int(port), protocol or "tcp") if port else cls(address)
+
+
+def ask(target: Target, patience: float, source: str = "") -> dict[str, Any]:
+    """What became of one question: its verdict, and what was answered."""
+    ways = {"icmp": _ping, "tcp": _tcp, "udp": _udp}
+    try:
+        return {"verdict": REACHED, **ways[target.protocol](target, patience, source)}
+    except TimeoutError:
+        return {"verdict": "silence"}
+    except OSError as error:
+        return {"verdict": VERDICTS.get(error.errno or 0, str(error))}
+
+
+def _open(kind: int, protocol: int, target: Target, patience: float, source: str) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, kind, protocol)
+    opened.settimeout(patience)
+    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    if source:
+        opened.bind((source, 0))
+    opened.connect((target.address, target.port))
+    return opened
+
+
+def _tcp(target: Target, patience: float, source: str) -> dict[str, Any]:
+    with _open(socket.SOCK_STREAM, 0, target, patience, source) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return {"answer": answer.decode(errors="replace")}
+
+
+def _udp(target: Target, patience: float, source: str) -> dict[str, Any]:
+    with _open(socket.SOCK_DGRAM, 0, target, patience, source) as connection:
+        connection.send(QUERY)
+        return {"answer": connection.recv(65536).decode(errors="replace")}
+
+
+def _ping(target: Target, patience: float, source: str) -> dict[str, Any]:
+    number = threading.get_native_id() & 0xFFFF
+    with _open(socket.SOCK_RAW, socket.IPPROTO_ICMP, target, patience, source) as connection:
+        connection.send(_echo_request(number))
+        deadline = time.monotonic() + patience
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            packet = connection.recv(65536)
+            start = (packet[0] & 15) * 4
+            kind, identifier = packet[start], packet[start + 4:start + 6]
+            if kind == 0 and identifier == struct.pack("!H", number):
+                return {"ttl": packet[8]}
+    raise TimeoutError
+
+
+def _echo_request(number: int) -> bytes:
+    packet = struct.pack("!BBHHH", 8, 0, 0, number, 1) + b"vpcctl!!"
+    total = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
+    total = (total >> 16) + (total & 0xFFFF)
+    checksum = ~(total + (total >> 16)) & 0xFFFF
+    return packet[:2] + struct.pack("!H", checksum) + packet[4:]
+
+
+class _Stream(socketserver.BaseRequestHandler):
+    """Says who answers and whom it sees; `SEND n` sends n bytes, `TAKE` counts what comes, `HOLD` echoes."""
+
+    def handle(self) -> None:
+        """Answer one connection."""
+        connection: socket.socket = self.request
+        head = connection.recv(65536)
+        try:
+            self._answer(connection, head)
+        except OSError:
+            return
+
+    def _answer(self, connection: socket.socket, head: bytes) -> None:
+        word, _, rest = head.partition(b" ")
+        if word == b"SEND":
+            connection.sendall(b"x" * int(rest))
+        elif word == b"TAKE":
+            count = 0
+            while part := connection.recv(65536):
+                count += len(part)
+            connection.sendall(str(count).encode())
+        elif word == b"HOLD":
+            connection.sendall(b"held")
+            while part := connection.recv(65536):
+                connection.sendall(part)
+        else:
+            mss = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            connection.sendall(f"{self.server.place} sees {self.client_address[0]} mss {mss}".encode())
+
+
+class _Datagram(socketserver.BaseRequestHandler):
+    """The same, for one packet."""
+
+    def handle(self) -> None:
+        """Answer one packet."""
+        _, connection = self.request
+        answer = f"{self.server.place} sees {self.client_address[0]}"
+        connection.sendto(answer.encode(), self.client_address)
+
+
+class _Tcp(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+class _Udp(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+
+
+def listen(place: str, ports: list[str], address: str) -> list[socketserver.BaseServer]:
+    """Servers on `80` (TCP) and `53/udp`, bound in this thread's namespace."""
+    servers: list[socketserver.BaseServer] = []
+    for text in ports:
+        port, _, protocol = text.partition("/")
+        where = (address, int(port))
+        server = _Udp(where, _Datagram) if protocol == "udp" else _Tcp(where, _Stream)
+        server.place = place or "host"  # type: ignore[attr-defined]
+        servers.append(server)
+    return servers
+
+
+def serve(servers: list[socketserver.BaseServer]) -> None:
+    """Answer until killed."""
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
