@@ -182,7 +182,8 @@ class Host:
                     echo "${path##*/}"; ip -d -n "${path##*/}" -o link show | cut -d: -f2-
                 done"""),
             "rules": self.sh("for kind in nft legacy; do iptables-$kind-save | grep -v '^#' || true; done"),
-            "files": self.sh("[ ! -e /etc/netns ] || find /etc/netns -printf '%p %l\\n' -type f -exec cat {} +"),
+            "files": self.sh("""
+                [ ! -e /etc/netns ] || find /etc/netns -printf '%p %l\\n' -type f -exec cat {} +"""),
             "forwarding": self.sh("sysctl -e net.ipv4.ip_forward net.ipv4.conf.all.forwarding"),
         }
 

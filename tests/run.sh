@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Lint, types and tests, from a fresh clone on a bare Debian or Ubuntu: what is missing is installed first.
+#
+#   ./tests/run.sh                        everything
+#   ./tests/run.sh --long                 the property and fault tests for longer
+#   ./tests/run.sh tests/unit -k policy   other arguments go to pytest
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+# shellcheck source=.ci/debian.sh
+. .ci/debian.sh
+
+failed=()
+
+fail() {
+    echo "run.sh: $1" >&2
+    exit 1
+}
+
+# Lint and types count, but don't keep the tests from running.
+check() {
+    echo "$*"
+    "$@" || failed+=("${1##*/}")
+}
+
+# With the launcher's lock, since it uses the same .venv and would take a half-made one for broken.
+make_venv() {
+    local lock
+    exec {lock}<.
+    flock "$lock"
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        echo "run.sh: making .venv …" >&2
+        python3 -m venv --clear .venv || fail "can't make .venv"
+    fi
+    if ! cmp -s pyproject.toml .venv/pyproject.toml; then
+        echo "run.sh: installing what the tests need into .venv …" >&2
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ||
+            fail "can't install what the tests need into .venv"
+        cp pyproject.toml .venv/pyproject.toml
+    fi
+    exec {lock}<&-
+}
+
+# After sudo, the owner of the checkout must still be able to delete it.
+give_to_owner() {
+    if [ "$(id -u)" -eq 0 ] && [ "$(stat -c %u .)" -ne 0 ]; then
+        find . -user 0 -exec chown --no-dereference --reference=. {} +
+    fi
+}
+
+for argument; do
+    shift
+    if [ "$argument" = --long ]; then
+        export VPCCTL_LONG=1
+    else
+        set -- "$@" "$argument"
+    fi
+done
+# To start the workers takes a second, which only pays for many tests.
+[ $# -gt 0 ] || set -- -n auto
+[ ! -t 1 ] || set -- --color=yes "$@"
+
+need_packages python3 python3-venv iproute2 iptables procps iputils-ping curl util-linux busybox shellcheck || exit 1
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "needs Python 3.10 or newer"
+output=$(mktemp)
+trap 'rm -f "$output"; give_to_owner' EXIT
+make_venv
+
+check .venv/bin/ruff check . vpcctl
+check .venv/bin/mypy
+check .venv/bin/mypy --strict vpcctl
+check shellcheck cleanup.sh demo.sh tests/run.sh .ci/run .ci/debian.sh
+.venv/bin/python -m pytest "$@" | tee "$output"
+[ "${PIPESTATUS[0]}" -eq 0 ] || failed+=(pytest)
+if [ "${#failed[@]}" -gt 0 ]; then
+    # The closing line of the tests stays the last one, whatever else failed.
+    echo "failed: ${failed[*]}"
+    tail -n 1 "$output"
+    exit 1
+fi
