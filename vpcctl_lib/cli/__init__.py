@@ -26,6 +26,8 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.state import DEFAULT_FOLDER
 
 INTERRUPTED = 130
+NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""New in click 8.2; Debian 12 has 8.1."""
 
 
 class Root(click.Group):
@@ -47,7 +49,7 @@ class Root(click.Group):
             return code if isinstance(code, int) else 0
         except VpcctlError as error:
             return _fail(error, words, settings)
-        except click.exceptions.NoArgsIsHelpError as error:
+        except NO_ARGUMENTS as error:
             click.echo(error.format_message(), err=True)
             return error.exit_code
         except click.ClickException as error:
