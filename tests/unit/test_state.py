@@ -1,0 +1,203 @@
+"""The record: replaced as a whole, never overwritten when it can't be understood, one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vpcctl_lib import state
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.state import Entry, State, Store, Verb
+
+GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+@given(topology=st.from_type(Topology), previous=st.none() | st.from_type(Topology),
+       verb=st.none() | st.sampled_from(Verb))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_saved_is_loaded(store: Store, topology: Topology, previous: Topology | None,
+                                 verb: Verb | None) -> None:
+    ledger = tuple(Entry(resource, {"pid": "7"} if verb else {}, verb) for resource in blueprint(topology))
+    store.save(State(topology, ledger, previous))
+    assert store.load() == State(topology, ledger, previous)
+
+
+def test_nothing_recorded_is_an_empty_state(tmp_path: Path) -> None:
+    assert Store(tmp_path / "nowhere").load() == State()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_file_has_a_line_a_resource(store: Store) -> None:
+    ledger = tuple(map(Entry, blueprint(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))))
+    store.save(State(ledger=ledger))
+    lines = [line for line in store.file.read_text().splitlines() if line.startswith('{"kind"')]
+    assert len(lines) == len(ledger)
+
+
+@pytest.mark.parametrize("call", ["fsync", "open"])
+def test_a_crash_while_saving_leaves_the_old_file_or_the_new(
+        store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    store.save(State())
+    new = State(previous=Topology())
+
+    def crash(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, call, crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(new)
+    monkeypatch.undo()
+    assert store.load() == (State() if call == "fsync" else new)
+
+
+def test_the_file_is_on_the_disk_before_it_has_its_name(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    sync, rename = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), rename(self, to))[1])
+    store.save(State())
+    assert events == ["sync", "rename", "sync"]
+
+
+def test_a_disk_that_takes_nothing_is_told(store: Store) -> None:
+    store.save(State())
+    (store.folder / ".state.json.new").mkdir()
+    with pytest.raises(VpcctlError, match=r"can't write .*state\.json: Is a directory"):
+        store.save(State())
+    assert store.load() == State()
+
+
+NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    (b"", "is damaged: "),
+    (b"{", "is damaged: "),
+    (b"\xff\xfe", "is damaged: "),
+    (b"null", "no version"),
+    (b"[]", "no version"),
+    (b"{}", "no version"),
+    (b"[" * 100_000, "is damaged: "),
+    (json.dumps(GOOD).encode()[:-2], "is damaged: "),
+    ({**GOOD, "version": 0}, "no version"),
+    ({**GOOD, "version": "1"}, "no version"),
+    ({**GOOD, "version": 2}, "has version 2; this vpcctl knows up to 1"),
+    ({**GOOD, "version": 99, "topology": "unknown"}, "has version 99"),
+    ({"version": 1}, "topology: dict belongs here"),
+    ({**GOOD, "topology": {"vpcs": [{}]}}, "topology.vpcs[0]: "),
+    ({**GOOD, "previous": []}, "previous: dict belongs here"),
+    ({**GOOD, "ledger": None}, "ledger: list belongs here"),
+    ({**GOOD, "ledger": {}}, "ledger: list belongs here"),
+    ({**GOOD, "ledger": [NAMESPACE, "x"]}, "ledger[1]: dict belongs here, not 'x'"),
+    ({**GOOD, "ledger": [{}]}, "ledger[0]: no kind of resource None"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "kind": "shell"}]}, "ledger[0]: no kind of resource 'shell'"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "kind": ["veth"]}]}, "ledger[0]: no kind of resource ['veth']"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "command": "rm"}]}, "ledger[0].command: not a field of Namespace"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "found": 7}]}, "ledger[0].found: dict belongs here"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "under_way": "burn"}]}, "ledger[0].under_way: 'burn' is not"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "under_way": ""}]}, "ledger[0].under_way: '' is not"),
+])
+def test_what_is_not_understood_is_told_and_left_alone(store: Store, content: Any, told: str) -> None:
+    written = content if isinstance(content, bytes) else json.dumps(content).encode()
+    store.file.write_bytes(written)
+    with pytest.raises(VpcctlError) as caught:
+        store.load()
+    assert str(store.file) in caught.value.message
+    assert told in caught.value.message
+    assert "nothing was changed" in caught.value.hint
+    assert store.file.read_bytes() == written
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_cut_short_or_with_a_byte_changed_is_never_a_crash(store: Store, data: st.DataObject) -> None:
+    topology = data.draw(st.from_type(Topology))
+    store.save(State(topology, tuple(map(Entry, blueprint(topology)))))
+    raw = bytearray(store.file.read_bytes())
+    place = data.draw(st.integers(0, len(raw) - 1))
+    if data.draw(st.booleans()):
+        raw = raw[:place]
+    else:
+        raw[place] = data.draw(st.integers(0, 255))
+    store.file.write_bytes(raw)
+    with suppress(VpcctlError):
+        store.load()
+
+
+def test_a_file_that_may_not_be_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(VpcctlError, match="may not read .*state.json") as caught:
+        store.load()
+    assert "sudo" in caught.value.hint
+
+
+def test_a_folder_that_may_not_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(VpcctlError, match="may not write to"), store.locked():
+        pass
+
+
+def test_a_folder_that_can_not_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = Store(tmp_path / "file" / "x")
+    with pytest.raises(VpcctlError, match="can't hold the state") as caught, store.locked():
+        pass
+    assert "--state-dir" in caught.value.hint
+
+
+def test_the_lock_makes_the_folder_and_names_its_holder(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a" / "b")
+    lock = store.folder / "lock"
+    with store.locked():
+        assert lock.read_text() == f"{os.getpid()}\n"
+    assert lock.read_text() == ""
+
+
+def test_who_waits_too_long_hears_who_has_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "LOCK_SECONDS", 0.05)
+    told = rf"another vpcctl \(pid {os.getpid()}\)"
+    with store.locked(), pytest.raises(VpcctlError, match=told), store.locked():
+        pass
+    with store.locked():
+        pass
+
+
+def test_who_waits_gets_the_lock_when_it_is_free(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    with (store.folder / "lock").open("a+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def let_go(seconds: float) -> None:
+            waits.append(seconds)
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        monkeypatch.setattr("time.sleep", let_go)
+        with store.locked():
+            assert len(waits) == 1
+
+
+def test_the_lock_is_free_after_a_failure(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.locked():
+        raise ZeroDivisionError
+    with store.locked():
+        pass
