@@ -51,7 +51,7 @@ class Root(click.Group):
             return _fail(error, words, settings)
         except NO_ARGUMENTS as error:
             click.echo(error.format_message(), err=True)
-            return error.exit_code
+            return int(error.exit_code)
         except click.ClickException as error:
             return _fail(BadInput(_told(error), _usage(error)), words, settings)
         except (click.Abort, KeyboardInterrupt):
