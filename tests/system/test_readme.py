@@ -21,8 +21,8 @@ SECTION = "\x1e"
 SHOWN = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIES = (
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[\d+\]"), "TIME [PID]"),
-    (re.compile(r"\b\d+(\.\d+)? ?ms\b"), "N ms"),
     (re.compile(r"\b\d+(\.\d+)?(/\d+(\.\d+)?){3} ms"), "N ms"),
+    (re.compile(r"\b\d+(\.\d+)? ?ms\b"), "N ms"),
     (re.compile(r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b"), "MAC"),
     (re.compile(r"@if\d+"), "@ifN"),
     (re.compile(r"\bpid \d+"), "pid N"),
