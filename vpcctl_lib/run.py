@@ -21,6 +21,9 @@ PACKAGES = {"ip": "iproute2", "ss": "iproute2", "iptables": "iptables", "iptable
             "sysctl": "procps", "setpriv": "util-linux", "unshare": "util-linux", "mount": "mount"}
 """The Debian package that brings each tool we may miss."""
 
+Child = subprocess.Popen[bytes]
+"""A process that outlives us."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -83,7 +86,7 @@ class Runner:
         self.record(Outcome(Command(tuple(argv)), status, "", "", _milliseconds_since(started)))
         return status if status >= 0 else 128 - status
 
-    def spawn(self, command: Command, log: Path) -> subprocess.Popen[bytes]:
+    def spawn(self, command: Command, log: Path) -> Child:
         """Start a process that outlives us: a session of its own, no input, its output added to `log`."""
         self.announce(str(command))
         started = time.monotonic()
@@ -100,6 +103,15 @@ def need(*tools: str) -> None:
     if missing:
         packages = " ".join(sorted({PACKAGES.get(tool, tool) for tool in missing}))
         raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")
+
+
+def ends_within(child: Child, seconds: float) -> bool:
+    """Whether the child ends within the time."""
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -136,7 +148,10 @@ def _popen(command: Command, **how: object) -> subprocess.Popen[bytes]:
         need(tool)
         raise VpcctlError(f"{tool} not found")
     argv = [program, *command.argv[1:]]
-    return subprocess.Popen(argv, env=_environment(), **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+    try:
+        return subprocess.Popen(argv, env=_environment(), **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+    except OSError as error:
+        raise VpcctlError(f"can't start {program}: {error.strerror}") from None
 
 
 def _run(command: Command) -> Outcome:

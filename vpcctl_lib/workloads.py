@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from vpcctl_lib.netns import entered, exists
 from vpcctl_lib.operations import Make, Remove
 from vpcctl_lib.resources import Operation, Program, Resource
 from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
-from vpcctl_lib.run import Runner
+from vpcctl_lib.run import Child, Runner, ends_within
 
 READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
@@ -85,7 +84,7 @@ class Desk:
         raise VpcctlError(f"processes keep starting in {empty.namespace}", f"ip netns pids {empty.namespace}")
 
 
-def _wait_until_ready(start: Start, child: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(start: Start, child: Child) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         _check_alive(child)
@@ -99,7 +98,7 @@ def _wait_until_ready(start: Start, child: subprocess.Popen[bytes]) -> None:
         _settle(child)
 
 
-def _check_alive(child: subprocess.Popen[bytes]) -> None:
+def _check_alive(child: Child) -> None:
     status = child.poll()
     if status is not None:
         raise VpcctlError(f"it ended with {_how(status)}")
@@ -109,12 +108,9 @@ def _how(status: int) -> str:
     return f"exit status {status}" if status >= 0 else f"signal {-status}"
 
 
-def _settle(child: subprocess.Popen[bytes]) -> None:
-    try:
-        child.wait(SETTLE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return
-    _check_alive(child)
+def _settle(child: Child) -> None:
+    if ends_within(child, SETTLE_SECONDS):
+        _check_alive(child)
 
 
 def _is_itself(pid: int) -> bool:
