@@ -244,13 +244,14 @@ remove_files() {
     done
 }
 
-# The sysctls as they were before us, `KEY VALUE` a line, out of the object "found" of the state file. Only those
-# we may have changed: whoever can write the file must not get root to write another.
+# The sysctls as they were before us, `KEY VALUE` a line, out of the objects "found" of the state file (a workload
+# has one too). Only those we may have changed: whoever can write the file must not get root to write another.
 recorded() {
     [ -r "$state_dir/state.json" ] || return 0
     tr '\n\t' '  ' <"$state_dir/state.json" |
-        sed -n 's/.*"found" *: *{\([^{}]*\)}.*/\1/p' | tr ',' '\n' |
+        grep -o '"found" *: *{[^{}]*}' | tr ',{}' '\n' |
         sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
+        sed 's|^net/ipv4/conf/\([^/]*\)/|net.ipv4.conf.\1.|' |
         grep -E '^net\.ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects)) '
 }
 

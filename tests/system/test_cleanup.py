@@ -321,6 +321,23 @@ def test_sysctls_return_to_what_was_found(host: Host, tmp_path: Path) -> None:
     assert host.sh("cat /run/forwarding /proc/sys/net/ipv4/conf/all/rp_filter") == "5\n0\n"
 
 
+def test_sysctls_are_found_wherever_they_stand_in_the_ledger(host: Host, tmp_path: Path) -> None:
+    host.sh("ip link add eth0.5 type bridge; sysctl -q net.ipv4.ip_forward=1")
+    (tmp_path / "state.json").write_text(
+        '{"version": 1,\n"topology": {},\n"ledger": [\n'
+        '{"kind": "folder", "path": "/etc/netns", "found": {"existed": "yes"}},\n'
+        '{"kind": "forwarding", "found": {"net.ipv4.ip_forward": "0", '
+        '"net.ipv4.conf.all.accept_redirects": "1", "net/ipv4/conf/eth0.5/forwarding": "1"}},\n'
+        '{"kind": "program", "mark": "vpc1/public/worker", "found": {"pid": "7", "boot": "x"}}\n'
+        ']}\n'
+    )
+    code, out, err = host.cleanup(state=tmp_path)
+    assert (code, err) == (0, "")
+    assert "echo 0 > /proc/sys/net/ipv4/ip_forward" in out
+    settings = "ip_forward conf/all/accept_redirects conf/eth0.5/forwarding conf/lo/forwarding"
+    assert host.sh(f"cd /proc/sys/net/ipv4 && cat {settings}") == "0\n1\n1\n0\n"
+
+
 @pytest.mark.parametrize("state", [None, "", '{"version": 1, "found": {"net.ipv4.ip_fo'])
 def test_a_lost_record_leaves_forwarding_and_says_so(host: Host, tmp_path: Path, state: str | None) -> None:
     if state is not None:
