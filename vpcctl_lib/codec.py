@@ -1,8 +1,11 @@
-"""Frozen dataclasses to plain JSON values and back, by their type hints."""
+"""Frozen dataclasses to plain JSON values and back, by their type hints.
+
+Each type's way is worked out once and kept as a function: a record of 2,000 subnets has 14,000 entries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -11,7 +14,10 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+Encoder = Callable[[Any], Any]
+Decoder = Callable[[Any, str], Any]
 TEXTUAL = (IPv4Address, IPv4Interface, IPv4Network)
+PLAIN = (str, int, float, bool, NoneType)
 
 
 class Misfit(ValueError):
@@ -20,82 +26,120 @@ class Misfit(ValueError):
 
 def encode(value: Any) -> Any:
     """A JSON value for `value`; fields that hold their default are left out."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in fields(value)
-                if field.default is MISSING or getattr(value, field.name) != field.default}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, TEXTUAL):
-        return str(value)
-    if isinstance(value, tuple):
-        return [encode(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: encode(item) for key, item in value.items()}
-    return value
+    kind: Any = type(value)
+    return _encoder(kind)(value)
+
+
+@cache
+def _encoder(kind: Any) -> Encoder:
+    if is_dataclass(kind):
+        return _dataclass_encoder(kind)
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, TEXTUAL):
+        return str
+    if issubclass(kind, tuple):
+        return lambda value: [encode(item) for item in value]
+    if issubclass(kind, dict):
+        return lambda value: {key: encode(item) for key, item in value.items()}
+    return lambda value: value
+
+
+def _dataclass_encoder(kind: Any) -> Encoder:
+    defaults = [(field.name, field.default) for field in fields(kind)]
+
+    def encoded(value: Any) -> Any:
+        told = {}
+        for name, default in defaults:
+            item = getattr(value, name)
+            if default is MISSING or item != default:
+                told[name] = item if type(item) in PLAIN else encode(item)
+        return told
+
+    return encoded
 
 
 def decode(kind: type[T], data: Any, place: str = "") -> T:
     """The `kind` that `data` spells; Misfit where it does not."""
-    value: T = _decode(kind, data, place)
+    wanted: Any = kind
+    value: T = _decoder(wanted)(data, place)
     return value
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _decode(kind: Any, data: Any, place: str) -> Any:
+def _decoder(kind: Any) -> Decoder:
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        return _optional(kind, data, place)
+        return _optional(kind)
     if origin is tuple:
-        return _tuple(get_args(kind), data, place)
+        return _tuple(get_args(kind))
     if origin is dict:
-        return {str(key): _decode(get_args(kind)[1], item, f"{place}.{key}")
-                for key, item in expect(dict, data, place).items()}
+        return _dict(get_args(kind)[1])
     if is_dataclass(kind):
-        return _dataclass(kind, data, place)
+        return _dataclass(kind)
     if issubclass(kind, Enum) or kind in TEXTUAL:
-        return _textual(kind, data, place)
-    return expect(kind, data, place)
+        return _textual(kind)
+    return lambda data, place: expect(kind, data, place)
 
 
-def _optional(kind: Any, data: Any, place: str) -> Any:
-    if data is None:
-        return None
+def _optional(kind: Any) -> Decoder:
     (inner,) = (option for option in get_args(kind) if option is not NoneType)
-    return _decode(inner, data, place)
+    decoder = _decoder(inner)
+    return lambda data, place: None if data is None else decoder(data, place)
 
 
-def _tuple(kinds: tuple[Any, ...], data: Any, place: str) -> tuple[Any, ...]:
-    items = expect(list, data, place)
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(items)
-    if len(kinds) != len(items):
-        raise Misfit(f"{place}: {len(kinds)} values belong here, not {len(items)}")
-    return tuple(_decode(kind, item, f"{place}[{number}]")
-                 for number, (kind, item) in enumerate(zip(kinds, items, strict=True)))
+def _tuple(kinds: tuple[Any, ...]) -> Decoder:
+    endless = len(kinds) == 2 and kinds[1] is Ellipsis
+    decoders = [_decoder(kind) for kind in kinds if kind is not Ellipsis]
+
+    def decoded(data: Any, place: str) -> tuple[Any, ...]:
+        items = expect(list, data, place)
+        ways = decoders * len(items) if endless else decoders
+        if len(ways) != len(items):
+            raise Misfit(f"{place}: {len(ways)} values belong here, not {len(items)}")
+        return tuple(way(item, f"{place}[{number}]")
+                     for number, (way, item) in enumerate(zip(ways, items, strict=True)))
+
+    return decoded
 
 
-def _dataclass(kind: Any, data: Any, place: str) -> Any:
-    given = expect(dict, data, place)
-    hints = _hints(kind)
-    unknown = sorted(given.keys() - hints.keys())
-    if unknown:
-        raise Misfit(f"{place}.{unknown[0]}: not a field of {kind.__name__}")
-    try:
-        return kind(**{name: _decode(hints[name], item, f"{place}.{name}") for name, item in given.items()})
-    except TypeError as error:
-        raise Misfit(f"{place}: {error}") from None
+def _dict(kind: Any) -> Decoder:
+    decoder = _decoder(kind)
+    return lambda data, place: {str(key): decoder(item, f"{place}.{key}")
+                                for key, item in expect(dict, data, place).items()}
 
 
-def _textual(kind: Any, data: Any, place: str) -> Any:
-    text = expect(str, data, place)
-    try:
+def _dataclass(kind: Any) -> Decoder:
+    decoders = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()
+                if name in {field.name for field in fields(kind)}}
+
+    def decoded(data: Any, place: str) -> Any:
+        given = {}
+        for name, item in expect(dict, data, place).items():
+            if name not in decoders:
+                raise Misfit(f"{place}.{name}: not a field of {kind.__name__}")
+            given[name] = decoders[name](item, f"{place}.{name}")
+        try:
+            return kind(**given)
+        except TypeError as error:
+            raise Misfit(f"{place}: {error}") from None
+
+    return decoded
+
+
+def _textual(kind: Any) -> Decoder:
+    @cache
+    def known(text: str) -> Any:
         return kind(text)
-    except ValueError as error:
-        raise Misfit(f"{place}: {error}") from None
+
+    def decoded(data: Any, place: str) -> Any:
+        text = expect(str, data, place)
+        try:
+            return known(text)
+        except ValueError as error:
+            raise Misfit(f"{place}: {error}") from None
+
+    return decoded
 
 
 def expect(kind: type[T], data: Any, place: str) -> T:

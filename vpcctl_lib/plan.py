@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vpcctl_lib.errors import VpcctlError
@@ -56,16 +56,19 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     `faults` tells, by key, where the kernel is known to differ from the ledger: what is missing is made,
     what is changed is mended, or unmade and made anew with all that depends on it.
     """
-    owned = {entry.resource.key: entry for entry in ledger}
     _refuse_foreign(ledger, faults)
-    shall = {resource.key for resource in wanted}
     anew = _anew(ledger, faults)
-    steps = [*_unmake([entry for entry in reversed(ledger)
-                       if entry.resource.key not in shall or entry.resource.key in anew], faults)]
+    # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
+    same = set(wanted).intersection(entry.resource for entry in ledger)
+    shall = {resource.key for resource in wanted if resource not in same}
+    owned = {entry.resource if entry.resource in same else entry.resource.key: entry for entry in ledger}
+    steps = [*_unmake([entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)], faults)]
     after = []
     for resource in wanted:
-        entry = owned.get(resource.key)
+        entry = owned.get(resource if resource in same else resource.key)
         after.append(Entry(resource, entry.found if entry else resource.survey()))
+        if not faults and entry and entry.resource == resource:
+            continue
         fault = faults.get(resource.key)
         if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
             steps.append(Step(Verb.MAKE, after[-1], resource.make(), resource.unmake(after[-1].found)))
@@ -75,9 +78,17 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     return Plan(tuple(steps), tuple(ledger), tuple(after))
 
 
+def _goes(entry: Entry, same: Collection[Resource], shall: Collection[Hashable],
+          anew: Collection[Hashable]) -> bool:
+    """Whether it is to be unmade: not wanted at all, or to be made anew."""
+    if entry.resource in same:
+        return bool(anew) and entry.resource.key in anew
+    return entry.resource.key not in shall or entry.resource.key in anew
+
+
 def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
     """Somebody else's thing with our thing's name is never touched."""
-    for entry in ledger:
+    for entry in ledger if faults else ():
         fault = faults.get(entry.resource.key)
         if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY):
             raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",
@@ -86,6 +97,8 @@ def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
 
 def _anew(ledger: Sequence[Entry], faults: Faults) -> frozenset[Hashable]:
     """The keys of what must be unmade and made again, for itself or because its home must be."""
+    if not faults:
+        return frozenset()
     keys: set[Hashable] = set()
     broken: set[Place] = set()
     for entry in ledger:
