@@ -13,13 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
+from vpcctl_lib import record
 from vpcctl_lib.codec import Misfit, decode, encode, expect
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology
+from vpcctl_lib.record import FILE, VERSION
 from vpcctl_lib.resources import KINDS, NAMES, Resource
 
-DEFAULT_FOLDER = Path("/var/lib/vpcctl")
-VERSION = 1
 LOCK_SECONDS = 60.0
 
 
@@ -55,32 +55,14 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.file = folder / "state.json"
+        self.file = folder / FILE
         self.log = folder / "vpcctl.log"
 
     def load(self) -> State:
         """What is recorded; an empty state if nothing is. VpcctlError if it can't be read or understood."""
-        try:
-            text = self.file.read_text()
-        except FileNotFoundError:
+        data = record.read(self.file)
+        if data is None:
             return State()
-        except PermissionError:
-            raise VpcctlError(f"may not read {self.file}", "run it as root: sudo vpcctl …") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._corrupt(str(error)) from None
-        return self._parse(text)
-
-    def _parse(self, text: str) -> State:
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise self._corrupt(str(error)) from None
-        version = data.get("version") if isinstance(data, dict) else None
-        if isinstance(version, int) and version > VERSION:
-            raise VpcctlError(f"{self.file} has version {version}; this vpcctl knows up to {VERSION}",
-                              "use the newer vpcctl that wrote it; nothing was changed")
-        if version != VERSION:
-            raise self._corrupt("it has no version that vpcctl knows")
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
@@ -88,12 +70,7 @@ class Store:
             return State(topology, tuple(_entry(line, f"ledger[{n}]") for n, line in enumerate(lines)),
                          None if previous is None else decode(Topology, previous, "previous"))
         except Misfit as error:
-            raise self._corrupt(str(error)) from None
-
-    def _corrupt(self, why: str) -> VpcctlError:
-        return VpcctlError(f"{self.file} is damaged: {why}",
-                           "nothing was changed; put a good copy in its place, or run cleanup.sh, which "
-                           "removes all that bears vpcctl's mark without this file")
+            raise record.damaged(self.file, str(error)) from None
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2))."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from vpcctl_lib import naming
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.model import Subnet, Topology, Vpc
+from vpcctl_lib.model import Topology
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.resources import changed
 from vpcctl_lib.run import Runner, need
@@ -115,37 +114,3 @@ def need_root() -> None:
     """Refuse to change the host as a plain user, naming the command to type."""
     if os.geteuid() != 0:
         raise VpcctlError("this needs root", f"type: sudo {shlex.join(sys.argv)}")
-
-
-def find_vpc(topology: Topology, name: str) -> Vpc:
-    """The VPC of that name; VpcctlError with the nearest right name if there is none."""
-    vpc = topology.vpc(name)
-    if vpc is None:
-        raise VpcctlError(f"no VPC '{name}'", nearest(name, [vpc.name for vpc in topology.vpcs],
-                                                      "create it: vpcctl vpc create --name … --cidr …"))
-    return vpc
-
-
-def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subnet]:
-    """The subnet of that name with its VPC; VpcctlError with the nearest right name if there is none."""
-    vpc = find_vpc(topology, vpc_name)
-    subnet = vpc.subnet(name)
-    if subnet is None:
-        raise VpcctlError(f"no subnet '{name}' in VPC '{vpc_name}'",
-                          nearest(name, [subnet.name for subnet in vpc.subnets],
-                                  f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
-    return vpc, subnet
-
-
-def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:
-    """Whether there is a subnet of that name in a VPC of that name."""
-    vpc = topology.vpc(vpc_name)
-    return vpc is not None and vpc.subnet(name) is not None
-
-
-def nearest(name: str, names: Collection[str], otherwise: str) -> str:
-    """A hint: the name that was probably meant, those there are, or what to do when there is none."""
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vpcctl_lib import addressing, naming, netns
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Change, Manager, find_subnet, find_vpc, nearest
+from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
+from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, Topology, Workload
 from vpcctl_lib.processes import recognise
 from vpcctl_lib.resources import Program

@@ -6,7 +6,8 @@ from shutil import which
 
 from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Manager, find_subnet, need_root
+from vpcctl_lib.lookup import find_subnet
+from vpcctl_lib.managers.base import Manager, need_root
 from vpcctl_lib.run import need, search_path
 
 NOT_FOUND = 127

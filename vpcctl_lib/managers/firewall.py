@@ -9,7 +9,8 @@ from pathlib import Path
 from vpcctl_lib import naming, policy
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.filter_rules import counters
-from vpcctl_lib.managers.base import Change, Manager, find_subnet, need_root
+from vpcctl_lib.lookup import find_subnet
+from vpcctl_lib.managers.base import Change, Manager, need_root
 from vpcctl_lib.model import Policy, Subnet, Topology
 
 

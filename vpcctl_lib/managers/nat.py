@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vpcctl_lib import host, naming
-from vpcctl_lib.managers.base import Change, Manager, find_vpc
+from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Nat, Topology
 
 

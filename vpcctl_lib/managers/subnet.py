@@ -6,7 +6,8 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Change, Manager, find_subnet, find_vpc, has_subnet
+from vpcctl_lib.lookup import find_subnet, find_vpc, has_subnet
+from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, SubnetType, Topology
 
 BRIDGE_PORTS = 1023

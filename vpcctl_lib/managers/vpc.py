@@ -6,7 +6,8 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, host, naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Change, Manager, find_vpc
+from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Topology, Vpc
 
 
