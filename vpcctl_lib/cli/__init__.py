@@ -23,7 +23,7 @@ from vpcctl_lib.cli.sandbox import sandbox
 from vpcctl_lib.cli.subnet import subnet
 from vpcctl_lib.cli.vpc import vpc
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.state import DEFAULT_FOLDER
+from vpcctl_lib.record import DEFAULT_FOLDER
 
 INTERRUPTED = 130
 NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())

@@ -9,7 +9,8 @@ import click
 
 from vpcctl_lib.cli import output, views
 from vpcctl_lib.cli.params import changing, reading, report, subnet_option, vpc_option
-from vpcctl_lib.managers.base import Context, find_subnet
+from vpcctl_lib.lookup import find_subnet
+from vpcctl_lib.managers.base import Context
 from vpcctl_lib.managers.firewall import FirewallManager
 
 

@@ -6,7 +6,8 @@ import click
 
 from vpcctl_lib.cli import views
 from vpcctl_lib.cli.params import changing, report, vpc_option
-from vpcctl_lib.managers.base import Change, Context, find_vpc
+from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.managers.base import Change, Context
 from vpcctl_lib.managers.nat import NatManager
 
 

@@ -15,8 +15,9 @@ from vpcctl_lib.addressing import parse_network
 from vpcctl_lib.audit import Audit
 from vpcctl_lib.cli import output
 from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.record import DEFAULT_FOLDER
 from vpcctl_lib.run import Runner
-from vpcctl_lib.state import DEFAULT_FOLDER, Store
+from vpcctl_lib.state import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 PORT = click.IntRange(1, 65535)

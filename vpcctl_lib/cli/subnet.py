@@ -8,7 +8,8 @@ import click
 
 from vpcctl_lib.cli import output, views
 from vpcctl_lib.cli.params import changing, cidr_option, complete_subnet, reading, report, vpc_option
-from vpcctl_lib.managers.base import Context, find_subnet, find_vpc
+from vpcctl_lib.lookup import find_subnet, find_vpc
+from vpcctl_lib.managers.base import Context
 from vpcctl_lib.managers.subnet import SubnetManager
 from vpcctl_lib.model import SubnetType
 

@@ -9,7 +9,8 @@ import click
 
 from vpcctl_lib.cli import output, views
 from vpcctl_lib.cli.params import changing, cidr_option, complete_vpc, reading, report
-from vpcctl_lib.managers.base import Change, Context, find_vpc
+from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.managers.base import Change, Context
 from vpcctl_lib.managers.vpc import VpcManager
 
 name_option = click.option("--name", required=True, metavar="NAME", help="The VPC.",
