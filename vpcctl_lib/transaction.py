@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.interrupts import Interrupts
 from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import Batch, Ip, Iptables, KernelStep, Sysctl, Tool, problems
+from vpcctl_lib.operations import Tool, problems
 from vpcctl_lib.plan import Plan, Step
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.run import Runner
+from vpcctl_lib.schedule import Group, groups, waves
 from vpcctl_lib.state import Entry, State, Store, Verb
 from vpcctl_lib.workloads import Desk
 
@@ -21,20 +21,16 @@ THERE = re.compile(r"File exists|already exists")
 """What ip and iptables say of a thing that an undo finds still there: EEXIST."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """An operation and the number of the step that it belongs to."""
-
-    step: int
-    operation: Operation
+LANES = 8
+"""Namespaces worked on side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
 
 
 def commands(plan: Plan) -> list[str]:
     """What the plan would run, each as a person could paste it into a root shell."""
     shown = []
-    for items, tolerant in _groups(plan.steps):
-        batch = _batch(items)
-        shown.append(str(batch.command(tolerant)) if batch else str(items[0].operation))
+    for group in groups(plan.steps):
+        batch = group.batch()
+        shown.append(str(batch.command(group.tolerant)) if batch else str(group.items[0].operation))
     return shown
 
 
@@ -62,27 +58,45 @@ class Transaction:
         return self._desk.notes
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
-        for items, tolerant in _groups(plan.steps):
-            interrupts.check()
-            if tolerant:
-                self._unmake(items)
+        for lanes in waves(groups(plan.steps)):
+            if len(lanes) == 1:
+                self._in_order(plan, lanes[0], interrupts)
             else:
-                self._make(items, plan)
+                self._side_by_side(plan, lanes, interrupts)
         interrupts.check()
 
-    def _make(self, items: Sequence[Item], plan: Plan) -> None:
+    def _side_by_side(self, plan: Plan, lanes: Sequence[Sequence[Group]], interrupts: Interrupts) -> None:
+        """All are waited for, so that what an undo takes back has come to rest."""
+        # Imported late: it brings logging, and few commands have more than one lane.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(LANES) as pool:
+            running = [pool.submit(self._in_order, plan, lane, interrupts) for lane in lanes]
+        for lane in running:
+            lane.result()
+
+    def _in_order(self, plan: Plan, lane: Sequence[Group], interrupts: Interrupts) -> None:
+        for group in lane:
+            interrupts.check()
+            if group.tolerant:
+                self._unmake(group)
+            else:
+                self._make(group, plan)
+
+    def _make(self, group: Group, plan: Plan) -> None:
         """Do these; the first failure ends it, and only what took effect counts as done."""
-        batch = _batch(items)
+        batch = group.batch()
         if batch is None:
-            self._done.add(items[0].step)
-            self._alone(items[0].operation, plan.steps[items[0].step])
+            item = group.items[0]
+            self._done.add(item.step)
+            self._alone(item.operation, plan.steps[item.step])
             return
         outcome = self._runner.change(batch.command())
         if outcome.status == 0:
-            self._done |= {item.step for item in items}
+            self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
-        self._done |= {items[number].step for number in effective}
+        self._done.update(group.items[number].step for number in effective)
         raise VpcctlError(f"{batch.tool.value} failed: {outcome.reason()}", _advice(outcome.stderr))
 
     def _alone(self, operation: Operation, step: Step) -> None:
@@ -90,23 +104,23 @@ class Transaction:
         if facts:
             self._facts[step.entry.resource.key] = facts
 
-    def _unmake(self, items: Sequence[Item]) -> None:
+    def _unmake(self, group: Group) -> None:
         """Do these; what is gone already is no failure."""
-        self._done |= {item.step for item in items}
-        failures = self._tolerantly(items)
+        self._done.update(item.step for item in group.items)
+        failures = self._tolerantly(group)
         if failures:
             raise VpcctlError("; ".join(failures))
 
-    def _tolerantly(self, items: Sequence[Item], undoing: bool = False) -> list[str]:
-        batch = _batch(items)
+    def _tolerantly(self, group: Group, undoing: bool = False) -> list[str]:
+        batch = group.batch()
         if batch is None:
-            return self._alone_tolerantly(items[0].operation)
+            return self._alone_tolerantly(group.items[0].operation)
         outcome = self._runner.change(batch.command(carry_on=True))
         if outcome.status == 0:
             return []
-        if batch.tool is Tool.IPTABLES and len({item.step for item in items}) > 1:
+        parts = list(group.by_step())
+        if batch.tool is Tool.IPTABLES and len(parts) > 1:
             # One missing rule keeps its whole table from being committed: each resource for itself then.
-            parts = [list(part) for _, part in groupby(items, key=lambda item: item.step)]
             return [failure for part in parts for failure in self._tolerantly(part, undoing)]
         left = problems(outcome.stderr)
         if undoing:
@@ -125,8 +139,8 @@ class Transaction:
         back = [replace(step, work=step.inverse) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
         failures: list[str] = []
-        for items, _ in _groups(back, forward=False):
-            failures += self._tolerantly(items, undoing=True)
+        for group in groups(back, forward=False):
+            failures += self._tolerantly(group, undoing=True)
         if failures:
             error.message += f"; and this could not be undone: {'; '.join(failures)}"
             error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
@@ -141,29 +155,6 @@ class Transaction:
     def _with_facts(self, ledger: Sequence[Entry]) -> tuple[Entry, ...]:
         return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})
                      if entry.resource.key in self._facts else entry for entry in ledger)
-
-
-def _groups(steps: Sequence[Step], forward: bool = True) -> Iterator[tuple[list[Item], bool]]:
-    """Runs of operations that one command can carry out, each with whether a missing thing is no failure."""
-    items = [(Item(number, operation), forward and step.verb is Verb.UNMAKE)
-             for number, step in enumerate(steps) for operation in step.work]
-    for _, run in groupby(enumerate(items), key=lambda pair: _kin(pair[0], *pair[1])):
-        members = [item for _, item in run]
-        yield [item for item, _ in members], members[0][1]
-
-
-def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
-    operation = item.operation
-    if isinstance(operation, (Ip, Iptables, Sysctl)):
-        return (operation.tool, operation.namespace, tolerant)
-    return (position,)
-
-
-def _batch(items: Sequence[Item]) -> Batch | None:
-    """The items as one command, or None for a single operation that is not a command."""
-    steps: list[KernelStep] = [item.operation for item in items
-                               if isinstance(item.operation, (Ip, Iptables, Sysctl))]
-    return Batch(tuple(steps)) if steps else None
 
 
 def _advice(stderr: str) -> str:
