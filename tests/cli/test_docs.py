@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from itertools import takewhile
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import pytest
 
 from vpcctl_lib.cli import root
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Policy
+from vpcctl_lib.policy import load
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -25,7 +29,7 @@ TYPED = re.compile(r"(?:\$ )?(?:sudo )?(?:\./)?vpcctl (?!…)(.+)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_LIKE = re.compile(r"(?:\./)?(?:[\w.-]+/)*(?:[\w-]+\.(?:py|sh|md|json|svg|toml)|[\w-]+/)")
 PATH = re.compile(r"(?<![\w.~/<:$-])/[a-z][\w.-]*(?:/[\w.-]+)*")
-PUBLIC_PATHS = ("/etc/netns", "/var/lib/vpcctl", "/proc", "/sys")
+PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/")
 MADE_AT_RUN_TIME = {"state.json", "logs/"}
 EVERYWHERE = {"--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
 
@@ -251,10 +255,28 @@ def test_a_path_of_one_machine_is_found() -> None:
     assert private_paths(text) == ["/home/me/vpc", "/srv/x"]
 
 
+def policies() -> list[str]:
+    """The policies shown, and those in the folder of examples."""
+    shown = [body for document in DOCUMENTS for kind, body in FENCE.findall(document.read_text())
+             if kind == "json"]
+    return shown + [path.read_text() for path in (ROOT / "docs/examples").glob("*.json")]
+
+
+@pytest.mark.parametrize("text", policies())
+def test_the_policies_shown_are_right(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(text)
+    assert load(file, IPv4Network(json.loads(text)["subnet"])) != Policy()
+
+
+def test_enough_policies_are_found() -> None:
+    assert len(policies()) >= 2
+
+
 def test_the_map_of_the_code_has_every_module() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     package = ROOT / "vpcctl_lib"
     modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    named = {span for row in text.splitlines() if row.startswith("| `") for span in SPAN.findall(row)}
+    named = {span for row in text.splitlines() if row.startswith("| ") for span in SPAN.findall(row)}
     assert sorted((modules | folders) - named) == []
