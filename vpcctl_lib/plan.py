@@ -57,17 +57,17 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     what is changed is mended, or unmade and made anew with all that depends on it.
     """
     _refuse_foreign(ledger, faults)
-    anew = _anew(ledger, faults)
     # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
     same = set(wanted).intersection(entry.resource for entry in ledger)
     shall = {resource.key for resource in wanted if resource not in same}
+    anew = _anew(ledger, faults, same, shall)
     owned = {entry.resource if entry.resource in same else entry.resource.key: entry for entry in ledger}
     steps = [*_unmake([entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)], faults)]
     after = []
     for resource in wanted:
         entry = owned.get(resource if resource in same else resource.key)
         after.append(Entry(resource, entry.found if entry else resource.survey()))
-        if not faults and entry and entry.resource == resource:
+        if not faults and not anew and entry and resource in same:
             continue
         fault = faults.get(resource.key)
         if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
@@ -95,16 +95,22 @@ def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
                               "rename or remove it, then run: vpcctl restore")
 
 
-def _anew(ledger: Sequence[Entry], faults: Faults) -> frozenset[Hashable]:
-    """The keys of what must be unmade and made again, for itself or because its home must be."""
-    if not faults:
+def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[Resource],
+          shall: Collection[Hashable]) -> frozenset[Hashable]:
+    """The keys of what must be unmade and made again, for itself or because its home goes."""
+    if not faults and len(same) == len(ledger):
         return frozenset()
     keys: set[Hashable] = set()
     broken: set[Place] = set()
     for entry in ledger:
-        resource, fault = entry.resource, faults.get(entry.resource.key)
-        replaced = fault and fault.condition is not Condition.MISSING and not resource.in_place
-        if replaced or resource.homes & broken:
+        resource = entry.resource
+        stays = resource in same or resource.key in shall
+        fault = faults.get(resource.key) if faults else None
+        faulty = fault and fault.condition is not Condition.MISSING
+        replaced = not resource.in_place and (faulty or resource not in same)
+        if not stays:
+            broken |= resource.places
+        elif replaced or (broken and resource.homes & broken):
             keys.add(resource.key)
             broken |= resource.places
     return frozenset(keys)

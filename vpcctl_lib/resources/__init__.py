@@ -1,5 +1,6 @@
 """What we own in the kernel and on disk: how each kind is made, changed and unmade."""
 
+from vpcctl_lib.resources.addresses import Address, Route
 from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
@@ -13,8 +14,9 @@ from vpcctl_lib.resources.base import (
     changed,
 )
 from vpcctl_lib.resources.host import File, Folder, Forwarding
-from vpcctl_lib.resources.links import Address, Altname, Bridge, Namespace, Port, Route, Settings, Veth
+from vpcctl_lib.resources.links import Altname, Bridge, Namespace, Port, Veth
 from vpcctl_lib.resources.rules import Chain, SingleRule
+from vpcctl_lib.resources.settings import Settings
 from vpcctl_lib.resources.workload import Program
 
 KINDS: dict[str, type[Resource]] = {

@@ -56,6 +56,11 @@ def within(namespace: str, device: str = "") -> frozenset[Place]:
     return frozenset(homes | ({(namespace, "")} if namespace else set()))
 
 
+def on(namespace: str) -> str:
+    """Where a thing is, for the end of a sentence."""
+    return f" in {namespace}" if namespace else " on the host"
+
+
 @dataclass(frozen=True)
 class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""

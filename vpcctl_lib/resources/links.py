@@ -1,17 +1,16 @@
-"""Namespaces and what `ip` makes in them: veth pairs, bridges, ports, addresses and routes."""
+"""Namespaces and the links in them: cables, bridges, and how each link is set."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Hashable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import MARK
-from vpcctl_lib.operations import HOST, Ip, Sysctl
+from vpcctl_lib.operations import HOST, Ip
 from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
@@ -22,6 +21,7 @@ from vpcctl_lib.resources.base import (
     Place,
     Resource,
     changed,
+    on,
     within,
 )
 
@@ -118,11 +118,7 @@ class Veth(Resource):
         return Fault(Condition.CHANGED, f"its end {self.device} is gone", (away,))
 
     def __str__(self) -> str:
-        return f"cable {self.device}{_in(self.namespace)} to {self.peer_device}{_in(self.peer_namespace)}"
-
-
-def _in(namespace: str) -> str:
-    return f" in {namespace}" if namespace else " on the host"
+        return f"cable {self.device}{on(self.namespace)} to {self.peer_device}{on(self.peer_namespace)}"
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ class Bridge(Resource):
         return None if link.get("address") == self.mac else changed(f"its MAC is {link.get('address')}")
 
     def __str__(self) -> str:
-        return f"bridge {self.device}{_in(self.namespace)}"
+        return f"bridge {self.device}{on(self.namespace)}"
 
 
 @dataclass(frozen=True)
@@ -216,7 +212,7 @@ class Port(Resource):
         return changed("; ".join(wrong)) if wrong else None
 
     def __str__(self) -> str:
-        return f"link {self.device}{_in(self.namespace)}"
+        return f"link {self.device}{on(self.namespace)}"
 
 
 @dataclass(frozen=True)
@@ -249,125 +245,4 @@ class Altname(Resource):
         return None if link and self.name in link.get("altnames", ()) else MISSING
 
     def __str__(self) -> str:
-        return f"name {self.name} of {self.device}{_in(self.namespace)}"
-
-
-@dataclass(frozen=True)
-class Address(Resource):
-    """An address on a link; with a `peer` the link is point-to-point."""
-
-    namespace: str
-    device: str
-    address: IPv4Interface
-    peer: IPv4Address | None = None
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace and the link."""
-        return within(self.namespace, self.device)
-
-    def _words(self) -> tuple[str, ...]:
-        if self.peer is not None:
-            return (str(self.address.ip), "peer", f"{self.peer}/32", "dev", self.device)
-        return (str(self.address), "dev", self.device)
-
-    def make(self) -> Operations:
-        """Fails if the address is there."""
-        return (Ip(self.namespace, ("addr", "add", *self._words())),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Its routes go with it."""
-        return (Ip(self.namespace, ("addr", "del", *self._words())),)
-
-    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """On its link, with its prefix and peer."""
-        link = kernel.link(self.namespace, self.device) or {}
-        peer = str(self.peer) if self.peer else None
-        shall = (str(self.address.ip), 32 if peer else self.address.network.prefixlen, peer)
-        held = [(one.get("local"), one.get("prefixlen"), one.get("address"))
-                for one in link.get("addr_info", ()) if one.get("family") == "inet"]
-        return None if shall in held else MISSING
-
-    def __str__(self) -> str:
-        return f"address {' '.join(self._words()[:-2])} on {self.device}{_in(self.namespace)}"
-
-
-@dataclass(frozen=True)
-class Route(Resource):
-    """A line of a route table: to a gateway, or (without `via`) straight onto a link."""
-
-    namespace: str
-    destination: IPv4Network
-    device: str
-    via: IPv4Address | None = None
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace and the link."""
-        return within(self.namespace, self.device)
-
-    def _words(self) -> tuple[str, ...]:
-        destination = "default" if self.destination.prefixlen == 0 else str(self.destination)
-        target = ("via", str(self.via)) if self.via else ()
-        scope = () if self.via else ("scope", "link")
-        return (destination, *target, "dev", self.device, *scope)
-
-    def make(self) -> Operations:
-        """Fails if there is such a route, whoever made it."""
-        return (Ip(self.namespace, ("route", "add", *self._words())),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Exactly this route: another to the same place stays."""
-        return (Ip(self.namespace, ("route", "del", *self._words())),)
-
-    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """In the main table, over its link."""
-        destination = self._words()[0].removesuffix("/32")
-        via = str(self.via) if self.via else None
-        shall = (destination, via, self.device)
-        held = [(one["dst"], one.get("gateway"), one.get("dev")) for one in kernel.routes(self.namespace)
-                if one.get("protocol") != "kernel"]
-        return None if shall in held else MISSING
-
-    def __str__(self) -> str:
-        return f"route {' '.join(self._words())}{_in(self.namespace)}"
-
-
-@dataclass(frozen=True)
-class Settings(Resource):
-    """Kernel settings of one of our own namespaces, which nobody shares."""
-
-    namespace: str
-    values: tuple[tuple[str, str], ...]
-
-    in_place = True
-
-    @property
-    def key(self) -> Hashable:
-        """The namespace."""
-        return ("settings", self.namespace)
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
-
-    def make(self) -> Operations:
-        """All of them in one go."""
-        return tuple(Sysctl(self.namespace, key, value) for key, value in self.values)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Nothing: settings that are too strict harm nobody, and go with the namespace."""
-        return ()
-
-    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Each as it was set; what this kernel lacks can't be wrong."""
-        if self.namespace not in kernel.namespaces:
-            return MISSING
-        held = {key: kernel.setting(self.namespace, key) for key, _ in self.values}
-        wrong = [f"{key} is {held[key]}, not {value}" for key, value in self.values
-                 if held[key] not in (None, value)]
-        return changed("; ".join(wrong)) if wrong else None
-
-    def __str__(self) -> str:
-        return f"settings of {self.namespace}"
+        return f"name {self.name} of {self.device}{on(self.namespace)}"

@@ -1,0 +1,101 @@
+"""Addresses of links, and the routes that go over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.operations import Ip
+from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, on, within
+
+
+def _addressed(namespace: str, device: str) -> Place:
+    """The place of what lives as long as the link has its address."""
+    return (namespace, f"{device} address")
+
+
+@dataclass(frozen=True)
+class Address(Resource):
+    """An address on a link; with a `peer` the link is point-to-point."""
+
+    namespace: str
+    device: str
+    address: IPv4Interface
+    peer: IPv4Address | None = None
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace and the link."""
+        return within(self.namespace, self.device)
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """With a link's last address the kernel takes its routes (fib_disable_ip in net/ipv4)."""
+        return frozenset({_addressed(self.namespace, self.device)})
+
+    def _words(self) -> tuple[str, ...]:
+        if self.peer is not None:
+            return (str(self.address.ip), "peer", f"{self.peer}/32", "dev", self.device)
+        return (str(self.address), "dev", self.device)
+
+    def make(self) -> Operations:
+        """Fails if the address is there."""
+        return (Ip(self.namespace, ("addr", "add", *self._words())),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Its routes go with it."""
+        return (Ip(self.namespace, ("addr", "del", *self._words())),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """On its link, with its prefix and peer."""
+        link = kernel.link(self.namespace, self.device) or {}
+        peer = str(self.peer) if self.peer else None
+        shall = (str(self.address.ip), 32 if peer else self.address.network.prefixlen, peer)
+        held = [(one.get("local"), one.get("prefixlen"), one.get("address"))
+                for one in link.get("addr_info", ()) if one.get("family") == "inet"]
+        return None if shall in held else MISSING
+
+    def __str__(self) -> str:
+        return f"address {' '.join(self._words()[:-2])} on {self.device}{on(self.namespace)}"
+
+
+@dataclass(frozen=True)
+class Route(Resource):
+    """A line of a route table: to a gateway, or (without `via`) straight onto a link."""
+
+    namespace: str
+    destination: IPv4Network
+    device: str
+    via: IPv4Address | None = None
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace, the link and its address."""
+        return within(self.namespace, self.device) | {_addressed(self.namespace, self.device)}
+
+    def _words(self) -> tuple[str, ...]:
+        destination = "default" if self.destination.prefixlen == 0 else str(self.destination)
+        target = ("via", str(self.via)) if self.via else ()
+        scope = () if self.via else ("scope", "link")
+        return (destination, *target, "dev", self.device, *scope)
+
+    def make(self) -> Operations:
+        """Fails if there is such a route, whoever made it."""
+        return (Ip(self.namespace, ("route", "add", *self._words())),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Exactly this route: another to the same place stays."""
+        return (Ip(self.namespace, ("route", "del", *self._words())),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """In the main table, over its link."""
+        destination = self._words()[0].removesuffix("/32")
+        via = str(self.via) if self.via else None
+        shall = (destination, via, self.device)
+        held = [(one["dst"], one.get("gateway"), one.get("dev")) for one in kernel.routes(self.namespace)
+                if one.get("protocol") != "kernel"]
+        return None if shall in held else MISSING
+
+    def __str__(self) -> str:
+        return f"route {' '.join(self._words())}{on(self.namespace)}"

@@ -1,0 +1,50 @@
+"""Kernel settings of our own namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.operations import Sysctl
+from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
+
+
+@dataclass(frozen=True)
+class Settings(Resource):
+    """Kernel settings of one of our own namespaces, which nobody shares."""
+
+    namespace: str
+    values: tuple[tuple[str, str], ...]
+
+    in_place = True
+
+    @property
+    def key(self) -> Hashable:
+        """The namespace."""
+        return ("settings", self.namespace)
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace."""
+        return within(self.namespace)
+
+    def make(self) -> Operations:
+        """All of them in one go."""
+        return tuple(Sysctl(self.namespace, key, value) for key, value in self.values)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Nothing: settings that are too strict harm nobody, and go with the namespace."""
+        return ()
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Each as it was set; what this kernel lacks can't be wrong."""
+        if self.namespace not in kernel.namespaces:
+            return MISSING
+        held = {key: kernel.setting(self.namespace, key) for key, _ in self.values}
+        wrong = [f"{key} is {held[key]}, not {value}" for key, value in self.values
+                 if held[key] not in (None, value)]
+        return changed("; ".join(wrong)) if wrong else None
+
+    def __str__(self) -> str:
+        return f"settings of {self.namespace}"
