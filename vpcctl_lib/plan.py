@@ -134,4 +134,7 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
 def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults) -> Step:
     resource, fault = entry.resource, faults.get(entry.resource.key)
     work = () if resource.homes & leaving else resource.unmake(entry.found)
-    return Step(Verb.UNMAKE, entry, (*work, *fault.remedy) if fault else work, resource.make())
+    if fault:
+        # What was broken before is not broken again by an undo.
+        return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), ())
+    return Step(Verb.UNMAKE, entry, work, resource.make())
