@@ -32,6 +32,10 @@ INTERNET = ("8.8.8.8", "8.8.8.8:80", "8.8.8.8:53/udp")
 EMPTY_STATE = {"version": 1, "topology": {}, "ledger": []}
 
 
+Question = tuple[str, str]
+"""A namespace and a target."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command did."""
@@ -153,23 +157,31 @@ class Host:
         """Whether a process runs."""
         return self.run("sh", "-c", f"kill -0 {pid} && ! grep -q '^State:.Z' /proc/{pid}/status").code == 0
 
-    def probe(self, namespace: str, *targets: str, patience: float = 5.0, source: str = "") -> list[Answer]:
-        """Send a packet to each target, such as 10.0.1.2, 10.0.1.2:80 or 10.0.1.2:53/udp, all at once."""
-        told = self._ask("probe", namespace=namespace, targets=targets, patience=patience, source=source)
+    def probe(self, *questions: Question, patience: float = 5.0, source: str = "") -> list[Answer]:
+        """Send a packet from each namespace to its target, all at once.
+
+        A target is 10.0.1.2 (ping), 10.0.1.2:80 (TCP) or 10.0.1.2:53/udp; the empty namespace is the host.
+        """
+        told = self._ask("probe", questions=questions, patience=patience, source=source)
         return [Answer(**answer) for answer in told]
 
     def reaches(self, namespace: str, *targets: str) -> list[Answer]:
         """All of the targets have to answer; what they said."""
-        answers = self.probe(namespace, *targets)
-        told = dict(zip(targets, answers, strict=True))
-        assert all(answer.verdict == REACHED for answer in answers), f"from {namespace or 'host'}: {told}"
+        questions = [(namespace, target) for target in targets]
+        answers = self.probe(*questions)
+        missed = [one for one in zip(questions, answers, strict=True) if one[1].verdict != REACHED]
+        assert not missed, missed
         return answers
 
     def never_reaches(self, namespace: str, *targets: str, source: str = "") -> None:
-        """No packet may come to any of the targets. (The kernel tells why only about once a second.)"""
-        answers = self.probe(namespace, *targets, patience=0.5, source=source)
-        told = dict(zip(targets, answers, strict=True))
-        assert all(answer.verdict in UNREACHED for answer in answers), f"from {namespace or 'host'}: {told}"
+        """No packet may come to any of the targets."""
+        self.none_reach(*((namespace, target) for target in targets), source=source)
+
+    def none_reach(self, *questions: Question, source: str = "") -> None:
+        """None of these may arrive. (The kernel tells the sender why only about once a second.)"""
+        answers = self.probe(*questions, patience=0.5, source=source)
+        arrived = [one for one in zip(questions, answers, strict=True) if one[1].verdict not in UNREACHED]
+        assert not arrived, arrived
 
     def write(self, name: str, content: object) -> str:
         """A file in the test's own folder, text or JSON; its path."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -121,9 +122,10 @@ def do_stop(pids: list[int]) -> None:
             process.returncode = 0
 
 
-def do_probe(namespace: str, targets: list[str], patience: float, source: str) -> list[dict[str, Any]]:
-    """Send to all targets at the same time."""
-    waits = [within(namespace, partial(ask, Target.parse(text), patience, source)) for text in targets]
+def do_probe(questions: list[tuple[str, str]], patience: float, source: str) -> list[dict[str, Any]]:
+    """Send from each namespace to its target, all at the same time."""
+    waits = [within(namespace, partial(ask, Target.parse(text), patience, source))
+             for namespace, text in questions]
     return [wait() for wait in waits]
 
 
@@ -134,8 +136,10 @@ def do_portrait() -> portrait.Portrait:
 
 def main(requests: TextIO, replies: TextIO) -> None:
     """Serve until the test closes the pipe."""
-    handlers = {"run": do_run, "vpcctl": do_vpcctl, "start": do_start, "listen": do_listen, "stop": do_stop,
-                "probe": do_probe, "portrait": do_portrait}
+    handlers: dict[str, Callable[..., Any]] = {
+        "run": do_run, "vpcctl": do_vpcctl, "start": do_start, "listen": do_listen, "stop": do_stop,
+        "probe": do_probe, "portrait": do_portrait,
+    }
     replies.write("ready\n")
     replies.flush()
     for line in requests:

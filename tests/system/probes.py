@@ -143,6 +143,8 @@ def _echo_request(number: int) -> bytes:
 class _Stream(socketserver.BaseRequestHandler):
     """Says who answers and whom it sees; `SEND n` sends n bytes, `TAKE` counts what comes, `HOLD` echoes."""
 
+    place = ""
+
     def handle(self) -> None:
         """Answer one connection."""
         connection: socket.socket = self.request
@@ -167,16 +169,18 @@ class _Stream(socketserver.BaseRequestHandler):
                 connection.sendall(part)
         else:
             mss = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-            connection.sendall(f"{self.server.place} sees {self.client_address[0]} mss {mss}".encode())
+            connection.sendall(f"{self.place} sees {self.client_address[0]} mss {mss}".encode())
 
 
 class _Datagram(socketserver.BaseRequestHandler):
     """The same, for one packet."""
 
+    place = ""
+
     def handle(self) -> None:
         """Answer one packet."""
         _, connection = self.request
-        answer = f"{self.server.place} sees {self.client_address[0]}"
+        answer = f"{self.place} sees {self.client_address[0]}"
         connection.sendto(answer.encode(), self.client_address)
 
 
@@ -191,13 +195,12 @@ class _Udp(socketserver.ThreadingUDPServer):
 
 def listen(place: str, ports: list[str], address: str) -> list[socketserver.BaseServer]:
     """Servers on `80` (TCP) and `53/udp`, bound in this thread's namespace."""
+    _Stream.place = _Datagram.place = place or "host"
     servers: list[socketserver.BaseServer] = []
     for text in ports:
         port, _, protocol = text.partition("/")
         where = (address, int(port))
-        server = _Udp(where, _Datagram) if protocol == "udp" else _Tcp(where, _Stream)
-        server.place = place or "host"  # type: ignore[attr-defined]
-        servers.append(server)
+        servers.append(_Udp(where, _Datagram) if protocol == "udp" else _Tcp(where, _Stream))
     return servers
 
 

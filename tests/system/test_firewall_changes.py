@@ -1,0 +1,120 @@
+"""Policies come and go whole, and their counters count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from host import Host
+
+WEB = {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow"}]}
+SHOW = "firewall show --vpc vpc1 --subnet public --json"
+
+
+@pytest.fixture
+def guarded(vpc1: Host) -> Host:
+    """A subnet with services, and a policy that opens one of them."""
+    vpc1.listen("vpc1-public", "80", "443")
+    vpc1.do("firewall apply --vpc vpc1 --subnet public --policy", vpc1.write("web.json", WEB))
+    return vpc1
+
+
+def check_only_web(host: Host) -> None:
+    host.reaches("vpc1-private", "10.0.1.2:80")
+    host.never_reaches("vpc1-private", "10.0.1.2:443", "10.0.1.2")
+
+
+@pytest.mark.parametrize(("policy", "says"), [
+    ("{", "bad.json"),
+    ({"ingress": [{"port": 70000, "protocol": "tcp", "action": "allow"}]}, "ingress[0].port"),
+    ({"ingress": [{"port": 443, "protocol": "tcp", "action": "allow"},
+                  {"port": 443, "protocol": "tcp", "action": "Allow"}]}, "ingress[1].action"),
+    ({"subnet": "10.0.2.0/24", "ingress": []}, "subnet"),
+    ({"ingress": [{"protocol": "tcp", "action": "allow", "source": "10.0.0.1/16"}]}, "ingress[0].source"),
+    ({"ingress": [], "extra": 1}, "extra"),
+])
+def test_a_bad_policy_changes_nothing(guarded: Host, policy: object, says: str) -> None:
+    file = guarded.write("bad.json", policy)
+    done = guarded.refused(f"firewall apply --vpc vpc1 --subnet public --policy {file}", code=2, says=says)
+    assert "bad.json" in done.err
+    check_only_web(guarded)
+
+
+def test_a_policy_is_replaced_whole(guarded: Host) -> None:
+    tls = {"ingress": [{"port": 443, "protocol": "tcp", "action": "allow"}]}
+    guarded.do("firewall apply --vpc vpc1 --subnet public --policy", guarded.write("tls.json", tls))
+    guarded.reaches("vpc1-private", "10.0.1.2:443")
+    guarded.never_reaches("vpc1-private", "10.0.1.2:80", "10.0.1.2")
+
+
+def test_the_same_again_changes_nothing(guarded: Host) -> None:
+    before = guarded.portrait()
+    done = guarded.do("firewall apply --vpc vpc1 --subnet public --policy", guarded.write("again.json", WEB))
+    assert done.out.startswith("unchanged")
+    guarded.check_same(before)
+
+
+def test_clearing_opens(guarded: Host) -> None:
+    guarded.do("firewall clear --vpc vpc1 --subnet public")
+    guarded.reaches("vpc1-private", "10.0.1.2:80", "10.0.1.2:443", "10.0.1.2")
+    assert guarded.do(SHOW).json["firewall"]["policy"] is None
+    assert guarded.sh("iptables-save | grep -e '^-A' -e ' DROP' || true", "vpc1-public") == ""
+    assert guarded.do("firewall clear --vpc vpc1 --subnet public").out.startswith("unchanged")
+
+
+def test_clearing_opens_egress_too(guarded: Host) -> None:
+    closed: dict[str, Any] = {"ingress": [], "egress": []}
+    guarded.do("firewall apply --vpc vpc1 --subnet public --policy", guarded.write("closed.json", closed))
+    guarded.do("firewall clear --vpc vpc1 --subnet public")
+    guarded.reaches("vpc1-public", "10.0.2.2", "10.0.0.1")
+
+
+def test_there_is_no_moment_without_rules(guarded: Host) -> None:
+    """While policies are replaced over and over, no packet slips through."""
+    first, second = guarded.write("first.json", WEB), guarded.write("second.json", {**WEB, "description": "x",
+                    "egress": [{"protocol": "all", "action": "allow"}]})
+    hammer = "for _ in $(seq 300); do (: >/dev/tcp/10.0.1.2/443) 2>/dev/null && echo in; done"
+    told = guarded.scratch / "told"
+    pid = guarded.start("vpc1-private", "timeout", "30", "bash", "-c",
+                        f"while :; do timeout 0.05 bash -c '{hammer}'; done", output=str(told))
+    for _ in range(5):
+        for file in (first, second):
+            guarded.do("firewall apply --vpc vpc1 --subnet public --policy", file)
+    guarded.stop(pid)
+    assert told.read_text() == ""
+
+
+def counted(host: Host) -> dict[str, int]:
+    counters = host.do(SHOW).json["firewall"]["counters"]
+    return {name: rule["packets"] for name, rule in counters.items()}
+
+
+def test_counters_move(guarded: Host) -> None:
+    before = counted(guarded)
+    assert before.keys() == {"ingress[0]", "ingress.default"}
+    guarded.reaches("", "10.0.1.2:80")
+    once = counted(guarded)
+    assert once["ingress[0]"] == before["ingress[0]"] + 1, "the first packet; the rest is established"
+    guarded.never_reaches("vpc1-private", "10.0.1.2:443")
+    assert counted(guarded)["ingress.default"] > once["ingress.default"]
+
+
+def test_a_subnet_that_is_made_again_has_no_policy(guarded: Host) -> None:
+    guarded.do("subnet delete --vpc vpc1 --name public")
+    guarded.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
+    guarded.reaches("vpc1-private", "10.0.1.2")
+
+
+def test_a_policy_in_yaml(guarded: Host) -> None:
+    file = guarded.write("policy.yaml", "ingress:\n  - {port: 443, protocol: tcp, action: allow}\n")
+    guarded.do("firewall apply --vpc vpc1 --subnet public --policy", file)
+    guarded.reaches("vpc1-private", "10.0.1.2:443")
+    guarded.never_reaches("vpc1-private", "10.0.1.2:80")
+
+
+def test_a_long_policy_is_one_commit(guarded: Host) -> None:
+    rules = [{"port": 1000 + number, "protocol": "tcp", "action": "deny"} for number in range(2000)]
+    policy = {"ingress": [*rules, {"port": 443, "protocol": "tcp", "action": "allow"}]}
+    guarded.do("firewall apply --vpc vpc1 --subnet public --policy", guarded.write("long.json", policy))
+    guarded.reaches("vpc1-private", "10.0.1.2:443")
+    guarded.never_reaches("vpc1-private", "10.0.1.2:80")
