@@ -6,7 +6,7 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface
 
 from vpcctl_lib import addressing, naming
 from vpcctl_lib.filter_rules import egress_rules, ingress_rules
@@ -29,9 +29,9 @@ from vpcctl_lib.resources import (
     SingleRule,
     Veth,
 )
+from vpcctl_lib.routing import EVERYWHERE, routed
 from vpcctl_lib.rules import host_forward, host_input, masquerade, router_forward, router_mangle, router_nat
 
-EVERYWHERE = IPv4Network("0.0.0.0/0")
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
 
@@ -45,12 +45,6 @@ ROUTER_SETTINGS = (
     ("net.bridge.bridge-nf-call-iptables", "0"),
 )
 SUBNET_SETTINGS = (*NO_IPV6, ("net.ipv4.ip_unprivileged_port_start", "0"))
-
-
-def routed(topology: Topology, vpc: Vpc) -> bool:
-    """Whether the host has a route to the VPC: of VPCs with overlapping CIDRs, the first one."""
-    earlier = topology.vpcs[:topology.vpcs.index(vpc)]
-    return vpc.routed and not any(other.routed and other.cidr.overlaps(vpc.cidr) for other in earlier)
 
 
 def blueprint(topology: Topology) -> list[Resource]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from hashlib import sha256
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.model import Topology
@@ -35,7 +34,7 @@ def device(prefix: str, name: str) -> str:
     full = prefix + name
     if len(full) <= DEVICE_LENGTH:
         return full
-    return prefix + sha256(name.encode()).hexdigest()[:DEVICE_LENGTH - len(prefix)]
+    return prefix + _digest(name).hex()[:DEVICE_LENGTH - len(prefix)]
 
 
 def altname(prefix: str, name: str) -> str:
@@ -46,8 +45,15 @@ def altname(prefix: str, name: str) -> str:
 
 def mac(vpc: str) -> str:
     """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
-    tail = sha256(vpc.encode()).digest()[:5]
+    tail = _digest(vpc)[:5]
     return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
+
+
+def _digest(name: str) -> bytes:
+    # Imported late: it loads OpenSSL, and short names need none of it.
+    from hashlib import sha256
+
+    return sha256(name.encode()).digest()
 
 
 def subnet_namespace(vpc: str, subnet: str) -> str:

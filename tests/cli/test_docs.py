@@ -138,7 +138,7 @@ def synopses(text: str) -> dict[str, str]:
     section = text.split("\n## Commands\n")[1].split("\n## ")[0]
     rows = [row.split(" | ")[0] for row in section.splitlines() if row.startswith("| `")]
     spans = [span for row in rows for span in SPAN.findall(row)]
-    return {re.split(r" (?=[-\[])", span)[0]: span for span in spans}
+    return {re.split(r" (?=[-\[A-Z])", span)[0]: span for span in spans}
 
 
 def options(command: click.Command) -> set[str]:

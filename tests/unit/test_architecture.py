@@ -15,10 +15,10 @@ import vpcctl_lib
 ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
-    "addressing model naming netns run",
+    "addressing lookup model naming netns routing run",
     "audit codec documents filter_rules host interpreter interrupts kernel operations policy processes "
     "resources rules webserver",
-    "blueprint inspection plan state transaction workloads",
+    "blueprint inspection plan record schedule state transaction workloads",
     "managers sandbox",
     "cli",
 )

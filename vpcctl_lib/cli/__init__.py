@@ -12,18 +12,27 @@ import click
 
 from vpcctl_lib import __version__
 from vpcctl_lib.cli import output
-from vpcctl_lib.cli.deploy import deploy
-from vpcctl_lib.cli.exec import exec_command
-from vpcctl_lib.cli.firewall import firewall
-from vpcctl_lib.cli.host import restore, status
-from vpcctl_lib.cli.nat import nat
+from vpcctl_lib.cli.lazy import Commands
 from vpcctl_lib.cli.params import Settings
-from vpcctl_lib.cli.peer import peer
-from vpcctl_lib.cli.sandbox import sandbox
-from vpcctl_lib.cli.subnet import subnet
-from vpcctl_lib.cli.vpc import vpc
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.record import DEFAULT_FOLDER
+
+COMMANDS = Commands({
+    "apply": "topology.apply",
+    "completion": "completion.completion",
+    "deploy": "deploy.deploy",
+    "exec": "exec.exec_command",
+    "export": "topology.export",
+    "firewall": "firewall.firewall",
+    "nat": "nat.nat",
+    "peer": "peer.peer",
+    "restore": "host.restore",
+    "sandbox": "sandbox.sandbox",
+    "status": "host.status",
+    "subnet": "subnet.subnet",
+    "vpc": "vpc.vpc",
+})
+"""Each command's module and its name there."""
 
 INTERRUPTED = 130
 NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -78,7 +87,7 @@ def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:
     return error.code
 
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Root, commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vpcctl")
 @click.option("--state-dir", envvar="VPCCTL_STATE_DIR", type=click.Path(path_type=Path, file_okay=False),
               default=DEFAULT_FOLDER, show_default=True, metavar="DIR",
@@ -96,10 +105,6 @@ def root(settings: Settings, state_dir: Path) -> None:
       vpcctl exec --vpc vpc1 --subnet public -- ping -c 3 8.8.8.8
     """
     settings.folder = state_dir
-
-
-for command in (vpc, subnet, nat, peer, firewall, deploy, exec_command, status, restore, sandbox):
-    root.add_command(command)
 
 
 def main() -> None:

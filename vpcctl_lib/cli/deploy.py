@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli.completion import complete_workload
 from vpcctl_lib.cli.params import PORT, changing, reading, report, subnet_option, vpc_option
-from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.managers.deploy import DeployManager
 
-name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Change, Context
+
+new_name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
+name_option = click.option("--name", required=True, metavar="NAME", help="The workload.",
+                           shell_complete=complete_workload)
 
 
 @click.group()
@@ -22,7 +29,8 @@ def deploy() -> None:
     """
 
 
-def _report(manager: DeployManager, change: Change, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+def _report(manager: managers.DeployManager, change: Change, vpc: str, subnet: str, name: str,
+            as_json: bool) -> None:
     where = f"'{name}' runs in {vpc}/{subnet}"
     if change.commands is None and not as_json:
         url = manager.find(vpc, subnet, name).url
@@ -43,7 +51,7 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool)
     Example:
       vpcctl deploy webserver --vpc vpc1 --subnet public --port 8080
     """
-    manager = DeployManager(context)
+    manager = managers.DeployManager(context)
     change = manager.webserver(vpc, subnet, port)
     _report(manager, change, vpc, subnet, f"webserver-{port}", as_json)
 
@@ -51,7 +59,7 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool)
 @deploy.command(context_settings={"ignore_unknown_options": True})
 @vpc_option()
 @subnet_option
-@name_option
+@new_name_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @changing
 def run(context: Context, vpc: str, subnet: str, name: str, command: tuple[str, ...], as_json: bool) -> None:
@@ -61,7 +69,7 @@ def run(context: Context, vpc: str, subnet: str, name: str, command: tuple[str, 
     Example:
       vpcctl deploy run --vpc vpc1 --subnet public --name worker -- sleep infinity
     """
-    manager = DeployManager(context)
+    manager = managers.DeployManager(context)
     change = manager.run(vpc, subnet, name, command)
     _report(manager, change, vpc, subnet, name, as_json)
 
@@ -76,7 +84,7 @@ def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
     Example:
       vpcctl deploy list
     """
-    found = [views.workload(one) for one in DeployManager(context).list(vpc)]
+    found = [views.workload(one) for one in managers.DeployManager(context).list(vpc)]
     if as_json:
         output.document("workloads", found)
         return
@@ -98,7 +106,7 @@ def logs(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> N
     Example:
       vpcctl deploy logs --vpc vpc1 --subnet public --name webserver-8080
     """
-    text = DeployManager(context).logs(vpc, subnet, name)
+    text = managers.DeployManager(context).logs(vpc, subnet, name)
     if as_json:
         output.document("log", {"vpc": vpc, "subnet": subnet, "name": name, "lines": text.splitlines()})
     elif text:
@@ -117,6 +125,6 @@ def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> N
     Example:
       vpcctl deploy stop --vpc vpc1 --subnet public --name webserver-8080
     """
-    change = DeployManager(context).stop(vpc, subnet, name)
+    change = managers.DeployManager(context).stop(vpc, subnet, name)
     report(change, as_json, "workload", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
            f"'{name}' stopped in {vpc}/{subnet}", f"'{name}' is gone")

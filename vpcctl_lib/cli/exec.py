@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
-from vpcctl_lib.managers.exec import ExecManager
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -20,4 +20,4 @@ def exec_command(settings: Settings, vpc: str, subnet: str, command: tuple[str, 
     Example:
       vpcctl exec --vpc vpc1 --subnet public -- ping -c 3 10.0.2.2
     """
-    return ExecManager(settings.context()).run(vpc, subnet, command)
+    return managers.ExecManager(settings.context()).run(vpc, subnet, command)

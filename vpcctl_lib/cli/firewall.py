@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output, views
 from vpcctl_lib.cli.params import changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.lookup import find_subnet
-from vpcctl_lib.managers.base import Context
-from vpcctl_lib.managers.firewall import FirewallManager
+
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Context
 
 
 @click.group()
@@ -37,7 +39,7 @@ def apply(context: Context, vpc: str, subnet: str, policy: Path, as_json: bool) 
     Example:
       vpcctl firewall apply --vpc vpc1 --subnet public --policy policy.json
     """
-    change = FirewallManager(context).apply(vpc, subnet, policy)
+    change = managers.FirewallManager(context).apply(vpc, subnet, policy)
     report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, subnet)),
            f"policy {policy} is in force in {vpc}/{subnet}", f"policy {policy} is in force in {vpc}/{subnet}")
 
@@ -53,7 +55,7 @@ def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
     Example:
       vpcctl firewall show --vpc vpc1 --subnet public
     """
-    view = views.firewall(vpc, FirewallManager(context).show(vpc, subnet))
+    view = views.firewall(vpc, managers.FirewallManager(context).show(vpc, subnet))
     if as_json:
         output.document("firewall", view)
     elif view["policy"] is None:
@@ -95,6 +97,6 @@ def clear(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
     Example:
       vpcctl firewall clear --vpc vpc1 --subnet public
     """
-    change = FirewallManager(context).clear(vpc, subnet)
+    change = managers.FirewallManager(context).clear(vpc, subnet)
     report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, subnet)),
            f"{vpc}/{subnet} has no policy any more", f"{vpc}/{subnet} has no policy")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.params import changing, reading, report
 from vpcctl_lib.errors import ExitCode
-from vpcctl_lib.managers.base import Context
-from vpcctl_lib.managers.host import HostManager
+
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Context
 
 
 @click.command()
@@ -25,7 +28,7 @@ def status(context: Context, as_json: bool) -> int:
     Example:
       vpcctl status
     """
-    found = HostManager(context).status()
+    found = managers.HostManager(context).status()
     if as_json:
         output.document("status", {"in_sync": not found, "findings": [asdict(one) for one in found]})
     elif found:
@@ -48,6 +51,6 @@ def restore(context: Context, as_json: bool) -> None:
     Example:
       vpcctl restore
     """
-    change = HostManager(context).restore()
+    change = managers.HostManager(context).restore()
     report(change, as_json, "restore", lambda _: {}, "everything is as recorded again",
            "everything is as recorded")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import views
 from vpcctl_lib.cli.params import changing, report, vpc_option
 from vpcctl_lib.lookup import find_vpc
-from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.managers.nat import NatManager
+
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Change, Context
 
 
 @click.group()
@@ -37,7 +41,7 @@ def enable(context: Context, vpc: str, interface: str | None, as_json: bool) -> 
     Example:
       vpcctl nat enable --vpc vpc1
     """
-    change = NatManager(context).enable(vpc, interface)
+    change = managers.NatManager(context).enable(vpc, interface)
     enabled = find_vpc(change.topology, vpc).nat
     uplink = enabled.interface if enabled else ""
     _report(change, vpc, as_json, f"NAT enabled for VPC '{vpc}' out of {uplink}",
@@ -54,5 +58,5 @@ def disable(context: Context, vpc: str, as_json: bool) -> None:
     Example:
       vpcctl nat disable --vpc vpc1
     """
-    change = NatManager(context).disable(vpc)
+    change = managers.NatManager(context).disable(vpc)
     _report(change, vpc, as_json, f"NAT disabled for VPC '{vpc}'", f"VPC '{vpc}' has no NAT")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -51,7 +50,9 @@ def failure(error: VpcctlError, as_json: bool) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """Rows under headings; a line that says so when there are none."""
-    # Imported late: rich takes as long as all the rest (DESIGN: only to draw).
+    # Imported late: rich takes as long as all the rest, and is needed only to draw.
+    import shutil
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

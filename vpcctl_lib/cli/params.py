@@ -7,17 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vpcctl_lib import record
 from vpcctl_lib.addressing import parse_network
-from vpcctl_lib.audit import Audit
 from vpcctl_lib.cli import output
-from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.record import DEFAULT_FOLDER
-from vpcctl_lib.run import Runner
-from vpcctl_lib.state import Store
+from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
+
+if TYPE_CHECKING:
+    from vpcctl_lib.audit import Audit
+    from vpcctl_lib.managers.base import Change, Context
 
 F = TypeVar("F", bound=Callable[..., Any])
 PORT = click.IntRange(1, 65535)
@@ -31,11 +32,17 @@ def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Networ
 class Settings:
     """What the root command was told, for all commands."""
 
-    folder: Path = DEFAULT_FOLDER
+    folder: Path = record.DEFAULT_FOLDER
     audit: Audit | None = None
 
     def context(self, verbose: bool = False, dry_run: bool = False) -> Context:
         """What a manager works with."""
+        # Imported late, with all that changes the host: what only shows the record starts three times faster.
+        from vpcctl_lib.audit import Audit
+        from vpcctl_lib.managers.base import Context
+        from vpcctl_lib.run import Runner
+        from vpcctl_lib.state import Store
+
         store = Store(self.folder)
         self.audit = self.audit or Audit(store.log)
         runner = Runner(record=self.audit.record)
@@ -51,14 +58,25 @@ def vpc_option(required: bool = True) -> Callable[[F], F]:
 
 
 subnet_option = click.option("--subnet", required=True, metavar="NAME", help="The subnet.",
-                             shell_complete=lambda *args: complete_subnet(*args))
+                             shell_complete=complete_subnet)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 cidr_option = click.option("--cidr", required=True, callback=_parse_cidr, metavar="CIDR",
                            help="Such as 10.0.0.0/16.")
 
 
+def showing(function: F) -> F:
+    """A command that only shows what is recorded: adds --json, hands over the topology."""
+    @json_option
+    @click.pass_obj
+    @functools.wraps(function)
+    def command(settings: Settings, /, *args: Any, **kwargs: Any) -> Any:
+        return function(record.topology(settings.folder), *args, **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
 def reading(function: F) -> F:
-    """A command that only reads: adds --json, hands over the context."""
+    """A command that asks the host, too: adds --json, hands over the context."""
     @json_option
     @click.pass_obj
     @functools.wraps(function)
@@ -100,21 +118,3 @@ def _report_commands(commands: tuple[str, ...], as_json: bool) -> None:
     else:
         for command in commands:
             output.result(command)
-
-
-def _topology(ctx: click.Context) -> Any:
-    root = ctx.find_root()
-    folder = root.params.get("state_dir") or DEFAULT_FOLDER
-    return Store(Path(folder)).load().topology
-
-
-def complete_vpc(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the VPCs, out of the record."""
-    return [vpc.name for vpc in _topology(ctx).vpcs if vpc.name.startswith(incomplete)]
-
-
-def complete_subnet(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the subnets of the VPC that was named, or of all."""
-    wanted = ctx.params.get("vpc")
-    return [subnet.name for vpc in _topology(ctx).vpcs if wanted in (None, vpc.name)
-            for subnet in vpc.subnets if subnet.name.startswith(incomplete)]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output, views
-from vpcctl_lib.cli.params import changing, complete_vpc, reading, report
-from vpcctl_lib.managers.base import Context
-from vpcctl_lib.managers.peer import PeerManager
-from vpcctl_lib.model import Peering
+from vpcctl_lib.cli.completion import complete_vpc
+from vpcctl_lib.cli.params import changing, report, showing
+from vpcctl_lib.model import Peering, Topology
+
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Context
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +47,7 @@ def create(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
     Example:
       vpcctl peer create --vpc1 vpc1 --vpc2 vpc2
     """
-    change = PeerManager(context).create(vpc1, vpc2)
+    change = managers.PeerManager(context).create(vpc1, vpc2)
     report(change, as_json, "peering",
            lambda change: views.peering(change.topology, Peering.between(vpc1, vpc2)),
            f"VPCs '{vpc1}' and '{vpc2}' are peered", f"VPCs '{vpc1}' and '{vpc2}' are peered")
@@ -60,21 +63,20 @@ def delete(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
     Example:
       vpcctl peer delete --vpc1 vpc1 --vpc2 vpc2
     """
-    change = PeerManager(context).delete(vpc1, vpc2)
+    change = managers.PeerManager(context).delete(vpc1, vpc2)
     report(change, as_json, "peering", lambda _: {"vpc1": min(vpc1, vpc2), "vpc2": max(vpc1, vpc2)},
            f"VPCs '{vpc1}' and '{vpc2}' are no longer peered", "not peered")
 
 
 @peer.command("list")
-@reading
-def list_peerings(context: Context, as_json: bool) -> None:
+@showing
+def list_peerings(topology: Topology, as_json: bool) -> None:
     """List the peerings (in AWS: describe-vpc-peering-connections).
 
     \b
     Example:
       vpcctl peer list
     """
-    topology = PeerManager(context).state().topology
     found = [views.peering(topology, one) for one in topology.peerings]
     if as_json:
         output.document("peerings", found)

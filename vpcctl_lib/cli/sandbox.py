@@ -14,7 +14,8 @@ def sandbox(command: tuple[str, ...]) -> int:
 
     It needs no root where the kernel lets users make namespaces. It has its own network, firewall, /etc and
     /var/lib/vpcctl, an eth0, and behind that a small simulated internet: 8.8.8.8 answers ping, HTTP and DNS,
-    to the host and to whatever the host translates (NAT).
+    to the host and to whatever the host translates (NAT). It is a playground and no jail: root's programs
+    are root, and the other files are your own.
 
     \b
     Example:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output, views
-from vpcctl_lib.cli.params import changing, cidr_option, complete_subnet, reading, report, vpc_option
+from vpcctl_lib.cli.completion import complete_subnet
+from vpcctl_lib.cli.params import changing, cidr_option, report, showing, vpc_option
 from vpcctl_lib.lookup import find_subnet, find_vpc
-from vpcctl_lib.managers.base import Context
-from vpcctl_lib.managers.subnet import SubnetManager
-from vpcctl_lib.model import SubnetType
+from vpcctl_lib.model import SubnetType, Topology
 
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Context
+
+new_name_option = click.option("--name", required=True, metavar="NAME", help="The subnet.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The subnet.",
                            shell_complete=complete_subnet)
 
@@ -29,7 +34,7 @@ def subnet() -> None:
 
 @subnet.command()
 @vpc_option()
-@name_option
+@new_name_option
 @cidr_option
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), default="private",
               show_default=True, help="A public subnet is the one NAT serves.")
@@ -41,7 +46,7 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
     Example:
       vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
     """
-    change = SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
+    change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
     report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
            f"subnet '{name}' is there ({kind}, {cidr})")
@@ -49,15 +54,14 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
 
 @subnet.command("list")
 @vpc_option(required=False)
-@reading
-def list_subnets(context: Context, vpc: str | None, as_json: bool) -> None:
+@showing
+def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
     """List the subnets, all or those of one VPC (in AWS: describe-subnets).
 
     \b
     Example:
       vpcctl subnet list --vpc vpc1
     """
-    topology = SubnetManager(context).state().topology
     vpcs = [find_vpc(topology, vpc)] if vpc else topology.vpcs
     found = [views.subnet(one, subnet) for one in vpcs for subnet in one.subnets]
     if as_json:
@@ -80,6 +84,6 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     Example:
       vpcctl subnet delete --vpc vpc1 --name public
     """
-    change = SubnetManager(context).delete(vpc, name)
+    change = managers.SubnetManager(context).delete(vpc, name)
     report(change, as_json, "subnet", lambda _: {"vpc": vpc, "name": name},
            f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' is gone")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib import addressing, naming
-from vpcctl_lib.blueprint import blueprint, routed
-from vpcctl_lib.managers.deploy import Running
-from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.model import Peering, Subnet, Topology, Vpc
-from vpcctl_lib.policy import to_document
-from vpcctl_lib.resources import Route
+from vpcctl_lib.routing import route_table, routed
+
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.deploy import Running
+    from vpcctl_lib.managers.firewall import InForce
 
 View = dict[str, Any]
 
@@ -25,7 +25,8 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
         "nat": {"interface": vpc.nat.interface} if vpc.nat else None,
         "subnets": [subnet(vpc, one) for one in vpc.subnets],
         "peers": sorted(peer.name for peer in topology.peers_of(vpc.name)),
-        "routes": routes(topology, vpc),
+        "routes": [{"destination": str(row.destination), "target": row.target}
+                   for row in route_table(topology, vpc)],
     }
 
 
@@ -37,16 +38,6 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         "address": str(addressing.instance(subnet.cidr)), "gateway": str(addressing.gateway(vpc.cidr)),
         "firewall": subnet.policy is not None, "workloads": [workload.name for workload in subnet.workloads],
     }
-
-
-def routes(topology: Topology, vpc: Vpc) -> list[View]:
-    """The VPC's route table as AWS shows one: destination and target."""
-    table = [{"destination": str(vpc.cidr), "target": "local"}]
-    for resource in blueprint(topology):
-        if isinstance(resource, Route) and resource.namespace == vpc.name:
-            target = "nat" if resource.device == naming.UPLINK else resource.device
-            table.append({"destination": str(resource.destination), "target": target})
-    return table
 
 
 def peering(topology: Topology, peering: Peering) -> View:
@@ -70,6 +61,9 @@ def workload(running: Running) -> View:
 
 def firewall(vpc_name: str, force: InForce) -> View:
     """A subnet's policy with its counters; `policy` is null where none is applied."""
+    # Imported late: it brings the readers of JSON and YAML.
+    from vpcctl_lib.policy import to_document
+
     subnet = force.subnet
     view: View = {"vpc": vpc_name, "subnet": subnet.name, "policy": None, "counters": {}}
     if subnet.policy is not None:

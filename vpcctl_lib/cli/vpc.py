@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output, views
-from vpcctl_lib.cli.params import changing, cidr_option, complete_vpc, reading, report
+from vpcctl_lib.cli.completion import complete_vpc
+from vpcctl_lib.cli.params import changing, cidr_option, report, showing
 from vpcctl_lib.lookup import find_vpc
-from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.managers.vpc import VpcManager
+from vpcctl_lib.model import Topology
 
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.base import Change, Context
+
+new_name_option = click.option("--name", required=True, metavar="NAME", help="The VPC.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The VPC.",
                            shell_complete=complete_vpc)
 
@@ -32,7 +37,7 @@ def _view(name: str, change: Change) -> dict[str, Any]:
 
 
 @vpc.command()
-@name_option
+@new_name_option
 @cidr_option
 @click.option("--allow-overlap", is_flag=True, help="Even over a route of the host, which then keeps it.")
 @changing
@@ -43,21 +48,20 @@ def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, 
     Example:
       vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
     """
-    change = VpcManager(context).create(name, cidr, allow_overlap)
+    change = managers.VpcManager(context).create(name, cidr, allow_overlap)
     report(change, as_json, "vpc", lambda change: _view(name, change),
            f"VPC '{name}' created ({cidr})", f"VPC '{name}' is there ({cidr})")
 
 
 @vpc.command("list")
-@reading
-def list_vpcs(context: Context, as_json: bool) -> None:
+@showing
+def list_vpcs(topology: Topology, as_json: bool) -> None:
     """List the VPCs (in AWS: describe-vpcs).
 
     \b
     Example:
       vpcctl vpc list --json
     """
-    topology = VpcManager(context).state().topology
     found = [views.vpc(topology, one) for one in topology.vpcs]
     if as_json:
         output.document("vpcs", found)
@@ -71,15 +75,14 @@ def list_vpcs(context: Context, as_json: bool) -> None:
 
 @vpc.command()
 @name_option
-@reading
-def show(context: Context, name: str, as_json: bool) -> None:
+@showing
+def show(topology: Topology, name: str, as_json: bool) -> None:
     """Show all of one VPC, its route table included (in AWS: describe-vpcs, describe-route-tables).
 
     \b
     Example:
       vpcctl vpc show --name vpc1
     """
-    topology = VpcManager(context).state().topology
     view = views.vpc(topology, find_vpc(topology, name))
     if as_json:
         output.document("vpc", view)
@@ -116,6 +119,6 @@ def delete(context: Context, name: str, as_json: bool) -> None:
     Example:
       vpcctl vpc delete --name vpc1
     """
-    change = VpcManager(context).delete(name)
+    change = managers.VpcManager(context).delete(name)
     report(change, as_json, "vpc", lambda _: {"name": name},
            f"VPC '{name}' deleted", f"VPC '{name}' is gone")

@@ -1,1 +1,25 @@
-"""One manager for each group of commands: it checks and changes the topology, and returns a result."""
+"""One manager for each group of commands: it checks and changes the topology, and returns a result.
+
+Each is loaded when it is first asked for, as what it needs takes longer to load than most commands to run.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vpcctl_lib.managers.deploy import DeployManager as DeployManager
+    from vpcctl_lib.managers.exec import ExecManager as ExecManager
+    from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager
+    from vpcctl_lib.managers.host import HostManager as HostManager
+    from vpcctl_lib.managers.nat import NatManager as NatManager
+    from vpcctl_lib.managers.peer import PeerManager as PeerManager
+    from vpcctl_lib.managers.subnet import SubnetManager as SubnetManager
+    from vpcctl_lib.managers.topology import TopologyManager as TopologyManager
+    from vpcctl_lib.managers.vpc import VpcManager as VpcManager
+else:
+    def __getattr__(name: str) -> type:
+        """`VpcManager` out of the module `vpc`, and so on (PEP 562)."""
+        home = name.removesuffix("Manager").lower()
+        if not name.endswith("Manager"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{home}"), name)

@@ -1,0 +1,84 @@
+"""What a start costs: commands that only show the record load little more than click, and so does Tab."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "asyncio", "concurrent.futures", "ctypes", "difflib", "hashlib", "http", "hypothesis", "logging", "pydoc",
+    "rich", "shutil", "socket", "ssl", "subprocess", "tempfile", "unittest", "urllib", "yaml",
+    "vpcctl_lib.blueprint", "vpcctl_lib.documents", "vpcctl_lib.kernel", "vpcctl_lib.managers.base",
+    "vpcctl_lib.policy", "vpcctl_lib.resources", "vpcctl_lib.run", "vpcctl_lib.sandbox", "vpcctl_lib.state",
+    "vpcctl_lib.transaction",
+}
+LOADED = """
+import atexit, click, json, sys
+before = set(sys.modules)
+from vpcctl_lib.cli import main
+atexit.register(lambda: print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr))
+main()
+"""
+RECORD = {"version": 1, "ledger": [], "topology": {"vpcs": [
+    {"name": "vpc1", "cidr": "10.0.0.0/16", "nat": {"interface": "eth0"}, "subnets": [
+        {"name": "public", "cidr": "10.0.1.0/24", "type": "public",
+         "workloads": [{"name": "webserver-80", "port": 80}]}]},
+    {"name": "vpc2", "cidr": "172.16.0.0/16", "link": 1}], "peerings": [{"vpc1": "vpc1", "vpc2": "vpc2"}]}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "state.json").write_text(json.dumps(RECORD))
+    return tmp_path
+
+
+def loaded(folder: Path, *words: str, **environment: str) -> set[str]:
+    """What a run of the program imports beside click."""
+    done = subprocess.run([sys.executable, "-c", LOADED, *words], text=True, capture_output=True, check=True,
+                          cwd=CHECKOUT, env={**os.environ, "VPCCTL_STATE_DIR": str(folder), **environment})
+    assert done.stdout
+    return set(json.loads(done.stderr))
+
+
+@pytest.mark.parametrize("words", ["vpc list --json", "vpc show --name vpc1 --json", "subnet list --json",
+                                   "peer list --json", "--version"])
+def test_what_only_shows_the_record_loads_little(folder: Path, words: str) -> None:
+    assert not loaded(folder, *words.split()) & HEAVY
+
+
+@pytest.mark.parametrize("words", ["vpcctl ", "vpcctl vpc show --name ", "vpcctl deploy logs --name ",
+                                   "vpcctl exec --vpc vpc1 --subnet "])
+def test_completion_loads_little(folder: Path, words: str) -> None:
+    given = {"_VPCCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert not loaded(folder, **given) & HEAVY
+
+
+def cpu_time(argv: list[str], environment: dict[str, str]) -> float:
+    """The processor time of the quickest of several runs: that of a busy machine, too, is about the same."""
+    times = []
+    for _ in range(5):
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment, cwd=CHECKOUT) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = status
+        assert status == 0
+        times.append(usage.ru_utime + usage.ru_stime)
+    return min(times)
+
+
+def test_a_start_takes_at_most_twice_that_of_click(folder: Path) -> None:
+    environment = {**os.environ, "VPCCTL_STATE_DIR": str(folder)}
+    click = cpu_time([sys.executable, "-c", "import click"], environment)
+    ours = cpu_time([sys.executable, str(CHECKOUT / "vpcctl"), "vpc", "list", "--json"], environment)
+    assert ours <= 2 * click
+
+
+def test_a_completion_takes_less_than_150_ms(folder: Path) -> None:
+    environment = {**os.environ, "VPCCTL_STATE_DIR": str(folder), "_VPCCTL_COMPLETE": "zsh_complete",
+                   "COMP_WORDS": "vpcctl subnet delete --vpc ", "COMP_CWORD": "4"}
+    assert cpu_time([sys.executable, str(CHECKOUT / "vpcctl")], environment) < 0.15

@@ -1,0 +1,33 @@
+"""Which ways there are: the host's to a VPC, and a VPC's own, as AWS shows a route table; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from vpcctl_lib import naming
+from vpcctl_lib.model import Topology, Vpc
+
+EVERYWHERE = IPv4Network("0.0.0.0/0")
+LOCAL, NAT = "local", "nat"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a VPC's route table: `local`, `nat`, or the cable to a peer."""
+
+    destination: IPv4Network
+    target: str
+
+
+def routed(topology: Topology, vpc: Vpc) -> bool:
+    """Whether the host has a route to the VPC: of VPCs with overlapping CIDRs, the first one."""
+    earlier = topology.vpcs[:topology.vpcs.index(vpc)]
+    return vpc.routed and not any(other.routed and other.cidr.overlaps(vpc.cidr) for other in earlier)
+
+
+def route_table(topology: Topology, vpc: Vpc) -> list[TableRow]:
+    """The ways out of a VPC's subnets, without a look at any other VPC than its peers."""
+    outward = [TableRow(EVERYWHERE, NAT)] if vpc.nat else []
+    peers = [TableRow(peer.cidr, naming.device("pcx-", peer.name)) for peer in topology.peers_of(vpc.name)]
+    return [TableRow(vpc.cidr, LOCAL), *outward, *peers]
