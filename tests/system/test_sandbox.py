@@ -376,8 +376,10 @@ def test_a_masked_proc_is_explained(driver: Argv) -> None:
 
 
 @pytest.mark.parametrize("who", [[], POWERLESS])
-def test_mounts_below_etc_do_not_stop_it(driver: Argv, who: Argv) -> None:
-    host = on_host("mount --bind /etc/hosts /etc/hostname", [*who, *driver])
+def test_mounts_and_a_linked_resolv_conf_in_etc_do_not_stop_it(driver: Argv, who: Argv) -> None:
+    copied = "mount -t tmpfs none /mnt; cp -r /etc /mnt 2>&- || :; mount --bind /mnt/etc /etc"
+    linked = "ln -sf /run/nowhere/resolv.conf /etc/resolv.conf; mount --bind /etc/hosts /etc/hostname"
+    host = on_host(f"{copied}; {linked}", [*who, *driver])
     script = "cat /etc/resolv.conf; mkdir /etc/netns; grep -c root /etc/passwd; curl -s http://example.com"
     assert output(host, script).startswith("nameserver 8.8.8.8\n1\nthe simulated internet\n")
 
@@ -385,7 +387,7 @@ def test_mounts_below_etc_do_not_stop_it(driver: Argv, who: Argv) -> None:
 @pytest.mark.parametrize("who", [[], POWERLESS])
 def test_work_below_var_lib_goes_on(driver: Argv, who: Argv, tmp_path: Path) -> None:
     prepared = f"mount --bind {tmp_path} /var/lib; cd /var/lib; mkdir ci; echo old >file; ln -s ci link"
-    script = "pwd; echo new >report; ls /var/lib; cat ../file; readlink ../link; touch /var/lib/vpcctl/x"
+    script = "pwd; echo new >report; ls /var/lib; cat ../file; readlink ../link; touch ../vpcctl/x"
     done = output(on_host(f"{prepared}; cd ci", [*who, *driver]), script)
     assert done == "/var/lib/ci\nci\nfile\nlink\nvpcctl\nold\nci\n"
     assert (tmp_path / "ci" / "report").read_text() == "new\n"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.sandbox import entry, plan
+from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.inside import exit_code
 from vpcctl_lib.sandbox.internet import page
-from vpcctl_lib.sandbox.kernel import MountFlag
 from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mirror, Mount, Step
 from vpcctl_lib.sandbox.refusal import explain
+from vpcctl_lib.sandbox.syscalls import MountFlag
 
 
 def targets(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
@@ -197,3 +201,36 @@ def test_a_broken_question_is_a_format_error(wire: bytes) -> None:
 def test_garbage_never_raises() -> None:
     for _ in range(2000):
         answer(os.urandom(12 + os.urandom(1)[0] % 60))
+
+
+def test_a_child_is_waited_for_until_it_is_ready(tmp_path: Path) -> None:
+    def work(ready: Callable[[], None]) -> int:
+        time.sleep(0.05)
+        (tmp_path / "done").touch()
+        ready()
+        return 7
+
+    pid = fork_until_ready(work)
+    assert (tmp_path / "done").exists()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+@pytest.mark.parametrize(("met", "message"), [
+    (VpcctlError("no cable", "plug it in"), "no cable"),
+    (CannotRun("x: command not found", "plug it in", 127), "x: command not found"),
+    (OSError(98, "Port taken"), "could not set up the sandbox: [Errno 98] Port taken"),
+])
+def test_what_stops_a_child_stops_its_parent(met: Exception, message: str) -> None:
+    def work(ready: Callable[[], None]) -> int:
+        raise met
+
+    with pytest.raises(VpcctlError) as caught:
+        fork_until_ready(work)
+    assert (type(caught.value) is CannotRun) == (type(met) is CannotRun)
+    assert caught.value.message == message
+    assert getattr(caught.value, "status", None) == getattr(met, "status", None)
+
+
+def test_a_child_that_ends_without_a_word_is_an_error() -> None:
+    with pytest.raises(VpcctlError, match="ended before it was ready"):
+        fork_until_ready(lambda ready: 0)

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import vpcctl_lib
 from vpcctl_lib.run import need, search_path
-from vpcctl_lib.sandbox import inside, kernel, plan
+from vpcctl_lib.sandbox import inside, plan, syscalls
 from vpcctl_lib.sandbox.child import fork_until_ready
 from vpcctl_lib.sandbox.refusal import explained
+from vpcctl_lib.sandbox.syscalls import Namespace
 
 _WATCHED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
 _FROM_KERNEL = 0x80
 _NEEDED = (1 << 12) | (1 << 21)
 """CAP_NET_ADMIN and CAP_SYS_ADMIN: with these no user namespace is needed."""
 
-_OWN = kernel.Namespace.NET | kernel.Namespace.MOUNT | kernel.Namespace.PID | kernel.Namespace.UTS
+_OWN = Namespace.NET | Namespace.MOUNT | Namespace.PID | Namespace.UTS
 
 
 def enter(argv: Sequence[str]) -> int:
@@ -71,9 +72,9 @@ def is_powerful(uid: int, status: str) -> bool:
 
 def _join_namespaces(is_plain: bool, uid: int, gid: int) -> None:
     if not is_plain:
-        kernel.unshare(_OWN)
+        syscalls.unshare(_OWN)
         return
-    kernel.unshare(_OWN | kernel.Namespace.USER)
+    syscalls.unshare(_OWN | Namespace.USER)
     Path("/proc/self/setgroups").write_text("deny")
     for kind, number in (("uid", uid), ("gid", gid)):
         Path(f"/proc/self/{kind}_map").write_text(f"0 {number} 1")

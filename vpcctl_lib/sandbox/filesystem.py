@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vpcctl_lib.sandbox import kernel, plan
+from vpcctl_lib.sandbox import plan, syscalls
 from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mount, Step
+from vpcctl_lib.sandbox.syscalls import MountFlag
 
 
 def build() -> None:
@@ -37,7 +38,7 @@ def _take(steps: Sequence[Step]) -> None:
 
 def _mount(step: Mount) -> None:
     try:
-        kernel.mount(step.source, step.target, step.kind, step.flags, step.options)
+        syscalls.mount(step.source, step.target, step.kind, step.flags, step.options)
     except OSError:
         if not step.instead:
             raise
@@ -73,4 +74,4 @@ def _mirror(source: Path, target: Path) -> None:
             twin.mkdir()
         else:
             twin.touch()
-        kernel.mount(str(entry), str(twin), "", kernel.MountFlag.BIND | kernel.MountFlag.RECURSIVE, "")
+        syscalls.mount(str(entry), str(twin), "", MountFlag.BIND | MountFlag.RECURSIVE, "")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vpcctl_lib.run import start
-from vpcctl_lib.sandbox import kernel, plan
+from vpcctl_lib.sandbox import plan, syscalls
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.filesystem import build
 from vpcctl_lib.sandbox.internet import serve
@@ -28,7 +28,7 @@ class Job:
 
 def run(job: Job, ready: Callable[[], None]) -> int:
     """Be process 1 until the program ends; its exit code, by which the kernel ends all the others."""
-    kernel.die_with_parent(signal.SIGKILL)
+    syscalls.die_with_parent(signal.SIGKILL)
     with explained(job.is_plain):
         socket.sethostname(plan.HOSTNAME)
         build()

@@ -7,10 +7,11 @@ import socketserver
 import threading
 from collections.abc import Callable
 
-from vpcctl_lib.sandbox import kernel
+from vpcctl_lib.sandbox import syscalls
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.links import configure
 from vpcctl_lib.sandbox.plan import INTERNET, internet_links
+from vpcctl_lib.sandbox.syscalls import Namespace
 
 _PATIENCE_SECONDS = 10.0
 
@@ -18,7 +19,7 @@ _PATIENCE_SECONDS = 10.0
 def serve(ready: Callable[[], None]) -> int:
     """Be the internet: plug a cable into the namespace of pid 1, answer until killed."""
     _leave_terminal()
-    kernel.unshare(kernel.Namespace.NET)
+    syscalls.unshare(Namespace.NET)
     configure(internet_links(sandbox_pid=1))
     servers = [_WebServer(("", 80), _Web), *(_NameServer((address, 53), _Name) for address in INTERNET)]
     ready()
@@ -31,8 +32,7 @@ def serve(ready: Callable[[], None]) -> int:
 
 
 def _leave_terminal() -> None:
-    """Hold neither the caller's terminal nor its pipes: a reader of our output must see its end."""
-    os.setsid()
+    """Hold neither the caller's terminal nor its pipes: who reads the program's output must see its end."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nowhere, standard)

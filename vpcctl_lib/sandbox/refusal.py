@@ -31,7 +31,7 @@ def explain(error: OSError, is_plain: bool, read: Callable[[str], str | None]) -
         if read(name) == refusing:
             return VpcctlError(f"this host does not let you make user namespaces ({name} = {refusing})",
                                f"run it with sudo, or allow them: sudo sysctl -w {name}={allowing}")
-    reason = f"{error.filename}: {error.strerror}"
+    reason = ": ".join(part for part in (error.filename, error.strerror) if part)
     if error.filename == "mount proc on /proc":
         return VpcctlError(f"this container keeps a sandbox from having a /proc of its own ({reason})",
                            "start the container with --security-opt systempaths=unconfined (Docker), "
