@@ -392,3 +392,9 @@ def test_work_below_var_lib_goes_on(driver: Argv, who: Argv, tmp_path: Path) -> 
     assert done == "/var/lib/ci\nci\nfile\nlink\nvpcctl\nold\nci\n"
     assert (tmp_path / "ci" / "report").read_text() == "new\n"
     assert sorted(os.listdir(tmp_path)) == ["ci", "file", "link"]
+
+
+def test_a_hidden_folder_we_stand_in_is_left_for_the_new_one(driver: Argv, tmp_path: Path) -> None:
+    host = on_host(f"mount --bind {tmp_path} /var/lib; cd /var/lib", driver)
+    assert output(host, "touch new; ls /var/lib") == "new\nvpcctl\n"
+    assert os.listdir(tmp_path) == []

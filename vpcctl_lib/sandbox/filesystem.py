@@ -52,8 +52,6 @@ def _make_folder(path: Path) -> None:
 
 def _write(step: File) -> None:
     path = Path(step.path)
-    # What stands there may be a link to a file that is not ours.
-    path.unlink(missing_ok=True)
     path.write_text(step.text)
     path.chmod(0o644)
 
