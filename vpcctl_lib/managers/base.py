@@ -47,10 +47,10 @@ class Change:
 class Manager:
     """Checks and changes the topology; the transaction does the rest."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, warnings: list[str] | None = None) -> None:
         self.context = context
         self.runner = context.runner
-        self._warnings: list[str] = []
+        self._warnings = [] if warnings is None else warnings
         self._anew: set[Hashable] = set()
         self._interrupted: Topology | None = None
 

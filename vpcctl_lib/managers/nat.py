@@ -17,11 +17,12 @@ class NatManager(Manager):
         """NAT out of that interface, by default that of the host's default route."""
         def decide(topology: Topology) -> Topology:
             vpc = find_vpc(topology, vpc_name)
-            return topology.with_vpc(replace(vpc, nat=self._uplink(topology, interface)))
+            return topology.with_vpc(replace(vpc, nat=self.uplink(topology, interface)))
 
         return self.change(decide)
 
-    def _uplink(self, topology: Topology, interface: str | None) -> Nat:
+    def uplink(self, topology: Topology, interface: str | None) -> Nat:
+        """That interface, or the default route's, as NAT needs to know it; only asks."""
         ours = {naming.device("vpc-", vpc.name) for vpc in topology.vpcs}
         found = host.links(self.runner)
         uplink = host.link(found, interface or host.default_interface(self.runner), ours)

@@ -15,21 +15,21 @@ class PeerManager(Manager):
 
     def create(self, one: str, other: str) -> Change:
         """A peering of the two, in whichever order; the same again changes nothing."""
-        def decide(topology: Topology) -> Topology:
-            first, second = find_vpc(topology, one), find_vpc(topology, other)
-            if one == other:
-                raise BadInput(f"VPC '{one}' can't be peered with itself", "name two VPCs")
-            if first.cidr.overlaps(second.cidr):
-                raise VpcctlError(f"'{one}' ({first.cidr}) and '{other}' ({second.cidr}) overlap: "
-                                  "they can't be peered",
-                                  "an address would be in both; peer VPCs with distinct CIDRs")
-            self._check_ways(topology, one, other)
-            self._check_ways(topology, other, one)
-            peering = Peering.between(one, other)
-            kept = topology.peerings if peering in topology.peerings else (*topology.peerings, peering)
-            return replace(topology, peerings=kept)
+        return self.change(lambda topology: self.joined(topology, one, other))
 
-        return self.change(decide)
+    def joined(self, topology: Topology, one: str, other: str) -> Topology:
+        """The topology with the two peered; VpcctlError where they can't be."""
+        first, second = find_vpc(topology, one), find_vpc(topology, other)
+        if one == other:
+            raise BadInput(f"VPC '{one}' can't be peered with itself", "name two VPCs")
+        if first.cidr.overlaps(second.cidr):
+            raise VpcctlError(f"'{one}' ({first.cidr}) and '{other}' ({second.cidr}) overlap: "
+                              "they can't be peered", "an address would be in both; use distinct CIDRs")
+        self._check_ways(topology, one, other)
+        self._check_ways(topology, other, one)
+        peering = Peering.between(one, other)
+        kept = topology.peerings if peering in topology.peerings else (*topology.peerings, peering)
+        return replace(topology, peerings=kept)
 
     def _check_ways(self, topology: Topology, name: str, new: str) -> None:
         """A route table has one way to an address: no two peers of a VPC may overlap."""

@@ -23,7 +23,7 @@ class VpcManager(Manager):
         def decide(topology: Topology) -> Topology:
             existing = topology.vpc(name)
             if existing is None:
-                return self._added(topology, name, cidr, allow_overlap)
+                return self.added(topology, name, cidr, allow_overlap)
             if existing.cidr != cidr:
                 raise VpcctlError(f"VPC '{name}' exists with CIDR {existing.cidr}",
                                   f"delete it first, or give the VPC of {cidr} another name")
@@ -31,12 +31,13 @@ class VpcManager(Manager):
 
         return self.change(decide)
 
-    def _added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool) -> Topology:
+    def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool) -> Topology:
+        """The topology with one VPC more; VpcctlError where the host has a route in its way."""
         for other in topology.vpcs:
             if other.cidr.overlaps(cidr):
                 self.warn(f"{cidr} overlaps VPC '{other.name}' ({other.cidr}): the host has a route to the "
                           "first of them only, and the two can't be peered")
-        ours = {naming.device("vpc-", vpc.name) for vpc in topology.vpcs}
+        ours = {naming.device("vpc-", one) for one in (name, *(vpc.name for vpc in topology.vpcs))}
         route = host.overlap(self.runner, cidr, ours)
         if route is not None and not allow_overlap:
             raise VpcctlError(f"{cidr} overlaps the host's route to {route.network} (dev {route.device})",

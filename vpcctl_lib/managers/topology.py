@@ -1,0 +1,97 @@
+"""A whole network from one file, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vpcctl_lib.comparison import Difference, compare
+from vpcctl_lib.documents import Place
+from vpcctl_lib.managers.base import Change, Context, Manager
+from vpcctl_lib.managers.nat import NatManager
+from vpcctl_lib.managers.peer import PeerManager
+from vpcctl_lib.managers.vpc import VpcManager
+from vpcctl_lib.model import Nat, Peering, Topology, Vpc
+from vpcctl_lib.topology_file import Reader, TopologyFile, Wanted, told
+
+Show = Callable[[Sequence[Difference]], None]
+
+
+class TopologyManager(Manager):
+    """Makes the host match a topology file, by the same checks and the same plan as the single commands."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._vpcs = VpcManager(context, self._warnings)
+        self._nat = NatManager(context, self._warnings)
+        self._peers = PeerManager(context, self._warnings)
+
+    def apply(self, path: Path, prune: bool, show: Show) -> Change:
+        """What the file asks for, in one go; `show` is told the plan before anything is done.
+
+        VPCs that the file does not name stay, unless `prune`.
+        """
+        file = Reader(path).read()
+        for warning in file.warnings:
+            self.warn(warning)
+
+        def decide(topology: Topology) -> Topology:
+            wanted = self._wanted(topology, file, prune)
+            show(compare(topology, wanted))
+            return wanted
+
+        return self.change(decide)
+
+    def _wanted(self, topology: Topology, file: TopologyFile, prune: bool) -> Topology:
+        named = {wanted.name for wanted in file.vpcs}
+        result = topology
+        for vpc in topology.vpcs if prune else ():
+            if vpc.name not in named:
+                result = result.without_vpc(vpc.name)
+        for wanted in file.vpcs:
+            result = self._with_vpc(result, wanted)
+        return self._with_peerings(result, file, named)
+
+    def _with_vpc(self, topology: Topology, wanted: Wanted) -> Topology:
+        before = topology.vpc(wanted.name)
+        result, vpc = topology, before
+        if vpc is None or vpc.cidr != wanted.cidr:
+            result = self._placed(topology, wanted)
+            vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
+        nat = self._uplink(result, vpc, wanted)
+        order = {subnet.name: number for number, subnet in enumerate(before.subnets)} if before else {}
+        subnets = sorted(wanted.subnets, key=lambda subnet: order.get(subnet.name, len(order)))
+        return result.with_vpc(replace(vpc, nat=nat, subnets=tuple(subnets)))
+
+    def _placed(self, topology: Topology, wanted: Wanted) -> Topology:
+        """The topology with that VPC where it was, or at the end, with its CIDR checked as if it were new."""
+        before = topology.vpc(wanted.name)
+        others = topology if before is None else replace(
+            topology, vpcs=tuple(vpc for vpc in topology.vpcs if vpc.name != wanted.name))
+        added = told(wanted.place.at("cidr"), lambda: self._vpcs.added(
+            others, wanted.name, wanted.cidr, wanted.allow_overlap)).vpcs[-1]
+        return topology.with_vpc(replace(added, link=before.link) if before else added)
+
+    def _uplink(self, topology: Topology, vpc: Vpc, wanted: Wanted) -> Nat | None:
+        """What NAT the VPC has already is kept where it fits: applying twice changes nothing."""
+        if wanted.interface is None:
+            return None
+        if vpc.nat and wanted.interface in ("", vpc.nat.interface):
+            return vpc.nat
+        return told(wanted.place.at("nat"), lambda: self._nat.uplink(topology, wanted.interface or None))
+
+    def _with_peerings(self, topology: Topology, file: TopologyFile, named: set[str]) -> Topology:
+        """The file's peerings, and those with a VPC that it does not name."""
+        asked = dict(file.peerings)
+        kept = tuple(peering for peering in topology.peerings
+                     if peering in asked or not {peering.vpc1, peering.vpc2} <= named)
+        result = replace(topology, peerings=())
+        for peering in (*kept, *(peering for peering in asked if peering not in kept)):
+            result = self._joined(result, peering, asked.get(peering))
+        return result
+
+    def _joined(self, topology: Topology, peering: Peering, place: Place | None) -> Topology:
+        if place is None:
+            return self._peers.joined(topology, peering.vpc1, peering.vpc2)
+        return told(place, lambda: self._peers.joined(topology, peering.vpc1, peering.vpc2))

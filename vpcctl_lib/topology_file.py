@@ -1,0 +1,215 @@
+"""The topology file: from YAML to what it asks for, and today's topology as such a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TypeVar
+
+from vpcctl_lib import addressing, documents, naming, policy
+from vpcctl_lib.documents import Place, shown
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+
+VERSION = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A VPC as the file asks for it; `interface` is None without NAT, empty for the default route's."""
+
+    name: str
+    cidr: IPv4Network
+    interface: str | None
+    allow_overlap: bool
+    subnets: tuple[Subnet, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class TopologyFile:
+    """All that a file asks for."""
+
+    vpcs: tuple[Wanted, ...]
+    peerings: tuple[tuple[Peering, Place], ...]
+    warnings: tuple[str, ...]
+
+
+class Reader:
+    """Reads one file; policies that it names by path are looked for beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
+        self._document = documents.read(path)
+        self._warnings: list[str] = []
+
+    def read(self) -> TopologyFile:
+        """What the file asks for; BadInput with file, line and place where it can't be right."""
+        top = self._document.top
+        entries = _mapping(self._document.data, top, "a topology", ("version", "vpcs", "peerings"))
+        if entries.get("version") != VERSION:
+            raise top.at("version").refusal(f"{shown(entries.get('version'))} is no version of the format",
+                                            f"write version: {VERSION}")
+        vpcs = entries.get("vpcs") or {}
+        found = tuple(self._vpc(name, data, top.at("vpcs").at(name))
+                      for name, data in _mapping(vpcs, top.at("vpcs"), "VPCs by name").items())
+        return TopologyFile(found, self._peerings(entries.get("peerings") or [], top.at("peerings")),
+                            tuple(self._warnings))
+
+    def _vpc(self, name: str, data: object, place: Place) -> Wanted:
+        told(place, lambda: naming.check_name(name, "VPC"))
+        entries = _mapping(data, place, "a VPC", ("cidr", "nat", "subnets", "allow_overlap"))
+        cidr = _cidr(entries, place)
+        self._warnings += told(place.at("cidr"), lambda: addressing.check_vpc(cidr))
+        interface = _interface(entries.get("nat"), place.at("nat"))
+        overlap = _flag(entries.get("allow_overlap", False), place.at("allow_overlap"))
+        subnets = self._subnets(entries.get("subnets") or {}, cidr, place.at("subnets"))
+        return Wanted(name, cidr, interface, overlap, subnets, place)
+
+    def _subnets(self, data: object, vpc: IPv4Network, place: Place) -> tuple[Subnet, ...]:
+        found: list[Subnet] = []
+        for name, one in _mapping(data, place, "subnets by name").items():
+            found.append(self._subnet(name, one, vpc, found, place.at(name)))
+        return tuple(found)
+
+    def _subnet(self, name: str, data: object, vpc: IPv4Network, others: Sequence[Subnet],
+                place: Place) -> Subnet:
+        told(place, lambda: naming.check_name(name, "subnet"))
+        entries = _mapping(data, place, "a subnet", ("cidr", "type", "firewall", "workloads"))
+        cidr = _cidr(entries, place)
+        told(place.at("cidr"),
+            lambda: addressing.check_subnet(cidr, vpc, [(other.name, other.cidr) for other in others]))
+        kinds = [kind.value for kind in SubnetType]
+        kind = entries.get("type", SubnetType.PRIVATE.value)
+        if kind not in kinds:
+            raise place.at("type").refusal(f"{shown(kind)} is no type of subnet", f"use {' or '.join(kinds)}")
+        workloads = _mapping(entries.get("workloads") or {}, place.at("workloads"), "workloads by name")
+        return Subnet(name, cidr, SubnetType(kind), self._policy(entries, cidr, place.at("firewall")),
+                      tuple(_workload(key, one, place.at("workloads").at(key))
+                            for key, one in workloads.items()))
+
+    def _policy(self, entries: Mapping[str, object], cidr: IPv4Network, place: Place) -> Policy | None:
+        data = entries.get("firewall")
+        if data is None:
+            return None
+        if isinstance(data, str):
+            return policy.load(self._folder / data, cidr)
+        return policy.parse(data, place, cidr)
+
+    def _peerings(self, data: object, place: Place) -> tuple[tuple[Peering, Place], ...]:
+        if not isinstance(data, list):
+            raise place.refusal(f"{shown(data)} is no list of peerings", "write - [vpc1, vpc2]")
+        return tuple((_pair(pair, place.at(number)), place.at(number)) for number, pair in enumerate(data))
+
+
+def told(place: Place, check: Callable[[], T]) -> T:
+    """What the check returns; what it refuses is refused with file, line and place."""
+    try:
+        return check()
+    except VpcctlError as error:
+        refusal = place.refusal(error.message, error.hint)
+        refusal.code = error.code
+        raise refusal from None
+
+
+def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = ()) -> Mapping[str, object]:
+    if not isinstance(data, Mapping):
+        raise place.refusal(f"{shown(data)} is not {what}", "write a mapping of keys to values")
+    for key in data if keys else ():
+        if key not in keys:
+            close = get_close_matches(str(key), keys, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there is: {', '.join(keys)}"
+            raise place.at(str(key)).refusal(f"{shown(key)} is no key of {what}", hint)
+    return data
+
+
+def _cidr(entries: Mapping[str, object], place: Place) -> IPv4Network:
+    if "cidr" not in entries:
+        raise place.refusal("it has no cidr", "add for example cidr: 10.0.0.0/16")
+    text = entries["cidr"]
+    if not isinstance(text, str):
+        raise place.at("cidr").refusal(f"{shown(text)} is not a CIDR", "write for example 10.0.0.0/16")
+    return told(place.at("cidr"), lambda: addressing.parse_network(text))
+
+
+def _flag(data: object, place: Place) -> bool:
+    if not isinstance(data, bool):
+        raise place.refusal(f"{shown(data)} is neither true nor false", "write true or false")
+    return data
+
+
+def _interface(data: object, place: Place) -> str | None:
+    """The uplink: None for no NAT, empty for the default route's."""
+    if data is None or isinstance(data, bool):
+        return "" if data else None
+    entries = _mapping(data, place, "NAT", ("interface",))
+    interface = entries.get("interface")
+    if not isinstance(interface, str) or not interface:
+        raise place.at("interface").refusal(f"{shown(interface)} is no interface", "write for example eth0")
+    return interface
+
+
+def _workload(name: str, data: object, place: Place) -> Workload:
+    told(place, lambda: naming.check_name(name, "workload"))
+    entries = _mapping(data, place, "a workload", ("webserver", "run"))
+    if len(entries) != 1:
+        raise place.refusal("it must have one of webserver and run",
+                            "write {webserver: 80} or {run: [sleep, infinity]}")
+    if "run" in entries:
+        return _program(name, entries["run"], place.at("run"))
+    return _webserver(name, entries["webserver"], place)
+
+
+def _webserver(name: str, port: object, place: Place) -> Workload:
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+        raise place.at("webserver").refusal(f"{shown(port)} is not a port", "write a number from 1 to 65535")
+    if name != f"webserver-{port}":
+        raise place.refusal(f"a web server's name is webserver-PORT, not {name}", f"call it webserver-{port}")
+    return Workload(name, port=port)
+
+
+def _program(name: str, argv: object, place: Place) -> Workload:
+    if not isinstance(argv, list) or not argv or not all(isinstance(word, (str, int)) for word in argv):
+        raise place.refusal(f"{shown(argv)} is no command", "write a list of words: [sleep, infinity]")
+    return Workload(name, tuple(str(word) for word in argv))
+
+
+def _pair(data: object, place: Place) -> Peering:
+    if not isinstance(data, list) or len(data) != 2 or not all(isinstance(name, str) for name in data):
+        raise place.refusal(f"{shown(data)} is no pair of VPCs", "write [vpc1, vpc2]")
+    return Peering.between(*data)
+
+
+def to_document(topology: Topology) -> dict[str, object]:
+    """The topology as a file would hold it; reading it back asks for the same."""
+    vpcs = {vpc.name: _vpc_document(vpc) for vpc in topology.vpcs}
+    document: dict[str, object] = {"version": VERSION, "vpcs": vpcs}
+    if topology.peerings:
+        document["peerings"] = [[peering.vpc1, peering.vpc2] for peering in topology.peerings]
+    return document
+
+
+def _vpc_document(vpc: Vpc) -> dict[str, object]:
+    document: dict[str, object] = {"cidr": str(vpc.cidr)}
+    if not vpc.routed:
+        document["allow_overlap"] = True
+    if vpc.nat:
+        document["nat"] = {"interface": vpc.nat.interface}
+    if vpc.subnets:
+        document["subnets"] = {subnet.name: _subnet_document(subnet) for subnet in vpc.subnets}
+    return document
+
+
+def _subnet_document(subnet: Subnet) -> dict[str, object]:
+    document: dict[str, object] = {"cidr": str(subnet.cidr), "type": subnet.type.value}
+    if subnet.policy is not None:
+        document["firewall"] = policy.to_document(subnet.policy)
+    if subnet.workloads:
+        document["workloads"] = {
+            workload.name: {"webserver": workload.port} if workload.port else {"run": list(workload.argv)}
+            for workload in subnet.workloads}
+    return document
