@@ -127,7 +127,8 @@ def test_bash_completes_a_name_when_tab_is_pressed(folder: Path, tmp_path: Path)
     tools.mkdir()
     (tools / "vpcctl").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CHECKOUT}/vpcctl" "$@"\n')
     (tools / "vpcctl").chmod(0o755)
-    (tmp_path / "rc").write_text("bind 'set enable-bracketed-paste off'; source <(vpcctl completion bash); echo ready\n")
+    (tmp_path / "rc").write_text(
+        "bind 'set enable-bracketed-paste off'; source <(vpcctl completion bash); echo ready\n")
     environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "VPCCTL_STATE_DIR": str(folder),
                    "HOME": str(tmp_path), "TERM": "dumb"}
     terminal = Terminal(["bash", "--rcfile", str(tmp_path / "rc"), "-i"], environment)
