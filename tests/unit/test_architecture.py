@@ -16,8 +16,8 @@ ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
     "addressing lookup model naming netns routing run",
-    "audit codec documents filter_rules host interpreter interrupts kernel operations policy processes "
-    "resources rules webserver",
+    "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy processes "
+    "resources rules topology_file webserver",
     "blueprint inspection plan record schedule state transaction workloads",
     "managers sandbox",
     "cli",
