@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.operations import Ip
 from vpcctl_lib.resources import (
     EMPTY,
     Condition,
@@ -15,7 +16,9 @@ from vpcctl_lib.resources import (
     Place,
     Program,
     Resource,
+    Veth,
 )
+from vpcctl_lib.resources.links import CABLES, GROUP
 from vpcctl_lib.resources.processes import EmptyNamespace
 from vpcctl_lib.state import Entry, Verb
 
@@ -117,18 +120,30 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[Resource],
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
-    """Programs, whatever else runs in namespaces that go, then the rest.
+    """Programs, whatever else runs in namespaces that go, all cables of routers that go, then the rest.
 
     What lives in a namespace or on a link that goes as well needs no command of its own.
     """
     leaving = frozenset[Place]().union(*(entry.resource.places for entry in entries))
     programs = [entry for entry in entries if isinstance(entry.resource, Program)]
     yield from (_removal(entry, leaving, faults) for entry in programs)
-    for entry in entries:
-        if isinstance(entry.resource, Namespace):
-            yield Step(Verb.UNMAKE, entry, (EmptyNamespace(entry.resource.name),), ())
+    spaces = [(entry, entry.resource.name) for entry in entries if isinstance(entry.resource, Namespace)]
+    for entry, name in spaces:
+        yield Step(Verb.UNMAKE, entry, (EmptyNamespace(name),), ())
+    cleared = _routers(entries) if not faults else frozenset()
+    for entry, name in spaces:
+        if name in cleared:
+            yield Step(Verb.UNMAKE, entry, (Ip(name, ("link", "del", "group", GROUP)),), ())
+    leaving |= {(name, CABLES) for name in cleared}
     yield from (_removal(entry, leaving, faults) for entry in entries
                 if not isinstance(entry.resource, Program))
+
+
+def _routers(entries: Sequence[Entry]) -> frozenset[str]:
+    """The namespaces that go with the cables which were made from them."""
+    spaces = {entry.resource.name for entry in entries if isinstance(entry.resource, Namespace)}
+    return frozenset(entry.resource.namespace for entry in entries
+                     if isinstance(entry.resource, Veth) and entry.resource.namespace in spaces)
 
 
 def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults) -> Step:

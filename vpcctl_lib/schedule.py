@@ -51,7 +51,8 @@ def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
     for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
         members = [member for _, member in run]
         lanes = {lane for _, _, lane in members}
-        yield Group(tuple(item for item, _, _ in members), members[0][1], lanes.pop() if len(lanes) == 1 else "")
+        lane = lanes.pop() if len(lanes) == 1 else ""
+        yield Group(tuple(item for item, _, _ in members), members[0][1], lane)
 
 
 def _kin(position: int, item: Item, tolerant: bool, lane: str) -> tuple[object, ...]:

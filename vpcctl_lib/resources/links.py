@@ -27,6 +27,9 @@ from vpcctl_lib.resources.base import (
 
 DEFAULT_MTU = 1500
 LOOPBACK = "lo"
+CABLES = "all cables"
+GROUP = "30320"
+"""The group of all links in our namespaces: 100 cables deleted one by one take 2.4 s, as a group 0.05 s."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class Veth(Resource):
             raise VpcctlError(f"a link '{self.device}' exists, and vpcctl did not make it",
                               "choose another name, or rename the link")
         return {}
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """All the cables of a router, where they go together."""
+        return frozenset({(self.namespace, CABLES), (self.peer_namespace, CABLES)})
 
     @property
     def places(self) -> frozenset[Place]:
@@ -182,17 +190,19 @@ class Port(Resource):
 
     def make(self) -> Operations:
         """The mark first, so that a link that is ours says so as early as it can."""
-        size = () if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu))
-        return self._set(() if self.device == LOOPBACK else ("addrgenmode", "none", *size))
+        return self._set(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))
 
     def _set(self, words: tuple[str, ...]) -> Operations:
-        master = ("master", self.master) if self.master else ()
+        if self.device != LOOPBACK:
+            group = ("group", GROUP) if self.namespace != HOST else ()
+            master = ("master", self.master) if self.master else ()
+            words = ("addrgenmode", "none", *group, *words, *master)
         return (Ip(self.namespace, ("link", "set", self.device, "alias", self.owner)),
-                Ip(self.namespace, ("link", "set", self.device, *words, *master, "up")))
+                Ip(self.namespace, ("link", "set", self.device, *words, "up")))
 
     def change(self, old: Resource) -> Operations:
         """Everything again; only the MTU of a link of ours ever changes by itself."""
-        return self._set(() if self.device == LOOPBACK else ("addrgenmode", "none", "mtu", str(self.mtu)))
+        return self._set(() if self.device == LOOPBACK else ("mtu", str(self.mtu)))
 
     def unmake(self, facts: Facts) -> Operations:
         """Nothing: it goes with the link."""
