@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
@@ -9,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from vpcctl_lib import netns
@@ -29,6 +31,9 @@ from vpcctl_lib.model import (
 )
 from vpcctl_lib.naming import check_collisions
 from vpcctl_lib.resources import File, Folder, host, processes, workload
+
+settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
+settings.load_profile("vpcctl")
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
@@ -88,17 +93,17 @@ st.register_type_strategy(Topology, topologies())
 def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing of ours is there, and nothing of this machine is seen. Returns where its settings stand."""
     folder = tmp_path_factory.mktemp("host")
-    settings = folder / "ipv4"
+    values = folder / "ipv4"
     for name, value in {"ip_forward": "0", "conf/all/accept_redirects": "1", "conf/all/forwarding": "0",
                         "conf/eth0/forwarding": "0", "conf/docker0/forwarding": "1"}.items():
-        (settings / name).parent.mkdir(parents=True, exist_ok=True)
-        (settings / name).write_text(f"{value}\n")
+        (values / name).parent.mkdir(parents=True, exist_ok=True)
+        (values / name).write_text(f"{value}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-        patch.setattr(host, "SETTINGS", settings)
+        patch.setattr(host, "SETTINGS", values)
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
         patch.setattr(processes, "privileges", lambda: ("--reuid=65534", "--no-new-privs"))
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
-        yield settings
+        yield values
