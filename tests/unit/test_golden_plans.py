@@ -1,0 +1,112 @@
+"""Golden plans: the exact commands of the common changes, as text files in the folder golden.
+
+A change of the program that changes a plan shows here, command by command. When it is meant, write them anew
+with `VPCCTL_REWRITE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/test_golden_plans.py` and read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.model import (
+    Action,
+    Nat,
+    Peering,
+    Policy,
+    Ports,
+    Protocol,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.plan import difference
+from vpcctl_lib.transaction import commands
+
+GOLDEN = Path(__file__).parent / "golden"
+
+PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
+PRIVATE = Subnet("private", IPv4Network("10.0.2.0/24"))
+LATE = Subnet("late", IPv4Network("10.0.9.0/24"), SubnetType.PUBLIC)
+NAT = Nat("eth0", 1500, (IPv4Address("9.9.9.9"),))
+ALLOW_WEB = Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80))
+POLICY = Policy((ALLOW_WEB, Rule(Protocol.ICMP, Action.DENY)), (ALLOW_WEB,))
+WORKLOADS = (Workload("webserver-80", port=80), Workload("worker", ("sleep", "infinity")))
+
+EMPTY = Vpc("vpc1", IPv4Network("10.0.0.0/16"))
+PLAIN = replace(EMPTY, subnets=(PUBLIC, PRIVATE))
+OPEN = replace(PLAIN, nat=NAT)
+GUARDED = PLAIN.with_subnet(replace(PUBLIC, policy=POLICY))
+PEER = Vpc("vpc2", IPv4Network("172.16.0.0/16"), link=1,
+           subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),))
+TWIN = Vpc("production-europe-west", IPv4Network("10.0.0.0/16"), link=1, subnets=(PUBLIC,))
+FULL = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, workloads=WORKLOADS))
+PEERING = (Peering("vpc1", "vpc2"),)
+
+PLANS: dict[str, tuple[Topology, Topology]] = {
+    "vpc-create": (Topology(), Topology((EMPTY,))),
+    "vpc-create-second": (Topology((PLAIN,)), Topology((PLAIN, PEER))),
+    "vpc-create-over-a-route-of-the-host": (Topology(), Topology((replace(EMPTY, routed=False),))),
+    "vpc-create-long-name": (Topology(), Topology((replace(EMPTY, name="production-europe-west"),))),
+    "vpc-delete": (Topology((EMPTY,)), Topology()),
+    "vpc-delete-with-everything": (Topology((FULL, PEER), PEERING), Topology((PEER,))),
+    "vpc-delete-first-of-two-that-overlap": (
+        Topology((PLAIN, replace(TWIN, nat=NAT))), Topology((replace(TWIN, nat=NAT),))),
+    "subnet-add": (Topology((EMPTY,)), Topology((EMPTY.with_subnet(PUBLIC),))),
+    "subnet-add-after-nat-and-peering": (
+        Topology((OPEN, PEER), PEERING), Topology((OPEN.with_subnet(LATE), PEER), PEERING)),
+    "subnet-delete": (Topology((FULL,)), Topology((FULL.without_subnet("public"),))),
+    "nat-enable": (Topology((PLAIN,)), Topology((OPEN,))),
+    "nat-enable-small-mtu": (Topology((PLAIN,)), Topology((replace(PLAIN, nat=replace(NAT, mtu=1400)),))),
+    "nat-enable-on-a-second-vpc": (
+        Topology((OPEN, PEER)), Topology((OPEN, replace(PEER, nat=NAT)))),
+    "nat-enable-where-cidrs-overlap": (
+        Topology((PLAIN, TWIN)), Topology((PLAIN, replace(TWIN, nat=NAT)))),
+    "nat-disable": (Topology((OPEN,)), Topology((PLAIN,))),
+    "nat-disable-small-mtu": (Topology((replace(PLAIN, nat=replace(NAT, mtu=1400)),)), Topology((PLAIN,))),
+    "peer-create": (Topology((PLAIN, PEER)), Topology((PLAIN, PEER), PEERING)),
+    "peer-delete": (Topology((PLAIN, PEER), PEERING), Topology((PLAIN, PEER))),
+    "firewall-apply": (Topology((PLAIN,)), Topology((GUARDED,))),
+    "firewall-apply-again": (
+        Topology((GUARDED,)), Topology((PLAIN.with_subnet(replace(PUBLIC, policy=Policy((ALLOW_WEB,)))),))),
+    "firewall-clear": (Topology((GUARDED,)), Topology((PLAIN,))),
+    "deploy": (Topology((PLAIN,)), Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=WORKLOADS)),))),
+    "deploy-stop": (Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=WORKLOADS)),)), Topology((PLAIN,))),
+}
+
+
+@pytest.fixture
+def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
+    """What the commands are from one topology to another, where forwarding was off at first."""
+
+    def text(before: Topology, after: Topology) -> str:
+        (bare_host / "ip_forward").write_text("0")
+        made = difference((), blueprint(before)).after
+        if any(vpc.nat for vpc in before.vpcs):
+            (bare_host / "ip_forward").write_text("1")
+        return "".join(f"{command}\n" for command in commands(difference(made, blueprint(after))))
+
+    return text
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_commands(name: str, plan: Callable[[Topology, Topology], str]) -> None:
+    file = GOLDEN / f"{name}.txt"
+    found = plan(*PLANS[name])
+    if os.environ.get("VPCCTL_REWRITE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        file.write_text(found)
+    assert found == file.read_text()
+
+
+def test_no_plan_is_forgotten_in_the_folder() -> None:
+    assert {file.stem for file in GOLDEN.iterdir()} == set(PLANS)

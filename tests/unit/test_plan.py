@@ -1,0 +1,203 @@
+"""From one topology to another: what is made, changed and unmade, in which order, and nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Action, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.operations import Ip
+from vpcctl_lib.plan import Plan, difference
+from vpcctl_lib.resources import (
+    EMPTY,
+    MISSING,
+    Chain,
+    Condition,
+    Fault,
+    Namespace,
+    Program,
+    Resource,
+    Route,
+    Veth,
+    changed,
+)
+from vpcctl_lib.resources.processes import EmptyNamespace
+from vpcctl_lib.state import Entry, Verb
+
+pytestmark = pytest.mark.usefixtures("bare_host")
+
+WEB = Subnet("web", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
+VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(WEB,))
+OTHER = Vpc("vpc2", IPv4Network("172.16.0.0/16"), link=1)
+ONE = Topology((VPC,))
+
+
+def made(topology: Topology) -> tuple[Entry, ...]:
+    """The ledger once the topology is there."""
+    return difference((), blueprint(topology)).after
+
+
+def between(before: Topology, after: Topology) -> Plan:
+    return difference(made(before), blueprint(after))
+
+
+def named(plan: Plan, verb: Verb) -> list[str]:
+    return [str(step.entry.resource) for step in plan.steps if step.verb is verb and step.work]
+
+
+@given(st.from_type(Topology))
+def test_what_is_there_needs_nothing(topology: Topology) -> None:
+    assert between(topology, topology).steps == ()
+
+
+@given(st.from_type(Topology))
+def test_every_resource_has_a_key_of_its_own(topology: Topology) -> None:
+    keys = [resource.key for resource in blueprint(topology)]
+    assert len(set(keys)) == len(keys)
+
+
+@given(st.from_type(Topology))
+def test_every_resource_comes_after_its_homes(topology: Topology) -> None:
+    there: set[tuple[str, str]] = set()
+    for resource in blueprint(topology):
+        loopback = {place for place in resource.homes if place[1] == "lo"}
+        assert resource.homes - loopback <= there, resource
+        there |= resource.places
+
+
+@given(st.from_type(Topology), st.from_type(Topology))
+def test_from_any_topology_to_any_other(one: Topology, other: Topology) -> None:
+    plan = between(one, other)
+    assert [entry.resource for entry in plan.after] == blueprint(other)
+    assert difference(plan.after, blueprint(other)).steps == ()
+    verbs = {verb: {step.entry.resource.key for step in plan.steps if step.verb is verb} for verb in Verb}
+    before, after = ({entry.resource.key for entry in ledger} for ledger in (plan.before, plan.after))
+    anew = verbs[Verb.MAKE] & verbs[Verb.UNMAKE]
+    assert verbs[Verb.MAKE] == after - before | anew
+    assert verbs[Verb.UNMAKE] == before - after | anew
+    assert verbs[Verb.CHANGE] <= (before & after) - anew
+
+
+@given(st.from_type(Topology), st.from_type(Topology))
+def test_unmaking_comes_first_and_what_stays_keeps_its_facts(one: Topology, other: Topology) -> None:
+    ledger = [replace(entry, found={"pid": "7"}) for entry in made(one)]
+    plan = difference(ledger, blueprint(other))
+    order = [step.verb is not Verb.UNMAKE for step in plan.steps]
+    assert order == sorted(order)
+    stays = {entry.resource.key for entry in ledger}
+    assert all(entry.found == {"pid": "7"} for entry in plan.after if entry.resource.key in stays)
+
+
+@given(st.from_type(Topology), st.from_type(Topology))
+def test_all_that_may_exist_is_written_down_before_the_first_step(one: Topology, other: Topology) -> None:
+    plan = between(one, other)
+    written = {entry.resource.key: entry.under_way for entry in plan.under_way()}
+    assert written.keys() == {entry.resource.key for entry in (*plan.before, *plan.after)}
+    assert {key: verb for key, verb in written.items() if verb} == {
+        step.entry.resource.key: step.verb for step in plan.steps}
+
+
+def test_a_new_vpc_is_made_and_nothing_else_is_touched() -> None:
+    plan = between(ONE, Topology((VPC, OTHER)))
+    assert named(plan, Verb.UNMAKE) == []
+    assert named(plan, Verb.CHANGE) == ["chain VPCCTL-FORWARD of table filter on the host",
+                                        "chain VPCCTL-INPUT of table filter on the host"]
+    assert named(plan, Verb.MAKE)[0] == "namespace vpc2"
+    assert not any("vpc1" in name for name in named(plan, Verb.MAKE))
+
+
+def test_what_goes_with_its_namespace_needs_no_command() -> None:
+    plan = between(ONE, Topology())
+    assert named(plan, Verb.UNMAKE)[:2] == ["namespace vpc1-web", "namespace vpc1"], "emptied of processes"
+    work = [operation for step in plan.steps for operation in step.work if isinstance(operation, Ip)]
+    assert {operation.words[0] for operation in work} == {"link", "netns"}, "no address, no route"
+    assert [operation.words for operation in work[-2:]] == [
+        ("netns", "del", "vpc1-web"), ("netns", "del", "vpc1")]
+
+
+def test_programs_end_first_then_all_that_lives_in_the_namespaces() -> None:
+    busy = replace(WEB, workloads=(Workload("worker", ("sleep", "9")),))
+    plan = between(Topology((replace(VPC, subnets=(busy,)),)), Topology())
+    assert isinstance(plan.steps[0].entry.resource, Program)
+    assert [step.work for step in plan.steps[1:3]] == [
+        (EmptyNamespace("vpc1-web"),), (EmptyNamespace("vpc1"),)]
+
+
+def test_peers_lose_their_routes_and_keep_the_rest() -> None:
+    subnet = Subnet("db", IPv4Network("172.16.1.0/24"))
+    peered = Topology((VPC, replace(OTHER, subnets=(subnet,))), (Peering("vpc1", "vpc2"),))
+    gone = named(between(peered, peered.without_vpc("vpc1")), Verb.UNMAKE)
+    assert "cable pcx-vpc2 in vpc1 to pcx-vpc1 in vpc2" in gone
+    assert "route 10.0.0.0/16 via 172.16.0.1 dev eth0 in vpc2-db" in gone
+    assert not any("namespace vpc2" in name for name in gone)
+
+
+def test_a_changed_policy_is_written_over_the_old_one() -> None:
+    strict, loose = (replace(WEB, policy=policy) for policy in (Policy(), Policy(default=Action.ALLOW)))
+    old, new = (Topology((replace(VPC, subnets=(subnet,)),)) for subnet in (strict, loose))
+    (step,) = between(old, new).steps
+    assert step.verb is Verb.CHANGE
+    assert step.inverse == between(new, old).steps[0].work
+
+
+def test_a_subnet_added_after_nat_and_peering_gets_its_share() -> None:
+    joined = Topology((replace(VPC, nat=Nat("eth0")), OTHER), (Peering("vpc1", "vpc2"),))
+    late = Subnet("late", IPv4Network("10.0.9.0/24"), SubnetType.PUBLIC)
+    vpc = joined.vpcs[0].with_subnet(late)
+    plan = between(joined, joined.with_vpc(vpc))
+    assert "route 172.16.0.0/16 via 10.0.0.1 dev eth0 in vpc1-late" in named(plan, Verb.MAKE)
+    assert any("POSTROUTING -s 10.0.9.0/24 -o eth0" in name for name in named(plan, Verb.MAKE))
+    assert "chain FORWARD of table filter in vpc1" in named(plan, Verb.CHANGE)
+
+
+def find(ledger: tuple[Entry, ...], kind: type[Resource], text: str = "") -> Entry:
+    return next(entry for entry in ledger if isinstance(entry.resource, kind) and text in str(entry.resource))
+
+
+def test_what_is_missing_is_made_and_what_is_changed_is_mended() -> None:
+    ledger = made(ONE)
+    route, chain = find(ledger, Route), find(ledger, Chain, "FORWARD of table filter in vpc1")
+    faults = {route.resource.key: MISSING, chain.resource.key: changed("flushed")}
+    plan = difference(ledger, blueprint(ONE), faults)
+    assert [(step.verb, step.entry.resource) for step in plan.steps] == [
+        (Verb.MAKE, route.resource), (Verb.CHANGE, chain.resource)]
+
+
+def test_a_broken_cable_is_made_anew_with_all_that_is_plugged_into_it() -> None:
+    ledger = made(ONE)
+    cable = find(ledger, Veth, "s-web")
+    plan = difference(ledger, blueprint(ONE), {cable.resource.key: changed("its other end is gone")})
+    assert plan.steps[-1].verb is Verb.MAKE
+    assert named(plan, Verb.UNMAKE) == [str(cable.resource)]
+    made_anew = named(plan, Verb.MAKE)
+    assert made_anew[0] == str(cable.resource)
+    assert "link eth0 in vpc1-web" in made_anew
+    assert "route default via 10.0.0.1 dev eth0 in vpc1-web" in made_anew
+    assert not any("bridge" in name or "namespace" in name for name in made_anew)
+
+
+def test_a_remedy_runs_before_the_making() -> None:
+    ledger = made(ONE)
+    cable = find(ledger, Veth, "s-web").resource
+    away = Ip("vpc1-web", ("link", "del", "eth0"))
+    plan = difference(ledger, blueprint(ONE), {cable.key: Fault(Condition.CHANGED, "", (away,))})
+    assert any(away in step.work for step in plan.steps if step.verb is Verb.UNMAKE)
+
+
+def test_somebody_elses_thing_of_our_name_is_never_touched() -> None:
+    ledger = made(ONE)
+    namespace = find(ledger, Namespace)
+    foreign = {namespace.resource.key: Fault(Condition.FOREIGN, "no mark")}
+    with pytest.raises(VpcctlError, match="namespace vpc1 is not the one that vpcctl made"):
+        difference(ledger, (), foreign)
+    empty = {namespace.resource.key: EMPTY}
+    with pytest.raises(VpcctlError, match="it is empty"):
+        difference(ledger, (), empty)
+    half_made = [replace(entry, under_way=Verb.MAKE) for entry in ledger]
+    assert difference(half_made, (), empty).steps
