@@ -17,8 +17,8 @@ LAYERS = (
     "errors",
     "addressing lookup model naming netns routing run",
     "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy processes "
-    "resources rules topology_file webserver",
-    "blueprint inspection plan record schedule state transaction workloads",
+    "graph resources rules topology_file webserver",
+    "blueprint inspection plan reach record schedule state transaction workloads",
     "managers sandbox",
     "cli",
 )

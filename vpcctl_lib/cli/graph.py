@@ -1,0 +1,39 @@
+"""`vpcctl graph`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vpcctl_lib.cli import output
+from vpcctl_lib.cli.params import showing
+
+if TYPE_CHECKING:
+    from vpcctl_lib.model import Topology
+
+
+FORMATS = ("tree", "mermaid", "dot", "svg", "json")
+
+
+@click.command("graph")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="tree", show_default=True,
+              help="Mermaid is what GitHub draws, DOT what Graphviz does.")
+@showing
+def graph_command(topology: Topology, form: str, as_json: bool) -> None:
+    """Draw VPCs, subnets, NAT, peerings, policies and workloads (in AWS: the VPC console's resource map).
+
+    \b
+    Example:
+      vpcctl graph
+      vpcctl graph --format svg > network.svg
+    """
+    # Imported late: drawing has rooms of its own.
+    from vpcctl_lib import graph
+    from vpcctl_lib.graph.text import plain
+
+    drawn = graph.graph(topology)
+    if as_json or form == "json":
+        output.document("graph", plain(drawn))
+    else:
+        output.result(graph.draw(drawn, graph.Format(form)))

@@ -1,0 +1,33 @@
+"""The topology as a picture: a graph value, and that in each format; pure.
+
+Rooms: value; text (tree, Mermaid, DOT, plain values); shapes, blocks (a VPC), grid, wires, layout, svg.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from vpcctl_lib.graph.value import Graph, graph
+
+__all__ = ["Format", "Graph", "draw", "graph"]
+
+
+class Format(Enum):
+    """How a graph can be written, other than as JSON."""
+
+    TREE = "tree"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+
+
+def draw(drawn: Graph, form: Format) -> str:
+    """The graph in that format."""
+    # Imported late: who wants a tree needs no layout.
+    if form is Format.SVG:
+        from vpcctl_lib.graph.svg import svg
+
+        return svg(drawn)
+    from vpcctl_lib.graph import text
+
+    return {Format.TREE: text.tree, Format.MERMAID: text.mermaid, Format.DOT: text.dot}[form](drawn)

@@ -1,0 +1,81 @@
+"""The topology as what a picture shows of it; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vpcctl_lib import addressing, naming
+from vpcctl_lib.model import Policy, Subnet, SubnetType, Topology, Vpc
+
+
+@dataclass(frozen=True)
+class SubnetNode:
+    """A subnet; `policy` tells in a few words what is in force, and is empty where nothing is."""
+
+    name: str
+    cidr: str
+    address: str
+    public: bool
+    policy: str
+    workloads: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """The word for its kind."""
+        return "public" if self.public else "private"
+
+
+@dataclass(frozen=True)
+class VpcNode:
+    """A VPC; `uplink` is the interface that its NAT leads to, empty without NAT."""
+
+    name: str
+    cidr: str
+    gateway: str
+    bridge: str
+    uplink: str
+    peers: tuple[str, ...]
+    subnets: tuple[SubnetNode, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """VPCs, and the peerings between them."""
+
+    vpcs: tuple[VpcNode, ...]
+    peerings: tuple[tuple[str, str], ...]
+
+    @property
+    def uplinks(self) -> tuple[str, ...]:
+        """The interfaces that some NAT leads to, in the order in which they come up."""
+        return tuple(dict.fromkeys(vpc.uplink for vpc in self.vpcs if vpc.uplink))
+
+
+def graph(topology: Topology) -> Graph:
+    """The graph of a topology."""
+    names = {vpc.name for vpc in topology.vpcs}
+    peerings = tuple((one.vpc1, one.vpc2) for one in topology.peerings if {one.vpc1, one.vpc2} <= names)
+    return Graph(tuple(_vpc(topology, vpc) for vpc in topology.vpcs), peerings)
+
+
+def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:
+    return VpcNode(
+        vpc.name, str(vpc.cidr), str(addressing.gateway(vpc.cidr)), naming.device("br-", vpc.name),
+        vpc.nat.interface if vpc.nat else "", tuple(peer.name for peer in topology.peers_of(vpc.name)),
+        tuple(map(_subnet, sorted(vpc.subnets, key=lambda one: one.type is not SubnetType.PUBLIC))),
+    )
+
+
+def _subnet(subnet: Subnet) -> SubnetNode:
+    return SubnetNode(
+        subnet.name, str(subnet.cidr), str(addressing.instance(subnet.cidr)),
+        subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
+        tuple(workload.name for workload in subnet.workloads),
+    )
+
+
+def _told(policy: Policy | None) -> str:
+    if policy is None:
+        return ""
+    outward = "out open" if policy.egress is None else f"{len(policy.egress)} out"
+    return f"policy: {len(policy.ingress)} in, {outward}"
