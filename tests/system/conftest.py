@@ -19,6 +19,12 @@ ROOTLESS = ("unshare", "--user", "--map-root-user") if os.geteuid() == 0 else ()
 
 
 @pytest.fixture
+def rootless() -> tuple[str, ...]:
+    """What to start a host with so that it is a plain user's."""
+    return ROOTLESS
+
+
+@pytest.fixture
 def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     """Makes hosts, each of which has to end as it began."""
     made: list[Host] = []

@@ -16,8 +16,9 @@ from probes import within
 Portrait = dict[str, list[str]]
 TABLES = ("filter", "nat", "mangle", "raw")
 FOLDERS = ("/etc/netns", "/run", "/var/lib/vpcctl")
-RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcctl/vpcctl.log")
-"""Stay when all is deleted; the state is looked at by itself."""
+RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcctl/vpcctl.log",
+           "/run/xtables.lock")
+"""Stay when all is deleted (the state is looked at by itself); the last is the older iptables' own."""
 
 VOLATILE = re.compile(r"nf_conntrack_count$|/tcp_fastopen_key$")
 PASSING = ("operstate", "flags", "valid_life_time", "preferred_life_time", "stats", "stats64", "tentative",

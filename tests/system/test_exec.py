@@ -1,0 +1,69 @@
+"""`exec`: a program in a subnet, as if it were run here."""
+
+from __future__ import annotations
+
+import pytest
+from host import Host
+
+EXEC = "exec --vpc vpc1 --subnet public --"
+
+
+@pytest.mark.parametrize(("command", "code"), [
+    ("true", 0), ("false", 1), ("sh -c 'exit 3'", 3), ("sh -c 'kill -TERM $$'", 143),
+    ("sh -c 'kill -KILL $$'", 137), ("no-such-program", 127), ("/no/such/program", 127),
+])
+def test_the_exit_code_is_passed_on(vpc1: Host, command: str, code: int) -> None:
+    assert vpc1.run("sh", "-c", f"vpcctl {EXEC} {command}").code == code
+
+
+def test_a_file_that_is_no_program(vpc1: Host) -> None:
+    done = vpc1.vpcctl(*EXEC.split(), "/etc/passwd")
+    assert done.code in (126, 127)
+    assert "Traceback" not in done.err
+
+
+def test_input_and_output_pass_through(vpc1: Host) -> None:
+    done = vpc1.vpcctl(*EXEC.split(), "sh", "-c", "cat; echo told >&2", stdin="typed\n")
+    assert (done.code, done.out, done.err) == (0, "typed\n", "told\n")
+
+
+def test_it_runs_in_the_subnet(vpc1: Host) -> None:
+    assert vpc1.do(EXEC, "ip", "-4", "-o", "addr", "show", "eth0").out.split()[3] == "10.0.1.2/24"
+    assert vpc1.do("exec --vpc vpc1 --subnet private --", "ip", "netns", "identify").out == "vpc1-private\n"
+
+
+@pytest.mark.parametrize("words", [
+    ["printf", "%s|", "--json", "-v", "--help"], ["--", "printf", "%s|", "--json", "-v", "--help"],
+])
+def test_the_program_s_options_are_its_own(vpc1: Host, words: list[str]) -> None:
+    done = vpc1.do("exec --vpc vpc1 --subnet public", "--", *words) if words[0] != "--" else \
+        vpc1.do("exec --vpc vpc1 --subnet public", *words)
+    assert done.out == "--json|-v|--help|"
+
+
+def test_a_double_dash_of_the_program_s_stays(vpc1: Host) -> None:
+    assert vpc1.do(EXEC, "printf", "%s|", "a", "--", "b").out == "a|--|b|"
+
+
+def test_words_are_passed_as_they_are(vpc1: Host) -> None:
+    odd = ["two words", "$(id)", "*", "a'b\"c", "", "\\", "é\n"]
+    assert vpc1.do(EXEC, "printf", "%s|", *odd).out == "".join(f"{word}|" for word in odd)
+
+
+def test_it_has_the_terminal(vpc1: Host) -> None:
+    done = vpc1.run("script", "-qec", f"vpcctl {EXEC} sh -c 'test -t 0 && test -t 1 && tty'", "/dev/null")
+    assert done.code == 0
+    assert done.out.startswith("/dev/pts/")
+
+
+def test_the_folder_is_kept(vpc1: Host) -> None:
+    assert vpc1.sh(f"cd {vpc1.scratch}; vpcctl {EXEC} pwd") == f"{vpc1.scratch}\n"
+
+
+@pytest.mark.parametrize(("line", "code", "says"), [
+    ("exec --vpc vpc1 --subnet publik -- true", 1, "did you mean 'public'?"),
+    ("exec --vpc nobody --subnet public -- true", 1, "no VPC 'nobody'"),
+    ("exec --vpc vpc1 --subnet public", 2, ""), ("exec --vpc vpc1 -- true", 2, "--subnet"),
+])
+def test_nonsense_is_refused(vpc1: Host, line: str, code: int, says: str) -> None:
+    vpc1.refused(line, code=code, says=says)
