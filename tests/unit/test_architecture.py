@@ -16,8 +16,8 @@ ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
     "addressing lookup model naming netns routing run",
-    "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy processes "
-    "graph resources rules topology_file webserver",
+    "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy "
+    "graph processes resources rules topology_file webserver",
     "blueprint inspection plan reach record schedule state transaction workloads",
     "managers sandbox",
     "cli",

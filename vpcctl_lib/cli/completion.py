@@ -49,6 +49,14 @@ def complete_workload(ctx: click.Context, _: click.Parameter, incomplete: str) -
                        for workload in subnet.workloads), incomplete)
 
 
+def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The subnets as VPC/SUBNET; where a packet may go to, the VPCs and the internet too."""
+    topology = _topology(ctx)
+    places = [f"{vpc.name}/{subnet.name}" for vpc in topology.vpcs for subnet in vpc.subnets]
+    others = [*(vpc.name for vpc in topology.vpcs), "internet"] if parameter.name == "to" else []
+    return _beginning((*places, *others), incomplete)
+
+
 def _subnets(ctx: click.Context) -> Iterator[Subnet]:
     wanted = ctx.params.get("vpc")
     for vpc in _topology(ctx).vpcs:

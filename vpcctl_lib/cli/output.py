@@ -73,6 +73,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> 
     click.echo("\n".join(text.rstrip() for text in captured.get().splitlines()), color=_colour(sys.stdout))
 
 
+def draws() -> bool:
+    """Whether a person looks on: signs such as ✔ are for a terminal, words alone for a pipe."""
+    return sys.stdout.isatty()
+
+
+def paint(text: str, colour: str) -> str:
+    """The text in that colour, where there are colours."""
+    return click.style(text, fg=colour) if _colour(sys.stdout) else text
+
+
 def _colour(stream: Any) -> bool:
     """No colour in a pipe, nor for those who set NO_COLOR (no-color.org)."""
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR")

@@ -1,0 +1,86 @@
+"""A report of `vpcctl reach` as plain values and as lines for people; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from vpcctl_lib.reach.verdict import Question, Report, Verdict
+from vpcctl_lib.reach.walk import Hop
+
+MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
+         Verdict.UNKNOWN: ("?", "yellow")}
+
+Paint = Callable[[str, str], str]
+
+
+def report_view(report: Report) -> dict[str, Any]:
+    """The report as JSON has it."""
+    blocked, probe, question = report.blocked_by, report.probe, report.question
+    return {
+        "from": f"{question.vpc.name}/{question.subnet.name}", "to": _target(question),
+        "address": str(question.address), "protocol": question.protocol.value, "port": question.port,
+        "verdict": report.verdict.value, "why": report.why or None,
+        "hops": [{"where": hop.where, "what": hop.what, "way": _way(hop)} for hop in report.hops],
+        "blocked_by": {"code": blocked.code.value, "where": blocked.where, "rule": blocked.rule,
+                       "fix": blocked.fix} if blocked else None,
+        "probe": {"result": probe.result, "agrees": probe.agrees} if probe else None,
+    }
+
+
+def row(report: Report, draws: bool) -> Sequence[str]:
+    """The report as a line of a table."""
+    blocked = report.blocked_by
+    mark = f"{MARKS[report.verdict][0]} " if draws else ""
+    told = ("-", "-", report.why or "-")
+    if blocked:
+        told = (blocked.code.value, blocked.where, blocked.fix or "-")
+    start = f"{report.question.vpc.name}/{report.question.subnet.name}"
+    return start, f"{mark}{report.verdict.value}", *told
+
+
+def lines(report: Report, draws: bool, paint: Paint) -> Iterator[str]:
+    """The report for people: numbered hops, the verdict, what stops it and the fix."""
+    yield _headline(report.question)
+    width = max((len(hop.where) for hop in report.hops), default=0)
+    for number, hop in enumerate(report.hops, 1):
+        if hop.back and not report.hops[number - 2].back:
+            yield "and back:"
+        yield f"  {number:2}  {hop.where:<{width}}  {hop.what}"
+    mark, colour = MARKS[report.verdict]
+    verdict = f"{mark} {report.verdict.value}" if draws else report.verdict.value
+    yield paint(f"{verdict}{_because(report)}", colour)
+    if report.blocked_by:
+        yield f"Where: {report.blocked_by.where}{', on the way back' if report.is_back else ''}"
+        yield f"What:  {report.blocked_by.rule}"
+        yield f"Fix:   {report.blocked_by.fix or 'no command opens this'}"
+    if report.probe:
+        yield f"Probe: {report.probe.result}{_agreement(report.probe.agrees)}"
+
+
+def _headline(question: Question) -> str:
+    port = f" port {question.port}" if question.port else ""
+    target = _target(question)
+    address = f" ({question.address})" if target != str(question.address) else ""
+    start = f"{question.vpc.name}/{question.subnet.name}"
+    return f"{start} to {target}{address}, {question.protocol.value}{port}:"
+
+
+def _target(question: Question) -> str:
+    if question.to_vpc is None:
+        return str(question.address)
+    return f"{question.to_vpc.name}/{question.to_subnet.name}" if question.to_subnet else question.to_vpc.name
+
+
+def _because(report: Report) -> str:
+    if report.blocked_by:
+        return f": {report.blocked_by.code.value}"
+    return f": {report.why}" if report.why else ""
+
+
+def _way(hop: Hop) -> str:
+    return "back" if hop.back else "there"
+
+
+def _agreement(agrees: bool | None) -> str:
+    return "" if agrees is None else ", as the walk says" if agrees else ", which is not what the walk says"

@@ -1,0 +1,143 @@
+"""Whether a packet gets from one place to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import AddressValueError, IPv4Address
+
+from vpcctl_lib import addressing
+from vpcctl_lib.errors import BadInput
+from vpcctl_lib.lookup import find_subnet, find_vpc
+from vpcctl_lib.managers.base import Manager, need_root
+from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.reach.fix import opened
+from vpcctl_lib.reach.packet import Code
+from vpcctl_lib.reach.probe import Probe, Result, judge, send
+from vpcctl_lib.reach.scene import Scene
+from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Question, Report, Verdict, disproved
+from vpcctl_lib.run import need
+
+INTERNET = "internet"
+INTERNET_ADDRESS = IPv4Address("8.8.8.8")
+TOOLS = ("ip", "tc", "iptables-save")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a packet shall go."""
+
+    address: IPv4Address
+    vpc: Vpc | None = None
+    subnet: Subnet | None = None
+
+
+class ReachManager(Manager):
+    """Follows packets through the kernel."""
+
+    def one(self, start: str, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> Report:
+        """From one subnet."""
+        protocol = _protocol(protocol, port)
+        topology = self._topology()
+        vpc, subnet = find_subnet(topology, *_place(start, "--from"))
+        target = find_target(topology, to)
+        analyzer = self._analyzer(topology)
+        return self._ask(analyzer, _question(vpc, subnet, target, protocol, port), probe)
+
+    def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
+        """From every subnet there is, but the target itself."""
+        protocol = _protocol(protocol, port)
+        topology = self._topology()
+        target = find_target(topology, to)
+        analyzer = self._analyzer(topology)
+        return [self._ask(analyzer, _question(vpc, subnet, target, protocol, port), probe)
+                for vpc, subnet in _others(topology, target)]
+
+    def _topology(self) -> Topology:
+        return self.context.store.load().topology
+
+    def _analyzer(self, topology: Topology) -> Analyzer:
+        need_root()
+        need(*TOOLS)
+        return Analyzer(Scene(self.runner), topology)
+
+    def _ask(self, analyzer: Analyzer, question: Question, probe: bool) -> Report:
+        report = analyzer.ask(question)
+        if not probe:
+            return report
+        if question.start not in analyzer.scene.names:
+            return replace(report, probe=Probe("not sent: there is no namespace to send from", None))
+        result = send(question.start, question.address, question.protocol, question.port)
+        return _listened(_compared(report, result), result)
+
+
+def _compared(report: Report, result: Result) -> Report:
+    if report.verdict is Verdict.UNKNOWN:
+        return replace(report, probe=Probe(result.value, None, result))
+    rejected = report.blocked_by is not None and "REJECT" in report.blocked_by.rule
+    return disproved(report, judge(result, report.question.protocol,
+                                   report.verdict is Verdict.REACHABLE, rejected))
+
+
+def _listened(report: Report, result: Result) -> Report:
+    """A way that is open to a port that is not."""
+    if report.verdict is not Verdict.REACHABLE or result is not Result.REFUSED:
+        return report
+    question = report.question
+    where = question.target or str(question.address)
+    told = f"nothing listens on {question.protocol.value} port {question.port}"
+    fix = opened(question, Code.NOTHING_LISTENS, question.to_vpc)
+    obstacle = Obstacle(Code.NOTHING_LISTENS, where, told, fix)
+    return replace(report, verdict=Verdict.UNREACHABLE, blocked_by=obstacle)
+
+
+def find_target(topology: Topology, to: str) -> Target:
+    """A subnet (V/S), a VPC's router (V), an address, or the internet."""
+    if "/" in to:
+        vpc, subnet = find_subnet(topology, *_place(to, "--to"))
+        return Target(addressing.instance(subnet.cidr), vpc, subnet)
+    if to == INTERNET and topology.vpc(to) is None:
+        return Target(INTERNET_ADDRESS)
+    if to[:1].isdigit():
+        return Target(_address(to))
+    vpc = find_vpc(topology, to)
+    return Target(addressing.gateway(vpc.cidr), vpc)
+
+
+def _address(text: str) -> IPv4Address:
+    try:
+        address = IPv4Address(text)
+    except AddressValueError as error:
+        raise BadInput(f"{text!r} is not an address: {error}", "write for example 10.0.1.2") from None
+    if address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback:
+        raise BadInput(f"{address} is not the address of another host",
+                       "name a host, a subnet (VPC/SUBNET) or a VPC")
+    return address
+
+
+def _place(text: str, option: str) -> tuple[str, str]:
+    vpc, slash, subnet = text.partition("/")
+    if not (vpc and slash and subnet):
+        raise BadInput(f"{option} {text!r} is not a subnet", "write VPC/SUBNET, such as vpc1/public")
+    return vpc, subnet
+
+
+def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
+    """TCP where a port is named, else a ping."""
+    chosen = protocol or (Protocol.ICMP if port is None else Protocol.TCP)
+    if chosen is Protocol.ICMP and port is not None:
+        raise BadInput("icmp has no ports", "leave out --port, or use --protocol tcp")
+    if chosen is not Protocol.ICMP and port is None:
+        raise BadInput(f"{chosen.value} needs a port", "add for example --port 80")
+    return chosen
+
+
+def _question(vpc: Vpc, subnet: Subnet, target: Target, protocol: Protocol, port: int | None) -> Question:
+    return Question(vpc, subnet, target.address, protocol, port, target.vpc, target.subnet)
+
+
+def _others(topology: Topology, target: Target) -> Iterator[tuple[Vpc, Subnet]]:
+    for vpc in topology.vpcs:
+        for subnet in vpc.subnets:
+            if (vpc, subnet) != (target.vpc, target.subnet):
+                yield vpc, subnet

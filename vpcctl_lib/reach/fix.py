@@ -1,0 +1,159 @@
+"""The command that opens what stops a packet: vpcctl's own where it does it, else what undoes the damage."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from vpcctl_lib.kernel import words
+from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule, Subnet, Vpc
+from vpcctl_lib.naming import device
+from vpcctl_lib.policy import to_document
+from vpcctl_lib.reach.intent import Intent
+from vpcctl_lib.reach.packet import Blocked, Code
+from vpcctl_lib.reach.scene import HOST, Scene
+
+if TYPE_CHECKING:
+    from vpcctl_lib.reach.verdict import Question
+
+RESTORE = "vpcctl restore"
+RESTORED = frozenset({Code.NAMESPACE_MISSING, Code.NO_NEIGHBOUR, Code.NO_NAT})
+
+
+class Fixer:
+    """Finds the fix for an obstacle; None if there is no such command."""
+
+    def __init__(self, scene: Scene, intent: Intent) -> None:
+        self._scene = scene
+        self._intent = intent
+
+    def fix(self, question: Question, blocked: Blocked, is_back: bool) -> str | None:
+        """The command for it; it opens this obstacle, and another may stand behind it."""
+        here = HOST if blocked.where == "host" else blocked.where
+        other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
+        offered = opened(question, blocked.code, other)
+        if offered:
+            return offered
+        if blocked.code is Code.FIREWALL_DENY:
+            return self._firewall(question, here, blocked, is_back)
+        if blocked.code is Code.LINK_DOWN:
+            return self._link(here, blocked)
+        if blocked.code in (Code.NO_ROUTE, Code.NO_ADDRESS):
+            return self._route(here, blocked)
+        if blocked.cause.setting:
+            return self._setting(here, blocked)
+        if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and here in self._ours()):
+            return RESTORE
+        return None
+
+    def _ours(self) -> frozenset[str]:
+        return self._intent.namespaces | {HOST}
+
+    def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str:
+        cause = blocked.cause
+        if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
+            tool = "iptables-legacy" if cause.legacy else "iptables"
+            table = "" if cause.table == "filter" else f" -t {cause.table}"
+            what = f"-D {cause.chain} {cause.rule}" if cause.rule else f"-P {cause.chain} ACCEPT"
+            return f"{_inside(here)}{tool}{table} {what}"
+        found = self._intent.subnet(here)
+        if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
+            return _allowed(*found, question, cause.chain == "INPUT", self._source(question))
+        return RESTORE
+
+    def _lost(self, here: str, table: str, chain: str) -> bool:
+        """Whether rules of ours are gone from a chain."""
+        shall = self._intent.rules(here, table, chain)
+        held = [words(rule.words) for tables in self._scene.of(here).tables
+                for rule in (tables[table][chain].rules if chain in tables.get(table, {}) else ())]
+        return any(rule not in held for rule in shall)
+
+    def _source(self, question: Question) -> IPv4Address:
+        return question.subnet.cidr.network_address + 2
+
+    def _link(self, here: str, blocked: Blocked) -> str:
+        if here == HOST and not self._intent.has_link(here, blocked.cause.device):
+            ours = any(blocked.cause.device == device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)
+            return RESTORE if ours else f"ip link set dev {blocked.cause.device} up"
+        return RESTORE
+
+    def _route(self, here: str, blocked: Blocked) -> str | None:
+        """A refusing route was made by hand; a missing one is in the record, or nobody knows it."""
+        if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
+            kind, _, rest = blocked.cause.rule.partition(" ")
+            where = f"-n {here} " if here else ""
+            return None if "table ip rule" in rest else f"ip {where}route del {kind} {rest}"
+        return RESTORE if here in self._ours() else None
+
+    def _setting(self, here: str, blocked: Blocked) -> str:
+        """A setting that the record has is restored, others are set."""
+        cause = blocked.cause
+        if blocked.code is Code.NO_FORWARDING:
+            restored = cause.setting == "net.ipv4.ip_forward" and here in self._ours() \
+                and not self._intent.is_subnet(here)
+            return RESTORE if restored else f"{_inside(here)}sysctl -w {cause.setting}=1"
+        if blocked.code is Code.SOURCE_REFUSED and cause.address and self._is_lost(here, cause.address):
+            return RESTORE
+        names = [cause.setting]
+        if blocked.code is Code.SOURCE_REFUSED:
+            names = [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", cause.device)
+                     if self._scene.of(here).per_link(name, "rp_filter")]
+        return f"{_inside(here)}sysctl -w {' '.join(f'{name}=0' for name in names)}"
+
+    def _is_lost(self, here: str, address: IPv4Address) -> bool:
+        """Whether the record has a way back to an address that the kernel lacks."""
+        route = self._intent.route(here, address)
+        return route is not None and not any(
+            held.network == route.destination and held.device == route.device
+            for held in self._scene.of(here).routes)
+
+
+def _inside(namespace: str) -> str:
+    return f"ip netns exec {namespace} " if namespace else ""
+
+
+def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
+    """What the person would type to have it as a VPC offers it."""
+    vpc, subnet = question.vpc, question.subnet
+    if code is Code.NOT_PEERED and other is not None:
+        return f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {other.name}"
+    enable = f"vpcctl nat enable --vpc {vpc.name}"
+    if code is Code.NO_NAT and vpc.nat is None:
+        return enable
+    if code is Code.PRIVATE_SUBNET:
+        named = f"--vpc {vpc.name} --name {subnet.name}"
+        added = f"vpcctl subnet add {named} --cidr {subnet.cidr} --type public"
+        again = f"vpcctl subnet delete {named} && {added}"
+        return again if vpc.nat else f"{again} && {enable}"
+    if code is Code.HOST_CLOSED:
+        port = f" --dport {question.port}" if question.port else ""
+        cable = device("vpc-", vpc.name)
+        return f"iptables -I INPUT -i {cable} -p {question.protocol.value}{port} -j ACCEPT"
+    return _served(question) if code is Code.NOTHING_LISTENS else None
+
+
+def _served(question: Question) -> str | None:
+    vpc, subnet = question.to_vpc, question.to_subnet
+    if vpc is None or subnet is None or question.protocol is not Protocol.TCP:
+        return None
+    return f"vpcctl deploy webserver --vpc {vpc.name} --subnet {subnet.name} --port {question.port}"
+
+
+def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, source: IPv4Address) -> str:
+    """The subnet's policy with one rule more, before all others, for exactly this."""
+    policy = subnet.policy or Policy()
+    ports = Ports(question.port, question.port) if question.port else None
+    far = IPv4Network(source if is_ingress else question.address)
+    rule = Rule(question.protocol, Action.ALLOW, ports, far)
+    if is_ingress:
+        policy = replace(policy, ingress=(rule, *policy.ingress))
+    else:
+        policy = replace(policy, egress=(rule, *(policy.egress or ())))
+    text = shlex.quote(json.dumps(to_document(policy)))
+    return (f"policy=$(mktemp) && echo {text} >$policy && "
+            f"vpcctl firewall apply --vpc {vpc.name} --subnet {subnet.name} --policy $policy")
+
+

@@ -1,0 +1,239 @@
+"""The five hooks of a namespace: their tables in order, connection tracking, address translation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from ipaddress import IPv4Address
+
+from vpcctl_lib.model import Ports, Protocol
+from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
+from vpcctl_lib.reach.match import Place
+from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided
+from vpcctl_lib.reach.routing import address_type, choose
+from vpcctl_lib.reach.scene import Namespace
+from vpcctl_lib.reach.tables import Parsed
+
+NAT = "nat"
+
+
+class Hook(Enum):
+    """Where netfilter sees a packet (netfilter's packet flow; iptables(8), TABLES)."""
+
+    PREROUTING = "PREROUTING"
+    INPUT = "INPUT"
+    FORWARD = "FORWARD"
+    OUTPUT = "OUTPUT"
+    POSTROUTING = "POSTROUTING"
+
+
+ORDER = {
+    Hook.PREROUTING: ("raw", "mangle", NAT),
+    Hook.INPUT: ("mangle", "filter", "security", NAT),
+    Hook.FORWARD: ("mangle", "filter", "security"),
+    Hook.OUTPUT: ("raw", "mangle", NAT, "filter", "security"),
+    Hook.POSTROUTING: ("mangle", NAT),
+}
+"""The tables of each hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h)."""
+
+FIRST = frozenset({Hook.PREROUTING, Hook.OUTPUT})
+"""Where a connection is first seen, and its destination translated; its source is at the others."""
+
+
+@dataclass
+class Connection:
+    """What one namespace remembers: the ends as they came and as they are after translation."""
+
+    original: Flow
+    translated: Flow
+    answered: bool = False
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The links of a packet at a hook; `route_device` and `gateway` are what MASQUERADE goes by."""
+
+    incoming: str = ""
+    outgoing: str = ""
+    gateway: IPv4Address | None = None
+    switched: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A table's word that is worth telling."""
+
+    table: str
+    outcome: Outcome
+
+
+class Tracker:
+    """The connections of one walk in all namespaces, and the hooks, which use them."""
+
+    def __init__(self) -> None:
+        self._connections: dict[str, Connection] = {}
+
+    def pass_hook(self, namespace: Namespace, hook: Hook, packet: Packet,
+                  ways: Ways) -> tuple[Packet, list[Decision]]:
+        """The packet after a hook, and what decided; Blocked or Undecided if it does not get through."""
+        self._check_foreign(namespace, hook)
+        place = Place(ways.incoming, ways.outgoing, lambda address: address_type(namespace, address),
+                      ways.switched)
+        decisions: list[Decision] = []
+        for name in ORDER[hook]:
+            if name == "mangle" and hook in FIRST:
+                packet = self._track(namespace, packet)
+            if name == NAT:
+                packet = self._translate(namespace, hook, packet, ways, place, decisions)
+            else:
+                packet = _filter(namespace, hook, name, packet, place, decisions)
+        return packet, decisions
+
+    def _check_foreign(self, namespace: Namespace, hook: Hook) -> None:
+        found = namespace.foreign.get("*") or namespace.foreign.get(hook.value.lower())
+        if found:
+            raise Undecided(namespace.title, f"{found} is not modelled; see: nft list ruleset")
+
+    def _track(self, namespace: Namespace, packet: Packet) -> Packet:
+        """nf_conntrack_in() of net/netfilter/nf_conntrack_core.c, for a packet that may be known."""
+        if packet.state is State.UNTRACKED:
+            return packet
+        known = self._connections.get(namespace.name)
+        if known is not None and packet.flow == known.translated.back() and packet.answer:
+            known.answered = True
+            return replace(packet, state=State.ESTABLISHED)
+        if known is not None and packet.flow == known.original and not packet.answer:
+            return replace(packet, state=_again(packet, known))
+        if not _may_begin(packet):
+            return replace(packet, state=State.INVALID)
+        if known is None:
+            self._connections[namespace.name] = Connection(packet.flow, packet.flow)
+        return replace(packet, state=State.NEW)
+
+    def _translate(self, namespace: Namespace, hook: Hook, packet: Packet, ways: Ways, place: Place,
+                   decisions: list[Decision]) -> Packet:
+        """The nat table sees the first packet only; the others follow it."""
+        if packet.state in (State.UNTRACKED, State.INVALID):
+            return packet
+        known = self._connections.get(namespace.name)
+        if known is None:
+            return packet
+        if packet.answer:
+            return packet.between(_merged(hook, packet.flow, known.original.back()))
+        if not packet.first or packet.state is not State.NEW:
+            return packet.between(_merged(hook, packet.flow, known.translated))
+        for tables in namespace.tables:
+            outcome = Table(tables.get(NAT, {}), place).decide(hook.value, packet)
+            packet = _translated(namespace, hook, outcome, ways, decisions)
+        known.translated = packet.flow
+        return packet
+
+
+def _again(packet: Packet, known: Connection) -> State:
+    """A later packet of a connection whose answer went another way stays new; TCP's fits nothing then."""
+    if known.answered:
+        return State.ESTABLISHED
+    return State.NEW if packet.first or packet.protocol is not Protocol.TCP else State.INVALID
+
+
+def _may_begin(packet: Packet) -> bool:
+    """Whether a packet can begin a connection (tcp_new, icmp_new in nf_conntrack_proto_*.c)."""
+    if packet.protocol is Protocol.TCP:
+        return packet.flags == {"SYN"}
+    return packet.protocol is Protocol.UDP or packet.icmp == ECHO_REQUEST
+
+
+def _merged(hook: Hook, now: Flow, then: Flow) -> Flow:
+    """The destination changes where a packet comes in, its source where it goes out."""
+    if hook in FIRST:
+        return replace(now, destination=then.destination, destination_port=then.destination_port)
+    return replace(now, source=then.source, source_port=then.source_port)
+
+
+def _filter(namespace: Namespace, hook: Hook, name: str, packet: Packet, place: Place,
+            decisions: list[Decision]) -> Packet:
+    for tables in namespace.tables:
+        if name not in tables:
+            continue
+        outcome = Table(tables[name], place).decide(hook.value, packet)
+        _check(namespace, name, outcome, len(namespace.tables) > 1 and tables is namespace.tables[1])
+        decisions.append(Decision(name, outcome))
+        packet = outcome.packet
+        if outcome.untracked:
+            packet = replace(packet, state=State.UNTRACKED)
+    return packet
+
+
+def _check(namespace: Namespace, table: str, outcome: Outcome, legacy: bool) -> None:
+    """Go on only with a packet that was let through."""
+    if outcome.target == UNKNOWN:
+        raise Undecided(namespace.title, outcome.why)
+    if outcome.target in ("DROP", "REJECT"):
+        rule = outcome.rule
+        told = f"{_in(table)}{rule or outcome.policy}"
+        chain = rule.chain if rule else outcome.policy.split()[0]
+        raise Blocked(Code.FIREWALL_DENY, namespace.title, told,
+                      Cause(table, chain, rule.words if rule else "", legacy))
+
+
+def _in(table: str) -> str:
+    return "" if table == "filter" else f"-t {table} "
+
+
+def _translated(namespace: Namespace, hook: Hook, outcome: Outcome, ways: Ways,
+                decisions: list[Decision]) -> Packet:
+    _check(namespace, NAT, outcome, False)
+    packet, rule = outcome.packet, outcome.rule
+    if rule is None or outcome.target == "ACCEPT":
+        return packet
+    if ways.switched:
+        raise Undecided(namespace.title, f"translation of switched frames is not modelled, in: {rule}")
+    decisions.append(Decision(NAT, outcome))
+    ports = rule.parsed.option("--to-ports") or ""
+    if outcome.target == "MASQUERADE":
+        return packet.between(_masqueraded(namespace, packet.flow, ways, ports))
+    if outcome.target == "REDIRECT":
+        return packet.between(_redirected(namespace, hook, packet.flow, ways, ports))
+    return packet.between(_to(namespace, packet.flow, outcome.target, rule.parsed))
+
+
+def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str) -> Flow:
+    """nf_nat_masquerade_ipv4(): an address of the link it leaves by, or it is dropped."""
+    source = choose(namespace, ways.outgoing, ways.gateway or flow.destination)
+    if source.is_unspecified:
+        told = f"link {ways.outgoing} has no address to masquerade onto"
+        raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.outgoing))
+    return replace(flow, source=source, source_port=_ports(ports, flow.source_port))
+
+
+def _redirected(namespace: Namespace, hook: Hook, flow: Flow, ways: Ways, ports: str) -> Flow:
+    """To the namespace itself: the first address of the link it came by (nf_nat_redirect_ipv4)."""
+    if hook is Hook.OUTPUT:
+        here = IPv4Address("127.0.0.1")
+    else:
+        link = namespace.links.get(ways.incoming)
+        if link is None or not link.addresses:
+            told = f"link {ways.incoming} has no address to redirect to"
+            raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.incoming))
+        here = link.addresses[0].address
+    return replace(flow, destination=here, destination_port=_ports(ports, flow.destination_port))
+
+
+def _to(namespace: Namespace, flow: Flow, target: str, parsed: Parsed) -> Flow:
+    """SNAT and DNAT to one address, one port; a range is the kernel's choice."""
+    text = parsed.option("--to-source" if target == "SNAT" else "--to-destination") or ""
+    address, _, ports = text.partition(":")
+    if "-" in text or parsed.option("--persistent") is not None:
+        raise Undecided(namespace.title, f"{target} to {text}: which one is the kernel's choice")
+    if target == "SNAT":
+        new = IPv4Address(address) if address else flow.source
+        return replace(flow, source=new, source_port=_ports(ports, flow.source_port))
+    new = IPv4Address(address) if address else flow.destination
+    return replace(flow, destination=new, destination_port=_ports(ports, flow.destination_port))
+
+
+def _ports(text: str, now: Ports | None) -> Ports | None:
+    if not text or now is None:
+        return now
+    first, _, last = text.partition("-")
+    return Ports(int(first), int(last or first))

@@ -1,0 +1,87 @@
+"""What the record says the host should have: to tell what nobody opened from what somebody broke; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cached_property
+from ipaddress import IPv4Address
+
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.kernel import Words, words
+from vpcctl_lib.model import Subnet, Topology, Vpc
+from vpcctl_lib.naming import subnet_namespace
+from vpcctl_lib.resources import Address, Chain, Namespace, Port, Route, SingleRule
+
+BUILTIN_POLICY = "ACCEPT"
+
+
+class Intent:
+    """The record, asked by place."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+
+    @cached_property
+    def _resources(self) -> list[Hashable]:
+        return list(blueprint(self.topology))
+
+    @cached_property
+    def namespaces(self) -> frozenset[str]:
+        """The names of all that are ours."""
+        return frozenset(one.name for one in self._resources if isinstance(one, Namespace))
+
+    @cached_property
+    def _chains(self) -> dict[tuple[str, str, str], Chain]:
+        return {(one.namespace, one.table, one.name): one
+                for one in self._resources if isinstance(one, Chain)}
+
+    @cached_property
+    def _ports(self) -> frozenset[tuple[str, str]]:
+        return frozenset((one.namespace, one.device) for one in self._resources if isinstance(one, Port))
+
+    def subnet(self, namespace: str) -> tuple[Vpc, Subnet] | None:
+        """The subnet that a namespace is."""
+        return next(((vpc, subnet) for vpc in self.topology.vpcs for subnet in vpc.subnets
+                     if subnet_namespace(vpc.name, subnet.name) == namespace), None)
+
+    def is_subnet(self, namespace: str) -> bool:
+        """Whether a namespace is a subnet's."""
+        return self.subnet(namespace) is not None
+
+    def vpc_of(self, near: Vpc, address: IPv4Address) -> Vpc | None:
+        """The VPC that an address means to another one: itself, a peer, any other."""
+        ranked = [near, *self.topology.peers_of(near.name), *self.topology.vpcs]
+        return next((vpc for vpc in ranked if address in vpc.cidr), None)
+
+    def route(self, namespace: str, address: IPv4Address) -> Route | None:
+        """The recorded route to an address."""
+        found = [one for one in self._resources if isinstance(one, Route)
+                 and one.namespace == namespace and address in one.destination]
+        return max(found, key=lambda one: one.destination.prefixlen, default=None)
+
+    def has_address(self, namespace: str, address: IPv4Address) -> bool:
+        """Whether the record gives a namespace an address whose network covers this one."""
+        return any(isinstance(one, Address) and one.namespace == namespace and address in one.address.network
+                   for one in self._resources)
+
+    def has_link(self, namespace: str, device: str) -> bool:
+        """Whether a link is ours."""
+        return (namespace, device) in self._ports
+
+    def chain(self, namespace: str, table: str, name: str) -> Chain | None:
+        """The chain as recorded."""
+        return self._chains.get((namespace, table, name))
+
+    def rules(self, namespace: str, table: str, name: str) -> list[Words]:
+        """The rules of a chain as recorded, in a form that can be compared."""
+        chain = self.chain(namespace, table, name)
+        singles = [one.rule for one in self._resources if isinstance(one, SingleRule)
+                   and not namespace and (one.table, one.chain) == (table, name)]
+        return [words(rule) for rule in (*(chain.rules if chain else ()), *singles)]
+
+    def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
+        """Whether a rule is ours; without one it is the chain's policy that is asked for."""
+        if rule:
+            return words(rule) in self.rules(namespace, table, name)
+        chain = self.chain(namespace, table, name)
+        return chain is not None and chain.policy not in ("", BUILTIN_POLICY)

@@ -1,0 +1,113 @@
+"""The packet that is followed, and what stops it; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from ipaddress import IPv4Address
+
+from vpcctl_lib.model import Ports, Protocol
+
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+"""ICMP types (RFC 792)."""
+
+ANY_PORT = Ports(1, 65535)
+
+
+class State(Enum):
+    """What connection tracking calls a packet (iptables-extensions(8), conntrack)."""
+
+    NEW = "NEW"
+    ESTABLISHED = "ESTABLISHED"
+    INVALID = "INVALID"
+    UNTRACKED = "UNTRACKED"
+
+
+class Code(Enum):
+    """Why a packet doesn't get there: stable words for scripts."""
+
+    NO_ROUTE = "NO_ROUTE"
+    FIREWALL_DENY = "FIREWALL_DENY"
+    NOT_PEERED = "NOT_PEERED"
+    OVERLAPPING_CIDR = "OVERLAPPING_CIDR"
+    NO_NAT = "NO_NAT"
+    PRIVATE_SUBNET = "PRIVATE_SUBNET"
+    LINK_DOWN = "LINK_DOWN"
+    NO_NEIGHBOUR = "NO_NEIGHBOUR"
+    NO_ADDRESS = "NO_ADDRESS"
+    HOST_CLOSED = "HOST_CLOSED"
+    NO_FORWARDING = "NO_FORWARDING"
+    SOURCE_REFUSED = "SOURCE_REFUSED"
+    ECHO_IGNORED = "ECHO_IGNORED"
+    ROUTING_LOOP = "ROUTING_LOOP"
+    NAMESPACE_MISSING = "NAMESPACE_MISSING"
+    NOTHING_LISTENS = "NOTHING_LISTENS"
+
+
+class Blocked(Exception):
+    """The packet ends here."""
+
+    def __init__(self, code: Code, where: str, rule: str, cause: Cause | None = None) -> None:
+        super().__init__(rule)
+        self.code, self.where, self.rule, self.cause = code, where, rule, cause or Cause()
+
+
+class Undecided(Exception):
+    """What happens here can't be told without guessing."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(why)
+        self.where, self.why = where, why
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What a fix has to know: table, chain and words of a rule, or the link or setting that it hangs on."""
+
+    table: str = ""
+    chain: str = ""
+    rule: str = ""
+    legacy: bool = False
+    device: str = ""
+    setting: str = ""
+    address: IPv4Address | None = None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Both ends of a packet: what connection tracking knows it by."""
+
+    source: IPv4Address
+    destination: IPv4Address
+    source_port: Ports | None = None
+    destination_port: Ports | None = None
+
+    def back(self) -> Flow:
+        """That of the answer."""
+        return Flow(self.destination, self.source, self.destination_port, self.source_port)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet on its way; `mark` is None once it can't be told."""
+
+    protocol: Protocol
+    flow: Flow
+    flags: frozenset[str] = frozenset()
+    icmp: int = ECHO_REQUEST
+    answer: bool = False
+    first: bool = True
+    state: State = State.NEW
+    mark: int | None = 0
+
+    def between(self, flow: Flow) -> Packet:
+        """This packet with other ends."""
+        return replace(self, flow=flow)
+
+    def outside(self) -> Packet:
+        """As in another namespace: mark and state stay behind (skb_scrub_packet in net/core/skbuff.c)."""
+        return replace(self, mark=0, state=State.NEW)
+
+    def __str__(self) -> str:
+        port = f":{self.flow.destination_port}" if self.flow.destination_port else ""
+        return f"{self.protocol.value} {self.flow.source} → {self.flow.destination}{port}"

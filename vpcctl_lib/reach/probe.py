@@ -1,0 +1,117 @@
+"""One real packet, sent from a namespace, and what came back."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address
+
+from vpcctl_lib import netns
+from vpcctl_lib.model import Protocol
+
+PATIENCE_SECONDS = 2.0
+IP_RECVERR = 11
+"""linux/in.h: hear of every ICMP error at once."""
+
+
+class Result(Enum):
+    """What a packet met."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused: it got there and nothing listens, or a rule answered with a reset"
+    REJECTED = "rejected on the way"
+    SILENCE = "no answer"
+
+
+REJECTIONS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EPERM, errno.ENOPROTOOPT,
+                        errno.EHOSTDOWN, errno.ENONET, errno.EINVAL, errno.EPROTO, errno.EOPNOTSUPP,
+                        errno.EXDEV})
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What came of it, and whether the walk said the same; None where the packet proves nothing."""
+
+    result: str
+    agrees: bool | None
+    kind: Result = Result.ANSWERED
+
+
+def send(namespace: str, address: IPv4Address, protocol: Protocol, port: int | None,
+         patience: float = PATIENCE_SECONDS) -> Result:
+    """Send one packet from a namespace: a connect, an echo request or a datagram."""
+    kind = {Protocol.TCP: (socket.SOCK_STREAM, 0), Protocol.UDP: (socket.SOCK_DGRAM, 0),
+            Protocol.ICMP: (socket.SOCK_RAW, socket.IPPROTO_ICMP)}[protocol]
+    with netns.entered(namespace):
+        opened = socket.socket(socket.AF_INET, *kind)
+    with opened:
+        opened.settimeout(patience)
+        opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+        return _outcome(lambda: WAYS[protocol](opened, str(address), port or 0))
+
+
+def _outcome(ask: Callable[[], None]) -> Result:
+    try:
+        ask()
+    except TimeoutError:
+        return Result.SILENCE
+    except OSError as error:
+        if error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
+            return Result.REFUSED
+        if error.errno in REJECTIONS:
+            return Result.REJECTED
+        raise
+    return Result.ANSWERED
+
+
+def _connect(opened: socket.socket, address: str, port: int) -> None:
+    opened.connect((address, port))
+
+
+def _datagram(opened: socket.socket, address: str, port: int) -> None:
+    opened.connect((address, port))
+    opened.send(b"vpcctl reach\n")
+    opened.recv(65536)
+
+
+def _echo(opened: socket.socket, address: str, _: int) -> None:
+    """RFC 792: type 8, answered by type 0 with our number."""
+    number = struct.pack("!H", os.getpid() & 0xFFFF)
+    opened.connect((address, 0))
+    opened.send(_request(number))
+    deadline = time.monotonic() + (opened.gettimeout() or PATIENCE_SECONDS)
+    while (left := deadline - time.monotonic()) > 0:
+        opened.settimeout(left)
+        packet = opened.recv(65536)
+        start = (packet[0] & 15) * 4
+        if packet[start] == 0 and packet[start + 4:start + 6] == number:
+            return
+    raise TimeoutError
+
+
+def _request(number: bytes) -> bytes:
+    head, rest = struct.pack("!BB", 8, 0), number + struct.pack("!H", 1) + b"vpcctl!!"
+    total = sum(struct.unpack(f"!{(len(head) + len(rest)) // 2}H", head + rest))
+    total = (total >> 16) + (total & 0xFFFF)
+    return head + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + rest
+
+
+WAYS: dict[Protocol, Callable[[socket.socket, str, int], None]] = {
+    Protocol.TCP: _connect, Protocol.UDP: _datagram, Protocol.ICMP: _echo}
+
+
+def judge(result: Result, protocol: Protocol, is_reachable: bool, is_rejected: bool) -> Probe:
+    """Whether the packet did what the walk said; an unanswered datagram may have been taken in silence."""
+    if result is Result.ANSWERED:
+        return Probe(result.value, is_reachable, result)
+    if result is Result.REFUSED:
+        return Probe(result.value, True if is_reachable else is_rejected, result)
+    if result is Result.SILENCE and protocol is Protocol.UDP and is_reachable:
+        return Probe("no answer: the datagram may have been taken in silence", None, result)
+    return Probe(result.value, not is_reachable, result)

@@ -1,0 +1,169 @@
+"""Which way a namespace sends a packet, and whether it believes where one came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
+from vpcctl_lib.reach.routes import REFUSALS, CantTell, Lookup, Route, find
+from vpcctl_lib.reach.scene import Link, Namespace
+
+LOOPBACK = "lo"
+STRICT = 1
+"""rp_filter: 1 is the best way back, 2 any way back (kernel's ip-sysctl.rst)."""
+
+
+def lookup(namespace: Namespace, wanted: Lookup) -> Route | None:
+    """The route for it, or None."""
+    try:
+        return find(namespace.routes, namespace.rules, wanted)
+    except CantTell as error:
+        raise Undecided(namespace.title, str(error)) from None
+
+
+def usable(namespace: Namespace, route: Route | None, destination: IPv4Address) -> Route:
+    """The route, if it leads anywhere."""
+    where = namespace.title
+    if route is None:
+        raise Blocked(Code.NO_ROUTE, where, f"no route to {destination}", Cause(address=destination))
+    if route.kind in REFUSALS:
+        raise Blocked(Code.NO_ROUTE, where, f"route {route}", Cause(rule=str(route), address=destination))
+    if route.kind not in ("unicast", "local"):
+        raise Undecided(where, f"{destination} is a {route.kind} address, which is not modelled")
+    return route
+
+
+def outward(namespace: Namespace, packet: Packet) -> Route:
+    """The route of a packet that starts here."""
+    flow = packet.flow
+    source = None if flow.source.is_unspecified else flow.source
+    wanted = Lookup(flow.destination, source, LOOPBACK, "", packet.mark, packet.protocol)
+    return usable(namespace, lookup(namespace, wanted), flow.destination)
+
+
+def address_type(namespace: Namespace, address: IPv4Address) -> str:
+    """inet_addr_type(): what the local table says of an address."""
+    if address.is_multicast:
+        return "MULTICAST"
+    kinds = [route.kind for route in namespace.routes
+             if route.table == "local" and address in route.network]
+    return kinds[-1].upper() if kinds else "UNICAST"
+
+
+def source_for(namespace: Namespace, route: Route, destination: IPv4Address) -> IPv4Address:
+    """The address that a packet gets that was not given one (fib_result_prefsrc)."""
+    if route.source:
+        return route.source
+    if route.kind == "local":
+        return destination
+    return choose(namespace, route.device, route.gateway, route.scope)
+
+
+def choose(namespace: Namespace, device: str, towards: IPv4Address | None,
+           scope: str = "global") -> IPv4Address:
+    """inet_select_addr() of net/ipv4/devinet.c: of that link's addresses, else of another link's."""
+    link = namespace.links.get(device)
+    held = [one for one in link.addresses if not one.secondary and _wide(one.scope, scope)] if link else []
+    for one in held:
+        if towards is None or towards in one.network:
+            return one.address
+    if held:
+        return held[0].address
+    others = [one for other in namespace.links.values() for one in other.addresses
+              if not one.secondary and one.scope != "link" and _wide(one.scope, scope)]
+    return others[0].address if others else IPv4Address(0)
+
+
+def _wide(scope: str, wanted: str) -> bool:
+    order = {"global": 0, "site": 200, "link": 253, "host": 254}
+    return order.get(scope, 0) <= order.get(wanted, 0)
+
+
+def inward(namespace: Namespace, packet: Packet, device: str) -> Route:
+    """The route of a packet that came in by a link, as ip_route_input_slow() of net/ipv4/route.c finds it."""
+    flow, where = packet.flow, namespace.title
+    if flow.source.is_loopback and not namespace.strictest(device, "route_localnet"):
+        raise Blocked(Code.SOURCE_REFUSED, where, f"{flow.source} can't come from outside")
+    wanted = Lookup(flow.destination, flow.source, device, "", packet.mark, packet.protocol)
+    route = lookup(namespace, wanted)
+    if route is None or route.kind in REFUSALS:
+        check_forwarding(namespace, device, flow.destination)
+    route = usable(namespace, route, flow.destination)
+    if route.kind == "unicast":
+        check_forwarding(namespace, device, flow.destination)
+    back = Lookup(flow.source, flow.destination, _out(route), "", packet.mark, packet.protocol)
+    check_source(namespace, back, device)
+    return route
+
+
+def _out(route: Route) -> str:
+    return LOOPBACK if route.kind == "local" else route.device
+
+
+def check_forwarding(namespace: Namespace, device: str, destination: IPv4Address) -> None:
+    """Only routers pass on what is not for them; IN_DEV_FORWARD asks the link it came by."""
+    if namespace.per_link(device, "forwarding"):
+        return
+    whole = not namespace.number("net/ipv4/ip_forward")
+    setting = "net.ipv4.ip_forward" if whole else f"net/ipv4/conf/{device}/forwarding"
+    raise Blocked(Code.NO_FORWARDING, namespace.title, f"{setting} = 0, and {destination} is not here",
+                  Cause(setting=setting, device=device, address=destination))
+
+
+def check_source(namespace: Namespace, answer: Lookup, device: str) -> None:
+    """fib_validate_source() of net/ipv4/fib_frontend.c: would the answer go back by the link it came by?"""
+    strictness = namespace.strictest(device, "rp_filter")
+    accepts = bool(namespace.strictest(device, "accept_local"))
+    if strictness or _custom_rules(namespace):
+        _full_check(namespace, answer, device, strictness, accepts)
+    elif not accepts and namespace.owns(answer.destination):
+        told = f"{answer.destination} is an address of {namespace.title} itself"
+        raise _refused(namespace, answer, device, told)
+
+
+def _custom_rules(namespace: Namespace) -> bool:
+    """fib4_has_custom_rules(): whether anything but the three that every namespace starts with is there."""
+    return [rule.table for rule in namespace.rules] != ["local", "main", "default"]
+
+
+def _full_check(namespace: Namespace, answer: Lookup, device: str, strictness: int, accepts: bool) -> None:
+    source = answer.destination
+    if not namespace.strictest(device, "src_valid_mark"):
+        answer = replace(answer, mark=0)
+    route = lookup(namespace, answer)
+    if route is None or route.kind in REFUSALS:
+        return _last_resort(namespace, answer, device, strictness)
+    if route.kind != "unicast" and not (route.kind == "local" and accepts):
+        raise _refused(namespace, answer, device, f"{source} is {route.kind} there (route {route})")
+    if route.device == device:
+        return None
+    if not namespace.links[device].addresses:
+        return _last_resort(namespace, answer, device, strictness)
+    if strictness == STRICT:
+        raise _refused(namespace, answer, device, f"rp_filter = 1, and the way to {source} is {route}")
+    return None
+
+
+def _last_resort(namespace: Namespace, answer: Lookup, device: str, strictness: int) -> None:
+    if strictness:
+        raise _refused(namespace, answer, device,
+                       f"rp_filter = {strictness}, and there is no way to {answer.destination}")
+
+
+def _refused(namespace: Namespace, answer: Lookup, device: str, why: str) -> Blocked:
+    whole = namespace.per_link("all", "rp_filter") >= namespace.per_link(device, "rp_filter")
+    setting = f"net/ipv4/conf/{'all' if whole else device}/rp_filter" if "rp_filter" in why else ""
+    return Blocked(Code.SOURCE_REFUSED, namespace.title, f"{why}; it came by {device}",
+                   Cause(setting=setting, device=device, address=answer.destination))
+
+
+def link_of(namespace: Namespace, device: str) -> Link:
+    """The link of that name, which has to be up and plugged in."""
+    link = namespace.links.get(device)
+    if link is None:
+        raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} is not there", Cause(device=device))
+    if not link.is_up or not link.carrier:
+        state = "is down" if not link.is_up else "has no carrier: its other end is down"
+        raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} {state}", Cause(device=device))
+    return link

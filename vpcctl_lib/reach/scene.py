@@ -1,0 +1,271 @@
+"""What a namespace has, asked once when a packet first comes there; changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from shutil import which
+from typing import Any, Protocol
+
+from vpcctl_lib import netns
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import Ports
+from vpcctl_lib.reach.routes import PolicyRule, Route
+from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
+from vpcctl_lib.run import Runner, search_path
+
+HOST = ""
+ASKERS = 4
+COVERED = frozenset({"filter", "nat", "mangle", "raw", "security"})
+"""The tables of family ip that iptables-save shows."""
+
+HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "pfifo", "noop", "cake", "sfq"})
+"""Queueing disciplines that drop only what comes too fast."""
+
+BRIDGE_FORWARDING = "forwarding"
+
+
+@dataclass(frozen=True)
+class Held:
+    """An address on a link; `network` is that of the far end where the link is point-to-point."""
+
+    address: IPv4Address
+    network: IPv4Network
+    secondary: bool = False
+    scope: str = "global"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link as `ip -d addr` shows it."""
+
+    name: str
+    index: int
+    is_up: bool
+    carrier: bool
+    kind: str = ""
+    master: str = ""
+    mac: str = ""
+    addresses: tuple[Held, ...] = ()
+    peer_index: int = 0
+    peer_nsid: int | None = None
+    peer_name: str = ""
+    port_state: str = BRIDGE_FORWARDING
+    odd: str = ""
+    """What sets it apart in a way that is not modelled."""
+
+    nf_call: bool = False
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A line of the ARP table."""
+
+    address: IPv4Address
+    device: str
+    mac: str
+    states: tuple[str, ...]
+
+
+class Settings(Protocol):
+    """Reads a kernel setting; None if there is none such."""
+
+    def __call__(self, key: str, /) -> str | None: ...
+
+
+@dataclass
+class Namespace:
+    """A namespace: empty if it is not there."""
+
+    name: str
+    exists: bool = True
+    links: dict[str, Link] = field(default_factory=dict)
+    routes: list[Route] = field(default_factory=list)
+    rules: list[PolicyRule] = field(default_factory=list)
+    neighbours: list[Neighbour] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    """What its numbers for other namespaces are called."""
+
+    tables: list[Tables] = field(default_factory=list)
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Hooks at which something decides that is not modelled, and what."""
+
+    setting: Settings = lambda key: None
+
+    @property
+    def title(self) -> str:
+        """How a person calls it."""
+        return self.name or "host"
+
+    def number(self, key: str) -> int:
+        """A setting as a number; what this kernel lacks is off."""
+        return int(self.setting(key) or 0)
+
+    def per_link(self, device: str, key: str) -> int:
+        """A setting of one link."""
+        return self.number(f"net/ipv4/conf/{device}/{key}")
+
+    def strictest(self, device: str, key: str) -> int:
+        """IN_DEV_MAXCONF of include/linux/inetdevice.h: the higher of the link's and that of all."""
+        return max(self.per_link("all", key), self.per_link(device, key))
+
+    @property
+    def ports(self) -> Ports:
+        """Those the kernel chooses for whoever connects."""
+        first, last = (self.setting("net/ipv4/ip_local_port_range") or "32768 60999").split()
+        return Ports(int(first), int(last))
+
+    def owns(self, address: IPv4Address) -> bool:
+        """Whether a link, up or not, has the address."""
+        return any(held.address == address for link in self.links.values() for held in link.addresses)
+
+
+class Scene:
+    """All namespaces, each as it was when first asked."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._known: dict[str, Namespace] = {}
+        self.names = netns.names()
+
+    def of(self, name: str) -> Namespace:
+        """The namespace of that name; the empty name is the host."""
+        if name not in self._known:
+            self._known[name] = self._load(name)
+        return self._known[name]
+
+    def known(self) -> list[Namespace]:
+        """Those that were asked so far."""
+        return list(self._known.values())
+
+    def _load(self, name: str) -> Namespace:
+        if name and name not in self.names:
+            return Namespace(name, exists=False)
+        where = ("-n", name) if name else ()
+        questions: list[Callable[[], Any]] = [
+            lambda: self._json("ip", *where, "-j", "-d", "addr", "show"),
+            lambda: self._json("ip", *where, "-j", "-d", "-4", "route", "show", "table", "all"),
+            lambda: self._json("ip", *where, "-j", "-d", "-4", "rule", "show"),
+            lambda: self._json("ip", *where, "-j", "-4", "neigh", "show"),
+            lambda: self._text("ip", *where, "netns", "list-id"),
+            lambda: self._json("tc", *where, "-j", "qdisc", "show"),
+            lambda: self._tables(name), lambda: self._foreign(name)]
+        with ThreadPoolExecutor(ASKERS) as pool:
+            links, routes, rules, near, ids, queues, tables, foreign = pool.map(lambda ask: ask(), questions)
+        found = [parse_link(one, queues) for one in links if one]
+        return Namespace(
+            name, True, {link.name: link for link in found},
+            [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
+            list(parse_neighbours(near)), parse_names(ids), tables[0], {**foreign, **tables[1]},
+            lambda key: read_setting(name, key))
+
+    def _text(self, *argv: str) -> str:
+        outcome = self._runner.ask(argv)
+        if outcome.status != 0:
+            raise VpcctlError(f"{shlex.join(argv)} failed: {outcome.reason()}")
+        return outcome.stdout
+
+    def _json(self, *argv: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self._text(*argv).strip() or "[]")
+        return found
+
+    def _inside(self, name: str, *argv: str) -> str:
+        return self._text(*(("ip", "netns", "exec", name) if name else ()), *argv)
+
+    def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
+        """What iptables-save shows; both kinds, where rules of both are there."""
+        text = self._inside(name, "iptables-save", "-c")
+        texts = [text]
+        other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
+        legacy = bool(text_in(name, "/proc/thread-self/net/ip_tables_names").strip())
+        if legacy and "(legacy)" not in text and which(other, path=search_path()):
+            texts.append(self._inside(name, other, "-c"))
+        odd = [table for one in texts for table in incompatible(one)]
+        return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
+
+    def _foreign(self, name: str) -> dict[str, str]:
+        """Hooks where nftables decides by rules that iptables does not know."""
+        if which("nft", path=search_path()) is None:
+            return {}
+        return parse_foreign(json.loads(self._inside(name, "nft", "-j", "list", "chains") or "{}"))
+
+
+def text_in(namespace: str, path: str) -> str:
+    """A file below /proc as a namespace sees it; empty if there is none."""
+    try:
+        if namespace == HOST:
+            return Path(path).read_text()
+        with netns.entered(namespace):
+            return Path(path).read_text()
+    except (FileNotFoundError, PermissionError):
+        return ""
+
+
+def read_setting(namespace: str, key: str) -> str | None:
+    """A kernel setting of a namespace, written with slashes as link names have dots."""
+    return text_in(namespace, f"/proc/sys/{key}").strip() or None
+
+
+def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:
+    """A link of `ip -j -d addr`, with the queues of `tc -j qdisc`."""
+    info = link.get("linkinfo", {})
+    data, port = info.get("info_data", {}), info.get("info_slave_data", {})
+    flags = set(link["flags"])
+    return Link(
+        link["ifname"], link["ifindex"], "UP" in flags, "LOWER_UP" in flags, info.get("info_kind", ""),
+        link.get("master", ""), link.get("address", ""), tuple(_addresses(link)), link.get("link_index", 0),
+        link.get("link_netnsid"), link.get("link", ""), port.get("state", BRIDGE_FORWARDING),
+        _odd(link, data, port, [queue for queue in queues if queue.get("dev") == link["ifname"]]),
+        bool(data.get("nf_call_iptables")))
+
+
+def _addresses(link: dict[str, Any]) -> Iterator[Held]:
+    for one in link.get("addr_info", ()):
+        if one.get("family") == "inet":
+            far = one.get("address", one["local"])
+            yield Held(IPv4Address(one["local"]), IPv4Network(f"{far}/{one['prefixlen']}", strict=False),
+                       bool(one.get("secondary")), one.get("scope", "global"))
+
+
+def _odd(link: dict[str, Any], data: dict[str, Any], port: dict[str, Any],
+         queues: list[dict[str, Any]]) -> str:
+    strange = sorted({queue["kind"] for queue in queues} - HARMLESS_QUEUES)
+    reasons = {
+        f"queueing discipline {' and '.join(strange)}": bool(strange),
+        "an XDP program": "xdp" in link,
+        "VLAN filtering": bool(data.get("vlan_filtering")),
+        "port isolation": bool(port.get("isolated")),
+        "no ARP": "NOARP" in link["flags"],
+        "a VRF": link.get("linkinfo", {}).get("info_slave_kind") == "vrf",
+    }
+    return " and ".join(reason for reason, is_so in reasons.items() if is_so)
+
+
+def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
+    """The lines of `ip -j neigh` that have an answer or lack one."""
+    for one in found:
+        states = tuple(one.get("state", ()))
+        yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
+
+
+def parse_names(text: str) -> dict[int, str]:
+    """The names in `ip netns list-id` (which prints no JSON in iproute2 6.1)."""
+    found = re.findall(r"^nsid (\d+).*?\(iproute2 netns name: (\S+)\)", text, re.MULTILINE)
+    return {int(number): name for number, name in found}
+
+
+def parse_foreign(listed: dict[str, Any]) -> dict[str, str]:
+    """Base chains of `nft -j list chains` beyond those that iptables made, by hook."""
+    found = {}
+    for item in listed.get("nftables", ()):
+        chain = item.get("chain", {})
+        ours = chain.get("family") == "ip" and chain.get("table") in COVERED and chain["name"].isupper()
+        if "hook" in chain and not ours and chain["family"] != "ip6":
+            found[chain["hook"]] = f"nft chain {chain['family']} {chain['table']} {chain['name']}"
+    return found

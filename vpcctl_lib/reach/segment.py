@@ -1,0 +1,170 @@
+"""Who is on the other end of a cable: through bridges, up to every link that has an IP stack behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from vpcctl_lib.reach.packet import Blocked, Undecided
+from vpcctl_lib.reach.routes import Lookup
+from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
+from vpcctl_lib.reach.scene import BRIDGE_FORWARDING, HOST, Link, Namespace, Scene
+
+VALID = frozenset({"PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE"})
+"""States in which the kernel sends at once (NUD_VALID in include/net/neighbour.h)."""
+
+NEVER_ASKED = frozenset({"PERMANENT"})
+
+
+@dataclass(frozen=True)
+class Switched:
+    """A frame passed from port to port of a bridge."""
+
+    namespace: str
+    bridge: str
+    incoming: str
+    outgoing: str
+
+
+@dataclass(frozen=True)
+class End:
+    """A link with an IP stack behind it, and the bridges on the way there."""
+
+    namespace: str
+    link: Link
+    way: tuple[Switched, ...] = ()
+
+
+@dataclass
+class Segment:
+    """All that a broadcast from one link comes to."""
+
+    ends: list[End] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    """Links that lead out of what can be seen from here."""
+
+    odd: list[str] = field(default_factory=list)
+
+
+class Explorer:
+    """Follows broadcasts."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._seen: set[tuple[str, str]] = set()
+        self._segment = Segment()
+
+    def explore(self, namespace: Namespace, link: Link) -> Segment:
+        """The segment of what leaves by that link."""
+        if link.kind == "bridge":
+            self._flood(namespace, link, "", ())
+        else:
+            self._cross(namespace, link, ())
+        return self._segment
+
+    def _cross(self, namespace: Namespace, link: Link, way: tuple[Switched, ...]) -> None:
+        """To the other end of a cable."""
+        if not link.is_up or not link.carrier:
+            return
+        self._note_odd(namespace, link)
+        other = peer(self._scene, namespace, link)
+        if other is None:
+            self._segment.outside.append(f"{link.name} in {namespace.title}")
+            return
+        self._arrive(*other, way)
+
+    def _arrive(self, namespace: Namespace, link: Link, way: tuple[Switched, ...]) -> None:
+        if not link.is_up or (namespace.name, link.name) in self._seen:
+            return
+        self._seen.add((namespace.name, link.name))
+        self._note_odd(namespace, link)
+        if not link.master:
+            self._segment.ends.append(End(namespace.name, link, way))
+            return
+        bridge = namespace.links.get(link.master)
+        if bridge is None or bridge.kind != "bridge":
+            told = f"{link.name} in {namespace.title} belongs to {link.master}, which is no bridge"
+            self._segment.odd.append(told)
+        elif bridge.is_up and link.port_state == BRIDGE_FORWARDING:
+            self._segment.ends.append(End(namespace.name, bridge, way))
+            self._flood(namespace, bridge, link.name, way)
+
+    def _flood(self, namespace: Namespace, bridge: Link, incoming: str, way: tuple[Switched, ...]) -> None:
+        self._note_odd(namespace, bridge)
+        for port in namespace.links.values():
+            if port.master == bridge.name and port.name != incoming and port.port_state == BRIDGE_FORWARDING:
+                step = (Switched(namespace.name, bridge.name, incoming, port.name),) if incoming else ()
+                self._cross(namespace, port, (*way, *step))
+
+    def _note_odd(self, namespace: Namespace, link: Link) -> None:
+        if link.odd:
+            told = f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"
+            self._segment.odd.append(told)
+
+
+def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Link] | None:
+    """The other end of a veth cable, if it is in a namespace that has a name, or on the host."""
+    if link.kind != "veth":
+        return None
+    if link.peer_nsid is None:
+        other = namespace.links.get(link.peer_name)
+        return (namespace, other) if other else None
+    name = namespace.names.get(link.peer_nsid, HOST)
+    if name not in scene.names and name != HOST:
+        return None
+    far = scene.of(name)
+    found = next((one for one in far.links.values() if one.index == link.peer_index), None)
+    # A number without a name may also be that of a container: the cable has to lead back.
+    if found and found.peer_index == link.index and _leads_to(far, found, namespace):
+        return far, found
+    return None
+
+
+def _leads_to(far: Namespace, link: Link, namespace: Namespace) -> bool:
+    if link.peer_nsid is None:
+        return False
+    return far.names.get(link.peer_nsid, HOST) == namespace.name
+
+
+def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
+              source: IPv4Address) -> list[End]:
+    """Those who answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
+    # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is an address of ours.
+    sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
+    return [end for end in segment.ends if _answers(scene.of(end.namespace), end.link, wanted, sender)]
+
+
+def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4Address) -> bool:
+    if namespace.strictest(link.name, "proxy_arp"):
+        raise Undecided(namespace.title, f"proxy_arp on {link.name} is not modelled")
+    route = lookup(namespace, Lookup(wanted, sender, link.name))
+    if route is None or route.kind != "local" or wanted.is_loopback:
+        return False
+    if namespace.strictest(link.name, "arp_filter") or namespace.strictest(link.name, "arp_ignore") > 1:
+        raise Undecided(namespace.title, f"arp_filter or arp_ignore on {link.name} is not modelled")
+    on_link = any(held.address == wanted for held in link.addresses)
+    if namespace.strictest(link.name, "arp_ignore") == 1 and not on_link:
+        return False
+    try:
+        check_source(namespace, Lookup(sender, wanted), link.name)
+    except Blocked:
+        return False
+    return True
+
+
+def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Address) -> tuple[list[End], bool]:
+    """Who the ARP table says has the address, and whether it was told so for good by hand."""
+    for one in near.neighbours:
+        if one.address == wanted and one.device == link.name and VALID & set(one.states):
+            ends = [end for end in segment.ends if end.link.mac == one.mac]
+            return ends, bool(NEVER_ASKED & set(one.states))
+    return [], False
+
+
+def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link]]:
+    """All known links that hold an address, reachable or not."""
+    for namespace in scene.known():
+        for link in namespace.links.values():
+            if any(held.address == address for held in link.addresses) and link.name != LOOPBACK:
+                yield namespace, link

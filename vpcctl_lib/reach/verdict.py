@@ -1,0 +1,189 @@
+"""The answer to "does a packet get there?": a walk, told in the words of VPCs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from ipaddress import IPv4Address
+
+from vpcctl_lib.model import Protocol, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.naming import HOST_INPUT, INSTANCE, subnet_namespace
+from vpcctl_lib.reach.fix import Fixer
+from vpcctl_lib.reach.intent import Intent
+from vpcctl_lib.reach.packet import Blocked, Code, Undecided
+from vpcctl_lib.reach.probe import Probe
+from vpcctl_lib.reach.scene import HOST, Scene
+from vpcctl_lib.reach.segment import owners
+from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
+
+CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
+"""What a VPC does where nothing was opened."""
+
+
+class Verdict(Enum):
+    """Whether the packet gets there and its answer back."""
+
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Question:
+    """From a subnet to an address, which may be that of a subnet or of a VPC's router."""
+
+    vpc: Vpc
+    subnet: Subnet
+    address: IPv4Address
+    protocol: Protocol
+    port: int | None = None
+    to_vpc: Vpc | None = None
+    to_subnet: Subnet | None = None
+
+    @property
+    def start(self) -> str:
+        """The namespace that sends."""
+        return subnet_namespace(self.vpc.name, self.subnet.name)
+
+    @property
+    def target(self) -> str | None:
+        """The namespace that shall get it, if one was named."""
+        if self.to_vpc is None:
+            return None
+        return subnet_namespace(self.to_vpc.name, self.to_subnet.name) if self.to_subnet else self.to_vpc.name
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What stops the packet: a stable code, where, the rule or thing itself, and a command that opens it."""
+
+    code: Code
+    where: str
+    rule: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict with the way that led to it."""
+
+    question: Question
+    verdict: Verdict
+    hops: tuple[Hop, ...] = ()
+    blocked_by: Obstacle | None = None
+    why: str = ""
+    is_back: bool = False
+    probe: Probe | None = None
+
+
+class Analyzer:
+    """Answers questions about the host as it was when first asked."""
+
+    def __init__(self, scene: Scene, topology: Topology) -> None:
+        self.scene = scene
+        self.topology = topology
+        self._intent = Intent(topology)
+        self._fixer = Fixer(scene, self._intent)
+
+    def ask(self, question: Question) -> Report:
+        """Walk, and tell what came of it."""
+        walk = Walk(self.scene)
+        try:
+            arrival = walk.converse(question.start, question.address, question.protocol, question.port)
+            self._check_target(question, arrival)
+            return Report(question, Verdict.REACHABLE, tuple(walk.hops))
+        except Blocked as blocked:
+            code, rule = self._refined(question, blocked)
+            cause = replace(blocked.cause, address=blocked.cause.address or question.address)
+            fix = self._fixer.fix(question, Blocked(code, blocked.where, rule, cause), walk.is_back)
+            obstacle = Obstacle(code, blocked.where, rule, fix)
+            return Report(question, Verdict.UNREACHABLE, tuple(walk.hops), obstacle, is_back=walk.is_back)
+        except Undecided as undecided:
+            return Report(question, Verdict.UNKNOWN, tuple(walk.hops), None,
+                          f"{undecided.where}: {undecided.why}", walk.is_back)
+
+    def _check_target(self, question: Question, arrival: Arrival) -> None:
+        """With overlapping CIDRs one address is in two VPCs, and the other one may be meant."""
+        wanted = question.target
+        if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
+            return
+        if wanted not in self.scene.names:
+            raise Blocked(Code.NAMESPACE_MISSING, wanted, f"no network namespace '{wanted}'")
+        where = self.scene.of(arrival.namespace).title
+        overlap = question.to_vpc is not None and question.to_vpc.cidr.overlaps(question.vpc.cidr)
+        code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.NO_ROUTE
+        raise Blocked(code, where, f"{question.address} is here for {question.start}, not in {wanted}")
+
+    def _refined(self, question: Question, blocked: Blocked) -> tuple[Code, str]:
+        """The code that says most: what is missing, not how that shows."""
+        missing = self._missing(question)
+        if missing:
+            return Code.NAMESPACE_MISSING, f"no network namespace '{missing}'"
+        fault = self._fault(question, blocked)
+        if fault:
+            return Code.LINK_DOWN, fault
+        if blocked.code is Code.FIREWALL_DENY and blocked.cause.chain == HOST_INPUT:
+            return Code.HOST_CLOSED, blocked.rule
+        if blocked.code in CLOSED and not self._is_damage(blocked):
+            return self._closed(question) or blocked.code, blocked.rule
+        return blocked.code, blocked.rule
+
+    def _missing(self, question: Question) -> str:
+        wanted = [question.vpc.name, question.start, question.target or "",
+                  question.to_vpc.name if question.to_vpc else ""]
+        return next((name for name in wanted if name and name not in self.scene.names), "")
+
+    def _fault(self, question: Question, blocked: Blocked) -> str:
+        """A link that is down or unplugged, where a lost route or a silent neighbour is what shows."""
+        here = HOST if blocked.where == "host" else blocked.where
+        if blocked.code is Code.NO_ROUTE and blocked.cause.address:
+            route = self._intent.route(here, blocked.cause.address)
+            if route is not None:
+                return cable_fault(self.scene, self.scene.of(here), route.device)
+        if blocked.code is not Code.NO_NEIGHBOUR or blocked.cause.address is None:
+            return ""
+        far = [(one, link.name) for one, link in owners(self.scene, blocked.cause.address)]
+        ends = [(self.scene.of(here), blocked.cause.device), *far]
+        for name in (question.start, question.target):
+            if name and self._intent.is_subnet(name):
+                ends.append((self.scene.of(name), INSTANCE))
+        return next(filter(None, (cable_fault(self.scene, *end) for end in ends)), "")
+
+    def _is_damage(self, blocked: Blocked) -> bool:
+        """Whether it is there though the record doesn't say so, or the other way round."""
+        here = HOST if blocked.where == "host" else blocked.where
+        cause = blocked.cause
+        if blocked.code is Code.NO_ROUTE:
+            return bool(cause.rule) or (cause.address is not None
+                                        and self._intent.route(here, cause.address) is not None)
+        if blocked.code is Code.NO_NAT:
+            return False
+        if self._intent.is_subnet(here):
+            return True
+        return not self._intent.has_rule(here, cause.table, cause.chain, cause.rule)
+
+    def _closed(self, question: Question) -> Code | None:
+        """What nobody has opened between the two ends; None if all was."""
+        there = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
+        if there == question.vpc:
+            return None
+        if there is not None:
+            return self._not_peered(question.vpc, there)
+        if self.scene.of(HOST).owns(question.address):
+            return Code.HOST_CLOSED
+        if question.subnet.type is SubnetType.PRIVATE:
+            return Code.PRIVATE_SUBNET
+        return Code.NO_NAT if question.vpc.nat is None else None
+
+    def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
+        if far in self.topology.peers_of(near.name):
+            return None
+        return Code.OVERLAPPING_CIDR if near.cidr.overlaps(far.cidr) else Code.NOT_PEERED
+
+
+def disproved(report: Report, probe: Probe) -> Report:
+    """The report beside what a real packet did; where the two disagree, nothing is certain."""
+    if probe.agrees is False:
+        why = f"the walk says {report.verdict.value}, but the packet sent says: {probe.result}"
+        return replace(report, verdict=Verdict.UNKNOWN, why=why, probe=probe)
+    return replace(report, probe=probe)

@@ -1,0 +1,263 @@
+"""A packet from namespace to namespace, hop by hop, there and back; asks the kernel, sends nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from vpcctl_lib.model import Ports, Protocol
+from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
+from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
+from vpcctl_lib.reach.routes import Route
+from vpcctl_lib.reach.routing import (
+    LOOPBACK,
+    check_forwarding,
+    inward,
+    link_of,
+    outward,
+    source_for,
+)
+from vpcctl_lib.reach.scene import HOST, Link, Namespace, Scene
+from vpcctl_lib.reach.segment import End, Explorer, Segment, Switched, answering, peer, remembered
+
+FURTHEST = 40
+"""Hops before a walk is going in circles."""
+
+SYN, SYN_ACK, ACK = frozenset({"SYN"}), frozenset({"SYN", "ACK"}), frozenset({"ACK", "PSH"})
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A step of the way: the namespace, what decided there, and whether it is the way back."""
+
+    where: str
+    what: str
+    back: bool = False
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where a packet ended up: in a namespace, or (`beyond`) out of the host by a link."""
+
+    namespace: str
+    packet: Packet
+    beyond: str = ""
+
+
+class Walk:
+    """One conversation: the first packet, its answer, and for TCP the two that follow."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.hops: list[Hop] = []
+        self._tracker = Tracker()
+        self.is_back = False
+        self._silent = False
+
+    def converse(self, start: str, destination: IPv4Address, protocol: Protocol, port: int | None) -> Arrival:
+        """Follow the packet there and its answer back; Blocked or Undecided where that ends."""
+        here = self.scene.of(start)
+        if not here.exists:
+            raise Blocked(Code.NAMESPACE_MISSING, start, f"no network namespace '{start}'")
+        packet = self._first(here, destination, protocol, port)
+        there = self.send(here, packet)
+        self._answer(there, here)
+        if protocol is Protocol.TCP:
+            self._silent = True
+            again = replace(packet, first=False, flags=ACK)
+            self._answer(self.send(here, again), here)
+        return there
+
+    def _first(self, here: Namespace, destination: IPv4Address, protocol: Protocol,
+               port: int | None) -> Packet:
+        flow = Flow(IPv4Address(0), destination)
+        if protocol is not Protocol.ICMP and port is not None:
+            flow = Flow(IPv4Address(0), destination, here.ports, Ports(port, port))
+        flags = SYN if protocol is Protocol.TCP else frozenset[str]()
+        packet = Packet(protocol, flow, flags)
+        route = outward(here, packet)
+        source = source_for(here, route, destination)
+        if source.is_unspecified:
+            raise Blocked(Code.NO_ADDRESS, here.title, f"no address to send from by {route.device}",
+                          Cause(device=route.device))
+        return packet.between(replace(flow, source=source))
+
+    def _answer(self, there: Arrival, here: Namespace) -> None:
+        """The way back of what arrived."""
+        self.is_back = True
+        packet = there.packet
+        flags = frozenset[str]()
+        if packet.protocol is Protocol.TCP:
+            flags = SYN_ACK if packet.first else ACK
+        answer = replace(packet.outside(), flow=packet.flow.back(), flags=flags, icmp=ECHO_REPLY, answer=True)
+        if there.beyond:
+            back = self._arrive(self.scene.of(there.namespace), there.beyond, answer, FURTHEST)
+        else:
+            back = self.send(self.scene.of(there.namespace), answer)
+        if back.namespace != here.name or back.beyond:
+            raise Blocked(Code.NO_ROUTE, self.scene.of(back.namespace).title,
+                          f"the answer to {packet.flow.source} ends up here, not in {here.title}")
+        self.is_back = False
+
+    def _tell(self, namespace: Namespace, what: str) -> None:
+        if not self._silent:
+            self.hops.append(Hop(namespace.title, what, self.is_back))
+
+    def send(self, here: Namespace, packet: Packet) -> Arrival:
+        """A packet that starts in a namespace (ip_local_out in net/ipv4/ip_output.c)."""
+        route = outward(here, packet)
+        self._tell(here, f"route {route}")
+        sent = self._pass(here, Hook.OUTPUT, packet, Ways("", _way_out(route)))
+        if (sent.flow.destination, sent.mark) != (packet.flow.destination, packet.mark):
+            # ip_route_me_harder(): the tables of OUTPUT may have made another route right.
+            route = outward(here, sent)
+            self._tell(here, f"now {sent}: route {route}")
+        if route.kind == "local":
+            return self._loop(here, sent)
+        return self._transmit(here, route, sent, FURTHEST)
+
+    def _loop(self, here: Namespace, packet: Packet) -> Arrival:
+        """To itself, over lo."""
+        link_of(here, LOOPBACK)
+        packet = self._pass(here, Hook.POSTROUTING, packet, Ways("", LOOPBACK))
+        packet = self._pass(here, Hook.PREROUTING, packet, Ways(LOOPBACK))
+        return self._deliver(here, LOOPBACK, packet)
+
+    def _deliver(self, here: Namespace, device: str, packet: Packet) -> Arrival:
+        packet = self._pass(here, Hook.INPUT, packet, Ways(device))
+        ignored = packet.protocol is Protocol.ICMP and not packet.answer
+        if ignored and here.number("net/ipv4/icmp_echo_ignore_all"):
+            raise Blocked(Code.ECHO_IGNORED, here.title, "net.ipv4.icmp_echo_ignore_all = 1",
+                          Cause(setting="net.ipv4.icmp_echo_ignore_all"))
+        self._tell(here, f"{packet} has arrived")
+        return Arrival(here.name, packet)
+
+    def _transmit(self, here: Namespace, route: Route, packet: Packet, left: int) -> Arrival:
+        """Out by a link, to whoever has the next address."""
+        if left <= 0:
+            raise Blocked(Code.ROUTING_LOOP, here.title, f"{packet} goes in circles")
+        ways = Ways("", route.device, route.gateway)
+        packet = self._pass(here, Hook.POSTROUTING, packet, ways)
+        link = link_of(here, route.device)
+        if link.odd:
+            raise Undecided(here.title, f"{link.name} has {link.odd}, which is not modelled")
+        wanted = route.gateway or packet.flow.destination
+        segment = Explorer(self.scene).explore(here, link)
+        end = self._neighbour(here, link, segment, wanted, packet)
+        if end is None:
+            return self._leave(here, link, wanted, packet, route)
+        packet = self._switch(end.way, packet.outside())
+        far = self.scene.of(end.namespace)
+        if not end.way:
+            self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
+        return self._arrive(far, end.link.name, packet.outside(), left)
+
+    def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
+                   packet: Packet) -> End | None:
+        """Who gets the frame; None is somebody outside of what can be seen."""
+        if segment.odd:
+            raise Undecided(here.title, segment.odd[0])
+        known, by_hand = remembered(here, link, segment, wanted)
+        if known or by_hand:
+            found = known
+        else:
+            found = answering(self.scene, here, link, segment, wanted, packet.flow.source)
+        if len(found) > 1:
+            names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
+            raise Undecided(here.title, f"{wanted} is in {names}: whoever answers first gets it")
+        if found:
+            return found[0]
+        if segment.outside and not by_hand:
+            return None
+        raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {wanted}",
+                      Cause(device=link.name, address=wanted))
+
+    def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
+               route: Route) -> Arrival:
+        """Out of what can be seen: from the host to the world, if an answer can find its way back."""
+        if here.name != HOST:
+            told = f"{link.name} leads to a namespace without a name: it can't be looked into"
+            raise Undecided(here.title, told)
+        if not here.owns(packet.flow.source):
+            raise Blocked(Code.NO_NAT, here.title,
+                          f"{packet} leaves by {link.name} with a source that no answer comes back to")
+        _check_known(here, link, wanted, route)
+        self._tell(here, f"{packet} leaves this host by {link.name}, for {wanted}")
+        return Arrival(here.name, packet, link.name)
+
+    def _switch(self, way: tuple[Switched, ...], packet: Packet) -> Packet:
+        """Through bridges, and where bridge-nf-call-iptables is on through their namespaces' rules."""
+        for step in way:
+            namespace = self.scene.of(step.namespace)
+            self._tell(namespace, f"bridge {step.bridge} switches from {step.incoming} to {step.outgoing}")
+            called = namespace.number("net/bridge/bridge-nf-call-iptables")
+            if called or namespace.links[step.bridge].nf_call:
+                packet = self._filter_frame(namespace, step.bridge, packet).outside()
+        return packet
+
+    def _filter_frame(self, namespace: Namespace, bridge: str, packet: Packet) -> Packet:
+        """br_netfilter_hooks.c: a frame meets the rules as if it came by the bridge and left by it."""
+        packet = self._pass(namespace, Hook.PREROUTING, packet, Ways(bridge, switched=True))
+        packet = self._pass(namespace, Hook.FORWARD, packet, Ways(bridge, bridge, switched=True))
+        return self._pass(namespace, Hook.POSTROUTING, packet, Ways("", bridge, switched=True))
+
+    def _arrive(self, here: Namespace, device: str, packet: Packet, left: int) -> Arrival:
+        """A packet that came in by a link: for this namespace, or to be passed on."""
+        packet = self._pass(here, Hook.PREROUTING, packet, Ways(device))
+        route = inward(here, packet, device)
+        if route.kind == "local":
+            return self._deliver(here, device, packet)
+        check_forwarding(here, device, packet.flow.destination)
+        self._tell(here, f"route {route}")
+        packet = self._pass(here, Hook.FORWARD, packet, Ways(device, route.device))
+        return self._transmit(here, route, packet, left - 1)
+
+    def _pass(self, here: Namespace, hook: Hook, packet: Packet, ways: Ways) -> Packet:
+        after, decisions = self._tracker.pass_hook(here, hook, packet, ways)
+        for decision in decisions:
+            told = _worth_telling(decision)
+            if told:
+                self._tell(here, told)
+        if after.flow != packet.flow:
+            self._tell(here, f"translated: {packet} is now {after}")
+        return after
+
+
+def _way_out(route: Route) -> str:
+    return LOOPBACK if route.kind == "local" else route.device
+
+
+def _worth_telling(decision: Decision) -> str:
+    """The rule that let the packet through; a policy only where it had rules before it, in FORWARD mostly."""
+    outcome = decision.outcome
+    table = "" if decision.table == "filter" else f"-t {decision.table} "
+    if outcome.rule is not None:
+        return f"rule {table}{outcome.rule}"
+    return outcome.policy if decision.table == "filter" and outcome.policy.startswith("FORWARD") else ""
+
+
+def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route) -> None:
+    """A neighbour on the uplink that isn't a router may or may not be there."""
+    states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
+              for state in one.states}
+    if route.gateway is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
+        told = f"whether {wanted} is there, on {link.name}, only a packet can tell: --probe"
+        raise Undecided(here.title, told)
+
+
+def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:
+    """What is wrong between a link and whatever its cable is plugged into; empty if nothing is."""
+    link = namespace.links.get(device)
+    if link is None:
+        return f"link {device} in {namespace.title} is not there"
+    if not link.is_up:
+        return f"link {device} in {namespace.title} is down"
+    other = peer(scene, namespace, link)
+    if other is None:
+        return ""
+    far, port = other
+    if not port.is_up:
+        return f"link {port.name} in {far.title} is down"
+    if port.master and not far.links[port.master].is_up:
+        return f"bridge {port.master} in {far.title} is down"
+    return "" if port.master or port.addresses else f"link {port.name} in {far.title} is not plugged in"
