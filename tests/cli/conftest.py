@@ -1,0 +1,160 @@
+"""What the tests of the command line share: it runs in this process, on a host that it can't change."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from unittest import mock
+
+import click.testing
+import pytest
+from hypothesis import settings
+
+import vpcctl_lib.sandbox
+from vpcctl_lib import host, netns, run
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.cli import root
+from vpcctl_lib.model import (
+    Action,
+    Nat,
+    Peering,
+    Policy,
+    Ports,
+    Protocol,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.plan import difference
+from vpcctl_lib.resources import File, Folder, workload
+from vpcctl_lib.resources import host as host_resources
+from vpcctl_lib.run import Command, Outcome
+from vpcctl_lib.state import State, Store
+from vpcctl_lib.transaction import Transaction
+
+settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
+settings.load_profile("vpcctl")
+
+ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
+          '{"dst": "192.0.2.0/24", "dev": "eth0"}, '
+          '{"dst": "10.99.0.0/16", "dev": "tun0"}, {"type": "local", "dst": "127.0.0.0/8", "dev": "lo"}]')
+LINKS = ('[{"ifname": "lo", "mtu": 65536, "flags": ["UP"], "addr_info": []}, '
+         '{"ifname": "eth0", "mtu": 1500, "flags": ["UP"], '
+         '"addr_info": [{"family": "inet", "local": "192.0.2.2", "prefixlen": 24}]}]')
+
+WEB = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80), description="the [web]"),
+              Rule(Protocol.TCP, Action.DENY, Ports(8000, 8100), IPv4Network("10.0.0.0/16"))))
+PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, WEB,
+                (Workload("webserver-80", port=80), Workload("worker", ("sleep", "infinity"))))
+PREPARED = Topology(
+    (Vpc("vpc1", IPv4Network("10.0.0.0/16"), nat=Nat("eth0", 1500, (IPv4Address("9.9.9.9"),)),
+         subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),
+     Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),)),
+     Vpc("vpc3", IPv4Network("192.168.0.0/24"), 2)),
+    (Peering("vpc1", "vpc2"),))
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed where."""
+
+    code: int
+    out: str
+    err: str
+
+    def one_line(self) -> str:
+        """The error, which is one line and perhaps a hint; nothing is on stdout."""
+        told, *hints = self.err.splitlines()
+        assert told.startswith("Error: "), self.err
+        assert all(hint.startswith("Hint: ") for hint in hints), self.err
+        assert len(hints) <= 1
+        assert self.out == ""
+        return self.err
+
+
+class Vpcctl:
+    """Runs commands with a state folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder)
+        separate = {"mix_stderr": False} if "mix_stderr" in inspect.signature(
+            click.testing.CliRunner).parameters else {}
+        self._runner = click.testing.CliRunner(**separate)
+
+    def __call__(self, *words: str, uid: int = 0, **environment: str) -> Done:
+        """Run a command as that user; a traceback fails the test."""
+        environment = {"VPCCTL_STATE_DIR": str(self.folder), **environment}
+        with mock.patch.object(os, "geteuid", return_value=uid):
+            result = self._runner.invoke(root, list(words), env=environment, prog_name="vpcctl")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    def files(self) -> dict[str, bytes]:
+        """All that is kept, but for the log and the lock."""
+        return {str(path): path.read_bytes() for path in sorted(self.folder.rglob("*"))
+                if path.is_file() and path.name not in ("vpcctl.log", "lock")}
+
+
+def refuse(*words: object, **_: object) -> None:
+    """Stands where the host would be changed."""
+    raise AssertionError(f"the host would be changed: {words}")
+
+
+def answer(command: Command) -> Outcome:
+    """What `ip -j` and iptables-save say of the host; nothing else may run."""
+    words = command.argv
+    if words[0] == "ip" and "-j" in words:
+        return Outcome(command, 0, LINKS if "addr" in words else ROUTES, "", 0.0)
+    if words[-1] == "iptables-save":
+        return Outcome(command, 0, "", "", 0.0)
+    raise AssertionError(f"the host would be changed: {command}")
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing of this machine is seen, nothing can be changed. Returns where its settings stand."""
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "conf/all").mkdir(parents=True)
+    (folder / "conf/all/accept_redirects").write_text("1\n")
+    (folder / "ip_forward").write_text("0\n")
+    (folder / "resolv.conf").write_text("nameserver 9.9.9.9\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_run", answer)
+        patch.setattr(run, "_popen", refuse)
+        patch.setattr(run, "start", refuse)
+        patch.setattr(run, "fork", refuse)
+        patch.setattr(run, "which", lambda tool, path: f"/usr/sbin/{tool}")
+        patch.setattr(Transaction, "apply", refuse)
+        patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
+        patch.setattr(netns, "NAMES", folder / "netns")
+        patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
+        patch.setattr(host, "RESOLVER_FILES", (folder / "resolv.conf",))
+        patch.setattr(host_resources, "SETTINGS", folder)
+        patch.setattr(Folder, "survey", lambda _: {})
+        patch.setattr(File, "survey", lambda _: {})
+        patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        yield folder
+
+
+@pytest.fixture
+def vpcctl(harmless: Path, tmp_path: Path) -> Vpcctl:
+    """The command line where nothing is recorded."""
+    return Vpcctl(tmp_path / "state")
+
+
+@pytest.fixture
+def prepared(vpcctl: Vpcctl) -> Vpcctl:
+    """The command line where a small network is recorded: two peered VPCs, and one that is empty."""
+    vpcctl.folder.mkdir()
+    vpcctl.store.save(State(PREPARED, difference((), blueprint(PREPARED)).after))
+    return vpcctl
