@@ -90,6 +90,12 @@ def instance(subnet: IPv4Network) -> IPv4Address:
     return subnet.network_address + 2
 
 
+def used(subnet: IPv4Network, vpc: IPv4Network) -> int:
+    """How many addresses of a subnet are taken: its first and last, the instance's, the router's if there."""
+    taken = {subnet.network_address, subnet.broadcast_address, instance(subnet), gateway(vpc)}
+    return sum(address in subnet for address in taken)
+
+
 def host_end(link: int) -> IPv4Address:
     """The host's address on the n-th cable."""
     return LINKS.network_address + 2 * link

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.completion import complete_workload
 from vpcctl_lib.cli.params import PORT, changing, reading, report, subnet_option, vpc_option
 
@@ -88,10 +88,7 @@ def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
     if as_json:
         output.document("workloads", found)
         return
-    rows = [(one["vpc"], one["subnet"], one["name"], one["state"], str(one["pid"] or "-"),
-             one["url"] or " ".join(one["command"])) for one in found]
-    output.table(("VPC", "SUBNET", "NAME", "STATE", "PID", "URL OR COMMAND"), rows,
-                 "no workloads; start one: vpcctl deploy webserver --vpc vpc1 --subnet public")
+    tables.workloads(found, "no workloads; start one: vpcctl deploy webserver --vpc vpc1 --subnet public")
 
 
 @deploy.command()

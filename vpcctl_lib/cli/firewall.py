@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.params import changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.lookup import find_subnet
 
@@ -61,29 +61,7 @@ def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
     elif view["policy"] is None:
         output.result(f"{vpc}/{subnet} has no policy: all traffic is open")
     else:
-        output.table(("RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES", "DESCRIPTION"),
-                     _rows(view), "no rules")
-
-
-def _rows(view: dict[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for direction in ("ingress", "egress"):
-        rules = view["policy"].get(direction)
-        if rules is None and direction == "egress":
-            rows.append(("egress", "allow", "all", "any", "any", "", "", "outgoing traffic is open"))
-            continue
-        for number, rule in enumerate(rules or []):
-            rows.append(_row(view, f"{direction}[{number}]", rule))
-        default = {"action": view["policy"]["default"], "protocol": "all"}
-        rows.append(_row(view, f"{direction}.default", default))
-    return rows
-
-
-def _row(view: dict[str, Any], index: str, rule: dict[str, Any]) -> tuple[str, ...]:
-    counted = view["counters"].get(index, {"packets": "?", "bytes": "?"})
-    return (index, rule["action"], rule["protocol"], str(rule.get("port", "any")),
-            rule.get("source") or rule.get("destination") or "any",
-            str(counted["packets"]), str(counted["bytes"]), rule.get("description", ""))
+        tables.policy(view)
 
 
 @firewall.command()

@@ -11,6 +11,7 @@ from vpcctl_lib.routing import route_table, routed
 if TYPE_CHECKING:
     from vpcctl_lib.managers.deploy import Running
     from vpcctl_lib.managers.firewall import InForce
+    from vpcctl_lib.managers.overview import Overview
 
 View = dict[str, Any]
 
@@ -30,12 +31,41 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
     }
 
 
+def overview(overview: Overview) -> View:
+    """A VPC with all that is to be known of it, and the plain commands that show the same."""
+    view = vpc(overview.topology, overview.vpc)
+    size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
+    inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
+    name = overview.vpc.name
+    return {
+        **view,
+        "addresses": {"total": size, "in_subnets": inside, "free": size - inside},
+        "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "device": naming.device("pcx-", peer.name)}
+                     for peer in overview.topology.peers_of(name)],
+        "policies": [{**firewall(name, force), "see": _see_in(name, force.subnet.name, "iptables -nvL")}
+                     for force in overview.policies],
+        "workloads": [{**workload(one), "see": f"ip netns pids {naming.subnet_namespace(name, one.subnet)}"}
+                      for one in overview.workloads],
+        "see": {"vpc": f"ip -n {name} addr show {bridge}",
+                "uplink": f"ip addr show {view['uplink']['device']}",
+                "nat": "iptables -t nat -S POSTROUTING", "routes": f"ip -n {name} route",
+                "subnets": f"ip -n {name} link show master {bridge}",
+                "peerings": f"ip -n {name} -br addr show type veth"},
+    }
+
+
+def _see_in(vpc: str, subnet: str, command: str) -> str:
+    return f"ip netns exec {naming.subnet_namespace(vpc, subnet)} {command}"
+
+
 def subnet(vpc: Vpc, subnet: Subnet) -> View:
     """A subnet."""
+    size, used = subnet.cidr.num_addresses, addressing.used(subnet.cidr, vpc.cidr)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
         "namespace": naming.subnet_namespace(vpc.name, subnet.name),
         "address": str(addressing.instance(subnet.cidr)), "gateway": str(addressing.gateway(vpc.cidr)),
+        "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None, "workloads": [workload.name for workload in subnet.workloads],
     }
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.completion import complete_vpc
-from vpcctl_lib.cli.params import changing, cidr_option, report, showing
+from vpcctl_lib.cli.params import changing, cidr_option, reading, report, showing
 from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.model import Topology
 
@@ -75,38 +75,21 @@ def list_vpcs(topology: Topology, as_json: bool) -> None:
 
 @vpc.command()
 @name_option
-@showing
-def show(topology: Topology, name: str, as_json: bool) -> None:
+@reading
+def show(context: Context, name: str, as_json: bool) -> None:
     """Show all of one VPC, its route table included (in AWS: describe-vpcs, describe-route-tables).
+
+    Beside each part stands the plain command that shows the same.
 
     \b
     Example:
       vpcctl vpc show --name vpc1
     """
-    view = views.vpc(topology, find_vpc(topology, name))
+    view = views.overview(managers.OverviewManager(context).show(name))
     if as_json:
         output.document("vpc", view)
-        return
-    output.result(_head(view))
-    output.result("\nRoute table")
-    rows = [(row["destination"], row["target"]) for row in view["routes"]]
-    output.table(("DESTINATION", "TARGET"), rows, "")
-    output.result("\nSubnets")
-    subnets = [(one["name"], one["cidr"], one["type"], one["namespace"], one["address"],
-             "policy" if one["firewall"] else "open", ", ".join(one["workloads"]) or "-")
-            for one in view["subnets"]]
-    output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL", "WORKLOADS"), subnets,
-                 "no subnets")
-
-
-def _head(view: dict[str, Any]) -> str:
-    uplink = view["uplink"]
-    lines = {"Name": view["name"], "CIDR": view["cidr"], "Gateway": f"{view['gateway']} on {view['bridge']}",
-             "Namespace": view["namespace"],
-             "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
-             "NAT": view["nat"]["interface"] if view["nat"] else "off",
-             "Peers": ", ".join(view["peers"]) or "none"}
-    return "\n".join(f"{name + ':':<11}{value}" for name, value in lines.items())
+    else:
+        tables.overview(view)
 
 
 @vpc.command()

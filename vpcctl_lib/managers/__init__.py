@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager
     from vpcctl_lib.managers.host import HostManager as HostManager
     from vpcctl_lib.managers.nat import NatManager as NatManager
+    from vpcctl_lib.managers.overview import OverviewManager as OverviewManager
     from vpcctl_lib.managers.peer import PeerManager as PeerManager
     from vpcctl_lib.managers.subnet import SubnetManager as SubnetManager
     from vpcctl_lib.managers.topology import TopologyManager as TopologyManager

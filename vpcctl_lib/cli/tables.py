@@ -1,0 +1,91 @@
+"""Views as tables for a person, where more than one command shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vpcctl_lib.cli import output
+
+View = dict[str, Any]
+
+
+def overview(view: View) -> None:
+    """All of one VPC."""
+    see = view["see"]
+    output.result(_head(view))
+    _heading("Route table", see["routes"])
+    output.table(("DESTINATION", "TARGET"),
+                 [(row["destination"], row["target"]) for row in view["routes"]], "")
+    if view["subnets"]:
+        _heading("Subnets", see["subnets"])
+        _subnets(view["subnets"])
+    if view["peerings"]:
+        _heading("Peerings", see["peerings"])
+        output.table(("PEER", "CIDR", "DEVICE"),
+                     [(one["vpc"], one["cidr"], one["device"]) for one in view["peerings"]], "")
+    for one in view["policies"]:
+        _heading(f"Policy of {one['subnet']}", one["see"])
+        policy(one)
+    if view["workloads"]:
+        _heading("Workloads", *dict.fromkeys(one["see"] for one in view["workloads"]))
+        workloads(view["workloads"], "")
+
+
+def _heading(what: str, *commands: str) -> None:
+    output.result(f"\n{what}: {', '.join(commands)}")
+
+
+def _head(view: View) -> str:
+    uplink, size = view["uplink"], view["addresses"]
+    lines = {"Name": view["name"], "CIDR": view["cidr"],
+             "Addresses": f"{size['total']}: {size['in_subnets']} in subnets, {size['free']} free",
+             "Gateway": f"{view['gateway']} on {view['bridge']}", "Namespace": view["namespace"],
+             "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
+             "NAT": view["nat"]["interface"] if view["nat"] else "off",
+             "Peers": ", ".join(view["peers"]) or "none"}
+    commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat"}
+    width = max(len(value) for name, value in lines.items() if name in commands)
+    return "\n".join(f"{name + ':':<11}{value:<{width}}  {view['see'][commands[name]]}" if name in commands
+                     else f"{name + ':':<11}{value}" for name, value in lines.items())
+
+
+def _subnets(found: list[View]) -> None:
+    rows = [(one["name"], one["cidr"], one["type"], one["namespace"], one["address"],
+             str(one["addresses"]["used"]), str(one["addresses"]["free"]),
+             "policy" if one["firewall"] else "open", ", ".join(one["workloads"]) or "-") for one in found]
+    output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "USED", "FREE", "FIREWALL", "WORKLOADS"),
+                 rows, "no subnets")
+
+
+def workloads(found: list[View], empty: str) -> None:
+    """Workloads, and whether they run."""
+    rows = [(one["vpc"], one["subnet"], one["name"], one["state"], str(one["pid"] or "-"),
+             one["url"] or " ".join(one["command"])) for one in found]
+    output.table(("VPC", "SUBNET", "NAME", "STATE", "PID", "URL OR COMMAND"), rows, empty)
+
+
+def policy(view: View) -> None:
+    """A policy, rule by rule, each with its counters, or ? where they can't be read."""
+    output.table(("RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES", "DESCRIPTION"),
+                 _rules(view), "no rules")
+
+
+def _rules(view: View) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for direction in ("ingress", "egress"):
+        rules = view["policy"].get(direction)
+        if rules is None and direction == "egress":
+            rows.append(("egress", "allow", "all", "any", "any", "", "", "outgoing traffic is open"))
+            continue
+        for number, rule in enumerate(rules or []):
+            rows.append(_rule(view, f"{direction}[{number}]", rule))
+        default = {"action": view["policy"]["default"], "protocol": "all"}
+        rows.append(_rule(view, f"{direction}.default", default))
+    return rows
+
+
+def _rule(view: View, index: str, rule: View) -> tuple[str, ...]:
+    counted = view["counters"].get(index, {"packets": "?", "bytes": "?"})
+    return (index, rule["action"], rule["protocol"], str(rule.get("port", "any")),
+            rule.get("source") or rule.get("destination") or "any",
+            str(counted["packets"]), str(counted["bytes"]), rule.get("description", ""))

@@ -1,0 +1,56 @@
+"""All of one VPC, as it is recorded and as it is now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from vpcctl_lib import naming, netns
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.managers.base import Manager
+from vpcctl_lib.managers.deploy import DeployManager, Running
+from vpcctl_lib.managers.firewall import InForce
+from vpcctl_lib.model import Topology, Vpc
+
+READERS = 4
+"""Subnets whose counters are read side by side; the time goes into starting the programs."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A VPC with its policies and workloads; counters that can't be read are missing."""
+
+    topology: Topology
+    vpc: Vpc
+    policies: tuple[InForce, ...]
+    workloads: tuple[Running, ...]
+
+
+class OverviewManager(Manager):
+    """Looks at a whole VPC; needs root for the counters only, and does without."""
+
+    def show(self, name: str) -> Overview:
+        """The VPC of that name."""
+        topology = self.state().topology
+        vpc = find_vpc(topology, name)
+        guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
+        with ThreadPoolExecutor(READERS) as pool:
+            counted = pool.map(lambda subnet: self._counters(vpc.name, subnet.name), guarded)
+            policies = tuple(map(InForce, guarded, counted))
+        return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)))
+
+    def _counters(self, vpc: str, subnet: str) -> Mapping[str, tuple[int, int]]:
+        namespace = naming.subnet_namespace(vpc, subnet)
+        if os.geteuid() != 0 or not netns.exists(namespace):
+            return {}
+        try:
+            outcome = self.runner.ask(("ip", "netns", "exec", namespace,
+                                       "iptables-save", "-c", "-t", "filter"))
+        except VpcctlError:
+            # Without the tool there is all the rest to tell.
+            return {}
+        return counters(outcome.stdout) if outcome.status == 0 else {}
