@@ -240,7 +240,8 @@ remove_files() {
         run rm "$file"
         [ "$contents" = resolv.conf ] || continue
         run rmdir "$folder"
-        [ -n "$dry" ] || [ -n "$(ls -A /etc/netns)" ] || run rmdir /etc/netns
+        # Others may have files in it, or have it mounted.
+        [ -n "$dry" ] || ! rmdir /etc/netns 2>/dev/null || quoted rmdir /etc/netns
     done
 }
 
@@ -313,6 +314,9 @@ what_is_left() {
 retire_state() {
     if [ -e "$state_dir/state.json" ]; then
         run mv -f "$state_dir/state.json" "$state_dir/state.json.cleaned"
+    fi
+    if [ -e "$state_dir/state.json.bak" ]; then
+        run rm -f "$state_dir/state.json.bak"
     fi
 }
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "cleanup.sh"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "cleanup.sh"
 SHELLS = ["dash", "busybox sh", "bash --posix"]
 NOBODY = 65534
 
@@ -128,6 +129,10 @@ COMMIT
 """
 
 
+SETTLED = "cut -d: -f2- | sed -E 's/<[^>]*>//; s/ state [A-Z]+//'"
+"""A link without what the kernel still changes some time after it was made."""
+
+
 class Host:
     """A machine's worth of network, /run and /etc, gone with `end`."""
 
@@ -173,13 +178,13 @@ class Host:
     def look(self) -> dict[str, str]:
         """All of the host that vpcctl or its cleanup could change."""
         return {
-            "links": self.sh("ip -d -o link show | cut -d: -f2-"),
+            "links": self.sh(f"ip -d -o link show | {SETTLED}"),
             "addresses": self.sh("ip -o -4 address show | cut -d: -f2-"),
-            "routes": self.sh("ip route show table all"),
-            "namespaces": self.sh("""
+            "routes": self.sh("ip -4 route show table all"),
+            "namespaces": self.sh(f"""
                 for path in /run/netns/* /run/netns/.[!.]*; do
                     [ -e "$path" ] || continue
-                    echo "${path##*/}"; ip -d -n "${path##*/}" -o link show | cut -d: -f2-
+                    echo "$path"; ip -d -n "${{path##*/}}" -o link show | {SETTLED}
                 done"""),
             "rules": self.sh("for kind in nft legacy; do iptables-$kind-save | grep -v '^#' || true; done"),
             "files": self.sh("""
@@ -462,3 +467,42 @@ def test_it_needs_root(host: Host) -> None:
     done = subprocess.run([*enter, *as_user, "sh", "-s"], stdin=SCRIPT.open(), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "cleanup.sh: needs root; type: sudo sh\n"
+
+
+USED_HOST = """
+set -e
+look() {
+    ip -o link show | cut -d: -f2-; ip -o -4 address | cut -d: -f2-; ip route
+    ip netns list; ls -A /etc/netns || true
+    iptables-save | grep -e ^-A -e ' - ' || true
+    [ "$1" = lost ] || grep '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/accept_redirects
+}
+look $STATE >/run/before
+echo '{"ingress": []}' >/run/policy.json
+exec 3>&1 >&2
+vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
+vpcctl subnet add --vpc vpc1 --name far-too-long-for-a-link --cidr 10.0.2.0/24
+vpcctl nat enable --vpc vpc1
+vpcctl deploy webserver --vpc vpc1 --subnet public
+vpcctl firewall apply --vpc vpc1 --subnet public --policy /run/policy.json
+vpcctl vpc create --name also-too-long-for-a-link --cidr 172.16.0.0/16
+vpcctl peer create --vpc1 vpc1 --vpc2 also-too-long-for-a-link
+vpcctl vpc create --name twin --cidr 10.0.0.0/16 --allow-overlap
+vpcctl subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public
+vpcctl nat enable --vpc twin
+[ $STATE = kept ] || rm /var/lib/vpcctl/state.json
+$CLEANUP
+look $STATE >/run/after
+diff /run/before /run/after >&3
+vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+vpcctl status
+"""
+
+
+@pytest.mark.parametrize("state", ["kept", "lost"])
+def test_all_that_vpcctl_makes_bears_the_mark(state: str) -> None:
+    environment = {**os.environ, "STATE": state, "CLEANUP": str(SCRIPT)}
+    argv = [str(ROOT / "vpcctl"), "sandbox", "--", "bash", "-c", USED_HOST]
+    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
