@@ -67,7 +67,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> 
     for line in lines:
         drawn.add_row(*line)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    console = Console(file=sys.stdout, width=width, no_color=not _colour(sys.stdout), highlight=False)
+    # Else FORCE_COLOR would have it style what goes into a pipe.
+    console = Console(file=sys.stdout, width=width, force_terminal=_colour(sys.stdout), highlight=False)
     with console.capture() as captured:
         console.print(drawn)
     click.echo("\n".join(text.rstrip() for text in captured.get().splitlines()), color=_colour(sys.stdout))
