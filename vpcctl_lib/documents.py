@@ -18,7 +18,7 @@ from vpcctl_lib.errors import BadInput
 if TYPE_CHECKING:
     from yaml import CollectionStartEvent, ScalarEvent
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
 
 _SHOWN_CHARACTERS = 60
@@ -117,7 +117,7 @@ def _bytes(path: Path, name: str) -> bytes:
         raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
     if len(raw) > MAX_BYTES:
         size = max(status.st_size, len(raw))
-        raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (1 MiB)")
+        raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
     return raw
 
 

@@ -233,7 +233,7 @@ def test_too_large(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     with path.open("wb") as file:
         file.truncate(10 * 1024**3)
-    assert refusal(path).message == f"{path}: too large: 10,737,418,240 bytes, the limit is 1,048,576 (1 MiB)"
+    assert refusal(path).message == f"{path}: too large: 10,737,418,240 bytes, the limit is 4,194,304 (4 MiB)"
 
 
 def test_as_large_as_allowed(tmp_path: Path) -> None:
