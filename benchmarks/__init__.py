@@ -1,0 +1,1 @@
+"""Figures of vpcctl beside the raw floor and its peers."""

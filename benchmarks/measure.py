@@ -1,0 +1,61 @@
+"""All figures in one run; run by ./benchmarks/run, inside the sandbox."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+from benchmarks import plumbing, traffic
+from benchmarks.report import write
+from benchmarks.timing import medians, programs_started, run
+
+WALK = (
+    "vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16",
+    "vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",
+    "vpcctl subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24 --type private",
+    "vpcctl nat enable --vpc vpc1 --interface eth0",
+    "vpcctl vpc create --name vpc2 --cidr 172.16.0.0/16",
+    "vpcctl subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24 --type public",
+    "vpcctl peer create --vpc1 vpc1 --vpc2 vpc2",
+    "vpcctl vpc delete --name vpc1",
+    "vpcctl vpc delete --name vpc2",
+)
+"""The article's walk, as commands."""
+
+
+def start_times(rounds: int) -> dict[str, float]:
+    """A Python that imports click, and our two commands that have to be quick."""
+    venv = Path(".venv/bin/python")
+    python = str(venv) if venv.exists() else sys.executable
+    return medians(rounds, {
+        "import click": (lambda: run(python, "-c", "import click"), lambda: None),
+        "vpc list --json": (lambda: run("vpcctl", "vpc", "list", "--json"), lambda: None),
+    })
+
+
+def main() -> None:
+    """Measure, print as it goes, write the page."""
+    options = argparse.ArgumentParser(prog="./benchmarks/run", description=__doc__)
+    options.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default 5)")
+    rounds = options.parse_args().rounds
+    plumbing.SCRATCH.mkdir()
+    figures = {}
+    for name, measure in {
+        "programs": lambda: {"walk": float(programs_started(WALK))},
+        "start": lambda: start_times(max(rounds, 11)),
+        "plumbing": lambda: plumbing.compare(rounds, 100),
+        "whole": lambda: plumbing.whole(rounds, 200),
+        "growth": lambda: plumbing.growth(rounds, 500),
+        "traffic": lambda: traffic.compare(rounds),
+    }.items():
+        figures[name] = measure()
+        print(name, {key: round(value, 3) for key, value in figures[name].items()}, flush=True)
+    machine = f"Linux {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    write(Path("docs"), figures, machine, rounds)
+
+
+if __name__ == "__main__":
+    main()

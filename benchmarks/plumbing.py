@@ -1,0 +1,167 @@
+"""How long it takes to build networks: ours, the raw floor, the CNI bridge plugin, Mininet's Linux bridge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from benchmarks.timing import medians, run, seconds, vpcctl
+
+CNI = Path("/usr/lib/cni/bridge")
+SCRATCH = Path("/run/benchmark")
+MININET = """
+import sys
+from mininet.net import Mininet
+from mininet.nodelib import LinuxBridge
+net = Mininet(switch=LinuxBridge, controller=None)
+switch = net.addSwitch("s1")
+for number in range(int(sys.argv[1])):
+    host = net.addHost("h%d" % number, ip="10.77.%d.2/16" % number, defaultRoute="via 10.77.255.1")
+    net.addLink(host, switch)
+net.start()
+print("up", flush=True)
+sys.stdin.read()
+net.stop()
+"""
+
+
+def _lines(count: int) -> tuple[str, str, list[str]]:
+    """The bare plumbing as `ip -batch` files: namespaces, cables on a bridge, and each namespace's inside."""
+    names = [f"raw{number}" for number in range(count)]
+    spaces = "".join(f"netns add {name}\n" for name in names)
+    cables = "link add brraw type bridge\nlink set brraw up\naddr add 10.77.255.1/16 dev brraw\n" + "".join(
+        f"link add r{number} type veth peer name eth0 netns {name}\nlink set r{number} master brraw up\n"
+        for number, name in enumerate(names))
+    insides = [f"link set lo up\nlink set eth0 addrgenmode none up\naddr add 10.77.{number}.2/16 dev eth0\n"
+               "route add default via 10.77.255.1\n" for number in range(count)]
+    return spaces, cables, insides
+
+
+def raw(count: int) -> None:
+    """The floor with programs: one `ip -batch` for the host, one for each namespace."""
+    spaces, cables, insides = _lines(count)
+    run("ip", "-batch", "-", stdin=spaces + cables)
+    for number, inside in enumerate(insides):
+        run("ip", "-n", f"raw{number}", "-batch", "-", stdin=inside)
+
+
+def clear_raw(count: int) -> None:
+    """Take the raw plumbing away."""
+    lines = "".join(f"link del r{number}\nnetns del raw{number}\n" for number in range(count))
+    run("ip", "-batch", "-", stdin=lines)
+    run("ip", "link", "del", "brraw")
+
+
+def cni(count: int) -> None:
+    """The CNI bridge plugin, as a container runtime calls it: once a namespace."""
+    for number in range(count):
+        run("ip", "netns", "add", f"cni{number}")
+        _call_cni("ADD", number)
+
+
+def _call_cni(verb: str, number: int) -> None:
+    ipam = {"type": "host-local", "subnet": "10.88.0.0/16", "dataDir": str(SCRATCH),
+            "routes": [{"dst": "0.0.0.0/0"}]}
+    network = {"cniVersion": "0.4.0", "name": "bench", "type": "bridge", "bridge": "brcni",
+               "isGateway": True, "ipMasq": False, "ipam": ipam}
+    variables = {"CNI_COMMAND": verb, "CNI_CONTAINERID": f"cni{number}", "CNI_IFNAME": "eth0",
+                 "CNI_NETNS": f"/run/netns/cni{number}", "CNI_PATH": str(CNI.parent)}
+    subprocess.run([str(CNI)], input=json.dumps(network), env={**os.environ, **variables}, text=True,
+                   check=True, capture_output=True)
+
+
+def clear_cni(count: int) -> None:
+    """Take the CNI networks away."""
+    for number in range(count):
+        _call_cni("DEL", number)
+        run("ip", "netns", "del", f"cni{number}")
+    run("ip", "link", "del", "brcni")
+
+
+class Mininet:
+    """Mininet with its Linux bridge, up from `start` to `stop`."""
+
+    def start(self, count: int) -> None:
+        """Until it says that it is up."""
+        self._process = subprocess.Popen(["/usr/bin/python3", "-c", MININET, str(count)],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "up\n"
+
+    def stop(self) -> None:
+        """And gone."""
+        self._process.communicate()
+
+
+def topology(vpcs: list[str], subnets: int, full: bool) -> str:
+    """A topology file: bare, or with NAT, a policy for each subnet, and the VPCs peered."""
+    firewall = {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow"}]}
+    extra = {"type": "public", "firewall": firewall} if full else {}
+    document: dict[str, object] = {"version": 1, "vpcs": {
+        name: {"cidr": f"10.{place}.0.0/16", **({"nat": {"interface": "eth0"}} if full else {}),
+               "subnets": {f"s{number}": {"cidr": f"10.{place}.{number}.0/24", **extra}
+                           for number in range(subnets)}}
+        for place, name in enumerate(vpcs, 100)}}
+    if full:
+        document["peerings"] = [vpcs]
+    return json.dumps(document)
+
+
+def apply(text: str) -> None:
+    """Apply a topology."""
+    file = SCRATCH / "topology.json"
+    file.write_text(text)
+    vpcctl(f"apply -f {file}")
+
+
+def compare(rounds: int, count: int) -> dict[str, float]:
+    """`count` namespaces with cable, address and route, four ways."""
+    mininet = Mininet()
+    ours = topology(["bench"], count, full=False)
+    return medians(rounds, {
+        "ip -batch": (lambda: raw(count), lambda: clear_raw(count)),
+        "vpcctl apply": (lambda: apply(ours), lambda: vpcctl("vpc delete --name bench")),
+        "CNI bridge plugin": (lambda: cni(count), lambda: clear_cni(count)),
+        "Mininet": (lambda: mininet.start(count), mininet.stop),
+    })
+
+
+def whole(rounds: int, subnets: int) -> dict[str, float]:
+    """Two VPCs with NAT, peering and a policy for each subnet, against the bare plumbing of as many."""
+    ours = topology(["left", "right"], subnets // 2, full=True)
+    again: list[float] = []
+    deleted: list[float] = []
+
+    def clear() -> None:
+        again.append(seconds(lambda: apply(ours)))
+        deleted.append(seconds(lambda: vpcctl("vpc delete --name left")))
+        vpcctl("vpc delete --name right")
+
+    told = medians(rounds, {
+        "ip -batch": (lambda: raw(subnets), lambda: clear_raw(subnets)),
+        "apply": (lambda: apply(ours), clear),
+    })
+    return {**told, "again": sorted(again)[rounds // 2], "delete": sorted(deleted)[rounds // 2]}
+
+
+def growth(rounds: int, others: int) -> dict[str, float]:
+    """`subnet add` as the first and after many others, and the size of the record then."""
+    vpcctl("vpc create --name grown --cidr 10.0.0.0/8")
+    add = "subnet add --vpc grown --name new --cidr 10.255.0.0/24"
+
+    def timed() -> float:
+        times = []
+        for _ in range(rounds):
+            times.append(seconds(lambda: vpcctl(add)))
+            vpcctl("subnet delete --vpc grown --name new")
+        return sorted(times)[rounds // 2]
+
+    first = timed()
+    subnets = {f"s{number}": {"cidr": f"10.{number // 250}.{number % 250}.0/24"} for number in range(others)}
+    apply(json.dumps({"version": 1, "vpcs": {"grown": {"cidr": "10.0.0.0/8", "subnets": subnets}}}))
+    late = timed()
+    size = Path("/var/lib/vpcctl/state.json").stat().st_size
+    vpcctl("vpc delete --name grown")
+    return {"first": first, "late": late, "bytes": size}

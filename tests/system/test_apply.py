@@ -1,0 +1,157 @@
+"""A whole network from one file: what comes of it in the kernel, and that it is all or nothing."""
+
+from __future__ import annotations
+
+import pytest
+from host import Host
+
+FILE = """\
+version: 1
+vpcs:
+  vpc1:
+    cidr: 10.0.0.0/16
+    nat: {interface: eth0}
+    subnets:
+      public:
+        cidr: 10.0.1.0/24
+        type: public
+        firewall: {ingress: [{port: 80, protocol: tcp, action: allow}]}
+        workloads:
+          webserver-80: {webserver: 80}
+          worker: {run: [sleep, infinity]}
+      private: {cidr: 10.0.2.0/24}
+  vpc2:
+    cidr: 172.16.0.0/16
+    subnets:
+      a: {cidr: 172.16.1.0/24}
+peerings:
+  - [vpc1, vpc2]
+"""
+
+
+@pytest.fixture
+def applied(host: Host) -> Host:
+    """A host with all of the file."""
+    host.do("apply -f", host.write("network.yaml", FILE))
+    return host
+
+
+def test_all_of_the_file_is_there(applied: Host) -> None:
+    applied.reaches("vpc1-private", "10.0.1.2:80", "172.16.1.2")
+    applied.reaches("vpc2-a", "10.0.1.2:80", "10.0.2.2")
+    applied.never_reaches("vpc2-a", "10.0.1.2", "10.0.1.2:81", "8.8.8.8")
+    applied.reaches("vpc1-public", "8.8.8.8:80")
+    assert applied.do("status").out == "in sync\n"
+    workloads = applied.do("deploy list --json").json["workloads"]
+    assert [(one["name"], one["state"]) for one in workloads] == [
+        ("webserver-80", "running"), ("worker", "running")]
+
+
+def test_again_changes_nothing(applied: Host) -> None:
+    before = applied.portrait()
+    again = applied.do("apply --json -f", applied.write("network.yaml", FILE)).json["apply"]
+    assert (again["changed"], again["plan"]) == (False, [])
+    applied.check_same(before)
+
+
+def test_what_was_exported_gives_the_same_network(applied: Host) -> None:
+    file = applied.write("export.yaml", applied.do("export").out)
+    assert "unchanged" in applied.do("apply -f", file).out
+    before = applied.do("export").out
+    applied.delete_all()
+    applied.do("apply -f", file)
+    assert applied.do("export").out == before
+    applied.reaches("vpc2-a", "10.0.1.2:80")
+
+
+def test_only_what_differs_is_touched(applied: Host) -> None:
+    pid = applied.do("deploy list --json").json["workloads"][0]["pid"]
+    changed = FILE.replace("port: 80, proto", "port: 81, proto").replace("    nat: {interface: eth0}\n", "")
+    told = applied.do("apply -f", applied.write("network.yaml", changed)).out
+    assert "~ firewall of vpc1/public" in told
+    assert "- nat of vpc1" in told
+    assert "subnet" not in told
+    assert applied.do("deploy list --json").json["workloads"][0]["pid"] == pid
+    applied.never_reaches("vpc1-private", "10.0.1.2:80", "8.8.8.8")
+    applied.reaches("vpc1-private", "172.16.1.2")
+
+
+def test_cidrs_change_in_place(applied: Host) -> None:
+    changed = FILE.replace("10.0.0.0/16", "10.0.0.0/20").replace("10.0.1.0/24", "10.0.3.0/25")
+    applied.do("apply -f", applied.write("network.yaml", changed))
+    assert applied.do("status").out == "in sync\n"
+    applied.reaches("vpc1-private", "10.0.3.2:80", "172.16.1.2")
+    applied.reaches("vpc2-a", "10.0.3.2:80", "10.0.2.2")
+    applied.never_reaches("vpc1-private", "10.0.1.2:80")
+    assert "address 10.0.3.2" in applied.sh("curl -s http://10.0.3.2")
+
+
+def test_a_policy_drops_no_established_connection(applied: Host) -> None:
+    listener = "import socket; s = socket.create_server(('0.0.0.0', 90)); c = s.accept()[0]\n" \
+               "while (d := c.recv(9)): c.sendall(d)"
+    talker = "import socket, sys; c = socket.create_connection(('10.0.1.2', 90))\n" \
+             "for _ in sys.stdin: c.sendall(b'x'); print(c.recv(9), flush=True)"
+    opened = FILE.replace("{port: 80,", "{port: \"80-90\",")
+    applied.do("apply -f", applied.write("network.yaml", opened))
+    applied.start("vpc1-public", "python3", "-c", listener)
+    fifo = f"{applied.scratch}/fifo"
+    heard = f"{applied.scratch}/heard"
+    applied.sh(f"mkfifo {fifo}")
+    applied.wait_until(lambda: ":90 " in applied.inside("vpc1-public", "ss", "-Hltn").out, "it listens")
+    applied.start("vpc1-private", "sh", "-c", f"exec python3 -uc \"{talker}\" <{fifo} >{heard}")
+    keep = applied.start("", "sh", "-c", f"exec sleep infinity >{fifo}")
+    applied.sh(f"echo >{fifo}")
+    applied.wait_until(lambda: applied.run("cat", heard).out.count("b'x'") == 1, "one answer")
+    applied.do("apply -f", applied.write("network.yaml", FILE))
+    applied.never_reaches("vpc1-private", "10.0.1.2:90")
+    applied.sh(f"echo >{fifo}")
+    applied.wait_until(lambda: applied.run("cat", heard).out.count("b'x'") == 2, "another answer")
+    applied.stop(keep)
+
+
+def test_vpcs_that_the_file_does_not_name_stay(applied: Host) -> None:
+    alone = "version: 1\nvpcs:\n  vpc2: {cidr: 172.16.0.0/16}\n"
+    file = applied.write("alone.yaml", alone)
+    assert applied.do("apply -f", file).out.startswith("- subnet vpc2/a")
+    assert [vpc["name"] for vpc in applied.do("vpc list --json").json["vpcs"]] == ["vpc1", "vpc2"]
+    applied.do("apply --prune -f", file)
+    assert [vpc["name"] for vpc in applied.do("vpc list --json").json["vpcs"]] == ["vpc2"]
+
+
+def test_a_dry_run_shows_the_plan_and_changes_nothing(host: Host) -> None:
+    before = host.portrait()
+    told = host.do("apply --dry-run -f", host.write("network.yaml", FILE)).out
+    assert "# + vpc vpc1: 10.0.0.0/16 is not there yet" in told
+    assert "\nnetns add vpc1-public\n" in told
+    host.check_same(before)
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("10.0.2.0/24", "10.0.1.128/25", "line 14: vpcs.vpc1.subnets.private"),
+    ("10.0.2.0/24", "10.9.2.0/24", "is not inside the VPC's CIDR"),
+    ("interface: eth0", "interface: eth7", "line 5: vpcs.vpc1.nat"),
+    ("172.16.0.0/16\n    subnets:\n      a: {cidr: 172.16.1.0/24}", "203.0.113.0/24",
+     "overlaps the host's route"),
+    ("[vpc1, vpc2]", "[vpc1, vpc3]", "peerings[0]: no VPC 'vpc3'"),
+    ("port: 80, protocol", "port: 0, protocol", "firewall.ingress[0].port"),
+    ("webserver-80:", "server:", "a web server's name is webserver-PORT"),
+    ("subnets:\n      a", "subnet:\n      a", "did you mean subnets?"),
+    ("version: 1", "version: 2", "write version: 1"),
+])
+def test_what_a_command_would_refuse_is_refused_beforehand(host: Host, old: str, new: str, says: str) -> None:
+    file = host.write("network.yaml", FILE.replace(old, new))
+    before = host.portrait()
+    done = host.vpcctl("apply", "-f", file)
+    assert (done.code in (1, 2), done.out) == (True, "")
+    assert says in done.err
+    assert "network.yaml" in done.err
+    host.check_same(before)
+
+
+def test_it_is_all_or_nothing(host: Host) -> None:
+    before = host.portrait()
+    file = host.write("network.yaml", FILE.replace("[sleep, infinity]", "[/nonexistent/program]"))
+    done = host.vpcctl("apply", "-f", file)
+    assert done.code == 1
+    assert "worker did not start" in done.err
+    host.check_same(before)
