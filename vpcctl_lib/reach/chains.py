@@ -42,6 +42,9 @@ class _Spot:
     number: int
     stack: Stack
     packet: Packet
+    policy: str
+    """What the built-in chain says in the end, however far a goto has led from it."""
+
     untracked: bool = False
     doubts: int = 0
 
@@ -57,7 +60,8 @@ class Table:
         """What becomes of the packet in a built-in chain; ACCEPT if the table hasn't got it."""
         if chain not in self._chains:
             return Outcome("ACCEPT", packet)
-        return self._run(_Spot(self._chains[chain], 0, (), packet))
+        policy = self._chains[chain].policy or "ACCEPT"
+        return self._run(_Spot(self._chains[chain], 0, (), packet, f"{chain} policy {policy}"))
 
     def _run(self, spot: _Spot) -> Outcome:
         for number in range(spot.number, len(spot.chain.rules)):
@@ -80,9 +84,7 @@ class Table:
         if spot.stack:
             (chain, number), stack = spot.stack[-1], spot.stack[:-1]
             return self._run(replace(spot, chain=chain, number=number, stack=stack))
-        policy = spot.chain.policy or "ACCEPT"
-        return Outcome(policy, spot.packet, None, f"{spot.chain.name} policy {policy}",
-                       untracked=spot.untracked)
+        return Outcome(spot.policy.split()[-1], spot.packet, None, spot.policy, untracked=spot.untracked)
 
     def _doubt(self, rule: Rule, after: _Spot, why: str) -> Outcome | _Spot:
         """A rule that may or may not match counts only if that makes a difference."""

@@ -37,7 +37,7 @@ class Fixer:
         offered = opened(question, blocked.code, other)
         if offered:
             return offered
-        if blocked.code is Code.FIREWALL_DENY:
+        if blocked.code is Code.FIREWALL_DENY or blocked.cause.table == "nat":
             return self._firewall(question, here, blocked, is_back)
         if blocked.code is Code.LINK_DOWN:
             return self._link(here, blocked)

@@ -90,7 +90,7 @@ class Analyzer:
         walk = Walk(self.scene)
         try:
             arrival = walk.converse(question.start, question.address, question.protocol, question.port)
-            self._check_target(question, arrival)
+            self._check_target(question, arrival, walk)
             return Report(question, Verdict.REACHABLE, tuple(walk.hops))
         except Blocked as blocked:
             code, rule = self._refined(question, blocked)
@@ -102,8 +102,8 @@ class Analyzer:
             return Report(question, Verdict.UNKNOWN, tuple(walk.hops), None,
                           f"{undecided.where}: {undecided.why}", walk.is_back)
 
-    def _check_target(self, question: Question, arrival: Arrival) -> None:
-        """With overlapping CIDRs one address is in two VPCs, and the other one may be meant."""
+    def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
+        """Somebody else may have answered: a translation, or with overlapping CIDRs the nearer one."""
         wanted = question.target
         if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
             return
@@ -111,7 +111,9 @@ class Analyzer:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"no network namespace '{wanted}'")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.to_vpc.cidr.overlaps(question.vpc.cidr)
-        code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.NO_ROUTE
+        if walk.diverted is not None:
+            raise walk.diverted
+        code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
         raise Blocked(code, where, f"{question.address} is here for {question.start}, not in {wanted}")
 
     def _refined(self, question: Question, blocked: Blocked) -> tuple[Code, str]:

@@ -52,6 +52,7 @@ class Walk:
         self.hops: list[Hop] = []
         self._tracker = Tracker()
         self.is_back = False
+        self.diverted: Blocked | None = None
         self._silent = False
 
     def converse(self, start: str, destination: IPv4Address, protocol: Protocol, port: int | None) -> Arrival:
@@ -215,12 +216,21 @@ class Walk:
     def _pass(self, here: Namespace, hook: Hook, packet: Packet, ways: Ways) -> Packet:
         after, decisions = self._tracker.pass_hook(here, hook, packet, ways)
         for decision in decisions:
+            self._note_diversion(here, decision)
             told = _worth_telling(decision)
             if told:
                 self._tell(here, told)
         if after.flow != packet.flow:
             self._tell(here, f"translated: {packet} is now {after}")
         return after
+
+
+    def _note_diversion(self, here: Namespace, decision: Decision) -> None:
+        """Keep the rule that sent the packet elsewhere: only the end shows whether that matters."""
+        rule = decision.outcome.rule
+        if rule and decision.outcome.target in ("DNAT", "REDIRECT"):
+            cause = Cause("nat", rule.chain, rule.words)
+            self.diverted = Blocked(Code.DIVERTED, here.title, f"-t nat {rule}", cause)
 
 
 def _way_out(route: Route) -> str:

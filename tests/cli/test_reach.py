@@ -1,0 +1,133 @@
+"""`vpcctl reach` on the command line: what it refuses, and how it tells what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from vpcctl_lib.cli import reach_views, root
+from vpcctl_lib.managers.reach import find_target
+from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.reach.packet import Code
+from vpcctl_lib.reach.probe import Probe, judge
+from vpcctl_lib.reach.probe import Result as Sent
+from vpcctl_lib.reach.verdict import Obstacle, Question, Report, Verdict, disproved
+from vpcctl_lib.reach.walk import Hop
+
+RECORD = {"version": 1, "ledger": [], "topology": {"vpcs": [
+    {"name": "vpc1", "cidr": "10.0.0.0/16", "subnets": [
+        {"name": "public", "cidr": "10.0.1.0/24", "type": "public"},
+        {"name": "private", "cidr": "10.0.2.0/24"}]},
+    {"name": "vpc2", "cidr": "172.16.0.0/16", "link": 1}]}}
+
+WEB = Subnet("web", IPv4Network("10.0.1.0/24"))
+DB = Subnet("db", IPv4Network("10.0.2.0/24"))
+SHOP = Vpc("shop", IPv4Network("10.0.0.0/16"), subnets=(WEB, DB))
+QUESTION = Question(SHOP, WEB, IPv4Address("10.0.2.2"), Protocol.TCP, 5432, SHOP, DB)
+HOPS = (Hop("shop-web", "route 10.0.0.0/16 dev eth0"), Hop("shop-db", "tcp … has arrived"),
+        Hop("shop-db", "route 10.0.0.0/16 dev eth0", back=True))
+REACHED = Report(QUESTION, Verdict.REACHABLE, HOPS)
+BLOCKED = Report(QUESTION, Verdict.UNREACHABLE, HOPS[:1],
+                 Obstacle(Code.FIREWALL_DENY, "shop-db", "-A INPUT -j DROP [2 packets]", "iptables -D …"))
+UNCLEAR = Report(QUESTION, Verdict.UNKNOWN, HOPS[:1], why="shop-db: '-m set' is not modelled")
+
+
+def run(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(root, ["--state-dir", str(folder), "reach", *words])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "state.json").write_text(json.dumps(RECORD))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [
+    (["--from", "vpc1/public"], 2, "--to"),
+    (["--from", "vpc1", "--to", "internet"], 2, "not a subnet"),
+    (["--from", "vpc1/", "--to", "internet"], 2, "not a subnet"),
+    (["--from", "vpc1/public", "--to", "vpc1/private", "--port", "0"], 2, "--port"),
+    (["--from", "vpc1/public", "--to", "vpc1/private", "--protocol", "sctp"], 2, "--protocol"),
+    (["--from", "vpc1/public", "--to", "vpc1/private", "--protocol", "tcp"], 2, "tcp needs a port"),
+    (["--from", "vpc1/public", "--to", "vpc1/private", "--protocol", "udp"], 2, "udp needs a port"),
+    (["--from", "vpc1/public", "--to", "vpc2", "--protocol", "icmp", "--port", "8"], 2, "icmp has no ports"),
+    (["--from", "vpc1/public", "--to", "10.0.2"], 2, "not an address"),
+    (["--from", "vpc1/public", "--to", "224.0.0.1"], 2, "not the address of another host"),
+    (["--from", "vpc1/public", "--to", "127.0.0.1"], 2, "not the address of another host"),
+    (["--from", "vpc1/pubic", "--to", "internet"], 1, "did you mean 'public'?"),
+    (["--from", "vpc1/public", "--to", "vcp2"], 1, "did you mean 'vpc2'?"),
+    (["--to", "vpc1/privat"], 1, "did you mean 'private'?"),
+])
+def test_what_cannot_be_asked_is_refused(folder: Path, words: Sequence[str], code: int, says: str) -> None:
+    plain, as_json = run(folder, *words), run(folder, *words, "--json")
+    assert (plain.exit_code, as_json.exit_code) == (code, code)
+    assert says in plain.output
+    error = json.loads(as_json.stdout)["error"]
+    assert says in f"{error['message']} {error['hint']}"
+    assert error["code"] == code
+
+
+def test_targets() -> None:
+    topology = Topology((SHOP, Vpc("internet", IPv4Network("10.9.0.0/16"))))
+    targets = {to: find_target(topology, to) for to in ("shop/db", "shop", "internet", "1.1.1.1")}
+    found = {to: (str(one.address), one.vpc, one.subnet) for to, one in targets.items()}
+    assert found == {"shop/db": ("10.0.2.2", SHOP, DB), "shop": ("10.0.0.1", SHOP, None),
+                     "internet": ("10.9.0.1", topology.vpcs[1], None), "1.1.1.1": ("1.1.1.1", None, None)}
+    assert str(find_target(Topology(), "internet").address) == "8.8.8.8"
+
+
+def test_json_has_what_the_contract_says() -> None:
+    assert reach_views.report_view(BLOCKED) == {
+        "from": "shop/web", "to": "shop/db", "address": "10.0.2.2", "protocol": "tcp", "port": 5432,
+        "verdict": "unreachable", "why": None,
+        "hops": [{"where": "shop-web", "what": "route 10.0.0.0/16 dev eth0", "way": "there"}],
+        "blocked_by": {"code": "FIREWALL_DENY", "where": "shop-db", "rule": "-A INPUT -j DROP [2 packets]",
+                       "fix": "iptables -D …"},
+        "probe": None}
+    assert reach_views.report_view(REACHED)["blocked_by"] is None
+    assert reach_views.report_view(UNCLEAR)["why"] == "shop-db: '-m set' is not modelled"
+
+
+def told(report: Report, draws: bool = False) -> list[str]:
+    return list(reach_views.lines(report, draws, lambda text, _: text))
+
+
+def test_people_see_numbered_hops_the_verdict_and_the_fix() -> None:
+    assert told(REACHED) == [
+        "shop/web to shop/db (10.0.2.2), tcp port 5432:",
+        "   1  shop-web  route 10.0.0.0/16 dev eth0", "   2  shop-db   tcp … has arrived", "and back:",
+        "   3  shop-db   route 10.0.0.0/16 dev eth0", "reachable"]
+    assert told(BLOCKED)[2:] == ["unreachable: FIREWALL_DENY", "Where: shop-db",
+                                 "What:  -A INPUT -j DROP [2 packets]", "Fix:   iptables -D …"]
+    assert told(UNCLEAR)[-1] == "unknown: shop-db: '-m set' is not modelled"
+
+
+def test_signs_are_for_a_terminal() -> None:
+    assert told(REACHED, draws=True)[-1] == "✔ reachable"
+    assert told(BLOCKED, draws=True)[2] == "✘ unreachable: FIREWALL_DENY"
+    assert reach_views.row(BLOCKED, draws=False) == ("shop/web", "unreachable", "FIREWALL_DENY", "shop-db",
+                                                     "iptables -D …")
+
+
+@pytest.mark.parametrize(("result", "protocol", "is_reachable", "is_rejected", "agrees"), [
+    (Sent.ANSWERED, Protocol.TCP, True, False, True), (Sent.ANSWERED, Protocol.TCP, False, False, False),
+    (Sent.REFUSED, Protocol.TCP, True, False, True), (Sent.REFUSED, Protocol.TCP, False, True, True),
+    (Sent.REFUSED, Protocol.TCP, False, False, False), (Sent.REJECTED, Protocol.ICMP, True, False, False),
+    (Sent.REJECTED, Protocol.ICMP, False, False, True), (Sent.SILENCE, Protocol.TCP, True, False, False),
+    (Sent.SILENCE, Protocol.UDP, True, False, None), (Sent.SILENCE, Protocol.UDP, False, False, True),
+])
+def test_a_packet_agrees_or_not(result: Sent, protocol: Protocol, is_reachable: bool, is_rejected: bool,
+                                agrees: bool | None) -> None:
+    assert judge(result, protocol, is_reachable, is_rejected).agrees is agrees
+
+
+def test_a_disagreement_makes_the_verdict_unknown() -> None:
+    report = disproved(REACHED, Probe("no answer", False))
+    assert (report.verdict, report.why) == (
+        Verdict.UNKNOWN, "the walk says reachable, but the packet sent says: no answer")
+    assert disproved(REACHED, Probe("answered", True)).verdict is Verdict.REACHABLE

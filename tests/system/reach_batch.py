@@ -1,0 +1,36 @@
+"""Stands in a sandbox and asks `reach` many questions at once: JSON pairs in, JSON reports out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from vpcctl_lib.cli.reach_views import report_view  # noqa: E402 - from the checkout that this stands in
+from vpcctl_lib.lookup import find_subnet  # noqa: E402
+from vpcctl_lib.managers.reach import find_target  # noqa: E402
+from vpcctl_lib.model import Protocol  # noqa: E402
+from vpcctl_lib.reach.scene import Scene  # noqa: E402
+from vpcctl_lib.reach.verdict import Analyzer, Question  # noqa: E402
+from vpcctl_lib.record import DEFAULT_FOLDER, topology  # noqa: E402
+from vpcctl_lib.run import Runner  # noqa: E402
+
+
+def main() -> None:
+    """Answer all the questions about the host as it is now."""
+    recorded = topology(DEFAULT_FOLDER)
+    analyzer = Analyzer(Scene(Runner()), recorded)
+    reports = []
+    for start, to, protocol, port in json.load(sys.stdin):
+        target = find_target(recorded, to)
+        near = find_subnet(recorded, *start.split("/"))
+        report = analyzer.ask(Question(*near, target.address, Protocol(protocol), port or None, target.vpc,
+                                       target.subnet))
+        reports.append(report_view(report))
+    json.dump(reports, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Random networks, and what people do to them by hand; a seed makes each again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+CIDRS = ("10.0", "10.1", "172.16")
+PORTS = (80, 8080)
+RULE_TARGETS = ("DROP", "DROP", "ACCEPT", "ACCEPT", "RETURN", "REJECT --reject-with icmp-host-prohibited",
+                "LOG", "USER", "-g USER")
+
+
+@dataclass
+class World:
+    """A topology as `apply` takes it, and shell commands that damage it."""
+
+    random: Random
+    topology: dict[str, Any] = field(default_factory=dict)
+    damage: list[str] = field(default_factory=list)
+
+    @property
+    def vpcs(self) -> list[str]:
+        """Its VPCs, and so the namespaces of their routers."""
+        return list(self.topology["vpcs"])
+
+    @property
+    def subnets(self) -> list[tuple[str, str]]:
+        """VPC and subnet of each."""
+        return [(vpc, subnet) for vpc, one in self.topology["vpcs"].items() for subnet in one["subnets"]]
+
+    @property
+    def addresses(self) -> list[str]:
+        """The address of each subnet, as in `subnets`."""
+        return [self.topology["vpcs"][vpc]["subnets"][name]["cidr"].replace(".0/24", ".2")
+                for vpc, name in self.subnets]
+
+    def namespace(self) -> str:
+        """Any namespace; the host now and then."""
+        inner = [f"{vpc}-{subnet}" for vpc, subnet in self.subnets]
+        return self.random.choice([*inner, *self.vpcs, *self.vpcs, ""])
+
+    def network(self) -> str:
+        """An address or a network that is about."""
+        address = self.random.choice([*self.addresses, "8.8.8.8"])
+        prefix = self.random.choice((8, 16, 24, 30, 32))
+        octets = address.split(".")
+        return f"{address}/{prefix}" if prefix > 24 else ".".join(octets[:3]) + f".0/{prefix}"
+
+
+def make(seed: int, harm: int) -> World:
+    """A network, and so many pieces of damage."""
+    world = World(Random(seed))  # noqa: S311 - a test wants the same again
+    _build(world)
+    for _ in range(harm):
+        world.damage.append(world.random.choice(DAMAGE)(world))
+    return world
+
+
+def _build(world: World) -> None:
+    random = world.random
+    vpcs: dict[str, Any] = {}
+    for number in range(random.choice((1, 2, 2, 3))):
+        start = CIDRS[number]
+        subnets = {f"s{n}": _subnet(random, f"{start}.{n}.0/24") for n in range(1, random.randint(2, 3))}
+        subnets["pub"] = {"cidr": f"{start}.9.0/24", "type": "public"}
+        vpcs[f"v{number}"] = {"cidr": f"{start}.0.0/16", "subnets": subnets, "nat": random.random() < 0.6}
+    names = list(vpcs)
+    pairs = [[one, other] for n, one in enumerate(names) for other in names[n + 1:]]
+    world.topology = {"version": 1, "vpcs": vpcs,
+                      "peerings": [pair for pair in pairs if random.random() < 0.6]}
+
+
+def _subnet(random: Random, cidr: str) -> dict[str, Any]:
+    subnet: dict[str, Any] = {"cidr": cidr, "type": random.choice(("public", "private"))}
+    if random.random() < 0.4:
+        policy: dict[str, Any] = {"default": random.choice(("deny", "deny", "allow"))}
+        policy["ingress"] = [_policy_rule(random, "source") for _ in range(random.randint(0, 3))]
+        if random.random() < 0.4:
+            policy["egress"] = [_policy_rule(random, "destination") for _ in range(random.randint(1, 3))]
+        subnet["firewall"] = policy
+    return subnet
+
+
+def _policy_rule(random: Random, far: str) -> dict[str, Any]:
+    protocol = random.choice(("tcp", "udp", "icmp", "all"))
+    rule: dict[str, Any] = {"protocol": protocol, "action": random.choice(("allow", "allow", "deny"))}
+    if protocol in ("tcp", "udp") and random.random() < 0.7:
+        rule["port"] = random.choice((80, 53, "1-1024", "8000-9000"))
+    if random.random() < 0.4:
+        rule[far] = random.choice(("10.0.0.0/16", "10.0.9.0/24", "172.16.0.0/16", "10.0.0.0/8"))
+    return rule
+
+
+def _within(namespace: str, command: str) -> str:
+    return f"ip netns exec {namespace} sh -c '{command}'" if namespace else command
+
+
+def _ip(namespace: str) -> str:
+    return f"ip -n {namespace}" if namespace else "ip"
+
+
+def _match(world: World, chain: str) -> str:
+    """Conditions of a rule, some of them never true."""
+    random = world.random
+    parts = []
+    if random.random() < 0.5:
+        parts.append(f"{random.choice(('', '! '))}{random.choice(('-s', '-d'))} {world.network()}")
+    if random.random() < 0.4 and chain in ("INPUT", "FORWARD", "PREROUTING"):
+        parts.append(f"{random.choice(('', '! '))}-i {random.choice(LINKS)}")
+    parts.append(random.choice(PROTOCOL_MATCHES))
+    if random.random() < 0.3:
+        parts.append(random.choice(OTHER_MATCHES))
+    return " ".join(filter(None, parts))
+
+
+LINKS = ("eth0", "br-+", "uplink", "pcx-+", "vpc-+")
+PROTOCOL_MATCHES = (
+    "", "", "-p icmp", "-p tcp", "-p udp", "! -p tcp", "-p tcp --dport 80", "-p tcp ! --dport 80",
+    "-p udp --dport 53", "-p tcp -m multiport --dports 22,80,8000:9000", "-p tcp --sport 1024:65535",
+    "-p icmp --icmp-type echo-request", "-p icmp --icmp-type echo-reply", "-p tcp --tcp-flags SYN,ACK SYN",
+    "-p tcp --syn",
+    "-p tcp --tcp-flags ALL NONE", "-p udp --sport 53", "-p tcp -m multiport --ports 80,443",
+    "-p tcp --tcp-flags SYN,ACK SYN,ACK")
+OTHER_MATCHES = (
+    "-m conntrack --ctstate NEW", "-m conntrack --ctstate ESTABLISHED", "-m conntrack --ctstate INVALID",
+    "-m conntrack --ctstate NEW,RELATED", "-m conntrack ! --ctstate ESTABLISHED", "-m state --state NEW",
+    "-m comment --comment \"a b\"", "-m mark --mark 7", "-m mark ! --mark 7", "-m addrtype --dst-type LOCAL",
+    "-m addrtype ! --dst-type LOCAL", "-m addrtype --src-type UNICAST", "-m conntrack --ctstate UNTRACKED",
+    "-m iprange --src-range 10.0.1.0-10.0.1.9")
+
+
+def _rule(world: World) -> str:
+    """A rule at a random place of a chain."""
+    random = world.random
+    namespace = world.namespace()
+    chain = random.choice(("INPUT", "OUTPUT", "FORWARD"))
+    target = random.choice(RULE_TARGETS)
+    jump = target if target.startswith("-g") else f"-j {target}"
+    place = random.choice((f"-A {chain}", f"-I {chain}", f"-I {chain} 2"))
+    verdict = random.choice(("DROP", "ACCEPT"))
+    user = f"iptables -N USER 2>/dev/null; iptables -A USER {_match(world, '')} -j {verdict};"
+    line = f"iptables {place} {_match(world, chain)} {jump}"
+    return _within(namespace, f"{user} {line}" if "USER" in target else line)
+
+
+def _rule_gone(world: World) -> str:
+    chain = world.random.choice(("INPUT", "FORWARD", "OUTPUT"))
+    return _within(world.namespace(), f"iptables -D {chain} {world.random.randint(1, 4)}")
+
+
+def _policy(world: World) -> str:
+    chain = world.random.choice(("INPUT", "FORWARD", "OUTPUT"))
+    return _within(world.namespace(), f"iptables -P {chain} {world.random.choice(('DROP', 'ACCEPT'))}")
+
+
+def _flush(world: World) -> str:
+    chain = world.random.choice(("INPUT", "FORWARD", "OUTPUT", ""))
+    return _within(world.namespace(), f"iptables -F {chain}")
+
+
+def _raw(world: World) -> str:
+    chain = world.random.choice(("PREROUTING", "OUTPUT"))
+    target = world.random.choice(("NOTRACK", "DROP", "CT --notrack"))
+    return _within(world.namespace(), f"iptables -t raw -A {chain} {_match(world, chain)} -j {target}")
+
+
+def _mangle(world: World) -> str:
+    chain = world.random.choice(("PREROUTING", "OUTPUT", "FORWARD", "INPUT", "POSTROUTING"))
+    target = world.random.choice(("MARK --set-mark 7", "MARK --set-mark 7", "MARK --or-mark 2", "DROP"))
+    return _within(world.namespace(), f"iptables -t mangle -A {chain} {_match(world, chain)} -j {target}")
+
+
+def _nat(world: World) -> str:
+    random = world.random
+    address = random.choice(world.addresses)
+    kind = random.choice((
+        "POSTROUTING {} -j MASQUERADE", f"POSTROUTING {{}} -j SNAT --to-source {address}",
+        f"PREROUTING {{}} -j DNAT --to-destination {address}",
+        f"OUTPUT {{}} -j DNAT --to-destination {address}",
+        "PREROUTING -p tcp --dport 8080 {} -j REDIRECT --to-ports 80"))
+    condition = random.choice(("", f"-s {world.network()}", f"-d {world.network()}"))
+    return _within(world.namespace(), f"iptables -t nat -A {kind.format(condition)}")
+
+
+def _nat_off(world: World) -> str:
+    return "iptables -t nat -F POSTROUTING"
+
+
+def _route_gone(world: World) -> str:
+    """Any route of a namespace, the n-th."""
+    ip = _ip(world.namespace())
+    return f"{ip} route del $({ip} route show | sed -n {world.random.randint(1, 4)}p | sed 's/ linkdown//')"
+
+
+def _route(world: World) -> str:
+    random = world.random
+    namespace = world.namespace()
+    kind = random.choice(("blackhole", "unreachable", "prohibit", "throw"))
+    if random.random() < 0.6:
+        return f"{_ip(namespace)} route add {kind} {world.network()}"
+    gateway = world.topology["vpcs"][random.choice(world.vpcs)]["cidr"].replace("0.0/16", "0.1")
+    return f"{_ip(namespace)} route replace {world.network()} via {gateway}"
+
+
+def _ip_rule(world: World) -> str:
+    random = world.random
+    selector = random.choice((f"from {world.network()}", f"to {world.network()}", "fwmark 7", "iif eth0",
+                              f"not from {world.network()}", "iif lo", "ipproto udp"))
+    action = random.choice(("lookup 77", "blackhole", "unreachable", "lookup main", "prohibit",
+                            "lookup main suppress_prefixlength 0"))
+    ip = _ip(world.namespace())
+    return f"{ip} route add blackhole {world.network()} table 77; {ip} rule add {selector} {action}"
+
+
+def _link(world: World) -> str:
+    ip = _ip(world.namespace())
+    names = f"{ip} -o link show | grep -v \" lo:\" | sed \"s/^[0-9]*: //; s/[@:].*//\""
+    return f"{ip} link set $({names} | sed -n {world.random.randint(1, 5)}p) down"
+
+
+def _unplug(world: World) -> str:
+    vpc, subnet = world.random.choice(world.subnets)
+    return f"ip -n {vpc} link set s-{subnet} nomaster"
+
+
+def _address(world: World) -> str:
+    namespace = world.namespace()
+    if world.random.random() < 0.7:
+        vpc, subnet = world.random.choice(world.subnets)
+        return f"ip -n {vpc}-{subnet} addr flush dev eth0 scope global"
+    return f"{_ip(namespace)} addr add {world.random.choice(world.addresses)}/32 dev lo"
+
+
+SETTINGS: tuple[Callable[[Random], str], ...] = (
+    lambda _: "net.ipv4.ip_forward=0", lambda _: "net.ipv4.ip_forward=0",
+    lambda random: f"net.ipv4.conf.all.rp_filter={random.choice((1, 2))}",
+    lambda _: "net.ipv4.icmp_echo_ignore_all=1", lambda _: "net.bridge.bridge-nf-call-iptables=1",
+    lambda _: "net.ipv4.conf.all.accept_local=1", lambda _: "net.ipv4.conf.all.arp_ignore=1",
+)
+
+
+def _setting(world: World) -> str:
+    return _within(world.namespace(), f"sysctl -qw {world.random.choice(SETTINGS)(world.random)}")
+
+
+def _link_setting(world: World) -> str:
+    random = world.random
+    key = random.choice(("forwarding=0", "forwarding=0", "rp_filter=1", "rp_filter=2", "accept_local=1"))
+    device = random.choice(("eth0", "uplink", "br-v0", "br-v1", "pcx-v1", "vpc-v0", "default"))
+    return _within(world.namespace(), f"sysctl -qw net.ipv4.conf.{device}.{key}")
+
+
+def _legacy(world: World) -> str:
+    chain = world.random.choice(("INPUT", "OUTPUT", "FORWARD"))
+    return _within(world.namespace(), f"iptables-legacy -A {chain} {_match(world, chain)} -j DROP")
+
+
+def _gone(world: World) -> str:
+    subnets = [f"{vpc}-{subnet}" for vpc, subnet in world.subnets]
+    return f"gone {world.random.choice([*world.vpcs, *subnets])}"
+
+
+DAMAGE: tuple[Callable[[World], str], ...] = (
+    _rule, _rule, _rule, _rule, _rule_gone, _policy, _flush, _raw, _mangle, _nat, _nat, _nat_off, _route_gone,
+    _route_gone, _route, _ip_rule, _link, _unplug, _address, _setting, _setting, _link_setting, _legacy,
+    _gone)
