@@ -25,15 +25,6 @@ LANES = 8
 """Namespaces worked on side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
 
 
-def commands(plan: Plan) -> list[str]:
-    """What the plan would run, each as a person could paste it into a root shell."""
-    shown = []
-    for group in groups(plan.steps):
-        batch = group.batch()
-        shown.append(str(batch.command(group.tolerant)) if batch else str(group.items[0].operation))
-    return shown
-
-
 class Transaction:
     """Carries out plans on this host."""
 

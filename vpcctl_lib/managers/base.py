@@ -15,10 +15,11 @@ from vpcctl_lib.inspection import inspect
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
 from vpcctl_lib.plan import Faults, Plan, difference
+from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import changed
 from vpcctl_lib.run import Runner, need
 from vpcctl_lib.state import State, Store
-from vpcctl_lib.transaction import Transaction, commands
+from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
 
@@ -102,7 +103,7 @@ class Manager:
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
         topology, plan = self._plan(self.state(), decide)
-        return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(commands(plan)))
+        return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(commands(plan, self.context.store.folder)))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = decide(state.topology)
