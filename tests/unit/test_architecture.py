@@ -18,7 +18,7 @@ LAYERS = (
     "addressing lookup model naming netns routing run",
     "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy "
     "graph processes resources rules topology_file webserver",
-    "blueprint inspection plan reach record schedule state transaction workloads",
+    "blueprint inspection plan reach record rehearsal schedule state transaction workloads",
     "managers sandbox",
     "cli",
 )

@@ -30,7 +30,8 @@ from vpcctl_lib.model import (
     Workload,
 )
 from vpcctl_lib.plan import difference
-from vpcctl_lib.transaction import commands
+from vpcctl_lib.record import DEFAULT_FOLDER
+from vpcctl_lib.rehearsal import commands
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -93,7 +94,8 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
         made = difference((), blueprint(before)).after
         if any(vpc.nat for vpc in before.vpcs):
             (bare_host / "ip_forward").write_text("1")
-        return "".join(f"{command}\n" for command in commands(difference(made, blueprint(after))))
+        return "".join(f"{command}\n"
+                       for command in commands(difference(made, blueprint(after)), DEFAULT_FOLDER))
 
     return text
 

@@ -20,7 +20,9 @@ class EmptyNamespace:
     namespace: str
 
     def __str__(self) -> str:
-        return f"ip netns pids {self.namespace} | xargs -r kill"
+        pids = f"ip netns pids {self.namespace}"
+        gone = f"timeout 5 sh -c 'while {pids} | grep -q .; do sleep 0.1; done'"
+        return f"{pids} | xargs -r kill; {gone} || {pids} | xargs -r kill -KILL"
 
 
 @dataclass(frozen=True)

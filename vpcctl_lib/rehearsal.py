@@ -1,0 +1,59 @@
+"""What a plan would do, as text that a person could paste into a root shell, with the same effect."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from vpcctl_lib.plan import Plan
+from vpcctl_lib.resources import Operation, Program
+from vpcctl_lib.resources.processes import Start, Stop
+from vpcctl_lib.schedule import groups
+from vpcctl_lib.state import Verb
+
+
+def commands(plan: Plan, folder: Path) -> list[str]:
+    """The commands in order; `folder` is where logs lie."""
+    return [*_steps(plan, folder), *_sweep(plan, folder)]
+
+
+def _steps(plan: Plan, folder: Path) -> Iterator[str]:
+    for group in groups(plan.steps):
+        batch = group.batch()
+        yield str(batch.command(group.tolerant)) if batch else _typed(group.items[0].operation, folder)
+
+
+def _typed(operation: Operation, folder: Path) -> str:
+    if isinstance(operation, Start):
+        log = operation.log_file(folder)
+        into = f"</dev/null >>{shlex.quote(str(log))} 2>&1"
+        # Like our own start of it: a session of its own, nothing of this terminal, and the prompt comes back.
+        return f"mkdir -p {shlex.quote(str(log.parent))}\nsetsid --fork env -C / {operation.command()} {into}"
+    return _stopping(operation) if isinstance(operation, Stop) else str(operation)
+
+
+def _stopping(stop: Stop) -> str:
+    """TERM, five seconds to obey, KILL: for the workload's session, and whoever bears its mark."""
+    pid = stop.facts.get("pid")
+    session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
+    marked = f"grep -qsz '^VPCCTL_WORKLOAD={stop.mark}$' /proc/$pid/environ"
+    return f"""workload() {{
+  for pid in $(ip netns pids {stop.namespace}); do {session}{marked} && echo $pid; done
+}}
+for signal in TERM KILL; do
+  workload | xargs -r kill -$signal
+  for turn in $(seq 50); do [ -n "$(workload)" ] || break 2; sleep 0.1; done
+done"""
+
+
+def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
+    """The logs of workloads that go, and the folders that are empty by it."""
+    gone = [step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE]
+    kept = {entry.resource.key for entry in plan.after}
+    logs = [folder / one.log for one in gone if isinstance(one, Program) and one.key not in kept]
+    if logs:
+        folders = dict.fromkeys(up for log in logs for up in (log.parent, log.parent.parent))
+        deepest = sorted(folders, key=lambda path: -len(path.parts))
+        yield shlex.join(["rm", "-f", *map(str, logs)])
+        yield shlex.join(["rmdir", "--ignore-fail-on-non-empty", *map(str, deepest), str(folder / "logs")])
