@@ -103,7 +103,8 @@ class Manager:
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
         topology, plan = self._plan(self.state(), decide)
-        return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(commands(plan, self.context.store.folder)))
+        told = commands(plan, self.context.store.folder)
+        return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = decide(state.topology)
