@@ -14,7 +14,7 @@ class Interrupted(VpcctlError):
     """A signal asked us to stop; the exit code is the shell's 128 + number."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted ({signal.Signals(number).name}); everything was put back as it was")
+        super().__init__(f"interrupted ({signal.Signals(number).name})")
         self.code = 128 + number
 
 

@@ -19,6 +19,9 @@ GONE = re.compile(
 )
 """What ip and iptables say, under LC_ALL=C, of a thing that is not there: ENODEV, ESRCH, ENOENT."""
 
+PLACE = re.compile(r"Command failed|Error occurred at line|^Try `ip")
+"""Lines that only say where in their input ip and iptables stopped; what was wrong stands before them."""
+
 BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 
 
@@ -100,6 +103,42 @@ class Remove:
         return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
 
 
+SETTINGS = Path("/proc/sys")
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """A shared setting of the host to put back as it was found, unless somebody has changed it since.
+
+    `along` are settings that the kernel changed with it: each with its old value, and the kernel's.
+    """
+
+    key: str
+    old: str
+    ours: str
+    along: tuple[tuple[str, str, str], ...] = ()
+
+    def command(self) -> Command | None:
+        """What puts it back, by what the kernel has now; None if that is not ours any more."""
+        if _setting(self.key) != self.ours:
+            return None
+        rest = [(key, old if _setting(key) == ours else _setting(key)) for key, old, ours in self.along]
+        return self._write((key, value) for key, value in rest if value is not None)
+
+    def _write(self, rest: Iterable[tuple[str, str]]) -> Command:
+        pairs = (f"{key}={value}" for key, value in ((self.key, self.old), *rest))
+        return Command(("sysctl", "-q", "-e", "-w", *pairs))
+
+    def __str__(self) -> str:
+        return str(self._write((key, old) for key, old, _ in self.along))
+
+
+def _setting(key: str) -> str | None:
+    """A kernel setting; sysctl(8): where a slash separates, dots belong to a name such as eth0.10."""
+    path = SETTINGS / (key if "/" in key else key.replace(".", "/"))
+    return path.read_text().strip() if path.exists() else None
+
+
 @dataclass(frozen=True)
 class Batch:
     """Consecutive steps that one command carries out."""
@@ -137,14 +176,16 @@ class Batch:
             lines.append(("COMMIT", None))
         return lines
 
-    def done_before_failure(self, stderr: str) -> frozenset[int]:
-        """The numbers of the steps that took effect, from what the failed command said."""
+    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
+        """The numbers of the steps that took effect, if the failed command said how far it came."""
         found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
-        failed = int(next(filter(None, found.groups()))) if found else 1
-        if self.tool is Tool.IP:
-            return frozenset(range(min(failed - 1, len(self.steps))))
         if self.tool is Tool.SYSCTL:
             return frozenset(range(len(self.steps)))
+        if found is None:
+            return None
+        failed = int(next(filter(None, found.groups())))
+        if self.tool is Tool.IP:
+            return frozenset(range(min(failed - 1, len(self.steps))))
         return self._committed_before(failed)
 
     def _committed_before(self, failed: int) -> frozenset[int]:
@@ -175,7 +216,7 @@ def _ip(batch: Batch, carry_on: bool) -> Command:
 
 def problems(stderr: str) -> str:
     """What the command complained of, less what says that a thing to be removed is already gone."""
-    told = [line.strip() for line in stderr.splitlines() if line.strip() and "Command failed" not in line]
+    told = [line.strip() for line in stderr.splitlines() if line.strip() and not PLACE.search(line)]
     return "; ".join(line for line in told if not GONE.search(line))
 
 

@@ -35,6 +35,12 @@ class Step:
     work: Operations
     inverse: Operations
 
+    def took_effect(self, fault: Fault | None) -> bool:
+        """Whether there is something to take back, told by what is wrong with the resource now."""
+        if self.verb is Verb.MAKE:
+            return fault is None or fault.condition is Condition.CHANGED or fault == EMPTY
+        return self.verb is Verb.CHANGE or fault is not None
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,6 +66,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     what is changed is mended, or unmade and made anew with all that depends on it.
     """
     _refuse_foreign(ledger, faults)
+    ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
     # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
     same = set(wanted).intersection(entry.resource for entry in ledger)
     shall = {resource.key for resource in wanted if resource not in same}
@@ -93,9 +100,16 @@ def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
     """Somebody else's thing with our thing's name is never touched."""
     for entry in ledger if faults else ():
         fault = faults.get(entry.resource.key)
-        if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY):
+        if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY) \
+                and not _never_ours(entry, faults):
             raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",
                               "rename or remove it, then run: vpcctl restore")
+
+
+def _never_ours(entry: Entry, faults: Faults) -> bool:
+    """Another's, in the place of what an interrupted command was about to make."""
+    fault = faults.get(entry.resource.key) if entry.under_way is Verb.MAKE else None
+    return fault is not None and fault.condition is Condition.FOREIGN and fault != EMPTY
 
 
 def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[Resource],

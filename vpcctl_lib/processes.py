@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def look(pid: int) -> Process | None:
 
 def identity(process: Process) -> dict[str, str]:
     """What is written down of a process, to know it again."""
-    return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id()}
+    return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id(),
+            "netns": str(_network(process.pid))}
 
 
 def recognise(facts: Mapping[str, str]) -> Process | None:
@@ -75,8 +76,11 @@ def inside_of(process: Process, namespace: str) -> bool:
 
 def inside(namespace: str) -> list[Process]:
     """All processes in a network namespace."""
-    number = netns.inode(namespace)
-    return [process for process in _all() if number and _network(process.pid) == number]
+    return _within({netns.inode(namespace)} - {0})
+
+
+def _within(networks: Collection[int]) -> list[Process]:
+    return [process for process in _all() if _network(process.pid) in networks] if networks else []
 
 
 def _all() -> Iterator[Process]:
@@ -107,13 +111,14 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
-    """The workload's processes: of its session or with its mark, and in its namespace in any case."""
-    living = inside(namespace)
+    """The workload's processes: of its session or with its mark, in its namespace, even a nameless one."""
+    leader = recognise(facts)
+    homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
+             int(facts.get("netns", 0)) if facts.get("boot") == boot_id() else 0}
+    living = _within(homes - {0, _network(os.getpid())})
     found = {process.pid: process for process in marked(mark, living)}
-    if facts.get("boot") == boot_id():
-        leader = look(int(facts["pid"]))
-        if leader is None or str(leader.start) == facts.get("start"):
-            found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
+    if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
+        found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
     return list(found.values())
 
 

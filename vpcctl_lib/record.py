@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,23 @@ DEFAULT_FOLDER = Path("/var/lib/vpcctl")
 FILE = "state.json"
 VERSION = 1
 
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: dict[int, Migration] = {}
+"""From each older version to the next; all that lie between are taken one after the other."""
+
 
 def topology(folder: Path) -> Topology:
-    """What was asked for; VpcctlError if the record can't be read or understood.
+    """What was asked for and is whole; VpcctlError if the record can't be read or understood.
 
     The ledger stays unread: it is most of the file, and knowing its kinds takes most of the program.
     """
     file = folder / FILE
     data = read(file)
     try:
-        return Topology() if data is None else decode(Topology, data.get("topology"), "topology")
+        if data is None:
+            return Topology()
+        place = "previous" if data.get("previous") is not None else "topology"
+        return decode(Topology, data.get(place), place)
     except Misfit as error:
         raise damaged(file, str(error)) from None
 
@@ -33,6 +41,8 @@ def read(file: Path) -> dict[str, Any] | None:
     try:
         text = file.read_text()
     except FileNotFoundError:
+        if backup(file).exists():
+            raise VpcctlError(f"{file} is gone, though its backup is there", _way_on(file)) from None
         return None
     except PermissionError:
         raise VpcctlError(f"may not read {file}", "run it as root: sudo vpcctl …") from None
@@ -50,13 +60,33 @@ def _parse(file: Path, text: str) -> dict[str, Any]:
     if isinstance(version, int) and version > VERSION:
         raise VpcctlError(f"{file} has version {version}; this vpcctl knows up to {VERSION}",
                           "use the newer vpcctl that wrote it; nothing was changed")
-    if version != VERSION:
+    if type(version) is not int or version not in (*MIGRATIONS, VERSION):
         raise damaged(file, "it has no version that vpcctl knows")
-    return dict(data)
+    return _migrated(file, dict(data), version)
+
+
+def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
+    """The document in today's words; the file itself changes with the next save."""
+    try:
+        for step in range(version, VERSION):
+            data = {**MIGRATIONS[step](data), "version": step + 1}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(file, f"it is no record of version {version}: {error}") from None
+    return data
+
+
+def backup(file: Path) -> Path:
+    """Where the copy of the last good one lies."""
+    return file.with_name(f"{file.name}.bak")
 
 
 def damaged(file: Path, why: str) -> VpcctlError:
     """The error for a record that can't be understood."""
-    return VpcctlError(f"{file} is damaged: {why}",
-                       "nothing was changed; put a good copy in its place, or run cleanup.sh, which "
-                       "removes all that bears vpcctl's mark without this file")
+    return VpcctlError(f"{file} is damaged: {why}", f"nothing was changed; {_way_on(file)}")
+
+
+def _way_on(file: Path) -> str:
+    """What brings back a lost record: its backup, the marks in the kernel, or a clean start."""
+    copy = f"the last good one: cp {backup(file)} {file}; or " if backup(file).exists() else ""
+    return (f"{copy}rebuilt from the marks in the kernel: vpcctl restore --from-kernel; or take all away by "
+            "its marks: cleanup.sh")

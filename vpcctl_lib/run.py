@@ -64,6 +64,8 @@ class Runner:
 
     announce: Callable[[str], None] = _ignore
     record: Callable[[Outcome], None] = _ignore
+    keep: tuple[int, ...] = ()
+    """Open files that each command that changes something inherits."""
 
     def ask(self, argv: Sequence[str]) -> Outcome:
         """Run a command that only reads; it is not announced, so that -v shows what changes."""
@@ -74,7 +76,7 @@ class Runner:
     def change(self, command: Command) -> Outcome:
         """Run a command that changes the host."""
         self.announce(str(command))
-        outcome = _run(command)
+        outcome = _run(command, self.keep)
         self.record(outcome)
         return outcome
 
@@ -154,11 +156,11 @@ def _popen(command: Command, **how: object) -> subprocess.Popen[bytes]:
         raise VpcctlError(f"can't start {program}: {error.strerror}") from None
 
 
-def _run(command: Command) -> Outcome:
+def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch."""
     started = time.monotonic()
     process = _popen(command, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
-                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, pass_fds=keep)
     try:
         out, err = process.communicate(command.stdin.encode() if command.stdin else None, TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

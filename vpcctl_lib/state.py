@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -49,6 +49,11 @@ class State:
     previous: Topology | None = None
     """While a change is under way: what was asked for before it."""
 
+    @property
+    def settled(self) -> Topology:
+        """What was asked for and is whole: a change that is under way does not show."""
+        return self.topology if self.previous is None else self.previous
+
 
 class Store:
     """The state folder: state.json, lock and vpcctl.log."""
@@ -73,16 +78,22 @@ class Store:
             raise record.damaged(self.file, str(error)) from None
 
     def save(self, state: State) -> None:
-        """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2))."""
-        temporary = self.folder / ".state.json.new"
+        """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
+
+        Beside it lies a copy of the last one with nothing under way.
+        """
+        targets = (self.file,) if state.previous is not None else (self.file, record.backup(self.file))
+        fresh = {target: self.folder / f".{target.name}.new" for target in targets}
         try:
-            with temporary.open("w") as file:
-                _write(file, state)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.file)
+            for temporary in fresh.values():
+                _write_through(temporary, state)
+            for target, temporary in fresh.items():
+                temporary.replace(target)
             self._sync_folder()
         except OSError as error:
+            with suppress(OSError):
+                for temporary in fresh.values():
+                    temporary.unlink(missing_ok=True)
             raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
 
     def _sync_folder(self) -> None:
@@ -93,16 +104,26 @@ class Store:
             os.close(folder)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock that every change is made under; waits for who has it, then names it."""
+    def locked(self) -> Iterator[int]:
+        """Hold the lock that every change is made under; waits for who has it, then names it.
+
+        Yields its descriptor: whoever inherits that holds the lock as well.
+        """
         self._make_folder()
-        with (self.folder / "lock").open("a+") as file:
+        with self._open_lock() as file:
             self._acquire(file.fileno())
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
-            yield
+            yield file.fileno()
             file.truncate(0)
+
+    def _open_lock(self) -> TextIO:
+        path = self.folder / "lock"
+        try:
+            return path.open("a+")
+        except OSError as error:
+            raise VpcctlError(f"can't open {path}: {error.strerror}") from None
 
     def _make_folder(self) -> None:
         try:
@@ -127,6 +148,13 @@ class Store:
                     raise VpcctlError(f"another vpcctl (pid {holder}) has held the lock for "
                                       f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
                 time.sleep(0.02)
+
+
+def _write_through(path: Path, state: State) -> None:
+    with path.open("w") as file:
+        _write(file, state)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write(file: TextIO, state: State) -> None:

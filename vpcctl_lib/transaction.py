@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.interrupts import Interrupts
+from vpcctl_lib.inspection import inspect
+from vpcctl_lib.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Tool, problems
 from vpcctl_lib.plan import Plan, Step
-from vpcctl_lib.resources import Operation
 from vpcctl_lib.run import Runner
-from vpcctl_lib.schedule import Group, groups, waves
+from vpcctl_lib.schedule import Group, Item, groups, waves
 from vpcctl_lib.state import Entry, State, Store, Verb
 from vpcctl_lib.workloads import Desk
 
-THERE = re.compile(r"File exists|already exists")
+THERE = re.compile(r"File exists|already (exists|assigned)")
 """What ip and iptables say of a thing that an undo finds still there: EEXIST."""
-
 
 LANES = 8
 """Namespaces worked on side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
@@ -37,15 +37,16 @@ class Transaction:
 
     def apply(self, plan: Plan, before: State, topology: Topology) -> list[str]:
         """Carry out the plan; on a failure or a signal put everything back and raise. Returns notes."""
-        self._store.save(State(topology, plan.under_way(), before.topology))
         with Interrupts() as interrupts:
             try:
+                self._store.save(State(topology, plan.under_way(), before.settled))
                 self._forward(plan, interrupts)
+                # Before the last save: a crash after it would leave logs that nobody knows of.
+                self._desk.sweep(step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE)
+                self._store.save(State(topology, self._with_facts(plan.after)))
             except VpcctlError as error:
                 self._back(plan, before, error)
                 raise
-            self._store.save(State(topology, self._with_facts(plan.after)))
-        self._desk.sweep(step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE)
         return self._desk.notes
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
@@ -70,7 +71,7 @@ class Transaction:
         for group in lane:
             interrupts.check()
             if group.tolerant:
-                self._unmake(group)
+                self._unmake(group, plan)
             else:
                 self._make(group, plan)
 
@@ -78,70 +79,106 @@ class Transaction:
         """Do these; the first failure ends it, and only what took effect counts as done."""
         batch = group.batch()
         if batch is None:
-            item = group.items[0]
-            self._done.add(item.step)
-            self._alone(item.operation, plan.steps[item.step])
+            self._make_alone(group, plan)
             return
         outcome = self._runner.change(batch.command())
         if outcome.status == 0:
             self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
-        self._done.update(group.items[number].step for number in effective)
+        if effective is None:
+            self._ask_what_is_done(group, plan)
+        else:
+            self._done.update(group.items[number].step for number in effective)
         raise VpcctlError(f"{batch.tool.value} failed: {outcome.reason()}", _advice(outcome.stderr))
 
-    def _alone(self, operation: Operation, step: Step) -> None:
-        facts = self._desk.carry_out(operation)
+    def _make_alone(self, group: Group, plan: Plan) -> None:
+        item = group.items[0]
+        try:
+            self._alone(item, plan.steps)
+        except VpcctlError:
+            self._ask_what_is_done(group, plan)
+            raise
+        self._done.add(item.step)
+
+    def _alone(self, item: Item, steps: Sequence[Step]) -> None:
+        facts = self._desk.carry_out(item.operation)
         if facts:
-            self._facts[step.entry.resource.key] = facts
+            self._facts[steps[item.step].entry.resource.key] = facts
 
-    def _unmake(self, group: Group) -> None:
+    def _unmake(self, group: Group, plan: Plan) -> None:
         """Do these; what is gone already is no failure."""
-        self._done.update(item.step for item in group.items)
-        failures = self._tolerantly(group)
+        failures = self._tolerantly(group, plan.steps)
         if failures:
+            self._ask_what_is_done(group, plan)
             raise VpcctlError("; ".join(failures))
+        self._done.update(item.step for item in group.items)
 
-    def _tolerantly(self, group: Group, undoing: bool = False) -> list[str]:
+    def _ask_what_is_done(self, group: Group, plan: Plan) -> None:
+        """The failed command does not say how far it came: the kernel does."""
+        steps = {item.step: plan.steps[item.step] for item in group.items}
+        try:
+            found = inspect(Kernel(self._runner), [step.entry for step in steps.values()])
+        except VpcctlError:
+            # Undoing what is not there is no failure; not undoing what is there would be one.
+            self._done.update(steps)
+            return
+        self._done.update(number for number, step in steps.items()
+                          if step.took_effect(found.get(step.entry.resource.key)))
+
+    def _tolerantly(self, group: Group, steps: Sequence[Step], undoing: bool = False) -> list[str]:
         batch = group.batch()
-        if batch is None:
-            return self._alone_tolerantly(group.items[0].operation)
-        outcome = self._runner.change(batch.command(carry_on=True))
+        try:
+            if batch is None:
+                self._alone(group.items[0], steps)
+                return []
+            outcome = self._runner.change(batch.command(carry_on=True))
+        except VpcctlError as error:
+            return [error.message]
         if outcome.status == 0:
             return []
         parts = list(group.by_step())
         if batch.tool is Tool.IPTABLES and len(parts) > 1:
             # One missing rule keeps its whole table from being committed: each resource for itself then.
-            return [failure for part in parts for failure in self._tolerantly(part, undoing)]
-        left = problems(outcome.stderr)
+            return [failure for part in parts for failure in self._tolerantly(part, steps, undoing)]
+        left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
         if undoing:
             left = "; ".join(part for part in left.split("; ") if not THERE.search(part))
         return [f"{batch.tool.value}: {left}"] if left else []
-
-    def _alone_tolerantly(self, operation: Operation) -> list[str]:
-        try:
-            self._desk.carry_out(operation)
-        except (VpcctlError, OSError) as error:
-            return [str(error)]
-        return []
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
         """Undo in reverse what was done; what could not be undone is told, and stays in the ledger."""
         back = [replace(step, work=step.inverse) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
+        self._facts.clear()
         failures: list[str] = []
         for group in groups(back, forward=False):
-            failures += self._tolerantly(group, undoing=True)
+            failures += self._tolerantly(group, back, undoing=True)
+        failures += self._put_record_back(plan, before, bool(failures))
+        told = [f"and this could not be undone: {'; '.join(failures)}"] if failures else []
+        if isinstance(error, Interrupted) and not failures:
+            told = ["everything was put back as it was"]
+        # The notes tell of what nothing brings back: others' processes in a namespace that was to go.
+        error.message = "; ".join([error.message, *self._desk.notes, *told])
         if failures:
-            error.message += f"; and this could not be undone: {'; '.join(failures)}"
             error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
-            self._store.save(State(before.topology, plan.under_way(), before.topology))
-        else:
-            self._store.save(before)
+
+    def _put_record_back(self, plan: Plan, before: State, failed: bool) -> list[str]:
+        known = {entry.resource.key for entry in before.ledger}
+        try:
+            if failed:
+                self._store.save(State(before.topology, plan.under_way(), before.settled))
+                return []
+            self._desk.sweep(entry.resource for entry in plan.after if entry.resource.key not in known)
+            self._store.save(replace(before, ledger=self._with_facts(before.ledger)))
+        except VpcctlError as error:
+            return [error.message]
+        return []
 
     def _was_done(self, number: int, step: Step) -> bool:
+        # What needs no command went with its home, if that went; to make what is there is no failure.
         covered = step.verb is Verb.UNMAKE and not step.work
-        return number in self._done or (covered and any(done >= number for done in self._done))
+        return number in self._done or (covered and bool(self._done))
 
     def _with_facts(self, ledger: Sequence[Entry]) -> tuple[Entry, ...]:
         return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})

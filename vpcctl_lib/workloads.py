@@ -11,7 +11,7 @@ from pathlib import Path
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.netns import entered, exists
-from vpcctl_lib.operations import Make, Remove
+from vpcctl_lib.operations import Make, PutBack, Remove
 from vpcctl_lib.resources import Operation, Program, Resource
 from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
 from vpcctl_lib.run import Child, Runner, ends_within
@@ -34,8 +34,17 @@ class Desk:
 
     def carry_out(self, operation: Operation) -> Mapping[str, str]:
         """Do it; returns the facts to write down, if it has any."""
+        try:
+            return self._carry_out(operation)
+        except OSError as error:
+            raise VpcctlError(f"{error.filename or operation}: {error.strerror}") from None
+
+    def _carry_out(self, operation: Operation) -> Mapping[str, str]:
         if isinstance(operation, Start):
             return self._start(operation)
+        if isinstance(operation, PutBack):
+            self._put_back(operation)
+            return {}
         self._runner.announce(str(operation))
         if isinstance(operation, (Make, Remove)):
             operation.carry_out()
@@ -63,10 +72,20 @@ class Desk:
             _wait_until_ready(start, child)
         except (VpcctlError, OSError) as error:
             if process is not None:
-                processes.end([process])
+                facts = processes.identity(process)
+                processes.end([process, *processes.of_workload(start.namespace, start.mark, facts)])
             child.wait()
             raise VpcctlError(f"{start.mark} did not start: {error}", _tail(log)) from None
         return processes.identity(process) if process else {}
+
+    def _put_back(self, setting: PutBack) -> None:
+        command = setting.command()
+        if command is None:
+            self.notes.append(f"{setting.key} is not as vpcctl set it: it stays as somebody else did")
+            return
+        outcome = self._runner.change(command)
+        if outcome.status != 0:
+            raise VpcctlError(f"sysctl failed: {outcome.reason()}")
 
     def _stop(self, stop: Stop) -> None:
         left = processes.end(processes.of_workload(stop.namespace, stop.mark, stop.facts))

@@ -45,9 +45,9 @@ def test_rules_are_one_restore_file_in_which_a_table_stands_once() -> None:
     ("Cannot find device \"b\"\nCommand failed -:2\n", {0}),
     ("Command failed -:3\n", {0, 1}),
     ("Command failed -:99\n", {0, 1, 2}),
-    ("Error: argument \"x\" is wrong\n", set()),
+    ("Error: argument \"x\" is wrong\n", None),
 ])
-def test_how_far_a_batch_of_ip_came(stderr: str, done: set[int]) -> None:
+def test_how_far_a_batch_of_ip_came(stderr: str, done: set[int] | None) -> None:
     assert THREE.done_before_failure(stderr) == done
 
 
@@ -57,9 +57,9 @@ def test_how_far_a_batch_of_ip_came(stderr: str, done: set[int]) -> None:
     ("Error occurred at line: 4\nTry `iptables-restore -h'", set()),
     ("iptables-restore: line 6 failed", {0, 2}),
     ("iptables-restore: line 7 failed", {0, 2}),
-    ("another app is currently holding the xtables lock", set()),
+    ("another app is currently holding the xtables lock", None),
 ])
-def test_a_restore_takes_effect_table_by_table(stderr: str, done: set[int]) -> None:
+def test_a_restore_takes_effect_table_by_table(stderr: str, done: set[int] | None) -> None:
     assert TABLES.done_before_failure(stderr) == done
 
 

@@ -73,7 +73,7 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr(os, "fsync", lambda fd: (events.append("sync"), sync(fd))[1])
     monkeypatch.setattr(Path, "replace", lambda self, to: (events.append("rename"), rename(self, to))[1])
     store.save(State())
-    assert events == ["sync", "rename", "sync"]
+    assert events == ["sync", "sync", "rename", "rename", "sync"], "the copy of the last good one too"
 
 
 def test_a_disk_that_takes_nothing_is_told(store: Store) -> None:

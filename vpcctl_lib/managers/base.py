@@ -6,17 +6,18 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vpcctl_lib import naming
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
+from vpcctl_lib.interrupts import Interrupted
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import changed
+from vpcctl_lib.resources import Condition, changed
 from vpcctl_lib.run import Runner, need
 from vpcctl_lib.state import State, Store
 from vpcctl_lib.transaction import Transaction
@@ -64,8 +65,9 @@ class Manager:
         self._anew.add(key)
 
     def state(self) -> State:
-        """What is recorded; reading never waits."""
-        return self.context.store.load()
+        """What is recorded, without a change that is under way; reading never waits."""
+        state = self.context.store.load()
+        return replace(state, topology=state.settled, previous=None)
 
     def change(self, decide: Callable[[Topology], Topology]) -> Change:
         """Decide on the topology under the lock, and make the host follow."""
@@ -73,43 +75,68 @@ class Manager:
             return self._rehearse(decide)
         need_root()
         need(*TOOLS)
-        with self.context.store.locked():
-            state = self._healed(self.state())
+        with self.context.store.locked() as lock:
+            state = self._healed(self.context.store.load(), lock)
             topology, plan = self._plan(state, decide)
             if not plan.steps and topology == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
-            notes = Transaction(self.runner, self.context.store).apply(plan, state, topology)
+            notes = self._apply(plan, state, topology, lock)
         return Change(topology, True, (*self._warnings, *notes))
 
     def faults(self, state: State) -> Faults:
         """Where the kernel is known to differ from the record: what `remake` named."""
         return dict.fromkeys(self._anew, GONE)
 
-    def _healed(self, state: State) -> State:
-        """The state once what an interrupted command left half-made is finished."""
+    def _apply(self, plan: Plan, state: State, topology: Topology, lock: int) -> list[str]:
+        # What we start holds the lock too: if we are killed, the next of us waits until it has ended.
+        runner = replace(self.runner, keep=(lock,))
+        return Transaction(runner, self.context.store).apply(plan, state, topology)
+
+    def _healed(self, state: State, lock: int) -> State:
+        """The state once what an interrupted command left half-made is finished, or else undone."""
         if state.previous is None:
             return state
-        self._interrupted = state.previous
-        half_made = [entry for entry in state.ledger if entry.under_way]
-        found = inspect(Kernel(self.runner), half_made)
-        plan = difference(state.ledger, blueprint(state.topology), found)
-        self._warnings += ["an interrupted command had left something half-made: it is finished now",
-                           *Transaction(self.runner, self.context.store).apply(plan, state, state.topology)]
-        return self.state()
+        try:
+            self._finish(state, state.topology, lock)
+            self._interrupted = state.previous
+            self.warn("an interrupted command had left something half-made: it is finished now")
+        except Interrupted:
+            raise
+        except VpcctlError as error:
+            self._finish(state, state.previous, lock)
+            self._interrupted = state.topology
+            self.warn("an interrupted command had left something half-made, which can't be finished "
+                      f"({error.message}): it is undone now")
+        return self.context.store.load()
+
+    def _finish(self, state: State, topology: Topology, lock: int) -> None:
+        """From whatever is there to that topology; others' things are nobody's fault."""
+        plan = difference(state.ledger, blueprint(topology), self._damage(state))
+        self._warnings += self._apply(plan, state, topology, lock)
+
+    def _damage(self, state: State) -> Faults:
+        """What is wrong after an interrupted command, but for others' things in the place of whole ones."""
+        found = inspect(Kernel(self.runner), state.ledger)
+        half_made = {entry.resource.key for entry in state.ledger if entry.under_way}
+        return {key: fault for key, fault in found.items()
+                if key in half_made or fault.condition is not Condition.FOREIGN}
 
     def was_finished(self, had: Callable[[Topology], bool]) -> bool:
         """Whether what is to go went just now, as the interrupted command that took it was finished."""
         return self._interrupted is not None and had(self._interrupted)
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
-        topology, plan = self._plan(self.state(), decide)
+        state = self.context.store.load()
+        topology, plan = self._plan(state, decide)
         told = commands(plan, self.context.store.folder)
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = decide(state.topology)
         naming.check_collisions(topology)
-        return topology, difference(state.ledger, blueprint(topology), self.faults(state))
+        damage = {} if state.previous is None else self._damage(state)
+        return topology, difference(state.ledger, blueprint(topology),
+                                    {**damage, **self.faults(state)})
 
 
 def need_root() -> None:

@@ -18,7 +18,7 @@ class HostManager(Manager):
         """What differs; an empty list when in sync."""
         need_root()
         need("ip", "iptables")
-        state = self.state()
+        state = self.context.store.load()
         return findings(Kernel(self.runner), state.ledger, blueprint(state.topology))
 
     def restore(self) -> Change:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.operations import HOST, Make, Remove, Sysctl
+from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
 from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Resource, changed
 
 IP_FORWARD = "net.ipv4.ip_forward"
@@ -40,11 +40,12 @@ class Forwarding(Resource):
         return (Sysctl(HOST, IP_FORWARD, "1"),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Back to what was found; a value that somebody turned off meanwhile stays off."""
-        if (SETTINGS / "ip_forward").read_text().strip() != "1" or facts.get(IP_FORWARD, "1") == "1":
+        """Back to what was found, what somebody else changed meanwhile left as it is."""
+        if facts.get(IP_FORWARD, "1") == "1":
             return ()
-        rest = (Sysctl(HOST, key, value) for key, value in facts.items() if key != IP_FORWARD)
-        return (Sysctl(HOST, IP_FORWARD, facts[IP_FORWARD]), *rest)
+        along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
+                      for key, value in facts.items() if key != IP_FORWARD)
+        return (PutBack(IP_FORWARD, facts[IP_FORWARD], "1", along),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Still on."""

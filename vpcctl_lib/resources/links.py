@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import MARK
+from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.operations import HOST, Ip
 from vpcctl_lib.resources.base import (
     EMPTY,
@@ -66,10 +67,17 @@ class Namespace(Resource):
         links = kernel.links(self.name)
         if any(link.get("ifalias", "").startswith(MARK) for link in links):
             return None
-        return EMPTY if len(links) == 1 else Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
+        unmarked = Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
+        return EMPTY if all(map(_is_bare, links)) else unmarked
 
     def __str__(self) -> str:
         return f"namespace {self.name}"
+
+
+def _is_bare(link: dict[str, Any]) -> bool:
+    """A link that nobody has set up: what a new namespace has, and the end of a cable just plugged in."""
+    addressed = any(one.get("family") == "inet" for one in link.get("addr_info", ()))
+    return link["ifname"] == LOOPBACK or (link["ifname"] in (UPLINK, INSTANCE) and not addressed)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 
+from vpcctl_lib import netns
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import Sysctl
 from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
+
+SYSCTLS = Path("/proc/sys")
+WAS = "was "
+"""Before the name of a setting: what it was. (cleanup.sh puts back those of the host, without this.)"""
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,18 @@ class Settings(Resource):
         """All of them in one go."""
         return tuple(Sysctl(self.namespace, key, value) for key, value in self.values)
 
+    def survey(self) -> dict[str, str]:
+        """The old values, if the namespace is there and has lived without these."""
+        if not netns.exists(self.namespace):
+            return {}
+        with netns.entered(self.namespace):
+            paths = {key: SYSCTLS / key.replace(".", "/") for key, _ in self.values}
+            return {f"{WAS}{key}": path.read_text().strip() for key, path in paths.items() if path.exists()}
+
     def unmake(self, facts: Facts) -> Operations:
-        """Nothing: settings that are too strict harm nobody, and go with the namespace."""
-        return ()
+        """Back to the old values, where they were not just the new namespace's."""
+        return tuple(Sysctl(self.namespace, key, facts[f"{WAS}{key}"]) for key, value in reversed(self.values)
+                     if facts.get(f"{WAS}{key}", value) != value)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Each as it was set; what this kernel lacks can't be wrong."""
