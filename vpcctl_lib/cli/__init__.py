@@ -19,6 +19,7 @@ from vpcctl_lib.record import DEFAULT_FOLDER
 
 COMMANDS = Commands({
     "apply": "topology.apply",
+    "capture": "capture.capture",
     "completion": "completion.completion",
     "deploy": "deploy.deploy",
     "exec": "exec.exec_command",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +15,9 @@ from vpcctl_lib.cli.params import PORT, changing, reading, report, subnet_option
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
+
+FOLLOW_SECONDS = 0.1
+"""Between two looks at a log; a person takes it for at once."""
 
 new_name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The workload.",
@@ -95,19 +100,34 @@ def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
 @vpc_option()
 @subnet_option
 @name_option
+@click.option("-f", "--follow", is_flag=True, help="Go on until the workload ends, or Ctrl-C.")
 @reading
-def logs(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_json: bool) -> None:
     """Print what a workload wrote (in AWS: get-console-output).
 
     \b
     Example:
       vpcctl deploy logs --vpc vpc1 --subnet public --name webserver-8080
     """
-    text = managers.DeployManager(context).logs(vpc, subnet, name)
+    manager = managers.DeployManager(context)
+    if follow:
+        if as_json:
+            raise click.UsageError("--follow has no end, so there is no JSON document of it")
+        _follow(manager.follow(vpc, subnet, name))
+        return
+    text = manager.logs(vpc, subnet, name)
     if as_json:
         output.document("log", {"vpc": vpc, "subnet": subnet, "name": name, "lines": text.splitlines()})
     elif text:
         output.result(text.rstrip("\n"))
+
+
+def _follow(parts: Iterator[bytes]) -> None:
+    for part in parts:
+        if part:
+            output.raw(part)
+        else:
+            time.sleep(FOLLOW_SECONDS)
 
 
 @deploy.command()

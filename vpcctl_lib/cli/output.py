@@ -22,6 +22,11 @@ def result(text: str) -> None:
     click.echo(text)
 
 
+def raw(data: bytes) -> None:
+    """What a workload wrote, as it is."""
+    click.echo(data, nl=False)
+
+
 def document(name: str, value: Any) -> None:
     """One JSON document with the thing under its name."""
     click.echo(json.dumps({"version": JSON_VERSION, name: value}, indent=2))

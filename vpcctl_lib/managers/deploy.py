@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vpcctl_lib import addressing, naming, netns
+from vpcctl_lib import addressing, naming, netns, processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
 from vpcctl_lib.managers.base import Change, Manager
@@ -100,6 +100,18 @@ class DeployManager(Manager):
             return log.read_text(errors="replace")
         except OSError as error:
             raise VpcctlError(f"can't read {log}: {error.strerror}") from None
+
+    def follow(self, vpc: str, subnet: str, name: str) -> Iterator[bytes]:
+        """What the workload has written, then what it writes, until it ends; at times nothing."""
+        running = self.find(vpc, subnet, name)
+        process = processes.look(running.pid) if running.pid else None
+        try:
+            with running.log.open("rb") as log:
+                while process is not None and processes.look(process.pid) == process:
+                    yield log.read()
+                yield log.read()
+        except OSError as error:
+            raise VpcctlError(f"can't read {running.log}: {error.strerror}") from None
 
     def stop(self, vpc_name: str, subnet_name: str, name: str) -> Change:
         """The workload gone, with its children and its log."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pwd
+from collections.abc import Collection
 from shutil import which
 
 from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_subnet
 from vpcctl_lib.managers.base import Manager, need_root
+from vpcctl_lib.resources.processes import is_mapped
 from vpcctl_lib.run import need, search_path
 
 NOT_FOUND = 127
@@ -25,3 +28,34 @@ class ExecManager(Manager):
         if which(command[0], path=search_path()) is None:
             raise VpcctlError(f"{command[0]}: command not found", code=NOT_FOUND)
         return self.runner.attach(("ip", "netns", "exec", naming.subnet_namespace(vpc, subnet), *command))
+
+    def capture(self, vpc: str, subnet: str, words: tuple[str, ...]) -> int:
+        """Run tcpdump there: packets in its own format on standard output, unless the words say where to."""
+        find_subnet(self.state().topology, vpc, subnet)
+        need_root()
+        need("ip", "tcpdump")
+        _check_user()
+        interface = () if _given(words, "-i", "--interface") else ("-i", naming.INSTANCE)
+        target = () if writes_elsewhere(words) else ("-w", "-")
+        return self.runner.attach(("ip", "netns", "exec", naming.subnet_namespace(vpc, subnet),
+                                   "tcpdump", "-U", *interface, *target, *words))
+
+
+def writes_elsewhere(words: Collection[str]) -> bool:
+    """Whether tcpdump is told where to write to."""
+    return _given(words, "-w")
+
+
+def _given(words: Collection[str], *options: str) -> bool:
+    return any(word.startswith(options) for word in words)
+
+
+def _check_user() -> None:
+    """Debian's tcpdump becomes the user of its name, which is refused where there is none but root."""
+    try:
+        able = is_mapped(pwd.getpwnam("tcpdump").pw_uid)
+    except KeyError:
+        return
+    if not able:
+        raise VpcctlError("tcpdump can't become its own user in a sandbox that was started without root",
+                          "start the sandbox as root: sudo vpcctl sandbox")

@@ -66,11 +66,12 @@ def privileges() -> tuple[str, ...]:
     """The words for setpriv(1); where only root is mapped (user_namespaces(7)) the user can't change."""
     nobody = pwd.getpwnam("nobody")
     user: tuple[str, ...] = ()
-    if _is_mapped(nobody.pw_uid):
+    if is_mapped(nobody.pw_uid):
         user = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
     return (*user, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 
 
-def _is_mapped(uid: int) -> bool:
+def is_mapped(uid: int) -> bool:
+    """Whether we may become that user: in a sandbox without root there is none but root."""
     spans = (line.split() for line in Path("/proc/self/uid_map").read_text().splitlines())
     return os.geteuid() == 0 and any(int(first) <= uid < int(first) + int(count) for first, _, count in spans)

@@ -1,0 +1,36 @@
+"""`vpcctl capture`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from vpcctl_lib import managers
+from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
+from vpcctl_lib.errors import BadInput
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@vpc_option()
+@subnet_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- TCPDUMP ARGUMENTS...]")
+@click.pass_obj
+def capture(settings: Settings, vpc: str, subnet: str, words: tuple[str, ...]) -> int:
+    """Write a subnet's packets to stdout, for Wireshark or a file (in AWS: traffic mirroring).
+
+    \b
+    Example:
+      vpcctl capture --vpc vpc1 --subnet public | wireshark -k -i -
+      vpcctl capture --vpc vpc1 --subnet public -- -c 10 tcp port 80 > web.pcap
+      vpcctl capture --vpc vpc1 --subnet public -- -w web.pcap
+
+    To read packets as text instead: vpcctl exec --vpc vpc1 --subnet public -- tcpdump -n
+    """
+    from vpcctl_lib.managers.exec import writes_elsewhere
+
+    if sys.stdout.isatty() and not writes_elsewhere(words):
+        raise BadInput("packets are no text: a terminal can't show them",
+                       "pipe them to wireshark -k -i -, or write a file: -- -w FILE; to read them as text: "
+                       f"vpcctl exec --vpc {vpc} --subnet {subnet} -- tcpdump -n")
+    return managers.ExecManager(settings.context()).capture(vpc, subnet, words)
