@@ -110,6 +110,19 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
+def mark_of(process: Process) -> str:
+    """Whose workload it was started as, or by; empty if it is none."""
+    prefix = f"{MARK}=".encode()
+    marks = [word[len(prefix):] for word in _environment(process.pid) if word.startswith(prefix)]
+    return marks[0].decode(errors="replace") if marks else ""
+
+
+def argv(process: Process) -> tuple[str, ...]:
+    """Its command line, as it shows it now."""
+    words = (PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")[:-1]
+    return tuple(word.decode(errors="surrogateescape") for word in words)
+
+
 def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
     """The workload's processes: of its session or with its mark, in its namespace, even a nameless one."""
     leader = recognise(facts)

@@ -42,7 +42,7 @@ def read(file: Path) -> dict[str, Any] | None:
         text = file.read_text()
     except FileNotFoundError:
         if backup(file).exists():
-            raise VpcctlError(f"{file} is gone, though its backup is there", _way_on(file)) from None
+            raise Damaged(f"{file} is gone, though its backup is there", _way_on(file)) from None
         return None
     except PermissionError:
         raise VpcctlError(f"may not read {file}", "run it as root: sudo vpcctl …") from None
@@ -80,9 +80,13 @@ def backup(file: Path) -> Path:
     return file.with_name(f"{file.name}.bak")
 
 
+class Damaged(VpcctlError):
+    """The record is lost: gone, or not to be understood."""
+
+
 def damaged(file: Path, why: str) -> VpcctlError:
     """The error for a record that can't be understood."""
-    return VpcctlError(f"{file} is damaged: {why}", f"nothing was changed; {_way_on(file)}")
+    return Damaged(f"{file} is damaged: {why}", f"nothing was changed; {_way_on(file)}")
 
 
 def _way_on(file: Path) -> str:

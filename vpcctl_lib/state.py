@@ -62,6 +62,8 @@ class Store:
         self.folder = folder
         self.file = folder / FILE
         self.log = folder / "vpcctl.log"
+        self._lines: dict[int, tuple[Entry, str]] = {}
+        """The text of entries that were written before, by identity: most of a large record stays."""
 
     def load(self) -> State:
         """What is recorded; an empty state if nothing is. VpcctlError if it can't be read or understood."""
@@ -86,7 +88,7 @@ class Store:
         fresh = {target: self.folder / f".{target.name}.new" for target in targets}
         try:
             for temporary in fresh.values():
-                _write_through(temporary, state)
+                self._write_through(temporary, state)
             for target, temporary in fresh.items():
                 temporary.replace(target)
             self._sync_folder()
@@ -95,6 +97,46 @@ class Store:
                 for temporary in fresh.values():
                     temporary.unlink(missing_ok=True)
             raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
+
+    def _write_through(self, path: Path, state: State) -> None:
+        with path.open("w") as file:
+            self._write(file, state)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write(self, file: TextIO, state: State) -> None:
+        """A line a resource, for a person (and cleanup.sh) to read; much smaller than indented JSON."""
+        topology = json.dumps(encode(state.topology))
+        file.write(f'{{"version": {VERSION},\n"topology": {topology},\n')
+        if state.previous is not None:
+            file.write(f'"previous": {json.dumps(encode(state.previous))},\n')
+        file.write('"ledger": [\n')
+        file.write(",\n".join(map(self._text, state.ledger)))
+        file.write("\n]}\n")
+
+    def _text(self, entry: Entry) -> str:
+        held = self._lines.get(id(entry))
+        if held is None:
+            # With the entry beside it, so that no other can have its identity meanwhile.
+            held = self._lines[id(entry)] = (entry, json.dumps(_line(entry)))
+        return held[1]
+
+    def lost(self) -> bool:
+        """Whether there is no record, or none that can be understood; a newer vpcctl's is an error."""
+        try:
+            self.load()
+        except record.Damaged:
+            return True
+        return not self.file.exists()
+
+    def put_aside(self) -> list[Path]:
+        """Keep what is left of a lost record under other names; returns these."""
+        moment = time.strftime("%Y%m%dT%H%M%S")
+        kept = []
+        for file in (self.file, record.backup(self.file)):
+            if file.exists():
+                kept.append(file.rename(file.with_name(f"{file.name}.lost-{moment}")))
+        return kept
 
     def _sync_folder(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -148,24 +190,6 @@ class Store:
                     raise VpcctlError(f"another vpcctl (pid {holder}) has held the lock for "
                                       f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
                 time.sleep(0.02)
-
-
-def _write_through(path: Path, state: State) -> None:
-    with path.open("w") as file:
-        _write(file, state)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write(file: TextIO, state: State) -> None:
-    """A line a resource, so that a person (and cleanup.sh) can read it; much smaller than indented JSON."""
-    topology = json.dumps(encode(state.topology))
-    file.write(f'{{"version": {VERSION},\n"topology": {topology},\n')
-    if state.previous is not None:
-        file.write(f'"previous": {json.dumps(encode(state.previous))},\n')
-    file.write('"ledger": [\n')
-    file.write(",\n".join(json.dumps(_line(entry)) for entry in state.ledger))
-    file.write("\n]}\n")
 
 
 def _line(entry: Entry) -> dict[str, Any]:

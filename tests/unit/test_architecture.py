@@ -17,8 +17,8 @@ LAYERS = (
     "errors",
     "addressing lookup model naming netns routing run",
     "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy "
-    "graph processes resources rules topology_file webserver",
-    "blueprint inspection plan reach record rehearsal schedule state transaction workloads",
+    "graph processes resources rules topology_file unit webserver",
+    "blueprint inspection plan reach rebuild record rehearsal schedule state transaction workloads",
     "managers sandbox",
     "cli",
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +13,10 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.params import changing, reading, report
-from vpcctl_lib.errors import ExitCode
+from vpcctl_lib.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
-    from vpcctl_lib.managers.base import Context
+    from vpcctl_lib.managers.base import Change, Context
 
 
 @click.command()
@@ -41,8 +44,14 @@ def status(context: Context, as_json: bool) -> int:
 
 
 @click.command()
+@click.option("--from-kernel", is_flag=True, help="Rebuild a lost or damaged record from the marks first.")
+@click.option("--install-unit", is_flag=True, help="Write the systemd unit that restores at boot.")
+@click.option("--remove-unit", is_flag=True, help="Remove that unit.")
+@click.option("--unit-dir", type=click.Path(path_type=Path, file_okay=False), default="/etc/systemd/system",
+              show_default=True, metavar="DIR", help="Where that unit lies.")
 @changing
-def restore(context: Context, as_json: bool) -> None:
+def restore(context: Context, from_kernel: bool, install_unit: bool, remove_unit: bool, unit_dir: Path,
+            as_json: bool) -> None:
     """Make the kernel match the record again (in AWS: nothing; the cloud does it for you).
 
     After a reboot, a firewall flush or reload, a crash, a deleted link or namespace.
@@ -51,6 +60,18 @@ def restore(context: Context, as_json: bool) -> None:
     Example:
       vpcctl restore
     """
-    change = managers.HostManager(context).restore()
-    report(change, as_json, "restore", lambda _: {}, "everything is as recorded again",
-           "everything is as recorded")
+    manager = managers.HostManager(context)
+    if from_kernel + install_unit + remove_unit > 1:
+        raise BadInput("--from-kernel, --install-unit and --remove-unit exclude each other", "choose one")
+    if install_unit:
+        _report(manager.install_unit(os.path.abspath(sys.argv[0]), unit_dir), as_json, "the unit is written")
+    elif remove_unit:
+        _report(manager.remove_unit(unit_dir), as_json, "the unit is gone")
+    elif from_kernel:
+        _report(manager.from_kernel(), as_json, "the record is rebuilt, and everything is as recorded")
+    else:
+        _report(manager.restore(), as_json, "everything is as recorded again")
+
+
+def _report(change: Change, as_json: bool, done: str) -> None:
+    report(change, as_json, "restore", lambda _: {}, done, "everything is as recorded")
