@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vpcctl_lib.plan import Plan
+from vpcctl_lib.record import FILE
 from vpcctl_lib.resources import Operation, Program
 from vpcctl_lib.resources.processes import Start, Stop
 from vpcctl_lib.schedule import groups
@@ -14,8 +15,9 @@ from vpcctl_lib.state import Verb
 
 
 def commands(plan: Plan, folder: Path) -> list[str]:
-    """The commands in order; `folder` is where logs lie."""
-    return [*_steps(plan, folder), *_sweep(plan, folder)]
+    """The commands in order, then a comment on what they leave out; logs and record lie in `folder`."""
+    found = [*_steps(plan, folder), *_sweep(plan, folder)]
+    return [*found, f"# state: vpcctl would also record this in {folder / FILE}"] if found else []
 
 
 def _steps(plan: Plan, folder: Path) -> Iterator[str]:
@@ -38,7 +40,8 @@ def _stopping(stop: Stop) -> str:
     pid = stop.facts.get("pid")
     session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
     marked = f"grep -qsz '^VPCCTL_WORKLOAD={stop.mark}$' /proc/$pid/environ"
-    return f"""workload() {{
+    return f"""# workload {stop.mark}
+workload() {{
   for pid in $(ip netns pids {stop.namespace}); do {session}{marked} && echo $pid; done
 }}
 for signal in TERM KILL; do

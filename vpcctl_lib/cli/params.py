@@ -115,9 +115,6 @@ def report(change: Change, as_json: bool, name: str, view: Callable[[Change], An
 def _report_commands(commands: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         output.document("commands", list(commands))
-        return
-    for command in commands:
-        output.result(command)
-    if commands:
-        folder = click.get_current_context().find_root().params["state_dir"]
-        output.result(f"# state: vpcctl would also record this in {folder / record.FILE}")
+    else:
+        for command in commands:
+            output.result(command)
