@@ -106,9 +106,7 @@ class Fixer:
     def _is_lost(self, here: str, address: IPv4Address) -> bool:
         """Whether the record has a way back to an address that the kernel lacks."""
         route = self._intent.route(here, address)
-        return route is not None and not any(
-            held.network == route.destination and held.device == route.device
-            for held in self._scene.of(here).routes)
+        return route is not None and not self._intent.holds(route, self._scene.of(here))
 
 
 def _inside(namespace: str) -> str:

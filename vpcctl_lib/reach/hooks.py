@@ -46,7 +46,14 @@ class Connection:
 
     original: Flow
     translated: Flow
+    by_answer: bool = False
+    """Begun by what is the answer elsewhere: the first packet went another way."""
+
     answered: bool = False
+
+    def is_reply(self, packet: Packet) -> bool:
+        """Whether a packet goes against the direction of the first that came by here."""
+        return packet.answer != self.by_answer
 
 
 @dataclass(frozen=True)
@@ -99,15 +106,15 @@ class Tracker:
         if packet.state is State.UNTRACKED:
             return packet
         known = self._connections.get(namespace.name)
-        if known is not None and packet.flow == known.translated.back() and packet.answer:
+        if known is not None and packet.flow == known.translated.back() and known.is_reply(packet):
             known.answered = True
             return replace(packet, state=State.ESTABLISHED)
-        if known is not None and packet.flow == known.original and not packet.answer:
+        if known is not None and packet.flow == known.original and not known.is_reply(packet):
             return replace(packet, state=_again(packet, known))
         if not _may_begin(packet):
             return replace(packet, state=State.INVALID)
         if known is None:
-            self._connections[namespace.name] = Connection(packet.flow, packet.flow)
+            self._connections[namespace.name] = Connection(packet.flow, packet.flow, packet.answer)
         return replace(packet, state=State.NEW)
 
     def _translate(self, namespace: Namespace, hook: Hook, packet: Packet, ways: Ways, place: Place,
@@ -118,7 +125,7 @@ class Tracker:
         known = self._connections.get(namespace.name)
         if known is None:
             return packet
-        if packet.answer:
+        if known.is_reply(packet):
             return packet.between(_merged(hook, packet.flow, known.original.back()))
         if not packet.first or packet.state is not State.NEW:
             return packet.between(_merged(hook, packet.flow, known.translated))

@@ -10,6 +10,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel import Words, words
 from vpcctl_lib.model import Subnet, Topology, Vpc
 from vpcctl_lib.naming import subnet_namespace
+from vpcctl_lib.reach.scene import Namespace as Held
 from vpcctl_lib.resources import Address, Chain, Namespace, Port, Route, SingleRule
 
 BUILTIN_POLICY = "ACCEPT"
@@ -63,6 +64,14 @@ class Intent:
         """Whether the record gives a namespace an address whose network covers this one."""
         return any(isinstance(one, Address) and one.namespace == namespace and address in one.address.network
                    for one in self._resources)
+
+    def holds(self, route: Route, held: Held) -> bool:
+        """Whether the kernel still has a recorded route."""
+        return any(one.network == route.destination and one.device == route.device for one in held.routes)
+
+    def is_ours(self, title: str) -> bool:
+        """Whether a place is a namespace of ours, or the host."""
+        return title == "host" or title in self.namespaces
 
     def has_link(self, namespace: str, device: str) -> bool:
         """Whether a link is ours."""

@@ -28,6 +28,7 @@ class Lookup:
     outgoing: str = ""
     mark: int | None = 0
     protocol: Protocol | None = None
+    """None is what an ARP question counts as: it has no protocol for `ipproto` to match."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class PolicyRule:
                 self.outgoing in ("", lookup.outgoing), self._source(lookup.source)]
         if not all(sure):
             return self.negated
-        if self.odd or (self.mask and lookup.mark is None) or (self.protocol and lookup.protocol is None):
+        if self.odd or (self.mask and lookup.mark is None):
             return None
         marked = not self.mask or ((lookup.mark or 0) & self.mask) == self.mark
         spoken = self.protocol in ("", lookup.protocol.value if lookup.protocol else "")
@@ -131,7 +132,7 @@ def find(routes: list[Route], rules: list[PolicyRule], lookup: Lookup) -> Route 
     for rule in rules:
         spoken = rule.speaks_of(lookup)
         if spoken is None:
-            raise CantTell(f"ip rule with {rule.odd or 'a mark or protocol'} is not modelled")
+            raise CantTell(f"ip rule with {rule.odd or 'a mark'} is not modelled")
         if not spoken:
             continue
         if rule.action in REFUSALS:

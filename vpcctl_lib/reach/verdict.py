@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address
 
+from vpcctl_lib.addressing import instance
 from vpcctl_lib.model import Protocol, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.naming import HOST_INPUT, INSTANCE, subnet_namespace
 from vpcctl_lib.reach.fix import Fixer
 from vpcctl_lib.reach.intent import Intent
-from vpcctl_lib.reach.packet import Blocked, Code, Undecided
+from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.segment import owners
@@ -93,10 +94,9 @@ class Analyzer:
             self._check_target(question, arrival, walk)
             return Report(question, Verdict.REACHABLE, tuple(walk.hops))
         except Blocked as blocked:
-            code, rule = self._refined(question, blocked)
-            cause = replace(blocked.cause, address=blocked.cause.address or question.address)
-            fix = self._fixer.fix(question, Blocked(code, blocked.where, rule, cause), walk.is_back)
-            obstacle = Obstacle(code, blocked.where, rule, fix)
+            refined = self._refined(question, blocked, walk)
+            fix = self._fixer.fix(question, refined, walk.is_back)
+            obstacle = Obstacle(refined.code, refined.where, refined.rule, fix)
             return Report(question, Verdict.UNREACHABLE, tuple(walk.hops), obstacle, is_back=walk.is_back)
         except Undecided as undecided:
             return Report(question, Verdict.UNKNOWN, tuple(walk.hops), None,
@@ -116,19 +116,38 @@ class Analyzer:
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
         raise Blocked(code, where, f"{question.address} is here for {question.start}, not in {wanted}")
 
-    def _refined(self, question: Question, blocked: Blocked) -> tuple[Code, str]:
-        """The code that says most: what is missing, not how that shows."""
-        missing = self._missing(question)
+    def _refined(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
+        """The obstacle whose code says most: what is missing, not how that shows."""
+        where, rule = blocked.where, blocked.rule
+        cause = replace(blocked.cause, address=blocked.cause.address or question.address)
+        missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
-            return Code.NAMESPACE_MISSING, f"no network namespace '{missing}'"
-        fault = self._fault(question, blocked)
+            return Blocked(Code.NAMESPACE_MISSING, missing, f"no network namespace '{missing}'", cause)
         if fault:
-            return Code.LINK_DOWN, fault
+            return Blocked(Code.LINK_DOWN, where, fault, cause)
         if blocked.code is Code.FIREWALL_DENY and blocked.cause.chain == HOST_INPUT:
-            return Code.HOST_CLOSED, blocked.rule
+            return Blocked(Code.HOST_CLOSED, where, rule, cause)
         if blocked.code in CLOSED and not self._is_damage(blocked):
-            return self._closed(question) or blocked.code, blocked.rule
-        return blocked.code, blocked.rule
+            closed = None if walk.is_back else self._closed(question)
+            return Blocked(closed, where, rule, cause) if closed else self._lost(question, blocked, walk)
+        return Blocked(blocked.code, where, rule, cause)
+
+    def _lost(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
+        """A recorded route that is gone on the way: without it the packet strayed to where it is refused."""
+        address = instance(question.subnet.cidr) if walk.is_back else question.address
+        passed = [hop.where for hop in walk.hops if hop.back == walk.is_back]
+        for name in dict.fromkeys([*passed, blocked.where]):
+            route = self._intent.route(name, address)
+            if route is None or self._intent.holds(route, self.scene.of(name)):
+                continue
+            fault = cable_fault(self.scene, self.scene.of(name), route.device)
+            cause = Cause(device=route.device, address=address)
+            code = Code.LINK_DOWN if fault else Code.NO_ROUTE
+            return Blocked(code, name, fault or f"{route} is gone", cause)
+        if blocked.code is Code.NO_ROUTE and not self._intent.is_ours(blocked.where):
+            # Somebody else's namespace has no way back to an address of a VPC: nobody translated it.
+            return Blocked(Code.NO_NAT, "host", blocked.rule)
+        return blocked
 
     def _missing(self, question: Question) -> str:
         wanted = [question.vpc.name, question.start, question.target or "",

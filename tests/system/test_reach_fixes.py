@@ -1,0 +1,169 @@
+"""Each way to break a network: `reach` names it by its code, and the command it gives opens it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from host import UPLINK, Host
+
+POLICY = {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow"},
+                      {"protocol": "icmp", "action": "deny"}],
+          "egress": [{"protocol": "udp", "port": 53, "action": "allow"}]}
+INTERNET = "internet"
+INSIDE = "ip netns exec"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is broken, who can't reach whom then, and the code for it."""
+
+    code: str
+    damage: str
+    to: str
+    start: str = "vpc1/public"
+    port: str = ""
+    undo: str = "true"
+
+
+CASES = [
+    Case("NO_ROUTE", "ip -n vpc1-public route del default", INTERNET),
+    Case("NO_ROUTE", "ip -n vpc1-public route add blackhole 10.0.2.0/24", "vpc1/private"),
+    Case("NO_ROUTE", "ip -n vpc1 route add unreachable 172.16.1.0/24", "vpc2/web"),
+    Case("NO_ROUTE", "ip -n vpc2 route del 10.0.0.0/16", "vpc2/web"),
+    Case("LINK_DOWN", "ip -n vpc1 link set s-private down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1-private link set eth0 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1-public link set eth0 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set s-private nomaster", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set br-vpc1 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set pcx-vpc2 down", "vpc2/web"),
+    Case("LINK_DOWN", "ip link set vpc-vpc1 down", INTERNET),
+    Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
+    Case("NO_NEIGHBOUR", "ip -n vpc1-private addr flush dev eth0 scope global", "vpc1/private"),
+    Case("NAMESPACE_MISSING", "ip netns del vpc1-private", "vpc1/private"),
+    Case("NAMESPACE_MISSING", "ip netns del vpc1", "vpc1/private"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1-private iptables -A INPUT -m comment --comment 'a b' -j DROP",
+         "vpc1/private"),
+    Case("FIREWALL_DENY", "ip netns exec vpc1-private iptables -P OUTPUT DROP", "vpc1/private"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1 iptables -I FORWARD ! -s 192.0.2.7 -o pcx-+ -j DROP", "vpc2/web"),
+    Case("FIREWALL_DENY", "ip netns exec vpc1 iptables -F FORWARD", "vpc2/web"),
+    Case("FIREWALL_DENY", "ip netns exec vpc1-private iptables -t mangle -A INPUT -j DROP", "vpc1/private"),
+    Case("FIREWALL_DENY", "ip netns exec vpc1-private iptables-legacy -A INPUT -j DROP", "vpc1/private"),
+    Case("FIREWALL_DENY", "iptables -N MINE; iptables -A MINE -j REJECT; iptables -I FORWARD -o eth0 -j MINE",
+         INTERNET, undo="iptables -D FORWARD -o eth0 -j MINE; iptables -F MINE; iptables -X MINE"),
+    Case("FIREWALL_DENY", "iptables -t raw -I PREROUTING -s 10.0.1.0/24 -j DROP", INTERNET),
+    Case("FIREWALL_DENY", "true", "vpc2/db", "vpc2/web", port="443"),
+    Case("FIREWALL_DENY", "true", "vpc2/web", "vpc2/db", port="80"),
+    Case("DIVERTED", f"{INSIDE} vpc1 iptables -t nat -A PREROUTING -d 172.16.1.2 -p icmp -j REDIRECT",
+         "vpc2/web"),
+    Case("NO_NAT", "iptables -t nat -F POSTROUTING", INTERNET),
+    Case("NO_FORWARDING", "ip netns exec vpc1 sysctl -qw net.ipv4.ip_forward=0", INTERNET),
+    Case("NO_FORWARDING", "sysctl -qw net.ipv4.ip_forward=0", INTERNET),
+    Case("NO_FORWARDING", "ip netns exec vpc1 sysctl -qw net.ipv4.conf.br-vpc1.forwarding=0", INTERNET),
+    Case("SOURCE_REFUSED", "ip -n vpc2-web route del default; ip -n vpc2-web route del 10.0.0.0/16; "
+         "ip netns exec vpc2-web sysctl -qw net.ipv4.conf.eth0.rp_filter=1", "vpc2/web",
+         undo="ip netns exec vpc2-web sysctl -qw net.ipv4.conf.eth0.rp_filter=0"),
+    Case("ECHO_IGNORED", f"{INSIDE} vpc1-private sysctl -qw net.ipv4.icmp_echo_ignore_all=1", "vpc1/private"),
+    Case("NOT_PEERED", "true", "vpc3/web"),
+    Case("NOT_PEERED", "vpcctl peer delete --vpc1 vpc1 --vpc2 vpc3", "192.168.0.2"),
+    Case("NO_NAT", "true", INTERNET, "vpc3/web"),
+    Case("PRIVATE_SUBNET", "true", INTERNET, "vpc1/private"),
+    Case("PRIVATE_SUBNET", "true", INTERNET, "vpc3/db"),
+    Case("HOST_CLOSED", "true", UPLINK),
+    Case("HOST_CLOSED", "true", UPLINK, "vpc2/web", port="22"),
+    Case("NOTHING_LISTENS", "true", "vpc1/private", port="8080"),
+]
+LASTING = {"HOST_CLOSED"}
+"""Codes whose first fix does not open all the way: NAT or a service is missing behind it."""
+
+
+def build(host: Host) -> None:
+    """Two VPCs that are peered and one that is not."""
+    host.sh("""
+        vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+        vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
+        vpcctl subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24
+        vpcctl vpc create --name vpc2 --cidr 172.16.0.0/16
+        vpcctl subnet add --vpc vpc2 --name web --cidr 172.16.1.0/24 --type public
+        vpcctl subnet add --vpc vpc2 --name db --cidr 172.16.2.0/24
+        vpcctl vpc create --name vpc3 --cidr 192.168.0.0/24
+        vpcctl subnet add --vpc vpc3 --name web --cidr 192.168.0.0/25 --type public
+        vpcctl subnet add --vpc vpc3 --name db --cidr 192.168.0.128/25
+        vpcctl nat enable --vpc vpc1
+        vpcctl peer create --vpc1 vpc1 --vpc2 vpc2
+    """)
+    host.do("firewall apply --vpc vpc2 --subnet db --policy", host.write("policy.json", POLICY))
+
+
+def ask(host: Host, case: Case) -> dict[str, Any]:
+    """The report, whose exit code has to fit its verdict."""
+    port = ("--port", case.port) if case.port else ()
+    probe = ("--probe",) if case.code == "NOTHING_LISTENS" else ()
+    done = host.vpcctl("reach", "--from", case.start, "--to", case.to, *port, *probe, "--json")
+    report: dict[str, Any] = json.loads(done.out)["reach"]
+    assert done.code == (0 if report["verdict"] == "reachable" else 1)
+    return report
+
+
+def repaired(host: Host, case: Case) -> str:
+    """Empty if the code is right and its fix opens the way; else what is wrong."""
+    host.sh(case.damage)
+    report = ask(host, case)
+    blocked = report["blocked_by"] or {}
+    if blocked.get("code") != case.code or not blocked.get("fix"):
+        return f"{case}: {report['verdict']} {report['why']} {blocked}"
+    host.sh(blocked["fix"])
+    after = ask(host, case)
+    host.sh(case.undo)
+    if after["verdict"] == "reachable" or case.code in LASTING:
+        return ""
+    return f"{case}: {blocked}, and then {after['why']} {after['blocked_by']}"
+
+
+def test_each_obstacle_has_its_code_and_a_fix_that_opens_it(host: Host) -> None:
+    build(host)
+    wrong = list(filter(None, (repaired(host, case) for case in CASES)))
+    assert not wrong, "\n".join(wrong)
+    host.sh("""
+        iptables -D INPUT -i vpc-vpc1 -p icmp -j ACCEPT
+        iptables -D INPUT -i vpc-vpc2 -p tcp --dport 22 -j ACCEPT
+        iptables -t nat -A POSTROUTING -s 192.168.78.0/24 -o eth0 -j MASQUERADE
+    """)
+
+
+def test_asking_changes_nothing(vpc2: Host) -> None:
+    vpc2.do("nat enable --vpc vpc1")
+    before = vpc2.portrait()
+    for to in ("vpc1/private", "vpc2/public", "internet", "vpc2", UPLINK):
+        vpc2.vpcctl("reach", "--from", "vpc1/public", "--to", to, "--port", "80")
+    vpc2.check_same(before)
+    assert "[0:0]" in vpc2.sh("iptables-save -c")
+
+
+def test_who_can_reach_a_port(vpc2: Host) -> None:
+    vpc2.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    done = vpc2.vpcctl("reach", "--to", "vpc1/private", "--port", "80", "--json")
+    found = {one["from"]: one["verdict"] for one in done.json["reach"]}
+    everybody = ("vpc1/public", "vpc2/public", "vpc2/private")
+    assert (done.code, found) == (0, dict.fromkeys(everybody, "reachable"))
+
+
+def test_a_probe_agrees(vpc2: Host) -> None:
+    vpc2.listen("vpc1-private", "80", "53/udp")
+    for words in ("--port 80", "--port 53 --protocol udp", ""):
+        done = vpc2.do("reach --from vpc1/public --to vpc1/private --probe --json", *words.split())
+        assert done.json["reach"]["probe"] == {"result": "answered", "agrees": True}
+
+
+def test_overlapping_addresses_are_told_apart(host: Host) -> None:
+    host.sh("""
+        vpcctl vpc create --name one --cidr 10.0.0.0/16
+        vpcctl subnet add --vpc one --name web --cidr 10.0.1.0/24
+        vpcctl subnet add --vpc one --name db --cidr 10.0.2.0/24
+        vpcctl vpc create --name two --cidr 10.0.0.0/16
+        vpcctl subnet add --vpc two --name db --cidr 10.0.2.0/24
+    """)
+    done = host.vpcctl("reach", "--from", "one/web", "--to", "two/db", "--json")
+    assert (done.code, done.json["reach"]["blocked_by"]["code"]) == (1, "OVERLAPPING_CIDR")
+    assert done.json["reach"]["blocked_by"]["fix"] is None
