@@ -159,7 +159,7 @@ class _Stream(socketserver.BaseRequestHandler):
         if word == b"SEND":
             connection.sendall(b"x" * int(rest))
         elif word == b"TAKE":
-            count = 0
+            count = len(rest)
             while part := connection.recv(65536):
                 count += len(part)
             connection.sendall(str(count).encode())

@@ -52,14 +52,21 @@ def test_a_rule_of_the_host_s_own_does_not_open_it(serving: Host) -> None:
     serving.sh("iptables -D INPUT -p tcp --dport 80 -j ACCEPT")
 
 
+def arrived(host: Host) -> int:
+    """Packets that have come to the VPC's router from the host."""
+    return int(host.sh("cat /sys/class/net/uplink/statistics/rx_packets", "vpc1"))
+
+
 @pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
 def test_the_host_s_neighbours_reach_no_tenant(serving: Host, policy: str) -> None:
     serving.listen("vpc1-public", "80", "53/udp")
     serving.listen("vpc1-private", "80")
     serving.sh(f"iptables -P FORWARD {policy}; ip -n internet route add 10.0.0.0/8 via {UPLINK}")
+    before = arrived(serving)
     for neighbour in ("internet", "other"):
         serving.never_reaches(neighbour, "10.0.1.2:80", "10.0.1.2:53/udp", "10.0.1.2", "10.0.2.2:80")
         serving.never_reaches(neighbour, "10.0.0.1", "169.254.64.1")
+    assert arrived(serving) == before, "not even one that nobody would have answered"
     serving.reaches("vpc1-public", "8.8.8.8")
     serving.sh("iptables -P FORWARD ACCEPT; ip -n internet route del 10.0.0.0/8")
 

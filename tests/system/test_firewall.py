@@ -151,14 +151,14 @@ def test_one_subnet_s_policy_is_not_another_s(serving: Host) -> None:
 
 
 def test_odd_packets_pass_no_open_port(serving: Host) -> None:
-    """A FIN fits no connection; scanners learn from the answer to one that somebody is there."""
+    """A FIN with ACK fits no connection, but the answer to it would tell a scanner of the open port."""
     apply(serving, ingress=[allow(port=80)])
     code = f"""if 1:
         import socket, struct
         raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
         raw.settimeout(0.5)
         for port in (80, 81):
-            head = struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 5 << 4, 1, 1024, 0, 0)
+            head = struct.pack("!HHIIBBHHH", 40000, port, 1, 1, 5 << 4, 17, 1024, 0, 0)
             ends = socket.inet_aton("{PRIVATE}") + socket.inet_aton("{PUBLIC}")
             total = sum(struct.unpack("!16H", ends + struct.pack("!BBH", 0, 6, 20) + head))
             total = (total >> 16) + (total & 0xffff)

@@ -80,8 +80,12 @@ def test_it_is_not_transitive(peered: Host) -> None:
                       ("vpc3-public", "10.0.2.2:80"), ("vpc3-public", "10.0.2.2"))
 
 
-def test_nor_with_routes_added_by_hand(peered: Host) -> None:
+@pytest.mark.parametrize("routers", [":", "iptables -I FORWARD -j ACCEPT"])
+def test_nor_with_routes_added_by_hand(peered: Host, routers: str) -> None:
+    """Nor when the routers at both ends let everything pass: the one in the middle does not."""
     add_third(peered, "vpc2")
+    for end in ("vpc1", "vpc3"):
+        peered.sh(routers, end)
     peered.sh("ip route add 192.168.0.0/16 via 10.0.0.1", "vpc1-public")
     peered.sh("ip route add 192.168.0.0/16 via 172.16.0.1 dev pcx-vpc2", "vpc1")
     peered.sh("ip route add 10.0.0.0/16 via 192.168.0.1", "vpc3-public")
