@@ -18,7 +18,7 @@ from vpcctl_lib.resources import (
     Resource,
     Veth,
 )
-from vpcctl_lib.resources.links import CABLES, GROUP
+from vpcctl_lib.resources.links import GROUP
 from vpcctl_lib.resources.processes import EmptyNamespace
 from vpcctl_lib.state import Entry, Verb
 
@@ -52,11 +52,13 @@ class Plan:
 
     def under_way(self) -> tuple[Entry, ...]:
         """The ledger to write down before the first step: all that may exist, with what happens to it."""
-        verbs = {step.entry.resource.key: step.verb for step in self.steps}
-        kept = {entry.resource.key for entry in self.after}
-        gone = [entry for entry in self.before if entry.resource.key not in kept]
-        return tuple(replace(entry, under_way=verbs.get(entry.resource.key))
-                     for entry in (*self.after, *gone))
+        verbs = {id(step.entry): step.verb for step in self.steps if step.verb is not Verb.UNMAKE}
+        made = {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
+        gone = {step.entry.resource.key for step in self.steps if step.verb is Verb.UNMAKE} - made
+        leaving = [replace(entry, under_way=Verb.UNMAKE) for entry in self.before
+                   if gone and entry.resource.key in gone]
+        return (*(replace(entry, under_way=verbs[id(entry)]) if id(entry) in verbs else entry
+                  for entry in self.after), *leaving)
 
 
 def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faults = NO_FAULTS) -> Plan:
@@ -76,9 +78,10 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     after = []
     for resource in wanted:
         entry = owned.get(resource if resource in same else resource.key)
-        after.append(Entry(resource, entry.found if entry else resource.survey()))
-        if not faults and not anew and entry and resource in same:
+        if not faults and not anew and entry and resource in same and not entry.under_way:
+            after.append(entry)
             continue
+        after.append(Entry(resource, entry.found if entry else resource.survey()))
         fault = faults.get(resource.key)
         if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
             steps.append(Step(Verb.MAKE, after[-1], resource.make(), resource.unmake(after[-1].found)))
@@ -148,9 +151,9 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
     for entry, name in spaces:
         if name in cleared:
             yield Step(Verb.UNMAKE, entry, (Ip(name, ("link", "del", "group", GROUP)),), ())
-    leaving |= {(name, CABLES) for name in cleared}
-    yield from (_removal(entry, leaving, faults) for entry in entries
-                if not isinstance(entry.resource, Program))
+    for entry in entries:
+        if not isinstance(entry.resource, Program):
+            yield _removal(entry, leaving, faults, cleared)
 
 
 def _routers(entries: Sequence[Entry]) -> frozenset[str]:
@@ -160,9 +163,11 @@ def _routers(entries: Sequence[Entry]) -> frozenset[str]:
                      if isinstance(entry.resource, Veth) and entry.resource.namespace in spaces)
 
 
-def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults) -> Step:
+def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults,
+             cleared: frozenset[str] = frozenset()) -> Step:
     resource, fault = entry.resource, faults.get(entry.resource.key)
-    work = () if resource.homes & leaving else resource.unmake(entry.found)
+    covered = resource.homes & leaving or (isinstance(resource, Veth) and resource.ends & cleared)
+    work = () if covered else resource.unmake(entry.found)
     if fault:
         # What was broken before is not broken again by an undo.
         return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), ())

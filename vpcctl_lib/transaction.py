@@ -181,6 +181,8 @@ class Transaction:
         return number in self._done or (covered and bool(self._done))
 
     def _with_facts(self, ledger: Sequence[Entry]) -> tuple[Entry, ...]:
+        if not self._facts:
+            return tuple(ledger)
         return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})
                      if entry.resource.key in self._facts else entry for entry in ledger)
 
