@@ -1,0 +1,78 @@
+"""Others on the same host: they come after us, sweep our rules away, pull at our links; theirs survive."""
+
+from __future__ import annotations
+
+import pytest
+from host import INTERNET, Host
+
+RELOAD = """iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore"""
+"""What firewalld does: the whole of each table anew, as it knows it."""
+
+
+@pytest.fixture
+def nat(vpc1: Host) -> Host:
+    vpc1.do("nat enable --vpc vpc1")
+    return vpc1
+
+
+def mended(host: Host, says: str) -> None:
+    """`status` tells it, `restore` mends it."""
+    status = host.vpcctl("status")
+    assert status.code == 1, status
+    assert says in status.out, status
+    host.do("restore")
+    assert host.do("status").out == "in sync\n"
+    host.reaches("vpc1-public", *INTERNET)
+
+
+def test_a_docker_that_comes_after_us(nat: Host) -> None:
+    nat.sh("""iptables -N LATER; iptables -A LATER -j DROP; iptables -I FORWARD -j LATER
+              iptables -P FORWARD DROP""")
+    mended(nat, "other rules stand before it")
+    nat.sh("iptables -D FORWARD -j LATER; iptables -F LATER; iptables -X LATER; iptables -P FORWARD ACCEPT")
+
+
+def test_a_flush_of_everything_of_ours(nat: Host) -> None:
+    rules = nat.sh("iptables-save")
+    nat.sh("iptables -F; iptables -t nat -F")
+    mended(nat, "VPCCTL-FORWARD")
+    nat.run("sh", "-c", "iptables-restore", stdin=rules)
+
+
+def test_a_reload_without_our_rules(nat: Host) -> None:
+    nat.sh(RELOAD)
+    mended(nat, "VPCCTL-INPUT")
+
+
+def test_a_delete_after_a_flush(nat: Host) -> None:
+    nat.sh(RELOAD)
+    nat.do("vpc delete --name vpc1")
+
+
+@pytest.mark.parametrize(("meddling", "says"), [
+    ("ip link set vpc-vpc1 down", "down"),
+    ("ip addr flush dev vpc-vpc1", "address 169.254.64.0/31"),
+    ("ip route del 10.0.0.0/16", "route 10.0.0.0/16"),
+    ("ip -n vpc1-public link set eth0 down", "down"),
+    ("ip -n vpc1 route del default", "route default"),
+    ("sysctl -qw net.ipv4.ip_forward=0", "ip_forward"),
+])
+def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
+    nat.sh(meddling)
+    mended(nat, says)
+
+
+def test_the_lock_of_xtables_is_waited_for(vpc1: Host) -> None:
+    pid = vpc1.start("", "python3", "-c",
+                     "import fcntl, time; file = open('/run/xtables.lock', 'w'); "
+                     "fcntl.flock(file, fcntl.LOCK_EX); "
+                     "time.sleep(2); file.close(); time.sleep(600)")
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.stop(pid)
+
+
+def test_forwarding_that_somebody_turned_off_stays_off(nat: Host) -> None:
+    nat.sh("sysctl -qw net.ipv4.ip_forward=0; sysctl -qw net.ipv4.conf.all.accept_redirects=0")
+    nat.do("nat disable --vpc vpc1")
+    assert nat.sh("sysctl -n net.ipv4.conf.all.accept_redirects") == "0\n"
+    nat.sh("sysctl -qw net.ipv4.conf.all.accept_redirects=1")

@@ -1,0 +1,60 @@
+"""Many at once: one lock across check, plan and apply; readers never wait, nor see half of a change."""
+
+from __future__ import annotations
+
+import json
+
+from host import Host
+
+STORE = "/var/lib/vpcctl"
+HOLD = "import fcntl, sys, time; file = open(sys.argv[1], 'a+'); fcntl.flock(file, fcntl.LOCK_EX); "
+
+
+def test_fifty_subnets_at_once_are_all_there(host: Host) -> None:
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.sh("""
+        for n in $(seq 1 50); do
+            vpcctl subnet add --vpc vpc1 --name s$n --cidr 10.0.$n.0/24 & jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job; done""")
+    assert len(host.do("subnet list --json").json["subnets"]) == 50
+    assert host.do("status").out == "in sync\n"
+
+
+def test_of_two_creates_of_one_name_one_creates(host: Host) -> None:
+    told = host.sh("""
+        vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16 & vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+        wait $!""")
+    assert told.count("created") == 1
+    assert told.count("unchanged") == 1
+
+
+def test_readers_see_whole_states_only_and_never_wait(host: Host) -> None:
+    host.sh("""
+        (for n in 1 2 3 4; do vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16; vpcctl vpc delete --name vpc1
+        done) >/dev/null & writer=$!
+        while kill -0 $writer 2>/dev/null; do vpcctl vpc list --json >> /run/seen; echo >> /run/seen; done""")
+    decoder, text, seen = json.JSONDecoder(), host.sh("cat /run/seen; rm /run/seen").strip(), []
+    while text:
+        document, end = decoder.raw_decode(text)
+        seen.append(document["vpcs"])
+        text = text[end:].strip()
+    assert seen
+    assert {len(vpcs) for vpcs in seen} <= {0, 1}
+
+
+def test_a_reader_does_not_wait_for_the_lock_and_a_dead_holder_is_no_problem(vpc1: Host) -> None:
+    pid = vpc1.start("", "python3", "-c", HOLD + "time.sleep(600)", f"{STORE}/lock")
+    vpc1.wait_until(lambda: vpc1.run("flock", "-n", f"{STORE}/lock", "true").code != 0, "the lock is held")
+    assert vpc1.do("vpc list").out
+    vpc1.stop(pid)
+    vpc1.sh(f"echo 999999 > {STORE}/lock")
+    vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.3.0/24")
+
+
+def test_what_is_under_way_does_not_show(vpc1: Host) -> None:
+    state = vpc1.state()
+    changed = {**state, "previous": state["topology"], "topology": {}}
+    vpc1.run("tee", f"{STORE}/state.json", stdin=json.dumps(changed))
+    assert [vpc["name"] for vpc in vpc1.do("vpc list --json").json["vpcs"]] == ["vpc1"]
+    vpc1.run("tee", f"{STORE}/state.json", stdin=json.dumps(state))

@@ -1,0 +1,94 @@
+"""The record through the versions, its backup, and what is said when it is lost."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcctl_lib import record, state
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.state import Entry, State, Store
+
+VERSION_1 = """{"version": 1,
+"topology": {"vpcs": [{"name": "vpc1", "cidr": "10.0.0.0/16"}]},
+"ledger": [
+{"kind": "namespace", "name": "vpc1", "owner": "vpcctl:vpc1"}
+]}
+"""
+"""As the first release wrote it."""
+
+
+def test_a_file_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(VERSION_1)
+    loaded = Store(tmp_path).load()
+    assert [vpc.name for vpc in loaded.topology.vpcs] == ["vpc1"]
+    assert [str(entry.resource) for entry in loaded.ledger] == ["namespace vpc1"]
+
+
+def test_each_old_version_has_its_way_to_the_next() -> None:
+    assert sorted(record.MIGRATIONS) == list(range(1, record.VERSION))
+
+
+def test_old_versions_go_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "topology": data["network"]}
+
+    def unwrapped(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, "network": data["network"]["it"]}
+
+    monkeypatch.setattr(record, "MIGRATIONS", {-1: unwrapped, 0: renamed})
+    network = {"it": {"vpcs": [{"name": "vpc1", "cidr": "10.0.0.0/16"}]}}
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps({"version": -1, "network": network, "ledger": []}))
+    store = Store(tmp_path)
+    assert [vpc.name for vpc in store.load().topology.vpcs] == ["vpc1"]
+    store.save(store.load())
+    assert json.loads(file.read_text())["version"] == record.VERSION
+    file.write_text('{"version": -1, "ledger": []}')
+    with pytest.raises(VpcctlError, match="no record of version -1"):
+        store.load()
+
+
+def test_the_backup_is_the_last_one_with_nothing_under_way(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(State())
+    good = (tmp_path / "state.json.bak").read_text()
+    store.save(State(previous=State().topology))
+    assert (tmp_path / "state.json.bak").read_text() == good
+    assert (tmp_path / "state.json").read_text() != good
+
+
+@pytest.mark.parametrize("rest", [0, 1, 40, 150])
+def test_one_that_was_cut_short_names_its_backup(tmp_path: Path, rest: int) -> None:
+    store = Store(tmp_path)
+    store.save(State())
+    (tmp_path / "state.json").write_text(VERSION_1[:rest])
+    with pytest.raises(VpcctlError, match="is damaged") as caught:
+        store.load()
+    assert f"cp {tmp_path}/state.json.bak {tmp_path}/state.json" in caught.value.hint
+    assert "restore --from-kernel" in caught.value.hint
+    (tmp_path / "state.json").unlink()
+    with pytest.raises(VpcctlError, match="is gone, though its backup is there"):
+        store.load()
+
+
+def test_who_holds_the_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "LOCK_SECONDS", 0.05)
+    with (tmp_path / "lock").open("w") as held:
+        held.write("4711\n")
+        held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(VpcctlError, match=r"another vpcctl \(pid 4711\)"), Store(tmp_path).locked():
+            pass
+
+
+def test_what_is_under_way_does_not_show(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(VERSION_1)
+    whole = Store(tmp_path).load()
+    Store(tmp_path).save(State(State().topology, (Entry(whole.ledger[0].resource),), whole.topology))
+    assert record.topology(tmp_path) == whole.topology
+    assert Store(tmp_path).load().settled == whole.topology
