@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface
 
 from vpcctl_lib import addressing, naming
-from vpcctl_lib.filter_rules import egress_rules, ingress_rules
+from vpcctl_lib.filter_rules import Filter, egress_filter, ingress_filter
 from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.operations import HOST
 from vpcctl_lib.resources import (
@@ -29,6 +29,7 @@ from vpcctl_lib.resources import (
     SingleRule,
     Veth,
 )
+from vpcctl_lib.resources.rules import packed
 from vpcctl_lib.routing import EVERYWHERE, routed
 from vpcctl_lib.rules import host_forward, host_input, masquerade, router_forward, router_mangle, router_nat
 
@@ -160,9 +161,13 @@ def _instance(topology: Topology, vpc: Vpc, subnet: Subnet) -> Iterator[Resource
     if subnet.policy or subnet.workloads:
         yield Settings(namespace, SUBNET_SETTINGS)
     if subnet.policy:
-        yield Chain(namespace, "filter", "INPUT", ingress_rules(subnet.policy))
+        yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))
         if subnet.policy.egress is not None:
-            yield Chain(namespace, "filter", "OUTPUT", egress_rules(subnet.policy))
+            yield _filter(namespace, "OUTPUT", egress_filter(subnet.policy))
+
+
+def _filter(namespace: str, chain: str, found: Filter) -> Chain:
+    return Chain(namespace, "filter", chain, found.rules, inner=packed(found.inner))
 
 
 def _router_rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:

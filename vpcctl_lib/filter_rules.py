@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from vpcctl_lib.decision_tree import Tree, line
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
+
+MANY = 64
+"""From so many rules on, they are read as a tree: fewer are easier to understand where they stand."""
 
 _TARGETS = {Action.ALLOW: "ACCEPT", Action.DENY: "DROP"}
 _INDEX = r"(?:ingress|egress)(?:\[\d+\]|\.default)"
 # iptables-save puts the comment in quotes.
 _COUNTED = re.compile(rf'^\[(\d+):(\d+)\] -A .*--comment ("?)vpcctl:({_INDEX})\3(?: |$)', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The rules of a built-in chain, each what follows `-A INPUT `, and the chains that they lead to."""
+
+    rules: tuple[str, ...]
+    inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def ingress_filter(policy: Policy) -> Filter:
+    """INPUT, so that a packet meets few rules even if there are many."""
+    return _filter(ingress_rules(policy), policy.ingress, Tree("VPCCTL-IN-", "-s"))
+
+
+def egress_filter(policy: Policy) -> Filter:
+    """OUTPUT, likewise."""
+    return _filter(egress_rules(policy), policy.egress or (), Tree("VPCCTL-OUT-", "-d"))
+
+
+def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: Tree) -> Filter:
+    if len(rules) < MANY:
+        return Filter(plain)
+    head, own, default = plain[:-len(rules) - 1], plain[-len(rules) - 1:-1], plain[-1:]
+    read = tree.grow([line(rule, text) for rule, text in zip(rules, own, strict=True)])
+    return Filter((*head, *read, *default), tree.chains)
 
 
 def ingress_rules(policy: Policy) -> tuple[str, ...]:
@@ -23,8 +55,15 @@ def egress_rules(policy: Policy) -> tuple[str, ...]:
 
 
 def counters(listing: str) -> dict[str, tuple[int, int]]:
-    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), out of what `iptables-save -c` says."""
-    return {index: (int(packets), int(size)) for packets, size, _, index in _COUNTED.findall(listing)}
+    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), out of what `iptables-save -c` says.
+
+    A rule may stand in several chains, of which a packet meets one.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for packets, size, _, index in _COUNTED.findall(listing):
+        before = found.get(index, (0, 0))
+        found[index] = (before[0] + int(packets), before[1] + int(size))
+    return found
 
 
 def _chain(direction: str, rules: tuple[Rule, ...], default: Action) -> tuple[str, ...]:

@@ -137,10 +137,17 @@ def parse_save(text: str) -> dict[tuple[str, str], HeldChain]:
 def words(rule: str) -> Words:
     """A rule's options and values, however it is spelt: quotes, order, implied matches don't count."""
     options: list[list[str]] = []
-    for word in shlex.split(rule):
+    for word in _split(rule):
         if word.startswith(("-", "!")) or not options:
             options.append([word])
         else:
             options[-1].append(",".join(sorted(word.split(","))))
     # Every protocol match is implied by -p, and iptables-save adds it.
     return frozenset(tuple(option) for option in options if option[0] != "-m")
+
+
+def _split(rule: str) -> list[str]:
+    """As a shell would; ten thousand rules in quotes that hold no space don't take seconds for it."""
+    quoted = rule.split('"')[1::2]
+    plain = "\\" not in rule and "'" not in rule and all(text.split() == [text] for text in quoted)
+    return rule.replace('"', "").split() if plain else shlex.split(rule)

@@ -120,3 +120,9 @@ def test_every_rule_of_the_policy_is_counted() -> None:
     found = counters("\n".join(lines))
     assert list(found) == [*(f"ingress[{n}]" for n in range(6)), "ingress.default"]
     assert [packets for packets, _ in found.values()] == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_rule_that_stands_in_several_chains_is_counted_whole() -> None:
+    listing = "".join(f'[{n}:{n * 60}] -A VPCCTL-IN-000{n} -m comment --comment "vpcctl:ingress[7]" -j DROP\n'
+                      for n in (1, 2, 3))
+    assert counters(listing) == {"ingress[7]": (6, 360)}

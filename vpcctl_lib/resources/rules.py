@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import zlib
+from base64 import b85decode, b85encode
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel, Words, words
 from vpcctl_lib.operations import BUILTIN, Iptables, chain_lines
 from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
@@ -19,6 +22,8 @@ class Chain(Resource):
     name: str
     rules: tuple[str, ...]
     policy: str = ""
+    inner: str = ""
+    """Chains that only this one leads to, packed: ten thousand rules would be most of the record."""
 
     in_place = True
 
@@ -32,9 +37,16 @@ class Chain(Resource):
         """The namespace."""
         return within(self.namespace)
 
-    def _written(self, fresh: bool) -> Operations:
-        lines = chain_lines(self.name, self.rules, self.policy, fresh)
-        return tuple(Iptables(self.namespace, self.table, line) for line in lines)
+    def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
+        """All chains there before a rule leads to one, and none gone before the last that led to it."""
+        inner = unpacked(self.inner)
+        return self._lines([f":{name} - [0:0]" for name in inner],
+                           chain_lines(self.name, self.rules, self.policy, fresh),
+                           [f"-A {name} {rule}" for name, rules in inner.items() for rule in rules],
+                           _removal(gone))
+
+    def _lines(self, *parts: list[str]) -> Operations:
+        return tuple(Iptables(self.namespace, self.table, line) for part in parts for line in part)
 
     def make(self) -> Operations:
         """A chain of that name that is not ours is an error, never taken over."""
@@ -42,16 +54,17 @@ class Chain(Resource):
 
     def change(self, old: Resource) -> Operations:
         """Emptied and filled again within one commit, so that no packet meets half of it."""
-        return self._written(fresh=False)
+        before = unpacked(old.inner) if isinstance(old, Chain) and old.inner != self.inner else {}
+        kept = unpacked(self.inner) if before else {}
+        return self._written(fresh=False, gone=tuple(name for name in before if name not in kept))
 
     def unmake(self, facts: Facts) -> Operations:
         """A built-in chain is emptied and open again, one of ours is gone."""
-        away = [f"-F {self.name}", f"-X {self.name}"]
-        lines = chain_lines(self.name, ()) if self.name in BUILTIN else away
-        return tuple(Iptables(self.namespace, self.table, line) for line in lines)
+        own = chain_lines(self.name, ()) if self.name in BUILTIN else _removal((self.name,))
+        return self._lines(own, _removal(tuple(unpacked(self.inner))))
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Its policy, and exactly its rules in their order."""
+        """Its policy, and exactly its rules in their order; the same of the chains that it leads to."""
         held = kernel.chain(self.namespace, self.table, self.name)
         if held is None:
             return MISSING
@@ -59,11 +72,47 @@ class Chain(Resource):
         if held.policy != policy:
             return changed(f"its policy is {held.policy or 'none'}, not {policy or 'none'}")
         shall = tuple(map(words, self.rules))
-        return None if held.rules == shall else changed(_difference(held.rules, shall))
+        if held.rules != shall:
+            return changed(_difference(held.rules, shall))
+        return self._inner_fault(kernel)
+
+    def _inner_fault(self, kernel: Kernel) -> Fault | None:
+        for name, rules in unpacked(self.inner).items():
+            held, shall = kernel.chain(self.namespace, self.table, name), tuple(map(words, rules))
+            if held is None:
+                return changed(f"chain {name}, to which it leads, is missing")
+            if held.rules != shall:
+                return changed(f"chain {name}, to which it leads: {_difference(held.rules, shall)}")
+        return None
 
     def __str__(self) -> str:
         where = f"in {self.namespace}" if self.namespace else "on the host"
         return f"chain {self.name} of table {self.table} {where}"
+
+
+def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
+    """Chains by name as one short text."""
+    lines = [f"{name} {rule}" for name, rules in chains.items() for rule in rules]
+    return b85encode(zlib.compress("\n".join(lines).encode())).decode() if lines else ""
+
+
+def unpacked(text: str) -> dict[str, tuple[str, ...]]:
+    """The chains that `packed` made short, each with at least one rule."""
+    chains: dict[str, list[str]] = {}
+    try:
+        lines = zlib.decompress(b85decode(text)).decode().splitlines() if text else []
+    except (ValueError, zlib.error):
+        raise VpcctlError("the chains in the record are damaged",
+                          "put a good copy of state.json in its place, or run cleanup.sh") from None
+    for line in lines:
+        name, _, rule = line.partition(" ")
+        chains.setdefault(name, []).append(rule)
+    return {name: tuple(rules) for name, rules in chains.items()}
+
+
+def _removal(names: tuple[str, ...]) -> list[str]:
+    """First all empty, since one may lead to another."""
+    return [*(f"-F {name}" for name in names), *(f"-X {name}" for name in names)]
 
 
 def _difference(held: tuple[Words, ...], shall: tuple[Words, ...]) -> str:
