@@ -54,6 +54,14 @@ class Intent:
         ranked = [near, *self.topology.peers_of(near.name), *self.topology.vpcs]
         return next((vpc for vpc in ranked if address in vpc.cidr), None)
 
+    def namespace_at(self, near: Vpc, address: IPv4Address) -> str | None:
+        """The namespace of the subnet that an address is in, seen from a VPC."""
+        vpc = self.vpc_of(near, address)
+        if vpc is None:
+            return None
+        return next((subnet_namespace(vpc.name, subnet.name) for subnet in vpc.subnets
+                     if address in subnet.cidr), None)
+
     def route(self, namespace: str, address: IPv4Address) -> Route | None:
         """The recorded route to an address."""
         found = [one for one in self._resources if isinstance(one, Route)

@@ -165,7 +165,8 @@ class Analyzer:
             return ""
         far = [(one, link.name) for one, link in owners(self.scene, blocked.cause.address)]
         ends = [(self.scene.of(here), blocked.cause.device), *far]
-        for name in (question.start, question.target):
+        target = question.target or self._intent.namespace_at(question.vpc, question.address)
+        for name in (question.start, target):
             if name and self._intent.is_subnet(name):
                 ends.append((self.scene.of(name), INSTANCE))
         return next(filter(None, (cable_fault(self.scene, *end) for end in ends)), "")

@@ -1,0 +1,155 @@
+"""Walks through a recorded network: two peered VPCs, one with NAT; each test changes what was recorded."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcctl_lib import netns
+from vpcctl_lib.model import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.reach import scene
+from vpcctl_lib.reach.scene import Scene
+from vpcctl_lib.reach.verdict import Analyzer, Question, Report
+from vpcctl_lib.run import Command, Outcome
+
+RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("reach.json").read_text())
+PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
+PRIVATE = Subnet("private", IPv4Network("10.0.2.0/24"))
+FAR = Subnet("public", IPv4Network("172.16.1.0/24"), SubnetType.PUBLIC)
+ONE = Vpc("vpc1", IPv4Network("10.0.0.0/16"), nat=Nat("eth0"), subnets=(PUBLIC, PRIVATE))
+TWO = Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(FAR,))
+TOPOLOGY = Topology((ONE, TWO), (Peering("vpc1", "vpc2"),))
+SAVE = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{}\nCOMMIT\n"
+
+
+class Recorded:
+    """What was recorded, as a runner that answers from it."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = copy.deepcopy(RECORDED["asked"])
+        self.files: dict[str, str] = dict(RECORDED["files"])
+
+    def ask(self, argv: tuple[str, ...]) -> Outcome:
+        """What the command printed."""
+        answer = self.asked[" ".join(argv)]
+        return Outcome(Command(argv), 0, answer if isinstance(answer, str) else json.dumps(answer), "", 0)
+
+    def rules(self, namespace: str, *rules: str) -> None:
+        """A namespace with these rules in its filter table only."""
+        self.asked[f"ip netns exec {namespace} iptables-save -c"] = SAVE.format("\n".join(rules))
+
+    def links(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """Its links, to be changed."""
+        return {link["ifname"]: link for link in self.asked[f"ip -n {namespace} -j -d addr show"]}
+
+    def routes(self, namespace: str) -> list[dict[str, Any]]:
+        """Its routes, to be changed."""
+        routes: list[dict[str, Any]] = self.asked[f"ip -n {namespace} -j -d -4 route show table all"]
+        return routes
+
+    def sets(self, namespace: str, key: str, value: str) -> None:
+        """A setting."""
+        self.files[f"{namespace} /proc/sys/{key}"] = value
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+    recorded = Recorded()
+    monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
+    monkeypatch.setattr(scene, "text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
+    monkeypatch.setattr(scene, "which", lambda tool, path: f"/sbin/{tool}")
+    return recorded  # type: ignore[return-value]
+
+
+def ask(kernel: Recorded, to: str, subnet: Subnet = PUBLIC, port: int | None = 80) -> Report:
+    protocol = Protocol.TCP if port else Protocol.ICMP
+    analyzer = Analyzer(Scene(kernel), TOPOLOGY)  # type: ignore[arg-type]
+    return analyzer.ask(Question(ONE, subnet, IPv4Address(to), protocol, port))
+
+
+def where(report: Report) -> list[str]:
+    return list(dict.fromkeys(hop.where for hop in report.hops if not hop.back))
+
+
+def test_within_a_vpc_frames_are_switched(kernel: Recorded) -> None:
+    report = ask(kernel, "10.0.2.2")
+    assert report.verdict.value == "reachable"
+    assert where(report) == ["vpc1-public", "vpc1", "vpc1-private"]
+    assert "bridge br-vpc1 switches from s-public to s-private" in [hop.what for hop in report.hops]
+
+
+def test_a_peer_is_reached_by_both_routers(kernel: Recorded) -> None:
+    assert where(ask(kernel, "172.16.1.2")) == ["vpc1-public", "vpc1", "vpc2", "vpc2-public"]
+
+
+def test_the_internet_is_reached_with_the_hosts_address(kernel: Recorded) -> None:
+    report = ask(kernel, "8.8.8.8")
+    assert report.verdict.value == "reachable"
+    assert "host: tcp 203.0.113.2 → 8.8.8.8:80 leaves this host by eth0, for 203.0.113.1" in [
+        f"{hop.where}: {hop.what}" for hop in report.hops]
+
+
+Change = Callable[[Recorded], object]
+
+
+@pytest.mark.parametrize(("change", "to", "code", "at"), [
+    (lambda k: k.rules("vpc1-private", "[2:9] -A INPUT -p tcp -m tcp --dport 80 -j DROP"), "10.0.2.2",
+     "FIREWALL_DENY", "vpc1-private"),
+    (lambda k: k.rules("vpc1-public", "-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP"), "10.0.2.2",
+     "FIREWALL_DENY", "vpc1-public"),
+    (lambda k: k.rules("vpc1-private", "-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP"), "10.0.2.2",
+     "FIREWALL_DENY", "vpc1-private"),
+    (lambda k: k.routes("vpc1-public").clear(), "10.0.2.2", "NO_ROUTE", "vpc1-public"),
+    (lambda k: k.routes("vpc1-private").clear(), "10.0.2.2", "NO_NEIGHBOUR", "vpc1-public"),
+    (lambda k: k.routes("vpc1-public").append({"type": "blackhole", "dst": "10.0.2.0/24", "flags": []}),
+     "10.0.2.2", "NO_ROUTE", "vpc1-public"),
+    (lambda k: k.links("vpc1")["s-private"].update(flags=[]), "10.0.2.2", "LINK_DOWN", "vpc1-public"),
+    (lambda k: k.links("vpc1")["s-private"].pop("master"), "10.0.2.2", "LINK_DOWN", "vpc1-public"),
+    (lambda k: k.sets("vpc1", "net/ipv4/conf/br-vpc1/forwarding", "0"), "172.16.1.2",
+     "NO_FORWARDING", "vpc1"),
+    (lambda k: k.routes("vpc2-public").pop(0), "172.16.1.2", None, ""),
+    (lambda k: k.sets("vpc1", "net/ipv4/conf/all/rp_filter", "1"), "172.16.1.2", None, ""),
+    (lambda k: k.asked.update({"iptables-save -c": ""}), "8.8.8.8", "NO_NAT", "host"),
+    (lambda k: None, "203.0.113.2", "HOST_CLOSED", "host"),
+])
+def test_damage_is_found_where_it_is(kernel: Recorded, change: Change, to: str, code: str | None,
+                                     at: str) -> None:
+    change(kernel)
+    blocked = ask(kernel, to).blocked_by
+    assert (blocked.code.value if blocked else None, blocked.where if blocked else "") == (code, at)
+
+
+def test_a_private_subnet_has_no_way_out(kernel: Recorded) -> None:
+    blocked = ask(kernel, "8.8.8.8", PRIVATE).blocked_by
+    assert blocked is not None
+    assert (blocked.code.value, "--type public" in (blocked.fix or "")) == ("PRIVATE_SUBNET", True)
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    (lambda k: k.rules("vpc1-private", "-A INPUT -m set --match-set bad src -j DROP"), "--match-set"),
+    (lambda k: k.asked["tc -n vpc1 -j qdisc show"].append({"kind": "netem", "dev": "s-private"}), "netem"),
+    (lambda k: k.asked["ip netns exec vpc1-private nft -j list chains"]["nftables"].append({"chain": {
+        "family": "inet", "table": "f2b", "name": "input", "hook": "input"}}), "inet f2b input"),
+    (lambda k: k.routes("vpc1-public").append({"dst": "10.0.2.0/24", "nexthops": [], "flags": []}),
+     "nexthops"),
+    (lambda k: k.sets("vpc1-private", "net/ipv4/conf/all/proxy_arp", "1"), "proxy_arp"),
+])
+def test_what_cannot_be_told_says_why(kernel: Recorded, change: Change, why: str) -> None:
+    change(kernel)
+    report = ask(kernel, "10.0.2.2")
+    assert (report.verdict.value, why in report.why) == ("unknown", True), report.why
+
+
+def test_switched_frames_meet_the_router_where_the_bridge_calls_iptables(kernel: Recorded) -> None:
+    kernel.rules("vpc1", "-A FORWARD -m physdev --physdev-is-bridged -j DROP")
+    assert ask(kernel, "10.0.2.2").blocked_by is None
+    kernel.sets("vpc1", "net/bridge/bridge-nf-call-iptables", "1")
+    blocked = ask(kernel, "10.0.2.2").blocked_by
+    assert blocked is not None
+    assert blocked.fix == "ip netns exec vpc1 iptables -D FORWARD -m physdev --physdev-is-bridged -j DROP"
