@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from vpcctl_lib import __version__
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.lazy import Commands
 from vpcctl_lib.cli.params import Settings
+from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.lookup import nearest
 from vpcctl_lib.record import DEFAULT_FOLDER
 
 COMMANDS = Commands({
@@ -73,10 +76,18 @@ class Root(click.Group):
             # The reader (head, less) has gone: nothing more can be told, nor need be.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        finally:
+            progress.stop()
 
 
 def _told(error: click.ClickException) -> str:
-    return error.format_message().replace("\n", " ").rstrip(".")
+    told = error.format_message().replace("\n", " ").rstrip(".")
+    wrong = re.fullmatch(r"No such command '(.+)'", told)
+    ctx = getattr(error, "ctx", None)
+    if wrong and ctx and isinstance(ctx.command, click.Group):
+        # Newer click says it by itself; Debian 12's doesn't.
+        return f"{told}: {nearest(wrong[1], ctx.command.list_commands(ctx), 'there is none')}".rstrip(".")
+    return told
 
 
 def _usage(error: click.ClickException) -> str:

@@ -12,6 +12,7 @@ from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.completion import complete_workload
 from vpcctl_lib.cli.params import PORT, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.progress import progress
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -123,6 +124,7 @@ def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_js
 
 
 def _follow(parts: Iterator[bytes]) -> None:
+    progress.stop()
     for part in parts:
         if part:
             output.raw(part)

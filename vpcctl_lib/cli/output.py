@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.errors import VpcctlError
 
 JSON_VERSION = 1
@@ -19,21 +20,25 @@ WIDE = 10_000
 
 def result(text: str) -> None:
     """What a command found or did."""
+    progress.stop()
     click.echo(text)
 
 
 def raw(data: bytes) -> None:
     """What a workload wrote, as it is."""
+    progress.stop()
     click.echo(data, nl=False)
 
 
 def document(name: str, value: Any) -> None:
     """One JSON document with the thing under its name."""
+    progress.stop()
     click.echo(json.dumps({"version": JSON_VERSION, name: value}, indent=2))
 
 
 def note(text: str) -> None:
     """Something worth telling beside the result."""
+    progress.stop()
     click.echo(f"vpcctl: {text}", err=True)
 
 
@@ -44,6 +49,7 @@ def command(text: str) -> None:
 
 def failure(error: VpcctlError, as_json: bool) -> None:
     """What went wrong, and what would be right."""
+    progress.stop()
     if as_json:
         told = {"message": error.message, "hint": error.hint, "code": error.code}
         click.echo(json.dumps({"version": JSON_VERSION, "error": told}, indent=2))
@@ -62,6 +68,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> 
     from rich.table import Table
     from rich.text import Text
 
+    progress.stop()
     lines = [[Text(cell) for cell in row] for row in rows]
     if not lines:
         note(empty)

@@ -15,6 +15,7 @@ from vpcctl_lib import record
 from vpcctl_lib.addressing import parse_network
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
+from vpcctl_lib.cli.progress import progress
 
 if TYPE_CHECKING:
     from vpcctl_lib.audit import Audit
@@ -45,9 +46,7 @@ class Settings:
 
         store = Store(self.folder)
         self.audit = self.audit or Audit(store.log)
-        runner = Runner(record=self.audit.record)
-        if verbose:
-            runner = Runner(output.command, self.audit.record)
+        runner = Runner(output.command if verbose else progress.step, self.audit.record)
         return Context(store, runner, dry_run)
 
 
@@ -81,6 +80,7 @@ def reading(function: F) -> F:
     @click.pass_obj
     @functools.wraps(function)
     def command(settings: Settings, /, *args: Any, **kwargs: Any) -> Any:
+        progress.start()
         return function(settings.context(), *args, **kwargs)
 
     return command  # type: ignore[return-value]
@@ -94,6 +94,8 @@ def changing(function: F) -> F:
     @click.pass_obj
     @functools.wraps(function)
     def command(settings: Settings, /, *args: Any, dry_run: bool, verbose: bool, **kwargs: Any) -> Any:
+        if not verbose:
+            progress.start()
         return function(settings.context(verbose, dry_run), *args, **kwargs)
 
     return command  # type: ignore[return-value]
