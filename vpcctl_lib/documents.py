@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vpcctl_lib.errors import BadInput
 
@@ -154,8 +154,7 @@ class _Kind(Enum):
     END = auto()
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     """What both formats come down to; `plain` text may be a number or a constant, quoted text is text."""
 
     kind: _Kind
@@ -191,7 +190,7 @@ def _json_tokens(text: str) -> Iterator[_Token]:
         word = match[0]
         kind = _JSON_KINDS.get(word, _Kind.SCALAR)
         if word.startswith('"'):
-            yield _Token(kind, line, json.loads(word))
+            yield _Token(kind, line, json.loads(word) if "\\" in word else word[1:-1])
         else:
             yield _Token(kind, line, word, plain=True)
 
