@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from vpcctl_lib.addressing import instance
 from vpcctl_lib.kernel import words
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule, Subnet, Vpc
 from vpcctl_lib.naming import device
@@ -61,7 +62,7 @@ class Fixer:
             return f"{_inside(here)}{tool}{table} {what}"
         found = self._intent.subnet(here)
         if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
-            return _allowed(*found, question, cause.chain == "INPUT", self._source(question))
+            return _allowed(*found, question, cause.chain == "INPUT", instance(question.subnet.cidr))
         return RESTORE
 
     def _lost(self, here: str, table: str, chain: str) -> bool:
@@ -70,9 +71,6 @@ class Fixer:
         held = [words(rule.words) for tables in self._scene.of(here).tables
                 for rule in (tables[table][chain].rules if chain in tables.get(table, {}) else ())]
         return any(rule not in held for rule in shall)
-
-    def _source(self, question: Question) -> IPv4Address:
-        return question.subnet.cidr.network_address + 2
 
     def _link(self, here: str, blocked: Blocked) -> str:
         if here == HOST and not self._intent.has_link(here, blocked.cause.device):

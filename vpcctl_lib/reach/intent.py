@@ -11,7 +11,7 @@ from vpcctl_lib.kernel import Words, words
 from vpcctl_lib.model import Subnet, Topology, Vpc
 from vpcctl_lib.naming import subnet_namespace
 from vpcctl_lib.reach.scene import Namespace as Held
-from vpcctl_lib.resources import Address, Chain, Namespace, Port, Route, SingleRule
+from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule
 
 BUILTIN_POLICY = "ACCEPT"
 
@@ -67,11 +67,6 @@ class Intent:
         found = [one for one in self._resources if isinstance(one, Route)
                  and one.namespace == namespace and address in one.destination]
         return max(found, key=lambda one: one.destination.prefixlen, default=None)
-
-    def has_address(self, namespace: str, address: IPv4Address) -> bool:
-        """Whether the record gives a namespace an address whose network covers this one."""
-        return any(isinstance(one, Address) and one.namespace == namespace and address in one.address.network
-                   for one in self._resources)
 
     def holds(self, route: Route, held: Held) -> bool:
         """Whether the kernel still has a recorded route."""

@@ -11,8 +11,6 @@ from vpcctl_lib.model import Ports, Protocol
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 """ICMP types (RFC 792)."""
 
-ANY_PORT = Ports(1, 65535)
-
 
 class State(Enum):
     """What connection tracking calls a packet (iptables-extensions(8), conntrack)."""
