@@ -55,7 +55,7 @@ class Rule:
         return parse_rule(self.words)
 
     def __str__(self) -> str:
-        return f"-A {self.chain} {self.words} [{self.packets} packets]"
+        return f"-A {self.chain} {self.words} [{self.packets} packet{'' if self.packets == 1 else 's'}]"
 
 
 @dataclass
