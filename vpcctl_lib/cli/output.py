@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -14,6 +14,9 @@ from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.errors import VpcctlError
 
 JSON_VERSION = 1
+LONG_TABLE = 1000
+"""Rows from which on nobody looks at how cells are folded: rich takes a millisecond for each."""
+
 WIDE = 10_000
 """Columns of a table that goes to a file or a pipe: whole, however long its lines."""
 
@@ -61,6 +64,17 @@ def failure(error: VpcctlError, as_json: bool) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """Rows under headings; a line that says so when there are none."""
+    progress.stop()
+    cells = list(rows)
+    if not cells:
+        note(empty)
+    elif len(cells) > LONG_TABLE:
+        click.echo("\n".join(_aligned([columns, *cells])))
+    else:
+        _draw(columns, cells)
+
+
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     # Imported late: rich takes as long as all the rest, and is needed only to draw.
     import shutil
 
@@ -68,22 +82,25 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> 
     from rich.table import Table
     from rich.text import Text
 
-    progress.stop()
-    lines = [[Text(cell) for cell in row] for row in rows]
-    if not lines:
-        note(empty)
-        return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
-    for line in lines:
-        drawn.add_row(*line)
+    for row in rows:
+        drawn.add_row(*map(Text, row))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     # Else FORCE_COLOR would have it style what goes into a pipe.
     console = Console(file=sys.stdout, width=width, force_terminal=_colour(sys.stdout), highlight=False)
     with console.capture() as captured:
         console.print(drawn)
     click.echo("\n".join(text.rstrip() for text in captured.get().splitlines()), color=_colour(sys.stdout))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as their widest cell, as rich has them where there is room."""
+    lines = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def draws() -> bool:
