@@ -34,16 +34,22 @@ class Progress:
         self._thread = threading.Thread(target=self._draw, args=(self._ended,), daemon=True)
         self._thread.start()
 
+    def resume(self) -> None:
+        """Go on after something was printed, if it was begun at all."""
+        if self._ended is not None:
+            self.start()
+
     def step(self, text: str) -> None:
         """What is being done now."""
         self._steps += 1
         self._step = text.partition("\n")[0]
 
     def stop(self) -> None:
-        """The line goes, so that something else can be printed; it does not come back."""
+        """The line goes, so that something else can be printed."""
         if self._thread is not None and self._ended is not None:
             self._ended.set()
             self._thread.join()
+            self._thread = None
 
     def _draw(self, ended: threading.Event) -> None:
         turn = 0

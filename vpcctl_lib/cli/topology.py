@@ -11,6 +11,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.params import changing, report, showing
+from vpcctl_lib.cli.progress import progress
 
 if TYPE_CHECKING:
     from vpcctl_lib.comparison import Difference
@@ -39,6 +40,7 @@ def apply(context: Context, file: Path, prune: bool, as_json: bool) -> None:
         shown.extend(plan)
         for line in plan if not as_json else ():
             output.result(f"# {line}" if context.dry_run else str(line))
+        progress.resume()
 
     change = managers.TopologyManager(context).apply(file, prune, show)
     plan = [{"action": line.sign.name.lower(), "what": line.what, "why": line.why} for line in shown]

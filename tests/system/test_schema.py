@@ -1,0 +1,79 @@
+"""Every JSON document that the program prints fits docs/schema.json, which knows each key of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from host import Host
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs/schema.json").read_text())
+POLICY = {"description": "web", "ingress": [
+    {"port": 8080, "protocol": "tcp", "action": "allow", "source": "10.0.0.0/16", "description": "x"},
+    {"port": "90-99", "protocol": "udp", "action": "deny"}],
+    "egress": [{"protocol": "all", "action": "allow"}]}
+STORY = (
+    "vpc create --name vpc1 --cidr 10.0.0.0/16 --dry-run", "vpc create --name vpc1 --cidr 10.0.0.0/16",
+    "vpc create --name vpc1 --cidr 10.0.0.0/16", "vpc create --name vpc2 --cidr 172.16.0.0/16",
+    "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",
+    "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24", "nat enable --vpc vpc1",
+    "peer create --vpc1 vpc1 --vpc2 vpc2", "firewall apply --vpc vpc1 --subnet public --policy {policy}",
+    "deploy webserver --vpc vpc1 --subnet public",
+    "deploy run --vpc vpc1 --subnet private --name worker -- sleep infinity",
+    "vpc list", "vpc show --name vpc1", "vpc show --name vpc2", "subnet list", "peer list", "deploy list",
+    "deploy logs --vpc vpc1 --subnet public --name webserver-8080",
+    "firewall show --vpc vpc1 --subnet public",
+    "firewall show --vpc vpc1 --subnet private", "status", "graph", "graph --format json", "export",
+    "reach --from vpc1/private --to vpc1/public --port 8080", "reach --from vpc1/private --to 8.8.8.8",
+    "reach --to vpc1/public --port 8080 --probe",
+    "restore", "apply -f {topology}", "deploy stop --vpc vpc1 --subnet private --name worker",
+    "firewall clear --vpc vpc1 --subnet public", "peer delete --vpc1 vpc1 --vpc2 vpc2",
+    "nat disable --vpc vpc1", "subnet delete --vpc vpc1 --name private",
+    "vpc delete --name vpc1", "vpc delete --name vpc1", "vpc show --name vcp2",
+    "vpc create --name UPPER --cidr x",
+    "no-such-command",
+)
+
+
+def strict(schema: Any) -> Any:
+    """The schema with every object closed, as a key that it does not know is to be added to it."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: strict(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    return jsonschema.Draft202012Validator(strict(SCHEMA))
+
+
+def test_every_document_fits(host: Host, validator: Any) -> None:
+    policy = host.write("policy.json", POLICY)
+    topology = host.write("net.yaml", "version: 1\nvpcs:\n  vpc3: {cidr: 10.3.0.0/16}\n")
+    seen = set()
+    for line in STORY:
+        ours, dashes, theirs = line.format(policy=policy, topology=topology).partition(" -- ")
+        done = host.vpcctl(*ours.split(), "--json", *(("--", *theirs.split()) if dashes else ()))
+        if ours.startswith("graph --format json"):
+            done = host.vpcctl(*ours.split())
+        document = done.json
+        validator.validate(document)
+        assert ("error" in document) == (done.code != 0 and "reach" not in document), (line, document)
+        seen |= document.keys()
+    assert seen == SCHEMA["properties"].keys()
+
+
+def test_a_key_that_the_schema_does_not_know_is_refused(validator: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"version": 1, "error": {"message": "", "hint": "", "code": 1, "more": 1}})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"version": 1})
