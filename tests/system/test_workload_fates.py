@@ -38,8 +38,8 @@ def test_a_reused_pid_is_nobody_of_ours(vpc1: Host) -> None:
 
 
 def test_one_that_ignores_term_is_killed_with_all_its_children(vpc1: Host) -> None:
-    vpc1.sh(f"chmod -R a+rx {vpc1.scratch}; install -m 755 {script} /run/stubborn.sh")
-    vpc1.sh(f"chmod -R a+rx {vpc1.scratch}; cp {script} /run/stubborn.sh; chmod 755 /run/stubborn.sh")
+    script = "trap '' TERM; setsid sleep 1003 & (setsid sleep 1004 &) ; sleep 1005"
+    vpc1.run("tee", "/run/stubborn.sh", stdin=script)
     vpc1.do(RUN + "sh /run/stubborn.sh")
     vpc1.wait_until(lambda: len(vpc1.sh("pgrep -f 'sleep 100[345]' || true").split()) == 3, "all have begun")
     vpc1.do("deploy stop --vpc vpc1 --subnet public --name worker")

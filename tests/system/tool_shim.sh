@@ -15,7 +15,7 @@ echo "$tool $*" > "$FAULT_DIR/$number"
 half() {
     case "$tool $*" in
     *"-batch -") bad='link add x type nosuchtype' ;;
-    *iptables-restore*) bad='-A NOSUCH -j NOSUCH' ;;
+    *iptables-restore*) bad='--nosuch' ;;
     *sysctl*)
         [ $# -gt 6 ] && "$tool" "$1" "$2" "$3" "$4" "$5" "$6" "$7"
         return 1 ;;
