@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from vpcctl_lib.decision_tree import Tree, line
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
 
+INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"
 MANY = 64
 """From so many rules on, they are read as a tree: fewer are easier to understand where they stand."""
 
@@ -28,12 +29,17 @@ class Filter:
 
 def ingress_filter(policy: Policy) -> Filter:
     """INPUT, so that a packet meets few rules even if there are many."""
-    return _filter(ingress_rules(policy), policy.ingress, Tree("VPCCTL-IN-", "-s"))
+    return _filter(ingress_rules(policy), policy.ingress, Tree(INGRESS_TREE, "-s"))
 
 
 def egress_filter(policy: Policy) -> Filter:
     """OUTPUT, likewise."""
-    return _filter(egress_rules(policy), policy.egress or (), Tree("VPCCTL-OUT-", "-d"))
+    return _filter(egress_rules(policy), policy.egress or (), Tree(EGRESS_TREE, "-d"))
+
+
+def is_ingress(chain: str) -> bool:
+    """Whether a chain of a subnet's namespace is for what comes in."""
+    return chain == "INPUT" or chain.startswith(INGRESS_TREE)
 
 
 def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: Tree) -> Filter:

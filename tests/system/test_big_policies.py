@@ -158,3 +158,14 @@ def test_other_commands_hardly_notice(vpc1: Host) -> None:
     assert vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24").code == 0
     again = vpc1.do(f"firewall apply {NAMED} --policy", vpc1.write("again.json", big()))
     assert again.out.startswith("unchanged")
+
+
+def test_reach_finds_its_way_and_the_rule(serving: Host) -> None:
+    put(serving, big(1000))
+    ask = "reach --from vpc1/private --to vpc1/public --json --port"
+    assert serving.do(f"{ask} 1500").json["verdict"] == "reachable"
+    done = serving.vpcctl(*f"{ask} 1503".split())
+    stopped = done.json["blocked_by"]
+    assert stopped["code"] == "FIREWALL_DENY"
+    assert "vpcctl:ingress[300]" in stopped["rule"]
+    assert "vpcctl firewall apply" in stopped["fix"], "a rule of ours is changed by its policy"

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.addressing import instance
+from vpcctl_lib.filter_rules import is_ingress
 from vpcctl_lib.kernel import words
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule, Subnet, Vpc
 from vpcctl_lib.naming import device
@@ -62,7 +63,7 @@ class Fixer:
             return f"{_inside(here)}{tool}{table} {what}"
         found = self._intent.subnet(here)
         if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
-            return _allowed(*found, question, cause.chain == "INPUT", instance(question.subnet.cidr))
+            return _allowed(*found, question, is_ingress(cause.chain), instance(question.subnet.cidr))
         return RESTORE
 
     def _lost(self, here: str, table: str, chain: str) -> bool:

@@ -34,7 +34,8 @@ class Intent:
     @cached_property
     def _chains(self) -> dict[tuple[str, str, str], Chain]:
         return {(one.namespace, one.table, one.name): one
-                for one in self._resources if isinstance(one, Chain)}
+                for chain in self._resources if isinstance(chain, Chain)
+                for one in (chain, *chain.inner_chains())}
 
     @cached_property
     def _ports(self) -> frozenset[tuple[str, str]]:

@@ -76,13 +76,17 @@ class Chain(Resource):
             return changed(_difference(held.rules, shall))
         return self._inner_fault(kernel)
 
+    def inner_chains(self) -> list[Chain]:
+        """The chains that only this one leads to."""
+        return [Chain(self.namespace, self.table, name, rules)
+                for name, rules in unpacked(self.inner).items()]
+
     def _inner_fault(self, kernel: Kernel) -> Fault | None:
-        for name, rules in unpacked(self.inner).items():
-            held, shall = kernel.chain(self.namespace, self.table, name), tuple(map(words, rules))
-            if held is None:
-                return changed(f"chain {name}, to which it leads, is missing")
-            if held.rules != shall:
-                return changed(f"chain {name}, to which it leads: {_difference(held.rules, shall)}")
+        for chain in self.inner_chains():
+            fault = chain.check(kernel, {})
+            if fault:
+                told = fault.detail or fault.condition.value
+                return changed(f"chain {chain.name}, to which it leads: {told}")
         return None
 
     def __str__(self) -> str:
