@@ -163,9 +163,9 @@ def test_other_commands_hardly_notice(vpc1: Host) -> None:
 def test_reach_finds_its_way_and_the_rule(serving: Host) -> None:
     put(serving, big(1000))
     ask = "reach --from vpc1/private --to vpc1/public --json --port"
-    assert serving.do(f"{ask} 1500").json["verdict"] == "reachable"
+    assert serving.do(f"{ask} 1500").json["reach"]["verdict"] == "reachable"
     done = serving.vpcctl(*f"{ask} 1503".split())
-    stopped = done.json["blocked_by"]
+    stopped = done.json["reach"]["blocked_by"]
     assert stopped["code"] == "FIREWALL_DENY"
     assert "vpcctl:ingress[300]" in stopped["rule"]
     assert "vpcctl firewall apply" in stopped["fix"], "a rule of ours is changed by its policy"
