@@ -1,0 +1,160 @@
+"""Random commands against a model of plain sets: after each, the kernel has what the model has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from host import UNREACHED, Host
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from probes import REACHED
+
+LONG = bool(os.environ.get("VPCCTL_LONG"))
+CIDRS = {"a": "10.1", "b": "10.2", "c": "10.3"}
+VPCS, SUBNETS = st.sampled_from(sorted(CIDRS)), st.sampled_from(["x", "y"])
+COMMANDS = st.one_of(
+    st.tuples(st.sampled_from(["create", "delete", "enable", "disable"]), VPCS),
+    st.tuples(st.sampled_from(["add", "add", "remove", "close", "open", "run", "stop"]), VPCS, SUBNETS),
+    st.tuples(st.sampled_from(["peer", "unpeer"]), VPCS, VPCS),
+    st.tuples(st.just("restore")),
+)
+CLOSED: dict[str, Any] = {"ingress": []}
+
+
+@dataclass
+class Model:
+    """What there should be."""
+
+    subnets: dict[str, set[str]] = field(default_factory=dict)
+    nat: set[str] = field(default_factory=set)
+    peers: set[frozenset[str]] = field(default_factory=set)
+    closed: set[tuple[str, str]] = field(default_factory=set)
+    running: set[tuple[str, str]] = field(default_factory=set)
+
+    def step(self, verb: str, *what: str) -> bool:
+        """Take the step; False if vpcctl has to refuse it."""
+        vpc = what[0] if what else ""
+        if verb == "create":
+            self.subnets.setdefault(vpc, set())
+            return True
+        if verb == "restore":
+            return True
+        if vpc not in self.subnets:
+            return False
+        return self._on_vpc(verb, vpc) if len(what) == 1 else self._on_pair(verb, what[0], what[1])
+
+    def _on_vpc(self, verb: str, vpc: str) -> bool:
+        if verb == "delete":
+            self._forget(vpc, *self.subnets.pop(vpc))
+            self.nat.discard(vpc)
+            self.peers = {pair for pair in self.peers if vpc not in pair}
+        else:
+            (self.nat.add if verb == "enable" else self.nat.discard)(vpc)
+        return True
+
+    def _on_pair(self, verb: str, vpc: str, other: str) -> bool:
+        if verb in ("peer", "unpeer"):
+            pair = frozenset((vpc, other))
+            there = other in self.subnets and (pair in self.peers if verb == "unpeer" else vpc != other)
+            if there:
+                (self.peers.add if verb == "peer" else self.peers.discard)(pair)
+            return there
+        if verb == "add":
+            self.subnets[vpc].add(other)
+            return True
+        place = (vpc, other)
+        if other not in self.subnets[vpc] or (verb == "stop" and place not in self.running):
+            return False
+        if verb == "remove":
+            self.subnets[vpc].discard(other)
+            self._forget(vpc, other)
+        else:
+            group = self.closed if verb in ("close", "open") else self.running
+            (group.add if verb in ("close", "run") else group.discard)(place)
+        return True
+
+    def _forget(self, vpc: str, *subnets: str) -> None:
+        gone = {(vpc, subnet) for subnet in subnets}
+        self.closed -= gone
+        self.running -= gone
+
+    def reaches(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
+        """Whether a ping gets from one subnet to another."""
+        joined = one[0] == other[0] or frozenset((one[0], other[0])) in self.peers
+        return other not in self.closed and joined
+
+
+def words(policy: str, verb: str, *what: str) -> list[str]:
+    """The command line of a step."""
+    vpc, other = (*what, "", "")[:2]
+    place = ["--vpc", vpc, "--subnet", other]
+    number = {"x": 1, "y": 2}.get(other, 0)
+    lines: dict[str, Callable[[], list[str]]] = {
+        "create": lambda: ["vpc", "create", "--name", vpc, "--cidr", f"{CIDRS[vpc]}.0.0/16"],
+        "delete": lambda: ["vpc", "delete", "--name", vpc],
+        "enable": lambda: ["nat", "enable", "--vpc", vpc],
+        "disable": lambda: ["nat", "disable", "--vpc", vpc],
+        "add": lambda: ["subnet", "add", "--vpc", vpc, "--name", other, "--type",
+                        "public" if other == "x" else "private", "--cidr", f"{CIDRS[vpc]}.{number}.0/24"],
+        "remove": lambda: ["subnet", "delete", "--vpc", vpc, "--name", other],
+        "close": lambda: ["firewall", "apply", *place, "--policy", policy],
+        "open": lambda: ["firewall", "clear", *place],
+        "run": lambda: ["deploy", "run", *place, "--name", "worker", "--", "sleep", "1009"],
+        "stop": lambda: ["deploy", "stop", *place, "--name", "worker"],
+        "peer": lambda: ["peer", "create", "--vpc1", vpc, "--vpc2", other],
+        "unpeer": lambda: ["peer", "delete", "--vpc1", vpc, "--vpc2", other],
+        "restore": lambda: ["restore"],
+    }
+    return lines[verb]()
+
+
+def compare(host: Host, model: Model) -> None:
+    """Namespaces, routes, processes and packets; and vpcctl itself has to call it in sync."""
+    places = sorted((vpc, subnet) for vpc, subnets in model.subnets.items() for subnet in subnets)
+    spaces = {*model.subnets, *(f"{vpc}-{subnet}" for vpc, subnet in places)}
+    assert set(host.sh("ls /run/netns").split()) == spaces | {"internet", "other", "vpc1-elsewhere"}
+    routes = host.sh("ip route")
+    for vpc, prefix in CIDRS.items():
+        assert (f"{prefix}.0.0/16 via" in routes) == (vpc in model.subnets), routes
+    assert host.sh("pgrep -fc '^sleep 1009' || true").strip() == str(len(model.running))
+    addresses = {place: f"{CIDRS[place[0]]}.{1 if place[1] == 'x' else 2}.2" for place in places}
+    targets = [(place, address) for place, address in addresses.items()] + [(None, "8.8.8.8")]
+    asked = [(place, other, target) for place in places if place not in model.closed
+             for other, target in targets if other != place]
+    answers = host.probe(*(("-".join(place), target) for place, _, target in asked), patience=0.6)
+    for (place, other, target), answer in zip(asked, answers, strict=True):
+        outward = place[0] in model.nat and place[1] == "x"
+        expected = outward if other is None else model.reaches(place, other)
+        assert (answer.verdict == REACHED) == expected, (place, target, answer)
+        assert answer.verdict in (REACHED, *UNREACHED)
+    status = host.vpcctl("status")
+    assert status.code == 0, status
+
+
+@pytest.fixture(scope="module")
+def module_host(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    host = Host(tmp_path_factory.mktemp("model"))
+    yield host
+    host.end()
+
+
+@settings(max_examples=150 if LONG else 3, deadline=None, suppress_health_check=list(HealthCheck),
+          phases=(Phase.generate,))
+@given(steps=st.lists(COMMANDS, min_size=5, max_size=20 if LONG else 9))
+def test_any_sequence_of_commands(module_host: Host, steps: list[tuple[str, ...]]) -> None:
+    host, model = module_host, Model()
+    policy = host.write("policy.json", CLOSED)
+    try:
+        for step in (("create", "a"), ("add", "a", "x"), ("create", "b"), ("add", "b", "y"), *steps):
+            fine = model.step(*step)
+            done = host.vpcctl(*words(policy, *step))
+            assert (done.code == 0) == fine, (step, done)
+            assert "Traceback" not in done.err, done
+            compare(host, model)
+    finally:
+        host.delete_all()
+    host.check_same(host.before)
