@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vpcctl_lib import addressing, naming, processes
 from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
+from vpcctl_lib.filter_rules import EGRESS_TREE, INGRESS_TREE
 from vpcctl_lib.kernel import Kernel, Words
 from vpcctl_lib.model import (
     Action,
@@ -158,7 +159,7 @@ class Rebuilder:
 
     def _direction(self, space: str, chain: str, far_end: str) -> tuple[Action | None, tuple[Rule, ...]]:
         default, found = None, {}
-        for rule in self._rules(space, chain):
+        for rule in self._all_rules(space, chain):
             tag = rule.get("--comment", "").removeprefix(MARK)
             index = INDEX.fullmatch(tag)
             action = Action.ALLOW if rule.get("-j") == "ACCEPT" else Action.DENY
@@ -168,6 +169,14 @@ class Rebuilder:
                 network = IPv4Network(rule[far_end]) if far_end in rule else None
                 found[int(index[1])] = Rule(Protocol(rule.get("-p", "all")), action, _ports(rule), network)
         return default, tuple(found[number] for number in sorted(found))
+
+    def _all_rules(self, space: str, chain: str) -> Iterator[dict[str, str]]:
+        """Those of a built-in chain, and of the chains to which it leads if there are many."""
+        tree = INGRESS_TREE if chain == "INPUT" else EGRESS_TREE
+        inner = [name for table, name in self._kernel.chains(space)
+                 if table == "filter" and name.startswith(tree)]
+        for name in (chain, *inner):
+            yield from self._rules(space, name)
 
     def _leaders(self, space: str) -> dict[str, processes.Process]:
         living = sorted(processes.inside(space), key=lambda one: (one.pid != one.session, one.start))

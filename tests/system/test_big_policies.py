@@ -44,6 +44,12 @@ def big(count: int = RULES) -> dict[str, Any]:
     return {"ingress": rules}
 
 
+def outgoing(count: int) -> list[dict[str, Any]]:
+    """Such rules for what goes out."""
+    return [{"destination" if key == "source" else key: value for key, value in other(number).items()}
+            for number in range(count)]
+
+
 def put(host: Host, policy: dict[str, Any], name: str = "big.json") -> str:
     file = host.write(name, policy)
     host.do(f"firewall apply {NAMED} --policy {file}")
@@ -119,8 +125,7 @@ def test_chains_come_and_go_with_the_policy(serving: Host) -> None:
 
 def test_outgoing_traffic_too(serving: Host) -> None:
     serving.listen("vpc1-private", "80", "443")
-    rules = [{"destination" if key == "source" else key: value for key, value in other(number).items()}
-             for number in range(500)]
+    rules = outgoing(500)
     rules[250] = {"port": 443, "protocol": "tcp", "action": "allow", "destination": "10.0.2.0/24"}
     put(serving, {"ingress": [], "egress": rules})
     answers = serving.probe(("vpc1-public", f"{PRIVATE}:443"), ("vpc1-public", f"{PRIVATE}:80"), patience=0.5)
@@ -169,3 +174,17 @@ def test_reach_finds_its_way_and_the_rule(serving: Host) -> None:
     assert stopped["code"] == "FIREWALL_DENY"
     assert "vpcctl:ingress[300]" in stopped["rule"]
     assert "vpcctl firewall apply" in stopped["fix"], "a rule of ours is changed by its policy"
+
+
+def test_a_lost_record_is_told_by_the_chains(serving: Host) -> None:
+    policy = {**big(1000), "egress": outgoing(100)}
+    policy["ingress"].append({**policy["ingress"][200], "description": "no packet gets here"})
+    put(serving, policy)
+    before = serving.do(SHOW).json["firewall"]["policy"]
+    serving.sh("rm -f /var/lib/vpcctl/state.json*")
+    serving.do("restore --from-kernel")
+    assert serving.do("status").out == "in sync\n"
+    after = serving.do(SHOW).json["firewall"]["policy"]
+    for rule in (*before["ingress"], *before["egress"]):
+        rule.pop("description", None)
+    assert after == before
