@@ -1,0 +1,424 @@
+"""Transactions on a kernel that is only simulated: every plan comes out right, and every failure is undone.
+
+The simulation knows what `ip`, `iptables-restore` and `sysctl` do with the few words that plans use, and
+refuses what the kernel would refuse: a second of the same name, a thing in a namespace that is not there.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib import transaction
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.interrupts import Interrupted, Interrupts
+from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.operations import BUILTIN, Ip, Make, PutBack, Remove
+from vpcctl_lib.plan import difference
+from vpcctl_lib.resources import (
+    MISSING,
+    Bridge,
+    Chain,
+    Fault,
+    File,
+    Folder,
+    Forwarding,
+    Namespace,
+    Port,
+    Program,
+    Resource,
+    Settings,
+    SingleRule,
+    Veth,
+)
+from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
+from vpcctl_lib.run import Command, Outcome
+from vpcctl_lib.state import Entry, State, Store
+from vpcctl_lib.transaction import Transaction
+
+BUSY = "RTNETLINK answers: Device or resource busy"
+Place = tuple[str, ...]
+
+
+class Refused(Exception):
+    """What a tool says when it does not do its work."""
+
+
+@dataclass
+class Simulation:
+    """What a kernel, its files and its processes hold; the operation number `fail_at` fails, once."""
+
+    settings: Path
+    namespaces: set[str] = field(default_factory=lambda: {""})
+    links: dict[Place, dict[str, Any]] = field(default_factory=lambda: {("", "eth0"): {}})
+    lines: set[tuple[Place, Place]] = field(default_factory=set)
+    """Addresses and routes, each with its link."""
+    chains: dict[Place, list[str]] = field(default_factory=dict)
+    policies: dict[Place, str] = field(default_factory=dict)
+    files: dict[str, str | None] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
+    fail_at: int = 0
+    operations: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def portrait(self) -> dict[str, object]:
+        """All there is; rules of chains that are not ours may stand in any order."""
+        chains = {place: rules if place[0] or "VPCCTL" in place[2] else sorted(rules)
+                  for place, rules in self.chains.items()}
+        builtin = {place for place in chains if place[2] in BUILTIN and not chains[place]}
+        return copy.deepcopy({
+            "namespaces": self.namespaces, "links": self.links, "lines": self.lines, "files": self.files,
+            "chains": {place: rules for place, rules in chains.items() if place not in builtin},
+            "policies": {place: policy for place, policy in self.policies.items() if policy != "ACCEPT"},
+            "programs": self.programs, "forward": (self.settings / "ip_forward").read_text().strip(),
+        })
+
+    # The runner.
+
+    def change(self, command: Command) -> Outcome:
+        """Run a command as its tool would."""
+        argv, namespace = list(command.argv), ""
+        if argv[:3] == ["ip", "netns", "exec"]:
+            namespace, argv = argv[3], argv[4:]
+        if argv[0] == "ip":
+            told = self.ip(argv[1:], command.stdin)
+        elif argv[0] == "iptables-restore":
+            told = self.restore(namespace, command.stdin)
+        else:
+            assert argv[:4] == ["sysctl", "-q", "-e", "-w"]
+            told = self.sysctl(namespace, argv[4:])
+        return Outcome(command, 1 if told else 0, "", told, 0.0)
+
+    def count(self) -> None:
+        self.operations += 1
+        if self.operations == self.fail_at:
+            raise Refused(BUSY)
+
+    def ip(self, argv: list[str], stdin: str) -> str:
+        namespace = argv[1] if argv[0] == "-n" else ""
+        words = argv[2:] if argv[0] == "-n" else argv
+        if "-batch" not in words:
+            return "\n".join(self.told(namespace, [" ".join(words)], False))
+        return "\n".join(self.told(namespace, stdin.splitlines(), words[0] == "-force"))
+
+    def told(self, namespace: str, lines: list[str], force: bool) -> Iterator[str]:
+        for number, line in enumerate(lines, 1):
+            try:
+                self.count()
+                need(namespace in self.namespaces, f'Cannot open network namespace "{namespace}"')
+                self.do(namespace, line.split())
+            except Refused as error:
+                yield f"{error}\nCommand failed -:{number}"
+                if not force:
+                    return
+
+    def do(self, namespace: str, words: list[str]) -> None:
+        kind, verb, *rest = words
+        if kind == "netns":
+            self.netns(verb, rest[0])
+        elif kind == "link":
+            getattr(self, f"link_{verb}")(namespace, rest)
+        else:
+            place = (namespace, rest[rest.index("dev") + 1])
+            need(place in self.links, f'Cannot find device "{place[1]}"')
+            line = (place, (kind, *rest))
+            need((line in self.lines) == (verb == "del"), "RTNETLINK answers: "
+                 + ("No such process" if verb == "del" else "File exists"))
+            self.lines ^= {line}
+            if not any(at == place and words[0] == "addr" for at, words in self.lines):
+                # fib_disable_ip in net/ipv4/fib_frontend.c: the last address takes all routes along.
+                self.lines = {line for line in self.lines if line[0] != place}
+
+    def netns(self, verb: str, name: str) -> None:
+        if verb == "add":
+            need(name not in self.namespaces, "File exists")
+            self.namespaces.add(name)
+            self.links[name, "lo"] = {}
+            return
+        need(name in self.namespaces, "No such file or directory")
+        need(name not in self.programs.values(), "a process lives in it")
+        self.namespaces.remove(name)
+        for place in [place for place in self.links if place[0] == name]:
+            self.drop(place)
+        for table in (self.chains, self.policies):
+            for chain in [chain for chain in table if chain[0] == name]:
+                del table[chain]
+
+    def drop(self, place: Place) -> None:
+        """A link goes with its addresses, its routes and its other end."""
+        gone = self.links.pop(place, None)
+        self.lines = {line for line in self.lines if line[0] != place}
+        for other in self.links.values():
+            if other.get("master") == place[1] and place[1].startswith("br-"):
+                del other["master"]
+        if gone and "peer" in gone:
+            self.drop(gone["peer"])
+
+    def link_add(self, namespace: str, words: list[str]) -> None:
+        device = words[0]
+        ends = [(namespace, device)]
+        if "peer" in words:
+            ends.append((words[words.index("netns") + 1], words[words.index("name") + 1]))
+        for end in ends:
+            need(end[0] in self.namespaces, "Invalid netns value")
+            need(end not in self.links, "RTNETLINK answers: File exists")
+        for end, other in zip(ends, reversed(ends), strict=True):
+            self.links[end] = {"peer": other} if len(ends) > 1 else {"mac": words[words.index("address") + 1]}
+
+    def link_del(self, namespace: str, words: list[str]) -> None:
+        if words[0] == "group":
+            for place in [place for place, link in self.links.items()
+                          if place[0] == namespace and link.get("group") == words[1]]:
+                self.drop(place)
+            return
+        need((namespace, words[0]) in self.links, f'Cannot find device "{words[0]}"')
+        self.drop((namespace, words[0]))
+
+    def link_set(self, namespace: str, words: list[str]) -> None:
+        device, *rest = words
+        need((namespace, device) in self.links, f'Cannot find device "{device}"')
+        up = ["up", "yes"] if rest[-1] == "up" else []
+        options = rest[:-1] + up if up else rest
+        found = dict(zip(options[::2], options[1::2], strict=True))
+        need("master" not in found or (namespace, found["master"]) in self.links, "Cannot find device")
+        if found.get("mtu") == "1500":
+            del found["mtu"]
+            self.links[namespace, device].pop("mtu", None)
+        self.links[namespace, device].update(found)
+
+    def link_property(self, namespace: str, words: list[str]) -> None:
+        verb, _, device, _, name = words
+        need((namespace, device) in self.links, f'Cannot find device "{device}"')
+        names = self.links[namespace, device].setdefault("altnames", set())
+        need((name in names) == (verb == "del"), "RTNETLINK answers: "
+             + ("No such file or directory" if verb == "del" else "File exists"))
+        names ^= {name}
+
+    def sysctl(self, namespace: str, words: list[str]) -> str:
+        try:
+            for word in words:
+                self.count()
+                if word.startswith("net.ipv4.ip_forward=") and not namespace:
+                    (self.settings / "ip_forward").write_text(word[-1])
+        except Refused as error:
+            return str(error)
+        return ""
+
+    def restore(self, namespace: str, text: str) -> str:
+        """Table by table: what fails in one changes nothing of it."""
+        if namespace not in self.namespaces:
+            return "No such file or directory"
+        held, table = copy.deepcopy((self.chains, self.policies)), ""
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                self.count()
+                if line.startswith("*"):
+                    table = line[1:]
+                elif line == "COMMIT":
+                    held = copy.deepcopy((self.chains, self.policies))
+                else:
+                    self.rule((namespace, table), line)
+            except Refused as error:
+                self.chains, self.policies = held
+                return f"iptables-restore: line {number} failed: {error}"
+        return ""
+
+    def rule(self, where: Place, line: str) -> None:
+        verb, name, rest = re.fullmatch(r"(:|-\w )(\S+) ?(.*)", line).groups()  # type: ignore[union-attr]
+        place = (*where, name)
+        if name in BUILTIN:
+            self.chains.setdefault(place, [])
+        there = place in self.chains
+        need(verb == ":" or there == (verb != "-N "), "File exists" if there else "No such file or directory")
+        if verb == ":" and name in BUILTIN:
+            self.policies[place] = rest.split()[0]
+        elif verb in (":", "-N ", "-F "):
+            self.chains[place] = []
+        elif verb == "-X ":
+            users = [rule for rules in self.chains.values() for rule in rules if rule.endswith(f"-j {name}")]
+            need(not self.chains[place] and not users, "Device or resource busy")
+            del self.chains[place]
+        elif verb == "-D ":
+            need(rest in self.chains[place], "RULE_DELETE failed (No such file or directory)")
+            self.chains[place].remove(rest)
+        elif verb == "-I ":
+            self.chains[place].insert(0, rest.removeprefix("1 "))
+        else:
+            self.chains[place].append(rest)
+
+    # The desk.
+
+    def carry_out(self, operation: object) -> Mapping[str, str]:
+        """Do what is no command."""
+        self.operations += 1
+        if self.operations == self.fail_at:
+            raise VpcctlError("/etc/netns: Read-only file system")
+        if isinstance(operation, Make):
+            self.files.setdefault(str(operation.path), operation.content)
+            self.files[str(operation.path)] = operation.content
+        elif isinstance(operation, Remove):
+            path = str(operation.path)
+            if not any(file.startswith(f"{path}/") for file in self.files):
+                self.files.pop(path, None)
+        elif isinstance(operation, EmptyNamespace):
+            self.programs = {mark: where for mark, where in self.programs.items()
+                             if where != operation.namespace}
+        elif isinstance(operation, Start):
+            assert operation.mark not in self.programs
+            assert operation.namespace in self.namespaces
+            self.programs[operation.mark] = operation.namespace
+            return {"pid": "7"}
+        elif isinstance(operation, Stop):
+            self.programs.pop(operation.mark, None)
+        elif isinstance(operation, PutBack):
+            (self.settings / "ip_forward").write_text(operation.old)
+        return {}
+
+    def sweep(self, gone: object) -> None:
+        """There are no logs."""
+
+    # What the kernel would answer to a look at it.
+
+    def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
+        """The faults of these resources, as far as they can be there or not."""
+        return {entry.resource.key: MISSING for entry in entries if not self.has(entry.resource)}
+
+    def has(self, resource: Resource) -> bool:
+        if isinstance(resource, Namespace):
+            return resource.name in self.namespaces
+        if isinstance(resource, (Veth, Bridge)):
+            return (resource.namespace, resource.device) in self.links
+        if isinstance(resource, Port):
+            return "alias" in self.links.get((resource.namespace, resource.device), {})
+        if isinstance(resource, Chain):
+            place = (resource.namespace, resource.table, resource.name)
+            return self.chains.get(place) == list(resource.rules)
+        if isinstance(resource, SingleRule):
+            return resource.rule in self.chains.get(("", resource.table, resource.chain), [])
+        if isinstance(resource, (File, Folder)):
+            return resource.path in self.files
+        if isinstance(resource, Program):
+            return resource.mark in self.programs
+        if isinstance(resource, Forwarding):
+            return (self.settings / "ip_forward").read_text().strip() == "1"
+        if isinstance(resource, Settings):
+            return resource.namespace in self.namespaces
+        (operation,) = resource.make()
+        assert isinstance(operation, Ip)
+        kind, verb, *words = operation.words
+        if verb == "property":
+            return words[-1] in self.links.get((operation.namespace, words[2]), {}).get("altnames", ())
+        return ((operation.namespace, words[words.index("dev") + 1]), (kind, *words)) in self.lines
+
+
+def need(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise Refused(otherwise)
+
+
+@pytest.fixture(scope="module")
+def patched(bare_host: Path) -> Iterator[Path]:
+    """Transactions take the simulation for their desk, which is also their runner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transaction, "Desk", lambda runner, _: runner)
+        patch.setattr(transaction, "Kernel", lambda runner: runner)
+        patch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
+        patch.setattr(transaction, "LANES", 1)
+        patch.setattr(os, "fsync", lambda _: None)
+        yield bare_host
+
+
+class Host:
+    """A simulated kernel with its record."""
+
+    def __init__(self, settings: Path) -> None:
+        (settings / "ip_forward").write_text("0")
+        self.kernel = Simulation(settings)
+        self.store = Store(settings)
+        self.store.save(State())
+
+    def become(self, topology: Topology) -> None:
+        """As a manager would: from the record to the topology."""
+        before = self.store.load()
+        plan = difference(before.ledger, blueprint(topology))
+        runner: Any = self.kernel
+        Transaction(runner, self.store).apply(plan, before, topology)
+
+
+@given(one=st.from_type(Topology), other=st.from_type(Topology))
+def test_any_topology_becomes_any_other_as_if_made_at_once(
+        patched: Path, one: Topology, other: Topology) -> None:
+    host = Host(patched)
+    host.become(other)
+    fresh, recorded = host.kernel.portrait(), host.store.load()
+    host = Host(patched)
+    empty = host.kernel.portrait()
+    host.become(one)
+    host.become(other)
+    assert host.kernel.portrait() == fresh
+    assert host.store.load().topology == recorded.topology
+    assert [entry.resource for entry in host.store.load().ledger] == blueprint(other)
+    assert not any(entry.under_way for entry in host.store.load().ledger)
+    host.become(Topology())
+    assert host.kernel.portrait() == empty
+    assert host.store.load() == State()
+
+
+@given(one=st.from_type(Topology), other=st.from_type(Topology), data=st.data())
+def test_a_failure_anywhere_leaves_everything_as_it_was(
+        patched: Path, one: Topology, other: Topology, data: st.DataObject) -> None:
+    host = Host(patched)
+    host.become(one)
+    before, recorded = host.kernel.portrait(), host.store.load()
+    rehearsal = Host(patched)
+    rehearsal.become(one)
+    first = rehearsal.kernel.operations
+    rehearsal.become(other)
+    steps, after = rehearsal.kernel.operations - first, rehearsal.kernel.portrait()
+    (patched / "ip_forward").write_text(str(before["forward"]))
+    host.store.save(recorded)
+    if not steps:
+        return
+    host.kernel.fail_at = host.kernel.operations + data.draw(st.integers(1, steps))
+    try:
+        host.become(other)
+    except VpcctlError as error:
+        told = error.message
+    else:
+        # A table that could not be emptied in one go was emptied rule by rule.
+        assert host.kernel.portrait() == after
+        return
+    assert re.search("busy|Read-only", told)
+    assert "could not be undone" not in told
+    assert host.kernel.portrait() == before
+    assert host.store.load() == recorded
+
+
+def test_a_signal_is_obeyed_between_two_commands(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, calls = Host(patched), 0
+    empty = host.kernel.portrait()
+
+    def check(_: Interrupts) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Interrupted(15)
+
+    monkeypatch.setattr(Interrupts, "check", check)
+    with pytest.raises(Interrupted) as caught:
+        host.become(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))
+    assert caught.value.code == 143
+    assert caught.value.message == "interrupted (SIGTERM); everything was put back as it was"
+    assert host.kernel.portrait() == empty
+    assert host.store.load() == State()
