@@ -46,6 +46,8 @@ def read(file: Path) -> dict[str, Any] | None:
         return None
     except PermissionError:
         raise VpcctlError(f"may not read {file}", "run it as root: sudo vpcctl …") from None
+    except NotADirectoryError:
+        raise VpcctlError(f"{file.parent} is not in a folder", "name a folder with --state-dir") from None
     except (OSError, UnicodeDecodeError) as error:
         raise damaged(file, str(error)) from None
     return _parse(file, text)

@@ -249,7 +249,7 @@ def test_a_record_that_is_damaged_or_newer_is_left_alone(words: tuple[str, ...],
     assert vpcctl.files() == {str(vpcctl.store.file): RECORDS[record]}
 
 
-@pytest.mark.parametrize("words", CHANGES, ids=" ".join)
+@pytest.mark.parametrize("words", [*CHANGES, ("vpc", "list")], ids=" ".join)
 def test_a_state_folder_that_can_not_be(words: tuple[str, ...], vpcctl: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     done = vpcctl("--state-dir", str(tmp_path / "file"), *words)
@@ -258,4 +258,6 @@ def test_a_state_folder_that_can_not_be(words: tuple[str, ...], vpcctl: Any, tmp
     beneath = vpcctl("--state-dir", str(tmp_path / "file" / "state"), *words)
     assert beneath.code == 1
     assert str(tmp_path / "file" / "state") in beneath.one_line()
+    assert "--state-dir" in beneath.err
+    assert "damaged" not in beneath.err
     assert (tmp_path / "file").read_text() == "mine"
