@@ -128,8 +128,10 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
     leader = recognise(facts)
     homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
              int(facts.get("netns", 0)) if facts.get("boot") == boot_id() else 0}
-    living = _within(homes - {0, _network(os.getpid())})
-    found = {process.pid: process for process in marked(mark, living)}
+    here = _network(os.getpid())
+    living = _within(homes - {0, here})
+    # One that was just started is still here, on its way into its namespace.
+    found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
     if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
         found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
     return list(found.values())

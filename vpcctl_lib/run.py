@@ -88,12 +88,15 @@ class Runner:
         self.record(Outcome(Command(tuple(argv)), status, "", "", _milliseconds_since(started)))
         return status if status >= 0 else 128 - status
 
-    def spawn(self, command: Command, log: Path) -> Child:
-        """Start a process that outlives us: a session of its own, no input, its output added to `log`."""
+    def spawn(self, command: Command, log: Path, variables: Mapping[str, str]) -> Child:
+        """Start a process that outlives us: a session of its own, no input, its output added to `log`.
+
+        It has the variables from its first moment on, so that it can be found whenever we are killed.
+        """
         self.announce(str(command))
         started = time.monotonic()
         with log.open("ab") as output:
-            process = _popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            process = _popen(command, variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                              start_new_session=True, cwd="/")
         self.record(Outcome(command, 0, "", "", _milliseconds_since(started)))
         return process
@@ -143,7 +146,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C", "PATH": search_path()}
 
 
-def _popen(command: Command, **how: object) -> subprocess.Popen[bytes]:
+def _popen(command: Command, variables: Mapping[str, str] | None = None,
+           **how: object) -> subprocess.Popen[bytes]:
     tool = command.argv[0]
     program = which(tool, path=search_path())
     if program is None:
@@ -151,7 +155,7 @@ def _popen(command: Command, **how: object) -> subprocess.Popen[bytes]:
         raise VpcctlError(f"{tool} not found")
     argv = [program, *command.argv[1:]]
     try:
-        return subprocess.Popen(argv, env=_environment(), **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+        return subprocess.Popen(argv, env={**_environment(), **(variables or {})}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
     except OSError as error:
         raise VpcctlError(f"can't start {program}: {error.strerror}") from None
 

@@ -56,6 +56,12 @@ class Desk:
 
     def sweep(self, gone: Iterable[Resource]) -> None:
         """Remove the logs of workloads that are gone, and folders that are empty by it."""
+        try:
+            self._sweep(gone)
+        except OSError as error:
+            raise VpcctlError(f"can't remove {error.filename}: {error.strerror}") from None
+
+    def _sweep(self, gone: Iterable[Resource]) -> None:
         for program in gone:
             if isinstance(program, Program):
                 log = self._folder / program.log
@@ -66,7 +72,7 @@ class Desk:
     def _start(self, start: Start) -> Mapping[str, str]:
         log = start.log_file(self._folder)
         log.parent.mkdir(parents=True, exist_ok=True)
-        child = self._runner.spawn(start.command(), log)
+        child = self._runner.spawn(start.command(), log, {processes.MARK: start.mark})
         process = processes.look(child.pid)
         try:
             _wait_until_ready(start, child)

@@ -120,6 +120,8 @@ class Walk:
         self.finished()
         self.back()
         self.injector.run(self.command, point)
+        # A tool that only reads holds no lock, and may outlive us by a moment.
+        time.sleep(0.8 if point.kind == "kill-while" else 0)
         for vpc in ("vpc1", "vpc2"):
             done = self.host.vpcctl("vpc", "delete", "--name", vpc)
             assert done.code == 0 or "no VPC" in done.err, done
