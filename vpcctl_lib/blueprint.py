@@ -31,7 +31,15 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.rules import packed
 from vpcctl_lib.routing import EVERYWHERE, routed
-from vpcctl_lib.rules import host_forward, host_input, masquerade, router_forward, router_mangle, router_nat
+from vpcctl_lib.rules import (
+    host_forward,
+    host_input,
+    masquerade,
+    router_forward,
+    router_input,
+    router_mangle,
+    router_nat,
+)
 
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
@@ -42,6 +50,8 @@ ROUTER_SETTINGS = (
     ("net.ipv4.ip_forward", "1"),
     ("net.ipv4.conf.all.send_redirects", "0"),
     ("net.ipv4.conf.default.send_redirects", "0"),
+    # Else the kernel tells only the first few refused senders, and the others wait.
+    ("net.ipv4.icmp_ratelimit", "0"),
     # Its default in a new namespace is 1 wherever br_netfilter is loaded: switching would meet FORWARD.
     ("net.bridge.bridge-nf-call-iptables", "0"),
 )
@@ -171,6 +181,7 @@ def _filter(namespace: str, chain: str, found: Filter) -> Chain:
 
 
 def _router_rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    yield Chain(vpc.name, "filter", "INPUT", router_input(topology, vpc), policy="DROP")
     yield Chain(vpc.name, "filter", "FORWARD", router_forward(topology, vpc), policy="DROP")
     if vpc.nat:
         yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())

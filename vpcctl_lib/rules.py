@@ -45,6 +45,15 @@ def _peers(topology: Topology, vpc: Vpc) -> Iterator[str]:
         yield f"-s {peer.cidr} -d {vpc.cidr} -i {cable} -o {bridge} {comment} -j ACCEPT"
 
 
+def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+    """Who may speak to the router itself: its own VPC, its peers and the host."""
+    bridge = naming.device("br-", vpc.name)
+    own = (f"-s {vpc.cidr} -i {bridge}", f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK}")
+    peers = (f"-s {peer.cidr} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name))
+    return (f"{TRACKED} -j ACCEPT", "-i lo -j ACCEPT", *(f"{source} -j ACCEPT" for source in (*own, *peers)),
+            UNREACHABLE)
+
+
 def router_mangle() -> tuple[str, ...]:
     """TCP learns of an uplink with a small MTU even where ICMP is lost on the way (RFC 2923)."""
     return (f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",)

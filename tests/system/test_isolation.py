@@ -73,14 +73,14 @@ def flushed(serving: Host) -> Iterator[Host]:
 
 
 def test_after_the_host_s_filter_table_was_flushed(flushed: Host) -> None:
-    check_isolated(flushed, routers=False)
+    check_isolated(flushed)
 
 
 def test_and_with_routes_added_by_hand_too(flushed: Host) -> None:
     flushed.sh("ip route add 172.16.0.0/16 via 169.254.64.0", "vpc1")
     flushed.sh("ip route add 10.0.0.0/16 via 169.254.64.2", "vpc2")
     flushed.sh("ip route add 172.16.0.0/16 via 10.0.0.1", "vpc1-private")
-    check_isolated(flushed, routers=False)
+    check_isolated(flushed)
 
 
 def test_tenants_can_t_add_a_way_by_hand(serving: Host) -> None:
