@@ -119,7 +119,7 @@ def test_interrupted_it_takes_away_what_it_made(signal: str, code: int) -> None:
     done = in_sandbox(LOOK + f"""
         vpcctl vpc create --name mine --cidr 10.9.0.0/16
         look >/run/before
-        env --default-signal=INT $DEMO --on-host >/run/out 2>&1 &
+        env --default-signal=INT,HUP $DEMO --on-host >/run/out 2>&1 &
         demo=$!
         tries=600
         until [ -e /run/netns/vpc2-public ] || [ $((tries -= 1)) = 0 ]; do sleep 0.1; done

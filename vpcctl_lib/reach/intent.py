@@ -10,6 +10,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel import Words, words
 from vpcctl_lib.model import Subnet, Topology, Vpc
 from vpcctl_lib.naming import subnet_namespace
+from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
 from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule
 
@@ -72,6 +73,11 @@ class Intent:
     def holds(self, route: Route, held: Held) -> bool:
         """Whether the kernel still has a recorded route."""
         return any(one.network == route.destination and one.device == route.device for one in held.routes)
+
+    def made(self, namespace: str, route: Line) -> bool:
+        """Whether a route that the kernel has is a recorded one."""
+        return any((one.destination, one.device, one.via) == (route.network, route.device, route.gateway)
+                   for one in self._resources if isinstance(one, Route) and one.namespace == namespace)
 
     def is_ours(self, title: str) -> bool:
         """Whether a place is a namespace of ours, or the host."""
