@@ -53,7 +53,8 @@ def main() -> None:
     }.items():
         figures[name] = measure()
         print(name, {key: round(value, 3) for key, value in figures[name].items()}, flush=True)
-    machine = f"Linux {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    kernel = ".".join(platform.release().split(".")[:2])
+    machine = f"Linux {kernel}, {os.cpu_count()} cores, Python {platform.python_version()}"
     write(Path("docs"), figures, machine, rounds)
 
 
