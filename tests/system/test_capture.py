@@ -11,16 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from shutil import which
 
-import pytest
 from conftest import ROOTLESS
 from host import Host
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAGIC = 0xA1B2C3D4
 HEAD = 24
-with_tcpdump = pytest.mark.skipif(which("tcpdump") is None, reason="tcpdump is not installed")
 
 
 def packets(data: bytes) -> list[bytes]:
@@ -43,7 +40,6 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-@with_tcpdump
 def test_packets_arrive_at_once_on_stdout(vpc1: Host, tmp_path: Path) -> None:
     file = tmp_path / "packets.pcap"
     # A shell keeps what tcpdump tells apart from what it captures.
@@ -57,7 +53,6 @@ def test_packets_arrive_at_once_on_stdout(vpc1: Host, tmp_path: Path) -> None:
     vpc1.stop(capture)
 
 
-@with_tcpdump
 def test_a_sandbox_without_root_says_what_tcpdump_lacks(make_host: Callable[..., Host]) -> None:
     host = make_host(*ROOTLESS)
     host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
@@ -66,7 +61,6 @@ def test_a_sandbox_without_root_says_what_tcpdump_lacks(make_host: Callable[...,
         host.refused("capture --vpc vpc1 --subnet a", says="sudo vpcctl sandbox")
 
 
-@with_tcpdump
 def test_so_many_packets_to_a_file(vpc1: Host, tmp_path: Path) -> None:
     file = tmp_path / "packets.pcap"
     capture = vpc1.start("", "vpcctl", "capture", "--vpc", "vpc1", "--subnet", "public", "--", "-c", "2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
@@ -79,10 +80,10 @@ def test_a_person_sees_all_of_it(full: Host) -> None:
 
 
 def test_without_root_counters_are_question_marks(full: Host) -> None:
-    nobody = ("setpriv", "--reuid=65534", "--clear-groups")
+    # A plain user's sandbox has no other user: there, whoever is in a user namespace of its own is not root.
+    is_root = os.geteuid() == 0
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups") if is_root else ("unshare", "--user")
     as_nobody = full.run(*nobody, "vpcctl", "vpc", "show", "--name", "vpc1")
-    if "setpriv" in as_nobody.err:
-        pytest.skip("only root is mapped here")
     assert as_nobody.code == 0, as_nobody
     row = next(line for line in as_nobody.out.splitlines() if line.startswith("ingress[0]"))
     assert row.split()[-2:] == ["?", "?"]
