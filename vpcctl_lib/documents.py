@@ -202,6 +202,9 @@ def _read_yaml(name: str, text: str) -> Document:
         return _Builder(name, _yaml_tokens(name, text)).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        # Newer libyaml gives up by itself, far beyond our limit, before it has told of the first bracket.
+        if "nesting depth" in str(error.problem):
+            raise _too_deep(name, mark.line + 1 if mark else None) from None
         where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
         hint = "YAML is indented with spaces, not tabs" if "\t" in text else ""
         raise BadInput(f"{where}: is not YAML: {error.problem or error.context}", hint) from None
