@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vpcctl_lib import netns
+from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.run import Runner
 
@@ -49,8 +49,7 @@ class Kernel:
     def look(self, namespaces: Collection[str]) -> None:
         """Ask for many namespaces at once; those that are not there have nothing."""
         wanted = [name for name in namespaces if name not in self._views]
-        with ThreadPoolExecutor(LOOKERS) as pool:
-            self._views.update(zip(wanted, pool.map(self._view, wanted), strict=True))
+        self._views.update(zip(wanted, each(self._view, wanted, LOOKERS), strict=True))
 
     def _of(self, namespace: str) -> View:
         if namespace not in self._views:
@@ -99,8 +98,7 @@ class Kernel:
     def _saved(self, namespace: str) -> dict[tuple[str, str], HeldChain]:
         if namespace and namespace not in self.namespaces:
             return {}
-        inside = ("ip", "netns", "exec", namespace) if namespace else ()
-        outcome = self._runner.ask((*inside, "iptables-save"))
+        outcome = self._runner.ask(("iptables-save",), namespace)
         if outcome.status != 0:
             raise VpcctlError(f"iptables-save failed in {namespace or 'the host'}: {outcome.reason()}")
         return parse_save(outcome.stdout)

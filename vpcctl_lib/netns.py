@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
@@ -15,6 +15,13 @@ NAMES = Path("/run/netns")
 
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
+
+
+class Gone(FileNotFoundError):
+    """There is no namespace of that name; told in the words of `ip netns exec`."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f'Cannot open network namespace "{namespace}": No such file or directory')
 
 
 def exists(namespace: str) -> bool:
@@ -37,27 +44,36 @@ def inode(namespace: str) -> int:
         return 0
 
 
-def _setns(descriptor: int) -> None:
-    # os.setns came with Python 3.12; we run on 3.10.
+@cache
+def _setns() -> Callable[[int], None]:
+    # Imported late: few commands enter a namespace. os.setns came with Python 3.12, and we run on 3.10.
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(descriptor, CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise VpcctlError(f"can't enter a network namespace: {os.strerror(number)}")
+
+    def setns(descriptor: int) -> None:
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            raise VpcctlError(f"can't enter a network namespace: {os.strerror(ctypes.get_errno())}")
+
+    return setns
 
 
 @contextmanager
 def entered(namespace: str) -> Iterator[None]:
-    """Sockets that this thread opens meanwhile belong to that namespace."""
+    """Sockets that this thread opens meanwhile, and programs that it starts, belong to that namespace."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        there = os.open(NAMES / namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _setns(there)
+            there = os.open(NAMES / namespace, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Gone(namespace) from None
+        try:
+            _setns()(there)
         finally:
             os.close(there)
         try:
             yield
         finally:
-            _setns(home)
+            _setns()(home)
     finally:
         os.close(home)

@@ -161,9 +161,9 @@ class Batch:
             return _ip(self, carry_on)
         if self.tool is Tool.SYSCTL:
             settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
-            return Command((*_inside(self.namespace), "sysctl", "-q", "-e", "-w", *settings))
+            return Command(("sysctl", "-q", "-e", "-w", *settings), namespace=self.namespace)
         text = "".join(f"{line}\n" for line, _ in self._restore_lines())
-        return Command((*_inside(self.namespace), "iptables-restore", "-w", "--noflush"), text)
+        return Command(("iptables-restore", "-w", "--noflush"), text, self.namespace)
 
     def _restore_lines(self) -> list[tuple[str, int | None]]:
         """The lines of the restore file, each with the number of its step; a table's steps stay together."""
@@ -199,10 +199,6 @@ class Batch:
                 done |= table
                 table = set()
         return frozenset(done)
-
-
-def _inside(namespace: str) -> tuple[str, ...]:
-    return ("ip", "netns", "exec", namespace) if namespace else ()
 
 
 def _ip(batch: Batch, carry_on: bool) -> Command:

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
+from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
 
 TIMEOUT_SECONDS = 60.0
@@ -27,14 +29,16 @@ Child = subprocess.Popen[bytes]
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, and what it reads on its standard input."""
+    """A program with its arguments, what it reads on its standard input, and the namespace it runs in."""
 
     argv: tuple[str, ...]
     stdin: str = ""
+    namespace: str = ""
 
     def __str__(self) -> str:
         """The command as a person could paste it into a root shell."""
-        typed = shlex.join(self.argv)
+        inside = ("ip", "netns", "exec", self.namespace) if self.namespace else ()
+        typed = shlex.join((*inside, *self.argv))
         return f"{typed} <<'EOF'\n{self.stdin.rstrip()}\nEOF" if self.stdin else typed
 
 
@@ -67,9 +71,9 @@ class Runner:
     keep: tuple[int, ...] = ()
     """Open files that each command that changes something inherits."""
 
-    def ask(self, argv: Sequence[str]) -> Outcome:
+    def ask(self, argv: Sequence[str], namespace: str = "") -> Outcome:
         """Run a command that only reads; it is not announced, so that -v shows what changes."""
-        outcome = _run(Command(tuple(argv)))
+        outcome = _run(Command(tuple(argv), namespace=namespace))
         self.record(outcome)
         return outcome
 
@@ -155,7 +159,11 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
         raise VpcctlError(f"{tool} not found")
     argv = [program, *command.argv[1:]]
     try:
-        return subprocess.Popen(argv, env={**_environment(), **(variables or {})}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+        # What `ip netns exec` does, less the two programs and the mounts that it takes.
+        with netns.entered(command.namespace) if command.namespace else nullcontext():
+            return subprocess.Popen(argv, env={**_environment(), **(variables or {})}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+    except netns.Gone:
+        raise
     except OSError as error:
         raise VpcctlError(f"can't start {program}: {error.strerror}") from None
 
@@ -163,8 +171,12 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
 def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch."""
     started = time.monotonic()
-    process = _popen(command, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
-                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, pass_fds=keep)
+    try:
+        process = _popen(command, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                         pass_fds=keep)
+    except netns.Gone as error:
+        return Outcome(command, 1, "", str(error), _milliseconds_since(started))
     try:
         out, err = process.communicate(command.stdin.encode() if command.stdin else None, TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:

@@ -35,7 +35,7 @@ def test_settings_are_one_command_and_unknown_keys_are_passed_over() -> None:
 
 def test_rules_are_one_restore_file_in_which_a_table_stands_once() -> None:
     command = TABLES.command()
-    assert command.argv == ("ip", "netns", "exec", "vpc1", "iptables-restore", "-w", "--noflush")
+    assert (command.argv, command.namespace) == (("iptables-restore", "-w", "--noflush"), "vpc1")
     assert command.stdin.splitlines() == [
         "*filter", "-A INPUT -j DROP", "-A OUTPUT -j DROP", "COMMIT", "*nat", "-A OUTPUT -j ACCEPT", "COMMIT"]
 

@@ -35,10 +35,11 @@ class Recorded:
         self.asked: dict[str, Any] = copy.deepcopy(RECORDED["asked"])
         self.files: dict[str, str] = dict(RECORDED["files"])
 
-    def ask(self, argv: tuple[str, ...]) -> Outcome:
+    def ask(self, argv: tuple[str, ...], namespace: str = "") -> Outcome:
         """What the command printed."""
-        answer = self.asked[" ".join(argv)]
-        return Outcome(Command(argv), 0, answer if isinstance(answer, str) else json.dumps(answer), "", 0)
+        command = Command(argv, namespace=namespace)
+        answer = self.asked[str(command)]
+        return Outcome(command, 0, answer if isinstance(answer, str) else json.dumps(answer), "", 0)
 
     def rules(self, namespace: str, *rules: str) -> None:
         """A namespace with these rules in its filter table only."""

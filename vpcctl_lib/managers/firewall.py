@@ -44,7 +44,7 @@ class FirewallManager(Manager):
             return InForce(subnet, {})
         need_root()
         namespace = naming.subnet_namespace(vpc.name, subnet.name)
-        outcome = self.runner.ask(("ip", "netns", "exec", namespace, "iptables-save", "-c", "-t", "filter"))
+        outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         if outcome.status != 0:
             raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
         return InForce(subnet, counters(outcome.stdout))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vpcctl_lib import naming, netns
+from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.filter_rules import counters
 from vpcctl_lib.lookup import find_vpc
@@ -38,9 +38,8 @@ class OverviewManager(Manager):
         topology = self.state().topology
         vpc = find_vpc(topology, name)
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
-        with ThreadPoolExecutor(READERS) as pool:
-            counted = pool.map(lambda subnet: self._counters(vpc.name, subnet.name), guarded)
-            policies = tuple(map(InForce, guarded, counted))
+        counted = each(lambda subnet: self._counters(vpc.name, subnet.name), guarded, READERS)
+        policies = tuple(map(InForce, guarded, counted))
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)))
 
     def _counters(self, vpc: str, subnet: str) -> Mapping[str, tuple[int, int]]:
@@ -48,8 +47,7 @@ class OverviewManager(Manager):
         if os.geteuid() != 0 or not netns.exists(namespace):
             return {}
         try:
-            outcome = self.runner.ask(("ip", "netns", "exec", namespace,
-                                       "iptables-save", "-c", "-t", "filter"))
+            outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         except VpcctlError:
             # Without the tool there is all the rest to tell.
             return {}

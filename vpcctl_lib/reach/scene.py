@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -14,6 +12,7 @@ from shutil import which
 from typing import Any, Protocol
 
 from vpcctl_lib import netns
+from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Ports
 from vpcctl_lib.reach.routes import PolicyRule, Route
@@ -156,8 +155,8 @@ class Scene:
             lambda: self._text("ip", *where, "netns", "list-id"),
             lambda: self._json("tc", *where, "-j", "qdisc", "show"),
             lambda: self._tables(name), lambda: self._foreign(name)]
-        with ThreadPoolExecutor(ASKERS) as pool:
-            links, routes, rules, near, ids, queues, tables, foreign = pool.map(lambda ask: ask(), questions)
+        answers = each(lambda ask: ask(), questions, ASKERS)
+        links, routes, rules, near, ids, queues, tables, foreign = answers
         found = [parse_link(one, queues) for one in links if one]
         return Namespace(
             name, True, {link.name: link for link in found},
@@ -165,27 +164,24 @@ class Scene:
             list(parse_neighbours(near)), parse_names(ids), tables[0], {**foreign, **tables[1]},
             lambda key: read_setting(name, key))
 
-    def _text(self, *argv: str) -> str:
-        outcome = self._runner.ask(argv)
+    def _text(self, *argv: str, namespace: str = "") -> str:
+        outcome = self._runner.ask(argv, namespace)
         if outcome.status != 0:
-            raise VpcctlError(f"{shlex.join(argv)} failed: {outcome.reason()}")
+            raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
         return outcome.stdout
 
     def _json(self, *argv: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self._text(*argv).strip() or "[]")
         return found
 
-    def _inside(self, name: str, *argv: str) -> str:
-        return self._text(*(("ip", "netns", "exec", name) if name else ()), *argv)
-
     def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
         """What iptables-save shows; both kinds, where rules of both are there."""
-        text = self._inside(name, "iptables-save", "-c")
+        text = self._text("iptables-save", "-c", namespace=name)
         texts = [text]
         other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
         legacy = bool(text_in(name, "/proc/thread-self/net/ip_tables_names").strip())
         if legacy and "(legacy)" not in text and which(other, path=search_path()):
-            texts.append(self._inside(name, other, "-c"))
+            texts.append(self._text(other, "-c", namespace=name))
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
@@ -193,7 +189,7 @@ class Scene:
         """Hooks where nftables decides by rules that iptables does not know."""
         if which("nft", path=search_path()) is None:
             return {}
-        return parse_foreign(json.loads(self._inside(name, "nft", "-j", "list", "chains") or "{}"))
+        return parse_foreign(json.loads(self._text("nft", "-j", "list", "chains", namespace=name) or "{}"))
 
 
 def text_in(namespace: str, path: str) -> str:

@@ -1,0 +1,69 @@
+"""Tasks that wait for others: in the order that must be, else side by side, and no more after a failure."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib.crew import Crew, each
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> list[frozenset[int]]:
+    """For each task some of those before it."""
+    count = draw(st.integers(0, 12))
+    return [draw(st.frozensets(st.integers(0, number - 1))) if number else frozenset()
+            for number in range(count)]
+
+
+@given(orders(), st.integers(1, 4))
+def test_each_task_is_done_once_and_after_those_it_waits_for(waits: list[frozenset[int]], most: int) -> None:
+    done: list[int] = []
+    Crew([partial(done.append, number) for number in range(len(waits))], waits, most).work()
+    assert sorted(done) == list(range(len(waits)))
+    assert all(waits[number] <= set(done[:place]) for place, number in enumerate(done))
+
+
+def test_side_by_side_what_waits_for_nothing_and_never_more_than_asked_for() -> None:
+    meeting = threading.Barrier(3, timeout=20)
+    lock, running, most = threading.Lock(), 0, 0
+
+    def task() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        meeting.wait()
+        with lock:
+            running -= 1
+
+    Crew([task] * 12, [frozenset()] * 12, 3).work()
+    assert most == 3
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_after_a_failure_nothing_more_is_begun_and_all_has_come_to_rest(kind: type[BaseException]) -> None:
+    failed, ended, begun = threading.Event(), [], []
+
+    def fail() -> None:
+        failed.set()
+        raise kind("no")
+
+    def last() -> None:
+        failed.wait(20)
+        ended.append("under way")
+
+    tasks = [last, fail, lambda: begun.append("follower"), lambda: begun.append("of both")]
+    with pytest.raises(kind, match="no"):
+        Crew(tasks, [frozenset(), frozenset(), {1}, {0, 1}], 2).work()
+    assert (ended, begun) == (["under way"], [])
+
+
+@pytest.mark.parametrize("most", [1, 3, 100])
+def test_results_stand_in_the_order_of_the_items(most: int) -> None:
+    assert each(lambda number: number * number, range(20), most) == [number**2 for number in range(20)]
+    assert each(str, (), most) == []
