@@ -28,8 +28,8 @@ class Group:
     tolerant: bool
     """Whether a thing that is missing is no failure: what it was to lose is lost."""
 
-    lane: str
-    """The namespace that the group keeps to, its links to others included; empty if it does not."""
+    places: frozenset[str] | None
+    """The namespaces that it has to do with, the host's name being empty; None is all there are."""
 
     def batch(self) -> Batch | None:
         """The items as one command, or None for a single operation that is not a command."""
@@ -40,41 +40,48 @@ class Group:
     def by_step(self) -> Iterator[Group]:
         """The group cut into one for each step."""
         for _, items in groupby(self.items, key=lambda item: item.step):
-            yield Group(tuple(items), self.tolerant, self.lane)
+            yield Group(tuple(items), self.tolerant, self.places)
 
 
 def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
     """The operations of the steps in order, cut where the command, the namespace or the tolerance changes."""
     operations = ((number, step, operation) for number, step in enumerate(steps) for operation in step.work)
-    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE, _lane(step, operation))
+    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE, _places(step, operation))
               for number, step, operation in operations]
-    for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
+    for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1][:2])):
         members = [member for _, member in run]
-        lanes = {lane for _, _, lane in members}
-        lane = lanes.pop() if len(lanes) == 1 else ""
-        yield Group(tuple(item for item, _, _ in members), members[0][1], lane)
+        met = [places for _, _, places in members if places is not None]
+        places = frozenset[str]().union(*met) if len(met) == len(members) else None
+        yield Group(tuple(item for item, _, _ in members), members[0][1], places)
 
 
-def _kin(position: int, item: Item, tolerant: bool, lane: str) -> tuple[object, ...]:
+def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
     operation = item.operation
     if isinstance(operation, (Ip, Iptables, Sysctl)):
         return (operation.tool, operation.namespace, tolerant)
     return (position,)
 
 
-def _lane(step: Step, operation: Operation) -> str:
-    """What lives in a namespace touches nothing outside it; a cable has an end elsewhere."""
-    namespace = operation.namespace if isinstance(operation, (Ip, Iptables, Sysctl)) else ""
-    return namespace if namespace and (namespace, "") in step.entry.resource.homes else ""
+def _places(step: Step, operation: Operation) -> frozenset[str] | None:
+    """Where it is done, and where the resource has its ends; what goes may take more along than it names."""
+    if not isinstance(operation, (Ip, Iptables, Sysctl)):
+        return None
+    resource, namespace = step.entry.resource, operation.namespace
+    if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):
+        return None
+    return frozenset({namespace, *(space for space, _ in (*resource.homes, *resource.places))})
 
 
-def waves(found: Iterable[Group]) -> Iterator[list[list[Group]]]:
-    """Lanes of groups: those of one wave may run side by side, each lane in its order."""
-    for alone, run in groupby(found, key=lambda group: not group.lane):
-        if alone:
-            yield from ([[group]] for group in run)
-            continue
-        lanes: dict[str, list[Group]] = {}
-        for group in run:
-            lanes.setdefault(group.lane, []).append(group)
-        yield list(lanes.values())
+def waits(found: Iterable[Group]) -> list[frozenset[int]]:
+    """For each group the numbers of those it waits for: the last before it in each of its places."""
+    told: list[frozenset[int]] = []
+    last: dict[str, int] = {}
+    everywhere = frozenset[int]()
+    for number, group in enumerate(found):
+        if group.places is None:
+            told.append(frozenset(last.values()) or everywhere)
+            last, everywhere = {}, frozenset({number})
+        else:
+            told.append(everywhere.union(last[place] for place in group.places if place in last))
+            last |= dict.fromkeys(group.places, number)
+    return told

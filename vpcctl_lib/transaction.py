@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
+from vpcctl_lib.crew import Crew
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
@@ -14,15 +16,15 @@ from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Tool, problems
 from vpcctl_lib.plan import Plan, Step
 from vpcctl_lib.run import Runner
-from vpcctl_lib.schedule import Group, Item, groups, waves
+from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.state import Entry, State, Store, Verb
 from vpcctl_lib.workloads import Desk
 
 THERE = re.compile(r"File exists|already (exists|assigned)")
 """What ip and iptables say of a thing that an undo finds still there: EEXIST."""
 
-LANES = 8
-"""Namespaces worked on side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
+HANDS = 24
+"""Commands that run side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
 
 
 class Transaction:
@@ -50,30 +52,18 @@ class Transaction:
         return self._desk.notes
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
-        for lanes in waves(groups(plan.steps)):
-            if len(lanes) == 1:
-                self._in_order(plan, lanes[0], interrupts)
-            else:
-                self._side_by_side(plan, lanes, interrupts)
+        """Side by side, but in one place one after the other; an undo finds all come to rest."""
+        found = list(groups(plan.steps))
+        tasks = [partial(self._do, group, plan, interrupts) for group in found]
+        Crew(tasks, waits(found), HANDS).work()
         interrupts.check()
 
-    def _side_by_side(self, plan: Plan, lanes: Sequence[Sequence[Group]], interrupts: Interrupts) -> None:
-        """All are waited for, so that what an undo takes back has come to rest."""
-        # Imported late: it brings logging, and few commands have more than one lane.
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(LANES) as pool:
-            running = [pool.submit(self._in_order, plan, lane, interrupts) for lane in lanes]
-        for lane in running:
-            lane.result()
-
-    def _in_order(self, plan: Plan, lane: Sequence[Group], interrupts: Interrupts) -> None:
-        for group in lane:
-            interrupts.check()
-            if group.tolerant:
-                self._unmake(group, plan)
-            else:
-                self._make(group, plan)
+    def _do(self, group: Group, plan: Plan, interrupts: Interrupts) -> None:
+        interrupts.check()
+        if group.tolerant:
+            self._unmake(group, plan)
+        else:
+            self._make(group, plan)
 
     def _make(self, group: Group, plan: Plan) -> None:
         """Do these; the first failure ends it, and only what took effect counts as done."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import os
+import random
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -88,9 +89,7 @@ class Simulation:
 
     def change(self, command: Command) -> Outcome:
         """Run a command as its tool would."""
-        argv, namespace = list(command.argv), ""
-        if argv[:3] == ["ip", "netns", "exec"]:
-            namespace, argv = argv[3], argv[4:]
+        argv, namespace = list(command.argv), command.namespace
         if argv[0] == "ip":
             told = self.ip(argv[1:], command.stdin)
         elif argv[0] == "iptables-restore":
@@ -327,6 +326,23 @@ def need(condition: bool, otherwise: str) -> None:
         raise Refused(otherwise)
 
 
+class Shuffled:
+    """Does tasks in a random one of the orders that are allowed, as no two runs of a real crew are alike."""
+
+    def __init__(self, tasks: Sequence[Callable[[], None]], waits: Sequence[frozenset[int]], _: int) -> None:
+        self._tasks, self._waits = tasks, waits
+        self._dice = random.Random(len(tasks))  # noqa: S311 - picks an order
+
+    def work(self) -> None:
+        """All of them, up to the first failure."""
+        done: set[int] = set()
+        while len(done) < len(self._tasks):
+            number = self._dice.choice([number for number, waits in enumerate(self._waits)
+                                        if number not in done and waits <= done])
+            self._tasks[number]()
+            done.add(number)
+
+
 @pytest.fixture(scope="module")
 def patched(bare_host: Path) -> Iterator[Path]:
     """Transactions take the simulation for their desk, which is also their runner."""
@@ -334,7 +350,7 @@ def patched(bare_host: Path) -> Iterator[Path]:
         patch.setattr(transaction, "Desk", lambda runner, _: runner)
         patch.setattr(transaction, "Kernel", lambda runner: runner)
         patch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
-        patch.setattr(transaction, "LANES", 1)
+        patch.setattr(transaction, "Crew", Shuffled)
         patch.setattr(os, "fsync", lambda _: None)
         yield bare_host
 

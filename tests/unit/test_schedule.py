@@ -1,0 +1,72 @@
+"""Which commands wait for which: as little as can be, and never two in one place at once."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.plan import difference
+from vpcctl_lib.schedule import Group, groups, waits
+
+pytestmark = pytest.mark.usefixtures("bare_host")
+
+TWO = Topology(tuple(
+    Vpc(name, IPv4Network(f"10.{number}.0.0/16"), number, nat=Nat("eth0"), subnets=tuple(
+        Subnet(f"s{part}", IPv4Network(f"10.{number}.{part}.0/24"), SubnetType.PUBLIC) for part in (1, 2)))
+    for number, name in enumerate(("left", "right"))), (Peering("left", "right"),))
+
+
+def planned(before: Topology, after: Topology) -> list[Group]:
+    ledger = difference((), blueprint(before)).after
+    return list(groups(difference(ledger, blueprint(after)).steps))
+
+
+def behind(told: list[frozenset[int]]) -> list[set[int]]:
+    """For each group all that have ended before it begins."""
+    found: list[set[int]] = []
+    for waits_for in told:
+        found.append(set(waits_for).union(*(found[number] for number in waits_for)))
+    return found
+
+
+@given(st.from_type(Topology), st.from_type(Topology))
+def test_in_one_place_the_order_stays(one: Topology, other: Topology) -> None:
+    found = planned(one, other)
+    before = behind(waits(found))
+    for late, group in enumerate(found):
+        for early, earlier in enumerate(found[:late]):
+            if group.places is None or earlier.places is None or group.places & earlier.places:
+                assert early in before[late]
+
+
+def named(found: list[Group], text: str) -> int:
+    """The number of the first command that has the text."""
+    batches = (group.batch() for group in found)
+    return next(number for number, batch in enumerate(batches) if batch and text in str(batch.command()))
+
+
+def test_a_subnet_waits_for_its_cable_and_not_for_another_vpc() -> None:
+    found = planned(Topology(), TWO)
+    before = behind(waits(found))
+    inside, cable = named(found, "ip -n left-s1 "), named(found, "link add s-s1 type veth peer name eth0")
+    other = named(found, "link add s-s1 type veth peer name eth0 netns right-s1")
+    assert cable in before[inside]
+    assert other not in before[inside]
+    assert inside not in before[other]
+
+
+def test_a_peerings_cable_waits_for_both_routers() -> None:
+    found = planned(Topology(), TWO)
+    before = behind(waits(found))
+    cable = named(found, "link add pcx-right")
+    assert {named(found, "link set br-left"), named(found, "link set br-right")} <= before[cable] | {cable}
+
+
+def test_what_goes_goes_one_after_the_other() -> None:
+    found = planned(TWO, Topology())
+    assert [set(told) for told in waits(found)] == [set(), *({number} for number in range(len(found) - 1))]
