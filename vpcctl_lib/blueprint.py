@@ -73,10 +73,10 @@ def _resources(topology: Topology) -> Iterator[Resource]:
     for peering in topology.peerings:
         yield from _peering(topology, peering)
     for vpc in topology.vpcs:
+        yield from _router_rules(topology, vpc)
+    for vpc in topology.vpcs:
         for subnet in vpc.subnets:
             yield from _instance(topology, vpc, subnet)
-    for vpc in topology.vpcs:
-        yield from _router_rules(topology, vpc)
     yield from _host(topology)
     for vpc in topology.vpcs:
         for subnet in vpc.subnets:
@@ -167,8 +167,8 @@ def _instance(topology: Topology, vpc: Vpc, subnet: Subnet) -> Iterator[Resource
     yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
     for peer in topology.peers_of(vpc.name):
         yield Route(namespace, peer.cidr, naming.INSTANCE, router)
-    # Without a policy and without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
-    if subnet.policy or subnet.workloads:
+    # Without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
+    if subnet.workloads:
         yield Settings(namespace, SUBNET_SETTINGS)
     if subnet.policy:
         yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))
