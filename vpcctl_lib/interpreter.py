@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import sysconfig
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
@@ -21,6 +20,9 @@ def web_server(vpc: str, subnet: str, address: str, port: int) -> tuple[str, ...
 
 def python() -> str:
     """The interpreter; VpcctlError if all there are lie in folders closed to others, such as /root."""
+    # Imported late: it reads much, and only a new web server needs it.
+    import sysconfig
+
     ours = os.path.realpath(sys.executable)
     if _open_to_all(ours) and _open_to_all(sysconfig.get_path("stdlib")):
         return ours

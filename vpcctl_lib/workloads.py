@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -147,6 +146,9 @@ def _is_itself(pid: int) -> bool:
 
 def _answers(namespace: str, port: int) -> bool:
     """Whether a GET inside the namespace gets a page; over loopback, which every policy allows."""
+    # Imported late: it brings ssl and email, a third of what a change takes to start.
+    import http.client
+
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         with entered(namespace):
