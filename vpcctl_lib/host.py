@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -37,44 +38,48 @@ class HostLink:
     addresses: tuple[IPv4Address, ...]
 
 
-def _ask(runner: Runner, *words: str) -> list[dict[str, Any]]:
-    outcome = runner.ask(("ip", "-j", *words))
-    if outcome.status != 0:
-        raise VpcctlError(f"ip {' '.join(words)} failed: {outcome.reason()}")
-    found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
-    return found
+class Host:
+    """The host as it was when first asked; each thing is asked once, however many VPCs want to know."""
 
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
-def routes(runner: Runner) -> Iterator[HostRoute]:
-    """The host's unicast routes of all tables, default routes left out."""
-    for route in _ask(runner, "-4", "route", "show", "table", "all"):
-        if route.get("type", "unicast") == "unicast" and route["dst"] != "default":
-            network = IPv4Network(route["dst"])
-            if network.prefixlen > NARROWEST_DEFAULT:
-                yield HostRoute(network, route.get("dev", "several links"))
+    def _ask(self, *words: str) -> list[dict[str, Any]]:
+        outcome = self._runner.ask(("ip", "-j", *words))
+        if outcome.status != 0:
+            raise VpcctlError(f"ip {' '.join(words)} failed: {outcome.reason()}")
+        found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
+        return found
 
+    @cached_property
+    def routes(self) -> list[HostRoute]:
+        """The host's unicast routes of all tables, default routes left out."""
+        unicast = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"))
+                   for route in self._ask("-4", "route", "show", "table", "all")
+                   if route.get("type", "unicast") == "unicast" and route["dst"] != "default"]
+        return [route for route in unicast if route.network.prefixlen > NARROWEST_DEFAULT]
 
-def overlap(runner: Runner, cidr: IPv4Network, ours: Collection[str]) -> HostRoute | None:
-    """A route of the host, other than over links of `ours`, that shares addresses with `cidr`."""
-    return next((route for route in routes(runner)
-                 if route.device not in ours and route.network.overlaps(cidr)), None)
+    def overlap(self, cidr: IPv4Network, ours: Collection[str]) -> HostRoute | None:
+        """A route of the host, other than over links of `ours`, that shares addresses with `cidr`."""
+        return next((route for route in self.routes
+                     if route.device not in ours and route.network.overlaps(cidr)), None)
 
+    @cached_property
+    def links(self) -> list[HostLink]:
+        """The host's links with their addresses."""
+        return [HostLink(link["ifname"], link["mtu"],
+                         tuple(IPv4Address(address["local"]) for address in link["addr_info"]
+                               if address["family"] == "inet"))
+                for link in self._ask("addr", "show") if link]
 
-def links(runner: Runner) -> list[HostLink]:
-    """The host's links with their addresses."""
-    return [HostLink(link["ifname"], link["mtu"],
-                     tuple(IPv4Address(address["local"]) for address in link["addr_info"]
-                           if address["family"] == "inet"))
-            for link in _ask(runner, "addr", "show") if link]
-
-
-def default_interface(runner: Runner) -> str:
-    """The link of the host's default route; `ip` lists the one in use first."""
-    for route in _ask(runner, "-4", "route", "show", "default"):
-        if "dev" in route:
-            return str(route["dev"])
-    raise VpcctlError("the host has no default route to take the uplink from",
-                      "name the interface: --interface eth0")
+    @cached_property
+    def default_interface(self) -> str:
+        """The link of the host's default route; `ip` lists the one in use first."""
+        for route in self._ask("-4", "route", "show", "default"):
+            if "dev" in route:
+                return str(route["dev"])
+        raise VpcctlError("the host has no default route to take the uplink from",
+                          "name the interface: --interface eth0")
 
 
 def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostLink:

@@ -52,6 +52,13 @@ def test_what_only_shows_the_record_loads_little(folder: Path, words: str) -> No
     assert not loaded(folder, *words.split()) & HEAVY
 
 
+def test_a_change_loads_nothing_that_only_some_changes_need(tmp_path: Path) -> None:
+    needless = {"concurrent.futures", "email", "http", "logging", "rich", "ssl", "sysconfig", "tempfile",
+                "urllib", "yaml"}
+    create = ("vpc", "create", "--name", "vpc1", "--cidr", "10.0.0.0/16", "--allow-overlap", "--dry-run")
+    assert not loaded(tmp_path, *create) & needless
+
+
 @pytest.mark.parametrize("words", ["vpcctl ", "vpcctl vpc show --name ", "vpcctl deploy logs --name ",
                                    "vpcctl exec --vpc vpc1 --subnet "])
 def test_completion_loads_little(folder: Path, words: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from vpcctl_lib import naming
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.host import Host
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted
 from vpcctl_lib.kernel import Kernel
@@ -49,10 +50,12 @@ class Change:
 class Manager:
     """Checks and changes the topology; the transaction does the rest."""
 
-    def __init__(self, context: Context, warnings: list[str] | None = None) -> None:
+    def __init__(self, context: Context, leader: Manager | None = None) -> None:
+        """A manager that works for another shares its warnings, and what it knows of the host."""
         self.context = context
         self.runner = context.runner
-        self._warnings = [] if warnings is None else warnings
+        self.host: Host = leader.host if leader else Host(context.runner)
+        self._warnings: list[str] = leader._warnings if leader else []
         self._anew: set[Hashable] = set()
         self._interrupted: Topology | None = None
 

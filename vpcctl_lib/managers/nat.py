@@ -24,8 +24,8 @@ class NatManager(Manager):
     def uplink(self, topology: Topology, interface: str | None) -> Nat:
         """That interface, or the default route's, as NAT needs to know it; only asks."""
         ours = {naming.device("vpc-", vpc.name) for vpc in topology.vpcs}
-        found = host.links(self.runner)
-        uplink = host.link(found, interface or host.default_interface(self.runner), ours)
+        found = self.host.links
+        uplink = host.link(found, interface or self.host.default_interface, ours)
         resolvers = host.resolvers(found)
         if not resolvers:
             self.warn("the host has no name server that a VPC can reach: names won't resolve in it")

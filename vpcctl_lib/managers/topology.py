@@ -23,9 +23,9 @@ class TopologyManager(Manager):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._vpcs = VpcManager(context, self._warnings)
-        self._nat = NatManager(context, self._warnings)
-        self._peers = PeerManager(context, self._warnings)
+        self._vpcs = VpcManager(context, self)
+        self._nat = NatManager(context, self)
+        self._peers = PeerManager(context, self)
 
     def apply(self, path: Path, prune: bool, show: Show) -> Change:
         """What the file asks for, in one go; `show` is told the plan before anything is done.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from vpcctl_lib import addressing, host, naming
+from vpcctl_lib import addressing, naming
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.managers.base import Change, Manager
@@ -38,7 +38,7 @@ class VpcManager(Manager):
                 self.warn(f"{cidr} overlaps VPC '{other.name}' ({other.cidr}): the host has a route to the "
                           "first of them only, and the two can't be peered")
         ours = {naming.device("vpc-", one) for one in (name, *(vpc.name for vpc in topology.vpcs))}
-        route = host.overlap(self.runner, cidr, ours)
+        route = self.host.overlap(cidr, ours)
         if route is not None and not allow_overlap:
             raise VpcctlError(f"{cidr} overlaps the host's route to {route.network} (dev {route.device})",
                               "choose another CIDR, or leave the host's route as it is with --allow-overlap")
