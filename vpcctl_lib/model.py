@@ -139,12 +139,28 @@ class Peering:
         return self.vpc2 if name == self.vpc1 else self.vpc1
 
 
+class Variant(Enum):
+    """The two kinds of iptables, as `iptables --version` tells them apart."""
+
+    NFT = "nft"
+    LEGACY = "legacy"
+
+    @property
+    def other(self) -> Variant:
+        """The one that this one is not."""
+        return Variant.LEGACY if self is Variant.NFT else Variant.NFT
+
+
 @dataclass(frozen=True)
 class Topology:
-    """All that was asked for on this host, in the order it was asked for."""
+    """All that was asked for on this host, in the order it was asked for.
+
+    `iptables` is the kind that was in use when the first VPC came; it holds our rules until the last is gone.
+    """
 
     vpcs: tuple[Vpc, ...] = ()
     peerings: tuple[Peering, ...] = ()
+    iptables: Variant | None = None
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""
@@ -165,7 +181,6 @@ class Topology:
 
     def without_vpc(self, name: str) -> Topology:
         """This topology with that VPC and its peerings gone."""
-        return Topology(
-            tuple(vpc for vpc in self.vpcs if vpc.name != name),
-            tuple(peering for peering in self.peerings if name not in (peering.vpc1, peering.vpc2)),
-        )
+        return replace(
+            self, vpcs=tuple(vpc for vpc in self.vpcs if vpc.name != name),
+            peerings=tuple(peering for peering in self.peerings if name not in (peering.vpc1, peering.vpc2)))

@@ -29,12 +29,17 @@ class Process:
     start: int
     session: int
 
+    def program(self) -> str:
+        """The name of its program; empty if it has ended."""
+        try:
+            return (PROC / str(self.pid) / "comm").read_text().strip()
+        except OSError:
+            return ""
+
     def name(self) -> str:
         """Its program and pid, for a person."""
-        try:
-            return f"{(PROC / str(self.pid) / 'comm').read_text().strip()} (pid {self.pid})"
-        except OSError:
-            return f"pid {self.pid}"
+        program = self.program()
+        return f"{program} (pid {self.pid})" if program else f"pid {self.pid}"
 
 
 def boot_id() -> str:
@@ -77,6 +82,14 @@ def inside_of(process: Process, namespace: str) -> bool:
 def inside(namespace: str) -> list[Process]:
     """All processes in a network namespace."""
     return _within({netns.inode(namespace)} - {0})
+
+
+def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
+    """All processes in these network namespaces, each with its namespace; one look for all of them."""
+    names = {netns.inode(namespace): namespace for namespace in namespaces}
+    names.pop(0, None)
+    found = ((names.get(_network(process.pid)), process) for process in (_all() if names else ()))
+    return [(name, process) for name, process in found if name]
 
 
 def _within(networks: Collection[int]) -> list[Process]:

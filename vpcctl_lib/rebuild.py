@@ -23,6 +23,7 @@ from vpcctl_lib.model import (
     Subnet,
     SubnetType,
     Topology,
+    Variant,
     Vpc,
     Workload,
 )
@@ -36,8 +37,9 @@ INDEX = re.compile(r"(?:ingress|egress)\[(\d+)\]")
 class Rebuilder:
     """Reads one host; `notes` collects what the kernel does not tell."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, variant: Variant) -> None:
         self._kernel = kernel
+        self._variant = variant
         self.notes: list[str] = []
         kernel.look({"", *kernel.namespaces})
         links = ((space, kernel.link(space, "lo") or {}) for space in sorted(kernel.namespaces))
@@ -74,7 +76,8 @@ class Rebuilder:
         ends = {str(link.get("ifalias", "")).removeprefix(MARK) for vpc in vpcs
                 for link in self._kernel.links(vpc.name)}
         pairs = sorted(tuple(mark.split("+")) for mark in ends if mark.count("+") == 1)
-        return Topology(tuple(vpcs), tuple(Peering(*pair) for pair in pairs if known.issuperset(pair)))
+        peerings = tuple(Peering(*pair) for pair in pairs if known.issuperset(pair))
+        return Topology(tuple(vpcs), peerings, self._variant if vpcs else None)
 
     def _place(self, name: str) -> tuple[int, int]:
         """The place of its rules on the host, then of its cable: the order in which VPCs were made."""

@@ -10,20 +10,24 @@ from vpcctl_lib.plan import Plan
 from vpcctl_lib.record import FILE
 from vpcctl_lib.resources import Operation, Program
 from vpcctl_lib.resources.processes import Start, Stop
+from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import groups
 from vpcctl_lib.state import Verb
 
 
-def commands(plan: Plan, folder: Path) -> list[str]:
+def commands(plan: Plan, folder: Path, runner: Runner) -> list[str]:
     """The commands in order, then a comment on what they leave out; logs and record lie in `folder`."""
-    found = [*_steps(plan, folder), *_sweep(plan, folder)]
+    found = [*_steps(plan, folder, runner), *_sweep(plan, folder)]
     return [*found, f"# state: vpcctl would also record this in {folder / FILE}"] if found else []
 
 
-def _steps(plan: Plan, folder: Path) -> Iterator[str]:
+def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
     for group in groups(plan.steps):
         batch = group.batch()
-        yield str(batch.command(group.tolerant)) if batch else _typed(group.items[0].operation, folder)
+        if batch:
+            yield str(runner.spelt(batch.command(group.tolerant)))
+        else:
+            yield _typed(group.items[0].operation, folder)
 
 
 def _typed(operation: Operation, folder: Path) -> str:

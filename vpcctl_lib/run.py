@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import which
 
@@ -71,14 +71,23 @@ class Runner:
     keep: tuple[int, ...] = ()
     """Open files that each command that changes something inherits."""
 
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Tools that have another name on this host."""
+
+    def spelt(self, command: Command) -> Command:
+        """The command with the name that its tool has here."""
+        tool, *arguments = command.argv
+        return replace(command, argv=(self.names.get(tool, tool), *arguments))
+
     def ask(self, argv: Sequence[str], namespace: str = "") -> Outcome:
         """Run a command that only reads; it is not announced, so that -v shows what changes."""
-        outcome = _run(Command(tuple(argv), namespace=namespace))
+        outcome = _run(self.spelt(Command(tuple(argv), namespace=namespace)))
         self.record(outcome)
         return outcome
 
     def change(self, command: Command) -> Outcome:
         """Run a command that changes the host."""
+        command = self.spelt(command)
         self.announce(str(command))
         outcome = _run(command, self.keep)
         self.record(outcome)

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from vpcctl_lib import record
 from vpcctl_lib.codec import Misfit, decode, encode, expect
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import Topology
+from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.record import FILE, VERSION
 from vpcctl_lib.resources import KINDS, NAMES, Resource
 
@@ -53,6 +53,11 @@ class State:
     def settled(self) -> Topology:
         """What was asked for and is whole: a change that is under way does not show."""
         return self.topology if self.previous is None else self.previous
+
+    @property
+    def iptables(self) -> Variant | None:
+        """Which of the two holds our rules; None where none were made yet."""
+        return self.topology.iptables or (self.previous.iptables if self.previous else None)
 
 
 class Store:

@@ -16,6 +16,10 @@ from portrait import Portrait, differences
 from probes import REACHED
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT))
+
+from vpcctl_lib.record import VERSION  # noqa: E402 - from the checkout that these tests stand in
+
 SERVER = Path(__file__).with_name("host_server.py")
 CANARY = Path(__file__).with_name("canary.sh")
 PATIENCE = 60.0
@@ -29,7 +33,7 @@ UPLINK = "203.0.113.2"
 INTERNET = ("8.8.8.8", "8.8.8.8:80", "8.8.8.8:53/udp")
 """Ping, HTTP and DNS, on the simulated internet."""
 
-EMPTY_STATE = {"version": 1, "topology": {}, "ledger": []}
+EMPTY_STATE = {"version": VERSION, "topology": {}, "ledger": []}
 
 
 Question = tuple[str, str]

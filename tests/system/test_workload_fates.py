@@ -59,7 +59,13 @@ def test_one_whose_namespace_lost_its_name(vpc1: Host) -> None:
 def test_others_in_our_namespace_are_stopped_by_a_delete_that_says_so(vpc1: Host) -> None:
     pid = vpc1.start("vpc1-private", "sleep", "1007")
     vpc1.do("nat enable --vpc vpc1")
+    vpc1.do(RUN + "sh -c", "sleep 1009 & exec sleep 1010")
     assert vpc1.alive(pid)
+    status = vpc1.do("status")
+    assert status.out == "in sync\n"
+    assert f"sleep (pid {pid}) runs in vpc1-private; vpcctl did not start it" in status.err
+    assert vpc1.do("status --json").json["status"]["processes"] == [
+        {"namespace": "vpc1-private", "pid": pid, "program": "sleep"}], "and none of the workload's"
     done = vpc1.do("subnet delete --vpc vpc1 --name private")
     assert f"stopped sleep (pid {pid})" in done.err
     assert not vpc1.alive(pid)

@@ -17,7 +17,7 @@ LAYERS = (
     "errors",
     "addressing crew decision_tree lookup model naming netns routing run",
     "audit codec comparison documents filter_rules host interpreter interrupts kernel operations policy "
-    "graph processes resources rules topology_file unit webserver",
+    "graph processes resources rules topology_file unit variants webserver",
     "blueprint inspection plan reach rebuild record rehearsal schedule state transaction workloads",
     "managers sandbox",
     "cli",

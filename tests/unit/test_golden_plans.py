@@ -32,6 +32,7 @@ from vpcctl_lib.model import (
 from vpcctl_lib.plan import difference
 from vpcctl_lib.record import DEFAULT_FOLDER
 from vpcctl_lib.rehearsal import commands
+from vpcctl_lib.run import Runner
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -95,7 +96,7 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
         if any(vpc.nat for vpc in before.vpcs):
             (bare_host / "ip_forward").write_text("1")
         return "".join(f"{command}\n"
-                       for command in commands(difference(made, blueprint(after)), DEFAULT_FOLDER))
+                       for command in commands(difference(made, blueprint(after)), DEFAULT_FOLDER, Runner()))
 
     return text
 

@@ -27,6 +27,9 @@ def test_a_file_of_version_1(tmp_path: Path) -> None:
     loaded = Store(tmp_path).load()
     assert [vpc.name for vpc in loaded.topology.vpcs] == ["vpc1"]
     assert [str(entry.resource) for entry in loaded.ledger] == ["namespace vpc1"]
+    assert loaded.iptables is None, "version 1 did not know which one holds the rules"
+    Store(tmp_path).save(loaded)
+    assert json.loads((tmp_path / "state.json").read_text())["version"] == record.VERSION
 
 
 def test_each_old_version_has_its_way_to_the_next() -> None:
@@ -40,7 +43,7 @@ def test_old_versions_go_step_by_step(tmp_path: Path, monkeypatch: pytest.Monkey
     def unwrapped(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "network": data["network"]["it"]}
 
-    monkeypatch.setattr(record, "MIGRATIONS", {-1: unwrapped, 0: renamed})
+    monkeypatch.setattr(record, "MIGRATIONS", {**record.MIGRATIONS, -1: unwrapped, 0: renamed})
     network = {"it": {"vpcs": [{"name": "vpc1", "cidr": "10.0.0.0/16"}]}}
     file = tmp_path / "state.json"
     file.write_text(json.dumps({"version": -1, "network": network, "ledger": []}))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import state
+from vpcctl_lib import record, state
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology, Vpc
@@ -98,7 +98,7 @@ NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
     (json.dumps(GOOD).encode()[:-2], "is damaged: "),
     ({**GOOD, "version": 0}, "no version"),
     ({**GOOD, "version": "1"}, "no version"),
-    ({**GOOD, "version": 2}, "has version 2; this vpcctl knows up to 1"),
+    ({**GOOD, "version": record.VERSION + 1}, f"this vpcctl knows up to {record.VERSION}"),
     ({**GOOD, "version": 99, "topology": "unknown"}, "has version 99"),
     ({"version": 1}, "topology: dict belongs here"),
     ({**GOOD, "topology": {"vpcs": [{}]}}, "topology.vpcs[0]: "),

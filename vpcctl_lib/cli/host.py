@@ -17,6 +17,7 @@ from vpcctl_lib.errors import BadInput, ExitCode
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
+    from vpcctl_lib.managers.host import Status
 
 
 @click.command()
@@ -25,7 +26,7 @@ def status(context: Context, as_json: bool) -> int:
     """Compare what is recorded with what the kernel has (in AWS: AWS Config, drift detection).
 
     Exit code 0 and "in sync", or 1 and each thing that is missing, changed, half-made, or marked as
-    vpcctl's but not recorded.
+    vpcctl's but not recorded. Processes that others started in subnets are listed, and no fault.
 
     \b
     Example:
@@ -33,14 +34,26 @@ def status(context: Context, as_json: bool) -> int:
     """
     found = managers.HostManager(context).status()
     if as_json:
-        output.document("status", {"in_sync": not found, "findings": [asdict(one) for one in found]})
-    elif found:
-        rows = [(one.condition, one.what, one.detail) for one in found]
+        output.document("status", {
+            "in_sync": not found.findings, "findings": [asdict(one) for one in found.findings],
+            "processes": [asdict(one) for one in found.strangers], "notes": list(found.notes)})
+    else:
+        _tell(found)
+    return ExitCode.FAILED if found.findings else ExitCode.DONE
+
+
+def _tell(found: Status) -> None:
+    for note in found.notes:
+        output.note(note)
+    for one in found.strangers:
+        output.note(f"{one.program} (pid {one.pid}) runs in {one.namespace}; vpcctl did not start it, "
+                    "and a delete will stop it")
+    if found.findings:
+        rows = [(one.condition, one.what, one.detail) for one in found.findings]
         output.table(("CONDITION", "WHAT", "DETAIL"), rows, "")
         output.note("to make it as recorded again: vpcctl restore")
     else:
         output.result("in sync")
-    return ExitCode.FAILED if found else ExitCode.DONE
 
 
 @click.command()

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
-from vpcctl_lib import naming
+from vpcctl_lib import naming, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.host import Host
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.model import Topology
+from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, changed
@@ -69,8 +69,18 @@ class Manager:
 
     def state(self) -> State:
         """What is recorded, without a change that is under way; reading never waits."""
-        state = self.context.store.load()
+        state = self.load()
         return replace(state, topology=state.settled, previous=None)
+
+    def load(self) -> State:
+        """The record as it is; from now on tools are those of the iptables that holds our rules."""
+        state = self.context.store.load()
+        self.use(state.iptables)
+        return state
+
+    def use(self, variant: Variant | None) -> None:
+        """Have commands go to that kind of iptables."""
+        self.runner = replace(self.context.runner, names=variants.names(self.context.runner, variant))
 
     def change(self, decide: Callable[[Topology], Topology]) -> Change:
         """Decide on the topology under the lock, and make the host follow."""
@@ -79,9 +89,9 @@ class Manager:
         need_root()
         need(*TOOLS)
         with self.context.store.locked() as lock:
-            state = self._healed(self.context.store.load(), lock)
+            state = self._healed(self.load(), lock)
             topology, plan = self._plan(state, decide)
-            if not plan.steps and topology == state.topology:
+            if not plan.steps and replace(topology, iptables=state.iptables) == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self._apply(plan, state, topology, lock)
         return Change(topology, True, (*self._warnings, *notes))
@@ -110,7 +120,7 @@ class Manager:
             self._interrupted = state.topology
             self.warn("an interrupted command had left something half-made, which can't be finished "
                       f"({error.message}): it is undone now")
-        return self.context.store.load()
+        return self.load()
 
     def _finish(self, state: State, topology: Topology, lock: int) -> None:
         """From whatever is there to that topology; others' things are nobody's fault."""
@@ -129,17 +139,28 @@ class Manager:
         return self._interrupted is not None and had(self._interrupted)
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
-        state = self.context.store.load()
+        state = self.load()
         topology, plan = self._plan(state, decide)
-        told = commands(plan, self.context.store.folder)
+        told = commands(plan, self.context.store.folder, self.runner)
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = decide(state.topology)
+        topology = self._with_iptables(state.topology, decide(state.topology))
         naming.check_collisions(topology)
         damage = {} if state.previous is None else self._damage(state)
         return topology, difference(state.ledger, blueprint(topology),
                                     {**damage, **self.faults(state)})
+
+    def _with_iptables(self, before: Topology, topology: Topology) -> Topology:
+        """The first VPC settles which iptables holds our rules, until the last is gone."""
+        variant = topology.iptables if topology.vpcs else None
+        if topology.vpcs and variant is None:
+            variant = variants.choose(self.context.runner)
+            self.use(variant)
+        ways = {(vpc.name, vpc.nat) for vpc in topology.vpcs} - {(vpc.name, vpc.nat) for vpc in before.vpcs}
+        if variant and ways:
+            self._warnings += variants.warnings(self.context.runner, variant)
+        return replace(topology, iptables=variant)
 
 
 def need_root() -> None:

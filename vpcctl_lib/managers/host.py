@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vpcctl_lib import unit
+from vpcctl_lib import naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import Finding, findings, inspect
@@ -16,19 +17,51 @@ from vpcctl_lib.operations import Make, Remove
 from vpcctl_lib.plan import Faults, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
+from vpcctl_lib.resources import Namespace, Program
 from vpcctl_lib.run import need
 from vpcctl_lib.state import State
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A process in one of our namespaces that vpcctl did not start."""
+
+    namespace: str
+    pid: int
+    program: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """The kernel held against the record."""
+
+    findings: tuple[Finding, ...]
+    strangers: tuple[Stranger, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class HostManager(Manager):
     """Compares the kernel with the record, both ways, and makes it match again."""
 
-    def status(self) -> list[Finding]:
-        """What differs; an empty list when in sync."""
+    def status(self) -> Status:
+        """What differs, nothing when in sync; who else is there; what else is worth knowing."""
         need_root()
         need("ip", "iptables")
-        state = self.context.store.load()
-        return findings(Kernel(self.runner), state.ledger, blueprint(state.topology))
+        state = self.load()
+        kernel = Kernel(self.runner)
+        found = findings(kernel, state.ledger, blueprint(state.topology))
+        notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
+        return Status(tuple(found), tuple(self._strangers(state)), tuple(notes))
+
+    def _strangers(self, state: State) -> Iterator[Stranger]:
+        """Whatever runs in our namespaces and is no workload, nor was started by one."""
+        resources = [entry.resource for entry in state.ledger]
+        spaces = [resource.name for resource in resources if isinstance(resource, Namespace)]
+        marks = {resource.mark for resource in resources if isinstance(resource, Program)}
+        sessions = {entry.found.get("pid") for entry in state.ledger if isinstance(entry.resource, Program)}
+        for space, process in processes.by_namespace(spaces):
+            if processes.mark_of(process) not in marks and str(process.session) not in sessions:
+                yield Stranger(space, process.pid, process.program())
 
     def restore(self) -> Change:
         """Everything recorded is there again; what is there already stays untouched."""
@@ -40,7 +73,9 @@ class HostManager(Manager):
         need("ip", "iptables")
         if not self.context.store.lost():
             raise VpcctlError("the record is sound: nothing is to be rebuilt", "see: vpcctl status")
-        rebuilder = Rebuilder(Kernel(self.runner))
+        variant = variants.marked(self.context.runner, naming.HOST_FORWARD)
+        self.use(variant)
+        rebuilder = Rebuilder(Kernel(self.runner), variant)
         if self.context.dry_run:
             return self._rehearsed(rebuilder.state())
         with self.context.store.locked():
@@ -54,7 +89,7 @@ class HostManager(Manager):
 
     def _rehearsed(self, state: State) -> Change:
         plan = difference(state.ledger, blueprint(state.topology), self.faults(state))
-        return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder)))
+        return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder, self.runner)))
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""

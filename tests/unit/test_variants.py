@@ -1,0 +1,91 @@
+"""Which of the two iptables a host uses: told by what holds rules, and by what `iptables` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vpcctl_lib import run, variants
+from vpcctl_lib.model import Variant
+from vpcctl_lib.run import Command, Outcome, Runner
+
+EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+CLOSED = EMPTY.replace("FORWARD ACCEPT", "FORWARD DROP")
+RULES = EMPTY.replace("COMMIT", "-A INPUT -p tcp -j ACCEPT\nCOMMIT")
+Given = Callable[..., Runner]
+
+
+@pytest.fixture
+def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
+    """A host whose `iptables` leads to a program of that name, and what the two kinds hold."""
+    def host(program: str, nft: str = EMPTY, legacy: str = EMPTY, tables: str = "filter\n",
+             version: str = "") -> Runner:
+        (tmp_path / program).touch()
+        (tmp_path / "iptables").symlink_to(tmp_path / program)
+        (tmp_path / "tables").write_text(tables)
+        usual = legacy if "legacy" in program or "legacy" in version else nft
+        says = {"iptables-save": usual, "iptables-nft-save": nft, "iptables-legacy-save": legacy,
+                "iptables": version}
+
+        def answer(command: Command) -> Outcome:
+            assert command.argv[0] != "iptables" or command.argv[1:] == ("--version",)
+            return Outcome(command, 0, says[command.argv[0]], "", 0.0)
+
+        monkeypatch.setattr(run, "_run", answer)
+        monkeypatch.setattr(variants, "LEGACY_TABLES", tmp_path / "tables")
+        monkeypatch.setattr(variants, "which", lambda tool, path: str(tmp_path / tool))
+        return Runner()
+
+    return host
+
+
+@pytest.mark.parametrize(("program", "version", "kind"), [
+    ("xtables-nft-multi", "", Variant.NFT), ("xtables-legacy-multi", "", Variant.LEGACY),
+    ("wrapper", "iptables v1.8.9 (nf_tables)", Variant.NFT), ("wrapper", "iptables v1.6.1", Variant.LEGACY),
+])
+def test_what_iptables_stands_for(given: Given, program: str, version: str, kind: Variant) -> None:
+    assert variants.standard(given(program, version=version)) is kind
+
+
+@pytest.mark.parametrize(("nft", "legacy", "chosen"), [
+    (EMPTY, EMPTY, "usual"), (EMPTY, "", "usual"),
+    (RULES, EMPTY, Variant.NFT), (EMPTY, RULES, Variant.LEGACY),
+    (EMPTY, CLOSED, Variant.LEGACY), (CLOSED, EMPTY, Variant.NFT), (RULES, CLOSED, "usual"),
+])
+@pytest.mark.parametrize(("program", "usual"), [
+    ("xtables-nft-multi", Variant.NFT), ("xtables-legacy-multi", Variant.LEGACY)])
+def test_the_one_in_use_is_chosen(given: Given, program: str, usual: Variant, nft: str, legacy: str,
+                                  chosen: Variant | str) -> None:
+    runner = given(program, nft, legacy)
+    assert variants.choose(runner) is (usual if chosen == "usual" else chosen)
+
+
+def test_legacy_is_not_asked_where_it_has_no_table(given: Given) -> None:
+    assert variants.choose(given("xtables-nft-multi", legacy=RULES, tables="")) is Variant.NFT
+
+
+def test_only_the_unusual_one_has_other_names(given: Given) -> None:
+    runner = given("xtables-nft-multi")
+    assert variants.names(runner, None) == variants.names(runner, Variant.NFT) == {}
+    older = Runner(names=variants.names(runner, Variant.LEGACY))
+    restore = Command(("iptables-restore", "-w"), "*filter\n", "vpc1")
+    assert str(older.spelt(restore)).startswith("ip netns exec vpc1 iptables-legacy-restore -w <<")
+    assert older.spelt(Command(("ip", "link"))).argv == ("ip", "link")
+
+
+def test_where_both_hold_rules_that_is_told(given: Given) -> None:
+    runner = given("xtables-nft-multi", legacy=RULES)
+    (warning,) = variants.warnings(runner, Variant.NFT)
+    assert "iptables-legacy-save" in warning
+    assert variants.warnings(runner, Variant.LEGACY) == []
+
+
+@pytest.mark.parametrize(("nft", "legacy", "found"), [
+    (RULES, RULES.replace("ACCEPT\nC", "ACCEPT -m comment --comment vpcctl:a\nC"), Variant.LEGACY),
+    (RULES.replace("ACCEPT\nC", "ACCEPT -m comment --comment vpcctl:a\nC"), RULES, Variant.NFT),
+    (EMPTY, RULES, Variant.LEGACY),
+])
+def test_the_one_with_the_mark_is_found(given: Given, nft: str, legacy: str, found: Variant) -> None:
+    assert variants.marked(given("xtables-nft-multi", nft, legacy), "vpcctl:") is found
