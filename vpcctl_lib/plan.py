@@ -19,7 +19,7 @@ from vpcctl_lib.resources import (
     Veth,
 )
 from vpcctl_lib.resources.links import GROUP
-from vpcctl_lib.resources.processes import EmptyNamespace
+from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.state import Entry, Verb
 
 Faults = Mapping[Hashable, Fault]
@@ -145,8 +145,9 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
     programs = [entry for entry in entries if isinstance(entry.resource, Program)]
     yield from (_removal(entry, leaving, faults) for entry in programs)
     spaces = [(entry, entry.resource.name) for entry in entries if isinstance(entry.resource, Namespace)]
-    for entry, name in spaces:
-        yield Step(Verb.UNMAKE, entry, (EmptyNamespace(name),), ())
+    if spaces:
+        names = tuple(name for _, name in spaces)
+        yield Step(Verb.UNMAKE, spaces[0][0], (EmptyNamespaces(names),), ())
     cleared = _routers(entries) if not faults else frozenset()
     for entry, name in spaces:
         if name in cleared:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.netns import entered, exists
+from vpcctl_lib.netns import entered
 from vpcctl_lib.operations import Make, PutBack, Remove
 from vpcctl_lib.resources import Operation, Program, Resource
-from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
+from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.run import Child, Runner, ends_within
 
 READY_SECONDS = 10.0
@@ -49,7 +49,7 @@ class Desk:
             operation.carry_out()
         elif isinstance(operation, Stop):
             self._stop(operation)
-        elif isinstance(operation, EmptyNamespace):
+        elif isinstance(operation, EmptyNamespaces):
             self._empty(operation)
         return {}
 
@@ -97,15 +97,16 @@ class Desk:
         if left:
             raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
 
-    def _empty(self, empty: EmptyNamespace) -> None:
+    def _empty(self, empty: EmptyNamespaces) -> None:
         """Again until none is left, as a process may start others while it is being stopped."""
         for _ in range(10):
-            living = processes.inside(empty.namespace) if exists(empty.namespace) else []
+            living = processes.by_namespace(empty.namespaces)
             if not living:
                 return
-            self.notes += [f"stopped {process.name()}, which ran in {empty.namespace}" for process in living]
-            processes.end(living)
-        raise VpcctlError(f"processes keep starting in {empty.namespace}", f"ip netns pids {empty.namespace}")
+            self.notes += [f"stopped {process.name()}, which ran in {space}" for space, process in living]
+            processes.end(process for _, process in living)
+        space, _ = living[0]
+        raise VpcctlError(f"processes keep starting in {space}", f"ip netns pids {space}")
 
 
 def _wait_until_ready(start: Start, child: Child) -> None:

@@ -27,7 +27,7 @@ from vpcctl_lib.resources import (
     Veth,
     changed,
 )
-from vpcctl_lib.resources.processes import EmptyNamespace
+from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.state import Entry, Verb
 
 pytestmark = pytest.mark.usefixtures("bare_host")
@@ -126,8 +126,7 @@ def test_programs_end_first_then_all_that_lives_in_the_namespaces() -> None:
     busy = replace(WEB, workloads=(Workload("worker", ("sleep", "9")),))
     plan = between(Topology((replace(VPC, subnets=(busy,)),)), Topology())
     assert isinstance(plan.steps[0].entry.resource, Program)
-    assert [step.work for step in plan.steps[1:3]] == [
-        (EmptyNamespace("vpc1-web"),), (EmptyNamespace("vpc1"),)]
+    assert plan.steps[1].work == (EmptyNamespaces(("vpc1-web", "vpc1")),)
 
 
 def test_peers_lose_their_routes_and_keep_the_rest() -> None:

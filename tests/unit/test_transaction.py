@@ -43,7 +43,7 @@ from vpcctl_lib.resources import (
     SingleRule,
     Veth,
 )
-from vpcctl_lib.resources.processes import EmptyNamespace, Start, Stop
+from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.run import Command, Outcome
 from vpcctl_lib.state import Entry, State, Store
 from vpcctl_lib.transaction import Transaction
@@ -270,9 +270,9 @@ class Simulation:
             path = str(operation.path)
             if not any(file.startswith(f"{path}/") for file in self.files):
                 self.files.pop(path, None)
-        elif isinstance(operation, EmptyNamespace):
+        elif isinstance(operation, EmptyNamespaces):
             self.programs = {mark: where for mark, where in self.programs.items()
-                             if where != operation.namespace}
+                             if where not in operation.namespaces}
         elif isinstance(operation, Start):
             assert operation.mark not in self.programs
             assert operation.namespace in self.namespaces

@@ -14,15 +14,19 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
-class EmptyNamespace:
-    """Stop all that runs in a namespace, as it is about to go."""
+class EmptyNamespaces:
+    """Stop all that runs in namespaces, as they are about to go."""
 
-    namespace: str
+    namespaces: tuple[str, ...]
 
     def __str__(self) -> str:
-        pids = f"ip netns pids {self.namespace}"
-        gone = f"timeout 5 sh -c 'while {pids} | grep -q .; do sleep 0.1; done'"
-        return f"{pids} | xargs -r kill; {gone} || {pids} | xargs -r kill -KILL"
+        return "\n".join(map(_emptying, self.namespaces))
+
+
+def _emptying(namespace: str) -> str:
+    pids = f"ip netns pids {namespace}"
+    gone = f"timeout 5 sh -c 'while {pids} | grep -q .; do sleep 0.1; done'"
+    return f"{pids} | xargs -r kill; {gone} || {pids} | xargs -r kill -KILL"
 
 
 @dataclass(frozen=True)
