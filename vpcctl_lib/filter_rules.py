@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vpcctl_lib.decision_tree import Tree, line
+from vpcctl_lib.decision_tree import Tree
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.splits import line
 
 INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"
 MANY = 64

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import decision_tree
-from vpcctl_lib.decision_tree import Tree, line
+from vpcctl_lib import splits
+from vpcctl_lib.decision_tree import Tree
 from vpcctl_lib.filter_rules import MANY, Filter, egress_filter, egress_rules, ingress_filter, ingress_rules
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.splits import line
 
 MOST_WALKED = 100
 MANY_RULES = 10_000
@@ -207,7 +208,7 @@ def test_rules_that_no_packet_gets_to_are_kept_apart() -> None:
 
 
 def test_no_way_is_deeper_than_the_kernel_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decision_tree, "FANOUT", 2)
+    monkeypatch.setattr(splits, "FANOUT", 2)
     texts = [line(Rule(Protocol.TCP, Action.ALLOW, Ports(n, n)), f"-p tcp -m tcp --dport {n} -j ACCEPT")
              for n in range(1, 2001)]
     tree = Tree("T-", "-s")
