@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -33,6 +33,13 @@ class Line(NamedTuple):
     first: int
     last: int
 
+    def test(self, far_end: str) -> str:
+        """What it matches, as iptables' words; `far_end` is the option for that."""
+        network = f"{far_end} {_dotted(self.start)}/{self.length}" if self.length else ""
+        if (self.first, self.last) != (0, LAST_PORT):
+            return f"{network} {_port_test(self.protocol, self.first, self.last)}".lstrip()
+        return network if self.protocol is Protocol.ALL else f"{network} -p {self.protocol.value}".lstrip()
+
 
 Lines = tuple[Line, ...]
 
@@ -43,6 +50,26 @@ def line(rule: Rule, text: str) -> Line:
     return Line(text, rule.action, rule.protocol,
                 int(network.network_address) if network else 0, network.prefixlen if network else 0,
                 ports.first if ports else 0, ports.last if ports else LAST_PORT)
+
+
+def joined(lines: Lines) -> Lines:
+    """Lines that together match the same, with ports of the same far end that meet in one of them."""
+    ends: dict[tuple[object, ...], list[Line]] = {}
+    for line in lines:
+        ends.setdefault(line[2:5], []).append(line)
+    return tuple(line for alike in ends.values() for line in _spans(alike))
+
+
+def _spans(alike: list[Line]) -> Iterator[Line]:
+    alike.sort(key=lambda line: line.first)
+    span = alike[0]
+    for line in alike[1:]:
+        if line.first > span.last + 1:
+            yield span
+            span = line
+        elif line.last > span.last:
+            span = span._replace(last=line.last)
+    yield span
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,10 @@ class Region:
                 break
         return tuple(found)
 
+    def kind(self, line: Line) -> tuple[bool, bool]:
+        """Whether the line asks for a part of the region's far ends, and for one of its ports."""
+        return line.length > self.length, line.first > self.first or line.last < self.last
+
 
 class Branch(NamedTuple):
     """A part of a region: the test that leads there (empty: what no test before it took), and its lines."""
@@ -86,7 +117,7 @@ def best(lines: Lines, region: Region, copies: float, far_end: str) -> Split | N
     """The way that leaves the smallest parts, if there is one in which a line becomes few copies."""
     if region.protocol is Protocol.ALL:
         found = _by_protocol(lines, region)
-        if found and size(found) <= min(copies, 1.5) * len(lines):
+        if found and size(found) <= copies * len(lines):
             return found
     ways: list[Split | None] = [_by_far_end(lines, region, far_end)]
     if region.protocol in (Protocol.TCP, Protocol.UDP):

@@ -3,79 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import splits
+from benchmarks import policies
+from benchmarks.walk import Packet, Walk
+from vpcctl_lib import decision_tree, splits
 from vpcctl_lib.decision_tree import Tree
 from vpcctl_lib.filter_rules import MANY, Filter, egress_filter, egress_rules, ingress_filter, ingress_rules
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.splits import line
 
-MOST_WALKED = 100
-MANY_RULES = 10_000
+MOST_LINES = 4
+"""For each rule, on average."""
+
 DEEPEST = 15
 """The kernel takes 16 levels, the built-in chain included."""
-
-
-@dataclass(frozen=True)
-class Packet:
-    """What a rule of a policy can ask about; a protocol that no rule can name is `gre`."""
-
-    protocol: str
-    far_end: int
-    port: int
-
-
-class Walk:
-    """A packet's way through chains, as iptables reads them."""
-
-    def __init__(self, chains: Mapping[str, tuple[str, ...]], packet: Packet) -> None:
-        self.chains = chains
-        self.packet = packet
-        self.read = 0
-        self.deepest = 0
-
-    def verdict(self, rules: Iterable[str], depth: int = 1) -> str | None:
-        """The rule that decides; None if the packet comes to the end of the rules, or returns."""
-        self.deepest = max(self.deepest, depth)
-        for rule in rules:
-            self.read += 1
-            words = rule.split()
-            if not self.matches(words):
-                continue
-            kind, target = words[-2:]
-            if target == "RETURN":
-                return None
-            if target not in self.chains:
-                return rule
-            found = self.verdict(self.chains[target], depth + 1)
-            if found or kind == "-g":
-                return found
-        return None
-
-    def matches(self, words: list[str]) -> bool:
-        """Whether all conditions of a rule hold for a new connection."""
-        tests: dict[str, Callable[[str], bool]] = {
-            "-p": lambda value: value == self.packet.protocol,
-            "-s": self.is_within, "-d": self.is_within,
-            "-i": lambda _: False, "-o": lambda _: False, "--ctstate": lambda _: False,
-            "--dport": self.is_port,
-        }
-        return all(tests[name](value) for name, value in zip(words, words[1:], strict=False) if name in tests)
-
-    def is_within(self, network: str) -> bool:
-        address, _, length = network.partition("/")
-        return (int(IPv4Address(address)) ^ self.packet.far_end) >> (32 - int(length)) == 0
-
-    def is_port(self, span: str) -> bool:
-        first, _, last = span.partition(":")
-        return int(first) <= self.packet.port <= int(last or first)
 
 
 def decided(rules: tuple[str, ...], packet: Packet, chains: Mapping[str, tuple[str, ...]]) -> str | None:
@@ -138,6 +86,30 @@ def test_the_rule_that_decides_is_the_first_that_matches(ingress: list[Rule], se
         assert told == decided(ingress_rules(policy), packet, {})
 
 
+hosts = st.builds(Rule, st.just(Protocol.ALL), st.sampled_from(Action), st.none(), networks)
+ports_only = st.builds(Rule, st.sampled_from((Protocol.TCP, Protocol.UDP)), st.sampled_from(Action), spans)
+in_turns = st.lists(st.tuples(hosts, ports_only | rules), min_size=MANY // 2, max_size=MANY).map(
+    lambda pairs: [rule for pair in pairs for rule in pair])
+
+
+@given(in_turns, st.sampled_from((2, 5, 24)), st.integers(0, 2**32 - 1), st.integers(0, 99))
+def test_rules_of_two_kinds_in_turns(ingress: list[Rule], blocks: int, mark: int, seed: int) -> None:
+    """With few and short blocks, so that there are blocks of blocks; others' bits of the mark stay."""
+    policy = Policy(tuple(ingress))
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in ((decision_tree, "BLOCKS", blocks), (decision_tree, "LEAF", 2),
+                                    (splits, "LEAF", 2), (decision_tree, "WORTH_BLOCKS", 4)):
+            patch.setattr(module, name, value)
+        found = ingress_filter(policy)
+    shall = ingress_rules(policy)
+    for packet in corners(policy.ingress, seed):
+        walk = Walk(found.inner, replace(packet, mark=mark))
+        told = walk.verdict(found.rules)
+        assert (told or "").split()[-1] == (decided(shall, packet, {}) or "").split()[-1]
+        assert walk.mark in (mark, mark & ~decision_tree.NOTES)
+        assert walk.deepest <= DEEPEST
+
+
 @given(st.lists(rules, min_size=MANY, max_size=2 * MANY))
 def test_no_rule_is_lost(ingress: list[Rule]) -> None:
     policy = Policy(tuple(ingress))
@@ -152,51 +124,38 @@ def test_few_rules_stay_where_a_person_would_read_them() -> None:
     assert egress_filter(policy) == Filter(())
 
 
-def mixed(number: int) -> Rule:
-    """A rule as a large customer has thousands of them."""
-    protocol = (Protocol.TCP, Protocol.UDP)[number % 2]
-    span = Ports(1000 + number % 5000, 1000 + number % 5000 + (number % 3) * 10)
-    network = IPv4Network((0x0A000000 + (number << 8), 24))
-    return Rule(protocol, ACTIONS[number % 5 == 0], span, network)
+FEW, STILL_FEW = 100, 200
+"""Rules that a packet meets of those that can be told apart, and of those that take blocks."""
+
+IN_BLOCKS = frozenset((
+    "hosts allowed and ports denied in turns", "hosts or ports", "hosts, ports or both, any protocol",
+    "networks, ports or both, any protocol", "prefixes and ranges that overlap", "anything",
+    "a mixture with duplicates"))
 
 
-def tcp(first: int, last: int, number: int = 1, network: IPv4Network | None = None) -> Rule:
-    """A rule for ports; every seventh denies."""
-    return Rule(Protocol.TCP, ACTIONS[number % 7 == 0], Ports(first, last), network)
-
-
-def hosts(number: int, action: Action = Action.DENY) -> Rule:
-    """All that comes from one address."""
-    return Rule(Protocol.ALL, action, None, IPv4Network(0x0A000000 + number))
-
-
-ACTIONS = (Action.ALLOW, Action.DENY)
-HALF = MANY_RULES // 2
-SHAPES: dict[str, Callable[[int], Rule]] = {
-    "sources and ports": mixed,
-    "ports": lambda n: tcp(1 + n * 6, 1 + n * 6, n),
-    "ranges": lambda n: tcp(30000 - n, 30000 + 2 * n, n),
-    "a port from hosts": lambda n: tcp(443, 443, n, IPv4Network(0x0A000000 + n)),
-    "scattered hosts": lambda n: hosts(n * 65537 % 2**27),
-    "few services": lambda n: tcp(80 + n % 8, 80 + n % 8, n, IPv4Network((0x0A000000 + (n // 8 << 8), 24))),
-    "hosts, then ports": lambda n: hosts(n) if n < HALF else tcp(n, n),
-    "sources, and a port here and there": lambda n: tcp(n + 1, n + 1) if n % 100 == 0 else mixed(n),
-    "hosts and ports in turns": lambda n: hosts(n, Action.ALLOW) if n % 2 else tcp(1 + n * 6, 1 + n * 6),
-    "the same": lambda _: mixed(7),
-}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_of_ten_thousand_rules_a_packet_meets_a_hundred(shape: str) -> None:
-    policy = Policy(tuple(map(SHAPES[shape], range(MANY_RULES))))
-    found = ingress_filter(policy)
+@pytest.mark.parametrize("shape", policies.SHAPES)
+def test_of_ten_thousand_rules_a_packet_meets_few(shape: str) -> None:
+    rules = policies.policy(shape)
+    found = ingress_filter(Policy(rules))
     dice = random.Random(1)  # noqa: S311 - no secret
-    for packet in corners(dice.sample(policy.ingress, 100), 1):
+    most = STILL_FEW if shape in IN_BLOCKS else FEW
+    some = [packet for kind in policies.packets(rules, 100).values() for packet in kind]
+    for packet in (*some, *corners(dice.sample(rules, 100), 1)):
         walk = Walk(found.inner, packet)
         assert walk.verdict(found.rules)
-        assert walk.read <= MOST_WALKED, packet
+        assert walk.read <= most, packet
         assert walk.deepest <= DEEPEST
-    assert sum(map(len, found.inner.values())) <= 4 * MANY_RULES
+        assert walk.mark == 0
+    assert sum(map(len, found.inner.values())) <= MOST_LINES * policies.MANY_RULES
+
+
+@pytest.mark.parametrize("shape", [shape for shape in policies.SHAPES if shape != "hosts and ports in turns"])
+def test_of_ten_thousand_rules_the_first_that_matches_decides(shape: str) -> None:
+    rules = policies.policy(shape)
+    policy = Policy(rules)
+    found, plain = ingress_filter(policy), ingress_rules(policy)
+    for packet in (packet for kind in policies.packets(rules, 4, 2).values() for packet in kind):
+        assert decided(found.rules, packet, found.inner) == decided(plain, packet, {})
 
 
 def test_rules_that_no_packet_gets_to_are_kept_apart() -> None:
