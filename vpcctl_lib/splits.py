@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -116,8 +117,8 @@ Prefix = tuple[int, int]
 def best(lines: Lines, region: Region, copies: float, far_end: str) -> Split | None:
     """The way that leaves the smallest parts, if there is one in which a line becomes few copies."""
     if region.protocol is Protocol.ALL:
-        found = _by_protocol(lines, region)
-        if found and size(found) <= copies * len(lines):
+        found = _by_protocol(lines, region, copies)
+        if found:
             return found
     ways: list[Split | None] = [_by_far_end(lines, region, far_end)]
     if region.protocol in (Protocol.TCP, Protocol.UDP):
@@ -149,11 +150,11 @@ def _branch(test: str, region: Region, lines: Iterable[Line]) -> Branch:
     return Branch(test, region, region.up_to_cover(lines))
 
 
-def _by_protocol(lines: Lines, region: Region) -> Split | None:
+def _by_protocol(lines: Lines, region: Region, copies: float) -> Split | None:
     """A part for each protocol that a line names, and one for the rest."""
-    named = [protocol for protocol in Protocol
-             if protocol is not Protocol.ALL and any(line.protocol is protocol for line in lines)]
-    if not named:
+    counts = Counter(line.protocol for line in lines)
+    named = [protocol for protocol in Protocol if protocol is not Protocol.ALL and counts[protocol]]
+    if not named or len(lines) + counts[Protocol.ALL] * len(named) > copies * len(lines):
         return None
     split = [_branch(f"-p {protocol.value}", replace(region, protocol=protocol),
                      (line for line in lines if line.protocol in (protocol, Protocol.ALL)))

@@ -6,6 +6,7 @@ import zlib
 from base64 import b85decode, b85encode
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel, Words, words
@@ -100,7 +101,8 @@ def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
     return b85encode(zlib.compress("\n".join(lines).encode())).decode() if lines else ""
 
 
-def unpacked(text: str) -> dict[str, tuple[str, ...]]:
+@lru_cache(maxsize=4)
+def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
     """The chains that `packed` made short, each with at least one rule."""
     chains: dict[str, list[str]] = {}
     try:
