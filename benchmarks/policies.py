@@ -120,7 +120,7 @@ def policy(shape: str, count: int = MANY_RULES) -> Rules:
     return tuple(dice.choice(few) for _ in range(count))
 
 
-def document(rules: Sequence[Rule]) -> dict[str, object]:
+def document(rules: Sequence[Rule]) -> dict[str, list[dict[str, object]]]:
     """As a policy file has it."""
     return {"ingress": [_entry(rule) for rule in rules]}
 

@@ -6,10 +6,13 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from host import CHECKOUT, REACHED, SILENCE, Host
+
+from benchmarks import policies
 
 RULES = 10_000
 SECONDS, BYTES = 3.0, 1e9
@@ -31,9 +34,24 @@ def other(number: int) -> dict[str, Any]:
             "action": ("allow", "deny")[number % 5 == 0], "description": f"number {number}"}
 
 
-def big(count: int = RULES) -> dict[str, Any]:
+def alike(count: int) -> list[dict[str, Any]]:
+    """Rules of one kind."""
+    return [other(number) for number in range(count)]
+
+
+def mixed(count: int) -> list[dict[str, Any]]:
+    """Rules for sources, for ports and for both in any order, which only blocks make short."""
+    rules = policies.document(policies.policy("hosts, ports or both, any protocol", count))["ingress"]
+    return [other(number) if rule.get("port") in (53, *PORTS) else rule for number, rule in enumerate(rules)]
+
+
+Fill = Callable[[int], list[dict[str, Any]]]
+both = pytest.mark.parametrize("fill", [alike, mixed])
+
+
+def big(count: int = RULES, fill: Fill = alike) -> dict[str, Any]:
     """Among very many: overlapping ports and sources, allowed and denied, the earlier one in force."""
-    rules = [other(number) for number in range(count)]
+    rules = fill(count)
     rules[100] = {"port": "1500-1502", "protocol": "tcp", "action": "allow"}
     rules[200] = {"port": 1501, "protocol": "tcp", "action": "deny"}
     rules[300] = {"port": 1503, "protocol": "tcp", "action": "deny", "source": f"{PRIVATE}/32"}
@@ -44,10 +62,10 @@ def big(count: int = RULES) -> dict[str, Any]:
     return {"ingress": rules}
 
 
-def outgoing(count: int) -> list[dict[str, Any]]:
+def outgoing(count: int, fill: Fill = alike) -> list[dict[str, Any]]:
     """Such rules for what goes out."""
-    return [{"destination" if key == "source" else key: value for key, value in other(number).items()}
-            for number in range(count)]
+    return [{"destination" if key == "source" else key: value for key, value in rule.items()}
+            for rule in fill(count)]
 
 
 def put(host: Host, policy: dict[str, Any], name: str = "big.json") -> str:
@@ -77,8 +95,9 @@ def serving(vpc1: Host) -> Host:
     return vpc1
 
 
-def test_packets_meet_the_first_rule_that_matches_and_are_counted_there(serving: Host) -> None:
-    put(serving, big())
+@both
+def test_packets_meet_the_first_rule_that_matches_and_are_counted_there(serving: Host, fill: Fill) -> None:
+    put(serving, big(fill=fill))
     assert opened(serving) == ["", ":53/udp", ":80", ":1500", ":1501", ":1502", ":1504"]
     assert opened(serving, "") == [":53/udp", ":80", ":1500", ":1501", ":1502"], "the host is 169.254.64.0"
     shown = serving.do(SHOW).json["firewall"]
@@ -90,8 +109,9 @@ def test_packets_meet_the_first_rule_that_matches_and_are_counted_there(serving:
     assert serving.do(f"firewall show {NAMED}").out.count("\n") >= RULES
 
 
-def test_soon_in_force_and_in_little_memory(vpc1: Host) -> None:
-    file = vpc1.write("big.json", big())
+@both
+def test_soon_in_force_and_in_little_memory(vpc1: Host, fill: Fill) -> None:
+    file = vpc1.write("big.json", big(fill=fill))
     taken = []
     for _ in range(3):
         started = time.monotonic()
@@ -123,9 +143,10 @@ def test_chains_come_and_go_with_the_policy(serving: Host) -> None:
     serving.check_same(before)
 
 
-def test_outgoing_traffic_too(serving: Host) -> None:
+@both
+def test_outgoing_traffic_too(serving: Host, fill: Fill) -> None:
     serving.listen("vpc1-private", "80", "443")
-    rules = outgoing(500)
+    rules = outgoing(500, fill)
     rules[250] = {"port": 443, "protocol": "tcp", "action": "allow", "destination": "10.0.2.0/24"}
     put(serving, {"ingress": [], "egress": rules})
     answers = serving.probe(("vpc1-public", f"{PRIVATE}:443"), ("vpc1-public", f"{PRIVATE}:80"), patience=0.5)
@@ -142,8 +163,9 @@ def test_all_or_nothing(serving: Host) -> None:
     assert opened(serving) == ["", ":53/udp", ":80", ":1500", ":1501", ":1502", ":1504"]
 
 
-def test_what_is_missing_is_told_and_restored(serving: Host) -> None:
-    put(serving, big(1000))
+@both
+def test_what_is_missing_is_told_and_restored(serving: Host, fill: Fill) -> None:
+    put(serving, big(1000, fill))
     name = chains(serving)[3].split()[0].removeprefix(":")
     serving.sh(f"iptables -F {name}", "vpc1-public")
     done = serving.vpcctl("status")
@@ -165,8 +187,9 @@ def test_other_commands_hardly_notice(vpc1: Host) -> None:
     assert again.out.startswith("unchanged")
 
 
-def test_reach_finds_its_way_and_the_rule(serving: Host) -> None:
-    put(serving, big(1000))
+@both
+def test_reach_finds_its_way_and_the_rule(serving: Host, fill: Fill) -> None:
+    put(serving, big(1000, fill))
     ask = "reach --from vpc1/private --to vpc1/public --json --port"
     assert serving.do(f"{ask} 1500").json["reach"]["verdict"] == "reachable"
     done = serving.vpcctl(*f"{ask} 1503".split())
@@ -176,8 +199,9 @@ def test_reach_finds_its_way_and_the_rule(serving: Host) -> None:
     assert "vpcctl firewall apply" in stopped["fix"], "a rule of ours is changed by its policy"
 
 
-def test_a_lost_record_is_told_by_the_chains(serving: Host) -> None:
-    policy = {**big(1000), "egress": outgoing(100)}
+@both
+def test_a_lost_record_is_told_by_the_chains(serving: Host, fill: Fill) -> None:
+    policy = {**big(1000, fill), "egress": outgoing(100)}
     policy["ingress"].append({**policy["ingress"][200], "description": "no packet gets here"})
     put(serving, policy)
     before = serving.do(SHOW).json["firewall"]["policy"]
