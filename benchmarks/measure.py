@@ -6,9 +6,10 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import plumbing, traffic
+from benchmarks import connections, plumbing, traffic
 from benchmarks.report import write
 from benchmarks.timing import medians, programs_started, run
 
@@ -36,21 +37,29 @@ def start_times(rounds: int) -> dict[str, float]:
     })
 
 
+def programs(count: int) -> dict[str, float]:
+    """The programs started by the article's walk, and by each way to build a network."""
+    return {"walk": programs_started("sh", "-ec", "\n".join(WALK)), **plumbing.programs(count)}
+
+
 def main() -> None:
     """Measure, print as it goes, write the page."""
     options = argparse.ArgumentParser(prog="./benchmarks/run", description=__doc__)
     options.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default 5)")
     rounds = options.parse_args().rounds
     plumbing.SCRATCH.mkdir()
-    figures = {}
-    for name, measure in {
-        "programs": lambda: {"walk": float(programs_started(WALK))},
+    figures: dict[str, dict[str, float]] = {}
+    tasks: dict[str, Callable[[], dict[str, float]]] = {
+        "programs": lambda: programs(100),
         "start": lambda: start_times(max(rounds, 11)),
         "plumbing": lambda: plumbing.compare(rounds, 100),
         "whole": lambda: plumbing.whole(rounds, 200),
         "growth": lambda: plumbing.growth(rounds, 500),
+        "crowd": lambda: plumbing.crowd(rounds, 2000),
+        "connections": lambda: connections.compare(rounds),
         "traffic": lambda: traffic.compare(rounds),
-    }.items():
+    }
+    for name, measure in tasks.items():
         figures[name] = measure()
         print(name, {key: round(value, 3) for key, value in figures[name].items()}, flush=True)
     kernel = ".".join(platform.release().split(".")[:2])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
+import sys
 from pathlib import Path
 
-from benchmarks.timing import medians, run, seconds, vpcctl
+from benchmarks.timing import medians, programs_started, run, seconds, vpcctl
 
 CNI = Path("/usr/lib/cni/bridge")
 SCRATCH = Path("/run/benchmark")
 MININET = """
-import sys
+import subprocess, sys
 from mininet.net import Mininet
 from mininet.nodelib import LinuxBridge
 net = Mininet(switch=LinuxBridge, controller=None)
@@ -21,6 +23,7 @@ for number in range(int(sys.argv[1])):
     host = net.addHost("h%d" % number, ip="10.77.%d.2/16" % number, defaultRoute="via 10.77.255.1")
     net.addLink(host, switch)
 net.start()
+subprocess.run(["true"])
 print("up", flush=True)
 sys.stdin.read()
 net.stop()
@@ -117,15 +120,32 @@ def apply(text: str) -> None:
 
 
 def compare(rounds: int, count: int) -> dict[str, float]:
-    """`count` namespaces with cable, address and route, four ways."""
+    """`count` namespaces with cable, address and route, four ways; and how long ours take to delete."""
     mininet = Mininet()
     ours = topology(["bench"], count, full=False)
-    return medians(rounds, {
+    deleted: list[float] = []
+    told = medians(rounds, {
         "ip -batch": (lambda: raw(count), lambda: clear_raw(count)),
-        "vpcctl apply": (lambda: apply(ours), lambda: vpcctl("vpc delete --name bench")),
+        "vpcctl apply": (lambda: apply(ours),
+                         lambda: deleted.append(seconds(lambda: vpcctl("vpc delete --name bench")))),
         "CNI bridge plugin": (lambda: cni(count), lambda: clear_cni(count)),
         "Mininet": (lambda: mininet.start(count), mininet.stop),
     })
+    return {**told, "delete": statistics.median(deleted)}
+
+
+def programs(count: int) -> dict[str, float]:
+    """The programs that each of these starts."""
+    ours = f"apply(topology(['bench'], {count}, full=False))"
+    tasks = {"ip -batch": (f"raw({count})", f"clear_raw({count})"),
+             "vpcctl apply": (ours, "vpcctl('vpc delete --name bench')"),
+             "CNI bridge plugin": (f"cni({count})", f"clear_cni({count})")}
+    told: dict[str, float] = {}
+    for name, (task, clear) in tasks.items():
+        told[name] = programs_started(sys.executable, "-c", f"from benchmarks.plumbing import *; {task}")
+        run(sys.executable, "-c", f"from benchmarks.plumbing import *; {clear}")
+    told["Mininet"] = programs_started("/usr/bin/python3", "-c", MININET, str(count), until="true")
+    return told
 
 
 def whole(rounds: int, subnets: int) -> dict[str, float]:
@@ -147,21 +167,41 @@ def whole(rounds: int, subnets: int) -> dict[str, float]:
 
 
 def growth(rounds: int, others: int) -> dict[str, float]:
-    """`subnet add` as the first and after many others, and the size of the record then."""
+    """`subnet add` as the first and after many others in its VPC, and the size of the record then."""
     vpcctl("vpc create --name grown --cidr 10.0.0.0/8")
-    add = "subnet add --vpc grown --name new --cidr 10.255.0.0/24"
-
-    def timed() -> float:
-        times = []
-        for _ in range(rounds):
-            times.append(seconds(lambda: vpcctl(add)))
-            vpcctl("subnet delete --vpc grown --name new")
-        return sorted(times)[rounds // 2]
-
-    first = timed()
-    subnets = {f"s{number}": {"cidr": f"10.{number // 250}.{number % 250}.0/24"} for number in range(others)}
-    apply(json.dumps({"version": 1, "vpcs": {"grown": {"cidr": "10.0.0.0/8", "subnets": subnets}}}))
-    late = timed()
-    size = Path("/var/lib/vpcctl/state.json").stat().st_size
+    first = _adding(rounds)
+    apply(_large({"grown": "10.0.0.0/8"}, others))
+    found = {"first": first, "late": _adding(rounds), "bytes": _record()}
     vpcctl("vpc delete --name grown")
-    return {"first": first, "late": late, "bytes": size}
+    return found
+
+
+def crowd(rounds: int, subnets: int) -> dict[str, float]:
+    """Building, listing, adding and deleting where VPCs have very many subnets together."""
+    vpcs = {"grown": "10.0.0.0/8", "other": "11.0.0.0/8", "third": "12.0.0.0/8"}
+    ours = _large(vpcs, subnets // len(vpcs))
+    found = {"apply": seconds(lambda: apply(ours)), "bytes": _record(), "add": _adding(rounds)}
+    found["list"] = statistics.median(seconds(lambda: vpcctl("vpc list --json")) for _ in range(rounds))
+    found["delete"] = seconds(lambda: vpcctl("vpc delete --name grown"))
+    for name in ("other", "third"):
+        vpcctl(f"vpc delete --name {name}")
+    return found
+
+
+def _large(vpcs: dict[str, str], subnets: int) -> str:
+    """A topology file: each VPC with so many subnets."""
+    return json.dumps({"version": 1, "vpcs": {name: {"cidr": cidr, "subnets": {
+        f"s{number}": {"cidr": f"{cidr.split('.')[0]}.{number // 250}.{number % 250}.0/24"}
+        for number in range(subnets)}} for name, cidr in vpcs.items()}})
+
+
+def _adding(rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        times.append(seconds(lambda: vpcctl("subnet add --vpc grown --name new --cidr 10.255.0.0/24")))
+        vpcctl("subnet delete --vpc grown --name new")
+    return statistics.median(times)
+
+
+def _record() -> int:
+    return Path("/var/lib/vpcctl/state.json").stat().st_size

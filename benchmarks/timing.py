@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -48,11 +48,14 @@ def medians(rounds: int, tasks: dict[str, tuple[Task, Task]]) -> dict[str, float
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def programs_started(commands: Sequence[str]) -> int:
-    """The execve calls that succeed while these commands run (strace)."""
+def programs_started(*argv: str, until: str = "") -> int:
+    """The execve calls that succeed while a command runs (strace), its own not counted.
+
+    Those until a program of that name is started, if one is told.
+    """
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
-        script = "\n".join(commands)
-        run("strace", "-f", "-qq", "-e", "trace=execve", "-o", str(trace), "sh", "-ec", script)
-        # The shell itself is not counted.
-        return len(re.findall(r"execve\(.* = 0$", trace.read_text(), re.MULTILINE)) - 1
+        run("strace", "-f", "-qq", "-e", "trace=execve", "-o", str(trace), *argv)
+        text = trace.read_text().partition(f"/{until}\"")[0] if until else trace.read_text()
+        # A call that another process comes between is told in two lines.
+        return len(re.findall(r"execve(?:\(| resumed).* = 0$", text, re.MULTILINE)) - 1
