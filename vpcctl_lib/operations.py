@@ -15,6 +15,7 @@ HOST = ""
 
 GONE = re.compile(
     r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"
+    r"|(Device|Address) not found"
     r"|does a matching rule exist|No chain/target/match by that name|does not exist"
 )
 """What ip and iptables say, under LC_ALL=C, of a thing that is not there: ENODEV, ESRCH, ENOENT."""

@@ -69,6 +69,7 @@ def test_settings_before_a_failure_may_all_have_been_made() -> None:
 
 @pytest.mark.parametrize("line", [
     'Cannot find device "s-public"', "RTNETLINK answers: No such process",
+    "Error: ipv4: Address not found.", "Error: ipv4: Device not found.",
     "RTNETLINK answers: No such file or directory", "RTNETLINK answers: Cannot assign requested address",
     'Cannot remove namespace file "/run/netns/x": No such file or directory',
     "iptables: Bad rule (does a matching rule exist in that chain?).",
