@@ -33,7 +33,15 @@ def names() -> frozenset[str]:
     """The names of all namespaces that `ip netns` knows; a file that holds none is not one."""
     device = os.stat("/proc/self/ns/net").st_dev
     found = NAMES.iterdir() if NAMES.is_dir() else ()
-    return frozenset(path.name for path in found if path.stat().st_dev == device)
+    return frozenset(path.name for path in found if _device(path) == device)
+
+
+def _device(path: Path) -> int:
+    """Of the file system that it is on; 0 if it is gone, as others delete theirs while we look."""
+    try:
+        return path.stat().st_dev
+    except FileNotFoundError:
+        return 0
 
 
 def inode(namespace: str) -> int:
