@@ -34,7 +34,7 @@ from vpcctl_lib.model import (
     Workload,
 )
 from vpcctl_lib.plan import difference
-from vpcctl_lib.resources import File, Folder, workload
+from vpcctl_lib.resources import File, Folder, Namespace, workload
 from vpcctl_lib.resources import host as host_resources
 from vpcctl_lib.run import Command, Outcome
 from vpcctl_lib.state import State, Store
@@ -154,8 +154,11 @@ def vpcctl(harmless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> V
 
 
 @pytest.fixture
-def prepared(vpcctl: Vpcctl) -> Vpcctl:
+def prepared(vpcctl: Vpcctl, monkeypatch: pytest.MonkeyPatch) -> Vpcctl:
     """The command line where a small network is recorded: two peered VPCs, and one that is empty."""
     vpcctl.folder.mkdir()
-    vpcctl.store.save(State(PREPARED, difference((), blueprint(PREPARED)).after))
+    ledger = difference((), blueprint(PREPARED)).after
+    vpcctl.store.save(State(PREPARED, ledger))
+    spaces = {entry.resource.name for entry in ledger if isinstance(entry.resource, Namespace)}
+    monkeypatch.setattr(netns, "names", lambda: frozenset(spaces))
     return vpcctl

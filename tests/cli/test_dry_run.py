@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from vpcctl_lib import netns
+
 PLANS = {
     "vpc create --name new --cidr 10.7.0.0/16": "netns add new",
     "vpc create --name new --cidr 10.99.0.0/16 --allow-overlap": "netns add new",
@@ -38,9 +40,11 @@ def policy(tmp_path: Path) -> str:
 @pytest.mark.parametrize("words", PLANS)
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_commands_are_printed_and_nothing_is_written(
-        words: str, uid: int, prepared: Any, policy: str) -> None:
-    if uid and words == "restore":
-        return  # it has to look into every namespace first, which takes root
+        words: str, uid: int, prepared: Any, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if words == "restore":
+        if uid:
+            return  # it has to look into every namespace first, which takes root
+        monkeypatch.setattr(netns, "names", frozenset)
     before, lock = prepared.files(), prepared.folder / "lock"
     ours, dashes, theirs = words.format(policy=policy).partition(" -- ")
     rest = ("--", *theirs.split()) if dashes else ()
@@ -97,3 +101,13 @@ def test_a_wrong_command_is_refused_as_without_it(words: str, vpcctl: Any, polic
     assert done.code == 1
     assert "no VPC 'vpc" in done.one_line()
     assert not vpcctl.folder.exists()
+
+
+def test_after_a_restart_all_that_is_missing_is_made(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "names", frozenset)
+    done = prepared("vpc", "delete", "--name", "vpc1", "--dry-run")
+    assert "netns add vpc2\n" in done.out
+    assert "netns add vpc1\n" not in done.out
+    assert "vpc1, vpc1-private, vpc1-public, vpc2, vpc2-web, vpc3: gone, though recorded" in done.err
+    refused = prepared("vpc", "delete", "--name", "vpc1", "--dry-run", uid=1000)
+    assert "this needs root" in refused.one_line()

@@ -76,3 +76,23 @@ def test_forwarding_that_somebody_turned_off_stays_off(nat: Host) -> None:
     nat.do("nat disable --vpc vpc1")
     assert nat.sh("sysctl -n net.ipv4.conf.all.accept_redirects") == "0\n"
     nat.sh("sysctl -qw net.ipv4.conf.all.accept_redirects=1")
+
+
+@pytest.mark.parametrize("command", [
+    "vpc delete --name vpc1", "subnet add --vpc vpc2 --name more --cidr 172.16.3.0/24",
+    "peer delete --vpc1 vpc1 --vpc2 vpc2", "nat disable --vpc vpc1",
+])
+def test_any_command_on_a_host_that_restarted(vpc2: Host, command: str) -> None:
+    vpc2.do("nat enable --vpc vpc1")
+    vpc2.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    vpc2.sh("for end in '' -public -private; do ip netns del vpc1$end; ip netns del vpc2$end; done")
+    vpc2.sh(RELOAD)
+    assert "vpc2-public" in vpc2.do(command).err, "it says what was gone"
+    assert vpc2.do("status").out == "in sync\n"
+
+
+def test_a_change_of_an_address_that_somebody_removed(vpc1: Host) -> None:
+    vpc1.sh("ip -n vpc1-public addr flush dev eth0")
+    topology = vpc1.do("export").out.replace("10.0.1.0/24", "10.0.3.0/24")
+    vpc1.do("apply -f", vpc1.write("network.yaml", topology))
+    assert vpc1.do("status").out == "in sync\n"

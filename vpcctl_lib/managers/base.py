@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
-from vpcctl_lib import naming, variants
+from vpcctl_lib import naming, netns, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.host import Host
@@ -18,7 +18,7 @@ from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import Condition, changed
+from vpcctl_lib.resources import Condition, Namespace, changed
 from vpcctl_lib.run import Runner, need
 from vpcctl_lib.state import State, Store
 from vpcctl_lib.transaction import Transaction
@@ -97,8 +97,10 @@ class Manager:
         return Change(topology, True, (*self._warnings, *notes))
 
     def faults(self, state: State) -> Faults:
-        """Where the kernel is known to differ from the record: what `remake` named."""
-        return dict.fromkeys(self._anew, GONE)
+        """Where the kernel is known to differ from the record: what `remake` named, or all after a crash."""
+        unsure = state.previous is not None or self._has_lost_namespaces(state)
+        damage = self._damage(state) if unsure else {}
+        return {**damage, **dict.fromkeys(self._anew, GONE)}
 
     def _apply(self, plan: Plan, state: State, topology: Topology, lock: int) -> list[str]:
         # What we start holds the lock too: if we are killed, the next of us waits until it has ended.
@@ -128,11 +130,20 @@ class Manager:
         self._warnings += self._apply(plan, state, topology, lock)
 
     def _damage(self, state: State) -> Faults:
-        """What is wrong after an interrupted command, but for others' things in the place of whole ones."""
+        """What is wrong after a crash, but for others' things in the place of whole ones; root can tell."""
+        need_root()
         found = inspect(Kernel(self.runner), state.ledger)
         half_made = {entry.resource.key for entry in state.ledger if entry.under_way}
         return {key: fault for key, fault in found.items()
                 if key in half_made or fault.condition is not Condition.FOREIGN}
+
+    def _has_lost_namespaces(self, state: State) -> bool:
+        """Whether the host has restarted, or somebody deleted one: no plan by the record alone would do."""
+        recorded = {entry.resource.name for entry in state.ledger if isinstance(entry.resource, Namespace)}
+        lost = recorded - netns.names()
+        if lost:
+            self.warn(f"{', '.join(sorted(lost))}: gone, though recorded; what is missing is made again")
+        return bool(lost)
 
     def was_finished(self, had: Callable[[Topology], bool]) -> bool:
         """Whether what is to go went just now, as the interrupted command that took it was finished."""
@@ -147,9 +158,7 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._with_iptables(state.topology, decide(state.topology))
         naming.check_collisions(topology)
-        damage = {} if state.previous is None else self._damage(state)
-        return topology, difference(state.ledger, blueprint(topology),
-                                    {**damage, **self.faults(state)})
+        return topology, difference(state.ledger, blueprint(topology), self.faults(state))
 
     def _with_iptables(self, before: Topology, topology: Topology) -> Topology:
         """The first VPC settles which iptables holds our rules, until the last is gone."""
