@@ -134,14 +134,30 @@ class Store:
             return True
         return not self.file.exists()
 
-    def put_aside(self) -> list[Path]:
-        """Keep what is left of a lost record under other names; returns these."""
-        moment = time.strftime("%Y%m%dT%H%M%S")
-        kept = []
-        for file in (self.file, record.backup(self.file)):
-            if file.exists():
-                kept.append(file.rename(file.with_name(f"{file.name}.lost-{moment}")))
-        return kept
+    @contextmanager
+    def set_aside(self) -> Iterator[list[Path]]:
+        """What is left of a lost record, under other names; as it was again if making a new one fails."""
+        ending = f"lost-{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
+        kept: dict[Path, Path] = {}
+        files = (self.file, record.backup(self.file))
+        try:
+            for file in files:
+                if file.exists():
+                    # A second name: there is no moment in which what is left has none.
+                    os.link(file, file.with_name(f"{file.name}.{ending}"))
+                    kept[file] = file.with_name(f"{file.name}.{ending}")
+            yield list(kept.values())
+        except (OSError, VpcctlError) as error:
+            for file in files:
+                if file not in kept:
+                    file.unlink(missing_ok=True)
+                    continue
+                kept[file].replace(file)
+                # rename(2) does nothing while both still name the same file.
+                kept[file].unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise VpcctlError(f"can't keep {error.filename}: {error.strerror}") from None
+            raise
 
     def _sync_folder(self) -> None:
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -41,7 +41,8 @@ class Transaction:
         """Carry out the plan; on a failure or a signal put everything back and raise. Returns notes."""
         with Interrupts() as interrupts:
             try:
-                self._store.save(State(topology, plan.under_way(), before.settled))
+                if plan.steps:
+                    self._store.save(State(topology, plan.under_way(), before.settled))
                 self._forward(plan, interrupts)
                 # Before the last save: a crash after it would leave logs that nobody knows of.
                 self._desk.sweep(step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from host import Host
 
@@ -68,3 +70,17 @@ def test_the_unit_is_written_and_goes(host: Host) -> None:
     assert "RemainAfterExit=yes" in host.sh(f"cat {folder}/vpcctl-restore.service")
     host.do(f"restore --remove-unit --unit-dir {folder}")
     assert host.sh(f"ls {folder}") == ""
+
+
+def test_a_failure_leaves_what_is_left_of_it(network: Host) -> None:
+    network.sh(f"sysctl -qw net.ipv4.ip_forward=0; head -c 200 {STATE}.bak > {STATE}")
+    network.sh("mkdir /run/none; ln -s /bin/false /run/none/sysctl")
+    left = network.sh("cd /var/lib/vpcctl; tail -n +1 state.json*")
+    done = network.vpcctl("restore", "--from-kernel", PATH=f"/run/none:{os.environ['PATH']}")
+    assert "sysctl failed" in done.err
+    assert network.sh("cd /var/lib/vpcctl; tail -n +1 state.json*") == left
+    network.sh("rm -r /run/none")
+    network.do("restore --from-kernel")
+    assert network.do("status").out == "in sync\n"
+    network.delete_all()
+    network.sh(f"sysctl -qw net.ipv4.ip_forward=0; rm -f {STATE}*.lost-*")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vpcctl_lib import naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import Finding, findings, inspect
+from vpcctl_lib.interrupts import Interrupts
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.managers.base import Change, Manager, need_root
+from vpcctl_lib.managers.base import TOOLS, Change, Manager, need_root
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Make, Remove
-from vpcctl_lib.plan import Faults, difference
+from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Namespace, Program
@@ -70,26 +71,42 @@ class HostManager(Manager):
     def from_kernel(self) -> Change:
         """The record made anew from the marks in the kernel, and then all of it there again."""
         need_root()
-        need("ip", "iptables")
-        if not self.context.store.lost():
+        need(*TOOLS)
+        if self.context.dry_run:
+            return self._rehearsed() if self.context.store.lost() else self._unfinished()
+        with self.context.store.locked() as lock:
+            if self.context.store.lost():
+                return self._from_kernel(lock)
+        return self._unfinished()
+
+    def _rehearsed(self) -> Change:
+        state, plan = self._rebuilt()
+        return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder, self.runner)))
+
+    def _unfinished(self) -> Change:
+        """The same command was cut short when it had the record, but not yet all that this tells of."""
+        if self.context.store.load().previous is None:
             raise VpcctlError("the record is sound: nothing is to be rebuilt", "see: vpcctl status")
+        return self.restore()
+
+    def _from_kernel(self, lock: int) -> Change:
+        """One change: a failure leaves what was lost as it was; after a crash the next command finishes."""
+        state, plan = self._rebuilt()
+        with Interrupts() as interrupts, self.context.store.set_aside() as kept:
+            interrupts.check()
+            for path in kept:
+                self.warn(f"what was left of the record is kept as {path}")
+            notes = self._apply(plan, state, state.topology, lock)
+        return Change(state.topology, True, (*self._warnings, *notes))
+
+    def _rebuilt(self) -> tuple[State, Plan]:
         variant = variants.marked(self.context.runner, naming.HOST_FORWARD)
         self.use(variant)
         rebuilder = Rebuilder(Kernel(self.runner), variant)
-        if self.context.dry_run:
-            return self._rehearsed(rebuilder.state())
-        with self.context.store.locked():
-            state = rebuilder.state()
-            for path in self.context.store.put_aside():
-                self.warn(f"what was left of the record is kept as {path}")
-            self.context.store.save(state)
+        state = rebuilder.state()
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
-        return replace(self.restore(), changed=True)
-
-    def _rehearsed(self, state: State) -> Change:
-        plan = difference(state.ledger, blueprint(state.topology), self.faults(state))
-        return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder, self.runner)))
+        return state, difference(state.ledger, blueprint(state.topology), self.faults(state))
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""
