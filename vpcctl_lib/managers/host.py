@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpcctl_lib import naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import Finding, findings, inspect
-from vpcctl_lib.interrupts import Interrupts
+from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.managers.base import TOOLS, Change, Manager, need_root
 from vpcctl_lib.model import Topology
@@ -122,7 +122,7 @@ class HostManager(Manager):
             return Change(Topology(), True, (), (str(work),))
         need_root()
         try:
-            work.carry_out()
+            _carry_out_whole(work)
         except OSError as error:
             raise VpcctlError(f"{work.path}: {error.strerror}") from None
         verb = "enable" if isinstance(work, Make) else "disable"
@@ -133,3 +133,21 @@ class HostManager(Manager):
         """All that is wrong, as all of it is to be mended."""
         need_root()
         return inspect(Kernel(self.runner), state.ledger)
+
+
+def _carry_out_whole(work: Make | Remove) -> None:
+    """The file as it was, or the new one, or none: never half of it."""
+    fresh = work.path.with_name(f".{work.path.name}.new")
+    if isinstance(work, Remove):
+        # An earlier command may have left it when it was killed.
+        fresh.unlink(missing_ok=True)
+        work.carry_out()
+        return
+    with Interrupts() as interrupts:
+        try:
+            replace(work, path=fresh).carry_out()
+            interrupts.check()
+            fresh.replace(work.path)
+        except (OSError, Interrupted):
+            fresh.unlink(missing_ok=True)
+            raise
