@@ -8,6 +8,8 @@ from functools import partial
 from threading import Condition, Thread
 from typing import TypeVar
 
+from vpcctl_lib.interrupts import held
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Task = Callable[[], None]
@@ -74,12 +76,13 @@ class Crew:
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item], most: int) -> list[Result]:
-    """What the function makes of each item, side by side."""
+    """What the function makes of each item, side by side; signals wait until all have answered."""
     results: dict[int, Result] = {}
 
     def take(number: int, item: Item) -> None:
         results[number] = function(item)
 
     tasks = [partial(take, number, item) for number, item in enumerate(items)]
-    Crew(tasks, [()] * len(tasks), most).work()
+    with held():
+        Crew(tasks, [()] * len(tasks), most).work()
     return [results[number] for number in range(len(tasks))]

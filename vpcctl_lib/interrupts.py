@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from vpcctl_lib.errors import VpcctlError
@@ -41,3 +44,21 @@ class Interrupts:
         """Raise Interrupted if a signal has come."""
         if self._number:
             raise Interrupted(self._number)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Signals take effect at the end of the block: Python can't be interrupted while it starts a thread."""
+    if threading.current_thread() is not threading.main_thread():
+        # It is the main thread that signals come to, and it waits for this one.
+        yield
+        return
+    came: list[int] = []
+    old = {number: signal.signal(number, lambda number, _: came.append(number)) for number in NOTED}
+    try:
+        yield
+    finally:
+        for known, handler in old.items():
+            signal.signal(known, handler)
+        for number in came:
+            signal.raise_signal(number)

@@ -30,9 +30,12 @@ class Progress:
         # Imported late: most starts draw nothing.
         import threading
 
+        from vpcctl_lib.interrupts import held
+
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._draw, args=(self._ended,), daemon=True)
-        self._thread.start()
+        with held():
+            self._thread.start()
 
     def resume(self) -> None:
         """Go on after something was printed, if it was begun at all."""
