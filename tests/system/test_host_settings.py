@@ -95,14 +95,20 @@ def test_the_bridge_s_own_is_off(vpc1: Host) -> None:
 
 
 @pytest.fixture
-def legacy(host: Host) -> Host:
-    """A host whose iptables is the older one, which writes to the kernel by itself."""
+def legacy(host: Host) -> Iterator[Host]:
+    """A host whose iptables is the older one, which writes to the kernel by itself; its own rules are there."""
+    others = host.sh("iptables-nft-save")
+    host.sh("iptables-nft-save | sed '/^-/d; /^:.* -/d' | iptables-nft-restore")
+    host.run("sh", "-c", "iptables-legacy-restore", stdin=others)
     for tool in ("iptables", "iptables-restore", "iptables-save"):
         older = tool.replace("iptables", "iptables-legacy")
         (host.scratch / tool).symlink_to(host.sh(f"command -v {older}").strip())
     path = host.sh("echo $PATH").strip()
     host.environment["PATH"] = f"{host.scratch}:{path}"
-    return host
+    yield host
+    host.delete_all()
+    host.sh("iptables-legacy-save | sed '/^-/d; /^:.* -/d' | iptables-legacy-restore")
+    host.run("sh", "-c", "iptables-nft-restore", stdin=others)
 
 
 def test_with_the_older_iptables(legacy: Host) -> None:
