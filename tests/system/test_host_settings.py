@@ -96,7 +96,7 @@ def test_the_bridge_s_own_is_off(vpc1: Host) -> None:
 
 @pytest.fixture
 def legacy(host: Host) -> Iterator[Host]:
-    """A host whose iptables is the older one, which writes to the kernel by itself; its own rules are there."""
+    """A host whose iptables is the older one, which writes to the kernel by itself; its rules are there."""
     others = host.sh("iptables-nft-save")
     host.sh("iptables-nft-save | sed '/^-/d; /^:.* -/d' | iptables-nft-restore")
     host.run("sh", "-c", "iptables-legacy-restore", stdin=others)
