@@ -15,13 +15,22 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 Encoder = Callable[[Any], Any]
-Decoder = Callable[[Any, str], Any]
+Decoder = Callable[[Any], Any]
 TEXTUAL = (IPv4Address, IPv4Interface, IPv4Network)
 PLAIN = (str, int, float, bool, NoneType)
 
 
 class Misfit(ValueError):
-    """A value that does not fit the type it is read as; the message names the place."""
+    """A value that does not fit the type it is read as, and the place where it stands."""
+
+    def __init__(self, problem: str, place: str = "") -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem = problem
+        self.place = place
+
+    def within(self, place: str) -> Misfit:
+        """The same, told from further out: places are only spelt once something is wrong."""
+        return Misfit(self.problem, place + self.place)
 
 
 def encode(value: Any) -> Any:
@@ -62,7 +71,10 @@ def _dataclass_encoder(kind: Any) -> Encoder:
 def decode(kind: type[T], data: Any, place: str = "") -> T:
     """The `kind` that `data` spells; Misfit where it does not."""
     wanted: Any = kind
-    value: T = _decoder(wanted)(data, place)
+    try:
+        value: T = _decoder(wanted)(data)
+    except Misfit as misfit:
+        raise misfit.within(place) from None
     return value
 
 
@@ -79,50 +91,72 @@ def _decoder(kind: Any) -> Decoder:
         return _dataclass(kind)
     if issubclass(kind, Enum) or kind in TEXTUAL:
         return _textual(kind)
-    return lambda data, place: expect(kind, data, place)
+    return lambda data: data if type(data) is kind else expect(kind, data)
 
 
 def _optional(kind: Any) -> Decoder:
     (inner,) = (option for option in get_args(kind) if option is not NoneType)
     decoder = _decoder(inner)
-    return lambda data, place: None if data is None else decoder(data, place)
+    return lambda data: None if data is None else decoder(data)
 
 
 def _tuple(kinds: tuple[Any, ...]) -> Decoder:
     endless = len(kinds) == 2 and kinds[1] is Ellipsis
     decoders = [_decoder(kind) for kind in kinds if kind is not Ellipsis]
 
-    def decoded(data: Any, place: str) -> tuple[Any, ...]:
-        items = expect(list, data, place)
+    def decoded(data: Any) -> tuple[Any, ...]:
+        items = expect(list, data)
         ways = decoders * len(items) if endless else decoders
         if len(ways) != len(items):
-            raise Misfit(f"{place}: {len(ways)} values belong here, not {len(items)}")
-        return tuple(way(item, f"{place}[{number}]")
-                     for number, (way, item) in enumerate(zip(ways, items, strict=True)))
+            raise Misfit(f"{len(ways)} values belong here, not {len(items)}")
+        done: list[Any] = []
+        try:
+            for way, item in zip(ways, items, strict=True):
+                done.append(way(item))
+        except Misfit as misfit:
+            raise misfit.within(f"[{len(done)}]") from None
+        return tuple(done)
 
     return decoded
 
 
 def _dict(kind: Any) -> Decoder:
     decoder = _decoder(kind)
-    return lambda data, place: {str(key): decoder(item, f"{place}.{key}")
-                                for key, item in expect(dict, data, place).items()}
+
+    def decoded(data: Any) -> dict[str, Any]:
+        done = {}
+        key = ""
+        entries = expect(dict, data)
+        try:
+            for key, item in entries.items():
+                done[str(key)] = decoder(item)
+        except Misfit as misfit:
+            raise misfit.within(f".{key}") from None
+        return done
+
+    return decoded
 
 
 def _dataclass(kind: Any) -> Decoder:
     decoders = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()
                 if name in {field.name for field in fields(kind)}}
 
-    def decoded(data: Any, place: str) -> Any:
+    def unknown(_: Any) -> Any:
+        raise Misfit(f"not a field of {kind.__name__}")
+
+    def decoded(data: Any) -> Any:
         given = {}
-        for name, item in expect(dict, data, place).items():
-            if name not in decoders:
-                raise Misfit(f"{place}.{name}: not a field of {kind.__name__}")
-            given[name] = decoders[name](item, f"{place}.{name}")
+        name = ""
+        entries = expect(dict, data)
+        try:
+            for name, item in entries.items():
+                given[name] = decoders.get(name, unknown)(item)
+        except Misfit as misfit:
+            raise misfit.within(f".{name}") from None
         try:
             return kind(**given)
         except TypeError as error:
-            raise Misfit(f"{place}: {error}") from None
+            raise Misfit(str(error)) from None
 
     return decoded
 
@@ -132,18 +166,18 @@ def _textual(kind: Any) -> Decoder:
     def known(text: str) -> Any:
         return kind(text)
 
-    def decoded(data: Any, place: str) -> Any:
-        text = expect(str, data, place)
+    def decoded(data: Any) -> Any:
+        text = expect(str, data)
         try:
             return known(text)
         except ValueError as error:
-            raise Misfit(f"{place}: {error}") from None
+            raise Misfit(str(error)) from None
 
     return decoded
 
 
-def expect(kind: type[T], data: Any, place: str) -> T:
+def expect(kind: type[T], data: Any, place: str = "") -> T:
     """The data, if it is of that kind; Misfit where it is not."""
     if isinstance(data, kind) and (kind is not int or not isinstance(data, bool)):
         return data
-    raise Misfit(f"{place}: {kind.__name__} belongs here, not {data!r:.40}")
+    raise Misfit(f"{kind.__name__} belongs here, not {data!r:.40}", place)

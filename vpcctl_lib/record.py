@@ -41,8 +41,14 @@ def topology(folder: Path) -> Topology:
 
 def read(file: Path) -> dict[str, Any] | None:
     """The document, of a version that we know; None if there is none."""
+    found = text(file)
+    return None if found is None else parse(file, found)
+
+
+def text(file: Path) -> str | None:
+    """The record as it lies there; None if there is none."""
     try:
-        text = file.read_text()
+        return file.read_text()
     except FileNotFoundError:
         if backup(file).exists():
             raise Damaged(f"{file} is gone, though its backup is there", _way_on(file)) from None
@@ -53,10 +59,10 @@ def read(file: Path) -> dict[str, Any] | None:
         raise VpcctlError(f"{file.parent} is not in a folder", "name a folder with --state-dir") from None
     except (OSError, UnicodeDecodeError) as error:
         raise damaged(file, str(error)) from None
-    return _parse(file, text)
 
 
-def _parse(file: Path, text: str) -> dict[str, Any]:
+def parse(file: Path, text: str) -> dict[str, Any]:
+    """The document that a record's text holds, brought to today's version."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,6 +21,8 @@ from vpcctl_lib.record import FILE, VERSION
 from vpcctl_lib.resources import KINDS, NAMES, Resource
 
 LOCK_SECONDS = 60.0
+HEAD = f'{{"version": {VERSION},\n'
+LEDGER = '"ledger": [\n'
 
 
 class Verb(Enum):
@@ -67,22 +69,31 @@ class Store:
         self.folder = folder
         self.file = folder / FILE
         self.log = folder / "vpcctl.log"
-        self._lines: dict[int, tuple[Entry, str]] = {}
-        """The text of entries that were written before, by identity: most of a large record stays."""
+        self._texts: dict[int, tuple[Entry | Topology, str]] = {}
+        """The text of what was read or written before, by identity: most of a large record stays."""
 
     def load(self) -> State:
         """What is recorded; an empty state if nothing is. VpcctlError if it can't be read or understood."""
-        data = record.read(self.file)
-        if data is None:
+        text = record.text(self.file)
+        if text is None:
             return State()
+        data = record.parse(self.file, text)
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
-            lines = expect(list, data.get("ledger"), "ledger")
-            return State(topology, tuple(_entry(line, f"ledger[{n}]") for n, line in enumerate(lines)),
+            ledger = _ledger(data.get("ledger"))
+            self._keep(text, ledger)
+            return State(topology, ledger,
                          None if previous is None else decode(Topology, previous, "previous"))
         except Misfit as error:
             raise record.damaged(self.file, str(error)) from None
+
+    def _keep(self, text: str, ledger: Sequence[Entry]) -> None:
+        """Entries are written again as they were read, if the text is as we write it: a line each."""
+        lines = text.partition(LEDGER)[2].splitlines()[:-1]
+        if len(lines) == len(ledger) and text.startswith(HEAD) and all(map(_is_entry, lines)):
+            self._texts = {id(entry): (entry, line.removesuffix(","))
+                           for entry, line in zip(ledger, lines, strict=True)}
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
@@ -91,9 +102,10 @@ class Store:
         """
         targets = (self.file,) if state.previous is not None else (self.file, record.backup(self.file))
         fresh = {target: self.folder / f".{target.name}.new" for target in targets}
+        text = self._whole(state)
         try:
             for temporary in fresh.values():
-                self._write_through(temporary, state)
+                _write_through(temporary, text)
             for target, temporary in fresh.items():
                 temporary.replace(target)
             self._sync_folder()
@@ -103,27 +115,18 @@ class Store:
                     temporary.unlink(missing_ok=True)
             raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
 
-    def _write_through(self, path: Path, state: State) -> None:
-        with path.open("w") as file:
-            self._write(file, state)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _write(self, file: TextIO, state: State) -> None:
+    def _whole(self, state: State) -> str:
         """A line a resource, for a person (and cleanup.sh) to read; much smaller than indented JSON."""
-        topology = json.dumps(encode(state.topology))
-        file.write(f'{{"version": {VERSION},\n"topology": {topology},\n')
-        if state.previous is not None:
-            file.write(f'"previous": {json.dumps(encode(state.previous))},\n')
-        file.write('"ledger": [\n')
-        file.write(",\n".join(map(self._text, state.ledger)))
-        file.write("\n]}\n")
+        previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
+        ledger = ",\n".join(map(self._text, state.ledger))
+        return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{ledger}\n]}}\n'
 
-    def _text(self, entry: Entry) -> str:
-        held = self._lines.get(id(entry))
+    def _text(self, part: Entry | Topology) -> str:
+        held = self._texts.get(id(part))
         if held is None:
-            # With the entry beside it, so that no other can have its identity meanwhile.
-            held = self._lines[id(entry)] = (entry, json.dumps(_line(entry)))
+            # With the part beside it, so that no other can have its identity meanwhile.
+            text = json.dumps(_line(part) if isinstance(part, Entry) else encode(part))
+            held = self._texts[id(part)] = (part, text)
         return held[1]
 
     def lost(self) -> bool:
@@ -213,6 +216,18 @@ class Store:
                 time.sleep(0.02)
 
 
+def _write_through(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_entry(line: str) -> bool:
+    """Whether it can't hold less than one entry: as many lines as entries are then one each."""
+    return line.startswith('{"kind": ')
+
+
 def _line(entry: Entry) -> dict[str, Any]:
     line: dict[str, Any] = {"kind": NAMES[type(entry.resource)], **encode(entry.resource)}
     if entry.found:
@@ -222,13 +237,22 @@ def _line(entry: Entry) -> dict[str, Any]:
     return line
 
 
-def _entry(line: object, place: str) -> Entry:
-    fields = dict(expect(dict, line, place))
-    name = fields.pop("kind", None)
-    kind = KINDS.get(str(name))
+def _entry(line: object) -> Entry:
+    fields = dict(expect(dict, line))
+    name, found, verb = (fields.pop(key, None) for key in ("kind", "found", "under_way"))
+    kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise Misfit(f"{place}: no kind of resource {name!r}")
-    found = decode(dict[str, str], fields.pop("found", {}), f"{place}.found")
-    verb = fields.pop("under_way", None)
-    under_way = None if verb is None else decode(Verb, verb, f"{place}.under_way")
-    return Entry(decode(kind, fields, place), found, under_way)
+        raise Misfit(f"no kind of resource {name!r}")
+    return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),
+                 None if verb is None else decode(Verb, verb, ".under_way"))
+
+
+def _ledger(lines: object) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    given = expect(list, lines, "ledger")
+    try:
+        for line in given:
+            entries.append(_entry(line))
+    except Misfit as misfit:
+        raise misfit.within(f"ledger[{len(entries)}]") from None
+    return tuple(entries)
