@@ -29,6 +29,11 @@ class Audit:
         command = _line(str(outcome.command))
         self._write(f"exit {outcome.status} {outcome.milliseconds:.1f} ms: {command}{said}")
 
+    def record_own(self, text: str) -> None:
+        """What vpcctl has done itself, told as the command that does the same."""
+        self._begin()
+        self._write(f"done: {_line(text)}")
+
     def record_end(self, code: int, message: str = "") -> None:
         """How a command that changes things, or that failed, came out."""
         self._begin()

@@ -167,8 +167,8 @@ def _instance(topology: Topology, vpc: Vpc, subnet: Subnet) -> Iterator[Resource
     yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
     for peer in topology.peers_of(vpc.name):
         yield Route(namespace, peer.cidr, naming.INSTANCE, router)
-    # Without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
-    if subnet.workloads:
+    # Without a policy and without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
+    if subnet.policy or subnet.workloads:
         yield Settings(namespace, SUBNET_SETTINGS)
     if subnet.policy:
         yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ class Gone(FileNotFoundError):
     """There is no namespace of that name; told in the words of `ip netns exec`."""
 
     def __init__(self, namespace: str) -> None:
-        super().__init__(f'Cannot open network namespace "{namespace}": No such file or directory')
+        super().__init__(errno.ENOENT, f'Cannot open network namespace "{namespace}"', str(NAMES / namespace))
+
+    def __str__(self) -> str:
+        return f"{self.strerror}: No such file or directory"
 
 
 def exists(namespace: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from vpcctl_lib import netns
 from vpcctl_lib.run import Command
 
 HOST = ""
@@ -55,15 +56,44 @@ class Iptables:
 
 @dataclass(frozen=True)
 class Sysctl:
-    """One kernel setting; keys this kernel lacks are passed over (`sysctl -e`)."""
+    """One kernel setting of the host; a key this kernel lacks is passed over (`sysctl -e`)."""
 
-    namespace: str
     key: str
     value: str
+    namespace = HOST
     tool = Tool.SYSCTL
 
 
 KernelStep = Ip | Iptables | Sysctl
+SETTINGS = Path("/proc/sys")
+
+
+@dataclass(frozen=True)
+class Set:
+    """Settings of a namespace, written as sysctl(8) would: a process for each of 200 namespaces takes 0.4 s.
+
+    With `gone_is_fine` there is nothing to do where the namespace is gone.
+    """
+
+    namespace: str
+    values: tuple[tuple[str, str], ...]
+    gone_is_fine: bool = False
+
+    def carry_out(self) -> None:
+        """Set those that this kernel has."""
+        try:
+            with netns.entered(self.namespace):
+                for key, value in self.values:
+                    path = SETTINGS / key.replace(".", "/")
+                    if path.exists():
+                        path.write_text(value)
+        except netns.Gone:
+            if not self.gone_is_fine:
+                raise
+
+    def __str__(self) -> str:
+        pairs = (f"{key}={value}" for key, value in self.values)
+        return str(Command(("sysctl", "-q", "-e", "-w", *pairs), namespace=self.namespace))
 
 
 @dataclass(frozen=True)
@@ -102,9 +132,6 @@ class Remove:
 
     def __str__(self) -> str:
         return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
-
-
-SETTINGS = Path("/proc/sys")
 
 
 @dataclass(frozen=True)
@@ -162,7 +189,7 @@ class Batch:
             return _ip(self, carry_on)
         if self.tool is Tool.SYSCTL:
             settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
-            return Command(("sysctl", "-q", "-e", "-w", *settings), namespace=self.namespace)
+            return Command(("sysctl", "-q", "-e", "-w", *settings))
         text = "".join(f"{line}\n" for line, _ in self._restore_lines())
         return Command(("iptables-restore", "-w", "--noflush"), text, self.namespace)
 

@@ -68,6 +68,9 @@ class Runner:
 
     announce: Callable[[str], None] = _ignore
     record: Callable[[Outcome], None] = _ignore
+    note: Callable[[str], None] = _ignore
+    """Hears of what was done without a command: a file or a setting written."""
+
     keep: tuple[int, ...] = ()
     """Open files that each command that changes something inherits."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from vpcctl_lib.operations import Batch, Ip, Iptables, KernelStep, Sysctl
+from vpcctl_lib.operations import Batch, Ip, Iptables, KernelStep, Set, Sysctl
 from vpcctl_lib.plan import Step
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.state import Verb
@@ -64,7 +64,7 @@ def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
 
 def _places(step: Step, operation: Operation) -> frozenset[str] | None:
     """Where it is done, and where the resource has its ends; what goes may take more along than it names."""
-    if not isinstance(operation, (Ip, Iptables, Sysctl)):
+    if not isinstance(operation, (Ip, Iptables, Sysctl, Set)):
         return None
     resource, namespace = step.entry.resource, operation.namespace
     if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):

@@ -10,7 +10,7 @@ from pathlib import Path
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.netns import entered
-from vpcctl_lib.operations import Make, PutBack, Remove
+from vpcctl_lib.operations import Make, PutBack, Remove, Set
 from vpcctl_lib.resources import Operation, Program, Resource
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.run import Child, Runner, ends_within
@@ -45,8 +45,9 @@ class Desk:
             self._put_back(operation)
             return {}
         self._runner.announce(str(operation))
-        if isinstance(operation, (Make, Remove)):
+        if isinstance(operation, (Make, Remove, Set)):
             operation.carry_out()
+            self._runner.note(str(operation))
         elif isinstance(operation, Stop):
             self._stop(operation)
         elif isinstance(operation, EmptyNamespaces):

@@ -38,6 +38,7 @@ def test_each_command_with_status_and_time(host: Host) -> None:
     tools = r"(ip|sysctl|iptables-restore|iptables(-legacy)?-save)"
     assert all(re.match(rf"exit 0 \d+\.\d ms: {tools}( |$)", text) for text in ran), ran
     assert any("netns add vpc1" in text for text in ran)
+    assert any(text.startswith("done: ip netns exec vpc1 sysctl -q -e -w net.") for text in texts(host))
     assert any("-A VPCCTL-INPUT" in text for text in ran), "the firewall rules themselves"
     assert len({pid for pid, _ in lines(host)}) == 1
 

@@ -28,8 +28,8 @@ def test_several_steps_are_one_batch() -> None:
 
 
 def test_settings_are_one_command_and_unknown_keys_are_passed_over() -> None:
-    batch = Batch((Sysctl("vpc1", "a.b", "1"), Sysctl("vpc1", "c", "0")))
-    assert str(batch.command()) == "ip netns exec vpc1 sysctl -q -e -w a.b=1 c=0"
+    batch = Batch((Sysctl("a.b", "1"), Sysctl("c", "0")))
+    assert str(batch.command()) == "sysctl -q -e -w a.b=1 c=0"
     assert batch.command(carry_on=True) == batch.command()
 
 
@@ -64,7 +64,7 @@ def test_a_restore_takes_effect_table_by_table(stderr: str, done: set[int] | Non
 
 
 def test_settings_before_a_failure_may_all_have_been_made() -> None:
-    assert Batch((Sysctl("", "a", "1"), Sysctl("", "b", "1"))).done_before_failure("sysctl: no") == {0, 1}
+    assert Batch((Sysctl("a", "1"), Sysctl("b", "1"))).done_before_failure("sysctl: no") == {0, 1}
 
 
 @pytest.mark.parametrize("line", [

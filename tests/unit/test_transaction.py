@@ -25,7 +25,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.model import Topology, Vpc
-from vpcctl_lib.operations import BUILTIN, Ip, Make, PutBack, Remove
+from vpcctl_lib.operations import BUILTIN, Ip, Make, PutBack, Remove, Set
 from vpcctl_lib.plan import difference
 from vpcctl_lib.resources import (
     MISSING,
@@ -96,7 +96,7 @@ class Simulation:
             told = self.restore(namespace, command.stdin)
         else:
             assert argv[:4] == ["sysctl", "-q", "-e", "-w"]
-            told = self.sysctl(namespace, argv[4:])
+            told = self.sysctl(argv[4:])
         return Outcome(command, 1 if told else 0, "", told, 0.0)
 
     def count(self) -> None:
@@ -204,11 +204,11 @@ class Simulation:
              + ("No such file or directory" if verb == "del" else "File exists"))
         names ^= {name}
 
-    def sysctl(self, namespace: str, words: list[str]) -> str:
+    def sysctl(self, words: list[str]) -> str:
         try:
             for word in words:
                 self.count()
-                if word.startswith("net.ipv4.ip_forward=") and not namespace:
+                if word.startswith("net.ipv4.ip_forward="):
                     (self.settings / "ip_forward").write_text(word[-1])
         except Refused as error:
             return str(error)
@@ -270,6 +270,9 @@ class Simulation:
             path = str(operation.path)
             if not any(file.startswith(f"{path}/") for file in self.files):
                 self.files.pop(path, None)
+        elif isinstance(operation, Set):
+            if operation.namespace not in self.namespaces and not operation.gone_is_fine:
+                raise VpcctlError(f"{operation.namespace}: No such file or directory")
         elif isinstance(operation, EmptyNamespaces):
             self.programs = {mark: where for mark, where in self.programs.items()
                              if where not in operation.namespaces}

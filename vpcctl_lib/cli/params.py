@@ -46,7 +46,8 @@ class Settings:
 
         store = Store(self.folder)
         self.audit = self.audit or Audit(store.log)
-        runner = Runner(output.command if verbose else progress.step, self.audit.record)
+        runner = Runner(output.command if verbose else progress.step, self.audit.record,
+                        self.audit.record_own)
         return Context(store, runner, dry_run)
 
 

@@ -37,7 +37,7 @@ class Forwarding(Resource):
 
     def make(self) -> Operations:
         """On."""
-        return (Sysctl(HOST, IP_FORWARD, "1"),)
+        return (Sysctl(IP_FORWARD, "1"),)
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to what was found, what somebody else changed meanwhile left as it is."""

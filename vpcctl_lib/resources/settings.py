@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vpcctl_lib import netns
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.operations import Sysctl
+from vpcctl_lib.operations import Set
 from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
 
 SYSCTLS = Path("/proc/sys")
@@ -37,7 +37,7 @@ class Settings(Resource):
 
     def make(self) -> Operations:
         """All of them in one go."""
-        return tuple(Sysctl(self.namespace, key, value) for key, value in self.values)
+        return (Set(self.namespace, self.values),)
 
     def survey(self) -> dict[str, str]:
         """The old values, if the namespace is there and has lived without these."""
@@ -49,8 +49,9 @@ class Settings(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to the old values, where they were not just the new namespace's."""
-        return tuple(Sysctl(self.namespace, key, facts[f"{WAS}{key}"]) for key, value in reversed(self.values)
-                     if facts.get(f"{WAS}{key}", value) != value)
+        old = tuple((key, facts[f"{WAS}{key}"]) for key, value in reversed(self.values)
+                    if facts.get(f"{WAS}{key}", value) != value)
+        return (Set(self.namespace, old, gone_is_fine=True),) if old else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Each as it was set; what this kernel lacks can't be wrong."""
