@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from itertools import pairwise
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 
@@ -78,6 +79,12 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
     for name, other in others:
         if cidr.overlaps(other):
             raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a free part of the VPC")
+
+
+def overlapping(networks: Iterable[IPv4Network]) -> bool:
+    """Whether any two share addresses; CIDRs that do lie one within the other, so neighbours tell it."""
+    spans = sorted((int(network.network_address), int(network.broadcast_address)) for network in networks)
+    return any(start <= end for (_, end), (start, _) in pairwise(spans))
 
 
 def gateway(vpc: IPv4Network) -> IPv4Address:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar
@@ -71,18 +72,17 @@ class Reader:
         return Wanted(name, cidr, interface, overlap, subnets, place)
 
     def _subnets(self, data: object, vpc: IPv4Network, place: Place) -> tuple[Subnet, ...]:
-        found: list[Subnet] = []
-        for name, one in _mapping(data, place, "subnets by name").items():
-            found.append(self._subnet(name, one, vpc, found, place.at(name)))
+        entries = _mapping(data, place, "subnets by name")
+        found = [self._subnet(name, one, vpc, place.at(name)) for name, one in entries.items()]
+        if addressing.overlapping(subnet.cidr for subnet in found):
+            _refuse_overlap(found, vpc, place)
         return tuple(found)
 
-    def _subnet(self, name: str, data: object, vpc: IPv4Network, others: Sequence[Subnet],
-                place: Place) -> Subnet:
+    def _subnet(self, name: str, data: object, vpc: IPv4Network, place: Place) -> Subnet:
         told(place, lambda: naming.check_name(name, "subnet"))
         entries = _mapping(data, place, "a subnet", ("cidr", "type", "firewall", "workloads"))
         cidr = _cidr(entries, place)
-        told(place.at("cidr"),
-            lambda: addressing.check_subnet(cidr, vpc, [(other.name, other.cidr) for other in others]))
+        told(place.at("cidr"), lambda: addressing.check_subnet(cidr, vpc, ()))
         kinds = [kind.value for kind in SubnetType]
         kind = entries.get("type", SubnetType.PRIVATE.value)
         if kind not in kinds:
@@ -114,6 +114,15 @@ def told(place: Place, check: Callable[[], T]) -> T:
         refusal = place.refusal(error.message, error.hint)
         refusal.code = error.code
         raise refusal from None
+
+
+def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -> None:
+    """The first that overlaps one before it is refused at its place."""
+    others: list[tuple[str, IPv4Network]] = []
+    for subnet in subnets:
+        here = place.at(subnet.name).at("cidr")
+        told(here, partial(addressing.check_subnet, subnet.cidr, vpc, tuple(others)))
+        others.append((subnet.name, subnet.cidr))
 
 
 def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = ()) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -118,3 +119,13 @@ def test_the_lowest_free_cable_is_taken() -> None:
     assert addressing.free_link({0, 1, 3}) == 2
     with pytest.raises(VpcctlError, match="all 8192 links"):
         addressing.free_link(range(addressing.LINK_COUNT))
+
+
+few = st.builds(lambda octet, prefix: IPv4Network((octet << 24, prefix), strict=False),
+                st.integers(0, 255), st.integers(4, 10))
+
+
+@given(st.lists(few, max_size=6))
+def test_overlapping_is_what_any_two_of_them_do(networks: list[IPv4Network]) -> None:
+    pairs = combinations(networks, 2)
+    assert addressing.overlapping(networks) == any(one.overlaps(other) for one, other in pairs)
