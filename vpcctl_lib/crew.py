@@ -72,7 +72,11 @@ class Crew:
                 self._missing[follower] -= 1
                 if not self._missing[follower]:
                     heapq.heappush(self._ready, follower)
-            self._changed.notify_all()
+            # This thread takes the next one itself: waking others for nothing takes longer than the work.
+            if self._failures or not (self._ready or self._under_way):
+                self._changed.notify_all()
+            elif len(self._ready) > 1:
+                self._changed.notify(len(self._ready) - 1)
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item], most: int) -> list[Result]:

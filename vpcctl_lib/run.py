@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from shutil import which
 
@@ -118,9 +119,15 @@ class Runner:
         return process
 
 
+@cache
+def _located(tool: str, path: str) -> str | None:
+    """Where a tool is; looked for once, as a change of 200 subnets starts `ip` 200 times."""
+    return which(tool, path=path)
+
+
 def need(*tools: str) -> None:
     """Refuse to go on when a tool is missing, naming the package that brings it."""
-    missing = [tool for tool in tools if which(tool, path=search_path()) is None]
+    missing = [tool for tool in tools if _located(tool, search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES.get(tool, tool) for tool in missing}))
         raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")
@@ -165,7 +172,7 @@ def _environment() -> dict[str, str]:
 def _popen(command: Command, variables: Mapping[str, str] | None = None,
            **how: object) -> subprocess.Popen[bytes]:
     tool = command.argv[0]
-    program = which(tool, path=search_path())
+    program = _located(tool, search_path())
     if program is None:
         need(tool)
         raise VpcctlError(f"{tool} not found")

@@ -23,7 +23,7 @@ from vpcctl_lib.workloads import Desk
 THERE = re.compile(r"File exists|already (exists|assigned)")
 """What ip and iptables say of a thing that an undo finds still there: EEXIST."""
 
-HANDS = 24
+HANDS = 16
 """Commands that run side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
 
 

@@ -133,7 +133,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(run, "_popen", refuse)
         patch.setattr(run, "start", refuse)
         patch.setattr(run, "fork", refuse)
-        patch.setattr(run, "which", lambda tool, path: f"/usr/sbin/{tool}")
+        patch.setattr(run, "_located", lambda tool, path: f"/usr/sbin/{tool}")
         patch.setattr(Transaction, "apply", refuse)
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
         patch.setattr(netns, "NAMES", folder / "netns")

@@ -204,7 +204,7 @@ def test_a_plain_user_hears_what_to_type(words: tuple[str, ...], prepared: Any,
 def test_missing_tools_are_told_before_anything_is_touched(words: tuple[str, ...], prepared: Any,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     before = prepared.files()
-    monkeypatch.setattr(run, "which", lambda tool, path: None)
+    monkeypatch.setattr(run, "_located", lambda tool, path: None)
     done = prepared(*words)
     assert done.code == 1
     assert "not found" in done.one_line()
@@ -217,7 +217,7 @@ def test_missing_tools_are_told_before_anything_is_touched(words: tuple[str, ...
     ("ip", "iproute2"), ("iptables", "iptables"), ("sysctl", "procps"), ("setpriv", "util-linux")])
 def test_one_missing_tool_is_told_with_its_package(tool: str, package: str, vpcctl: Any,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "which", lambda name, path: None if name == tool else name)
+    monkeypatch.setattr(run, "_located", lambda name, path: None if name == tool else name)
     done = vpcctl("vpc", "create", "--name", "vpc1", "--cidr", "10.0.0.0/16")
     assert done.code == 1
     assert done.one_line() == f"Error: {tool} not found\nHint: install it: apt-get install {package}\n"
