@@ -143,21 +143,21 @@ class Store:
         ending = f"lost-{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
         kept: dict[Path, Path] = {}
         files = (self.file, record.backup(self.file))
+        new = [file for file in files if not file.exists()]
         try:
             for file in files:
-                if file.exists():
+                if file not in new:
                     # A second name: there is no moment in which what is left has none.
                     os.link(file, file.with_name(f"{file.name}.{ending}"))
                     kept[file] = file.with_name(f"{file.name}.{ending}")
             yield list(kept.values())
         except (OSError, VpcctlError) as error:
-            for file in files:
-                if file not in kept:
-                    file.unlink(missing_ok=True)
-                    continue
-                kept[file].replace(file)
+            for file in new:
+                file.unlink(missing_ok=True)
+            for file, other in kept.items():
+                other.replace(file)
                 # rename(2) does nothing while both still name the same file.
-                kept[file].unlink(missing_ok=True)
+                other.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise VpcctlError(f"can't keep {error.filename}: {error.strerror}") from None
             raise

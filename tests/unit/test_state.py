@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -201,3 +202,58 @@ def test_the_lock_is_free_after_a_failure(store: Store) -> None:
         raise ZeroDivisionError
     with store.locked():
         pass
+
+
+def lost(tmp_path: Path) -> tuple[Store, dict[str, str]]:
+    """A store whose record is damaged, and the files that are left of it."""
+    for name in ("state.json", "state.json.bak"):
+        (tmp_path / name).write_text(f"half of {name}")
+    return Store(tmp_path), files(tmp_path)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_what_is_left_of_a_lost_record_is_kept_under_other_names(tmp_path: Path) -> None:
+    store, before = lost(tmp_path)
+    with store.set_aside() as kept:
+        store.save(State())
+    assert {path.name.partition(".lost-")[0]: path.read_text() for path in kept} == before
+    assert store.load() == State()
+
+
+def save_and_fail(store: Store) -> None:
+    with store.set_aside():
+        store.save(State())
+        raise VpcctlError("no way")
+
+
+def test_it_is_as_it_was_if_a_new_one_can_t_be_made(tmp_path: Path) -> None:
+    store, before = lost(tmp_path)
+    with pytest.raises(VpcctlError, match="no way"):
+        save_and_fail(store)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_or_can_t_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    store, before = lost(tmp_path)
+    links, real = [], os.link
+
+    def link(old: Path, new: Path) -> None:
+        links.append(new)
+        if len(links) == number:
+            raise OSError(errno.ENOSPC, "No space left on device", str(old))
+        real(old, new)
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(VpcctlError, match="can't keep .*: No space left"), store.set_aside():
+        pass
+    assert files(tmp_path) == before
+
+
+def test_a_record_that_was_gone_is_gone_again(tmp_path: Path) -> None:
+    with pytest.raises(VpcctlError, match="no way"):
+        save_and_fail(Store(tmp_path))
+    assert files(tmp_path) == {}
