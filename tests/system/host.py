@@ -124,6 +124,10 @@ class Host:
         """Run vpcctl, whatever comes of it."""
         return self._command("vpcctl", words, stdin, environment)
 
+    def faulty(self, *words: str, **fault: str) -> Result:
+        """Run vpcctl with a fault among its own doings."""
+        return self._command("faulty", words, "", fault)
+
     def do(self, line: str, *words: str, **environment: str) -> Result:
         """Run vpcctl with the words of the line (and more), which has to succeed."""
         done = self.vpcctl(*line.split(), *words, **environment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import select
 import signal
 import subprocess
@@ -13,16 +14,19 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
 import portrait
+from faulty import Faulty
 from probes import Target, ask, enter, listen, serve, within
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 
-from vpcctl_lib.cli import main as command_line  # noqa: E402 - from the checkout that these tests stand in
+import vpcctl_lib  # noqa: E402 - from the checkout that these tests stand in
+from vpcctl_lib.cli import main as command_line  # noqa: E402
 
 started: dict[int, subprocess.Popen[bytes] | None] = {}
 """What runs on; the Popen of a program is kept so that nobody else waits for it."""
@@ -36,25 +40,46 @@ def do_run(argv: list[str], stdin: str, environment: dict[str, str], patience: f
 
 
 def do_vpcctl(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
-    """Run the command line in a copy of this process, which saves the start of an interpreter."""
+    """Run the command line."""
+    return _in_a_copy(command_line, argv, stdin, environment, patience)
+
+
+def do_faulty(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
+    """Run the command line with a fault among its own doings."""
+    faulty = Faulty(environment)
+
+    def program() -> None:
+        faulty.arm()
+        try:
+            command_line()
+        finally:
+            faulty.tell()
+
+    return _in_a_copy(program, argv, stdin, {}, patience)
+
+
+def _in_a_copy(program: Callable[[], None], argv: list[str], stdin: str, environment: dict[str, str],
+               patience: float) -> dict[str, Any]:
+    """Run it in a copy of this process, which saves the start of an interpreter."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
         given.write(stdin.encode())
         given.seek(0)
         pid = os.fork()
         if pid == 0:
-            _be_vpcctl(argv, environment, [given.fileno(), out.fileno(), err.fileno()])
+            _be_vpcctl(program, argv, environment, [given.fileno(), out.fileno(), err.fileno()])
         code = _wait(pid, patience)
         return {"code": code, "out": _all_of(out), "err": _all_of(err)}
 
 
-def _be_vpcctl(argv: list[str], environment: dict[str, str], standard: list[int]) -> None:
+def _be_vpcctl(program: Callable[[], None], argv: list[str], environment: dict[str, str],
+               standard: list[int]) -> None:
     code = 70
     try:
         for number, descriptor in enumerate(standard):
             os.dup2(descriptor, number)
         os.environ.update(environment)
         sys.argv = ["vpcctl", *argv]
-        command_line()
+        program()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - what a person would see, a test has to see
@@ -134,12 +159,19 @@ def do_portrait() -> portrait.Portrait:
     return portrait.take(frozenset({os.getpid()}))
 
 
+def load_all() -> None:
+    """All of vpcctl, once for all copies of this process: to import it takes as long as to do the work."""
+    for module in pkgutil.walk_packages(vpcctl_lib.__path__, "vpcctl_lib."):
+        import_module(module.name)
+
+
 def main(requests: TextIO, replies: TextIO) -> None:
     """Serve until the test closes the pipe."""
     handlers: dict[str, Callable[..., Any]] = {
-        "run": do_run, "vpcctl": do_vpcctl, "start": do_start, "listen": do_listen, "stop": do_stop,
-        "probe": do_probe, "portrait": do_portrait,
+        "run": do_run, "vpcctl": do_vpcctl, "faulty": do_faulty, "start": do_start, "listen": do_listen,
+        "stop": do_stop, "probe": do_probe, "portrait": do_portrait,
     }
+    load_all()
     replies.write("ready\n")
     replies.flush()
     for line in requests:

@@ -21,6 +21,7 @@ RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcct
            "/run/xtables.lock")
 """Stay when all is deleted (the state is looked at by itself); the last is the older iptables' own."""
 
+COUNTERS = re.compile(r" \[[0-9:]*]$")
 VOLATILE = re.compile(r"nf_conntrack_count$|/tcp_fastopen_key$")
 PASSING = ("operstate", "flags", "valid_life_time", "preferred_life_time", "stats", "stats64", "tentative",
            "link_netnsid", "link_index", "ifindex", "uid")
@@ -80,17 +81,16 @@ def _saved(tool: str, *options: str) -> Iterator[str]:
         if line.startswith("*"):
             table = line
         elif line.startswith("-A") or (line.startswith(":") and " ACCEPT " not in line):
-            yield f"{table} {re.sub(r' [[][0-9:]*[]]$', '', line)}"
+            yield f"{table} {COUNTERS.sub('', line)}"
 
 
 def _sysctls() -> Iterator[str]:
     for folder, _, names in os.walk("/proc/sys/net"):
         for name in names:
             path = f"{folder}/{name}"
-            if not VOLATILE.search(path) and os.stat(path).st_mode & 0o444:
-                value = _text(path)
-                if value is not None:
-                    yield f"{path} = {value}"
+            value = None if VOLATILE.search(path) else _text(path)
+            if value is not None:
+                yield f"{path} = {value}"
 
 
 def _text(path: str) -> str | None:
