@@ -1,0 +1,140 @@
+"""The commands that the fault tests walk, each on the host that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+VPC1 = ("vpc create --name vpc1 --cidr 10.0.0.0/16",)
+SUBNET = (*VPC1, "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
+NAT = (*SUBNET, "nat enable --vpc vpc1")
+WEB = "deploy webserver --vpc vpc1 --subnet public --port 8080"
+RUN = "deploy run --vpc vpc1 --subnet public --name worker -- sleep infinity"
+VPC2 = ("vpc create --name vpc2 --cidr 172.16.0.0/16",
+        "subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24 --type public")
+PEERED = (*NAT, *VPC2, "peer create --vpc1 vpc1 --vpc2 vpc2")
+TWIN = (*NAT, "vpc create --name twin --cidr 10.0.0.0/16",
+        "subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+POLICY = "firewall apply --vpc vpc1 --subnet public --policy {policy}"
+TREE = "firewall apply --vpc vpc1 --subnet public --policy {tree}"
+OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
+MORE = "subnet add --vpc vpc1 --name more --cidr 10.0.2.0/24 --type public"
+APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
+UNIT = "restore --install-unit --unit-dir /run"
+NO_UNIT = "restore --remove-unit --unit-dir /run"
+
+
+def _many(first: int) -> dict[str, Any]:
+    """A policy that becomes a tree of chains."""
+    return {"ingress": [{"port": first + number, "protocol": "tcp", "action": "allow",
+                         "source": f"10.0.{number}.0/24"} for number in range(80)]}
+
+
+NETWORK = """\
+version: 1
+vpcs:
+  vpc1:
+    cidr: 10.0.0.0/16
+    nat: {interface: eth0}
+    subnets:
+      public:
+        cidr: 10.0.1.0/24
+        type: public
+        firewall: {ingress: [{port: 80, protocol: tcp, action: allow}]}
+        workloads:
+          webserver-80: {webserver: 80}
+          worker: {run: [sleep, infinity]}
+      fresh: {cidr: 10.0.3.0/24, type: public}
+  vpc2: {cidr: 172.16.0.0/16, nat: true, subnets: {public: {cidr: 172.16.1.0/24}}}
+peerings:
+  - [vpc1, vpc2]
+"""
+"""Against APPLIED: subnet, workload, NAT and peering more; subnet and workload less; another policy."""
+
+FILES: dict[str, Any] = {
+    "policy": {"ingress": [{"port": 8080, "protocol": "tcp", "action": "allow"}], "egress": []},
+    "tree": _many(1000), "other-tree": _many(2000), "network": NETWORK,
+    "alone": "version: 1\nvpcs:\n  vpc2: {cidr: 172.16.0.0/20, subnets: {public: {cidr: 172.16.1.0/24}}}\n",
+}
+"""What commands read, by the names that they have in them."""
+
+FLUSH = """
+sysctl -qw net.ipv4.ip_forward=0
+iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore
+"""
+DISTURB = "ip netns del vpc1-public; ip link del vpc-vpc1" + FLUSH
+REBOOT = """
+ip netns pids vpc1-public | xargs kill -9
+ip link del vpc-vpc1; ip link del vpc-vpc2
+for name in vpc1 vpc1-public vpc2 vpc2-public; do ip netns del $name; done""" + FLUSH
+LOSE = "cd /var/lib/vpcctl && head -c 200 state.json.bak >state.json"
+UNKNOWN = "sysctl -qw net.ipv4.ip_forward=0; rm -f /var/lib/vpcctl/state.json*.lost-*"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command, and the ones before it on an empty host."""
+
+    command: str
+    before: tuple[str, ...]
+    case: str = ""
+    """What tells it from others of the same command."""
+
+    damage: str = ""
+    """A script that gives `restore` something to do; it runs before the command."""
+
+    crash: str = ""
+    """A command that is killed half-way before this one."""
+
+    back: tuple[str, ...] = ()
+    """What takes back that which is no part of the network."""
+
+    by_hand: str = ""
+    """A script that puts right what no deleted VPC takes with it."""
+
+    @property
+    def words(self) -> str:
+        """The command's own name, without its options."""
+        words = self.command.split()
+        return " ".join(words[:2]) if not words[1:2] or words[1].isalpha() else words[0]
+
+    @property
+    def name(self) -> str:
+        """What the tests call it."""
+        return f"{self.words} ({self.case})" if self.case else self.words
+
+    @property
+    def mends(self) -> bool:
+        """Whether it finds something broken, and what it mended before a failure stays so."""
+        return bool(self.damage or self.crash)
+
+
+SCENARIOS = (
+    Scenario(VPC2[0], NAT),
+    Scenario("vpc create --name twin --cidr 10.200.0.0/16 --allow-overlap", NAT, "overlap"),
+    Scenario("vpc delete --name vpc1", (*PEERED, WEB, POLICY)),
+    Scenario("vpc delete --name vpc1", (*TWIN, "nat enable --vpc twin"), "overlap"),
+    Scenario("vpc delete --name vpc1", (*PEERED, RUN), "half-made", crash="vpc delete --name vpc1"),
+    Scenario(MORE, PEERED),
+    Scenario(MORE, NAT, "half-made", crash=MORE),
+    Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
+    Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),
+    Scenario("nat enable --vpc twin", TWIN, "overlap"),
+    Scenario("nat disable --vpc vpc1", NAT),
+    Scenario(PEERED[-1], PEERED[:-1]),
+    Scenario("peer delete --vpc1 vpc2 --vpc2 vpc1", PEERED),
+    Scenario(POLICY, SUBNET),
+    Scenario(OTHER_TREE, (*SUBNET, TREE), "tree of chains"),
+    Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
+    Scenario(WEB, SUBNET),
+    Scenario(RUN, SUBNET),
+    Scenario("deploy stop --vpc vpc1 --subnet public --name worker", (*SUBNET, RUN)),
+    Scenario("apply -f {network}", APPLIED),
+    Scenario("apply --prune -f {alone}", PEERED, "prune"),
+    Scenario("restore", (*NAT, RUN), damage=DISTURB),
+    Scenario("restore", (*PEERED, RUN, POLICY), "reboot", damage=REBOOT),
+    Scenario("restore --from-kernel", (*PEERED, POLICY, RUN), "from the kernel",
+             damage=LOSE, by_hand=UNKNOWN),
+    Scenario(UNIT, (), "write the unit", back=(NO_UNIT,), by_hand=f"vpcctl {NO_UNIT}"),
+    Scenario(NO_UNIT, (UNIT,), "remove the unit", back=(UNIT,), by_hand=f"vpcctl {NO_UNIT}"),
+)
