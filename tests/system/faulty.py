@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-OURS = ("/var/lib/vpcctl/", "/etc/netns", "/run/vpcctl", "/run/.vpcctl")
+OURS = ("/var/lib/vpcctl/", "/etc/netns", "/run/vpcctl", "/run/.vpcctl", "/proc/sys/net/")
 FILES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
 SIGNALS = {"kill": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM}
 
