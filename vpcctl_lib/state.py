@@ -224,8 +224,11 @@ def _write_through(path: Path, text: str) -> None:
 
 
 def _is_entry(line: str) -> bool:
-    """Whether it can't hold less than one entry: as many lines as entries are then one each."""
-    return line.startswith('{"kind": ')
+    """Whether it is one as we write it: as many such lines as entries are then one each.
+
+    Anything after its end, a blank as well, would stand between it and the comma that we put there.
+    """
+    return line.startswith('{"kind": ') and line.endswith(("}", "},"))
 
 
 def _line(entry: Entry) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from vpcctl_lib import record, state
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.resources import Namespace
 from vpcctl_lib.state import Entry, State, Store, Verb
 
 GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
@@ -49,6 +50,18 @@ def test_the_file_has_a_line_a_resource(store: Store) -> None:
     store.save(State(ledger=ledger))
     lines = [line for line in store.file.read_text().splitlines() if line.startswith('{"kind"')]
     assert len(lines) == len(ledger)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  ", "\n"])
+def test_a_file_edited_by_hand_is_written_well_again(store: Store, blank: str) -> None:
+    ledger = (Entry(Namespace("vpc1", "vpcctl:vpc1")), Entry(Namespace("vpc2", "vpcctl:vpc2")))
+    store.save(State(ledger=ledger))
+    text = store.file.read_text()
+    for end in ("},\n", "}\n]"):
+        store.file.write_text(text.replace(end, f"{end[0]}{blank}{end[1:]}").replace("},\n", f"}},{blank}\n"))
+        other = Store(store.folder)
+        other.save(other.load())
+        assert Store(store.folder).load() == State(ledger=ledger)
 
 
 @pytest.mark.parametrize("call", ["fsync", "open"])
