@@ -15,6 +15,7 @@ from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Tool, problems
 from vpcctl_lib.plan import Plan, Step
+from vpcctl_lib.resources import MISSING
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.state import Entry, State, Store, Verb
@@ -135,7 +136,19 @@ class Transaction:
         left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
         if undoing:
             left = "; ".join(part for part in left.split("; ") if not THERE.search(part))
-        return [f"{batch.tool.value}: {left}"] if left else []
+        if not left or (batch.tool is Tool.IPTABLES and self._is_so(steps[group.items[0].step], undoing)):
+            return []
+        return [f"{batch.tool.value}: {left}"]
+
+    def _is_so(self, step: Step, undoing: bool) -> bool:
+        """Whether a thing is gone, or there, already: the older iptables-restore fails without a reason."""
+        if step.verb is Verb.CHANGE:
+            return False
+        try:
+            fault = inspect(Kernel(self._runner), [step.entry]).get(step.entry.resource.key)
+        except VpcctlError:
+            return False
+        return fault == (None if (step.verb is Verb.UNMAKE) == undoing else MISSING)
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
         """Undo in reverse what was done; what could not be undone is told, and stays in the ledger."""

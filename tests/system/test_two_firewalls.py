@@ -61,6 +61,17 @@ def test_rules_go_where_the_host_has_its_own(docker: Host) -> None:
     docker.reaches("vpc1-public", *INTERNET)
 
 
+def test_what_somebody_flushed_in_the_older_one_is_no_obstacle(docker: Host) -> None:
+    for line in BUILD:
+        docker.do(line)
+    docker.sh("iptables-legacy -t nat -F POSTROUTING")
+    docker.do("nat disable --vpc vpc1")
+    docker.sh("iptables-legacy -D FORWARD 1; iptables-legacy -F VPCCTL-FORWARD; "
+              "iptables-legacy -X VPCCTL-FORWARD")
+    docker.do("vpc delete --name vpc1")
+    docker.do(BUILD[0])
+
+
 def test_a_lost_record_is_rebuilt_from_the_one_that_holds_the_marks(docker: Host) -> None:
     for line in BUILD[:3]:
         docker.do(line)
