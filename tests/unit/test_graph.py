@@ -7,7 +7,6 @@ import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import combinations
-from shutil import which
 from xml.etree import ElementTree
 
 import pytest
@@ -187,7 +186,6 @@ def test_mermaid_has_no_name_where_it_has_words_of_its_own() -> None:
         assert not re.match(r"\s*graph\b", line)
 
 
-@pytest.mark.skipif(which("dot") is None, reason="Graphviz is not installed")
 @each_topology
 def test_graphviz_takes_the_dot(topology: Topology) -> None:
     text = draw(graph(topology), Format.DOT)
