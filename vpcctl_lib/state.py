@@ -178,9 +178,7 @@ class Store:
         self._make_folder()
         with self._open_lock() as file:
             self._acquire(file.fileno())
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            self._sign(file)
             yield file.fileno()
             file.truncate(0)
 
@@ -190,6 +188,15 @@ class Store:
             return path.open("a+")
         except OSError as error:
             raise VpcctlError(f"can't open {path}: {error.strerror}") from None
+
+    def _sign(self, lock: TextIO) -> None:
+        """Say in the lock who holds it."""
+        try:
+            lock.truncate(0)
+            # Not through the buffer: a full disk would be told once more when the file is closed.
+            os.write(lock.fileno(), f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise VpcctlError(f"can't write {lock.name}: {error.strerror}") from None
 
     def _make_folder(self) -> None:
         try:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 from contextlib import suppress
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -185,6 +186,17 @@ def test_the_lock_makes_the_folder_and_names_its_holder(tmp_path: Path) -> None:
     with store.locked():
         assert lock.read_text() == f"{os.getpid()}\n"
     assert lock.read_text() == ""
+
+
+def test_a_full_disk_is_told_by_the_lock(store: Store) -> None:
+    # A limit on the size of files is told at the same places as a full disk, and needs no disk.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(VpcctlError, match=r"can't write .*lock: File too large"), store.locked():
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_who_waits_too_long_hears_who_has_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
