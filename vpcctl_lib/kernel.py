@@ -44,7 +44,7 @@ class Kernel:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._views: dict[str, View] = {}
-        self.namespaces = netns.names()
+        self.namespaces = set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
         """Ask for many namespaces at once; those that are not there have nothing."""
@@ -59,7 +59,16 @@ class Kernel:
     def _view(self, namespace: str) -> View:
         if namespace and namespace not in self.namespaces:
             return View()
-        where = ("-n", namespace) if namespace else ()
+        try:
+            return self._seen(("-n", namespace) if namespace else ())
+        except VpcctlError:
+            if not namespace or netns.exists(namespace):
+                raise
+            # Others delete theirs while we look.
+            self.namespaces.discard(namespace)
+            return View()
+
+    def _seen(self, where: tuple[str, ...]) -> View:
         # Namespaces look alike from outside /sys; ip asks the right one over netlink.
         links = self._json("ip", *where, "-j", "-d", "addr", "show")
         routes = self._json("ip", *where, "-j", "-4", "route", "show", "table", "main")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from vpcctl_lib import netns
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.run import Command, Outcome, Runner
 
 
 def test_a_name_that_goes_while_we_look_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,3 +19,21 @@ def test_a_name_that_goes_while_we_look_is_not_there(tmp_path: Path, monkeypatch
     (tmp_path / "there").symlink_to("/proc/self/ns/net")
     monkeypatch.setattr(netns, "NAMES", tmp_path)
     assert netns.names() == {"there"}
+
+
+class Failing(Runner):
+    """Whatever is asked fails, as `ip -n` does where the namespace is gone."""
+
+    def ask(self, argv: Sequence[str], namespace: str = "") -> Outcome:
+        return Outcome(Command(tuple(argv)), 1, "", "Cannot open network namespace", 0)
+
+
+def test_what_goes_after_it_was_listed_has_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").symlink_to("/proc/self/ns/net")
+    monkeypatch.setattr(netns, "NAMES", tmp_path)
+    kernel = Kernel(Failing())
+    with pytest.raises(VpcctlError, match="failed"):
+        kernel.look({"there"})
+    (tmp_path / "there").unlink()
+    kernel.look({"there"})
+    assert (kernel.namespaces, kernel.links("there")) == (set(), [])
