@@ -58,6 +58,7 @@ class Manager:
         self._warnings: list[str] = leader._warnings if leader else []
         self._anew: set[Hashable] = set()
         self._interrupted: Topology | None = None
+        self._variant: Variant | None = None
 
     def warn(self, text: str) -> None:
         """Tell the person something that stops nothing."""
@@ -69,18 +70,20 @@ class Manager:
 
     def state(self) -> State:
         """What is recorded, without a change that is under way; reading never waits."""
-        state = self.load()
+        state = self.context.store.load()
         return replace(state, topology=state.settled, previous=None)
 
+    def use(self, variant: Variant | None) -> None:
+        """From now on, have commands go to that kind of iptables."""
+        if variant is not self._variant:
+            self.runner = replace(self.context.runner, names=variants.names(self.context.runner, variant))
+            self._variant = variant
+
     def load(self) -> State:
-        """The record as it is; from now on tools are those of the iptables that holds our rules."""
+        """The record as it is, to change or check what it tells of, in the iptables that holds our rules."""
         state = self.context.store.load()
         self.use(state.iptables)
         return state
-
-    def use(self, variant: Variant | None) -> None:
-        """Have commands go to that kind of iptables."""
-        self.runner = replace(self.context.runner, names=variants.names(self.context.runner, variant))
 
     def change(self, decide: Callable[[Topology], Topology]) -> Change:
         """Decide on the topology under the lock, and make the host follow."""

@@ -39,10 +39,12 @@ class FirewallManager(Manager):
 
     def show(self, vpc_name: str, subnet_name: str) -> InForce:
         """The policy in force, with the kernel's counters."""
-        vpc, subnet = find_subnet(self.state().topology, vpc_name, subnet_name)
+        state = self.state()
+        vpc, subnet = find_subnet(state.topology, vpc_name, subnet_name)
         if subnet.policy is None:
             return InForce(subnet, {})
         need_root()
+        self.use(state.iptables)
         namespace = naming.subnet_namespace(vpc.name, subnet.name)
         outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         if outcome.status != 0:

@@ -14,7 +14,7 @@ from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
-from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.model import Topology, Variant, Vpc
 
 READERS = 4
 """Subnets whose counters are read side by side; the time goes into starting the programs."""
@@ -35,18 +35,19 @@ class OverviewManager(Manager):
 
     def show(self, name: str) -> Overview:
         """The VPC of that name."""
-        topology = self.state().topology
-        vpc = find_vpc(topology, name)
+        state = self.state()
+        topology, vpc = state.topology, find_vpc(state.topology, name)
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
-        counted = each(lambda subnet: self._counters(vpc.name, subnet.name), guarded, READERS)
+        counted = each(lambda subnet: self._counters(vpc.name, subnet.name, state.iptables), guarded, READERS)
         policies = tuple(map(InForce, guarded, counted))
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)))
 
-    def _counters(self, vpc: str, subnet: str) -> Mapping[str, tuple[int, int]]:
+    def _counters(self, vpc: str, subnet: str, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
         namespace = naming.subnet_namespace(vpc, subnet)
         if os.geteuid() != 0 or not netns.exists(namespace):
             return {}
         try:
+            self.use(variant)
             outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         except VpcctlError:
             # Without the tool there is all the rest to tell.
