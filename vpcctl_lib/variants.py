@@ -11,7 +11,8 @@ from shutil import which
 from vpcctl_lib.model import Variant
 from vpcctl_lib.run import Runner, need, search_path
 
-TOOLS = ("iptables", "iptables-save", "iptables-restore")
+RESTORE = "iptables-restore"
+TOOLS = ("iptables", "iptables-save", RESTORE)
 LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
 """The tables of iptables-legacy that are in use; without a look at it, iptables-legacy-save may load them."""
 
@@ -19,14 +20,14 @@ _CLOSED = re.compile(r"^:\S+ DROP ", re.MULTILINE)
 
 
 def standard(runner: Runner) -> Variant:
-    """The one that `iptables` stands for."""
-    need("iptables")
+    """The one that `iptables-restore` stands for, which writes our rules; `iptables` may be wrapped alone."""
+    need(RESTORE)
     # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper has to be asked.
-    program = os.path.basename(os.path.realpath(which("iptables", path=search_path()) or ""))
+    program = os.path.basename(os.path.realpath(which(RESTORE, path=search_path()) or ""))
     for variant in Variant:
         if variant.value in program:
             return variant
-    return Variant.NFT if "nf_tables" in runner.ask(("iptables", "--version")).stdout else Variant.LEGACY
+    return Variant.NFT if "nf_tables" in runner.ask((RESTORE, "--version")).stdout else Variant.LEGACY
 
 
 def names(runner: Runner, variant: Variant | None) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Which of the two iptables a host uses: told by what holds rules, and by what `iptables` stands for."""
+"""Which of the two iptables a host uses: told by what holds rules, and by what writes them."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Given = Callable[..., Runner]
 
 @pytest.fixture
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
-    """A host whose `iptables` leads to a program of that name, and what the two kinds hold."""
+    """A host whose `iptables-restore` leads to a program of that name, and what the two kinds hold."""
     def host(program: str, nft: str = EMPTY, legacy: str = EMPTY, tables: str = "filter\n",
              version: str = "") -> Runner:
         (tmp_path / program).touch()
-        (tmp_path / "iptables").symlink_to(tmp_path / program)
+        (tmp_path / "iptables-restore").symlink_to(tmp_path / program)
         (tmp_path / "tables").write_text(tables)
         usual = legacy if "legacy" in program or "legacy" in version else nft
         says = {"iptables-save": usual, "iptables-nft-save": nft, "iptables-legacy-save": legacy,
-                "iptables": version}
+                "iptables-restore": version}
 
         def answer(command: Command) -> Outcome:
-            assert command.argv[0] != "iptables" or command.argv[1:] == ("--version",)
+            assert command.argv[0] != "iptables-restore" or command.argv[1:] == ("--version",)
             return Outcome(command, 0, says[command.argv[0]], "", 0.0)
 
         monkeypatch.setattr(run, "_run", answer)
@@ -43,10 +43,17 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
 
 @pytest.mark.parametrize(("program", "version", "kind"), [
     ("xtables-nft-multi", "", Variant.NFT), ("xtables-legacy-multi", "", Variant.LEGACY),
-    ("wrapper", "iptables v1.8.9 (nf_tables)", Variant.NFT), ("wrapper", "iptables v1.6.1", Variant.LEGACY),
+    ("wrapper", "iptables-restore v1.8.9 (nf_tables)", Variant.NFT),
+    ("wrapper", "iptables-restore v1.6.1", Variant.LEGACY),
 ])
-def test_what_iptables_stands_for(given: Given, program: str, version: str, kind: Variant) -> None:
+def test_what_iptables_restore_stands_for(given: Given, program: str, version: str, kind: Variant) -> None:
     assert variants.standard(given(program, version=version)) is kind
+
+
+def test_an_iptables_of_another_kind_does_not_count(given: Given, tmp_path: Path) -> None:
+    runner = given("xtables-nft-multi")
+    (tmp_path / "iptables").symlink_to(tmp_path / "xtables-legacy-multi")
+    assert variants.standard(runner) is Variant.NFT
 
 
 @pytest.mark.parametrize(("nft", "legacy", "chosen"), [
