@@ -199,7 +199,8 @@ def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
     try:
         out, err = process.communicate(command.stdin.encode() if command.stdin else None, TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # All of its session: what a wrapper script has started would keep our pipes open.
+        os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
         err += f"no answer within {TIMEOUT_SECONDS:.0f} s".encode()
     return Outcome(command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"),
