@@ -13,7 +13,7 @@ from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import Tool, problems
+from vpcctl_lib.operations import GONE, Tool, problems
 from vpcctl_lib.plan import Plan, Step
 from vpcctl_lib.resources import MISSING
 from vpcctl_lib.run import Runner
@@ -198,4 +198,6 @@ def _advice(stderr: str) -> str:
         return "a bridge takes 1023 ports: use another VPC"
     if re.search(r"Operation not permitted|Permission denied|must be root", stderr):
         return "run it as root (sudo vpcctl …), or try it in a private host: vpcctl sandbox"
+    if GONE.search(stderr):
+        return "something that vpcctl made may be gone: vpcctl status tells, vpcctl restore brings it back"
     return ""

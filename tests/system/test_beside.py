@@ -62,6 +62,13 @@ def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
     mended(nat, says)
 
 
+def test_where_something_of_ours_is_missing_the_way_on_is_told(vpc1: Host) -> None:
+    vpc1.sh("ip -n vpc1 link del br-vpc1")
+    vpc1.refused("subnet add --vpc vpc1 --name more --cidr 10.0.3.0/24", says="vpcctl restore")
+    vpc1.do("restore")
+    vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.3.0/24")
+
+
 def test_the_lock_of_xtables_is_waited_for(vpc1: Host) -> None:
     pid = vpc1.start("", "python3", "-c",
                      "import fcntl, time; file = open('/run/xtables.lock', 'w'); "
