@@ -20,9 +20,9 @@ from vpcctl_lib.errors import VpcctlError
 TIMEOUT_SECONDS = 60.0
 """How long one external command may take; the slowest, a restore of 10,000 rules, takes about three."""
 
-PACKAGES = {"ip": "iproute2", "ss": "iproute2", "iptables": "iptables", "iptables-restore": "iptables",
-            "sysctl": "procps", "setpriv": "util-linux", "unshare": "util-linux", "mount": "mount"}
-"""The Debian package that brings each tool we may miss."""
+PACKAGES = {"ip": "iproute2", "ss": "iproute2", "sysctl": "procps", "setpriv": "util-linux",
+            "unshare": "util-linux", "mount": "mount"}
+"""The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
 
 Child = subprocess.Popen[bytes]
 """A process that outlives us."""
@@ -129,8 +129,12 @@ def need(*tools: str) -> None:
     """Refuse to go on when a tool is missing, naming the package that brings it."""
     missing = [tool for tool in tools if _located(tool, search_path()) is None]
     if missing:
-        packages = " ".join(sorted({PACKAGES.get(tool, tool) for tool in missing}))
+        packages = " ".join(sorted(set(map(_package, missing))))
         raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")
+
+
+def _package(tool: str) -> str:
+    return "iptables" if tool.startswith("iptables") else PACKAGES.get(tool, tool)
 
 
 def ends_within(child: Child, seconds: float) -> bool:

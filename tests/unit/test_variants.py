@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib import run, variants
-from vpcctl_lib.model import Variant
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.managers.base import Context, Manager
+from vpcctl_lib.model import Topology, Variant
+from vpcctl_lib.plan import Plan
 from vpcctl_lib.run import Command, Outcome, Runner
+from vpcctl_lib.state import State, Store
 
 EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 CLOSED = EMPTY.replace("FORWARD ACCEPT", "FORWARD DROP")
@@ -96,3 +100,12 @@ def test_where_both_hold_rules_that_is_told(given: Given) -> None:
 ])
 def test_the_one_with_the_mark_is_found(given: Given, nft: str, legacy: str, found: Variant) -> None:
     assert variants.marked(given("xtables-nft-multi", nft, legacy), "vpcctl:") is found
+
+
+def test_nothing_is_begun_without_the_tools_that_hold_our_rules(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    manager = Manager(Context(store, Runner(names={"iptables-restore": "iptables-other-restore"})))
+    with pytest.raises(VpcctlError, match="iptables-other-restore not found") as error:
+        manager._apply(Plan((), (), ()), State(), Topology(), 0)
+    assert error.value.hint == "install it: apt-get install iptables"
+    assert not store.file.exists()

@@ -106,6 +106,8 @@ class Manager:
         return {**damage, **dict.fromkeys(self._anew, GONE)}
 
     def _apply(self, plan: Plan, state: State, topology: Topology, lock: int) -> list[str]:
+        # Before anything is begun: those of the other iptables may have been removed since the first VPC.
+        need(*self.runner.names.values())
         # What we start holds the lock too: if we are killed, the next of us waits until it has ended.
         runner = replace(self.runner, keep=(lock,))
         return Transaction(runner, self.context.store).apply(plan, state, topology)
