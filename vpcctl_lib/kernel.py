@@ -20,6 +20,9 @@ Words = frozenset[tuple[str, ...]]
 LOOKERS = 4
 """Namespaces looked at side by side; the time goes into starting `ip`."""
 
+LOOKS = 2
+"""How often a namespace is looked at before a failure is believed: it may have been made anew meanwhile."""
+
 
 @dataclass(frozen=True)
 class HeldChain:
@@ -59,14 +62,17 @@ class Kernel:
     def _view(self, namespace: str) -> View:
         if namespace and namespace not in self.namespaces:
             return View()
-        try:
-            return self._seen(("-n", namespace) if namespace else ())
-        except VpcctlError:
-            if not namespace or netns.exists(namespace):
-                raise
-            # Others delete theirs while we look.
-            self.namespaces.discard(namespace)
-            return View()
+        where = ("-n", namespace) if namespace else ()
+        for _ in range(LOOKS):
+            try:
+                return self._seen(where)
+            except VpcctlError as error:
+                failure = error
+            if namespace and not netns.exists(namespace):
+                # Others delete theirs while we look, and another vpcctl deletes ours.
+                self.namespaces.discard(namespace)
+                return View()
+        raise failure
 
     def _seen(self, where: tuple[str, ...]) -> View:
         # Namespaces look alike from outside /sys; ip asks the right one over netlink.
@@ -108,6 +114,9 @@ class Kernel:
         if namespace and namespace not in self.namespaces:
             return {}
         outcome = self._runner.ask(("iptables-save",), namespace)
+        if namespace and not netns.exists(namespace):
+            # Somebody deleted it while we looked.
+            return {}
         if outcome.status != 0:
             raise VpcctlError(f"iptables-save failed in {namespace or 'the host'}: {outcome.reason()}")
         return parse_save(outcome.stdout)
@@ -116,10 +125,7 @@ class Kernel:
         """A kernel setting of a namespace; None if this kernel, or this host now, has none such."""
         path = Path("/proc/sys") / key.replace(".", "/")
         try:
-            if not namespace:
-                return path.read_text().strip()
-            with netns.entered(namespace):
-                return path.read_text().strip()
+            return (netns.within(namespace, path.read_text) if namespace else path.read_text()).strip()
         except FileNotFoundError:
             return None
 

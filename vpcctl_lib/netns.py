@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.interrupts import held
 
+T = TypeVar("T")
 NAMES = Path("/run/netns")
 """Where `ip netns` keeps its names (ip-netns(8))."""
 
@@ -29,8 +33,11 @@ class Gone(FileNotFoundError):
 
 
 def exists(namespace: str) -> bool:
-    """Whether a namespace of that name is there."""
-    return (NAMES / namespace).exists()
+    """Whether a namespace of that name is there; a file that holds none is not one."""
+    try:
+        return (NAMES / namespace).stat().st_dev == os.stat("/proc/self/ns/net").st_dev
+    except FileNotFoundError:
+        return False
 
 
 def names() -> frozenset[str]:
@@ -65,14 +72,40 @@ def _setns() -> Callable[[int], None]:
 
     def setns(descriptor: int) -> None:
         if libc.setns(descriptor, CLONE_NEWNET) != 0:
-            raise VpcctlError(f"can't enter a network namespace: {os.strerror(ctypes.get_errno())}")
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     return setns
 
 
+def within(namespace: str, task: Callable[[], T]) -> T:
+    """What the task returns: sockets that it opens and programs that it starts belong to that namespace.
+
+    Never in the main thread, by which others tell where a process is: a delete ends who is in a namespace.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with _entered(namespace):
+            return task()
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            with _entered(namespace):
+                results.append(task())
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+            failures.append(error)
+
+    thread = threading.Thread(target=take)
+    with held():
+        thread.start()
+        thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
 @contextmanager
-def entered(namespace: str) -> Iterator[None]:
-    """Sockets that this thread opens meanwhile, and programs that it starts, belong to that namespace."""
+def _entered(namespace: str) -> Iterator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -81,6 +114,11 @@ def entered(namespace: str) -> Iterator[None]:
             raise Gone(namespace) from None
         try:
             _setns()(there)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                # A file, as `ip netns add` makes it a moment before the namespace.
+                raise Gone(namespace) from None
+            raise VpcctlError(f"can't enter network namespace {namespace}: {error.strerror}") from None
         finally:
             os.close(there)
         try:

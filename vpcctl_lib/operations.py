@@ -82,14 +82,16 @@ class Set:
     def carry_out(self) -> None:
         """Set those that this kernel has."""
         try:
-            with netns.entered(self.namespace):
-                for key, value in self.values:
-                    path = SETTINGS / key.replace(".", "/")
-                    if path.exists():
-                        path.write_text(value)
+            netns.within(self.namespace, self._write)
         except netns.Gone:
             if not self.gone_is_fine:
                 raise
+
+    def _write(self) -> None:
+        for key, value in self.values:
+            path = SETTINGS / key.replace(".", "/")
+            if path.exists():
+                path.write_text(value)
 
     def __str__(self) -> str:
         pairs = (f"{key}={value}" for key, value in self.values)

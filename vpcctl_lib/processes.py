@@ -17,6 +17,9 @@ PROC = Path("/proc")
 GRACE_SECONDS = 5.0
 """How long a process has after TERM before KILL."""
 
+TOOL = b"VPCCTL_TOOL=1"
+"""The environment variable of the tools of every vpcctl (`run.TOOL`)."""
+
 MARK = "VPCCTL_WORKLOAD"
 """The environment variable by which a workload's processes are known, children included."""
 
@@ -90,6 +93,11 @@ def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
     names.pop(0, None)
     found = ((names.get(_network(process.pid)), process) for process in (_all() if names else ()))
     return [(name, process) for name, process in found if name]
+
+
+def is_passing(process: Process) -> bool:
+    """Whether it is a tool of some vpcctl, that ends by itself in a moment."""
+    return TOOL in _environment(process.pid)
 
 
 def _within(networks: Collection[int]) -> list[Process]:

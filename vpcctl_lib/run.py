@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,9 @@ TIMEOUT_SECONDS = 60.0
 PACKAGES = {"ip": "iproute2", "ss": "iproute2", "sysctl": "procps", "setpriv": "util-linux",
             "unshare": "util-linux", "mount": "mount"}
 """The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
+
+TOOL = {"VPCCTL_TOOL": "1"}
+"""In the environment of the tools that we wait for: another vpcctl then takes them for no stranger."""
 
 Child = subprocess.Popen[bytes]
 """A process that outlives us."""
@@ -181,10 +183,12 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
         need(tool)
         raise VpcctlError(f"{tool} not found")
     argv = [program, *command.argv[1:]]
+    def begin() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(argv, env={**_environment(), **(variables or {})}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+
     try:
         # What `ip netns exec` does, less the two programs and the mounts that it takes.
-        with netns.entered(command.namespace) if command.namespace else nullcontext():
-            return subprocess.Popen(argv, env={**_environment(), **(variables or {})}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+        return netns.within(command.namespace, begin) if command.namespace else begin()
     except netns.Gone:
         raise
     except OSError as error:
@@ -195,7 +199,7 @@ def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch."""
     started = time.monotonic()
     try:
-        process = _popen(command, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+        process = _popen(command, TOOL, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                          pass_fds=keep)
     except netns.Gone as error:

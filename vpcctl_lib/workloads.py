@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.netns import entered
+from vpcctl_lib.netns import within
 from vpcctl_lib.operations import Make, PutBack, Remove, Set
 from vpcctl_lib.resources import Operation, Program, Resource
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
@@ -18,6 +18,9 @@ from vpcctl_lib.run import Child, Runner, ends_within
 READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
 """How long a program has to fail at once: a missing library, a bad option."""
+
+PASSING_SECONDS = 2.0
+"""How long another vpcctl and its tools may be in a namespace that is to go; a look takes milliseconds."""
 
 ON_THE_WAY = frozenset({"ip", "env", "setpriv"})
 """The programs that become the workload's own, one after the other, in one process."""
@@ -101,13 +104,29 @@ class Desk:
     def _empty(self, empty: EmptyNamespaces) -> None:
         """Again until none is left, as a process may start others while it is being stopped."""
         for _ in range(10):
-            living = processes.by_namespace(empty.namespaces)
+            living = _staying(empty.namespaces)
             if not living:
                 return
             self.notes += [f"stopped {process.name()}, which ran in {space}" for space, process in living]
             processes.end(process for _, process in living)
         space, _ = living[0]
         raise VpcctlError(f"processes keep starting in {space}", f"ip netns pids {space}")
+
+
+def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]:
+    """Who is in there, less the tools of another vpcctl (a `status` beside a delete): those are waited for.
+
+    A tool that is just being started does not have its own environment yet, so everybody is looked at twice.
+    """
+    deadline = time.monotonic() + PASSING_SECONDS
+    before: list[tuple[str, processes.Process]] = []
+    while True:
+        living = processes.by_namespace(namespaces)
+        passing = any(processes.is_passing(process) for _, process in living)
+        if not living or time.monotonic() > deadline or (living == before and not passing):
+            return living
+        before = living
+        time.sleep(0.02)
 
 
 def _wait_until_ready(start: Start, child: Child) -> None:
@@ -153,8 +172,7 @@ def _answers(namespace: str, port: int) -> bool:
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        with entered(namespace):
-            connection.connect()
+        within(namespace, connection.connect)
         connection.request("GET", "/")
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):

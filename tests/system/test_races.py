@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from host import Host
 
@@ -58,3 +59,28 @@ def test_what_is_under_way_does_not_show(vpc1: Host) -> None:
     vpc1.run("tee", f"{STORE}/state.json", stdin=json.dumps(changed))
     assert [vpc["name"] for vpc in vpc1.do("vpc list --json").json["vpcs"]] == ["vpc1"]
     vpc1.run("tee", f"{STORE}/state.json", stdin=json.dumps(state))
+
+
+def test_a_delete_waits_for_a_tool_of_another_vpcctl(vpc1: Host) -> None:
+    told = vpc1.scratch / "told"
+    tool = vpc1.start("vpc1-public", "env", "VPCCTL_TOOL=1", "sh", "-c", f"sleep 0.7; echo whole >>{told}")
+    done = vpc1.do("vpc delete --name vpc1")
+    assert "stopped" not in done.err
+    assert not vpc1.alive(tool)
+    assert told.read_text() == "whole\n"
+
+
+def test_a_status_beside_a_delete_is_left_alone(host: Host) -> None:
+    told = host.scratch / "statuses"
+    subnets = {f"s{number}": {"cidr": f"10.0.{number}.0/24"} for number in range(12)}
+    pid = host.start("", "sh", "-c", f"while [ ! -e {told}.end ]; do vpcctl status >>{told} 2>&1; "
+                                     f"echo exit $? >>{told}; done; echo ended >>{told}")
+    for name in ("one", "two", "three", "four"):
+        network = {"version": 1, "vpcs": {name: {"cidr": "10.0.0.0/16", "subnets": subnets}}}
+        host.do("apply -f", host.write("network.json", network))
+        host.do("vpc delete --name", name)
+    (host.scratch / "statuses.end").touch()
+    host.wait_until(lambda: "ended" in told.read_text(), "the last status has ended")
+    host.stop(pid)
+    assert set(re.findall(r"exit (\d+)", told.read_text())) <= {"0", "1"}
+    assert "Error" not in told.read_text()

@@ -139,9 +139,7 @@ def _check_port(namespace: str, port: int) -> None:
     """Refuse a port on which something listens already."""
     if not netns.exists(namespace):
         return
-    with netns.entered(namespace):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listener:
+    with netns.within(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("0.0.0.0", port))  # noqa: S104 - the web server listens on all of the namespace

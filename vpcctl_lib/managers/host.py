@@ -61,7 +61,8 @@ class HostManager(Manager):
         marks = {resource.mark for resource in resources if isinstance(resource, Program)}
         sessions = {entry.found.get("pid") for entry in state.ledger if isinstance(entry.resource, Program)}
         for space, process in processes.by_namespace(spaces):
-            if processes.mark_of(process) not in marks and str(process.session) not in sessions:
+            known = processes.mark_of(process) in marks or str(process.session) in sessions
+            if not known and not processes.is_passing(process):
                 yield Stranger(space, process.pid, process.program())
 
     def restore(self) -> Change:

@@ -48,9 +48,7 @@ def send(namespace: str, address: IPv4Address, protocol: Protocol, port: int | N
     """Send one packet from a namespace: a connect, an echo request or a datagram."""
     kind = {Protocol.TCP: (socket.SOCK_STREAM, 0), Protocol.UDP: (socket.SOCK_DGRAM, 0),
             Protocol.ICMP: (socket.SOCK_RAW, socket.IPPROTO_ICMP)}[protocol]
-    with netns.entered(namespace):
-        opened = socket.socket(socket.AF_INET, *kind)
-    with opened:
+    with netns.within(namespace, lambda: socket.socket(socket.AF_INET, *kind)) as opened:
         opened.settimeout(patience)
         opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
         return _outcome(lambda: WAYS[protocol](opened, str(address), port or 0))

@@ -195,10 +195,8 @@ class Scene:
 def text_in(namespace: str, path: str) -> str:
     """A file below /proc as a namespace sees it; empty if there is none."""
     try:
-        if namespace == HOST:
-            return Path(path).read_text()
-        with netns.entered(namespace):
-            return Path(path).read_text()
+        read = Path(path).read_text
+        return read() if namespace == HOST else netns.within(namespace, read)
     except (FileNotFoundError, PermissionError):
         return ""
 

@@ -43,9 +43,11 @@ class Settings(Resource):
         """The old values, if the namespace is there and has lived without these."""
         if not netns.exists(self.namespace):
             return {}
-        with netns.entered(self.namespace):
-            paths = {key: SYSCTLS / key.replace(".", "/") for key, _ in self.values}
-            return {f"{WAS}{key}": path.read_text().strip() for key, path in paths.items() if path.exists()}
+        return netns.within(self.namespace, self._held)
+
+    def _held(self) -> dict[str, str]:
+        paths = {key: SYSCTLS / key.replace(".", "/") for key, _ in self.values}
+        return {f"{WAS}{key}": path.read_text().strip() for key, path in paths.items() if path.exists()}
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to the old values, where they were not just the new namespace's."""
