@@ -56,7 +56,7 @@ for argument; do
     fi
 done
 # To start the workers takes a second, which only pays for many tests.
-[ $# -gt 0 ] || set -- -n auto
+[ $# -gt 0 ] || set -- -n auto --dist worksteal
 [ ! -t 1 ] || set -- --color=yes "$@"
 
 need_packages python3 python3-venv iproute2 iptables procps iputils-ping curl util-linux \
