@@ -122,11 +122,14 @@ def _files() -> Iterator[str]:
 
 def differences(before: Portrait, after: Portrait) -> list[str]:
     """What went (-) and what came (+), each with its part of the host."""
-    told = []
+    told: list[str] = []
     for part in sorted(before.keys() | after.keys()):
         old, new = before.get(part, []), after.get(part, [])
-        told += [f"- {part}: {line}" for line in old if line not in new]
-        told += [f"+ {part}: {line}" for line in new if line not in old]
-        if not told and old != new:
+        if old == new:
+            continue
+        gone, come = set(old) - set(new), set(new) - set(old)
+        told += [f"- {part}: {line}" for line in sorted(gone)]
+        told += [f"+ {part}: {line}" for line in sorted(come)]
+        if not gone and not come:
             told.append(f"? {part}: a line more or less often, of {new}")
     return told
