@@ -16,6 +16,7 @@ from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import GONE, Tool, problems
 from vpcctl_lib.plan import Plan, Step
 from vpcctl_lib.resources import MISSING
+from vpcctl_lib.rule_order import RuleOrder
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.state import Entry, State, Store, Verb
@@ -35,6 +36,7 @@ class Transaction:
         self._runner = runner
         self._store = store
         self._desk = Desk(runner, store.folder)
+        self._order = RuleOrder(runner)
         self._done: set[int] = set()
         self._facts: dict[object, Mapping[str, str]] = {}
 
@@ -100,6 +102,7 @@ class Transaction:
 
     def _unmake(self, group: Group, plan: Plan) -> None:
         """Do these; what is gone already is no failure."""
+        self._order.note(plan.steps[item.step].entry.resource for item in group.items)
         failures = self._tolerantly(group, plan.steps)
         if failures:
             self._ask_what_is_done(group, plan)
@@ -155,7 +158,7 @@ class Transaction:
         back = [replace(step, work=step.inverse) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
         self._facts.clear()
-        failures: list[str] = []
+        back, failures = self._in_order(back)
         for group in groups(back, forward=False):
             failures += self._tolerantly(group, back, undoing=True)
         failures += self._put_record_back(plan, before, bool(failures))
@@ -166,6 +169,16 @@ class Transaction:
         error.message = "; ".join([error.message, *self._desk.notes, *told])
         if failures:
             error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
+
+    def _in_order(self, back: list[Step]) -> tuple[list[Step], list[str]]:
+        """With each rule going back to where it stood; at the end of its chain, where that can't be told."""
+        leaving = [step.entry.resource for step in back if step.verb is Verb.UNMAKE and step.work]
+        try:
+            places = self._order.back(leaving)
+        except VpcctlError as error:
+            return back, [f"the order of the host's rules: {error.message}"]
+        return [replace(step, work=places.get(step.entry.resource, step.work))
+                if step.verb is Verb.UNMAKE else step for step in back], []
 
     def _put_record_back(self, plan: Plan, before: State, failed: bool) -> list[str]:
         known = {entry.resource.key for entry in before.ledger}

@@ -47,6 +47,16 @@ def test_every_point(tmp_path: Path, scenario: Scenario, record_property: Any) -
     assert not wrong, f"VPCCTL_SEED={SEED}: " + "\n\n".join(wrong)
 
 
+def test_an_undo_puts_each_rule_back_where_it_stood(tmp_path: Path) -> None:
+    (scenario,) = [one for one in SCENARIOS if one.name == "vpc delete (overlap)"]
+    walk = Walk(tmp_path, scenario)
+    try:
+        points = [point for point in walk.points() if point.kind == "fail" and not point.inside]
+        assert not list(walk.go(points))
+    finally:
+        walk.host.end()
+
+
 def mutations(group: click.Group, name: str = "") -> Iterator[str]:
     """All commands that take --dry-run, which are those that change something; and each with each flag."""
     for word, command in group.commands.items():

@@ -14,6 +14,9 @@ from host import EMPTY_STATE, Host
 from portrait import Portrait, differences
 from scenarios import FILES, Scenario
 
+BEHIND = "POSTROUTING -s 192.0.2.7/32 -j RETURN"
+"""A rule of somebody else, at the end of the chain that NAT's rules are in."""
+
 ENDED = re.compile(r"no (VPC|subnet|workload)|are not peered|the record is sound")
 """What a command says when it has been done already, and is no `unchanged`."""
 
@@ -102,8 +105,9 @@ class Walk:
         self._damage()
 
     def _damage(self) -> None:
-        """What the command mends, if it is that kind of command."""
+        """What the command finds beside the network: others' rules behind ours, and what it is to mend."""
         self._found = None
+        self.host.sh(f"iptables -t nat -D {BEHIND} 2>&1 || :; iptables -t nat -A {BEHIND}")
         self.host.sh(self._scenario.damage)
         if self._scenario.crash:
             line = self._line(self._scenario.crash)
@@ -205,7 +209,7 @@ class Walk:
         for vpc in dict.fromkeys(vpc["name"] for part in parts for vpc in part.get("vpcs", ())):
             done = self.host.vpcctl("vpc", "delete", "--name", vpc)
             assert done.code == 0 or "no VPC" in done.err, done
-        self.host.sh(self._scenario.by_hand)
+        self.host.sh(f"{self._scenario.by_hand}\niptables -t nat -D {BEHIND}")
         self._same(self.host.before, dict)
         assert self.host.state() == EMPTY_STATE
 

@@ -20,10 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import transaction
+from vpcctl_lib import rule_order, transaction
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kernel import HeldChain, words
 from vpcctl_lib.model import Topology, Vpc
 from vpcctl_lib.operations import BUILTIN, Ip, Make, PutBack, Remove, Set
 from vpcctl_lib.plan import difference
@@ -73,14 +74,12 @@ class Simulation:
     operations: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def portrait(self) -> dict[str, object]:
-        """All there is; rules of chains that are not ours may stand in any order."""
-        chains = {place: rules if place[0] or "VPCCTL" in place[2] else sorted(rules)
-                  for place, rules in self.chains.items()}
-        builtin = {place for place in chains if place[2] in BUILTIN and not chains[place]}
+    def portrait(self) -> dict[str, Any]:
+        """All there is."""
+        builtin = {place for place in self.chains if place[2] in BUILTIN and not self.chains[place]}
         return copy.deepcopy({
             "namespaces": self.namespaces, "links": self.links, "lines": self.lines, "files": self.files,
-            "chains": {place: rules for place, rules in chains.items() if place not in builtin},
+            "chains": {place: rules for place, rules in self.chains.items() if place not in builtin},
             "policies": {place: policy for place, policy in self.policies.items() if policy != "ACCEPT"},
             "programs": self.programs, "forward": (self.settings / "ip_forward").read_text().strip(),
         })
@@ -252,7 +251,9 @@ class Simulation:
             need(rest in self.chains[place], "RULE_DELETE failed (No such file or directory)")
             self.chains[place].remove(rest)
         elif verb == "-I ":
-            self.chains[place].insert(0, rest.removeprefix("1 "))
+            number, _, rule = rest.partition(" ")
+            need(int(number) <= len(self.chains[place]) + 1, "Index of insertion too big")
+            self.chains[place].insert(int(number) - 1, rule)
         else:
             self.chains[place].append(rest)
 
@@ -291,6 +292,11 @@ class Simulation:
         """There are no logs."""
 
     # What the kernel would answer to a look at it.
+
+    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+        """A chain of a table."""
+        rules = self.chains.get((namespace, table, name))
+        return None if rules is None else HeldChain("", tuple(map(words, rules)))
 
     def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
         """The faults of these resources, as far as they can be there or not."""
@@ -352,6 +358,7 @@ def patched(bare_host: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transaction, "Desk", lambda runner, _: runner)
         patch.setattr(transaction, "Kernel", lambda runner: runner)
+        patch.setattr(rule_order, "Kernel", lambda runner: runner)
         patch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
         patch.setattr(transaction, "Crew", Shuffled)
         patch.setattr(os, "fsync", lambda _: None)
@@ -374,6 +381,19 @@ class Host:
         runner: Any = self.kernel
         Transaction(runner, self.store).apply(plan, before, topology)
 
+    def add_rules_of_others(self) -> None:
+        """Between ours and behind them."""
+        for table, chain in (("nat", "POSTROUTING"), ("filter", "FORWARD")):
+            rules = self.kernel.chains.setdefault(("", table, chain), [])
+            rules.insert(len(rules) // 2, "-s 192.0.2.1/32 -j ACCEPT")
+            rules.append("-s 192.0.2.2/32 -j ACCEPT")
+
+
+def unordered(portrait: dict[str, Any]) -> dict[str, Any]:
+    """With the rules of chains that are not ours in any order."""
+    return {**portrait, "chains": {place: rules if place[0] or "VPCCTL" in place[2] else sorted(rules)
+                                   for place, rules in portrait["chains"].items()}}
+
 
 @given(one=st.from_type(Topology), other=st.from_type(Topology))
 def test_any_topology_becomes_any_other_as_if_made_at_once(
@@ -385,7 +405,7 @@ def test_any_topology_becomes_any_other_as_if_made_at_once(
     empty = host.kernel.portrait()
     host.become(one)
     host.become(other)
-    assert host.kernel.portrait() == fresh
+    assert unordered(host.kernel.portrait()) == unordered(fresh)
     assert host.store.load().topology == recorded.topology
     assert [entry.resource for entry in host.store.load().ledger] == blueprint(other)
     assert not any(entry.under_way for entry in host.store.load().ledger)
@@ -399,9 +419,11 @@ def test_a_failure_anywhere_leaves_everything_as_it_was(
         patched: Path, one: Topology, other: Topology, data: st.DataObject) -> None:
     host = Host(patched)
     host.become(one)
+    host.add_rules_of_others()
     before, recorded = host.kernel.portrait(), host.store.load()
     rehearsal = Host(patched)
     rehearsal.become(one)
+    rehearsal.add_rules_of_others()
     first = rehearsal.kernel.operations
     rehearsal.become(other)
     steps, after = rehearsal.kernel.operations - first, rehearsal.kernel.portrait()

@@ -139,8 +139,11 @@ class SingleRule(Resource):
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
-        line = f"-I {self.chain} 1 {self.rule}" if self.top else f"-A {self.chain} {self.rule}"
-        return (Iptables("", self.table, line),)
+        return self.put(1) if self.top else (Iptables("", self.table, f"-A {self.chain} {self.rule}"),)
+
+    def put(self, number: int) -> Operations:
+        """As the rule of that number of its chain."""
+        return (Iptables("", self.table, f"-I {self.chain} {number} {self.rule}"),)
 
     def unmake(self, facts: Facts) -> Operations:
         """By its words, so that nobody else's rule can be meant."""
