@@ -70,31 +70,33 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     _refuse_foreign(ledger, faults)
     ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
     # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
-    same = set(wanted).intersection(entry.resource for entry in ledger)
-    shall = {resource.key for resource in wanted if resource not in same}
+    whole = {entry.resource: entry for entry in ledger}
+    matches = [(resource, whole.get(resource)) for resource in wanted]
+    same = frozenset(id(entry) for _, entry in matches if entry)
+    rest = {entry.resource.key: entry for entry in ledger if id(entry) not in same}
+    shall = frozenset(resource.key for resource, entry in matches if entry is None)
     anew = _anew(ledger, faults, same, shall)
-    owned = {entry.resource if entry.resource in same else entry.resource.key: entry for entry in ledger}
     steps = [*_unmake([entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)], faults)]
     after = []
-    for resource in wanted:
-        entry = owned.get(resource if resource in same else resource.key)
-        if not faults and not anew and entry and resource in same and not entry.under_way:
-            after.append(entry)
+    for resource, match in matches:
+        if match and not faults and not anew and not match.under_way:
+            after.append(match)
             continue
+        entry = match or rest.get(resource.key)
         after.append(Entry(resource, entry.found if entry else resource.survey()))
         fault = faults.get(resource.key)
         if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
             steps.append(Step(Verb.MAKE, after[-1], resource.make(), resource.unmake(after[-1].found)))
-        elif entry.resource != resource or fault:
+        elif match is None or fault:
             old = entry.resource
             steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), old.change(resource)))
     return Plan(tuple(steps), tuple(ledger), tuple(after))
 
 
-def _goes(entry: Entry, same: Collection[Resource], shall: Collection[Hashable],
+def _goes(entry: Entry, same: Collection[int], shall: Collection[Hashable],
           anew: Collection[Hashable]) -> bool:
     """Whether it is to be unmade: not wanted at all, or to be made anew."""
-    if entry.resource in same:
+    if id(entry) in same:
         return bool(anew) and entry.resource.key in anew
     return entry.resource.key not in shall or entry.resource.key in anew
 
@@ -115,19 +117,22 @@ def _never_ours(entry: Entry, faults: Faults) -> bool:
     return fault is not None and fault.condition is Condition.FOREIGN and fault != EMPTY
 
 
-def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[Resource],
+def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
           shall: Collection[Hashable]) -> frozenset[Hashable]:
-    """The keys of what must be unmade and made again, for itself or because its home goes."""
+    """The keys of what must be unmade and made again, for itself or because its home goes.
+
+    `same` are the entries (by identity) of what stays as it is, `shall` the keys of all else that is wanted.
+    """
     if not faults and len(same) == len(ledger):
         return frozenset()
     keys: set[Hashable] = set()
     broken: set[Place] = set()
     for entry in ledger:
         resource = entry.resource
-        stays = resource in same or resource.key in shall
+        stays = id(entry) in same or resource.key in shall
         fault = faults.get(resource.key) if faults else None
         faulty = fault and fault.condition is not Condition.MISSING
-        replaced = not resource.in_place and (faulty or resource not in same)
+        replaced = not resource.in_place and (faulty or id(entry) not in same)
         if not stays:
             broken |= resource.places
         elif replaced or (broken and resource.homes & broken):
