@@ -5,8 +5,8 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Interface
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, naming
 from vpcctl_lib.filter_rules import Filter, egress_filter, ingress_filter
@@ -75,8 +75,9 @@ def _resources(topology: Topology) -> Iterator[Resource]:
     for vpc in topology.vpcs:
         yield from _router_rules(topology, vpc)
     for vpc in topology.vpcs:
+        peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         for subnet in vpc.subnets:
-            yield from _instance(topology, vpc, subnet)
+            yield from _instance(vpc, subnet, peers)
     yield from _host(topology)
     for vpc in topology.vpcs:
         for subnet in vpc.subnets:
@@ -98,7 +99,7 @@ def _cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     yield Veth(HOST, device, vpc.name, naming.UPLINK)
     yield Port(HOST, device, mark, mtu=_mtu(vpc))
     yield from _altname(HOST, "vpc-", vpc.name)
-    yield Address(HOST, device, IPv4Interface(f"{addressing.host_end(vpc.link)}/31"))
+    yield Address(HOST, device, addressing.interface(addressing.host_end(vpc.link), 31))
     if routed:
         yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
 
@@ -120,11 +121,11 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
     bridge = naming.device("br-", vpc.name)
     yield Port(vpc.name, "lo", mark)
     yield Port(vpc.name, naming.UPLINK, mark, mtu=_mtu(vpc))
-    yield Address(vpc.name, naming.UPLINK, IPv4Interface(f"{addressing.router_end(vpc.link)}/31"))
+    yield Address(vpc.name, naming.UPLINK, addressing.interface(addressing.router_end(vpc.link), 31))
     yield Bridge(vpc.name, bridge, naming.mac(vpc.name))
     yield Port(vpc.name, bridge, mark)
     yield from _altname(vpc.name, "br-", vpc.name)
-    yield Address(vpc.name, bridge, IPv4Interface((addressing.gateway(vpc.cidr), vpc.cidr.prefixlen)))
+    yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
     if vpc.nat:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     for subnet in vpc.subnets:
@@ -149,24 +150,24 @@ def _peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
         beyond = addressing.gateway(far.cidr)
         yield Port(near.name, device, mark)
         yield from _altname(near.name, "pcx-", far.name)
-        yield Address(near.name, device, IPv4Interface((addressing.gateway(near.cidr), 32)), peer=beyond)
+        yield Address(near.name, device, addressing.interface(addressing.gateway(near.cidr), 32), peer=beyond)
         yield Route(near.name, far.cidr, device, beyond)
 
 
-def _instance(topology: Topology, vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:
-    """The subnet's namespace: its end of the cable, its routes, its firewall."""
+def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
+    """The subnet's namespace: its end of the cable, its routes (those to peers too), its firewall."""
     namespace = naming.subnet_namespace(vpc.name, subnet.name)
     mark = naming.owner(vpc.name, subnet.name)
     router = addressing.gateway(vpc.cidr)
     yield Port(namespace, "lo", mark)
     yield Port(namespace, naming.INSTANCE, mark)
-    address = (addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
-    yield Address(namespace, naming.INSTANCE, IPv4Interface(address))
+    address = addressing.interface(addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
+    yield Address(namespace, naming.INSTANCE, address)
     if subnet.cidr != vpc.cidr:
         yield Route(namespace, vpc.cidr, naming.INSTANCE)
     yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
-    for peer in topology.peers_of(vpc.name):
-        yield Route(namespace, peer.cidr, naming.INSTANCE, router)
+    for peer in peers:
+        yield Route(namespace, peer, naming.INSTANCE, router)
     # Without a policy and without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
     if subnet.policy or subnet.workloads:
         yield Settings(namespace, SUBNET_SETTINGS)
