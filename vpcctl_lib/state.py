@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from vpcctl_lib import record
 from vpcctl_lib.codec import Misfit, decode, encode, expect
@@ -69,7 +69,7 @@ class Store:
         self.folder = folder
         self.file = folder / FILE
         self.log = folder / "vpcctl.log"
-        self._texts: dict[int, tuple[Entry | Topology, str]] = {}
+        self._texts: dict[int, tuple[Entry | Resource | Topology, str]] = {}
         """The text of what was read or written before, by identity: most of a large record stays."""
 
     def load(self) -> State:
@@ -121,13 +121,23 @@ class Store:
         ledger = ",\n".join(map(self._text, state.ledger))
         return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{ledger}\n]}}\n'
 
-    def _text(self, part: Entry | Topology) -> str:
+    def _text(self, part: Entry | Resource | Topology) -> str:
         held = self._texts.get(id(part))
         if held is None:
             # With the part beside it, so that no other can have its identity meanwhile.
-            text = json.dumps(_line(part) if isinstance(part, Entry) else encode(part))
-            held = self._texts[id(part)] = (part, text)
+            held = self._texts[id(part)] = (part, self._spelt(part))
         return held[1]
+
+    def _spelt(self, part: Entry | Resource | Topology) -> str:
+        if not isinstance(part, Entry):
+            kind = {"kind": NAMES[type(part)]} if isinstance(part, Resource) else {}
+            return json.dumps({**kind, **encode(part)})
+        # A resource is spelt once, though its entry changes while it is being made.
+        text = self._text(part.resource)
+        more: dict[str, object] = {"found": part.found} if part.found else {}
+        if part.under_way:
+            more["under_way"] = part.under_way.value
+        return f"{text[:-1]}, {json.dumps(more)[1:]}" if more else text
 
     def lost(self) -> bool:
         """Whether there is no record, or none that can be understood; a newer vpcctl's is an error."""
@@ -238,18 +248,9 @@ def _is_entry(line: str) -> bool:
     return line.startswith('{"kind": ') and line.endswith(("}", "},"))
 
 
-def _line(entry: Entry) -> dict[str, Any]:
-    line: dict[str, Any] = {"kind": NAMES[type(entry.resource)], **encode(entry.resource)}
-    if entry.found:
-        line["found"] = entry.found
-    if entry.under_way:
-        line["under_way"] = entry.under_way.value
-    return line
-
-
 def _entry(line: object) -> Entry:
     fields = dict(expect(dict, line))
-    name, found, verb = (fields.pop(key, None) for key in ("kind", "found", "under_way"))
+    name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise Misfit(f"no kind of resource {name!r}")
