@@ -43,14 +43,17 @@ def exists(namespace: str) -> bool:
 def names() -> frozenset[str]:
     """The names of all namespaces that `ip netns` knows; a file that holds none is not one."""
     device = os.stat("/proc/self/ns/net").st_dev
-    found = NAMES.iterdir() if NAMES.is_dir() else ()
-    return frozenset(path.name for path in found if _device(path) == device)
+    try:
+        with os.scandir(NAMES) as found:
+            return frozenset(entry.name for entry in found if _device(entry) == device)
+    except FileNotFoundError:
+        return frozenset()
 
 
-def _device(path: Path) -> int:
+def _device(entry: os.DirEntry[str]) -> int:
     """Of the file system that it is on; 0 if it is gone, as others delete theirs while we look."""
     try:
-        return path.stat().st_dev
+        return entry.stat().st_dev
     except FileNotFoundError:
         return 0
 
@@ -109,7 +112,7 @@ def _entered(namespace: str) -> Iterator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            there = os.open(NAMES / namespace, os.O_RDONLY | os.O_CLOEXEC)
+            there = os.open(f"{NAMES}/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise Gone(namespace) from None
         try:
