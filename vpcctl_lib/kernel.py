@@ -62,10 +62,9 @@ class Kernel:
     def _view(self, namespace: str) -> View:
         if namespace and namespace not in self.namespaces:
             return View()
-        where = ("-n", namespace) if namespace else ()
         for _ in range(LOOKS):
             try:
-                return self._seen(where)
+                return self._seen(namespace)
             except VpcctlError as error:
                 failure = error
             if namespace and not netns.exists(namespace):
@@ -74,16 +73,16 @@ class Kernel:
                 return View()
         raise failure
 
-    def _seen(self, where: tuple[str, ...]) -> View:
+    def _seen(self, namespace: str) -> View:
         # Namespaces look alike from outside /sys; ip asks the right one over netlink.
-        links = self._json("ip", *where, "-j", "-d", "addr", "show")
-        routes = self._json("ip", *where, "-j", "-4", "route", "show", "table", "main")
+        links = self._json(namespace, "ip", "-j", "-d", "addr", "show")
+        routes = self._json(namespace, "ip", "-j", "-4", "route", "show", "table", "main")
         return View({link["ifname"]: link for link in links if link}, routes)
 
-    def _json(self, *argv: str) -> list[dict[str, Any]]:
-        outcome = self._runner.ask(argv)
+    def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
+        outcome = self._runner.ask(argv, namespace)
         if outcome.status != 0:
-            raise VpcctlError(f"{shlex.join(argv)} failed: {outcome.reason()}")
+            raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
         found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,9 +90,10 @@ class Set:
 
     def _write(self) -> None:
         for key, value in self.values:
-            path = SETTINGS / key.replace(".", "/")
-            if path.exists():
-                path.write_text(value)
+            path = f"{SETTINGS}/{key.replace('.', '/')}"
+            if os.path.exists(path):
+                with open(path, "w") as file:
+                    file.write(value)
 
     def __str__(self) -> str:
         pairs = (f"{key}={value}" for key, value in self.values)
@@ -232,12 +234,11 @@ class Batch:
 
 
 def _ip(batch: Batch, carry_on: bool) -> Command:
-    where = ("-n", batch.namespace) if batch.namespace else ()
     words = [" ".join(step.words) for step in batch.steps if isinstance(step, Ip)]
     if len(words) == 1:
-        return Command(("ip", *where, *words[0].split()))
+        return Command(("ip", *words[0].split()), namespace=batch.namespace)
     force = ("-force",) if carry_on else ()
-    return Command(("ip", *where, *force, "-batch", "-"), "".join(f"{line}\n" for line in words))
+    return Command(("ip", *force, "-batch", "-"), "".join(f"{line}\n" for line in words), batch.namespace)
 
 
 def problems(stderr: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from shutil import which
+from typing import BinaryIO
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
@@ -22,6 +24,11 @@ TIMEOUT_SECONDS = 60.0
 PACKAGES = {"ip": "iproute2", "ss": "iproute2", "sysctl": "procps", "setpriv": "util-linux",
             "unshare": "util-linux", "mount": "mount"}
 """The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
+
+OWN_WAY = ("ip", "tc")
+"""Tools that a person tells the namespace with `-n`. We enter it before we start them: on their own they
+leave the mounts behind too (iproute2's netns_switch), and to copy those takes the longer the more
+namespaces, each being a mount, there are."""
 
 TOOL = {"VPCCTL_TOOL": "1"}
 """In the environment of the tools that we wait for: another vpcctl then takes them for no stranger."""
@@ -40,9 +47,14 @@ class Command:
 
     def __str__(self) -> str:
         """The command as a person could paste it into a root shell."""
-        inside = ("ip", "netns", "exec", self.namespace) if self.namespace else ()
-        typed = shlex.join((*inside, *self.argv))
+        typed = shlex.join(self._inside() if self.namespace else self.argv)
         return f"{typed} <<'EOF'\n{self.stdin.rstrip()}\nEOF" if self.stdin else typed
+
+    def _inside(self) -> tuple[str, ...]:
+        tool, *words = self.argv
+        if tool in OWN_WAY:
+            return (tool, "-n", self.namespace, *words)
+        return ("ip", "netns", "exec", self.namespace, *self.argv)
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ def _ignore(_: object) -> None:
 class Runner:
     """Runs commands; `announce` hears of each before it runs, `record` of each that has run."""
 
-    announce: Callable[[str], None] = _ignore
+    announce: Callable[[object], None] = _ignore
     record: Callable[[Outcome], None] = _ignore
     note: Callable[[str], None] = _ignore
     """Hears of what was done without a command: a file or a setting written."""
@@ -94,7 +106,7 @@ class Runner:
     def change(self, command: Command) -> Outcome:
         """Run a command that changes the host."""
         command = self.spelt(command)
-        self.announce(str(command))
+        self.announce(command)
         outcome = _run(command, self.keep)
         self.record(outcome)
         return outcome
@@ -112,7 +124,7 @@ class Runner:
 
         It has the variables from its first moment on, so that it can be found whenever we are killed.
         """
-        self.announce(str(command))
+        self.announce(command)
         started = time.monotonic()
         with log.open("ab") as output:
             process = _popen(command, variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -140,11 +152,16 @@ def _package(tool: str) -> str:
 
 
 def ends_within(child: Child, seconds: float) -> bool:
-    """Whether the child ends within the time."""
+    """Whether the child ends within the time; a pidfd is readable once its process has."""
+    watched = os.pidfd_open(child.pid)
     try:
-        child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
+        poll = select.poll()
+        poll.register(watched, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            return False
+    finally:
+        os.close(watched)
+    child.wait()
     return True
 
 
@@ -171,20 +188,24 @@ def search_path() -> str:
     return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C", "PATH": search_path()}
+@cache
+def _environment(path: str) -> dict[bytes, bytes]:
+    """Ours, for a tool; worked out once and in bytes, as a change of 200 subnets starts 400 tools."""
+    return {**os.environb, b"LC_ALL": b"C", b"PATH": os.fsencode(path)}
 
 
 def _popen(command: Command, variables: Mapping[str, str] | None = None,
            **how: object) -> subprocess.Popen[bytes]:
-    tool = command.argv[0]
-    program = _located(tool, search_path())
+    tool, path = command.argv[0], search_path()
+    program = _located(tool, path)
     if program is None:
         need(tool)
         raise VpcctlError(f"{tool} not found")
     argv = [program, *command.argv[1:]]
+    more = {os.fsencode(name): os.fsencode(value) for name, value in (variables or {}).items()}
+
     def begin() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(argv, env={**_environment(), **(variables or {})}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+        return subprocess.Popen(argv, env={**_environment(path), **more}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
 
     try:
         # What `ip netns exec` does, less the two programs and the mounts that it takes.
@@ -196,23 +217,38 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
 
 
 def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
-    """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch."""
+    """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch.
+
+    It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
+    waiting, and if we are killed it ends its work.
+    """
     started = time.monotonic()
-    try:
-        process = _popen(command, TOOL, stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                         pass_fds=keep)
-    except netns.Gone as error:
-        return Outcome(command, 1, "", str(error), _milliseconds_since(started))
-    try:
-        out, err = process.communicate(command.stdin.encode() if command.stdin else None, TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        # All of its session: what a wrapper script has started would keep our pipes open.
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        err += f"no answer within {TIMEOUT_SECONDS:.0f} s".encode()
-    return Outcome(command, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"),
-                   _milliseconds_since(started))
+    with _memory(command.stdin) as given, _memory() as out, _memory() as err:
+        try:
+            process = _popen(command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
+                             pass_fds=keep)
+        except netns.Gone as error:
+            return Outcome(command, 1, "", str(error), _milliseconds_since(started))
+        if not ends_within(process, TIMEOUT_SECONDS):
+            # All of its session, since it may be a wrapper script.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            err.write(f"no answer within {TIMEOUT_SECONDS:.0f} s".encode())
+        return Outcome(command, process.returncode, _text(out), _text(err), _milliseconds_since(started))
+
+
+def _memory(text: str = "") -> BinaryIO:
+    """A file in memory (memfd_create(2)) that holds the text."""
+    file = os.fdopen(os.memfd_create("vpcctl"), "r+b", buffering=0)
+    if text:
+        file.write(text.encode())
+        file.seek(0)
+    return file
+
+
+def _text(memory: BinaryIO) -> str:
+    memory.seek(0)
+    return memory.read().decode(errors="replace")
 
 
 def _wait_through_interrupts(process: subprocess.Popen[bytes]) -> int:

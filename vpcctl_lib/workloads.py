@@ -47,7 +47,7 @@ class Desk:
         if isinstance(operation, PutBack):
             self._put_back(operation)
             return {}
-        self._runner.announce(str(operation))
+        self._runner.announce(operation)
         if isinstance(operation, (Make, Remove, Set)):
             operation.carry_out()
             self._runner.note(str(operation))

@@ -24,7 +24,7 @@ def test_several_steps_are_one_batch() -> None:
     command = Batch((Ip(HOST, UP), Ip(HOST, ROUTE))).command()
     assert command.argv == ("ip", "-batch", "-")
     assert command.stdin == "link set lo up\nroute add default dev lo\n"
-    assert THREE.command(carry_on=True).argv == ("ip", "-n", "vpc1", "-force", "-batch", "-")
+    assert str(THREE.command(carry_on=True)).startswith("ip -n vpc1 -force -batch - <<")
 
 
 def test_settings_are_one_command_and_unknown_keys_are_passed_over() -> None:

@@ -90,7 +90,7 @@ class Simulation:
         """Run a command as its tool would."""
         argv, namespace = list(command.argv), command.namespace
         if argv[0] == "ip":
-            told = self.ip(argv[1:], command.stdin)
+            told = self.ip(namespace, argv[1:], command.stdin)
         elif argv[0] == "iptables-restore":
             told = self.restore(namespace, command.stdin)
         else:
@@ -103,9 +103,7 @@ class Simulation:
         if self.operations == self.fail_at:
             raise Refused(BUSY)
 
-    def ip(self, argv: list[str], stdin: str) -> str:
-        namespace = argv[1] if argv[0] == "-n" else ""
-        words = argv[2:] if argv[0] == "-n" else argv
+    def ip(self, namespace: str, words: list[str], stdin: str) -> str:
         if "-batch" not in words:
             return "\n".join(self.told(namespace, [" ".join(words)], False))
         return "\n".join(self.told(namespace, stdin.splitlines(), words[0] == "-force"))

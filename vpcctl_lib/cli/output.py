@@ -45,9 +45,9 @@ def note(text: str) -> None:
     click.echo(f"vpcctl: {text}", err=True)
 
 
-def command(text: str) -> None:
+def command(what: object) -> None:
     """A command that is about to run (-v)."""
-    click.echo(f"+ {text}", err=True)
+    click.echo(f"+ {what}", err=True)
 
 
 def failure(error: VpcctlError, as_json: bool) -> None:

@@ -18,7 +18,7 @@ class Progress:
     """Shows the step under way until something is printed; a thread draws, as the work has no pauses."""
 
     def __init__(self) -> None:
-        self._step = "working"
+        self._step: object = "working"
         self._steps = 0
         self._ended: threading.Event | None = None
         self._thread: threading.Thread | None = None
@@ -42,10 +42,10 @@ class Progress:
         if self._ended is not None:
             self.start()
 
-    def step(self, text: str) -> None:
-        """What is being done now."""
+    def step(self, what: object) -> None:
+        """What is being done now; spelt only when it is drawn."""
         self._steps += 1
-        self._step = text.partition("\n")[0]
+        self._step = what
 
     def stop(self) -> None:
         """The line goes, so that something else can be printed."""
@@ -67,7 +67,8 @@ class Progress:
 
     def _line(self, turn: int) -> str:
         seconds = DELAY + turn * TURN
-        step = f"step {self._steps}: {self._step}" if self._steps else self._step
+        what = str(self._step).partition("\n")[0]
+        step = f"step {self._steps}: {what}" if self._steps else what
         return f"{FRAMES[turn % len(FRAMES)]} {seconds:.0f} s, {step}"[:self._width()]
 
     def _width(self) -> int:

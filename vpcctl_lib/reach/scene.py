@@ -146,14 +146,13 @@ class Scene:
     def _load(self, name: str) -> Namespace:
         if name and name not in self.names:
             return Namespace(name, exists=False)
-        where = ("-n", name) if name else ()
         questions: list[Callable[[], Any]] = [
-            lambda: self._json("ip", *where, "-j", "-d", "addr", "show"),
-            lambda: self._json("ip", *where, "-j", "-d", "-4", "route", "show", "table", "all"),
-            lambda: self._json("ip", *where, "-j", "-d", "-4", "rule", "show"),
-            lambda: self._json("ip", *where, "-j", "-4", "neigh", "show"),
-            lambda: self._text("ip", *where, "netns", "list-id"),
-            lambda: self._json("tc", *where, "-j", "qdisc", "show"),
+            lambda: self._json(name, "ip", "-j", "-d", "addr", "show"),
+            lambda: self._json(name, "ip", "-j", "-d", "-4", "route", "show", "table", "all"),
+            lambda: self._json(name, "ip", "-j", "-d", "-4", "rule", "show"),
+            lambda: self._json(name, "ip", "-j", "-4", "neigh", "show"),
+            lambda: self._text(name, "ip", "netns", "list-id"),
+            lambda: self._json(name, "tc", "-j", "qdisc", "show"),
             lambda: self._tables(name), lambda: self._foreign(name)]
         answers = each(lambda ask: ask(), questions, ASKERS)
         links, routes, rules, near, ids, queues, tables, foreign = answers
@@ -164,24 +163,24 @@ class Scene:
             list(parse_neighbours(near)), parse_names(ids), tables[0], {**foreign, **tables[1]},
             lambda key: read_setting(name, key))
 
-    def _text(self, *argv: str, namespace: str = "") -> str:
+    def _text(self, namespace: str, *argv: str) -> str:
         outcome = self._runner.ask(argv, namespace)
         if outcome.status != 0:
             raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
         return outcome.stdout
 
-    def _json(self, *argv: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self._text(*argv).strip() or "[]")
+    def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self._text(namespace, *argv).strip() or "[]")
         return found
 
     def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
         """What iptables-save shows; both kinds, where rules of both are there."""
-        text = self._text("iptables-save", "-c", namespace=name)
+        text = self._text(name, "iptables-save", "-c")
         texts = [text]
         other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
         legacy = bool(text_in(name, "/proc/thread-self/net/ip_tables_names").strip())
         if legacy and "(legacy)" not in text and which(other, path=search_path()):
-            texts.append(self._text(other, "-c", namespace=name))
+            texts.append(self._text(name, other, "-c"))
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
@@ -189,7 +188,7 @@ class Scene:
         """Hooks where nftables decides by rules that iptables does not know."""
         if which("nft", path=search_path()) is None:
             return {}
-        return parse_foreign(json.loads(self._text("nft", "-j", "list", "chains", namespace=name) or "{}"))
+        return parse_foreign(json.loads(self._text(name, "nft", "-j", "list", "chains") or "{}"))
 
 
 def text_in(namespace: str, path: str) -> str:
