@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.operations import Ip
@@ -33,7 +34,8 @@ class Step:
     verb: Verb
     entry: Entry
     work: Operations
-    inverse: Operations
+    undo: Callable[[], Operations]
+    """What takes it back; worked out only when it has to be."""
 
     def took_effect(self, fault: Fault | None) -> bool:
         """Whether there is something to take back, told by what is wrong with the resource now."""
@@ -86,10 +88,11 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
         after.append(Entry(resource, entry.found if entry else resource.survey()))
         fault = faults.get(resource.key)
         if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
-            steps.append(Step(Verb.MAKE, after[-1], resource.make(), resource.unmake(after[-1].found)))
+            steps.append(Step(Verb.MAKE, after[-1], resource.make(),
+                              partial(resource.unmake, after[-1].found)))
         elif match is None or fault:
             old = entry.resource
-            steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), old.change(resource)))
+            steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), partial(old.change, resource)))
     return Plan(tuple(steps), tuple(ledger), tuple(after))
 
 
@@ -152,11 +155,11 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
     spaces = [(entry, entry.resource.name) for entry in entries if isinstance(entry.resource, Namespace)]
     if spaces:
         names = tuple(name for _, name in spaces)
-        yield Step(Verb.UNMAKE, spaces[0][0], (EmptyNamespaces(names),), ())
+        yield Step(Verb.UNMAKE, spaces[0][0], (EmptyNamespaces(names),), _nothing)
     cleared = _routers(entries) if not faults else frozenset()
     for entry, name in spaces:
         if name in cleared:
-            yield Step(Verb.UNMAKE, entry, (Ip(name, ("link", "del", "group", GROUP)),), ())
+            yield Step(Verb.UNMAKE, entry, (Ip(name, ("link", "del", "group", GROUP)),), _nothing)
     for entry in entries:
         if not isinstance(entry.resource, Program):
             yield _removal(entry, leaving, faults, cleared)
@@ -176,5 +179,9 @@ def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults,
     work = () if covered else resource.unmake(entry.found)
     if fault:
         # What was broken before is not broken again by an undo.
-        return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), ())
-    return Step(Verb.UNMAKE, entry, work, resource.make())
+        return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), _nothing)
+    return Step(Verb.UNMAKE, entry, work, resource.make)
+
+
+def _nothing() -> Operations:
+    return ()

@@ -155,7 +155,7 @@ class Transaction:
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
         """Undo in reverse what was done; what could not be undone is told, and stays in the ledger."""
-        back = [replace(step, work=step.inverse) for number, step in reversed(list(enumerate(plan.steps)))
+        back = [replace(step, work=step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
         self._facts.clear()
         back, failures = self._in_order(back)

@@ -145,7 +145,7 @@ def test_a_changed_policy_is_written_over_the_old_one() -> None:
     old, new = (Topology((replace(VPC, subnets=(subnet,)),)) for subnet in (strict, loose))
     (step,) = between(old, new).steps
     assert step.verb is Verb.CHANGE
-    assert step.inverse == between(new, old).steps[0].work
+    assert step.undo() == between(new, old).steps[0].work
 
 
 def test_a_subnet_added_after_nat_and_peering_gets_its_share() -> None:
