@@ -45,14 +45,15 @@ class Group:
 
 def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
     """The operations of the steps in order, cut where the command, the namespace or the tolerance changes."""
-    operations = ((number, step, operation) for number, step in enumerate(steps) for operation in step.work)
-    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE, _places(step, operation))
-              for number, step, operation in operations]
-    for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1][:2])):
+    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE)
+              for number, step in enumerate(steps) for operation in step.work]
+    for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
         members = [member for _, member in run]
-        met = [places for _, _, places in members if places is not None]
-        places = frozenset[str]().union(*met) if len(met) == len(members) else None
-        yield Group(tuple(item for item, _, _ in members), members[0][1], places)
+        items = tuple(item for item, _ in members)
+        # All in one namespace, so that a step's places are the same for each of its operations.
+        met = [_places(steps[number], items[0].operation) for number in {item.step for item in items}]
+        places = frozenset[str]().union(*(found or () for found in met)) if None not in met else None
+        yield Group(items, members[0][1], places)
 
 
 def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
