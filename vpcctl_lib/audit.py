@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 
 from vpcctl_lib.run import Outcome
@@ -39,6 +40,11 @@ class Audit:
         self._begin()
         self._write(f"ended with {code}" + (f": {message}" if message else ""))
 
+    @cached_property
+    def _file(self) -> int:
+        """The log, open to append to until we end."""
+        return os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
     def _begin(self) -> None:
         """The command line goes before the first thing that it does."""
         if not self._begun:
@@ -48,8 +54,7 @@ class Audit:
     def _write(self, text: str) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
-            with self._log.open("a") as file:
-                file.write(f"{moment} [{os.getpid()}] {_line(text)}\n")
+            os.write(self._file, f"{moment} [{os.getpid()}] {_line(text)}\n".encode())
         except OSError:
             # Reading needs no root: a plain user's `vpc list` can't write to root's log.
             return
