@@ -55,8 +55,11 @@ for argument; do
         set -- "$@" "$argument"
     fi
 done
-# To start the workers takes a second, which only pays for many tests.
-[ $# -gt 0 ] || set -- -n auto --dist worksteal
+# To start the workers takes a second, which only pays for many tests. Half of their time they wait: for the
+# kernel, for a packet that must not come.
+[ $# -gt 0 ] || set -- -n "$(($(nproc) * 3 / 2))" --dist worksteal
+# Thousands of interpreters are started, which would compile all modules anew.
+unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"
 
 need_packages python3 python3-venv iproute2 iptables procps iputils-ping curl util-linux \
