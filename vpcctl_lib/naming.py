@@ -61,6 +61,13 @@ def subnet_namespace(vpc: str, subnet: str) -> str:
     return f"{vpc}-{subnet}"
 
 
+def namespaces(topology: Topology) -> Iterator[str]:
+    """The names of all namespaces of a topology."""
+    for vpc in topology.vpcs:
+        yield vpc.name
+        yield from (subnet_namespace(vpc.name, subnet.name) for subnet in vpc.subnets)
+
+
 def owner(vpc: str, subnet: str = "") -> str:
     """The mark of what belongs to a VPC or to one of its subnets."""
     return f"{MARK}{vpc}/{subnet}" if subnet else f"{MARK}{vpc}"

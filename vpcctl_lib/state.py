@@ -214,7 +214,9 @@ class Store:
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError
         except PermissionError:
-            raise VpcctlError(f"may not write to {self.folder}", "run it as root: sudo vpcctl …") from None
+            # Root may write anywhere but to what is mounted read-only.
+            hint = "run it as root: sudo vpcctl …" if os.geteuid() else "name another with --state-dir"
+            raise VpcctlError(f"may not write to {self.folder}", hint) from None
         except OSError as error:
             raise VpcctlError(f"{self.folder} can't hold the state: {error.strerror}",
                               "name a folder with --state-dir") from None

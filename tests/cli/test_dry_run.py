@@ -108,6 +108,6 @@ def test_after_a_restart_all_that_is_missing_is_made(prepared: Any, monkeypatch:
     done = prepared("vpc", "delete", "--name", "vpc1", "--dry-run")
     assert "netns add vpc2\n" in done.out
     assert "netns add vpc1\n" not in done.out
-    assert "vpc1, vpc1-private, vpc1-public, vpc2, vpc2-web, vpc3: gone, though recorded" in done.err
+    assert done.err.startswith("vpcctl: vpc2, vpc2-web, vpc3: gone, though recorded")
     refused = prepared("vpc", "delete", "--name", "vpc1", "--dry-run", uid=1000)
     assert "this needs root" in refused.one_line()

@@ -69,6 +69,19 @@ def test_where_something_of_ours_is_missing_the_way_on_is_told(vpc1: Host) -> No
     vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.3.0/24")
 
 
+@pytest.mark.parametrize("command", [
+    "exec --vpc vpc1 --subnet public -- true", "capture --vpc vpc1 --subnet public",
+    "firewall show --vpc vpc1 --subnet public",
+])
+def test_in_a_namespace_that_somebody_deleted(vpc1: Host, command: str) -> None:
+    policy = vpc1.write("policy.json", '{"ingress": []}')
+    vpc1.do(f"firewall apply --vpc vpc1 --subnet public --policy {policy}")
+    vpc1.sh("ip netns del vpc1-public")
+    done = vpc1.refused(command, says="namespace vpc1-public is gone, though recorded")
+    assert "vpcctl restore" in done.err
+    vpc1.do("restore")
+
+
 def test_the_lock_of_xtables_is_waited_for(vpc1: Host) -> None:
     pid = vpc1.start("", "python3", "-c",
                      "import fcntl, time; file = open('/run/xtables.lock', 'w'); "

@@ -166,10 +166,14 @@ def test_a_file_that_may_not_be_read(store: Store, monkeypatch: pytest.MonkeyPat
     assert "sudo" in caught.value.hint
 
 
-def test_a_folder_that_may_not_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("uid", "way_on"), [(0, "--state-dir"), (1000, "sudo")])
+def test_a_folder_that_may_not_be_written(store: Store, monkeypatch: pytest.MonkeyPatch,
+                                          uid: int, way_on: str) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(VpcctlError, match="may not write to"), store.locked():
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    with pytest.raises(VpcctlError, match="may not write to") as caught, store.locked():
         pass
+    assert way_on in caught.value.hint
 
 
 def test_a_folder_that_can_not_be(tmp_path: Path) -> None:

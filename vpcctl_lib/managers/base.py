@@ -99,9 +99,9 @@ class Manager:
             notes = self._apply(plan, state, topology, lock)
         return Change(topology, True, (*self._warnings, *notes))
 
-    def faults(self, state: State) -> Faults:
+    def faults(self, state: State, wanted: Topology) -> Faults:
         """Where the kernel is known to differ from the record: what `remake` named, or all after a crash."""
-        unsure = state.previous is not None or self._has_lost_namespaces(state)
+        unsure = state.previous is not None or self._has_lost_namespaces(state, wanted)
         damage = self._damage(state) if unsure else {}
         return {**damage, **dict.fromkeys(self._anew, GONE)}
 
@@ -142,12 +142,13 @@ class Manager:
         return {key: fault for key, fault in found.items()
                 if key in half_made or fault.condition is not Condition.FOREIGN}
 
-    def _has_lost_namespaces(self, state: State) -> bool:
+    def _has_lost_namespaces(self, state: State, wanted: Topology) -> bool:
         """Whether the host has restarted, or somebody deleted one: no plan by the record alone would do."""
         recorded = {entry.resource.name for entry in state.ledger if isinstance(entry.resource, Namespace)}
         lost = recorded - netns.names()
-        if lost:
-            self.warn(f"{', '.join(sorted(lost))}: gone, though recorded; what is missing is made again")
+        again = lost.intersection(naming.namespaces(wanted))
+        if again:
+            self.warn(f"{', '.join(sorted(again))}: gone, though recorded; what is missing is made again")
         return bool(lost)
 
     def was_finished(self, had: Callable[[Topology], bool]) -> bool:
@@ -163,7 +164,7 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._with_iptables(state.topology, decide(state.topology))
         naming.check_collisions(topology)
-        return topology, difference(state.ledger, blueprint(topology), self.faults(state))
+        return topology, difference(state.ledger, blueprint(topology), self.faults(state, topology))
 
     def _with_iptables(self, before: Topology, topology: Topology) -> Topology:
         """The first VPC settles which iptables holds our rules, until the last is gone."""
@@ -181,3 +182,11 @@ def need_root() -> None:
     """Refuse to change the host as a plain user, naming the command to type."""
     if os.geteuid() != 0:
         raise VpcctlError("this needs root", f"type: sudo {shlex.join(sys.argv)}")
+
+
+def standing(namespace: str) -> str:
+    """The name of a recorded namespace that is there; VpcctlError tells the way on where it is gone."""
+    if not netns.exists(namespace):
+        raise VpcctlError(f"namespace {namespace} is gone, though recorded",
+                          "bring it back with all that was in it: sudo vpcctl restore")
+    return namespace

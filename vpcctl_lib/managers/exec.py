@@ -9,7 +9,7 @@ from shutil import which
 from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_subnet
-from vpcctl_lib.managers.base import Manager, need_root
+from vpcctl_lib.managers.base import Manager, need_root, standing
 from vpcctl_lib.resources.processes import is_mapped
 from vpcctl_lib.run import need, search_path
 
@@ -27,7 +27,8 @@ class ExecManager(Manager):
         need("ip")
         if which(command[0], path=search_path()) is None:
             raise VpcctlError(f"{command[0]}: command not found", code=NOT_FOUND)
-        return self.runner.attach(("ip", "netns", "exec", naming.subnet_namespace(vpc, subnet), *command))
+        namespace = standing(naming.subnet_namespace(vpc, subnet))
+        return self.runner.attach(("ip", "netns", "exec", namespace, *command))
 
     def capture(self, vpc: str, subnet: str, words: tuple[str, ...]) -> int:
         """Run tcpdump there: packets in its own format on standard output, unless the words say where to."""
@@ -37,7 +38,8 @@ class ExecManager(Manager):
         _check_user()
         interface = () if _given(words, "-i", "--interface") else ("-i", naming.INSTANCE)
         target = () if writes_elsewhere(words) else ("-w", "-")
-        return self.runner.attach(("ip", "netns", "exec", naming.subnet_namespace(vpc, subnet),
+        namespace = standing(naming.subnet_namespace(vpc, subnet))
+        return self.runner.attach(("ip", "netns", "exec", namespace,
                                    "tcpdump", "-U", *interface, *target, *words))
 
 

@@ -10,7 +10,7 @@ from vpcctl_lib import naming, policy
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.filter_rules import counters
 from vpcctl_lib.lookup import find_subnet
-from vpcctl_lib.managers.base import Change, Manager, need_root
+from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import Policy, Subnet, Topology
 
 
@@ -45,7 +45,7 @@ class FirewallManager(Manager):
             return InForce(subnet, {})
         need_root()
         self.use(state.iptables)
-        namespace = naming.subnet_namespace(vpc.name, subnet.name)
+        namespace = standing(naming.subnet_namespace(vpc.name, subnet.name))
         outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         if outcome.status != 0:
             raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")

@@ -107,7 +107,7 @@ class HostManager(Manager):
         state = rebuilder.state()
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
-        return state, difference(state.ledger, blueprint(state.topology), self.faults(state))
+        return state, difference(state.ledger, blueprint(state.topology), self.faults(state, state.topology))
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""
@@ -130,7 +130,7 @@ class HostManager(Manager):
         self.warn(f"type: systemctl daemon-reload; systemctl {verb} {unit.NAME}")
         return Change(Topology(), True, tuple(self._warnings))
 
-    def faults(self, state: State) -> Faults:
+    def faults(self, state: State, wanted: Topology) -> Faults:
         """All that is wrong, as all of it is to be mended."""
         need_root()
         return inspect(Kernel(self.runner), state.ledger)
