@@ -25,9 +25,17 @@ class Point:
     number: int
     what: str
     inside: bool = False
+    failed: int = 0
+    """The number of a command that fails before this one, which is part of the undo then."""
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.number}{' (inside)' if self.inside else ''}: {self.what}"
+        where = " (inside)" if self.inside else f" (undoing, as {self.failed} failed)" if self.failed else ""
+        return f"{self.kind} at {self.number}{where}: {self.what}"
+
+    def faults(self) -> dict[str, str]:
+        """As the shims and the faulty vpcctl are told of it."""
+        here = {"FAULT_AT": str(self.number), "FAULT_KIND": self.kind}
+        return {"FAULT_FAILED": str(self.failed), **here} if self.failed else here
 
 
 class Injector:
@@ -47,8 +55,7 @@ class Injector:
         self._runs += 1
         self._folder.mkdir()
         path = os.environ["PATH"]
-        fault: dict[str, Any] = {"FAULT_DIR": str(self._folder), "FAULT_PATH": path,
-                                 "FAULT_AT": str(point.number), "FAULT_KIND": point.kind}
+        fault: dict[str, Any] = {"FAULT_DIR": str(self._folder), "FAULT_PATH": path, **point.faults()}
         if point.inside:
             return self._host.faulty(*line.split(), **fault)
         return self._host.vpcctl(*line.split(), PATH=f"{self._shims}:{path}", **fault)
@@ -58,10 +65,14 @@ class Injector:
         logged = self._logged()
         done = self.run(line, Point("fail", 0, ""))
         assert done.code == 0, (line, done)
-        found = [(self._folder / str(number + 1)).read_text().strip()
-                 for number in range(sum(path.name.isdigit() for path in self._folder.iterdir()))]
+        found = self.ran()
         assert len(found) == self._logged() - logged, "a command went past the shims, or past the log"
         return found
+
+    def ran(self) -> list[str]:
+        """The external commands of the last run, each with its arguments."""
+        return [(self._folder / str(number + 1)).read_text().strip()
+                for number in range(sum(path.name.isdigit() for path in self._folder.iterdir()))]
 
     def count_inside(self, line: str) -> list[str]:
         """What it does itself: files, signals, starts."""
@@ -84,6 +95,12 @@ def external_points(commands: list[str]) -> Iterator[Point]:
         for kind in (*FAILURES, *KILLS, *SIGNALS):
             if batched or kind != "middle":
                 yield Point(kind, number, what)
+
+
+def undo_points(failed: int, commands: list[str]) -> Iterator[Point]:
+    """Every kind that an undo may meet, at every external command after the one that failed."""
+    for number, what in enumerate(commands[failed:], failed + 1):
+        yield from (Point(kind, number, what, failed=failed) for kind in ("fail", *KILLS))
 
 
 def inside_points(doings: list[str]) -> Iterator[Point]:

@@ -20,7 +20,7 @@ from reach_world import World
 BATCH = Path(__file__).with_name("reach_batch.py")
 LONG = bool(os.environ.get("VPCCTL_LONG"))
 FIRST = int(os.environ.get("VPCCTL_SEED", "1"))
-WORLDS = int(os.environ.get("VPCCTL_WORLDS", 80 if LONG else 5))
+WORLDS = int(os.environ.get("VPCCTL_WORLDS", 80 if LONG else 3))
 PER_SUBNET = 40 if LONG else 24
 SETTLE_SECONDS = 1.2
 """The kernel may take a second to let a link know that its other end went down (net/core/link_watch.c)."""

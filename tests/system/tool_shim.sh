@@ -9,7 +9,11 @@ set -C
 while ! true > "$FAULT_DIR/$number"; do number=$((number + 1)); done 2>/dev/null
 set +C
 echo "$tool $*" > "$FAULT_DIR/$number"
-[ "$number" = "$FAULT_AT" ] || exec "$tool" "$@"
+if [ "$number" = "${FAULT_FAILED-}" ]; then
+    FAULT_KIND=fail
+elif [ "$number" != "$FAULT_AT" ]; then
+    exec "$tool" "$@"
+fi
 
 # The first half of the work, then a line that can't be done in the place of the next.
 half() {

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from faults import Injector, Point, external_points, inside_points
-from host import EMPTY_STATE, Host
+from faults import Injector, Point, external_points, inside_points, undo_points
+from host import EMPTY_STATE, Host, Result
 from portrait import Portrait, differences
 from scenarios import FILES, Scenario
 
@@ -77,11 +77,24 @@ class Walk:
 
     def points(self) -> list[Point]:
         """All there are: found by running the command."""
-        external = list(external_points(self._injector.count(self._command)))
+        commands = self._injector.count(self._command)
         self._back()
         inside = list(inside_points(self._injector.count_inside(self._command)))
         self._back()
-        return external + inside
+        return [*external_points(commands), *inside, *self._undoing(len(commands))]
+
+    def _undoing(self, commands: int) -> Iterator[Point]:
+        """The points of the undo that follows when the last command fails of those that must not."""
+        if self._scenario.mends:
+            # It goes on where it failed, and has hardly anything to undo.
+            return
+        for failed in range(commands, 0, -1):
+            done = self._injector.run(self._command, Point("fail", failed, ""))
+            ran = self._injector.ran()
+            self._back()
+            if done.code:
+                yield from undo_points(failed, ran)
+                return
 
     def go(self, points: Iterable[Point]) -> Iterator[str]:
         """Meet them all, and in the end leave nothing; what was wrong, after which another host goes on."""
@@ -118,7 +131,9 @@ class Walk:
         before, record = self._before(), recorded(self.host)
         done = self._injector.run(self._command, point)
         assert "Traceback" not in done.err, done.err
-        if point.kind.startswith("kill"):
+        if point.failed and done.code > 0:
+            self._after_undo(point, before, record, done)
+        elif point.kind.startswith("kill"):
             if not self._is_untouched(point, before, record):
                 self._after_kill(point, record)
         elif done.code == 0:
@@ -133,6 +148,14 @@ class Walk:
             self._back()
         else:
             # After a failure or a signal, host and record are as before, to the byte.
+            self._same(before, settled)
+            assert recorded(self.host) == record
+
+    def _after_undo(self, point: Point, before: Portrait, record: Any, done: Result) -> None:
+        """What went wrong in the undo was done in another way, or is named, and the next command copes."""
+        if "could not be undone" in done.err:
+            self._after_kill(point, record)
+        else:
             self._same(before, settled)
             assert recorded(self.host) == record
 
