@@ -10,6 +10,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.operations import Ip
 from vpcctl_lib.resources import (
     EMPTY,
+    Address,
     Condition,
     Fault,
     Namespace,
@@ -17,6 +18,7 @@ from vpcctl_lib.resources import (
     Place,
     Program,
     Resource,
+    SingleRule,
     Veth,
 )
 from vpcctl_lib.resources.links import GROUP
@@ -73,6 +75,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
     # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
     whole = {entry.resource: entry for entry in ledger}
+    ledger = list(whole.values())
     matches = [(resource, whole.get(resource)) for resource in wanted]
     same = frozenset(id(entry) for _, entry in matches if entry)
     rest = {entry.resource.key: entry for entry in ledger if id(entry) not in same}
@@ -138,10 +141,16 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
         replaced = not resource.in_place and (faulty or id(entry) not in same)
         if not stays:
             broken |= resource.places
-        elif replaced or (broken and resource.homes & broken):
+        elif replaced or (broken and _stands_in(resource) & broken):
             keys.add(resource.key)
             broken |= resource.places
     return frozenset(keys)
+
+
+def _stands_in(resource: Resource) -> frozenset[Place]:
+    """What it can't outlive; a cable is unmade by itself, but goes with the namespace of either end."""
+    ends = resource.ends if isinstance(resource, Veth) else ()
+    return resource.homes | {(namespace, "") for namespace in ends}
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
@@ -149,7 +158,9 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
 
     What lives in a namespace or on a link that goes as well needs no command of its own.
     """
-    leaving = frozenset[Place]().union(*(entry.resource.places for entry in entries))
+    # Not with its address: the kernel leaves the routes of a link that has another (after a failed undo).
+    leaving = frozenset[Place]().union(*(entry.resource.places for entry in entries
+                                         if not isinstance(entry.resource, Address)))
     programs = [entry for entry in entries if isinstance(entry.resource, Program)]
     yield from (_removal(entry, leaving, faults) for entry in programs)
     spaces = [(entry, entry.resource.name) for entry in entries if isinstance(entry.resource, Namespace)]
@@ -178,8 +189,9 @@ def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults,
     covered = resource.homes & leaving or (isinstance(resource, Veth) and resource.ends & cleared)
     work = () if covered else resource.unmake(entry.found)
     if fault:
-        # What was broken before is not broken again by an undo.
-        return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), _nothing)
+        # What was broken before is not broken again by an undo; a rule that stood too low stands there again.
+        undo = resource.make if isinstance(resource, SingleRule) else _nothing
+        return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), undo)
     return Step(Verb.UNMAKE, entry, work, resource.make)
 
 

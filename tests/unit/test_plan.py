@@ -203,3 +203,23 @@ def test_somebody_elses_thing_of_our_name_is_never_touched() -> None:
         difference(ledger, (), empty)
     half_made = [replace(entry, under_way=Verb.MAKE) for entry in ledger]
     assert difference(half_made, (), empty).steps
+
+
+def test_a_namespace_that_is_made_anew_takes_its_cable_along() -> None:
+    ledger = made(ONE)
+    inner = find(ledger, Namespace, "vpc1-web")
+    half_made = [replace(entry, under_way=Verb.MAKE) for entry in ledger]
+    plan = difference(half_made, blueprint(ONE), {inner.resource.key: EMPTY})
+    assert "cable s-web in vpc1 to eth0 in vpc1-web" in named(plan, Verb.MAKE)
+
+
+def test_an_entry_that_is_there_twice_is_one() -> None:
+    ledger = made(ONE)
+    plan = difference((*ledger, find(ledger, Veth, "s-web")), blueprint(ONE))
+    assert (plan.steps, plan.after) == ((), ledger)
+
+
+def test_routes_do_not_wait_for_their_address_to_take_them_along() -> None:
+    moved = replace(WEB, cidr=IPv4Network("10.0.9.0/24"))
+    plan = between(ONE, Topology((replace(VPC, subnets=(moved,)),)))
+    assert "route default via 10.0.0.1 dev eth0 in vpc1-web" in named(plan, Verb.UNMAKE)
