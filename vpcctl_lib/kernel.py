@@ -162,4 +162,10 @@ def _split(rule: str) -> list[str]:
     """As a shell would; ten thousand rules in quotes that hold no space don't take seconds for it."""
     quoted = rule.split('"')[1::2]
     plain = "\\" not in rule and "'" not in rule and all(text.split() == [text] for text in quoted)
-    return rule.replace('"', "").split() if plain else shlex.split(rule)
+    if plain:
+        return rule.replace('"', "").split()
+    try:
+        return shlex.split(rule)
+    except ValueError:
+        # A comment with a line break in it, as others may write, is cut off where the line ends.
+        return rule.split()
