@@ -61,9 +61,15 @@ class Crew:
             return number
 
     def _hire(self) -> None:
+        thread = Thread(target=self._work)
+        try:
+            thread.start()
+        except RuntimeError:
+            # No memory, or no process more for this user (pthread_create(3)): those there are do it all.
+            self._spare = 0
+            return
         self._spare -= 1
-        self._threads.append(Thread(target=self._work))
-        self._threads[-1].start()
+        self._threads.append(thread)
 
     def _end(self, number: int) -> None:
         with self._changed:

@@ -100,7 +100,10 @@ def within(namespace: str, task: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=take)
     with held():
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise VpcctlError(f"can't enter network namespace {namespace}: {error}") from None
         thread.join()
     if failures:
         raise failures[0]

@@ -153,7 +153,11 @@ def _package(tool: str) -> str:
 
 def ends_within(child: Child, seconds: float) -> bool:
     """Whether the child ends within the time; a pidfd is readable once its process has."""
-    watched = os.pidfd_open(child.pid)
+    try:
+        watched = os.pidfd_open(child.pid)
+    except OSError:
+        # No descriptor is left for it: then by looking again and again.
+        return _ends_meanwhile(child, seconds)
     try:
         poll = select.poll()
         poll.register(watched, select.POLLIN)
@@ -162,6 +166,14 @@ def ends_within(child: Child, seconds: float) -> bool:
     finally:
         os.close(watched)
     child.wait()
+    return True
+
+
+def _ends_meanwhile(child: Child, seconds: float) -> bool:
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
     return True
 
 
@@ -222,7 +234,7 @@ def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
     It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
     waiting, and if we are killed it ends its work.
     """
-    started = time.monotonic()
+    started, late = time.monotonic(), ""
     with _memory(command.stdin) as given, _memory() as out, _memory() as err:
         try:
             process = _popen(command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
@@ -233,16 +245,19 @@ def _run(command: Command, keep: tuple[int, ...] = ()) -> Outcome:
             # All of its session, since it may be a wrapper script.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            err.write(f"no answer within {TIMEOUT_SECONDS:.0f} s".encode())
-        return Outcome(command, process.returncode, _text(out), _text(err), _milliseconds_since(started))
+            late = f"no answer within {TIMEOUT_SECONDS:.0f} s"
+        return Outcome(command, process.returncode, _text(out), _text(err) + late,
+                       _milliseconds_since(started))
 
 
 def _memory(text: str = "") -> BinaryIO:
     """A file in memory (memfd_create(2)) that holds the text."""
-    file = os.fdopen(os.memfd_create("vpcctl"), "r+b", buffering=0)
-    if text:
-        file.write(text.encode())
-        file.seek(0)
+    try:
+        file = os.fdopen(os.memfd_create("vpcctl"), "w+b")
+    except OSError as error:
+        raise VpcctlError(f"can't start a program: {error.strerror}") from None
+    file.write(text.encode())
+    file.seek(0)
     return file
 
 

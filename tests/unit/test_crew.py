@@ -45,6 +45,16 @@ def test_side_by_side_what_waits_for_nothing_and_never_more_than_asked_for() -> 
     assert most == 3
 
 
+def test_where_no_thread_more_may_be_had_those_there_are_do_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done: list[int] = []
+    Crew([partial(done.append, number) for number in range(5)], [frozenset()] * 5, 3).work()
+    assert sorted(done) == list(range(5))
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_after_a_failure_nothing_more_is_begun_and_all_has_come_to_rest(kind: type[BaseException]) -> None:
     failed, ended, begun = threading.Event(), [], []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 
 import pytest
 
 from vpcctl_lib import run
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.run import Command, Runner
 
 
@@ -15,4 +18,22 @@ def test_a_tool_that_hangs_behind_a_wrapper_is_ended_with_it(monkeypatch: pytest
     started = time.monotonic()
     outcome = Runner().change(Command(("sh", "-c", "sleep 5; true")))
     assert (outcome.status, outcome.reason()) == (-9, "no answer within 0 s")
+    assert time.monotonic() - started < 3
+
+
+def test_where_no_file_more_may_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert Runner().change(Command(("cat",), "fed\n")).stdout == "fed\n"
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    with pytest.raises(VpcctlError, match="can't start a program: Too many open files"):
+        Runner().change(Command(("true",)))
+
+
+def test_what_a_tool_leaves_behind_is_not_waited_for() -> None:
+    started = time.monotonic()
+    outcome = Runner().change(Command(("sh", "-c", "sleep 4 & echo done")))
+    assert (outcome.status, outcome.stdout) == (0, "done\n")
     assert time.monotonic() - started < 3
