@@ -53,6 +53,10 @@ class Transaction:
             except VpcctlError as error:
                 self._back(plan, before, error)
                 raise
+            except Exception:
+                # Nobody thought of this one: it is told as it is, and undone all the same.
+                self._back(plan, before, VpcctlError(""))
+                raise
         return self._desk.notes
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
@@ -134,8 +138,12 @@ class Transaction:
             return []
         parts = list(group.by_step())
         if batch.tool is Tool.IPTABLES and len(parts) > 1:
-            # One missing rule keeps its whole table from being committed: each resource for itself then.
-            return [failure for part in parts for failure in self._tolerantly(part, steps, undoing)]
+            # One missing rule keeps its whole table from being committed: each resource for itself then, but
+            # for the tables before, lest a rule that another has twice is removed twice.
+            done = batch.done_before_failure(outcome.stderr) or frozenset()
+            items = tuple(item for number, item in enumerate(group.items) if number not in done)
+            return [failure for part in replace(group, items=items).by_step()
+                    for failure in self._tolerantly(part, steps, undoing)]
         left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
         if undoing:
             left = "; ".join(part for part in left.split("; ") if not THERE.search(part))
@@ -172,9 +180,10 @@ class Transaction:
 
     def _in_order(self, back: list[Step]) -> tuple[list[Step], list[str]]:
         """With each rule going back to where it stood; at the end of its chain, where that can't be told."""
-        leaving = [step.entry.resource for step in back if step.verb is Verb.UNMAKE and step.work]
+        coming = [step.entry.resource for step in back if step.verb is Verb.UNMAKE and step.work]
+        going = [step.entry.resource for step in back if step.verb is Verb.MAKE]
         try:
-            places = self._order.back(leaving)
+            places = self._order.back(coming, going)
         except VpcctlError as error:
             return back, [f"the order of the host's rules: {error.message}"]
         return [replace(step, work=places.get(step.entry.resource, step.work))

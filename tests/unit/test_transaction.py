@@ -461,3 +461,19 @@ def test_a_signal_is_obeyed_between_two_commands(patched: Path, monkeypatch: pyt
     assert caught.value.message == "interrupted (SIGTERM); everything was put back as it was"
     assert host.kernel.portrait() == empty
     assert host.store.load() == State()
+
+
+def test_what_nobody_thought_of_is_undone_too(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(patched)
+    empty, change = host.kernel.portrait(), host.kernel.change
+
+    def failing(command: Command) -> Outcome:
+        if command.argv[0] == "iptables-restore":
+            raise ZeroDivisionError
+        return change(command)
+
+    monkeypatch.setattr(host.kernel, "change", failing)
+    with pytest.raises(ZeroDivisionError):
+        host.become(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))
+    assert host.kernel.portrait() == empty
+    assert host.store.load() == State()
