@@ -88,3 +88,9 @@ def test_a_start_takes_at_most_twice_that_of_click(folder: Path, words: str, giv
     click = cpu_time([sys.executable, "-c", "import click"], environment)
     ours = cpu_time([sys.executable, str(CHECKOUT / "vpcctl"), *words.split()], {**environment, **given})
     assert ours <= 2 * click
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_file_is_no_reason_to_fail(closed: str, tmp_path: Path) -> None:
+    line = f"exec '{sys.executable}' '{CHECKOUT}/vpcctl' --state-dir '{tmp_path}' vpc list {closed}"
+    assert subprocess.run(["sh", "-c", line], capture_output=True).returncode == 0

@@ -126,4 +126,12 @@ def main() -> None:
     """The entry point of the installed program."""
     # A command lives for a moment and makes no garbage in cycles to speak of; looking for it costs a fifth.
     gc.disable()
+    _open_standard_files()
     root.main()
+
+
+def _open_standard_files() -> None:
+    """What was closed (`vpcctl … >&-`) leads nowhere; else a file that we open would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
