@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from host import INTERNET, Host
+from portrait import differences
+from walk import settled
 
 RELOAD = """iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore"""
 """What firewalld does: the whole of each table anew, as it knows it."""
+
+
+FAILING = """#!/bin/sh
+PATH=${PATH#*:}
+case "$*" in *-batch*) lines=$(cat) ;; esac
+case "$* $lines" in *"$FAIL_ON"*) echo "made to fail" >&2; exit 1 ;; esac
+printf '%s\\n' "$lines" | ip "$@"
+"""
+"""An `ip` that does all but one thing."""
+
+
+def fails(host: Host, line: str, on: str) -> str:
+    """What a command says that fails where `ip` is told that, and leaves host and record as they were."""
+    folder = host.scratch / "failing"
+    folder.mkdir(exist_ok=True)
+    (folder / "ip").write_text(FAILING)
+    (folder / "ip").chmod(0o755)
+    before, record = settled(host.portrait()), host.state()
+    done = host.vpcctl(*line.split(), PATH=f"{folder}:{os.environ['PATH']}", FAIL_ON=on)
+    assert done.code == 1, done
+    assert "could not be undone" not in done.err
+    assert not differences(before, settled(host.portrait()))
+    assert host.state() == record
+    return done.err
 
 
 @pytest.fixture
@@ -62,6 +90,44 @@ def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
     mended(nat, says)
 
 
+def test_a_comment_with_a_line_break_in_it(nat: Host) -> None:
+    nat.sh("iptables -A FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j ACCEPT")
+    assert nat.do("status").out == "in sync\n"
+    nat.do("vpc delete --name vpc1")
+    nat.sh("iptables -D FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j ACCEPT")
+
+
+def test_an_undo_makes_no_rule_that_was_not_there(nat: Host) -> None:
+    nat.sh("iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
+    fails(nat, "vpc delete --name vpc1", "netns del")
+    nat.sh("iptables -t nat -F POSTROUTING")
+    topology = nat.do("export").out.replace("10.0.1.0/24", "10.0.9.0/24")
+    fails(nat, f"apply -f {nat.write('network.yaml', topology)}", "10.0.9.2")
+    nat.do("restore")
+    nat.sh("iptables -t nat -A POSTROUTING -s 192.168.78.0/24 -o eth0 -j MASQUERADE")
+
+
+def test_a_restore_that_fails_leaves_our_jump_where_it_was(nat: Host) -> None:
+    nat.sh("iptables -I FORWARD -s 192.0.2.9 -j ACCEPT; ip -n vpc1 link del s-public")
+    fails(nat, "restore", "link set eth0")
+    nat.do("restore")
+    nat.sh("iptables -D FORWARD -s 192.0.2.9 -j ACCEPT")
+
+
+def test_a_rule_of_another_that_is_as_ours_stays(nat: Host) -> None:
+    (rule,) = [line for line in nat.sh("iptables -t nat -S POSTROUTING").splitlines() if "vpcctl:" in line]
+    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
+    nat.do("vpc delete --name vpc1")
+    nat.sh(f"iptables -t nat {rule.replace('-A', '-D', 1)}")
+
+
+def test_a_delete_where_the_rules_can_t_be_read(nat: Host) -> None:
+    folder = nat.scratch / "blind"
+    folder.mkdir()
+    (folder / "iptables-save").symlink_to("/bin/false")
+    nat.do("nat disable --vpc vpc1", PATH=f"{folder}:{os.environ['PATH']}")
+
+
 def test_where_something_of_ours_is_missing_the_way_on_is_told(vpc1: Host) -> None:
     vpc1.sh("ip -n vpc1 link del br-vpc1")
     vpc1.refused("subnet add --vpc vpc1 --name more --cidr 10.0.3.0/24", says="vpcctl restore")
@@ -77,6 +143,8 @@ def test_in_a_namespace_that_somebody_deleted(vpc1: Host, command: str) -> None:
     policy = vpc1.write("policy.json", '{"ingress": []}')
     vpc1.do(f"firewall apply --vpc vpc1 --subnet public --policy {policy}")
     vpc1.sh("ip netns del vpc1-public")
+    # The kernel takes the cable down some time later.
+    vpc1.wait_until(lambda: vpc1.run("ip", "-n", "vpc1", "link", "show", "s-public").code != 0, "it is gone")
     done = vpc1.refused(command, says="namespace vpc1-public is gone, though recorded")
     assert "vpcctl restore" in done.err
     vpc1.do("restore")
