@@ -45,9 +45,10 @@ class FirewallManager(Manager):
             return InForce(subnet, {})
         need_root()
         self.use(state.iptables)
-        namespace = standing(naming.subnet_namespace(vpc.name, subnet.name))
+        namespace = naming.subnet_namespace(vpc.name, subnet.name)
         outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         if outcome.status != 0:
+            standing(namespace)
             raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
         return InForce(subnet, counters(outcome.stdout))
 
