@@ -54,7 +54,7 @@ def main() -> None:
         "start": lambda: start_times(max(rounds, 11)),
         "plumbing": lambda: plumbing.compare(rounds, 100),
         "whole": lambda: plumbing.whole(rounds, 200),
-        "growth": lambda: plumbing.growth(rounds, 500),
+        "growth": lambda: plumbing.growth(max(rounds, 11), 500),
         "crowd": lambda: plumbing.crowd(rounds, 2000),
         "connections": lambda: connections.compare(rounds),
         "traffic": lambda: traffic.compare(rounds),
