@@ -63,6 +63,12 @@ class Answer:
     ttl: int = 0
 
 
+def losing(namespace: str, near: str, cable: str) -> str:
+    """A script that deletes a namespace, and waits for the cable to it: the kernel takes it down later."""
+    gone = f"while ip -n {near} link show dev {cable}; do sleep 0.02; done >/dev/null 2>&1"
+    return f"ip netns del {namespace}; {gone}"
+
+
 def _sandbox(prefix: tuple[str, ...], errors: Path) -> subprocess.Popen[str]:
     vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--")
     with errors.open("wb") as file:

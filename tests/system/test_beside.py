@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from host import INTERNET, Host
+from host import INTERNET, Host, losing
 from portrait import differences
 from walk import settled
 
@@ -142,9 +142,7 @@ def test_where_something_of_ours_is_missing_the_way_on_is_told(vpc1: Host) -> No
 def test_in_a_namespace_that_somebody_deleted(vpc1: Host, command: str) -> None:
     policy = vpc1.write("policy.json", '{"ingress": []}')
     vpc1.do(f"firewall apply --vpc vpc1 --subnet public --policy {policy}")
-    vpc1.sh("ip netns del vpc1-public")
-    # The kernel takes the cable down some time later.
-    vpc1.wait_until(lambda: vpc1.run("ip", "-n", "vpc1", "link", "show", "s-public").code != 0, "it is gone")
+    vpc1.sh(losing("vpc1-public", "vpc1", "s-public"))
     done = vpc1.refused(command, says="namespace vpc1-public is gone, though recorded")
     assert "vpcctl restore" in done.err
     vpc1.do("restore")

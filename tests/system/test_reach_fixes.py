@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from host import UPLINK, Host
+from host import UPLINK, Host, losing
 
 POLICY = {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow"},
                       {"protocol": "icmp", "action": "deny"}],
@@ -42,10 +42,9 @@ CASES = [
     Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
     Case("NO_NEIGHBOUR", "ip -n vpc1-private addr flush dev eth0 scope global", "vpc1/private"),
     Case("NO_NEIGHBOUR", "ip -n vpc1-public route add 10.0.2.0/24 via 10.0.0.9 dev eth0", "vpc1/private"),
-    Case("NAMESPACE_MISSING", "ip netns del vpc1-private", "vpc1/private"),
-    # The cables go a moment later than the name; till then nobody can tell what is at their other end.
-    Case("NAMESPACE_MISSING", "ip netns del vpc1; "
-         "while ip -n vpc1-public link show dev eth0; do sleep 0.02; done >/dev/null 2>&1", "vpc1/private"),
+    # Till the cable is gone nobody can tell what is at its other end.
+    Case("NAMESPACE_MISSING", losing("vpc1-private", "vpc1", "s-private"), "vpc1/private"),
+    Case("NAMESPACE_MISSING", losing("vpc1", "vpc1-public", "eth0"), "vpc1/private"),
     Case("FIREWALL_DENY", f"{INSIDE} vpc1-private iptables -A INPUT -m comment --comment 'a b' -j DROP",
          "vpc1/private"),
     Case("FIREWALL_DENY", "ip netns exec vpc1-private iptables -P OUTPUT DROP", "vpc1/private"),
@@ -170,3 +169,15 @@ def test_overlapping_addresses_are_told_apart(host: Host) -> None:
     done = host.vpcctl("reach", "--from", "one/web", "--to", "two/db", "--json")
     assert (done.code, done.json["reach"]["blocked_by"]["code"]) == (1, "OVERLAPPING_CIDR")
     assert done.json["reach"]["blocked_by"]["fix"] is None
+
+
+def test_a_namespace_that_lives_on_without_its_name(vpc2: Host) -> None:
+    pid = vpc2.start("vpc1-private", "sleep", "infinity")
+    address = vpc2.sh("ip -n vpc1-private -4 -o address show dev eth0").split()[3].split("/")[0]
+    vpc2.sh("ip netns del vpc1-private")
+    vpc2.reaches("vpc1-public", address)
+    done = vpc2.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/private", "--json")
+    assert (done.code, done.json["reach"]["verdict"]) == (1, "unknown")
+    assert "s-private in vpc1 leads to a namespace without a name" in done.json["reach"]["why"]
+    vpc2.do("restore")
+    vpc2.stop(pid)

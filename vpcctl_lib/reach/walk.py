@@ -146,7 +146,7 @@ class Walk:
         segment = Explorer(self.scene).explore(here, link)
         end = self._neighbour(here, link, segment, wanted, packet)
         if end is None:
-            return self._leave(here, link, wanted, packet, route)
+            return self._leave(here, link, wanted, packet, route, segment)
         packet = self._switch(end.way, packet.outside())
         far = self.scene.of(end.namespace)
         if not end.way:
@@ -174,10 +174,10 @@ class Walk:
                       Cause(device=link.name, address=wanted))
 
     def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
-               route: Route) -> Arrival:
+               route: Route, segment: Segment) -> Arrival:
         """Out of what can be seen: from the host to the world, if an answer can find its way back."""
         if here.name != HOST:
-            told = f"{link.name} leads to a namespace without a name: it can't be looked into"
+            told = f"{segment.outside[0]} leads to a namespace without a name: it can't be looked into"
             raise Undecided(here.title, told)
         if not here.owns(packet.flow.source):
             raise Blocked(Code.NO_NAT, here.title,
