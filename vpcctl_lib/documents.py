@@ -129,7 +129,7 @@ def _check_kind(status: os.stat_result, name: str) -> None:
 
 
 # What YAML calls not printable; of these JSON allows only U+007F and up, which no honest file holds.
-_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]|\ufffe|\uffff")
 
 
 def _text(name: str, raw: bytes) -> str:

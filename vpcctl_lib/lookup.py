@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Subnet, Topology, Vpc
@@ -36,10 +36,15 @@ def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:
 
 def nearest(name: str, names: Collection[str], otherwise: str) -> str:
     """A hint: the name that was probably meant, those there are, or what to do when there is none."""
+    meant = close(name, names, alike=0.5)
+    if meant:
+        return f"did you mean '{meant}'?"
+    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise
+
+
+def close(name: str, names: Iterable[str], alike: float = 0.6) -> str:
+    """That of the names which is most like it, if one is (0 is nothing alike, 1 is the same); else empty."""
     # Imported late: only a wrong name needs it.
     from difflib import get_close_matches
 
-    close = get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise
+    return next(iter(get_close_matches(name, list(names), n=1, cutoff=alike)), "")

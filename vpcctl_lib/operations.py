@@ -90,10 +90,14 @@ class Set:
 
     def _write(self) -> None:
         for key, value in self.values:
-            path = f"{SETTINGS}/{key.replace('.', '/')}"
-            if os.path.exists(path):
-                with open(path, "w") as file:
-                    file.write(value)
+            try:
+                file = os.open(f"{SETTINGS}/{key.replace('.', '/')}", os.O_WRONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                os.write(file, value.encode())
+            finally:
+                os.close(file)
 
     def __str__(self) -> str:
         pairs = (f"{key}={value}" for key, value in self.values)

@@ -57,12 +57,16 @@ class Plan:
     def under_way(self) -> tuple[Entry, ...]:
         """The ledger to write down before the first step: all that may exist, with what happens to it."""
         verbs = {id(step.entry): step.verb for step in self.steps if step.verb is not Verb.UNMAKE}
-        made = {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
-        gone = {step.entry.resource.key for step in self.steps if step.verb is Verb.UNMAKE} - made
-        leaving = [replace(entry, under_way=Verb.UNMAKE) for entry in self.before
-                   if gone and entry.resource.key in gone]
-        return (*(replace(entry, under_way=verbs[id(entry)]) if id(entry) in verbs else entry
-                  for entry in self.after), *leaving)
+        coming = [Entry(entry.resource, entry.found, verbs[id(entry)]) if id(entry) in verbs else entry
+                  for entry in self.after]
+        return (*coming, *self._leaving())
+
+    def _leaving(self) -> list[Entry]:
+        gone = {step.entry.resource.key for step in self.steps if step.verb is Verb.UNMAKE}
+        if not gone:
+            return []
+        gone -= {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
+        return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if entry.resource.key in gone]
 
 
 def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faults = NO_FAULTS) -> Plan:

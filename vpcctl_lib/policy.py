@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -14,6 +13,7 @@ from vpcctl_lib import documents
 from vpcctl_lib.addressing import parse_network
 from vpcctl_lib.documents import Place, shown
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.lookup import close
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
 
 _POLICY_KEYS = ("description", "subnet", "ingress", "egress", "default")
@@ -97,8 +97,8 @@ def _unknown(key: str, where: Place, what: str, keys: tuple[str, ...]) -> BadInp
 
 def _nearest(found: object, words: Sequence[str]) -> str:
     """What was likely meant, or else all that it could be."""
-    near = difflib.get_close_matches(found.lower(), words, n=1) if isinstance(found, str) else []
-    return f'did you mean "{near[0]}"?' if near else f"it can be {', '.join(words)}"
+    near = close(found.lower(), words) if isinstance(found, str) else ""
+    return f'did you mean "{near}"?' if near else f"it can be {', '.join(words)}"
 
 
 def _check_subnet(entries: Mapping[str, object], where: Place, subnet: IPv4Network) -> None:

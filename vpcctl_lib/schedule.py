@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from vpcctl_lib.operations import Batch, Ip, Iptables, KernelStep, Set, Sysctl
+from vpcctl_lib.operations import Batch, Ip, Iptables, KernelStep, Make, Set, Sysctl
 from vpcctl_lib.plan import Step
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.state import Verb
+
+FILES = frozenset({"/"})
+"""Where files are written, one after the other: a folder comes before what is in it."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,13 @@ def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
 
 
 def _places(step: Step, operation: Operation) -> frozenset[str] | None:
-    """Where it is done, and where the resource has its ends; what goes may take more along than it names."""
-    if not isinstance(operation, (Ip, Iptables, Sysctl, Set)):
+    """Where it is done, and where the resource has its ends; what goes may take more along than it names.
+
+    A setting of the whole host waits for all before it: it forwards nothing before the rules are there.
+    """
+    if isinstance(operation, Make):
+        return FILES
+    if not isinstance(operation, (Ip, Iptables, Set)):
         return None
     resource, namespace = step.entry.resource, operation.namespace
     if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):

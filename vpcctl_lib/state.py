@@ -134,10 +134,9 @@ class Store:
             return json.dumps({**kind, **encode(part)})
         # A resource is spelt once, though its entry changes while it is being made.
         text = self._text(part.resource)
-        more: dict[str, object] = {"found": part.found} if part.found else {}
-        if part.under_way:
-            more["under_way"] = part.under_way.value
-        return f"{text[:-1]}, {json.dumps(more)[1:]}" if more else text
+        found = f', "found": {json.dumps(part.found)}' if part.found else ""
+        verb = f', "under_way": "{part.under_way.value}"' if part.under_way else ""
+        return f"{text[:-1]}{found}{verb}}}" if found or verb else text
 
     def lost(self) -> bool:
         """Whether there is no record, or none that can be understood; a newer vpcctl's is an error."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TypeVar
 from vpcctl_lib import addressing, documents, naming, policy
 from vpcctl_lib.documents import Place, shown
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.lookup import close
 from vpcctl_lib.model import Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
 
 VERSION = 1
@@ -130,8 +130,8 @@ def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = ()) ->
         raise place.refusal(f"{shown(data)} is not {what}", "write a mapping of keys to values")
     for key in data if keys else ():
         if key not in keys:
-            close = get_close_matches(str(key), keys, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there is: {', '.join(keys)}"
+            meant = close(str(key), keys)
+            hint = f"did you mean {meant}?" if meant else f"there is: {', '.join(keys)}"
             raise place.at(str(key)).refusal(f"{shown(key)} is no key of {what}", hint)
     return data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import re
@@ -126,6 +127,7 @@ def main() -> None:
     """The entry point of the installed program."""
     # A command lives for a moment and makes no garbage in cycles to speak of; looking for it costs a fifth.
     gc.disable()
+    atexit.register(gc.freeze)  # nor when Python ends
     _open_standard_files()
     root.main()
 

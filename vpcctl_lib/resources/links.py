@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +89,9 @@ class Veth(Resource):
 
     def survey(self) -> dict[str, str]:
         """Refuses a name that somebody else's link on the host has."""
+        # Imported late: readers make no links.
+        import socket
+
         if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
             raise VpcctlError(f"a link '{self.device}' exists, and vpcctl did not make it",
                               "choose another name, or rename the link")
