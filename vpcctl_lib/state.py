@@ -179,16 +179,17 @@ class Store:
             os.close(folder)
 
     @contextmanager
-    def locked(self) -> Iterator[int]:
+    def locked(self) -> Iterator[None]:
         """Hold the lock that every change is made under; waits for who has it, then names it.
 
-        Yields its descriptor: whoever inherits that holds the lock as well.
+        The tools that we start hold it too: if we are killed, the next of us waits until they have ended.
         """
         self._make_folder()
         with self._open_lock() as file:
             self._acquire(file.fileno())
             self._sign(file)
-            yield file.fileno()
+            os.set_inheritable(file.fileno(), True)
+            yield
             file.truncate(0)
 
     def _open_lock(self) -> TextIO:

@@ -91,12 +91,12 @@ class Manager:
             return self._rehearse(decide)
         need_root()
         need(*TOOLS)
-        with self.context.store.locked() as lock:
-            state = self._healed(self.load(), lock)
+        with self.context.store.locked():
+            state = self._healed(self.load())
             topology, plan = self._plan(state, decide)
             if not plan.steps and replace(topology, iptables=state.iptables) == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
-            notes = self._apply(plan, state, topology, lock)
+            notes = self._apply(plan, state, topology)
         return Change(topology, True, (*self._warnings, *notes))
 
     def faults(self, state: State, wanted: Topology) -> Faults:
@@ -105,34 +105,32 @@ class Manager:
         damage = self._damage(state) if unsure else {}
         return {**damage, **dict.fromkeys(self._anew, GONE)}
 
-    def _apply(self, plan: Plan, state: State, topology: Topology, lock: int) -> list[str]:
+    def _apply(self, plan: Plan, state: State, topology: Topology) -> list[str]:
         # Before anything is begun: those of the other iptables may have been removed since the first VPC.
         need(*self.runner.names.values())
-        # What we start holds the lock too: if we are killed, the next of us waits until it has ended.
-        runner = replace(self.runner, keep=(lock,))
-        return Transaction(runner, self.context.store).apply(plan, state, topology)
+        return Transaction(self.runner, self.context.store).apply(plan, state, topology)
 
-    def _healed(self, state: State, lock: int) -> State:
+    def _healed(self, state: State) -> State:
         """The state once what an interrupted command left half-made is finished, or else undone."""
         if state.previous is None:
             return state
         try:
-            self._finish(state, state.topology, lock)
+            self._finish(state, state.topology)
             self._interrupted = state.previous
             self.warn("an interrupted command had left something half-made: it is finished now")
         except Interrupted:
             raise
         except VpcctlError as error:
-            self._finish(state, state.previous, lock)
+            self._finish(state, state.previous)
             self._interrupted = state.topology
             self.warn("an interrupted command had left something half-made, which can't be finished "
                       f"({error.message}): it is undone now")
         return self.load()
 
-    def _finish(self, state: State, topology: Topology, lock: int) -> None:
+    def _finish(self, state: State, topology: Topology) -> None:
         """From whatever is there to that topology; others' things are nobody's fault."""
         plan = difference(state.ledger, blueprint(topology), self._damage(state))
-        self._warnings += self._apply(plan, state, topology, lock)
+        self._warnings += self._apply(plan, state, topology)
 
     def _damage(self, state: State) -> Faults:
         """What is wrong after a crash, but for others' things in the place of whole ones; root can tell."""

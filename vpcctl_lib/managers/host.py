@@ -75,9 +75,9 @@ class HostManager(Manager):
         need(*TOOLS)
         if self.context.dry_run:
             return self._rehearsed() if self.context.store.lost() else self._unfinished()
-        with self.context.store.locked() as lock:
+        with self.context.store.locked():
             if self.context.store.lost():
-                return self._from_kernel(lock)
+                return self._from_kernel()
         return self._unfinished()
 
     def _rehearsed(self) -> Change:
@@ -90,14 +90,14 @@ class HostManager(Manager):
             raise VpcctlError("the record is sound: nothing is to be rebuilt", "see: vpcctl status")
         return self.restore()
 
-    def _from_kernel(self, lock: int) -> Change:
+    def _from_kernel(self) -> Change:
         """One change: a failure leaves what was lost as it was; after a crash the next command finishes."""
         state, plan = self._rebuilt()
         with Interrupts() as interrupts, self.context.store.set_aside() as kept:
             interrupts.check()
             for path in kept:
                 self.warn(f"what was left of the record is kept as {path}")
-            notes = self._apply(plan, state, state.topology, lock)
+            notes = self._apply(plan, state, state.topology)
         return Change(state.topology, True, (*self._warnings, *notes))
 
     def _rebuilt(self) -> tuple[State, Plan]:
