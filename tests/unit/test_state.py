@@ -21,6 +21,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology, Vpc
 from vpcctl_lib.resources import Namespace
+from vpcctl_lib.run import Command, Runner
 from vpcctl_lib.state import Entry, State, Store, Verb
 
 GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
@@ -224,6 +225,16 @@ def test_who_waits_gets_the_lock_when_it_is_free(store: Store, monkeypatch: pyte
         monkeypatch.setattr("time.sleep", let_go)
         with store.locked():
             assert len(waits) == 1
+
+
+def test_tools_hold_the_lock_and_what_outlives_us_does_not(store: Store) -> None:
+    held = ("sh", "-c", "readlink /proc/$$/fd/*")
+    lock, log = str(store.folder / "lock"), store.folder / "log"
+    with store.locked():
+        assert lock in Runner().change(Command(held)).stdout
+        assert Runner().spawn(Command(held), log, {}).wait() == 0
+    assert str(log) in log.read_text()
+    assert lock not in log.read_text()
 
 
 def test_the_lock_is_free_after_a_failure(store: Store) -> None:

@@ -106,6 +106,6 @@ def test_nothing_is_begun_without_the_tools_that_hold_our_rules(tmp_path: Path) 
     store = Store(tmp_path)
     manager = Manager(Context(store, Runner(names={"iptables-restore": "iptables-other-restore"})))
     with pytest.raises(VpcctlError, match="iptables-other-restore not found") as error:
-        manager._apply(Plan((), (), ()), State(), Topology(), 0)
+        manager._apply(Plan((), (), ()), State(), Topology())
     assert error.value.hint == "install it: apt-get install iptables"
     assert not store.file.exists()
