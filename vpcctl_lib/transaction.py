@@ -53,9 +53,12 @@ class Transaction:
             except VpcctlError as error:
                 self._back(plan, before, error)
                 raise
-            except Exception:
-                # Nobody thought of this one: it is told as it is, and undone all the same.
-                self._back(plan, before, VpcctlError(""))
+            except Exception as unforeseen:
+                # It is told as it is, with its traceback, and undone all the same.
+                told = VpcctlError("")
+                self._back(plan, before, told)
+                if told.message:
+                    raise RuntimeError(told.message) from unforeseen
                 raise
         return self._desk.notes
 
@@ -174,7 +177,7 @@ class Transaction:
         if isinstance(error, Interrupted) and not failures:
             told = ["everything was put back as it was"]
         # The notes tell of what nothing brings back: others' processes in a namespace that was to go.
-        error.message = "; ".join([error.message, *self._desk.notes, *told])
+        error.message = "; ".join(filter(None, [error.message, *self._desk.notes, *told]))
         if failures:
             error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
 

@@ -477,3 +477,22 @@ def test_what_nobody_thought_of_is_undone_too(patched: Path, monkeypatch: pytest
         host.become(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))
     assert host.kernel.portrait() == empty
     assert host.store.load() == State()
+
+
+def test_what_could_not_be_undone_is_told_beside_what_nobody_thought_of(
+        patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(patched)
+    change = host.kernel.change
+
+    def failing(command: Command) -> Outcome:
+        if command.argv[0] == "iptables-restore":
+            raise ZeroDivisionError
+        if "del" in str(command):
+            return Outcome(command, 1, "", BUSY, 0.0)
+        return change(command)
+
+    monkeypatch.setattr(host.kernel, "change", failing)
+    with pytest.raises(RuntimeError, match="^and this could not be undone: .*busy") as caught:
+        host.become(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert all(entry.under_way for entry in host.store.load().ledger)
