@@ -59,8 +59,8 @@ SUBNET_SETTINGS = (*NO_IPV6, ("net.ipv4.ip_unprivileged_port_start", "0"))
 
 
 def blueprint(topology: Topology) -> list[Resource]:
-    """All resources, each after those that it needs."""
-    return list(dict.fromkeys(_resources(topology)))
+    """All resources, each once and after those that it needs."""
+    return list(_resources(topology))
 
 
 def _resources(topology: Topology) -> Iterator[Resource]:
@@ -203,24 +203,23 @@ def _host(topology: Topology) -> Iterator[Resource]:
     for vpc in topology.vpcs:
         for rule in masquerade(vpc, routed(topology, vpc)):
             yield SingleRule("nat", "POSTROUTING", rule)
-    for vpc in topology.vpcs:
-        yield from _resolvers(vpc)
+    yield from _resolvers(topology)
     if any(vpc.nat for vpc in topology.vpcs):
         yield Forwarding()
 
 
-def _resolvers(vpc: Vpc) -> Iterator[Resource]:
+def _resolvers(topology: Topology) -> Iterator[Resource]:
     """Names resolve where NAT lets the questions out."""
-    if not vpc.nat or not vpc.nat.resolvers:
-        return
-    for subnet in vpc.subnets:
-        if subnet.type is SubnetType.PUBLIC:
-            folder = f"{NAMESPACE_FILES}/{naming.subnet_namespace(vpc.name, subnet.name)}"
-            mark = naming.owner(vpc.name, subnet.name)
-            servers = "".join(f"nameserver {server}\n" for server in vpc.nat.resolvers)
-            yield Folder(NAMESPACE_FILES)
-            yield Folder(folder)
-            yield File(f"{folder}/resolv.conf", f"# {mark}\n{servers}")
+    asking = [(vpc, subnet, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
+              for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC]
+    if asking:
+        yield Folder(NAMESPACE_FILES)
+    for vpc, subnet, resolvers in asking:
+        folder = f"{NAMESPACE_FILES}/{naming.subnet_namespace(vpc.name, subnet.name)}"
+        mark = naming.owner(vpc.name, subnet.name)
+        servers = "".join(f"nameserver {server}\n" for server in resolvers)
+        yield Folder(folder)
+        yield File(f"{folder}/resolv.conf", f"# {mark}\n{servers}")
 
 
 def _programs(vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:

@@ -76,7 +76,8 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     what is changed is mended, or unmade and made anew with all that depends on it.
     """
     _refuse_foreign(ledger, faults)
-    ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
+    if faults:
+        ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
     # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
     whole = {entry.resource: entry for entry in ledger}
     ledger = list(whole.values())
@@ -85,7 +86,9 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     rest = {entry.resource.key: entry for entry in ledger if id(entry) not in same}
     shall = frozenset(resource.key for resource, entry in matches if entry is None)
     anew = _anew(ledger, faults, same, shall)
-    steps = [*_unmake([entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)], faults)]
+    all_stay = len(same) == len(ledger) and not anew
+    going = [] if all_stay else [entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)]
+    steps = [*_unmake(going, faults)]
     after = []
     for resource, match in matches:
         if match and not faults and not anew and not match.under_way:

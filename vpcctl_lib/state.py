@@ -23,6 +23,8 @@ from vpcctl_lib.resources import KINDS, NAMES, Resource
 LOCK_SECONDS = 60.0
 HEAD = f'{{"version": {VERSION},\n'
 LEDGER = '"ledger": [\n'
+ENTRY = '{"kind": '
+END = "}\n]}\n"
 
 
 class Verb(Enum):
@@ -90,10 +92,9 @@ class Store:
 
     def _keep(self, text: str, ledger: Sequence[Entry]) -> None:
         """Entries are written again as they were read, if the text is as we write it: a line each."""
-        lines = text.partition(LEDGER)[2].splitlines()[:-1]
-        if len(lines) == len(ledger) and text.startswith(HEAD) and all(map(_is_entry, lines)):
-            self._texts = {id(entry): (entry, line.removesuffix(","))
-                           for entry, line in zip(ledger, lines, strict=True)}
+        lines = _lines(text)
+        if len(lines) == len(ledger):
+            self._texts = {id(entry): (entry, line) for entry, line in zip(ledger, lines, strict=True)}
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
@@ -242,12 +243,18 @@ def _write_through(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _is_entry(line: str) -> bool:
-    """Whether it is one as we write it: as many such lines as entries are then one each.
+def _lines(text: str) -> list[str]:
+    """The ledger's lines, less the commas between them, if all are as we write them; else none.
 
-    Anything after its end, a blank as well, would stand between it and the comma that we put there.
+    As many of these as entries are then one each. Anything after a line's end, a blank as well, would stand
+    between it and the comma that we put there.
     """
-    return line.startswith('{"kind": ') and line.endswith(("}", "},"))
+    before, _, ledger = text.partition(LEDGER)
+    if not (before.startswith(HEAD) and ledger.startswith(ENTRY) and ledger.endswith(END)):
+        return []
+    lines = ledger[len(ENTRY):-len(END)].split(f"}},\n{ENTRY}")
+    is_ours = ledger.count("\n") == len(lines) - 1 + END.count("\n")
+    return [f"{ENTRY}{line}}}" for line in lines] if is_ours else []
 
 
 def _entry(line: object) -> Entry:
