@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.operations import Make
 from vpcctl_lib.plan import difference
 from vpcctl_lib.schedule import Group, groups, waits
 
@@ -65,6 +67,18 @@ def test_a_peerings_cable_waits_for_both_routers() -> None:
     before = behind(waits(found))
     cable = named(found, "link add pcx-right")
     assert {named(found, "link set br-left"), named(found, "link set br-right")} <= before[cable] | {cable}
+
+
+def test_the_host_forwards_last_and_files_wait_for_files_only() -> None:
+    asking = Topology(tuple(replace(vpc, nat=Nat("eth0", resolvers=(IPv4Address("8.8.8.8"),)))
+                            for vpc in TWO.vpcs))
+    found = planned(Topology(), asking)
+    before = behind(waits(found))
+    files = {number for number, group in enumerate(found) if isinstance(group.items[0].operation, Make)}
+    forwarding = named(found, "net.ipv4.ip_forward=1")
+    assert before[forwarding] == set(range(len(found))) - {forwarding}
+    assert len(files) == 9, "a folder for all, and folder and file of each subnet"
+    assert all(before[number] == {file for file in files if file < number} for number in files)
 
 
 def test_what_goes_goes_one_after_the_other() -> None:
