@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM while the host is being changed: noted, and obeyed between two commands."""
+"""Ctrl-C, TERM and HUP while the host is being changed: noted, and obeyed between two commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         for number in NOTED:
-            self._old[number] = signal.signal(number, self._note)
+            # What is ignored, as nohup(1) has it, stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._old[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

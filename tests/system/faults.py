@@ -14,7 +14,8 @@ from host import Host, Result
 SHIM = Path(__file__).with_name("tool_shim.sh")
 TOOLS = ("ip", "iptables", "iptables-save", "iptables-restore", "iptables-legacy-save",
          "iptables-legacy-restore", "iptables-nft-save", "iptables-nft-restore", "sysctl", "setpriv", "ss")
-FAILURES, KILLS, SIGNALS = ("fail", "middle"), ("kill-before", "kill-while", "kill-after"), ("INT", "TERM")
+FAILURES, KILLS = ("fail", "middle"), ("kill-before", "kill-while", "kill-after")
+SIGNALS = ("INT", "TERM", "HUP")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from typing import Any
 
 OURS = ("/var/lib/vpcctl/", "/etc/netns", "/run/vpcctl", "/run/.vpcctl", "/proc/sys/net/")
 FILES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
-SIGNALS = {"kill": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM}
+SIGNALS = {"kill": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM,
+           "HUP": signal.SIGHUP}
 
 
 class Faulty:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from faults import Injector, Point, external_points, inside_points, undo_points
+from faults import SIGNALS, Injector, Point, external_points, inside_points, undo_points
 from host import EMPTY_STATE, Host, Result
 from portrait import Portrait, differences
 from scenarios import FILES, Scenario
@@ -131,6 +132,10 @@ class Walk:
         before, record = self._before(), recorded(self.host)
         done = self._injector.run(self._command, point)
         assert "Traceback" not in done.err, done.err
+        if point.kind in SIGNALS:
+            # As a shell tells it, or (before a change has begun) ended by the signal itself; 0: it came late.
+            number = signal.Signals[f"SIG{point.kind}"]
+            assert done.code in (0, 128 + number, -number), done
         if point.failed and done.code > 0:
             self._after_undo(point, before, record, done)
         elif point.kind.startswith("kill"):

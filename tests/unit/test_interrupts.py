@@ -36,6 +36,18 @@ def test_within_a_change_it_is_noted_as_any_other() -> None:
             interrupts.check()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_change_ignores_what_was_ignored_before(number: signal.Signals) -> None:
+    old = signal.signal(number, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(number)
+            interrupts.check()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, old)
+
+
 def test_in_a_thread_of_a_change_nothing_is_held() -> None:
     def task() -> bool:
         with held():
