@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from binascii import crc32
 from collections.abc import Iterator
 
 from vpcctl_lib.errors import BadInput, VpcctlError
@@ -46,8 +45,8 @@ def altname(prefix: str, name: str) -> str:
 
 def mac(vpc: str) -> str:
     """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
-    # Two bridges are never on one segment, so that a checksum will do; a digest would load OpenSSL.
-    return ":".join(f"{octet:02x}" for octet in (0x02, 0x76, *crc32(vpc.encode()).to_bytes(4, "big")))
+    tail = _digest(vpc)[:5]
+    return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
 
 
 def _digest(name: str) -> bytes:
