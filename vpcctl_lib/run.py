@@ -96,7 +96,7 @@ class Runner:
 
     def ask(self, argv: Sequence[str], namespace: str = "") -> Outcome:
         """Run a command that only reads; it is not announced, so that -v shows what changes."""
-        outcome = _run(self.spelt(Command(tuple(argv), namespace=namespace)))
+        outcome = _run(self.spelt(Command(tuple(argv), namespace=namespace)), close_fds=True)
         self.record(outcome)
         return outcome
 
@@ -104,7 +104,9 @@ class Runner:
         """Run a command that changes the host."""
         command = self.spelt(command)
         self.announce(command)
-        outcome = _run(command)
+        # With the lock: if we are killed, the next of us waits until it has ended. Our other files close by
+        # themselves (PEP 446); to look in /proc for more takes a twentieth of the time that a network takes.
+        outcome = _run(command, close_fds=False)
         self.record(outcome)
         return outcome
 
@@ -225,7 +227,7 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
         raise VpcctlError(f"can't start {program}: {error.strerror}") from None
 
 
-def _run(command: Command) -> Outcome:
+def _run(command: Command, close_fds: bool) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch.
 
     It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
@@ -234,10 +236,8 @@ def _run(command: Command) -> Outcome:
     started, late = time.monotonic(), ""
     with _memory(command.stdin) as given, _memory() as out, _memory() as err:
         try:
-            # Our own files close by themselves (PEP 446). To look in /proc for others takes a twentieth
-            # of the time in which a network is built.
             process = _popen(command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
-                             close_fds=False)
+                             close_fds=close_fds)
         except netns.Gone as error:
             return Outcome(command, 1, "", str(error), _milliseconds_since(started))
         if not ends_within(process, TIMEOUT_SECONDS):

@@ -183,7 +183,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the lock that every change is made under; waits for who has it, then names it.
 
-        The tools that we start hold it too: if we are killed, the next of us waits until they have ended.
+        The tools that change something hold it too (`Runner.change`).
         """
         self._make_folder()
         with self._open_lock() as file:

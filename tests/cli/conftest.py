@@ -110,7 +110,7 @@ def refuse(*words: object, **_: object) -> None:
     raise AssertionError(f"the host would be changed: {words}")
 
 
-def answer(command: Command) -> Outcome:
+def answer(command: Command, **_: object) -> Outcome:
     """What `ip -j` and iptables-save say of the host; nothing else may run."""
     words = command.argv
     if words[0] == "ip" and "-j" in words:

@@ -110,7 +110,7 @@ SAVED = "[3:180] -A INPUT -p tcp -m tcp --dport 80 -m comment --comment \"vpcctl
 
 
 def test_a_policy_with_its_counters(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(command: Command) -> Outcome:
+    def save(command: Command, **_: object) -> Outcome:
         assert str(command) == "ip netns exec vpc1-public iptables-save -c -t filter"
         return Outcome(command, 0, SAVED, "", 0.0)
 

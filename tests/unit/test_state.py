@@ -227,11 +227,12 @@ def test_who_waits_gets_the_lock_when_it_is_free(store: Store, monkeypatch: pyte
             assert len(waits) == 1
 
 
-def test_tools_hold_the_lock_and_what_outlives_us_does_not(store: Store) -> None:
+def test_tools_that_change_something_hold_the_lock_and_no_others(store: Store) -> None:
     held = ("sh", "-c", "readlink /proc/$$/fd/* || true")
     lock, log = str(store.folder / "lock"), store.folder / "log"
     with store.locked():
         assert lock in Runner().change(Command(held)).stdout
+        assert lock not in Runner().ask(held).stdout
         assert Runner().spawn(Command(held), log, {}).wait() == 0
     assert str(log) in log.read_text()
     assert lock not in log.read_text()

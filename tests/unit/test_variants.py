@@ -33,7 +33,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
         says = {"iptables-save": usual, "iptables-nft-save": nft, "iptables-legacy-save": legacy,
                 "iptables-restore": version}
 
-        def answer(command: Command) -> Outcome:
+        def answer(command: Command, **_: object) -> Outcome:
             assert command.argv[0] != "iptables-restore" or command.argv[1:] == ("--version",)
             return Outcome(command, 0, says[command.argv[0]], "", 0.0)
 
