@@ -11,6 +11,7 @@ from vpcctl_lib.blueprint import NAMESPACE_FILES
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import HOST_FORWARD, HOST_INPUT, MARK
 from vpcctl_lib.resources import Fault, Namespace, Resource
+from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.state import Entry
 
 
@@ -94,6 +95,6 @@ def _rules(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
 def _files(ledger: Sequence[Entry]) -> Iterator[Finding]:
     recorded = {str(entry.resource) for entry in ledger}
     for path in sorted(Path(NAMESPACE_FILES).glob("*/resolv.conf")):
-        first = path.read_text(errors="replace").partition("\n")[0]
+        first = (text_of(path) or "").partition("\n")[0]
         if re.match(rf"# {MARK}", first) and f"file {path}" not in recorded:
             yield Finding("unrecorded", f"file {path}", first)

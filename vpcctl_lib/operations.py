@@ -126,16 +126,17 @@ class Make:
 
 @dataclass(frozen=True)
 class Remove:
-    """A file, or a folder if it is empty, to remove; one that is gone is no error."""
+    """A file, or a folder if it is empty, to remove; one that is gone, or another's, is no error."""
 
     path: Path
     folder: bool = False
 
     def carry_out(self) -> None:
         """Remove it; a folder that others put something in stays."""
-        if not self.folder:
+        is_folder = self.path.is_dir() and not self.path.is_symlink()
+        if not self.folder and not is_folder:
             self.path.unlink(missing_ok=True)
-        elif self.path.is_dir() and not any(self.path.iterdir()):
+        elif self.folder and is_folder and not any(self.path.iterdir()):
             self.path.rmdir()
 
     def __str__(self) -> str:

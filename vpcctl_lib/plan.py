@@ -39,6 +39,9 @@ class Step:
     undo: Callable[[], Operations]
     """What takes it back; worked out only when it has to be."""
 
+    old: Entry | None = None
+    """What a change changes."""
+
     def took_effect(self, fault: Fault | None) -> bool:
         """Whether there is something to take back, told by what is wrong with the resource now."""
         if self.verb is Verb.MAKE:
@@ -102,7 +105,8 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
                               partial(resource.unmake, after[-1].found)))
         elif match is None or fault:
             old = entry.resource
-            steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), partial(old.change, resource)))
+            steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), partial(old.change, resource),
+                              entry))
     return Plan(tuple(steps), tuple(ledger), tuple(after))
 
 
@@ -148,16 +152,10 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
         replaced = not resource.in_place and (faulty or id(entry) not in same)
         if not stays:
             broken |= resource.places
-        elif replaced or (broken and _stands_in(resource) & broken):
+        elif replaced or (broken and resource.stands_in & broken):
             keys.add(resource.key)
             broken |= resource.places
     return frozenset(keys)
-
-
-def _stands_in(resource: Resource) -> frozenset[Place]:
-    """What it can't outlive; a cable is unmade by itself, but goes with the namespace of either end."""
-    ends = resource.ends if isinstance(resource, Veth) else ()
-    return resource.homes | {(namespace, "") for namespace in ends}
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:

@@ -29,6 +29,7 @@ from vpcctl_lib.model import (
 )
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.resources import Folder, Forwarding, Program
+from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.state import Entry, State
 
 INDEX = re.compile(r"(?:ingress|egress)\[(\d+)\]")
@@ -134,7 +135,7 @@ class Rebuilder:
     def _resolvers(self, name: str) -> tuple[IPv4Address, ...]:
         files = (Path(NAMESPACE_FILES, space, "resolv.conf") for mark, space in sorted(self._marks.items())
                  if mark.startswith(f"{name}/"))
-        texts = [file.read_text(errors="replace") for file in files if file.exists()]
+        texts = list(filter(None, map(text_of, files)))
         words = (line.split() for line in (texts[0].splitlines() if texts else ()))
         return tuple(IPv4Address(line[1]) for line in words if line[:1] == ["nameserver"])
 

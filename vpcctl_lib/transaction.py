@@ -58,7 +58,7 @@ class Transaction:
                 told = VpcctlError("")
                 self._back(plan, before, told)
                 if told.message:
-                    raise RuntimeError(told.message) from unforeseen
+                    raise RuntimeError(f"{told.message.removeprefix('and ')} ({told.hint})") from unforeseen
                 raise
         return self._desk.notes
 
@@ -132,8 +132,7 @@ class Transaction:
         batch = group.batch()
         try:
             if batch is None:
-                self._alone(group.items[0], steps)
-                return []
+                return self._alone_tolerantly(group.items[0], steps, undoing)
             outcome = self._runner.change(batch.command(carry_on=True))
         except VpcctlError as error:
             return [error.message]
@@ -154,15 +153,26 @@ class Transaction:
             return []
         return [f"{batch.tool.value}: {left}"]
 
+    def _alone_tolerantly(self, item: Item, steps: Sequence[Step], undoing: bool) -> list[str]:
+        try:
+            self._alone(item, steps)
+        except VpcctlError as error:
+            return [] if undoing and self._is_so(steps[item.step], undoing) else [error.message]
+        return []
+
     def _is_so(self, step: Step, undoing: bool) -> bool:
-        """Whether a thing is gone, or there, already: the older iptables-restore fails without a reason."""
-        if step.verb is Verb.CHANGE:
+        """Whether it is as it shall be already: gone, there, or (once undone) as it was before a change.
+
+        The older iptables-restore fails without a reason, and what could not be done need not be undone.
+        """
+        entry = step.old if step.verb is Verb.CHANGE and undoing else step.entry
+        if entry is None or (step.verb is Verb.CHANGE and not undoing):
             return False
         try:
-            fault = inspect(Kernel(self._runner), [step.entry]).get(step.entry.resource.key)
+            fault = inspect(Kernel(self._runner), [entry]).get(entry.resource.key)
         except VpcctlError:
             return False
-        return fault == (None if (step.verb is Verb.UNMAKE) == undoing else MISSING)
+        return fault == (None if (step.verb is not Verb.MAKE) == undoing else MISSING)
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
         """Undo in reverse what was done; what could not be undone is told, and stays in the ledger."""

@@ -182,3 +182,42 @@ def test_a_change_of_an_address_that_somebody_removed(vpc1: Host) -> None:
     topology = vpc1.do("export").out.replace("10.0.1.0/24", "10.0.3.0/24")
     vpc1.do("apply -f", vpc1.write("network.yaml", topology))
     assert vpc1.do("status").out == "in sync\n"
+
+
+def test_a_bridge_that_is_made_anew_has_its_ports_again(vpc1: Host) -> None:
+    vpc1.sh("ip -n vpc1 link set br-vpc1 address 02:00:00:00:00:01")
+    assert vpc1.vpcctl("status").code == 1
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.reaches("vpc1-public", address(vpc1, "vpc1-private"))
+
+
+def address(host: Host, namespace: str) -> str:
+    return host.sh(f"ip -n {namespace} -4 -o address show dev eth0").split()[3].partition("/")[0]
+
+
+@pytest.mark.parametrize("thing", ["mkdir", "mkfifo", "ln -s nowhere"])
+def test_what_is_no_file_in_the_place_of_ours(nat: Host, thing: str) -> None:
+    nat.sh(f"cd /etc/netns/vpc1-public && rm resolv.conf && {thing} resolv.conf; "
+           f"mkdir /etc/netns/another && cd /etc/netns/another && {thing} resolv.conf")
+    status = nat.vpcctl("status")
+    assert (status.code, "it is no file" in status.out) == (1, True), status
+    nat.do("vpc delete --name vpc1")
+    left = ["another", "other", *(["vpc1-public"] if thing == "mkdir" else [])]
+    assert nat.sh("ls /etc/netns").split() == left
+    nat.sh("rm -rf /etc/netns/vpc1-public /etc/netns/another")
+
+
+def test_what_could_not_be_changed_need_not_be_undone(nat: Host) -> None:
+    nat.do("subnet add --vpc vpc1 --name more --cidr 10.0.3.0/24 --type public")
+    # The mount is the sandbox's own: a file that root can read and can't write.
+    nat.sh("mount --bind /etc/netns/vpc1-more /etc/netns/vpc1-more; "
+           "mount -o remount,ro,bind /etc/netns/vpc1-more; "
+           "echo nameserver 9.9.9.9 >/run/other-names; mount --bind /run/other-names /etc/resolv.conf")
+    before, record = nat.portrait(), nat.state()
+    failed = nat.vpcctl("nat", "enable", "--vpc", "vpc1")
+    assert (failed.code, failed.err.count("Read-only file system")) == (1, 1), failed
+    assert "could not be undone" not in failed.err
+    nat.check_same(before)
+    assert nat.state() == record
+    nat.sh("umount /etc/netns/vpc1-more; umount /etc/resolv.conf; rm -r /run/other-names /run/mount")

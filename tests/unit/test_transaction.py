@@ -492,7 +492,7 @@ def test_what_could_not_be_undone_is_told_beside_what_nobody_thought_of(
         return change(command)
 
     monkeypatch.setattr(host.kernel, "change", failing)
-    with pytest.raises(RuntimeError, match="^and this could not be undone: .*busy") as caught:
+    with pytest.raises(RuntimeError, match="^this could not be undone: .*busy") as caught:
         host.become(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert all(entry.under_way for entry in host.store.load().ledger)

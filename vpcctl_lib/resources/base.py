@@ -79,6 +79,11 @@ class Resource(ABC):
         return frozenset()
 
     @property
+    def stands_in(self) -> frozenset[Place]:
+        """What it can't outlive as it is: its homes, and what else has to be there for it."""
+        return self.homes
+
+    @property
     def places(self) -> frozenset[Place]:
         """What this resource is a home of."""
         return frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class File(Resource):
 
     def survey(self) -> dict[str, str]:
         """Refuses to take over a file that is there."""
-        if Path(self.path).exists():
+        if os.path.lexists(self.path):
             raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
                               "move it away, or give the subnet another name")
         return {}
@@ -112,10 +113,17 @@ class File(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """There, with our content."""
-        path = Path(self.path)
-        if not path.exists():
+        if not os.path.lexists(self.path):
             return MISSING
-        return None if path.read_text(errors="replace") == self.content else changed("its content differs")
+        held = text_of(Path(self.path))
+        if held is None:
+            return changed("it is no file")
+        return None if held == self.content else changed("its content differs")
 
     def __str__(self) -> str:
         return f"file {self.path}"
+
+
+def text_of(path: Path) -> str | None:
+    """What a file holds; None if it is none, which is not opened either: a pipe would wait for a writer."""
+    return path.read_text(errors="replace") if path.is_file() else None

@@ -107,6 +107,11 @@ class Veth(Resource):
         """Addresses and routes at its ends go with it."""
         return frozenset({(self.namespace, self.device), (self.peer_namespace, self.peer_device)})
 
+    @property
+    def stands_in(self) -> frozenset[Place]:
+        """It is unmade by itself, but goes with the namespace of either end."""
+        return self.homes | {(namespace, "") for namespace in self.ends}
+
     def make(self) -> Operations:
         """Both ends appear in their places at once."""
         peer = ("peer", "name", self.peer_device, "netns", self.peer_namespace)
@@ -196,6 +201,11 @@ class Port(Resource):
     def homes(self) -> frozenset[Place]:
         """The namespace and the link."""
         return within(self.namespace, self.device)
+
+    @property
+    def stands_in(self) -> frozenset[Place]:
+        """A bridge that goes lets go of its ports."""
+        return self.homes | within(self.namespace, self.master)
 
     def make(self) -> Operations:
         """The mark first, so that a link that is ours says so as early as it can."""
