@@ -95,7 +95,8 @@ def ask(target: Target, patience: float, source: str = "") -> dict[str, Any]:
 def _open(kind: int, protocol: int, target: Target, patience: float, source: str) -> socket.socket:
     opened = socket.socket(socket.AF_INET, kind, protocol)
     opened.settimeout(patience)
-    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    if kind != socket.SOCK_RAW:
+        opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
     if source:
         opened.bind((source, 0))
     opened.connect((target.address, target.port))
@@ -118,22 +119,30 @@ def _udp(target: Target, patience: float, source: str) -> dict[str, Any]:
 
 
 def _ping(target: Target, patience: float, source: str) -> dict[str, Any]:
-    number = threading.get_native_id() & 0xFFFF
+    number = struct.pack("!H", threading.get_native_id() & 0xFFFF)
     with _open(socket.SOCK_RAW, socket.IPPROTO_ICMP, target, patience, source) as connection:
+        # Not before: without a target it would hear of the errors for everybody's packets.
+        connection.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
         connection.send(_echo_request(number))
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
-            packet = connection.recv(65536)
+            try:
+                packet = connection.recv(65536)
+            except TimeoutError:
+                raise
+            except OSError:
+                if connection.recv(65536, socket.MSG_ERRQUEUE)[4:6] == number:
+                    raise
+                continue
             start = (packet[0] & 15) * 4
-            kind, identifier = packet[start], packet[start + 4:start + 6]
-            if kind == 0 and identifier == struct.pack("!H", number):
+            if packet[start] == 0 and packet[start + 4:start + 6] == number:
                 return {"ttl": packet[8]}
     raise TimeoutError
 
 
-def _echo_request(number: int) -> bytes:
-    packet = struct.pack("!BBHHH", 8, 0, 0, number, 1) + b"vpcctl!!"
+def _echo_request(number: bytes) -> bytes:
+    packet = struct.pack("!BBH2sH", 8, 0, 0, number, 1) + b"vpcctl!!"
     total = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
     total = (total >> 16) + (total & 0xFFFF)
     checksum = ~(total + (total >> 16)) & 0xFFFF

@@ -13,11 +13,18 @@ from typing import Any
 
 import pytest
 import reach_world
-from host import Answer, Host
+from host import CHECKOUT, SILENCE, Answer, Host
 from probes import REACHED
 from reach_world import World
 
 BATCH = Path(__file__).with_name("reach_batch.py")
+PROBE = """
+import sys
+from ipaddress import IPv4Address
+from vpcctl_lib.model import Protocol
+from vpcctl_lib.reach.probe import send
+print(send(sys.argv[1], IPv4Address(sys.argv[2]), Protocol.ICMP, None, 0.5).name)
+"""
 LONG = bool(os.environ.get("VPCCTL_LONG"))
 FIRST = int(os.environ.get("VPCCTL_SEED", "1"))
 WORLDS = int(os.environ.get("VPCCTL_WORLDS", 80 if LONG else 3))
@@ -182,3 +189,23 @@ def test_reach_says_what_packets_do(new_host: list[Host], tmp_path: Path) -> Non
           f"{len(problems)} disagreements, {unknown} unknown")
     assert problems == []
     assert unknown <= MOST_UNKNOWN * compared
+
+
+def test_a_probe_hears_of_its_own_packet_only(vpc1: Host) -> None:
+    # Small ones vanish, large ones are rejected: who hears of a rejection hears of somebody else's packet.
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.sh("iptables -I FORWARD -p icmp -d 8.8.8.8 -m length --length :60 -j DROP", "vpc1")
+    ping = vpc1.start("vpc1-private", "ping", "-q", "-i", "0.002", "-s", "500", "8.8.8.8")
+    vpc1.wait_until(lambda: rejections(vpc1) > 0, "a large packet is rejected")
+    [answer] = vpc1.probe(("vpc1-private", "8.8.8.8"), patience=0.5)
+    assert answer.verdict == SILENCE
+    asked = vpc1.run(sys.executable, "-c", PROBE, "vpc1-private", "8.8.8.8", PYTHONPATH=str(CHECKOUT))
+    assert asked.out == "SILENCE\n", asked
+    vpc1.stop(ping)
+
+
+def rejections(host: Host) -> int:
+    """How many packets the router has rejected so far."""
+    last = host.sh("iptables -nvxL FORWARD", "vpc1").splitlines()[-1]
+    assert "REJECT" in last
+    return int(last.split()[0])

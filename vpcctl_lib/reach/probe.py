@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
+from typing import TypeVar
 
 from vpcctl_lib import netns
 from vpcctl_lib.model import Protocol
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 2.0
 IP_RECVERR = 11
@@ -50,7 +53,6 @@ def send(namespace: str, address: IPv4Address, protocol: Protocol, port: int | N
             Protocol.ICMP: (socket.SOCK_RAW, socket.IPPROTO_ICMP)}[protocol]
     with netns.within(namespace, lambda: socket.socket(socket.AF_INET, *kind)) as opened:
         opened.settimeout(patience)
-        opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
         return _outcome(lambda: WAYS[protocol](opened, str(address), port or 0))
 
 
@@ -69,10 +71,12 @@ def _outcome(ask: Callable[[], None]) -> Result:
 
 
 def _connect(opened: socket.socket, address: str, port: int) -> None:
+    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
     opened.connect((address, port))
 
 
 def _datagram(opened: socket.socket, address: str, port: int) -> None:
+    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
     opened.connect((address, port))
     opened.send(b"vpcctl reach\n")
     opened.recv(65536)
@@ -82,15 +86,40 @@ def _echo(opened: socket.socket, address: str, _: int) -> None:
     """RFC 792: type 8, answered by type 0 with our number."""
     number = struct.pack("!H", os.getpid() & 0xFFFF)
     opened.connect((address, 0))
-    opened.send(_request(number))
+    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
     deadline = time.monotonic() + (opened.gettimeout() or PATIENCE_SECONDS)
+    _undisturbed(opened, number, deadline, lambda: opened.send(_request(number)))
+    while not _is_answer(_undisturbed(opened, number, deadline, lambda: opened.recv(65536)), number):
+        pass
+
+
+def _undisturbed(opened: socket.socket, number: bytes, deadline: float, call: Callable[[], T]) -> T:
+    """What the call returns: a raw socket hears of every ICMP error, those for others' packets too."""
     while (left := deadline - time.monotonic()) > 0:
         opened.settimeout(left)
-        packet = opened.recv(65536)
-        start = (packet[0] & 15) * 4
-        if packet[start] == 0 and packet[start + 4:start + 6] == number:
-            return
+        try:
+            return call()
+        except TimeoutError:
+            raise
+        except OSError:
+            if not _is_of_another(opened, number):
+                raise
     raise TimeoutError
+
+
+def _is_of_another(opened: socket.socket, number: bytes) -> bool:
+    """Whether the next ICMP error quotes an echo request that is not ours (ip(7), IP_RECVERR)."""
+    opened.setblocking(False)
+    try:
+        quoted = opened.recvmsg(65536, 0, socket.MSG_ERRQUEUE)[0]
+    except BlockingIOError:
+        return False
+    return quoted[4:6] != number
+
+
+def _is_answer(packet: bytes, number: bytes) -> bool:
+    start = (packet[0] & 15) * 4
+    return packet[start] == 0 and packet[start + 4:start + 6] == number
 
 
 def _request(number: bytes) -> bytes:
