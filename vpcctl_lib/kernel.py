@@ -17,6 +17,9 @@ from vpcctl_lib.run import Runner
 Words = frozenset[tuple[str, ...]]
 """A rule as the set of its options, each with its values: the order is the writer's, not the kernel's."""
 
+EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
+"""Options that every packet matches: iptables-save leaves them out."""
+
 LOOKERS = 4
 """Namespaces looked at side by side; the time goes into starting `ip`."""
 
@@ -155,7 +158,8 @@ def words(rule: str) -> Words:
         else:
             options[-1].append(",".join(sorted(word.split(","))))
     # Every protocol match is implied by -p, and iptables-save adds it.
-    return frozenset(tuple(option) for option in options if option[0] != "-m")
+    told = (tuple(option) for option in options if option[0] != "-m")
+    return frozenset(option for option in told if option not in EVERYTHING)
 
 
 def _split(rule: str) -> list[str]:

@@ -21,6 +21,7 @@ def deny(**rule: Any) -> dict[str, Any]:
 def apply(host: Host, subnet: str = "public", vpc: str = "vpc1", **policy: Any) -> None:
     file = host.write("policy.json", policy)
     host.do(f"firewall apply --vpc {vpc} --subnet {subnet} --policy {file}")
+    assert host.do("status").out == "in sync\n"
 
 
 def open_ones(host: Host, namespace: str, *targets: str) -> list[str]:
