@@ -18,6 +18,8 @@ T = TypeVar("T")
 NAMES = Path("/run/netns")
 """Where `ip netns` keeps its names (ip-netns(8))."""
 
+IPV6 = "/proc/sys/net/ipv6"
+
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 
@@ -38,6 +40,11 @@ def exists(namespace: str) -> bool:
         return (NAMES / namespace).stat().st_dev == os.stat("/proc/self/ns/net").st_dev
     except FileNotFoundError:
         return False
+
+
+def have_ipv6() -> bool:
+    """Whether they have IPv6: not where the kernel was started with `ipv6.disable=1`, or built without."""
+    return os.path.exists(IPV6)
 
 
 def names() -> frozenset[str]:

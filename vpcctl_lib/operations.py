@@ -38,11 +38,15 @@ class Tool(Enum):
 
 @dataclass(frozen=True)
 class Ip:
-    """One `ip` command in a namespace."""
+    """One `ip` command in a namespace, with more words where the kernel speaks IPv6."""
 
     namespace: str
     words: tuple[str, ...]
+    ipv6: tuple[str, ...] = ()
     tool = Tool.IP
+
+    def __str__(self) -> str:
+        return " ".join((*self.words, *(self.ipv6 if netns.have_ipv6() else ())))
 
 
 @dataclass(frozen=True)
@@ -239,11 +243,11 @@ class Batch:
 
 
 def _ip(batch: Batch, carry_on: bool) -> Command:
-    words = [" ".join(step.words) for step in batch.steps if isinstance(step, Ip)]
-    if len(words) == 1:
-        return Command(("ip", *words[0].split()), namespace=batch.namespace)
+    lines = [str(step) for step in batch.steps if isinstance(step, Ip)]
+    if len(lines) == 1:
+        return Command(("ip", *lines[0].split()), namespace=batch.namespace)
     force = ("-force",) if carry_on else ()
-    return Command(("ip", *force, "-batch", "-"), "".join(f"{line}\n" for line in words), batch.namespace)
+    return Command(("ip", *force, "-batch", "-"), "".join(f"{line}\n" for line in lines), batch.namespace)
 
 
 def problems(stderr: str) -> str:

@@ -221,3 +221,13 @@ def test_what_could_not_be_changed_need_not_be_undone(nat: Host) -> None:
     nat.check_same(before)
     assert nat.state() == record
     nat.sh("umount /etc/netns/vpc1-more; umount /etc/resolv.conf; rm -r /run/other-names /run/mount")
+
+
+def test_a_link_that_somebody_made_too_small_for_ipv6(vpc1: Host) -> None:
+    vpc1.sh("ip -n vpc1-public link set eth0 mtu 600; ip -n vpc1 link set s-private mtu 600")
+    assert vpc1.vpcctl("status").code == 1
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    assert "inet6" not in vpc1.sh("ip -n vpc1-public address show dev eth0")
+    assert "inet6" not in vpc1.sh("ip -n vpc1 address show dev s-private")
+    vpc1.reaches("vpc1-public", address(vpc1, "vpc1-private"))

@@ -115,6 +115,20 @@ def test_an_uplink_with_a_small_mtu(vpc1: Host, lost: str) -> None:
     vpc1.sh("ip link set eth0 mtu 1500; ip -n internet link set sandbox mtu 1500")
 
 
+def test_an_uplink_too_small_for_ipv6(vpc1: Host) -> None:
+    vpc1.sh("ip link set eth0 mtu 1000")
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.reaches("vpc1-public", "8.8.8.8")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh("ip -n vpc1 link set uplink mtu 1500")
+    vpc1.do("restore")
+    vpc1.do("nat disable --vpc vpc1")
+    assert "inet6" not in vpc1.sh("ip address show dev vpc-vpc1")
+    # With its size it lost all of IPv6.
+    vpc1.sh("ip link set eth0 mtu 1500; ip link set eth0 addrgenmode none; ip -6 addr flush dev eth0; "
+            "ip addr add 2001:db8::2/64 dev eth0 nodad")
+
+
 @pytest.mark.parametrize(("mtu", "segment"), [("1500", "1448"), ("1400", "1348")])
 def test_tcp_learns_of_it(vpc1: Host, mtu: str, segment: str) -> None:
     vpc1.sh(f"ip link set eth0 mtu {mtu}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vpcctl_lib import netns
 from vpcctl_lib.operations import HOST, Batch, Ip, Iptables, Make, Remove, Sysctl, chain_lines, problems
 
 UP, ROUTE = ("link", "set", "lo", "up"), ("route", "add", "default", "dev", "lo")
@@ -25,6 +26,13 @@ def test_several_steps_are_one_batch() -> None:
     assert command.argv == ("ip", "-batch", "-")
     assert command.stdin == "link set lo up\nroute add default dev lo\n"
     assert str(THREE.command(carry_on=True)).startswith("ip -n vpc1 -force -batch - <<")
+
+
+def test_a_kernel_without_ipv6_is_not_asked_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    batch = Batch((Ip(HOST, ("link", "set", "a", "up"), ipv6=("addrgenmode", "none")),))
+    assert str(batch.command()) == "ip link set a up addrgenmode none"
+    monkeypatch.setattr(netns, "IPV6", str(tmp_path / "none"))
+    assert str(batch.command()) == "ip link set a up"
 
 
 def test_settings_are_one_command_and_unknown_keys_are_passed_over() -> None:

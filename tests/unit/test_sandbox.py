@@ -57,10 +57,12 @@ def test_an_etc_that_cannot_be_overlaid_is_copied_and_still_gets_our_files() -> 
 
 
 def test_the_internet_has_no_route_but_its_cable() -> None:
-    batch = plan.internet_links(sandbox_pid=1).splitlines()
+    batch = plan.internet_links(sandbox_pid=1, ipv6=True).splitlines()
     assert "link add sandbox index 8 type veth peer name eth0 netns 1" in batch
     assert "addr add 8.8.8.8/32 dev lo" in batch
     assert not [line for line in batch if line.startswith("route")]
+    without = plan.internet_links(sandbox_pid=1, ipv6=False).splitlines()
+    assert set(batch) - set(without) == {"link set sandbox addrgenmode none"}
 
 
 def test_the_host_reaches_it_through_eth0() -> None:

@@ -128,6 +128,9 @@ class Simulation:
         else:
             place = (namespace, rest[rest.index("dev") + 1])
             need(place in self.links, f'Cannot find device "{place[1]}"')
+            if verb == "flush":
+                assert rest[-2:] == ["scope", "link"], "none of these has such addresses"
+                return
             line = (place, (kind, *rest))
             need((line in self.lines) == (verb == "del"), "RTNETLINK answers: "
                  + ("No such process" if verb == "del" else "File exists"))
@@ -184,8 +187,7 @@ class Simulation:
     def link_set(self, namespace: str, words: list[str]) -> None:
         device, *rest = words
         need((namespace, device) in self.links, f'Cannot find device "{device}"')
-        up = ["up", "yes"] if rest[-1] == "up" else []
-        options = rest[:-1] + up if up else rest
+        options = [word for word in rest if word != "up"] + (["up", "yes"] if "up" in rest else [])
         found = dict(zip(options[::2], options[1::2], strict=True))
         need("master" not in found or (namespace, found["master"]) in self.links, "Cannot find device")
         if found.get("mtu") == "1500":

@@ -26,6 +26,9 @@ from vpcctl_lib.resources.base import (
 )
 
 DEFAULT_MTU = 1500
+IPV6_MTU = 1280
+"""RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything about it there."""
+
 LOOPBACK = "lo"
 GROUP = "30320"
 """The group of all links in our namespaces: 100 cables deleted one by one take 2.4 s, as a group 0.05 s."""
@@ -211,17 +214,27 @@ class Port(Resource):
         """The mark first, so that a link that is ours says so as early as it can."""
         return self._set(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))
 
-    def _set(self, words: tuple[str, ...]) -> Operations:
+    def _set(self, words: tuple[str, ...] = ()) -> Operations:
+        ipv6: tuple[str, ...] = ()
         if self.device != LOOPBACK:
             group = ("group", GROUP) if self.namespace != HOST else ()
             master = ("master", self.master) if self.master else ()
-            words = ("addrgenmode", "none", *group, *words, *master)
-        return (Ip(self.namespace, ("link", "set", self.device, "alias", self.owner)),
-                Ip(self.namespace, ("link", "set", self.device, *words, "up")))
+            words = (*group, *words, *master)
+            ipv6 = ("addrgenmode", "none") if self.mtu >= IPV6_MTU else ()
+        return (self._link("alias", self.owner), self._link(*words, "up", ipv6=ipv6))
+
+    def _link(self, *words: str, ipv6: tuple[str, ...] = ()) -> Ip:
+        return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)
 
     def change(self, old: Resource) -> Operations:
-        """Everything again; only the MTU of a link of ours ever changes by itself."""
-        return self._set(() if self.device == LOOPBACK else ("mtu", str(self.mtu)))
+        """Everything again; only the MTU of a link of ours ever changes by itself.
+
+        A link that was too small for IPv6 gets an address of it when it grows.
+        """
+        if self.device == LOOPBACK:
+            return self._set()
+        flush = Ip(self.namespace, ("addr", "flush", "dev", self.device, "scope", "link"))
+        return (self._link("mtu", str(self.mtu)), *self._set(), flush)
 
     def unmake(self, facts: Facts) -> Operations:
         """Nothing: it goes with the link."""

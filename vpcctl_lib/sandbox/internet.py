@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Callable
 
+from vpcctl_lib import netns
 from vpcctl_lib.sandbox import syscalls
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.links import configure
@@ -20,7 +21,7 @@ def serve(ready: Callable[[], None]) -> int:
     """Be the internet: plug a cable into the namespace of pid 1, answer until killed."""
     _leave_terminal()
     syscalls.unshare(Namespace.NET)
-    configure(internet_links(sandbox_pid=1))
+    configure(internet_links(sandbox_pid=1, ipv6=netns.have_ipv6()))
     servers = [_WebServer(("", 80), _Web), *(_NameServer((address, 53), _Name) for address in INTERNET)]
     ready()
     threads = [threading.Thread(target=server.serve_forever) for server in servers]

@@ -108,7 +108,7 @@ def _tmpfs(target: str) -> Mount:
     return Mount("tmpfs", target, _TAME, "mode=755")
 
 
-def internet_links(sandbox_pid: int) -> str:
+def internet_links(sandbox_pid: int, ipv6: bool) -> str:
     """An `ip -batch` for the internet's namespace, which also plugs eth0 into the sandbox."""
     addresses = [f"addr add {address}/32 dev lo" for address in INTERNET]
     return "\n".join([
@@ -116,7 +116,7 @@ def internet_links(sandbox_pid: int) -> str:
         *addresses,
         # With the same number at both ends, the kernel may take a second to report that they are up.
         f"link add sandbox index 8 type veth peer name eth0 netns {sandbox_pid}",
-        "link set sandbox addrgenmode none",
+        *(["link set sandbox addrgenmode none"] if ipv6 else []),
         f"addr add {GATEWAY}/24 dev sandbox",
         # No route but that of the cable: a source that nobody translated gets no answer.
         "link set sandbox up",
