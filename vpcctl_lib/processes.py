@@ -24,6 +24,10 @@ MARK = "VPCCTL_WORKLOAD"
 """The environment variable by which a workload's processes are known, children included."""
 
 
+LISTEN = "0A"
+"""include/net/tcp_states.h"""
+
+
 @dataclass(frozen=True)
 class Process:
     """A process, told apart from a later one of the same pid by its start time."""
@@ -74,6 +78,27 @@ def recognise(facts: Mapping[str, str]) -> Process | None:
         return None
     process = look(int(facts["pid"]))
     return process if process is not None and str(process.start) == facts.get("start") else None
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether the process itself waits for TCP connections to a port (proc(5))."""
+    own = set(_open_files(pid))
+    try:
+        lines = (PROC / str(pid) / "net/tcp").read_text().splitlines()[1:]
+    except OSError:
+        return False
+    sockets = [line.split() for line in lines]
+    return any(fields[1].endswith(f":{port:04X}") and fields[3] == LISTEN and f"socket:[{fields[9]}]" in own
+               for fields in sockets)
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    try:
+        for number in os.listdir(PROC / str(pid) / "fd"):
+            yield os.readlink(PROC / str(pid) / "fd" / number)
+    except OSError:
+        # It has ended, or closed one meanwhile: the next look tells.
+        return
 
 
 def inside_of(process: Process, namespace: str) -> bool:

@@ -133,7 +133,7 @@ def _wait_until_ready(start: Start, child: Child) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         _check_alive(child)
-        ready = _answers(start.namespace, start.port) if start.port else _is_itself(child.pid)
+        ready = _serves(start.namespace, start.port, child.pid) if start.port else _is_itself(child.pid)
         if ready:
             break
         time.sleep(0.02)
@@ -163,6 +163,11 @@ def _is_itself(pid: int) -> bool:
         return os.path.basename(os.readlink(f"/proc/{pid}/exe")) not in ON_THE_WAY
     except OSError:
         return False
+
+
+def _serves(namespace: str, port: int, pid: int) -> bool:
+    """Whether the page comes, and not from somebody else who has the port."""
+    return processes.listens(pid, port) and _answers(namespace, port)
 
 
 def _answers(namespace: str, port: int) -> bool:
