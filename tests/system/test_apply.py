@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-from host import Host
+from host import REACHED, Host
 
 FILE = """\
 version: 1
@@ -52,6 +54,18 @@ def test_again_changes_nothing(applied: Host) -> None:
     again = applied.do("apply --json -f", applied.write("network.yaml", FILE)).json["apply"]
     assert (again["changed"], again["plan"]) == (False, [])
     applied.check_same(before)
+
+
+def test_a_page_of_somebody_else_is_not_the_web_servers(applied: Host) -> None:
+    other = applied.start("vpc1-public", sys.executable, "-m", "http.server", "81")
+    served = ("vpc1-public", "127.0.0.1:81")
+    applied.wait_until(lambda: applied.probe(served)[0].verdict == REACHED, "it serves")
+    before = applied.portrait()
+    more = FILE.replace("webserver-80:", "webserver-81: {webserver: 81}\n          webserver-80:")
+    done = applied.vpcctl("apply", "-f", applied.write("more.yaml", more))
+    assert (done.code, "Address already in use" in done.err) == (1, True), done
+    applied.check_same(before)
+    applied.stop(other)
 
 
 def test_what_was_exported_gives_the_same_network(applied: Host) -> None:
@@ -155,3 +169,31 @@ def test_it_is_all_or_nothing(host: Host) -> None:
     assert done.code == 1
     assert "worker did not start" in done.err
     host.check_same(before)
+
+
+ONE = "version: 1\nvpcs:\n"
+
+
+def test_a_vpc_takes_the_cidr_of_one_that_goes(host: Host) -> None:
+    host.do("apply -f", host.write("a.yaml", f"{ONE}  a: {{cidr: 10.0.0.0/16}}\n"))
+    b = f"{ONE}  b: {{cidr: 10.0.0.0/16, subnets: {{s: {{cidr: 10.0.1.0/24}}}}}}\n"
+    renamed = host.do("apply --prune -f", host.write("b.yaml", b))
+    assert renamed.err == ""
+    assert [vpc["name"] for vpc in host.do("vpc list --json").json["vpcs"]] == ["b"]
+    host.reaches("", "10.0.1.2")
+
+
+def test_vpcs_change_places(host: Host) -> None:
+    def file(name: str, a: str, b: str) -> str:
+        subnets = [f"subnets: {{s: {{cidr: {cidr.replace('0.0/16', '1.0/24')}}}}}" for cidr in (a, b)]
+        return host.write(name, f"{ONE}  a: {{cidr: {a}, {subnets[0]}}}\n  b: {{cidr: {b}, {subnets[1]}}}\n")
+
+    host.do("apply -f", file("one.yaml", "10.0.0.0/16", "10.1.0.0/16"))
+    moves = [("10.1.0.0/16", "10.0.0.0/16"), ("10.0.0.0/16", "10.2.0.0/16"), ("10.2.0.0/16", "10.1.0.0/16")]
+    for number, (a, b) in enumerate(moves):
+        assert host.do("apply -f", file(f"{number}.yaml", a, b)).err == ""
+        assert host.do("status").out == "in sync\n"
+        for namespace, cidr in (("a-s", a), ("b-s", b)):
+            address = cidr.replace("0.0/16", "1.2")
+            assert f" {address}/24 " in host.sh("ip address show dev eth0", namespace)
+            host.reaches("", address)

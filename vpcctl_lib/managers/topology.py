@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,31 +46,34 @@ class TopologyManager(Manager):
     def _wanted(self, topology: Topology, file: TopologyFile, prune: bool) -> Topology:
         named = {wanted.name for wanted in file.vpcs}
         result = topology
+        leaving = _moving(topology, file)
         for vpc in topology.vpcs if prune else ():
             if vpc.name not in named:
                 result = result.without_vpc(vpc.name)
+                leaving.add(vpc.name)
         for wanted in file.vpcs:
-            result = self._with_vpc(result, wanted)
+            result = self._with_vpc(result, wanted, leaving)
+            leaving.discard(wanted.name)
         return self._with_peerings(result, file, named)
 
-    def _with_vpc(self, topology: Topology, wanted: Wanted) -> Topology:
+    def _with_vpc(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
         before = topology.vpc(wanted.name)
         result, vpc = topology, before
         if vpc is None or vpc.cidr != wanted.cidr:
-            result = self._placed(topology, wanted)
+            result = self._placed(topology, wanted, leaving)
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
         nat = self._uplink(result, vpc, wanted)
         order = {subnet.name: number for number, subnet in enumerate(before.subnets)} if before else {}
         subnets = sorted(wanted.subnets, key=lambda subnet: order.get(subnet.name, len(order)))
         return result.with_vpc(replace(vpc, nat=nat, subnets=tuple(subnets)))
 
-    def _placed(self, topology: Topology, wanted: Wanted) -> Topology:
+    def _placed(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
         """The topology with that VPC where it was, or at the end, with its CIDR checked as if it were new."""
         before = topology.vpc(wanted.name)
         others = topology if before is None else replace(
             topology, vpcs=tuple(vpc for vpc in topology.vpcs if vpc.name != wanted.name))
         added = told(wanted.place.at("cidr"), lambda: self._vpcs.added(
-            others, wanted.name, wanted.cidr, wanted.allow_overlap)).vpcs[-1]
+            others, wanted.name, wanted.cidr, wanted.allow_overlap, leaving)).vpcs[-1]
         return topology.with_vpc(replace(added, link=before.link) if before else added)
 
     def _uplink(self, topology: Topology, vpc: Vpc, wanted: Wanted) -> Nat | None:
@@ -95,3 +98,9 @@ class TopologyManager(Manager):
         if place is None:
             return self._peers.joined(topology, peering.vpc1, peering.vpc2)
         return told(place, lambda: self._peers.joined(topology, peering.vpc1, peering.vpc2))
+
+
+def _moving(topology: Topology, file: TopologyFile) -> set[str]:
+    """The VPCs there that the file gives another CIDR."""
+    there = {vpc.name: vpc.cidr for vpc in topology.vpcs}
+    return {wanted.name for wanted in file.vpcs if there.get(wanted.name, wanted.cidr) != wanted.cidr}

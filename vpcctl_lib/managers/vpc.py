@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, naming
@@ -31,13 +32,17 @@ class VpcManager(Manager):
 
         return self.change(decide)
 
-    def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool) -> Topology:
-        """The topology with one VPC more; VpcctlError where the host has a route in its way."""
+    def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool,
+              leaving: Collection[str] = ()) -> Topology:
+        """The topology with one VPC more; VpcctlError where the host has a route in its way.
+
+        The VPCs that are `leaving` give up their CIDRs in the same change.
+        """
         for other in topology.vpcs:
-            if other.cidr.overlaps(cidr):
+            if other.name not in leaving and other.cidr.overlaps(cidr):
                 self.warn(f"{cidr} overlaps VPC '{other.name}' ({other.cidr}): the host has a route to the "
                           "first of them only, and the two can't be peered")
-        ours = {naming.device("vpc-", one) for one in (name, *(vpc.name for vpc in topology.vpcs))}
+        ours = {naming.device("vpc-", one) for one in (name, *leaving, *(vpc.name for vpc in topology.vpcs))}
         route = self.host.overlap(cidr, ours)
         if route is not None and not allow_overlap:
             raise VpcctlError(f"{cidr} overlaps the host's route to {route.network} (dev {route.device})",
