@@ -13,7 +13,7 @@ from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import GONE, Tool, problems
+from vpcctl_lib.operations import GONE, Batch, Tool, problems
 from vpcctl_lib.plan import Plan, Step
 from vpcctl_lib.resources import MISSING
 from vpcctl_lib.rule_order import RuleOrder
@@ -91,7 +91,8 @@ class Transaction:
             self._ask_what_is_done(group, plan)
         else:
             self._done.update(group.items[number].step for number in effective)
-        raise VpcctlError(f"{batch.tool.value} failed: {outcome.reason()}", _advice(outcome.stderr))
+        at = _culprit(batch, group, effective, plan)
+        raise VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", _advice(outcome.stderr))
 
     def _make_alone(self, group: Group, plan: Plan) -> None:
         item = group.items[0]
@@ -224,6 +225,15 @@ class Transaction:
             return tuple(ledger)
         return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})
                      if entry.resource.key in self._facts else entry for entry in ledger)
+
+
+def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> str:
+    """What `ip` failed at, where it said how far it came."""
+    number = len(effective or ())
+    told = effective is not None or len(group.items) == 1
+    if batch.tool is not Tool.IP or not told or number >= len(group.items):
+        return ""
+    return f" at {plan.steps[group.items[number].step].entry.resource}"
 
 
 def _advice(stderr: str) -> str:

@@ -84,6 +84,11 @@ def test_a_delete_after_a_flush(nat: Host) -> None:
     ("ip -n vpc1-public link set eth0 down", "down"),
     ("ip -n vpc1 route del default", "route default"),
     ("sysctl -qw net.ipv4.ip_forward=0", "ip_forward"),
+    ("ip -n vpc1 route flush table main", "the route to 169.254.64.0/31 is gone"),
+    ("ip -n vpc1-public route flush table main", "the route to 10.0.1.0/24 is gone"),
+    ("ip route del 169.254.64.0/31", "the route to 169.254.64.0/31 is gone"),
+    ("ip -n vpc1-public route replace default via 10.0.2.2", "it leads to 10.0.2.2"),
+    ("ip -n vpc1 route replace blackhole default; iptables -F VPCCTL-INPUT", "it leads to blackhole"),
 ])
 def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
     nat.sh(meddling)
@@ -231,3 +236,25 @@ def test_a_link_that_somebody_made_too_small_for_ipv6(vpc1: Host) -> None:
     assert "inet6" not in vpc1.sh("ip -n vpc1-public address show dev eth0")
     assert "inet6" not in vpc1.sh("ip -n vpc1 address show dev s-private")
     vpc1.reaches("vpc1-public", address(vpc1, "vpc1-private"))
+
+
+def test_a_route_of_another_on_the_host_is_named_and_stays(vpc1: Host) -> None:
+    vpc1.sh("ip route replace 10.0.0.0/16 via 192.168.77.2")
+    route = "route 10.0.0.0/16 via 169.254.64.1 dev vpc-vpc1 on the host"
+    done = vpc1.refused("restore", says=f"failed at {route}")
+    assert "rename or remove one of the two" in done.err
+    vpc1.sh("ip route del 10.0.0.0/16")
+    vpc1.do("restore")
+
+
+def test_a_restore_that_does_not_last_does_not_claim_to(vpc1: Host) -> None:
+    folder = vpc1.scratch / "meddling"
+    folder.mkdir()
+    (folder / "iptables-restore").write_text(
+        '#!/bin/sh\n/usr/sbin/iptables-restore "$@" && ip -n vpc1-private link set eth0 down\n')
+    (folder / "iptables-restore").chmod(0o755)
+    vpc1.sh("iptables -F VPCCTL-INPUT")
+    done = vpc1.vpcctl("restore", PATH=f"{folder}:{os.environ['PATH']}")
+    assert (done.code, done.out) == (1, "")
+    assert "still not as recorded: link eth0 in vpc1-private: its state is down, not up" in done.err
+    vpc1.do("restore")

@@ -97,7 +97,11 @@ class Manager:
             if not plan.steps and replace(topology, iptables=state.iptables) == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self._apply(plan, state, topology)
+            self.check_made()
         return Change(topology, True, (*self._warnings, *notes))
+
+    def check_made(self) -> None:
+        """Whether it is so now, where there is reason to doubt it."""
 
     def faults(self, state: State, wanted: Topology) -> Faults:
         """Where the kernel is known to differ from the record: what `remake` named, or all after a crash."""

@@ -69,6 +69,16 @@ class HostManager(Manager):
         """Everything recorded is there again; what is there already stays untouched."""
         return self.change(lambda topology: topology)
 
+    def check_made(self) -> None:
+        """Nothing that was broken is believed to be mended without a look."""
+        state = self.load()
+        found = inspect(Kernel(self.runner), state.ledger)
+        left = [f"{entry.resource}: {fault.detail or fault.condition.value}" for entry in state.ledger
+                if (fault := found.get(entry.resource.key))]
+        if left:
+            raise VpcctlError(f"this is still not as recorded: {'; '.join(left)}",
+                              "all else is; whoever changes it may do so again: see vpcctl status")
+
     def from_kernel(self) -> Change:
         """The record made anew from the marks in the kernel, and then all of it there again."""
         need_root()

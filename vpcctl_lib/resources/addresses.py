@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
 
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.operations import Ip
-from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, on, within
+from vpcctl_lib.operations import HOST, Ip
+from vpcctl_lib.resources.base import (
+    MISSING,
+    Condition,
+    Facts,
+    Fault,
+    Operations,
+    Place,
+    Resource,
+    changed,
+    on,
+    within,
+)
 
 
 def _addressed(namespace: str, device: str) -> Place:
@@ -48,13 +60,22 @@ class Address(Resource):
         return (Ip(self.namespace, ("addr", "del", *self._words())),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """On its link, with its prefix and peer."""
+        """On its link, with its prefix and peer, and with the route that the kernel makes for it."""
         link = kernel.link(self.namespace, self.device) or {}
         peer = str(self.peer) if self.peer else None
         shall = (str(self.address.ip), 32 if peer else self.address.network.prefixlen, peer)
         held = [(one.get("local"), one.get("prefixlen"), one.get("address"))
                 for one in link.get("addr_info", ()) if one.get("family") == "inet"]
-        return None if shall in held else MISSING
+        if shall not in held:
+            return MISSING
+        # A link that is down has no routes; they come back with it.
+        routed = "UP" not in link.get("flags", ()) or self._is_routed(kernel)
+        return None if routed else changed(f"the route to {peer or self.address.network} is gone")
+
+    def _is_routed(self, kernel: Kernel) -> bool:
+        beyond = str(self.peer or self.address.network)
+        return any(one["dst"] == beyond and one.get("dev") == self.device
+                   for one in kernel.routes(self.namespace))
 
     def __str__(self) -> str:
         return f"address {' '.join(self._words()[:-2])} on {self.device}{on(self.namespace)}"
@@ -93,9 +114,18 @@ class Route(Resource):
         destination = self._words()[0].removesuffix("/32")
         via = str(self.via) if self.via else None
         shall = (destination, via, self.device)
-        held = [(one["dst"], one.get("gateway"), one.get("dev")) for one in kernel.routes(self.namespace)
-                if one.get("protocol") != "kernel"]
-        return None if shall in held else MISSING
+        routes = [one for one in kernel.routes(self.namespace) if one.get("protocol") != "kernel"]
+        if shall in [(one["dst"], one.get("gateway"), one.get("dev")) for one in routes]:
+            return None
+        others = [one for one in routes if one["dst"] == destination and not one.get("metric")]
+        # On the host it is another's, and stays.
+        return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
+
+    def _replaced(self, other: dict[str, Any]) -> Fault:
+        """Somebody put another to the same place in a namespace of ours; the kernel takes one at a time."""
+        leads = other.get("type") or other.get("gateway") or other.get("dev")
+        away = Ip(self.namespace, ("route", "del", self._words()[0]))
+        return Fault(Condition.CHANGED, f"it leads to {leads}", (away,))
 
     def __str__(self) -> str:
         return f"route {' '.join(self._words())}{on(self.namespace)}"
