@@ -153,15 +153,6 @@ def test_in_a_namespace_that_somebody_deleted(vpc1: Host, command: str) -> None:
     vpc1.do("restore")
 
 
-def test_the_lock_of_xtables_is_waited_for(vpc1: Host) -> None:
-    pid = vpc1.start("", "python3", "-c",
-                     "import fcntl, time; file = open('/run/xtables.lock', 'w'); "
-                     "fcntl.flock(file, fcntl.LOCK_EX); "
-                     "time.sleep(2); file.close(); time.sleep(600)")
-    vpc1.do("nat enable --vpc vpc1")
-    vpc1.stop(pid)
-
-
 def test_forwarding_that_somebody_turned_off_stays_off(nat: Host) -> None:
     nat.sh("sysctl -qw net.ipv4.ip_forward=0; sysctl -qw net.ipv4.conf.all.accept_redirects=0")
     nat.do("nat disable --vpc vpc1")

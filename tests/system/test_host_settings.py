@@ -118,6 +118,14 @@ def test_with_the_older_iptables(legacy: Host) -> None:
     assert "VPCCTL" not in legacy.sh("iptables-nft-save")
 
 
+def test_its_lock_is_waited_for(legacy: Host) -> None:
+    holder = legacy.start("", "flock", "/run/xtables.lock", "sleep", "2")
+    legacy.wait_until(lambda: legacy.run("flock", "-n", "/run/xtables.lock", "true").code == 1, "it is held")
+    legacy.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    assert legacy.run("flock", "-n", "/run/xtables.lock", "true").code == 0, "it came after"
+    legacy.stop(holder)
+
+
 def test_its_firewall_too(legacy: Host) -> None:
     legacy.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
     legacy.do("subnet add --vpc vpc1 --name a --cidr 10.0.1.0/24")
