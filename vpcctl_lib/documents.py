@@ -87,6 +87,26 @@ def read(path: Path) -> Document:
     return _read_yaml(name, text)
 
 
+def written(data: object) -> str:
+    """The data as YAML, which `read` reads back to the same."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes YAML 1.1, and puts in quotes what only we would read otherwise."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if _needs_quotes(text) else None))
+    return yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True).rstrip("\n")
+
+
+def _needs_quotes(text: str) -> bool:
+    """Whether it would be read as a number or constant, or has a line break that reading would change."""
+    return not isinstance(_plain(text), str) or any(odd in text for odd in "\x85\u2028\u2029")
+
+
 def _join(path: str, step: str | int) -> str:
     if isinstance(step, int):
         return f"{path}[{step}]"
@@ -259,11 +279,23 @@ _CONSTANTS: dict[str, object] = {
     **dict.fromkeys(_spellings("true"), True),
     **dict.fromkeys(_spellings("false"), False),
 }
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+# Not -0: no int is, and `kill -0` is not `kill 0`.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _INFINITIES = (*_spellings(".inf"), *_spellings("-.inf"))
 _NOT_FINITE = {"NaN", "Infinity", "-Infinity", ".nan", ".NaN", ".NAN", *_INFINITIES}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _plain(text: str) -> object:
+    """A number or constant as JSON spells it, else text: YAML 1.1 would read `yes`, 022 and dates."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if text in _NOT_FINITE:
+        return math.nan
+    return float(text) if _NUMBER.fullmatch(text) else text
 
 
 class _Builder:
@@ -317,19 +349,13 @@ class _Builder:
         return entries
 
     def scalar(self, token: _Token, path: str) -> object:
-        """A number or constant as JSON spells it, else text: YAML 1.1 would read `yes`, 022 and dates."""
-        if not token.plain:
+        """The token's value: what is quoted is text, whatever it looks like."""
+        value = _plain(token.text) if token.plain else token.text
+        if isinstance(value, str):
             return self.text(token, path)
-        if token.text in _CONSTANTS:
-            return _CONSTANTS[token.text]
-        if _INTEGER.fullmatch(token.text):
-            return int(token.text)
-        if not _NUMBER.fullmatch(token.text) and token.text not in _NOT_FINITE:
-            return self.text(token, path)
-        number = math.nan if token.text in _NOT_FINITE else float(token.text)
-        if not math.isfinite(number):
+        if isinstance(value, float) and not math.isfinite(value):
             raise self.refusal(token, path, f"{shown(token.text)} is not a finite number")
-        return number
+        return value
 
     def text(self, token: _Token, path: str) -> str:
         """The token's text; half a surrogate pair, which JSON can spell, could never be printed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vpcctl_lib import managers
+from vpcctl_lib import documents, managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.params import changing, report, showing
 from vpcctl_lib.cli.progress import progress
@@ -63,6 +63,4 @@ def export(topology: Topology, as_json: bool) -> None:
     if as_json:
         output.document("topology", document)
     else:
-        import yaml
-
-        output.result(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip())
+        output.result(documents.written(document))
