@@ -39,7 +39,7 @@ def parse_network(text: str) -> IPv4Network:
     if ":" in address:
         raise BadInput(f"{text!r} is an IPv6 network; vpcctl speaks IPv4 only", "use for example 10.0.0.0/16")
     if not slash:
-        raise BadInput(f"{text!r} has no prefix length", f"write for example {address or '10.0.0.0'}/24")
+        raise BadInput(f"{text!r} has no prefix length", f"write for example {_around(address)}")
     if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2):
         raise BadInput(f"{text!r} is not a CIDR", "write address, slash and prefix length: 10.0.0.0/16")
     try:
@@ -50,6 +50,14 @@ def parse_network(text: str) -> IPv4Network:
     if exact != network.network_address:
         raise BadInput(f"{text} has host bits set", f"did you mean {network}?")
     return network
+
+
+def _around(address: str) -> IPv4Network:
+    """A network with that address, or any where it is none."""
+    try:
+        return IPv4Network((IPv4Address(address), 24), strict=False)
+    except AddressValueError:
+        return IPv4Network("10.0.0.0/24")
 
 
 def check_vpc(cidr: IPv4Network) -> list[str]:

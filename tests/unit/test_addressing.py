@@ -28,6 +28,8 @@ def test_every_network_is_read_as_it_is_written(address: int, prefix: int) -> No
     ("10.0.1.2/0", "has host bits set", "did you mean 0.0.0.0/0?"),
     ("10.0.0.0", "has no prefix length", "write for example 10.0.0.0/24"),
     ("", "has no prefix length", "10.0.0.0/24"),
+    ("10.7.5.3", "has no prefix length", "write for example 10.7.5.0/24"),
+    ("2020-01-01", "has no prefix length", "write for example 10.0.0.0/24"),
     ("10.0.0.0/33", "is not a CIDR", "10.0.0.0/16"),
     ("10.0.0.0/-1", "is not a CIDR", "10.0.0.0/16"),
     ("10.0.0.0/", "is not a CIDR", "10.0.0.0/16"),
