@@ -48,15 +48,22 @@ class Place:
 
     document: Document
     path: str = ""
+    around: Place | None = field(default=None, repr=False)
 
     def at(self, step: str | int) -> Place:
         """The place one step further in: a key, or an index from 0."""
-        return Place(self.document, _join(self.path, step))
+        return Place(self.document, _join(self.path, step), self)
+
+    @property
+    def line(self) -> int | None:
+        """The line on which it begins; what is not there is missing from what is around it."""
+        line = self.document.line(self.path)
+        return self.around.line if line is None and self.around else line
 
     def refusal(self, problem: str, hint: str = "") -> BadInput:
         """The error for what stands here: file, line, place and problem in one line."""
         place = f"{self.path}: " if self.path else ""
-        return _refusal(self.document.name, self.document.line(self.path), f"{place}{problem}", hint)
+        return _refusal(self.document.name, self.line, f"{place}{problem}", hint)
 
 
 @dataclass(frozen=True)

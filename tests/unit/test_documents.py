@@ -260,7 +260,8 @@ def test_places() -> None:
     document = Document("p.yaml", None, {"vpcs.vpc1": 3, "": 1})
     place = document.top.at("vpcs").at("vpc1")
     assert place.refusal("is wrong", "mend it").message == "p.yaml, line 3: vpcs.vpc1: is wrong"
-    assert place.at("cidr").refusal("is wrong").message == "p.yaml: vpcs.vpc1.cidr: is wrong"
+    assert place.at("cidr").refusal("is wrong").message == "p.yaml, line 3: vpcs.vpc1.cidr: is wrong"
+    assert place.at("subnets").at("a").line == 3, "what is missing is missing from what is around it"
     assert document.top.refusal("is wrong").message == "p.yaml, line 1: is wrong"
     assert document.top.at("a b.c\n").at(2).path == '"a b.c\\n"[2]'
 
