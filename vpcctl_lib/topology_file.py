@@ -52,13 +52,10 @@ class Reader:
         """What the file asks for; BadInput with file, line and place where it can't be right."""
         top = self._document.top
         entries = _mapping(self._document.data, top, "a topology", ("version", "vpcs", "peerings"))
-        if entries.get("version") != VERSION:
-            raise top.at("version").refusal(f"{shown(entries.get('version'))} is no version of the format",
-                                            f"write version: {VERSION}")
-        vpcs = entries.get("vpcs") or {}
-        found = tuple(self._vpc(name, data, top.at("vpcs").at(name))
-                      for name, data in _mapping(vpcs, top.at("vpcs"), "VPCs by name").items())
-        return TopologyFile(found, self._peerings(entries.get("peerings") or [], top.at("peerings")),
+        _check_version(entries.get("version"), top.at("version"))
+        vpcs = _mapping(_given(entries, "vpcs", {}), top.at("vpcs"), "VPCs by name")
+        found = tuple(self._vpc(name, data, top.at("vpcs").at(name)) for name, data in vpcs.items())
+        return TopologyFile(found, self._peerings(_given(entries, "peerings", []), top.at("peerings")),
                             tuple(self._warnings))
 
     def _vpc(self, name: str, data: object, place: Place) -> Wanted:
@@ -68,7 +65,7 @@ class Reader:
         self._warnings += told(place.at("cidr"), lambda: addressing.check_vpc(cidr))
         interface = _interface(entries.get("nat"), place.at("nat"))
         overlap = _flag(entries.get("allow_overlap", False), place.at("allow_overlap"))
-        subnets = self._subnets(entries.get("subnets") or {}, cidr, place.at("subnets"))
+        subnets = self._subnets(_given(entries, "subnets", {}), cidr, place.at("subnets"))
         return Wanted(name, cidr, interface, overlap, subnets, place)
 
     def _subnets(self, data: object, vpc: IPv4Network, place: Place) -> tuple[Subnet, ...]:
@@ -87,7 +84,7 @@ class Reader:
         kind = entries.get("type", SubnetType.PRIVATE.value)
         if kind not in kinds:
             raise place.at("type").refusal(f"{shown(kind)} is no type of subnet", f"use {' or '.join(kinds)}")
-        workloads = _mapping(entries.get("workloads") or {}, place.at("workloads"), "workloads by name")
+        workloads = _mapping(_given(entries, "workloads", {}), place.at("workloads"), "workloads by name")
         return Subnet(name, cidr, SubnetType(kind), self._policy(entries, cidr, place.at("firewall")),
                       tuple(_workload(key, one, place.at("workloads").at(key))
                             for key, one in workloads.items()))
@@ -96,8 +93,10 @@ class Reader:
         data = entries.get("firewall")
         if data is None:
             return None
+        if data == "":
+            raise place.refusal('"" is no path', "name a policy's file, or write the policy here")
         if isinstance(data, str):
-            return policy.load(self._folder / data, cidr)
+            return told(place, lambda: policy.load(self._folder / data, cidr))
         return policy.parse(data, place, cidr)
 
     def _peerings(self, data: object, place: Place) -> tuple[tuple[Peering, Place], ...]:
@@ -125,9 +124,22 @@ def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -
         others.append((subnet.name, subnet.cidr))
 
 
-def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = ()) -> Mapping[str, object]:
+def _check_version(data: object, place: Place) -> None:
+    # Not by value alone: to Python, true and 1.0 are 1.
+    if type(data) is not int or data != VERSION:
+        raise place.refusal(f"{shown(data)} is no version of the format", f"write version: {VERSION}")
+
+
+def _given(entries: Mapping[str, object], key: str, otherwise: object) -> object:
+    """What stands after the key; a key with nothing after it is as good as none."""
+    found = entries.get(key)
+    return otherwise if found is None else found
+
+
+def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = (),
+             hint: str = "write a mapping of keys to values") -> Mapping[str, object]:
     if not isinstance(data, Mapping):
-        raise place.refusal(f"{shown(data)} is not {what}", "write a mapping of keys to values")
+        raise place.refusal(f"{shown(data)} is not {what}", hint)
     for key in data if keys else ():
         if key not in keys:
             meant = close(str(key), keys)
@@ -155,7 +167,7 @@ def _interface(data: object, place: Place) -> str | None:
     """The uplink: None for no NAT, empty for the default route's."""
     if data is None or isinstance(data, bool):
         return "" if data else None
-    entries = _mapping(data, place, "NAT", ("interface",))
+    entries = _mapping(data, place, "NAT", ("interface",), "write true, or {interface: eth0}")
     interface = entries.get("interface")
     if not isinstance(interface, str) or not interface:
         raise place.at("interface").refusal(f"{shown(interface)} is no interface", "write for example eth0")
@@ -182,9 +194,22 @@ def _webserver(name: str, port: object, place: Place) -> Workload:
 
 
 def _program(name: str, argv: object, place: Place) -> Workload:
-    if not isinstance(argv, list) or not argv or not all(isinstance(word, (str, int)) for word in argv):
+    if not isinstance(argv, list) or not argv:
         raise place.refusal(f"{shown(argv)} is no command", "write a list of words: [sleep, infinity]")
-    return Workload(name, tuple(str(word) for word in argv))
+    return Workload(name, tuple(_word(word, place.at(number)) for number, word in enumerate(argv)))
+
+
+def _word(data: object, place: Place) -> str:
+    """A word of a command; a whole number may go without quotes, as it is read as it was written."""
+    if isinstance(data, str) and "\0" in data:
+        raise place.refusal(f"{shown(data)} holds a NUL", "leave it out: no program can be given one")
+    if isinstance(data, str) or type(data) is int:
+        return str(data)
+    if isinstance(data, (list, Mapping)):
+        raise place.refusal(f"{shown(data)} is no word", "write all words in one list: [sleep, infinity]")
+    # How a fraction was written is not known here: 1e3 has become 1000.0.
+    quoted = "" if isinstance(data, float) else f': "{shown(data)}"'
+    raise place.refusal(f"{shown(data)} is no word", f"write it in quotes{quoted}")
 
 
 def _pair(data: object, place: Place) -> Peering:

@@ -6,6 +6,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from vpcctl_lib import documents
 from vpcctl_lib.model import Policy, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.state import State
@@ -24,3 +26,99 @@ def test_what_looks_like_a_number_is_exported_as_text(vpcctl: Any, tmp_path: Pat
     file.write_text(vpcctl("export").out)
     assert documents.read(file).data == to_document(NUMBERS)
     assert vpcctl("apply", "--dry-run", "-f", str(file)).code == 0
+
+
+FILE = """\
+version: 1
+vpcs:
+  vpc1:
+    cidr: 10.0.0.0/16
+    nat: true
+    subnets:
+      a:
+        cidr: 10.0.1.0/24
+        firewall: {default: deny}
+        workloads:
+          worker:
+            run: [sleep, 60]
+peerings: []
+"""
+RUN = "vpcs.vpc1.subnets.a.workloads.worker.run"
+
+
+@pytest.mark.parametrize(("old", "new", "told", "hint"), [
+    ("60", "true", f"line 12: {RUN}[1]: true is no word", 'write it in quotes: "true"'),
+    ("60", "null", f"line 12: {RUN}[1]: null is no word", 'write it in quotes: "null"'),
+    ("60", "0.5", f"line 12: {RUN}[1]: 0.5 is no word", "write it in quotes"),
+    ("60", "-0", f"line 12: {RUN}[1]: -0.0 is no word", "write it in quotes"),
+    ("60", "[60]", f"line 12: {RUN}[1]: a list is no word", "write all words in one list: [sleep, infinity]"),
+    ("60", r'"a\0b"', rf'line 12: {RUN}[1]: "a\x00b" holds a NUL',
+     "leave it out: no program can be given one"),
+    ("[sleep, 60]", "sleep 60", f'{RUN}: "sleep 60" is no command',
+     "write a list of words: [sleep, infinity]"),
+    ("version: 1", "version: true", "line 1: version: true is no version of the format", "write version: 1"),
+    ("version: 1", "version: 1.0", "line 1: version: 1.0 is no version of the format", "write version: 1"),
+    (FILE, "{}", "line 1: version: null is no version of the format", "write version: 1"),
+    ("true", "eth0", 'line 5: vpcs.vpc1.nat: "eth0" is not NAT', "write true, or {interface: eth0}"),
+    ("true", "yes", 'line 5: vpcs.vpc1.nat: "yes" is not NAT', "write true, or {interface: eth0}"),
+    ("true", "{}", "line 5: vpcs.vpc1.nat.interface: null is no interface", "write for example eth0"),
+    ("10.0.0.0/16", "2020-01-01", "line 4: vpcs.vpc1.cidr: '2020-01-01' has no prefix length",
+     "write for example 10.0.0.0/24"),
+    ("{default: deny}", '""', 'line 9: vpcs.vpc1.subnets.a.firewall: "" is no path',
+     "name a policy's file, or write the policy here"),
+    ("peerings: []", "peerings: {}", "line 13: peerings: a mapping is no list of peerings",
+     "write - [vpc1, vpc2]"),
+    ("peerings: []", "peerings: false", "line 13: peerings: false is no list", "write - [vpc1, vpc2]"),
+    ("peerings: []", 'peerings: ""', 'line 13: peerings: "" is no list', "write - [vpc1, vpc2]"),
+])
+def test_what_can_not_be_is_told_with_its_place(old: str, new: str, told: str, hint: str, vpcctl: Any,
+                                                tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text(FILE.replace(old, new))
+    done = vpcctl("apply", "-f", str(file))
+    assert done.code == 2
+    assert f"{file}, " in done.one_line()
+    assert told in done.err
+    assert done.err.endswith(f"Hint: {hint}\n")
+
+
+def test_whole_numbers_are_words_as_they_are_written(vpcctl: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text(FILE.replace("60", "60, -5, 007, 1_000, yes"))
+    assert "sleep 60 -5 007 1_000 yes" in vpcctl("apply", "--dry-run", "-f", str(file)).out
+
+
+@pytest.mark.parametrize("vpcs", ["false", "0", '""', "[]"])
+def test_what_is_no_mapping_is_not_taken_for_no_vpcs(vpcs: str, prepared: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text(f"version: 1\nvpcs: {vpcs}\n")
+    done = prepared("apply", "--prune", "-f", str(file))
+    assert done.code == 2
+    assert f"{file}, line 2: vpcs: " in done.one_line()
+    assert "is not VPCs by name" in done.err
+
+
+@pytest.mark.parametrize("key", ["subnets", "workloads"])
+def test_nor_is_it_taken_for_no_subnets_or_workloads(key: str, vpcctl: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    head, _, _ = FILE.partition(f"{key}:")
+    file.write_text(f"{head}{key}: false\n")
+    assert f"{key}: false is not {key} by name" in vpcctl("apply", "-f", str(file)).one_line()
+    file.write_text(f"{head}{key}:\n")
+    assert vpcctl("apply", "--dry-run", "-f", str(file)).code == 0
+
+
+@pytest.mark.parametrize(("policy", "told"), [
+    (None, "can't be read: no such file or directory"),
+    ("{default: maybe}", 'line 1: default: "maybe" is not one of allow, deny'),
+])
+def test_a_policy_of_its_own_is_told_with_who_names_it(policy: str | None, told: str, vpcctl: Any,
+                                                       tmp_path: Path) -> None:
+    file, named = tmp_path / "network.yaml", tmp_path / "web.yaml"
+    file.write_text(FILE.replace("{default: deny}", "web.yaml"))
+    if policy is not None:
+        named.write_text(policy)
+    done = vpcctl("apply", "-f", str(file))
+    assert done.code == 2
+    assert f"{file}, line 9: vpcs.vpc1.subnets.a.firewall: {named}" in done.one_line()
+    assert told in done.err
