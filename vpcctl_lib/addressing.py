@@ -1,4 +1,4 @@
-"""Rules about addresses: which CIDRs a VPC or subnet may have, and which address goes where."""
+"""Rules about addresses: which CIDRs a VPC or subnet may have, how many, and which address goes where."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ WIDEST_VPC, NARROWEST_VPC = 16, 28
 
 WIDEST_SUBNET, NARROWEST_SUBNET = 16, 29
 """A /29 still has a gateway, an instance and room for three more."""
+
+BRIDGE_PORTS = 1023
+"""BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the port 0 that is not used."""
 
 LINKS = IPv4Network("169.254.64.0/18")
 """Where the cables between host and VPCs take their /31s from (RFC 3021, in link-local, RFC 3927)."""
@@ -87,6 +90,13 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
     for name, other in others:
         if cidr.overlaps(other):
             raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a free part of the VPC")
+
+
+def check_count(vpc: str, subnets: int) -> None:
+    """Refuse more subnets than the VPC's bridge has ports."""
+    if subnets > BRIDGE_PORTS:
+        raise VpcctlError(f"VPC '{vpc}' would have {subnets:,} subnets: its bridge has {BRIDGE_PORTS:,} "
+                          "ports", "use another VPC, and peer the two")
 
 
 def overlapping(networks: Iterable[IPv4Network]) -> bool:

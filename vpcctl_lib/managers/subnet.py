@@ -10,9 +10,6 @@ from vpcctl_lib.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, SubnetType, Topology
 
-BRIDGE_PORTS = 1023
-"""BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the port 0 that is not used."""
-
 
 class SubnetManager(Manager):
     """Adds subnets to VPCs and deletes them."""
@@ -26,9 +23,7 @@ class SubnetManager(Manager):
             existing = vpc.subnet(name)
             if existing is None:
                 addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
-                if len(vpc.subnets) >= BRIDGE_PORTS:
-                    raise VpcctlError(f"VPC '{vpc_name}' has {BRIDGE_PORTS} subnets: no port is free",
-                                      "use another VPC, and peer the two")
+                addressing.check_count(vpc_name, len(vpc.subnets) + 1)
                 return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
             if (existing.cidr, existing.type) != (cidr, kind):
                 raise VpcctlError(f"subnet '{name}' exists in VPC '{vpc_name}' as {existing.type.value} "
