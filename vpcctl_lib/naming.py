@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.model import Topology
@@ -78,20 +79,52 @@ def peering_owner(vpc1: str, vpc2: str) -> str:
     return f"{MARK}{vpc1}+{vpc2}"
 
 
-def _kernel_names(topology: Topology) -> Iterator[tuple[str, str]]:
+class Named(NamedTuple):
+    """A VPC, or one of its subnets."""
+
+    vpc: str
+    subnet: str = ""
+
+    def __str__(self) -> str:
+        return f"subnet '{self.subnet}' of VPC '{self.vpc}'" if self.subnet else f"VPC '{self.vpc}'"
+
+
+class Collision(NamedTuple):
+    """Two things whose kernel objects would have one name."""
+
+    first: Named
+    second: Named
+    name: str
+
+    def refusal(self, told: Named) -> VpcctlError:
+        """The error for that one of the two."""
+        other = self.first if told == self.second else self.second
+        return VpcctlError(f"{told} would have the same {self.name} as {other}", "choose another name")
+
+
+def _kernel_names(topology: Topology) -> Iterator[tuple[str, Named]]:
     for vpc in topology.vpcs:
-        yield f"namespace {vpc.name}", f"VPC '{vpc.name}'"
-        yield f"link {device('vpc-', vpc.name)}", f"VPC '{vpc.name}'"
+        whole = Named(vpc.name)
+        yield f"namespace {vpc.name}", whole
+        yield f"link {device('vpc-', vpc.name)}", whole
         for subnet in vpc.subnets:
-            what = f"subnet '{subnet.name}' of VPC '{vpc.name}'"
-            yield f"namespace {subnet_namespace(vpc.name, subnet.name)}", what
-            yield f"port {device('s-', subnet.name)} of {vpc.name}", what
+            part = Named(vpc.name, subnet.name)
+            yield f"namespace {subnet_namespace(vpc.name, subnet.name)}", part
+            yield f"port {device('s-', subnet.name)} of {vpc.name}", part
+
+
+def collision(topology: Topology) -> Collision | None:
+    """The first two things whose kernel objects would have one name, such as a-b/c and a/b-c."""
+    seen: dict[str, Named] = {}
+    for name, what in _kernel_names(topology):
+        if name in seen:
+            return Collision(seen[name], what, name)
+        seen[name] = what
+    return None
 
 
 def check_collisions(topology: Topology) -> None:
-    """Refuse two things whose kernel objects would have one name, such as a-b/c and a/b-c."""
-    seen: dict[str, str] = {}
-    for name, what in _kernel_names(topology):
-        if name in seen:
-            raise VpcctlError(f"{what} would have the same {name} as {seen[name]}", "choose another name")
-        seen[name] = what
+    """Refuse two things whose kernel objects would have one name."""
+    found = collision(topology)
+    if found:
+        raise found.refusal(found.second)

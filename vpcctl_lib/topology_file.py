@@ -111,9 +111,14 @@ def told(place: Place, check: Callable[[], T]) -> T:
     try:
         return check()
     except VpcctlError as error:
-        refusal = place.refusal(error.message, error.hint)
-        refusal.code = error.code
-        raise refusal from None
+        raise placed(error, place) from None
+
+
+def placed(error: VpcctlError, place: Place) -> VpcctlError:
+    """The same error with file, line and place."""
+    refusal = place.refusal(error.message, error.hint)
+    refusal.code = error.code
+    return refusal
 
 
 def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from vpcctl_lib import documents
+from vpcctl_lib.addressing import BRIDGE_PORTS
 from vpcctl_lib.model import Policy, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.state import State
 from vpcctl_lib.topology_file import to_document
@@ -122,3 +123,62 @@ def test_a_policy_of_its_own_is_told_with_who_names_it(policy: str | None, told:
     assert done.code == 2
     assert f"{file}, line 9: vpcs.vpc1.subnets.a.firewall: {named}" in done.one_line()
     assert told in done.err
+
+
+def test_a_vpc_over_a_route_of_the_host_is_allowed_in_the_file(vpcctl: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text("version: 1\nvpcs:\n  tunnel:\n    cidr: 10.99.3.0/24\n")
+    done = vpcctl("apply", "-f", str(file))
+    assert f"{file}, line 4: vpcs.tunnel.cidr: 10.99.3.0/24 overlaps the host's route" in done.one_line()
+    assert done.err.endswith("with allow_overlap: true\n")
+    file.write_text(f"{file.read_text()}    allow_overlap: true\n")
+    assert vpcctl("apply", "--dry-run", "-f", str(file)).code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+@pytest.mark.parametrize(("vpcs", "told"), [
+    ("  a-b: {cidr: 10.1.0.0/16, subnets: {c: {cidr: 10.1.1.0/24}}}\n"
+     "  a: {cidr: 10.2.0.0/16, subnets: {b-c: {cidr: 10.2.1.0/24}}}\n",
+     "line 4: vpcs.a.subnets.b-c: subnet 'b-c' of VPC 'a' would have the same namespace a-b-c as "
+     "subnet 'c' of VPC 'a-b'"),
+    ("  vpc1-public: {cidr: 10.1.0.0/16}\n",
+     "line 3: vpcs.vpc1-public: VPC 'vpc1-public' would have the same namespace vpc1-public as "
+     "subnet 'public' of VPC 'vpc1'"),
+])
+def test_names_that_collide_are_told_in_place_of_a_plan(vpcs: str, told: str, options: tuple[str, ...],
+                                                        prepared: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text(f"version: 1\nvpcs:\n{vpcs}")
+    assert prepared("apply", *options, "-f", str(file)).one_line() == (
+        f"Error: {file}, {told}\nHint: choose another name\n")
+
+
+def test_a_name_that_collides_with_a_later_vpc_that_is_not_in_the_file(vpcctl: Any, tmp_path: Path) -> None:
+    vpcctl.folder.mkdir()
+    vpcctl.store.save(State(Topology((Vpc("a", IPv4Network("10.0.0.0/16")),
+                                      Vpc("a-b", IPv4Network("10.1.0.0/16"), 1))), ()))
+    file = tmp_path / "network.yaml"
+    file.write_text("version: 1\nvpcs:\n  a: {cidr: 10.0.0.0/16, subnets: {b: {cidr: 10.0.1.0/24}}}\n")
+    assert f"{file}, line 3: vpcs.a.subnets.b: subnet 'b' of VPC 'a' would have the same namespace a-b as " \
+           "VPC 'a-b'" in vpcctl("apply", "--dry-run", "-f", str(file)).one_line()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_more_subnets_than_a_bridge_has_ports(options: tuple[str, ...], vpcctl: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    parts = list(IPv4Network("10.0.0.0/16").subnets(13))
+    file.write_text("version: 1\nvpcs:\n  big:\n    cidr: 10.0.0.0/16\n    subnets:\n" + "".join(
+        f"      s{number}: {{cidr: {part}}}\n" for number, part in enumerate(parts[:BRIDGE_PORTS + 1])))
+    done = vpcctl("apply", *options, "-f", str(file))
+    assert done.one_line() == (
+        f"Error: {file}, line 5: vpcs.big.subnets: VPC 'big' would have {BRIDGE_PORTS + 1:,} subnets: "
+        f"its bridge has {BRIDGE_PORTS:,} ports\nHint: use another VPC, and peer the two\n")
+
+
+def test_a_subnet_more_than_a_bridge_has_ports(vpcctl: Any) -> None:
+    parts = list(IPv4Network("10.0.0.0/16").subnets(13))
+    full = tuple(Subnet(f"s{number}", part) for number, part in enumerate(parts[:BRIDGE_PORTS]))
+    vpcctl.folder.mkdir()
+    vpcctl.store.save(State(Topology((Vpc("big", IPv4Network("10.0.0.0/16"), subnets=full),)), ()))
+    done = vpcctl("subnet", "add", "--vpc", "big", "--name", "more", "--cidr", "10.0.255.0/24", "--dry-run")
+    assert f"VPC 'big' would have {BRIDGE_PORTS + 1:,} subnets" in done.one_line()

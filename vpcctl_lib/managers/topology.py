@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vpcctl_lib import naming
 from vpcctl_lib.comparison import Difference, compare
 from vpcctl_lib.documents import Place
 from vpcctl_lib.managers.base import Change, Context, Manager
@@ -13,7 +14,7 @@ from vpcctl_lib.managers.nat import NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
 from vpcctl_lib.model import Nat, Peering, Topology, Vpc
-from vpcctl_lib.topology_file import Reader, TopologyFile, Wanted, told
+from vpcctl_lib.topology_file import Reader, TopologyFile, Wanted, placed, told
 
 Show = Callable[[Sequence[Difference]], None]
 
@@ -38,6 +39,7 @@ class TopologyManager(Manager):
 
         def decide(topology: Topology) -> Topology:
             wanted = self._wanted(topology, file, prune)
+            _check_names(wanted, file)
             show(compare(topology, wanted))
             return wanted
 
@@ -73,7 +75,7 @@ class TopologyManager(Manager):
         others = topology if before is None else replace(
             topology, vpcs=tuple(vpc for vpc in topology.vpcs if vpc.name != wanted.name))
         added = told(wanted.place.at("cidr"), lambda: self._vpcs.added(
-            others, wanted.name, wanted.cidr, wanted.allow_overlap, leaving)).vpcs[-1]
+            others, wanted.name, wanted.cidr, wanted.allow_overlap, leaving, "allow_overlap: true")).vpcs[-1]
         return topology.with_vpc(replace(added, link=before.link) if before else added)
 
     def _uplink(self, topology: Topology, vpc: Vpc, wanted: Wanted) -> Nat | None:
@@ -104,3 +106,13 @@ def _moving(topology: Topology, file: TopologyFile) -> set[str]:
     """The VPCs there that the file gives another CIDR."""
     there = {vpc.name: vpc.cidr for vpc in topology.vpcs}
     return {wanted.name for wanted in file.vpcs if there.get(wanted.name, wanted.cidr) != wanted.cidr}
+
+
+def _check_names(topology: Topology, file: TopologyFile) -> None:
+    """Refuse names that collide, at the later one's place, or at that of the only one in the file."""
+    found = naming.collision(topology)
+    places = {wanted.name: wanted.place for wanted in file.vpcs}
+    for one in (found.second, found.first) if found else ():
+        if found and one.vpc in places:
+            place = places[one.vpc]
+            raise placed(found.refusal(one), place.at("subnets").at(one.subnet) if one.subnet else place)

@@ -33,10 +33,10 @@ class VpcManager(Manager):
         return self.change(decide)
 
     def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool,
-              leaving: Collection[str] = ()) -> Topology:
+              leaving: Collection[str] = (), how: str = "--allow-overlap") -> Topology:
         """The topology with one VPC more; VpcctlError where the host has a route in its way.
 
-        The VPCs that are `leaving` give up their CIDRs in the same change.
+        The VPCs that are `leaving` give up their CIDRs in the same change; `how` to allow it is for the hint.
         """
         for other in topology.vpcs:
             if other.name not in leaving and other.cidr.overlaps(cidr):
@@ -46,7 +46,7 @@ class VpcManager(Manager):
         route = self.host.overlap(cidr, ours)
         if route is not None and not allow_overlap:
             raise VpcctlError(f"{cidr} overlaps the host's route to {route.network} (dev {route.device})",
-                              "choose another CIDR, or leave the host's route as it is with --allow-overlap")
+                              f"choose another CIDR, or leave the host's route as it is with {how}")
         if route is not None:
             self.warn(f"the host keeps its route to {route.network} (dev {route.device}) and gets none to "
                       f"'{name}': reach it with vpcctl exec")
