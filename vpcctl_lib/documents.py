@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from vpcctl_lib.errors import BadInput
 
@@ -87,8 +87,22 @@ class Document:
 def read(path: Path) -> Document:
     """The document in that file: JSON if its name or first character says so, else YAML."""
     name = printable(str(path))
-    text = _text(name, _bytes(path, name))
-    suffix = path.suffix.lower()
+    return _document(name, _bytes(path, name), path.suffix.lower())
+
+
+def read_stream(stream: BinaryIO, name: str) -> Document:
+    """The document that comes out of there: JSON if its first character says so, else YAML."""
+    try:
+        raw = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(name, error) from None
+    if len(raw) > MAX_BYTES:
+        raise BadInput(f"{name}: too large: the limit is {MAX_BYTES:,} bytes (4 MiB)")
+    return _document(name, raw)
+
+
+def _document(name: str, raw: bytes, suffix: str = "") -> Document:
+    text = _text(name, raw)
     if suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith(("{", "["))):
         return _read_json(name, text)
     return _read_yaml(name, text)
@@ -138,14 +152,17 @@ def _bytes(path: Path, name: str) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise BadInput(f"{name}: can't be read: {reason}") from None
+        raise _unreadable(name, error) from None
     except ValueError:
         raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
     if len(raw) > MAX_BYTES:
         size = max(status.st_size, len(raw))
         raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
     return raw
+
+
+def _unreadable(name: str, error: OSError) -> BadInput:
+    return BadInput(f"{name}: can't be read: {(error.strerror or 'unknown error').lower()}")
 
 
 def _check_kind(status: os.stat_result, name: str) -> None:

@@ -9,8 +9,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar
 
-from vpcctl_lib import addressing, documents, naming, policy
-from vpcctl_lib.documents import Place, shown
+from vpcctl_lib import addressing, naming, policy
+from vpcctl_lib.documents import Document, Place, shown
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import close
 from vpcctl_lib.model import Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
@@ -41,11 +41,11 @@ class TopologyFile:
 
 
 class Reader:
-    """Reads one file; policies that it names by path are looked for beside it."""
+    """Reads one document; policies that it names by path are looked for in that folder."""
 
-    def __init__(self, path: Path) -> None:
-        self._folder = path.parent
-        self._document = documents.read(path)
+    def __init__(self, document: Document, folder: Path) -> None:
+        self._folder = folder
+        self._document = document
         self._warnings: list[str] = []
 
     def read(self) -> TopologyFile:

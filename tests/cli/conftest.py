@@ -90,11 +90,11 @@ class Vpcctl:
             click.testing.CliRunner).parameters else {}
         self._runner = click.testing.CliRunner(**separate)
 
-    def __call__(self, *words: str, uid: int = 0, **environment: str) -> Done:
+    def __call__(self, *words: str, uid: int = 0, stdin: str = "", **environment: str) -> Done:
         """Run a command as that user; a traceback fails the test."""
         environment = {"VPCCTL_STATE_DIR": str(self.folder), **environment}
         with mock.patch.object(os, "geteuid", return_value=uid):
-            result = self._runner.invoke(root, list(words), env=environment, prog_name="vpcctl")
+            result = self._runner.invoke(root, list(words), stdin, environment, prog_name="vpcctl")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Done(result.exit_code, result.stdout, result.stderr)

@@ -182,3 +182,30 @@ def test_a_subnet_more_than_a_bridge_has_ports(vpcctl: Any) -> None:
     vpcctl.store.save(State(Topology((Vpc("big", IPv4Network("10.0.0.0/16"), subnets=full),)), ()))
     done = vpcctl("subnet", "add", "--vpc", "big", "--name", "more", "--cidr", "10.0.255.0/24", "--dry-run")
     assert f"VPC 'big' would have {BRIDGE_PORTS + 1:,} subnets" in done.one_line()
+
+
+def test_standard_input_is_read_and_named(vpcctl: Any, tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text("default: allow\n")
+    network = FILE.replace("{default: deny}", "web.yaml")
+    done = vpcctl("apply", "--dry-run", "-f", "-", stdin=network)
+    assert (done.code, done.err) == (0, "")
+    assert "# + firewall of vpc1/a" in done.out
+    (tmp_path / "web.yaml").unlink()
+    assert vpcctl("apply", "-f", "-", stdin=network).one_line() == (
+        "Error: standard input, line 9: vpcs.vpc1.subnets.a.firewall: web.yaml: can't be read: "
+        "no such file or directory\n")
+    assert vpcctl("apply", "-f", "-").one_line() == "Error: standard input: is empty\n"
+    told = vpcctl("apply", "-f", "-", stdin="version: 1\n" + "#" * documents.MAX_BYTES).one_line()
+    assert told == "Error: standard input: too large: the limit is 4,194,304 bytes (4 MiB)\n"
+
+
+def test_a_file_that_is_called_like_standard_input(vpcctl: Any, tmp_path: Path) -> None:
+    (tmp_path / "-").write_text(FILE)
+    assert "netns add vpc1-a" in vpcctl("apply", "--dry-run", "-f", "./-").out
+
+
+@pytest.mark.parametrize("words", ["apply -f", "firewall apply --vpc vpc1 --subnet public --policy"])
+def test_a_file_without_a_name(words: str, prepared: Any) -> None:
+    done = prepared(*words.split(), "")
+    assert done.code == 2
+    assert "the file's name is empty" in done.one_line()

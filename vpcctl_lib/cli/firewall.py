@@ -9,7 +9,7 @@ import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables, views
-from vpcctl_lib.cli.params import changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import FileName, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.lookup import find_subnet
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def firewall() -> None:
 @firewall.command()
 @vpc_option()
 @subnet_option
-@click.option("--policy", required=True, type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--policy", required=True, type=FileName(path_type=Path), metavar="FILE",
               help="A policy in JSON or YAML.")
 @changing
 def apply(context: Context, vpc: str, subnet: str, policy: Path, as_json: bool) -> None:

@@ -25,6 +25,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 PORT = click.IntRange(1, 65535)
 
 
+class FileName(click.Path):
+    """A file's name; an empty one would name the folder that we are in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name, as click.Path has it."""
+        if value == "":
+            self.fail("the file's name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Network:
     return parse_network(value)
 

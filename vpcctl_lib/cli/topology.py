@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from vpcctl_lib import documents, managers
+from vpcctl_lib import managers
 from vpcctl_lib.cli import output
-from vpcctl_lib.cli.params import changing, report, showing
+from vpcctl_lib.cli.params import FileName, changing, report, showing
 from vpcctl_lib.cli.progress import progress
 
 if TYPE_CHECKING:
     from vpcctl_lib.comparison import Difference
+    from vpcctl_lib.documents import Document
     from vpcctl_lib.managers.base import Context
     from vpcctl_lib.model import Topology
 
 
 @click.command()
-@click.option("-f", "--file", required=True, type=click.Path(path_type=Path), metavar="FILE",
-              help="A topology in YAML or JSON.")
+@click.option("-f", "--file", required=True, type=FileName(allow_dash=True), metavar="FILE",
+              help="A topology in YAML or JSON; - is standard input.")
 @click.option("--prune", is_flag=True, help="Delete the VPCs that the file does not name.")
 @changing
-def apply(context: Context, file: Path, prune: bool, as_json: bool) -> None:
+def apply(context: Context, file: str, prune: bool, as_json: bool) -> None:
     """Make the host match a topology file, all or nothing (in AWS: CloudFormation).
 
     Shows what it adds (+), changes (~) and removes (-), and why.
@@ -33,7 +35,9 @@ def apply(context: Context, file: Path, prune: bool, as_json: bool) -> None:
     Example:
       vpcctl apply -f network.yaml
       vpcctl apply -f network.yaml --dry-run
+      generate-network | vpcctl apply -f -
     """
+    document, folder = _read(file)
     shown: list[Difference] = []
 
     def show(plan: Sequence[Difference]) -> None:
@@ -42,10 +46,23 @@ def apply(context: Context, file: Path, prune: bool, as_json: bool) -> None:
             output.result(f"# {line}" if context.dry_run else str(line))
         progress.resume()
 
-    change = managers.TopologyManager(context).apply(file, prune, show)
+    change = managers.TopologyManager(context).apply(document, folder, prune, show)
     plan = [{"action": line.sign.name.lower(), "what": line.what, "why": line.why} for line in shown]
-    report(change, as_json, "apply", lambda _: {"file": str(file), "plan": plan},
-           f"the host matches {file}", f"the host matches {file}")
+    report(change, as_json, "apply", lambda _: {"file": file, "plan": plan},
+           f"the host matches {document.name}", f"the host matches {document.name}")
+
+
+def _read(file: str) -> tuple[Document, Path]:
+    """The document, and where the paths in it begin."""
+    from vpcctl_lib import documents
+
+    # As typed: to a Path, ./- is no other than -.
+    if file != "-":
+        return documents.read(Path(file)), Path(file).parent
+    progress.stop()
+    document = documents.read_stream(sys.stdin.buffer, "standard input")
+    progress.resume()
+    return document, Path()
 
 
 @click.command()
@@ -57,10 +74,11 @@ def export(topology: Topology, as_json: bool) -> None:
     Example:
       vpcctl export > network.yaml
     """
+    from vpcctl_lib.documents import written
     from vpcctl_lib.topology_file import to_document
 
     document = to_document(topology)
     if as_json:
         output.document("topology", document)
     else:
-        output.result(documents.written(document))
+        output.result(written(document))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vpcctl_lib import naming
 from vpcctl_lib.comparison import Difference, compare
-from vpcctl_lib.documents import Place
+from vpcctl_lib.documents import Document, Place
 from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import NatManager
 from vpcctl_lib.managers.peer import PeerManager
@@ -28,12 +28,12 @@ class TopologyManager(Manager):
         self._nat = NatManager(context, self)
         self._peers = PeerManager(context, self)
 
-    def apply(self, path: Path, prune: bool, show: Show) -> Change:
+    def apply(self, document: Document, folder: Path, prune: bool, show: Show) -> Change:
         """What the file asks for, in one go; `show` is told the plan before anything is done.
 
-        VPCs that the file does not name stay, unless `prune`.
+        VPCs that the file does not name stay, unless `prune`; paths in it begin in the folder.
         """
-        file = Reader(path).read()
+        file = Reader(document, folder).read()
         for warning in file.warnings:
             self.warn(warning)
 
