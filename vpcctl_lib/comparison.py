@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from vpcctl_lib.model import Nat, Subnet, Topology, Vpc
+from vpcctl_lib.model import Nat, Policy, Rule, Subnet, Topology, Vpc
+
+Rules = Sequence[Rule] | None
 
 
 class Sign(Enum):
@@ -85,15 +87,44 @@ def _policy(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
     if new.policy is None:
         yield Difference(Sign.REMOVE, f"firewall of {name}", "the file has none: the subnet opens")
     elif old.policy is None:
-        yield Difference(Sign.ADD, f"firewall of {name}", f"{_rules(new)} rules, none before")
+        rules = (*new.policy.ingress, *(new.policy.egress or ()))
+        yield Difference(Sign.ADD, f"firewall of {name}", f"{_count(rules)}, none before")
     else:
-        told = f"its rules differ ({_rules(old)} → {_rules(new)})"
-        yield Difference(Sign.CHANGE, f"firewall of {name}", told)
+        yield Difference(Sign.CHANGE, f"firewall of {name}", ", ".join(_parts(old.policy, new.policy)))
 
 
-def _rules(subnet: Subnet) -> int:
-    policy = subnet.policy
-    return len(policy.ingress) + len(policy.egress or ()) if policy else 0
+def _parts(old: Policy, new: Policy) -> Iterator[str]:
+    """What of a policy is another now."""
+    yield from _rules("ingress", old.ingress, new.ingress)
+    yield from _rules("egress", old.egress, new.egress)
+    if old.default is not new.default:
+        yield f"default {old.default.value} becomes {new.default.value}"
+    if old.description != new.description:
+        yield "its description differs"
+
+
+def _rules(direction: str, old: Rules, new: Rules) -> Iterator[str]:
+    if old == new:
+        return
+    if old is None or new is None:
+        yield f"{direction}: {_told(old)} → {_told(new)}"
+    elif _undescribed(old) == _undescribed(new):
+        yield f"{direction}: descriptions differ"
+    else:
+        yield f"{direction}: rules differ ({len(old)} → {len(new)})"
+
+
+def _told(rules: Rules) -> str:
+    # None is not nothing: only where there is a list, what is not in it meets the default.
+    return "open" if rules is None else _count(rules)
+
+
+def _count(rules: Sequence[Rule]) -> str:
+    return "1 rule" if len(rules) == 1 else f"{len(rules)} rules"
+
+
+def _undescribed(rules: Sequence[Rule]) -> list[Rule]:
+    return [replace(rule, description="") for rule in rules]
 
 
 def _workloads(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
