@@ -54,7 +54,9 @@ class Audit:
     def _write(self, text: str) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
-            os.write(self._file, f"{moment} [{os.getpid()}] {_line(text)}\n".encode())
+            # What was typed need not be text: a file's name, or a word of a program's own, may be any bytes.
+            line = f"{moment} [{os.getpid()}] {_line(text)}\n".encode(errors="backslashreplace")
+            os.write(self._file, line)
         except OSError:
             # Reading needs no root: a plain user's `vpc list` can't write to root's log.
             return

@@ -168,6 +168,15 @@ def test_every_failure_is_a_json_document_and_nothing_else(words: str, prepared:
         "version": 1, "error": {"message": message, "hint": hint, "code": plain.code}}
 
 
+def test_words_that_are_not_text(prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("deploy", "run", "--vpc", "vpc1", "--subnet", "private", "--name", "new", "--", "echo", "\udcff")
+    monkeypatch.setattr("sys.argv", ["vpcctl", *words])
+    done = prepared(*words)
+    assert done.code == 2
+    assert r'"\udcff" is not UTF-8 text' in done.one_line()
+    assert r"echo '\udcff'" in (prepared.folder / "vpcctl.log").read_text()
+
+
 def test_overlapping_vpcs_are_not_peered(prepared: Any) -> None:
     done = prepared("vpc", "create", "--name", "twin", "--cidr", "10.0.0.0/20", "--dry-run")
     assert done.code == 0

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpcctl_lib import addressing, naming, netns, processes
-from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.documents import shown
+from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, Topology, Workload
@@ -39,6 +40,8 @@ class DeployManager(Manager):
     def run(self, vpc: str, subnet: str, name: str, argv: tuple[str, ...]) -> Change:
         """Any long-running program; the same again changes nothing."""
         naming.check_name(name, "workload")
+        for word in argv:
+            _check_text(word)
         return self._start(vpc, subnet, Workload(name, argv))
 
     def _start(self, vpc_name: str, subnet_name: str, workload: Workload) -> Change:
@@ -147,3 +150,11 @@ def _check_port(namespace: str, port: int) -> None:
             raise VpcctlError(f"port {port} is taken in {namespace} ({error.strerror})",
                               f"choose another, or see who has it: ip netns exec {namespace} ss -ltnp"
                               ) from None
+
+
+def _check_text(word: str) -> None:
+    """Refuse what no topology file could hold, so that `export` can always write it."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{shown(word)} is not UTF-8 text", "put it in a script, and run that") from None
