@@ -197,3 +197,18 @@ def test_vpcs_change_places(host: Host) -> None:
             address = cidr.replace("0.0/16", "1.2")
             assert f" {address}/24 " in host.sh("ip address show dev eth0", namespace)
             host.reaches("", address)
+
+
+def test_words_that_look_like_numbers_come_back_as_they_were(host: Host) -> None:
+    words = ("sh", "-c", "exec sleep infinity", "1e5", "NaN", "-Infinity", "80", "true", "a\u2028b", "a\nb")
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name a --cidr 10.0.1.0/24")
+    done = host.vpcctl("deploy", "run", "--vpc", "vpc1", "--subnet", "a", "--name", "w", "--", *words)
+    assert done.code == 0, done.err
+    exported = host.do("export").out
+    host.do("apply -f", host.write("export.yaml", exported))
+    again = host.vpcctl("apply", "-f", "-", stdin=exported)
+    assert again.out == "unchanged: the host matches standard input\n"
+    host.delete_all()
+    host.do("apply -f", host.write("export.yaml", exported))
+    assert tuple(host.do("deploy list --json").json["workloads"][0]["command"]) == words
