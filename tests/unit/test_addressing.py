@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib import addressing
-from vpcctl_lib.addressing import check_subnet, check_vpc, parse_network
+from vpcctl_lib.addressing import check_count, check_subnet, check_vpc, parse_network
 from vpcctl_lib.errors import BadInput, VpcctlError
 
 VPC = IPv4Network("10.0.0.0/16")
@@ -131,3 +131,10 @@ few = st.builds(lambda octet, prefix: IPv4Network((octet << 24, prefix), strict=
 def test_overlapping_is_what_any_two_of_them_do(networks: list[IPv4Network]) -> None:
     pairs = combinations(networks, 2)
     assert addressing.overlapping(networks) == any(one.overlaps(other) for one, other in pairs)
+
+
+def test_very_many_subnets_are_warned_of() -> None:
+    assert check_count("vpc1", 950) == []
+    (warning,) = check_count("vpc1", 951)
+    assert "951 subnets" in warning
+    assert "net.core.netdev_max_backlog" in warning
