@@ -208,7 +208,7 @@ def test_words_that_look_like_numbers_come_back_as_they_were(host: Host) -> None
     exported = host.do("export").out
     host.do("apply -f", host.write("export.yaml", exported))
     again = host.vpcctl("apply", "-f", "-", stdin=exported)
-    assert again.out == "unchanged: the host matches standard input\n"
+    assert again.out == "unchanged: the record matches standard input\n"
     host.delete_all()
     host.do("apply -f", host.write("export.yaml", exported))
     assert tuple(host.do("deploy list --json").json["workloads"][0]["command"]) == words

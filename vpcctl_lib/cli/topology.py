@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def apply(context: Context, file: str, prune: bool, as_json: bool) -> None:
     """Make the host match a topology file, all or nothing (in AWS: CloudFormation).
 
-    Shows what it adds (+), changes (~) and removes (-), and why.
+    Shows what it adds (+), changes (~) and removes (-), and why, by what is recorded; whether the host still
+    has that, `vpcctl status` tells.
 
     \b
     Example:
@@ -49,7 +50,7 @@ def apply(context: Context, file: str, prune: bool, as_json: bool) -> None:
     change = managers.TopologyManager(context).apply(document, folder, prune, show)
     plan = [{"action": line.sign.name.lower(), "what": line.what, "why": line.why} for line in shown]
     report(change, as_json, "apply", lambda _: {"file": file, "plan": plan},
-           f"the host matches {document.name}", f"the host matches {document.name}")
+           f"the host matches {document.name}", f"the record matches {document.name}")
 
 
 def _read(file: str) -> tuple[Document, Path]:
