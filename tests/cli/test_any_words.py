@@ -16,7 +16,10 @@ VALUES = ("vpc1", "vpc2", "vpc3", "public", "private", "web", "worker", "new", "
 FLAGS = ("--json", "--dry-run", "-v", "--help", "-h", "--version", "--", "-", "--x", "--json=1", "--name")
 CODES = {0, 1, 2, 127, 130}
 
-text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+not_utf_8 = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+"""Bytes of the command line, as Python tells them (PEP 383)."""
+
+text = st.text(st.characters(codec="utf-8", exclude_characters="\0") | not_utf_8, max_size=8)
 values = st.sampled_from(VALUES) | text
 noise = st.sampled_from((*FLAGS, *VALUES)) | text
 

@@ -177,6 +177,42 @@ def test_words_that_are_not_text(prepared: Any, monkeypatch: pytest.MonkeyPatch)
     assert r"echo '\udcff'" in (prepared.folder / "vpcctl.log").read_text()
 
 
+ODD = "x\udcff"
+"""A byte that is not UTF-8, as Python tells it (PEP 383)."""
+
+NOT_TEXT = [
+    ("vpc create --cidr 10.7.0.0/16 --name", "can't be a VPC name"),
+    ("subnet add --vpc vpc1 --cidr 10.0.7.0/24 --name", "can't be a subnet name"),
+    ("deploy run --vpc vpc1 --subnet public -- sleep --name", "Missing option '--name'"),
+    ("deploy run --vpc vpc1 --subnet private --name new -- sleep", "is not UTF-8 text"),
+    ("deploy run --dry-run --vpc vpc1 --subnet private --name new -- sleep", "is not UTF-8 text"),
+    ("vpc show --name", "no VPC"), ("exec --subnet public --vpc", "Missing argument"),
+    ("apply -f", "no such file"), ("firewall apply --vpc vpc1 --subnet public --policy", "no such file"),
+    ("reach --from vpc1/public --to", "no VPC"), ("nat enable --vpc vpc2 --interface", "not an interface"),
+    ("exec --vpc vpc1 --subnet public --", "command not found"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), NOT_TEXT, ids=[words for words, _ in NOT_TEXT])
+def test_a_byte_that_is_not_utf_8_is_refused_and_spelt_out(words: str, told: str, prepared: Any) -> None:
+    before = prepared.files()
+    done = prepared(*words.split(), ODD)
+    assert done.code in (1, 2, 127)
+    assert told in done.one_line()
+    assert done.err.replace("\n", "").isprintable()
+    assert prepared.files() == before
+
+
+@pytest.mark.parametrize("word", [ODD, "\0"])
+def test_a_topology_file_holds_no_command_that_can_not_run(word: str, prepared: Any, tmp_path: Path) -> None:
+    subnets = {"s": {"cidr": "10.8.0.0/24", "workloads": {"w": {"run": ["sleep", word]}}}}
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"version": 1, "vpcs": {"q": {"cidr": "10.8.0.0/16", "subnets": subnets}}}))
+    done = prepared("apply", "-f", str(file), "--dry-run")
+    assert done.code == 2
+    assert "vpcs.q.subnets.s.workloads.w.run" in done.one_line()
+
+
 def test_overlapping_vpcs_are_not_peered(prepared: Any) -> None:
     done = prepared("vpc", "create", "--name", "twin", "--cidr", "10.0.0.0/20", "--dry-run")
     assert done.code == 0

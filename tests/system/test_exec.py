@@ -50,6 +50,13 @@ def test_words_are_passed_as_they_are(vpc1: Host) -> None:
     assert vpc1.do(EXEC, "printf", "%s|", *odd).out == "".join(f"{word}|" for word in odd)
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+def test_a_byte_that_is_not_utf_8_is_passed_as_it_is(vpc1: Host, locale: str) -> None:
+    run = f"LC_ALL={locale} xargs -I{{}} vpcctl {EXEC} printf %s {{}}"
+    assert vpc1.sh(f"printf '\\205' | {run} | od -An -tx1").split() == ["85"]
+    assert r"printf %s '\udc85'" in vpc1.sh("tail -1 /var/lib/vpcctl/vpcctl.log")
+
+
 def test_it_has_the_terminal(vpc1: Host) -> None:
     done = vpc1.run("script", "-qec", f"vpcctl {EXEC} sh -c 'test -t 0 && test -t 1 && tty'", "/dev/null")
     assert done.code == 0
