@@ -81,3 +81,48 @@ def test_no_color_means_none(folder: Path) -> None:
 
 def test_an_error_on_a_terminal_is_red(folder: Path) -> None:
     assert "\x1b[31m" in on_a_terminal(folder, "vpc show --name nowhere", 120)
+
+
+FULL = "can't write to standard output: No space left on device"
+
+
+def with_output(folder: Path, words: str, target: str, **environment: str) -> tuple[int, str]:
+    """The exit code and what stderr says, of a command whose output goes there."""
+    with open(target, "wb") as output:
+        done = subprocess.run(argv(folder, words), stdout=output, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, **environment})
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("words", [*WORDS, "vpc list --json", "export", "--version", "completion bash"])
+def test_a_full_disk_is_told_in_one_line(folder: Path, words: str) -> None:
+    assert with_output(folder, words, "/dev/full") == (1, f"Error: {FULL}\n")
+
+
+def test_where_no_document_can_be_written_the_error_is_told_beside_it(folder: Path) -> None:
+    code, err = with_output(folder, "vpc show --name nowhere --json", "/dev/full")
+    assert code == 1
+    assert err.startswith("Error: no VPC 'nowhere'\n")
+
+
+@pytest.mark.parametrize("words", ["vpc list", "vpc list --json", "vpc show --name nowhere --json"])
+def test_a_reader_that_has_gone_is_no_fault(folder: Path, words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert with_output(folder, words, f"/dev/fd/{writer}") == (1, "")
+    finally:
+        os.close(writer)
+
+
+def test_a_standard_error_that_takes_nothing_leaves_the_exit_code(folder: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(argv(folder, "vpc show --name nowhere"), stdout=subprocess.PIPE, stderr=full)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
+def test_what_an_encoding_has_no_sign_for_is_spelt_out(folder: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(argv(folder, "graph"), capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u25" in done.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from vpcctl_lib import __version__
-from vpcctl_lib.cli import output
+from vpcctl_lib.cli import output, streams
 from vpcctl_lib.cli.lazy import Commands
 from vpcctl_lib.cli.params import Settings
 from vpcctl_lib.cli.progress import progress
@@ -59,6 +58,15 @@ class Root(click.Group):
         sys.exit(code)
 
     def _run(self, words: list[str], settings: Settings, name: str, extra: dict[str, Any]) -> int:
+        try:
+            return self._outcome(words, settings, name, extra)
+        except BrokenPipeError:
+            # The reader (head, less) has gone: nothing more can be told, nor need be.
+            return 1
+        finally:
+            progress.stop()
+
+    def _outcome(self, words: list[str], settings: Settings, name: str, extra: dict[str, Any]) -> int:
         extra.pop("standalone_mode", None)
         try:
             code = super().main(words, name, standalone_mode=False, obj=settings, **extra)
@@ -73,12 +81,6 @@ class Root(click.Group):
             return _fail(BadInput(_told(error), _usage(error)), words, settings)
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
-        except BrokenPipeError:
-            # The reader (head, less) has gone: nothing more can be told, nor need be.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        finally:
-            progress.stop()
 
 
 def _told(error: click.ClickException) -> str:
@@ -128,12 +130,5 @@ def main() -> None:
     # A command lives for a moment and makes no garbage in cycles to speak of; looking for it costs a fifth.
     gc.disable()
     atexit.register(gc.freeze)  # nor when Python ends
-    _open_standard_files()
+    streams.set_up()
     root.main()
-
-
-def _open_standard_files() -> None:
-    """What was closed (`vpcctl … >&-`) leads nowhere; else a file that we open would take its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115

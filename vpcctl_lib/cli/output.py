@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from vpcctl_lib.cli.progress import progress
+from vpcctl_lib.cli.streams import Unwritten
 from vpcctl_lib.errors import VpcctlError
 
 JSON_VERSION = 1
@@ -53,13 +54,20 @@ def command(what: object) -> None:
 def failure(error: VpcctlError, as_json: bool) -> None:
     """What went wrong, and what would be right."""
     progress.stop()
-    if as_json:
-        told = {"message": error.message, "hint": error.hint, "code": error.code}
-        click.echo(json.dumps({"version": JSON_VERSION, "error": told}, indent=2))
+    if as_json and not isinstance(error, Unwritten) and _told_as_json(error):
         return
     click.echo(click.style("Error: ", fg="red") + error.message, err=True, color=_colour(sys.stderr))
     if error.hint:
         click.echo(f"Hint: {error.hint}", err=True)
+
+
+def _told_as_json(error: VpcctlError) -> bool:
+    """Whether the document came out; where it did not, standard error is left to tell it."""
+    try:
+        document("error", {"message": error.message, "hint": error.hint, "code": error.code})
+    except Unwritten:
+        return False
+    return True
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:

@@ -16,6 +16,7 @@ from vpcctl_lib.addressing import parse_network
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
 from vpcctl_lib.cli.progress import progress
+from vpcctl_lib.cli.streams import Unwritten
 
 if TYPE_CHECKING:
     from vpcctl_lib.audit import Audit
@@ -115,6 +116,15 @@ def changing(function: F) -> F:
 def report(change: Change, as_json: bool, name: str, view: Callable[[Change], Any], done: str,
            unchanged: str) -> None:
     """Tell what came of a change: the thing itself as JSON, or one line."""
+    try:
+        _report(change, as_json, name, view, done if change.changed else f"unchanged: {unchanged}")
+    except Unwritten as error:
+        if not change.changed or change.commands is not None:
+            raise
+        raise Unwritten(f"{error.message}; what was asked for is done") from None
+
+
+def _report(change: Change, as_json: bool, name: str, view: Callable[[Change], Any], line: str) -> None:
     for note in change.notes:
         output.note(note)
     if change.commands is not None:
@@ -122,7 +132,7 @@ def report(change: Change, as_json: bool, name: str, view: Callable[[Change], An
     elif as_json:
         output.document(name, {**view(change), "changed": change.changed})
     else:
-        output.result(done if change.changed else f"unchanged: {unchanged}")
+        output.result(line)
 
 
 def _report_commands(commands: tuple[str, ...], as_json: bool) -> None:
