@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from shutil import which
@@ -72,6 +72,16 @@ class Neighbour:
     states: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Passage:
+    """What only packets that start here, end here or are passed on have to do with."""
+
+    neighbours: tuple[Neighbour, ...] = ()
+    tables: tuple[Tables, ...] = ()
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """Hooks at which something decides that is not modelled, and what."""
+
+
 class Settings(Protocol):
     """Reads a kernel setting; None if there is none such."""
 
@@ -87,20 +97,39 @@ class Namespace:
     links: dict[str, Link] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     rules: list[PolicyRule] = field(default_factory=list)
-    neighbours: list[Neighbour] = field(default_factory=list)
-    names: dict[int, str] = field(default_factory=dict)
-    """What its numbers for other namespaces are called."""
-
-    tables: list[Tables] = field(default_factory=list)
-    foreign: dict[str, str] = field(default_factory=dict)
-    """Hooks at which something decides that is not modelled, and what."""
-
     setting: Settings = lambda key: None
+    passage: Callable[[], Passage] = Passage
+    numbers: Callable[[], Mapping[int, str]] = dict
 
     @property
     def title(self) -> str:
         """How a person calls it."""
         return self.name or "host"
+
+    @cached_property
+    def by_index(self) -> Mapping[int, Link]:
+        """Its links by number, as the other ends of cables know them."""
+        return {link.index: link for link in self.links.values()}
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """What its numbers for other namespaces are called."""
+        return self.numbers()
+
+    @property
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Its ARP table."""
+        return self.passage().neighbours
+
+    @property
+    def tables(self) -> tuple[Tables, ...]:
+        """Its iptables; of both kinds, where both have rules."""
+        return self.passage().tables
+
+    @property
+    def foreign(self) -> Mapping[str, str]:
+        """Hooks at which something decides that is not modelled, and what."""
+        return self.passage().foreign
 
     def number(self, key: str) -> int:
         """A setting as a number; what this kernel lacks is off."""
@@ -146,22 +175,26 @@ class Scene:
     def _load(self, name: str) -> Namespace:
         if name and name not in self.names:
             return Namespace(name, exists=False)
-        questions: list[Callable[[], Any]] = [
+        links, routes, rules, queues = self._ask(
             lambda: self._json(name, "ip", "-j", "-d", "addr", "show"),
             lambda: self._json(name, "ip", "-j", "-d", "-4", "route", "show", "table", "all"),
             lambda: self._json(name, "ip", "-j", "-d", "-4", "rule", "show"),
-            lambda: self._json(name, "ip", "-j", "-4", "neigh", "show"),
-            lambda: self._text(name, "ip", "netns", "list-id"),
-            lambda: self._json(name, "tc", "-j", "qdisc", "show"),
-            lambda: self._tables(name), lambda: self._foreign(name)]
-        answers = each(lambda ask: ask(), questions, ASKERS)
-        links, routes, rules, near, ids, queues, tables, foreign = answers
+            lambda: self._json(name, "tc", "-j", "qdisc", "show"))
         found = [parse_link(one, queues) for one in links if one]
+        # A broadcast in a VPC comes to all of its subnets, and is answered by one: the rest is asked later.
         return Namespace(
             name, True, {link.name: link for link in found},
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
-            list(parse_neighbours(near)), parse_names(ids), tables[0], {**foreign, **tables[1]},
-            lambda key: read_setting(name, key))
+            cache(lambda key: read_setting(name, key)), cache(lambda: self._passage(name)),
+            cache(lambda: parse_names(self._json(name, "ip", "-j", "netns", "list"))))
+
+    def _passage(self, name: str) -> Passage:
+        near, tables, foreign = self._ask(lambda: self._json(name, "ip", "-j", "-4", "neigh", "show"),
+                                          lambda: self._tables(name), lambda: self._foreign(name))
+        return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]})
+
+    def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
+        return each(lambda ask: ask(), questions, ASKERS)
 
     def _text(self, namespace: str, *argv: str) -> str:
         outcome = self._runner.ask(argv, namespace)
@@ -247,10 +280,12 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
 
 
-def parse_names(text: str) -> dict[int, str]:
-    """The names in `ip netns list-id` (which prints no JSON in iproute2 6.1)."""
-    found = re.findall(r"^nsid (\d+).*?\(iproute2 netns name: (\S+)\)", text, re.MULTILINE)
-    return {int(number): name for number, name in found}
+def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
+    """The numbers in `ip -j netns list`, which asks for each name what its number is.
+
+    `list-id` has the kernel tell all numbers there are, of which Linux 6.18 tells the first 134 only.
+    """
+    return {one["id"]: one["name"] for one in listed if "id" in one}
 
 
 def parse_foreign(listed: dict[str, Any]) -> dict[str, str]:

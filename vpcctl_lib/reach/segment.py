@@ -114,17 +114,15 @@ def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Lin
     if name not in scene.names and name != HOST:
         return None
     far = scene.of(name)
-    found = next((one for one in far.links.values() if one.index == link.peer_index), None)
+    found = far.by_index.get(link.peer_index)
     # A number without a name may also be that of a container: the cable has to lead back.
-    if found and found.peer_index == link.index and _leads_to(far, found, namespace):
-        return far, found
-    return None
+    return (far, found) if found and (name or _leads_to(found, namespace, link, far)) else None
 
 
-def _leads_to(far: Namespace, link: Link, namespace: Namespace) -> bool:
-    if link.peer_nsid is None:
+def _leads_to(found: Link, namespace: Namespace, link: Link, host: Namespace) -> bool:
+    if found.peer_nsid is None or found.peer_index != link.index:
         return False
-    return far.names.get(link.peer_nsid, HOST) == namespace.name
+    return host.names.get(found.peer_nsid, HOST) == namespace.name
 
 
 def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
