@@ -104,9 +104,9 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
             steps.append(Step(Verb.MAKE, after[-1], resource.make(),
                               partial(resource.unmake, after[-1].found)))
         elif match is None or fault:
-            old = entry.resource
-            steps.append(Step(Verb.CHANGE, after[-1], resource.change(old), partial(old.change, resource),
-                              entry))
+            old, remedy = entry.resource, fault.remedy if fault else ()
+            steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *resource.change(old)),
+                              partial(old.change, resource), entry))
     return Plan(tuple(steps), tuple(ledger), tuple(after))
 
 

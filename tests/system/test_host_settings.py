@@ -94,6 +94,27 @@ def test_the_bridge_s_own_is_off(vpc1: Host) -> None:
     assert vpc1.sh(f"cat {BRIDGE_KEY}", "vpc1").strip() == "0"
 
 
+@pytest.mark.parametrize(("namespace", "link"), [
+    ("vpc1", "br-vpc1"), ("vpc1", "uplink"), ("vpc1", "pcx-vpc2"), ("", "vpc-vpc1")])
+def test_a_link_that_forwards_no_more_is_told_and_mended(vpc2: Host, namespace: str, link: str) -> None:
+    vpc2.do("nat enable --vpc vpc1")
+    vpc2.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    setting = f"net.ipv4.conf.{link}.forwarding"
+    vpc2.sh(f"sysctl -qw {setting}=0", namespace)
+    status = vpc2.vpcctl("status", "--json").json["status"]
+    assert [one["detail"] for one in status["findings"]] == [f"{setting} is 0, not 1"]
+    vpc2.do("restore")
+    assert vpc2.do("status").out == "in sync\n"
+    vpc2.reaches("vpc1-public", "8.8.8.8", "172.16.1.2")
+
+
+def test_what_a_subnet_or_a_port_of_the_bridge_forwards_is_no_matter(vpc1: Host) -> None:
+    vpc1.sh("sysctl -qw net.ipv4.conf.s-public.forwarding=0", "vpc1")
+    vpc1.sh("sysctl -qw net.ipv4.conf.eth0.forwarding=0", "vpc1-public")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.reaches("vpc1-public", "10.0.2.2")
+
+
 @pytest.fixture
 def legacy(host: Host) -> Iterator[Host]:
     """A host whose iptables is the older one, which writes to the kernel by itself; its rules are there."""

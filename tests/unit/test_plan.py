@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Action, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
-from vpcctl_lib.operations import Ip
+from vpcctl_lib.operations import Ip, Set
 from vpcctl_lib.plan import Plan, difference
 from vpcctl_lib.resources import (
     EMPTY,
@@ -24,6 +24,7 @@ from vpcctl_lib.resources import (
     Program,
     Resource,
     Route,
+    Settings,
     Veth,
     changed,
 )
@@ -190,6 +191,14 @@ def test_a_remedy_runs_before_the_making() -> None:
     away = Ip("vpc1-web", ("link", "del", "eth0"))
     plan = difference(ledger, blueprint(ONE), {cable.key: Fault(Condition.CHANGED, "", (away,))})
     assert any(away in step.work for step in plan.steps if step.verb is Verb.UNMAKE)
+
+
+def test_what_is_changed_in_place_gets_its_remedy_too() -> None:
+    ledger = made(ONE)
+    settings = find(ledger, Settings).resource
+    on = Set("vpc1", (("net.ipv4.conf.uplink.forwarding", "1"),))
+    plan = difference(ledger, blueprint(ONE), {settings.key: Fault(Condition.CHANGED, "", (on,))})
+    assert [(step.verb, step.work[0]) for step in plan.steps] == [(Verb.CHANGE, on)]
 
 
 def test_somebody_elses_thing_of_our_name_is_never_touched() -> None:

@@ -33,7 +33,7 @@ class Fault:
     condition: Condition
     detail: str = ""
     remedy: Operations = ()
-    """What must go, beside the resource itself, before it can be made anew."""
+    """What must be done beside the resource's own steps, before it is made anew or changed."""
 
 
 MISSING = Fault(Condition.MISSING)

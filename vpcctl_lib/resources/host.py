@@ -10,9 +10,9 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
-from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
-IP_FORWARD = "net.ipv4.ip_forward"
 SETTINGS = Path("/proc/sys/net/ipv4")
 
 
@@ -49,8 +49,13 @@ class Forwarding(Resource):
         return (PutBack(IP_FORWARD, facts[IP_FORWARD], "1", along),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Still on."""
-        return None if kernel.setting(HOST, IP_FORWARD) == "1" else changed(f"{IP_FORWARD} is not 1")
+        """Still on, by our own links as well; what others do with theirs is their affair."""
+        if kernel.setting(HOST, IP_FORWARD) != "1":
+            return changed(f"{IP_FORWARD} is not 1")
+        closed = closed_links(kernel, HOST)
+        remedy = tuple(Sysctl(key, "1") for key in closed)
+        told = "; ".join(f"{key} is 0, not 1" for key in closed)
+        return Fault(Condition.CHANGED, told, remedy) if closed else None
 
     def __str__(self) -> str:
         return f"{IP_FORWARD} on the host"

@@ -8,10 +8,21 @@ from pathlib import Path
 
 from vpcctl_lib import netns
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import Set
-from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.base import (
+    MISSING,
+    Condition,
+    Facts,
+    Fault,
+    Operations,
+    Place,
+    Resource,
+    within,
+)
 
 SYSCTLS = Path("/proc/sys")
+IP_FORWARD = "net.ipv4.ip_forward"
 WAS = "was "
 """Before the name of a setting: what it was. (cleanup.sh puts back those of the host, without this.)"""
 
@@ -62,7 +73,21 @@ class Settings(Resource):
         held = {key: kernel.setting(self.namespace, key) for key, _ in self.values}
         wrong = [f"{key} is {held[key]}, not {value}" for key, value in self.values
                  if held[key] not in (None, value)]
-        return changed("; ".join(wrong)) if wrong else None
+        closed = closed_links(kernel, self.namespace) if held.get(IP_FORWARD) == "1" else ()
+        wrong += [f"{key} is 0, not 1" for key in closed]
+        remedy = (Set(self.namespace, tuple((key, "1") for key in closed)),) if closed else ()
+        return Fault(Condition.CHANGED, "; ".join(wrong), remedy) if wrong else None
 
     def __str__(self) -> str:
         return f"settings of {self.namespace}"
+
+
+def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
+    """The settings by which links of ours pass nothing on though their namespace does.
+
+    Writing ip_forward sets them all, but only where it changes that. A bridge's ports only switch.
+    """
+    routed = [link["ifname"] for link in kernel.links(namespace) if link["ifname"] != "lo"
+              and "master" not in link and link.get("ifalias", "").startswith(MARK)]
+    keys = [f"net.ipv4.conf.{name}.forwarding" for name in routed]
+    return tuple(key for key in keys if kernel.setting(namespace, key) == "0")
