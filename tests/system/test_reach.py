@@ -191,6 +191,13 @@ def test_reach_says_what_packets_do(new_host: list[Host], tmp_path: Path) -> Non
     assert unknown <= MOST_UNKNOWN * compared
 
 
+def test_a_gateway_that_is_the_router_itself(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.sh("ip -n vpc1 route add 10.0.1.2/32 via 10.0.0.1 dev br-vpc1")
+    vpc1.reaches("vpc1-public", "8.8.8.8")
+    assert vpc1.do("reach --from vpc1/public --to internet --json").json["reach"]["verdict"] == "reachable"
+
+
 def test_a_probe_hears_of_its_own_packet_only(vpc1: Host) -> None:
     # Small ones vanish, large ones are rejected: who hears of a rejection hears of somebody else's packet.
     vpc1.do("nat enable --vpc vpc1")

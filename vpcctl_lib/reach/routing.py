@@ -51,6 +51,15 @@ def address_type(namespace: Namespace, address: IPv4Address) -> str:
     return kinds[-1].upper() if kinds else "UNICAST"
 
 
+def next_hop(namespace: Namespace, route: Route) -> IPv4Address | None:
+    """The gateway that packets go to; None where they go straight to their target.
+
+    That is also what the kernel makes of a gateway which is the namespace's own address: its scope is the
+    host, and rt_set_nexthop() of net/ipv4/route.c asks for a link.
+    """
+    return None if route.gateway is None or namespace.owns(route.gateway) else route.gateway
+
+
 def source_for(namespace: Namespace, route: Route, destination: IPv4Address) -> IPv4Address:
     """The address that a packet gets that was not given one (fib_result_prefsrc)."""
     if route.source:

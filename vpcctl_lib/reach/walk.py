@@ -14,6 +14,7 @@ from vpcctl_lib.reach.routing import (
     check_forwarding,
     inward,
     link_of,
+    next_hop,
     outward,
     source_for,
 )
@@ -137,12 +138,12 @@ class Walk:
         """Out by a link, to whoever has the next address."""
         if left <= 0:
             raise Blocked(Code.ROUTING_LOOP, here.title, f"{packet} goes in circles")
-        ways = Ways("", route.device, route.gateway)
-        packet = self._pass(here, Hook.POSTROUTING, packet, ways)
+        gateway = next_hop(here, route)
+        packet = self._pass(here, Hook.POSTROUTING, packet, Ways("", route.device, gateway))
         link = link_of(here, route.device)
         if link.odd:
             raise Undecided(here.title, f"{link.name} has {link.odd}, which is not modelled")
-        wanted = route.gateway or packet.flow.destination
+        wanted = gateway or packet.flow.destination
         segment = Explorer(self.scene).explore(here, link)
         end = self._neighbour(here, link, segment, wanted, packet)
         if end is None:
@@ -250,7 +251,7 @@ def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route)
     """A neighbour on the uplink that isn't a router may or may not be there."""
     states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
               for state in one.states}
-    if route.gateway is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
+    if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
         told = f"whether {wanted} is there, on {link.name}, only a packet can tell: --probe"
         raise Undecided(here.title, told)
 
