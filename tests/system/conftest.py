@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -65,17 +64,3 @@ def vpc2(vpc1: Host) -> Host:
     vpc1.do("subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24 --type public")
     vpc1.do("subnet add --vpc vpc2 --name private --cidr 172.16.2.0/24")
     return vpc1
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The figures of the fault tests, in one table, for docs/reliability.md."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    found = [dict(report.user_properties)["faults"] for report in reports
-             if "faults" in dict(report.user_properties)]
-    if not found:
-        return
-    total = {key: sum(line[key] for line in found) for key in ("found", "injected", "failed")}
-    terminalreporter.section(f"fault injection, VPCCTL_SEED={found[0]['seed']}")
-    terminalreporter.line(f"{'command':40} {'found':>8} {'injected':>8} {'failed':>8}")
-    for line in (*sorted(found, key=lambda line: str(line["command"])), {"command": "all", **total}):
-        terminalreporter.line("{command:40} {found:8} {injected:8} {failed:8}".format(**line))
