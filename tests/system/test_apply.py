@@ -107,7 +107,7 @@ def test_a_policy_drops_no_established_connection(applied: Host) -> None:
              "for _ in sys.stdin: c.sendall(b'x'); print(c.recv(9), flush=True)"
     opened = FILE.replace("{port: 80,", "{port: \"80-90\",")
     applied.do("apply -f", applied.write("network.yaml", opened))
-    applied.start("vpc1-public", "python3", "-c", listener)
+    applied.start("vpc1-public", sys.executable, "-c", listener)
     fifo = f"{applied.scratch}/fifo"
     heard = f"{applied.scratch}/heard"
     applied.sh(f"mkfifo {fifo}")

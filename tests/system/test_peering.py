@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from host import INTERNET, Host
 
@@ -127,7 +129,7 @@ def test_no_broadcast_crosses(peered: Host) -> None:
     """
     heard = {name: peered.scratch / name for name in ("vpc1-private", "vpc2", "vpc2-public", "vpc2-private")}
     for name, file in heard.items():
-        peered.start(name, "python3", "-c", listen, output=str(file))
+        peered.start(name, sys.executable, "-c", listen, output=str(file))
     peered.wait_until(lambda: all(file.read_text() for file in heard.values()), "all listen")
     peered.sh(f"python3 - <<'END'\n{send}\nEND\n", "vpc1-public")
     peered.wait_until(lambda: all(file.read_text().count("\n") == 2 for file in heard.values()), "all heard")

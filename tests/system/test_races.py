@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 from host import Host
 
@@ -45,7 +46,7 @@ def test_readers_see_whole_states_only_and_never_wait(host: Host) -> None:
 
 
 def test_a_reader_does_not_wait_for_the_lock_and_a_dead_holder_is_no_problem(vpc1: Host) -> None:
-    pid = vpc1.start("", "python3", "-c", HOLD + "time.sleep(600)", f"{STORE}/lock")
+    pid = vpc1.start("", sys.executable, "-c", HOLD + "time.sleep(600)", f"{STORE}/lock")
     vpc1.wait_until(lambda: vpc1.run("flock", "-n", f"{STORE}/lock", "true").code != 0, "the lock is held")
     assert vpc1.do("vpc list").out
     vpc1.stop(pid)
