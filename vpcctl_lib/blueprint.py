@@ -228,4 +228,5 @@ def _programs(vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:
         log = f"logs/{vpc.name}/{subnet.name}/{workload.name}.log"
         mark = f"{vpc.name}/{subnet.name}/{workload.name}"
         address = str(addressing.instance(subnet.cidr)) if workload.port else ""
-        yield Program(namespace, mark, log, workload.argv, workload.port, address)
+        yield Program(namespace, mark, log, workload.argv, workload.port, address, vpc.link, workload.user,
+                      workload.pids, workload.memory)

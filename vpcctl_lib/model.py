@@ -63,6 +63,10 @@ class Policy:
     description: str = ""
 
 
+MOST_PROCESSES = 1 << 22
+"""PID_MAX_LIMIT of include/linux/threads.h."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """A program that runs in a subnet; `port` is set for our own web server only."""
@@ -70,6 +74,12 @@ class Workload:
     name: str
     argv: tuple[str, ...] = ()
     port: int | None = None
+    user: str = ""
+    """A user of the host; by default one of the VPC's own, who owns nothing."""
+
+    pids: int | None = None
+    memory: int | None = None
+    """Bytes."""
 
 
 @dataclass(frozen=True)

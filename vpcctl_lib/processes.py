@@ -7,11 +7,12 @@ import select
 import signal
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.keeper.orders import MARK
 
 PROC = Path("/proc")
 GRACE_SECONDS = 5.0
@@ -19,10 +20,6 @@ GRACE_SECONDS = 5.0
 
 TOOL = b"VPCCTL_TOOL=1"
 """The environment variable of the tools of every vpcctl (`run.TOOL`)."""
-
-MARK = "VPCCTL_WORKLOAD"
-"""The environment variable by which a workload's processes are known, children included."""
-
 
 LISTEN = "0A"
 """include/net/tcp_states.h"""
@@ -35,6 +32,8 @@ class Process:
     pid: int
     start: int
     session: int
+    parent: int = field(compare=False)
+    """Another, once its parent has ended."""
 
     def program(self) -> str:
         """The name of its program; empty if it has ended."""
@@ -62,14 +61,20 @@ def look(pid: int) -> Process | None:
         return None
     # proc(5): the second field is the name in parentheses, and may hold any character.
     fields = text[text.rindex(")") + 2:].split()
-    state, session, start = fields[0], int(fields[3]), int(fields[19])
-    return None if state in "ZX" else Process(pid, start, session)
+    state, parent, session, start = fields[0], int(fields[1]), int(fields[3]), int(fields[19])
+    return None if state in "ZX" else Process(pid, start, session, parent)
 
 
 def identity(process: Process) -> dict[str, str]:
     """What is written down of a process, to know it again."""
     return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id(),
             "netns": str(_network(process.pid))}
+
+
+def kept_identity(keeper: Process) -> dict[str, str]:
+    """What is written down of a workload by its keeper: also the pid of the program itself."""
+    oldest = next(iter(children(keeper.pid)), None)
+    return {**identity(keeper), "main": str(oldest.pid if oldest else 0)}
 
 
 def recognise(facts: Mapping[str, str]) -> Process | None:
@@ -122,7 +127,60 @@ def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
 
 def is_passing(process: Process) -> bool:
     """Whether it is a tool of some vpcctl, that ends by itself in a moment."""
-    return TOOL in _environment(process.pid)
+    return TOOL in _environment(process.pid) and is_own(process)
+
+
+def is_own(process: Process) -> bool:
+    """Whether it is of our user, with all that this user may do: what its environment says is true then.
+
+    A workload's processes are in a user namespace below ours. Anybody can write TOOL or a mark in theirs.
+    """
+    try:
+        # Not by the owner of the folder: a process that can't be dumped is shown as root's (proc(5)).
+        status = (PROC / str(process.pid) / "status").read_text()
+    except OSError:
+        return False
+    same_user = _field(status, "Uid")[1:2] == [str(os.geteuid())]
+    return same_user and _room(process.pid, "user") == _room("self", "user")
+
+
+def _field(status: str, name: str) -> list[str]:
+    return next((line.split()[1:] for line in status.splitlines() if line.startswith(f"{name}:")), [])
+
+
+def is_keeper(process: Process) -> bool:
+    """Whether it is the first process of a workload: process 1 of its own PID namespace, and ours."""
+    try:
+        numbers = _field((PROC / str(process.pid) / "status").read_text(), "NSpid")
+    except OSError:
+        return False
+    return len(numbers) > 1 and numbers[-1] == "1" and is_own(process)
+
+
+def is_kept(facts: Mapping[str, str]) -> bool:
+    """Whether the workload has a keeper; one that an older vpcctl started has none."""
+    return "main" in facts
+
+
+def main(facts: Mapping[str, str]) -> int | None:
+    """The pid of a workload's program, if the workload runs."""
+    process = recognise(facts)
+    return int(facts.get("main", process.pid)) if process else None
+
+
+def cgroups(facts: Mapping[str, str]) -> list[str]:
+    """The cgroups that were made for a workload."""
+    return facts.get("cgroups", "").split(":") if facts.get("cgroups") else []
+
+
+def children(pid: int) -> list[Process]:
+    """The processes that it has started, or that were left to it, the oldest first."""
+    return sorted((process for process in _all() if process.parent == pid), key=lambda one: one.start)
+
+
+def room(process: Process) -> int:
+    """The number of its PID namespace, which a workload has to itself; 0 if it can't be told."""
+    return _room(process.pid, "pid")
 
 
 def _within(networks: Collection[int]) -> list[Process]:
@@ -137,8 +195,12 @@ def _all() -> Iterator[Process]:
 
 
 def _network(pid: int) -> int:
+    return _room(pid, "net")
+
+
+def _room(pid: int | str, kind: str) -> int:
     try:
-        return (PROC / str(pid) / "ns/net").stat().st_ino
+        return (PROC / str(pid) / "ns" / kind).stat().st_ino
     except OSError:
         return 0
 
@@ -170,7 +232,10 @@ def argv(process: Process) -> tuple[str, ...]:
 
 
 def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
-    """The workload's processes: of its session or with its mark, in its namespace, even a nameless one."""
+    """The workload's keeper; else its processes, of its session or with its mark, in its namespace.
+
+    The namespace may have lost its name.
+    """
     leader = recognise(facts)
     homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
              int(facts.get("netns", 0)) if facts.get("boot") == boot_id() else 0}
@@ -180,7 +245,8 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
     found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
     if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
         found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
-    return list(found.values())
+    keepers = [process for process in found.values() if is_keeper(process)]
+    return keepers or list(found.values())
 
 
 def end(processes: Iterable[Process]) -> list[Process]:

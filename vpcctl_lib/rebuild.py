@@ -11,6 +11,7 @@ from pathlib import Path
 from vpcctl_lib import addressing, naming, processes
 from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
 from vpcctl_lib.filter_rules import EGRESS_TREE, INGRESS_TREE
+from vpcctl_lib.keeper import orders
 from vpcctl_lib.kernel import Kernel, Words
 from vpcctl_lib.model import (
     Action,
@@ -30,6 +31,7 @@ from vpcctl_lib.model import (
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.resources import Folder, Forwarding, Program
 from vpcctl_lib.resources.host import text_of
+from vpcctl_lib.resources.processes import PROCESSES
 from vpcctl_lib.state import Entry, State
 
 INDEX = re.compile(r"(?:ingress|egress)\[(\d+)\]")
@@ -56,7 +58,7 @@ class Rebuilder:
     def _entry(self, resource: object) -> Entry:
         if isinstance(resource, Program):
             leader = self._leaders(resource.namespace).get(resource.mark)
-            return Entry(resource, processes.identity(leader) if leader else {})
+            return Entry(resource, processes.kept_identity(leader) if leader else {})
         if isinstance(resource, Forwarding):
             self.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
         if isinstance(resource, Folder) and resource.path == NAMESPACE_FILES and self._has_others():
@@ -183,22 +185,19 @@ class Rebuilder:
             yield from self._rules(space, name)
 
     def _leaders(self, space: str) -> dict[str, processes.Process]:
-        living = sorted(processes.inside(space), key=lambda one: (one.pid != one.session, one.start))
-        found: dict[str, processes.Process] = {}
-        for process in living:
-            mark = processes.mark_of(process)
-            if mark:
-                found.setdefault(mark, process)
-        return found
+        keepers = filter(processes.is_keeper, processes.inside(space))
+        return {processes.mark_of(keeper): keeper for keeper in keepers if processes.mark_of(keeper)}
 
     def _workloads(self, space: str) -> Iterator[Workload]:
         for mark, process in sorted(self._leaders(space).items()):
             name = mark.rpartition("/")[2]
             kind, _, port = name.partition("-")
+            given = orders.of(processes.argv(process))
             if kind == "webserver" and port.isdigit():
                 yield Workload(name, port=int(port))
-            else:
-                yield Workload(name, processes.argv(process))
+            elif given:
+                pids = None if given.pids == PROCESSES else given.pids
+                yield Workload(name, given.program, None, given.user, pids, given.memory or None)
 
 
 def _options(rule: Words) -> dict[str, str]:

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from vpcctl_lib import logs
+from vpcctl_lib.keeper.orders import MARK
 from vpcctl_lib.plan import Plan
 from vpcctl_lib.record import FILE
 from vpcctl_lib.resources import Operation, Program
@@ -33,14 +35,19 @@ def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
 def _typed(operation: Operation, folder: Path) -> str:
     if isinstance(operation, Start):
         log = operation.log_file(folder)
-        into = f"</dev/null >>{shlex.quote(str(log))} 2>&1"
         # Like our own start of it: a session of its own, nothing of this terminal, and the prompt comes back.
-        return f"mkdir -p {shlex.quote(str(log.parent))}\nsetsid --fork env -C / {operation.command()} {into}"
+        alone = f"setsid --fork env -i -C / {MARK}={operation.mark}"
+        return (f"install -d -m 700 {shlex.join(map(str, _own_folders(log, folder)))}\n"
+                f"{alone} {operation.command(folder)} </dev/null >/dev/null 2>&1")
     return _stopping(operation) if isinstance(operation, Stop) else str(operation)
 
 
+def _own_folders(log: Path, folder: Path) -> list[Path]:
+    return [above for above in reversed(log.parents) if folder in above.parents]
+
+
 def _stopping(stop: Stop) -> str:
-    """TERM, five seconds to obey, KILL: for the workload's session, and whoever bears its mark."""
+    """TERM, five seconds to obey, KILL: for the workload's keeper, and whoever bears its mark."""
     pid = stop.facts.get("pid")
     session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
     marked = f"grep -qsz '^VPCCTL_WORKLOAD={stop.mark}$' /proc/$pid/environ"
@@ -58,9 +65,9 @@ def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
     """The logs of workloads that go, and the folders that are empty by it."""
     gone = [step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE]
     kept = {entry.resource.key for entry in plan.after}
-    logs = [folder / one.log for one in gone if isinstance(one, Program) and one.key not in kept]
-    if logs:
-        folders = dict.fromkeys(up for log in logs for up in (log.parent, log.parent.parent))
+    gone_logs = [folder / one.log for one in gone if isinstance(one, Program) and one.key not in kept]
+    if gone_logs:
+        folders = dict.fromkeys(up for log in gone_logs for up in (log.parent, log.parent.parent))
         deepest = sorted(folders, key=lambda path: -len(path.parts))
-        yield shlex.join(["rm", "-f", *map(str, logs)])
+        yield shlex.join(["rm", "-f", *(str(file) for log in gone_logs for file in logs.files(log))])
         yield shlex.join(["rmdir", "--ignore-fail-on-non-empty", *map(str, deepest), str(folder / "logs")])

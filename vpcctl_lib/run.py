@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from shutil import which
 from typing import BinaryIO
 
@@ -21,7 +20,7 @@ from vpcctl_lib.errors import VpcctlError
 TIMEOUT_SECONDS = 60.0
 """How long one external command may take; the slowest, a restore of 10,000 rules, takes about three."""
 
-PACKAGES = {"ip": "iproute2", "ss": "iproute2", "sysctl": "procps", "setpriv": "util-linux",
+PACKAGES = {"ip": "iproute2", "ss": "iproute2", "sysctl": "procps",
             "unshare": "util-linux", "mount": "mount"}
 """The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
 
@@ -118,16 +117,16 @@ class Runner:
         self.record(Outcome(Command(tuple(argv)), status, "", "", _milliseconds_since(started)))
         return status if status >= 0 else 128 - status
 
-    def spawn(self, command: Command, log: Path, variables: Mapping[str, str]) -> Child:
-        """Start a process that outlives us: a session of its own, no input, its output added to `log`.
+    def spawn(self, command: Command, variables: Mapping[str, str], report: int) -> Child:
+        """Start a process that outlives us: a session of its own, no terminal, nothing of ours but `report`.
 
-        It has the variables from its first moment on, so that it can be found whenever we are killed.
+        It has the variables (and no others) from its first moment on, so that it can be found whenever we
+        are killed.
         """
         self.announce(command)
         started = time.monotonic()
-        with log.open("ab") as output:
-            process = _popen(command, variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                             start_new_session=True, cwd="/")
+        process = _popen(command, variables, clean=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, start_new_session=True, cwd="/", pass_fds=(report,))
         self.record(Outcome(command, 0, "", "", _milliseconds_since(started)))
         return process
 
@@ -205,7 +204,7 @@ def _environment(path: str) -> dict[bytes, bytes]:
     return {**os.environb, b"LC_ALL": b"C", b"PATH": os.fsencode(path)}
 
 
-def _popen(command: Command, variables: Mapping[str, str] | None = None,
+def _popen(command: Command, variables: Mapping[str, str] | None = None, clean: bool = False,
            **how: object) -> subprocess.Popen[bytes]:
     tool, path = command.argv[0], search_path()
     program = _located(tool, path)
@@ -216,7 +215,8 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
     more = {os.fsencode(name): os.fsencode(value) for name, value in (variables or {}).items()}
 
     def begin() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(argv, env={**_environment(path), **more}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+        environment = more if clean else {**_environment(path), **more}
+        return subprocess.Popen(argv, env=environment, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
 
     try:
         # What `ip netns exec` does, less the two programs and the mounts that it takes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -13,7 +13,17 @@ from vpcctl_lib import addressing, naming, policy
 from vpcctl_lib.documents import Document, Place, shown
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import close
-from vpcctl_lib.model import Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model import (
+    MOST_PROCESSES,
+    Peering,
+    Policy,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.quantities import parse_bytes, spelt
 
 VERSION = 1
 T = TypeVar("T")
@@ -182,13 +192,40 @@ def _interface(data: object, place: Place) -> str | None:
 
 def _workload(name: str, data: object, place: Place) -> Workload:
     told(place, lambda: naming.check_name(name, "workload"))
-    entries = _mapping(data, place, "a workload", ("webserver", "run"))
-    if len(entries) != 1:
+    entries = _mapping(data, place, "a workload", ("webserver", "run", "user", "pids", "memory"))
+    if ("webserver" in entries) == ("run" in entries):
         raise place.refusal("it must have one of webserver and run",
                             "write {webserver: 80} or {run: [sleep, infinity]}")
-    if "run" in entries:
-        return _program(name, entries["run"], place.at("run"))
-    return _webserver(name, entries["webserver"], place)
+    if "run" not in entries:
+        given = [key for key in ("user", "pids", "memory") if key in entries]
+        if given:
+            raise place.at(given[0]).refusal(f"a web server has no {given[0]}", "leave it out, or use run")
+        return _webserver(name, entries["webserver"], place)
+    program = _program(name, entries["run"], place.at("run"))
+    return replace(program, user=_user(entries.get("user", ""), place.at("user")),
+                   pids=_processes(entries.get("pids"), place.at("pids")),
+                   memory=_memory(entries.get("memory"), place.at("memory")))
+
+
+def _user(data: object, place: Place) -> str:
+    if not isinstance(data, str):
+        raise place.refusal(f"{shown(data)} is no user's name", "write for example postgres")
+    return data
+
+
+def _processes(data: object, place: Place) -> int | None:
+    if data is None or (type(data) is int and 1 <= data <= MOST_PROCESSES):
+        return data
+    raise place.refusal(f"{shown(data)} is no number of processes",
+                        f"write a number from 1 to {MOST_PROCESSES}")
+
+
+def _memory(data: object, place: Place) -> int | None:
+    if data is None:
+        return None
+    if not isinstance(data, str):
+        raise place.refusal(f"{shown(data)} is no amount of memory", "write for example 64M")
+    return told(place, lambda: parse_bytes(data))
 
 
 def _webserver(name: str, port: object, place: Place) -> Workload:
@@ -250,6 +287,17 @@ def _subnet_document(subnet: Subnet) -> dict[str, object]:
         document["firewall"] = policy.to_document(subnet.policy)
     if subnet.workloads:
         document["workloads"] = {
-            workload.name: {"webserver": workload.port} if workload.port else {"run": list(workload.argv)}
+            workload.name: {"webserver": workload.port} if workload.port else _program_document(workload)
             for workload in subnet.workloads}
+    return document
+
+
+def _program_document(workload: Workload) -> dict[str, object]:
+    document: dict[str, object] = {"run": list(workload.argv)}
+    if workload.user:
+        document["user"] = workload.user
+    if workload.pids is not None:
+        document["pids"] = workload.pids
+    if workload.memory is not None:
+        document["memory"] = spelt(workload.memory)
     return document

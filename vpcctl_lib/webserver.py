@@ -4,6 +4,7 @@
 import json
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 
 class Page(BaseHTTPRequestHandler):
@@ -39,9 +40,22 @@ class Page(BaseHTTPRequestHandler):
     def log_message(self, format: str, *values: object) -> None:
         """One line a request, at once."""
         moment = self.log_date_time_string()
-        sys.stdout.write(f"{moment} {self.client_address[0]} {format % values}\n")
+        line = f"{self.client_address[0]} {format % values}"
+        # What a client sent may hold escape codes for the terminal on which this is read.
+        sys.stdout.write(f"{moment} {line.encode('unicode_escape').decode()}\n")
         sys.stdout.flush()
 
 
+class Server(ThreadingHTTPServer):
+    """A thread a client; it asks no name server who it is itself."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Without the look-up of HTTPServer, which takes as long as a silent name server is waited for."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", int(sys.argv[4])
+
+
 if __name__ == "__main__":
-    ThreadingHTTPServer(("0.0.0.0", int(sys.argv[4])), Page).serve_forever()  # noqa: S104 - all of its own subnet
+    Server(("0.0.0.0", int(sys.argv[4])), Page).serve_forever()  # noqa: S104 - all of its own subnet

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.keeper import limits
+from vpcctl_lib.keeper.folders import OWN
+from vpcctl_lib.keeper.orders import MARK
+from vpcctl_lib.logs import make_private, remove, tail
 from vpcctl_lib.netns import within
 from vpcctl_lib.operations import Make, PutBack, Remove, Set
+from vpcctl_lib.report import Report
 from vpcctl_lib.resources import Operation, Program, Resource
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
-from vpcctl_lib.run import Child, Runner, ends_within
+from vpcctl_lib.run import Runner
 
 READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
@@ -22,8 +27,9 @@ SETTLE_SECONDS = 0.3
 PASSING_SECONDS = 2.0
 """How long another vpcctl and its tools may be in a namespace that is to go; a look takes milliseconds."""
 
-ON_THE_WAY = frozenset({"ip", "env", "setpriv"})
-"""The programs that become the workload's own, one after the other, in one process."""
+LOOK_SECONDS = 0.02
+STOPS = 3
+TAIL_BYTES = 4096
 
 
 class Desk:
@@ -68,24 +74,29 @@ class Desk:
         for program in gone:
             if isinstance(program, Program):
                 log = self._folder / program.log
-                log.unlink(missing_ok=True)
+                remove(log)
                 for folder in (log.parent, log.parent.parent, self._folder / "logs"):
                     Remove(folder, folder=True).carry_out()
 
     def _start(self, start: Start) -> Mapping[str, str]:
         log = start.log_file(self._folder)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        child = self._runner.spawn(start.command(), log, {processes.MARK: start.mark})
-        process = processes.look(child.pid)
-        try:
-            _wait_until_ready(start, child)
-        except (VpcctlError, OSError) as error:
-            if process is not None:
-                facts = processes.identity(process)
-                processes.end([process, *processes.of_workload(start.namespace, start.mark, facts)])
-            child.wait()
-            raise VpcctlError(f"{start.mark} did not start: {error}", _tail(log)) from None
-        return processes.identity(process) if process else {}
+        make_private(self._folder, log.parent)
+        reader, writer = os.pipe()
+        with Report(reader) as report:
+            try:
+                variables = {MARK: start.mark}
+                child = self._runner.spawn(start.command(self._folder, writer), variables, writer)
+            finally:
+                os.close(writer)
+            try:
+                _wait_until_ready(start, report)
+            except (VpcctlError, OSError) as error:
+                processes.end(processes.of_workload(start.namespace, start.mark, report.facts()))
+                raise VpcctlError(f"{start.mark} did not start: {error}", _advice(start, log)) from None
+            finally:
+                child.wait()
+            self.notes += [f"{start.mark}: {short}" for short in report.shortfalls]
+            return report.facts()
 
     def _put_back(self, setting: PutBack) -> None:
         command = setting.command()
@@ -97,9 +108,15 @@ class Desk:
             raise VpcctlError(f"sysctl failed: {outcome.reason()}")
 
     def _stop(self, stop: Stop) -> None:
-        left = processes.end(processes.of_workload(stop.namespace, stop.mark, stop.facts))
-        if left:
-            raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
+        """Again until none is left, as one that was just being started may have begun another."""
+        for _ in range(STOPS):
+            living = processes.of_workload(stop.namespace, stop.mark, stop.facts)
+            if not living:
+                break
+            left = processes.end(living)
+            if left:
+                raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
+        limits.remove(processes.cgroups(stop.facts))
 
     def _empty(self, empty: EmptyNamespaces) -> None:
         """Again until none is left, as a process may start others while it is being stopped."""
@@ -129,40 +146,18 @@ def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]
         time.sleep(0.02)
 
 
-def _wait_until_ready(start: Start, child: Child) -> None:
+def _wait_until_ready(start: Start, report: Report) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        _check_alive(child)
-        ready = _serves(start.namespace, start.port, child.pid) if start.port else _is_itself(child.pid)
-        if ready:
-            break
-        time.sleep(0.02)
-    else:
-        raise VpcctlError(f"not ready within {READY_SECONDS:.0f} s")
-    if not start.port:
-        _settle(child)
-
-
-def _check_alive(child: Child) -> None:
-    status = child.poll()
-    if status is not None:
-        raise VpcctlError(f"it ended with {_how(status)}")
-
-
-def _how(status: int) -> str:
-    return f"exit status {status}" if status >= 0 else f"signal {-status}"
-
-
-def _settle(child: Child) -> None:
-    if ends_within(child, SETTLE_SECONDS):
-        _check_alive(child)
-
-
-def _is_itself(pid: int) -> bool:
-    try:
-        return os.path.basename(os.readlink(f"/proc/{pid}/exe")) not in ON_THE_WAY
-    except OSError:
-        return False
+    while not report.started:
+        if not report.listen(deadline - time.monotonic()):
+            raise VpcctlError(f"not ready within {READY_SECONDS:.0f} s")
+    if start.port is None:
+        report.listen(SETTLE_SECONDS)
+        return
+    while not _serves(start.namespace, start.port, report.main()):
+        report.listen(LOOK_SECONDS)
+        if time.monotonic() > deadline:
+            raise VpcctlError(f"not ready within {READY_SECONDS:.0f} s")
 
 
 def _serves(namespace: str, port: int, pid: int) -> bool:
@@ -186,6 +181,14 @@ def _answers(namespace: str, port: int) -> bool:
         connection.close()
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+def _advice(start: Start, log: Path) -> str:
+    """The end of what it wrote, or where a file is that it did not find."""
+    covered = [word for word in start.argv if word.startswith(tuple(f"{folder}/" for folder in OWN))]
+    if covered:
+        return f"a workload has its own {', '.join(OWN)}: {covered[0]} of the host is not in there"
+    try:
+        text = tail(log, TAIL_BYTES)
+    except FileNotFoundError:
+        return ""
+    lines = text.decode(errors="replace").splitlines()[-3:]
     return "its log ends: " + " | ".join(lines) if lines else ""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import netns
+from vpcctl_lib import netns, users
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import (
     Action,
@@ -104,6 +104,8 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(host, "SETTINGS", values)
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
-        patch.setattr(processes, "privileges", lambda: ("--reuid=65534", "--no-new-privs"))
+        patch.setattr(users, "is_mapped", lambda _: True)
+        patch.setattr(processes, "KEEPER", "/opt/vpcctl/vpcctl_lib/keeper/__main__.py")
+        patch.setattr(processes.sys, "executable", "/usr/bin/python3")
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
         yield values

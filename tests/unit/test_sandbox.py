@@ -17,7 +17,7 @@ from vpcctl_lib.sandbox.inside import exit_code
 from vpcctl_lib.sandbox.internet import page
 from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mirror, Mount, Step
 from vpcctl_lib.sandbox.refusal import explain
-from vpcctl_lib.sandbox.syscalls import MountFlag
+from vpcctl_lib.syscalls import MountFlag
 
 
 def targets(steps: tuple[Step, ...]) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.completion import complete_workload
-from vpcctl_lib.cli.params import PORT, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import PORT, Memory, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.cli.progress import progress
+from vpcctl_lib.model import MOST_PROCESSES, Workload
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -66,17 +67,24 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool)
 @vpc_option()
 @subnet_option
 @new_name_option
+@click.option("--user", default="", metavar="USER", help="A user of this host, not one of the VPC's own.")
+@click.option("--memory", type=Memory(), metavar="SIZE", help="As much memory at most, such as 64M.")
+@click.option("--pids", type=click.IntRange(1, MOST_PROCESSES), metavar="N",
+              help="As many processes at most (2048 if you don't say).")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @changing
-def run(context: Context, vpc: str, subnet: str, name: str, command: tuple[str, ...], as_json: bool) -> None:
+def run(context: Context, vpc: str, subnet: str, name: str, user: str, memory: int | None, pids: int | None,
+        command: tuple[str, ...], as_json: bool) -> None:
     """Start any long-running program, as an unprivileged user (in AWS: run-instances).
+
+    It sees no process but its own, and has its own /tmp, /run and /dev. All ends with its first process.
 
     \b
     Example:
       vpcctl deploy run --vpc vpc1 --subnet public --name worker -- sleep infinity
     """
     manager = managers.DeployManager(context)
-    change = manager.run(vpc, subnet, name, command)
+    change = manager.run(vpc, subnet, Workload(name, command, None, user, pids, memory))
     _report(manager, change, vpc, subnet, name, as_json)
 
 

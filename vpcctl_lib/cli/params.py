@@ -17,6 +17,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
+from vpcctl_lib.quantities import parse_bytes
 
 if TYPE_CHECKING:
     from vpcctl_lib.audit import Audit
@@ -34,6 +35,16 @@ class FileName(click.Path):
         if value == "":
             self.fail("the file's name is empty", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Memory(click.ParamType):  # type: ignore[type-arg]
+    """An amount of memory."""
+
+    name = "memory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """In bytes."""
+        return value if isinstance(value, int) else parse_bytes(value)
 
 
 def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Network:

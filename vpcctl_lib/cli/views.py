@@ -85,7 +85,8 @@ def workload(running: Running) -> View:
         "vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
         "state": "running" if running.pid else "stopped", "pid": running.pid, "port": running.workload.port,
         "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
-        "url": running.url,
+        "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
+        "memory": running.workload.memory,
     }
 
 

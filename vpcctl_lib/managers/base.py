@@ -25,7 +25,7 @@ from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
 
-TOOLS = ("ip", "iptables", "iptables-restore", "sysctl", "setpriv")
+TOOLS = ("ip", "iptables", "iptables-restore", "sysctl")
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import pwd
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vpcctl_lib import addressing, naming, netns, processes
+from vpcctl_lib import addressing, logs, naming, netns, processes
 from vpcctl_lib.documents import shown
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, Topology, Workload
-from vpcctl_lib.processes import recognise
 from vpcctl_lib.resources import Program
 from vpcctl_lib.state import Entry
 
@@ -37,12 +38,13 @@ class DeployManager(Manager):
         """Our small web server on that port; the same again changes nothing."""
         return self._start(vpc, subnet, Workload(f"webserver-{port}", port=port))
 
-    def run(self, vpc: str, subnet: str, name: str, argv: tuple[str, ...]) -> Change:
+    def run(self, vpc: str, subnet: str, workload: Workload) -> Change:
         """Any long-running program; the same again changes nothing."""
-        naming.check_name(name, "workload")
-        for word in argv:
+        naming.check_name(workload.name, "workload")
+        for word in workload.argv:
             _check_text(word)
-        return self._start(vpc, subnet, Workload(name, argv))
+        check_user(workload.user)
+        return self._start(vpc, subnet, workload)
 
     def _start(self, vpc_name: str, subnet_name: str, workload: Workload) -> Change:
         def decide(topology: Topology) -> Topology:
@@ -81,9 +83,8 @@ class DeployManager(Manager):
             for subnet in vpc.subnets:
                 for workload in subnet.workloads:
                     entry = programs.get(f"{vpc.name}/{subnet.name}/{workload.name}")
-                    process = recognise(entry.found) if entry else None
                     log = self.context.store.folder / f"logs/{vpc.name}/{subnet.name}/{workload.name}.log"
-                    pid = process.pid if process else None
+                    pid = processes.main(entry.found) if entry else None
                     yield Running(vpc.name, subnet.name, workload, pid, log, _url(subnet, workload))
 
     def find(self, vpc: str, subnet: str, name: str) -> Running:
@@ -100,7 +101,7 @@ class DeployManager(Manager):
         """What the workload wrote."""
         log = self.find(vpc, subnet, name).log
         try:
-            return log.read_text(errors="replace")
+            return logs.text(log)
         except OSError as error:
             raise VpcctlError(f"can't read {log}: {error.strerror}") from None
 
@@ -109,10 +110,12 @@ class DeployManager(Manager):
         running = self.find(vpc, subnet, name)
         process = processes.look(running.pid) if running.pid else None
         try:
-            with running.log.open("rb") as log:
-                while process is not None and processes.look(process.pid) == process:
-                    yield log.read()
-                yield log.read()
+            with closing(logs.follow(running.log)) as parts:
+                for part in parts:
+                    yield part
+                    if process is None or processes.look(process.pid) != process:
+                        break
+                yield next(parts)
         except OSError as error:
             raise VpcctlError(f"can't read {running.log}: {error.strerror}") from None
 
@@ -150,6 +153,17 @@ def _check_port(namespace: str, port: int) -> None:
             raise VpcctlError(f"port {port} is taken in {namespace} ({error.strerror})",
                               f"choose another, or see who has it: ip netns exec {namespace} ss -ltnp"
                               ) from None
+
+
+def check_user(name: str) -> None:
+    """Refuse a user whom a workload can't run as: one that is not there, or root."""
+    try:
+        found = pwd.getpwnam(name) if name else None
+    except KeyError:
+        raise BadInput(f"there is no user '{name}' on this host", "leave --user out: a workload then runs as "
+                       "a user of its VPC's own") from None
+    if found is not None and found.pw_uid == 0:
+        raise BadInput(f"'{name}' is root, and a workload never is", "name another user, or leave it out")
 
 
 def _check_text(word: str) -> None:

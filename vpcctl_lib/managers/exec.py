@@ -10,8 +10,8 @@ from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_subnet
 from vpcctl_lib.managers.base import Manager, need_root, standing
-from vpcctl_lib.resources.processes import is_mapped
 from vpcctl_lib.run import need, search_path
+from vpcctl_lib.users import is_mapped
 
 NOT_FOUND = 127
 """What a shell returns for a command that it can't find (POSIX, 2.8.2)."""

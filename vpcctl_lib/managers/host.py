@@ -58,10 +58,15 @@ class HostManager(Manager):
         """Whatever runs in our namespaces and is no workload, nor was started by one."""
         resources = [entry.resource for entry in state.ledger]
         spaces = [resource.name for resource in resources if isinstance(resource, Namespace)]
-        marks = {resource.mark for resource in resources if isinstance(resource, Program)}
-        sessions = {entry.found.get("pid") for entry in state.ledger if isinstance(entry.resource, Program)}
+        leaders = filter(None, (processes.recognise(entry.found) for entry in state.ledger
+                                if isinstance(entry.resource, Program)))
+        rooms, sessions = set(), set()
+        for leader in leaders:
+            sessions.add(leader.session)
+            if processes.is_keeper(leader):
+                rooms.add(processes.room(leader))
         for space, process in processes.by_namespace(spaces):
-            known = processes.mark_of(process) in marks or str(process.session) in sessions
+            known = processes.room(process) in rooms or process.session in sessions
             if not known and not processes.is_passing(process):
                 yield Stranger(space, process.pid, process.program())
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import pwd
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vpcctl_lib import keeper, users
+from vpcctl_lib.keeper.orders import Orders, words
 from vpcctl_lib.run import Command
 
-SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROCESSES = 2048
+"""How many a workload may have unless it is told otherwise: as many as Podman gives a container
+(containers.conf(5), `pids_limit`)."""
+
+LOG_BYTES = 10 << 20
+"""How large a log grows before it becomes the older one, which goes when the next does."""
+
+KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
 
 
 @dataclass(frozen=True)
@@ -38,19 +46,23 @@ class Start:
     argv: tuple[str, ...]
     log: str
     port: int | None = None
+    number: int = 0
+    """Of the VPC's cable, from which the number of its user follows."""
 
-    def command(self) -> Command:
-        """What starts it: in its namespace, with a clean environment, as nobody, without capabilities."""
-        variables = (f"PATH={SEARCH_PATH}", "HOME=/", "LANG=C.UTF-8", f"VPCCTL_WORKLOAD={self.mark}")
-        return Command(("ip", "netns", "exec", self.namespace, "env", "-i", *variables,
-                        "setpriv", *privileges(), "--", *self.argv))
+    user: str = ""
+    pids: int | None = None
+    memory: int | None = None
+
+    def command(self, folder: Path, report: int | None = None) -> Command:
+        """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
+        uid = None if self.user else users.usable(self.number)
+        orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
+                        self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES, report)
+        return Command((sys.executable, "-I", "-S", KEEPER, *words(orders)))
 
     def log_file(self, folder: Path) -> Path:
         """Where its output goes."""
         return folder / self.log
-
-    def __str__(self) -> str:
-        return f"setsid {self.command()} </dev/null >>{self.log} 2>&1 &"
 
 
 @dataclass(frozen=True)
@@ -64,18 +76,3 @@ class Stop:
 
     def __str__(self) -> str:
         return f"kill {self.facts.get('pid', '')}  # workload {self.mark}"
-
-
-def privileges() -> tuple[str, ...]:
-    """The words for setpriv(1); where only root is mapped (user_namespaces(7)) the user can't change."""
-    nobody = pwd.getpwnam("nobody")
-    user: tuple[str, ...] = ()
-    if is_mapped(nobody.pw_uid):
-        user = (f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    return (*user, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
-
-
-def is_mapped(uid: int) -> bool:
-    """Whether we may become that user: in a sandbox without root there is none but root."""
-    spans = (line.split() for line in Path("/proc/self/uid_map").read_text().splitlines())
-    return os.geteuid() == 0 and any(int(first) <= uid < int(first) + int(count) for first, _, count in spans)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vpcctl_lib.interpreter import web_server
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.processes import inside_of, recognise
+from vpcctl_lib.processes import inside_of, is_kept, recognise
 from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.processes import Start, Stop
 
@@ -22,6 +22,12 @@ class Program(Resource):
     argv: tuple[str, ...] = ()
     port: int | None = None
     address: str = ""
+    number: int = field(default=0, compare=False)
+    """Of the VPC's cable; it never changes, and an older record that lacks it is no reason to restart."""
+
+    user: str = ""
+    pids: int | None = None
+    memory: int | None = None
 
     @property
     def key(self) -> Hashable:
@@ -34,18 +40,21 @@ class Program(Resource):
         if self.port is not None:
             vpc, subnet, _ = self.mark.split("/")
             argv = web_server(vpc, subnet, self.address, self.port)
-        return (Start(self.namespace, self.mark, argv, self.log, self.port),)
+        return (Start(self.namespace, self.mark, argv, self.log, self.port, self.number, self.user, self.pids,
+                      self.memory),)
 
     def unmake(self, facts: Facts) -> Operations:
         """With its children and its log."""
         return (Stop(self.namespace, self.mark, self.log, dict(facts)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The very process that was started, still in its namespace."""
+        """The very process that was started, still in its namespace, and apart from others' workloads."""
         process = recognise(facts)
         if process is None:
             return changed("it is not running")
-        return None if inside_of(process, self.namespace) else changed("it left its namespace, which is gone")
+        if not inside_of(process, self.namespace):
+            return changed("it left its namespace, which is gone")
+        return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
 
     def __str__(self) -> str:
         return f"workload {self.mark}"

@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import vpcctl_lib
+from vpcctl_lib import syscalls
 from vpcctl_lib.run import need, search_path
-from vpcctl_lib.sandbox import inside, plan, syscalls
+from vpcctl_lib.sandbox import inside, plan
 from vpcctl_lib.sandbox.child import fork_until_ready
 from vpcctl_lib.sandbox.refusal import explained
-from vpcctl_lib.sandbox.syscalls import Namespace
+from vpcctl_lib.syscalls import Namespace
 
 _WATCHED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
 _FROM_KERNEL = 0x80

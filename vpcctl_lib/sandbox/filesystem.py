@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vpcctl_lib.sandbox import plan, syscalls
+from vpcctl_lib import syscalls
+from vpcctl_lib.sandbox import plan
 from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mount, Step
-from vpcctl_lib.sandbox.syscalls import MountFlag
+from vpcctl_lib.syscalls import MountFlag
 
 
 def build() -> None:

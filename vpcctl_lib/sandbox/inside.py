@@ -8,8 +8,9 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vpcctl_lib import syscalls
 from vpcctl_lib.run import start
-from vpcctl_lib.sandbox import plan, syscalls
+from vpcctl_lib.sandbox import plan
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.filesystem import build
 from vpcctl_lib.sandbox.internet import serve

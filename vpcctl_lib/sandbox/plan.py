@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vpcctl_lib.sandbox.syscalls import MountFlag
+from vpcctl_lib.syscalls import MountFlag
 
 INTERNET = ("8.8.8.8", "1.1.1.1")
 """The addresses at which the simulated internet answers."""

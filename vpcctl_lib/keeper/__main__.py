@@ -1,0 +1,10 @@
+"""Run by its path: `python3 -I -S …/keeper/__main__.py ORDERS -- PROGRAM`, which reads no other settings."""
+
+import os
+import sys
+
+sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))]
+
+from vpcctl_lib.keeper.keeper import main  # noqa: E402 - it is found by the line before
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,206 @@
+"""Process 1 of a workload: starts the program, passes signals on, writes the log, reaps."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+
+from vpcctl_lib import syscalls
+from vpcctl_lib.keeper import folders, limits, orders
+from vpcctl_lib.keeper.log import Log
+from vpcctl_lib.keeper.orders import Orders
+from vpcctl_lib.keeper.program import Program
+from vpcctl_lib.syscalls import Namespace
+
+NETWORKS = "/run/netns"
+PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+CHUNK = 1 << 16
+
+
+class Reporter:
+    """Tells whoever started us how far we are, a line each; nobody may listen any more."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def say(self, word: str, told: object = "") -> None:
+        """One line, such as `failed no such file`."""
+        if self._descriptor is None:
+            return
+        line = f"{word} {told}".replace("\n", " ").encode(errors="backslashreplace")
+        try:
+            os.write(self._descriptor, line + b"\n")
+        except OSError:
+            self._descriptor = None
+
+
+def main(argv: list[str]) -> int:
+    """Begin a keeper and say who it is; this process itself ends at once."""
+    given = orders.read(argv)
+    reporter = Reporter(given.report)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        keeper = Keeper(given, reporter)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(keeper.keep())
+        reporter.say("keeper", pid)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the person gets to read it
+        reporter.say("failed", _told(error))
+        return 1
+    return 0
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"
+
+
+class Keeper:
+    """One workload from its first process to its last."""
+
+    def __init__(self, given: Orders, reporter: Reporter) -> None:
+        """In the host's namespaces: take hold of what will be out of sight, then leave them."""
+        self._reporter = reporter
+        _close_all_but(given.report)
+        self._log = Log(given.log, given.log_bytes)
+        syscalls.join(f"{NETWORKS}/{given.namespace}", Namespace.NET)
+        self._program = Program(given)
+        self._cgroups = limits.Cgroups(_cgroup(given), {limits.PROCESSES: given.pids,
+                                                        limits.MEMORY: given.memory})
+        self._pids = given.pids if limits.PROCESSES in self._cgroups.lacking else 0
+        if limits.MEMORY in self._cgroups.lacking:
+            raise OSError(0, "there is no cgroup here that could limit its memory")
+        if given.uid is None and not given.user:
+            reporter.say("short", "it has no user of its own, as none but root is mapped here")
+        for folder in self._cgroups.folders:
+            reporter.say("cgroup", folder)
+        syscalls.unshare(Namespace.MOUNT | Namespace.IPC | Namespace.PID)
+        folders.arrange(given.namespace, given.hide)
+        self._main = 0
+        self._status = 0
+        self._stopping = False
+
+    def keep(self) -> int:
+        """As process 1: until nothing of the workload is left; the program's own exit code."""
+        try:
+            os.setsid()
+            _leave_keyring(self._reporter)
+            users = folders.arrange_processes()
+            output, given = os.pipe()
+            wake = _wake()
+            self._main = self._program.start(given, users, self._cgroups, self._pids)
+            os.close(given)
+            os.close(users)
+            self._cgroups.close()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._reporter.say("failed", _told(error))
+            return 1
+        self._reporter.say("started")
+        self._tend(output, wake)
+        limits.remove(self._cgroups.folders)
+        return self._status
+
+    def _tend(self, output: int, wake: int) -> None:
+        """Copy to the log and reap, until no process is left and the pipe is empty."""
+        os.set_blocking(output, False)
+        poll = select.poll()
+        poll.register(output, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        living = True
+        while living:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if output in ready and not self._copy(output):
+                poll.unregister(output)
+            if wake in ready:
+                living = self._heed(os.read(wake, CHUNK))
+        while self._copy(output):
+            continue
+
+    def _copy(self, output: int) -> bool:
+        """Whether there was something to write down."""
+        try:
+            data = os.read(output, CHUNK)
+        except BlockingIOError:
+            # At the end: a process that outlives its own end, in the kernel, may still hold the pipe.
+            return False
+        if data:
+            self._log.write(data)
+        return bool(data)
+
+    def _heed(self, signals: bytes) -> bool:
+        """Do what the signals say; whether a process is left."""
+        for number in set(signals):
+            if number == signal.SIGTERM:
+                self._stopping = True
+                _signal(-1, signal.SIGTERM)
+            elif number in PASSED_ON:
+                _signal(self._main, number)
+        return self._reap()
+
+    def _reap(self) -> bool:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._main:
+                code = os.waitstatus_to_exitcode(status)
+                self._status = code if code >= 0 else 128 - code
+                self._reporter.say("ended", code)
+                if not self._stopping:
+                    # What it has left behind is no workload any more.
+                    _signal(-1, signal.SIGKILL)
+
+
+def _cgroup(given: Orders) -> str:
+    """A name that no other workload on this machine has: the number of its network is in it."""
+    return f"{given.mark.replace('/', '.')}.{os.stat('/proc/self/ns/net').st_ino}"
+
+
+def _close_all_but(report: int | None) -> None:
+    """Nothing of whoever started us is open, but for the standard three and the report."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != report:
+            try:
+                os.close(int(name))
+            except OSError:
+                # The one by which they were listed.
+                continue
+    if report is not None:
+        os.set_inheritable(report, False)
+
+
+def _leave_keyring(reporter: Reporter) -> None:
+    try:
+        syscalls.join_new_keyring()
+    except OSError as error:
+        # A kernel may have no keyrings at all (CONFIG_KEYS).
+        if error.errno:
+            return
+        reporter.say("short", "it shares the keyring of the session that started it")
+
+
+def _wake() -> int:
+    """A descriptor from which the numbers of the signals come that this process gets."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD, *PASSED_ON):
+        signal.signal(number, _note)
+    return reader
+
+
+def _note(_: int, __: object) -> None:
+    """The wake-up descriptor tells the loop."""
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

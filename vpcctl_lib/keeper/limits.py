@@ -1,0 +1,111 @@
+"""How many processes and how much memory a workload may have, held by a cgroup where there is one."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+MOUNTS = "/proc/self/mountinfo"
+PARENT = "vpcctl"
+"""The cgroup below which all of ours are."""
+
+PROCESSES, MEMORY = "pids", "memory"
+FILES = {(PROCESSES, 1): "pids.max", (PROCESSES, 2): "pids.max",
+         (MEMORY, 1): "memory.limit_in_bytes", (MEMORY, 2): "memory.max"}
+"""What takes each limit, by controller and version (Documentation/admin-guide/cgroup-v1, cgroup-v2.rst)."""
+
+
+class Controller(NamedTuple):
+    """Where a cgroup controller is mounted, and of which version it is."""
+
+    name: str
+    folder: str
+    version: int
+
+
+class Cgroups:
+    """A cgroup of this name for each limit that the kernel can hold; `lacking` names those it can't."""
+
+    def __init__(self, name: str, limits: Mapping[str, int]) -> None:
+        self.lacking: list[str] = []
+        self.folders: list[str] = []
+        self._entries: list[int] = []
+        wanted = {controller: limit for controller, limit in limits.items() if limit}
+        found = {one.name: one for one in _controllers(wanted)} if wanted else {}
+        for controller, limit in wanted.items():
+            if controller not in found or not self._make(found[controller], name, limit):
+                self.lacking.append(controller)
+
+    def _make(self, controller: Controller, name: str, limit: int) -> bool:
+        folder = f"{controller.folder}/{PARENT}/{name}"
+        try:
+            if controller.version == 2:
+                _pass_on(controller)
+            os.makedirs(folder, exist_ok=True)
+            _write(f"{folder}/{FILES[controller.name, controller.version]}", str(limit))
+            entry = os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            # Read-only in a container, or another program's to arrange: then it is as if there were none.
+            return False
+        self.folders += [folder] if folder not in self.folders else []
+        self._entries.append(entry)
+        return True
+
+    def enter(self) -> None:
+        """Move this process in."""
+        for entry in self._entries:
+            os.write(entry, b"0")
+
+    def close(self) -> None:
+        """Hold none of them open any more."""
+        for entry in self._entries:
+            os.close(entry)
+
+
+def remove(folders: Iterable[str]) -> None:
+    """Remove cgroups that nothing runs in; one that is gone, or still busy, is left alone."""
+    for folder in folders:
+        try:
+            os.rmdir(folder)
+        except OSError:
+            continue
+
+
+def bound_processes(number: int) -> None:
+    """Without a cgroup: as many processes for the user in its user namespace (setrlimit(2))."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (number, number))
+
+
+def _controllers(wanted: Iterable[str]) -> Iterator[Controller]:
+    with open(MOUNTS) as mounts:
+        for line in mounts:
+            # proc(5): optional fields end with a single hyphen, then come kind, source and options.
+            place, _, kind = line.partition(" - ")
+            folder, words = place.split()[4], kind.split()
+            if words[0] == "cgroup":
+                yield from (Controller(name, folder, 1) for name in wanted if name in words[2].split(","))
+            elif words[0] == "cgroup2":
+                yield from (Controller(name, folder, 2) for name in wanted if name in _offered(folder))
+
+
+def _offered(folder: str) -> list[str]:
+    try:
+        with open(f"{folder}/cgroup.controllers") as offered:
+            return offered.read().split()
+    except OSError:
+        # Something else is mounted over it.
+        return []
+
+
+def _pass_on(controller: Controller) -> None:
+    """A cgroup has the controllers that the one above it passes on."""
+    os.makedirs(f"{controller.folder}/{PARENT}", exist_ok=True)
+    for folder in (controller.folder, f"{controller.folder}/{PARENT}"):
+        _write(f"{folder}/cgroup.subtree_control", f"+{controller.name}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,56 @@
+"""A workload's log: what came through its pipe, twice the limit at most, and never the last of a disk."""
+
+from __future__ import annotations
+
+import os
+
+MODE = 0o600
+OLDER = ".1"
+"""The ending of the log before this one."""
+
+RESERVE_BYTES = 64 << 20
+RESERVE_PART = 8
+"""A log leaves that much of its disk to others, or an eighth of a small disk, whichever is less."""
+
+
+class Log:
+    """Appends to a file in a folder that is held open: it goes on below whatever is mounted over it."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        folder, self._name = os.path.split(path)
+        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._limit = limit
+        self._lost = 0
+        self._file = self._open()
+
+    def _open(self) -> int:
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self._name, how, MODE, dir_fd=self._folder)
+
+    def write(self, data: bytes) -> None:
+        """Add it; what finds no room is counted, and told once there is some. The program never waits."""
+        try:
+            if not self._has_room():
+                self._lost += len(data)
+                return
+            if self._lost:
+                os.write(self._file, b"[%d bytes found no room on the disk]\n" % self._lost)
+                self._lost = 0
+            written = os.write(self._file, data)
+            self._lost += len(data) - written
+            self._rotate()
+        except OSError:
+            # A full or failing disk must not stop the program; the count tells of it later.
+            self._lost += len(data)
+
+    def _has_room(self) -> bool:
+        disk = os.fstatvfs(self._file)
+        reserve = min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // RESERVE_PART)
+        return disk.f_bavail * disk.f_frsize > reserve
+
+    def _rotate(self) -> None:
+        if self._limit and os.fstat(self._file).st_size > self._limit:
+            os.rename(self._name, self._name + OLDER, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            fresh = self._open()
+            os.close(self._file)
+            self._file = fresh

@@ -1,0 +1,89 @@
+"""What a keeper is told, as the words of its command line and back; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+END = "--"
+MARK = "VPCCTL_WORKLOAD"
+"""The environment variable by which a workload's processes are known, children included."""
+
+
+class Orders(NamedTuple):
+    """Which program, where, as whom and within which limits."""
+
+    namespace: str
+    mark: str
+    log: str
+    program: tuple[str, ...]
+    hide: tuple[str, ...] = ()
+    """Folders that the program must not see."""
+
+    uid: int | None = None
+    """The number of a user who owns nothing; None to stay whoever starts it."""
+
+    user: str = ""
+    """A user of this host, with that user's groups, instead of the number."""
+
+    pids: int = 0
+    memory: int = 0
+    """Bytes; 0 for no limit."""
+
+    log_bytes: int = 0
+    report: int | None = None
+    """The descriptor on which it tells how far it is."""
+
+
+TEXTS, NUMBERS, LISTS = ("namespace", "mark", "log", "user"), ("pids", "memory", "log_bytes"), ("hide",)
+OPTIONAL_NUMBERS = ("uid", "report")
+
+
+def words(orders: Orders) -> tuple[str, ...]:
+    """The command line that tells these."""
+    return (*_settings(orders), END, *orders.program)
+
+
+def _settings(orders: Orders) -> Iterator[str]:
+    for name in (*TEXTS, *NUMBERS):
+        value = getattr(orders, name)
+        if value:
+            yield f"{name}={value}"
+    for name in OPTIONAL_NUMBERS:
+        value = getattr(orders, name)
+        if value is not None:
+            yield f"{name}={value}"
+    for name in LISTS:
+        yield from (f"{name}={one}" for one in getattr(orders, name))
+
+
+def read(argv: Sequence[str]) -> Orders:
+    """The orders that a command line tells; ValueError where it tells none."""
+    end = list(argv).index(END)
+    found: dict[str, object] = {"program": tuple(argv[end + 1:])}
+    lists: dict[str, list[str]] = {name: [] for name in LISTS}
+    for word in argv[:end]:
+        name, equals, value = word.partition("=")
+        if equals and name in lists:
+            lists[name].append(value)
+        elif equals and name in TEXTS:
+            found[name] = value
+        elif equals and name in (*NUMBERS, *OPTIONAL_NUMBERS):
+            found[name] = int(value)
+        else:
+            raise ValueError(f"no order: {word}")
+    try:
+        return Orders(**found, **{name: tuple(values) for name, values in lists.items()})  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def of(command: Sequence[str]) -> Orders | None:
+    """The orders in the command line of a keeper that runs; None where it is none."""
+    for number, word in enumerate(command):
+        if word.endswith("/keeper/__main__.py"):
+            try:
+                return read(command[number + 1:])
+            except ValueError:
+                return None
+    return None

@@ -1,0 +1,152 @@
+"""The workload's own program: as whom it runs, and the way from process 1 to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import signal
+from typing import NamedTuple
+
+from vpcctl_lib import syscalls
+from vpcctl_lib.keeper import limits
+from vpcctl_lib.keeper.limits import Cgroups
+from vpcctl_lib.keeper.orders import MARK, Orders
+from vpcctl_lib.syscalls import Namespace
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FIRST_VICTIM = "500"
+"""Of -1000 to 1000: where memory runs out, the kernel ends a workload before the host's own (proc(5))."""
+
+UMASK = 0o022
+NO_USERS = b"0"
+OWN_USERS, FAILED = b"+", "!"
+"""What the child says first: that it waits for its users to be mapped, or what went wrong."""
+
+
+class Identity(NamedTuple):
+    """A user and all of its groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+def identity(given: Orders) -> Identity | None:
+    """Whom the orders name; None to stay who we are. OSError where there is no such user."""
+    if given.user:
+        try:
+            found = pwd.getpwnam(given.user)
+        except KeyError:
+            raise OSError(0, f"there is no user '{given.user}'") from None
+        return Identity(found.pw_uid, found.pw_gid, tuple(os.getgrouplist(given.user, found.pw_gid)))
+    return None if given.uid is None else Identity(given.uid, given.uid)
+
+
+class Program:
+    """Made while the host's users can still be asked for."""
+
+    def __init__(self, given: Orders) -> None:
+        self._argv = given.program
+        self._identity = identity(given)
+        home = pwd.getpwnam(given.user).pw_dir if given.user else "/"
+        self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", MARK: given.mark}
+
+    def start(self, output: int, users: int, cgroups: Cgroups, pids: int) -> int:
+        """Its pid, once it is itself; OSError with the reason where it can't be started.
+
+        `users` is a descriptor of /proc/sys/user, `pids` a limit where no cgroup holds one.
+        """
+        if self._identity:
+            # So that it can open /dev/stdout, which is the pipe's inode, by its name.
+            os.fchown(output, self._identity.uid, self._identity.gid)
+        told, telling = os.pipe()
+        heard, hearing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(self._become(output, users, cgroups, pids, telling, heard))
+        os.close(telling)
+        os.close(heard)
+        first = os.read(told, 1)
+        if first == OWN_USERS:
+            _map_users(pid)
+            os.write(hearing, OWN_USERS)
+        os.close(hearing)
+        with os.fdopen(told, "rb") as pipe:
+            failure = pipe.read().decode(errors="replace")
+        if failure:
+            os.waitpid(pid, 0)
+            raise OSError(0, failure.removeprefix(FAILED))
+        return pid
+
+    def _become(self, output: int, users: int, cgroups: Cgroups, pids: int, telling: int, heard: int) -> int:
+        """In the child: only returns where it fails. Once the user has changed nothing can be imported."""
+        try:
+            os.setsid()
+            os.umask(UMASK)
+            os.chdir("/")
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for standard, descriptor in enumerate((nothing, output, output)):
+                os.dup2(descriptor, standard)
+            cgroups.enter()
+            if pids:
+                limits.bound_processes(pids)
+            _write("/proc/self/oom_score_adj", FIRST_VICTIM)
+            _lock_users(users, telling, heard)
+            # While it still may: the new user can't.
+            syscalls.renounce()
+            self._change_user()
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            raise self._execute()
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            os.write(telling, f"{FAILED}{name}{error.strerror}".encode(errors="replace"))
+            return 127
+
+    def _change_user(self) -> None:
+        if self._identity:
+            os.setgroups(self._identity.groups)
+            os.setresgid(*[self._identity.gid] * 3)
+            os.setresuid(*[self._identity.uid] * 3)
+
+    def _execute(self) -> OSError:
+        """Become the program; what kept us from it, as execvp(3) would tell."""
+        name, failure = self._argv[0], OSError(errno.ENOENT, os.strerror(errno.ENOENT), self._argv[0])
+        found = [name] if "/" in name else [f"{folder}/{name}" for folder in SEARCH_PATH.split(":")]
+        for path in found:
+            try:
+                os.execve(path, self._argv, self._environment)  # noqa: S606 - no shell is wanted
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                    failure = OSError(error.errno, error.strerror, name)
+        return failure
+
+
+def _map_users(pid: int) -> None:
+    """Every user of ours is the same one in the child's user namespace."""
+    for kind in ("uid", "gid"):
+        with open(f"/proc/self/{kind}_map") as held:
+            spans = [line.split() for line in held]
+        _write(f"/proc/{pid}/{kind}_map", "".join(f"{first} {first} {count}\n" for first, _, count in spans))
+
+
+def _lock_users(users: int, telling: int, heard: int) -> None:
+    """A user namespace in which none can be made, as its maker would have all capabilities in there."""
+    try:
+        syscalls.unshare(Namespace.USER)
+    except OSError as error:
+        # None can be made on this host at all (user.max_user_namespaces), which is as good.
+        if error.errno not in (errno.ENOSPC, errno.EPERM, errno.EINVAL, errno.ENOSYS):
+            raise
+        return
+    os.write(telling, OWN_USERS)
+    os.read(heard, 1)
+    limit = os.open("max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=users)
+    os.write(limit, NO_USERS)
+    os.close(limit)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)

@@ -1,0 +1,92 @@
+"""The few system calls that Python before 3.12 does not offer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from enum import IntFlag
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_LAST_CAPABILITY = 63
+"""A capability set has 64 bits (linux/capability.h)."""
+
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "armv7l": 311, "i686": 288,
+           "ppc64le": 271, "s390x": 280}
+"""The number of keyctl(2), which glibc has no function for, by machine (asm/unistd.h)."""
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+class Namespace(IntFlag):
+    """What a process can have of its own (CLONE_NEW… in sched.h)."""
+
+    MOUNT = 0x00020000
+    UTS = 0x04000000
+    IPC = 0x08000000
+    USER = 0x10000000
+    PID = 0x20000000
+    NET = 0x40000000
+
+
+class MountFlag(IntFlag):
+    """How a file system is mounted (MS_… in sys/mount.h)."""
+
+    NONE = 0
+    READ_ONLY = 1 << 0
+    NOSUID = 1 << 1
+    NODEV = 1 << 2
+    NOEXEC = 1 << 3
+    REMOUNT = 1 << 5
+    BIND = 1 << 12
+    RECURSIVE = 1 << 14
+    PRIVATE = 1 << 18
+
+
+def unshare(namespaces: Namespace) -> None:
+    """Move this process (for PID: its children) into new namespaces."""
+    _check(_libc.unshare(int(namespaces)), "unshare")
+
+
+def join(namespace: str, kind: Namespace) -> None:
+    """Move this process into the namespace that the file stands for (setns(2))."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(descriptor, int(kind)), namespace)
+    finally:
+        os.close(descriptor)
+
+
+def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -> None:
+    """Mount a file system, as mount(2) does."""
+    number = ctypes.c_ulong(flags)
+    result = _libc.mount(source.encode(), target.encode(), kind.encode(), number, options.encode())
+    _check(result, f"mount {kind} on {target}")
+
+
+def die_with_parent(signal: int) -> None:
+    """Have the kernel send us this signal when the process that forked us ends."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
+
+
+def renounce() -> None:
+    """Have no capability from the next program on, and none come back by any (capabilities(7))."""
+    for capability in range(_LAST_CAPABILITY + 1):
+        # EINVAL: this kernel knows no such capability.
+        _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+
+
+def join_new_keyring() -> None:
+    """Leave the session keyring of whoever started us for an empty one (keyctl(2))."""
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None:
+        raise OSError(0, "the number of keyctl is not known on this machine", "keyctl")
+    if _libc.syscall(ctypes.c_long(number), ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
+        _check(-1, "keyctl")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)

@@ -1,0 +1,38 @@
+"""As whom workloads run: a number for each VPC, of users who own nothing and are in no list of users."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from vpcctl_lib.addressing import LINK_COUNT
+
+
+class Range(NamedTuple):
+    """Consecutive numbers of users."""
+
+    first: int
+    size: int
+
+
+RANGES = (Range(0x70000000, LINK_COUNT), Range(60706, 478))
+"""Both are nobody's (systemd, "Users, Groups, UIDs and GIDs on systemd Systems"): the first is past those of
+containers, the second is for where a user namespace has numbers of 16 bits only."""
+
+
+def owned_by(number: int) -> Iterator[int]:
+    """The user of the VPC with that cable number, in each range that has room for it."""
+    return (span.first + number for span in RANGES if number < span.size)
+
+
+def is_mapped(uid: int) -> bool:
+    """Whether we may become that user: in a sandbox without root there is none but root."""
+    spans = (line.split() for line in Path("/proc/self/uid_map").read_text().splitlines())
+    return os.geteuid() == 0 and any(int(first) <= uid < int(first) + int(count) for first, _, count in spans)
+
+
+def usable(number: int) -> int | None:
+    """The first of the VPC's users that we may become; None where there is none."""
+    return next(filter(is_mapped, owned_by(number)), None)
