@@ -45,7 +45,7 @@ def test_its_children_end_too(vpc1: Host, script: str) -> None:
 
 def test_its_children_end_too_when_it_has_died(vpc1: Host) -> None:
     vpc1.do(RUN, "sleep 1000 & sleep 1001; :")
-    vpc1.wait_until(lambda: len(pids(vpc1, "vpc1-public")) == 3, "the children run")
+    vpc1.wait_until(lambda: len(pids(vpc1, "vpc1-public")) == 4, "the children run")
     vpc1.sh(f"kill -9 {pid_of(vpc1)}")
     vpc1.do(STOP)
     assert pids(vpc1, "vpc1-public") == []
@@ -58,10 +58,10 @@ def test_one_that_ignores_term_is_killed(vpc1: Host) -> None:
 
 
 def test_one_that_obeys_has_time_to_clean_up(vpc1: Host) -> None:
-    vpc1.sh("touch /run/flag; chmod 666 /run/flag")
-    vpc1.do(RUN, "trap 'sleep 0.3; echo cleaned >/run/flag; exit' TERM; sleep 1000 & wait")
+    vpc1.sh("touch /etc/flag; chmod 666 /etc/flag")
+    vpc1.do(RUN, "trap 'sleep 0.3; echo cleaned >/etc/flag; exit' TERM; sleep 1000 & wait")
     vpc1.do(STOP)
-    assert vpc1.sh("cat /run/flag; rm /run/flag") == "cleaned\n"
+    assert vpc1.sh("cat /etc/flag; rm /etc/flag") == "cleaned\n"
 
 
 def test_others_in_the_subnet_go_on(vpc1: Host) -> None:

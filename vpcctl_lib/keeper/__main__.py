@@ -7,4 +7,5 @@ sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 
 from vpcctl_lib.keeper.keeper import main  # noqa: E402 - it is found by the line before
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
