@@ -47,7 +47,9 @@ rules = st.builds(Rule, st.sampled_from(Protocol), st.sampled_from(Action), st.n
                   st.none() | networks, st.text(max_size=5))
 policies = st.builds(Policy, st.lists(rules, max_size=3).map(tuple),
                      st.none() | st.lists(rules, max_size=2).map(tuple), st.sampled_from(Action))
-workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), Workload("webserver-80", port=80)))
+LIMITED = Workload("limited", ("sleep", "1000"), user="nobody", pids=7, memory=64 << 20)
+WEB = Workload("webserver-80", port=80)
+workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), WEB, LIMITED))
 nats = st.builds(Nat, st.sampled_from(("eth0", "wg0")), st.sampled_from((1500, 1400, 9000)),
                  st.sampled_from(((), (IPv4Address("8.8.8.8"),))))
 

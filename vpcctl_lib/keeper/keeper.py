@@ -94,13 +94,12 @@ class Keeper:
             self._main = self._program.start(given, users, self._cgroups, self._pids)
             os.close(given)
             os.close(users)
-            self._cgroups.close()
         except Exception as error:  # noqa: BLE001 - as above
             self._reporter.say("failed", _told(error))
             return 1
         self._reporter.say("started")
         self._tend(output, wake)
-        limits.remove(self._cgroups.folders)
+        self._cgroups.remove()
         return self._status
 
     def _tend(self, output: int, wake: int) -> None:

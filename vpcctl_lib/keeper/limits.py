@@ -11,6 +11,7 @@ MOUNTS = "/proc/self/mountinfo"
 PARENT = "vpcctl"
 """The cgroup below which all of ours are."""
 
+TRIES = 5
 PROCESSES, MEMORY = "pids", "memory"
 FILES = {(PROCESSES, 1): "pids.max", (PROCESSES, 2): "pids.max",
          (MEMORY, 1): "memory.limit_in_bytes", (MEMORY, 2): "memory.max"}
@@ -31,26 +32,30 @@ class Cgroups:
     def __init__(self, name: str, limits: Mapping[str, int]) -> None:
         self.lacking: list[str] = []
         self.folders: list[str] = []
+        self._name = name
         self._entries: list[int] = []
+        self._tops: list[int] = []
+        """Held open, as other file systems go over them."""
+
         wanted = {controller: limit for controller, limit in limits.items() if limit}
         found = {one.name: one for one in _controllers(wanted)} if wanted else {}
         for controller, limit in wanted.items():
-            if controller not in found or not self._make(found[controller], name, limit):
+            if controller not in found or not self._make(found[controller], limit):
                 self.lacking.append(controller)
 
-    def _make(self, controller: Controller, name: str, limit: int) -> bool:
-        folder = f"{controller.folder}/{PARENT}/{name}"
+    def _make(self, controller: Controller, limit: int) -> bool:
+        folder = f"{controller.folder}/{PARENT}/{self._name}"
         try:
-            if controller.version == 2:
-                _pass_on(controller)
-            os.makedirs(folder, exist_ok=True)
+            _make_folder(controller, folder)
             _write(f"{folder}/{FILES[controller.name, controller.version]}", str(limit))
             entry = os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             # Read-only in a container, or another program's to arrange: then it is as if there were none.
             return False
-        self.folders += [folder] if folder not in self.folders else []
         self._entries.append(entry)
+        if folder not in self.folders:
+            self.folders.append(folder)
+            self._tops.append(os.open(controller.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return True
 
     def enter(self) -> None:
@@ -58,19 +63,38 @@ class Cgroups:
         for entry in self._entries:
             os.write(entry, b"0")
 
-    def close(self) -> None:
-        """Hold none of them open any more."""
-        for entry in self._entries:
-            os.close(entry)
+    def remove(self) -> None:
+        """Nothing runs in them any more."""
+        for top in self._tops:
+            _remove(f"{PARENT}/{self._name}", top)
 
 
 def remove(folders: Iterable[str]) -> None:
     """Remove cgroups that nothing runs in; one that is gone, or still busy, is left alone."""
     for folder in folders:
+        _remove(folder, None)
+
+
+def _remove(folder: str, top: int | None) -> None:
+    """The one above it, too, unless it holds others."""
+    for one in (folder, os.path.dirname(folder)):
         try:
-            os.rmdir(folder)
+            os.rmdir(one, dir_fd=top)
         except OSError:
-            continue
+            return
+
+
+def _make_folder(controller: Controller, folder: str) -> None:
+    """Again where somebody removes the one above it meanwhile, as it was the last."""
+    for attempt in range(TRIES):
+        try:
+            if controller.version == 2:
+                _pass_on(controller)
+            os.makedirs(folder, exist_ok=True)
+            return
+        except FileNotFoundError:
+            if attempt == TRIES - 1:
+                raise
 
 
 def bound_processes(number: int) -> None:
