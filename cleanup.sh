@@ -267,6 +267,15 @@ path_of() {
     esac
 }
 
+# Those of workloads that have ended; in others may be those of a sandbox.
+remove_cgroups() {
+    for folder in /sys/fs/cgroup/vpcctl/* /sys/fs/cgroup/*/vpcctl/*; do
+        { [ -d "$folder" ] && [ -z "$(cat "$folder/cgroup.procs")" ]; } || continue
+        run rmdir "$folder"
+        [ -n "$dry" ] || ! rmdir "${folder%/*}" 2>/dev/null || quoted rmdir "${folder%/*}"
+    done
+}
+
 put_back() {
     # ip_forward first: it resets the others.
     { recorded | grep '^net\.ipv4\.ip_forward '; recorded | grep '^net\.ipv4\.conf\.'; } |
@@ -303,6 +312,7 @@ clean() {
         remove_rules "$tool"
     done
     remove_files
+    remove_cgroups
     put_back
 }
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.keeper.folders import OWN
 
 SYSTEM = ("/usr/bin/python3", "/usr/local/bin/python3")
 
@@ -34,8 +35,13 @@ def python() -> str:
 
 
 def _open_to_all(path: str) -> bool:
-    """Whether others may read the file and pass all the folders above it (path_resolution(7))."""
+    """Whether others may read the file and pass all the folders above it (path_resolution(7)).
+
+    Not what is in a folder of which a workload has its own.
+    """
     real = Path(os.path.realpath(path))
+    if any(str(real).startswith(f"{folder}/") for folder in OWN):
+        return False
     return real.exists() and all(_others_may_enter(place) for place in (real, *real.parents))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vpcctl_lib import logs
-from vpcctl_lib.keeper.orders import MARK
 from vpcctl_lib.plan import Plan
 from vpcctl_lib.record import FILE
 from vpcctl_lib.resources import Operation, Program
@@ -36,9 +35,8 @@ def _typed(operation: Operation, folder: Path) -> str:
     if isinstance(operation, Start):
         log = operation.log_file(folder)
         # Like our own start of it: a session of its own, nothing of this terminal, and the prompt comes back.
-        alone = f"setsid --fork env -i -C / {MARK}={operation.mark}"
         return (f"install -d -m 700 {shlex.join(map(str, _own_folders(log, folder)))}\n"
-                f"{alone} {operation.command(folder)} </dev/null >/dev/null 2>&1")
+                f"setsid --fork env -C / {operation.command(folder)} </dev/null >/dev/null 2>&1")
     return _stopping(operation) if isinstance(operation, Stop) else str(operation)
 
 

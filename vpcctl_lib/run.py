@@ -120,12 +120,11 @@ class Runner:
     def spawn(self, command: Command, variables: Mapping[str, str], report: int) -> Child:
         """Start a process that outlives us: a session of its own, no terminal, nothing of ours but `report`.
 
-        It has the variables (and no others) from its first moment on, so that it can be found whenever we
-        are killed.
+        It has the variables from its first moment on, so that it can be found whenever we are killed.
         """
         self.announce(command)
         started = time.monotonic()
-        process = _popen(command, variables, clean=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        process = _popen(command, variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                          stderr=subprocess.DEVNULL, start_new_session=True, cwd="/", pass_fds=(report,))
         self.record(Outcome(command, 0, "", "", _milliseconds_since(started)))
         return process
@@ -204,7 +203,7 @@ def _environment(path: str) -> dict[bytes, bytes]:
     return {**os.environb, b"LC_ALL": b"C", b"PATH": os.fsencode(path)}
 
 
-def _popen(command: Command, variables: Mapping[str, str] | None = None, clean: bool = False,
+def _popen(command: Command, variables: Mapping[str, str] | None = None,
            **how: object) -> subprocess.Popen[bytes]:
     tool, path = command.argv[0], search_path()
     program = _located(tool, path)
@@ -215,8 +214,7 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None, clean: 
     more = {os.fsencode(name): os.fsencode(value) for name, value in (variables or {}).items()}
 
     def begin() -> subprocess.Popen[bytes]:
-        environment = more if clean else {**_environment(path), **more}
-        return subprocess.Popen(argv, env=environment, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
+        return subprocess.Popen(argv, env={**_environment(path), **more}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
 
     try:
         # What `ip netns exec` does, less the two programs and the mounts that it takes.

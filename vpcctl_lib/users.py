@@ -34,5 +34,8 @@ def is_mapped(uid: int) -> bool:
 
 
 def usable(number: int) -> int | None:
-    """The first of the VPC's users that we may become; None where there is none."""
-    return next(filter(is_mapped, owned_by(number)), None)
+    """The first of the VPC's users that we may become; None where there is none.
+
+    Who is not root only wants to know what root would do.
+    """
+    return next((uid for uid in owned_by(number) if os.geteuid() != 0 or is_mapped(uid)), None)

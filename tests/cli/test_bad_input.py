@@ -259,7 +259,7 @@ def test_missing_tools_are_told_before_anything_is_touched(words: tuple[str, ...
 
 
 @pytest.mark.parametrize(("tool", "package"), [
-    ("ip", "iproute2"), ("iptables", "iptables"), ("sysctl", "procps"), ("setpriv", "util-linux")])
+    ("ip", "iproute2"), ("iptables", "iptables"), ("sysctl", "procps")])
 def test_one_missing_tool_is_told_with_its_package(tool: str, package: str, vpcctl: Any,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_located", lambda name, path: None if name == tool else name)

@@ -23,6 +23,7 @@ NOBODY = 65534
 
 BUILD_HOST = """
 set -e
+mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 mkdir /run/etc
 cp -a /etc/. /run/etc 2>/dev/null || true

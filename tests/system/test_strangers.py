@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from host import Host
+from host import CHECKOUT, Host
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become other users")
 
@@ -226,6 +226,14 @@ def test_it_has_no_more_processes_than_it_may(cgroups: Host) -> None:
     assert cgroups_of(cgroups, "bomb")
     cgroups.do("deploy stop --vpc vpc1 --subnet public --name bomb")
     assert cgroups_of(cgroups, "bomb") == []
+
+
+@as_root
+def test_the_emergency_cleanup_leaves_no_cgroup(cgroups: Host) -> None:
+    cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 -- sleep 1000")
+    assert cgroups_of(cgroups, "worker")
+    cgroups.sh(f"{CHECKOUT}/cleanup.sh --yes")
+    assert cgroups_of(cgroups, "worker") == []
 
 
 @as_root

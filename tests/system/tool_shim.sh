@@ -37,7 +37,7 @@ kill-before) kill -9 $PPID; exit 1 ;;
 kill-while) kill -9 $PPID; sleep 0.5; exec "$tool" "$@" ;;
 kill-after)
     case "$*" in
-    *setpriv*) (sleep 0.05; kill -9 $PPID) & exec "$tool" "$@" ;;
+    *keeper*) (sleep 0.05; kill -9 $PPID) & exec "$tool" "$@" ;;
     esac
     "$tool" "$@"
     kill -9 $PPID ;;

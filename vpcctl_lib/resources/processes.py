@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vpcctl_lib import keeper, users
-from vpcctl_lib.keeper.orders import Orders, words
+from vpcctl_lib.keeper.orders import MARK, Orders, words
 from vpcctl_lib.run import Command
 
 PROCESSES = 2048
@@ -58,7 +58,7 @@ class Start:
         uid = None if self.user else users.usable(self.number)
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
                         self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES, report)
-        return Command((sys.executable, "-I", "-S", KEEPER, *words(orders)))
+        return Command(("env", "-i", f"{MARK}={self.mark}", sys.executable, "-I", "-S", KEEPER, *words(orders)))
 
     def log_file(self, folder: Path) -> Path:
         """Where its output goes."""
