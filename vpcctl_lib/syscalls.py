@@ -77,6 +77,14 @@ def renounce() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
 
 
+def keep(capability: int) -> None:
+    """From now on have that one capability only (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    effective = permitted = 1 << capability
+    sets = (ctypes.c_uint32 * 6)(effective, permitted, 0, 0, 0, 0)
+    _check(_libc.capset(header, sets), "capset")
+
+
 def join_new_keyring() -> None:
     """Leave the session keyring of whoever started us for an empty one (keyctl(2))."""
     number = _KEYCTL.get(os.uname().machine)

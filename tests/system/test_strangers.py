@@ -234,6 +234,7 @@ def test_the_emergency_cleanup_leaves_no_cgroup(cgroups: Host) -> None:
     assert cgroups_of(cgroups, "worker")
     cgroups.sh(f"{CHECKOUT}/cleanup.sh --yes")
     assert cgroups_of(cgroups, "worker") == []
+    cgroups.sh("rm -r /var/lib/vpcctl/logs /var/lib/vpcctl/state.json.cleaned")
 
 
 @as_root
@@ -287,6 +288,16 @@ def test_the_keeper_can_be_restarted_by_nobody_inside(vpc1: Host) -> None:
     """Signals to process 1 from inside its namespace end nothing but the workload that sent them."""
     script(vpc1, "vpc1", "sender", "kill -9 1; kill -STOP 1; kill -HUP 1")
     assert vpc1.alive(pid_of(vpc1, "sender"))
+
+
+@as_root
+def test_its_keeper_can_do_little_once_it_runs(vpc1: Host) -> None:
+    run(vpc1, "vpc1", "worker", "sleep", "1000")
+    keeper = vpc1.sh(f"ps -o ppid= -p {pid_of(vpc1, 'worker')}").strip()
+    held = vpc1.sh(f"grep -E '^Cap(Eff|Prm)' /proc/{keeper}/status").split()[1::2]
+    assert {int(mask, 16) for mask in held} == {1 << 5}, "CAP_KILL"
+    files = vpc1.sh(f"readlink /proc/{keeper}/fd/*").split("\n")
+    assert not [file for file in files if "lock" in file or "state.json" in file or "ns/" in file]
 
 
 def test_it_ends_with_its_keeper(vpc1: Host) -> None:

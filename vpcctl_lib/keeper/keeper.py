@@ -16,6 +16,8 @@ from vpcctl_lib.syscalls import Namespace
 NETWORKS = "/run/netns"
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 CHUNK = 1 << 16
+CAP_KILL = 5
+"""All that it needs of root's capabilities once the program runs: that is another user's (capabilities(7))."""
 
 
 class Reporter:
@@ -94,6 +96,7 @@ class Keeper:
             self._main = self._program.start(given, users, self._cgroups, self._pids)
             os.close(given)
             os.close(users)
+            syscalls.keep(CAP_KILL)
         except Exception as error:  # noqa: BLE001 - as above
             self._reporter.say("failed", _told(error))
             return 1
