@@ -49,10 +49,12 @@ def tail(log: Path, size: int) -> bytes:
 
 def follow(log: Path) -> Generator[bytes, None, None]:
     """All that is kept, then what is added, for ever; nothing at times. It goes on where a new log begins."""
-    yield text(log).encode(errors="replace")
     file = log.open("rb")
     try:
-        file.seek(0, os.SEEK_END)
+        older, _ = files(log)
+        # Where it became the older one just now, it is read once.
+        if older.exists() and _is_another(older, os.fstat(file.fileno())):
+            yield older.read_bytes()
         while True:
             yield file.read()
             if _is_another(log, os.fstat(file.fileno())):

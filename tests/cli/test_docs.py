@@ -31,7 +31,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_LIKE = re.compile(r"(?:\./)?(?:[\w.-]+/)*(?:[\w-]+\.(?:py|sh|md|json|svg|toml)|[\w-]+/)")
 PATH = re.compile(r"(?<![\w.~/<:$-])/[a-z][\w.-]*(?:/[\w.-]+)*")
 PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/")
-EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys"}
+EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys"}  # noqa: S108 - names in a text
 MADE_AT_RUN_TIME = {"state.json", "logs/"}
 EVERYWHERE = {"--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
 

@@ -24,7 +24,7 @@ PLANS = {
     "firewall apply --vpc vpc1 --subnet private --policy {policy}": "--dport 443",
     "firewall clear --vpc vpc1 --subnet public": "-F INPUT",
     "deploy webserver --vpc vpc2 --subnet web --port 81": "VPCCTL_WORKLOAD=vpc2/web/webserver-81",
-    "deploy run --vpc vpc2 --subnet web --name w -- sleep 1": "/keeper/__main__.py namespace=vpc2-web mark=vpc2/web/w",
+    "deploy run --vpc vpc2 --subnet web --name w -- sleep 1": "__main__.py namespace=vpc2-web",
     "deploy stop --vpc vpc1 --subnet public --name worker": "VPCCTL_WORKLOAD=vpc1/public/worker",
     "restore": "netns add vpc1",
 }
