@@ -17,7 +17,7 @@ NETWORKS = "/run/netns"
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 CHUNK = 1 << 16
 CAP_KILL = 5
-"""All that it needs of root's capabilities once the program runs: that is another user's (capabilities(7))."""
+"""All that it needs of root's capabilities once the program runs, which is another user's."""
 
 
 class Reporter:

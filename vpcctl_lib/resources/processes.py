@@ -58,7 +58,8 @@ class Start:
         uid = None if self.user else users.usable(self.number)
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
                         self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES, report)
-        return Command(("env", "-i", f"{MARK}={self.mark}", sys.executable, "-I", "-S", KEEPER, *words(orders)))
+        python = (sys.executable, "-I", "-S")
+        return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 
     def log_file(self, folder: Path) -> Path:
         """Where its output goes."""
