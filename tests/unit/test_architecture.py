@@ -16,8 +16,8 @@ ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
     "addressing decision_tree interrupts lookup model naming netns routing run splits",
-    "audit codec comparison crew documents filter_rules host interpreter kernel operations "
-    "policy graph processes resources rules topology_file unit variants webserver",
+    "audit codec comparison crew documents files filter_rules host interpreter kernel operations "
+    "policy graph processes resources rules spare topology_file trust unit variants webserver",
     "blueprint inspection plan reach rebuild record rehearsal rule_order schedule state transaction "
     "workloads",
     "managers sandbox",
