@@ -29,6 +29,7 @@ def open_kept(path: Path, flags: int, mode: int, always: bool = False) -> int:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        _check_owner(status, str(path))
         if always and stat.S_IMODE(status.st_mode) != mode:
             os.fchmod(file, mode)
     except OSError:
@@ -43,6 +44,12 @@ def _made(path: Path, flags: int, mode: int) -> int:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL | SAFE, mode)
     except FileExistsError:
         return os.open(path, flags | SAFE)
+
+
+def _check_owner(status: os.stat_result, path: str) -> None:
+    """Refuse what root did not make: to its owner, its mode means nothing."""
+    if os.geteuid() == 0 and status.st_uid != 0:
+        raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}, not to root", path)
 
 
 def write_new(path: Path, text: bytes, mode: int = PUBLIC) -> None:
@@ -104,7 +111,9 @@ def _stepped(here: int, name: str) -> int:
     _make(name, SECRET_FOLDER, here)
     there = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
     try:
-        if stat.S_IMODE(os.fstat(there).st_mode) != SECRET_FOLDER:
+        status = os.fstat(there)
+        _check_owner(status, name)
+        if stat.S_IMODE(status.st_mode) != SECRET_FOLDER:
             os.fchmod(there, SECRET_FOLDER)
     except OSError:
         os.close(there)

@@ -12,9 +12,9 @@ from vpcctl_lib import files
 from vpcctl_lib.codec import Misfit, decode
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology
+from vpcctl_lib.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.trust import check_file
 
-DEFAULT_FOLDER = Path("/var/lib/vpcctl")
 FILE = "state.json"
 VERSION = 2
 

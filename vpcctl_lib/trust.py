@@ -6,9 +6,13 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
+
+DEFAULT_FOLDER = Path("/var/lib/vpcctl")
+"""Where the state is unless somebody says otherwise."""
 
 LINKS = 40
 """As many as the kernel itself follows on one way (path_resolution(7))."""
@@ -24,14 +28,34 @@ def check_folder(folder: Path) -> None:
     """
     if os.geteuid() != 0:
         return
+    if folder == DEFAULT_FOLDER:
+        _close(folder)
     strangers = _unmapped()
     for place, status, is_last in _way(os.path.join(os.getcwd(), folder)):
         trusted = {0} if is_last else {0, *strangers}
         problem = _problem(status, trusted, is_last)
         if problem:
-            told = "it" if is_last else str(place)
+            told = "it" if place == folder else str(place)
             raise VpcctlError(f"the state folder {folder} is not root's alone: {told} {problem}",
                               _hint(place, status, trusted, is_last))
+
+
+def _close(folder: Path) -> None:
+    """Take from others the right to write to a folder of root's, which is for nothing but our state.
+
+    What they put there before still belongs to them, and is refused by that.
+    """
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        status = os.fstat(file)
+        if status.st_uid == 0 and status.st_mode & OTHERS_MAY_WRITE:
+            with suppress(OSError):
+                os.fchmod(file, stat.S_IMODE(status.st_mode) & ~(OTHERS_MAY_WRITE | stat.S_ISVTX))
+    finally:
+        os.close(file)
 
 
 def check_file(path: Path, file: int) -> None:
