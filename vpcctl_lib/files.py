@@ -48,7 +48,7 @@ def _made(path: Path, flags: int, mode: int) -> int:
 
 def _check_owner(status: os.stat_result, path: str) -> None:
     """Refuse what root did not make: to its owner, its mode means nothing."""
-    if os.geteuid() == 0 and status.st_uid != 0:
+    if os.geteuid() == 0 and status.st_uid not in (0, os.getuid()):
         raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}, not to root", path)
 
 

@@ -32,7 +32,7 @@ def check_folder(folder: Path) -> None:
         _close(folder)
     strangers = _unmapped()
     for place, status, is_last in _way(os.path.join(os.getcwd(), folder)):
-        trusted = {0} if is_last else {0, *strangers}
+        trusted = {0, os.getuid()} | (set() if is_last else strangers)
         problem = _problem(status, trusted, is_last)
         if problem:
             told = "it" if place == folder else str(place)
@@ -61,9 +61,10 @@ def _close(folder: Path) -> None:
 def check_file(path: Path, file: int) -> None:
     """Refuse, as root, an open file that somebody else may have written."""
     status = os.fstat(file)
-    problem = _problem(status, {0}, True) if os.geteuid() == 0 else ""
+    trusted = {0, os.getuid()}
+    problem = _problem(status, trusted, True) if os.geteuid() == 0 else ""
     if problem:
-        raise VpcctlError(f"{path} is not root's alone: it {problem}", _hint(path, status, {0}, True))
+        raise VpcctlError(f"{path} is not root's alone: it {problem}", _hint(path, status, trusted, True))
 
 
 def _problem(status: os.stat_result, trusted: set[int], is_last: bool) -> str:
