@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from vpcctl_lib.model import Subnet, Topology, Vpc
+from vpcctl_lib.state import State
 
 WORD = "hunter2SECRET"
 TOPOLOGY = """\
@@ -66,6 +70,14 @@ NUMBERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def recorded(vpcctl: Any) -> None:
+    """A VPC in the record, and so a folder for the log."""
+    subnet = Subnet("web", IPv4Network("172.16.1.0/24"))
+    vpcctl.folder.mkdir(exist_ok=True)
+    vpcctl.store.save(State(Topology((Vpc("vpc2", IPv4Network("172.16.0.0/16"), subnets=(subnet,)),))))
+
+
 def log_of(vpcctl: Any) -> str:
     return str((vpcctl.folder / "vpcctl.log").read_text())
 
@@ -91,7 +103,7 @@ def test_a_file_that_the_person_named_is_quoted_to_them_and_not_in_the_log(text:
     file = tmp_path / "file"
     file.write_text(text)
     for words in (("apply", "-f", str(file)),
-                  ("firewall", "apply", "--vpc", "vpc1", "--subnet", "web", "--policy", str(file))):
+                  ("firewall", "apply", "--vpc", "vpc2", "--subnet", "web", "--policy", str(file))):
         done = vpcctl(*words)
         assert done.code == 2
         assert "(not shown)" not in done.one_line()
