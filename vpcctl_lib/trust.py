@@ -30,14 +30,14 @@ def check_folder(folder: Path) -> None:
         return
     if folder == DEFAULT_FOLDER:
         _close(folder)
-    strangers = _unmapped()
+    strangers = unmapped()
     for place, status, is_last in _way(os.path.join(os.getcwd(), folder)):
         trusted = {0, os.getuid()} | (set() if is_last else strangers)
         problem = _problem(status, trusted, is_last)
         if problem:
             told = "it" if place == folder else str(place)
             raise VpcctlError(f"the state folder {folder} is not root's alone: {told} {problem}",
-                              _hint(place, status, trusted, is_last))
+                              _hint(place, status, trusted, is_last or place == folder))
 
 
 def _close(folder: Path) -> None:
@@ -124,7 +124,7 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def _unmapped() -> set[int]:
+def unmapped(uid_map: str = "") -> set[int]:
     """The uid that all unknown users have here, where root is a plain user's (user_namespaces(7)).
 
     The host's own / and /var belong to such a one. Who it is can't be told; but this root can do no more than
@@ -133,5 +133,6 @@ def _unmapped() -> set[int]:
     nobody), it tells nothing, and is a stranger's.
     """
     unknown = int(Path("/proc/sys/kernel/overflowuid").read_text())
-    spans = (map(int, line.split()) for line in Path("/proc/self/uid_map").read_text().splitlines())
+    lines = (uid_map or Path("/proc/self/uid_map").read_text()).splitlines()
+    spans = (map(int, line.split()) for line in lines)
     return set() if any(first <= unknown < first + count for first, _, count in spans) else {unknown}

@@ -147,3 +147,28 @@ def test_a_stranger_s_file_that_was_put_there_before(folder: Path, name: str) ->
         with pytest.raises(VpcctlError, match=f"lock: it belongs to uid {STRANGER}"), store.locked():
             pass
     assert (folder / name).read_text() == "theirs"
+
+
+UNKNOWN = 65534
+
+
+def test_where_root_is_a_plain_user_s_an_unknown_user_may_own_what_is_above(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(folder.parent, UNKNOWN, -1)
+    with pytest.raises(VpcctlError, match="above belongs to"):
+        trust.check_folder(folder)
+    monkeypatch.setattr(trust, "unmapped", lambda: {UNKNOWN})
+    trust.check_folder(folder)
+    os.chown(folder, UNKNOWN, -1)
+    with pytest.raises(VpcctlError, match="it belongs to"):
+        trust.check_folder(folder)
+
+
+@pytest.mark.parametrize(("uid_map", "strangers"), [
+    ("         0       1000          1\n", {UNKNOWN}),
+    ("         0          0 4294967295\n", set()),
+    ("         0     100000      65536\n", set()),
+    ("         0     100000      65534\n     65535    1 1\n", {UNKNOWN}),
+])
+def test_a_number_that_a_user_here_has_is_nobody_else_s(uid_map: str, strangers: set[int]) -> None:
+    assert trust.unmapped(uid_map) == strangers
