@@ -310,3 +310,17 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 def test_the_import_is_cheap() -> None:
     code = "import sys, vpcctl_lib.documents; sys.exit('yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_that_becomes_a_fifo_keeps_nobody_waiting(tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    file, fifo = write(tmp_path, "p.json", "{}"), tmp_path / "fifo"
+    os.mkfifo(fifo)
+    status = file.stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: status)
+    assert refusal(fifo).message == f"{fifo}: is not a regular file"
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
+def test_no_device_is_read(device: str) -> None:
+    assert refusal(Path(device)).message == f"{device}: is not a regular file"
