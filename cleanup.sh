@@ -6,7 +6,18 @@
 
 set -u
 LC_ALL=C
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# The whole paths in PATH, then the folders of system tools: an empty or relative path is the folder that we are in,
+# which may be anybody's.
+set -f
+IFS=:
+path=
+for folder in ${PATH-}; do
+    case $folder in /*) path=$path$folder: ;; esac
+done
+unset IFS
+set +f
+PATH=$path/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 
 namespaces=/var/run/netns
@@ -245,6 +256,74 @@ remove_files() {
     done
 }
 
+# A number of user that is unknown here (user_namespaces(7)), or nothing: where root is a plain user's, the host's own
+# / and /var belong to it.
+unmapped() {
+    unknown=$(cat /proc/sys/kernel/overflowuid)
+    awk -v unknown="$unknown" '$1 <= unknown && unknown < $1 + $2 { known = 1 }
+        END { if (!known) print unknown }' /proc/self/uid_map
+}
+
+# Refuse what others could change: it belongs to somebody else than root, or they may write to it. `above` is yes for
+# the folders on the way: these may be sticky, or an unknown user's.
+refuse_stranger() {
+    place=$1
+    above=$2
+    set -f
+    # shellcheck disable=SC2046 # its words are what is wanted
+    set -- $(ls -ldn "$place" 2>/dev/null)
+    set +f
+    [ $# -gt 3 ] || return 0
+    if [ "$3" != 0 ] && { [ -z "$above" ] || [ "$3" != "$(unmapped)" ]; }; then
+        say "$state_dir is not root's alone: $place belongs to uid $3; name another folder with --state-dir"
+        exit 1
+    fi
+    case $1 in
+        l* | ?????-??-*) return 0 ;;
+        d????????[tT]*) [ -z "$above" ] && [ "$place" != /var/lib/vpcctl ] || return 0 ;;
+    esac
+    say "$state_dir is not root's alone: $place can be written by others; type: chmod go-w $place"
+    exit 1
+}
+
+# Each folder and link on the way to a path, as the kernel goes it, and where it ends.
+check_way() {
+    way=$1
+    case $way in /*) ;; *) way=$(pwd -P)/$way ;; esac
+    here=
+    links=0
+    refuse_stranger / yes
+    while [ -n "$way" ]; do
+        part=${way%%/*}
+        case $way in */*) way=${way#*/} ;; *) way= ;; esac
+        case $part in
+            '' | .) continue ;;
+            ..) here=${here%/*} ;;
+            *) here=$here/$part ;;
+        esac
+        refuse_stranger "${here:-/}" yes
+        if [ -L "$here" ]; then
+            target=$(readlink "$here")
+            links=$((links + 1))
+            [ "$links" -le 40 ] || return 0
+            case $target in /*) here= ;; *) here=${here%/*} ;; esac
+            way=$target/$way
+        fi
+    done
+    refuse_stranger "${here:-/}" ''
+}
+
+# The record tells what to write to /proc/sys: nobody but root may have written it.
+check_state() {
+    [ -d "$state_dir" ] || return 0
+    check_way "$state_dir"
+    if [ -L "$state_dir/state.json" ]; then
+        say "$state_dir/state.json is a link, and is not followed"
+        exit 1
+    fi
+    [ ! -e "$state_dir/state.json" ] || refuse_stranger "$state_dir/state.json" ''
+}
+
 # The sysctls as they were before us, `KEY VALUE` a line, out of the objects "found" of the state file (a workload
 # has one too). Only those we may have changed: whoever can write the file must not get root to write another.
 recorded() {
@@ -365,6 +444,7 @@ elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
     exit 1
 fi
+check_state
 if [ -z "$dry$yes" ] && [ -t 0 ] && ! confirmed; then
     say "nothing was changed"
     exit 1

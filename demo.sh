@@ -1,10 +1,23 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Tells the whole story, from the first VPC to a host without a trace of one, and checks each step by what really
 # happens: exit codes and packets.
 #
 #   ./demo.sh                 in a sandbox: a private host with a simulated internet; needs no root
 #   sudo ./demo.sh --on-host  on this host, through its real uplink; what the demo made is deleted at the end
 set -u
+
+# The whole paths in PATH only: an empty or relative one is the folder that we are in, which may be anybody's.
+set -f
+IFS=:
+path=
+for folder in ${PATH-}; do
+    case $folder in /*) path=$path$folder: ;; esac
+done
+unset IFS
+set +f
+PATH=$path/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 # shellcheck source=.ci/debian.sh
 . "$here/.ci/debian.sh"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from itertools import pairwise
 
-from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 
 WIDEST_VPC, NARROWEST_VPC = 16, 28
 """AWS, "VPC CIDR blocks": between a /16 and a /28 netmask. Wider is allowed here, with a warning."""
@@ -43,19 +43,22 @@ PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 def parse_network(text: str) -> IPv4Network:
     """The network that `text` spells as a.b.c.d/prefix; BadInput says what is wrong with it."""
     address, slash, prefix = text.strip().partition("/")
+    said, example = quoted(repr(text)), "use for example 10.0.0.0/16"
     if ":" in address:
-        raise BadInput(f"{text!r} is an IPv6 network; vpcctl speaks IPv4 only", "use for example 10.0.0.0/16")
+        raise BadInput(f"{said} is an IPv6 network; vpcctl speaks IPv4 only", example)
     if not slash:
-        raise BadInput(f"{text!r} has no prefix length", f"write for example {_around(address)}")
+        meant = quoted(f"write for example {_around(address)}", example)
+        raise BadInput(f"{said} has no prefix length", meant)
     if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2):
-        raise BadInput(f"{text!r} is not a CIDR", "write address, slash and prefix length: 10.0.0.0/16")
+        raise BadInput(f"{said} is not a CIDR", "write address, slash and prefix length: 10.0.0.0/16")
     try:
         network = IPv4Network((address, int(prefix)), strict=False)
         exact = IPv4Address(address)
     except (AddressValueError, NetmaskValueError) as error:
-        raise BadInput(f"{text!r} is not a CIDR: {error}", "write for example 10.0.0.0/16") from None
+        why = quoted(f": {error}", "")
+        raise BadInput(f"{said} is not a CIDR{why}", "write for example 10.0.0.0/16") from None
     if exact != network.network_address:
-        raise BadInput(f"{text} has host bits set", f"did you mean {network}?")
+        raise BadInput(f"{quoted(text)} has host bits set", quoted(f"did you mean {network}?", example))
     return network
 
 

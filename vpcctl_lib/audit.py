@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import os
 import shlex
 import sys
 import time
-from functools import cached_property
+from contextlib import suppress
 from pathlib import Path
 
+from vpcctl_lib import files
 from vpcctl_lib.run import Outcome
 
 LONGEST = 2000
 """Characters of one command that are logged: a policy of 10,000 rules is not copied into the log."""
+
+LARGEST = 10 * 1024 * 1024
+"""Bytes from which on a new log is begun; the one before is kept."""
 
 
 class Audit:
     """Appends to vpcctl.log, one line an event; a log that can't be written stops no reader."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log
+        self._log = _Log(log)
         self._begun = False
 
     def record(self, outcome: Outcome) -> None:
@@ -36,14 +41,12 @@ class Audit:
         self._write(f"done: {_line(text)}")
 
     def record_end(self, code: int, message: str = "") -> None:
-        """How a command that changes things, or that failed, came out."""
+        """How a command that changes things, or that failed, came out.
+
+        Everybody may read the log: the message quotes no file (`VpcctlError.discreet`).
+        """
         self._begin()
         self._write(f"ended with {code}" + (f": {message}" if message else ""))
-
-    @cached_property
-    def _file(self) -> int:
-        """The log, open to append to until we end."""
-        return os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def _begin(self) -> None:
         """The command line goes before the first thing that it does."""
@@ -56,10 +59,57 @@ class Audit:
         try:
             # What was typed need not be text: a file's name, or a word of a program's own, may be any bytes.
             line = f"{moment} [{os.getpid()}] {_line(text)}\n".encode(errors="backslashreplace")
-            os.write(self._file, line)
+            os.write(self._log.opened(), line)
         except OSError:
             # Reading needs no root: a plain user's `vpc list` can't write to root's log.
             return
+
+
+class _Log:
+    """The file, open to append to until we end; from a size on it gets another name, and a new one begins."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+
+    def opened(self) -> int:
+        """A descriptor to append a line to."""
+        if self._file < 0:
+            self._open()
+        if os.fstat(self._file).st_size >= LARGEST:
+            self._renew()
+        return self._file
+
+    def _open(self) -> None:
+        file = files.open_kept(self._path, os.O_WRONLY | os.O_APPEND, files.PUBLIC)
+        if self._file < 0:
+            self._file = file
+            return
+        # Under the number that it had: another thread may just be writing to that.
+        os.dup2(file, self._file, inheritable=False)
+        os.close(file)
+
+    def _renew(self) -> None:
+        """One of all who write renames it, the others find the new one; if that can't be, it goes on growing.
+
+        They wait for each other at a file that nobody else may open: the log itself may be locked by whoever
+        may read it.
+        """
+        with suppress(OSError):
+            lock = files.open_kept(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR, files.SECRET)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if self._is_still_it():
+                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                self._open()
+            finally:
+                os.close(lock)
+
+    def _is_still_it(self) -> bool:
+        try:
+            return os.path.samestat(os.lstat(self._path), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
 
 def _line(text: str) -> str:

@@ -13,28 +13,29 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from vpcctl_lib.errors import BadInput
+from vpcctl_lib.errors import BadInput, quoted, revealed
 
 if TYPE_CHECKING:
     from yaml import CollectionStartEvent, ScalarEvent
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
+TOO_DEEP = f"nested too deep: the limit is {MAX_DEPTH} levels"
 
 _SHOWN_CHARACTERS = 60
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def shown(value: object) -> str:
-    """A value as an error message names it: short, on one line, nothing a terminal would obey."""
+    """A value as an error message quotes it: short, on one line, nothing a terminal would obey."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, (list, tuple)):
         return "a list"
     if not isinstance(value, str):
-        return json.dumps(value)
+        return quoted(json.dumps(value))
     short = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
-    return f'"{printable(short)}"'
+    return quoted(f'"{printable(short)}"')
 
 
 def printable(text: str) -> str:
@@ -49,10 +50,17 @@ class Place:
     document: Document
     path: str = ""
     around: Place | None = field(default=None, repr=False)
+    told: str = field(default="", repr=False)
+    """The path with what of it the file chose marked as a quotation."""
 
     def at(self, step: str | int) -> Place:
-        """The place one step further in: a key, or an index from 0."""
-        return Place(self.document, _join(self.path, step), self)
+        """The place one step further in: a key that the format knows, or an index from 0."""
+        return Place(self.document, _join(self.path, step), self, _join(self.told, step))
+
+    def named(self, key: str) -> Place:
+        """The place of a key that the file chose: a name, or one that the format does not know."""
+        dot = "." if self.told else ""
+        return Place(self.document, _join(self.path, key), self, self.told + dot + quoted(_join("", key)))
 
     @property
     def line(self) -> int | None:
@@ -62,7 +70,7 @@ class Place:
 
     def refusal(self, problem: str, hint: str = "") -> BadInput:
         """The error for what stands here: file, line, place and problem in one line."""
-        place = f"{self.path}: " if self.path else ""
+        place = f"{self.told}: " if self.told else ""
         return _refusal(self.document.name, self.line, f"{place}{problem}", hint)
 
 
@@ -131,7 +139,7 @@ def _needs_quotes(text: str) -> bool:
 def _join(path: str, step: str | int) -> str:
     if isinstance(step, int):
         return f"{path}[{step}]"
-    key = step if _PLAIN_KEY.fullmatch(step) else shown(step)
+    key = step if _PLAIN_KEY.fullmatch(step) else revealed(shown(step))
     return f"{path}.{key}" if path else key
 
 
@@ -140,16 +148,13 @@ def _refusal(name: str, line: int | None, problem: str, hint: str = "") -> BadIn
     return BadInput(f"{where}: {problem}", hint)
 
 
-def _too_deep(name: str, line: int | None = None) -> BadInput:
-    return _refusal(name, line, f"nested too deep: the limit is {MAX_DEPTH} levels")
-
-
 def _bytes(path: Path, name: str) -> bytes:
     try:
-        # Asked before the file is opened: opening a FIFO waits, and opening a device can set it off.
-        status = path.stat()
-        _check_kind(status, name)
-        with path.open("rb") as file:
+        # Before it is opened, as that can set a device off; and after, as it may be another by then.
+        _check_kind(path.stat(), name)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            _check_kind(status, name)
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(name, error) from None
@@ -212,12 +217,12 @@ def _read_json(name: str, text: str) -> Document:
         # For its errors only: numbers stay text, since one of a million digits takes minutes to convert.
         json.loads(text, parse_int=str, parse_float=str)
     except json.JSONDecodeError as error:
-        where = f"{name}, line {error.lineno}, column {error.colno}"
-        problem = error.msg[0].lower() + error.msg[1:]
+        where = f"{name}, line {error.lineno}" + quoted(f", column {error.colno}", "")
+        problem = quoted(f": {error.msg[0].lower()}{error.msg[1:]}", "")
         hint = "JSON takes no comments, no single quotes and no comma after the last item; a .yaml file does"
-        raise BadInput(f"{where}: is not JSON: {problem}", hint) from None
+        raise BadInput(f"{where}: is not JSON{problem}", hint) from None
     except RecursionError:
-        raise _too_deep(name) from None
+        raise _refusal(name, None, TOO_DEEP) from None
     return _Builder(name, _json_tokens(text)).document()
 
 
@@ -248,10 +253,12 @@ def _read_yaml(name: str, text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         # Newer libyaml gives up by itself, far beyond our limit, before it has told of the first bracket.
         if "nesting depth" in str(error.problem):
-            raise _too_deep(name, mark.line + 1 if mark else None) from None
-        where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+            raise _refusal(name, mark.line + 1 if mark else None, TOO_DEEP) from None
+        where = f"{name}, line {mark.line + 1}" + quoted(f", column {mark.column + 1}", "") if mark else name
         hint = "YAML is indented with spaces, not tabs" if "\t" in text else ""
-        raise BadInput(f"{where}: is not YAML: {error.problem or error.context}", hint) from None
+        # The parser's own words may hold characters, or names, that stand there.
+        problem = quoted(f": {printable(str(error.problem or error.context))}", "")
+        raise BadInput(f"{where}: is not YAML{problem}", hint) from None
 
 
 def _yaml_tokens(name: str, text: str) -> Iterator[_Token]:
@@ -346,7 +353,7 @@ class _Builder:
         if token.kind is _Kind.SCALAR:
             return self.scalar(token, path)
         if depth > MAX_DEPTH:
-            raise _too_deep(self.name, token.line)
+            raise _refusal(self.name, token.line, TOO_DEEP)
         return self.entries(path, depth) if token.kind is _Kind.MAPPING else self.items(path, depth)
 
     def items(self, path: str, depth: int) -> list[object]:
@@ -389,4 +396,4 @@ class _Builder:
 
     def refusal(self, token: _Token, path: str, problem: str) -> BadInput:
         """The error for that token."""
-        return _refusal(self.name, token.line, f"{path}: {problem}" if path else problem)
+        return _refusal(self.name, token.line, f"{quoted(path)}: {problem}" if path else problem)

@@ -1,5 +1,8 @@
-"""The one kind of error a person sees, and the exit codes of the command line."""
+"""The one kind of error a person sees, what of it quotes a file, and the exit codes of the command line."""
 
+from __future__ import annotations
+
+import re
 from enum import IntEnum
 
 
@@ -11,14 +14,50 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
 
 
+BEGIN, INSTEAD, END = "\ufdd0", "\ufdd1", "\ufdd2"
+"""Stand around a quotation in a message on its way to the error: no characters of any text (Unicode 23.7)."""
+
+NOT_SHOWN = "(not shown)"
+_MARKS = re.compile(f"[{BEGIN}{INSTEAD}{END}]")
+_QUOTATION = re.compile(f"{BEGIN}([^{_MARKS.pattern[1:-1]}]*){INSTEAD}([^{_MARKS.pattern[1:-1]}]*){END}")
+
+
+def quoted(text: str, instead: str = NOT_SHOWN) -> str:
+    """Text out of a file, for a message; `instead` stands where the file is none of the reader's business."""
+    return BEGIN + _MARKS.sub("", text) + INSTEAD + _MARKS.sub("", instead) + END
+
+
+def revealed(text: str) -> str:
+    """The message with what it quotes."""
+    return _QUOTATION.sub(r"\1", text)
+
+
+def withheld(text: str) -> str:
+    """The message without what it quotes."""
+    return _QUOTATION.sub(r"\2", text)
+
+
 class VpcctlError(Exception):
     """Something the person can act on: what happened, and a hint on what would be right."""
 
     def __init__(self, message: str, hint: str = "", code: int = ExitCode.FAILED) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(revealed(message))
+        self.told = message, hint
+        """Message and hint with their quotations marked, for an error that goes on with them."""
+        self.message = revealed(message)
+        self.hint = revealed(hint)
         self.code = int(code)
+
+    def discreet(self) -> str:
+        """The message for others than the one who named the file: it quotes none."""
+        said, whole = self.told[0], revealed(self.told[0])
+        # What was added to the message since quotes nothing.
+        return self.message.replace(whole, withheld(said), 1) if whole else self.message
+
+    def withholding(self) -> VpcctlError:
+        """The same error, of a file that the person did not name: none of what stands in it."""
+        message, hint = map(withheld, self.told)
+        return VpcctlError(message, hint, self.code)
 
 
 class BadInput(VpcctlError):

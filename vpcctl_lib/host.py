@@ -10,7 +10,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 from vpcctl_lib.run import Runner
 
 RESOLVER_FILES = tuple(map(Path, (
@@ -90,7 +90,7 @@ def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostL
             return candidate
     names = ", ".join(sorted(link.name for link in usable)) or "none"
     what = "can't be an uplink" if name == "lo" or name in ours else "is not an interface of this host"
-    raise BadInput(f"{name!r} {what}", f"interfaces here: {names}")
+    raise BadInput(f"{quoted(repr(name))} {what}", f"interfaces here: {names}")
 
 
 def resolvers(found: Collection[HostLink]) -> tuple[IPv4Address, ...]:

@@ -8,19 +8,6 @@ from pathlib import Path
 
 from vpcctl_lib.keeper.log import OLDER
 
-PRIVATE = 0o700
-"""Nobody but root reads what workloads write, or takes a log's place."""
-
-
-def make_private(base: Path, folder: Path) -> None:
-    """The folders from below `base` down to this one, closed to others whatever the umask."""
-    for one in (*reversed(folder.relative_to(base).parents[:-1]), folder.relative_to(base)):
-        path = base / one
-        try:
-            path.mkdir(mode=PRIVATE)
-        except FileExistsError:
-            path.chmod(PRIVATE)
-
 
 def files(log: Path) -> list[Path]:
     """The older one, if there is one, and the log itself."""

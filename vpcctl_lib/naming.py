@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 from vpcctl_lib.model import Topology
 
 DEVICE_LENGTH = 15
@@ -26,7 +26,7 @@ def check_name(name: str, what: str) -> str:
     """Return `name`, or refuse it: names become device and namespace names."""
     if NAME.fullmatch(name) and not name.endswith("-"):
         return name
-    raise BadInput(f"{name!r} can't be a {what} name",
+    raise BadInput(f"{quoted(repr(name))} can't be a {what} name",
                    "use up to 31 of a-z, 0-9 and -, beginning with a letter and not ending in -")
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from vpcctl_lib import documents
 from vpcctl_lib.addressing import parse_network
 from vpcctl_lib.documents import Place, shown
-from vpcctl_lib.errors import BadInput
+from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.lookup import close
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
 
@@ -92,13 +92,14 @@ def _entries(data: object, where: Place, what: str, keys: tuple[str, ...]) -> Ma
 
 
 def _unknown(key: str, where: Place, what: str, keys: tuple[str, ...]) -> BadInput:
-    return where.at(key).refusal(f"{what} has no key {shown(key)}", _nearest(key, keys))
+    return where.named(key).refusal(f"{what} has no key {shown(key)}", _nearest(key, keys))
 
 
 def _nearest(found: object, words: Sequence[str]) -> str:
     """What was likely meant, or else all that it could be."""
     near = close(found.lower(), words) if isinstance(found, str) else ""
-    return f'did you mean "{near}"?' if near else f"it can be {', '.join(words)}"
+    all_words = f"it can be {', '.join(words)}"
+    return quoted(f'did you mean "{near}"?', all_words) if near else all_words
 
 
 def _check_subnet(entries: Mapping[str, object], where: Place, subnet: IPv4Network) -> None:
@@ -107,7 +108,7 @@ def _check_subnet(entries: Mapping[str, object], where: Place, subnet: IPv4Netwo
     here = where.at("subnet")
     written = _network(entries["subnet"], here)
     if written != subnet:
-        problem = f"the policy is for {written}, but the subnet is {subnet}"
+        problem = f"the policy is for {quoted(str(written))}, but the subnet is {subnet}"
         raise here.refusal(problem, "apply it to the subnet it is for, or leave out the key")
 
 
@@ -172,7 +173,8 @@ def _checked(first: int, last: int, found: object, where: Place) -> Ports:
     if not (1 <= first <= _LAST_PORT and 1 <= last <= _LAST_PORT):
         raise where.refusal(f"{shown(found)} is not a port", _PORT_HINT)
     if first > last:
-        raise where.refusal(f"{shown(found)} runs backwards", f'did you mean "{last}-{first}"?')
+        hint = quoted(f'did you mean "{last}-{first}"?', _PORT_HINT)
+        raise where.refusal(f"{shown(found)} runs backwards", hint)
     return Ports(first, last)
 
 
@@ -181,9 +183,9 @@ def _port_hint(found: object) -> str:
         return _PORT_HINT
     nearly = _NEARLY_RANGE.fullmatch(found)
     if nearly:
-        return f'did you mean "{nearly[1]}-{nearly[2]}"?'
+        return quoted(f'did you mean "{nearly[1]}-{nearly[2]}"?', _PORT_HINT)
     if found.isascii() and found.isdigit() and len(found) <= len(str(_LAST_PORT)):
-        return f"write {int(found)}, without quotes"
+        return quoted(f"write {int(found)}, without quotes", _PORT_HINT)
     return _PORT_HINT
 
 
@@ -196,7 +198,7 @@ def _network(found: object, where: Place) -> IPv4Network:
     try:
         return parse_network(f"{found}/32" if _BARE_ADDRESS.fullmatch(found) else found)
     except BadInput as error:
-        raise where.refusal(error.message, error.hint) from None
+        raise where.refusal(*error.told) from None
 
 
 def _description(entries: Mapping[str, object], where: Place) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vpcctl_lib import files
 from vpcctl_lib.codec import Misfit, decode
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology
+from vpcctl_lib.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
+from vpcctl_lib.trust import check_file
 
-DEFAULT_FOLDER = Path("/var/lib/vpcctl")
 FILE = "state.json"
 VERSION = 2
 
@@ -48,7 +51,7 @@ def read(file: Path) -> dict[str, Any] | None:
 def text(file: Path) -> str | None:
     """The record as it lies there; None if there is none."""
     try:
-        return file.read_text()
+        return files.read_own(file, check_file).decode()
     except FileNotFoundError:
         if backup(file).exists():
             raise Damaged(f"{file} is gone, though its backup is there", _way_on(file)) from None
@@ -58,6 +61,9 @@ def text(file: Path) -> str | None:
     except NotADirectoryError:
         raise VpcctlError(f"{file.parent} is not in a folder", "name a folder with --state-dir") from None
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise VpcctlError(f"{file} is a link, and is not followed",
+                              "put the file itself there, or name its folder with --state-dir") from None
         raise damaged(file, str(error)) from None
 
 

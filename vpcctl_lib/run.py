@@ -32,6 +32,9 @@ namespaces, each being a mount, there are."""
 TOOL = {"VPCCTL_TOOL": "1"}
 """In the environment of the tools that we wait for: another vpcctl then takes them for no stranger."""
 
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+"""Where tools are looked for whatever PATH says."""
+
 Child = subprocess.Popen[bytes]
 """A process that outlives us."""
 
@@ -193,8 +196,12 @@ def fork(task: Callable[[], int]) -> int:
 
 
 def search_path() -> str:
-    """PATH with the folders that hold system tools, which a plain user's PATH lacks on Debian."""
-    return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
+    """The folders of PATH and then those that hold system tools, which a plain user's PATH lacks on Debian.
+
+    None but whole paths: an empty or relative one is the folder that we are in, which may be anybody's.
+    """
+    named = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder.startswith("/")]
+    return os.pathsep.join(dict.fromkeys((*named, *SYSTEM_FOLDERS)))
 
 
 @cache

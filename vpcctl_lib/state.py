@@ -11,14 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TextIO
 
-from vpcctl_lib import record
+from vpcctl_lib import files, record
 from vpcctl_lib.codec import Misfit, decode, encode, expect
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.record import FILE, VERSION
 from vpcctl_lib.resources import KINDS, NAMES, Resource
+from vpcctl_lib.spare import FULL, Spare
+from vpcctl_lib.trust import check_folder
 
 LOCK_SECONDS = 60.0
 HEAD = f'{{"version": {VERSION},\n'
@@ -71,6 +72,7 @@ class Store:
         self.folder = folder
         self.file = folder / FILE
         self.log = folder / "vpcctl.log"
+        self._spare = Spare(folder / ".state.json.spare")
         self._texts: dict[int, tuple[Entry | Resource | Topology, str]] = {}
         """The text of what was read or written before, by identity: most of a large record stays."""
 
@@ -102,19 +104,34 @@ class Store:
         Beside it lies a copy of the last one with nothing under way.
         """
         targets = (self.file,) if state.previous is not None else (self.file, record.backup(self.file))
-        fresh = {target: self.folder / f".{target.name}.new" for target in targets}
-        text = self._whole(state)
+        text = self._whole(state).encode()
         try:
-            for temporary in fresh.values():
-                _write_through(temporary, text)
-            for target, temporary in fresh.items():
-                temporary.replace(target)
+            try:
+                self._replace(targets, text)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                # The backup first: the larger file, of a change under way, becomes the spare then.
+                self._spare.replace(targets[::-1], text)
             self._sync_folder()
         except OSError as error:
+            raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
+        if state.previous is None:
+            self._spare.renew(len(text))
+
+    def _replace(self, targets: Sequence[Path], text: bytes) -> None:
+        """All of them written beside, and only then renamed."""
+        fresh = {target: self.folder / f".{target.name}.new" for target in targets}
+        try:
+            for temporary in fresh.values():
+                files.write_new(temporary, text)
+            for target, temporary in fresh.items():
+                temporary.replace(target)
+        except OSError:
             with suppress(OSError):
                 for temporary in fresh.values():
                     temporary.unlink(missing_ok=True)
-            raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
+            raise
 
     def _whole(self, state: State) -> str:
         """A line a resource, for a person (and cleanup.sh) to read; much smaller than indented JSON."""
@@ -186,32 +203,38 @@ class Store:
         The tools that change something hold it too (`Runner.change`).
         """
         self._make_folder()
-        with self._open_lock() as file:
-            self._acquire(file.fileno())
-            self._sign(file)
-            os.set_inheritable(file.fileno(), True)
+        lock = self._open_lock()
+        try:
+            self._acquire(lock)
+            self._sign(lock)
+            os.set_inheritable(lock, True)
             yield
-            file.truncate(0)
+            os.ftruncate(lock, 0)
+        finally:
+            os.close(lock)
 
-    def _open_lock(self) -> TextIO:
+    def _open_lock(self) -> int:
+        """The lock, which only its owner may open: whoever can open a file can hold its lock for ever."""
         path = self.folder / "lock"
         try:
-            return path.open("a+")
+            return files.open_kept(path, os.O_RDWR, files.SECRET, always=True)
         except OSError as error:
             raise VpcctlError(f"can't open {path}: {error.strerror}") from None
 
-    def _sign(self, lock: TextIO) -> None:
-        """Say in the lock who holds it."""
+    def _sign(self, lock: int) -> None:
+        """Say in the lock who holds it; on a full disk it goes without."""
         try:
-            lock.truncate(0)
-            # Not through the buffer: a full disk would be told once more when the file is closed.
-            os.write(lock.fileno(), f"{os.getpid()}\n".encode())
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
         except OSError as error:
-            raise VpcctlError(f"can't write {lock.name}: {error.strerror}") from None
+            if error.errno not in FULL:
+                raise VpcctlError(f"can't write {self.folder / 'lock'}: {error.strerror}") from None
 
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            files.make_folder(self.folder)
+            # Somebody else may have made a part of it since the command began.
+            check_folder(self.folder)
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError
         except PermissionError:
@@ -234,13 +257,6 @@ class Store:
                     raise VpcctlError(f"another vpcctl (pid {holder}) has held the lock for "
                                       f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
                 time.sleep(0.02)
-
-
-def _write_through(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _lines(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from vpcctl_lib import addressing, naming, policy
 from vpcctl_lib.documents import Document, Place, shown
-from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.errors import VpcctlError, quoted
 from vpcctl_lib.lookup import close
 from vpcctl_lib.model import (
     MOST_PROCESSES,
@@ -64,7 +64,7 @@ class Reader:
         entries = _mapping(self._document.data, top, "a topology", ("version", "vpcs", "peerings"))
         _check_version(entries.get("version"), top.at("version"))
         vpcs = _mapping(_given(entries, "vpcs", {}), top.at("vpcs"), "VPCs by name")
-        found = tuple(self._vpc(name, data, top.at("vpcs").at(name)) for name, data in vpcs.items())
+        found = tuple(self._vpc(name, data, top.at("vpcs").named(name)) for name, data in vpcs.items())
         return TopologyFile(found, self._peerings(_given(entries, "peerings", []), top.at("peerings")),
                             tuple(self._warnings))
 
@@ -81,7 +81,7 @@ class Reader:
 
     def _subnets(self, data: object, vpc: IPv4Network, place: Place) -> tuple[Subnet, ...]:
         entries = _mapping(data, place, "subnets by name")
-        found = [self._subnet(name, one, vpc, place.at(name)) for name, one in entries.items()]
+        found = [self._subnet(name, one, vpc, place.named(name)) for name, one in entries.items()]
         if addressing.overlapping(subnet.cidr for subnet in found):
             _refuse_overlap(found, vpc, place)
         return tuple(found)
@@ -97,7 +97,7 @@ class Reader:
             raise place.at("type").refusal(f"{shown(kind)} is no type of subnet", f"use {' or '.join(kinds)}")
         workloads = _mapping(_given(entries, "workloads", {}), place.at("workloads"), "workloads by name")
         return Subnet(name, cidr, SubnetType(kind), self._policy(entries, cidr, place.at("firewall")),
-                      tuple(_workload(key, one, place.at("workloads").at(key))
+                      tuple(_workload(key, one, place.at("workloads").named(key))
                             for key, one in workloads.items()))
 
     def _policy(self, entries: Mapping[str, object], cidr: IPv4Network, place: Place) -> Policy | None:
@@ -107,13 +107,24 @@ class Reader:
         if data == "":
             raise place.refusal('"" is no path', "name a policy's file, or write the policy here")
         if isinstance(data, str):
-            return told(place, lambda: policy.load(self._folder / data, cidr))
+            return told(place, lambda: _load(self._folder / data, cidr))
         return policy.parse(data, place, cidr)
 
     def _peerings(self, data: object, place: Place) -> tuple[tuple[Peering, Place], ...]:
         if not isinstance(data, list):
             raise place.refusal(f"{shown(data)} is no list of peerings", "write - [vpc1, vpc2]")
         return tuple((_pair(pair, place.at(number)), place.at(number)) for number, pair in enumerate(data))
+
+
+def _load(path: Path, cidr: IPv4Network) -> Policy:
+    """The policy in a file that this one names; an error shows nothing of it.
+
+    Whoever wrote the name need not be allowed to read the file.
+    """
+    try:
+        return policy.load(path, cidr)
+    except VpcctlError as error:
+        raise error.withholding() from None
 
 
 def told(place: Place, check: Callable[[], T]) -> T:
@@ -126,7 +137,7 @@ def told(place: Place, check: Callable[[], T]) -> T:
 
 def placed(error: VpcctlError, place: Place) -> VpcctlError:
     """The same error with file, line and place."""
-    refusal = place.refusal(error.message, error.hint)
+    refusal = place.refusal(*error.told)
     refusal.code = error.code
     return refusal
 
@@ -135,7 +146,7 @@ def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -
     """The first that overlaps one before it is refused at its place."""
     others: list[tuple[str, IPv4Network]] = []
     for subnet in subnets:
-        here = place.at(subnet.name).at("cidr")
+        here = place.named(subnet.name).at("cidr")
         told(here, partial(addressing.check_subnet, subnet.cidr, vpc, tuple(others)))
         others.append((subnet.name, subnet.cidr))
 
@@ -159,8 +170,9 @@ def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = (),
     for key in data if keys else ():
         if key not in keys:
             meant = close(str(key), keys)
-            hint = f"did you mean {meant}?" if meant else f"there is: {', '.join(keys)}"
-            raise place.at(str(key)).refusal(f"{shown(key)} is no key of {what}", hint)
+            known = f"there is: {', '.join(keys)}"
+            hint = quoted(f"did you mean {meant}?", known) if meant else known
+            raise place.named(str(key)).refusal(f"{shown(key)} is no key of {what}", hint)
     return data
 
 
@@ -232,7 +244,8 @@ def _webserver(name: str, port: object, place: Place) -> Workload:
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise place.at("webserver").refusal(f"{shown(port)} is not a port", "write a number from 1 to 65535")
     if name != f"webserver-{port}":
-        raise place.refusal(f"a web server's name is webserver-PORT, not {name}", f"call it webserver-{port}")
+        raise place.refusal(f"a web server's name is webserver-PORT, not {quoted(name)}",
+                            f"call it webserver-{port}")
     return Workload(name, port=port)
 
 

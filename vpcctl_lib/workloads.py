@@ -9,10 +9,11 @@ from pathlib import Path
 
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.files import make_secret_folder
 from vpcctl_lib.keeper import limits
 from vpcctl_lib.keeper.folders import OWN
 from vpcctl_lib.keeper.orders import MARK
-from vpcctl_lib.logs import make_private, remove, tail
+from vpcctl_lib.logs import remove, tail
 from vpcctl_lib.netns import within
 from vpcctl_lib.operations import Make, PutBack, Remove, Set
 from vpcctl_lib.report import Report
@@ -80,7 +81,7 @@ class Desk:
 
     def _start(self, start: Start) -> Mapping[str, str]:
         log = start.log_file(self._folder)
-        make_private(self._folder, log.parent)
+        make_secret_folder(self._folder, os.path.dirname(start.log))
         reader, writer = os.pipe()
         with Report(reader) as report:
             try:

@@ -286,3 +286,21 @@ def test_root_leaves_nothing_of_its_own_in_a_persons_checkout(checkout: Checkout
     assert (done.returncode, done.stderr) == (7, FIRST_RUN)
     assert int(done.stdout.splitlines()[-1]) > 0
     assert {path.lstat().st_uid for path in checkout.folder.rglob("*")} == {NOBODY}
+
+
+@pytest.mark.parametrize("path", [None, "", ".", ":", "bin:/nowhere"])
+@pytest.mark.parametrize("script", ["vpcctl --version", "cleanup.sh --help", "demo.sh --no-such-option"])
+def test_nothing_that_lies_here_is_run(tmp_path: Path, path: str | None, script: str) -> None:
+    name, option = script.split()
+    (tmp_path / "bin").mkdir()
+    for folder in (tmp_path, tmp_path / "bin"):
+        for tool in ("python3", "bash", "sh", "cat", "id", "dirname", "readlink", "ip", "ls"):
+            planted = folder / tool
+            planted.write_text(f"#!/bin/sh\n: > '{tmp_path}/was-run'\n")
+            planted.chmod(0o755)
+    kept = {key: value for key, value in os.environ.items() if key != "PATH"}
+    environment = kept if path is None else {**kept, "PATH": path}
+    done = subprocess.run([str(ROOT / name), option], env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=60)
+    assert not (tmp_path / "was-run").exists()
+    assert done.returncode == (2 if name == "demo.sh" else 0), done

@@ -70,8 +70,10 @@ class Faulty:
         if self._kind == "middle":
             # The disk is full when the file is there, and empty.
             os.close(os.open(path, flags, 0o666))
-        if self._kind in ("fail", "middle"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._kind == "fail":
+            # Not a full disk, for which the record has its spare.
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def _writes(arguments: tuple[Any, ...]) -> bool:

@@ -17,7 +17,7 @@ Portrait = dict[str, list[str]]
 TABLES = ("filter", "nat", "mangle", "raw")
 FOLDERS = ("/etc/netns", "/run", "/var/lib/vpcctl")
 RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcctl/vpcctl.log",
-           "/var/lib/vpcctl/state.json.bak",
+           "/var/lib/vpcctl/state.json.bak", "/var/lib/vpcctl/.state.json.spare",
            "/run/xtables.lock")
 """Stay when all is deleted (the state is looked at by itself); the last is the older iptables' own."""
 

@@ -507,3 +507,45 @@ def test_all_that_vpcctl_makes_bears_the_mark(state: str) -> None:
     argv = [str(ROOT / "vpcctl"), "sandbox", "--", "bash", "-c", USED_HOST]
     done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+RECORD = '{"ledger": [{"kind": "forwarding", "found": {"net.ipv4.ip_forward": "0"}}]}\n'
+STRANGER = 54321
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("owner", "mode", "where", "told"), [
+    (STRANGER, 0o755, "above/state", f"above/state belongs to uid {STRANGER}"),
+    (STRANGER, 0o755, "above", f"above belongs to uid {STRANGER}"),
+    (STRANGER, 0o777, "link", f"link belongs to uid {STRANGER}"),
+    (STRANGER, 0o644, "above/state/state.json", f"state.json belongs to uid {STRANGER}"),
+    (0, 0o775, "above/state", "above/state can be written by others"),
+    (0, 0o777, "above", "above can be written by others"),
+    (0, 0o1777, "above/state", "above/state can be written by others"),
+    (0, 0o666, "above/state/state.json", "state.json can be written by others"),
+])
+def test_a_record_that_others_can_write_is_refused(host: Host, tmp_path: Path, shell: str, owner: int,
+                                                   mode: int, where: str, told: str) -> None:
+    (tmp_path / "above/state").mkdir(parents=True)
+    (tmp_path / "above/state/state.json").write_text(RECORD)
+    (tmp_path / "link").symlink_to("above")
+    host.sh("sysctl -q net.ipv4.ip_forward=1")
+    if where != "link":
+        (tmp_path / where).chmod(mode)
+    os.chown(tmp_path / where, owner, -1, follow_symlinks=False)
+    code, out, err = host.cleanup("--yes", shell=shell, state=tmp_path / "link/state")
+    assert (code, out) == (1, "")
+    assert told in err
+    assert host.sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_below_a_sticky_folder_and_behind_root_s_own_link_is_fine(host: Host, tmp_path: Path,
+                                                                  shell: str) -> None:
+    (tmp_path / "above/state").mkdir(parents=True)
+    (tmp_path / "above").chmod(0o1777)
+    (tmp_path / "above/state/state.json").write_text(RECORD)
+    (tmp_path / "link").symlink_to("above")
+    host.sh("sysctl -q net.ipv4.ip_forward=1")
+    assert host.cleanup("--yes", shell=shell, state=tmp_path / "link/../above/state")[::2] == (0, "")
+    assert host.sh("cat /proc/sys/net/ipv4/ip_forward") == "0\n"

@@ -17,8 +17,8 @@ LAYERS = (
     "errors",
     "addressing decision_tree interrupts keeper lookup model naming netns quantities routing run splits "
     "syscalls users",
-    "audit codec comparison crew documents filter_rules host interpreter kernel logs operations "
-    "policy graph processes report resources rules topology_file unit variants webserver",
+    "audit codec comparison crew documents files filter_rules host interpreter kernel logs operations "
+    "policy graph processes report resources rules spare topology_file trust unit variants webserver",
     "blueprint inspection plan reach rebuild record rehearsal rule_order schedule state transaction "
     "workloads",
     "managers sandbox",

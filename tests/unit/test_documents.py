@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vpcctl_lib import documents
 from vpcctl_lib.documents import Document, shown
-from vpcctl_lib.errors import BadInput, ExitCode
+from vpcctl_lib.errors import BadInput, ExitCode, revealed
 
 POLICY_YAML = """\
 # the web tier
@@ -218,7 +218,7 @@ def test_not_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(13, "Permission denied")
 
     path = write(tmp_path, "p.json", "{}")
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     assert refusal(path).message == f"{path}: can't be read: permission denied"
 
 
@@ -251,7 +251,7 @@ def refusal_of_folder(path: Path) -> str:
 
 def test_shown() -> None:
     values = ["Allow", "a\nb\x1b", "x" * 1000, True, None, 8080.0, [1], {"a": 1}]
-    assert [shown(value) for value in values] == [
+    assert [revealed(shown(value)) for value in values] == [
         '"Allow"', '"a\\nb\\x1b"', f'"{"x" * 60}…"', "true", "null", "8080.0", "a list", "a mapping",
     ]  # fmt: skip
 
@@ -310,3 +310,17 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 def test_the_import_is_cheap() -> None:
     code = "import sys, vpcctl_lib.documents; sys.exit('yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_that_becomes_a_fifo_keeps_nobody_waiting(tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    file, fifo = write(tmp_path, "p.json", "{}"), tmp_path / "fifo"
+    os.mkfifo(fifo)
+    status = file.stat()
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: status)
+    assert refusal(fifo).message == f"{fifo}: is not a regular file"
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
+def test_no_device_is_read(device: str) -> None:
+    assert refusal(Path(device)).message == f"{device}: is not a regular file"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,29 @@ def test_what_a_tool_leaves_behind_is_not_waited_for() -> None:
     outcome = Runner().change(Command(("sh", "-c", "sleep 4 & echo done")))
     assert (outcome.status, outcome.stdout) == (0, "done\n")
     assert time.monotonic() - started < 3
+
+
+STANDARD = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.mark.parametrize(("path", "searched"), [
+    (None, STANDARD),
+    ("", STANDARD),
+    (":", STANDARD),
+    (".:bin:../sbin:", STANDARD),
+    ("/opt/bin::/opt/bin:.", f"/opt/bin:{STANDARD}"),
+    ("/usr/bin:/bin", "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"),
+])
+def test_tools_are_looked_for_in_whole_paths(path: str | None, searched: str, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    planted = tmp_path / "sysctl"
+    planted.write_text("#!/bin/sh\necho planted\n")
+    planted.chmod(0o755)
+    if path is None:
+        monkeypatch.delenv("PATH")
+    else:
+        monkeypatch.setenv("PATH", path)
+    assert run.search_path() == searched
+    assert "planted" not in Runner().ask(("sysctl", "--version")).stdout
+    assert Runner().ask(("sh", "-c", "echo $PATH")).stdout == f"{searched}\n"

@@ -24,6 +24,7 @@ from vpcctl_lib.resources import Namespace
 from vpcctl_lib.run import Command, Runner
 from vpcctl_lib.state import Entry, State, Store, Verb
 
+SPARE = ".state.json.spare"
 GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
 
 
@@ -66,20 +67,21 @@ def test_a_file_edited_by_hand_is_written_well_again(store: Store, blank: str) -
         assert Store(store.folder).load() == State(ledger=ledger)
 
 
-@pytest.mark.parametrize("call", ["fsync", "open"])
+@pytest.mark.parametrize(("where", "call", "is_new"), [
+    (os, "open", False), (os, "fsync", False), (Path, "replace", False), (Store, "_sync_folder", True)])
 def test_a_crash_while_saving_leaves_the_old_file_or_the_new(
-        store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+        store: Store, monkeypatch: pytest.MonkeyPatch, where: Any, call: str, is_new: bool) -> None:
     store.save(State())
     new = State(previous=Topology())
 
     def crash(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, call, crash)
+    monkeypatch.setattr(where, call, crash)
     with pytest.raises(KeyboardInterrupt):
         store.save(new)
     monkeypatch.undo()
-    assert store.load() == (State() if call == "fsync" else new)
+    assert store.load() == (new if is_new else State())
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(
@@ -158,10 +160,10 @@ def test_a_file_cut_short_or_with_a_byte_changed_is_never_a_crash(store: Store, 
 
 
 def test_a_file_that_may_not_be_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> str:
+    def refuse(*_: object, **__: object) -> int:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(VpcctlError, match="may not read .*state.json") as caught:
         store.load()
     assert "sudo" in caught.value.hint
@@ -256,7 +258,8 @@ def lost(tmp_path: Path) -> tuple[Store, dict[str, str]]:
 
 
 def files(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
+    """What the files in it hold, but for the spare, which stays whatever becomes of the record."""
+    return {path.name: path.read_text() for path in folder.iterdir() if path.name != SPARE}
 
 
 def test_what_is_left_of_a_lost_record_is_kept_under_other_names(tmp_path: Path) -> None:

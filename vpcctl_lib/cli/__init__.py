@@ -101,7 +101,7 @@ def _usage(error: click.ClickException) -> str:
 def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:
     output.failure(error, "--json" in words[:words.index("--")] if "--" in words else "--json" in words)
     if settings.audit is not None:
-        settings.audit.record_end(error.code, error.message)
+        settings.audit.record_end(error.code, error.discreet())
     return error.code
 
 

@@ -10,6 +10,7 @@ import click
 from vpcctl_lib import record
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Subnet, Topology
+from vpcctl_lib.trust import check_folder
 
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM = "vpcctl"
@@ -20,6 +21,7 @@ VARIABLE = "_VPCCTL_COMPLETE"
 def _topology(ctx: click.Context) -> Topology:
     folder = ctx.find_root().params.get("state_dir") or record.DEFAULT_FOLDER
     try:
+        check_folder(Path(folder))
         return record.topology(Path(folder))
     except VpcctlError:
         # Whoever presses Tab wants names, or else nothing.

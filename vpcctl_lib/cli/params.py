@@ -18,6 +18,7 @@ from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
 from vpcctl_lib.quantities import parse_bytes
+from vpcctl_lib.trust import check_folder
 
 if TYPE_CHECKING:
     from vpcctl_lib.audit import Audit
@@ -66,6 +67,7 @@ class Settings:
         from vpcctl_lib.run import Runner
         from vpcctl_lib.state import Store
 
+        check_folder(self.folder)
         store = Store(self.folder)
         self.audit = self.audit or Audit(store.log)
         runner = Runner(output.command if verbose else progress.step, self.audit.record,
@@ -92,6 +94,7 @@ def showing(function: F) -> F:
     @click.pass_obj
     @functools.wraps(function)
     def command(settings: Settings, /, *args: Any, **kwargs: Any) -> Any:
+        check_folder(settings.folder)
         return function(record.topology(settings.folder), *args, **kwargs)
 
     return command  # type: ignore[return-value]

@@ -115,4 +115,4 @@ def _check_names(topology: Topology, file: TopologyFile) -> None:
     for one in (found.second, found.first) if found else ():
         if found and one.vpc in places:
             place = places[one.vpc]
-            raise placed(found.refusal(one), place.at("subnets").at(one.subnet) if one.subnet else place)
+            raise placed(found.refusal(one), place.at("subnets").named(one.subnet) if one.subnet else place)

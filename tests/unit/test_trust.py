@@ -1,0 +1,174 @@
+"""Whose the state folder is: nobody but root may have filled it, whichever way leads there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vpcctl_lib import record, trust
+from vpcctl_lib.audit import Audit
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.state import State, Store
+
+STRANGER = 54321
+Prepare = Callable[[Path], None]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A state folder in a folder of its own."""
+    made = tmp_path / "above" / "state"
+    made.mkdir(parents=True)
+    return made
+
+
+def give(path: Path) -> None:
+    os.chown(path, STRANGER, -1, follow_symlinks=False)
+
+
+def open_to(path: Path, mode: int) -> None:
+    path.chmod(mode)
+
+
+def test_a_folder_of_root_s_own(folder: Path) -> None:
+    trust.check_folder(folder)
+    trust.check_folder(folder / "not" / "there" / "yet")
+
+
+@pytest.mark.parametrize(("prepare", "told"), [
+    (lambda folder: give(folder), f"it belongs to uid {STRANGER}"),
+    (lambda folder: give(folder.parent), f"above belongs to uid {STRANGER}"),
+    (lambda folder: open_to(folder, 0o775), "it can be written by others (mode 0775)"),
+    (lambda folder: open_to(folder, 0o777), "it can be written by others (mode 0777)"),
+    (lambda folder: open_to(folder, 0o1777), "it can be written by others (mode 1777)"),
+    (lambda folder: open_to(folder.parent, 0o757), "above can be written by others (mode 0757)"),
+], ids=["given", "above given", "group", "all", "sticky", "above all"])
+def test_a_folder_that_somebody_else_could_fill(folder: Path, prepare: Prepare, told: str) -> None:
+    prepare(folder)
+    with pytest.raises(VpcctlError) as caught:
+        trust.check_folder(folder)
+    assert caught.value.message.startswith(f"the state folder {folder} is not root's alone: ")
+    assert caught.value.message.endswith(told)
+    assert "--state-dir" in caught.value.hint or "chmod" in caught.value.hint
+
+
+def test_below_a_sticky_folder_of_root_s_is_fine_and_below_a_stranger_s_is_not(folder: Path) -> None:
+    open_to(folder.parent, 0o1777)
+    trust.check_folder(folder)
+    give(folder.parent)
+    with pytest.raises(VpcctlError, match=f"above belongs to uid {STRANGER}"):
+        trust.check_folder(folder)
+
+
+def test_a_link_is_looked_at_and_so_is_where_it_leads(folder: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(folder.parent)
+    trust.check_folder(link / "state")
+    give(link)
+    with pytest.raises(VpcctlError, match=f"link belongs to uid {STRANGER}"):
+        trust.check_folder(link / "state")
+    os.chown(link, 0, -1, follow_symlinks=False)
+    give(folder.parent)
+    with pytest.raises(VpcctlError, match=f"above belongs to uid {STRANGER}"):
+        trust.check_folder(link / "state")
+
+
+def test_a_stranger_s_folder_on_the_way_of_a_link_s_target(folder: Path, tmp_path: Path) -> None:
+    detour = tmp_path / "detour"
+    detour.mkdir()
+    give(detour)
+    (detour / "link").symlink_to(folder)
+    os.chown(detour / "link", 0, -1, follow_symlinks=False)
+    (tmp_path / "link").symlink_to("detour/link")
+    with pytest.raises(VpcctlError, match=f"detour belongs to uid {STRANGER}"):
+        trust.check_folder(tmp_path / "link")
+
+
+def test_up_and_down_again_through_a_link(folder: Path, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    trust.check_folder(Path("link/../state"))
+    give(folder)
+    with pytest.raises(VpcctlError, match=f"above/state belongs to uid {STRANGER}"):
+        trust.check_folder(Path("link/../state"))
+
+
+def test_links_without_end_are_left_to_whoever_opens_them(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    trust.check_folder(tmp_path / "link")
+
+
+def test_a_plain_user_looks_where_they_like(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(folder)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    trust.check_folder(folder)
+
+
+def test_a_stranger_s_record_in_root_s_folder(folder: Path) -> None:
+    Store(folder).save(State())
+    give(folder / "state.json")
+    with pytest.raises(VpcctlError, match=f"state.json is not root's alone: it belongs to uid {STRANGER}"):
+        record.topology(folder)
+
+
+def test_a_folder_that_changes_hands_while_the_command_runs(folder: Path) -> None:
+    give(folder.parent)
+    with pytest.raises(VpcctlError, match="above belongs to"), Store(folder).locked():
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_the_default_folder_is_closed_where_it_is_root_s(folder: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "DEFAULT_FOLDER", folder)
+    open_to(folder, 0o1777)
+    trust.check_folder(folder)
+    assert folder.stat().st_mode & 0o7777 == 0o755
+    give(folder)
+    open_to(folder, 0o777)
+    with pytest.raises(VpcctlError, match="it belongs to"):
+        trust.check_folder(folder)
+    assert folder.stat().st_mode & 0o7777 == 0o777
+
+
+@pytest.mark.parametrize("name", ["lock", "vpcctl.log"])
+def test_a_stranger_s_file_that_was_put_there_before(folder: Path, name: str) -> None:
+    (folder / name).write_text("theirs")
+    give(folder / name)
+    store = Store(folder)
+    Audit(store.log).record_end(0)
+    if name == "lock":
+        with pytest.raises(VpcctlError, match=f"lock: it belongs to uid {STRANGER}"), store.locked():
+            pass
+    assert (folder / name).read_text() == "theirs"
+
+
+UNKNOWN = 65534
+
+
+def test_where_root_is_a_plain_user_s_an_unknown_user_may_own_what_is_above(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(folder.parent, UNKNOWN, -1)
+    with pytest.raises(VpcctlError, match="above belongs to"):
+        trust.check_folder(folder)
+    monkeypatch.setattr(trust, "unmapped", lambda: {UNKNOWN})
+    trust.check_folder(folder)
+    os.chown(folder, UNKNOWN, -1)
+    with pytest.raises(VpcctlError, match="it belongs to"):
+        trust.check_folder(folder)
+
+
+@pytest.mark.parametrize(("uid_map", "strangers"), [
+    ("         0       1000          1\n", {UNKNOWN}),
+    ("         0          0 4294967295\n", set()),
+    ("         0     100000      65536\n", set()),
+    ("         0     100000      65534\n     65535    1 1\n", {UNKNOWN}),
+])
+def test_a_number_that_a_user_here_has_is_nobody_else_s(uid_map: str, strangers: set[int]) -> None:
+    assert trust.unmapped(uid_map) == strangers
