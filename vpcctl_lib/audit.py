@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vpcctl_lib.run import Outcome
+from vpcctl_lib.visible import visible
 
 LONGEST = 2000
 """Characters of one command that are logged: a policy of 10,000 rules is not copied into the log."""
@@ -54,17 +55,18 @@ class Audit:
     def _write(self, text: str) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
-            # What was typed need not be text: a file's name, or a word of a program's own, may be any bytes.
-            line = f"{moment} [{os.getpid()}] {_line(text)}\n".encode(errors="backslashreplace")
-            os.write(self._file, line)
+            os.write(self._file, f"{moment} [{os.getpid()}] {_line(text)}\n".encode())
         except OSError:
             # Reading needs no root: a plain user's `vpc list` can't write to root's log.
             return
 
 
 def _line(text: str) -> str:
+    """One line, in which nothing steers the terminal of who reads it; a word typed may be any bytes."""
     flat = " ⏎ ".join(text.splitlines())
-    return flat if len(flat) <= LONGEST else f"{flat[:LONGEST]} … ({len(flat)} characters)"
+    if len(flat) > LONGEST:
+        flat = f"{flat[:LONGEST]} … ({len(flat)} characters)"
+    return visible(flat, keep="")
 
 
 def _user() -> str:

@@ -15,9 +15,9 @@ import vpcctl_lib
 ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
-    "addressing decision_tree interrupts lookup model naming netns routing run splits",
-    "audit codec comparison crew documents filter_rules host interpreter kernel operations "
-    "policy graph processes resources rules topology_file unit variants webserver",
+    "addressing decision_tree interrupts lookup model naming netns routing run splits visible",
+    "answers audit codec comparison crew documents filter_rules host interpreter kernel operations policy "
+    "graph processes resources rules topology_file unit variants webserver",
     "blueprint inspection plan reach rebuild record rehearsal rule_order schedule state transaction "
     "workloads",
     "managers sandbox",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -12,6 +11,7 @@ from shutil import which
 from typing import Any, Protocol
 
 from vpcctl_lib import netns
+from vpcctl_lib.answers import parsed
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Ports
@@ -203,7 +203,7 @@ class Scene:
         return outcome.stdout
 
     def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self._text(namespace, *argv).strip() or "[]")
+        found: list[dict[str, Any]] = parsed(self._runner.ask(argv, namespace))
         return found
 
     def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
@@ -221,7 +221,7 @@ class Scene:
         """Hooks where nftables decides by rules that iptables does not know."""
         if which("nft", path=search_path()) is None:
             return {}
-        return parse_foreign(json.loads(self._text(name, "nft", "-j", "list", "chains") or "{}"))
+        return parse_foreign(parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}"))
 
 
 def text_in(namespace: str, path: str) -> str:
