@@ -18,8 +18,8 @@ LAYERS = (
     "addressing decision_tree interrupts lookup model naming netns routing run splits visible",
     "answers audit codec comparison crew documents filter_rules host interpreter kernel operations policy "
     "graph processes resources rules topology_file unit variants webserver",
-    "blueprint inspection plan reach rebuild record rehearsal rule_order schedule state transaction "
-    "workloads",
+    "blueprint inspection plan policy_rules reach rebuild record rehearsal rule_order schedule state "
+    "transaction workloads",
     "managers sandbox",
     "cli",
 )
