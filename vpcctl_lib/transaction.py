@@ -237,10 +237,12 @@ class Transaction:
 
 
 def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> str:
-    """What `ip` failed at, where it said how far it came."""
+    """What `ip` failed at, where it said how far it came; else the namespace."""
+    if batch.tool is not Tool.IP:
+        return f" in {batch.namespace}" if batch.namespace else ""
     number = len(effective or ())
     told = effective is not None or len(group.items) == 1
-    if batch.tool is not Tool.IP or not told or number >= len(group.items):
+    if not told or number >= len(group.items):
         return ""
     return f" at {plan.steps[group.items[number].step].entry.resource}"
 
