@@ -239,7 +239,7 @@ class Rebuilder:
         sure = {name: cidr for name in names if (cidr := self._router_says(vpc, name)) is not None}
         told = {name: cidr for name in names if name not in sure
                 and (cidr := self._subnet_says(vpc, name)) is not None}
-        for name, others in _intruders(told, sure).items():
+        for name, others in intruders(told, sure).items():
             self.notes.append(f"subnet '{vpc.name}/{name}' can't be known: by its own namespace it has "
                               f"addresses of {', '.join(others)}")
             del told[name]
@@ -319,8 +319,8 @@ def _mark(link: dict[str, Any]) -> str:
     return alias.removeprefix(MARK) if alias.startswith(MARK) else ""
 
 
-def _intruders(told: Mapping[str, IPv4Network],
-               sure: Mapping[str, IPv4Network]) -> dict[str, list[str]]:
+def intruders(told: Mapping[str, IPv4Network],
+              sure: Mapping[str, IPv4Network]) -> dict[str, list[str]]:
     """Which of the subnets that tell of themselves are not to be believed, and whose addresses they have.
 
     One that has many others' goes alone, so that it does not take them along; of two that have each other's

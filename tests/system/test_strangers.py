@@ -128,6 +128,8 @@ def test_a_table_that_iptables_can_t_read_is_told_of_and_made_anew(guarded: Host
     assert [one for one in done.json["status"]["findings"] if one["condition"] == "unreadable"] == [
         {"condition": "unreadable", "what": "namespace vpc1-public", "detail":
          "its table filter can't be read: nft made something in it that iptables has no words for"}]
+    shown = guarded.do("firewall show --vpc vpc1 --subnet public")
+    assert ("?" in shown.out, "the table filter of vpc1-public can't be read" in shown.err) == (True, True)
     guarded.do("firewall apply --vpc vpc2 --subnet public --policy", guarded.write("policy.json", POLICY))
     guarded.do("restore")
     assert guarded.do("status").out == "in sync\n"
