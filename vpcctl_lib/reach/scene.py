@@ -174,7 +174,7 @@ class Scene:
         """What it has; where that can't be read, a packet's way through it can't be told."""
         try:
             return ask()
-        except (VpcctlError, ValueError) as error:
+        except (VpcctlError, ValueError, LookupError, TypeError) as error:
             # Who is root in there can have tools print what nobody understands; the host is everybody's.
             if name == HOST:
                 raise
