@@ -44,7 +44,23 @@ Exit codes: 0 nothing of vpcctl's is left, 1 something is (it says what), 2 bad 
 USAGE
 }
 
-say() { printf 'cleanup.sh: %s\n' "$1" >&2; }
+# What others named (links, comments) must not steer the terminal of who looks on: all but printable ASCII, tabs
+# and line breaks as \033.
+visible() {
+    awk '
+        BEGIN { for (i = 1; i < 256; i++) escape[sprintf("%c", i)] = sprintf("\\%03o", i) }
+        !/[^\t -~]/ { print; next }
+        {
+            shown = ""
+            for (i = 1; i <= length($0); i++) {
+                c = substr($0, i, 1)
+                shown = shown (c ~ /[\t -~]/ ? c : escape[c])
+            }
+            print shown
+        }'
+}
+
+say() { printf 'cleanup.sh: %s\n' "$1" | visible >&2; }
 
 # Something keeps us from telling that nothing is left.
 trouble() {
@@ -61,12 +77,19 @@ quoted() {
         esac
         line="$line${line:+ }$word"
     done
-    printf '%s\n' "$line"
+    case $line in
+        *[![:print:]]*) printf '%s\n' "$line" | visible ;;
+        *) printf '%s\n' "$line" ;;
+    esac
 }
 
 run() {
     quoted "$@"
-    [ -n "$dry" ] || "$@"
+    [ -z "$dry" ] || return 0
+    told=$("$@" 2>&1)
+    status=$?
+    [ -z "$told" ] || printf '%s\n' "$told" | visible >&2
+    return "$status"
 }
 
 # Names of the links that bear our mark, out of `ip -j link`. An alias can hold anything, a quote or a line that
@@ -232,12 +255,12 @@ remove_rules() {
         lines=$(printf '%s\n' "$saved" | removals "$table")
         [ -n "$lines" ] || continue
         had_rules=yes
-        printf "%s-restore -w --noflush <<'EOF'\n*%s\n%s\nCOMMIT\nEOF\n" "$tool" "$table" "$lines"
+        printf "%s-restore -w --noflush <<'EOF'\n*%s\n%s\nCOMMIT\nEOF\n" "$tool" "$table" "$lines" | visible
         [ -z "$dry" ] || continue
         restore "$tool" "$table" "$lines" 2>/dev/null && continue
         # All or nothing: one line that does not work must not keep the others.
         printf '%s\n' "$lines" | while IFS= read -r line; do
-            restore "$tool" "$table" "$line"
+            restore "$tool" "$table" "$line" 2>&1 | visible >&2
         done
     done
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vpcctl_lib import files
 from vpcctl_lib.run import Outcome
+from vpcctl_lib.visible import visible
 
 LONGEST = 2000
 """Characters of one command that are logged: a policy of 10,000 rules is not copied into the log."""
@@ -57,8 +58,7 @@ class Audit:
     def _write(self, text: str) -> None:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
-            # What was typed need not be text: a file's name, or a word of a program's own, may be any bytes.
-            line = f"{moment} [{os.getpid()}] {_line(text)}\n".encode(errors="backslashreplace")
+            line = f"{moment} [{os.getpid()}] {_line(text)}\n".encode()
             os.write(self._log.opened(), line)
         except OSError:
             # Reading needs no root: a plain user's `vpc list` can't write to root's log.
@@ -113,8 +113,11 @@ class _Log:
 
 
 def _line(text: str) -> str:
+    """One line, in which nothing steers the terminal of who reads it; a word typed may be any bytes."""
     flat = " ⏎ ".join(text.splitlines())
-    return flat if len(flat) <= LONGEST else f"{flat[:LONGEST]} … ({len(flat)} characters)"
+    if len(flat) > LONGEST:
+        flat = f"{flat[:LONGEST]} … ({len(flat)} characters)"
+    return visible(flat, keep="")
 
 
 def _user() -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from vpcctl_lib.errors import BadInput, quoted, revealed
+from vpcctl_lib.visible import visible
 
 if TYPE_CHECKING:
     from yaml import CollectionStartEvent, ScalarEvent
@@ -132,8 +133,8 @@ def written(data: object) -> str:
 
 
 def _needs_quotes(text: str) -> bool:
-    """Whether it would be read as a number or constant, or has a line break that reading would change."""
-    return not isinstance(_plain(text), str) or any(odd in text for odd in "\x85\u2028\u2029")
+    """Whether it would be read as a number or constant, or has what is printed as an escape."""
+    return not isinstance(_plain(text), str) or visible(text) != text
 
 
 def _join(path: str, step: str | int) -> str:

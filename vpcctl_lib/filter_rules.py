@@ -81,15 +81,22 @@ def _chain(direction: str, rules: tuple[Rule, ...], default: Action) -> tuple[st
         f"{loopback} -j ACCEPT",
         # A FIN, Xmas or NULL scan fits no connection, and would pass a rule that opens the port.
         "-m conntrack --ctstate INVALID -j DROP",
-        *(_line(f"{direction}[{index}]", rule, direction) for index, rule in enumerate(rules)),
-        f"{_tag(f'{direction}.default')} -j {_TARGETS[default]}",
+        *(rule_line(direction, number, rule) for number, rule in enumerate(rules)),
+        default_line(direction, default),
     )
 
 
-def _line(index: str, rule: Rule, direction: str) -> str:
+def default_line(direction: str, default: Action) -> str:
+    """The last rule of a direction."""
+    return f"{_tag(f'{direction}.default')} -j {_TARGETS[default]}"
+
+
+def rule_line(direction: str, number: int, rule: Rule) -> str:
+    """The rule of that number in its direction's list."""
     far_end = "-s" if direction == "ingress" else "-d"
     network = "" if rule.network is None else f"{far_end} {rule.network}"
-    words = (network, _match(rule.protocol, rule.ports), _tag(index), f"-j {_TARGETS[rule.action]}")
+    tag = _tag(f"{direction}[{number}]")
+    words = (network, _match(rule.protocol, rule.ports), tag, f"-j {_TARGETS[rule.action]}")
     return " ".join(filter(None, words))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from vpcctl_lib.answers import parsed
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 from vpcctl_lib.run import Runner
 
@@ -45,10 +45,7 @@ class Host:
         self._runner = runner
 
     def _ask(self, *words: str) -> list[dict[str, Any]]:
-        outcome = self._runner.ask(("ip", "-j", *words))
-        if outcome.status != 0:
-            raise VpcctlError(f"ip {' '.join(words)} failed: {outcome.reason()}")
-        found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
+        found: list[dict[str, Any]] = parsed(self._runner.ask(("ip", "-j", *words)))
         return found
 
     @cached_property

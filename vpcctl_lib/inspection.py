@@ -6,11 +6,15 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from vpcctl_lib import naming
 from vpcctl_lib.blueprint import NAMESPACE_FILES
-from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.kernel import Kernel, Unreadable
+from vpcctl_lib.model import Topology
 from vpcctl_lib.naming import HOST_FORWARD, HOST_INPUT, MARK
-from vpcctl_lib.resources import Fault, Namespace, Resource
+from vpcctl_lib.resources import Condition, Fault, Namespace, Resource
+from vpcctl_lib.resources.base import unreadable
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.state import Entry
 
@@ -28,8 +32,34 @@ def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
     """The faults of these resources, by key."""
     entries = list(entries)
     kernel.look({place for entry in entries for place, _ in (*entry.resource.homes, *entry.resource.places)})
-    faults = ((entry.resource.key, entry.resource.check(kernel, entry.found)) for entry in entries)
+    faults = ((entry.resource.key, _fault(kernel, entry)) for entry in entries)
     return {key: fault for key, fault in faults if fault is not None}
+
+
+def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
+    """A namespace that can't be read is its own trouble, and nobody else's; the host is everybody's."""
+    try:
+        return entry.resource.check(kernel, entry.found)
+    except Unreadable as error:
+        if not error.namespace:
+            raise
+        return unreadable(error)
+
+
+def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
+    """For each resource the subnet's namespace whose root can break it; empty for the host and the routers.
+
+    A subnet's cable is the subnet's whole: who deletes one end of it deletes both.
+    """
+    spaces = {naming.subnet_namespace(vpc.name, subnet.name): (vpc.name, naming.device("s-", subnet.name))
+              for vpc in topology.vpcs for subnet in vpc.subnets}
+    ports = {port: space for space, port in spaces.items()}
+    found: dict[Hashable, str] = {}
+    for entry in ledger:
+        places = entry.resource.homes | entry.resource.places
+        mine = (ports.get(place) or (place[0] if place[0] in spaces else "") for place in places)
+        found[entry.resource.key] = next(filter(None, mine), "")
+    return found
 
 
 def findings(kernel: Kernel, ledger: Sequence[Entry], wanted: Sequence[Resource]) -> list[Finding]:
@@ -43,9 +73,15 @@ def findings(kernel: Kernel, ledger: Sequence[Entry], wanted: Sequence[Resource]
 
 
 def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterator[Finding]:
+    told: set[Fault] = set()
     for entry in ledger:
         fault = faults.get(entry.resource.key)
-        if entry.under_way:
+        if fault and fault.condition is Condition.UNREADABLE and not entry.under_way:
+            # Told once, and not of each thing that may be in there.
+            if fault not in told:
+                yield Finding(fault.condition.value, f"namespace {fault.where}", fault.detail)
+            told.add(fault)
+        elif entry.under_way:
             state = fault.condition.value if fault else "there"
             detail = f"a command that was to {entry.under_way.value} it was cut short; it is {state}"
             yield Finding("half-made", str(entry.resource), detail)
@@ -59,21 +95,29 @@ def unrecorded(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
     places = {place for entry in ledger for place in entry.resource.homes | entry.resource.places}
     kernel.look(kernel.namespaces)
     for namespace in sorted(kernel.namespaces - ours):
-        if _mark(kernel, namespace, "lo"):
+        if any(link["ifname"] == "lo" and _is_marked(link) for link in _readable(kernel, namespace)):
             yield Finding("unrecorded", f"namespace {namespace}", "it bears vpcctl's mark")
     for namespace in ("", *sorted(ours & kernel.namespaces)):
         where = f"in {namespace}" if namespace else "on the host"
-        for link in kernel.links(namespace):
-            if (namespace, link["ifname"]) not in places and link["ifname"] != "lo" \
-                    and link.get("ifalias", "").startswith(MARK):
+        for link in _readable(kernel, namespace):
+            if (namespace, link["ifname"]) not in places and link["ifname"] != "lo" and _is_marked(link):
                 yield Finding("unrecorded", f"link {link['ifname']} {where}", link["ifalias"])
     yield from _rules(kernel, ledger)
     yield from _files(ledger)
 
 
-def _mark(kernel: Kernel, namespace: str, device: str) -> bool:
-    link = kernel.link(namespace, device)
-    return link is not None and bool(link.get("ifalias", "").startswith(MARK))
+def _readable(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:
+    """The links of a namespace: none if it can't be read, of which the faults of what is in it tell."""
+    try:
+        return kernel.links(namespace)
+    except Unreadable:
+        if not namespace:
+            raise
+        return []
+
+
+def _is_marked(link: dict[str, Any]) -> bool:
+    return bool(link.get("ifalias", "").startswith(MARK))
 
 
 def _rules(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:

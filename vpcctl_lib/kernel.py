@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from vpcctl_lib import netns
+from vpcctl_lib.answers import parsed, whole_lines
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.run import Runner
+from vpcctl_lib.run import TIMEOUT_SECONDS, Outcome, Runner, search_path
 
 Words = frozenset[tuple[str, ...]]
 """A rule as the set of its options, each with its values: the order is the writer's, not the kernel's."""
 
 EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
 """Options that every packet matches: iptables-save leaves them out."""
+
+_INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
+"""What iptables-save says, with exit status 0, of a table that it leaves out."""
+
+NOT_OF_IPTABLES = "nft made something in it that iptables has no words for"
 
 LOOKERS = 4
 """Namespaces looked at side by side; the time goes into starting `ip`."""
@@ -35,13 +42,56 @@ class HeldChain:
     rules: tuple[Words, ...] = ()
 
 
+class Saved(Mapping[tuple[str, str], HeldChain]):
+    """The chains that iptables-save printed; only those are read that somebody asks for."""
+
+    def __init__(self, text: str) -> None:
+        self._policies: dict[tuple[str, str], str] = {}
+        self._lines: dict[tuple[str, str], list[str]] = {}
+        self._read: dict[tuple[str, str], HeldChain] = {}
+        self.unreadable = frozenset(_INCOMPATIBLE.findall(text))
+        """Tables in which nft made what iptables has no words for."""
+        table = ""
+        for line in whole_lines(text):
+            if line.startswith("*"):
+                table = line[1:].strip()
+            elif line.startswith(":"):
+                name, policy = (*line[1:].split(), "-", "-")[:2]
+                self._policies[table, name] = "" if policy == "-" else policy
+            elif line.startswith("-A "):
+                self._lines.setdefault((table, line.split(" ", 2)[1]), []).append(line)
+
+    def __getitem__(self, place: tuple[str, str]) -> HeldChain:
+        if place not in self._read:
+            rules = ((*line.split(" ", 2), "")[2] for line in self._lines.get(place, ()))
+            self._read[place] = HeldChain(self._policies[place], tuple(map(words, rules)))
+        return self._read[place]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._policies)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+
+class Unreadable(VpcctlError):
+    """Something of a namespace can't be read; whoever is root in it can bring that about."""
+
+    def __init__(self, namespace: str, what: str, why: str) -> None:
+        super().__init__(f"the {what} of {namespace or 'the host'} can't be read: {why}")
+        self.namespace = namespace
+        self.what = what
+        self.why = why
+
+
 @dataclass
 class View:
-    """What one namespace has."""
+    """The links and routes of one namespace."""
 
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
     routes: list[dict[str, Any]] = field(default_factory=list)
-    chains: dict[tuple[str, str], HeldChain] | None = None
+    failure: str = ""
+    """Why its links and routes can't be read."""
 
 
 class Kernel:
@@ -50,6 +100,7 @@ class Kernel:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._views: dict[str, View] = {}
+        self._rules: dict[str, Saved] = {}
         self.namespaces = set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
@@ -60,7 +111,10 @@ class Kernel:
     def _of(self, namespace: str) -> View:
         if namespace not in self._views:
             self._views[namespace] = self._view(namespace)
-        return self._views[namespace]
+        view = self._views[namespace]
+        if view.failure:
+            raise Unreadable(namespace, "links", view.failure)
+        return view
 
     def _view(self, namespace: str) -> View:
         if namespace and namespace not in self.namespaces:
@@ -68,13 +122,15 @@ class Kernel:
         for _ in range(LOOKS):
             try:
                 return self._seen(namespace)
-            except VpcctlError as error:
-                failure = error
+            except _Failed as failed:
+                failure = failed
             if namespace and not netns.exists(namespace):
                 # Others delete theirs while we look, and another vpcctl deletes ours.
                 self.namespaces.discard(namespace)
                 return View()
-        raise failure
+            if failure.late:
+                break
+        return View(failure=failure.message)
 
     def _seen(self, namespace: str) -> View:
         # Namespaces look alike from outside /sys; ip asks the right one over netlink.
@@ -84,9 +140,10 @@ class Kernel:
 
     def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
         outcome = self._runner.ask(argv, namespace)
-        if outcome.status != 0:
-            raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
-        found: list[dict[str, Any]] = json.loads(outcome.stdout or "[]")
+        try:
+            found: list[dict[str, Any]] = parsed(outcome)
+        except VpcctlError as error:
+            raise _Failed(error, outcome) from None
         return found
 
     def link(self, namespace: str, device: str) -> dict[str, Any] | None:
@@ -102,26 +159,32 @@ class Kernel:
         return self._of(namespace).routes
 
     def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
-        """A chain with its rules, or None."""
-        return self.chains(namespace).get((table, name))
+        """A chain with its rules, or None; Unreadable if iptables can't read its table."""
+        saved = self.chains(namespace)
+        if namespace and table in saved.unreadable:
+            raise Unreadable(namespace, f"table {table}", NOT_OF_IPTABLES)
+        return saved.get((table, name))
 
-    def chains(self, namespace: str) -> dict[tuple[str, str], HeldChain]:
-        """All chains of all tables of a namespace."""
-        view = self._of(namespace)
-        if view.chains is None:
-            view.chains = self._saved(namespace)
-        return view.chains
+    def chains(self, namespace: str) -> Saved:
+        """All chains of all tables of a namespace that can be read."""
+        if namespace not in self._rules:
+            self._rules[namespace] = self._saved(namespace)
+        return self._rules[namespace]
 
-    def _saved(self, namespace: str) -> dict[tuple[str, str], HeldChain]:
+    def has_tool(self, name: str) -> bool:
+        """Whether a program of that name is there."""
+        return which(name, path=search_path()) is not None
+
+    def _saved(self, namespace: str) -> Saved:
         if namespace and namespace not in self.namespaces:
-            return {}
+            return Saved("")
         outcome = self._runner.ask(("iptables-save",), namespace)
         if namespace and not netns.exists(namespace):
             # Somebody deleted it while we looked.
-            return {}
+            return Saved("")
         if outcome.status != 0:
-            raise VpcctlError(f"iptables-save failed in {namespace or 'the host'}: {outcome.reason()}")
-        return parse_save(outcome.stdout)
+            raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
+        return Saved(outcome.stdout)
 
     def setting(self, namespace: str, key: str) -> str | None:
         """A kernel setting of a namespace; None if this kernel, or this host now, has none such."""
@@ -132,21 +195,12 @@ class Kernel:
             return None
 
 
-def parse_save(text: str) -> dict[tuple[str, str], HeldChain]:
-    """The chains in what iptables-save printed."""
-    policies: dict[tuple[str, str], str] = {}
-    rules: dict[tuple[str, str], list[Words]] = {}
-    table = ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif line.startswith(":"):
-            name, policy = line[1:].split()[:2]
-            policies[table, name] = "" if policy == "-" else policy
-        elif line.startswith("-A "):
-            _, name, rule = (*line.split(" ", 2), "")[:3]
-            rules.setdefault((table, name), []).append(words(rule))
-    return {place: HeldChain(policy, tuple(rules.get(place, ()))) for place, policy in policies.items()}
+class _Failed(VpcctlError):
+    """A command that told nothing; `late` if it was given up on."""
+
+    def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
+        super().__init__(error.message)
+        self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
 
 
 def words(rule: str) -> Words:

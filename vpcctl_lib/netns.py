@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,11 @@ from typing import TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.interrupts import held
+
+SO_NETNS_COOKIE = 71
+"""linux/asm-generic/socket.h, since Linux 5.14; Python has no name for it."""
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 T = TypeVar("T")
 NAMES = Path("/run/netns")
@@ -71,6 +78,24 @@ def inode(namespace: str) -> int:
         return (NAMES / namespace).stat().st_ino
     except FileNotFoundError:
         return 0
+
+
+def identity(namespace: str) -> str:
+    """What no other namespace has had since the host started, nor will; empty where the kernel does not say.
+
+    Inode numbers are given out again, and what is in a namespace belongs to whoever is root there.
+    """
+    try:
+        cookie = within(namespace, _cookie)
+    except OSError:
+        # It is gone, or this is Linux before 5.14.
+        return ""
+    return f"{BOOT_ID.read_text().strip()} {cookie}"
+
+
+def _cookie() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
 @cache

@@ -10,7 +10,9 @@ from enum import Enum
 from pathlib import Path
 
 from vpcctl_lib import netns
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.run import Command
+from vpcctl_lib.visible import visible
 
 HOST = ""
 """The namespace the command was started in, where others have the name of theirs."""
@@ -25,6 +27,12 @@ GONE = re.compile(
 PLACE = re.compile(r"Command failed|Error occurred at line|^Try `ip")
 """Lines that only say where in their input ip and iptables stopped; what was wrong stands before them."""
 
+_BREAKS_A_WORD = re.compile(r"""[\s"'\\#\x00-\x1f\x7f]""")
+"""What is no part of a word to `ip -batch`: it begins another, a quotation, a comment or a command."""
+
+_BREAKS_A_LINE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What would begin another line of an iptables-restore file, or end the text."""
+
 BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 
 
@@ -32,6 +40,7 @@ class Tool(Enum):
     """The program that carries a step out."""
 
     IP = "ip"
+    NFT = "nft"
     IPTABLES = "iptables-restore"
     SYSCTL = "sysctl"
 
@@ -47,6 +56,15 @@ class Ip:
 
     def __str__(self) -> str:
         return " ".join((*self.words, *(self.ipv6 if netns.have_ipv6() else ())))
+
+
+@dataclass(frozen=True)
+class Nft:
+    """A whole nft script for a namespace: all of it takes effect at once, or nothing."""
+
+    namespace: str
+    text: str
+    tool = Tool.NFT
 
 
 @dataclass(frozen=True)
@@ -69,7 +87,8 @@ class Sysctl:
     tool = Tool.SYSCTL
 
 
-KernelStep = Ip | Iptables | Sysctl
+KernelStep = Ip | Nft | Iptables | Sysctl
+KERNEL_STEPS = (Ip, Nft, Iptables, Sysctl)
 SETTINGS = Path("/proc/sys")
 
 
@@ -200,10 +219,13 @@ class Batch:
         """The command; with `carry_on`, `ip` goes on past a step that fails."""
         if self.tool is Tool.IP:
             return _ip(self, carry_on)
+        if self.tool is Tool.NFT:
+            scripts = "".join(step.text for step in self.steps if isinstance(step, Nft))
+            return Command(("nft", "-f", "-"), scripts, self.namespace)
         if self.tool is Tool.SYSCTL:
             settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
             return Command(("sysctl", "-q", "-e", "-w", *settings))
-        text = "".join(f"{line}\n" for line, _ in self._restore_lines())
+        text = "".join(f"{_whole(line)}\n" for line, _ in self._restore_lines())
         return Command(("iptables-restore", "-w", "--noflush"), text, self.namespace)
 
     def _restore_lines(self) -> list[tuple[str, int | None]]:
@@ -222,6 +244,8 @@ class Batch:
         found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
         if self.tool is Tool.SYSCTL:
             return frozenset(range(len(self.steps)))
+        if self.tool is Tool.NFT:
+            return frozenset()
         if found is None:
             return None
         failed = int(next(filter(None, found.groups())))
@@ -243,11 +267,28 @@ class Batch:
 
 
 def _ip(batch: Batch, carry_on: bool) -> Command:
-    lines = [str(step) for step in batch.steps if isinstance(step, Ip)]
+    """Whatever a name holds, it stays one word of one command."""
+    steps = [step for step in batch.steps if isinstance(step, Ip)]
+    for word in (word for step in steps for word in step.words):
+        if not word or _BREAKS_A_WORD.search(word):
+            raise _refusal("ip", word)
+    lines = list(map(str, steps))
     if len(lines) == 1:
-        return Command(("ip", *lines[0].split()), namespace=batch.namespace)
+        return Command(("ip", *lines[0].split(" ")), namespace=batch.namespace)
     force = ("-force",) if carry_on else ()
     return Command(("ip", *force, "-batch", "-"), "".join(f"{line}\n" for line in lines), batch.namespace)
+
+
+def _whole(line: str) -> str:
+    if _BREAKS_A_LINE.search(line):
+        raise _refusal("iptables-restore", line)
+    return line
+
+
+def _refusal(tool: str, text: str) -> VpcctlError:
+    shown = visible(text, keep="")
+    return VpcctlError(f"'{shown}' can't be handed to {tool}, which would read something else",
+                       "rename what is called so")
 
 
 def problems(stderr: str) -> str:

@@ -14,6 +14,7 @@ from vpcctl_lib.resources import (
     Condition,
     Fault,
     Namespace,
+    Operation,
     Operations,
     Place,
     Program,
@@ -45,7 +46,8 @@ class Step:
     def took_effect(self, fault: Fault | None) -> bool:
         """Whether there is something to take back, told by what is wrong with the resource now."""
         if self.verb is Verb.MAKE:
-            return fault is None or fault.condition is Condition.CHANGED or fault == EMPTY
+            return fault is None or fault == EMPTY \
+                or fault.condition in (Condition.CHANGED, Condition.UNREADABLE)
         return self.verb is Verb.CHANGE or fault is not None
 
 
@@ -79,6 +81,8 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     what is changed is mended, or unmade and made anew with all that depends on it.
     """
     _refuse_foreign(ledger, faults)
+    faults = _mendable(ledger, faults)
+    given: set[Operation] = set()
     if faults:
         ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
     # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
@@ -104,10 +108,23 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
             steps.append(Step(Verb.MAKE, after[-1], resource.make(),
                               partial(resource.unmake, after[-1].found)))
         elif match is None or fault:
-            old, remedy = entry.resource, fault.remedy if fault else ()
+            old = entry.resource
+            # What several share is done once, before the first of them.
+            remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in given)
+            given.update(remedy)
             steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *resource.change(old)),
                               partial(old.change, resource), entry))
     return Plan(tuple(steps), tuple(ledger), tuple(after))
+
+
+def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
+    """Without what can't be read, nor mended: it is left alone, unless its making was cut short."""
+    blind = {key for key, fault in faults.items()
+             if fault.condition is Condition.UNREADABLE and not fault.remedy}
+    if not blind:
+        return faults
+    begun = {entry.resource.key for entry in ledger if entry.under_way}
+    return {key: fault for key, fault in faults.items() if key not in blind or key in begun}
 
 
 def _goes(entry: Entry, same: Collection[int], shall: Collection[Hashable],
@@ -122,6 +139,10 @@ def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
     """Somebody else's thing with our thing's name is never touched."""
     for entry in ledger if faults else ():
         fault = faults.get(entry.resource.key)
+        if fault and entry.under_way and isinstance(entry.resource, Namespace) \
+                and fault.condition is Condition.UNREADABLE:
+            raise VpcctlError(f"{entry.resource} may be another's: {fault.detail}",
+                              "remove it if it is not: ip netns del " + entry.resource.name)
         if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY) \
                 and not _never_ours(entry, faults):
             raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",

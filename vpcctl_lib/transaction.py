@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import GONE, Batch, Tool, problems
 from vpcctl_lib.plan import Plan, Step
-from vpcctl_lib.resources import MISSING
+from vpcctl_lib.resources import MISSING, Resource
 from vpcctl_lib.rule_order import RuleOrder
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import Group, Item, groups, waits
@@ -47,6 +47,7 @@ class Transaction:
                 if plan.steps:
                     self._store.save(State(topology, plan.under_way(), before.settled))
                 self._forward(plan, interrupts)
+                self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
                 # Before the last save: a crash after it would leave logs that nobody knows of.
                 self._desk.sweep(step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE)
                 self._store.save(State(topology, self._with_facts(plan.after)))
@@ -68,6 +69,13 @@ class Transaction:
         tasks = [partial(self._do, group, plan, interrupts) for group in found]
         Crew(tasks, waits(found), HANDS).work()
         interrupts.check()
+
+    def _learn(self, made: Iterable[Resource]) -> None:
+        """Facts of what was made that could not be known before."""
+        for resource in made:
+            facts = resource.learn()
+            if facts:
+                self._facts[resource.key] = {**self._facts.get(resource.key, {}), **facts}
 
     def _do(self, group: Group, plan: Plan, interrupts: Interrupts) -> None:
         interrupts.check()
@@ -183,6 +191,7 @@ class Transaction:
         back, failures = self._in_order(back)
         for group in groups(back, forward=False):
             failures += self._tolerantly(group, back, undoing=True)
+        self._learn(step.entry.resource for step in back if step.verb is Verb.UNMAKE)
         failures += self._put_record_back(plan, before, bool(failures))
         told = [f"and this could not be undone: {'; '.join(failures)}"] if failures else []
         if isinstance(error, Interrupted) and not failures:
@@ -228,10 +237,12 @@ class Transaction:
 
 
 def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> str:
-    """What `ip` failed at, where it said how far it came."""
+    """What `ip` failed at, where it said how far it came; else the namespace."""
+    if batch.tool is not Tool.IP:
+        return f" in {batch.namespace}" if batch.namespace else ""
     number = len(effective or ())
     told = effective is not None or len(group.items) == 1
-    if batch.tool is not Tool.IP or not told or number >= len(group.items):
+    if not told or number >= len(group.items):
         return ""
     return f" at {plan.steps[group.items[number].step].entry.resource}"
 

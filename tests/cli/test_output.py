@@ -39,10 +39,14 @@ def piped(folder: Path, words: str) -> str:
 
 
 def on_a_terminal(folder: Path, words: str, columns: int, **environment: str) -> str:
+    return seen(argv(folder, words), columns, **environment)
+
+
+def seen(command: list[str], columns: int, **environment: str) -> str:
     reader, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    process = subprocess.Popen(argv(folder, words), stdout=terminal, stderr=terminal,
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, cwd=CHECKOUT,
                                env={**kept, "TERM": "xterm-256color", **environment})
     os.close(terminal)
     seen = b""
@@ -126,3 +130,40 @@ def test_what_an_encoding_has_no_sign_for_is_spelt_out(folder: Path) -> None:
     done = subprocess.run(argv(folder, "graph"), capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u25" in done.stdout
+
+
+STRANGE = """
+from vpcctl_lib.cli import output
+from vpcctl_lib.errors import VpcctlError
+odd = "\\x1b[0m\\x1b]0;owned\\x07\\u202e\\r"
+output.result(odd)
+output.result(output.Painted(odd, "green"))
+output.note(odd + "\\nvpcctl: in sync")
+output.command(odd)
+output.failure(VpcctlError(odd, odd), as_json=False)
+output.table(("A",), [(odd + "\\n",)], "")
+output.table(("A",), [(odd,)] * 1001, "")
+log = output.Log()
+for part in (b"caf\\xc3", b"\\xa9 \\x1b[2J\\xff\\n", b"\\xc3"):
+    log.part(part)
+log.part(b"", final=True)
+"""
+
+
+def test_what_others_named_neither_steers_a_terminal_nor_forges_our_colours() -> None:
+    told = seen([sys.executable, "-c", STRANGE], 200)
+    odd = "\\x1b[0m\\x1b]0;owned\\x07\\u202e\\x0d"
+    lines = told.split("\r\n")
+    assert lines[:6] == [odd, f"\x1b[32m{odd}\x1b[0m", f"vpcctl: {odd}\\x0avpcctl: in sync", f"+ {odd}",
+                         f"\x1b[31mError: \x1b[0m{odd}", f"Hint: {odd}"]
+    assert lines[6].replace(" ", "") == "\x1b[1mA\x1b[0m"
+    assert lines[7] == f"{odd}\\x0a"
+    assert lines[8:] == ["A", *[odd] * 1001, "café \\x1b[2J\\xff", "\\xc3"]
+
+
+def test_a_mistake_of_ours_steers_nothing_either() -> None:
+    code = ("import sys; from vpcctl_lib.cli import output; sys.excepthook = output.unforeseen; "
+            "raise RuntimeError('\\x1b]0;owned')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
+    assert done.stderr.splitlines()[-1] == "RuntimeError: \\x1b]0;owned"
+    assert done.returncode == 1

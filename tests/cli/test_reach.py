@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vpcctl_lib.cli import reach_views, root
+from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.managers.reach import find_target
 from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
 from vpcctl_lib.reach.packet import Code
@@ -94,7 +95,7 @@ def test_json_has_what_the_contract_says() -> None:
 
 
 def told(report: Report, draws: bool = False) -> list[str]:
-    return list(reach_views.lines(report, draws, lambda text, _: text))
+    return [line.text if isinstance(line, Painted) else line for line in reach_views.lines(report, draws)]
 
 
 def test_people_see_numbered_hops_the_verdict_and_the_fix() -> None:

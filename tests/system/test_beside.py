@@ -113,8 +113,8 @@ def test_an_undo_makes_no_rule_that_was_not_there(nat: Host) -> None:
 
 
 def test_a_restore_that_fails_leaves_our_jump_where_it_was(nat: Host) -> None:
-    nat.sh("iptables -I FORWARD -s 192.0.2.9 -j ACCEPT; ip -n vpc1 link del s-public")
-    fails(nat, "restore", "link set eth0")
+    nat.sh("iptables -I FORWARD -s 192.0.2.9 -j ACCEPT; ip -n vpc1 link del uplink")
+    fails(nat, "restore", "link set uplink")
     nat.do("restore")
     nat.sh("iptables -D FORWARD -s 192.0.2.9 -j ACCEPT")
 

@@ -30,13 +30,16 @@ def settled(portrait: Portrait) -> Portrait:
 
 
 def recorded(host: Host) -> Any:
-    """The record, without who runs a workload now; all that is left of one that is damaged, as text."""
+    """The record, without who runs a workload, and which namespace it is, now: an undo makes these anew.
+
+    All that is left of one that is damaged, as text.
+    """
     try:
         state = host.state()
     except json.JSONDecodeError:
         return host.sh("cd /var/lib/vpcctl && tail -n +1 state.json*")
     for line in state["ledger"]:
-        if line["kind"] == "program":
+        if line["kind"] in ("program", "namespace"):
             line.pop("found", None)
     return state
 

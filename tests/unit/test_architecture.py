@@ -16,11 +16,12 @@ ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
     "addressing decision_tree interrupts keeper lookup model naming netns quantities routing run splits "
-    "syscalls users",
-    "audit codec comparison crew documents files filter_rules host interpreter kernel logs operations "
-    "policy graph processes report resources rules spare topology_file trust unit variants webserver",
-    "blueprint inspection plan reach rebuild record rehearsal rule_order schedule state transaction "
-    "workloads",
+    "syscalls users visible",
+    "answers audit codec comparison crew documents files filter_rules host interpreter kernel logs "
+    "operations policy graph processes report resources rules spare topology_file trust unit variants "
+    "webserver",
+    "blueprint inspection plan policy_rules reach rebuild record rehearsal rule_order schedule state "
+    "transaction workloads",
     "managers sandbox",
     "cli",
 )

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib import netns
-from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.run import Command, Outcome, Runner
 
 
@@ -32,8 +31,18 @@ def test_what_goes_after_it_was_listed_has_nothing(tmp_path: Path, monkeypatch: 
     (tmp_path / "there").symlink_to("/proc/self/ns/net")
     monkeypatch.setattr(netns, "NAMES", tmp_path)
     kernel = Kernel(Failing())
-    with pytest.raises(VpcctlError, match="failed"):
-        kernel.look({"there"})
     (tmp_path / "there").unlink()
     kernel.look({"there"})
     assert (kernel.namespaces, kernel.links("there")) == (set(), [])
+
+
+def test_what_is_there_and_does_not_answer_is_unreadable(tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").symlink_to("/proc/self/ns/net")
+    monkeypatch.setattr(netns, "NAMES", tmp_path)
+    kernel = Kernel(Failing())
+    kernel.look({"there"})
+    with pytest.raises(Unreadable, match="the links of there can't be read: .* failed"):
+        kernel.links("there")
+    with pytest.raises(Unreadable, match="the rules of there can't be read: iptables-save failed"):
+        kernel.chain("there", "filter", "INPUT")

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib import netns
-from vpcctl_lib.operations import HOST, Batch, Ip, Iptables, Make, Remove, Sysctl, chain_lines, problems
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.operations import (
+    HOST,
+    Batch,
+    Ip,
+    Iptables,
+    Make,
+    Nft,
+    Remove,
+    Sysctl,
+    chain_lines,
+    problems,
+)
 
 UP, ROUTE = ("link", "set", "lo", "up"), ("route", "add", "default", "dev", "lo")
 THREE = Batch(tuple(Ip("vpc1", ("link", "set", name, "up")) for name in "abc"))
@@ -123,3 +135,25 @@ def test_files_as_a_person_could_paste_them() -> None:
     assert str(Make(Path("/a"), "x\ny\n")) == "cat > /a <<'EOF'\nx\ny\nEOF"
     assert str(Remove(Path("/a"))) == "rm -f /a"
     assert str(Remove(Path("/a"), folder=True)) == "rmdir --ignore-fail-on-non-empty /a"
+
+
+@pytest.mark.parametrize("word", ["", "a b", "a\nnetns exec b sh", "a\tb", 'a"', "a'", "a\\", "#a", "a\x1b",
+                                  "a\x85b"])
+def test_a_word_that_would_not_stay_one_is_refused(word: str) -> None:
+    for steps in ((Ip("vpc1", ("link", "del", word)),), (Ip("vpc1", UP), Ip("vpc1", ("link", "del", word)))):
+        with pytest.raises(VpcctlError, match="can't be handed to ip") as raised:
+            Batch(steps).command(carry_on=True)
+        assert not set("\n\x1b") & set(raised.value.message)
+
+
+@pytest.mark.parametrize("line", ["-A INPUT -j DROP\nCOMMIT", "-A INPUT\r", "-A INPUT -i \x1b", "-A INPUT\0"])
+def test_a_rule_that_would_not_stay_one_is_refused(line: str) -> None:
+    with pytest.raises(VpcctlError, match="can't be handed to iptables-restore"):
+        Batch((Iptables("vpc1", "filter", line),)).command()
+
+
+def test_a_script_of_nft_is_one_command() -> None:
+    batch = Batch((Nft("vpc1", "add table ip filter\n"), Nft("vpc1", "delete table ip filter\n")))
+    assert str(batch.command()) == \
+        "ip netns exec vpc1 nft -f - <<'EOF'\nadd table ip filter\ndelete table ip filter\nEOF"
+    assert batch.done_before_failure("/dev/stdin:2:1-9: Error: Could not process rule") == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Action, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
-from vpcctl_lib.operations import Ip, Set
+from vpcctl_lib.operations import Ip, Nft, Set
 from vpcctl_lib.plan import Plan, difference
 from vpcctl_lib.resources import (
     EMPTY,
@@ -232,3 +233,41 @@ def test_routes_do_not_wait_for_their_address_to_take_them_along() -> None:
     moved = replace(WEB, cidr=IPv4Network("10.0.9.0/24"))
     plan = between(ONE, Topology((replace(VPC, subnets=(moved,)),)))
     assert "route default via 10.0.0.1 dev eth0 in vpc1-web" in named(plan, Verb.UNMAKE)
+
+
+AWAY = Nft("vpc1-web", "add table ip filter\ndelete table ip filter\n")
+GUARDED = Topology((replace(VPC, subnets=(replace(WEB, policy=Policy(egress=(), default=Action.DENY)),)),))
+
+
+def blind(resource: Resource, remedy: tuple[Nft, ...] = ()) -> dict[Hashable, Fault]:
+    return {resource.key: Fault(Condition.UNREADABLE, "its table can't be read", remedy, "vpc1-web")}
+
+
+def test_one_remedy_of_two_chains_is_done_once_and_before_both() -> None:
+    ledger = made(GUARDED)
+    chains = [entry.resource for entry in ledger
+              if isinstance(entry.resource, Chain) and entry.resource.namespace == "vpc1-web"]
+    assert [chain.name for chain in chains] == ["INPUT", "OUTPUT"]
+    plan = difference(ledger, blueprint(GUARDED), {**blind(chains[0], (AWAY,)), **blind(chains[1], (AWAY,))})
+    assert [step.verb for step in plan.steps] == [Verb.CHANGE, Verb.CHANGE]
+    assert [operation for step in plan.steps for operation in step.work] == \
+        [AWAY, *chains[0].change(chains[0]), *chains[1].change(chains[1])]
+
+
+def test_what_can_t_be_read_nor_mended_is_left_alone() -> None:
+    ledger = made(GUARDED)
+    faults = {key: fault for entry in ledger for key, fault in blind(entry.resource).items()}
+    assert difference(ledger, blueprint(GUARDED), faults).steps == ()
+    assert named(difference(ledger, (), faults), Verb.UNMAKE, covered=True)
+
+
+def test_a_namespace_that_may_be_another_s_is_not_made_anew() -> None:
+    space = Namespace("vpc1-web", "vpcctl:vpc1/web")
+    ledger = [replace(entry, under_way=Verb.MAKE if entry.resource == space else None) for entry in made(ONE)]
+    with pytest.raises(VpcctlError, match="namespace vpc1-web may be another's"):
+        difference(ledger, blueprint(ONE), blind(space))
+
+
+def test_what_may_be_there_is_undone() -> None:
+    step = difference((), blueprint(ONE)).steps[0]
+    assert step.took_effect(Fault(Condition.UNREADABLE, "its links can't be read"))

@@ -131,4 +131,5 @@ def main() -> None:
     gc.disable()
     atexit.register(gc.freeze)  # nor when Python ends
     streams.set_up()
+    sys.excepthook = output.unforeseen
     root.main()

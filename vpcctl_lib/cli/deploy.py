@@ -133,11 +133,13 @@ def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_js
 
 def _follow(parts: Iterator[bytes]) -> None:
     progress.stop()
+    log = output.Log()
     for part in parts:
         if part:
-            output.raw(part)
+            log.part(part)
         else:
             time.sleep(FOLLOW_SECONDS)
+    log.part(b"", final=True)
 
 
 @deploy.command()

@@ -55,7 +55,10 @@ def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
     Example:
       vpcctl firewall show --vpc vpc1 --subnet public
     """
-    view = views.firewall(vpc, managers.FirewallManager(context).show(vpc, subnet))
+    force = managers.FirewallManager(context).show(vpc, subnet)
+    view = views.firewall(vpc, force)
+    if force.doubt:
+        output.note(force.doubt)
     if as_json:
         output.document("firewall", view)
     elif view["policy"] is None:

@@ -26,7 +26,8 @@ def status(context: Context, as_json: bool) -> int:
     """Compare what is recorded with what the kernel has (in AWS: AWS Config, drift detection).
 
     Exit code 0 and "in sync", or 1 and each thing that is missing, changed, half-made, or marked as
-    vpcctl's but not recorded. Processes that others started in subnets are listed, and no fault.
+    vpcctl's but not recorded, and each namespace that can't be read. Processes that others started in
+    subnets are listed, and no fault.
 
     \b
     Example:

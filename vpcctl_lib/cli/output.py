@@ -1,11 +1,18 @@
-"""The only place that prints: results to stdout, all else to stderr."""
+"""The only place that prints: results to stdout, all else to stderr.
+
+Whatever is printed may be a stranger's: a link's alias, a workload's log. `visible` makes it harmless here,
+and our own colours are put on afterwards.
+"""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import click
@@ -13,6 +20,7 @@ import click
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.visible import visible
 
 JSON_VERSION = 1
 LONG_TABLE = 1000
@@ -22,16 +30,30 @@ WIDE = 10_000
 """Columns of a table that goes to a file or a pipe: whole, however long its lines."""
 
 
-def result(text: str) -> None:
+@dataclass(frozen=True)
+class Painted:
+    """A text in a colour: kept apart until it is printed, since one with its codes in it could be forged."""
+
+    text: str
+    colour: str
+
+
+def result(text: str | Painted) -> None:
     """What a command found or did."""
     progress.stop()
-    click.echo(text)
+    click.echo(_coloured(text) if isinstance(text, Painted) else visible(text))
 
 
-def raw(data: bytes) -> None:
-    """What a workload wrote, as it is."""
-    progress.stop()
-    click.echo(data, nl=False)
+class Log:
+    """What a workload writes, printed as it comes; a character may come in two parts."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def part(self, data: bytes, final: bool = False) -> None:
+        """The next bytes of it."""
+        progress.stop()
+        click.echo(visible(self._decoder.decode(data, final)), nl=False)
 
 
 def document(name: str, value: Any) -> None:
@@ -43,12 +65,12 @@ def document(name: str, value: Any) -> None:
 def note(text: str) -> None:
     """Something worth telling beside the result."""
     progress.stop()
-    click.echo(f"vpcctl: {text}", err=True)
+    click.echo(f"vpcctl: {visible(text, keep='')}", err=True)
 
 
 def command(what: object) -> None:
     """A command that is about to run (-v)."""
-    click.echo(f"+ {what}", err=True)
+    click.echo(f"+ {visible(str(what))}", err=True)
 
 
 def failure(error: VpcctlError, as_json: bool) -> None:
@@ -56,9 +78,18 @@ def failure(error: VpcctlError, as_json: bool) -> None:
     progress.stop()
     if as_json and not isinstance(error, Unwritten) and _told_as_json(error):
         return
-    click.echo(click.style("Error: ", fg="red") + error.message, err=True, color=_colour(sys.stderr))
+    told = click.style("Error: ", fg="red") + visible(error.message)
+    click.echo(told, err=True, color=_colour(sys.stderr))
     if error.hint:
-        click.echo(f"Hint: {error.hint}", err=True)
+        click.echo(f"Hint: {visible(error.hint)}", err=True)
+
+
+def unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What only a mistake of ours raises, as Python tells it."""
+    # Imported late: it is hardly ever needed.
+    import traceback
+
+    click.echo(visible("".join(traceback.format_exception(kind, error, trace)).rstrip("\n")), err=True)
 
 
 def _told_as_json(error: VpcctlError) -> bool:
@@ -73,7 +104,7 @@ def _told_as_json(error: VpcctlError) -> bool:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """Rows under headings; a line that says so when there are none."""
     progress.stop()
-    cells = list(rows)
+    cells = [tuple(visible(cell, keep="") for cell in row) for row in rows]
     if not cells:
         note(empty)
     elif len(cells) > LONG_TABLE:
@@ -116,9 +147,10 @@ def draws() -> bool:
     return sys.stdout.isatty()
 
 
-def paint(text: str, colour: str) -> str:
-    """The text in that colour, where there are colours."""
-    return click.style(text, fg=colour) if _colour(sys.stdout) else text
+def _coloured(text: Painted) -> str:
+    """The text in its colour, where there are colours."""
+    shown = visible(text.text)
+    return click.style(shown, fg=text.colour) if _colour(sys.stdout) else shown
 
 
 def _colour(stream: Any) -> bool:

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from vpcctl_lib.visible import visible
+
 if TYPE_CHECKING:
     import threading
 
@@ -67,7 +69,7 @@ class Progress:
 
     def _line(self, turn: int) -> str:
         seconds = DELAY + turn * TURN
-        what = str(self._step).partition("\n")[0]
+        what = visible(str(self._step).partition("\n")[0], keep="")
         step = f"step {self._steps}: {what}" if self._steps else what
         return f"{FRAMES[turn % len(FRAMES)]} {seconds:.0f} s, {step}"[:self._width()]
 

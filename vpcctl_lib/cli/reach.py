@@ -56,7 +56,7 @@ def _tell(report: Report, as_json: bool) -> int:
     if as_json:
         output.document("reach", reach_views.report_view(report))
     else:
-        for line in reach_views.lines(report, output.draws(), output.paint):
+        for line in reach_views.lines(report, output.draws()):
             output.result(line)
     return _code([report])
 

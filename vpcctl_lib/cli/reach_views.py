@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.reach.verdict import Question, Report, Verdict
 from vpcctl_lib.reach.walk import Hop
 
 MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
          Verdict.UNKNOWN: ("?", "yellow")}
-
-Paint = Callable[[str, str], str]
 
 
 def report_view(report: Report) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def row(report: Report, draws: bool) -> Sequence[str]:
     return start, f"{mark}{report.verdict.value}", *told
 
 
-def lines(report: Report, draws: bool, paint: Paint) -> Iterator[str]:
+def lines(report: Report, draws: bool) -> Iterator[str | Painted]:
     """The report for people: numbered hops, the verdict, what stops it and the fix."""
     yield _headline(report.question)
     width = max((len(hop.where) for hop in report.hops), default=0)
@@ -49,7 +48,7 @@ def lines(report: Report, draws: bool, paint: Paint) -> Iterator[str]:
         yield f"  {number:2}  {hop.where:<{width}}  {hop.what}"
     mark, colour = MARKS[report.verdict]
     verdict = f"{mark} {report.verdict.value}" if draws else report.verdict.value
-    yield paint(f"{verdict}{_because(report)}", colour)
+    yield Painted(f"{verdict}{_because(report)}", colour)
     if report.blocked_by:
         yield f"Where: {report.blocked_by.where}{', on the way back' if report.is_back else ''}"
         yield f"What:  {report.blocked_by.rule}"

@@ -31,8 +31,7 @@ def arrange(namespace: str, hide: tuple[str, ...]) -> None:
     _make_devices()
     for folder in (*OWN, *hide):
         if os.path.isdir(folder):
-            mode = "755" if folder == "/run" or folder in hide else "1777"
-            _tmpfs(os.path.realpath(folder), f"mode={mode},{SPACE}", SAFE)
+            _tmpfs(os.path.realpath(folder), f"mode=1777,{SPACE}", SAFE)
     syscalls.mount("sysfs", "/sys", "sysfs", SAFEST | MountFlag.READ_ONLY, "")
     for descriptor, target in files:
         _bind(descriptor, target)

@@ -96,7 +96,7 @@ class Manager:
             topology, plan = self._plan(state, decide)
             if not plan.steps and replace(topology, iptables=state.iptables) == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
-            notes = self._apply(plan, state, topology)
+            notes = self.carry_out(plan, state, topology)
             self.check_made()
         return Change(topology, True, (*self._warnings, *notes))
 
@@ -108,6 +108,10 @@ class Manager:
         unsure = state.previous is not None or self._has_lost_namespaces(state, wanted)
         damage = self._damage(state) if unsure else {}
         return {**damage, **dict.fromkeys(self._anew, GONE)}
+
+    def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
+        """All of the plan, or nothing of it; what is worth telling."""
+        return self._apply(plan, state, topology)
 
     def _apply(self, plan: Plan, state: State, topology: Topology) -> list[str]:
         # Before anything is begun: those of the other iptables may have been removed since the first VPC.

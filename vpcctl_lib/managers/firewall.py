@@ -9,6 +9,7 @@ from pathlib import Path
 from vpcctl_lib import naming, policy
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.kernel import NOT_OF_IPTABLES, Saved
 from vpcctl_lib.lookup import find_subnet
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import Policy, Subnet, Topology
@@ -20,6 +21,8 @@ class InForce:
 
     subnet: Subnet
     counters: Mapping[str, tuple[int, int]]
+    doubt: str = ""
+    """Why it may not be in force, whatever is recorded."""
 
 
 class FirewallManager(Manager):
@@ -50,7 +53,10 @@ class FirewallManager(Manager):
         if outcome.status != 0:
             standing(namespace)
             raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
-        return InForce(subnet, counters(outcome.stdout))
+        doubt = ""
+        if "filter" in Saved(outcome.stdout).unreadable:
+            doubt = f"the table filter of {namespace} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
+        return InForce(subnet, counters(outcome.stdout), doubt)
 
 
 def _with_policy(topology: Topology, vpc_name: str, subnet_name: str, new: Policy | None) -> Topology:

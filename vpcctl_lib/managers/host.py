@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from vpcctl_lib import naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.inspection import Finding, findings, inspect
+from vpcctl_lib.inspection import Finding, findings, inspect, owners
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.managers.base import TOOLS, Change, Manager, need_root
+from vpcctl_lib.managers.base import TOOLS, Change, Context, Manager, need_root
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Make, Remove
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import Namespace, Program
+from vpcctl_lib.resources import Condition, Fault, Namespace, Program, Resource
 from vpcctl_lib.run import need
 from vpcctl_lib.state import State
 
@@ -43,6 +44,12 @@ class Status:
 
 class HostManager(Manager):
     """Compares the kernel with the record, both ways, and makes it match again."""
+
+    def __init__(self, context: Context, leader: Manager | None = None) -> None:
+        """Nothing is known of the host yet."""
+        super().__init__(context, leader)
+        self._blind: Mapping[str, Fault] = {}
+        self._failures: list[str] = []
 
     def status(self) -> Status:
         """What differs, nothing when in sync; who else is there; what else is worth knowing."""
@@ -72,17 +79,58 @@ class HostManager(Manager):
 
     def restore(self) -> Change:
         """Everything recorded is there again; what is there already stays untouched."""
-        return self.change(lambda topology: topology)
+        change = self.change(lambda topology: topology)
+        if self._blind and not change.changed:
+            self._tell_of(self._blind)
+        return change
+
+    def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
+        """All at once; if that fails, subnet by subnet: no tenant keeps the others from being mended."""
+        try:
+            return self._apply(plan, state, topology)
+        except Interrupted:
+            raise
+        except VpcctlError:
+            parts = self._parts(topology)
+            if len(parts) < 2:
+                raise
+        notes: list[str] = []
+        for part in parts:
+            state = self.load()
+            try:
+                notes += self._apply(difference(state.ledger, blueprint(topology), part), state, topology)
+            except Interrupted:
+                raise
+            except VpcctlError as error:
+                self._failures.append(error.message)
+        return notes
+
+    def _parts(self, topology: Topology) -> list[Faults]:
+        """What is wrong by whose it is: first that of hosts and routers, then that of each subnet."""
+        state = self.load()
+        if state.previous is not None:
+            # What could not be undone comes first.
+            return []
+        found = self.faults(state, topology)
+        parts: dict[str, dict[Hashable, Fault]] = {"": {}}
+        for key, space in owners(topology, state.ledger).items():
+            if key in found:
+                parts.setdefault(space, {})[key] = found[key]
+        return [part for part in parts.values() if part]
 
     def check_made(self) -> None:
         """Nothing that was broken is believed to be mended without a look."""
         state = self.load()
         found = inspect(Kernel(self.runner), state.ledger)
-        left = [f"{entry.resource}: {fault.detail or fault.condition.value}" for entry in state.ledger
-                if (fault := found.get(entry.resource.key))]
-        if left:
-            raise VpcctlError(f"this is still not as recorded: {'; '.join(left)}",
-                              "all else is; whoever changes it may do so again: see vpcctl status")
+        left = {_named(entry.resource, fault): fault for entry in state.ledger
+                if (fault := found.get(entry.resource.key))}
+        if left or self._failures:
+            self._tell_of(left)
+
+    def _tell_of(self, left: Mapping[str, Fault]) -> NoReturn:
+        told = (f"{name}: {fault.detail or fault.condition.value}" for name, fault in left.items())
+        raise VpcctlError(f"this is still not as recorded: {'; '.join((*self._failures, *told))}",
+                          "all else is; whoever changes it may do so again: see vpcctl status")
 
     def from_kernel(self) -> Change:
         """The record made anew from the marks in the kernel, and then all of it there again."""
@@ -148,7 +196,15 @@ class HostManager(Manager):
     def faults(self, state: State, wanted: Topology) -> Faults:
         """All that is wrong, as all of it is to be mended."""
         need_root()
-        return inspect(Kernel(self.runner), state.ledger)
+        found = inspect(Kernel(self.runner), state.ledger)
+        blind = [fault for fault in found.values() if fault.condition is Condition.UNREADABLE]
+        self._blind = {f"namespace {fault.where}": fault for fault in blind}
+        return found
+
+
+def _named(resource: Resource, fault: Fault) -> str:
+    """What a fault is told of: all of a namespace that can't be read at once."""
+    return f"namespace {fault.where}" if fault.condition is Condition.UNREADABLE else str(resource)
 
 
 def _carry_out_whole(work: Make | Remove) -> None:

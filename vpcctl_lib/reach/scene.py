@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from shutil import which
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib import netns
+from vpcctl_lib.answers import parsed
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Ports
+from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
 from vpcctl_lib.run import Runner, search_path
 
+T = TypeVar("T")
 HOST = ""
 ASKERS = 4
 COVERED = frozenset({"filter", "nat", "mangle", "raw", "security"})
@@ -165,8 +167,18 @@ class Scene:
     def of(self, name: str) -> Namespace:
         """The namespace of that name; the empty name is the host."""
         if name not in self._known:
-            self._known[name] = self._load(name)
+            self._known[name] = self._told(name, lambda: self._load(name))
         return self._known[name]
+
+    def _told(self, name: str, ask: Callable[[], T]) -> T:
+        """What it has; where that can't be read, a packet's way through it can't be told."""
+        try:
+            return ask()
+        except (VpcctlError, ValueError, LookupError, TypeError) as error:
+            # Who is root in there can have tools print what nobody understands; the host is everybody's.
+            if name == HOST:
+                raise
+            raise Undecided(name, f"it can't be read: {error}") from None
 
     def known(self) -> list[Namespace]:
         """Those that were asked so far."""
@@ -185,7 +197,8 @@ class Scene:
         return Namespace(
             name, True, {link.name: link for link in found},
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
-            cache(lambda key: read_setting(name, key)), cache(lambda: self._passage(name)),
+            cache(lambda key: read_setting(name, key)),
+            cache(lambda: self._told(name, lambda: self._passage(name))),
             cache(lambda: parse_names(self._json(name, "ip", "-j", "netns", "list"))))
 
     def _passage(self, name: str) -> Passage:
@@ -203,7 +216,7 @@ class Scene:
         return outcome.stdout
 
     def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self._text(namespace, *argv).strip() or "[]")
+        found: list[dict[str, Any]] = parsed(self._runner.ask(argv, namespace))
         return found
 
     def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
@@ -221,7 +234,7 @@ class Scene:
         """Hooks where nftables decides by rules that iptables does not know."""
         if which("nft", path=search_path()) is None:
             return {}
-        return parse_foreign(json.loads(self._text(name, "nft", "-j", "list", "chains") or "{}"))
+        return parse_foreign(parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}"))
 
 
 def text_in(namespace: str, path: str) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-LINE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
+from vpcctl_lib.answers import whole_lines
+
+LINE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)", re.DOTALL)
 ONE_VALUE = frozenset({"--comment", "--log-prefix", "--string"})
 """Options whose value may look like anything, a dash in front included."""
 
@@ -74,11 +76,11 @@ def parse_save(text: str) -> Tables:
     """The tables in what iptables-save printed, of either kind (nf_tables, legacy), with or without -c."""
     tables: dict[str, dict[str, Chain]] = {}
     chains: dict[str, Chain] = {}
-    for line in text.splitlines():
+    for line in whole_lines(text):
         if line.startswith("*"):
             chains = tables.setdefault(line[1:].strip(), {})
         elif line.startswith(":"):
-            name, policy = line[1:].split()[:2]
+            name, policy = (*line[1:].split(), "-", "-")[:2]
             chains[name] = Chain(name, "" if policy == "-" else policy)
         elif found := LINE.fullmatch(line):
             packets, size, name, words = found.groups()
@@ -105,7 +107,13 @@ def parse_rule(words: str) -> Parsed:
 
 def _split(words: str) -> list[str]:
     # shlex takes as long as all the rest together, and few rules have quotes.
-    return shlex.split(words) if '"' in words or "'" in words or "\\" in words else words.split()
+    if '"' not in words and "'" not in words and "\\" not in words:
+        return words.split()
+    try:
+        return shlex.split(words)
+    except ValueError:
+        # Raw netlink takes names that iptables would not.
+        return words.split()
 
 
 def _options(words: list[str]) -> Iterator[Option]:

@@ -90,6 +90,13 @@ class Analyzer:
         """Walk, and tell what came of it."""
         walk = Walk(self.scene)
         try:
+            return self._walked(question, walk)
+        except Undecided as undecided:
+            return Report(question, Verdict.UNKNOWN, tuple(walk.hops), None,
+                          f"{undecided.where}: {undecided.why}", walk.is_back)
+
+    def _walked(self, question: Question, walk: Walk) -> Report:
+        try:
             arrival = walk.converse(question.start, question.address, question.protocol, question.port)
             self._check_target(question, arrival, walk)
             return Report(question, Verdict.REACHABLE, tuple(walk.hops))
@@ -98,9 +105,6 @@ class Analyzer:
             fix = self._fixer.fix(question, refined, walk.is_back)
             obstacle = Obstacle(refined.code, refined.where, refined.rule, fix)
             return Report(question, Verdict.UNREACHABLE, tuple(walk.hops), obstacle, is_back=walk.is_back)
-        except Undecided as undecided:
-            return Report(question, Verdict.UNKNOWN, tuple(walk.hops), None,
-                          f"{undecided.where}: {undecided.why}", walk.is_back)
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Somebody else may have answered: a translation, or with overlapping CIDRs the nearer one."""

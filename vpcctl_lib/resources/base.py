@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.operations import Ip, Iptables, Make, PutBack, Remove, Set, Sysctl
+from vpcctl_lib.kernel import Kernel, Unreadable
+from vpcctl_lib.operations import Ip, Iptables, Make, Nft, PutBack, Remove, Set, Sysctl
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 
-Operation = Ip | Iptables | Sysctl | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop
+Operation = Ip | Nft | Iptables | Sysctl | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop
 Operations = tuple[Operation, ...]
 Facts = Mapping[str, str]
 """What was learned about a resource when it was made: the setting found, the process started."""
@@ -24,6 +24,7 @@ class Condition(Enum):
     MISSING = "missing"
     CHANGED = "changed"
     FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Fault:
     remedy: Operations = ()
     """What must be done beside the resource's own steps, before it is made anew or changed."""
 
+    where: str = ""
+    """The namespace of which not all can be read."""
+
 
 MISSING = Fault(Condition.MISSING)
 EMPTY = Fault(Condition.FOREIGN, "it is empty")
@@ -44,6 +48,12 @@ EMPTY = Fault(Condition.FOREIGN, "it is empty")
 def changed(detail: str) -> Fault:
     """Something is there, but not as it was made."""
     return Fault(Condition.CHANGED, detail)
+
+
+def unreadable(error: Unreadable, remedy: Operations = ()) -> Fault:
+    """Whether it is as it was made can't be told."""
+    told = f"its {error.what} can't be read: {error.why}"
+    return Fault(Condition.UNREADABLE, told, remedy, error.namespace)
 
 
 Place = tuple[str, str]
@@ -95,6 +105,10 @@ class Resource(ABC):
     @abstractmethod
     def make(self) -> Operations:
         """The steps that make it; the first fails if another has made a thing of that name."""
+
+    def learn(self) -> dict[str, str]:
+        """Facts that can only be known once it is made; only reads."""
+        return {}
 
     @abstractmethod
     def unmake(self, facts: Facts) -> Operations:

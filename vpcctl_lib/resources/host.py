@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operatio
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
 SETTINGS = Path("/proc/sys/net/ipv4")
+_ALONG = re.compile(r"net\.ipv4\.conf\.all\.accept_redirects|net/ipv4/conf/(?!\.{1,2}/)[^/\s]+/forwarding")
+"""What writing ip_forward can change: a record that names another setting does not get it written."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,11 @@ class Forwarding(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to what was found, what somebody else changed meanwhile left as it is."""
-        if facts.get(IP_FORWARD, "1") == "1":
+        if facts.get(IP_FORWARD, "1") != "0":
             return ()
         along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
-                      for key, value in facts.items() if key != IP_FORWARD)
-        return (PutBack(IP_FORWARD, facts[IP_FORWARD], "1", along),)
+                      for key, value in facts.items() if _ALONG.fullmatch(key) and value in ("0", "1"))
+        return (PutBack(IP_FORWARD, "0", "1", along),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Still on, by our own links as well; what others do with theirs is their affair."""

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import Kernel, Words, words
-from vpcctl_lib.operations import BUILTIN, Iptables, chain_lines
-from vpcctl_lib.resources.base import MISSING, Facts, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.kernel import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
+from vpcctl_lib.operations import BUILTIN, Iptables, Nft, chain_lines
+from vpcctl_lib.resources.base import (
+    MISSING,
+    Facts,
+    Fault,
+    Operations,
+    Place,
+    Resource,
+    changed,
+    unreadable,
+    within,
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,10 @@ class Chain(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Its policy, and exactly its rules in their order; the same of the chains that it leads to."""
-        held = kernel.chain(self.namespace, self.table, self.name)
+        try:
+            held = kernel.chain(self.namespace, self.table, self.name)
+        except Unreadable as error:
+            return unreadable(error, self._table_away(kernel, error))
         if held is None:
             return MISSING
         policy = self.policy or ("ACCEPT" if self.name in BUILTIN else "")
@@ -76,6 +89,14 @@ class Chain(Resource):
         if held.rules != shall:
             return changed(_difference(held.rules, shall))
         return self._inner_fault(kernel)
+
+    def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
+        """What makes room for our chains in a namespace of ours: nft can remove what iptables can't read."""
+        if error.why != NOT_OF_IPTABLES or not kernel.has_tool("nft"):
+            return ()
+        # Added first, so that it is no failure if it has gone meanwhile.
+        table = f"table ip {self.table}"
+        return (Nft(self.namespace, f"add {table}\ndelete {table}\n"),)
 
     def inner_chains(self) -> list[Chain]:
         """The chains that only this one leads to."""

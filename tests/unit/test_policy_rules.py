@@ -1,0 +1,96 @@
+"""A policy is read back from its rules as it was, and not at all where they are others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib.filter_rules import egress_filter, ingress_filter
+from vpcctl_lib.kernel import HeldChain, Kernel, Saved
+from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.policy_rules import Misread, policy_of
+
+SPACE = "vpc1-web"
+ALL = IPv4Network("0.0.0.0/0")
+POLICY = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90), IPv4Network("10.0.0.0/16")),
+                 Rule(Protocol.ICMP, Action.DENY)), (Rule(Protocol.ALL, Action.ALLOW),), Action.DENY)
+
+
+class Held(Kernel):
+    """A kernel in which one namespace has rules."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def chains(self, namespace: str) -> Saved:
+        return Saved(self._text)
+
+    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+        return self.chains(namespace).get((table, name))
+
+
+def saved(policy: Policy) -> str:
+    filters = {"INPUT": ingress_filter(policy)}
+    if policy.egress is not None:
+        filters["OUTPUT"] = egress_filter(policy)
+    chains: Mapping[str, tuple[str, ...]] = {
+        name: rules for chain, found in filters.items() for name, rules in ((chain, found.rules),
+                                                                             *found.inner.items())}
+    return "\n".join(("*filter", *(f":{name} - [0:0]" for name in chains),
+                      *(f"-A {name} {rule}" for name, rules in chains.items() for rule in rules), "COMMIT"))
+
+
+def bare(policy: Policy) -> Policy:
+    """Without what no rule tells: descriptions, and that a rule is for every address there is."""
+    def plain(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return tuple(replace(rule, description="", network=None if rule.network == ALL else rule.network,
+                             ports=rule.ports if rule.protocol in (Protocol.TCP, Protocol.UDP) else None)
+                     for rule in rules)
+    return replace(policy, description="", ingress=plain(policy.ingress),
+                   egress=None if policy.egress is None else plain(policy.egress))
+
+
+PORTS = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda pair: Ports(*sorted(pair)))
+NETWORKS = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
+                     st.integers(0, 2**32 - 1), st.integers(0, 32))
+RULES = st.lists(st.builds(Rule, st.sampled_from(Protocol), st.sampled_from(Action), st.none() | PORTS,
+                           st.none() | NETWORKS), max_size=4).map(tuple)
+
+
+@given(st.builds(Policy, RULES, st.none() | RULES, st.sampled_from(Action)))
+def test_it_is_read_as_it_was_written(policy: Policy) -> None:
+    policy = bare(policy)
+    assert policy_of(Held(saved(policy)), SPACE) == policy
+
+
+def test_a_policy_of_many_rules_too() -> None:
+    rules = tuple(Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80 + number), IPv4Network((number << 8, 24)))
+                  for number in range(1, 300))
+    assert policy_of(Held(saved(Policy(rules))), SPACE) == Policy(rules)
+
+
+def test_without_ours_there_is_none() -> None:
+    assert policy_of(Held("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT"), SPACE) is None
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("-s 10.0.0.0/16", "! -s 10.0.0.0/16"),
+    ("-s 10.0.0.0/16", "-s 10.0.0.0/nonsense"),
+    ("--dport 80:90", "--dport 80,90"),
+    ("-p icmp", "-p sctp"),
+    ("vpcctl:ingress[0]", "vpcctl:ingress[7]"),
+    ("vpcctl:ingress[1]", "vpcctl:ingress[0]"),
+    ("vpcctl:ingress.default -j DROP", "vpcctl:ingress.default -j ACCEPT"),
+    ("vpcctl:ingress.default -j DROP", "vpcctl:ingress.default -j LOG"),
+    ("-j DROP", "-i eth1 -j DROP"),
+])
+def test_what_vpcctl_would_not_write_is_not_believed(old: str, new: str) -> None:
+    text = saved(POLICY)
+    assert old in text
+    with pytest.raises(Misread):
+        policy_of(Held(text.replace(old, new)), SPACE)

@@ -1,0 +1,20 @@
+"""Others' text made safe to show: what steers a terminal, or hides what a line says, is spelt out; pure."""
+
+from __future__ import annotations
+
+import re
+
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""C0, DEL and C1; separators and controls of Unicode's bidirectional algorithm (UAX 9); lone surrogates."""
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    """The text with such characters as escapes (`\\x1b`, `\\u202e`), but for those to keep."""
+    # Nearly all that is shown has none of them.
+    if _ODD.search(text) is None:
+        return text
+    return _ODD.sub(lambda found: found[0] if found[0] in keep else _escape(ord(found[0])), text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
