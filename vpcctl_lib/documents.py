@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from vpcctl_lib.errors import BadInput, quoted, revealed
-from vpcctl_lib.visible import visible
+from vpcctl_lib.visible import printable, visible
 
 if TYPE_CHECKING:
     from yaml import CollectionStartEvent, ScalarEvent
@@ -37,11 +37,6 @@ def shown(value: object) -> str:
         return quoted(json.dumps(value))
     short = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
     return quoted(f'"{printable(short)}"')
-
-
-def printable(text: str) -> str:
-    """The text with everything but visible characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)

@@ -16,5 +16,10 @@ def visible(text: str, keep: str = "\n\t") -> str:
     return _ODD.sub(lambda found: found[0] if found[0] in keep else _escape(ord(found[0])), text)
 
 
+def printable(text: str) -> str:
+    """The text with all that can't be seen as escapes: white space that is no blank, too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
