@@ -90,11 +90,12 @@ class HostManager(Manager):
             return self._apply(plan, state, topology)
         except Interrupted:
             raise
-        except VpcctlError:
-            parts = self._parts(topology)
+        except VpcctlError as error:
+            whole, parts = error, self._parts(topology)
             if len(parts) < 2:
                 raise
         notes: list[str] = []
+        failed: list[str] = []
         for part in parts:
             state = self.load()
             try:
@@ -102,7 +103,11 @@ class HostManager(Manager):
             except Interrupted:
                 raise
             except VpcctlError as error:
-                self._failures.append(error.message)
+                failed.append(error.message)
+        if len(failed) == len(parts):
+            # It is nobody's in particular.
+            raise whole
+        self._failures += dict.fromkeys(failed)
         return notes
 
     def _parts(self, topology: Topology) -> list[Faults]:
