@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from vpcctl_lib import netns
+from vpcctl_lib import files, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.run import Command
 from vpcctl_lib.visible import visible
@@ -135,11 +135,16 @@ class Make:
     content: str | None = None
 
     def carry_out(self) -> None:
-        """Write it; a folder may be there already."""
+        """Write it, to be read by everybody whatever the umask; a folder may be there already."""
         if self.content is None:
-            self.path.mkdir(mode=0o755, exist_ok=True)
-        else:
-            self.path.write_text(self.content)
+            files.make_folder(self.path)
+            return
+        # In place: a workload that runs has the file itself mounted, whatever its name leads to later.
+        file = files.open_kept(self.path, os.O_WRONLY | os.O_TRUNC, files.PUBLIC, always=True)
+        try:
+            files.write_all(file, self.content.encode())
+        finally:
+            os.close(file)
 
     def __str__(self) -> str:
         if self.content is None:

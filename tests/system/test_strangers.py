@@ -104,6 +104,14 @@ def test_it_writes_to_dev_stdout_and_stderr_by_name(vpc1: Host) -> None:
     assert script(vpc1, "vpc1", "named", "echo out >/dev/stdout; echo err >/dev/stderr") == "out\nerr\n"
 
 
+def test_a_umask_of_the_admin_keeps_nothing_from_it(vpc1: Host) -> None:
+    nat = "vpcctl nat enable --vpc vpc1"
+    look = "vpcctl deploy run --vpc vpc1 --subnet public --name look -- sh -c"
+    vpc1.sh(f"umask 077; {nat}; {look} 'umask; cat /etc/resolv.conf; echo done; exec sleep 1000'")
+    assert log_of(vpc1, "vpc1", "look", "done").split() == ["0022", "#", "vpcctl:vpc1/public", "nameserver",
+                                                           "8.8.8.8", "done"]
+
+
 def test_it_gets_no_capabilities_in_a_user_namespace_of_its_own(vpc1: Host) -> None:
     climb = "unshare -Urn true && echo climbed; cat /proc/sys/user/max_user_namespaces"
     found = script(vpc1, "vpc1", "climber", climb)
