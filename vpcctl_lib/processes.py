@@ -157,6 +157,14 @@ def is_keeper(process: Process) -> bool:
     return len(numbers) > 1 and numbers[-1] == "1" and is_own(process)
 
 
+def runs_as_we_do(process: Process) -> bool:
+    """Whether its program is the very file of our interpreter: one in a container is another."""
+    try:
+        return os.path.samestat((PROC / str(process.pid) / "exe").stat(), (PROC / "self/exe").stat())
+    except OSError:
+        return False
+
+
 def is_kept(facts: Mapping[str, str]) -> bool:
     """Whether the workload has a keeper; one that an older vpcctl started has none."""
     return "main" in facts

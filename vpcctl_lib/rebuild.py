@@ -18,6 +18,7 @@ from vpcctl_lib import addressing, naming, processes
 from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.keeper import orders
+from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.model import Nat, Peering, Policy, Subnet, SubnetType, Topology, Variant, Vpc, Workload
 from vpcctl_lib.naming import MARK
@@ -27,6 +28,7 @@ from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.processes import PROCESSES
 from vpcctl_lib.state import Entry, State
+from vpcctl_lib.users import check_user
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
 """What a link of the host can be called and vpcctl can write into a rule."""
@@ -58,7 +60,7 @@ class Rebuilder:
             return Entry(resource, resource.learn())
         if isinstance(resource, Program):
             leader = self._leaders(resource.namespace).get(resource.mark)
-            return Entry(resource, processes.kept_identity(leader) if leader else {})
+            return Entry(resource, processes.kept_identity(leader[0]) if leader else {})
         if isinstance(resource, Forwarding):
             self.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
         if isinstance(resource, Folder) and resource.path == NAMESPACE_FILES and self._has_others(believed):
@@ -283,7 +285,8 @@ class Rebuilder:
             self.notes.append(f"the policy and the workloads of '{vpc.name}/{name}' are not known: its "
                               "namespace is gone, and made anew")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
-        return Subnet(name, cidr, kind, self._policy(vpc.name, name, space), tuple(self._workloads(space)))
+        return Subnet(name, cidr, kind, self._policy(vpc.name, name, space),
+                      tuple(self._workloads(f"{vpc.name}/{name}", space)))
 
     def _policy(self, vpc: str, name: str, space: str) -> Policy | None:
         try:
@@ -296,20 +299,32 @@ class Rebuilder:
             self.notes.append(f"descriptions in the policy of '{vpc}/{name}' are not known")
         return policy
 
-    def _leaders(self, space: str) -> dict[str, processes.Process]:
-        keepers = filter(processes.is_keeper, processes.inside(space))
-        return {processes.mark_of(keeper): keeper for keeper in keepers if processes.mark_of(keeper)}
+    def _leaders(self, space: str) -> dict[str, tuple[processes.Process, Orders]]:
+        """The keepers in a namespace, each with its orders: process 1 of a container may be root's, too."""
+        found = {}
+        for process in processes.inside(space):
+            given = orders.of(processes.argv(process)) if processes.is_keeper(process) else None
+            if given and given.namespace == space and processes.runs_as_we_do(process):
+                found[given.mark] = (process, given)
+        return found
 
-    def _workloads(self, space: str) -> Iterator[Workload]:
-        for mark, process in sorted(self._leaders(space).items()):
-            name = mark.rpartition("/")[2]
-            kind, _, port = name.partition("-")
-            given = orders.of(processes.argv(process))
-            if kind == "webserver" and port.isdigit():
-                yield Workload(name, port=int(port))
-            elif given:
-                pids = None if given.pids == PROCESSES else given.pids
-                yield Workload(name, given.program, None, given.user, pids, given.memory or None)
+    def _workloads(self, owner: str, space: str) -> Iterator[Workload]:
+        for mark, (_, given) in sorted(self._leaders(space).items()):
+            try:
+                yield _workload(mark.removeprefix(f"{owner}/"), given)
+            except VpcctlError as error:
+                self.notes.append(f"a process in {space} is no workload of ours: {error.message}")
+
+
+def _workload(name: str, given: Orders) -> Workload:
+    """The workload as somebody could have asked for it; VpcctlError if nobody could."""
+    naming.check_name(name, "workload")
+    check_user(given.user)
+    kind, _, port = name.partition("-")
+    if kind == "webserver" and port.isdigit() and 0 < int(port) < 1 << 16:
+        return Workload(name, port=int(port))
+    pids = None if given.pids == PROCESSES else given.pids
+    return Workload(name, given.program, None, given.user, pids, given.memory or None)
 
 
 def _mark(link: dict[str, Any]) -> str:

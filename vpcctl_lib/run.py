@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from shutil import which
 from typing import BinaryIO
 
@@ -34,6 +34,12 @@ TOOL = {"VPCCTL_TOOL": "1"}
 
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where tools are looked for whatever PATH says."""
+
+WATCHED = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD})
+"""What somebody may send us in the place of a program on our terminal, and what tells of its end."""
+
+FROM_KERNEL = 0x80
+"""SI_KERNEL of asm-generic/siginfo.h."""
 
 Child = subprocess.Popen[bytes]
 """A process that outlives us."""
@@ -115,8 +121,15 @@ class Runner:
     def attach(self, argv: Sequence[str]) -> int:
         """Run a command on this terminal and return its exit code (128 + n after signal n, as shells do)."""
         started = time.monotonic()
-        process = _popen(Command(tuple(argv)), stdin=None, stdout=None, stderr=None)
-        status = _wait_through_interrupts(process)
+        # Blocked, then waited for: none can arrive between two lines of ours.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        try:
+            process = _popen(Command(tuple(argv)), stdin=None, stdout=None, stderr=None,
+                             preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, before))
+            status = _tend(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.record(Outcome(Command(tuple(argv)), status, "", "", _milliseconds_since(started)))
         return status if status >= 0 else 128 - status
 
@@ -270,13 +283,20 @@ def _text(memory: BinaryIO) -> str:
     return memory.read().decode(errors="replace")
 
 
-def _wait_through_interrupts(process: subprocess.Popen[bytes]) -> int:
-    """Ctrl-C belongs to the program on the terminal; we go on waiting for it."""
+def _tend(process: subprocess.Popen[bytes]) -> int:
+    """Wait for it, and pass on what we are sent in its place; what is typed, it gets by itself."""
     while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+        told = signal.sigwaitinfo(WATCHED)
+        if told.si_signo != signal.SIGCHLD:
+            if not is_typed(told):
+                process.send_signal(told.si_signo)
+        elif (status := process.poll()) is not None:
+            return status
+
+
+def is_typed(told: signal.struct_siginfo) -> bool:
+    """Whether this is Ctrl-C or Ctrl-backslash: all programs on the terminal get it, not only we."""
+    return told.si_code == FROM_KERNEL and told.si_signo in (signal.SIGINT, signal.SIGQUIT)
 
 
 def _milliseconds_since(started: float) -> float:

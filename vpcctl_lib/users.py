@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from vpcctl_lib.addressing import LINK_COUNT
+from vpcctl_lib.errors import BadInput
 
 
 class Range(NamedTuple):
@@ -39,3 +41,14 @@ def usable(number: int) -> int | None:
     Who is not root only wants to know what root would do.
     """
     return next((uid for uid in owned_by(number) if os.geteuid() != 0 or is_mapped(uid)), None)
+
+
+def check_user(name: str) -> None:
+    """Refuse a user whom a workload can't run as: one that is not there, or root."""
+    try:
+        found = pwd.getpwnam(name) if name else None
+    except KeyError:
+        raise BadInput(f"there is no user '{name}' on this host", "leave --user out: a workload then runs as "
+                       "a user of its VPC's own") from None
+    if found is not None and found.pw_uid == 0:
+        raise BadInput(f"'{name}' is root, and a workload never is", "name another user, or leave it out")

@@ -63,6 +63,19 @@ def test_it_has_the_terminal(vpc1: Host) -> None:
     assert done.out.startswith("/dev/pts/")
 
 
+@pytest.mark.parametrize("name", ["TERM", "HUP", "INT"])
+def test_a_signal_that_vpcctl_gets_is_the_program_s(vpc1: Host, name: str) -> None:
+    """As docker exec, which did not for years, and left programs running that nobody saw."""
+    trap = f"trap 'echo caught; exit 7' {name}; echo begun; while :; do sleep 0.1; done"
+    out = vpc1.scratch / "out"
+    pid = vpc1.start("", "vpcctl", *EXEC.split(), "sh", "-c", trap, output=str(out))
+    vpc1.wait_until(lambda: "begun" in out.read_text(), "the program runs")
+    vpc1.sh(f"kill -{name} {pid}")
+    vpc1.wait_until(lambda: not vpc1.alive(pid), "it has ended, and vpcctl with it")
+    assert out.read_text() == "begun\ncaught\n"
+    assert vpc1.sh("ip netns pids vpc1-public") == ""
+
+
 def test_the_folder_is_kept(vpc1: Host) -> None:
     assert vpc1.sh(f"cd {vpc1.scratch}; vpcctl {EXEC} pwd") == f"{vpc1.scratch}\n"
 

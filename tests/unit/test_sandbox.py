@@ -29,14 +29,16 @@ def test_nothing_is_mounted_before_propagation_to_the_host_is_cut() -> None:
     assert first == Mount("", "/", MountFlag.PRIVATE | MountFlag.RECURSIVE)
 
 
-def test_a_host_that_has_a_state_folder_keeps_its_var_lib() -> None:
-    assert targets(plan.filesystem(has_state=True, has_netns=False)) == [
+def test_where_vpcctl_is_in_use_its_folder_is_covered_and_left_as_it_is() -> None:
+    steps = plan.filesystem(has_state=True, has_netns=False)
+    assert targets(steps) == [
         ("", "/"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run"), ("overlay", "/etc"),
-        ("tmpfs", "/var/lib/vpcctl"), ("tmpfs", "/run"),
+        ("", "/run/lib"), ("tmpfs", "/var/lib"), ("tmpfs", "/var/lib/vpcctl"), ("tmpfs", "/run"),
     ]
+    assert Folder("/var/lib/vpcctl") not in steps
 
 
-def test_without_one_var_lib_is_mirrored_so_that_the_folder_can_be_made() -> None:
+def test_var_lib_is_mirrored_so_that_the_folder_can_be_made() -> None:
     steps = plan.filesystem(has_state=False, has_netns=False)
     mirror = steps.index(Mirror("/run/lib", "/var/lib"))
     assert steps[mirror + 1] == Folder("/var/lib/vpcctl")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +16,7 @@ from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, Topology, Workload
 from vpcctl_lib.resources import Program
 from vpcctl_lib.state import Entry
+from vpcctl_lib.users import check_user
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,6 @@ def _check_port(namespace: str, port: int) -> None:
             raise VpcctlError(f"port {port} is taken in {namespace} ({error.strerror})",
                               f"choose another, or see who has it: ip netns exec {namespace} ss -ltnp"
                               ) from None
-
-
-def check_user(name: str) -> None:
-    """Refuse a user whom a workload can't run as: one that is not there, or root."""
-    try:
-        found = pwd.getpwnam(name) if name else None
-    except KeyError:
-        raise BadInput(f"there is no user '{name}' on this host", "leave --user out: a workload then runs as "
-                       "a user of its VPC's own") from None
-    if found is not None and found.pw_uid == 0:
-        raise BadInput(f"'{name}' is root, and a workload never is", "name another user, or leave it out")
 
 
 def _check_text(word: str) -> None:

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import vpcctl_lib
 from vpcctl_lib import syscalls
-from vpcctl_lib.run import need, search_path
+from vpcctl_lib.run import WATCHED, is_typed, need, search_path
 from vpcctl_lib.sandbox import inside, plan
 from vpcctl_lib.sandbox.child import fork_until_ready
 from vpcctl_lib.sandbox.refusal import explained
 from vpcctl_lib.syscalls import Namespace
 
-_WATCHED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
-_FROM_KERNEL = 0x80
 _NEEDED = (1 << 12) | (1 << 21)
 """CAP_NET_ADMIN and CAP_SYS_ADMIN: with these no user namespace is needed."""
 
@@ -42,7 +40,7 @@ def enter(argv: Sequence[str]) -> int:
 
 def _run(job: inside.Job) -> int:
     # Blocked, then waited for: none can arrive between two lines of ours.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     terminal = _foreground()
     pid = fork_until_ready(lambda ready: inside.run(job, ready))
@@ -84,20 +82,15 @@ def _join_namespaces(is_plain: bool, uid: int, gid: int) -> None:
 def _supervise(pid: int) -> int:
     """Wait for process 1; a signal to us ends it, and with it everything inside."""
     while True:
-        told = signal.sigwaitinfo(_WATCHED)
+        told = signal.sigwaitinfo(WATCHED)
         if told.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return inside.exit_code(status)
-        elif not _typed(told):
+        elif not is_typed(told):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return 128 + told.si_signo
-
-
-def _typed(told: signal.struct_siginfo) -> bool:
-    """Whether this is Ctrl-C or Ctrl-backslash, which the program got from the terminal as well."""
-    return told.si_code == _FROM_KERNEL and told.si_signo in (signal.SIGINT, signal.SIGQUIT)
 
 
 def _foreground() -> int | None:

@@ -80,7 +80,8 @@ def filesystem(has_state: bool, has_netns: bool) -> tuple[Step, ...]:
         _tmpfs(_SCRATCH),
         *_etc(),
         *([_tmpfs("/etc/netns")] if has_netns else []),
-        *([] if has_state else _var_lib()),
+        *_var_lib(),
+        *([] if has_state else [Folder(STATE)]),
         _tmpfs(STATE),
         # Over the scratch space: /run starts empty, and nobody meddles with what lies under the overlay.
         _tmpfs("/run"),
@@ -98,10 +99,10 @@ def _etc() -> tuple[Step, ...]:
 
 
 def _var_lib() -> tuple[Step, ...]:
-    """A /var/lib in which a folder can be made; all it has shows through, since a workplace may be there."""
+    """A /var/lib of its own; all that is in the host's shows through, since a workplace may be there."""
     outside = f"{_SCRATCH}/lib"
     bind = Mount("", outside, MountFlag.BIND | MountFlag.RECURSIVE, source="/var/lib")
-    return Folder(outside), bind, _tmpfs("/var/lib"), Mirror(outside, "/var/lib"), Folder(STATE)
+    return Folder(outside), bind, _tmpfs("/var/lib"), Mirror(outside, "/var/lib")
 
 
 def _tmpfs(target: str) -> Mount:
