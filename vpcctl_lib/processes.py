@@ -21,6 +21,9 @@ GRACE_SECONDS = 5.0
 TOOL = b"VPCCTL_TOOL=1"
 """The environment variable of the tools of every vpcctl (`run.TOOL`)."""
 
+LONGEST_ENVIRONMENT = 1 << 17
+"""Bytes of a process's environment that are read: ours are the first, and others may have megabytes."""
+
 LISTEN = "0A"
 """include/net/tcp_states.h"""
 
@@ -37,15 +40,20 @@ class Process:
 
     def program(self) -> str:
         """The name of its program; empty if it has ended."""
-        try:
-            return (PROC / str(self.pid) / "comm").read_text().strip()
-        except OSError:
-            return ""
+        return _text(self.pid, "comm").strip()
 
     def name(self) -> str:
         """Its program and pid, for a person."""
         program = self.program()
         return f"{program} (pid {self.pid})" if program else f"pid {self.pid}"
+
+
+def _text(pid: int, name: str) -> str:
+    """A file of a process, in which it can write any bytes as its name; empty if it has ended."""
+    try:
+        return (PROC / str(pid) / name).read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def boot_id() -> str:
@@ -55,9 +63,8 @@ def boot_id() -> str:
 
 def look(pid: int) -> Process | None:
     """The process of that pid, unless there is none or it has ended and waits for its parent."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text()
-    except OSError:
+    text = _text(pid, "stat")
+    if not text:
         return None
     # proc(5): the second field is the name in parentheses, and may hold any character.
     fields = text[text.rindex(")") + 2:].split()
@@ -135,25 +142,19 @@ def is_own(process: Process) -> bool:
 
     A workload's processes are in a user namespace below ours. Anybody can write TOOL or a mark in theirs.
     """
-    try:
-        # Not by the owner of the folder: a process that can't be dumped is shown as root's (proc(5)).
-        status = (PROC / str(process.pid) / "status").read_text()
-    except OSError:
-        return False
-    same_user = _field(status, "Uid")[1:2] == [str(os.geteuid())]
+    # Not by the owner of the folder: a process that can't be dumped is shown as root's (proc(5)).
+    same_user = _field(_text(process.pid, "status"), "Uid")[1:2] == [str(os.geteuid())]
     return same_user and _room(process.pid, "user") == _room("self", "user")
 
 
 def _field(status: str, name: str) -> list[str]:
-    return next((line.split()[1:] for line in status.splitlines() if line.startswith(f"{name}:")), [])
+    # Not splitlines: the name of the program may hold what that takes for the end of a line.
+    return next((line.split()[1:] for line in status.split("\n") if line.startswith(f"{name}:")), [])
 
 
 def is_keeper(process: Process) -> bool:
     """Whether it is the first process of a workload: process 1 of its own PID namespace, and ours."""
-    try:
-        numbers = _field((PROC / str(process.pid) / "status").read_text(), "NSpid")
-    except OSError:
-        return False
+    numbers = _field(_text(process.pid, "status"), "NSpid")
     return len(numbers) > 1 and numbers[-1] == "1" and is_own(process)
 
 
@@ -174,11 +175,6 @@ def main(facts: Mapping[str, str]) -> int | None:
     """The pid of a workload's program, if the workload runs."""
     process = recognise(facts)
     return int(facts.get("main", process.pid)) if process else None
-
-
-def cgroups(facts: Mapping[str, str]) -> list[str]:
-    """The cgroups that were made for a workload."""
-    return facts.get("cgroups", "").split(":") if facts.get("cgroups") else []
 
 
 def children(pid: int) -> list[Process]:
@@ -221,7 +217,8 @@ def marked(mark: str, among: Iterable[Process]) -> list[Process]:
 
 def _environment(pid: int) -> list[bytes]:
     try:
-        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        with (PROC / str(pid) / "environ").open("rb") as environment:
+            return environment.read(LONGEST_ENVIRONMENT).split(b"\0")
     except OSError:
         return []
 
@@ -249,12 +246,14 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
              int(facts.get("netns", 0)) if facts.get("boot") == boot_id() else 0}
     here = _network(os.getpid())
     living = _within(homes - {0, here})
+    keepers = marked(mark, filter(is_keeper, living))
+    if keepers:
+        return keepers
     # One that was just started is still here, on its way into its namespace.
     found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
     if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
         found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
-    keepers = [process for process in found.values() if is_keeper(process)]
-    return keepers or list(found.values())
+    return [process for process in found.values() if is_keeper(process)] or list(found.values())
 
 
 def end(processes: Iterable[Process]) -> list[Process]:

@@ -21,8 +21,7 @@ class Report:
         self._pipe = pipe
         self._rest = b""
         self._keeper: processes.Process | None = None
-        self._cgroups: list[str] = []
-        self.started = False
+        self._started = False
         self.shortfalls: list[str] = []
         """In what the workload is less apart from others than it should be."""
 
@@ -50,16 +49,19 @@ class Report:
     def _take(self, word: str, _: str, told: str) -> None:
         if word == "keeper":
             self._keeper = processes.look(int(told))
-        elif word == "cgroup":
-            self._cgroups.append(told)
         elif word == "short":
             self.shortfalls.append(told)
         elif word == "started":
-            self.started = True
+            self._started = True
         elif word == "failed":
             raise VpcctlError(told)
         elif word == "ended":
             raise VpcctlError(f"it ended with {_how(int(told))}")
+
+    @property
+    def started(self) -> bool:
+        """Whether the program runs, and its keeper is known."""
+        return self._started and self._keeper is not None
 
     def main(self) -> int:
         """The pid of the program itself; 0 if it has none yet."""
@@ -69,8 +71,7 @@ class Report:
         """What is written down of the workload, to know it again."""
         if self._keeper is None:
             return {}
-        cgroups = {"cgroups": ":".join(self._cgroups)} if self._cgroups else {}
-        return {**processes.kept_identity(self._keeper), **cgroups}
+        return processes.kept_identity(self._keeper)
 
 
 def _how(status: int) -> str:

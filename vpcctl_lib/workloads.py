@@ -117,7 +117,8 @@ class Desk:
             left = processes.end(living)
             if left:
                 raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
-        limits.remove(processes.cgroups(stop.facts))
+        if stop.facts.get("netns"):
+            limits.remove(limits.name(stop.mark, int(stop.facts["netns"])))
 
     def _empty(self, empty: EmptyNamespaces) -> None:
         """Again until none is left, as a process may start others while it is being stopped."""

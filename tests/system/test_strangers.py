@@ -160,6 +160,17 @@ def test_nothing_of_it_is_left_once_its_program_has_ended(vpc1: Host) -> None:
 
 
 @as_root
+def test_a_stranger_s_name_makes_it_no_tool(vpc1: Host) -> None:
+    """A line of its own in /proc/PID/status, if what is read there were split at every odd character."""
+    forged = r"import ctypes, time; ctypes.CDLL(None).prctl(15, b'\x0bUid: x 0'); print('named', flush=True)"
+    out = vpc1.scratch / "out"
+    pid = vpc1.start("vpc1-public", "setpriv", "--reuid=1234", "--clear-groups", "env", "VPCCTL_TOOL=1",
+                     "/usr/bin/python3", "-c", f"{forged}; time.sleep(1000)", output=str(out))
+    vpc1.wait_until(lambda: out.read_text() == "named\n", "it has its name")
+    assert f"(pid {pid}) runs in vpc1-public" in vpc1.do("status").err
+
+
+@as_root
 def test_a_stranger_that_calls_itself_a_tool_is_told(vpc1: Host) -> None:
     """Another user's environment says what that user likes."""
     pid = vpc1.start("vpc1-public", "setpriv", "--reuid=1234", "--clear-groups", "env", "VPCCTL_TOOL=1",
@@ -290,6 +301,92 @@ def test_its_log_leaves_room_on_the_disk(vpc1: Host) -> None:
     vpc1.do("deploy stop --vpc vpc1 --subnet public --name filler")
     vpc1.reaches("", "10.0.1.2:80")
     vpc1.sh("rm -r /run/mount")
+
+
+def test_what_it_calls_itself_stops_no_command(vpc2: Host) -> None:
+    """A process names itself with any bytes (prctl(2), PR_SET_NAME)."""
+    rename = r"import ctypes, time; ctypes.CDLL(None).prctl(15, b'\xff\xfe) \n'); print('named', flush=True)"
+    run(vpc2, "vpc2", "odd", "/usr/bin/python3", "-c", f"{rename}; time.sleep(1000)")
+    log_of(vpc2, "vpc2", "odd", "named")
+    assert vpc2.do("status").out == "in sync\n"
+    run(vpc2, "vpc1", "other", "sleep", "1000")
+    assert pid_of(vpc2, "odd")
+    vpc2.do("deploy stop --vpc vpc2 --subnet public --name odd")
+
+
+def test_its_log_is_there_after_a_restore_and_after_somebody_removed_it(vpc1: Host) -> None:
+    log = "/var/lib/vpcctl/logs/vpc1/public/chatty.log"
+    run(vpc1, "vpc1", "chatty", "sh", "-c", "echo begun; while :; do seq 1 200000; sleep 0.1; done")
+    vpc1.sh(f"kill -9 {pid_of(vpc1, 'chatty')}")
+    vpc1.wait_until(lambda: pid_of(vpc1, "chatty") == 0, "it has ended")
+    vpc1.do("restore")
+    assert "begun" in vpc1.do("deploy logs --vpc vpc1 --subnet public --name chatty").out
+    vpc1.sh(f"rm {log}*")
+    vpc1.wait_until(lambda: vpc1.run("ls", log).code == 0, "a new one is begun where the next would be")
+
+
+def ioctl_owner(pid: int) -> str:
+    """A program that prints who made the user namespace of a process (ioctl_ns(2), NS_GET_OWNER_UID)."""
+    return ("import array, fcntl; owner = array.array('I', [0]); "
+            f"fcntl.ioctl(open('/proc/{pid}/ns/user'), 0xb704, owner); print(owner[0])")
+
+
+@as_root
+def test_what_it_takes_of_limits_for_each_user_is_not_root_s(vpc1: Host) -> None:
+    run(vpc1, "vpc1", "worker", "sleep", "1000")
+    assert vpc1.run("python3", "-c", ioctl_owner(pid_of(vpc1, "worker"))).out == "1879048192\n"
+
+
+BLOCKED = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1])
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.execvp("vpcctl", ["vpcctl", *sys.argv[1:]])
+"""
+
+
+def test_it_hears_signals_that_its_starter_does_not(vpc1: Host) -> None:
+    vpc1.sh("python3 -c \"$BLOCKED\" deploy run --vpc vpc1 --subnet public --name deaf -- sleep 1000"
+            .replace("$BLOCKED", BLOCKED.replace('"', '\\"')))
+    masks = vpc1.sh(f"grep -E '^Sig(Blk|Ign)' /proc/{pid_of(vpc1, 'deaf')}/status").split()[1::2]
+    # 32 and 33 are the C library's own (nptl(7)).
+    assert {int(mask, 16) & ~(0b11 << 31) for mask in masks} == {0}
+    vpc1.sh(f"kill {pid_of(vpc1, 'deaf')}")
+    vpc1.wait_until(lambda: pid_of(vpc1, "deaf") == 0, "its end is seen")
+
+
+def test_files_for_the_namespace_make_none_on_the_host(vpc1: Host) -> None:
+    vpc1.sh("mkdir -p /etc/netns/vpc1-public/folder; echo x >/etc/netns/vpc1-public/no-such-file")
+    done = vpc1.do("deploy run --vpc vpc1 --subnet public --name worker -- sleep 1000")
+    assert "what /etc/netns has for /etc/no-such-file is not there" in done.err
+    assert vpc1.run("ls", "/etc/no-such-file", "/etc/folder").out == ""
+    vpc1.sh("rm -r /etc/netns/vpc1-public")
+
+
+def test_it_leaves_nothing_where_all_may_write(vpc1: Host) -> None:
+    vpc1.sh("mkdir -m 1777 /etc/shared")
+    assert "Read-only" in script(vpc1, "vpc1", "writer", "echo x >/etc/shared/left")
+    assert vpc1.sh("ls -A /etc/shared; rmdir /etc/shared") == ""
+
+
+@as_root
+def test_a_start_that_fails_leaves_no_cgroup(cgroups: Host) -> None:
+    missing = "deploy run --vpc vpc1 --subnet public --name ghost -- no-such-program"
+    cgroups.refused(missing, says="no-such-program")
+    assert cgroups_of(cgroups, "ghost") == []
+
+
+def test_a_state_folder_may_be_named_from_here(host: Host) -> None:
+    host.sh("""
+mkdir /etc/here
+cd /etc/here
+there() { vpcctl --state-dir state "$@"; }
+there vpc create --name a --cidr 10.7.0.0/16
+there subnet add --vpc a --name s --cidr 10.7.1.0/24
+there deploy run --vpc a --subnet s --name w -- sh -c 'echo written; exec sleep 1000'
+until there deploy logs --vpc a --subnet s --name w | grep written; do :; done
+there vpc delete --name a
+rm -r /etc/here""")
 
 
 def test_the_keeper_can_be_restarted_by_nobody_inside(vpc1: Host) -> None:

@@ -19,22 +19,54 @@ PRIVATE = "/dev"
 SAFE = MountFlag.NOSUID | MountFlag.NODEV
 SAFEST = SAFE | MountFlag.NOEXEC
 SPACE = "size=10%"
-"""Of the memory, for each folder that is its own (tmpfs(5))."""
+"""Of the memory, for all folders that are its own together (tmpfs(5))."""
+
+SHM = f"{PRIVATE}/shm"
 
 NAMESPACE_FILES = "/etc/netns"
 
 
-def arrange(namespace: str, hide: tuple[str, ...]) -> None:
-    """Give this process's mount namespace folders of its own; called before it has a PID namespace."""
+def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]:
+    """Give this process's mount namespace folders of its own; called before it has a PID namespace.
+
+    With `read_only` nothing else can be written to. Returns what could not be done.
+    """
     syscalls.mount("", "/", "", MountFlag.PRIVATE | MountFlag.RECURSIVE, "")
+    shortfalls = _close() if read_only else []
     files = _namespace_files(namespace)
     _make_devices()
-    for folder in (*OWN, *hide):
-        if os.path.isdir(folder):
-            _tmpfs(os.path.realpath(folder), f"mode=1777,{SPACE}", SAFE)
+    own = tuple(os.path.realpath(folder) for folder in (*OWN, SHM, *hide) if os.path.isdir(folder))
+    _cover(own)
     syscalls.mount("sysfs", "/sys", "sysfs", SAFEST | MountFlag.READ_ONLY, "")
     for descriptor, target in files:
-        _bind(descriptor, target)
+        try:
+            _bind(descriptor, target, own)
+        except OSError as error:
+            shortfalls.append(f"what /etc/netns has for {target} is not there: {error.strerror}")
+    return shortfalls
+
+
+def _close() -> list[str]:
+    """A user who owns nothing could still write to what all may write to, and leave something for others."""
+    try:
+        syscalls.make_read_only("/")
+    except OSError as error:
+        return [f"it can write to what all may write to: {error.strerror}"]
+    return []
+
+
+def _cover(targets: tuple[str, ...]) -> None:
+    """One file system in memory, of which each of these shows a folder of its own."""
+    base = targets[0]
+    _tmpfs(base, f"mode=755,{SPACE}", SAFE)
+    held = []
+    for number in range(len(targets)):
+        os.mkdir(f"{base}/{number}")
+        os.chmod(f"{base}/{number}", 0o1777)  # noqa: S103 - as the host's own are, with the sticky bit
+        held.append(os.open(f"{base}/{number}", os.O_PATH | os.O_CLOEXEC))
+    for descriptor, target in zip(held, targets, strict=True):
+        syscalls.mount(f"/proc/self/fd/{descriptor}", target, "", MountFlag.BIND, "")
+        os.close(descriptor)
 
 
 def arrange_processes() -> int:
@@ -58,9 +90,9 @@ def _namespace_files(namespace: str) -> list[tuple[int, str]]:
             for name in names]
 
 
-def _bind(descriptor: int, target: str) -> None:
-    """Over a file that may have been covered: /etc/resolv.conf often leads to /run."""
-    if not os.path.lexists(target):
+def _bind(descriptor: int, target: str, own: tuple[str, ...]) -> None:
+    """Over a file, which is made only where it has been covered: /etc/resolv.conf often leads to /run."""
+    if not os.path.lexists(target) and target.startswith(tuple(f"{folder}/" for folder in own)):
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     syscalls.mount(f"/proc/self/fd/{descriptor}", target, "", MountFlag.BIND, "")
@@ -72,11 +104,10 @@ def _make_devices() -> None:
             if os.path.exists(f"{PRIVATE}/{name}")}
     _tmpfs(PRIVATE, "mode=755,size=64k", MountFlag.NOSUID | MountFlag.NOEXEC)
     for name, descriptor in held.items():
-        _bind(descriptor, f"{PRIVATE}/{name}")
+        _bind(descriptor, f"{PRIVATE}/{name}", (PRIVATE,))
     for name, target in LINKS.items():
         os.symlink(target, f"{PRIVATE}/{name}")
-    os.mkdir(f"{PRIVATE}/shm")
-    _tmpfs(f"{PRIVATE}/shm", f"mode=1777,{SPACE}", SAFE)
+    os.mkdir(SHM)
 
 
 def _tmpfs(folder: str, options: str, flags: MountFlag) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
+import time
 
 from vpcctl_lib import syscalls
 from vpcctl_lib.keeper import folders, limits, orders
@@ -16,6 +18,10 @@ from vpcctl_lib.syscalls import Namespace
 NETWORKS = "/run/netns"
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 CHUNK = 1 << 16
+END, NOTHING = 0, -1
+GRACE_SECONDS = 5.0
+"""How long what a TERM has not ended may go on."""
+
 CAP_KILL = 5
 """All that it needs of root's capabilities once the program runs, which is another user's."""
 
@@ -41,7 +47,7 @@ def main(argv: list[str]) -> int:
     """Begin a keeper and say who it is; this process itself ends at once."""
     given = orders.read(argv)
     reporter = Reporter(given.report)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _forget_signals()
     try:
         keeper = Keeper(given, reporter)
         pid = os.fork()
@@ -52,6 +58,14 @@ def main(argv: list[str]) -> int:
         reporter.say("failed", _told(error))
         return 1
     return 0
+
+
+def _forget_signals() -> None:
+    """What whoever started us blocks or ignores must not keep us, nor the program, from hearing it."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _told(error: Exception) -> str:
@@ -70,20 +84,31 @@ class Keeper:
         self._log = Log(given.log, given.log_bytes)
         syscalls.join(f"{NETWORKS}/{given.namespace}", Namespace.NET)
         self._program = Program(given)
-        self._cgroups = limits.Cgroups(_cgroup(given), {limits.PROCESSES: given.pids,
-                                                        limits.MEMORY: given.memory})
+        self._main = 0
+        self._status = 0
+        self._stopping = math.inf
+        """When those that a TERM has not ended are killed."""
+
+        network = os.stat("/proc/self/ns/net").st_ino
+        self._cgroups = limits.Cgroups(limits.name(given.mark, network), {limits.PROCESSES: given.pids,
+                                                                          limits.MEMORY: given.memory})
+        try:
+            self._leave(given)
+        except Exception:
+            self._cgroups.remove()
+            raise
+
+    def _leave(self, given: Orders) -> None:
         self._pids = given.pids if limits.PROCESSES in self._cgroups.lacking else 0
         if limits.MEMORY in self._cgroups.lacking:
             raise OSError(0, "there is no cgroup here that could limit its memory")
         if given.uid is None and not given.user:
-            reporter.say("short", "it has no user of its own, as none but root is mapped here")
-        for folder in self._cgroups.folders:
-            reporter.say("cgroup", folder)
+            self._reporter.say("short", "it has no user of its own, as none but root is mapped here")
+            if self._pids and limits.is_exempt():
+                self._reporter.say("short", "nothing limits how many processes it starts")
         syscalls.unshare(Namespace.MOUNT | Namespace.IPC | Namespace.PID)
-        folders.arrange(given.namespace, given.hide)
-        self._main = 0
-        self._status = 0
-        self._stopping = False
+        for shortfall in folders.arrange(given.namespace, given.hide, read_only=not given.user):
+            self._reporter.say("short", shortfall)
 
     def keep(self) -> int:
         """As process 1: until nothing of the workload is left; the program's own exit code."""
@@ -98,8 +123,11 @@ class Keeper:
             os.close(users)
             syscalls.keep(CAP_KILL)
         except Exception as error:  # noqa: BLE001 - as above
+            self._cgroups.remove()
             self._reporter.say("failed", _told(error))
             return 1
+        if not self._program.users_are_locked:
+            self._reporter.say("short", "it could make a user namespace, with all capabilities in there")
         self._reporter.say("started")
         self._tend(output, wake)
         self._cgroups.remove()
@@ -113,30 +141,34 @@ class Keeper:
         poll.register(wake, select.POLLIN)
         living = True
         while living:
-            ready = {descriptor for descriptor, _ in poll.poll()}
-            if output in ready and not self._copy(output):
+            left = self._stopping - time.monotonic()
+            patience = None if left == math.inf else max(0, left) * 1000
+            ready = {descriptor for descriptor, _ in poll.poll(patience)}
+            if output in ready and self._copy(output) == END:
                 poll.unregister(output)
             if wake in ready:
                 living = self._heed(os.read(wake, CHUNK))
-        while self._copy(output):
+            if time.monotonic() > self._stopping:
+                _signal(-1, signal.SIGKILL)
+        while self._copy(output) not in (END, NOTHING):
             continue
 
-    def _copy(self, output: int) -> bool:
-        """Whether there was something to write down."""
+    def _copy(self, output: int) -> int:
+        """How many bytes there were to write down; NOTHING where there may be more later."""
         try:
             data = os.read(output, CHUNK)
         except BlockingIOError:
-            # At the end: a process that outlives its own end, in the kernel, may still hold the pipe.
-            return False
+            # The program may have read them itself, as the pipe is its own.
+            return NOTHING
         if data:
             self._log.write(data)
-        return bool(data)
+        return len(data)
 
     def _heed(self, signals: bytes) -> bool:
         """Do what the signals say; whether a process is left."""
         for number in set(signals):
             if number == signal.SIGTERM:
-                self._stopping = True
+                self._stopping = min(self._stopping, time.monotonic() + GRACE_SECONDS)
                 _signal(-1, signal.SIGTERM)
             elif number in PASSED_ON:
                 _signal(self._main, number)
@@ -154,14 +186,9 @@ class Keeper:
                 code = os.waitstatus_to_exitcode(status)
                 self._status = code if code >= 0 else 128 - code
                 self._reporter.say("ended", code)
-                if not self._stopping:
+                if self._stopping == math.inf:
                     # What it has left behind is no workload any more.
                     _signal(-1, signal.SIGKILL)
-
-
-def _cgroup(given: Orders) -> str:
-    """A name that no other workload on this machine has: the number of its network is in it."""
-    return f"{given.mark.replace('/', '.')}.{os.stat('/proc/self/ns/net').st_ino}"
 
 
 def _close_all_but(report: int | None) -> None:

@@ -31,7 +31,6 @@ class Cgroups:
 
     def __init__(self, name: str, limits: Mapping[str, int]) -> None:
         self.lacking: list[str] = []
-        self.folders: list[str] = []
         self._name = name
         self._entries: list[int] = []
         self._tops: list[int] = []
@@ -53,9 +52,7 @@ class Cgroups:
             # Read-only in a container, or another program's to arrange: then it is as if there were none.
             return False
         self._entries.append(entry)
-        if folder not in self.folders:
-            self.folders.append(folder)
-            self._tops.append(os.open(controller.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._tops.append(os.open(controller.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return True
 
     def enter(self) -> None:
@@ -69,10 +66,15 @@ class Cgroups:
             _remove(f"{PARENT}/{self._name}", top)
 
 
-def remove(folders: Iterable[str]) -> None:
-    """Remove cgroups that nothing runs in; one that is gone, or still busy, is left alone."""
-    for folder in folders:
-        _remove(folder, None)
+def name(mark: str, network: int) -> str:
+    """A name that no other workload on this machine has: the number of its network is in it."""
+    return f"{mark.replace('/', '.')}.{network}"
+
+
+def remove(name: str) -> None:
+    """Remove the cgroups of that name that nothing runs in, which a keeper that was killed has left."""
+    for folder in {one.folder for one in _controllers((PROCESSES, MEMORY))}:
+        _remove(f"{folder}/{PARENT}/{name}", None)
 
 
 def _remove(folder: str, top: int | None) -> None:
@@ -97,8 +99,14 @@ def _make_folder(controller: Controller, folder: str) -> None:
                 raise
 
 
+def is_exempt() -> bool:
+    """Whether no limit counts our user's processes, as it is the machine's root (setrlimit(2))."""
+    with open("/proc/self/uid_map") as spans:
+        return any(line.split()[:2] == ["0", "0"] for line in spans)
+
+
 def bound_processes(number: int) -> None:
-    """Without a cgroup: as many processes for the user in its user namespace (setrlimit(2))."""
+    """Without a cgroup: as many processes for the user in its user namespace, in which we are already."""
     resource.setrlimit(resource.RLIMIT_NPROC, (number, number))
 
 

@@ -49,8 +49,23 @@ class Log:
         return disk.f_bavail * disk.f_frsize > reserve
 
     def _rotate(self) -> None:
-        if self._limit and os.fstat(self._file).st_size > self._limit:
-            os.rename(self._name, self._name + OLDER, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        if not self._limit or os.fstat(self._file).st_size <= self._limit:
+            return
+        try:
+            if self._is_there():
+                os.rename(self._name, self._name + OLDER, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             fresh = self._open()
-            os.close(self._file)
-            self._file = fresh
+        except OSError:
+            # Its folder is gone: what nobody can read any more must not grow.
+            os.ftruncate(self._file, 0)
+            return
+        os.close(self._file)
+        self._file = fresh
+
+    def _is_there(self) -> bool:
+        """Whether the name still leads to it: somebody may have removed or renamed it."""
+        try:
+            named = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, os.fstat(self._file))

@@ -19,9 +19,9 @@ FIRST_VICTIM = "500"
 """Of -1000 to 1000: where memory runs out, the kernel ends a workload before the host's own (proc(5))."""
 
 UMASK = 0o022
-NO_USERS = b"0"
-OWN_USERS, FAILED = b"+", "!"
-"""What the child says first: that it waits for its users to be mapped, or what went wrong."""
+OWN_USERS, NO_USERS, NO_NEED, FAILED = b"+", b"-", b"0", "!"
+"""What the child says first: that it waits for its users to be mapped, that it has no user namespace though
+others can make one, that nobody can, or what went wrong."""
 
 
 class Identity(NamedTuple):
@@ -48,6 +48,9 @@ class Program:
 
     def __init__(self, given: Orders) -> None:
         self._argv = given.program
+        self.users_are_locked = False
+        """Whether it can make no user namespace, once it has been started."""
+
         self._identity = identity(given)
         home = pwd.getpwnam(given.user).pw_dir if given.user else "/"
         self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", MARK: given.mark}
@@ -71,6 +74,7 @@ class Program:
         if first == OWN_USERS:
             _map_users(pid)
             os.write(hearing, OWN_USERS)
+        self.users_are_locked = first != NO_USERS
         os.close(hearing)
         with os.fdopen(told, "rb") as pipe:
             failure = pipe.read().decode(errors="replace")
@@ -89,10 +93,10 @@ class Program:
             for standard, descriptor in enumerate((nothing, output, output)):
                 os.dup2(descriptor, standard)
             cgroups.enter()
+            _write("/proc/self/oom_score_adj", FIRST_VICTIM)
+            self._lock_users(users, telling, heard)
             if pids:
                 limits.bound_processes(pids)
-            _write("/proc/self/oom_score_adj", FIRST_VICTIM)
-            _lock_users(users, telling, heard)
             # While it still may: the new user can't.
             syscalls.renounce()
             self._change_user()
@@ -103,6 +107,25 @@ class Program:
             name = f"{error.filename}: " if error.filename else ""
             os.write(telling, f"{FAILED}{name}{error.strerror}".encode(errors="replace"))
             return 127
+
+    def _lock_users(self, users: int, telling: int, heard: int) -> None:
+        """A user namespace in which none can be made, as its maker would have all capabilities in there.
+
+        Its own user makes it: what it takes of the kernel's limits for each user is not taken from root's.
+        """
+        if self._identity:
+            os.seteuid(self._identity.uid)
+            syscalls.raise_permitted()
+        try:
+            syscalls.unshare(Namespace.USER)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EUSERS):
+                raise
+            os.write(telling, NO_USERS if _can_be_made(users) else NO_NEED)
+            return
+        os.write(telling, OWN_USERS)
+        os.read(heard, 1)
+        _lock(users)
 
     def _change_user(self) -> None:
         if self._identity:
@@ -131,20 +154,17 @@ def _map_users(pid: int) -> None:
         _write(f"/proc/{pid}/{kind}_map", "".join(f"{first} {first} {count}\n" for first, _, count in spans))
 
 
-def _lock_users(users: int, telling: int, heard: int) -> None:
-    """A user namespace in which none can be made, as its maker would have all capabilities in there."""
-    try:
-        syscalls.unshare(Namespace.USER)
-    except OSError as error:
-        # None can be made on this host at all (user.max_user_namespaces), which is as good.
-        if error.errno not in (errno.ENOSPC, errno.EPERM, errno.EINVAL, errno.ENOSYS):
-            raise
-        return
-    os.write(telling, OWN_USERS)
-    os.read(heard, 1)
-    limit = os.open("max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=users)
-    os.write(limit, NO_USERS)
+def _lock(users: int) -> None:
+    limit = os.open("max_user_namespaces", os.O_RDWR | os.O_CLOEXEC, dir_fd=users)
+    os.write(limit, b"0")
     os.close(limit)
+
+
+def _can_be_made(users: int) -> bool:
+    """Whether this host lets anybody make user namespaces."""
+    limit = os.open("max_user_namespaces", os.O_RDONLY | os.O_CLOEXEC, dir_fd=users)
+    with os.fdopen(limit) as held:
+        return held.read().strip() != "0"
 
 
 def _write(path: str, text: str) -> None:

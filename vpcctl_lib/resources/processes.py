@@ -55,6 +55,7 @@ class Start:
 
     def command(self, folder: Path, report: int | None = None) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
+        folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
                         self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES, report)
