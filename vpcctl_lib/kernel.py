@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class View:
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
     routes: list[dict[str, Any]] = field(default_factory=list)
     chains: dict[tuple[str, str], HeldChain] | None = None
+    neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
+    stations: dict[tuple[str, str], dict[str, Any]] | None = None
 
 
 class Kernel:
@@ -132,6 +135,64 @@ class Kernel:
             return None
 
 
+    def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
+        """Kernel settings of a namespace, those that this kernel has, all read in one visit."""
+        def read() -> dict[str, str]:
+            texts = ((key, _read(f"/proc/sys/{key.replace('.', '/')}")) for key in keys)
+            return {key: " ".join(text.split()) for key, text in texts if text is not None}
+
+        try:
+            return netns.within(namespace, read) if namespace else read()
+        except netns.Gone:
+            return {}
+
+    def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The neighbours of a namespace by link and address, as `ip -j neigh` tells them."""
+        view = self._of(namespace)
+        if view.neighbours is None:
+            asked = ("ip", "-j", "-4", "neigh", "show")
+            found = self._json(namespace, *asked) if self._is_there(namespace) else []
+            view.neighbours = {(one["dev"], one["dst"]): one for one in found}
+        return view.neighbours
+
+    def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The addresses that bridges of a namespace know, by port and MAC, as `bridge -j fdb` tells them."""
+        view = self._of(namespace)
+        if view.stations is None:
+            found = self._json(namespace, "bridge", "-j", "fdb", "show") if self._is_there(namespace) else []
+            view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
+        return view.stations
+
+    def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """What nft holds in a table of family bridge, or None if there is none such, or no nft."""
+        if not self._is_there(namespace):
+            return None
+        try:
+            outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
+        except VpcctlError:
+            # Without the tool nothing can be told.
+            return None
+        if outcome.status != 0:
+            return None
+        listed: list[dict[str, Any]] = json.loads(outcome.stdout)["nftables"]
+        return listed
+
+    def _is_there(self, namespace: str) -> bool:
+        return not namespace or namespace in self.namespaces
+
+
+def _read(path: str) -> str | None:
+    """A file below /proc; None if there is none. By the system's calls: `status` reads thousands."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(file, 4096).decode()
+    finally:
+        os.close(file)
+
+
 def parse_save(text: str) -> dict[tuple[str, str], HeldChain]:
     """The chains in what iptables-save printed."""
     policies: dict[tuple[str, str], str] = {}
@@ -153,7 +214,10 @@ def words(rule: str) -> Words:
     """A rule's options and values, however it is spelt: quotes, order, implied matches don't count."""
     options: list[list[str]] = []
     for word in _split(rule):
-        if word.startswith(("-", "!")) or not options:
+        if options and options[-1] == ["!"]:
+            # What is denied is another option: `! -s A -d B` is not `-s A ! -d B`.
+            options[-1] = [f"! {word}"]
+        elif word.startswith(("-", "!")) or not options:
             options.append([word])
         else:
             options[-1].append(",".join(sorted(word.split(","))))

@@ -32,6 +32,8 @@ class Tool(Enum):
     """The program that carries a step out."""
 
     IP = "ip"
+    BRIDGE = "bridge"
+    NFT = "nft"
     IPTABLES = "iptables-restore"
     SYSCTL = "sysctl"
 
@@ -47,6 +49,27 @@ class Ip:
 
     def __str__(self) -> str:
         return " ".join((*self.words, *(self.ipv6 if netns.have_ipv6() else ())))
+
+
+@dataclass(frozen=True)
+class Fdb:
+    """One `bridge` command in a namespace."""
+
+    namespace: str
+    words: tuple[str, ...]
+    tool = Tool.BRIDGE
+
+    def __str__(self) -> str:
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Nft:
+    """A whole nft script for a namespace: all of it takes effect at once, or nothing."""
+
+    namespace: str
+    text: str
+    tool = Tool.NFT
 
 
 @dataclass(frozen=True)
@@ -69,7 +92,8 @@ class Sysctl:
     tool = Tool.SYSCTL
 
 
-KernelStep = Ip | Iptables | Sysctl
+KernelStep = Ip | Fdb | Nft | Iptables | Sysctl
+KERNEL_STEPS = (Ip, Fdb, Nft, Iptables, Sysctl)
 SETTINGS = Path("/proc/sys")
 
 
@@ -83,9 +107,12 @@ class Set:
     namespace: str
     values: tuple[tuple[str, str], ...]
     gone_is_fine: bool = False
+    links: tuple[tuple[str, str], ...] = ()
+    """Of net.ipv4.conf, for links to come and for each that is there: a link follows `default` only until
+    that was once written, even on the host before the namespace was made (devinet_copy_dflt_conf)."""
 
     def carry_out(self) -> None:
-        """Set those that this kernel has."""
+        """Set those that this kernel has, and that are not so already."""
         try:
             netns.within(self.namespace, self._write)
         except netns.Gone:
@@ -94,18 +121,47 @@ class Set:
 
     def _write(self) -> None:
         for key, value in self.values:
-            try:
-                file = os.open(f"{SETTINGS}/{key.replace('.', '/')}", os.O_WRONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                os.write(file, value.encode())
-            finally:
-                os.close(file)
+            _put(f"{SETTINGS}/{key.replace('.', '/')}", value)
+        if self.links:
+            folder = f"{SETTINGS}/net/ipv4/conf"
+            # The two first: what they say, a link that is made meanwhile takes over.
+            others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")]
+            for name in (*EVERYWHERE, *others):
+                for key, value in self.links:
+                    _put(f"{folder}/{name}/{key}", value)
 
     def __str__(self) -> str:
         pairs = (f"{key}={value}" for key, value in self.values)
-        return str(Command(("sysctl", "-q", "-e", "-w", *pairs), namespace=self.namespace))
+        told = str(Command(("sysctl", "-q", "-e", "-w", *pairs), namespace=self.namespace))
+        return f"{told}\n{self._loop()}" if self.links else told
+
+    def _loop(self) -> str:
+        """The same for links, as a script: it is some sixty settings, of which most are one value."""
+        by_value: dict[str, list[str]] = {}
+        for key, value in self.links:
+            by_value.setdefault(value, []).append(key)
+        put = "    [ ! -e $link$key ] || echo {} >$link$key\n"
+        loops = (f"  for key in {' '.join(keys)}; do\n{put.format(value)}  done\n"
+                 for value, keys in by_value.items())
+        writes = "".join(loops)
+        script = f"cd /proc/sys/net/ipv4/conf\nfor link in all/ default/ */; do\n{writes}done\n"
+        return str(Command(("sh", "-e"), script, self.namespace))
+
+
+EVERYWHERE = ("all", "default")
+
+
+def _put(path: str, value: str) -> None:
+    """Write a setting that this kernel has and that is another, as each write makes the kernel look around."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if os.pread(file, 64, 0).split() != value.encode().split():
+            os.pwrite(file, value.encode(), 0)
+    finally:
+        os.close(file)
 
 
 @dataclass(frozen=True)
@@ -198,8 +254,11 @@ class Batch:
 
     def command(self, carry_on: bool = False) -> Command:
         """The command; with `carry_on`, `ip` goes on past a step that fails."""
-        if self.tool is Tool.IP:
-            return _ip(self, carry_on)
+        if self.tool in (Tool.IP, Tool.BRIDGE):
+            return _lines(self, carry_on)
+        if self.tool is Tool.NFT:
+            scripts = "".join(step.text for step in self.steps if isinstance(step, Nft))
+            return Command(("nft", "-f", "-"), scripts, self.namespace)
         if self.tool is Tool.SYSCTL:
             settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
             return Command(("sysctl", "-q", "-e", "-w", *settings))
@@ -222,10 +281,12 @@ class Batch:
         found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
         if self.tool is Tool.SYSCTL:
             return frozenset(range(len(self.steps)))
+        if self.tool is Tool.NFT:
+            return frozenset()
         if found is None:
             return None
         failed = int(next(filter(None, found.groups())))
-        if self.tool is Tool.IP:
+        if self.tool in (Tool.IP, Tool.BRIDGE):
             return frozenset(range(min(failed - 1, len(self.steps))))
         return self._committed_before(failed)
 
@@ -242,12 +303,13 @@ class Batch:
         return frozenset(done)
 
 
-def _ip(batch: Batch, carry_on: bool) -> Command:
-    lines = [str(step) for step in batch.steps if isinstance(step, Ip)]
+def _lines(batch: Batch, carry_on: bool) -> Command:
+    tool = batch.tool.value
+    lines = [str(step) for step in batch.steps if isinstance(step, (Ip, Fdb))]
     if len(lines) == 1:
-        return Command(("ip", *lines[0].split()), namespace=batch.namespace)
+        return Command((tool, *lines[0].split()), namespace=batch.namespace)
     force = ("-force",) if carry_on else ()
-    return Command(("ip", *force, "-batch", "-"), "".join(f"{line}\n" for line in lines), batch.namespace)
+    return Command((tool, *force, "-batch", "-"), "".join(f"{line}\n" for line in lines), batch.namespace)
 
 
 def problems(stderr: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from vpcctl_lib.operations import Batch, Ip, Iptables, KernelStep, Make, Set, Sysctl
+from vpcctl_lib.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
 from vpcctl_lib.plan import Step
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.state import Verb
@@ -37,7 +37,7 @@ class Group:
     def batch(self) -> Batch | None:
         """The items as one command, or None for a single operation that is not a command."""
         steps: list[KernelStep] = [item.operation for item in self.items
-                                   if isinstance(item.operation, (Ip, Iptables, Sysctl))]
+                                   if isinstance(item.operation, KERNEL_STEPS)]
         return Batch(tuple(steps)) if steps else None
 
     def by_step(self) -> Iterator[Group]:
@@ -61,7 +61,7 @@ def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
 
 def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
     operation = item.operation
-    if isinstance(operation, (Ip, Iptables, Sysctl)):
+    if isinstance(operation, KERNEL_STEPS):
         return (operation.tool, operation.namespace, tolerant)
     return (position,)
 
@@ -73,7 +73,7 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
     """
     if isinstance(operation, Make):
         return FILES
-    if not isinstance(operation, (Ip, Iptables, Set)):
+    if isinstance(operation, Sysctl) or not isinstance(operation, (*KERNEL_STEPS, Set)):
         return None
     resource, namespace = step.entry.resource, operation.namespace
     if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):

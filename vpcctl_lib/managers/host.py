@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vpcctl_lib import naming, processes, unit, variants
+from vpcctl_lib import guarding, naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import Finding, findings, inspect
@@ -52,6 +52,9 @@ class HostManager(Manager):
         kernel = Kernel(self.runner)
         found = findings(kernel, state.ledger, blueprint(state.topology))
         notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
+        if state.topology.guarded is False:
+            missing = guarding.missing(self.runner)
+            notes.append(guarding.UNGUARDED.format(missing or "is there now: vpcctl restore"))
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes))
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
@@ -117,7 +120,10 @@ class HostManager(Manager):
         state = rebuilder.state()
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
-        return state, difference(state.ledger, blueprint(state.topology), self.faults(state, state.topology))
+        # Nothing in the kernel says for sure that there was no guard: it is made where it can be.
+        wanted = replace(state.topology, guarded=self._guarded(Topology(), state.topology))
+        plan = difference(state.ledger, blueprint(wanted), self.faults(state, state.topology))
+        return replace(state, topology=wanted), plan
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""

@@ -192,6 +192,7 @@ class Port(Resource):
     owner: str
     master: str = ""
     mtu: int = 1500
+    mac: str = ""
 
     in_place = True
 
@@ -219,7 +220,8 @@ class Port(Resource):
         if self.device != LOOPBACK:
             group = ("group", GROUP) if self.namespace != HOST else ()
             master = ("master", self.master) if self.master else ()
-            words = (*group, *words, *master)
+            mac = ("address", self.mac) if self.mac else ()
+            words = (*group, *mac, *words, *master)
             ipv6 = ("addrgenmode", "none") if self.mtu >= IPV6_MTU else ()
         return (self._link("alias", self.owner), self._link(*words, "up", ipv6=ipv6))
 
@@ -227,7 +229,7 @@ class Port(Resource):
         return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)
 
     def change(self, old: Resource) -> Operations:
-        """Everything again; only the MTU of a link of ours ever changes by itself.
+        """Everything again; only the MTU of a link of ours ever changes by itself, and its MAC once.
 
         A link that was too small for IPv6 gets an address of it when it grows.
         """
@@ -247,10 +249,12 @@ class Port(Resource):
             return MISSING
         found = {"alias": link.get("ifalias", ""), "master": link.get("master", ""), "mtu": link["mtu"],
                  "state": "up" if "UP" in link["flags"] else "down"}
+        if self.mac:
+            found["MAC"] = link.get("address", "")
         shall = {"alias": self.owner, "master": self.master,
-                 "mtu": link["mtu"] if self.device == LOOPBACK else self.mtu, "state": "up"}
+                 "mtu": link["mtu"] if self.device == LOOPBACK else self.mtu, "state": "up", "MAC": self.mac}
         wrong = [f"its {what} is {found[what] or 'none'}, not {shall[what] or 'none'}"
-                 for what in shall if found[what] != shall[what]]
+                 for what in found if found[what] != shall[what]]
         return changed("; ".join(wrong)) if wrong else None
 
     def __str__(self) -> str:
