@@ -63,14 +63,15 @@ LINKS = (
     _both("bc_forwarding", "0", "a broadcast stays where it is"),
     _both("bootp_relay", "0", "nobody relays DHCP"),
     _both("drop_gratuitous_arp", "0", "a machine that is made anew may say so"),
-    _both("drop_unicast_in_l2_multicast", "1", "a packet for one that came in a frame for all is forged"),
+    Setting("drop_unicast_in_l2_multicast", "1", None,
+            "a packet for one that came in a frame for all is forged"),
     _both("log_martians", "0", "a tenant could fill the host's kernel log"),
     _both("proxy_arp", "0", "a router answers for itself only; the bridge's ports answer for machines"),
     _both("proxy_arp_pvlan", "0", "the same"),
     _both("route_localnet", "0", "127.0.0.0/8 of one machine is never another's"),
     _both("rp_filter", "0", "the rules say which source may come from where, and refuse with an answer"),
-    _both("secure_redirects", "0", "no redirect is believed, a gateway's included"),
-    _both("send_redirects", "0", "a router tells nobody of a shorter way past itself"),
+    _both("secure_redirects", "1", "were a redirect believed, then a gateway's only"),
+    Setting("send_redirects", "0", None, "a router tells nobody of a shorter way past itself"),
     _both("src_valid_mark", "0", "a packet's mark has no say in where it may come from"),
 )
 """Those of links (net.ipv4.conf): for all, for new ones, and for each of ours."""

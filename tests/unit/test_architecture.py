@@ -15,8 +15,8 @@ import vpcctl_lib
 ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
-    "addressing decision_tree interrupts lookup model naming netns routing run splits",
-    "audit codec comparison crew documents filter_rules host interpreter kernel operations "
+    "addressing decision_tree interrupts lookup model naming netns routing run splits sysctls",
+    "audit codec comparison crew documents filter_rules guarding host interpreter kernel operations "
     "policy graph processes resources rules topology_file unit variants webserver",
     "blueprint inspection plan reach rebuild record rehearsal rule_order schedule state transaction "
     "workloads",

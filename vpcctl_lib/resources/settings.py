@@ -10,7 +10,7 @@ from pathlib import Path
 from vpcctl_lib import netns, sysctls
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK
-from vpcctl_lib.operations import EVERYWHERE, Set
+from vpcctl_lib.operations import EVERYWHERE, Pairs, Set
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -28,8 +28,6 @@ IP_FORWARD = "net.ipv4.ip_forward"
 PING_GROUPS = "net.ipv4.ping_group_range"
 WAS = "was "
 """Before the name of a setting: what it was. (cleanup.sh puts back those of the host, without this.)"""
-
-Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,8 @@ class Settings(Resource):
         return self.profile in {profile.value for profile in Profile}
 
     def make(self) -> Operations:
-        """All of them in one go."""
-        return (Set(self.namespace, self._whole, links=self._links),)
+        """All of them in one go; where the namespace is yet to come, it will be as any other new one."""
+        return (Set(self.namespace, self._whole, links=self._links, fresh=not netns.exists(self.namespace)),)
 
     def survey(self) -> dict[str, str]:
         """The old values, if the namespace is there and has lived with others."""
