@@ -1,7 +1,8 @@
 """Transactions on a kernel that is only simulated: every plan comes out right, and every failure is undone.
 
-The simulation knows what `ip`, `bridge`, `nft`, `iptables-restore` and `sysctl` do with the few words that plans
-use, and refuses what the kernel would refuse: a second of the same name, a thing in a namespace that is not there.
+The simulation knows what `ip`, `bridge`, `nft`, `iptables-restore` and `sysctl` do with the few words that
+plans use, and refuses what the kernel would refuse: a second of the same name, a thing in a namespace that is
+not there.
 """
 
 from __future__ import annotations

@@ -256,7 +256,8 @@ class Scene:
 
     def _guard(self, name: str) -> frozenset[Member] | None:
         """The machines of our own table of family bridge, if it has our rules and no others."""
-        listed = json.loads(self._text(name, "nft", "-j", "list", "table", "bridge", BRIDGE_TABLE))["nftables"]
+        text = self._text(name, "nft", "-j", "list", "table", "bridge", BRIDGE_TABLE)
+        listed = json.loads(text)["nftables"]
         return members_of(listed) if is_whole(listed) else None
 
 
