@@ -29,6 +29,7 @@ from vpcctl_lib.model import (
 )
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.resources import Folder, Forwarding, Program
+from vpcctl_lib.resources.guard import members_of
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.state import Entry, State
 
@@ -146,12 +147,21 @@ class Rebuilder:
             return None
         mark = naming.owner(vpc.name, name)
         public = any(rule.get("--comment") == mark for rule in self._rules(vpc.name, "FORWARD"))
-        if vpc.nat is None:
+        told = self._told_type(vpc.name, naming.device("s-", name))
+        if told:
+            public = told == SubnetType.PUBLIC.value
+        elif vpc.nat is None:
             self.notes.append(f"whether '{vpc.name}/{name}' was public is not known without NAT: "
                               "it is private now")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         return Subnet(name, address.network, kind, self._policy(vpc.name, name, space),
                       tuple(self._workloads(space)))
+
+    def _told_type(self, vpc: str, port: str) -> str:
+        """What the guard of the VPC's ports says of a subnet; empty if nothing does."""
+        listed = self._kernel.bridge_table(vpc, naming.BRIDGE_TABLE) or []
+        return next((member.comment.rpartition(" ")[2] for member in members_of(listed)
+                     if member.device == port), "")
 
     def _policy(self, vpc: str, name: str, space: str) -> Policy | None:
         default, ingress = self._direction(space, "INPUT", "-s")

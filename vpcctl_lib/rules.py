@@ -154,7 +154,8 @@ def host_guard(vpcs: Reached) -> tuple[str, ...]:
 
     In a table that `iptables -F` leaves alone, and to which no other program adds accepts.
     """
-    return ("-i lo -j RETURN", *(rule for vpc, routed in vpcs for rule in _host_guard(vpc, routed)))
+    own = _comment(f"{naming.MARK}host")
+    return (f"-i lo {own} -j RETURN", *(rule for vpc, routed in vpcs for rule in _host_guard(vpc, routed)))
 
 
 def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:

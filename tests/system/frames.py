@@ -10,6 +10,12 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from host import Host
 
 NAME = re.compile(rb"<<([^<>]+)>>")
 END = "end"
@@ -76,6 +82,29 @@ def arp(operation: int, sender: tuple[str, str], target: tuple[str, str], name: 
     return struct.pack("!HHBBH", 1, IPV4, 6, 4, operation) + ends + (named(name) if name else b"")
 
 
+def listen(host: Host, namespace: str, device: str) -> Path:
+    """Begin to hear what comes in by a device; the file that tells of it."""
+    file = host.scratch / f"heard-{namespace}-{device}"
+    file.unlink(missing_ok=True)
+    host.start(namespace, sys.executable, __file__, "hear", device, output=str(file))
+    host.wait_until(lambda: file.exists() and file.read_text() != "", "listens")
+    return file
+
+
+def send(host: Host, namespace: str, sent: Iterable[bytes], device: str = "eth0") -> None:
+    """Send frames, one after the other."""
+    done = host.inside(namespace, sys.executable, __file__, "send", device,
+                       stdin="".join(f"{frame.hex()}\n" for frame in sent))
+    assert done.code == 0, done
+
+
+def names(host: Host, ear: Path, ports: bool = False) -> list[str]:
+    """What was heard, once END was, which is left out; with the source port of each after its name."""
+    host.wait_until(lambda: f"\n{END}\t" in ear.read_text(), "the last frame came")
+    lines = ear.read_text().splitlines()[1:-1]
+    return [line.replace("\t", " ") if ports else line.partition("\t")[0] for line in lines]
+
+
 def _send(device: str) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((device, 0))
@@ -92,7 +121,8 @@ def _hear(device: str) -> None:
             found = NAME.search(frame)
             if found is None or kind == socket.PACKET_OUTGOING:
                 continue
-            print(found[1].decode(), flush=True)
+            # Of an IPv4 packet without options in an untagged frame.
+            print(f"{found[1].decode()}\t{int.from_bytes(frame[34:36], 'big')}", flush=True)
             if found[1].decode() == END:
                 return
 

@@ -139,7 +139,7 @@ def test_a_vpc_may_only_answer_the_host() -> None:
 
 def test_the_addresses_of_a_vpc_come_by_its_cable_only() -> None:
     assert host_guard([(OPEN, True)]) == lines("""
-        -i lo -j RETURN
+        -i lo -m comment --comment vpcctl:host -j RETURN
         -s 10.0.0.0/16 ! -i vpc-vpc1 OURS -j DROP
         -s 169.254.64.6/31 ! -i vpc-vpc1 OURS -j DROP
         -i vpc-vpc1 -m conntrack --ctstate INVALID OURS -j DROP

@@ -18,9 +18,9 @@ from vpcctl_lib.operations import Make, Remove
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import Namespace, Program
+from vpcctl_lib.resources import Guard, Namespace, Program
 from vpcctl_lib.run import need
-from vpcctl_lib.state import State
+from vpcctl_lib.state import Entry, State
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,12 @@ class HostManager(Manager):
         state = rebuilder.state()
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
-        # Nothing in the kernel says for sure that there was no guard: it is made where it can be.
-        wanted = replace(state.topology, guarded=self._guarded(Topology(), state.topology))
-        plan = difference(state.ledger, blueprint(wanted), self.faults(state, state.topology))
-        return replace(state, topology=wanted), plan
+        # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
+        topology = replace(state.topology, guarded=self._guarded(Topology(), state.topology))
+        wanted = blueprint(topology)
+        guards = (Entry(resource) for resource in wanted if isinstance(resource, Guard))
+        state = replace(state, topology=topology, ledger=(*state.ledger, *guards))
+        return state, difference(state.ledger, wanted, self.faults(state, topology))
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""
