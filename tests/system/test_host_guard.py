@@ -140,7 +140,7 @@ def test_a_private_subnet_sends_no_icmp_error_out(nat: Host) -> None:
 def test_a_tenants_port_is_not_the_hosts(nat: Host) -> None:
     """A tenant that chooses its port does not get that of the host, which a program may be about to use."""
     ear = listen(nat, "internet", lan_device(nat))
-    named = [udp("10.0.1.2", "8.8.8.8", (40000 + number, 9), f"port {40000 + number}") for number in range(20)]
+    named = [udp("10.0.1.2", "8.8.8.8", (port, 9), f"port {port}") for port in range(40000, 40020)]
     send(nat, "vpc1-public", [ether(PUBLIC, ROUTERS, IPV4, packet) for packet in (
         *named, udp("10.0.1.2", "8.8.8.8", (7, 7), END))])
     kept = [name for name in names(nat, ear, ports=True) if len(set(name.split()[1:])) == 1]
@@ -166,7 +166,7 @@ def test_a_clouds_resolver_answers_names_and_nothing_else(vpc1: Host) -> None:
     vpc1.sh(f"ip addr add {address}/32 dev lo", "internet")
     vpc1.sh(f"ip route add {address} via {LAN}")
     resolv = vpc1.write("resolv.conf", f"nameserver {address}\n")
-    vpc1.sh(f"mount --bind {resolv} /etc/resolv.conf")
+    vpc1.sh(f"busybox mount -o bind {resolv} /etc/resolv.conf")
     try:
         vpc1.listen("internet", "8888", "53", "53/udp", "5353/udp", address=address)
         vpc1.do("nat enable --vpc vpc1")
@@ -174,7 +174,7 @@ def test_a_clouds_resolver_answers_names_and_nothing_else(vpc1: Host) -> None:
         vpc1.never_reaches("vpc1-public", f"{address}:8888", f"{address}:5353/udp", address)
         vpc1.never_reaches("vpc1-private", f"{address}:53/udp")
     finally:
-        vpc1.sh("umount /etc/resolv.conf")
+        vpc1.sh("busybox umount /etc/resolv.conf")
         vpc1.sh(f"ip route del {address} via {LAN}")
         vpc1.sh(f"ip addr del {address}/32 dev lo", "internet")
 
