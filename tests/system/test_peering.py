@@ -120,7 +120,8 @@ def test_no_broadcast_crosses(peered: Host) -> None:
             "vpc2-public": ("vpc1-public", router, "10.0.1.2", "172.16.1.2"),
             "vpc2-private": ("vpc1-public", router, "10.0.1.2", "172.16.2.2")}
     ears = {name: listen(peered, name, "br-vpc1" if name == "vpc1" else "eth0") for name in last}
-    send(peered, "vpc1-public", [ether(mine, EVERYBODY, IPV4, udp("10.0.1.2", "10.0.255.255", (7, 7), "to all"))])
+    everybody = udp("10.0.1.2", "10.0.255.255", (7, 7), "to all")
+    send(peered, "vpc1-public", [ether(mine, EVERYBODY, IPV4, everybody)])
     for sender, target, source, address in last.values():
         send(peered, sender, [ether(mine, target, IPV4, udp(source, address, (7, 7), END))])
     assert {name: names(peered, ear) for name, ear in ears.items()} == {

@@ -35,6 +35,14 @@ done
 """
 
 
+ONCE = """#!/bin/sh
+PATH=/usr/sbin:/sbin:/usr/bin:/bin
+mkdir /run/none/failed 2>/dev/null || exec bridge "$@"
+echo "made to fail" >&2
+exit 1
+"""
+
+
 def as_of_version_2(host: Host) -> None:
     """The kernel and the record as that version left them."""
     host.sh(BEFORE)
@@ -71,8 +79,8 @@ def test_a_record_of_version_2_becomes_todays_with_the_next_change(vpc1: Host) -
 def test_a_change_that_fails_leaves_the_old_network_as_it_was(vpc1: Host) -> None:
     as_of_version_2(vpc1)
     before = vpc1.portrait()
-    vpc1.sh("mkdir /run/none; ln -s /bin/false /run/none/bridge")
     path = vpc1.sh("printf %s $PATH")
+    vpc1.sh(f"mkdir /run/none; cat >/run/none/bridge <<'END'\n{ONCE}END\nchmod +x /run/none/bridge\n")
     done = vpc1.vpcctl("subnet", "add", "--vpc", "vpc1", "--name", "late", "--cidr", "10.0.9.0/24",
                        PATH=f"/run/none:{path}")
     vpc1.sh("rm -r /run/none")
