@@ -213,15 +213,18 @@ class Port(Resource):
 
     def make(self) -> Operations:
         """The mark first, so that a link that is ours says so as early as it can."""
-        return self._set(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))
+        return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
+
+    @property
+    def _address(self) -> tuple[str, ...]:
+        return ("address", self.mac) if self.mac else ()
 
     def _set(self, words: tuple[str, ...] = ()) -> Operations:
         ipv6: tuple[str, ...] = ()
         if self.device != LOOPBACK:
             group = ("group", GROUP) if self.namespace != HOST else ()
             master = ("master", self.master) if self.master else ()
-            mac = ("address", self.mac) if self.mac else ()
-            words = (*group, *mac, *words, *master)
+            words = (*group, *words, *master)
             ipv6 = ("addrgenmode", "none") if self.mtu >= IPV6_MTU else ()
         return (self._link("alias", self.owner), self._link(*words, "up", ipv6=ipv6))
 
@@ -231,12 +234,14 @@ class Port(Resource):
     def change(self, old: Resource) -> Operations:
         """Everything again; only the MTU of a link of ours ever changes by itself, and its MAC once.
 
-        A link that was too small for IPv6 gets an address of it when it grows.
+        A link that was too small for IPv6 gets an address of it when it grows. The MAC is set only where it
+        is another, as the kernel forgets all neighbours by it (neigh_changeaddr).
         """
         if self.device == LOOPBACK:
             return self._set()
         flush = Ip(self.namespace, ("addr", "flush", "dev", self.device, "scope", "link"))
-        return (self._link("mtu", str(self.mtu)), *self._set(), flush)
+        address = self._address if isinstance(old, Port) and old.mac != self.mac else ()
+        return (self._link("mtu", str(self.mtu)), *self._set(address), flush)
 
     def unmake(self, facts: Facts) -> Operations:
         """Nothing: it goes with the link."""
@@ -255,7 +260,8 @@ class Port(Resource):
                  "mtu": link["mtu"] if self.device == LOOPBACK else self.mtu, "state": "up", "MAC": self.mac}
         wrong = [f"its {what} is {found[what] or 'none'}, not {shall[what] or 'none'}"
                  for what in found if found[what] != shall[what]]
-        return changed("; ".join(wrong)) if wrong else None
+        remedy = (self._link(*self._address),) if self.mac and found["MAC"] != self.mac else ()
+        return Fault(Condition.CHANGED, "; ".join(wrong), remedy) if wrong else None
 
     def __str__(self) -> str:
         return f"link {self.device}{on(self.namespace)}"

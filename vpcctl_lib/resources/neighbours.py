@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import Fdb, Ip
+from vpcctl_lib.resources.addresses import addressed
 from vpcctl_lib.resources.base import (
     MISSING,
     Facts,
@@ -150,8 +151,8 @@ class Neighbour(Resource):
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace and the link."""
-        return within(self.namespace, self.device)
+        """The namespace and the link, which forgets its neighbours with its last address (arp_ifdown)."""
+        return within(self.namespace, self.device) | {addressed(self.namespace, self.device)}
 
     def make(self) -> Operations:
         """In the place of what was learned."""
