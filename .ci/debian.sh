@@ -10,6 +10,7 @@ has_package() {
         iputils-ping) command -v ping ;;
         procps) command -v sysctl ;;
         graphviz) command -v dot ;;
+        nftables) command -v nft ;;
         # A Python that is not the system's may well bring its own.
         python3-venv) python3 -c 'import ensurepip' ;;
         util-linux) command -v unshare && command -v flock ;;

@@ -17,12 +17,17 @@ WIDEST_SUBNET, NARROWEST_SUBNET = 16, 29
 BRIDGE_PORTS = 1023
 """BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the port 0 that is not used."""
 
-BROADCAST = 950
-"""To that many links at once a broadcast goes, with room for other packets: a CPU's queue holds 1,000 unless
-net.core.netdev_max_backlog says otherwise (Documentation/admin-guide/sysctl/net.rst); the rest is lost."""
-
 LINKS = IPv4Network("169.254.64.0/18")
 """Where the cables between host and VPCs take their /31s from (RFC 3021, in link-local, RFC 3927)."""
+
+METADATA = {
+    IPv4Network("169.254.0.0/16"): "link-local (RFC 3927); 169.254.169.254 is that of AWS, Google, Azure and "
+                                   'others (EC2 user guide, "Use instance metadata")',
+    IPv4Network("100.100.100.200/32"): 'Alibaba Cloud (ECS user guide, "Instance metadata")',
+    IPv4Network("168.63.129.16/32"): 'Azure\'s WireServer (Azure, "What is IP address 168.63.129.16?")',
+    IPv4Network("192.0.0.192/32"): 'Oracle Cloud Classic (OCI Classic, "Retrieving Instance Metadata")',
+}
+"""Where clouds hand a machine's credentials to whoever asks from it, with the source of each."""
 
 LINK_COUNT = LINKS.num_addresses // 2
 
@@ -99,15 +104,11 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
             raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a free part of the VPC")
 
 
-def check_count(vpc: str, subnets: int) -> list[str]:
-    """Refuse more subnets than the VPC's bridge has ports; return the warning that very many deserve."""
+def check_count(vpc: str, subnets: int) -> None:
+    """Refuse more subnets than the VPC's bridge has ports."""
     if subnets > BRIDGE_PORTS:
         raise VpcctlError(f"VPC '{vpc}' would have {subnets:,} subnets: its bridge has {BRIDGE_PORTS:,} "
                           "ports", "use another VPC, and peer the two")
-    if subnets <= BROADCAST:
-        return []
-    return [f"VPC '{vpc}' has {subnets:,} subnets, and a broadcast (ARP) goes to all of them at once: what "
-            "exceeds the host's net.core.netdev_max_backlog, usually 1000, is lost: raise it, or peer two"]
 
 
 def overlapping(networks: Iterable[IPv4Network]) -> bool:

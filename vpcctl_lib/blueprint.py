@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
-from vpcctl_lib import addressing, naming
+from vpcctl_lib import addressing, naming, sysctls
 from vpcctl_lib.filter_rules import Filter, egress_filter, ingress_filter
 from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.operations import HOST
@@ -20,19 +20,26 @@ from vpcctl_lib.resources import (
     File,
     Folder,
     Forwarding,
+    Guard,
+    Member,
     Namespace,
+    Neighbour,
     Port,
     Program,
     Resource,
     Route,
     Settings,
     SingleRule,
+    Station,
+    Switching,
     Veth,
 )
 from vpcctl_lib.resources.rules import packed
 from vpcctl_lib.routing import EVERYWHERE, routed
 from vpcctl_lib.rules import (
     host_forward,
+    host_guard,
+    host_guard_out,
     host_input,
     masquerade,
     router_forward,
@@ -40,22 +47,14 @@ from vpcctl_lib.rules import (
     router_mangle,
     router_nat,
 )
+from vpcctl_lib.sysctls import Profile
 
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
 
-NO_IPV6 = (("net.ipv6.conf.all.disable_ipv6", "1"), ("net.ipv6.conf.default.disable_ipv6", "1"))
-ROUTER_SETTINGS = (
-    *NO_IPV6,
-    ("net.ipv4.ip_forward", "1"),
-    ("net.ipv4.conf.all.send_redirects", "0"),
-    ("net.ipv4.conf.default.send_redirects", "0"),
-    # Else the kernel tells only the first few refused senders, and the others wait.
-    ("net.ipv4.icmp_ratelimit", "0"),
-    # Its default in a new namespace is 1 wherever br_netfilter is loaded: switching would meet FORWARD.
-    ("net.bridge.bridge-nf-call-iptables", "0"),
-)
-SUBNET_SETTINGS = (*NO_IPV6, ("net.ipv4.ip_unprivileged_port_start", "0"))
+JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
+         ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
+"""From where on the host the chains of ours are jumped to."""
 
 
 def blueprint(topology: Topology) -> list[Resource]:
@@ -68,8 +67,9 @@ def _resources(topology: Topology) -> Iterator[Resource]:
     for vpc in topology.vpcs:
         yield from _cable(vpc, routed(topology, vpc))
     for vpc in topology.vpcs:
-        yield Settings(vpc.name, ROUTER_SETTINGS)
         yield from _router(vpc)
+        if topology.guarded:
+            yield Guard(vpc.name, tuple(_member(vpc, subnet) for subnet in vpc.subnets))
     for peering in topology.peerings:
         yield from _peering(topology, peering)
     for vpc in topology.vpcs:
@@ -119,6 +119,7 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
     """The VPC's namespace: its ends of the cables, its bridge, its route table."""
     mark = naming.owner(vpc.name)
     bridge = naming.device("br-", vpc.name)
+    yield Settings(vpc.name, profile=Profile.ROUTER.value)
     yield Port(vpc.name, "lo", mark)
     yield Port(vpc.name, naming.UPLINK, mark, mtu=_mtu(vpc))
     yield Address(vpc.name, naming.UPLINK, addressing.interface(addressing.router_end(vpc.link), 31))
@@ -135,6 +136,20 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
         owner = naming.owner(vpc.name, subnet.name)
         yield Port(vpc.name, port, owner, bridge)
         yield from _altname(vpc.name, "s-", subnet.name)
+        yield Switching(vpc.name, port, bridge)
+        yield Neighbour(vpc.name, bridge, addressing.instance(subnet.cidr), _mac(vpc, subnet))
+    yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
+    for subnet in vpc.subnets:
+        yield Station(vpc.name, naming.device("s-", subnet.name), bridge, _mac(vpc, subnet))
+
+
+def _mac(vpc: Vpc, subnet: Subnet) -> str:
+    return naming.instance_mac(vpc.name, addressing.instance(subnet.cidr))
+
+
+def _member(vpc: Vpc, subnet: Subnet) -> Member:
+    return Member(naming.device("s-", subnet.name), _mac(vpc, subnet), addressing.instance(subnet.cidr),
+                  f"{subnet.cidr} {subnet.type.value}")
 
 
 def _peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
@@ -159,8 +174,9 @@ def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterato
     namespace = naming.subnet_namespace(vpc.name, subnet.name)
     mark = naming.owner(vpc.name, subnet.name)
     router = addressing.gateway(vpc.cidr)
+    yield Settings(namespace, profile=Profile.SUBNET.value)
     yield Port(namespace, "lo", mark)
-    yield Port(namespace, naming.INSTANCE, mark)
+    yield Port(namespace, naming.INSTANCE, mark, mac=_mac(vpc, subnet))
     address = addressing.interface(addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
     yield Address(namespace, naming.INSTANCE, address)
     if subnet.cidr != vpc.cidr:
@@ -168,9 +184,7 @@ def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterato
     yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
     for peer in peers:
         yield Route(namespace, peer, naming.INSTANCE, router)
-    # Without a policy and without workloads nothing runs here that could use IPv6: `addrgenmode none` does.
-    if subnet.policy or subnet.workloads:
-        yield Settings(namespace, SUBNET_SETTINGS)
+    yield Neighbour(namespace, naming.INSTANCE, router, naming.mac(vpc.name))
     if subnet.policy:
         yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))
         if subnet.policy.egress is not None:
@@ -196,10 +210,12 @@ def _host(topology: Topology) -> Iterator[Resource]:
         return
     reached = [(vpc, routed(topology, vpc)) for vpc in topology.vpcs]
     yield Chain(HOST, "filter", naming.HOST_FORWARD, host_forward(reached))
-    yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(topology.vpcs))
+    yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(reached))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD, host_guard(reached))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
     comment = f"-m comment --comment {naming.MARK}host"
-    yield SingleRule("filter", "FORWARD", f"{comment} -j {naming.HOST_FORWARD}", top=True)
-    yield SingleRule("filter", "INPUT", f"{comment} -j {naming.HOST_INPUT}", top=True)
+    for table, chain, own in JUMPS:
+        yield SingleRule(table, chain, f"{comment} -j {own}", top=True)
     for vpc in topology.vpcs:
         for rule in masquerade(vpc, routed(topology, vpc)):
             yield SingleRule("nat", "POSTROUTING", rule)

@@ -12,7 +12,7 @@ from vpcctl_lib import naming
 from vpcctl_lib.blueprint import NAMESPACE_FILES
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.model import Topology
-from vpcctl_lib.naming import HOST_FORWARD, HOST_INPUT, MARK
+from vpcctl_lib.naming import HOST_CHAINS, MARK
 from vpcctl_lib.resources import Condition, Fault, Namespace, Resource
 from vpcctl_lib.resources.base import unreadable
 from vpcctl_lib.resources.host import text_of
@@ -125,7 +125,7 @@ def _rules(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
     recorded = {str(entry.resource) for entry in ledger}
     names = {entry.resource.key for entry in ledger}
     for (table, name), chain in kernel.chains("").items():
-        if name in (HOST_FORWARD, HOST_INPUT):
+        if name in HOST_CHAINS:
             if ("chain", "", table, name) not in names:
                 yield Finding("unrecorded", f"chain {name} of table {table} on the host")
             continue

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
@@ -92,6 +93,9 @@ class View:
     routes: list[dict[str, Any]] = field(default_factory=list)
     failure: str = ""
     """Why its links and routes can't be read."""
+
+    neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
+    stations: dict[tuple[str, str], dict[str, Any]] | None = None
 
 
 class Kernel:
@@ -194,6 +198,57 @@ class Kernel:
         except FileNotFoundError:
             return None
 
+    def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
+        """Kernel settings of a namespace, those that this kernel has, all read in one visit."""
+        def read() -> dict[str, str]:
+            texts = ((key, _read(f"/proc/sys/{key.replace('.', '/')}")) for key in keys)
+            return {key: " ".join(text.split()) for key, text in texts if text is not None}
+
+        try:
+            return netns.within(namespace, read) if namespace else read()
+        except netns.Gone:
+            return {}
+
+    def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The neighbours of a namespace by link and address, as `ip -j neigh` tells them."""
+        view = self._of(namespace)
+        if view.neighbours is None:
+            asked = ("ip", "-j", "-4", "neigh", "show")
+            found = self._part(namespace, "neighbours", *asked)
+            view.neighbours = {(one["dev"], one["dst"]): one for one in found}
+        return view.neighbours
+
+    def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The addresses that bridges of a namespace know, by port and MAC, as `bridge -j fdb` tells them."""
+        view = self._of(namespace)
+        if view.stations is None:
+            found = self._part(namespace, "bridges", "bridge", "-j", "fdb", "show")
+            view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
+        return view.stations
+
+    def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """What nft holds in a table of family bridge, or None if there is none such, or no nft."""
+        if not self._is_there(namespace):
+            return None
+        try:
+            outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
+        except VpcctlError:
+            # Without the tool nothing can be told.
+            return None
+        if outcome.status != 0:
+            return None
+        listed: list[dict[str, Any]] = parsed(outcome, "{}")["nftables"]
+        return listed
+
+    def _part(self, namespace: str, what: str, *argv: str) -> list[dict[str, Any]]:
+        try:
+            return self._json(namespace, *argv) if self._is_there(namespace) else []
+        except _Failed as failed:
+            raise Unreadable(namespace, what, failed.message) from None
+
+    def _is_there(self, namespace: str) -> bool:
+        return not namespace or namespace in self.namespaces
+
 
 class _Failed(VpcctlError):
     """A command that told nothing; `late` if it was given up on."""
@@ -203,11 +258,26 @@ class _Failed(VpcctlError):
         self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
 
 
+def _read(path: str) -> str | None:
+    """A file below /proc; None if there is none. By the system's calls: `status` reads thousands."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(file, 4096).decode()
+    finally:
+        os.close(file)
+
+
 def words(rule: str) -> Words:
     """A rule's options and values, however it is spelt: quotes, order, implied matches don't count."""
     options: list[list[str]] = []
     for word in _split(rule):
-        if word.startswith(("-", "!")) or not options:
+        if options and options[-1] == ["!"]:
+            # What is denied is another option: `! -s A -d B` is not `-s A ! -d B`.
+            options[-1] = [f"! {word}"]
+        elif word.startswith(("-", "!")) or not options:
             options.append([word])
         else:
             options[-1].append(",".join(sorted(word.split(","))))

@@ -166,11 +166,13 @@ class Topology:
     """All that was asked for on this host, in the order it was asked for.
 
     `iptables` is the kind that was in use when the first VPC came; it holds our rules until the last is gone.
+    `guarded` tells whether this host can guard the ports of bridges; None where that is not known yet.
     """
 
     vpcs: tuple[Vpc, ...] = ()
     peerings: tuple[Peering, ...] = ()
     iptables: Variant | None = None
+    guarded: bool | None = None
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""

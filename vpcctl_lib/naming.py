@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
@@ -20,6 +21,13 @@ UPLINK = "uplink"
 INSTANCE = "eth0"
 HOST_FORWARD = "VPCCTL-FORWARD"
 HOST_INPUT = "VPCCTL-INPUT"
+HOST_GUARD = "VPCCTL-GUARD"
+HOST_GUARD_OUT = "VPCCTL-GUARD-OUT"
+HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT})
+"""The chains on the host that are ours whole."""
+
+BRIDGE_TABLE = "vpcctl"
+"""The nft table of family bridge that guards the ports of a VPC's bridge."""
 
 
 def check_name(name: str, what: str) -> str:
@@ -48,6 +56,14 @@ def mac(vpc: str) -> str:
     """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
     tail = _digest(vpc)[:5]
     return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
+
+
+def instance_mac(vpc: str, address: IPv4Address) -> str:
+    """The address of a subnet's link: what its neighbours know of it stays true when it is made anew.
+
+    It is never the bridge's own, whatever the VPC is called: the two differ in their second byte.
+    """
+    return ":".join(f"{octet:02x}" for octet in (0x02, _digest(vpc)[0] ^ 0xFF, *address.packed))
 
 
 def _digest(name: str) -> bytes:

@@ -25,6 +25,7 @@ from vpcctl_lib.naming import MARK
 from vpcctl_lib.policy_rules import Misread, options, policy_of
 from vpcctl_lib.resources import Folder, Forwarding, Namespace, Program
 from vpcctl_lib.resources.base import on
+from vpcctl_lib.resources.guard import members_of
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.processes import PROCESSES
 from vpcctl_lib.state import Entry, State
@@ -258,7 +259,7 @@ class Rebuilder:
         for rule in self._rules(vpc.name, "FORWARD"):
             if rule.get("--comment") == mark and (cidr := _subnet_of(vpc, rule.get("-s", ""))):
                 return cidr
-        return None
+        return _subnet_of(vpc, self._guard_says(vpc.name, name)[0])
 
     def _subnet_says(self, vpc: Vpc, name: str) -> IPv4Network | None:
         """A subnet's CIDR as its own namespace has it, if it could be one that a person gave it."""
@@ -278,7 +279,10 @@ class Rebuilder:
     def _subnet(self, vpc: Vpc, name: str, cidr: IPv4Network) -> Subnet:
         space, mark = naming.subnet_namespace(vpc.name, name), naming.owner(vpc.name, name)
         public = any(rule.get("--comment") == mark for rule in self._rules(vpc.name, "FORWARD"))
-        if vpc.nat is None:
+        told = self._guard_says(vpc.name, name)[1]
+        if told:
+            public = told == SubnetType.PUBLIC.value
+        elif vpc.nat is None:
             self.notes.append(f"whether '{vpc.name}/{name}' was public is not known without NAT: "
                               "it is private now")
         if space not in self._kernel.namespaces:
@@ -287,6 +291,14 @@ class Rebuilder:
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         return Subnet(name, cidr, kind, self._policy(vpc.name, name, space),
                       tuple(self._workloads(f"{vpc.name}/{name}", space)))
+
+    def _guard_says(self, vpc: str, subnet: str) -> tuple[str, str]:
+        """The CIDR and type of a subnet, out of the guard of the VPC's ports; empty where it has none."""
+        listed = self._kernel.bridge_table(vpc, naming.BRIDGE_TABLE) or []
+        port = naming.device("s-", subnet)
+        comment = next((member.comment for member in members_of(listed) if member.device == port), "")
+        cidr, _, kind = comment.partition(" ")
+        return cidr, kind
 
     def _policy(self, vpc: str, name: str, space: str) -> Policy | None:
         try:

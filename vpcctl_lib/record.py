@@ -16,12 +16,14 @@ from vpcctl_lib.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.trust import check_file
 
 FILE = "state.json"
-VERSION = 2
+VERSION = 3
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {
     # 2 tells which iptables holds the rules; where that is not known yet, the next change finds out.
     1: lambda data: data,
+    # 3 tells whether ports are guarded, and has MACs, neighbours, more settings: the next change makes them.
+    2: lambda data: data,
 }
 """From each older version to the next; all that lie between are taken one after the other."""
 

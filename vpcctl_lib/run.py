@@ -20,11 +20,11 @@ from vpcctl_lib.errors import VpcctlError
 TIMEOUT_SECONDS = 60.0
 """How long one external command may take; the slowest, a restore of 10,000 rules, takes about three."""
 
-PACKAGES = {"ip": "iproute2", "ss": "iproute2", "sysctl": "procps",
+PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "ss": "iproute2", "nft": "nftables", "sysctl": "procps",
             "unshare": "util-linux", "mount": "mount"}
 """The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
 
-OWN_WAY = ("ip", "tc")
+OWN_WAY = ("ip", "tc", "bridge")
 """Tools that a person tells the namespace with `-n`. We enter it before we start them: on their own they
 leave the mounts behind too (iproute2's netns_switch), and to copy those takes the longer the more
 namespaces, each being a mount, there are."""
@@ -102,9 +102,9 @@ class Runner:
         tool, *arguments = command.argv
         return replace(command, argv=(self.names.get(tool, tool), *arguments))
 
-    def ask(self, argv: Sequence[str], namespace: str = "") -> Outcome:
+    def ask(self, argv: Sequence[str], namespace: str = "", stdin: str = "") -> Outcome:
         """Run a command that only reads; it is not announced, so that -v shows what changes."""
-        outcome = _run(self.spelt(Command(tuple(argv), namespace=namespace)), close_fds=True)
+        outcome = _run(self.spelt(Command(tuple(argv), stdin, namespace)), close_fds=True)
         self.record(outcome)
         return outcome
 

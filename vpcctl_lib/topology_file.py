@@ -76,7 +76,7 @@ class Reader:
         interface = _interface(entries.get("nat"), place.at("nat"))
         overlap = _flag(entries.get("allow_overlap", False), place.at("allow_overlap"))
         subnets = self._subnets(_given(entries, "subnets", {}), cidr, place.at("subnets"))
-        self._warnings += told(place.at("subnets"), lambda: addressing.check_count(name, len(subnets)))
+        told(place.at("subnets"), lambda: addressing.check_count(name, len(subnets)))
         return Wanted(name, cidr, interface, overlap, subnets, place)
 
     def _subnets(self, data: object, vpc: IPv4Network, place: Place) -> tuple[Subnet, ...]:

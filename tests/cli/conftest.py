@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import host, netns, run
+from vpcctl_lib import guarding, host, netns, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.model import (
@@ -59,7 +59,7 @@ PREPARED = Topology(
          subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),
      Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),)),
      Vpc("vpc3", IPv4Network("192.168.0.0/24"), 2)),
-    (Peering("vpc1", "vpc2"),))
+    (Peering("vpc1", "vpc2"),), guarded=True)
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(run, "start", refuse)
         patch.setattr(run, "fork", refuse)
         patch.setattr(run, "_located", lambda tool, path: f"/usr/sbin/{tool}")
+        patch.setattr(guarding, "missing", lambda runner: "")
         patch.setattr(Transaction, "apply", refuse)
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
         patch.setattr(netns, "NAMES", folder / "netns")

@@ -12,7 +12,7 @@ from typing import Any
 from host import Host, Result
 
 SHIM = Path(__file__).with_name("tool_shim.sh")
-TOOLS = ("ip", "iptables", "iptables-save", "iptables-restore", "iptables-legacy-save",
+TOOLS = ("ip", "bridge", "nft", "iptables", "iptables-save", "iptables-restore", "iptables-legacy-save",
          "iptables-legacy-restore", "iptables-nft-save", "iptables-nft-restore", "sysctl", "env", "ss")
 FAILURES, KILLS = ("fail", "middle"), ("kill-before", "kill-while", "kill-after")
 SIGNALS = ("INT", "TERM", "HUP")

@@ -47,8 +47,11 @@ def _output(*argv: str, stdin: str = "") -> str:
     return done.stdout
 
 
+NETWORK = "addr show\nroute show table all\nrule show\nneigh show nud permanent\n"
+
+
 def _network() -> list[str]:
-    told = _output("ip", "-j", "-batch", "-", stdin="addr show\nroute show table all\nrule show\n")
+    told = _output("ip", "-j", "-batch", "-", stdin=NETWORK)
     lines = [json.dumps(_settled(thing), sort_keys=True)
              for document in told.splitlines() if document.startswith("[") for thing in json.loads(document)]
     return sorted(line for line in lines if line != "{}")
@@ -69,6 +72,9 @@ def _settled(thing: dict[str, Any]) -> dict[str, Any]:
 def _rules() -> list[str]:
     """The rules of every firewall there is; a table nobody has used is as good as an empty one."""
     lines = [f"{tool} {line}" for tool in ("iptables", "ip6tables") for line in _saved(tool)]
+    lines += [f"nft {line}" for line in _output("nft", "list", "tables", "bridge").splitlines()]
+    lines += [f"bridge {one['mac']} at {one['ifname']}" for one in json.loads(_output("bridge", "-j", "fdb"))
+              if one["state"] == "static"]
     if shutil.which("iptables-legacy-save"):
         lines += [f"legacy {line}" for table in TABLES for line in _saved("iptables-legacy", "-t", table)]
     return lines

@@ -35,7 +35,7 @@ def test_the_person_behind_sudo(host: Host) -> None:
 def test_each_command_with_status_and_time(host: Host) -> None:
     host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
     ran = [text for text in texts(host) if text.startswith("exit ")]
-    tools = r"(ip|sysctl|iptables-restore|iptables(-legacy)?-save)"
+    tools = r"(ip|nft|sysctl|iptables-restore|iptables(-legacy)?-save)"
     assert all(re.match(rf"exit 0 \d+\.\d ms: {tools}( |$)", text) for text in ran), ran
     assert any("netns add vpc1" in text for text in ran)
     assert any(text.startswith("done: ip netns exec vpc1 sysctl -q -e -w net.") for text in texts(host))

@@ -75,7 +75,8 @@ def topologies(draw: st.DrawFn) -> Topology:
         vpcs.append(Vpc(name, cidr, link, draw(st.booleans()), draw(st.none() | nats), draw(subnets(cidr))))
     topology = Topology(tuple(vpcs), tuple(
         Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
-        if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans())))
+        if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans())),
+        guarded=draw(st.booleans()) if vpcs else None)
     return topology if _allowed(topology) else Topology()
 
 

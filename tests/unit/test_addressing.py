@@ -133,8 +133,14 @@ def test_overlapping_is_what_any_two_of_them_do(networks: list[IPv4Network]) -> 
     assert addressing.overlapping(networks) == any(one.overlaps(other) for one, other in pairs)
 
 
-def test_very_many_subnets_are_warned_of() -> None:
-    assert check_count("vpc1", 950) == []
-    (warning,) = check_count("vpc1", 951)
-    assert "951 subnets" in warning
-    assert "net.core.netdev_max_backlog" in warning
+def test_a_vpc_has_as_many_subnets_as_its_bridge_has_ports() -> None:
+    check_count("vpc1", 1023)
+    with pytest.raises(VpcctlError, match="1,024 subnets: its bridge has 1,023 ports"):
+        check_count("vpc1", 1024)
+
+
+def test_a_resolver_of_a_cloud_is_known_for_what_it_is() -> None:
+    refused = ("169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+    for text in refused:
+        assert any(IPv4Address(text) in block for block in addressing.METADATA), text
+    assert not any(IPv4Address("9.9.9.9") in block for block in addressing.METADATA)

@@ -64,6 +64,12 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-delete-first-of-two-that-overlap": (
         Topology((PLAIN, replace(TWIN, nat=NAT))), Topology((replace(TWIN, nat=NAT),))),
     "subnet-add": (Topology((EMPTY,)), Topology((EMPTY.with_subnet(PUBLIC),))),
+    "subnet-add-where-ports-are-not-guarded": (
+        Topology((PLAIN,), guarded=False), Topology((PLAIN.with_subnet(LATE),), guarded=False)),
+    "guard-where-nft-was-installed": (Topology((PLAIN,), guarded=False), Topology((PLAIN,))),
+    "nat-enable-with-a-resolver-among-refused": (
+        Topology((PLAIN,)),
+        Topology((replace(PLAIN, nat=replace(NAT, resolvers=(IPv4Address("169.254.169.253"),))),))),
     "subnet-add-after-nat-and-peering": (
         Topology((OPEN, PEER), PEERING), Topology((OPEN.with_subnet(LATE), PEER), PEERING)),
     "subnet-delete": (Topology((FULL,)), Topology((FULL.without_subnet("public"),))),
@@ -91,6 +97,7 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
     """What the commands are from one topology to another, where forwarding was off at first."""
 
     def text(before: Topology, after: Topology) -> str:
+        before, after = map(_guarded, (before, after))
         (bare_host / "ip_forward").write_text("0")
         made = difference((), blueprint(before)).after
         if any(vpc.nat for vpc in before.vpcs):
@@ -99,6 +106,11 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
                        for command in commands(difference(made, blueprint(after)), DEFAULT_FOLDER, Runner()))
 
     return text
+
+
+def _guarded(topology: Topology) -> Topology:
+    """As on a host with nft, unless the plan says otherwise."""
+    return replace(topology, guarded=True) if topology.vpcs and topology.guarded is None else topology
 
 
 @pytest.mark.parametrize("name", PLANS)

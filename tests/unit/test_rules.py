@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.rules import host_forward, host_input, masquerade, router_forward, router_mangle, router_nat
+from vpcctl_lib.rules import (
+    host_forward,
+    host_guard,
+    host_guard_out,
+    host_input,
+    masquerade,
+    router_forward,
+    router_input,
+    router_mangle,
+    router_nat,
+)
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
 PRIVATE = Subnet("private", IPv4Network("10.0.2.0/24"))
 CLOSED = Vpc("vpc1", IPv4Network("10.0.0.0/16"), link=3, subnets=(PUBLIC, PRIVATE))
-OPEN = replace(CLOSED, nat=Nat("eth0"))
+NAT = Nat("eth0")
+OPEN = replace(CLOSED, nat=NAT)
 PEER = Vpc("vpc2", IPv4Network("172.16.0.0/16"), link=1)
 STRANGER = Vpc("vpc3", IPv4Network("192.168.0.0/24"), link=2)
 PEERED = Topology((OPEN, PEER, STRANGER), (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")))
@@ -23,24 +34,57 @@ def lines(text: str) -> tuple[str, ...]:
 
 def test_a_router_lets_its_own_and_the_host_through_and_nothing_else() -> None:
     assert router_forward(Topology((CLOSED,)), CLOSED) == lines("""
-        -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+        -m conntrack --ctstate INVALID -j DROP
+        -m conntrack --ctstate ESTABLISHED -j ACCEPT
         -s 10.0.0.0/16 -d 10.0.0.0/16 -i br-vpc1 -o br-vpc1 -j ACCEPT
         -s 169.254.64.6/32 -i uplink -o br-vpc1 -j ACCEPT
+        -i uplink -o br-vpc1 -m conntrack --ctstate RELATED --ctorigsrc 10.0.0.0/16 -j ACCEPT
+        -d 169.254.64.6/32 -i br-vpc1 -o uplink -m conntrack --ctstate RELATED --ctorigsrc HOST -j ACCEPT
+        -j REJECT --reject-with icmp-net-unreachable
+    """.replace("HOST", "169.254.64.6"))
+
+
+def test_nobody_speaks_to_a_router_but_its_own_its_peers_and_the_host() -> None:
+    assert router_input(PEERED, OPEN) == lines("""
+        -m conntrack --ctstate INVALID -j DROP
+        -m conntrack --ctstate ESTABLISHED -j ACCEPT
+        -i lo -j ACCEPT
+        -s 10.0.0.0/16 -i br-vpc1 -j ACCEPT
+        -s 169.254.64.6/32 -i uplink -j ACCEPT
+        -s 172.16.0.0/16 -i pcx-vpc2 -j ACCEPT
         -j REJECT --reject-with icmp-net-unreachable
     """)
 
 
 def test_nat_lets_public_subnets_out_but_not_to_the_clouds_credentials() -> None:
-    assert router_forward(Topology((OPEN,)), OPEN)[3:] == lines("""
+    assert router_forward(Topology((OPEN,)), OPEN)[6:] == lines("""
         -d 169.254.0.0/16 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
+        -d 100.100.100.200/32 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
+        -d 168.63.129.16/32 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
+        -d 192.0.0.192/32 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
         -s 10.0.1.0/24 -i br-vpc1 -o uplink -m comment --comment vpcctl:vpc1/public -j ACCEPT
         -j REJECT --reject-with icmp-net-unreachable
     """)
 
 
+def test_a_resolver_among_the_refused_is_asked_for_names_and_nothing_else() -> None:
+    """Azure's and Google's resolvers have the address of their metadata service."""
+    azure = replace(OPEN, nat=replace(NAT, resolvers=(IPv4Address("168.63.129.16"), IPv4Address("9.9.9.9"))))
+    accepts = lines("""
+        -p udp -m udp --dport 53 -m comment --comment vpcctl:vpc1/public -j ACCEPT
+        -p tcp -m tcp --dport 53 -m comment --comment vpcctl:vpc1/public -j ACCEPT
+    """)
+    ways = {"br-vpc1 -o uplink": router_forward(Topology((azure,)), azure)[6:],
+            "vpc-vpc1 -o eth0": host_forward([(azure, True)])[2:]}
+    for way, rules in ways.items():
+        assert rules[:2] == tuple(f"-s 10.0.1.0/24 -d 168.63.129.16/32 -i {way} {rest}" for rest in accepts)
+        assert "-j REJECT" in rules[2]
+        assert not any("9.9.9.9" in rule for rule in rules)
+
+
 def test_a_peering_joins_exactly_two_cidrs_and_never_leads_on() -> None:
     forward = router_forward(PEERED, OPEN)
-    assert forward[5:] == lines("""
+    assert forward[11:] == lines("""
         -s 10.0.0.0/16 -d 172.16.0.0/16 -i br-vpc1 -o pcx-vpc2 -m comment --comment vpcctl:vpc1+vpc2 -j ACCEPT
         -s 172.16.0.0/16 -d 10.0.0.0/16 -i pcx-vpc2 -o br-vpc1 -m comment --comment vpcctl:vpc1+vpc2 -j ACCEPT
         -j REJECT --reject-with icmp-net-unreachable
@@ -52,34 +96,69 @@ def test_a_peering_joins_exactly_two_cidrs_and_never_leads_on() -> None:
 def test_the_host_masquerades_public_subnets_only() -> None:
     assert masquerade(CLOSED, routed=True) == []
     assert masquerade(OPEN, routed=True) == [
-        "-s 10.0.1.0/24 -o eth0 -m comment --comment vpcctl:vpc1/public -j MASQUERADE"]
+        "-s 10.0.1.0/24 -o eth0 -m comment --comment vpcctl:vpc1/public -j MASQUERADE --random-fully"]
 
 
 def test_a_vpc_without_a_route_is_masqueraded_twice() -> None:
-    assert router_nat(OPEN) == ("-s 10.0.1.0/24 -o uplink -j MASQUERADE",)
+    assert router_nat(OPEN) == ("-s 10.0.1.0/24 -o uplink -j MASQUERADE --random-fully",)
     assert masquerade(OPEN, routed=False) == [
-        "-s 169.254.64.7/32 -o eth0 -m comment --comment vpcctl:vpc1 -j MASQUERADE"]
-    assert host_forward([(OPEN, False)])[0].startswith("-s 169.254.64.7/32 -i vpc-vpc1 -o eth0 ")
+        "-s 169.254.64.7/32 -o eth0 -m comment --comment vpcctl:vpc1 -j MASQUERADE --random-fully"]
+    assert host_forward([(OPEN, False)])[6].startswith("-s 169.254.64.7/32 -i vpc-vpc1 -o eth0 ")
 
 
 def test_the_host_forwards_between_a_cable_and_its_uplink_only() -> None:
-    forward = host_forward([(OPEN, True), (PEER, True)])
-    assert forward[1] == ("-i eth0 -o vpc-vpc1 -m conntrack --ctstate ESTABLISHED,RELATED "
-                          "-m comment --comment vpcctl:vpc1 -j ACCEPT")
-    assert (forward[0], *forward[2:]) == lines("""
+    assert host_forward([(OPEN, True), (PEER, True)]) == lines("""
+        -i vpc-vpc1 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc1 -j DROP
+        -o vpc-vpc1 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc1 -j DROP
+        -d 169.254.0.0/16 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
+        -d 100.100.100.200/32 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
+        -d 168.63.129.16/32 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
+        -d 192.0.0.192/32 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
         -s 10.0.1.0/24 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1/public -j ACCEPT
-        -i vpc-vpc1 -m comment --comment vpcctl:vpc1 -j REJECT --reject-with icmp-net-unreachable
-        -o vpc-vpc1 -m comment --comment vpcctl:vpc1 -j REJECT --reject-with icmp-net-unreachable
-        -i vpc-vpc2 -m comment --comment vpcctl:vpc2 -j REJECT --reject-with icmp-net-unreachable
-        -o vpc-vpc2 -m comment --comment vpcctl:vpc2 -j REJECT --reject-with icmp-net-unreachable
-    """)
+        -i eth0 -o vpc-vpc1 TRACKED -m comment --comment vpcctl:vpc1 -j ACCEPT
+        -i vpc-vpc1 -m comment --comment vpcctl:vpc1 NET
+        -o vpc-vpc1 -m comment --comment vpcctl:vpc1 NET
+        -i vpc-vpc2 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc2 -j DROP
+        -o vpc-vpc2 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc2 -j DROP
+        -i vpc-vpc2 -m comment --comment vpcctl:vpc2 NET
+        -o vpc-vpc2 -m comment --comment vpcctl:vpc2 NET
+    """.replace("NET", "-j REJECT --reject-with icmp-net-unreachable")
+        .replace("TRACKED", "-m conntrack --ctstate ESTABLISHED,RELATED"))
 
 
 def test_a_vpc_may_only_answer_the_host() -> None:
-    assert host_input([OPEN]) == lines("""
-        -i vpc-vpc1 -m conntrack --ctstate ESTABLISHED,RELATED -m comment --comment vpcctl:vpc1 -j ACCEPT
+    assert host_input([(OPEN, True)]) == lines("""
+        -i vpc-vpc1 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc1 -j DROP
+        -i vpc-vpc1 -m conntrack --ctstate ESTABLISHED -m comment --comment vpcctl:vpc1 -j ACCEPT
+        -i vpc-vpc1 -m conntrack --ctstate RELATED --ctorigdst 169.254.64.7 OURS -j ACCEPT
+        -i vpc-vpc1 -m conntrack --ctstate RELATED --ctorigdst 10.0.0.0/16 OURS -j ACCEPT
         -i vpc-vpc1 -m comment --comment vpcctl:vpc1 -j REJECT --reject-with icmp-host-prohibited
-    """)
+    """.replace("OURS", "-m comment --comment vpcctl:vpc1"))
+    assert not any("10.0.0.0/16" in rule for rule in host_input([(OPEN, False)])), "another has that CIDR"
+
+
+def test_the_addresses_of_a_vpc_come_by_its_cable_only() -> None:
+    assert host_guard([(OPEN, True)]) == lines("""
+        -i lo -m comment --comment vpcctl:host -j RETURN
+        -s 10.0.0.0/16 ! -i vpc-vpc1 OURS -j DROP
+        -s 169.254.64.6/31 ! -i vpc-vpc1 OURS -j DROP
+        -i vpc-vpc1 -m conntrack --ctstate INVALID OURS -j DROP
+        -i vpc-vpc1 -m conntrack --ctstate RELATED ! --ctorigsrc 10.0.0.0/16 ! --ctorigdst 10.0.0.0/16 MORE
+    """.replace("MORE", "-m conntrack ! --ctorigdst 169.254.64.7 OURS -j DROP")
+        .replace("OURS", "-m comment --comment vpcctl:vpc1"))
+    assert not any("10.0.0.0/16" in rule for rule in host_guard([(OPEN, False)])), "another has that CIDR"
+
+
+def test_what_comes_of_a_vpc_leaves_by_its_uplink_only() -> None:
+    assert host_guard_out([(OPEN, True), (PEER, True)]) == lines("""
+        ! -s 169.254.64.6/32 -o vpc-vpc1 NEW -m comment --comment vpcctl:vpc1 -j DROP
+        -s 10.0.0.0/16 ! -o eth0 OTHERS -m comment --comment vpcctl:vpc1 -j DROP
+        -s 169.254.64.7/32 ! -o eth0 OTHERS -m comment --comment vpcctl:vpc1 -j DROP
+        ! -s 169.254.64.2/32 -o vpc-vpc2 NEW -m comment --comment vpcctl:vpc2 -j DROP
+        -s 172.16.0.0/16 OTHERS -m comment --comment vpcctl:vpc2 -j DROP
+        -s 169.254.64.3/32 OTHERS -m comment --comment vpcctl:vpc2 -j DROP
+    """.replace("NEW", "-m conntrack ! --ctstate ESTABLISHED,RELATED")
+        .replace("OTHERS", "-m addrtype ! --src-type LOCAL"))
 
 
 def test_tcp_learns_of_a_small_mtu() -> None:

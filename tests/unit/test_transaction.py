@@ -1,7 +1,8 @@
 """Transactions on a kernel that is only simulated: every plan comes out right, and every failure is undone.
 
-The simulation knows what `ip`, `iptables-restore` and `sysctl` do with the few words that plans use, and
-refuses what the kernel would refuse: a second of the same name, a thing in a namespace that is not there.
+The simulation knows what `ip`, `bridge`, `nft`, `iptables-restore` and `sysctl` do with the few words that
+plans use, and refuses what the kernel would refuse: a second of the same name, a thing in a namespace that is
+not there.
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ from vpcctl_lib.resources import (
     File,
     Folder,
     Forwarding,
+    Guard,
     Namespace,
+    Neighbour,
     Port,
     Program,
     Resource,
     Settings,
     SingleRule,
+    Station,
+    Switching,
     Veth,
 )
+from vpcctl_lib.resources.guard import HEAD
+from vpcctl_lib.resources.neighbours import SWITCHING
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.run import Command, Outcome
 from vpcctl_lib.state import Entry, State, Store
@@ -66,6 +73,9 @@ class Simulation:
     links: dict[Place, dict[str, Any]] = field(default_factory=lambda: {("", "eth0"): {}})
     lines: set[tuple[Place, Place]] = field(default_factory=set)
     """Addresses and routes, each with its link."""
+    pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
+    """Neighbours by namespace, "neigh", link and address; MACs by namespace, "fdb", port and address."""
+    guards: dict[str, str] = field(default_factory=dict)
     chains: dict[Place, list[str]] = field(default_factory=dict)
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -79,6 +89,7 @@ class Simulation:
         builtin = {place for place in self.chains if place[2] in BUILTIN and not self.chains[place]}
         return copy.deepcopy({
             "namespaces": self.namespaces, "links": self.links, "lines": self.lines, "files": self.files,
+            "pinned": self.pinned, "guards": self.guards,
             "chains": {place: rules for place, rules in self.chains.items() if place not in builtin},
             "policies": {place: policy for place, policy in self.policies.items() if policy != "ACCEPT"},
             "programs": self.programs, "forward": (self.settings / "ip_forward").read_text().strip(),
@@ -89,8 +100,10 @@ class Simulation:
     def change(self, command: Command) -> Outcome:
         """Run a command as its tool would."""
         argv, namespace = list(command.argv), command.namespace
-        if argv[0] == "ip":
+        if argv[0] in ("ip", "bridge"):
             told = self.ip(namespace, argv[1:], command.stdin)
+        elif argv[0] == "nft":
+            told = self.nft(namespace, command.stdin)
         elif argv[0] == "iptables-restore":
             told = self.restore(namespace, command.stdin)
         else:
@@ -125,6 +138,8 @@ class Simulation:
             self.netns(verb, rest[0])
         elif kind == "link":
             getattr(self, f"link_{verb}")(namespace, rest)
+        elif kind in ("neigh", "fdb"):
+            self.pin(namespace, kind, verb, rest)
         else:
             place = (namespace, rest[rest.index("dev") + 1])
             need(place in self.links, f'Cannot find device "{place[1]}"')
@@ -139,6 +154,30 @@ class Simulation:
                 # fib_disable_ip in net/ipv4/fib_frontend.c: the last address takes all routes along.
                 self.lines = {line for line in self.lines if line[0] != place}
 
+    def pin(self, namespace: str, kind: str, verb: str, words: list[str]) -> None:
+        address, device = words[0], words[words.index("dev") + 1]
+        need((namespace, device) in self.links, f'Cannot find device "{device}"')
+        need(kind == "neigh" or "master" in self.links[namespace, device], "Operation not supported")
+        place = (namespace, kind, device, address)
+        if verb == "replace":
+            self.pinned[place] = " ".join(words)
+        else:
+            need(place in self.pinned, "RTNETLINK answers: No such file or directory")
+            del self.pinned[place]
+
+    def nft(self, namespace: str, text: str) -> str:
+        """The last of the tables in the script: each begins by taking away the one before."""
+        try:
+            self.count()
+            need(namespace in self.namespaces, f'Cannot open network namespace "{namespace}"')
+        except Refused as error:
+            return str(error)
+        made = text.rpartition(HEAD)[2]
+        self.guards.pop(namespace, None)
+        if made:
+            self.guards[namespace] = made
+        return ""
+
     def netns(self, verb: str, name: str) -> None:
         if verb == "add":
             need(name not in self.namespaces, "File exists")
@@ -150,6 +189,7 @@ class Simulation:
         self.namespaces.remove(name)
         for place in [place for place in self.links if place[0] == name]:
             self.drop(place)
+        self.guards.pop(name, None)
         for table in (self.chains, self.policies):
             for chain in [chain for chain in table if chain[0] == name]:
                 del table[chain]
@@ -158,11 +198,18 @@ class Simulation:
         """A link goes with its addresses, its routes and its other end."""
         gone = self.links.pop(place, None)
         self.lines = {line for line in self.lines if line[0] != place}
-        for other in self.links.values():
+        self.forget(place)
+        for at, other in self.links.items():
             if other.get("master") == place[1] and place[1].startswith("br-"):
-                del other["master"]
+                for flag in ("master", *SWITCHING):
+                    other.pop(flag, None)
+                self.forget(at)
         if gone and "peer" in gone:
             self.drop(gone["peer"])
+
+    def forget(self, at: Place) -> None:
+        """What is pinned to a link that goes."""
+        self.pinned = {place: pinned for place, pinned in self.pinned.items() if (place[0], place[2]) != at}
 
     def link_add(self, namespace: str, words: list[str]) -> None:
         device = words[0]
@@ -189,6 +236,15 @@ class Simulation:
         need((namespace, device) in self.links, f'Cannot find device "{device}"')
         options = [word for word in rest if word != "up"] + (["up", "yes"] if "up" in rest else [])
         found = dict(zip(options[::2], options[1::2], strict=True))
+        if found.pop("type", "") == "bridge_slave":
+            need("master" in self.links[namespace, device], "Operation not supported")
+            held = self.links[namespace, device]
+            for flag, value in found.items():
+                if (value == "on") == SWITCHING[flag]:
+                    held[flag] = value
+                else:
+                    held.pop(flag, None)
+            return
         need("master" not in found or (namespace, found["master"]) in self.links, "Cannot find device")
         if found.get("mtu") == "1500":
             del found["mtu"]
@@ -321,7 +377,16 @@ class Simulation:
         if isinstance(resource, Forwarding):
             return (self.settings / "ip_forward").read_text().strip() == "1"
         if isinstance(resource, Settings):
-            return resource.namespace in self.namespaces
+            return (resource.namespace, resource.device or "lo") in self.links
+        if isinstance(resource, Guard):
+            return self.guards.get(resource.namespace) == resource.text()
+        if isinstance(resource, Switching):
+            return "learning" in self.links.get((resource.namespace, resource.device), {})
+        if isinstance(resource, Station):
+            return (resource.namespace, "fdb", resource.device, resource.mac) in self.pinned
+        if isinstance(resource, Neighbour):
+            held = self.pinned.get((resource.namespace, "neigh", resource.device, str(resource.address)), "")
+            return resource.mac in held
         (operation,) = resource.make()
         assert isinstance(operation, Ip)
         kind, verb, *words = operation.words

@@ -42,8 +42,10 @@ def _head(view: View) -> str:
              "Gateway": f"{view['gateway']} on {view['bridge']}", "Namespace": view["namespace"],
              "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
              "NAT": view["nat"]["interface"] if view["nat"] else "off",
+             "Ports": "guarded" if view["guarded"] else "not guarded",
              "Peers": ", ".join(view["peers"]) or "none"}
-    commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat"}
+    commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
+                **({"Ports": "guard"} if view["guarded"] else {})}
     width = max(len(value) for name, value in lines.items() if name in commands)
     return "\n".join(f"{name + ':':<11}{value:<{width}}  {view['see'][commands[name]]}" if name in commands
                      else f"{name + ':':<11}{value}" for name, value in lines.items())

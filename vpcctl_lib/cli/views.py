@@ -38,7 +38,7 @@ def overview(overview: Overview) -> View:
     inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
     name = overview.vpc.name
     return {
-        **view,
+        **view, "guarded": bool(overview.topology.guarded),
         "addresses": {"total": size, "in_subnets": inside, "free": size - inside},
         "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "device": naming.device("pcx-", peer.name)}
                      for peer in overview.topology.peers_of(name)],
@@ -50,7 +50,8 @@ def overview(overview: Overview) -> View:
                 "uplink": f"ip addr show {view['uplink']['device']}",
                 "nat": "iptables -t nat -S POSTROUTING", "routes": f"ip -n {name} route",
                 "subnets": f"ip -n {name} link show master {bridge}",
-                "peerings": f"ip -n {name} -br addr show type veth"},
+                "peerings": f"ip -n {name} -br addr show type veth",
+                "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
 
 

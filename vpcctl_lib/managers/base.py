@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
-from vpcctl_lib import naming, netns, variants
+from vpcctl_lib import guarding, naming, netns, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.host import Host
@@ -25,7 +25,7 @@ from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
 
-TOOLS = ("ip", "iptables", "iptables-restore", "sysctl")
+TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Manager:
         with self.context.store.locked():
             state = self._healed(self.load())
             topology, plan = self._plan(state, decide)
-            if not plan.steps and replace(topology, iptables=state.iptables) == state.topology:
+            found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded)
+            if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
             self.check_made()
@@ -168,12 +169,16 @@ class Manager:
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = self._with_iptables(state.topology, decide(state.topology))
+        topology = self._settled(state.topology, decide(state.topology))
         naming.check_collisions(topology)
         return topology, difference(state.ledger, blueprint(topology), self.faults(state, topology))
 
-    def _with_iptables(self, before: Topology, topology: Topology) -> Topology:
-        """The first VPC settles which iptables holds our rules, until the last is gone."""
+    def _settled(self, before: Topology, topology: Topology) -> Topology:
+        """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""
+        return replace(topology, iptables=self._iptables(before, topology),
+                       guarded=self._guarded(before, topology))
+
+    def _iptables(self, before: Topology, topology: Topology) -> Variant | None:
         variant = topology.iptables if topology.vpcs else None
         if topology.vpcs and variant is None:
             variant = variants.choose(self.context.runner)
@@ -181,7 +186,18 @@ class Manager:
         ways = {(vpc.name, vpc.nat) for vpc in topology.vpcs} - {(vpc.name, vpc.nat) for vpc in before.vpcs}
         if variant and ways:
             self._warnings += variants.warnings(self.context.runner, variant)
-        return replace(topology, iptables=variant)
+        return variant
+
+    def _guarded(self, before: Topology, topology: Topology) -> bool | None:
+        """Once so, always so; where it was not possible, it may be by now."""
+        if not topology.vpcs:
+            return None
+        if topology.guarded:
+            return True
+        missing = guarding.missing(self.runner)
+        if missing and before.guarded is None:
+            self.warn(guarding.UNGUARDED.format(missing))
+        return not missing
 
 
 def need_root() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from vpcctl_lib import naming, processes, unit, variants
+from vpcctl_lib import guarding, naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import Finding, findings, inspect, owners
@@ -19,9 +19,9 @@ from vpcctl_lib.operations import Make, Remove
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import Condition, Fault, Namespace, Program, Resource
+from vpcctl_lib.resources import Condition, Fault, Guard, Namespace, Program, Resource
 from vpcctl_lib.run import need
-from vpcctl_lib.state import State
+from vpcctl_lib.state import Entry, State
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class HostManager(Manager):
         kernel = Kernel(self.runner)
         found = findings(kernel, state.ledger, blueprint(state.topology))
         notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
+        if state.topology.guarded is False:
+            missing = guarding.missing(self.runner)
+            notes.append(guarding.UNGUARDED.format(missing or "is there now: vpcctl restore"))
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes))
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
@@ -175,7 +178,12 @@ class HostManager(Manager):
         state = rebuilder.state()
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
-        return state, difference(state.ledger, blueprint(state.topology), self.faults(state, state.topology))
+        # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
+        topology = replace(state.topology, guarded=self._guarded(Topology(), state.topology))
+        wanted = blueprint(topology)
+        guards = (Entry(resource) for resource in wanted if isinstance(resource, Guard))
+        state = replace(state, topology=topology, ledger=(*state.ledger, *guards))
+        return state, difference(state.ledger, wanted, self.faults(state, topology))
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""

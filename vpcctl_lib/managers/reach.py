@@ -20,7 +20,7 @@ from vpcctl_lib.run import need
 
 INTERNET = "internet"
 INTERNET_ADDRESS = IPv4Address("8.8.8.8")
-TOOLS = ("ip", "tc", "iptables-save")
+TOOLS = ("ip", "bridge", "tc", "iptables-save")
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ class SubnetManager(Manager):
             existing = vpc.subnet(name)
             if existing is None:
                 addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
-                for warning in addressing.check_count(vpc_name, len(vpc.subnets) + 1):
-                    self.warn(warning)
+                addressing.check_count(vpc_name, len(vpc.subnets) + 1)
                 return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
             if (existing.cidr, existing.type) != (cidr, kind):
                 raise VpcctlError(f"subnet '{name}' exists in VPC '{vpc_name}' as {existing.type.value} "

@@ -12,7 +12,7 @@ from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided
 from vpcctl_lib.reach.routing import address_type, choose
 from vpcctl_lib.reach.scene import Namespace
-from vpcctl_lib.reach.tables import Parsed
+from vpcctl_lib.reach.tables import Option, Parsed
 
 NAT = "nat"
 
@@ -35,6 +35,9 @@ ORDER = {
     Hook.POSTROUTING: ("mangle", NAT),
 }
 """The tables of each hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h)."""
+
+RANDOM, RANDOMLY = "1024-65535", frozenset({"--random", "--random-fully"})
+"""What the kernel chooses from for a port that is not a system's own (nf_nat_l4proto_unique_tuple)."""
 
 FIRST = frozenset({Hook.PREROUTING, Hook.OUTPUT})
 """Where a connection is first seen, and its destination translated; its source is at the others."""
@@ -198,18 +201,20 @@ def _translated(namespace: Namespace, hook: Hook, outcome: Outcome, ways: Ways,
     decisions.append(Decision(NAT, outcome))
     ports = rule.parsed.option("--to-ports") or ""
     if outcome.target == "MASQUERADE":
-        return packet.between(_masqueraded(namespace, packet.flow, ways, ports))
+        return packet.between(_masqueraded(namespace, packet.flow, ways, ports, rule.parsed.options))
     if outcome.target == "REDIRECT":
         return packet.between(_redirected(namespace, hook, packet.flow, ways, ports))
     return packet.between(_to(namespace, packet.flow, outcome.target, rule.parsed))
 
 
-def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str) -> Flow:
+def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str,
+                 options: tuple[Option, ...]) -> Flow:
     """nf_nat_masquerade_ipv4(): an address of the link it leaves by, or it is dropped."""
     source = choose(namespace, ways.outgoing, ways.gateway or flow.destination)
     if source.is_unspecified:
         told = f"link {ways.outgoing} has no address to masquerade onto"
         raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.outgoing))
+    ports = ports or (RANDOM if any(option.name in RANDOMLY for option in options) else "")
     return replace(flow, source=source, source_port=_ports(ports, flow.source_port))
 
 

@@ -15,9 +15,11 @@ from vpcctl_lib.answers import parsed
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Ports
+from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
+from vpcctl_lib.resources.guard import Member, is_whole, members_of
 from vpcctl_lib.run import Runner, search_path
 
 T = TypeVar("T")
@@ -62,6 +64,14 @@ class Link:
     """What sets it apart in a way that is not modelled."""
 
     nf_call: bool = False
+    is_flooded: bool = True
+    """Whether a bridge sends out by this port what it knows no port for."""
+
+    hears_all: bool = True
+    """Whether broadcasts come out of this port of a bridge."""
+
+    has_proxy: bool = False
+    """Whether the bridge answers ARP questions that come in by this port."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,12 @@ class Passage:
     tables: tuple[Tables, ...] = ()
     foreign: Mapping[str, str] = field(default_factory=dict)
     """Hooks at which something decides that is not modelled, and what."""
+
+    guard: frozenset[Member] | None = None
+    """The machines that may send through ports of the namespace's bridges; None where these have no guard."""
+
+    stations: tuple[tuple[str, str], ...] = ()
+    """The MACs that bridges of the namespace were told of for good, each with its port."""
 
 
 class Settings(Protocol):
@@ -132,6 +148,16 @@ class Namespace:
     def foreign(self) -> Mapping[str, str]:
         """Hooks at which something decides that is not modelled, and what."""
         return self.passage().foreign
+
+    @property
+    def guard(self) -> frozenset[Member] | None:
+        """Who may send through the ports of its bridges; None where anybody may."""
+        return self.passage().guard
+
+    @property
+    def stations(self) -> tuple[tuple[str, str], ...]:
+        """The MACs that its bridges were told of for good, each with its port."""
+        return self.passage().stations
 
     def number(self, key: str) -> int:
         """A setting as a number; what this kernel lacks is off."""
@@ -202,9 +228,13 @@ class Scene:
             cache(lambda: parse_names(self._json(name, "ip", "-j", "netns", "list"))))
 
     def _passage(self, name: str) -> Passage:
-        near, tables, foreign = self._ask(lambda: self._json(name, "ip", "-j", "-4", "neigh", "show"),
-                                          lambda: self._tables(name), lambda: self._foreign(name))
-        return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]})
+        near, tables, chains, stations = self._ask(
+            lambda: self._json(name, "ip", "-j", "-4", "neigh", "show"), lambda: self._tables(name),
+            lambda: self._chains(name), lambda: self._json(name, "bridge", "-j", "fdb", "show"))
+        guard = self._guard(name) if has_guard(chains) else None
+        foreign = parse_foreign(chains, guard is not None)
+        return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]}, guard,
+                       tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"))
 
     def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
         return each(lambda ask: ask(), questions, ASKERS)
@@ -230,11 +260,18 @@ class Scene:
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
-    def _foreign(self, name: str) -> dict[str, str]:
-        """Hooks where nftables decides by rules that iptables does not know."""
+    def _chains(self, name: str) -> dict[str, Any]:
+        """All chains of nftables, by which it may decide what iptables does not know."""
         if which("nft", path=search_path()) is None:
             return {}
-        return parse_foreign(parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}"))
+        found: dict[str, Any] = parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}")
+        return found
+
+    def _guard(self, name: str) -> frozenset[Member] | None:
+        """The machines of our own table of family bridge, if it has our rules and no others."""
+        asked = ("nft", "-j", "list", "table", "bridge", BRIDGE_TABLE)
+        listed = parsed(self._runner.ask(asked, name), "{}")["nftables"]
+        return members_of(listed) if is_whole(listed) else None
 
 
 def text_in(namespace: str, path: str) -> str:
@@ -261,7 +298,8 @@ def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:
         link.get("master", ""), link.get("address", ""), tuple(_addresses(link)), link.get("link_index", 0),
         link.get("link_netnsid"), link.get("link", ""), port.get("state", BRIDGE_FORWARDING),
         _odd(link, data, port, [queue for queue in queues if queue.get("dev") == link["ifname"]]),
-        bool(data.get("nf_call_iptables")))
+        bool(data.get("nf_call_iptables")), port.get("flood", True), port.get("bcast_flood", True),
+        bool(port.get("proxy_arp")))
 
 
 def _addresses(link: dict[str, Any]) -> Iterator[Held]:
@@ -301,12 +339,21 @@ def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
     return {one["id"]: one["name"] for one in listed if "id" in one}
 
 
-def parse_foreign(listed: dict[str, Any]) -> dict[str, str]:
-    """Base chains of `nft -j list chains` beyond those that iptables made, by hook."""
+def has_guard(listed: dict[str, Any]) -> bool:
+    """Whether there is a table of our name among the chains that nft lists."""
+    return any(_is_guard(item.get("chain", {})) for item in listed.get("nftables", ()))
+
+
+def _is_guard(chain: dict[str, Any]) -> bool:
+    return (chain.get("family"), chain.get("table")) == ("bridge", BRIDGE_TABLE)
+
+
+def parse_foreign(listed: dict[str, Any], guarded: bool = False) -> dict[str, str]:
+    """Base chains of `nft -j list chains` beyond those that iptables made and a guard of ours, by hook."""
     found = {}
     for item in listed.get("nftables", ()):
         chain = item.get("chain", {})
         ours = chain.get("family") == "ip" and chain.get("table") in COVERED and chain["name"].isupper()
-        if "hook" in chain and not ours and chain["family"] != "ip6":
+        if "hook" in chain and not ours and chain["family"] != "ip6" and not (guarded and _is_guard(chain)):
             found[chain["hook"]] = f"nft chain {chain['family']} {chain['table']} {chain['name']}"
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from vpcctl_lib.reach.packet import Blocked, Undecided
@@ -34,6 +34,24 @@ class End:
     namespace: str
     link: Link
     way: tuple[Switched, ...] = ()
+    entry: tuple[str, str] | None = None
+    """The namespace and the port by which frames first come to a bridge."""
+
+    exits: tuple[tuple[str, str], ...] = ()
+    """The namespaces and the ports by which they leave bridges."""
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The way from the first link, so far."""
+
+    way: tuple[Switched, ...] = ()
+    entry: tuple[str, str] | None = None
+    exits: tuple[tuple[str, str], ...] = ()
+
+    def to(self, namespace: Namespace, link: Link) -> End:
+        """The end that it has led to."""
+        return End(namespace.name, link, self.way, self.entry, self.exits)
 
 
 @dataclass
@@ -58,12 +76,12 @@ class Explorer:
     def explore(self, namespace: Namespace, link: Link) -> Segment:
         """The segment of what leaves by that link."""
         if link.kind == "bridge":
-            self._flood(namespace, link, "", ())
+            self._flood(namespace, link, "", Trail())
         else:
-            self._cross(namespace, link, ())
+            self._cross(namespace, link, Trail())
         return self._segment
 
-    def _cross(self, namespace: Namespace, link: Link, way: tuple[Switched, ...]) -> None:
+    def _cross(self, namespace: Namespace, link: Link, trail: Trail) -> None:
         """To the other end of a cable."""
         if not link.is_up or not link.carrier:
             return
@@ -72,30 +90,32 @@ class Explorer:
         if other is None:
             self._segment.outside.append(f"{link.name} in {namespace.title}")
             return
-        self._arrive(*other, way)
+        self._arrive(*other, trail)
 
-    def _arrive(self, namespace: Namespace, link: Link, way: tuple[Switched, ...]) -> None:
+    def _arrive(self, namespace: Namespace, link: Link, trail: Trail) -> None:
         if not link.is_up or (namespace.name, link.name) in self._seen:
             return
         self._seen.add((namespace.name, link.name))
         self._note_odd(namespace, link)
         if not link.master:
-            self._segment.ends.append(End(namespace.name, link, way))
+            self._segment.ends.append(trail.to(namespace, link))
             return
         bridge = namespace.links.get(link.master)
         if bridge is None or bridge.kind != "bridge":
             told = f"{link.name} in {namespace.title} belongs to {link.master}, which is no bridge"
             self._segment.odd.append(told)
         elif bridge.is_up and link.port_state == BRIDGE_FORWARDING:
-            self._segment.ends.append(End(namespace.name, bridge, way))
-            self._flood(namespace, bridge, link.name, way)
+            trail = replace(trail, entry=trail.entry or (namespace.name, link.name))
+            self._segment.ends.append(trail.to(namespace, bridge))
+            self._flood(namespace, bridge, link.name, trail)
 
-    def _flood(self, namespace: Namespace, bridge: Link, incoming: str, way: tuple[Switched, ...]) -> None:
+    def _flood(self, namespace: Namespace, bridge: Link, incoming: str, trail: Trail) -> None:
         self._note_odd(namespace, bridge)
         for port in namespace.links.values():
             if port.master == bridge.name and port.name != incoming and port.port_state == BRIDGE_FORWARDING:
                 step = (Switched(namespace.name, bridge.name, incoming, port.name),) if incoming else ()
-                self._cross(namespace, port, (*way, *step))
+                self._cross(namespace, port, replace(trail, way=(*trail.way, *step),
+                                                     exits=(*trail.exits, (namespace.name, port.name))))
 
     def _note_odd(self, namespace: Namespace, link: Link) -> None:
         if link.odd:
@@ -130,7 +150,49 @@ def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wante
     """Those who answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
     # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is an address of ours.
     sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
-    return [end for end in segment.ends if _answers(scene.of(end.namespace), end.link, wanted, sender)]
+    heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender)]
+    return [end for end in heard if _is_answered_by_proxy(scene, end, wanted) or (
+        _hears(scene, end) and _answers(scene.of(end.namespace), end.link, wanted, sender))]
+
+
+def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address) -> bool:
+    """Whether the first bridge on the way takes a frame of that sender at its port."""
+    if end.entry is None:
+        return True
+    namespace, port = end.entry
+    guard = scene.of(namespace).guard
+    return guard is None or any((one.device, one.mac, one.address) == (port, mac, address) for one in guard)
+
+
+def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
+    """The bridge's port that a frame for one machine has to leave by and does not; None if it gets there.
+
+    A port that is not flooded gets frames for those that it was told of only; a machine told of at another
+    port gets its frames there.
+    """
+    for namespace, port in end.exits:
+        here = scene.of(namespace)
+        known = [device for device, mac in here.stations if mac == end.link.mac
+                 and here.links[device].master == here.links[port].master] if here.stations else []
+        if port not in known and (known or not here.links[port].is_flooded):
+            return namespace, port
+    return None
+
+
+def _hears(scene: Scene, end: End) -> bool:
+    """Whether a question to all comes to it, and its answer back."""
+    return all(scene.of(namespace).links[port].hears_all for namespace, port in end.exits)
+
+
+def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:
+    """br_do_proxy_suppress_arp() of net/bridge/br_arp_nd_proxy.c: with what the namespace knows of it."""
+    if end.entry is None or not end.exits:
+        return False
+    here = scene.of(end.entry[0])
+    port = here.links[end.entry[1]]
+    known = any(one.address == wanted and one.device == port.master and one.mac == end.link.mac
+                and VALID & set(one.states) for one in here.neighbours)
+    return port.has_proxy and known and any(mac == end.link.mac for _, mac in here.stations)
 
 
 def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4Address) -> bool:

@@ -131,6 +131,9 @@ class Analyzer:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
         if blocked.code is Code.FIREWALL_DENY and blocked.cause.chain == HOST_INPUT:
             return Blocked(Code.HOST_CLOSED, where, rule, cause)
+        lost = where == question.target and cause.address == question.address
+        if lost and blocked.code is Code.NO_FORWARDING:
+            return Blocked(Code.NO_ADDRESS, where, f"{question.address} is on no link of {where}", cause)
         if blocked.code in CLOSED and not self._is_damage(blocked):
             closed = None if walk.is_back else self._closed(question)
             return Blocked(closed, where, rule, cause) if closed else self._lost(question, blocked, walk)

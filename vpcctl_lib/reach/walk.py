@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from vpcctl_lib.model import Ports, Protocol
+from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
 from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
 from vpcctl_lib.reach.routes import Route
@@ -19,7 +20,17 @@ from vpcctl_lib.reach.routing import (
     source_for,
 )
 from vpcctl_lib.reach.scene import HOST, Link, Namespace, Scene
-from vpcctl_lib.reach.segment import End, Explorer, Segment, Switched, answering, peer, remembered
+from vpcctl_lib.reach.segment import (
+    End,
+    Explorer,
+    Segment,
+    Switched,
+    answering,
+    lets_in,
+    lost_at,
+    peer,
+    remembered,
+)
 
 FURTHEST = 40
 """Hops before a walk is going in circles."""
@@ -168,11 +179,24 @@ class Walk:
             names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
             raise Undecided(here.title, f"{wanted} is in {names}: whoever answers first gets it")
         if found:
+            self._check_bridges(here, link, found[0], packet)
             return found[0]
         if segment.outside and not by_hand:
             return None
         raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {wanted}",
                       Cause(device=link.name, address=wanted))
+
+    def _check_bridges(self, here: Namespace, link: Link, end: End, packet: Packet) -> None:
+        """Bridges pass on what comes from whom it claims to, to ports where they know somebody."""
+        if end.entry and not lets_in(self.scene, end, link.mac, packet.flow.source):
+            where, port = end.entry
+            raise Blocked(Code.SOURCE_REFUSED, self.scene.of(where).title,
+                          f"{packet.flow.source} with MAC {link.mac} may not send through port {port} "
+                          f"(nft table bridge {BRIDGE_TABLE})", Cause(device=port))
+        lost = lost_at(self.scene, end)
+        if lost:
+            told = f"nobody told the bridge that MAC {end.link.mac} is at port {lost[1]}"
+            raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, told, Cause(device=lost[1]))
 
     def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
                route: Route, segment: Segment) -> Arrival:

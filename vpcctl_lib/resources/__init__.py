@@ -13,14 +13,17 @@ from vpcctl_lib.resources.base import (
     Resource,
     changed,
 )
+from vpcctl_lib.resources.guard import Guard, Member
 from vpcctl_lib.resources.host import File, Folder, Forwarding
 from vpcctl_lib.resources.links import Altname, Bridge, Namespace, Port, Veth
+from vpcctl_lib.resources.neighbours import Neighbour, Station, Switching
 from vpcctl_lib.resources.rules import Chain, SingleRule
 from vpcctl_lib.resources.settings import Settings
 from vpcctl_lib.resources.workload import Program
 
 KINDS: dict[str, type[Resource]] = {
     "namespace": Namespace, "veth": Veth, "bridge": Bridge, "port": Port,
+    "switching": Switching, "station": Station, "neighbour": Neighbour, "guard": Guard,
     "altname": Altname, "address": Address, "route": Route,
     "settings": Settings, "chain": Chain, "rule": SingleRule, "forwarding": Forwarding, "folder": Folder,
     "file": File, "program": Program,
@@ -30,5 +33,6 @@ KINDS: dict[str, type[Resource]] = {
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 __all__ = ["EMPTY", "KINDS", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain", "Condition",
-           "Facts", "Fault", "File", "Folder", "Forwarding", "Namespace", "Operation", "Operations",
-           "Place", "Port", "Program", "Resource", "Route", "Settings", "SingleRule", "Veth", "changed"]
+           "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Member", "Namespace", "Neighbour",
+           "Operation", "Operations", "Place", "Port", "Program", "Resource", "Route", "Settings",
+           "SingleRule", "Station", "Switching", "Veth", "changed"]

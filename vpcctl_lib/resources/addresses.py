@@ -22,7 +22,7 @@ from vpcctl_lib.resources.base import (
 )
 
 
-def _addressed(namespace: str, device: str) -> Place:
+def addressed(namespace: str, device: str) -> Place:
     """The place of what lives as long as the link has its address."""
     return (namespace, f"{device} address")
 
@@ -44,7 +44,7 @@ class Address(Resource):
     @property
     def places(self) -> frozenset[Place]:
         """With a link's last address the kernel takes its routes (fib_disable_ip in net/ipv4)."""
-        return frozenset({_addressed(self.namespace, self.device)})
+        return frozenset({addressed(self.namespace, self.device)})
 
     def _words(self) -> tuple[str, ...]:
         if self.peer is not None:
@@ -93,7 +93,7 @@ class Route(Resource):
     @property
     def homes(self) -> frozenset[Place]:
         """The namespace, the link and its address."""
-        return within(self.namespace, self.device) | {_addressed(self.namespace, self.device)}
+        return within(self.namespace, self.device) | {addressed(self.namespace, self.device)}
 
     def _words(self) -> tuple[str, ...]:
         destination = "default" if self.destination.prefixlen == 0 else str(self.destination)

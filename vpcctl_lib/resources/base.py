@@ -9,10 +9,10 @@ from enum import Enum
 from typing import ClassVar
 
 from vpcctl_lib.kernel import Kernel, Unreadable
-from vpcctl_lib.operations import Ip, Iptables, Make, Nft, PutBack, Remove, Set, Sysctl
+from vpcctl_lib.operations import KernelStep, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 
-Operation = Ip | Nft | Iptables | Sysctl | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop
+Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop
 Operations = tuple[Operation, ...]
 Facts = Mapping[str, str]
 """What was learned about a resource when it was made: the setting found, the process started."""

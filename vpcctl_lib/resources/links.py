@@ -202,6 +202,7 @@ class Port(Resource):
     owner: str
     master: str = ""
     mtu: int = 1500
+    mac: str = ""
 
     in_place = True
 
@@ -222,7 +223,11 @@ class Port(Resource):
 
     def make(self) -> Operations:
         """The mark first, so that a link that is ours says so as early as it can."""
-        return self._set(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))
+        return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
+
+    @property
+    def _address(self) -> tuple[str, ...]:
+        return ("address", self.mac) if self.mac else ()
 
     def _set(self, words: tuple[str, ...] = ()) -> Operations:
         ipv6: tuple[str, ...] = ()
@@ -237,14 +242,16 @@ class Port(Resource):
         return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)
 
     def change(self, old: Resource) -> Operations:
-        """Everything again; only the MTU of a link of ours ever changes by itself.
+        """Everything again; only the MTU of a link of ours ever changes by itself, and its MAC once.
 
-        A link that was too small for IPv6 gets an address of it when it grows.
+        A link that was too small for IPv6 gets an address of it when it grows. The MAC is set only where it
+        is another, as the kernel forgets all neighbours by it (neigh_changeaddr).
         """
         if self.device == LOOPBACK:
             return self._set()
         flush = Ip(self.namespace, ("addr", "flush", "dev", self.device, "scope", "link"))
-        return (self._link("mtu", str(self.mtu)), *self._set(), flush)
+        address = self._address if isinstance(old, Port) and old.mac != self.mac else ()
+        return (self._link("mtu", str(self.mtu)), *self._set(address), flush)
 
     def unmake(self, facts: Facts) -> Operations:
         """Nothing: it goes with the link."""
@@ -257,11 +264,14 @@ class Port(Resource):
             return MISSING
         found = {"alias": link.get("ifalias", ""), "master": link.get("master", ""), "mtu": link["mtu"],
                  "state": "up" if "UP" in link["flags"] else "down"}
+        if self.mac:
+            found["MAC"] = link.get("address", "")
         shall = {"alias": self.owner, "master": self.master,
-                 "mtu": link["mtu"] if self.device == LOOPBACK else self.mtu, "state": "up"}
+                 "mtu": link["mtu"] if self.device == LOOPBACK else self.mtu, "state": "up", "MAC": self.mac}
         wrong = [f"its {what} is {found[what] or 'none'}, not {shall[what] or 'none'}"
-                 for what in shall if found[what] != shall[what]]
-        return changed("; ".join(wrong)) if wrong else None
+                 for what in found if found[what] != shall[what]]
+        remedy = (self._link(*self._address),) if self.mac and found["MAC"] != self.mac else ()
+        return Fault(Condition.CHANGED, "; ".join(wrong), remedy) if wrong else None
 
     def __str__(self) -> str:
         return f"link {self.device}{on(self.namespace)}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from vpcctl_lib import netns
+from vpcctl_lib import netns, sysctls
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import MARK
-from vpcctl_lib.operations import Set
+from vpcctl_lib.naming import INSTANCE, MARK
+from vpcctl_lib.operations import EVERYWHERE, Pairs, Set
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -20,66 +21,117 @@ from vpcctl_lib.resources.base import (
     Resource,
     within,
 )
+from vpcctl_lib.sysctls import Profile
 
 SYSCTLS = Path("/proc/sys")
 IP_FORWARD = "net.ipv4.ip_forward"
+PING_GROUPS = "net.ipv4.ping_group_range"
 WAS = "was "
 """Before the name of a setting: what it was. (cleanup.sh puts back those of the host, without this.)"""
 
 
 @dataclass(frozen=True)
 class Settings(Resource):
-    """Kernel settings of one of our own namespaces, which nobody shares."""
+    """Kernel settings of one of our own namespaces, which nobody shares, or of one link there."""
 
     namespace: str
-    values: tuple[tuple[str, str], ...]
+    values: Pairs = ()
+    profile: str = ""
+    """The name of a Profile: all its settings (the record would be three times as large with each in it)."""
+
+    device: str = ""
 
     in_place = True
 
     @property
     def key(self) -> Hashable:
-        """The namespace."""
-        return ("settings", self.namespace)
+        """The namespace, and the link."""
+        return ("settings", self.namespace, self.device) if self.device else ("settings", self.namespace)
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
+        """The namespace, and the link."""
+        return within(self.namespace, self.device)
+
+    @property
+    def _whole(self) -> Pairs:
+        known = sysctls.whole(Profile(self.profile)) if self._is_known else ()
+        return tuple((key, _ping_groups() if key == PING_GROUPS else value)
+                     for key, value in (*known, *self.values))
+
+    @property
+    def _links(self) -> Pairs:
+        return sysctls.links(Profile(self.profile)) if self._is_known else ()
+
+    @property
+    def _is_known(self) -> bool:
+        """A profile of another version, which an older record may name, is as good as none."""
+        return self.profile in {profile.value for profile in Profile}
 
     def make(self) -> Operations:
-        """All of them in one go."""
-        return (Set(self.namespace, self.values),)
+        """All of them in one go; where the namespace is yet to come, it will be as any other new one."""
+        return (Set(self.namespace, self._whole, links=self._links, fresh=not netns.exists(self.namespace)),)
 
     def survey(self) -> dict[str, str]:
-        """The old values, if the namespace is there and has lived without these."""
+        """The old values, if the namespace is there and has lived with others."""
         if not netns.exists(self.namespace):
             return {}
         return netns.within(self.namespace, self._held)
 
     def _held(self) -> dict[str, str]:
-        paths = {key: SYSCTLS / key.replace(".", "/") for key, _ in self.values}
-        return {f"{WAS}{key}": path.read_text().strip() for key, path in paths.items() if path.exists()}
+        names = [path.name for path in (SYSCTLS / "net/ipv4/conf").glob("*")] if self._links else []
+        shall = (*self._whole, *self._of_links(names))
+        held = {key: (SYSCTLS / key.replace(".", "/"), value) for key, value in shall}
+        told = {key: (_text(path), value) for key, (path, value) in held.items() if path.exists()}
+        return {f"{WAS}{key}": now for key, (now, value) in told.items() if now != value}
+
+    def _of_links(self, names: Iterator[str] | list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        for name in names:
+            for key, value in self._links:
+                yield f"net.ipv4.conf.{name}.{key}", value
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to the old values, where they were not just the new namespace's."""
-        old = tuple((key, facts[f"{WAS}{key}"]) for key, value in reversed(self.values)
-                    if facts.get(f"{WAS}{key}", value) != value)
+        old = tuple((key.removeprefix(WAS), value) for key, value in reversed([*facts.items()])
+                    if key.startswith(WAS))
         return (Set(self.namespace, old, gone_is_fine=True),) if old else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Each as it was set; what this kernel lacks can't be wrong."""
         if self.namespace not in kernel.namespaces:
             return MISSING
-        held = {key: kernel.setting(self.namespace, key) for key, _ in self.values}
-        wrong = [f"{key} is {held[key]}, not {value}" for key, value in self.values
-                 if held[key] not in (None, value)]
-        closed = closed_links(kernel, self.namespace) if held.get(IP_FORWARD) == "1" else ()
-        wrong += [f"{key} is 0, not 1" for key in closed]
+        if self.device and kernel.link(self.namespace, self.device) is None:
+            return MISSING
+        whole, links = self._whole, tuple(self._of_links((*EVERYWHERE, *self._checked_links(kernel))))
+        held = kernel.settings(self.namespace, [key for key, _ in (*whole, *links)])
+        wrong = [(key, value) for key, value in (*whole, *links) if held.get(key, value) != value]
+        told = [f"{key} is {held[key]}, not {value}" for key, value in wrong]
+        forwards = dict(whole).get(IP_FORWARD) == "1" and held.get(IP_FORWARD) == "1"
+        closed = closed_links(kernel, self.namespace) if forwards else ()
+        told += [f"{key} is 0, not 1" for key in closed]
         remedy = (Set(self.namespace, tuple((key, "1") for key in closed)),) if closed else ()
-        return Fault(Condition.CHANGED, "; ".join(wrong), remedy) if wrong else None
+        return Fault(Condition.CHANGED, "; ".join(told), remedy) if told else None
+
+    def _checked_links(self, kernel: Kernel) -> list[str]:
+        """A router's own links; in a subnet only its cable, as root in there may do as it likes with more."""
+        if self.profile == Profile.SUBNET.value:
+            return [INSTANCE] if kernel.link(self.namespace, INSTANCE) else []
+        return _routed(kernel, self.namespace) if self._links else []
 
     def __str__(self) -> str:
-        return f"settings of {self.namespace}"
+        where = f"{self.device} in {self.namespace}" if self.device else self.namespace
+        return f"settings of {where}"
+
+
+def _text(path: Path) -> str:
+    return " ".join(path.read_text().split())
+
+
+@cache
+def _ping_groups() -> str:
+    """All groups that there are here: in a sandbox without root only one is, and the kernel refuses more."""
+    spans = (line.split() for line in Path("/proc/self/gid_map").read_text().splitlines())
+    return f"0 {min(2147483647, max(int(first) + int(count) - 1 for first, _, count in spans))}"
 
 
 def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
@@ -87,7 +139,11 @@ def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
 
     Writing ip_forward sets them all, but only where it changes that. A bridge's ports only switch.
     """
-    routed = [link["ifname"] for link in kernel.links(namespace) if link["ifname"] != "lo"
-              and "master" not in link and link.get("ifalias", "").startswith(MARK)]
-    keys = [f"net.ipv4.conf.{name}.forwarding" for name in routed]
-    return tuple(key for key in keys if kernel.setting(namespace, key) == "0")
+    keys = [f"net.ipv4.conf.{name}.forwarding" for name in _routed(kernel, namespace)]
+    held = kernel.settings(namespace, keys)
+    return tuple(key for key in keys if held.get(key) == "0")
+
+
+def _routed(kernel: Kernel, namespace: str) -> list[str]:
+    return [link["ifname"] for link in kernel.links(namespace) if link["ifname"] != "lo"
+            and "master" not in link and link.get("ifalias", "").startswith(MARK)]

@@ -1,0 +1,89 @@
+"""A network that an older vpcctl made: the next change brings it to what is made today, while it is used."""
+
+from __future__ import annotations
+
+import json
+
+from host import Host
+
+from vpcctl_lib.record import VERSION
+
+STATE = "/var/lib/vpcctl/state.json"
+NEW_KINDS = ("switching", "station", "neighbour", "guard")
+NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT")
+BEFORE = """
+ip netns exec vpc1 nft delete table bridge vpcctl
+for port in s-public s-private; do
+    ip -n vpc1 link set $port type bridge_slave learning on flood on mcast_flood on
+    ip -n vpc1 link set $port type bridge_slave bcast_flood on proxy_arp off
+    bridge -n vpc1 fdb show dev $port | awk '/static/ { print $1 }' | while read -r mac; do
+        bridge -n vpc1 fdb del $mac dev $port master
+    done
+done
+ip -n vpc1 neigh flush dev br-vpc1 nud permanent
+for name in public private; do
+    ip -n vpc1-$name neigh flush dev eth0 nud permanent
+    ip -n vpc1-$name link set eth0 address 02:00:00:00:00:$(printf %s $name | cksum | cut -c1-2)
+    ip netns exec vpc1-$name sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.eth0.accept_redirects=1
+done
+iptables -t mangle -D PREROUTING 1
+iptables -t mangle -D POSTROUTING 1
+for chain in VPCCTL-GUARD VPCCTL-GUARD-OUT; do
+    iptables -t mangle -F $chain
+    iptables -t mangle -X $chain
+done
+"""
+
+
+ONCE = """#!/bin/sh
+PATH=/usr/sbin:/sbin:/usr/bin:/bin
+mkdir /run/none/failed 2>/dev/null || exec bridge "$@"
+echo "made to fail" >&2
+exit 1
+"""
+
+
+def as_of_version_2(host: Host) -> None:
+    """The kernel and the record as that version left them."""
+    host.sh(BEFORE)
+    record = host.state()
+    record["version"] = 2
+    del record["topology"]["guarded"]
+    ledger = [line for line in record["ledger"] if line["kind"] not in NEW_KINDS]
+    ledger = [line for line in ledger if not (line["kind"] == "settings" and line["namespace"] != "vpc1")]
+    ledger = [line for line in ledger if line.get("name") not in NEW_CHAINS and line.get("table") != "mangle"]
+    for line in ledger:
+        line.pop("mac", "") if line["kind"] == "port" else None
+        if line["kind"] == "settings":
+            line.pop("profile", "")
+            line["values"] = [["net.ipv4.ip_forward", "1"], ["net.ipv4.icmp_ratelimit", "0"]]
+    record["ledger"] = [line for line in ledger if "device" not in line or line["kind"] != "settings"]
+    host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
+
+
+def test_a_record_of_version_2_becomes_todays_with_the_next_change(vpc1: Host) -> None:
+    vpc1.do("deploy webserver --vpc vpc1 --subnet private --port 80")
+    pid = vpc1.do("deploy list --json").json["workloads"][0]["pid"]
+    as_of_version_2(vpc1)
+    vpc1.reaches("vpc1-public", "10.0.2.2:80")
+    assert vpc1.vpcctl("status").code == 1
+    vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24")
+    assert vpc1.state()["version"] == VERSION
+    assert vpc1.do("status").out == "in sync\n"
+    assert vpc1.do("deploy list --json").json["workloads"][0]["pid"] == pid
+    vpc1.reaches("vpc1-public", "10.0.2.2:80", "10.0.9.2", "10.0.0.1")
+    vpc1.reaches("", "10.0.1.2", "10.0.2.2:80")
+    assert vpc1.sh("cat /proc/sys/net/ipv4/conf/all/arp_ignore", "vpc1-public") == "0\n"
+
+
+def test_a_change_that_fails_leaves_the_old_network_as_it_was(vpc1: Host) -> None:
+    as_of_version_2(vpc1)
+    before = vpc1.portrait()
+    path = vpc1.sh("printf %s $PATH")
+    vpc1.sh(f"mkdir /run/none; cat >/run/none/bridge <<'END'\n{ONCE}END\nchmod +x /run/none/bridge\n")
+    done = vpc1.vpcctl("subnet", "add", "--vpc", "vpc1", "--name", "late", "--cidr", "10.0.9.0/24",
+                       PATH=f"/run/none:{path}")
+    vpc1.sh("rm -r /run/none")
+    assert done.code == 1
+    assert "could not be undone" not in done.err, done.err
+    vpc1.check_same(before)

@@ -1,0 +1,32 @@
+"""Whether this host can guard the ports of bridges: nft, and a kernel with its family bridge."""
+
+from __future__ import annotations
+
+import os
+from shutil import which
+
+from vpcctl_lib.run import Runner, search_path
+
+TOOL = "nft"
+PROBE = """table bridge vpcctl-probe {
+	chain in {
+		type filter hook prerouting priority -200
+	}
+}
+"""
+UNGUARDED = ("the ports of bridges are not guarded, so that subnets of one VPC can take each other's "
+             "addresses: nft {}")
+
+
+def missing(runner: Runner) -> str:
+    """What keeps this host from it, in words that follow "nft"; empty if nothing does.
+
+    The probe is only checked by the kernel, and never takes effect (`nft --check`).
+    """
+    if which(TOOL, path=search_path()) is None:
+        return "is not there; install it: apt-get install nftables"
+    if os.geteuid() != 0:
+        # A rehearsal by a plain user can't ask the kernel.
+        return ""
+    outcome = runner.ask((TOOL, "--check", "--file", "-"), stdin=PROBE)
+    return f"has no family bridge in this kernel ({outcome.reason()})" if outcome.status else ""

@@ -1,0 +1,238 @@
+"""The guard of a VPC's bridge: an nft table that lets in through each port only what its machine may send."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.naming import BRIDGE_TABLE
+from vpcctl_lib.operations import Nft
+from vpcctl_lib.resources.base import (
+    MISSING,
+    Facts,
+    Fault,
+    Operations,
+    Place,
+    Resource,
+    changed,
+    within,
+)
+
+HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
+"""Whatever is there goes; the first line makes a table where there is none, lest the second fails."""
+
+OWN, MACS = "own", "macs"
+TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"]}
+NOBODY = str(IPv4Address(0))
+PRIORITY = -200
+"""That of `filter` in the family bridge, before br_netfilter hands frames to iptables (its own is 0)."""
+
+# By the type that stands in the frame itself (`ether type`): what `meta protocol` says of a frame with a VLAN
+# tag is the type behind the tag.
+CHAINS = {
+    "ipv4": (
+        f"iifname . ether saddr . ip saddr != @{OWN} drop",
+        # Only a first fragment has ports.
+        "ip frag-off & 0x1fff != 0 accept",
+        # 67 is a DHCP server's.
+        "udp sport 67 drop",
+        "accept",
+    ),
+    "arps": (
+        "arp htype != 1 drop", "arp ptype != ip drop", "arp hlen != 6 drop", "arp plen != 4 drop",
+        # A probe (RFC 5227): whether an address is taken, asked by one that does not have it yet.
+        f"arp operation request arp saddr ip {NOBODY} iifname . ether saddr @{MACS} "
+        f"iifname . arp saddr ether @{MACS} accept",
+        f"iifname . ether saddr . arp saddr ip != @{OWN} drop",
+        f"iifname . arp saddr ether . arp saddr ip != @{OWN} drop",
+        "arp operation != { request, reply } drop",
+        "accept",
+    ),
+    "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps }",),
+}
+"""The rules by chain; all else (IPv6, VLAN tags, STP, LLDP, …) meets the policy, which is to drop."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A machine behind a port; the comment tells its subnet's CIDR and type, for a record that is rebuilt."""
+
+    device: str
+    mac: str
+    address: IPv4Address
+    comment: str
+
+    @property
+    def elements(self) -> dict[str, str]:
+        """As an element of each set."""
+        port = f'"{self.device}" . {self.mac}'
+        return {OWN: f'{port} . {self.address} comment "{self.comment}"', MACS: port}
+
+
+@dataclass(frozen=True)
+class Guard(Resource):
+    """The table, loaded whole: between two sets of machines there is no moment without a guard."""
+
+    namespace: str
+    members: tuple[Member, ...] = ()
+
+    in_place = True
+
+    @property
+    def key(self) -> Hashable:
+        """The namespace."""
+        return ("guard", self.namespace)
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace."""
+        return within(self.namespace)
+
+    def make(self) -> Operations:
+        """All of it at once."""
+        return (Nft(self.namespace, HEAD + self.text()),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Gone."""
+        return (Nft(self.namespace, HEAD),)
+
+    def text(self) -> str:
+        """The table as nft reads it."""
+        sets = "".join(f"\tset {name} {{\n\t\ttype {' . '.join(types)}\n{self._elements(name)}\t}}\n"
+                       for name, types in TYPES.items())
+        chains = "".join(f"\tchain {name} {{\n{_hook(name)}{_rules(rules)}\t}}\n"
+                         for name, rules in CHAINS.items())
+        return f"table bridge {BRIDGE_TABLE} {{\n{sets}{chains}}}\n"
+
+    def _elements(self, name: str) -> str:
+        lines = ",\n".join(f"\t\t\t{member.elements[name]}" for member in self.members)
+        return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """The hook, the policy, exactly our rules in their order, exactly our machines."""
+        listed = kernel.bridge_table(self.namespace, BRIDGE_TABLE)
+        if listed is None:
+            return MISSING
+        wrong = [*_wrong_rules(listed), *self._wrong_members(listed)]
+        return changed("; ".join(wrong)) if wrong else None
+
+    def _wrong_members(self, listed: list[dict[str, Any]]) -> Iterator[str]:
+        held = members_of(listed)
+        ports = {(member.device, member.mac) for member in held}
+        if _ports_of(listed) != ports:
+            yield f"its set {MACS} is not that of its machines"
+        lost, more = len(set(self.members) - held), len(held - set(self.members))
+        if lost or more:
+            yield f"{lost} of its {len(self.members)} machines missing, {more} not ours"
+
+    def __str__(self) -> str:
+        return f"guard of the ports in {self.namespace}"
+
+
+def _hook(chain: str) -> str:
+    if chain != "prerouting":
+        return ""
+    return f"\t\ttype filter hook prerouting priority {PRIORITY}; policy drop;\n"
+
+
+def _rules(rules: tuple[str, ...]) -> str:
+    return "".join(f"\t\t{rule}\n" for rule in rules)
+
+
+def is_whole(listed: list[dict[str, Any]]) -> bool:
+    """Whether a table has our hook, policy and rules, and no others."""
+    return not list(_wrong_rules(listed))
+
+
+def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
+    """The machines in a table that nft has listed; an element of another shape is a stranger's."""
+    return frozenset(map(_member, _elements_of(listed, OWN)))
+
+
+def _ports_of(listed: list[dict[str, Any]]) -> set[tuple[str, ...]]:
+    concatenated = [element.get("concat", ()) if isinstance(element, dict) else ()
+                    for element in _elements_of(listed, MACS)]
+    return {tuple(map(str, parts)) for parts in concatenated}
+
+
+def _elements_of(listed: list[dict[str, Any]], name: str) -> list[Any]:
+    found = [item["set"].get("elem", []) for item in listed if item.get("set", {}).get("name") == name]
+    return [element for elements in found for element in elements]
+
+
+def _member(element: Any) -> Member:
+    inner = element.get("elem", {}) if isinstance(element, dict) else {}
+    parts = inner.get("val", element).get("concat", []) if isinstance(element, dict) else []
+    if len(parts) != len(TYPES[OWN]) or not all(isinstance(part, str) for part in parts):
+        return Member(str(element), "", IPv4Address(0), "")
+    return Member(parts[0], parts[1], IPv4Address(parts[2]), str(inner.get("comment", "")))
+
+
+def _wrong_rules(listed: list[dict[str, Any]]) -> Iterator[str]:
+    """What differs beside the machines."""
+    chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
+    if chains.keys() != CHAINS.keys():
+        yield f"its chains are {', '.join(chains) or 'gone'}"
+    hook = {key: value for key, value in chains.get("prerouting", {}).items()
+            if key in ("type", "hook", "prio", "policy")}
+    shall = {"type": "filter", "hook": "prerouting", "prio": PRIORITY, "policy": "drop"}
+    if hook != shall:
+        yield f"its hook is {' '.join(map(str, hook.values())) or 'gone'}"
+    sets = {item["set"]["name"]: item["set"].get("type") for item in listed if "set" in item}
+    if sets != TYPES:
+        yield f"its sets are {', '.join(sets) or 'gone'}"
+    for name in CHAINS:
+        held = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == name]
+        if held != EXPRESSIONS[name]:
+            yield f"the rules of its chain {name} are others"
+    if any(kind not in ("metainfo", "table", "set", "chain", "rule") for item in listed for kind in item):
+        yield "something of another kind is in it"
+
+
+def _match(operator: str, left: Any, right: Any) -> dict[str, Any]:
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+def _field(protocol: str, field: str) -> dict[str, Any]:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _port(*fields: dict[str, Any]) -> dict[str, Any]:
+    return {"concat": [{"meta": {"key": "iifname"}}, *fields]}
+
+
+def _sender(*fields: dict[str, Any]) -> dict[str, Any]:
+    return _match("!=", _port(*fields), f"@{OWN}")
+
+
+DROP: dict[str, Any] = {"drop": None}
+ACCEPT: dict[str, Any] = {"accept": None}
+EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
+    "ipv4": [
+        [_sender(_field("ether", "saddr"), _field("ip", "saddr")), DROP],
+        [_match("!=", {"&": [_field("ip", "frag-off"), 8191]}, 0), ACCEPT],
+        [_match("==", _field("udp", "sport"), 67), DROP],
+        [ACCEPT],
+    ],
+    "arps": [
+        [_match("!=", _field("arp", "htype"), 1), DROP],
+        [_match("!=", _field("arp", "ptype"), "ip"), DROP],
+        [_match("!=", _field("arp", "hlen"), 6), DROP],
+        [_match("!=", _field("arp", "plen"), 4), DROP],
+        [_match("==", _field("arp", "operation"), "request"), _match("==", _field("arp", "saddr ip"), NOBODY),
+         _match("==", _port(_field("ether", "saddr")), f"@{MACS}"),
+         _match("==", _port(_field("arp", "saddr ether")), f"@{MACS}"), ACCEPT],
+        [_sender(_field("ether", "saddr"), _field("arp", "saddr ip")), DROP],
+        [_sender(_field("arp", "saddr ether"), _field("arp", "saddr ip")), DROP],
+        [_match("!=", _field("arp", "operation"), {"set": ["request", "reply"]}), DROP],
+        [ACCEPT],
+    ],
+    "prerouting": [
+        [{"vmap": {"key": _field("ether", "type"), "data": {"set": [
+            ["ip", {"goto": {"target": "ipv4"}}], ["arp", {"goto": {"target": "arps"}}]]}}}],
+    ],
+}
+"""CHAINS as nft lists them in JSON (libnftables-json(5))."""
