@@ -376,17 +376,18 @@ def test_a_start_that_fails_leaves_no_cgroup(cgroups: Host) -> None:
     assert cgroups_of(cgroups, "ghost") == []
 
 
-def test_a_state_folder_may_be_named_from_here(host: Host) -> None:
-    host.sh("""
-mkdir /etc/here
-cd /etc/here
+@pytest.mark.parametrize("above", ["/etc", ""])
+def test_a_state_folder_may_be_named_from_here(host: Host, above: str) -> None:
+    """Without a folder above: below the test's own, which a workload does not see either."""
+    folder = f"{above or host.scratch}/here"
+    host.sh(f"mkdir {folder}; cd {folder}" + """
 there() { vpcctl --state-dir state "$@"; }
 there vpc create --name a --cidr 10.7.0.0/16
 there subnet add --vpc a --name s --cidr 10.7.1.0/24
 there deploy run --vpc a --subnet s --name w -- sh -c 'echo written; exec sleep 1000'
 until there deploy logs --vpc a --subnet s --name w | grep written; do :; done
 there vpc delete --name a
-rm -r /etc/here""")
+""" + f"rm -r {folder}")
 
 
 def test_the_keeper_can_be_restarted_by_nobody_inside(vpc1: Host) -> None:

@@ -35,7 +35,7 @@ def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]
     shortfalls = _close() if read_only else []
     files = _namespace_files(namespace)
     _make_devices()
-    own = tuple(os.path.realpath(folder) for folder in (*OWN, SHM, *hide) if os.path.isdir(folder))
+    own = _outermost(*(os.path.realpath(folder) for folder in (*OWN, SHM, *hide) if os.path.isdir(folder)))
     _cover(own)
     syscalls.mount("sysfs", "/sys", "sysfs", SAFEST | MountFlag.READ_ONLY, "")
     for descriptor, target in files:
@@ -44,6 +44,12 @@ def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]
         except OSError as error:
             shortfalls.append(f"what /etc/netns has for {target} is not there: {error.strerror}")
     return shortfalls
+
+
+def _outermost(*paths: str) -> tuple[str, ...]:
+    """Those that are not in another of them, which goes over them, too."""
+    return tuple(dict.fromkeys(path for path in paths
+                               if not any(path.startswith(f"{other}/") for other in paths)))
 
 
 def _close() -> list[str]:
