@@ -227,14 +227,12 @@ class Kernel:
         return view.stations
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
-        """What nft holds in a table of family bridge, or None if there is none such, or no nft."""
+        """What nft holds in a table of family bridge, None if there is none; Unreadable without nft."""
         if not self._is_there(namespace):
             return None
-        try:
-            outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
-        except VpcctlError:
-            # Without the tool nothing can be told.
-            return None
+        if not self.has_tool("nft"):
+            raise Unreadable(namespace, f"nft table {name}", "nft is not found (apt-get install nftables)")
+        outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
         if outcome.status != 0:
             return None
         listed: list[dict[str, Any]] = parsed(outcome, "{}")["nftables"]

@@ -294,7 +294,11 @@ class Rebuilder:
 
     def _guard_says(self, vpc: str, subnet: str) -> tuple[str, str]:
         """The CIDR and type of a subnet, out of the guard of the VPC's ports; empty where it has none."""
-        listed = self._kernel.bridge_table(vpc, naming.BRIDGE_TABLE) or []
+        try:
+            listed = self._kernel.bridge_table(vpc, naming.BRIDGE_TABLE) or []
+        except Unreadable:
+            # Then the subnet itself is asked, and a note says so.
+            return "", ""
         port = naming.device("s-", subnet)
         comment = next((member.comment for member in members_of(listed) if member.device == port), "")
         cidr, _, kind = comment.partition(" ")

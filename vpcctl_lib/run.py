@@ -134,14 +134,14 @@ class Runner:
         return status if status >= 0 else 128 - status
 
     def spawn(self, command: Command, variables: Mapping[str, str], report: int) -> Child:
-        """Start a process that outlives us: a session of its own, no terminal, nothing of ours but `report`.
+        """Start a process that outlives us: a session of its own, no terminal; it writes to `report`.
 
         It has the variables from its first moment on, so that it can be found whenever we are killed.
         """
         self.announce(command)
         started = time.monotonic()
-        process = _popen(command, variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.DEVNULL, start_new_session=True, cwd="/", pass_fds=(report,))
+        process = _popen(command, variables, stdin=subprocess.DEVNULL, stdout=report,
+                         stderr=subprocess.DEVNULL, start_new_session=True, cwd="/")
         self.record(Outcome(command, 0, "", "", _milliseconds_since(started)))
         return process
 

@@ -86,7 +86,7 @@ class Desk:
         with Report(reader) as report:
             try:
                 variables = {MARK: start.mark}
-                child = self._runner.spawn(start.command(self._folder, writer), variables, writer)
+                child = self._runner.spawn(start.command(self._folder), variables, writer)
             finally:
                 os.close(writer)
             try:

@@ -64,7 +64,7 @@ iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | ipt
 """
 DISTURB = "ip netns del vpc1-public; ip link del vpc-vpc1" + FLUSH
 REBOOT = """
-ip netns pids vpc1-public | xargs kill -9
+ip netns pids vpc1-public | xargs kill -9 || true  # the first takes others along
 ip link del vpc-vpc1; ip link del vpc-vpc2
 for name in vpc1 vpc1-public vpc2 vpc2-public; do ip netns del $name; done""" + FLUSH
 LOSE = "cd /var/lib/vpcctl && head -c 200 state.json.bak >state.json"

@@ -68,7 +68,9 @@ def test_a_signal_that_vpcctl_gets_is_the_program_s(vpc1: Host, name: str) -> No
     """As docker exec, which did not for years, and left programs running that nobody saw."""
     trap = f"trap 'echo caught; exit 7' {name}; echo begun; while :; do sleep 0.1; done"
     out = vpc1.scratch / "out"
-    pid = vpc1.start("", "vpcctl", *EXEC.split(), "sh", "-c", trap, output=str(out))
+    # Not as nohup leaves it, under which these tests may run.
+    heeding = ("env", f"--default-signal={name}", "vpcctl")
+    pid = vpc1.start("", *heeding, *EXEC.split(), "sh", "-c", trap, output=str(out))
     vpc1.wait_until(lambda: "begun" in out.read_text(), "the program runs")
     vpc1.sh(f"kill -{name} {pid}")
     vpc1.wait_until(lambda: not vpc1.alive(pid), "it has ended, and vpcctl with it")

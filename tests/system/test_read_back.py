@@ -237,6 +237,8 @@ def test_no_mark_of_a_subnet_s_own_is_believed(vpc2: Host, text: bytes) -> None:
 def test_a_subnet_that_lies_of_its_addresses_gets_none_of_others(vpc2: Host, address: str, says: str) -> None:
     vpc2.do("subnet add --vpc vpc1 --name third --cidr 10.0.3.0/24")
     vpc2.sh(f"ip addr flush dev eth0; ip addr add {address} dev eth0", "vpc1-public")
+    # Else the router's own table tells.
+    vpc2.sh("nft delete table bridge vpcctl", "vpc1")
     vpc2.sh(LOSE)
     done = vpc2.do("restore --from-kernel")
     assert f"subnet 'vpc1/public' can't be known: {says}" in done.err
@@ -251,8 +253,22 @@ def test_a_subnet_that_lies_of_its_addresses_gets_none_of_others(vpc2: Host, add
     vpc2.sh(WHOLE_HOST_AGAIN)
 
 
+@pytest.mark.parametrize("address", ["10.0.2.2/24", "10.0.0.2/16", "1.1.1.1/32"])
+def test_where_the_router_s_guard_tells_all_cidrs_no_subnet_is_asked(vpc2: Host, address: str) -> None:
+    vpc2.sh(f"ip addr flush dev eth0; ip addr add {address} dev eth0", "vpc1-public")
+    vpc2.sh(LOSE)
+    assert "known" not in vpc2.do("restore --from-kernel").err
+    found = [(one["cidr"], one["type"]) for one in vpc2.do("subnet list --json").json["subnets"]
+             if one["vpc"] == "vpc1"]
+    assert found == [("10.0.1.0/24", "public"), ("10.0.2.0/24", "private")]
+    vpc2.sh(f"ip addr del {address} dev eth0", "vpc1-public")
+    vpc2.reaches("vpc1-private", "10.0.1.2")
+    vpc2.sh(WHOLE_HOST_AGAIN)
+
+
 def test_where_the_router_tells_a_cidr_the_subnet_is_not_asked(vpc2: Host) -> None:
     vpc2.do("nat enable --vpc vpc1")
+    vpc2.sh("nft delete table bridge vpcctl", "vpc1")
     vpc2.sh("ip addr flush dev eth0; ip addr add 10.0.2.2/24 dev eth0", "vpc1-public")
     vpc2.sh(LOSE)
     done = vpc2.do("restore --from-kernel")

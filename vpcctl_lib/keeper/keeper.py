@@ -27,26 +27,21 @@ CAP_KILL = 5
 
 
 class Reporter:
-    """Tells whoever started us how far we are, a line each; nobody may listen any more."""
-
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    """Tells whoever started us how far we are, a line each on standard output; nobody may listen any more."""
 
     def say(self, word: str, told: object = "") -> None:
         """One line, such as `failed no such file`."""
-        if self._descriptor is None:
-            return
         line = f"{word} {told}".replace("\n", " ").encode(errors="backslashreplace")
         try:
-            os.write(self._descriptor, line + b"\n")
+            os.write(1, line + b"\n")
         except OSError:
-            self._descriptor = None
+            return
 
 
 def main(argv: list[str]) -> int:
     """Begin a keeper and say who it is; this process itself ends at once."""
     given = orders.read(argv)
-    reporter = Reporter(given.report)
+    reporter = Reporter()
     _forget_signals()
     try:
         keeper = Keeper(given, reporter)
@@ -80,7 +75,7 @@ class Keeper:
     def __init__(self, given: Orders, reporter: Reporter) -> None:
         """In the host's namespaces: take hold of what will be out of sight, then leave them."""
         self._reporter = reporter
-        _close_all_but(given.report)
+        _close_all()
         self._log = Log(given.log, given.log_bytes)
         syscalls.join(f"{NETWORKS}/{given.namespace}", Namespace.NET)
         self._program = Program(given)
@@ -191,17 +186,15 @@ class Keeper:
                     _signal(-1, signal.SIGKILL)
 
 
-def _close_all_but(report: int | None) -> None:
-    """Nothing of whoever started us is open, but for the standard three and the report."""
+def _close_all() -> None:
+    """Nothing of whoever started us is open, but for the standard three."""
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != report:
+        if int(name) > 2:
             try:
                 os.close(int(name))
             except OSError:
                 # The one by which they were listed.
                 continue
-    if report is not None:
-        os.set_inheritable(report, False)
 
 
 def _leave_keyring(reporter: Reporter) -> None:

@@ -31,12 +31,10 @@ class Orders(NamedTuple):
     """Bytes; 0 for no limit."""
 
     log_bytes: int = 0
-    report: int | None = None
-    """The descriptor on which it tells how far it is."""
 
 
 TEXTS, NUMBERS, LISTS = ("namespace", "mark", "log", "user"), ("pids", "memory", "log_bytes"), ("hide",)
-OPTIONAL_NUMBERS = ("uid", "report")
+OPTIONAL_NUMBERS = ("uid",)
 
 
 def words(orders: Orders) -> tuple[str, ...]:

@@ -114,10 +114,12 @@ class Route(Resource):
         destination = self._words()[0].removesuffix("/32")
         via = str(self.via) if self.via else None
         shall = (destination, via, self.device)
-        routes = [one for one in kernel.routes(self.namespace) if one.get("protocol") != "kernel"]
-        if shall in [(one["dst"], one.get("gateway"), one.get("dev")) for one in routes]:
+        routes = [one for one in kernel.routes(self.namespace) if one["dst"] == destination]
+        if shall in [(one["dst"], one.get("gateway"), one.get("dev")) for one in routes
+                     if one.get("protocol") != "kernel"]:
             return None
-        others = [one for one in routes if one["dst"] == destination and not one.get("metric")]
+        # The kernel makes one for an address, which root inside may have added.
+        others = [one for one in routes if not one.get("metric")]
         # On the host it is another's, and stays.
         return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
 

@@ -53,12 +53,12 @@ class Start:
     pids: int | None = None
     memory: int | None = None
 
-    def command(self, folder: Path, report: int | None = None) -> Command:
+    def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
-                        self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES, report)
+                        self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES)
         python = (sys.executable, "-I", "-S")
         return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 
