@@ -27,8 +27,8 @@ the bridge answers ARP for the machines that it knows."""
 
 
 @dataclass(frozen=True)
-class Switching(Resource):
-    """How a bridge treats one of its ports."""
+class AtPort(Resource):
+    """Something that a bridge knows about one of its ports."""
 
     namespace: str
     device: str
@@ -37,19 +37,24 @@ class Switching(Resource):
     in_place = True
 
     @property
-    def key(self) -> Hashable:
-        """The port."""
-        return ("switching", self.namespace, self.device)
-
-    @property
     def homes(self) -> frozenset[Place]:
         """The namespace and the port."""
         return within(self.namespace, self.device)
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """A bridge that is made anew has new ports."""
+        """A bridge that is made anew knows nothing."""
         return self.homes | within(self.namespace, self.bridge)
+
+
+@dataclass(frozen=True)
+class Switching(AtPort):
+    """How a bridge treats one of its ports."""
+
+    @property
+    def key(self) -> Hashable:
+        """The port."""
+        return ("switching", self.namespace, self.device)
 
     def make(self) -> Operations:
         """Once the link is a port."""
@@ -78,30 +83,15 @@ class Switching(Resource):
 
 
 @dataclass(frozen=True)
-class Station(Resource):
+class Station(AtPort):
     """A machine's MAC at its bridge port, where it stays whatever frames come from elsewhere."""
 
-    namespace: str
-    device: str
-    bridge: str
     mac: str
-
-    in_place = True
 
     @property
     def key(self) -> Hashable:
         """The port: one machine is behind each."""
         return ("station", self.namespace, self.device)
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace and the port."""
-        return within(self.namespace, self.device)
-
-    @property
-    def stands_in(self) -> frozenset[Place]:
-        """It is the bridge that knows it."""
-        return self.homes | within(self.namespace, self.bridge)
 
     def _words(self, verb: str) -> Fdb:
         return Fdb(self.namespace, ("fdb", verb, self.mac, "dev", self.device, "master", "static"))
