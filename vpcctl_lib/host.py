@@ -36,6 +36,8 @@ class HostLink:
     name: str
     mtu: int
     addresses: tuple[IPv4Address, ...]
+    others: tuple[str, ...] = ()
+    """Its other names (altname in ip-link(8)), which udev gives many."""
 
 
 class Host:
@@ -66,7 +68,7 @@ class Host:
         """The host's links with their addresses."""
         return [HostLink(link["ifname"], link["mtu"],
                          tuple(IPv4Address(address["local"]) for address in link["addr_info"]
-                               if address["family"] == "inet"))
+                               if address["family"] == "inet"), tuple(link.get("altnames", ())))
                 for link in self._ask("addr", "show") if link]
 
     @cached_property
@@ -83,7 +85,7 @@ def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostL
     """The link of that name, if it can be an uplink; BadInput otherwise."""
     usable = [link for link in found if link.name != "lo" and link.name not in ours]
     for candidate in usable:
-        if candidate.name == name:
+        if name in (candidate.name, *candidate.others):
             return candidate
     names = ", ".join(sorted(link.name for link in usable)) or "none"
     what = "can't be an uplink" if name == "lo" or name in ours else "is not an interface of this host"

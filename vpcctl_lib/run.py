@@ -77,7 +77,9 @@ class Outcome:
 
     def reason(self) -> str:
         """What the command itself said went wrong, in one line."""
-        said = "; ".join(line.strip() for line in self.stderr.splitlines() if line.strip())
+        # Where in our own input it stopped is nothing that a person could look up.
+        said = "; ".join(line.strip() for line in self.stderr.splitlines()
+                         if line.strip() and not line.startswith("Command failed -:"))
         return said or f"exit status {self.status}"
 
 

@@ -252,8 +252,10 @@ def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan:
 def _advice(stderr: str) -> str:
     if THERE.search(stderr):
         return "it exists already, and vpcctl did not make it: rename or remove one of the two"
-    if re.search(r"Exchange full|No space left", stderr):
+    if "Exchange full" in stderr:
         return "a bridge takes 1023 ports: use another VPC"
+    if "No space left" in stderr:
+        return "/run is full (df -h /run; df -i /run), or this host allows no more namespaces: sysctl user"
     if re.search(r"Operation not permitted|Permission denied|must be root", stderr):
         return "run it as root (sudo vpcctl …), or try it in a private host: vpcctl sandbox"
     if GONE.search(stderr):

@@ -88,3 +88,11 @@ def test_somebody_else_s_interface_called_like_ours_is_no_tenant(serving: Host) 
     serving.sh("iptables -t nat -A POSTROUTING -s 192.168.77.0/24 -o eth0 -j MASQUERADE")
     serving.reaches("other", "8.8.8.8", "8.8.8.8:80")
     serving.sh("iptables -t nat -D POSTROUTING -s 192.168.77.0/24 -o eth0 -j MASQUERADE")
+
+
+def test_no_room_for_a_namespace_is_not_a_bridge_s_fault(host: Host) -> None:
+    host.sh("mkdir -p /run/netns; mount -n -t tmpfs -o nr_inodes=2 tmpfs /run/netns; touch /run/netns/x")
+    done = host.vpcctl("vpc", "create", "--name", "vpc1", "--cidr", "10.0.0.0/16")
+    assert done.code == 1
+    assert "No space left on device\nHint: /run is full" in done.err
+    host.sh("umount -n /run/netns")

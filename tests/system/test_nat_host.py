@@ -137,3 +137,11 @@ def test_tcp_learns_of_it(vpc1: Host, mtu: str, segment: str) -> None:
     answer = vpc1.reaches("vpc1-public", "8.8.8.8:9000")[0].answer
     assert answer == f"internet sees {UPLINK} mss {segment}", "MSS of the SYN, less 12 for timestamps"
     vpc1.sh("ip link set eth0 mtu 1500")
+
+
+def test_an_interface_may_be_called_by_its_other_name(vpc1: Host) -> None:
+    vpc1.sh("ip link property add dev eth0 altname enp0s3")
+    vpc1.do("nat enable --vpc vpc1 --interface enp0s3")
+    vpc1.reaches("vpc1-public", "8.8.8.8")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh("ip link property del dev eth0 altname enp0s3")
