@@ -8,7 +8,7 @@ from enum import IntFlag
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
-_MOUNT_SETATTR, _MOUNT_ATTR_RDONLY, _AT_RECURSIVE = 442, 1, 0x8000
+_MOUNT_SETATTR, _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _AT_RECURSIVE = 442, 1, 2, 0x8000
 _LAST_CAPABILITY = 63
 """A capability set has 64 bits (linux/capability.h)."""
 
@@ -87,9 +87,13 @@ def raise_permitted() -> None:
     _check(_libc.capset(header, sets), "capset")
 
 
-def make_read_only(folder: str) -> None:
-    """Every mount from there on down (mount_setattr(2), Linux 5.12, with one number on all machines)."""
-    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+def restrict_mounts(folder: str, read_only: bool) -> None:
+    """From there on down no program gets what its file would give it, and perhaps nothing can be written.
+
+    mount_setattr(2), Linux 5.12, with one number on all machines.
+    """
+    wanted = _MOUNT_ATTR_NOSUID | (_MOUNT_ATTR_RDONLY if read_only else 0)
+    attributes = (ctypes.c_uint64 * 4)(wanted, 0, 0, 0)
     result = _libc.syscall(ctypes.c_long(_MOUNT_SETATTR), ctypes.c_int(-1), folder.encode(),
                            ctypes.c_uint(_AT_RECURSIVE), attributes, ctypes.c_size_t(32))
     _check(result, f"mount_setattr {folder}")

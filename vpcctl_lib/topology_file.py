@@ -24,6 +24,7 @@ from vpcctl_lib.model import (
     Workload,
 )
 from vpcctl_lib.quantities import parse_bytes, spelt
+from vpcctl_lib.users import check_user
 
 VERSION = 1
 T = TypeVar("T")
@@ -222,6 +223,7 @@ def _workload(name: str, data: object, place: Place) -> Workload:
 def _user(data: object, place: Place) -> str:
     if not isinstance(data, str):
         raise place.refusal(f"{shown(data)} is no user's name", "write for example postgres")
+    told(place, lambda: check_user(data))
     return data
 
 

@@ -31,8 +31,10 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_LIKE = re.compile(r"(?:\./)?(?:[\w.-]+/)*(?:[\w-]+\.(?:py|sh|md|json|svg|toml)|[\w-]+/)")
 PATH = re.compile(r"(?<![\w.~/<:$-])/[a-z][\w.-]*(?:/[\w.-]+)*")
 PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/")
-EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys"}  # noqa: S108 - names in a text
+EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys", "/var/lib"}  # noqa: S108 - names in a text
 MADE_AT_RUN_TIME = {"state.json", "logs/"}
+OF_THE_KERNEL = {"all/", "default/"}
+"""Folders of settings, in what a dry run prints."""
 EVERYWHERE = {"--json", "--dry-run", "--verbose", "-v", "--help", "-h"}
 
 
@@ -231,8 +233,8 @@ def missing_files(text: str) -> list[str]:
     """Files that are named in code and are not there: of the checkout, or of the package."""
     spans = [word for span in SPAN.findall(prose(text)) for word in span.split()]
     typed = [word for block in blocks(text) for word in block.split()]
-    named = {word for word in (*spans, *typed) if FILE_LIKE.fullmatch(word)} - MADE_AT_RUN_TIME
-    return sorted(name for name in named
+    named = {word for word in (*spans, *typed) if FILE_LIKE.fullmatch(word)}
+    return sorted(name for name in named - MADE_AT_RUN_TIME - OF_THE_KERNEL
                   if not (ROOT / name).exists() and not list((ROOT / "vpcctl_lib").glob(f"**/{name}")))
 
 

@@ -189,6 +189,17 @@ def test_one_that_an_older_vpcctl_started_is_told_and_replaced(vpc1: Host) -> No
     assert not vpc1.alive(before)
 
 
+def test_it_can_ping_though_it_may_have_no_capability(vpc1: Host) -> None:
+    assert "1 received" in script(vpc1, "vpc1", "pinger", "ping -c 1 -W 2 10.0.0.1")
+
+
+def test_no_file_makes_it_root(vpc1: Host) -> None:
+    text = ("{version: 1, vpcs: {vpc1: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24, "
+            "workloads: {w: {run: [sleep, '9'], user: root}}}}}}}")
+    file = vpc1.write("root.yaml", text)
+    vpc1.refused("apply -f", file, code=2, says="'root' is root, and a workload never is")
+
+
 @as_root
 def test_a_user_of_the_host(vpc1: Host) -> None:
     deploy = "deploy run --vpc vpc1 --subnet public --name real --user"

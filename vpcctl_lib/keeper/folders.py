@@ -32,7 +32,7 @@ def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]
     With `read_only` nothing else can be written to. Returns what could not be done.
     """
     syscalls.mount("", "/", "", MountFlag.PRIVATE | MountFlag.RECURSIVE, "")
-    shortfalls = _close() if read_only else []
+    shortfalls = _close(read_only)
     files = _namespace_files(namespace)
     _make_devices()
     own = _outermost(*(os.path.realpath(folder) for folder in (*OWN, SHM, *hide) if os.path.isdir(folder)))
@@ -52,12 +52,16 @@ def _outermost(*paths: str) -> tuple[str, ...]:
                                if not any(path.startswith(f"{other}/") for other in paths)))
 
 
-def _close() -> list[str]:
-    """A user who owns nothing could still write to what all may write to, and leave something for others."""
+def _close(read_only: bool) -> list[str]:
+    """A user who owns nothing could still write to what all may write to, and leave something for others.
+
+    A program whose file gives it capabilities, such as ping, is refused to who may have none, unless it is
+    on a file system that gives nothing (nosuid): then it runs without them.
+    """
     try:
-        syscalls.make_read_only("/")
+        syscalls.restrict_mounts("/", read_only)
     except OSError as error:
-        return [f"it can write to what all may write to: {error.strerror}"]
+        return [f"it can write to what all may write to: {error.strerror}"] if read_only else []
     return []
 
 

@@ -39,7 +39,11 @@ def identity(given: Orders) -> Identity | None:
             found = pwd.getpwnam(given.user)
         except KeyError:
             raise OSError(0, f"there is no user '{given.user}'") from None
+        if found.pw_uid == 0:
+            raise OSError(0, f"'{given.user}' is root, and a workload never is")
         return Identity(found.pw_uid, found.pw_gid, tuple(os.getgrouplist(given.user, found.pw_gid)))
+    if given.uid == 0:
+        raise OSError(0, "a workload is never root")
     return None if given.uid is None else Identity(given.uid, given.uid)
 
 
