@@ -164,16 +164,16 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
     if not faults and len(same) == len(ledger):
         return frozenset()
     keys: set[Hashable] = set()
-    broken: set[Place] = set()
+    # What goes breaks what stands in it, wherever the ledger has the two: after a crash, what goes is last.
+    broken = set[Place]().union(*(entry.resource.places for entry in ledger
+                                  if id(entry) not in same and entry.resource.key not in shall))
     for entry in ledger:
         resource = entry.resource
         stays = id(entry) in same or resource.key in shall
         fault = faults.get(resource.key) if faults else None
         faulty = fault and fault.condition is not Condition.MISSING
         replaced = not resource.in_place and (faulty or id(entry) not in same)
-        if not stays:
-            broken |= resource.places
-        elif replaced or (broken and resource.stands_in & broken):
+        if stays and (replaced or (broken and resource.stands_in & broken)):
             keys.add(resource.key)
             broken |= resource.places
     return frozenset(keys)

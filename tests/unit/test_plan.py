@@ -18,6 +18,7 @@ from vpcctl_lib.plan import Plan, difference
 from vpcctl_lib.resources import (
     EMPTY,
     MISSING,
+    Address,
     Chain,
     Condition,
     Fault,
@@ -273,3 +274,12 @@ def test_a_namespace_that_may_be_another_s_is_not_made_anew() -> None:
 def test_what_may_be_there_is_undone() -> None:
     step = difference((), blueprint(ONE)).steps[0]
     assert step.took_effect(Fault(Condition.UNREADABLE, "its links can't be read"))
+
+
+def test_what_goes_breaks_what_stands_in_it_wherever_the_ledger_has_the_two() -> None:
+    """As a crash leaves it: the old address last, the new one not made yet, the neighbour still there."""
+    moved = replace(ONE, vpcs=(replace(ONE.vpcs[0], cidr=IPv4Network("10.0.0.0/20")),))
+    old, new = (find(made(topology), Address, "br-vpc1") for topology in (ONE, moved))
+    ledger = (*made(moved), replace(old, under_way=Verb.UNMAKE))
+    plan = difference(ledger, blueprint(moved), {new.resource.key: MISSING})
+    assert "neighbour 10.0.1.2 on br-vpc1 in vpc1" in named(plan, Verb.MAKE)
