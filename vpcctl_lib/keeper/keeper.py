@@ -90,6 +90,7 @@ class Keeper:
         try:
             self._leave(given)
         except Exception:
+            # Whatever it is: `main` reports it, and nobody else knows of the cgroups.
             self._cgroups.remove()
             raise
 
