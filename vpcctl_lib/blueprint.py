@@ -41,7 +41,7 @@ from vpcctl_lib.rules import (
     host_guard,
     host_guard_out,
     host_input,
-    masquerade,
+    host_nat,
     router_forward,
     router_input,
     router_mangle,
@@ -216,11 +216,13 @@ def _host(topology: Topology) -> Iterator[Resource]:
     comment = f"-m comment --comment {naming.MARK}host"
     for table, chain, own in JUMPS:
         yield SingleRule(table, chain, f"{comment} -j {own}", top=True)
-    for vpc in topology.vpcs:
-        for rule in masquerade(vpc, routed(topology, vpc)):
-            yield SingleRule("nat", "POSTROUTING", rule)
+    has_nat = any(vpc.nat for vpc in topology.vpcs)
+    if has_nat:
+        yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
+        # At the end: where others exempt something of theirs from NAT, their rules stand first.
+        yield SingleRule("nat", "POSTROUTING", f"{comment} -j {naming.HOST_NAT}")
     yield from _resolvers(topology)
-    if any(vpc.nat for vpc in topology.vpcs):
+    if has_nat:
         yield Forwarding()
 
 

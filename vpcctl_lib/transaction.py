@@ -14,12 +14,13 @@ from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import GONE, Batch, Tool, problems
-from vpcctl_lib.plan import Plan, Step
+from vpcctl_lib.plan import Plan
 from vpcctl_lib.resources import MISSING, Resource
 from vpcctl_lib.rule_order import RuleOrder
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.state import Entry, State, Store, Verb
+from vpcctl_lib.step import Step
 from vpcctl_lib.workloads import Desk
 
 THERE = re.compile(r"File exists|already (exists|assigned)")

@@ -105,7 +105,7 @@ def test_a_comment_with_a_line_break_in_it(nat: Host) -> None:
 def test_an_undo_makes_no_rule_that_was_not_there(nat: Host) -> None:
     nat.sh("iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
     fails(nat, "vpc delete --name vpc1", "netns del")
-    nat.sh("iptables -t nat -F POSTROUTING")
+    nat.sh("iptables -t nat -F VPCCTL-POSTROUTING; iptables -t nat -F POSTROUTING")
     topology = nat.do("export").out.replace("10.0.1.0/24", "10.0.9.0/24")
     fails(nat, f"apply -f {nat.write('network.yaml', topology)}", "10.0.9.2")
     nat.do("restore")

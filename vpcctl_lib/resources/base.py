@@ -11,8 +11,9 @@ from typing import ClassVar
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.operations import KernelStep, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
+from vpcctl_lib.resources.tracking import Forget, Keep
 
-Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop
+Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]
 Facts = Mapping[str, str]
 """What was learned about a resource when it was made: the setting found, the process started."""

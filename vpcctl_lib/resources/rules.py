@@ -48,6 +48,11 @@ class Chain(Resource):
         """The namespace."""
         return within(self.namespace)
 
+    @property
+    def is_policy(self) -> bool:
+        """Whether it is part of a subnet's firewall; a router's chains have a policy of their own."""
+        return bool(self.namespace) and self.table == "filter" and not self.policy
+
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
         """All chains there before a rule leads to one, and none gone before the last that led to it."""
         inner = unpacked(self.inner)
