@@ -251,6 +251,9 @@ def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan:
 
 
 def _advice(stderr: str) -> str:
+    if "Chain already exists" in stderr:
+        # On the host those only are made anew, and they have names of ours.
+        return "chains of vpcctl's are left that the record does not have: vpcctl restore removes them"
     if THERE.search(stderr):
         return "it exists already, and vpcctl did not make it: rename or remove one of the two"
     if "Exchange full" in stderr:

@@ -21,7 +21,7 @@ LAYERS = (
     "operations policy graph processes report resources rules spare topology_file trust unit variants "
     "webserver",
     "blueprint inspection plan policy_rules reach rebuild record rehearsal rule_order schedule state step "
-    "tracked transaction workloads",
+    "strays tracked transaction union workloads",
     "managers sandbox",
     "cli",
 )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpcctl_lib import netns
-from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.operations import HOST, Ip
@@ -20,6 +19,7 @@ from vpcctl_lib.resources.base import (
     Operations,
     Place,
     Resource,
+    Taken,
     changed,
     on,
     within,
@@ -47,8 +47,8 @@ class Namespace(Resource):
     def survey(self) -> dict[str, str]:
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
-            raise VpcctlError(f"a network namespace '{self.name}' exists, and vpcctl did not make it",
-                              "choose another name, or remove it: ip netns del " + self.name)
+            raise Taken(f"a network namespace '{self.name}' exists, and vpcctl did not make it",
+                        "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
         return {}
 
     @property
@@ -57,8 +57,12 @@ class Namespace(Resource):
         return frozenset({(self.name, "")})
 
     def make(self) -> Operations:
-        """From the host: in a batch of another namespace it would be lost in a private mount namespace."""
-        return (Ip(HOST, ("netns", "add", self.name)),)
+        """From the host: in a batch of another namespace it would be lost in a private mount namespace.
+
+        A file of that name that is left without its namespace goes first.
+        """
+        husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
+        return (*husk, Ip(HOST, ("netns", "add", self.name)))
 
     def learn(self) -> dict[str, str]:
         """What it is known by, whatever root inside does with the marks."""
@@ -106,8 +110,8 @@ class Veth(Resource):
         import socket
 
         if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
-            raise VpcctlError(f"a link '{self.device}' exists, and vpcctl did not make it",
-                              "choose another name, or rename the link")
+            raise Taken(f"a link '{self.device}' exists, and vpcctl did not make it",
+                        "choose another name, or rename the link", (HOST, self.device))
         return {}
 
     @property

@@ -50,8 +50,8 @@ class Forget:
     def __str__(self) -> str:
         # Those that go to `near` go too: tracking knows them again with their next packet.
         looks = "".join(f"  conntrack -L -s {source} | sed -nE '{_UNTRANSLATED}' |\n"
-                        "    while read -r words; do conntrack -D $words; done; true\n" for source in self.sources)
-        script = f"if command -v conntrack; then\n{looks}fi >/dev/null 2>&1"
+                        "    while read -r words; do conntrack -D $words; done\n" for source in self.sources)
+        script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
 
 
