@@ -60,11 +60,12 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class Untranslated:
-    """An entry whose source is as it came: who it is from and for, and the words by which it is deleted."""
+class Known:
+    """An entry: who it is from and for, whether it leaves with another source, and what names it."""
 
     source: IPv4Address
     destination: IPv4Address
+    translated: bool
     words: bytes
 
 
@@ -81,9 +82,9 @@ class Table:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def forget(self, is_meant: Callable[[Untranslated], bool]) -> int:
-        """Delete the entries with a source as it came that are meant; how many there were."""
-        found = [entry for entry in self._untranslated() if is_meant(entry)]
+    def forget(self, is_meant: Callable[[Known], bool]) -> int:
+        """Delete the entries that are meant; how many there were."""
+        found = [entry for entry in self._all() if is_meant(entry)]
         return sum(self._changed(_DELETE, 0, entry.words, errno.ENOENT) for entry in found)
 
     def add(self, connections: Iterable[Ends]) -> int:
@@ -107,16 +108,16 @@ class Table:
                 return code == 0
         return False
 
-    def _untranslated(self) -> list[Untranslated]:
+    def _all(self) -> list[Known]:
         self._send(_GET, _DUMP, b"")
-        found: list[Untranslated] = []
+        found: list[Known] = []
         while True:
             for kind, text in self._messages():
                 if kind == _ERROR:
                     raise OSError(-_number(text[:4]), os.strerror(-_number(text[:4])))
                 if kind == _DONE:
                     return found
-                if entry := _as_it_came(text[len(_FAMILY):]):
+                if entry := _known(text[len(_FAMILY):]):
                     found.append(entry)
 
     def _messages(self) -> Iterator[tuple[int, bytes]]:
@@ -128,17 +129,18 @@ class Table:
             data = data[_aligned(length):]
 
 
-def _as_it_came(text: bytes) -> Untranslated | None:
+def _known(text: bytes) -> Known | None:
     parts = dict(_attributes(text))
     status = struct.unpack(">I", parts.get(_Part.STATUS, bytes(4)))[0]
     ends = _attributes(dict(_attributes(parts.get(_Part.ORIGINAL, b""))).get(1, b""))
     addresses = dict(ends)
-    if status & _SOURCE_TRANSLATED or not {1, 2} <= addresses.keys():
+    if not {1, 2} <= addresses.keys():
         return None
     # With its number: what has the same ends a moment later is another connection.
     named = (_Part.ORIGINAL, _Part.ZONE, _Part.ID)
     words = b"".join(_attribute(part, parts[part], part is _Part.ORIGINAL) for part in named if part in parts)
-    return Untranslated(IPv4Address(addresses[1]), IPv4Address(addresses[2]), words)
+    source, destination = (IPv4Address(addresses[number]) for number in (1, 2))
+    return Known(source, destination, bool(status & _SOURCE_TRANSLATED), words)
 
 
 def _entry(ends: Ends) -> bytes:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from vpcctl_lib.naming import UPLINK
 from vpcctl_lib.resources import Address, Chain, Namespace, Operations, Resource, Route, SingleRule
 from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.routing import EVERYWHERE
 from vpcctl_lib.state import Verb
 from vpcctl_lib.step import Step
 
+_OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
 _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
 
@@ -36,10 +38,11 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
                 and (steps[number].verb is Verb.MAKE or resource.key in broken):
             # A policy that is changed has tracked all along.
             filtering.setdefault(resource.namespace, []).append(number)
-    if not translating and not filtering:
+    closing = {number: work for number, step in enumerate(steps) if (work := _closing(step, shall))}
+    if not translating and not filtering and not closing:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
-              if space not in fresh}
+              if space not in fresh} | closing
     before: dict[int, Operations] = {}
     for space, numbers in filtering.items():
         before[numbers[0]] = behind[numbers[-1]] = (Keep(space),)
@@ -52,11 +55,27 @@ def _with(steps: Sequence[Step], before: Mapping[int, Operations],
                  if number in before or number in behind else step for number, step in enumerate(steps))
 
 
+def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
+    """For a subnet of a router that may get out no more: what it has open there."""
+    chain, old = step.entry.resource, step.old.resource if step.old else None
+    if step.verb is not Verb.CHANGE or not isinstance(chain, Chain) or not isinstance(old, Chain) \
+            or not chain.namespace:
+        return ()
+    gone = tuple(found[1] for rule in old.rules
+                 if rule not in chain.rules and (found := _OUTWARD.match(rule)))
+    return (Forget(chain.namespace, gone, _near(chain.namespace, shall), whole=True),) if gone else ()
+
+
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:
     """For what is translated there: connections that began while the rules were gone."""
-    here = [one for one in shall if isinstance(one, (Chain, Route, Address)) and one.namespace == space]
-    rules = [rule for one in here if isinstance(one, Chain) and one.table == "nat" for rule in one.rules]
+    rules = [rule for one in shall if isinstance(one, Chain) and (one.namespace, one.table) == (space, "nat")
+             for rule in one.rules]
     sources = tuple(found[1] for rule in rules if (found := _SOURCE.match(rule)))
-    near = [one.destination for one in here if isinstance(one, Route) and one.destination != EVERYWHERE]
-    near += [one.address.network for one in here if isinstance(one, Address)]
-    return (Forget(space, sources, tuple(map(str, near))),) if sources else ()
+    return (Forget(space, sources, _near(space, shall)),) if sources else ()
+
+
+def _near(space: str, shall: Iterable[Resource]) -> tuple[str, ...]:
+    """Where no address of the outside is needed: all that has a route of its own."""
+    here = [one for one in shall if isinstance(one, (Route, Address)) and one.namespace == space]
+    near = [one.destination if isinstance(one, Route) else one.address.network for one in here]
+    return tuple(str(one) for one in near if one != EVERYWHERE)

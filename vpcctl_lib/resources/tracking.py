@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from vpcctl_lib import netns
-from vpcctl_lib.conntrack import Ends, Table, Untranslated
+from vpcctl_lib.conntrack import Ends, Known, Table
 from vpcctl_lib.run import Command
 
 OPEN = frozenset({1, 4, 5, 8, 9})
@@ -25,20 +25,26 @@ class Forget:
     """Delete the entries of connections that left with their own source, as they were begun without NAT.
 
     A connection is translated at its first packet or never: only a new entry gets NAT. Those that go to
-    `near` are not translated, and stay.
+    `near` are not translated, and stay. With `whole` all others go: they may begin no more.
     """
 
     namespace: str
     sources: tuple[str, ...]
     near: tuple[str, ...] = ()
-    shortfall = "connections that began without NAT may go on without it"
+    whole: bool = False
+
+    @property
+    def shortfall(self) -> str:
+        """What may be so where the table can't be had."""
+        return "connections to the internet may go on until they end" if self.whole \
+            else "connections that began without NAT may go on without it"
 
     def carry_out(self) -> None:
         """Those from the sources, and no others; OSError where the kernel has no such table."""
         sources, near = map(_networks, (self.sources, self.near))
 
-        def is_meant(entry: Untranslated) -> bool:
-            return any(entry.source in one for one in sources) \
+        def is_meant(entry: Known) -> bool:
+            return (self.whole or not entry.translated) and any(entry.source in one for one in sources) \
                 and not any(entry.destination in one for one in near)
 
         def forget() -> None:
@@ -49,7 +55,8 @@ class Forget:
 
     def __str__(self) -> str:
         # Those that go to `near` go too: tracking knows them again with their next packet.
-        looks = "".join(f"  conntrack -L -s {source} | sed -nE '{_UNTRANSLATED}' |\n"
+        ends = "".join(f"  conntrack -D -s {source}\n" for source in self.sources)
+        looks = ends if self.whole else "".join(f"  conntrack -L -s {source} | sed -nE '{_UNTRANSLATED}' |\n"
                         "    while read -r words; do conntrack -D $words; done\n" for source in self.sources)
         script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
