@@ -11,11 +11,12 @@ from vpcctl_lib.crew import Crew
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kept import kept
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import GONE, Batch, Tool, problems
+from vpcctl_lib.operations import GONE, NO_COUNTERS, Batch, Iptables, Tool, problems
 from vpcctl_lib.plan import Plan
-from vpcctl_lib.resources import MISSING, Resource
+from vpcctl_lib.resources import MISSING, Chain, Resource
 from vpcctl_lib.rule_order import RuleOrder
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import Group, Item, groups, waits
@@ -93,7 +94,7 @@ class Transaction:
         if batch is None:
             self._make_alone(group, plan)
             return
-        outcome = self._runner.change(batch.command())
+        outcome = self._runner.change(batch.command(counters=self._counters(group, batch, plan)))
         if outcome.status == 0:
             self._done.update(item.step for item in group.items)
             return
@@ -104,6 +105,16 @@ class Transaction:
             self._done.update(group.items[number].step for number in effective)
         at = _culprit(batch, group, effective, plan)
         raise VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", _advice(outcome.stderr))
+
+    def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
+        """Of a policy that is changed: what the rules that stay have counted."""
+        steps = (plan.steps[item.step] for item in group.items)
+        changed = any(step.verb is Verb.CHANGE and isinstance(step.entry.resource, Chain)
+                      and step.entry.resource.is_policy for step in steps)
+        if not changed or batch.tool is not Tool.IPTABLES:
+            return NO_COUNTERS
+        told = self._runner.ask(("iptables-save", "-c", "-t", "filter"), batch.namespace)
+        return kept(told.stdout, [step.line for step in batch.steps if isinstance(step, Iptables)])
 
     def _make_alone(self, group: Group, plan: Plan) -> None:
         item = group.items[0]

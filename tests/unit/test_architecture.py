@@ -20,8 +20,8 @@ LAYERS = (
     "answers audit codec comparison crew documents files filter_rules guarding host interpreter kernel logs "
     "operations policy graph processes report resources rules spare topology_file trust unit variants "
     "webserver",
-    "blueprint inspection plan policy_rules reach rebuild record rehearsal rule_order schedule state step "
-    "strays tracked transaction union workloads",
+    "blueprint inspection kept plan policy_rules reach rebuild record rehearsal rule_order schedule state "
+    "step strays tracked transaction union workloads",
     "managers sandbox",
     "cli",
 )
