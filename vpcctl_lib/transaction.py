@@ -136,7 +136,7 @@ class Transaction:
         failures = self._tolerantly(group, plan.steps)
         if failures:
             self._ask_what_is_done(group, plan)
-            raise VpcctlError("; ".join(failures))
+            raise VpcctlError("; ".join(failures), _advice("; ".join(failures)))
         self._done.update(item.step for item in group.items)
 
     def _ask_what_is_done(self, group: Group, plan: Plan) -> None:
@@ -265,6 +265,8 @@ def _advice(stderr: str) -> str:
     if "Chain already exists" in stderr:
         # On the host those only are made anew, and they have names of ours.
         return "chains of vpcctl's are left that the record does not have: vpcctl restore removes them"
+    if re.search(r"CHAIN_DEL failed|Too many links|resource busy\): chain", stderr):
+        return "a rule that the record does not have leads to a chain of vpcctl's: vpcctl restore removes it"
     if THERE.search(stderr):
         return "it exists already, and vpcctl did not make it: rename or remove one of the two"
     if "Exchange full" in stderr:

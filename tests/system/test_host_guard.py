@@ -205,7 +205,7 @@ def test_a_guard_that_was_flushed_is_told_and_mended(nat: Host, flush: str) -> N
 
 @pytest.mark.parametrize("first", [True, False])
 def test_accepts_above_ours_join_nobody(nat: Host, first: bool) -> None:
-    """As Docker puts them there with each start: its containers come to no tenant, nor tenants to its ports."""
+    """As Docker has them from each start on: its containers come to no tenant, nor tenants to its ports."""
     nat.sh("""
         ip netns add box; ip link add docker0 type bridge; ip addr add 172.18.0.1/24 dev docker0
         ip link set docker0 up; ip link add box0 master docker0 type veth peer name eth0 netns box
