@@ -24,6 +24,9 @@ TOOL = b"VPCCTL_TOOL=1"
 LONGEST_ENVIRONMENT = 1 << 17
 """Bytes of a process's environment that are read: ours are the first, and others may have megabytes."""
 
+EXITING = 4
+"""PF_EXITING of include/linux/sched.h."""
+
 LISTEN = "0A"
 """include/net/tcp_states.h"""
 
@@ -90,6 +93,12 @@ def recognise(facts: Mapping[str, str]) -> Process | None:
         return None
     process = look(int(facts["pid"]))
     return process if process is not None and str(process.start) == facts.get("start") else None
+
+
+def is_ending(process: Process) -> bool:
+    """Whether it is on its way out: it runs nothing more, and is no zombie yet (proc(5), `flags` of stat)."""
+    text = _text(process.pid, "stat")
+    return bool(text) and bool(int(text[text.rindex(")") + 2:].split()[6]) & EXITING)
 
 
 def listens(pid: int, port: int) -> bool:
@@ -239,7 +248,7 @@ def argv(process: Process) -> tuple[str, ...]:
 def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
     """The workload's keeper; else its processes, of its session or with its mark, in its namespace.
 
-    The namespace may have lost its name.
+    The namespace may have lost its name, and one that is on its way out is in none any more.
     """
     leader = recognise(facts)
     homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
@@ -249,6 +258,8 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
     keepers = marked(mark, filter(is_keeper, living))
     if keepers:
         return keepers
+    if leader and is_ending(leader):
+        return [leader]
     # One that was just started is still here, on its way into its namespace.
     found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
     if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):

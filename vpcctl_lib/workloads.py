@@ -25,6 +25,9 @@ READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
 """How long a program has to fail at once: a missing library, a bad option."""
 
+LAST_WORDS_SECONDS = 1.0
+"""How long a keeper whose program has failed has to end by itself, and to say who it is."""
+
 PASSING_SECONDS = 2.0
 """How long another vpcctl and its tools may be in a namespace that is to go; a look takes milliseconds."""
 
@@ -92,7 +95,7 @@ class Desk:
             try:
                 _wait_until_ready(start, report)
             except (VpcctlError, OSError) as error:
-                processes.end(processes.of_workload(start.namespace, start.mark, report.facts()))
+                _end(start, report)
                 raise VpcctlError(f"{start.mark} did not start: {error}", _advice(start, log)) from None
             finally:
                 child.wait()
@@ -146,6 +149,17 @@ def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]
             return living
         before = living
         time.sleep(0.02)
+
+
+def _end(start: Start, report: Report) -> None:
+    """Nothing of it is left; a keeper that is on its way out is waited for."""
+    report.hear_out(LAST_WORDS_SECONDS)
+    for _ in range(STOPS):
+        living = processes.of_workload(start.namespace, start.mark, report.facts())
+        if not living:
+            return
+        processes.end(living)
+        report.hear_out(LAST_WORDS_SECONDS)
 
 
 def _wait_until_ready(start: Start, report: Report) -> None:

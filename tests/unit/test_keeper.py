@@ -129,3 +129,23 @@ def test_a_report_in_parts() -> None:
         assert (report.started, report.shortfalls) == (True, ["of a user"])
         assert report.facts()["pid"] == str(os.getpid())
     os.close(writer)
+
+
+def test_who_the_keeper_is_may_be_told_after_what_went_wrong() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"failed no such file\nkeep")
+    with Report(reader) as report:
+        with pytest.raises(VpcctlError, match="no such file"):
+            report.listen(1.0)
+        os.write(writer, b"er %d\n" % os.getpid())
+        os.close(writer)
+        report.hear_out(1.0)
+        assert report.facts()["pid"] == str(os.getpid())
+
+
+def test_who_goes_on_is_not_waited_for() -> None:
+    reader, writer = os.pipe()
+    with Report(reader) as report:
+        report.hear_out(0.0)
+        assert report.facts() == {}
+    os.close(writer)
