@@ -445,7 +445,8 @@ def test_a_workload_makes_no_socket_that_its_network_does_not_confine(
         vpc1: Host, as_user: tuple[str, ...]) -> None:
     """AF_VSOCK, AF_ALG, AF_BLUETOOTH, AF_RDS; nor by io_uring, or numbers of another machine."""
     vpc1.do("deploy run --vpc vpc1 --subnet public --name asks", *as_user, "--", "python3", "-uc", SOCKETS)
-    vpc1.wait_until(lambda: "|" in vpc1.do("deploy logs --vpc vpc1 --subnet public --name asks").out, "its answer")
-    told = vpc1.do("deploy logs --vpc vpc1 --subnet public --name asks").out.strip()
+    logs = "deploy logs --vpc vpc1 --subnet public --name asks"
+    vpc1.wait_until(lambda: "|" in vpc1.do(logs).out, "its answer")
+    told = vpc1.do(logs).out.strip()
     refused = "Address family not supported by protocol"
     assert told == f"made made made | {' '.join([refused] * 4)} | Operation not permitted | 38 97 38"

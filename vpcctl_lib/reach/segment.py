@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
-from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
+from vpcctl_lib.reach.packet import Blocked, Undecided
 from vpcctl_lib.reach.routes import Lookup
 from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
 from vpcctl_lib.reach.scene import BRIDGE_FORWARDING, HOST, Link, Namespace, Scene
@@ -164,19 +164,13 @@ def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address) -> bool:
     return guard is None or any((one.device, one.mac, one.address) == (port, mac, address) for one in guard)
 
 
-def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End:
+def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
     """Where the guard of the first bridge on the way sends a packet that was on its way to `end`."""
-    if end.entry is None:
-        return end
-    where, port = end.entry
-    mac = scene.of(where).switched.get(destination, end.link.mac)
+    guarding = scene.of(end.entry[0]).switched if end.entry else {}
+    mac = guarding.get(destination, end.link.mac)
     if mac == end.link.mac:
         return end
-    for other in segment.ends:
-        if other.link.mac == mac and other.entry == end.entry:
-            return other
-    raise Blocked(Code.NO_NEIGHBOUR, scene.of(where).title, f"nobody behind its ports has MAC {mac}",
-                  Cause(device=port, address=destination))
+    return next((other for other in segment.ends if (other.link.mac, other.entry) == (mac, end.entry)), None)
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:

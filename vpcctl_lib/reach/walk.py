@@ -182,9 +182,11 @@ class Walk:
         if found:
             self._check_sender(link, found[0], packet)
             end = switched(self.scene, segment, found[0], packet.flow.destination)
-            self._check_port(end)
-            return end
-        if segment.outside and not by_hand:
+            if end:
+                self._check_port(end)
+                return end
+            wanted = packet.flow.destination
+        elif segment.outside and not by_hand:
             return None
         raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {wanted}",
                       Cause(device=link.name, address=wanted))
