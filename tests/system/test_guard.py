@@ -154,7 +154,8 @@ def test_a_neighbour_gets_no_forged_icmp_errors(vpc1: Host) -> None:
         return ether(MINE, HIS, IPV4, ipv4(ME, VICTIM, ICMP, whole[20:], fragment) if fragment else whole)
 
     sent = {
-        **{f"kind {kind}": error(kind, about(VICTIM, "8.8.8.8", f"kind {kind}")) for kind in (3, 4, 5, 11, 12)},
+        **{f"kind {kind}": error(kind, about(VICTIM, "8.8.8.8", f"kind {kind}"))
+           for kind in (3, 4, 5, 11, 12)},
         "about the gateway": error(3, about(VICTIM, GATEWAY, "about the gateway")),
         "about itself": error(3, about(ME, VICTIM, "about itself")),
         "in fragments": error(3, about(VICTIM, ME, "in fragments"), 0x2000),

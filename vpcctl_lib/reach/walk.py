@@ -185,8 +185,8 @@ class Walk:
             if end:
                 self._check_port(end)
                 return end
-            wanted = packet.flow.destination
-        elif segment.outside and not by_hand:
+            wanted, by_hand = packet.flow.destination, False
+        if segment.outside and not by_hand:
             return None
         raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {wanted}",
                       Cause(device=link.name, address=wanted))
