@@ -34,6 +34,7 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
+from vpcctl_lib.resources.guard import FORM as GUARD_FORM
 from vpcctl_lib.resources.rules import packed
 from vpcctl_lib.routing import EVERYWHERE, routed
 from vpcctl_lib.rules import (
@@ -69,7 +70,8 @@ def _resources(topology: Topology) -> Iterator[Resource]:
     for vpc in topology.vpcs:
         yield from _router(vpc)
         if topology.guarded:
-            yield Guard(vpc.name, tuple(_member(vpc, subnet) for subnet in vpc.subnets))
+            members = tuple(_member(vpc, subnet) for subnet in vpc.subnets)
+            yield Guard(vpc.name, members, GUARD_FORM, bool(topology.quotes))
     for peering in topology.peerings:
         yield from _peering(topology, peering)
     for vpc in topology.vpcs:
@@ -178,12 +180,11 @@ def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterato
     yield Port(namespace, "lo", mark)
     yield Port(namespace, naming.INSTANCE, mark, mac=_mac(vpc, subnet))
     address = addressing.interface(addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
-    yield Address(namespace, naming.INSTANCE, address)
-    if subnet.cidr != vpc.cidr:
-        yield Route(namespace, vpc.cidr, naming.INSTANCE)
-    yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
-    for peer in peers:
-        yield Route(namespace, peer, naming.INSTANCE, router)
+    # Nobody but the gateway is on the link, so that it is the only neighbour: the guard switches the rest.
+    yield Address(namespace, naming.INSTANCE, address, routed=False)
+    yield Route(namespace, IPv4Network(router), naming.INSTANCE)
+    for destination in (vpc.cidr, EVERYWHERE, *peers):
+        yield Route(namespace, destination, naming.INSTANCE, router)
     yield Neighbour(namespace, naming.INSTANCE, router, naming.mac(vpc.name))
     if subnet.policy:
         yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))

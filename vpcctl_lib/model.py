@@ -173,6 +173,8 @@ class Topology:
     peerings: tuple[Peering, ...] = ()
     iptables: Variant | None = None
     guarded: bool | None = None
+    quotes: bool | None = None
+    """Whether that guard looks into what ICMP errors quote, which takes a newer nft."""
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""

@@ -17,6 +17,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "a
 """The number of keyctl(2), which glibc has no function for, by machine (asm/unistd.h)."""
 
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 
 class Namespace(IntFlag):
@@ -97,6 +98,22 @@ def restrict_mounts(folder: str, read_only: bool) -> None:
     result = _libc.syscall(ctypes.c_long(_MOUNT_SETATTR), ctypes.c_int(-1), folder.encode(),
                            ctypes.c_uint(_AT_RECURSIVE), attributes, ctypes.c_size_t(32))
     _check(result, f"mount_setattr {folder}")
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def filter_calls(program: bytes) -> None:
+    """Have a BPF program decide on each system call from now on, of children too (seccomp(2)).
+
+    Needs `no_new_privs`, or CAP_SYS_ADMIN.
+    """
+    given = _Program(len(program) // 8, program)
+    _check(_libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(given), 0, 0),
+           "prctl")
 
 
 def keep(capability: int) -> None:

@@ -124,6 +124,8 @@ class Keeper:
             return 1
         if not self._program.users_are_locked:
             self._reporter.say("short", "it could make a user namespace, with all capabilities in there")
+        if not self._program.sockets_are_confined:
+            self._reporter.say("short", "it can make sockets that no network namespace confines (AF_VSOCK)")
         self._reporter.say("started")
         self._tend(output, wake)
         self._cgroups.remove()

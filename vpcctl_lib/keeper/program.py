@@ -9,7 +9,7 @@ import signal
 from typing import NamedTuple
 
 from vpcctl_lib import syscalls
-from vpcctl_lib.keeper import limits
+from vpcctl_lib.keeper import limits, sockets
 from vpcctl_lib.keeper.limits import Cgroups
 from vpcctl_lib.keeper.orders import MARK, Orders
 from vpcctl_lib.syscalls import Namespace
@@ -22,6 +22,9 @@ UMASK = 0o022
 OWN_USERS, NO_USERS, NO_NEED, FAILED = b"+", b"-", b"0", "!"
 """What the child says first: that it waits for its users to be mapped, that it has no user namespace though
 others can make one, that nobody can, or what went wrong."""
+
+ANY_SOCKETS = "*"
+"""What it may say next: that nothing confines what sockets it makes."""
 
 
 class Identity(NamedTuple):
@@ -55,6 +58,9 @@ class Program:
         self.users_are_locked = False
         """Whether it can make no user namespace, once it has been started."""
 
+        self.sockets_are_confined = False
+        """Whether it can make those only that its network namespace confines, once it has been started."""
+
         self._identity = identity(given)
         home = pwd.getpwnam(given.user).pw_dir if given.user else "/"
         self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", MARK: given.mark}
@@ -82,6 +88,8 @@ class Program:
         os.close(hearing)
         with os.fdopen(told, "rb") as pipe:
             failure = pipe.read().decode(errors="replace")
+        self.sockets_are_confined = not failure.startswith(ANY_SOCKETS)
+        failure = failure.removeprefix(ANY_SOCKETS)
         if failure:
             os.waitpid(pid, 0)
             raise OSError(0, failure.removeprefix(FAILED))
@@ -104,6 +112,9 @@ class Program:
             # While it still may: the new user can't.
             syscalls.renounce()
             self._change_user()
+            # Last of all: what it forbids, its own way here may need.
+            if not sockets.confine():
+                os.write(telling, ANY_SOCKETS.encode())
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
             raise self._execute()

@@ -94,7 +94,8 @@ class Manager:
         with self.context.store.locked():
             state = self._healed(self.load())
             topology, plan = self._plan(state, decide)
-            found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded)
+            found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
+                            quotes=state.topology.quotes)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
@@ -175,8 +176,9 @@ class Manager:
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:
         """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""
-        return replace(topology, iptables=self._iptables(before, topology),
-                       guarded=self._guarded(before, topology))
+        variant, guarded = self._iptables(before, topology), self._guarded(before, topology)
+        return replace(topology, iptables=variant, guarded=guarded,
+                       quotes=self._quotes(before, topology) if guarded else None)
 
     def _iptables(self, before: Topology, topology: Topology) -> Variant | None:
         variant = topology.iptables if topology.vpcs else None
@@ -198,6 +200,13 @@ class Manager:
         if missing and before.guarded is None:
             self.warn(guarding.UNGUARDED.format(missing))
         return not missing
+
+    def _quotes(self, before: Topology, topology: Topology) -> bool:
+        """As above: once so, always so."""
+        found = topology.quotes or guarding.reads_quotes(self.runner)
+        if not found and before.quotes is None:
+            self.warn(guarding.UNQUOTED)
+        return found
 
 
 def need_root() -> None:

@@ -135,15 +135,20 @@ class Veth(Resource):
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Both ends in their places."""
+        """Both ends in their places, and each the other's."""
         near = kernel.link(self.namespace, self.device)
         if near is None:
             return self._halved(kernel)
-        if kernel.link(self.peer_namespace, self.peer_device) is not None:
+        far = kernel.link(self.peer_namespace, self.peer_device)
+        if far is not None and _leads_to(near, far) and _leads_to(far, near):
             return None
         if not near.get("ifalias", "").startswith(MARK):
             return Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
-        return changed(f"its other end, {self.peer_device}, is gone")
+        gone = f"its other end, {self.peer_device}, is gone"
+        if far is None:
+            return changed(gone)
+        away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
+        return Fault(Condition.CHANGED, f"{gone}: another link has its name", (away,))
 
     def _halved(self, kernel: Kernel) -> Fault:
         """The near end renamed or moved, or its namespace deleted and the far end about to follow."""
@@ -154,6 +159,11 @@ class Veth(Resource):
 
     def __str__(self) -> str:
         return f"cable {self.device}{on(self.namespace)} to {self.peer_device}{on(self.peer_namespace)}"
+
+
+def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a link's other end has the number of that one (IFLA_LINK)."""
+    return bool(one.get("link_index") == other.get("ifindex"))
 
 
 @dataclass(frozen=True)
