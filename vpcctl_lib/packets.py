@@ -27,6 +27,9 @@ class State(Enum):
 
     LEAVE = "leave"
     LOST = "lost"
+    CUT_OFF = "cut off"
+    """What leaves leaves, and the host itself does not reach all of its subnets."""
+
     UNKNOWN = "not known"
     NONE = "none to leave"
     """It has NAT and no public subnet."""
@@ -39,6 +42,8 @@ class Cause:
     why: str
     help: str = ""
     sure: bool = True
+    at_home: bool = False
+    """Whether it concerns the host's own packets only."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Facts:
     routes: Sequence[HostRoute] = ()
     chains: Sequence[BaseChain] | str = ()
     """Other firewalls' base chains of the forward hook, or why they are not known."""
+
+    passes_on: bool = True
+    """Whether the host passes packets on (`ip_forward`)."""
 
     faults: Mapping[str, Sequence[Cause]] = field(default_factory=dict)
     """By VPC, what of its way on the host is not as recorded."""
@@ -129,14 +137,20 @@ def judge(topology: Topology, facts: Facts) -> list[Passage]:
 
 
 def _state(vpc: Vpc, causes: Sequence[Cause]) -> State:
-    if any(cause.sure for cause in causes):
+    abroad = [cause for cause in causes if not cause.at_home]
+    if any(cause.sure for cause in abroad):
         return State.LOST
-    if causes:
+    if abroad and vpc.nat:
         return State.UNKNOWN
+    if causes:
+        return State.CUT_OFF
     return State.LEAVE if public(vpc) else State.NONE
 
 
 def _causes(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
+    if vpc.nat and not facts.passes_on:
+        yield Cause("the host passes on no packets (net.ipv4.ip_forward = 0)", "vpcctl restore")
+        return
     if vpc.nat:
         yield from facts.faults.get(vpc.name, ())
         stands = list(_link(vpc.nat, facts.links))
@@ -206,20 +220,22 @@ def aside(vpc: Vpc, interface: str, way: Way) -> str:
 def _inward(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
     """Whether what is for the VPC's addresses goes down its cable, told once of all with one obstacle."""
     cable = naming.device("vpc-", vpc.name)
-    missed: dict[tuple[str, str], list[str]] = {}
+    missed: dict[tuple[bool, str, str], list[str]] = {}
     for name, question in inward(topology, vpc).items():
         way = facts.ways.get(question)
         is_gone = question.incoming and question.incoming not in facts.links.there
         if way is None or way.devices == (cable,) or is_gone:
             continue
         if way.kind == UNKNOWN:
-            yield Cause(f"the way back is not known: {way.failure}", sure=False)
+            yield Cause(f"the way back is not known: {way.failure}", sure=False,
+                        at_home=not question.incoming)
         else:
             told = _obstacle(vpc, question.destination, way, facts.routes)
-            missed.setdefault(told, []).append(f"{question.destination}" + (f" ({name})" if name else ""))
-    for (why, helps), subnets in missed.items():
-        more = f" and {len(subnets) - 3} more" if len(subnets) > 3 else ""
-        yield Cause(f"what is for {', '.join(subnets[:3])}{more} does not get there: {why}", helps)
+            missed.setdefault((not question.incoming, *told), []).append(f"{question.destination}" + (f" ({name})" if name else ""))
+    for (at_home, why, helps), subnets in missed.items():
+        listed = ", ".join(subnets[:3]) + (f" and {len(subnets) - 3} more" if len(subnets) > 3 else "")
+        what = f"the host does not reach {listed}" if at_home else f"answers to {listed} do not come back"
+        yield Cause(f"{what}: {why}", helps, at_home=at_home)
 
 
 def _obstacle(vpc: Vpc, address: IPv4Address, way: Way, routes: Sequence[HostRoute]) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import guarding, host, netns, run
+from vpcctl_lib import guarding, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.model import (
@@ -46,6 +46,7 @@ settings.load_profile("vpcctl")
 ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
           '{"dst": "192.0.2.0/24", "dev": "eth0"}, '
           '{"dst": "10.99.0.0/16", "dev": "tun0"}, {"type": "local", "dst": "127.0.0.0/8", "dev": "lo"}]')
+WAY_OUT = '[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0", "flags": []}]\n'
 LINKS = ('[{"ifname": "lo", "mtu": 65536, "flags": ["UP"], "addr_info": []}, '
          '{"ifname": "eth0", "mtu": 1500, "flags": ["UP"], '
          '"addr_info": [{"family": "inet", "local": "192.0.2.2", "prefixlen": 24}]}]')
@@ -111,8 +112,12 @@ def refuse(*words: object, **_: object) -> None:
 
 
 def answer(command: Command, **_: object) -> Outcome:
-    """What `ip -j` and iptables-save say of the host; nothing else may run."""
+    """What `ip -j`, `nft -j list` and iptables-save say of the host; nothing else may run."""
     words = command.argv
+    if words[0] == "ip" and "-batch" in words:
+        return Outcome(command, 0, WAY_OUT * len(command.stdin.splitlines()), "", 0.0)
+    if words[:3] == ("nft", "-j", "list"):
+        return Outcome(command, 0, "", "", 0.0)
     if words[0] == "ip" and "-j" in words:
         return Outcome(command, 0, LINKS if "addr" in words else ROUTES, "", 0.0)
     if "iptables-save" in words:
@@ -139,7 +144,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-        patch.setattr(host, "RESOLVER_FILES", (folder / "resolv.conf",))
+        patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})

@@ -43,7 +43,8 @@ def look(runner: Runner, topology: Topology, faults: Mapping[str, Sequence[Cause
         return []
     now = Host(runner)
     facts = Facts(_links(now.links), ways.ask(runner, questions(topology)), now.routes,
-                  _chains(runner) if any(vpc.nat for vpc in topology.vpcs) else (), faults or {})
+                  _chains(runner) if any(vpc.nat for vpc in topology.vpcs) else (), _forwards("all"),
+                  faults or {})
     return judge(topology, facts)
 
 
@@ -203,4 +204,4 @@ def _list(servers: Sequence[IPv4Address]) -> str:
 
 def lost(passages: Sequence[Passage]) -> bool:
     """Whether packets of any VPC are known to be lost."""
-    return any(one.state is State.LOST for one in passages)
+    return any(one.state in (State.LOST, State.CUT_OFF) for one in passages)
