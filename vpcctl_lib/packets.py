@@ -22,6 +22,10 @@ ASIDE = "30320"
 """The table that a route for VPCs alone is put in: the number of our links' group."""
 
 
+FIRST = 1
+"""The priority of a policy rule that stands before all others but that for the host's own addresses (0)."""
+
+
 class State(Enum):
     """What becomes of a VPC's packets."""
 
@@ -178,7 +182,8 @@ def _link(nat: Nat, links: Links) -> Iterator[Cause]:
 
 def way_out(vpc: Vpc, nat: Nat, ways: Sequence[Way], routes: Sequence[HostRoute] = ()) -> Iterator[Cause]:
     """Whether packets to the internet leave by the uplink of NAT, and by no other link."""
-    for way in dict.fromkeys(ways):
+    # What leaves by the same links is one trouble, though it has several routes.
+    for way in {way.devices or way.failure: way for way in reversed(ways)}.values():
         if way.kind == UNKNOWN:
             yield Cause(f"the kernel's way out is not known: {way.failure}", sure=False)
         elif way.kind == REFUSED or not way.devices:
@@ -249,18 +254,17 @@ def _obstacle(vpc: Vpc, address: IPv4Address, way: Way, routes: Sequence[HostRou
                 f"ip route del {refusing.kind} {refusing.network}{_in_table(refusing.table)}")
     if way.kind == REFUSED:
         return f"the host refuses it ({way.failure})", ""
+    if way.table != "main":
+        return (f"the host's route to {way} comes first",
+                f"ip rule add to {vpc.cidr} pref {FIRST} table main")
     if vpc.cidr.subnet_of(way.network) and vpc.cidr != way.network:
         return f"the host's route to {vpc.cidr} is gone", "vpcctl restore"
     return (f"the host's route to {way} comes first",
-            f"remove that route ({_deletion(way)}), or give the subnet another CIDR")
+            f"remove that route (ip route del {way.network}), or give the subnet another CIDR")
 
 
 def _in_table(table: str) -> str:
     return "" if table == "main" else f" table {table}"
-
-
-def _deletion(way: Way) -> str:
-    return f"ip route del {way.network} dev {way.devices[0] if way.devices else '?'}{_in_table(way.table)}"
 
 
 def _cable(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
