@@ -18,6 +18,9 @@ OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
 """The tables of family ip that iptables-nft has, with its built-in chains in capitals."""
 
 FAMILIES = ("ip", "inet")
+STRANGE = frozenset({"udp", "udplite", "icmp", "icmpv6", "igmp", "ip6", "sctp", "dccp", "esp", "ah", "arp"})
+"""What a TCP packet has no header of."""
+
 DEEPEST = 16
 """NFT_JUMP_STACK_SIZE of the kernel's include/net/netfilter/nf_tables.h."""
 
@@ -191,6 +194,9 @@ class _Walk:
             return not (isinstance(told, dict) and told.get("inv"))
         if kind == "xt":
             return None
+        if isinstance(told["left"], dict) and told["left"].get("payload", {}).get("protocol") in STRANGE:
+            # Before it looks there, nft sees to it that the packet is of that kind.
+            return False
         value, operator = self._value(told["left"]), told["op"]
         if value is None or operator not in ("==", "!=", "in"):
             return None

@@ -25,7 +25,7 @@ def roaming(vpc1: Host) -> Host:
 
 def packets(host: Host) -> dict[str, str]:
     """What status says of the packets of vpc1: their state, and why."""
-    (told,) = host.vpcctl("status --json".split()[0], "--json").json["status"]["packets"]
+    (told,) = host.vpcctl("status", "--json").json["status"]["packets"]
     return {"state": told["state"], "why": "; ".join(one["why"] for one in told["causes"]),
             "help": " && ".join(dict.fromkeys(one["help"] for one in told["causes"] if one["help"]))}
 
@@ -86,7 +86,8 @@ def test_auto_follows_it(roaming: Host) -> None:
     roaming.do("restore")
     leaves(roaming, "eth1")
     assert "interface: auto" in roaming.do("export").out
-    assert roaming.do("apply -f", roaming.write("again.yaml", roaming.do("export").out)).out.startswith("unch")
+    file = roaming.write("again.yaml", roaming.do("export").out)
+    assert roaming.do("apply -f", file).out.startswith("unchanged")
     back(roaming)
     roaming.do("restore")
     leaves(roaming, "eth0")
@@ -139,7 +140,8 @@ DEF1 = "ip route add 0.0.0.0/1 via 198.51.100.1; ip route add 128.0.0.0/1 via 19
 
 @pytest.mark.parametrize(("taking", "leaving"), [
     (WG_QUICK, "ip rule del table 51820; ip rule del table main suppress_prefixlength 0"),
-    (TAILSCALE, "ip rule del pref 5270; ip rule del pref 1"), (OWN_RULE, "ip rule del table 79"), (DEF1, ":")],
+    (TAILSCALE, "ip rule del pref 5270; ip rule del pref 1"), (OWN_RULE, "ip rule del table 79"),
+    (DEF1, ":")],
     ids=["wg-quick", "tailscale", "from", "def1"])
 def test_a_vpn_that_takes_all_traffic(roaming: Host, taking: str, leaving: str) -> None:
     roaming.do("nat enable --vpc vpc1")
@@ -167,7 +169,7 @@ def test_a_named_interface_that_is_not_on_the_way(roaming: Host) -> None:
     done = roaming.do("nat enable --vpc vpc1 --interface eth1")
     assert done.err.count("packets leave by eth0 (route default dev eth0), and NAT leads out of eth1") == 1
     lost(roaming, "packets leave by eth0")
-    dry = roaming.do("nat disable --vpc vpc1")
+    roaming.do("nat disable --vpc vpc1")
     dry = roaming.do("nat enable --vpc vpc1 --interface eth1 --dry-run")
     assert "packets leave by eth0" in dry.err
     back(roaming)
@@ -191,12 +193,15 @@ def test_two_next_hops(roaming: Host) -> None:
     ("ip -n internet link set sandbox down", "no carrier", "ip -n internet link set sandbox up"),
     ("ip route add blackhole 8.0.0.0/8; ip route add blackhole 198.0.0.0/8", "blackhole route to",
      "ip route del blackhole 8.0.0.0/8; ip route del blackhole 198.0.0.0/8"),
-    ("ip route add 10.0.1.0/24 via 198.51.100.1 dev eth1", "10.0.1.0/24 dev eth1", "ip route del 10.0.1.0/24"),
+    ("ip route add 10.0.1.0/24 via 198.51.100.1 dev eth1", "10.0.1.0/24 dev eth1",
+     "ip route del 10.0.1.0/24"),
     ("ip rule add to 10.0.0.0/16 pref 10 table 78; ip route add 10.0.0.0/16 dev eth1 table 78",
      "10.0.0.0/16 dev eth1 table 78", "ip rule del pref 10; ip route flush table 78"),
-    ("ip route add blackhole 10.0.1.0/24", "blackhole route to 10.0.1.0/24", "ip route del blackhole 10.0.1.0/24"),
+    ("ip route add blackhole 10.0.1.0/24", "blackhole route to 10.0.1.0/24",
+     "ip route del blackhole 10.0.1.0/24"),
     ("ip route add prohibit 10.0.1.2", "prohibit route to 10.0.1.2/32", "ip route del prohibit 10.0.1.2"),
-    ("ip addr add 10.0.1.2/32 dev lo", "10.0.1.2 is an address of the host itself", "ip addr del 10.0.1.2/32 dev lo"),
+    ("ip addr add 10.0.1.2/32 dev lo", "10.0.1.2 is an address of the host itself",
+     "ip addr del 10.0.1.2/32 dev lo"),
     ("sysctl -qw net.ipv4.ip_forward=0", "ip_forward = 0", "sysctl -qw net.ipv4.ip_forward=1"),
 ])
 def test_what_loses_packets_is_named(roaming: Host, taking: str, says: str, mending: str) -> None:
@@ -237,7 +242,8 @@ END"""
 
 @pytest.mark.parametrize(("policy", "last", "why"), [
     ("drop;", "", "its policy is drop"), ("accept;", "reject with icmpx admin-prohibited", "says reject"),
-    ("accept;", 'iifname "vpc-*" drop', "says drop"), ("accept;", "oifname eth0 ip saddr 10.0.0.0/8 drop", "drop")])
+    ("accept;", 'iifname "vpc-*" drop', "says drop"),
+    ("accept;", "oifname eth0 ip saddr 10.0.0.0/8 drop", "says drop")])
 def test_another_firewall_behind_our_accept(vpc1: Host, policy: str, last: str, why: str) -> None:
     vpc1.sh(FIREWALL % (policy, last))
     done = vpc1.do("nat enable --vpc vpc1")
@@ -308,3 +314,51 @@ def test_a_subnet_over_what_came_later(vpc1: Host) -> None:
     done = vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.7.0/24 --type public")
     assert "the host's own address 10.0.7.2 (on lo)" in done.err
     vpc1.sh("ip addr del 10.0.7.2/32 dev lo")
+
+
+def servers(host: Host) -> list[str]:
+    """The name servers that vpc1-public is told."""
+    text = host.sh("cat /etc/netns/vpc1-public/resolv.conf 2>/dev/null || true")
+    return [line.split()[1] for line in text.splitlines() if line.startswith("nameserver")]
+
+
+def test_name_servers_that_change(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    assert servers(vpc1) == ["8.8.8.8"]
+    vpc1.sh("echo nameserver 1.1.1.1 >/etc/resolv.conf")
+    done = vpc1.vpcctl("status")
+    assert (done.code, "they are 1.1.1.1 now, not 8.8.8.8" in done.out) == (1, True), done
+    vpc1.do("restore")
+    assert servers(vpc1) == ["1.1.1.1"]
+    leaves(vpc1, "eth0")
+    vpc1.sh("echo >/etc/resolv.conf")
+    assert "names won't resolve" in vpc1.do("status").err
+    vpc1.do("restore")
+    assert servers(vpc1) == ["1.1.1.1"], "what was known is better than none"
+    vpc1.sh("echo nameserver 8.8.8.8 >/etc/resolv.conf")
+
+
+def test_a_name_server_behind_another_link(roaming: Host) -> None:
+    roaming.sh("printf 'nameserver 198.51.100.53\\nnameserver 8.8.8.8\\n' >/etc/resolv.conf")
+    done = roaming.do("nat enable --vpc vpc1")
+    assert "name server 198.51.100.53 can't be asked from VPC 'vpc1': it is behind eth1" in done.err
+    assert servers(roaming) == ["8.8.8.8"]
+    leaves(roaming, "eth0")
+    roaming.sh("echo nameserver 8.8.8.8 >/etc/resolv.conf")
+    back(roaming)
+
+
+def test_a_name_server_inside_the_vpc_s_own_cidr(vpc1: Host) -> None:
+    vpc1.sh("echo nameserver 10.0.9.9 >/etc/resolv.conf")
+    done = vpc1.do("nat enable --vpc vpc1")
+    assert "an address of the VPC's own CIDR 10.0.0.0/16" in done.err
+    assert "names won't resolve" in done.err
+    assert servers(vpc1) == []
+    vpc1.sh("echo nameserver 8.8.8.8 >/etc/resolv.conf")
+
+
+def test_what_systemd_left_behind_is_not_asked(vpc1: Host) -> None:
+    vpc1.sh("mkdir -p /run/systemd/resolve; echo nameserver 10.99.99.9 >/run/systemd/resolve/resolv.conf")
+    vpc1.do("nat enable --vpc vpc1")
+    assert servers(vpc1) == ["8.8.8.8"]
+    vpc1.sh("rm -r /run/systemd")
