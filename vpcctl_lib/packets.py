@@ -236,9 +236,11 @@ def _inward(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
                         at_home=not question.incoming)
         else:
             told = _obstacle(vpc, question.destination, way, facts.routes)
-            missed.setdefault((not question.incoming, *told), []).append(f"{question.destination}" + (f" ({name})" if name else ""))
+            listed = f"{question.destination} ({name})" if name else str(question.destination)
+            missed.setdefault((not question.incoming, *told), []).append(listed)
     for (at_home, why, helps), subnets in missed.items():
-        listed = ", ".join(subnets[:3]) + (f" and {len(subnets) - 3} more" if len(subnets) > 3 else "")
+        more = f" and {len(subnets) - 3} more" if len(subnets) > 3 else ""
+        listed = ", ".join(subnets[:3]) + more
         what = f"the host does not reach {listed}" if at_home else f"answers to {listed} do not come back"
         yield Cause(f"{what}: {why}", helps, at_home=at_home)
 

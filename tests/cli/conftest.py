@@ -19,6 +19,7 @@ import vpcctl_lib.sandbox
 from vpcctl_lib import guarding, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
+from vpcctl_lib.managers import packets
 from vpcctl_lib.model import (
     Action,
     Nat,
@@ -48,7 +49,7 @@ ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
           '{"dst": "10.99.0.0/16", "dev": "tun0"}, {"type": "local", "dst": "127.0.0.0/8", "dev": "lo"}]')
 WAY_OUT = '[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0", "flags": []}]\n'
 LINKS = ('[{"ifname": "lo", "mtu": 65536, "flags": ["UP"], "addr_info": []}, '
-         '{"ifname": "eth0", "mtu": 1500, "flags": ["UP"], '
+         '{"ifname": "eth0", "mtu": 1500, "flags": ["UP", "LOWER_UP"], '
          '"addr_info": [{"family": "inet", "local": "192.0.2.2", "prefixlen": 24}]}]')
 
 WEB = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80), description="the [web]"),
@@ -115,7 +116,7 @@ def answer(command: Command, **_: object) -> Outcome:
     """What `ip -j`, `nft -j list` and iptables-save say of the host; nothing else may run."""
     words = command.argv
     if words[0] == "ip" and "-batch" in words:
-        return Outcome(command, 0, WAY_OUT * len(command.stdin.splitlines()), "", 0.0)
+        return Outcome(command, 0, "".join(map(_way, command.stdin.splitlines())), "", 0.0)
     if words[:3] == ("nft", "-j", "list"):
         return Outcome(command, 0, "", "", 0.0)
     if words[0] == "ip" and "-j" in words:
@@ -125,6 +126,13 @@ def answer(command: Command, **_: object) -> Outcome:
     raise AssertionError(f"the host would be changed: {command}")
 
 
+def _way(question: str) -> str:
+    """What `ip route get` says: out of eth0, or down the cable of the VPC that has the address."""
+    address = question.split()[2]
+    cable = {"10": "vpc-vpc1", "172": "vpc-vpc2", "192": "vpc-vpc3"}.get(address.partition(".")[0])
+    return f'[{{"dst": "{address}", "dev": "{cable}", "flags": []}}]\n' if cable else WAY_OUT
+
+
 @pytest.fixture(scope="module")
 def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing of this machine is seen, nothing can be changed. Returns where its settings stand."""
@@ -132,6 +140,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "conf/all").mkdir(parents=True)
     (folder / "conf/all/accept_redirects").write_text("1\n")
     (folder / "ip_forward").write_text("0\n")
+    (folder / "conf/all/forwarding").write_text("1\n")
     (folder / "resolv.conf").write_text("nameserver 9.9.9.9\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_run", answer)
@@ -146,6 +155,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)
+        patch.setattr(packets, "FORWARDING", str(folder / "conf/{}/forwarding"))
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))

@@ -31,7 +31,8 @@ def test_a_question_is_what_ip_takes() -> None:
 
 
 def test_what_failed_is_told_by_its_line() -> None:
-    told = answers((A, B, C), outcome(ROUTE + OWN, "RTNETLINK answers: No route to host\nCommand failed -:2\n"))
+    said = "RTNETLINK answers: No route to host\nCommand failed -:2\n"
+    told = answers((A, B, C), outcome(ROUTE + OWN, said))
     assert told[A] == Way(hops=(Hop("eth0", "192.0.2.1"),))
     assert told[B] == Way(REFUSED, failure="No route to host")
     assert (told[C].kind, told[C].devices, told[C].network) == ("local", ("lo",), IPv4Network("10.0.0.3/32"))

@@ -14,7 +14,6 @@ from vpcctl_lib import managers
 from vpcctl_lib.cli import output, views
 from vpcctl_lib.cli.params import changing, reading, report
 from vpcctl_lib.errors import BadInput, ExitCode
-from vpcctl_lib.packets import State
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -47,6 +46,9 @@ def status(context: Context, as_json: bool) -> int:
 
 
 def _tell(found: Status) -> None:
+    # Imported late, as what it needs is loaded by then; Tab asks this module for its help only.
+    from vpcctl_lib.packets import State
+
     for note in found.notes:
         output.note(note)
     for one in found.strangers:
