@@ -15,7 +15,7 @@ from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import TOOLS, Change, Context, Manager, need_root
-from vpcctl_lib.managers.packets import Uplinks
+from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Make, Remove
 from vpcctl_lib.packets import Passage
@@ -68,9 +68,10 @@ class HostManager(Manager):
         kernel = Kernel(self.runner)
         faults = inspect(kernel, state.ledger)
         found = findings(kernel, state.ledger, blueprint(state.topology), faults)
-        uplinks = Uplinks(self.runner, self.host)
+        asked = Asked(self.runner, self.host)
+        uplinks = Uplinks(asked)
         found += packets.drift(state.topology, uplinks)
-        passages = packets.look(self.runner, state.topology,
+        passages = packets.look(asked, state.topology,
                                 packets.faulty(state.topology, state.ledger, faults))
         notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
         if state.topology.guarded is False:
@@ -102,12 +103,13 @@ class HostManager(Manager):
             self._tell_of(self._blind)
         if change.commands is not None:
             return change
-        left = packets.warnings(packets.look(self.runner, change.topology))
+        left = packets.warnings(packets.look(Asked(self.runner), change.topology))
         return replace(change, notes=tuple(dict.fromkeys((*change.notes, *left))))
 
     def _followed(self, topology: Topology) -> Topology:
         """The topology with NAT where the way out is by now, and the name servers of today."""
-        uplinks = Uplinks(self.runner, self.host)
+        uplinks = Uplinks(Asked(self.runner, self.host))
+        uplinks.learn(topology)
         for vpc in topology.vpcs:
             if vpc.nat:
                 now = uplinks.refreshed(topology, vpc, vpc.nat)

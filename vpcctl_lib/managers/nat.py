@@ -7,7 +7,7 @@ from dataclasses import replace
 from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.managers.packets import Uplinks
+from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import Nat, Topology, Vpc
 
 AUTO = "auto"
@@ -27,7 +27,7 @@ class NatManager(Manager):
 
     def uplink(self, topology: Topology, vpc: Vpc, interface: str | None) -> Nat:
         """That interface, or the way out, as NAT needs to know it; only asks."""
-        uplinks = Uplinks(self.runner, self.host)
+        uplinks = Uplinks(Asked(self.runner, self.host))
         named = None if interface == AUTO else interface
         nat = uplinks.nat(topology, vpc, named, follows=interface == AUTO)
         for warning in uplinks.warnings:
@@ -38,7 +38,7 @@ class NatManager(Manager):
         """The change with what keeps packets of these VPCs from leaving, or answers from coming back."""
         if change.commands is not None:
             return change
-        passages = packets.look(self.runner, change.topology)
+        passages = packets.look(Asked(self.runner), change.topology)
         more = packets.warnings([one for one in passages if one.vpc in names])
         return replace(change, notes=tuple(dict.fromkeys((*change.notes, *more))))
 

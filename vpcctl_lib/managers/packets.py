@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import IPv4Address
 from shutil import which
 
@@ -36,14 +37,28 @@ NO_NFT = "nft is not found (apt-get install nftables)"
 FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
 
 
-def look(runner: Runner, topology: Topology, faults: Mapping[str, Sequence[Cause]] | None = None
+class Asked:
+    """The host, and the kernel's ways, as they were when first asked; all questions of a look go at once."""
+
+    def __init__(self, runner: Runner, found: Host | None = None) -> None:
+        self.runner = runner
+        self.host = found or Host(runner)
+        self._ways: dict[Question, Way] = {}
+
+    def ways(self, asked: Iterable[Question]) -> dict[Question, Way]:
+        """The answers, those that are known already included."""
+        wanted = list(asked)
+        self._ways |= ways.ask(self.runner, (one for one in wanted if one not in self._ways))
+        return {question: self._ways[question] for question in wanted}
+
+
+def look(asked: Asked, topology: Topology, faults: Mapping[str, Sequence[Cause]] | None = None
          ) -> list[Passage]:
-    """Whether packets leave each VPC, asked now; what can't be asked is not known, and no error."""
+    """Whether packets leave each VPC; what can't be asked is not known, and no error."""
     if not topology.vpcs:
         return []
-    now = Host(runner)
-    facts = Facts(_links(now.links), ways.ask(runner, questions(topology)), now.routes,
-                  _chains(runner) if any(vpc.nat for vpc in topology.vpcs) else (), _forwards("all"),
+    facts = Facts(_links(asked.host.links), asked.ways(questions(topology)), asked.host.routes,
+                  _chains(asked.runner) if any(vpc.nat for vpc in topology.vpcs) else (), _forwards("all"),
                   faults or {})
     return judge(topology, facts)
 
@@ -94,10 +109,16 @@ def _concerns(resource: SingleRule | Chain, vpc: Vpc) -> bool:
 class Uplinks:
     """Chooses what NAT goes out of, by what the kernel does with a VPC's packets."""
 
-    def __init__(self, runner: Runner, found: Host) -> None:
-        self._runner = runner
-        self._host = found
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._host = asked.host
         self.warnings: list[str] = []
+
+    def learn(self, topology: Topology) -> None:
+        """Ask at once what all VPCs with NAT need to know."""
+        self._asked.ways(question for vpc in topology.vpcs if vpc.nat
+                         for question in (*self._leaving(topology, vpc),
+                                          *self._resolving(topology, vpc).values()))
 
     def nat(self, topology: Topology, vpc: Vpc, interface: str | None, follows: bool = False) -> Nat:
         """NAT out of that interface, or of the link that the VPC's packets leave by."""
@@ -125,23 +146,28 @@ class Uplinks:
 
     def resolvers(self, topology: Topology, vpc: Vpc, nat: Nat, leaving: Sequence[Way]) -> Reached:
         """The name servers that the host uses and the VPC can ask."""
-        own = {address for link in self._host.links for address in link.addresses}
-        servers = resolvers.used(own)
+        servers = self._resolving(topology, vpc)
         found: dict[IPv4Address, Way] = {}
         if {way.devices for way in leaving} == {(nat.interface,)}:
             # Else nothing leaves by the uplink, and name servers are not what is wrong.
-            asked = {server: self._question(topology, vpc, server) for server in servers}
-            answers = ways.ask(self._runner, asked.values())
-            found = {server: answers[question] for server, question in asked.items()}
+            answers = self._asked.ways(servers.values())
+            found = {server: answers[question] for server, question in servers.items()}
         return resolvers.reached(vpc, nat.interface, servers, found)
 
     def _out(self, topology: Topology, vpc: Vpc) -> list[Way]:
-        asked = [self._plain(vpc, question) for question in outward(topology, vpc)]
-        return list(ways.ask(self._runner, asked).values())
+        return list(self._asked.ways(self._leaving(topology, vpc)).values())
 
-    def _question(self, topology: Topology, vpc: Vpc, destination: IPv4Address) -> Question:
-        cable = naming.device("vpc-", vpc.name)
-        return self._plain(vpc, Question(destination, source(topology, vpc), cable))
+    def _leaving(self, topology: Topology, vpc: Vpc) -> list[Question]:
+        return [self._plain(vpc, question) for question in outward(topology, vpc)]
+
+    def _resolving(self, topology: Topology, vpc: Vpc) -> dict[IPv4Address, Question]:
+        """The host's name servers, each with the question which way a packet of the VPC takes to it."""
+        cable, sender = naming.device("vpc-", vpc.name), source(topology, vpc)
+        return {server: self._plain(vpc, Question(server, sender, cable)) for server in self._servers}
+
+    @cached_property
+    def _servers(self) -> tuple[IPv4Address, ...]:
+        return resolvers.used({address for link in self._host.links for address in link.addresses})
 
     def _plain(self, vpc: Vpc, question: Question) -> Question:
         """As the host's own packet where the kernel does not yet pass on any: it would tell nothing else."""
@@ -186,6 +212,7 @@ def warnings(passages: Sequence[Passage]) -> list[str]:
 def drift(topology: Topology, uplinks: Uplinks) -> list[Finding]:
     """What `restore` would have NAT do otherwise by now."""
     found = []
+    uplinks.learn(topology)
     for vpc in topology.vpcs:
         if vpc.nat:
             now = uplinks.refreshed(topology, vpc, vpc.nat)
