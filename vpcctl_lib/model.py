@@ -104,6 +104,8 @@ class Nat:
     interface: str
     mtu: int = 1500
     resolvers: tuple[IPv4Address, ...] = ()
+    follows: bool = False
+    """Whether `restore` moves it to the link that is the way out by then (`--interface auto`)."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A VPC as the file asks for it; `interface` is None without NAT, empty for the default route's."""
+    """A VPC as the file asks for it; `interface` is None without NAT, empty for the way out."""
 
     name: str
     cidr: IPv4Network
@@ -193,7 +193,7 @@ def _flag(data: object, place: Place) -> bool:
 
 
 def _interface(data: object, place: Place) -> str | None:
-    """The uplink: None for no NAT, empty for the default route's."""
+    """The uplink: None for no NAT, empty for the way out."""
     if data is None or isinstance(data, bool):
         return "" if data else None
     entries = _mapping(data, place, "NAT", ("interface",), "write true, or {interface: eth0}")
@@ -290,7 +290,7 @@ def _vpc_document(vpc: Vpc) -> dict[str, object]:
     if not vpc.routed:
         document["allow_overlap"] = True
     if vpc.nat:
-        document["nat"] = {"interface": vpc.nat.interface}
+        document["nat"] = {"interface": "auto" if vpc.nat.follows else vpc.nat.interface}
     if vpc.subnets:
         document["subnets"] = {subnet.name: _subnet_document(subnet) for subnet in vpc.subnets}
     return document

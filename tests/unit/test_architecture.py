@@ -19,8 +19,8 @@ LAYERS = (
     "syscalls sysctls users visible",
     "answers audit codec comparison crew documents files filter_rules guarding host interpreter kernel logs "
     "operations policy graph processes report resources rules spare topology_file trust unit variants "
-    "webserver",
-    "blueprint inspection plan policy_rules reach rebuild record rehearsal rule_order schedule state "
+    "webserver ways resolvers forward_chains",
+    "blueprint inspection packets plan policy_rules reach rebuild record rehearsal rule_order schedule state "
     "transaction workloads",
     "managers sandbox",
     "cli",

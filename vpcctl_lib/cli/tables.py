@@ -41,7 +41,7 @@ def _head(view: View) -> str:
              "Addresses": f"{size['total']}: {size['in_subnets']} in subnets, {size['free']} free",
              "Gateway": f"{view['gateway']} on {view['bridge']}", "Namespace": view["namespace"],
              "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
-             "NAT": view["nat"]["interface"] if view["nat"] else "off",
+             "NAT": _uplink(view["nat"]) if view["nat"] else "off",
              "Ports": "guarded" if view["guarded"] else "not guarded",
              "Peers": ", ".join(view["peers"]) or "none"}
     commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
@@ -49,6 +49,10 @@ def _head(view: View) -> str:
     width = max(len(value) for name, value in lines.items() if name in commands)
     return "\n".join(f"{name + ':':<11}{value:<{width}}  {view['see'][commands[name]]}" if name in commands
                      else f"{name + ':':<11}{value}" for name, value in lines.items())
+
+
+def _uplink(nat: View) -> str:
+    return f"auto ({nat['interface']})" if nat["auto"] else str(nat["interface"])
 
 
 def _subnets(found: list[View]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.deploy import Running
     from vpcctl_lib.managers.firewall import InForce
     from vpcctl_lib.managers.overview import Overview
+    from vpcctl_lib.packets import Passage
 
 View = dict[str, Any]
 
@@ -23,7 +24,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
         "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
         "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
                    "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
-        "nat": {"interface": vpc.nat.interface} if vpc.nat else None,
+        "nat": {"interface": vpc.nat.interface, "auto": vpc.nat.follows} if vpc.nat else None,
         "subnets": [subnet(vpc, one) for one in vpc.subnets],
         "peers": sorted(peer.name for peer in topology.peers_of(vpc.name)),
         "routes": [{"destination": str(row.destination), "target": row.target}
@@ -89,6 +90,13 @@ def workload(running: Running) -> View:
         "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
         "memory": running.workload.memory,
     }
+
+
+def passage(passage: Passage) -> View:
+    """Whether a VPC's packets leave, and what keeps them from it."""
+    return {"vpc": passage.vpc, "interface": passage.interface or None, "state": passage.state.value,
+            "causes": [{"why": cause.why, "help": cause.help or None, "sure": cause.sure}
+                       for cause in passage.causes]}
 
 
 def firewall(vpc_name: str, force: InForce) -> View:
