@@ -31,7 +31,7 @@ def read(entries: Mapping[str, object], place: Place) -> Upkeep:
         _text(entries.get("workdir"), place.at("workdir"), "/srv", _workdir),
         _text(entries.get("stop_signal"), place.at("stop_signal"), "INT", parse_signal),
         None if timeout is None else _timeout(timeout, place.at("stop_timeout")),
-        _restart(entries.get("restart", Restart.NO.value), place.at("restart")),
+        _restart(entries.get("restart"), place.at("restart")),
         None if size is None else _size(size, place.at("log_max")))
 
 
@@ -81,6 +81,8 @@ def _value(data: object, place: Place) -> str:
 def _text(data: object, place: Place, example: str, parse: Callable[[str], str]) -> str:
     if data is None:
         return ""
+    if type(data) is int:
+        data = str(data)
     if not isinstance(data, str) or not data:
         raise place.refusal(f"{shown(data)} is not right here", f"write for example {example}")
     return _placed(place, lambda: parse(data))
@@ -99,9 +101,9 @@ def _timeout(data: object, place: Place) -> int:
 
 def _restart(data: object, place: Place) -> Restart:
     kinds = [kind.value for kind in Restart]
-    if data is False:
-        # YAML's `no`, of whoever wrote it through another program.
-        data = Restart.NO.value
+    if data is None or data is False:
+        # Other programs write YAML's `no` as false.
+        return Restart.NO
     if data not in kinds:
         raise place.refusal(f"{shown(data)} is not a way to restart", f"use {', '.join(kinds)}")
     return Restart(data)
