@@ -271,20 +271,6 @@ def test_one_that_is_started_again_is_in_its_cgroup_again(cgroups: Host) -> None
 
 
 @as_root
-def test_a_cgroup_above_that_was_left_empty_goes_with_the_next_stop(cgroups: Host) -> None:
-    """The kernel may keep it for a moment when memory ran out in the last of ours."""
-    cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 -- sleep 1000")
-    cgroups.sh(f"kill -9 {pid_of(cgroups, 'worker')}")
-    cgroups.wait_until(lambda: cgroups_of(cgroups, "worker") == [], "its own is gone")
-    find = "find /sys/fs/cgroup -maxdepth 2 -type d -name vpcctl"
-    cgroups.wait_until(lambda: cgroups.sh(find) == "", "and the one above")
-    above = cgroups.sh("ls -d /sys/fs/cgroup/pids || echo /sys/fs/cgroup").strip()
-    cgroups.sh(f"mkdir {above}/vpcctl")
-    cgroups.do("deploy stop --vpc vpc1 --subnet public --name worker")
-    assert cgroups.sh(find) == ""
-
-
-@as_root
 def test_the_emergency_cleanup_leaves_no_cgroup(cgroups: Host) -> None:
     cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 -- sleep 1000")
     assert cgroups_of(cgroups, "worker")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vpcctl_lib import logs, users
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.keeper import fate
+from vpcctl_lib.keeper import fate, limits
 from vpcctl_lib.keeper import log as keeper_log
 from vpcctl_lib.keeper.fate import Fate, FateFile
 from vpcctl_lib.keeper.log import Log
@@ -188,3 +188,18 @@ def test_what_became_of_a_workload_is_written_over_itself(path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"[1]", b'{"other": 1}', b"1"])
 def test_a_fate_that_says_nothing(content: bytes) -> None:
     assert fate.read(content) is None
+
+
+def test_a_cgroup_above_that_was_left_empty_goes_on_the_next_occasion(tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may keep it for a moment when memory ran out in the last of ours."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 24 0:31 / {tmp_path} rw,nosuid - cgroup cgroup rw,pids\n")
+    monkeypatch.setattr(limits, "MOUNTS", str(mounts))
+    (tmp_path / "vpcctl").mkdir()
+    limits.remove("v.s.w.1")
+    assert not (tmp_path / "vpcctl").exists()
+    (tmp_path / "vpcctl/v.s.other.2").mkdir(parents=True)
+    (tmp_path / "vpcctl/v.s.w.1").mkdir()
+    limits.remove("v.s.w.1")
+    assert [path.name for path in (tmp_path / "vpcctl").iterdir()] == ["v.s.other.2"]

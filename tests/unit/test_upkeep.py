@@ -80,7 +80,7 @@ def network(folder: Path, name: str, workload: dict[str, object]) -> topology_fi
 @pytest.mark.parametrize(("key", "value", "says"), [
     ("env", ["A=1"], "is not variables by name"), ("env", {"A": True}, "is not text"),
     ("env", {"A": 1.5}, "is not text"), ("env", {"": "x"}, "can't be the name"),
-    ("workdir", "srv", "is not an absolute path"), ("workdir", 1, "is not right"),
+    ("workdir", "srv", "is not an absolute path"), ("workdir", True, "is not right"),
     ("stop_signal", "TREM", "is not a signal"), ("stop_signal", True, "is not right"),
     ("stop_timeout", "soon", "is not a time"), ("stop_timeout", 1.5, "is not a time"),
     ("restart", "sometimes", "is not a way to restart"), ("restart", True, "is not a way to restart"),
