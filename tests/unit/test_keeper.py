@@ -190,8 +190,8 @@ def test_a_fate_that_says_nothing(content: bytes) -> None:
     assert fate.read(content) is None
 
 
-def test_a_cgroup_above_that_was_left_empty_goes_on_the_next_occasion(tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_cgroup_above_goes_on_the_next_occasion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                         ) -> None:
     """The kernel may keep it for a moment when memory ran out in the last of ours."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"36 24 0:31 / {tmp_path} rw,nosuid - cgroup cgroup rw,pids\n")
