@@ -246,4 +246,4 @@ def _programs(vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:
         mark = f"{vpc.name}/{subnet.name}/{workload.name}"
         address = str(addressing.instance(subnet.cidr)) if workload.port else ""
         yield Program(namespace, mark, log, workload.argv, workload.port, address, vpc.link, workload.user,
-                      workload.pids, workload.memory)
+                      workload.pids, workload.memory, workload.upkeep)

@@ -140,7 +140,7 @@ def _workloads(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
         if before is None:
             yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it is not there yet")
         elif before != workload:
-            yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or limits differ")
+            yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or options differ")
 
 
 def _peerings(old: Topology, new: Topology) -> Iterator[Difference]:

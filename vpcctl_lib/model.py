@@ -67,6 +67,33 @@ MOST_PROCESSES = 1 << 22
 """PID_MAX_LIMIT of include/linux/threads.h."""
 
 
+class Restart(Enum):
+    """When a program that has ended is started again."""
+
+    NO = "no"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How a workload is looked after."""
+
+    env: tuple[str, ...] = ()
+    """K=V, sorted."""
+
+    workdir: str = ""
+    stop_signal: str = ""
+    """Its name without SIG; empty for TERM."""
+
+    stop_timeout: int | None = None
+    """Seconds from the stop signal to KILL."""
+
+    restart: Restart = Restart.NO
+    log_max: int | None = None
+    """Bytes."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """A program that runs in a subnet; `port` is set for our own web server only."""
@@ -80,6 +107,8 @@ class Workload:
     pids: int | None = None
     memory: int | None = None
     """Bytes."""
+
+    upkeep: Upkeep = Upkeep()
 
 
 @dataclass(frozen=True)

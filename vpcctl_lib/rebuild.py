@@ -27,7 +27,7 @@ from vpcctl_lib.resources import Folder, Forwarding, Namespace, Program
 from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.guard import members_of
 from vpcctl_lib.resources.host import text_of
-from vpcctl_lib.resources.processes import PROCESSES
+from vpcctl_lib.resources.processes import PROCESSES, upkeep_of
 from vpcctl_lib.state import Entry, State
 from vpcctl_lib.users import check_user
 
@@ -336,11 +336,15 @@ def _workload(name: str, given: Orders) -> Workload:
     """The workload as somebody could have asked for it; VpcctlError if nobody could."""
     naming.check_name(name, "workload")
     check_user(given.user)
+    program: tuple[str, ...]
+    listening: int | None
     kind, _, port = name.partition("-")
     if kind == "webserver" and port.isdigit() and 0 < int(port) < 1 << 16:
-        return Workload(name, port=int(port))
+        program, listening = (), int(port)
+    else:
+        program, listening = given.program, None
     pids = None if given.pids == PROCESSES else given.pids
-    return Workload(name, given.program, None, given.user, pids, given.memory or None)
+    return Workload(name, program, listening, given.user, pids, given.memory or None, upkeep_of(given))
 
 
 def _mark(link: dict[str, Any]) -> str:

@@ -116,10 +116,10 @@ def filter_calls(program: bytes) -> None:
            "prctl")
 
 
-def keep(capability: int) -> None:
-    """From now on have that one capability only (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
+def keep(*capabilities: int) -> None:
+    """From now on have these capabilities only, all below 32 (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    effective = permitted = 1 << capability
+    effective = permitted = sum(1 << capability for capability in capabilities)
     sets = (ctypes.c_uint32 * 6)(effective, permitted, 0, 0, 0, 0)
     _check(_libc.capset(header, sets), "capset")
 

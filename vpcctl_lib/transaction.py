@@ -194,7 +194,7 @@ class Transaction:
         for group in groups(back, forward=False):
             failures += self._tolerantly(group, back, undoing=True)
         self._learn(step.entry.resource for step in back if step.verb is Verb.UNMAKE)
-        failures += self._put_record_back(plan, before, bool(failures))
+        failures += self._put_record_back(plan, before, bool(failures), error)
         told = [f"and this could not be undone: {'; '.join(failures)}"] if failures else []
         if isinstance(error, Interrupted) and not failures:
             told = ["everything was put back as it was"]
@@ -214,16 +214,19 @@ class Transaction:
         return [replace(step, work=places.get(step.entry.resource, step.work))
                 if step.verb is Verb.UNMAKE else step for step in back], []
 
-    def _put_record_back(self, plan: Plan, before: State, failed: bool) -> list[str]:
+    def _put_record_back(self, plan: Plan, before: State, failed: bool, error: VpcctlError) -> list[str]:
         known = {entry.resource.key for entry in before.ledger}
         try:
             if failed:
                 self._store.save(State(before.topology, plan.under_way(), before.settled))
                 return []
-            self._desk.sweep(entry.resource for entry in plan.after if entry.resource.key not in known)
+            left = self._desk.sweep_undone(entry.resource for entry in plan.after
+                                           if entry.resource.key not in known)
+            if left:
+                error.hint = "; ".join(filter(None, [error.hint, f"all of it: {', '.join(map(str, left))}"]))
             self._store.save(replace(before, ledger=self._with_facts(before.ledger)))
-        except VpcctlError as error:
-            return [error.message]
+        except VpcctlError as other:
+            return [other.message]
         return []
 
     def _was_done(self, number: int, step: Step) -> bool:

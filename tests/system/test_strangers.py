@@ -259,6 +259,18 @@ def test_it_has_no_more_processes_than_it_may(cgroups: Host) -> None:
 
 
 @as_root
+def test_one_that_is_started_again_is_in_its_cgroup_again(cgroups: Host) -> None:
+    cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 --restart always --",
+               "sh", "-c", "sleep 0.5; exec sleep 0.1")
+    first = pid_of(cgroups, "worker")
+    (folder,) = cgroups_of(cgroups, "worker")
+    cgroups.wait_until(lambda: pid_of(cgroups, "worker") not in (0, first) and str(pid_of(cgroups, "worker"))
+                       in cgroups.sh(f"cat {folder}/cgroup.procs").split(), "it runs again, in there")
+    cgroups.do("deploy stop --vpc vpc1 --subnet public --name worker")
+    assert cgroups_of(cgroups, "worker") == []
+
+
+@as_root
 def test_the_emergency_cleanup_leaves_no_cgroup(cgroups: Host) -> None:
     cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 -- sleep 1000")
     assert cgroups_of(cgroups, "worker")

@@ -22,10 +22,12 @@ from vpcctl_lib.model import (
     Policy,
     Ports,
     Protocol,
+    Restart,
     Rule,
     Subnet,
     SubnetType,
     Topology,
+    Upkeep,
     Vpc,
     Workload,
 )
@@ -48,8 +50,11 @@ rules = st.builds(Rule, st.sampled_from(Protocol), st.sampled_from(Action), st.n
 policies = st.builds(Policy, st.lists(rules, max_size=3).map(tuple),
                      st.none() | st.lists(rules, max_size=2).map(tuple), st.sampled_from(Action))
 LIMITED = Workload("limited", ("sleep", "1000"), user="nobody", pids=7, memory=64 << 20)
+KEPT = Workload("kept", ("sleep", "1000"), upkeep=Upkeep(
+    ("A=1", "B=x=y"), "/srv", "INT", 0, Restart.ON_FAILURE, 64 << 10))
+KEPT_WEB = Workload("webserver-81", port=81, pids=7, upkeep=Upkeep(restart=Restart.ALWAYS, stop_timeout=90))
 WEB = Workload("webserver-80", port=80)
-workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), WEB, LIMITED))
+workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), WEB, LIMITED, KEPT, KEPT_WEB))
 nats = st.builds(Nat, st.sampled_from(("eth0", "wg0")), st.sampled_from((1500, 1400, 9000)),
                  st.sampled_from(((), (IPv4Address("8.8.8.8"),))))
 

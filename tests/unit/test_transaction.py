@@ -344,6 +344,10 @@ class Simulation:
             (self.settings / "ip_forward").write_text(operation.old)
         return {}
 
+    def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
+        self.sweep(made)
+        return []
+
     def sweep(self, gone: object) -> None:
         """There are no logs."""
 

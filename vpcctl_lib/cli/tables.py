@@ -65,9 +65,24 @@ def _subnets(found: list[View]) -> None:
 
 def workloads(found: list[View], empty: str) -> None:
     """Workloads, and whether they run."""
-    rows = [(one["vpc"], one["subnet"], one["name"], one["state"], str(one["pid"] or "-"),
-             one["url"] or " ".join(one["command"])) for one in found]
-    output.table(("VPC", "SUBNET", "NAME", "STATE", "PID", "URL OR COMMAND"), rows, empty)
+    columns = {
+        "VPC": [one["vpc"] for one in found], "SUBNET": [one["subnet"] for one in found],
+        "NAME": [one["name"] for one in found], "STATE": [one["state"] for one in found],
+        "PID": [str(one["pid"] or "-") for one in found],
+        "RESTARTS": [str(one["restarts"] or "-") for one in found],
+        "LAST END": [_end(one) for one in found],
+        "URL OR COMMAND": [one["url"] or " ".join(one["command"]) for one in found]}
+    # Most never end, and are never started again: then the table is the shorter for it.
+    shown = {name: column for name, column in columns.items()
+             if name not in ("RESTARTS", "LAST END") or set(column) != {"-"}}
+    output.table(tuple(shown), list(zip(*shown.values(), strict=True)), empty)
+
+
+def _end(one: View) -> str:
+    if one["ended"] is None:
+        return "-"
+    how = f"signal {one['signal']}" if one["signal"] else f"exit status {one['exit_code']}"
+    return f"{how}, {one['ended']}"
 
 
 def policy(view: View) -> None:
