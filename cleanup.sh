@@ -22,6 +22,7 @@ export LC_ALL PATH
 
 namespaces=/var/run/netns
 state_dir=${VPCCTL_STATE_DIR:-/var/lib/vpcctl}
+ip_program=
 dry=
 yes=
 problem=
@@ -61,6 +62,19 @@ visible() {
 }
 
 say() { printf 'cleanup.sh: %s\n' "$1" | visible >&2; }
+
+# A shell out of busybox may take its own ip before any in PATH, and that one knows neither JSON nor namespaces.
+find_ip() {
+    set -f
+    IFS=:
+    for folder in $PATH; do
+        case $("$folder/ip" -V 2>/dev/null) in *iproute2*) ip_program=$folder/ip; break ;; esac
+    done
+    unset IFS
+    set +f
+}
+
+ip() { "$ip_program" "$@"; }
 
 # Something keeps us from telling that nothing is left.
 trouble() {
@@ -399,7 +413,7 @@ warn_of_lost_state() {
 
 # Everything, in the order in which it has to go.
 clean() {
-    if command -v ip >/dev/null; then
+    if [ -n "$ip_program" ]; then
         for path in "$namespaces"/* "$namespaces"/.[!.]*; do
             if [ -e "$path" ] && is_ours "${path##*/}"; then
                 set -- "$@" "${path##*/}"
@@ -461,8 +475,9 @@ if [ "$(id -u)" -ne 0 ]; then
     say "needs root; type: sudo $0"
     exit 1
 fi
-if ! command -v ip >/dev/null; then
-    trouble "ip not found, so links and namespaces stay; type: apt-get install iproute2"
+find_ip
+if [ -z "$ip_program" ]; then
+    trouble "iproute2's ip not found, so links and namespaces stay; type: apt-get install iproute2"
 elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
     exit 1

@@ -227,6 +227,14 @@ def test_a_shell_has_the_terminal_and_gives_it_back(open_terminal: Callable[[Arg
     terminal.type(b"more\n", b"read=more")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a user from whom root can close a folder")
+def test_it_starts_where_only_root_was_let_in(driver: Argv, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    done = subprocess.run([*NOBODY, *driver, "sh", "-c", "echo in"], capture_output=True, text=True,
+                          timeout=PATIENCE, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "in\n"), done
+
+
 def test_it_is_a_fresh_host(sandbox: Argv) -> None:
     script = """
         ip -br link | cut -d' ' -f1 | cut -d@ -f1; ip -br -4 addr show eth0 | tr -s ' ' | cut -d' ' -f3

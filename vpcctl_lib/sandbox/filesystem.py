@@ -18,8 +18,8 @@ def build() -> None:
     """Build the sandbox's folders in this process's mount namespace."""
     here = os.getcwd()
     _take(plan.filesystem(Path(plan.STATE).is_dir(), Path("/etc/netns").is_dir()))
-    # The same path again, now through the new mounts; if they hide it, we stay where we are.
-    with suppress(FileNotFoundError):
+    # The same path again, now through the new mounts; if they hide it or only root was let in, we stay here.
+    with suppress(FileNotFoundError, PermissionError):
         os.chdir(here)
 
 
