@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import guarding, host, netns, run
+from vpcctl_lib import forwarders, guarding, host, netns, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.model import (
@@ -141,6 +141,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(host, "RESOLVER_FILES", (folder / "resolv.conf",))
         patch.setattr(host_resources, "SETTINGS", folder)
+        patch.setattr(forwarders, "look", lambda _: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
