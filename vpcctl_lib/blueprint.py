@@ -214,15 +214,21 @@ def _host(topology: Topology) -> Iterator[Resource]:
     yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(reached))
     yield Chain(HOST, "mangle", naming.HOST_GUARD, host_guard(reached))
     yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
-    comment = f"-m comment --comment {naming.MARK}host"
     for table, chain, own in JUMPS:
-        yield SingleRule(table, chain, f"{comment} -j {own}", top=True)
+        yield SingleRule(table, chain, f"-m comment --comment {_jump_mark(own, topology)} -j {own}", top=True)
     for vpc in topology.vpcs:
         for rule in masquerade(vpc, routed(topology, vpc)):
             yield SingleRule("nat", "POSTROUTING", rule)
     yield from _resolvers(topology)
     if any(vpc.nat for vpc in topology.vpcs):
         yield Forwarding()
+
+
+def _jump_mark(own: str, topology: Topology) -> str:
+    """With what forwarding was before, in the jump for what is forwarded: a lost record leaves that."""
+    if own != naming.HOST_FORWARD or topology.forwarding is None:
+        return naming.host_mark()
+    return f'"{naming.host_mark(topology.forwarding)}"'
 
 
 def _resolvers(topology: Topology) -> Iterator[Resource]:

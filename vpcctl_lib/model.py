@@ -198,6 +198,7 @@ class Topology:
 
     `iptables` is the kind that was in use when the first VPC came; it holds our rules until the last is gone.
     `guarded` tells whether this host can guard the ports of bridges; None where that is not known yet.
+    `forwarding` is what the host's ip_forward was before the first NAT; None without NAT, or if unknown.
     """
 
     vpcs: tuple[Vpc, ...] = ()
@@ -206,6 +207,7 @@ class Topology:
     guarded: bool | None = None
     quotes: bool | None = None
     """Whether that guard looks into what ICMP errors quote, which takes a newer nft."""
+    forwarding: str | None = None
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""

@@ -93,6 +93,15 @@ def identity(namespace: str) -> str:
     return f"{BOOT_ID.read_text().strip()} {cookie}"
 
 
+def own_identity() -> str:
+    """The same of the namespace that we are in; where the kernel does not say, only which start it is of."""
+    boot = BOOT_ID.read_text().strip()
+    try:
+        return f"{boot} {_cookie()}"
+    except OSError:
+        return boot
+
+
 def _cookie() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)

@@ -240,6 +240,8 @@ class PutBack:
     old: str
     ours: str
     along: tuple[tuple[str, str, str], ...] = ()
+    beside: frozenset[str] = frozenset()
+    """What else could use it (`forwarders`) and was there before us."""
 
     def command(self) -> Command | None:
         """What puts it back, by what the kernel has now; None if that is not ours any more."""

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from vpcctl_lib import logs
+from vpcctl_lib import forwarders, logs
+from vpcctl_lib.operations import PutBack
 from vpcctl_lib.plan import Plan
 from vpcctl_lib.processes import is_kept
 from vpcctl_lib.record import FILE
@@ -29,10 +30,13 @@ def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
         if batch:
             yield str(runner.spelt(batch.command(group.tolerant)))
         else:
-            yield _typed(group.items[0].operation, folder)
+            yield _typed(group.items[0].operation, folder, runner)
 
 
-def _typed(operation: Operation, folder: Path) -> str:
+def _typed(operation: Operation, folder: Path, runner: Runner) -> str:
+    if isinstance(operation, PutBack):
+        others = forwarders.newcomers(forwarders.look(runner), operation.beside)
+        return f"# {forwarders.stays(operation, others)}" if others else str(operation)
     if isinstance(operation, Start):
         log = operation.log_file(folder)
         # Like our own start of it: a session of its own, nothing of this terminal, and the prompt comes back.

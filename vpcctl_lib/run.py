@@ -154,9 +154,14 @@ def _located(tool: str, path: str) -> str | None:
     return which(tool, path=path)
 
 
+def has(tool: str) -> bool:
+    """Whether this host has that tool."""
+    return _located(tool, search_path()) is not None
+
+
 def need(*tools: str) -> None:
     """Refuse to go on when a tool is missing, naming the package that brings it."""
-    missing = [tool for tool in tools if _located(tool, search_path()) is None]
+    missing = [tool for tool in tools if not has(tool)]
     if missing:
         packages = " ".join(sorted(set(map(_package, missing))))
         raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")

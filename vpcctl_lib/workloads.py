@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from vpcctl_lib import logs, processes
+from vpcctl_lib import forwarders, logs, processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files import make_secret_folder
 from vpcctl_lib.keeper import limits
@@ -123,6 +123,10 @@ class Desk:
         command = setting.command()
         if command is None:
             self.notes.append(f"{setting.key} is not as vpcctl set it: it stays as somebody else did")
+            return
+        others = forwarders.newcomers(forwarders.look(self._runner), setting.beside)
+        if others:
+            self.notes.append(forwarders.stays(setting, others))
             return
         outcome = self._runner.change(command)
         if outcome.status != 0:

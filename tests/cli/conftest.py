@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import guarding, netns, resolvers, run
+from vpcctl_lib import forwarders, guarding, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.managers import packets
@@ -156,6 +156,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)
         patch.setattr(packets, "FORWARDING", str(folder / "conf/{}/forwarding"))
+        patch.setattr(forwarders, "look", lambda _: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))

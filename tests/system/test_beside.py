@@ -103,7 +103,7 @@ def test_a_comment_with_a_line_break_in_it(nat: Host) -> None:
 
 
 def test_an_undo_makes_no_rule_that_was_not_there(nat: Host) -> None:
-    nat.sh("iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
+    nat.sh("iptables -D FORWARD -m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD")
     fails(nat, "vpc delete --name vpc1", "netns del")
     nat.sh("iptables -t nat -F POSTROUTING")
     topology = nat.do("export").out.replace("10.0.1.0/24", "10.0.9.0/24")
@@ -121,7 +121,7 @@ def test_a_restore_that_fails_leaves_our_jump_where_it_was(nat: Host) -> None:
 
 def test_a_rule_of_another_that_is_as_ours_stays(nat: Host) -> None:
     (rule,) = [line for line in nat.sh("iptables -t nat -S POSTROUTING").splitlines() if "vpcctl:" in line]
-    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
+    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD -m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD")
     nat.do("vpc delete --name vpc1")
     nat.sh(f"iptables -t nat {rule.replace('-A', '-D', 1)}")
 

@@ -17,9 +17,9 @@ LAYERS = (
     "errors",
     "addressing decision_tree interrupts keeper lookup model naming netns quantities routing run splits "
     "syscalls sysctls users visible",
-    "answers audit codec comparison crew documents files filter_rules guarding host interpreter kernel logs "
-    "operations policy graph processes report resources rules spare topology_file trust unit upkeep "
-    "upkeep_file variants webserver ways resolvers forward_chains",
+    "answers audit codec comparison crew documents files filter_rules forwarders guarding host interpreter "
+    "kernel logs operations policy graph processes report resources rules spare topology_file trust unit "
+    "upkeep upkeep_file variants webserver ways resolvers forward_chains",
     "blueprint inspection packets plan policy_rules reach rebuild record rehearsal rule_order schedule state "
     "transaction workloads",
     "managers sandbox",

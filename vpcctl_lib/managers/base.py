@@ -18,7 +18,8 @@ from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import Condition, Namespace, changed
+from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
+from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.run import Runner, need
 from vpcctl_lib.state import State, Store
 from vpcctl_lib.transaction import Transaction
@@ -95,7 +96,7 @@ class Manager:
             state = self._healed(self.load())
             topology, plan = self._plan(state, decide)
             found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
-                            quotes=state.topology.quotes)
+                            quotes=state.topology.quotes, forwarding=state.topology.forwarding)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
@@ -171,6 +172,7 @@ class Manager:
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._settled(state.topology, decide(state.topology))
+        topology = replace(topology, forwarding=_forwarding(state, topology))
         naming.check_collisions(topology)
         return topology, difference(state.ledger, blueprint(topology), self.faults(state, topology))
 
@@ -207,6 +209,17 @@ class Manager:
         if not found and before.quotes is None:
             self.warn(guarding.UNQUOTED)
         return found
+
+
+def _forwarding(state: State, topology: Topology) -> str | None:
+    """What ip_forward was before our NAT: as recorded since the host started, or else as it is now."""
+    if not any(vpc.nat for vpc in topology.vpcs):
+        return None
+    forwarding = Forwarding()
+    known = next((entry.found for entry in state.ledger if entry.resource == forwarding), None)
+    if known is None or forwarding.is_outlived(known):
+        return forwarding.value()
+    return known.get(IP_FORWARD)
 
 
 def need_root() -> None:
