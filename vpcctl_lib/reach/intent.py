@@ -68,7 +68,7 @@ class Intent:
         """The recorded route to an address."""
         found = [one for one in self._resources if isinstance(one, Route)
                  and one.namespace == namespace and address in one.destination]
-        return max(found, key=lambda one: one.destination.prefixlen, default=None)
+        return max(found, key=lambda one: (one.destination.prefixlen, -one.metric), default=None)
 
     def holds(self, route: Route, held: Held) -> bool:
         """Whether the kernel still has a recorded route."""
