@@ -1,4 +1,4 @@
-"""Many who ask one address at the same time, and what they hear: run in a namespace, with no more than Python."""
+"""Many who ask one address at the same time, and what they hear: run in a namespace."""
 
 import json
 import socket
