@@ -95,6 +95,9 @@ class Transaction:
             self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
+        if effective is None and len(group.items) == 1 and THERE.search(outcome.stderr):
+            # Asked, the kernel would show what another has made, and the undo would take that away.
+            effective = frozenset()
         if effective is None:
             self._ask_what_is_done(group, plan)
         else:

@@ -58,3 +58,18 @@ def test_a_router_that_lost_its_way_out_to_nat_is_told_so(vpc1: Host) -> None:
     assert (found["blocked_by"]["code"], found["blocked_by"]["fix"]) == ("NO_ROUTE", "vpcctl restore")
     vpc1.do("restore")
     vpc1.reaches("vpc1-public", "8.8.8.8")
+
+
+def test_an_answer_that_lost_its_way_does_not_go_in_circles(vpc2: Host) -> None:
+    """Over lo it would, were it accepted as one of a connection that is known."""
+    vpc2.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    vpc2.listen("vpc2-public", "80")
+    vpc2.sh("ip route del 10.0.0.0/16", "vpc2")
+    vpc2.never_reaches("vpc1-public", "172.16.1.2:80")
+    rules = vpc2.sh("iptables -nvxL FORWARD", "vpc2").splitlines()
+    accepted = next(line.split() for line in rules if "ctstate ESTABLISHED" in line)
+    assert accepted[0] == "0", rules
+    found = vpc2.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc2/public", "--json").json["reach"]
+    assert (found["blocked_by"]["code"], found["blocked_by"]["fix"]) == ("NO_ROUTE", "vpcctl restore")
+    vpc2.do("restore")
+    vpc2.reaches("vpc1-public", "172.16.1.2:80")
