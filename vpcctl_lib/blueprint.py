@@ -36,7 +36,7 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.guard import FORM as GUARD_FORM
 from vpcctl_lib.resources.rules import packed
-from vpcctl_lib.routing import EVERYWHERE, routed
+from vpcctl_lib.routing import EVERYWHERE, LAST, NOWHERE, routed
 from vpcctl_lib.rules import (
     host_forward,
     host_guard,
@@ -131,6 +131,7 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
     yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
     if vpc.nat:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
+    yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
     for subnet in vpc.subnets:
         port = naming.device("s-", subnet.name)
         namespace = naming.subnet_namespace(vpc.name, subnet.name)

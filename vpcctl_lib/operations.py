@@ -12,20 +12,11 @@ from pathlib import Path
 from vpcctl_lib import files, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.run import Command
+from vpcctl_lib.sayings import GONE, sentence
 from vpcctl_lib.visible import visible
 
 HOST = ""
 """The namespace the command was started in, where others have the name of theirs."""
-
-GONE = re.compile(
-    r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"
-    r"|(Device|Address) not found"
-    r"|does a matching rule exist|No chain/target/match by that name|does not exist"
-)
-"""What ip and iptables say, under LC_ALL=C, of a thing that is not there: ENODEV, ESRCH, ENOENT."""
-
-PLACE = re.compile(r"Command failed|Error occurred at line|^Try `ip")
-"""Lines that only say where in their input ip and iptables stopped; what was wrong stands before them."""
 
 _BREAKS_A_WORD = re.compile(r"""[\s"'\\#\x00-\x1f\x7f]""")
 """What is no part of a word to `ip -batch`: it begins another, a quotation, a comment or a command."""
@@ -359,8 +350,7 @@ def _refusal(tool: str, text: str) -> VpcctlError:
 
 def problems(stderr: str) -> str:
     """What the command complained of, less what says that a thing to be removed is already gone."""
-    told = [line.strip() for line in stderr.splitlines() if line.strip() and not PLACE.search(line)]
-    return "; ".join(line for line in told if not GONE.search(line))
+    return sentence("\n".join(line for line in stderr.splitlines() if not GONE.search(line)))
 
 
 def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:

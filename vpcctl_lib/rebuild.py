@@ -229,7 +229,7 @@ class Rebuilder:
         return [options(rule) for rule in held.rules] if held else []
 
     def _nat(self, name: str, subnets: Collection[str]) -> Nat | None:
-        if not any(route["dst"] == "default" for route in self._kernel.routes(name)):
+        if not any(route["dst"] == "default" and route.get("gateway") for route in self._kernel.routes(name)):
             return None
         cable = naming.device("vpc-", name)
         marks = (f"{MARK}{name}", f"{MARK}{name}/")

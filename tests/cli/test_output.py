@@ -74,7 +74,7 @@ def test_a_pipe_gets_whole_lines_without_colour(folder: Path, words: str) -> Non
 def test_a_narrow_terminal_loses_nothing(folder: Path, columns: int) -> None:
     text = on_a_terminal(folder, "vpc list", columns, NO_COLOR="1")
     assert "…" not in text
-    assert all(len(line) <= columns for line in text.splitlines())
+    assert all(len(line) <= columns or len(line.split()) == 1 for line in text.splitlines())
     assert text.count("b") >= LONG.count("b")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from vpcctl_lib.cli import output
+from vpcctl_lib.cli import layout, output
 
 View = dict[str, Any]
 
@@ -32,7 +33,10 @@ def overview(view: View) -> None:
 
 
 def _heading(what: str, *commands: str) -> None:
-    output.result(f"\n{what}: {', '.join(commands)}")
+    line = f"{what}: {', '.join(commands)}"
+    if len(line) > output.width():
+        line = "\n  ".join((f"{what}:", *commands))
+    output.result(f"\n{line}")
 
 
 def _head(view: View) -> str:
@@ -46,9 +50,25 @@ def _head(view: View) -> str:
              "Peers": ", ".join(view["peers"]) or "none"}
     commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
                 **({"Ports": "guard"} if view["guarded"] else {})}
-    width = max(len(value) for name, value in lines.items() if name in commands)
-    return "\n".join(f"{name + ':':<11}{value:<{width}}  {view['see'][commands[name]]}" if name in commands
-                     else f"{name + ':':<11}{value}" for name, value in lines.items())
+    told = {name: (value, view["see"][commands[name]] if name in commands else "")
+            for name, value in lines.items()}
+    wide = max(len(value) for value, command in told.values() if command)
+    longest = max(len(command) for _, command in told.values())
+    beside = 11 + wide + 2 + longest <= output.width()
+    return "\n".join(line for name, (value, command) in told.items()
+                     for line in _fact(name, value, command, wide if beside else 0))
+
+
+def _fact(name: str, value: str, command: str, wide: int) -> Iterator[str]:
+    """The value, and the command that shows it: beside it where there is room for all, else below."""
+    if command and wide:
+        yield f"{name + ':':<11}{value:<{wide}}  {command}"
+        return
+    first, *rest = layout.folded(value, output.width() - 11)
+    yield f"{name + ':':<11}{first}"
+    yield from (f"{'':<11}{line}" for line in rest)
+    if command:
+        yield f"{'':<11}{command}"
 
 
 def _uplink(nat: View) -> str:
@@ -75,7 +95,8 @@ def workloads(found: list[View], empty: str) -> None:
     # Most never end, and are never started again: then the table is the shorter for it.
     shown = {name: column for name, column in columns.items()
              if name not in ("RESTARTS", "LAST END") or set(column) != {"-"}}
-    output.table(tuple(shown), list(zip(*shown.values(), strict=True)), empty)
+    output.table(tuple(shown), list(zip(*shown.values(), strict=True)), empty,
+                 below="URL OR COMMAND", keys=3)
 
 
 def _end(one: View) -> str:

@@ -56,7 +56,7 @@ class Fixer:
         if blocked.code in (Code.NO_ROUTE, Code.NO_ADDRESS):
             return self._route(here, blocked)
         if blocked.code is Code.NO_NEIGHBOUR:
-            return self._neighbour(here, blocked)
+            return self._neighbour(question, here, blocked)
         if blocked.cause.setting:
             return self._setting(here, blocked)
         if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and here in self._ours()):
@@ -124,13 +124,15 @@ class Fixer:
             return None if "table ip rule" in rest else f"ip {where}route del {kind} {rest}"
         return RESTORE if here in self._ours() else None
 
-    def _neighbour(self, here: str, blocked: Blocked) -> str | None:
-        """A hand-made route to a gateway that nobody has goes; else the record knows who should answer."""
+    def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
+        """A hand-made route to a gateway that nobody has goes; else the record knows who is to answer."""
         for route in self._scene.of(here).routes:
             leads = route.gateway is not None and route.gateway == blocked.cause.address
             if leads and route.device == blocked.cause.device and not self._intent.made(here, route):
                 where = f"-n {here} " if here else ""
                 return f"ip {where}route del {route.network} via {route.gateway} dev {route.device}"
+        if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
+            return None
         return RESTORE if here in self._ours() else None
 
     def _setting(self, here: str, blocked: Blocked) -> str:

@@ -118,17 +118,21 @@ class Route(Resource):
     destination: IPv4Network
     device: str
     via: IPv4Address | None = None
+    metric: int = 0
+    """Of routes to one place the kernel takes that with the lowest."""
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace, the link and its address."""
-        return within(self.namespace, self.device) | {addressed(self.namespace, self.device)}
+        """The namespace, the link and its address, which lo has by itself."""
+        address = set() if self.device == "lo" else {addressed(self.namespace, self.device)}
+        return within(self.namespace, self.device) | address
 
     def _words(self) -> tuple[str, ...]:
         destination = "default" if self.destination.prefixlen == 0 else str(self.destination)
         target = ("via", str(self.via)) if self.via else ()
         scope = () if self.via else ("scope", "link")
-        return (destination, *target, "dev", self.device, *scope)
+        metric = ("metric", str(self.metric)) if self.metric else ()
+        return (destination, *target, "dev", self.device, *scope, *metric)
 
     def make(self) -> Operations:
         """Fails if there is such a route, whoever made it."""
@@ -142,20 +146,21 @@ class Route(Resource):
         """In the main table, over its link."""
         destination = self._words()[0].removesuffix("/32")
         via = str(self.via) if self.via else None
-        shall = (destination, via, self.device)
+        shall = (destination, via, self.device, self.metric)
         routes = [one for one in kernel.routes(self.namespace) if one["dst"] == destination]
-        if shall in [(one["dst"], one.get("gateway"), one.get("dev")) for one in routes
+        if shall in [(one["dst"], one.get("gateway"), one.get("dev"), one.get("metric", 0)) for one in routes
                      if one.get("protocol") != "kernel"]:
             return None
         # The kernel makes one for an address, which root inside may have added.
-        others = [one for one in routes if not one.get("metric")]
+        others = [one for one in routes if one.get("metric", 0) == self.metric]
         # On the host it is another's, and stays.
         return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
 
     def _replaced(self, other: dict[str, Any]) -> Fault:
         """Somebody put another to the same place in a namespace of ours; the kernel takes one at a time."""
         leads = other.get("type") or other.get("gateway") or other.get("dev")
-        away = Ip(self.namespace, ("route", "del", self._words()[0]))
+        metric = ("metric", str(self.metric)) if self.metric else ()
+        away = Ip(self.namespace, ("route", "del", self._words()[0], *metric))
         return Fault(Condition.CHANGED, f"it leads to {leads}", (away,))
 
     def __str__(self) -> str:
