@@ -61,7 +61,7 @@ PREPARED = Topology(
          subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),
      Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),)),
      Vpc("vpc3", IPv4Network("192.168.0.0/24"), 2)),
-    (Peering("vpc1", "vpc2"),), guarded=True)
+    (Peering("vpc1", "vpc2"),), guarded=True, forwarding="0")
 
 
 @dataclass(frozen=True)

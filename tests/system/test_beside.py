@@ -96,10 +96,10 @@ def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
 
 
 def test_a_comment_with_a_line_break_in_it(nat: Host) -> None:
-    nat.sh("iptables -A FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j ACCEPT")
+    nat.sh("iptables -A FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j DROP")
     assert nat.do("status").out == "in sync\n"
     nat.do("vpc delete --name vpc1")
-    nat.sh("iptables -D FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j ACCEPT")
+    nat.sh("iptables -D FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j DROP")
 
 
 def test_an_undo_makes_no_rule_that_was_not_there(nat: Host) -> None:
@@ -121,7 +121,8 @@ def test_a_restore_that_fails_leaves_our_jump_where_it_was(nat: Host) -> None:
 
 def test_a_rule_of_another_that_is_as_ours_stays(nat: Host) -> None:
     (rule,) = [line for line in nat.sh("iptables -t nat -S POSTROUTING").splitlines() if "vpcctl:" in line]
-    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD -m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD")
+    ours = "-m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD"
+    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD {ours}")
     nat.do("vpc delete --name vpc1")
     nat.sh(f"iptables -t nat {rule.replace('-A', '-D', 1)}")
 
