@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from vpcctl_lib import files, netns
@@ -47,7 +48,7 @@ class Ip:
     tool = Tool.IP
 
     def __str__(self) -> str:
-        return " ".join((*self.words, *(self.ipv6 if netns.have_ipv6() else ())))
+        return " ".join((*self.words, *(self.ipv6 if self.ipv6 and netns.have_ipv6() else ())))
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,19 @@ class Set:
 
     def _loop(self) -> str:
         """The same for links, as a script: it is some sixty settings, of which most are one value."""
-        by_value: dict[str, list[str]] = {}
-        for key, value in self.links:
-            by_value.setdefault(value, []).append(key)
-        put = "    [ ! -e $link$key ] || echo {} >$link$key\n"
-        writes = "".join(f"  for key in {' '.join(keys)}; do\n{put.format(value)}  done\n"
-                         for value, keys in by_value.items())
-        each = "for link in all/ default/ */"
-        script = f"cd /proc/sys/net/ipv4/conf\n{each}; do\n{writes}done\n"
-        return str(Command(("sh", "-e"), script, self.namespace))
+        return str(Command(("sh", "-e"), _script(self.links), self.namespace))
+
+
+@cache
+def _script(links: Pairs) -> str:
+    by_value: dict[str, list[str]] = {}
+    for key, value in links:
+        by_value.setdefault(value, []).append(key)
+    put = "    [ ! -e $link$key ] || echo {} >$link$key\n"
+    writes = "".join(f"  for key in {' '.join(keys)}; do\n{put.format(value)}  done\n"
+                     for value, keys in by_value.items())
+    each = "for link in all/ default/ */"
+    return f"cd /proc/sys/net/ipv4/conf\n{each}; do\n{writes}done\n"
 
 
 EVERYWHERE = ("all", "default")
@@ -326,9 +331,10 @@ def _lines(batch: Batch, carry_on: bool) -> Command:
     """Whatever a name holds, it stays one word of one command."""
     tool = batch.tool.value
     steps = [step for step in batch.steps if isinstance(step, (Ip, Fdb))]
-    for word in (word for step in steps for word in step.words):
-        if not word or _BREAKS_A_WORD.search(word):
-            raise _refusal(tool, word)
+    words = [word for step in steps for word in step.words]
+    # All at once: to look at each of a large network's takes as long as to start ten programs.
+    if not all(words) or _BREAKS_A_WORD.search("".join(words)):
+        raise _refusal(tool, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
     lines = list(map(str, steps))
     if len(lines) == 1:
         return Command((tool, *lines[0].split(" ")), namespace=batch.namespace)

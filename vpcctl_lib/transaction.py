@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpcctl_lib import netns
 from vpcctl_lib.crew import Crew
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
@@ -72,8 +73,10 @@ class Transaction:
 
     def _learn(self, made: Iterable[Resource]) -> None:
         """Facts of what was made that could not be known before."""
-        for resource in made:
-            facts = resource.learn()
+        found = [resource for resource in made if type(resource).learn is not Resource.learn]
+        if not found:
+            return
+        for resource, facts in zip(found, netns.aside(lambda: [one.learn() for one in found]), strict=True):
             if facts:
                 self._facts[resource.key] = {**self._facts.get(resource.key, {}), **facts}
 
