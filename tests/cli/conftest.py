@@ -61,7 +61,7 @@ PREPARED = Topology(
          subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),
      Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),)),
      Vpc("vpc3", IPv4Network("192.168.0.0/24"), 2)),
-    (Peering("vpc1", "vpc2"),), guarded=True, forwarding="0")
+    (Peering("vpc1", "vpc2"),), guarded=True, quotes=True, forwarding="0")
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(run, "fork", refuse)
         patch.setattr(run, "_located", lambda tool, path: f"/usr/sbin/{tool}")
         patch.setattr(guarding, "missing", lambda runner: "")
+        patch.setattr(guarding, "reads_quotes", lambda runner: True)
         patch.setattr(Transaction, "apply", refuse)
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
         patch.setattr(netns, "NAMES", folder / "netns")

@@ -81,7 +81,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     topology = Topology(tuple(vpcs), tuple(
         Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
         if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans())),
-        guarded=draw(st.booleans()) if vpcs else None)
+        guarded=draw(st.booleans()) if vpcs else None, quotes=draw(st.booleans()) if vpcs else None)
     return topology if _allowed(topology) else Topology()
 
 

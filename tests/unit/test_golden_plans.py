@@ -116,7 +116,9 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
 
 def _guarded(topology: Topology) -> Topology:
     """As on a host with nft, unless the plan says otherwise."""
-    return replace(topology, guarded=True) if topology.vpcs and topology.guarded is None else topology
+    if not topology.vpcs or topology.guarded is not None:
+        return topology
+    return replace(topology, guarded=True, quotes=True)
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -178,9 +178,7 @@ class Manager:
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:
         """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""
-        variant, guarded = self._iptables(before, topology), self._guarded(before, topology)
-        return replace(topology, iptables=variant, guarded=guarded,
-                       quotes=self._quotes(before, topology) if guarded else None)
+        return self._with_guard(before, replace(topology, iptables=self._iptables(before, topology)))
 
     def _iptables(self, before: Topology, topology: Topology) -> Variant | None:
         variant = topology.iptables if topology.vpcs else None
@@ -191,6 +189,11 @@ class Manager:
         if variant and ways:
             self._warnings += variants.warnings(self.context.runner, variant)
         return variant
+
+    def _with_guard(self, before: Topology, topology: Topology) -> Topology:
+        guarded = self._guarded(before, topology)
+        return replace(topology, guarded=guarded,
+                       quotes=self._quotes(before, topology) if guarded else None)
 
     def _guarded(self, before: Topology, topology: Topology) -> bool | None:
         """Once so, always so; where it was not possible, it may be by now."""

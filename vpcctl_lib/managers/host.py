@@ -77,6 +77,8 @@ class HostManager(Manager):
         if state.topology.guarded is False:
             missing = guarding.missing(self.runner)
             notes.append(guarding.UNGUARDED.format(missing or "is there now: vpcctl restore"))
+        if state.topology.quotes is False:
+            notes.append(guarding.UNQUOTED)
         notes += dict.fromkeys(uplinks.warnings)
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages))
 
@@ -210,7 +212,7 @@ class HostManager(Manager):
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
         # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
-        topology = replace(state.topology, guarded=self._guarded(Topology(), state.topology))
+        topology = self._with_guard(Topology(), state.topology)
         wanted = blueprint(topology)
         guards = (Entry(resource) for resource in wanted if isinstance(resource, Guard))
         state = replace(state, topology=topology, ledger=(*state.ledger, *guards))
