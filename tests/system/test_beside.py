@@ -85,9 +85,9 @@ def test_a_delete_after_a_flush(nat: Host) -> None:
     ("ip -n vpc1 route del default", "route default"),
     ("sysctl -qw net.ipv4.ip_forward=0", "ip_forward"),
     ("ip -n vpc1 route flush table main", "the route to 169.254.64.0/31 is gone"),
-    ("ip -n vpc1-public route flush table main", "the route to 10.0.1.0/24 is gone"),
+    ("ip -n vpc1-public route flush table main", "route 10.0.0.1/32"),
     ("ip route del 169.254.64.0/31", "the route to 169.254.64.0/31 is gone"),
-    ("ip -n vpc1-public route replace default via 10.0.2.2", "it leads to 10.0.2.2"),
+    ("ip -n vpc1-public route replace default via 10.0.2.2 dev eth0 onlink", "it leads to 10.0.2.2"),
     ("ip -n vpc1 route replace blackhole default; iptables -F VPCCTL-INPUT", "it leads to blackhole"),
 ])
 def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
