@@ -17,11 +17,11 @@ LAYERS = (
     "errors",
     "addressing decision_tree interrupts keeper lookup model naming netns quantities routing run "
     "sayings splits syscalls sysctls users visible",
-    "answers audit codec comparison crew documents files filter_rules forwarders guarding host interpreter "
-    "kernel logs operations policy graph processes report resources rules spare topology_file trust unit "
-    "upkeep upkeep_file variants webserver ways resolvers forward_chains",
-    "blueprint inspection packets plan policy_rules reach rebuild record rehearsal rivals rule_order schedule "
-    "state transaction workloads",
+    "answers audit codec comparison crew documents files filter_rules forward_chains forwarders guarding "
+    "host interpreter kernel logs operations policy graph processes report resolvers resources rules spare "
+    "topology_file trust unit upkeep upkeep_file variants ways webserver",
+    "blueprint inspection packets plan policy_rules reach rebuild record rehearsal rivals rule_order "
+    "schedule state transaction workloads",
     "managers sandbox",
     "cli",
 )
