@@ -7,7 +7,7 @@ import os
 from enum import IntFlag
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 15, 24, 38
 _MOUNT_SETATTR, _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _AT_RECURSIVE = 442, 1, 2, 0x8000
 _LAST_CAPABILITY = 63
 """A capability set has 64 bits (linux/capability.h)."""
@@ -58,6 +58,11 @@ def join(namespace: str, kind: Namespace) -> None:
         os.close(descriptor)
 
 
+def setns(descriptor: int, kind: Namespace) -> None:
+    """Move this process (for PID: its children) into the namespace of an open file (setns(2))."""
+    _check(_libc.setns(descriptor, int(kind)), "setns")
+
+
 def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -> None:
     """Mount a file system, as mount(2) does."""
     number = ctypes.c_ulong(flags)
@@ -68,6 +73,11 @@ def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -
 def die_with_parent(signal: int) -> None:
     """Have the kernel send us this signal when the process that forked us ends."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
+
+
+def set_name(name: str) -> None:
+    """Be called that in /proc/PID/comm: up to 15 bytes."""
+    _check(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl")
 
 
 def renounce() -> None:

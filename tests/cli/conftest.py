@@ -136,7 +136,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(run, "_located", lambda tool, path: f"/usr/sbin/{tool}")
         patch.setattr(guarding, "missing", lambda runner: "")
         patch.setattr(Transaction, "apply", refuse)
-        patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
+        patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(host, "RESOLVER_FILES", (folder / "resolv.conf",))

@@ -18,8 +18,8 @@ LAYERS = (
     "addressing decision_tree interrupts keeper lookup model naming netns quantities routing run splits "
     "syscalls sysctls users visible",
     "answers audit codec comparison crew documents files filter_rules forwarders guarding host interpreter "
-    "kernel logs operations policy graph processes report resources rules spare topology_file trust unit variants "
-    "webserver",
+    "kernel logs operations policy graph processes report resources rules spare topology_file trust unit "
+    "variants webserver",
     "blueprint inspection plan policy_rules reach rebuild record rehearsal rule_order schedule state "
     "transaction workloads",
     "managers sandbox",
