@@ -26,14 +26,14 @@ def build(kept: Sequence[str], more: Sequence[Step], hostname: str) -> list[str]
     `kept` are whole paths of folders that shall do so. What else is in the list, the kernel can't cover.
     """
     here = os.getcwd()
-    handles = [(path, os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) for path in kept]
+    copies = [(path, syscalls.copy_of_mounts(path)) for path in kept]
     covers = plan.covers(list(plan.covered(_mounted(), _folders_in)), _is_whole())
     steps = plan.filesystem(Path(plan.STATE).is_dir(), Path("/etc/netns").is_dir(), covers, more, hostname)
     left = take(steps)
-    for path, handle in handles:
+    for path, copy in copies:
         Path(path).mkdir(parents=True, exist_ok=True)
-        syscalls.mount(f"/proc/self/fd/{handle}", path, "", MountFlag.BIND | MountFlag.RECURSIVE, "")
-        os.close(handle)
+        syscalls.attach(copy, path)
+        os.close(copy)
     # The same path again, now through the new mounts; if they hide it, we stay where we are.
     with suppress(FileNotFoundError):
         os.chdir(here)

@@ -11,7 +11,9 @@ from vpcctl_lib.run import Command, Runner, fork, has
 from vpcctl_lib.syscalls import Namespace
 from vpcctl_lib.users import name_of
 
-SUBIDS = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
+SUBIDS = {"gid": Path("/etc/subgid"), "uid": Path("/etc/subuid")}
+"""In the order in which they are used: users without groups would be of no use."""
+
 Range = tuple[int, int]
 """The first number and how many there are."""
 
@@ -30,7 +32,7 @@ def unshare(namespaces: Namespace, uid: int, gid: int) -> None:
     """Move into these and a user namespace in which we are root, with as many users as we may have."""
     ranges = _ranges(uid)
     reader, writer = os.pipe()
-    helper = fork(lambda: _map(reader, writer, os.getppid(), (uid, gid), ranges)) if ranges else None
+    helper = fork(lambda: _map(reader, writer, os.getppid(), (gid, uid), ranges)) if ranges else None
     os.close(reader)
     try:
         syscalls.unshare(namespaces | Namespace.USER)
