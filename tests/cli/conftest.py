@@ -151,7 +151,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(guarding, "missing", lambda runner: "")
         patch.setattr(guarding, "reads_quotes", lambda runner: True)
         patch.setattr(Transaction, "apply", refuse)
-        patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
+        patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")

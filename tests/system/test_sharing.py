@@ -33,11 +33,11 @@ rm -f /run/xtables.lock
 
 COMERS = {
     "a bridge with a port": (
-        "ip link add br9 type bridge; ip link add d9 type veth peer name e9; ip link set d9 master br9", "bridge br9",
-        "ip link del br9; ip link del d9"),
+        "ip link add br9 type bridge; ip link add d9 type veth peer name e9; ip link set d9 master br9",
+        "bridge br9", "ip link del br9; ip link del d9"),
     "a cable with somebody behind it": (
-        "ip netns add far; ip link add v9 type veth peer name eth0 netns far; ip addr add 10.9.9.1/24 dev v9; "
-        "ip link set v9 up", "link v9", "ip link del v9; ip netns del far"),
+        "ip netns add far; ip link add v9 type veth peer name eth0 netns far; "
+        "ip addr add 10.9.9.1/24 dev v9; ip link set v9 up", "link v9", "ip link del v9; ip netns del far"),
     "a tunnel to a site": (
         "ip tuntap add t9 mode tun; ip addr add 10.9.8.1/24 dev t9; ip link set t9 up", "link t9",
         "ip link del t9"),
@@ -56,17 +56,19 @@ COMERS = {
 }
 """What comes, how it is told of, and what takes it away."""
 
+ANSWERS = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
 HARMLESS = {
     "a bridge without ports": ("ip link add br9 type bridge", "ip link del br9"),
     "the way out of a VPN": (
         "ip tuntap add t9 mode tun; ip link set t9 up; ip route add 0.0.0.0/1 dev t9; "
         "ip route add 10.9.8.0/24 dev t9", "ip link del t9"),
     "rules that only refuse, and let answers pass": (
-        "iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables -A FORWARD -j DROP",
-        "iptables -D FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables -D FORWARD -j DROP"),
+        f"iptables -A FORWARD {ANSWERS}; iptables -A FORWARD -j DROP",
+        f"iptables -D FORWARD {ANSWERS}; iptables -D FORWARD -j DROP"),
     "an nft firewall of the host's own": (
         "nft 'add table inet own; add chain inet own i { type filter hook input priority 0; }; "
-        "add rule inet own i accept; add chain inet own f { type filter hook forward priority 0; policy accept; }; "
+        "add rule inet own i accept; "
+        "add chain inet own f { type filter hook forward priority 0; policy accept; }; "
         "add rule inet own f ct state established accept'", "nft delete table inet own"),
 }
 

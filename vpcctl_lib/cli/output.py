@@ -69,6 +69,12 @@ def note(text: str) -> None:
     click.echo(f"vpcctl: {visible(text, keep='')}", err=True)
 
 
+def remark(text: str) -> None:
+    """The same as it is, line by line."""
+    progress.stop()
+    click.echo(visible(text), err=True)
+
+
 def command(what: object) -> None:
     """A command that is about to run (-v)."""
     click.echo(f"+ {visible(str(what))}", err=True)
