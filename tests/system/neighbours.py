@@ -68,6 +68,8 @@ class Neighbour:
     """A namespace of its own, whose packets it forwards; none may meet a VPC's."""
     published: str = ""
     """A port of the host that leads into it."""
+    remedy: str = ""
+    """What a person types so that the VPC's packets pass it, each line as in docs/neighbours.md."""
     also: tuple[str, ...] = ()
     """Other layers that it stands on."""
 
@@ -173,7 +175,16 @@ setsid firewalld --nofork --nopid >>/run/firewalld.log 2>&1 </dev/null &
 echo $! >/run/firewalld.pid
 """ + wait("firewall-cmd --state >/dev/null 2>&1")
 FIREWALLD = Neighbour("firewalld", "firewalld", start=_FIREWALLD, restart=_END.format("firewalld") + _FIREWALLD,
-                      alive="ping -c1 -W2 -q 8.8.8.8; firewall-cmd --state")
+                      alive="ping -c1 -W2 -q 8.8.8.8; firewall-cmd --state", remedy="""\
+firewall-cmd --permanent --new-zone=vpcctl
+firewall-cmd --permanent --zone=vpcctl --add-interface=vpc-vpc1
+firewall-cmd --permanent --new-policy=vpcctl-out
+firewall-cmd --permanent --policy=vpcctl-out --add-ingress-zone=vpcctl
+firewall-cmd --permanent --policy=vpcctl-out --add-egress-zone=ANY
+firewall-cmd --permanent --policy=vpcctl-out --set-target=ACCEPT
+firewall-cmd --reload
+vpcctl restore
+""")
 
 UFW = Neighbour("ufw", "ufw", start="""
 [ -e /etc/ufw/ufw.conf ] || cp /usr/share/ufw/ufw.conf /usr/share/ufw/*.rules /usr/share/ufw/*.init /etc/ufw/
@@ -227,6 +238,7 @@ ip -n internet addr add 10.77.0.1/24 dev wg9
 ip -n internet link set wg9 up
 """ + _WIREGUARD,
     restart="wg-quick down wg0\n" + _WIREGUARD,
-    alive="ip route get 8.8.8.8 | grep -q 'dev wg0'; ping -c1 -W2 -q 8.8.8.8")
+    alive="ip route get 8.8.8.8 | grep -q 'dev wg0'; ping -c1 -W2 -q 8.8.8.8",
+    remedy="vpcctl nat enable --vpc vpc1 --interface auto\n")
 
 ALL = (DOCKER, LIBVIRT, PODMAN, FIREWALLD, UFW, PERSISTENT, WIREGUARD)
