@@ -48,12 +48,14 @@ class Packet:
     def facts(self) -> Mapping[tuple[str, str], object]:
         """What nft's expressions would find in it."""
         port = "sport" if self.established else "dport"
+        # Its first packet is neither translated nor confirmed here (nf_conntrack_common.h, ip_conntrack_status).
+        status = {} if self.established else {("ct", "status"): "none"}
         return {("meta", "iifname"): self.incoming, ("meta", "oifname"): self.outgoing,
                 ("meta", "iif"): self.incoming, ("meta", "oif"): self.outgoing,
                 ("meta", "nfproto"): "ipv4", ("meta", "protocol"): "ip", ("meta", "l4proto"): "tcp",
                 ("ip", "version"): 4, ("ip", "protocol"): "tcp", ("ip", "saddr"): self.source,
                 ("ip", "daddr"): self.destination, ("tcp", port): 443, ("th", port): 443,
-                ("ct", "state"): "established" if self.established else "new"}
+                ("ct", "state"): "established" if self.established else "new", **status}
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def fate(rules: list[Any], policy: str = "accept", packet: Packet = NEW, **more:
 @pytest.mark.parametrize(("rules", "policy", "expected"), [
     ([], "accept", Fate.PASSES), ([], "drop", Fate.REFUSED), ([ACCEPT], "drop", Fate.PASSES),
     ([REJECT], "accept", Fate.REFUSED),
+    ([[match({"ct": {"key": "status"}}, "dnat", "in"), *ACCEPT], REJECT], "accept", Fate.REFUSED),
     ([[match(meta("iifname"), "vpc-*"), *ACCEPT], DROP], "accept", Fate.PASSES),
     ([[match(meta("iifname"), "docker*"), *ACCEPT], DROP], "accept", Fate.REFUSED),
     ([[match(meta("oifname"), "eth0", "!="), *DROP]], "accept", Fate.PASSES),
