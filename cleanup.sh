@@ -22,11 +22,13 @@ export LC_ALL PATH
 
 namespaces=/var/run/netns
 state_dir=${VPCCTL_STATE_DIR:-/var/lib/vpcctl}
+ip_program=
 dry=
 yes=
 problem=
 had_rules=
 had_namespaces=
+noted=
 
 usage() {
     cat <<USAGE
@@ -61,6 +63,19 @@ visible() {
 }
 
 say() { printf 'cleanup.sh: %s\n' "$1" | visible >&2; }
+
+# A shell out of busybox may take its own ip before any in PATH, and that one knows neither JSON nor namespaces.
+find_ip() {
+    set -f
+    IFS=:
+    for folder in $PATH; do
+        case $("$folder/ip" -V 2>/dev/null) in *iproute2*) ip_program=$folder/ip; break ;; esac
+    done
+    unset IFS
+    set +f
+}
+
+ip() { "$ip_program" "$@"; }
 
 # Something keeps us from telling that nothing is left.
 trouble() {
@@ -347,12 +362,19 @@ check_state() {
     [ ! -e "$state_dir/state.json" ] || refuse_stranger "$state_dir/state.json" ''
 }
 
+# The objects "found" of the state file, a line each, less those of an earlier start of the host: what was found
+# then is of no use now.
+found_now() {
+    [ -r "$state_dir/state.json" ] || return 0
+    boot=$(cat /proc/sys/kernel/random/boot_id)
+    tr '\n\t' '  ' <"$state_dir/state.json" | grep -o '"found" *: *{[^{}]*}' |
+        awk -v boot="$boot" '!/"identity" *: *"/ || index($0, boot)'
+}
+
 # The sysctls as they were before us, `KEY VALUE` a line, out of the objects "found" of the state file (a workload
 # has one too). Only those we may have changed: whoever can write the file must not get root to write another.
 recorded() {
-    [ -r "$state_dir/state.json" ] || return 0
-    tr '\n\t' '  ' <"$state_dir/state.json" |
-        grep -o '"found" *: *{[^{}]*}' | tr ',{}' '\n' |
+    found_now | tr ',{}' '\n' |
         sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
         sed 's|^net/ipv4/conf/\([^/]*\)/|net.ipv4.conf.\1.|' |
         grep -E '^net\.ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects)) '
@@ -378,9 +400,117 @@ remove_cgroups() {
     done
 }
 
+# What ip_forward was before us by the comment of our jump, for where no record tells.
+noted_forwarding() {
+    for tool in $(firewalls); do
+        saved_rules "$tool" | sed -n \
+            's/^-A FORWARD .*--comment "vpcctl:host ip_forward=\([01]\)" .*-j VPCCTL-FORWARD *$/\1/p'
+    done | head -n 1
+}
+
+# What of others' passes packets on, found and worded as vpcctl_lib/forwarders.py does it.
+forwarders() {
+    {
+        passing_links
+        for tool in $(firewalls); do saved_rules "$tool" | passing_rules; done
+        ! command -v nft >/dev/null || nft list ruleset 2>/dev/null | passing_tables "$(firewalls)"
+    } | tr -c 'A-Za-z0-9 _./:,!=+@\n-' '?' | awk '!seen[$0]++'
+}
+
+# The names in `ip -o link`, less those of our own.
+of_others() { awk -F': ' '{ sub(/@.*/, "", $2); print $2 }' | grep -vxF -e "$ours"; }
+
+passing_links() {
+    ours=$(links_here)
+    ip -o link show type bridge | of_others | while IFS= read -r link; do
+        [ -z "$(ip -o link show master "$link" | of_others)" ] || echo "bridge $link"
+    done
+    for kind in veth tun wireguard vxlan geneve gre ipip; do
+        ip -o link show type "$kind" 2>/dev/null | grep -v ' master ' | of_others
+    done | while IFS= read -r link; do
+        ! ip -4 route show table all dev "$link" 2>/dev/null | leads_to_others || echo "link $link"
+    done
+}
+
+# A link with a default route is the way out, and nobody is behind it.
+leads_to_others() {
+    awk '/^(default|0\.0\.0\.0\/[01]|128\.0\.0\.0\/1) / { out = 1 }
+        /^[0-9]/ { behind = 1 }
+        END { exit out || !behind }'
+}
+
+passing_rules() {
+    awk '
+        {
+            rest = $0
+            gsub(/\\./, "", rest)
+            odd = gsub(/"/, "", rest) % 2
+            continued = open
+            if (odd) open = !open
+            if (continued || odd) next
+        }
+        /^\*/ { table = substr($1, 2) }
+        !/^-A / || /--comment "?vpcctl:/ || / VPCCTL-/ { next }
+        {
+            sub(/ +$/, "")
+            target = ""
+            for (i = 3; i < NF; i++) if ($i == "-j" || $i == "-g") target = $(i + 1)
+            if (table == "nat" && $2 != "OUTPUT" && target ~ /^(MASQUERADE|SNAT|DNAT|NETMAP)$/)
+                print "rule " substr($0, 4) " of table nat"
+            if (table == "filter") { rules[++count] = substr($0, 4); chains[count] = $2; targets[count] = target }
+        }
+        END {
+            reached["FORWARD"]
+            do {
+                grown = 0
+                for (i = 1; i <= count; i++) if (chains[i] in reached && !(targets[i] in reached)) {
+                    reached[targets[i]]
+                    grown = 1
+                }
+            } while (grown)
+            for (i = 1; i <= count; i++)
+                if (targets[i] == "ACCEPT" && chains[i] in reached &&
+                    rules[i] " " !~ / -p icmp | --(ct)?state (RELATED|ESTABLISHED)(,(RELATED|ESTABLISHED))* /)
+                    print "rule " rules[i] " of table filter"
+        }'
+}
+
+# Out of `nft list ruleset`; what iptables made there is among its rules.
+passing_tables() {
+    awk -v iptables="$1" '
+        /^table / { family = $2; name = $3; next }
+        / chain |^\tchain / { forwarding = 0 }
+        / hook / { if (/ hook forward /) forwarding = 1; next }
+        family != "ip" && family != "inet" { next }
+        family == "ip" && iptables != "" && name ~ /^(filter|nat|mangle|raw|security)$/ { next }
+        / (masquerade|snat|dnat)( |$)|^\t+(masquerade|snat|dnat)( |$)/ { print "nft table " family " " name; next }
+        forwarding && !/established|icmp/ && /[ \t](accept|jump|goto|vmap)([ ,]|$)/ {
+            print "nft table " family " " name
+        }'
+}
+
+# Those that were not there when forwarding was turned on: what lived without it can go on so.
+newcomers() {
+    beside=$(found_now | sed -n 's/.*"beside" *: *"\([^"]*\)".*/\1/p' | head -n 1)
+    forwarders | while IFS= read -r one; do
+        case $beside in *"|$one|"*) ;; *) printf '%s\n' "$one" ;; esac
+    done
+}
+
 put_back() {
+    old=$(recorded | sed -n 's/^net\.ipv4\.ip_forward //p' | head -n 1)
+    [ -n "$old" ] || [ "$noted" != 0 ] || old=0
+    if [ "$old" = 0 ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; then
+        others=$(newcomers | awk 'NR < 3 { printf "%s%s", (NR > 1 ? ", " : ""), $0 }
+            END { if (NR > 2) printf " and %d more", NR - 2 }')
+        if [ -n "$others" ]; then
+            say "net.ipv4.ip_forward stays 1, since others may need it: $others;\
+ if none does, type: sysctl -w net.ipv4.ip_forward=0"
+            return
+        fi
+    fi
     # ip_forward first: it resets the others.
-    { recorded | grep '^net\.ipv4\.ip_forward '; recorded | grep '^net\.ipv4\.conf\.'; } |
+    { [ -z "$old" ] || echo "net.ipv4.ip_forward $old"; recorded | grep '^net\.ipv4\.conf\.'; } |
         while read -r key value; do
             path=$(path_of "$key")
             if [ -w "$path" ] && [ "$(cat "$path")" != "$value" ]; then
@@ -391,7 +521,7 @@ put_back() {
 }
 
 warn_of_lost_state() {
-    if [ -n "$had_rules" ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] &&
+    if [ -n "$had_rules" ] && [ -z "$noted" ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] &&
         ! tail -n 1 "$state_dir/state.json" 2>/dev/null | grep -q '} *$'; then
         say "net.ipv4.ip_forward is 1 and stays so: $state_dir/state.json does not tell what it was before"
     fi
@@ -399,7 +529,7 @@ warn_of_lost_state() {
 
 # Everything, in the order in which it has to go.
 clean() {
-    if command -v ip >/dev/null; then
+    if [ -n "$ip_program" ]; then
         for path in "$namespaces"/* "$namespaces"/.[!.]*; do
             if [ -e "$path" ] && is_ours "${path##*/}"; then
                 set -- "$@" "${path##*/}"
@@ -410,6 +540,7 @@ clean() {
         remove_links
         remove_namespaces "$@"
     fi
+    noted=${noted:-$(noted_forwarding)}
     for tool in $(firewalls); do
         remove_rules "$tool"
     done
@@ -461,8 +592,9 @@ if [ "$(id -u)" -ne 0 ]; then
     say "needs root; type: sudo $0"
     exit 1
 fi
-if ! command -v ip >/dev/null; then
-    trouble "ip not found, so links and namespaces stay; type: apt-get install iproute2"
+find_ip
+if [ -z "$ip_program" ]; then
+    trouble "iproute2's ip not found, so links and namespaces stay; type: apt-get install iproute2"
 elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
     exit 1

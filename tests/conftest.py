@@ -3,16 +3,36 @@
 import signal
 from typing import Any
 
+BESIDE = "beside other programs: "
+"""How the reason begins for which a test beside a program that is not here was skipped."""
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs with SIGINT ignored, and whatever they start inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The figures of the fault tests, in one table, for docs/reliability.md.
+    """What was not tried for want of a program, and the figures of the fault tests.
 
     Here, as the process that only hands tests out to others loads no conftest further in.
     """
+    tell_what_was_skipped(terminalreporter)
+    tell_faults(terminalreporter)
+
+
+def tell_what_was_skipped(terminalreporter: Any) -> None:
+    """Each program that was missing, and the line that brings them all."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    lacks = sorted({reason.partition(BESIDE)[2] for reason in reasons if BESIDE in reason})
+    if lacks:
+        terminalreporter.section("NOT TRIED beside other programs", yellow=True, bold=True)
+        for lack in lacks:
+            terminalreporter.line(lack)
+        terminalreporter.line("to try them, as root on Debian or Ubuntu: NEIGHBOURS=1 ./tests/run.sh")
+
+
+def tell_faults(terminalreporter: Any) -> None:
+    """The figures of the fault tests, in one table, for docs/reliability.md."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     found = [dict(report.user_properties)["faults"] for report in reports
              if "faults" in dict(report.user_properties)]

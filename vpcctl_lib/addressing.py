@@ -148,9 +148,15 @@ def router_end(link: int) -> IPv4Address:
     return host_end(link) + 1
 
 
-def free_link(taken: Collection[int]) -> int:
-    """The lowest cable number that no VPC has."""
+def free_link(taken: Collection[int], in_use: Collection[IPv4Network] = ()) -> int:
+    """The lowest cable number that no VPC has, and whose addresses are not `in_use` on the host."""
     for number in range(LINK_COUNT):
-        if number not in taken:
+        if number not in taken and not any(map(link_network(number).overlaps, in_use)):
             return number
-    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are taken", "delete a VPC first")
+    others = f" or used by the host ({', '.join(map(str, in_use))})" if in_use else ""
+    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are taken{others}", "delete a VPC first")
+
+
+def link_network(link: int) -> IPv4Network:
+    """The /31 of the n-th cable."""
+    return IPv4Network((int(LINKS.network_address) + 2 * link, 31))

@@ -34,8 +34,9 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
+from vpcctl_lib.resources.guard import FORM as GUARD_FORM
 from vpcctl_lib.resources.rules import packed
-from vpcctl_lib.routing import EVERYWHERE, routed
+from vpcctl_lib.routing import EVERYWHERE, LAST, NOWHERE, routed
 from vpcctl_lib.rules import (
     host_forward,
     host_guard,
@@ -65,11 +66,10 @@ def blueprint(topology: Topology) -> list[Resource]:
 def _resources(topology: Topology) -> Iterator[Resource]:
     yield from _namespaces(topology)
     for vpc in topology.vpcs:
-        yield from _cable(vpc, routed(topology, vpc))
-    for vpc in topology.vpcs:
         yield from _router(vpc)
         if topology.guarded:
-            yield Guard(vpc.name, tuple(_member(vpc, subnet) for subnet in vpc.subnets))
+            members = tuple(_member(vpc, subnet) for subnet in vpc.subnets)
+            yield Guard(vpc.name, members, GUARD_FORM, bool(topology.quotes))
     for peering in topology.peerings:
         yield from _peering(topology, peering)
     for vpc in topology.vpcs:
@@ -85,8 +85,12 @@ def _resources(topology: Topology) -> Iterator[Resource]:
 
 
 def _namespaces(topology: Topology) -> Iterator[Resource]:
+    """Routers and their cables first: their work can begin while the host makes the subnets' namespaces."""
     for vpc in topology.vpcs:
         yield Namespace(vpc.name, naming.owner(vpc.name))
+    for vpc in topology.vpcs:
+        yield from _cable(vpc, routed(topology, vpc))
+    for vpc in topology.vpcs:
         for subnet in vpc.subnets:
             namespace = naming.subnet_namespace(vpc.name, subnet.name)
             yield Namespace(namespace, naming.owner(vpc.name, subnet.name))
@@ -129,6 +133,7 @@ def _router(vpc: Vpc) -> Iterator[Resource]:
     yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
     if vpc.nat:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
+    yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
     for subnet in vpc.subnets:
         port = naming.device("s-", subnet.name)
         namespace = naming.subnet_namespace(vpc.name, subnet.name)
@@ -178,12 +183,11 @@ def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterato
     yield Port(namespace, "lo", mark)
     yield Port(namespace, naming.INSTANCE, mark, mac=_mac(vpc, subnet))
     address = addressing.interface(addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
-    yield Address(namespace, naming.INSTANCE, address)
-    if subnet.cidr != vpc.cidr:
-        yield Route(namespace, vpc.cidr, naming.INSTANCE)
-    yield Route(namespace, EVERYWHERE, naming.INSTANCE, router)
-    for peer in peers:
-        yield Route(namespace, peer, naming.INSTANCE, router)
+    # Nobody but the gateway is on the link, so that it is the only neighbour: the guard switches the rest.
+    yield Address(namespace, naming.INSTANCE, address, routed=False)
+    yield Route(namespace, IPv4Network(router), naming.INSTANCE)
+    for destination in (vpc.cidr, EVERYWHERE, *peers):
+        yield Route(namespace, destination, naming.INSTANCE, router)
     yield Neighbour(namespace, naming.INSTANCE, router, naming.mac(vpc.name))
     if subnet.policy:
         yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))
@@ -213,17 +217,24 @@ def _host(topology: Topology) -> Iterator[Resource]:
     yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(reached))
     yield Chain(HOST, "mangle", naming.HOST_GUARD, host_guard(reached))
     yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
-    comment = f"-m comment --comment {naming.MARK}host"
     for table, chain, own in JUMPS:
-        yield SingleRule(table, chain, f"{comment} -j {own}", top=True)
+        yield SingleRule(table, chain, f"-m comment --comment {_jump_mark(own, topology)} -j {own}", top=True)
     has_nat = any(vpc.nat for vpc in topology.vpcs)
     if has_nat:
         yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
         # At the end: where others exempt something of theirs from NAT, their rules stand first.
-        yield SingleRule("nat", "POSTROUTING", f"{comment} -j {naming.HOST_NAT}")
+        jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
+        yield SingleRule("nat", "POSTROUTING", jump)
     yield from _resolvers(topology)
     if has_nat:
         yield Forwarding()
+
+
+def _jump_mark(own: str, topology: Topology) -> str:
+    """With what forwarding was before, in the jump for what is forwarded: a lost record leaves that."""
+    if own != naming.HOST_FORWARD or topology.forwarding is None:
+        return naming.host_mark()
+    return f'"{naming.host_mark(topology.forwarding)}"'
 
 
 def _resolvers(topology: Topology) -> Iterator[Resource]:
@@ -247,4 +258,4 @@ def _programs(vpc: Vpc, subnet: Subnet) -> Iterator[Resource]:
         mark = f"{vpc.name}/{subnet.name}/{workload.name}"
         address = str(addressing.instance(subnet.cidr)) if workload.port else ""
         yield Program(namespace, mark, log, workload.argv, workload.port, address, vpc.link, workload.user,
-                      workload.pids, workload.memory)
+                      workload.pids, workload.memory, workload.upkeep)

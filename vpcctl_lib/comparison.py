@@ -57,9 +57,13 @@ def _nat(vpc: str, old: Nat | None, new: Nat | None) -> Iterator[Difference]:
     if new is None:
         yield Difference(Sign.REMOVE, f"nat of {vpc}", "the file has none")
     elif old is None:
-        yield Difference(Sign.ADD, f"nat of {vpc}", f"out of {new.interface}")
+        yield Difference(Sign.ADD, f"nat of {vpc}", f"out of {_uplink(new)}")
     else:
-        yield Difference(Sign.CHANGE, f"nat of {vpc}", f"{old.interface} becomes {new.interface}")
+        yield Difference(Sign.CHANGE, f"nat of {vpc}", f"{_uplink(old)} becomes {_uplink(new)}")
+
+
+def _uplink(nat: Nat) -> str:
+    return f"auto ({nat.interface})" if nat.follows else nat.interface
 
 
 def _subnets(old: Vpc, new: Vpc) -> Iterator[Difference]:
@@ -136,7 +140,7 @@ def _workloads(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
         if before is None:
             yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it is not there yet")
         elif before != workload:
-            yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or limits differ")
+            yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or options differ")
 
 
 def _peerings(old: Topology, new: Topology) -> Iterator[Difference]:

@@ -14,6 +14,17 @@ PROBE = """table bridge vpcctl-probe {
 	}
 }
 """
+QUOTING = """table bridge vpcctl-probe {
+	set quoted {
+		typeof iifname . @th,192,32
+	}
+	chain in {
+		iifname . @th,192,32 @quoted accept
+	}
+}
+"""
+UNQUOTED = ("subnets of one VPC can send each other forged ICMP errors: this nft can't look into what an "
+            "ICMP error quotes")
 UNGUARDED = ("the ports of bridges are not guarded, so that subnets of one VPC can take each other's "
              "addresses: nft {}")
 
@@ -30,3 +41,8 @@ def missing(runner: Runner) -> str:
         return ""
     outcome = runner.ask((TOOL, "--check", "--file", "-"), stdin=PROBE)
     return f"has no family bridge in this kernel ({outcome.reason()})" if outcome.status else ""
+
+
+def reads_quotes(runner: Runner) -> bool:
+    """Whether nft here can look into what an ICMP error quotes (raw payload in the type of a set)."""
+    return os.geteuid() != 0 or runner.ask((TOOL, "--check", "--file", "-"), stdin=QUOTING).status == 0

@@ -1,24 +1,27 @@
-"""What the host itself looks like: its routes, its links, its resolvers; only asks."""
+"""What the host itself looks like: its routes and its links; only asks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from pathlib import Path
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.answers import parsed
-from vpcctl_lib.errors import BadInput, VpcctlError, quoted
+from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.run import Runner
-
-RESOLVER_FILES = tuple(map(Path, (
-    "/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf", "/etc/resolv.conf")))
-"""The first two have the real servers behind the 127.0.0.53 of systemd-resolved and of NetworkManager."""
 
 NARROWEST_DEFAULT = 1
 """A VPN that takes all traffic may do it with 0.0.0.0/1 and 128.0.0.0/1 (OpenVPN's def1)."""
+
+
+UNICAST, LOCAL = "unicast", "local"
+REFUSING = ("blackhole", "unreachable", "prohibit", "throw")
+"""Kinds of routes (ip-route(8)) that lead nowhere."""
+
+KINDS = (UNICAST, *REFUSING, LOCAL)
+"""Those that say where packets to single hosts go, the most telling first."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,15 @@ class HostRoute:
 
     network: IPv4Network
     device: str
+    kind: str = UNICAST
+    table: str = "main"
+
+    def __str__(self) -> str:
+        if self.kind == LOCAL:
+            return f"the host's own address {self.network.network_address} (on {self.device})"
+        if self.kind in REFUSING:
+            return f"the host's {self.kind} route to {self.network}"
+        return f"the host's route to {self.network} (dev {self.device})"
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,9 @@ class HostLink:
     addresses: tuple[IPv4Address, ...]
     others: tuple[str, ...] = ()
     """Its other names (altname in ip-link(8)), which udev gives many."""
+
+    is_up: bool = True
+    carrier: bool = True
 
 
 class Host:
@@ -52,33 +67,40 @@ class Host:
 
     @cached_property
     def routes(self) -> list[HostRoute]:
-        """The host's unicast routes of all tables, default routes left out."""
-        unicast = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"))
-                   for route in self._ask("-4", "route", "show", "table", "all")
-                   if route.get("type", "unicast") == "unicast" and route["dst"] != "default"]
-        return [route for route in unicast if route.network.prefixlen > NARROWEST_DEFAULT]
+        """The host's routes to single hosts and networks, of all tables; default routes are left out."""
+        found = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"),
+                           route.get("type", UNICAST), str(route.get("table", "main")))
+                 for route in self._ask("-4", "route", "show", "table", "all")
+                 if route.get("type", UNICAST) in KINDS and route["dst"] != "default"]
+        return sorted((route for route in found if route.network.prefixlen > NARROWEST_DEFAULT),
+                      key=lambda route: KINDS.index(route.kind))
 
     def overlap(self, cidr: IPv4Network, ours: Collection[str]) -> HostRoute | None:
-        """A route of the host, other than over links of `ours`, that shares addresses with `cidr`."""
+        """A route of the host, other than over links of `ours`, that shares addresses with `cidr`.
+
+        A wider one that refuses is none: such aggregates stand for what no narrower route is for.
+        """
         return next((route for route in self.routes
-                     if route.device not in ours and route.network.overlaps(cidr)), None)
+                     if (route.device not in ours or route.kind in REFUSING)
+                     and route.network.overlaps(cidr)
+                     and not (route.kind in REFUSING and route.network.prefixlen < cidr.prefixlen)), None)
+
+    def taken(self, block: IPv4Network, ours: Collection[str]) -> list[IPv4Network]:
+        """What of a block of addresses the host uses, other than over links of `ours`.
+
+        A route to more than the block is none of it: all of link-local may be one link's (RFC 3927).
+        """
+        return [route.network for route in self.routes
+                if route.device not in ours and route.network.subnet_of(block)]
 
     @cached_property
     def links(self) -> list[HostLink]:
         """The host's links with their addresses."""
         return [HostLink(link["ifname"], link["mtu"],
                          tuple(IPv4Address(address["local"]) for address in link["addr_info"]
-                               if address["family"] == "inet"), tuple(link.get("altnames", ())))
+                               if address["family"] == "inet"), tuple(link.get("altnames", ())),
+                         "UP" in link.get("flags", ()), "LOWER_UP" in link.get("flags", ()))
                 for link in self._ask("addr", "show") if link]
-
-    @cached_property
-    def default_interface(self) -> str:
-        """The link of the host's default route; `ip` lists the one in use first."""
-        for route in self._ask("-4", "route", "show", "default"):
-            if "dev" in route:
-                return str(route["dev"])
-        raise VpcctlError("the host has no default route to take the uplink from",
-                          "name the interface: --interface eth0")
 
 
 def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostLink:
@@ -90,27 +112,3 @@ def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostL
     names = ", ".join(sorted(link.name for link in usable)) or "none"
     what = "can't be an uplink" if name == "lo" or name in ours else "is not an interface of this host"
     raise BadInput(f"{quoted(repr(name))} {what}", f"interfaces here: {names}")
-
-
-def resolvers(found: Collection[HostLink]) -> tuple[IPv4Address, ...]:
-    """The name servers that the host uses and a VPC can reach: none on the host itself."""
-    own = {address for link in found for address in link.addresses}
-    for file in RESOLVER_FILES:
-        servers = tuple(server for server in _servers(file) if not server.is_loopback and server not in own)
-        if servers:
-            return servers
-    return ()
-
-
-def _servers(file: Path) -> Iterator[IPv4Address]:
-    try:
-        lines = file.read_text(errors="replace").splitlines()
-    except OSError:
-        # Each of the files may be missing: a host has one way to resolve names, not three.
-        return
-    for words in map(str.split, lines):
-        if words[:1] == ["nameserver"] and len(words) > 1:
-            try:
-                yield IPv4Address(words[1])
-            except AddressValueError:
-                continue

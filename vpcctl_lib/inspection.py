@@ -59,9 +59,12 @@ def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
     return found
 
 
-def findings(kernel: Kernel, ledger: Sequence[Entry], wanted: Sequence[Resource]) -> list[Finding]:
-    """All that `status` tells, in the order of the ledger; empty when in sync."""
-    faults = inspect(kernel, ledger)
+def findings(kernel: Kernel, ledger: Sequence[Entry], wanted: Sequence[Resource],
+             faults: dict[Hashable, Fault]) -> list[Finding]:
+    """All that `status` tells of the record, in the order of the ledger; empty when in sync.
+
+    `faults` is what `inspect` found of the ledger.
+    """
     owned = {entry.resource.key for entry in ledger}
     return [*_recorded(ledger, faults),
             *(Finding("missing", str(resource), "not recorded as made") for resource in wanted

@@ -67,6 +67,33 @@ MOST_PROCESSES = 1 << 22
 """PID_MAX_LIMIT of include/linux/threads.h."""
 
 
+class Restart(Enum):
+    """When a program that has ended is started again."""
+
+    NO = "no"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How a workload is looked after."""
+
+    env: tuple[str, ...] = ()
+    """K=V, sorted."""
+
+    workdir: str = ""
+    stop_signal: str = ""
+    """Its name without SIG; empty for TERM."""
+
+    stop_timeout: int | None = None
+    """Seconds from the stop signal to KILL."""
+
+    restart: Restart = Restart.NO
+    log_max: int | None = None
+    """Bytes."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """A program that runs in a subnet; `port` is set for our own web server only."""
@@ -80,6 +107,8 @@ class Workload:
     pids: int | None = None
     memory: int | None = None
     """Bytes."""
+
+    upkeep: Upkeep = Upkeep()
 
 
 @dataclass(frozen=True)
@@ -104,6 +133,8 @@ class Nat:
     interface: str
     mtu: int = 1500
     resolvers: tuple[IPv4Address, ...] = ()
+    follows: bool = False
+    """Whether `restore` moves it to the link that is the way out by then (`--interface auto`)."""
 
 
 @dataclass(frozen=True)
@@ -167,12 +198,16 @@ class Topology:
 
     `iptables` is the kind that was in use when the first VPC came; it holds our rules until the last is gone.
     `guarded` tells whether this host can guard the ports of bridges; None where that is not known yet.
+    `forwarding` is what the host's ip_forward was before the first NAT; None without NAT, or if unknown.
     """
 
     vpcs: tuple[Vpc, ...] = ()
     peerings: tuple[Peering, ...] = ()
     iptables: Variant | None = None
     guarded: bool | None = None
+    quotes: bool | None = None
+    """Whether that guard looks into what ICMP errors quote, which takes a newer nft."""
+    forwarding: str | None = None
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""

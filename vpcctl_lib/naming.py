@@ -91,6 +91,17 @@ def owner(vpc: str, subnet: str = "") -> str:
     return f"{MARK}{vpc}/{subnet}" if subnet else f"{MARK}{vpc}"
 
 
+def host_mark(forwarding: str | None = None) -> str:
+    """The mark of what belongs to all VPCs; with what the host's ip_forward was, where that is known."""
+    return f"{MARK}host" if forwarding is None else f"{MARK}host ip_forward={forwarding}"
+
+
+def forwarding_in(mark: str) -> str | None:
+    """What such a mark tells of ip_forward; None if it tells nothing."""
+    told = re.fullmatch(rf"{MARK}host ip_forward=([01])", mark)
+    return told[1] if told else None
+
+
 def peering_owner(vpc1: str, vpc2: str) -> str:
     """The mark of what belongs to a peering."""
     return f"{MARK}{vpc1}+{vpc2}"

@@ -100,7 +100,21 @@ def identity(namespace: str) -> str:
     except OSError:
         # It is gone, or this is Linux before 5.14.
         return ""
-    return f"{BOOT_ID.read_text().strip()} {cookie}"
+    return f"{_boot(BOOT_ID)} {cookie}"
+
+
+@cache
+def _boot(file: Path) -> str:
+    return file.read_text().strip()
+
+
+def own_identity() -> str:
+    """The same of the namespace that we are in; where the kernel does not say, only which start it is of."""
+    boot = BOOT_ID.read_text().strip()
+    try:
+        return f"{boot} {_cookie()}"
+    except OSError:
+        return boot
 
 
 def _cookie() -> int:
@@ -127,16 +141,20 @@ def within(namespace: str, task: Callable[[], T]) -> T:
 
     Never in the main thread, by which others tell where a process is: a delete ends who is in a namespace.
     """
-    if threading.current_thread() is not threading.main_thread():
-        with _entered(namespace):
-            return task()
+    if threading.current_thread() is threading.main_thread():
+        return aside(lambda: within(namespace, task))
+    with _entered(namespace):
+        return task()
+
+
+def aside(task: Callable[[], T]) -> T:
+    """What the task returns, carried out in one thread for all the namespaces that it enters."""
     results: list[T] = []
     failures: list[BaseException] = []
 
     def take() -> None:
         try:
-            with _entered(namespace):
-                results.append(task())
+            results.append(task())
         except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
             failures.append(error)
 
@@ -145,7 +163,7 @@ def within(namespace: str, task: Callable[[], T]) -> T:
         try:
             thread.start()
         except RuntimeError as error:
-            raise VpcctlError(f"can't enter network namespace {namespace}: {error}") from None
+            raise VpcctlError(f"can't enter a network namespace: {error}") from None
         thread.join()
     if failures:
         raise failures[0]

@@ -7,25 +7,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from vpcctl_lib import files, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.run import Command
+from vpcctl_lib.sayings import GONE, sentence
 from vpcctl_lib.visible import visible
 
 HOST = ""
 """The namespace the command was started in, where others have the name of theirs."""
-
-GONE = re.compile(
-    r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"
-    r"|(Device|Address) not found"
-    r"|does a matching rule exist|No chain/target/match by that name|does not exist"
-)
-"""What ip and iptables say, under LC_ALL=C, of a thing that is not there: ENODEV, ESRCH, ENOENT."""
-
-PLACE = re.compile(r"Command failed|Error occurred at line|^Try `ip")
-"""Lines that only say where in their input ip and iptables stopped; what was wrong stands before them."""
 
 _BREAKS_A_WORD = re.compile(r"""[\s"'\\#\x00-\x1f\x7f]""")
 """What is no part of a word to `ip -batch`: it begins another, a quotation, a comment or a command."""
@@ -56,7 +48,7 @@ class Ip:
     tool = Tool.IP
 
     def __str__(self) -> str:
-        return " ".join((*self.words, *(self.ipv6 if netns.have_ipv6() else ())))
+        return " ".join((*self.words, *(self.ipv6 if self.ipv6 and netns.have_ipv6() else ())))
 
 
 @dataclass(frozen=True)
@@ -151,15 +143,19 @@ class Set:
 
     def _loop(self) -> str:
         """The same for links, as a script: it is some sixty settings, of which most are one value."""
-        by_value: dict[str, list[str]] = {}
-        for key, value in self.links:
-            by_value.setdefault(value, []).append(key)
-        put = "    [ ! -e $link$key ] || echo {} >$link$key\n"
-        writes = "".join(f"  for key in {' '.join(keys)}; do\n{put.format(value)}  done\n"
-                         for value, keys in by_value.items())
-        each = "for link in all/ default/ */"
-        script = f"cd /proc/sys/net/ipv4/conf\n{each}; do\n{writes}done\n"
-        return str(Command(("sh", "-e"), script, self.namespace))
+        return str(Command(("sh", "-e"), _script(self.links), self.namespace))
+
+
+@cache
+def _script(links: Pairs) -> str:
+    by_value: dict[str, list[str]] = {}
+    for key, value in links:
+        by_value.setdefault(value, []).append(key)
+    put = "    [ ! -e $link$key ] || echo {} >$link$key\n"
+    writes = "".join(f"  for key in {' '.join(keys)}; do\n{put.format(value)}  done\n"
+                     for value, keys in by_value.items())
+    each = "for link in all/ default/ */"
+    return f"cd /proc/sys/net/ipv4/conf\n{each}; do\n{writes}done\n"
 
 
 EVERYWHERE = ("all", "default")
@@ -240,6 +236,8 @@ class PutBack:
     old: str
     ours: str
     along: tuple[tuple[str, str, str], ...] = ()
+    beside: frozenset[str] = frozenset()
+    """What else could use it (`forwarders`) and was there before us."""
 
     def command(self) -> Command | None:
         """What puts it back, by what the kernel has now; None if that is not ours any more."""
@@ -339,9 +337,10 @@ def _lines(batch: Batch, carry_on: bool) -> Command:
     """Whatever a name holds, it stays one word of one command."""
     tool = batch.tool.value
     steps = [step for step in batch.steps if isinstance(step, (Ip, Fdb))]
-    for word in (word for step in steps for word in step.words):
-        if not word or _BREAKS_A_WORD.search(word):
-            raise _refusal(tool, word)
+    words = [word for step in steps for word in step.words]
+    # All at once: to look at each of a large network's takes as long as to start ten programs.
+    if not all(words) or _BREAKS_A_WORD.search("".join(words)):
+        raise _refusal(tool, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
     lines = list(map(str, steps))
     if len(lines) == 1:
         return Command((tool, *lines[0].split(" ")), namespace=batch.namespace)
@@ -363,8 +362,7 @@ def _refusal(tool: str, text: str) -> VpcctlError:
 
 def problems(stderr: str) -> str:
     """What the command complained of, less what says that a thing to be removed is already gone."""
-    told = [line.strip() for line in stderr.splitlines() if line.strip() and not PLACE.search(line)]
-    return "; ".join(line for line in told if not GONE.search(line))
+    return sentence("\n".join(line for line in stderr.splitlines() if not GONE.search(line)))
 
 
 def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:

@@ -81,13 +81,15 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     after = []
     for resource, match in matches:
-        if match and not faults and not anew and not match.under_way:
+        outlived = match is not None and resource.is_outlived(match.found)
+        if match and not faults and not anew and not match.under_way and not outlived:
             after.append(match)
             continue
         entry = match or rest.get(resource.key)
-        after.append(Entry(resource, entry.found if entry else resource.survey()))
+        after.append(Entry(resource, entry.found if entry and not outlived else resource.survey()))
         fault = faults.get(resource.key)
-        if entry is None or resource.key in anew or (fault and fault.condition is Condition.MISSING):
+        is_missing = fault is not None and fault.condition is Condition.MISSING
+        if entry is None or outlived or is_missing or resource.key in anew:
             steps.append(Step(Verb.MAKE, after[-1], resource.make(),
                               partial(resource.unmake, after[-1].found)))
         elif match is None or fault:

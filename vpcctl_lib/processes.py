@@ -24,6 +24,9 @@ TOOL = b"VPCCTL_TOOL=1"
 LONGEST_ENVIRONMENT = 1 << 17
 """Bytes of a process's environment that are read: ours are the first, and others may have megabytes."""
 
+EXITING = 4
+"""PF_EXITING of include/linux/sched.h."""
+
 LISTEN = "0A"
 """include/net/tcp_states.h"""
 
@@ -57,8 +60,11 @@ def _text(pid: int, name: str) -> str:
 
 
 def boot_id() -> str:
-    """Changes with every boot, as pids and start times begin anew."""
-    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    """Changes with every boot, as pids and start times begin anew; empty where /proc shows processes only."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def look(pid: int) -> Process | None:
@@ -90,6 +96,27 @@ def recognise(facts: Mapping[str, str]) -> Process | None:
         return None
     process = look(int(facts["pid"]))
     return process if process is not None and str(process.start) == facts.get("start") else None
+
+
+def is_hidden(facts: Mapping[str, str]) -> bool:
+    """Whether it can't be told if it runs: this user is not shown others' processes (proc(5), `hidepid`)."""
+    if not facts.get("pid") or not boot_id():
+        return bool(facts.get("pid"))
+    if facts.get("boot") != boot_id() or _text(int(facts["pid"]), "stat"):
+        return False
+    try:
+        os.kill(int(facts["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def is_ending(process: Process) -> bool:
+    """Whether it is on its way out: it runs nothing more, and is no zombie yet (proc(5), `flags` of stat)."""
+    text = _text(process.pid, "stat")
+    return bool(text) and bool(int(text[text.rindex(")") + 2:].split()[6]) & EXITING)
 
 
 def listens(pid: int, port: int) -> bool:
@@ -172,9 +199,14 @@ def is_kept(facts: Mapping[str, str]) -> bool:
 
 
 def main(facts: Mapping[str, str]) -> int | None:
-    """The pid of a workload's program, if the workload runs."""
+    """The pid of a workload's program, if it runs; its keeper may have started another one meanwhile."""
     process = recognise(facts)
-    return int(facts.get("main", process.pid)) if process else None
+    if process is None or not is_kept(facts):
+        return process.pid if process else None
+    first = look(int(facts["main"]))
+    if first is not None and first.parent == process.pid:
+        return first.pid
+    return next((one.pid for one in children(process.pid)), None)
 
 
 def children(pid: int) -> list[Process]:
@@ -239,7 +271,7 @@ def argv(process: Process) -> tuple[str, ...]:
 def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
     """The workload's keeper; else its processes, of its session or with its mark, in its namespace.
 
-    The namespace may have lost its name.
+    The namespace may have lost its name, and one that is on its way out is in none any more.
     """
     leader = recognise(facts)
     homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
@@ -249,6 +281,8 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
     keepers = marked(mark, filter(is_keeper, living))
     if keepers:
         return keepers
+    if leader and is_ending(leader):
+        return [leader]
     # One that was just started is still here, on its way into its namespace.
     found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
     if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
@@ -256,12 +290,12 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
     return [process for process in found.values() if is_keeper(process)] or list(found.values())
 
 
-def end(processes: Iterable[Process]) -> list[Process]:
-    """TERM, a while to obey, KILL; returns those that are still there."""
+def end(processes: Iterable[Process], seconds: float = GRACE_SECONDS) -> list[Process]:
+    """TERM, so long to obey, KILL; returns those that are still there."""
     living = {fd: process for process in processes if (fd := _descriptor(process)) >= 0}
     try:
         _signal(living, signal.SIGTERM)
-        left = _wait(living, GRACE_SECONDS)
+        left = _wait(living, seconds)
         _signal(left, signal.SIGKILL)
         return list(_wait(left, GRACE_SECONDS).values())
     finally:

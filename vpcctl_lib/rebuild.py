@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from vpcctl_lib import addressing, naming, processes
+from vpcctl_lib import addressing, naming, netns, processes
 from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.keeper import orders
@@ -26,8 +26,9 @@ from vpcctl_lib.policy_rules import Misread, options, policy_of
 from vpcctl_lib.resources import Folder, Forwarding, Namespace, Program
 from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.guard import members_of
-from vpcctl_lib.resources.host import text_of
-from vpcctl_lib.resources.processes import PROCESSES
+from vpcctl_lib.resources.host import IDENTITY, text_of
+from vpcctl_lib.resources.processes import PROCESSES, upkeep_of
+from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.state import Entry, State
 from vpcctl_lib.users import check_user
 
@@ -63,10 +64,23 @@ class Rebuilder:
             leader = self._leaders(resource.namespace).get(resource.mark)
             return Entry(resource, processes.kept_identity(leader[0]) if leader else {})
         if isinstance(resource, Forwarding):
-            self.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
+            return Entry(resource, self._forwarding_facts())
         if isinstance(resource, Folder) and resource.path == NAMESPACE_FILES and self._has_others(believed):
             return Entry(resource, {"existed": "yes"})
         return Entry(resource)  # type: ignore[arg-type]
+
+    def _forwarding_facts(self) -> dict[str, str]:
+        """What ip_forward was, by the comment in our jump; others that were there before us are not known."""
+        found = self._forwarding()
+        if found is None:
+            self.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
+            return {}
+        return {IP_FORWARD: found, IDENTITY: netns.own_identity()}
+
+    def _forwarding(self) -> str | None:
+        told = (naming.forwarding_in(rule.get("--comment", "")) for rule in self._rules("", "FORWARD")
+                if rule.get("-j") == naming.HOST_FORWARD)
+        return next(filter(None, told), None)
 
     def _has_others(self, believed: Collection[str]) -> bool:
         return any(path.name not in believed for path in Path(NAMESPACE_FILES).glob("*"))
@@ -96,7 +110,9 @@ class Rebuilder:
         # Without a route of its own for another VPC's sake only: it gets one when that goes.
         vpcs = [replace(vpc, routed=vpc.routed or any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)] if len(routed) < len(vpcs) else vpcs
-        return Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None)
+        forwarding = self._forwarding() if any(vpc.nat for vpc in vpcs) else None
+        return Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
+                        forwarding=forwarding)
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:
         """The links of the host or of a router that bear a mark of that kind, by the mark."""
@@ -213,16 +229,15 @@ class Rebuilder:
         return [options(rule) for rule in held.rules] if held else []
 
     def _nat(self, name: str, subnets: Collection[str]) -> Nat | None:
-        if not any(route["dst"] == "default" for route in self._kernel.routes(name)):
+        if not any(route["dst"] == "default" and route.get("gateway") for route in self._kernel.routes(name)):
             return None
         cable = naming.device("vpc-", name)
         marks = (f"{MARK}{name}", f"{MARK}{name}/")
         uplinks = [rule["-i"] for rule in self._rules("", naming.HOST_FORWARD)
                    if rule.get("-o") == cable and "-i" in rule]
         # An older vpcctl had its rules in POSTROUTING itself.
-        translating = [rule for chain in (naming.HOST_NAT, "POSTROUTING")
-                       for rule in self._rules("", chain, "nat")]
-        uplinks += [rule["-o"] for rule in translating if "-o" in rule
+        uplinks += [rule["-o"] for chain in (naming.HOST_NAT, "POSTROUTING")
+                    for rule in self._rules("", chain, "nat") if "-o" in rule
                     and (rule.get("--comment") == marks[0] or rule.get("--comment", "").startswith(marks[1]))]
         if not uplinks or not _INTERFACE.fullmatch(uplinks[0]):
             self.notes.append(f"the uplink of VPC '{name}' is not known: vpcctl nat enable --vpc {name}")
@@ -339,11 +354,15 @@ def _workload(name: str, given: Orders) -> Workload:
     """The workload as somebody could have asked for it; VpcctlError if nobody could."""
     naming.check_name(name, "workload")
     check_user(given.user)
+    program: tuple[str, ...]
+    listening: int | None
     kind, _, port = name.partition("-")
     if kind == "webserver" and port.isdigit() and 0 < int(port) < 1 << 16:
-        return Workload(name, port=int(port))
+        program, listening = (), int(port)
+    else:
+        program, listening = given.program, None
     pids = None if given.pids == PROCESSES else given.pids
-    return Workload(name, given.program, None, given.user, pids, given.memory or None)
+    return Workload(name, program, listening, given.user, pids, given.memory or None, upkeep_of(given))
 
 
 def _mark(link: dict[str, Any]) -> str:

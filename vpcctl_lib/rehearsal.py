@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from vpcctl_lib import logs
+from vpcctl_lib import forwarders, logs
+from vpcctl_lib.operations import PutBack
 from vpcctl_lib.plan import Plan
+from vpcctl_lib.processes import is_kept
 from vpcctl_lib.record import FILE
-from vpcctl_lib.resources import Operation, Program
-from vpcctl_lib.resources.processes import Start, Stop
+from vpcctl_lib.resources import Namespace, Operation, Program
+from vpcctl_lib.resources.processes import KEEPER_SECONDS, Start, Stop
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import groups
 from vpcctl_lib.state import Verb
@@ -28,10 +30,13 @@ def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
         if batch:
             yield str(runner.spelt(batch.command(group.tolerant)))
         else:
-            yield _typed(group.items[0].operation, folder)
+            yield _typed(group.items[0].operation, folder, runner)
 
 
-def _typed(operation: Operation, folder: Path) -> str:
+def _typed(operation: Operation, folder: Path, runner: Runner) -> str:
+    if isinstance(operation, PutBack):
+        others = forwarders.newcomers(forwarders.look(runner), operation.beside)
+        return f"# {forwarders.stays(operation, others)}" if others else str(operation)
     if isinstance(operation, Start):
         log = operation.log_file(folder)
         # Like our own start of it: a session of its own, nothing of this terminal, and the prompt comes back.
@@ -45,17 +50,20 @@ def _own_folders(log: Path, folder: Path) -> list[Path]:
 
 
 def _stopping(stop: Stop) -> str:
-    """TERM, five seconds to obey, KILL: for the workload's keeper, and whoever bears its mark."""
+    """TERM, the workload's time to obey, KILL: for its keeper, or else for whoever bears its mark."""
     pid = stop.facts.get("pid")
     session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
+    if is_kept(stop.facts):
+        session = "grep -qs '^NSpid:.*[[:space:]]1$' /proc/$pid/status && "
     marked = f"grep -qsz '^VPCCTL_WORKLOAD={stop.mark}$' /proc/$pid/environ"
+    turns = 10 * (stop.seconds + round(KEEPER_SECONDS))
     return f"""# workload {stop.mark}
 workload() {{
   for pid in $(ip netns pids {stop.namespace}); do {session}{marked} && echo $pid; done
 }}
 for signal in TERM KILL; do
   workload | xargs -r kill -$signal
-  for turn in $(seq 50); do [ -n "$(workload)" ] || break 2; sleep 0.1; done
+  for turn in $(seq {turns}); do [ -n "$(workload)" ] || break 2; sleep 0.1; done
 done"""
 
 
@@ -64,8 +72,12 @@ def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
     gone = [step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE]
     kept = {entry.resource.key for entry in plan.after}
     gone_logs = [folder / one.log for one in gone if isinstance(one, Program) and one.key not in kept]
-    if gone_logs:
-        folders = dict.fromkeys(up for log in gone_logs for up in (log.parent, log.parent.parent))
+    files = [file for log in gone_logs for file in logs.files(log)]
+    for one in gone:
+        if isinstance(one, Namespace) and one.key not in kept:
+            files += logs.left_in(logs.folder_of(folder, one.owner))
+    if files:
+        folders = dict.fromkeys(up for file in files for up in (file.parent, file.parent.parent))
         deepest = sorted(folders, key=lambda path: -len(path.parts))
-        yield shlex.join(["rm", "-f", *(str(file) for log in gone_logs for file in logs.files(log))])
+        yield shlex.join(["rm", "-f", *map(str, dict.fromkeys(files))])
         yield shlex.join(["rmdir", "--ignore-fail-on-non-empty", *map(str, deepest), str(folder / "logs")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -20,6 +21,7 @@ class Report:
         os.set_blocking(pipe, False)
         self._pipe = pipe
         self._rest = b""
+        self._lines: list[str] = []
         self._keeper: processes.Process | None = None
         self._started = False
         self.shortfalls: list[str] = []
@@ -34,17 +36,38 @@ class Report:
 
     def listen(self, seconds: float) -> bool:
         """Wait for the next words, so long at most; whether some came. VpcctlError if it failed or ended."""
+        data = self._read(seconds)
+        if data is None:
+            return False
+        if not data:
+            raise VpcctlError("its first process ended without a word")
+        while self._lines:
+            self._take(*self._lines.pop(0).partition(" "))
+        return True
+
+    def hear_out(self, seconds: float) -> None:
+        """After a failure, wait until nobody can tell more, so long at most: all are on their way out then.
+
+        Who the keeper is may be told only after what went wrong.
+        """
+        deadline = time.monotonic() + seconds
+        while self._read(deadline - time.monotonic()):
+            continue
+        for line in self._lines:
+            word, _, told = line.partition(" ")
+            if word == "keeper":
+                self._take(word, " ", told)
+
+    def _read(self, seconds: float) -> bytes | None:
+        """What has come, in lines and as it is; None if nothing came within the time."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         if not poll.poll(max(0.0, seconds) * 1000):
-            return False
+            return None
         data = os.read(self._pipe, CHUNK)
-        if not data:
-            raise VpcctlError("its first process ended without a word")
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._take(*line.decode(errors="replace").partition(" "))
-        return True
+        self._lines += (line.decode(errors="replace") for line in lines)
+        return data
 
     def _take(self, word: str, _: str, told: str) -> None:
         if word == "keeper":

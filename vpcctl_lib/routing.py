@@ -9,6 +9,11 @@ from vpcctl_lib import naming
 from vpcctl_lib.model import Topology, Vpc
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
+NOWHERE, LAST = "lo", 2**32 - 1
+"""Where a router sends what no other route takes, and the metric that puts it last: on the way to there its
+FORWARD refuses the packet. Without a route the kernel would answer by itself, but a sender only once a second
+(ip_error() of net/ipv4/route.c; net.ipv4.route.error_cost is the host's alone)."""
+
 LOCAL, NAT = "local", "nat"
 
 

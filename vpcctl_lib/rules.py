@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from vpcctl_lib import addressing, naming
 from vpcctl_lib.model import Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.routing import NOWHERE
 
 TRACKED = "-m conntrack --ctstate ESTABLISHED,RELATED"
 ESTABLISHED = "-m conntrack --ctstate ESTABLISHED"
@@ -26,8 +27,9 @@ Sources = list[tuple[str, str]]
 def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a VPC's router lets through; all else is told at once that there is no way."""
     # An INVALID packet is never translated: it would leave the host with a private source.
-    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", *_within(vpc), *_errors(vpc), *_outward(vpc),
-            *_peers(topology, vpc), UNREACHABLE)
+    # Where no route is, an answer is refused as well: accepted, it would go in circles over lo.
+    return (f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}", f"{ESTABLISHED} -j ACCEPT", *_within(vpc),
+            *_errors(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
 
 
 def _within(vpc: Vpc) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.sayings import sentence
 
 TIMEOUT_SECONDS = 60.0
 """How long one external command may take; the slowest, a restore of 10,000 rules, takes about three."""
@@ -76,11 +77,8 @@ class Outcome:
     milliseconds: float
 
     def reason(self) -> str:
-        """What the command itself said went wrong, in one line."""
-        # Where in our own input it stopped is nothing that a person could look up.
-        said = "; ".join(line.strip() for line in self.stderr.splitlines()
-                         if line.strip() and not line.startswith("Command failed -:"))
-        return said or f"exit status {self.status}"
+        """What the command itself said went wrong, in one line and in words for a person."""
+        return sentence(self.stderr) or f"exit status {self.status}"
 
 
 def _ignore(_: object) -> None:
@@ -154,9 +152,14 @@ def _located(tool: str, path: str) -> str | None:
     return which(tool, path=path)
 
 
+def has(tool: str) -> bool:
+    """Whether this host has that tool."""
+    return _located(tool, search_path()) is not None
+
+
 def need(*tools: str) -> None:
     """Refuse to go on when a tool is missing, naming the package that brings it."""
-    missing = [tool for tool in tools if _located(tool, search_path()) is None]
+    missing = [tool for tool in tools if not has(tool)]
     if missing:
         packages = " ".join(sorted(set(map(_package, missing))))
         raise VpcctlError(f"{', '.join(missing)} not found", f"install it: apt-get install {packages}")

@@ -7,8 +7,9 @@ import os
 from enum import IntFlag
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 15, 24, 38
 _MOUNT_SETATTR, _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _AT_RECURSIVE = 442, 1, 2, 0x8000
+_OPEN_TREE, _MOVE_MOUNT, _CLONE, _CLOSE_ON_EXEC, _FROM_EMPTY_PATH, _HERE = 428, 429, 1, 0o2000000, 4, -100
 _LAST_CAPABILITY = 63
 """A capability set has 64 bits (linux/capability.h)."""
 
@@ -17,6 +18,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "a
 """The number of keyctl(2), which glibc has no function for, by machine (asm/unistd.h)."""
 
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 
 class Namespace(IntFlag):
@@ -58,6 +60,11 @@ def join(namespace: str, kind: Namespace) -> None:
         os.close(descriptor)
 
 
+def setns(descriptor: int, kind: Namespace) -> None:
+    """Move this process (for PID: its children) into the namespace of an open file (setns(2))."""
+    _check(_libc.setns(descriptor, int(kind)), "setns")
+
+
 def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -> None:
     """Mount a file system, as mount(2) does."""
     number = ctypes.c_ulong(flags)
@@ -65,9 +72,32 @@ def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -
     _check(result, f"mount {kind} on {target}")
 
 
+def copy_of_mounts(path: str) -> int:
+    """A folder with all that is mounted below it, as a descriptor that whatever covers it later is not in.
+
+    open_tree(2), Linux 5.2, with one number on all machines, as move_mount(2) has.
+    """
+    flags = ctypes.c_uint(_CLONE | _CLOSE_ON_EXEC | _AT_RECURSIVE)
+    found = int(_libc.syscall(ctypes.c_long(_OPEN_TREE), ctypes.c_int(_HERE), path.encode(), flags))
+    _check(min(found, 0), f"open_tree {path}")
+    return found
+
+
+def attach(mounts: int, target: str) -> None:
+    """Mount such a copy."""
+    result = _libc.syscall(ctypes.c_long(_MOVE_MOUNT), ctypes.c_int(mounts), b"", ctypes.c_int(_HERE),
+                           target.encode(), ctypes.c_uint(_FROM_EMPTY_PATH))
+    _check(result, f"move_mount to {target}")
+
+
 def die_with_parent(signal: int) -> None:
     """Have the kernel send us this signal when the process that forked us ends."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
+
+
+def set_name(name: str) -> None:
+    """Be called that in /proc/PID/comm: up to 15 bytes."""
+    _check(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl")
 
 
 def renounce() -> None:
@@ -99,10 +129,26 @@ def restrict_mounts(folder: str, read_only: bool) -> None:
     _check(result, f"mount_setattr {folder}")
 
 
-def keep(capability: int) -> None:
-    """From now on have that one capability only (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def filter_calls(program: bytes) -> None:
+    """Have a BPF program decide on each system call from now on, of children too (seccomp(2)).
+
+    Needs `no_new_privs`, or CAP_SYS_ADMIN.
+    """
+    given = _Program(len(program) // 8, program)
+    _check(_libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(given), 0, 0),
+           "prctl")
+
+
+def keep(*capabilities: int) -> None:
+    """From now on have these capabilities only, all below 32 (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    effective = permitted = 1 << capability
+    effective = permitted = sum(1 << capability for capability in capabilities)
     sets = (ctypes.c_uint32 * 6)(effective, permitted, 0, 0, 0, 0)
     _check(_libc.capset(header, sets), "capset")
 

@@ -15,8 +15,8 @@ from enum import Enum
 class Profile(Enum):
     """The two kinds of namespace; the number counts the versions of the table below."""
 
-    ROUTER = "router 1"
-    SUBNET = "subnet 1"
+    ROUTER = "router 2"
+    SUBNET = "subnet 2"
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,10 @@ WHOLE = (
     _both("net.ipv6.conf.default.disable_ipv6", "1", "the same, for links to come"),
     # Before the settings of links: the kernel rewrites some of those when this one changes.
     Setting("net.ipv4.ip_forward", "1", "0", "a router passes packets on, a machine in a subnet does not"),
-    Setting("net.ipv4.icmp_ratelimit", "0", None,
-            "else the kernel tells only the first few refused senders, and the others wait"),
+    # A kind of error that is not in the mask has no limit: neither icmp_ratelimit, which is for each sender,
+    # nor icmp_msgs_per_sec and icmp_msgs_burst, which are for all (icmpv4_mask_allow() of net/ipv4/icmp.c).
+    _both("net.ipv4.icmp_ratemask", "0",
+          "else the kernel tells only the first few refused senders, and the others wait"),
     Setting("net.bridge.bridge-nf-call-iptables", "0", None,
             "its default is 1 wherever br_netfilter is loaded: switching would meet FORWARD"),
     Setting("net.ipv4.ip_unprivileged_port_start", None, "0",

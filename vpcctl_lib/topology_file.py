@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar
 
-from vpcctl_lib import addressing, naming, policy
+from vpcctl_lib import addressing, naming, policy, upkeep_file
 from vpcctl_lib.documents import Document, Place, shown
 from vpcctl_lib.errors import VpcctlError, quoted
 from vpcctl_lib.lookup import close
@@ -27,12 +27,16 @@ from vpcctl_lib.quantities import parse_bytes, spelt
 from vpcctl_lib.users import check_user
 
 VERSION = 1
+RUN_ONLY = ("user", "env", "workdir", "stop_signal")
+SHARED = ("pids", "memory", *upkeep_file.SHARED)
+"""The keys of programs, and those that web servers have, too."""
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A VPC as the file asks for it; `interface` is None without NAT, empty for the default route's."""
+    """A VPC as the file asks for it; `interface` is None without NAT, empty for the way out."""
 
     name: str
     cidr: IPv4Network
@@ -193,7 +197,7 @@ def _flag(data: object, place: Place) -> bool:
 
 
 def _interface(data: object, place: Place) -> str | None:
-    """The uplink: None for no NAT, empty for the default route's."""
+    """The uplink: None for no NAT, empty for the way out."""
     if data is None or isinstance(data, bool):
         return "" if data else None
     entries = _mapping(data, place, "NAT", ("interface",), "write true, or {interface: eth0}")
@@ -205,19 +209,21 @@ def _interface(data: object, place: Place) -> str | None:
 
 def _workload(name: str, data: object, place: Place) -> Workload:
     told(place, lambda: naming.check_name(name, "workload"))
-    entries = _mapping(data, place, "a workload", ("webserver", "run", "user", "pids", "memory"))
+    entries = _mapping(data, place, "a workload", ("webserver", "run", *RUN_ONLY, *SHARED))
     if ("webserver" in entries) == ("run" in entries):
         raise place.refusal("it must have one of webserver and run",
                             "write {webserver: 80} or {run: [sleep, infinity]}")
     if "run" not in entries:
-        given = [key for key in ("user", "pids", "memory") if key in entries]
+        given = [key for key in RUN_ONLY if key in entries]
         if given:
             raise place.at(given[0]).refusal(f"a web server has no {given[0]}", "leave it out, or use run")
-        return _webserver(name, entries["webserver"], place)
-    program = _program(name, entries["run"], place.at("run"))
-    return replace(program, user=_user(entries.get("user", ""), place.at("user")),
+        found = _webserver(name, entries["webserver"], place)
+    else:
+        found = _program(name, entries["run"], place.at("run"))
+    return replace(found, user=_user(entries.get("user", ""), place.at("user")),
                    pids=_processes(entries.get("pids"), place.at("pids")),
-                   memory=_memory(entries.get("memory"), place.at("memory")))
+                   memory=_memory(entries.get("memory"), place.at("memory")),
+                   upkeep=upkeep_file.read(entries, place))
 
 
 def _user(data: object, place: Place) -> str:
@@ -290,7 +296,7 @@ def _vpc_document(vpc: Vpc) -> dict[str, object]:
     if not vpc.routed:
         document["allow_overlap"] = True
     if vpc.nat:
-        document["nat"] = {"interface": vpc.nat.interface}
+        document["nat"] = {"interface": "auto" if vpc.nat.follows else vpc.nat.interface}
     if vpc.subnets:
         document["subnets"] = {subnet.name: _subnet_document(subnet) for subnet in vpc.subnets}
     return document
@@ -302,17 +308,17 @@ def _subnet_document(subnet: Subnet) -> dict[str, object]:
         document["firewall"] = policy.to_document(subnet.policy)
     if subnet.workloads:
         document["workloads"] = {
-            workload.name: {"webserver": workload.port} if workload.port else _program_document(workload)
-            for workload in subnet.workloads}
+            workload.name: _workload_document(workload) for workload in subnet.workloads}
     return document
 
 
-def _program_document(workload: Workload) -> dict[str, object]:
-    document: dict[str, object] = {"run": list(workload.argv)}
+def _workload_document(workload: Workload) -> dict[str, object]:
+    document: dict[str, object] = (
+        {"webserver": workload.port} if workload.port else {"run": list(workload.argv)})
     if workload.user:
         document["user"] = workload.user
     if workload.pids is not None:
         document["pids"] = workload.pids
     if workload.memory is not None:
         document["memory"] = spelt(workload.memory)
-    return document
+    return {**document, **upkeep_file.to_document(workload.upkeep)}

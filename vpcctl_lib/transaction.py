@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpcctl_lib import netns
 from vpcctl_lib.crew import Crew
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
@@ -14,18 +14,17 @@ from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kept import kept
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import GONE, NO_COUNTERS, Batch, Iptables, Tool, problems
+from vpcctl_lib.operations import BUILTIN, NO_COUNTERS, Batch, Iptables, Tool, problems
 from vpcctl_lib.plan import Plan
 from vpcctl_lib.resources import MISSING, Chain, Resource
+from vpcctl_lib.rivals import refusal
 from vpcctl_lib.rule_order import RuleOrder
-from vpcctl_lib.run import Runner
+from vpcctl_lib.run import Outcome, Runner
+from vpcctl_lib.sayings import THERE, advice
 from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.state import Entry, State, Store, Verb
 from vpcctl_lib.step import Step
 from vpcctl_lib.workloads import Desk
-
-THERE = re.compile(r"File exists|already (exists|assigned)")
-"""What ip and iptables say of a thing that an undo finds still there: EEXIST."""
 
 HANDS = 16
 """Commands that run side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
@@ -76,8 +75,10 @@ class Transaction:
 
     def _learn(self, made: Iterable[Resource]) -> None:
         """Facts of what was made that could not be known before."""
-        for resource in made:
-            facts = resource.learn()
+        found = [resource for resource in made if type(resource).learn is not Resource.learn]
+        if not found:
+            return
+        for resource, facts in zip(found, netns.aside(lambda: [one.learn() for one in found]), strict=True):
             if facts:
                 self._facts[resource.key] = {**self._facts.get(resource.key, {}), **facts}
 
@@ -99,12 +100,35 @@ class Transaction:
             self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
+        if effective is None and len(group.items) == 1 and THERE.search(outcome.stderr):
+            # Asked, the kernel would show what another has made, and the undo would take that away.
+            effective = frozenset()
         if effective is None:
             self._ask_what_is_done(group, plan)
         else:
             self._done.update(group.items[number].step for number in effective)
-        at = _culprit(batch, group, effective, plan)
-        raise VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", _advice(outcome.stderr))
+        culprit = _culprit(batch, group, effective, plan) or self._standing(batch, group, plan, outcome)
+        raise self._refused(culprit, batch, outcome)
+
+    def _standing(self, batch: Batch, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
+        """The chain that iptables-restore found there already; it tells the line, and no name."""
+        if batch.tool is not Tool.IPTABLES or not THERE.search(outcome.stderr):
+            return None
+        kernel, done = Kernel(self._runner), self._done
+        wanted = (plan.steps[item.step].entry.resource for item in group.items if item.step not in done)
+        try:
+            return next((one for one in wanted if isinstance(one, Chain) and one.name not in BUILTIN
+                         and kernel.chain(one.namespace, one.table, one.name) is not None), None)
+        except VpcctlError:
+            return None
+
+    def _refused(self, culprit: Resource | None, batch: Batch, outcome: Outcome) -> VpcctlError:
+        """What failed, in words; a thing that is there already is named with its owner."""
+        if culprit is not None and THERE.search(outcome.stderr):
+            return refusal(culprit, Kernel(self._runner))
+        where = f" in {batch.namespace}" if batch.namespace and batch.tool is not Tool.IP else ""
+        at = f" at {culprit}" if culprit else where
+        return VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", advice(outcome.stderr))
 
     def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
         """Of a policy that is changed: what the rules that stay have counted."""
@@ -136,7 +160,7 @@ class Transaction:
         failures = self._tolerantly(group, plan.steps)
         if failures:
             self._ask_what_is_done(group, plan)
-            raise VpcctlError("; ".join(failures), _advice("; ".join(failures)))
+            raise VpcctlError("; ".join(failures), advice("; ".join(failures)))
         self._done.update(item.step for item in group.items)
 
     def _ask_what_is_done(self, group: Group, plan: Plan) -> None:
@@ -206,7 +230,7 @@ class Transaction:
         for group in groups(back, forward=False):
             failures += self._tolerantly(group, back, undoing=True)
         self._learn(step.entry.resource for step in back if step.verb is Verb.UNMAKE)
-        failures += self._put_record_back(plan, before, bool(failures))
+        failures += self._put_record_back(plan, before, bool(failures), error)
         told = [f"and this could not be undone: {'; '.join(failures)}"] if failures else []
         if isinstance(error, Interrupted) and not failures:
             told = ["everything was put back as it was"]
@@ -226,16 +250,19 @@ class Transaction:
         return [replace(step, work=places.get(step.entry.resource, step.work))
                 if step.verb is Verb.UNMAKE else step for step in back], []
 
-    def _put_record_back(self, plan: Plan, before: State, failed: bool) -> list[str]:
+    def _put_record_back(self, plan: Plan, before: State, failed: bool, error: VpcctlError) -> list[str]:
         known = {entry.resource.key for entry in before.ledger}
         try:
             if failed:
                 self._store.save(State(before.topology, plan.under_way(), before.settled))
                 return []
-            self._desk.sweep(entry.resource for entry in plan.after if entry.resource.key not in known)
+            left = self._desk.sweep_undone(entry.resource for entry in plan.after
+                                           if entry.resource.key not in known)
+            if left:
+                error.hint = "; ".join(filter(None, [error.hint, f"all of it: {', '.join(map(str, left))}"]))
             self._store.save(replace(before, ledger=self._with_facts(before.ledger)))
-        except VpcctlError as error:
-            return [error.message]
+        except VpcctlError as other:
+            return [other.message]
         return []
 
     def _was_done(self, number: int, step: Step) -> bool:
@@ -250,31 +277,12 @@ class Transaction:
                      if entry.resource.key in self._facts else entry for entry in ledger)
 
 
-def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> str:
-    """What `ip` failed at, where it said how far it came; else the namespace."""
+def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> Resource | None:
+    """What `ip` failed at, where it said how far it came."""
     if batch.tool is not Tool.IP:
-        return f" in {batch.namespace}" if batch.namespace else ""
+        return None
     number = len(effective or ())
     told = effective is not None or len(group.items) == 1
     if not told or number >= len(group.items):
-        return ""
-    return f" at {plan.steps[group.items[number].step].entry.resource}"
-
-
-def _advice(stderr: str) -> str:
-    if "Chain already exists" in stderr:
-        # On the host those only are made anew, and they have names of ours.
-        return "chains of vpcctl's are left that the record does not have: vpcctl restore removes them"
-    if re.search(r"CHAIN_DEL failed|Too many links|resource busy\): chain", stderr):
-        return "a rule that the record does not have leads to a chain of vpcctl's: vpcctl restore removes it"
-    if THERE.search(stderr):
-        return "it exists already, and vpcctl did not make it: rename or remove one of the two"
-    if "Exchange full" in stderr:
-        return "a bridge takes 1023 ports: use another VPC"
-    if "No space left" in stderr:
-        return "/run is full (df -h /run; df -i /run), or this host allows no more namespaces: sysctl user"
-    if re.search(r"Operation not permitted|Permission denied|must be root", stderr):
-        return "run it as root (sudo vpcctl …), or try it in a private host: vpcctl sandbox"
-    if GONE.search(stderr):
-        return "something that vpcctl made may be gone: vpcctl status tells, vpcctl restore brings it back"
-    return ""
+        return None
+    return plan.steps[group.items[number].step].entry.resource

@@ -27,7 +27,8 @@ def united(recorded: Topology, found: Topology) -> Topology:
                      and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
             result = result.with_vpc(replace(known, subnets=(*known.subnets, *taken)))
     more = [peering for peering in found.peerings if peering not in recorded.peerings]
-    return replace(result, peerings=(*recorded.peerings, *more))
+    forwarding = found.forwarding if recorded.forwarding is None else recorded.forwarding
+    return replace(result, peerings=(*recorded.peerings, *more), forwarding=forwarding)
 
 
 def added(before: Topology, after: Topology) -> list[str]:

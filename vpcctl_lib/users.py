@@ -52,3 +52,11 @@ def check_user(name: str) -> None:
                        "a user of its VPC's own") from None
     if found is not None and found.pw_uid == 0:
         raise BadInput(f"'{name}' is root, and a workload never is", "name another user, or leave it out")
+
+
+def name_of(uid: int) -> str:
+    """What the host calls a user; empty where it has no name for the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return ""

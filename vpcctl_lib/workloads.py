@@ -7,24 +7,26 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from vpcctl_lib import processes
+from vpcctl_lib import forwarders, logs, processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files import make_secret_folder
 from vpcctl_lib.keeper import limits
 from vpcctl_lib.keeper.folders import OWN
 from vpcctl_lib.keeper.orders import MARK
-from vpcctl_lib.logs import remove, tail
 from vpcctl_lib.netns import within
 from vpcctl_lib.operations import Make, PutBack, Remove, Set
 from vpcctl_lib.report import Report
-from vpcctl_lib.resources import Operation, Program, Resource
-from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
+from vpcctl_lib.resources import Namespace, Operation, Program, Resource
+from vpcctl_lib.resources.processes import KEEPER_SECONDS, EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.run import Runner
 
 READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
 """How long a program has to fail at once: a missing library, a bad option."""
+
+LAST_WORDS_SECONDS = 1.0
+"""How long a keeper whose program has failed has to end by itself, and to say who it is."""
 
 PASSING_SECONDS = 2.0
 """How long another vpcctl and its tools may be in a namespace that is to go; a look takes milliseconds."""
@@ -40,6 +42,7 @@ class Desk:
     def __init__(self, runner: Runner, folder: Path) -> None:
         self._runner = runner
         self._folder = folder
+        self._failed: set[str] = set()
         self.notes: list[str] = []
 
     def carry_out(self, operation: Operation) -> Mapping[str, str]:
@@ -74,20 +77,36 @@ class Desk:
         except OSError as error:
             self.notes.append(f"{operation.shortfall}: {error.strerror}")
 
+    def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
+        """As `sweep`, but a program that did not start leaves its log where its subnet stays; these logs."""
+        made = list(made)
+        going = {one.name for one in made if isinstance(one, Namespace)}
+        left = [one for one in made if isinstance(one, Program) and one.mark in self._failed
+                and one.namespace not in going and logs.is_written(self._folder / one.log)]
+        self.sweep(one for one in made if one not in left)
+        return [self._folder / one.log for one in left]
+
     def sweep(self, gone: Iterable[Resource]) -> None:
-        """Remove the logs of workloads that are gone, and folders that are empty by it."""
+        """Remove logs of workloads that are gone, all of a subnet's with it, and folders that are empty."""
         try:
             self._sweep(gone)
         except OSError as error:
             raise VpcctlError(f"can't remove {error.filename}: {error.strerror}") from None
 
     def _sweep(self, gone: Iterable[Resource]) -> None:
-        for program in gone:
-            if isinstance(program, Program):
-                log = self._folder / program.log
-                remove(log)
-                for folder in (log.parent, log.parent.parent, self._folder / "logs"):
-                    Remove(folder, folder=True).carry_out()
+        for one in gone:
+            if isinstance(one, Program):
+                log = self._folder / one.log
+                logs.remove(log)
+                self._tidy(log.parent)
+            elif isinstance(one, Namespace) and (folder := logs.folder_of(self._folder, one.owner)).exists():
+                for file in logs.left_in(folder):
+                    file.unlink(missing_ok=True)
+                self._tidy(folder)
+
+    def _tidy(self, folder: Path) -> None:
+        for one in (folder, folder.parent, self._folder / "logs"):
+            Remove(one, folder=True).carry_out()
 
     def _start(self, start: Start) -> Mapping[str, str]:
         log = start.log_file(self._folder)
@@ -102,7 +121,8 @@ class Desk:
             try:
                 _wait_until_ready(start, report)
             except (VpcctlError, OSError) as error:
-                processes.end(processes.of_workload(start.namespace, start.mark, report.facts()))
+                self._failed.add(start.mark)
+                _end(start, report)
                 raise VpcctlError(f"{start.mark} did not start: {error}", _advice(start, log)) from None
             finally:
                 child.wait()
@@ -114,6 +134,10 @@ class Desk:
         if command is None:
             self.notes.append(f"{setting.key} is not as vpcctl set it: it stays as somebody else did")
             return
+        others = forwarders.newcomers(forwarders.look(self._runner), setting.beside)
+        if others:
+            self.notes.append(forwarders.stays(setting, others))
+            return
         outcome = self._runner.change(command)
         if outcome.status != 0:
             raise VpcctlError(f"sysctl failed: {outcome.reason()}")
@@ -124,7 +148,7 @@ class Desk:
             living = processes.of_workload(stop.namespace, stop.mark, stop.facts)
             if not living:
                 break
-            left = processes.end(living)
+            left = processes.end(living, stop.seconds + KEEPER_SECONDS)
             if left:
                 raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
         if stop.facts.get("netns"):
@@ -156,6 +180,17 @@ def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]
             return living
         before = living
         time.sleep(0.02)
+
+
+def _end(start: Start, report: Report) -> None:
+    """Nothing of it is left; a keeper that is on its way out is waited for."""
+    report.hear_out(LAST_WORDS_SECONDS)
+    for _ in range(STOPS):
+        living = processes.of_workload(start.namespace, start.mark, report.facts())
+        if not living:
+            return
+        processes.end(living)
+        report.hear_out(LAST_WORDS_SECONDS)
 
 
 def _wait_until_ready(start: Start, report: Report) -> None:
@@ -199,7 +234,7 @@ def _advice(start: Start, log: Path) -> str:
     if covered:
         return f"a workload has its own {', '.join(OWN)}: {covered[0]} of the host is not in there"
     try:
-        text = tail(log, TAIL_BYTES)
+        text = logs.tail(log, TAIL_BYTES)
     except FileNotFoundError:
         return ""
     lines = text.decode(errors="replace").splitlines()[-3:]

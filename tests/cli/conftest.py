@@ -16,9 +16,10 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import guarding, host, netns, run
+from vpcctl_lib import forwarders, guarding, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
+from vpcctl_lib.managers import packets
 from vpcctl_lib.model import (
     Action,
     Nat,
@@ -46,8 +47,9 @@ settings.load_profile("vpcctl")
 ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
           '{"dst": "192.0.2.0/24", "dev": "eth0"}, '
           '{"dst": "10.99.0.0/16", "dev": "tun0"}, {"type": "local", "dst": "127.0.0.0/8", "dev": "lo"}]')
+WAY_OUT = '[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0", "flags": []}]\n'
 LINKS = ('[{"ifname": "lo", "mtu": 65536, "flags": ["UP"], "addr_info": []}, '
-         '{"ifname": "eth0", "mtu": 1500, "flags": ["UP"], '
+         '{"ifname": "eth0", "mtu": 1500, "flags": ["UP", "LOWER_UP"], '
          '"addr_info": [{"family": "inet", "local": "192.0.2.2", "prefixlen": 24}]}]')
 
 WEB = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80), description="the [web]"),
@@ -59,7 +61,7 @@ PREPARED = Topology(
          subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),
      Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),)),
      Vpc("vpc3", IPv4Network("192.168.0.0/24"), 2)),
-    (Peering("vpc1", "vpc2"),), guarded=True)
+    (Peering("vpc1", "vpc2"),), guarded=True, quotes=True, forwarding="0")
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,24 @@ def refuse(*words: object, **_: object) -> None:
 
 
 def answer(command: Command, **_: object) -> Outcome:
-    """What `ip -j` and iptables-save say of the host; nothing else may run."""
+    """What `ip -j`, `nft -j list` and iptables-save say of the host; nothing else may run."""
     words = command.argv
+    if words[0] == "ip" and "-batch" in words:
+        return Outcome(command, 0, "".join(map(_way, command.stdin.splitlines())), "", 0.0)
+    if words[:3] == ("nft", "-j", "list"):
+        return Outcome(command, 0, "", "", 0.0)
     if words[0] == "ip" and "-j" in words:
         return Outcome(command, 0, LINKS if "addr" in words else ROUTES, "", 0.0)
     if "iptables-save" in words:
         return Outcome(command, 0, "", "", 0.0)
     raise AssertionError(f"the host would be changed: {command}")
+
+
+def _way(question: str) -> str:
+    """What `ip route get` says: out of eth0, or down the cable of the VPC that has the address."""
+    address = question.split()[2]
+    cable = {"10": "vpc-vpc1", "172": "vpc-vpc2", "192": "vpc-vpc3"}.get(address.partition(".")[0])
+    return f'[{{"dst": "{address}", "dev": "{cable}", "flags": []}}]\n' if cable else WAY_OUT
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +140,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "conf/all").mkdir(parents=True)
     (folder / "conf/all/accept_redirects").write_text("1\n")
     (folder / "ip_forward").write_text("0\n")
+    (folder / "conf/all/forwarding").write_text("1\n")
     (folder / "resolv.conf").write_text("nameserver 9.9.9.9\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_run", answer)
@@ -135,12 +149,15 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(run, "fork", refuse)
         patch.setattr(run, "_located", lambda tool, path: f"/usr/sbin/{tool}")
         patch.setattr(guarding, "missing", lambda runner: "")
+        patch.setattr(guarding, "reads_quotes", lambda runner: True)
         patch.setattr(Transaction, "apply", refuse)
-        patch.setattr(vpcctl_lib.sandbox, "enter", lambda argv: 0)
+        patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-        patch.setattr(host, "RESOLVER_FILES", (folder / "resolv.conf",))
+        patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)
+        patch.setattr(packets, "FORWARDING", str(folder / "conf/{}/forwarding"))
+        patch.setattr(forwarders, "look", lambda _: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))

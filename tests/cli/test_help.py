@@ -96,7 +96,7 @@ def test_an_unknown_option(path: tuple[str, ...], vpcctl: Any) -> None:
 
 
 def test_a_near_miss_is_named(vpcctl: Any) -> None:
-    assert "Did you mean 'list'" in vpcctl("vpc", "lst").one_line()
+    assert "the verb is list: vpcctl vpc list" in vpcctl("vpc", "lst").one_line()
     assert "--json" in vpcctl("vpc", "list", "--jsn").one_line()
 
 

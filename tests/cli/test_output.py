@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -74,13 +75,17 @@ def test_a_pipe_gets_whole_lines_without_colour(folder: Path, words: str) -> Non
 def test_a_narrow_terminal_loses_nothing(folder: Path, columns: int) -> None:
     text = on_a_terminal(folder, "vpc list", columns, NO_COLOR="1")
     assert "…" not in text
-    assert all(len(line) <= columns for line in text.splitlines())
+    assert all(len(line) <= columns or len(line.split()) == 1 for line in text.splitlines())
     assert text.count("b") >= LONG.count("b")
 
 
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
+"""What clears the line of progress, which a slow start draws, is none."""
+
+
 def test_no_color_means_none(folder: Path) -> None:
-    assert "\x1b" not in on_a_terminal(folder, "vpc list", 120, NO_COLOR="1")
-    assert "\x1b" not in on_a_terminal(folder, "vpc show --name nowhere", 120, NO_COLOR="1")
+    assert not COLOR.search(on_a_terminal(folder, "vpc list", 120, NO_COLOR="1"))
+    assert not COLOR.search(on_a_terminal(folder, "vpc show --name nowhere", 120, NO_COLOR="1"))
 
 
 def test_an_error_on_a_terminal_is_red(folder: Path) -> None:

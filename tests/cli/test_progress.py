@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,14 @@ def test_a_long_wait_is_shown_and_cleared_away(tmp_path: Path) -> None:
 
 @as_root
 def test_what_is_quick_shows_nothing(tmp_path: Path) -> None:
-    assert "working" not in on_a_terminal(tmp_path, 0.0)
+    # On a busy machine nothing is quick; whatever took less than the second has to have shown nothing.
+    for _ in range(20):
+        began = time.monotonic()
+        seen = on_a_terminal(tmp_path, 0.0)
+        if time.monotonic() - began < 1.0:
+            assert "working" not in seen
+            return
+    pytest.fail("no run took less than a second")
 
 
 @as_root

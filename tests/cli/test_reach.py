@@ -94,8 +94,9 @@ def test_json_has_what_the_contract_says() -> None:
     assert reach_views.report_view(UNCLEAR)["why"] == "shop-db: '-m set' is not modelled"
 
 
-def told(report: Report, draws: bool = False) -> list[str]:
-    return [line.text if isinstance(line, Painted) else line for line in reach_views.lines(report, draws)]
+def told(report: Report, draws: bool = False, width: int = 10_000) -> list[str]:
+    return [line.text if isinstance(line, Painted) else line
+            for line in reach_views.lines(report, draws, width)]
 
 
 def test_people_see_numbered_hops_the_verdict_and_the_fix() -> None:

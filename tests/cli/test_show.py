@@ -50,7 +50,7 @@ def test_vpcs(prepared: Any) -> None:
     one, two, three = document(prepared("vpc", "list", "--json"))
     assert (one["name"], one["cidr"], one["gateway"], one["bridge"]) == (
         "vpc1", "10.0.0.0/16", "10.0.0.1", "br-vpc1")
-    assert (one["nat"], one["peers"]) == ({"interface": "eth0"}, ["vpc2"])
+    assert (one["nat"], one["peers"]) == ({"interface": "eth0", "auto": False}, ["vpc2"])
     assert [subnet["name"] for subnet in one["subnets"]] == ["public", "private"]
     assert (two["nat"], three["subnets"], three["peers"]) == (None, [], [])
 

@@ -18,6 +18,18 @@ ROOTLESS = ("unshare", "--user", "--map-root-user") if os.geteuid() == 0 else ()
 """Only uid 0 is mapped there, as for a plain user."""
 
 
+NOBODY = ("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=+dac_read_search",
+          "--ambient-caps=+dac_read_search")
+"""A user who is not root, but may read a checkout below a folder that is closed to others."""
+
+
+@pytest.fixture
+def nobody() -> tuple[str, ...]:
+    """What to start a program with so that root does not run it."""
+    # A plain user's root has no other user: there, whoever is in a user namespace of its own is not root.
+    return NOBODY if os.geteuid() == 0 else ("unshare", "--user")
+
+
 @pytest.fixture
 def rootless() -> tuple[str, ...]:
     """What to start a host with so that it is a plain user's."""

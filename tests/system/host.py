@@ -69,8 +69,8 @@ def losing(namespace: str, near: str, cable: str) -> str:
     return f"ip netns del {namespace}; {gone}"
 
 
-def _sandbox(prefix: tuple[str, ...], errors: Path) -> subprocess.Popen[str]:
-    vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--")
+def _sandbox(prefix: tuple[str, ...], scratch: Path, errors: Path) -> subprocess.Popen[str]:
+    vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--keep", str(scratch), "--")
     with errors.open("wb") as file:
         return subprocess.Popen([*prefix, *vpcctl, sys.executable, str(SERVER)], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, stderr=file, text=True, cwd="/")
@@ -83,7 +83,7 @@ class Host:
         self.scratch = scratch
         self.environment: dict[str, str] = {}
         self._errors = scratch / "sandbox.stderr"
-        self._process = _sandbox(prefix, self._errors)
+        self._process = _sandbox(prefix, scratch, self._errors)
         assert self._read() == "ready\n"
         self._pids: list[int] = []
         self.sh(CANARY.read_text())

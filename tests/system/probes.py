@@ -83,13 +83,18 @@ class Target:
 
 def ask(target: Target, patience: float, source: str = "") -> dict[str, Any]:
     """What became of one question: its verdict, and what was answered."""
-    ways = {"icmp": _ping, "tcp": _tcp, "udp": _udp}
-    try:
-        return {"verdict": REACHED, **ways[target.protocol](target, patience, source)}
-    except TimeoutError:
-        return {"verdict": "silence"}
-    except OSError as error:
-        return {"verdict": VERDICTS.get(error.errno or 0, str(error))}
+    way = {"icmp": _ping, "tcp": _tcp, "udp": _udp}[target.protocol]
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return {"verdict": REACHED, **way(target, patience, source)}
+        except TimeoutError:
+            return {"verdict": "silence"}
+        except OSError as error:
+            # The neighbour table is the whole machine's, and another run may fill it for a moment.
+            if error.errno != errno.ENOBUFS or time.monotonic() > deadline:
+                return {"verdict": VERDICTS.get(error.errno or 0, str(error))}
+            time.sleep(0.05)
 
 
 def _open(kind: int, protocol: int, target: Target, patience: float, source: str) -> socket.socket:

@@ -10,6 +10,8 @@ SUBNET = (*VPC1, "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type 
 NAT = (*SUBNET, "nat enable --vpc vpc1")
 WEB = "deploy webserver --vpc vpc1 --subnet public --port 8080"
 RUN = "deploy run --vpc vpc1 --subnet public --name worker -- sleep infinity"
+KEPT = ("deploy run --vpc vpc1 --subnet public --name kept --env A=1 --workdir /usr --stop-signal INT "
+        "--stop-timeout 1s --restart always --log-max 64K -- sleep infinity")
 VPC2 = ("vpc create --name vpc2 --cidr 172.16.0.0/16",
         "subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24 --type public")
 PEERED = (*NAT, *VPC2, "peer create --vpc1 vpc1 --vpc2 vpc2")
@@ -43,7 +45,7 @@ vpcs:
         firewall: {ingress: [{port: 80, protocol: tcp, action: allow}]}
         workloads:
           webserver-80: {webserver: 80}
-          worker: {run: [sleep, infinity]}
+          worker: {run: [sleep, infinity], restart: on-failure, env: {A: 1}, stop_timeout: 1s}
       fresh: {cidr: 10.0.3.0/24, type: public}
   vpc2: {cidr: 172.16.0.0/16, nat: true, subnets: {public: {cidr: 172.16.1.0/24}}}
 peerings:
@@ -129,10 +131,11 @@ SCENARIOS = (
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),
+    Scenario(KEPT, SUBNET, "looked after"),
     Scenario("deploy stop --vpc vpc1 --subnet public --name worker", (*SUBNET, RUN)),
     Scenario("apply -f {network}", APPLIED),
     Scenario("apply --prune -f {alone}", PEERED, "prune"),
-    Scenario("restore", (*NAT, RUN), damage=DISTURB),
+    Scenario("restore", (*NAT, RUN, KEPT), damage=DISTURB),
     Scenario("restore", (*PEERED, RUN, POLICY), "reboot", damage=REBOOT),
     Scenario("restore --from-kernel", (*PEERED, POLICY, RUN), "from the kernel",
              damage=LOSE, by_hand=UNKNOWN),

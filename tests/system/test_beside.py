@@ -85,9 +85,9 @@ def test_a_delete_after_a_flush(nat: Host) -> None:
     ("ip -n vpc1 route del default", "route default"),
     ("sysctl -qw net.ipv4.ip_forward=0", "ip_forward"),
     ("ip -n vpc1 route flush table main", "the route to 169.254.64.0/31 is gone"),
-    ("ip -n vpc1-public route flush table main", "the route to 10.0.1.0/24 is gone"),
+    ("ip -n vpc1-public route flush table main", "route 10.0.0.1/32"),
     ("ip route del 169.254.64.0/31", "the route to 169.254.64.0/31 is gone"),
-    ("ip -n vpc1-public route replace default via 10.0.2.2", "it leads to 10.0.2.2"),
+    ("ip -n vpc1-public route replace default via 10.0.2.2 dev eth0 onlink", "it leads to 10.0.2.2"),
     ("ip -n vpc1 route replace blackhole default; iptables -F VPCCTL-INPUT", "it leads to blackhole"),
 ])
 def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
@@ -96,14 +96,14 @@ def test_a_network_manager(nat: Host, meddling: str, says: str) -> None:
 
 
 def test_a_comment_with_a_line_break_in_it(nat: Host) -> None:
-    nat.sh("iptables -A FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j ACCEPT")
+    nat.sh("iptables -A FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j DROP")
     assert nat.do("status").out == "in sync\n"
     nat.do("vpc delete --name vpc1")
-    nat.sh("iptables -D FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j ACCEPT")
+    nat.sh("iptables -D FORWARD -s 192.0.2.9 -m comment --comment 'two words\nmore' -j DROP")
 
 
 def test_an_undo_makes_no_rule_that_was_not_there(nat: Host) -> None:
-    nat.sh("iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
+    nat.sh("iptables -D FORWARD -m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD")
     fails(nat, "vpc delete --name vpc1", "netns del")
     nat.sh("iptables -t nat -F POSTROUTING")
     topology = nat.do("export").out.replace("10.0.1.0/24", "10.0.9.0/24")
@@ -122,7 +122,8 @@ def test_a_restore_that_fails_leaves_our_jump_where_it_was(nat: Host) -> None:
 def test_a_rule_of_another_that_is_as_ours_stays(nat: Host) -> None:
     listed = nat.sh("iptables -t nat -S VPCCTL-POSTROUTING").splitlines()
     (rule,) = [line.replace("VPCCTL-", "") for line in listed if "vpcctl:" in line]
-    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
+    ours = "-m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD"
+    nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD {ours}")
     nat.do("vpc delete --name vpc1")
     nat.sh(f"iptables -t nat {rule.replace('-A', '-D', 1)}")
 

@@ -160,9 +160,10 @@ class Host:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def cleanup(self, *options: str, shell: str = "sh", state: Path | None = None) -> tuple[int, str, str]:
+    def cleanup(self, *options: str, shell: str = "sh", state: Path | None = None,
+                path: str = os.environ["PATH"]) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of the script."""
-        environment = {**os.environ, "VPCCTL_STATE_DIR": str(state or "/nowhere")}
+        environment = {**os.environ, "VPCCTL_STATE_DIR": str(state or "/nowhere"), "PATH": path}
         argv = [*self.enter, *shell.split(), str(SCRIPT), *options]
         done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
@@ -229,6 +230,17 @@ def test_all_that_is_ours_goes_and_nothing_else(host: Host, used: dict[str, str]
     assert "ip link delete dev vpc-vpc1\n" in out
     assert "ip netns delete vpc1-public\n" in out
     assert "-D VPCCTL" not in out, "they go with their chain, at once"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_another_ip_than_iproute2_s_is_passed_over(host: Host, used: dict[str, str], shell: str,
+                                                   tmp_path: Path) -> None:
+    """That of busybox comes first in its own shell, and in PATH on Alpine."""
+    tmp_path.joinpath("ip").write_text("#!/bin/sh\necho 'Usage: ip [OPTIONS]' >&2\nexit 1\n")
+    tmp_path.joinpath("ip").chmod(0o755)
+    tmp_path.chmod(0o755)
+    assert host.cleanup(shell=shell, path=f"{tmp_path}:{os.environ['PATH']}")[::2] == (0, "")
+    assert host.look() == used
 
 
 def test_a_second_run_finds_nothing_to_do(host: Host, used: dict[str, str]) -> None:

@@ -140,9 +140,8 @@ def test_a_vpc_of_the_same_name_is_left_alone() -> None:
     assert "there is a VPC vpc3" in done.stderr
 
 
-def test_on_a_host_it_needs_root() -> None:
-    as_user = ["setpriv", "--reuid", "65534"] if os.geteuid() == 0 else []
-    done = subprocess.run([*as_user, DEMO, "--on-host"], capture_output=True, text=True)
+def test_on_a_host_it_needs_root(nobody: tuple[str, ...]) -> None:
+    done = subprocess.run([*nobody, DEMO, "--on-host"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"demo.sh: needs root; type: sudo {DEMO} --on-host\n"
 

@@ -136,7 +136,7 @@ def test_a_port_that_is_none(vpc1: Host, port: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "says"), [
-    (["sh", "-c", "echo last words >&2; exit 3"], "last words"), (["false"], "exit status 1"),
+    (["sh", "-c", "exit 3"], "exit status 3"), (["false"], "exit status 1"),
     (["sh", "-c", "kill -9 $$"], "signal 9"), (["no-such-program"], "no-such-program"),
     (["/etc/passwd"], "/etc/passwd"),
 ])
@@ -146,7 +146,21 @@ def test_a_program_that_dies_at_once(vpc1: Host, command: list[str], says: str) 
     vpc1.do("deploy stop --vpc vpc1 --subnet public --name worker")
     vpc1.refused(RUN, *command, says=says)
     assert vpc1.do("deploy list --json").json["workloads"] == []
-    assert vpc1.run("ls", "/var/lib/vpcctl/logs").code != 0, "no log is left"
+    assert vpc1.run("ls", "/var/lib/vpcctl/logs").code != 0, "it wrote nothing, so no log is left"
+
+
+def test_a_program_that_dies_at_once_leaves_its_log_and_nothing_else(vpc1: Host) -> None:
+    vpc1.do(f"{RUN} sleep infinity")
+    vpc1.do("deploy stop --vpc vpc1 --subnet public --name worker")
+    before = vpc1.portrait()
+    done = vpc1.vpcctl(*RUN.split(), "sh", "-c", "echo last words >&2; exit 3")
+    assert (done.code, "its log ends: last words" in done.err) == (1, True), done
+    assert "exit status 3" in done.err
+    assert vpc1.do("deploy list --json").json["workloads"] == []
+    folder = "/var/lib/vpcctl/logs/vpc1/public"
+    assert vpc1.sh(f"cat {folder}/worker.log") == "last words\n"
+    vpc1.sh("rm -r /var/lib/vpcctl/logs")
+    vpc1.check_same(before)
 
 
 def test_another_program_under_the_same_name(vpc1: Host) -> None:

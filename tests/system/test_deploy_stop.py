@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
-from host import Host
+from host import CHECKOUT, Host
 
 RUN = "deploy run --vpc vpc1 --subnet public --name worker -- sh -c"
 STOP = "deploy stop --vpc vpc1 --subnet public --name worker"
@@ -85,6 +86,32 @@ def test_others_in_the_subnet_go_on(vpc1: Host) -> None:
     assert vpc1.alive(mine)
     vpc1.reaches("", "10.0.1.2:80")
     vpc1.stop(mine)
+
+
+LINGER = f"""
+import os, sys, time
+sys.path.insert(0, {str(CHECKOUT)!r})
+from vpcctl_lib import syscalls
+syscalls.join("/proc/" + sys.argv[1] + "/ns/pid", syscalls.Namespace.PID)
+child = os.posix_spawnp("sleep", ["sleep", "infinity"], os.environ)
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+print("held", flush=True)
+time.sleep(1)
+"""
+"""Keeps a keeper on its way out: process 1 goes when all others of its namespace have been reaped."""
+
+UNTIL_JOINED = "while set -- /proc/[0-9]*; [ $# -lt 3 ]; do sleep 0.01; done; exit 3"
+
+
+def test_one_that_is_on_its_way_out_is_waited_for(vpc1: Host) -> None:
+    vpc1.do(RUN, UNTIL_JOINED)
+    keeper = vpc1.sh(f"ps -o ppid= -p {pid_of(vpc1)}").strip()
+    held = vpc1.scratch / "held"
+    vpc1.start("", sys.executable, "-c", LINGER, keeper, output=str(held))
+    vpc1.wait_until(lambda: "held" in held.read_text(), "the program has ended, and its keeper lingers")
+    assert vpc1.alive(int(keeper))
+    vpc1.do(STOP)
+    assert not vpc1.alive(int(keeper))
 
 
 def edit(host: Host, **facts: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from host import Host
 
-EXEC = "exec --vpc vpc1 --subnet public --"
+WHERE = "--vpc vpc1 --subnet public"
+EXEC = f"exec {WHERE} --"
 
 
 @pytest.mark.parametrize(("command", "code"), [
@@ -61,6 +62,30 @@ def test_it_has_the_terminal(vpc1: Host) -> None:
     done = vpc1.run("script", "-qec", f"vpcctl {EXEC} sh -c 'test -t 0 && test -t 1 && tty'", "/dev/null")
     assert done.code == 0
     assert done.out.startswith("/dev/pts/")
+
+
+@pytest.mark.parametrize("given", ["-it", "-i -t", "-ti", "--interactive --tty", "-t", "-i"])
+def test_docker_s_options_are_understood(vpc1: Host, given: str) -> None:
+    line = f"vpcctl exec {given} --vpc vpc1 --subnet public -- sh -c 'test -t 0 && test -t 1 && tty'"
+    done = vpc1.run("script", "-qec", line, "/dev/null")
+    assert (done.code, done.out.startswith("/dev/pts/")) == (0, True), done
+    piped = vpc1.vpcctl("exec", *given.split(), *WHERE.split(), "--", "cat", stdin="typed\n")
+    assert (piped.code, piped.out, piped.err) == (0, "typed\n", "")
+
+
+def test_a_shell_on_the_terminal(vpc1: Host) -> None:
+    """It has job control: it is in the foreground, and reads what is typed."""
+    shell = f"vpcctl exec -it {WHERE} -- bash --norc -i"
+    typed = "sleep 1000 &\njobs\nip -4 -o addr show eth0\nkill %1\nexit 5\n"
+    done = vpc1.run("script", "-qec", shell, "/dev/null", stdin=typed)
+    assert done.code == 5
+    assert "no job control" not in done.out
+    assert "Running" in done.out
+    assert "10.0.1.2/24" in done.out
+
+
+def test_the_program_s_own_i_and_t(vpc1: Host) -> None:
+    assert vpc1.do(f"exec {WHERE} printf %s| -i -t -it --vpc").out == "-i|-t|-it|--vpc|"
 
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "INT"])

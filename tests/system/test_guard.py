@@ -11,6 +11,7 @@ from frames import (
     ARP,
     END,
     EVERYBODY,
+    ICMP,
     IPV4,
     IPV6,
     LLDP,
@@ -20,6 +21,7 @@ from frames import (
     VLAN,
     arp,
     ether,
+    icmp,
     ipv4,
     listen,
     named,
@@ -124,6 +126,76 @@ def test_nobody_takes_over_who_is_where(vpc1: Host) -> None:
     assert known() == before
 
 
+def test_machines_know_nobody_but_their_gateway(vpc1: Host) -> None:
+    """Neighbours that they learned would take places that all namespaces share (gc_thresh3)."""
+    vpc1.do("subnet add --vpc vpc1 --name third --cidr 10.0.3.0/24")
+    vpc1.do("vpc create --name vpc2 --cidr 172.16.0.0/16")
+    vpc1.do("subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24")
+    vpc1.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    spaces = {"vpc1-public": VICTIM, "vpc1-private": ME, "vpc1-third": "10.0.3.2"}
+    for space, own in spaces.items():
+        others = [address for address in spaces.values() if address != own]
+        vpc1.reaches(space, *others, GATEWAY, "172.16.1.2")
+        nobody = vpc1.probe((space, "10.0.77.7"), (space, own.rpartition(".")[0] + ".77"), patience=1)
+        assert [one.verdict for one in nobody] == ["host unreachable"] * 2
+        assert vpc1.sh("ip -4 neigh", space) == f"{GATEWAY} dev eth0 lladdr {ROUTERS} PERMANENT \n"
+    assert "ttl=64" in vpc1.sh(f"ping -c1 {VICTIM}", "vpc1-private"), "switched, not routed"
+
+
+def about(source: str, target: str, name: str) -> bytes:
+    """What an ICMP error quotes: the header and more of a packet between the two."""
+    return udp(source, target, (40000, 53), name)
+
+
+def test_a_neighbour_gets_no_forged_icmp_errors(vpc1: Host) -> None:
+    """An error about a packet that never came to who sends the error is forged (RFC 792)."""
+    def error(kind: int, quoted: bytes, fragment: int = 0) -> bytes:
+        whole = icmp(ME, VICTIM, kind, 3 if kind == 3 else 0, quoted)
+        return ether(MINE, HIS, IPV4, ipv4(ME, VICTIM, ICMP, whole[20:], fragment) if fragment else whole)
+
+    sent = {
+        **{f"kind {kind}": error(kind, about(VICTIM, "8.8.8.8", f"kind {kind}"))
+           for kind in (3, 4, 5, 11, 12)},
+        "about the gateway": error(3, about(VICTIM, GATEWAY, "about the gateway")),
+        "about itself": error(3, about(ME, VICTIM, "about itself")),
+        "in fragments": error(3, about(VICTIM, ME, "in fragments"), 0x2000),
+        "too short": error(3, b"<<too short>>"),
+        "true": error(3, about(VICTIM, ME, "true")),
+        "an echo": ether(MINE, HIS, IPV4, icmp(ME, VICTIM, 8, 0, b"<<an echo>>")),
+    }
+    last = ether(MINE, HIS, IPV4, udp(ME, VICTIM, (7, 7), END))
+    assert heard(vpc1, ("vpc1-public", "eth0"), sent, last) == ["true", "an echo"]
+
+
+def test_true_icmp_errors_come_from_everywhere(vpc1: Host) -> None:
+    """From a neighbour, its router and the host: nobody waits for what is refused."""
+    vpc1.sh("iptables -A INPUT -p udp -j REJECT", "vpc1-private")
+    answers = vpc1.probe(("vpc1-public", f"{ME}:99"), ("vpc1-private", "8.8.8.8"), patience=1)
+    assert "unreachable" in answers[1].verdict
+    assert "1 errors" in vpc1.sh("ping -c1 -W1 10.0.9.9 || true", "vpc1-public")
+
+
+def test_an_nft_that_cannot_read_quotes_guards_all_else(host: Host) -> None:
+    real = host.sh("command -v nft").strip()
+    nft = host.scratch / "nft"
+    nft.write_text("#!/bin/sh\ncase \"$*\" in *-f*) text=$(cat) ;; esac\n"
+                   "case \"$text\" in *@th,*) echo 'Error: syntax error' >&2; exit 1 ;; esac\n"
+                   f"printf '%s\\n' \"$text\" | exec {real} \"$@\"\n")
+    nft.chmod(0o755)
+    host.environment["PATH"] = f"{host.scratch}:{host.sh('printf %s $PATH')}"
+    assert "forged ICMP errors" in host.do("vpc create --name vpc1 --cidr 10.0.0.0/16").err
+    for name, cidr in (("public", "10.0.1.0/24"), ("private", "10.0.2.0/24")):
+        assert host.do(f"subnet add --vpc vpc1 --name {name} --cidr {cidr}").err == "", "told once"
+    assert host.do("status").out == "in sync\n"
+    last = ether(MINE, HIS, IPV4, udp(ME, VICTIM, (7, 7), END))
+    assert heard(host, ("vpc1-public", "eth0"), forged(HIS, VICTIM), last) == []
+    host.reaches("vpc1-private", VICTIM, GATEWAY)
+    del host.environment["PATH"]
+    host.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24")
+    assert "@th,192,32" in host.sh("nft list table bridge vpcctl", "vpc1")
+    assert host.do("status").out == "in sync\n"
+
+
 def test_an_address_probe_is_answered(vpc1: Host) -> None:
     """RFC 5227: with nobody's address as the sender."""
     for address in (GATEWAY, VICTIM):
@@ -137,6 +209,13 @@ DAMAGES = {
     "a machine more": "ip netns exec vpc1 nft add element bridge vpcctl own "
                       f"'{{ \"s-public\" . {HIS} . 10.0.9.9 }}'",
     "a MAC more": f"ip netns exec vpc1 nft add element bridge vpcctl macs '{{ \"s-public\" . {STRANGER} }}'",
+    "a machine less to switch to": "ip netns exec vpc1 nft delete element bridge vpcctl machines "
+                                   f"'{{ {VICTIM} }}'",
+    "another to switch to": "ip netns exec vpc1 nft add element bridge vpcctl machines "
+                            f"'{{ 10.0.9.9 : {HIS} }}'",
+    "a quotation more": "ip netns exec vpc1 nft add element bridge vpcctl quoted "
+                        "'{ \"s-public\" . 0x8080808 }'",
+    "a neighbour on the link": "ip -n vpc1-public route add 10.0.1.0/24 dev eth0",
     "a rule more": "ip netns exec vpc1 nft insert rule bridge vpcctl prerouting accept",
     "a rule less": "ip netns exec vpc1 nft flush chain bridge vpcctl arps",
     "another policy": "ip netns exec vpc1 nft chain bridge vpcctl prerouting '{ policy accept; }'",
@@ -161,6 +240,16 @@ def test_what_is_meddled_with_is_told_and_mended(vpc1: Host, damage: str) -> Non
     vpc1.do("restore")
     assert vpc1.do("status").out == "in sync\n"
     vpc1.check_same(whole)
+    vpc1.reaches("vpc1-public", ME, GATEWAY)
+
+
+def test_another_link_with_the_name_of_a_cable_s_end(vpc1: Host) -> None:
+    """By its root: the cable's own end is no less lost for that."""
+    vpc1.sh("ip link set eth0 down name was && ip link add eth0 type bridge", "vpc1-public")
+    told = vpc1.vpcctl("status")
+    assert (told.code, "another link has its name" in told.out) == (1, True)
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
     vpc1.reaches("vpc1-public", ME, GATEWAY)
 
 

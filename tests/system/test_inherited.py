@@ -77,7 +77,7 @@ def test_no_setting_of_the_host_is_taken_over(odd: Host) -> None:
 @pytest.mark.parametrize(("namespace", "key"), [
     ("vpc1", "conf/all/route_localnet=1"), ("vpc1", "conf/default/accept_source_route=1"),
     ("vpc1", "conf/br-vpc1/proxy_arp=1"), ("vpc1", "conf/uplink/arp_ignore=1"),
-    ("vpc1", "icmp_ratelimit=1000"),
+    ("vpc1", "icmp_ratemask=6168"), ("vpc1-public", "icmp_ratemask=6168"),
     ("vpc1", "neigh/br-vpc1/mcast_solicit=3"), ("vpc1-public", "conf/all/accept_local=1"),
     ("vpc1-public", "conf/eth0/accept_redirects=1"), ("vpc1-public", "ip_forward=1"),
     ("vpc1-private", "ip_unprivileged_port_start=1024"), ("vpc1-private", "ping_group_range=1 0")])

@@ -41,7 +41,8 @@ CASES = [
     Case("LINK_DOWN", "ip link set vpc-vpc1 down", INTERNET),
     Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
     Case("NO_ADDRESS", "ip -n vpc1-private addr flush dev eth0 scope global", "vpc1/private"),
-    Case("NO_NEIGHBOUR", "ip -n vpc1-public route add 10.0.2.0/24 via 10.0.0.9 dev eth0", "vpc1/private"),
+    Case("NO_NEIGHBOUR", "ip -n vpc1-public route add 10.0.2.0/24 via 10.0.0.9 dev eth0 onlink",
+         "vpc1/private"),
     # Till the cable is gone nobody can tell what is at its other end.
     Case("NAMESPACE_MISSING", losing("vpc1-private", "vpc1", "s-private"), "vpc1/private"),
     Case("NAMESPACE_MISSING", losing("vpc1", "vpc1-public", "eth0"), "vpc1/private"),

@@ -80,7 +80,10 @@ def differences(shown: list[Example], real: list[str]) -> str:
     return "\n".join(difflib.unified_diff(lines(left), lines(right), "shown", "printed", lineterm=""))
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/reach.md"])
+DOCUMENTS = ("README.md", "docs/architecture.md", "docs/packets.md", "docs/reach.md")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_show_what_is_printed(document: str) -> None:
     shown = examples((ROOT / document).read_text())
     assert len(shown) >= 10

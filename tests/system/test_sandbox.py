@@ -25,9 +25,17 @@ CHECKOUT = Path(vpcctl_lib.__file__).resolve().parent.parent
 DRIVER = """
 import sys
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.sandbox import enter
+from vpcctl_lib.sandbox import Wish, enter, join
+from vpcctl_lib.sandbox.plan import HOSTNAME
+words = sys.argv[1:]
+options = {}
+while words and words[0] in ("--keep", "--name", "--join"):
+    options[words[0]], words = words[1], words[2:]
+kept = tuple(filter(None, [options.get("--keep")]))
+wish = Wish(tuple(words), kept, options.get("--name", HOSTNAME), lambda shell: "echo comple''ted",
+            lambda text: print(text, file=sys.stderr))
 try:
-    sys.exit(enter(sys.argv[1:]))
+    sys.exit(join(wish, options["--join"]) if "--join" in options else enter(wish))
 except VpcctlError as error:
     print(error.message, error.hint, sep="\\n", file=sys.stderr)
     sys.exit(error.code)
@@ -168,6 +176,7 @@ class Terminal:
 
     def __init__(self, argv: Argv) -> None:
         self.seen = b""
+        self.whole = b""
         self.pid, self.file = pty.fork()
         if self.pid == 0:
             os.execvp(argv[0], argv)  # noqa: S606
@@ -177,7 +186,9 @@ class Terminal:
         while text not in self.seen:
             ready, _, _ = select.select([self.file], [], [], max(0.0, deadline - time.monotonic()))
             assert ready, f"no {text!r} in {self.seen!r}"
-            self.seen += os.read(self.file, 4096)
+            read = os.read(self.file, 4096)
+            self.seen += read
+            self.whole += read
         self.seen = self.seen.partition(text)[2]
 
     def type(self, text: bytes, expected: bytes) -> None:
@@ -225,6 +236,14 @@ def test_a_shell_has_the_terminal_and_gives_it_back(open_terminal: Callable[[Arg
     terminal.type(b"disown -a; echo dis''owned\n", b"disowned")
     terminal.type(b"exit 5\n", b"code=5")
     terminal.type(b"more\n", b"read=more")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a user from whom root can close a folder")
+def test_it_starts_where_only_root_was_let_in(driver: Argv, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    done = subprocess.run([*NOBODY, *driver, "sh", "-c", "echo in"], capture_output=True, text=True,
+                          timeout=PATIENCE, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "in\n"), done
 
 
 def test_it_is_a_fresh_host(sandbox: Argv) -> None:
@@ -385,12 +404,15 @@ def test_mounts_and_a_linked_resolv_conf_in_etc_do_not_stop_it(driver: Argv, who
 
 
 @pytest.mark.parametrize("who", [[], POWERLESS])
-def test_work_below_var_lib_goes_on(driver: Argv, who: Argv, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_work_below_var_lib_goes_on(driver: Argv, who: Argv, tmp_path: Path, kept: bool) -> None:
     prepared = f"mount --bind {tmp_path} /var/lib; cd /var/lib; mkdir ci; echo old >file; ln -s ci link"
-    script = "pwd; echo new >report; ls /var/lib; cat ../file; readlink ../link; touch ../vpcctl/x"
-    done = output(on_host(f"{prepared}; cd ci", [*who, *driver]), script)
-    assert done == "/var/lib/ci\nci\nfile\nlink\nvpcctl\nold\nci\n"
-    assert (tmp_path / "ci" / "report").read_text() == "new\n"
+    script = "pwd; echo new >report; ls /var/lib; cat ../file; readlink ../link; touch ../vpcctl/x; " \
+             "cat report"
+    options = ["--keep", "/var/lib/ci"] if kept else []
+    done = output(on_host(f"{prepared}; cd ci", [*who, *driver, *options]), script)
+    assert done == "/var/lib/ci\nci\nfile\nlink\nvpcctl\nold\nci\nnew\n"
+    assert [path.read_text() for path in (tmp_path / "ci").iterdir()] == (["new\n"] if kept else [])
     assert sorted(os.listdir(tmp_path)) == ["ci", "file", "link"]
 
 
@@ -398,3 +420,180 @@ def test_a_hidden_folder_we_stand_in_is_left_for_the_new_one(driver: Argv, tmp_p
     host = on_host(f"mount --bind {tmp_path} /var/lib; cd /var/lib", driver)
     assert output(host, "touch new; ls /var/lib") == "new\nvpcctl\n"
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def workplace() -> Iterator[Path]:
+    """A folder that anybody can write to, in which a file is."""
+    folder = Path(tempfile.mkdtemp(prefix="vpcctl-test-", dir="/var/tmp"))
+    folder.chmod(0o777)
+    (folder / "file").write_text("old\n")
+    (folder / "file").chmod(0o666)
+    (folder / "below").mkdir(mode=0o777)
+    (folder / "below").chmod(0o777)
+    if NOBODY:
+        # A layer can't take over what belongs to a user that does not exist in it.
+        subprocess.run(["chown", "-R", "65534:65534", str(folder)], check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+TEMPORARY = "/tmp /var/tmp"  # noqa: S108
+MESS = "echo new >file; rm -r below; mkdir below; touch below/more; mv below there; cat file; ls"
+
+
+def test_what_is_written_is_thrown_away(sandbox: Argv, workplace: Path) -> None:
+    name = uuid.uuid4().hex
+    script = f"cd {workplace}; HOME={workplace}; {MESS}; " \
+             f"for at in {TEMPORARY} ~; do echo x >$at/{name}; cat $at/{name}; done"
+    done = run(sandbox, script)
+    assert (done.stdout, done.stderr, done.returncode) == ("new\nfile\nthere\nx\nx\nx\n", "", 0)
+    assert sorted(os.listdir(workplace)) == ["below", "file"]
+    assert (workplace / "file").read_text() == "old\n"
+    assert os.listdir(workplace / "below") == []
+    assert not [folder for folder in TEMPORARY.split() if Path(folder, name).exists()]
+
+
+def test_a_kept_folder_is_the_real_one(sandbox: Argv, workplace: Path) -> None:
+    script = f"cd {workplace}; echo new >file; echo new >below/new"
+    output([*sandbox, "--keep", str(workplace / "below")], script)
+    assert (workplace / "file").read_text() == "old\n"
+    assert (workplace / "below/new").read_text() == "new\n"
+
+
+def test_two_sandboxes_see_nothing_of_each_other(sandbox: Argv, workplace: Path) -> None:
+    inner = " ".join(sandbox if not NOBODY or NOBODY[0] not in sandbox else sandbox[len(NOBODY):])
+    nested = f"{inner} sh -c 'cat file; echo inner >file'"
+    done = output(sandbox, f"cd {workplace}; echo outer >file; {nested}; cat file")
+    # The third layer of a nested one is refused where the root folder is a layer itself, as in containers.
+    assert done in ("outer\nouter\n", "outer\ninner\n")
+    assert (workplace / "file").read_text() == "old\n"
+
+
+def test_a_folder_that_cannot_be_covered_is_named_once(driver: Argv, workplace: Path) -> None:
+    # A third layer is more than overlayfs takes.
+    layer = "mount -t tmpfs none {0}; mkdir {0}/up {0}/work; " \
+            "mount -t overlay none {1} -o lowerdir={1},upperdir={0}/up,workdir={0}/work"
+    prepared = "; ".join(layer.format(scratch, workplace) for scratch in ("/mnt", "/media"))
+    done = run(on_host(f"{prepared}; cd {workplace}", driver), "echo new >file; cat file")
+    assert (done.returncode, done.stdout) == (0, "new\n")
+    assert done.stderr == f"this kernel can't throw away what is written to {workplace}: it stays\n"
+    assert (workplace / "file").read_text() == "old\n", "the host of this test is one that goes"
+
+
+SUBID = "1:100000:65536\nnobody:300000:65536\n"
+"""A range for the plain user of these tests, beside another's."""
+
+
+def with_range(argv: Argv, tmp_path: Path) -> Argv:
+    """As the plain user, on a host that has set numbers aside for him."""
+    (tmp_path / "subid").write_text(SUBID)
+    bound = "; ".join(f"mount --bind {tmp_path}/subid /etc/{name}" for name in ("subuid", "subgid"))
+    return ["unshare", "--mount", "sh", "-ec",
+            f'touch /etc/subuid /etc/subgid; {bound}; cd /; exec "$@"', "sh", *NOBODY, *argv]
+
+
+@pytest.mark.skipif(not NOBODY, reason="only root can be somebody else")
+def test_without_root_the_other_users_exist_where_a_range_is_set_aside(driver: Argv, tmp_path: Path) -> None:
+    script = "tr -s ' ' </proc/self/uid_map; id -u; " \
+             "setpriv --reuid=nobody --regid=65534 --init-groups id -u; " \
+             "touch /run/x; chown nobody /run/x; stat -c %U /run/x"
+    assert output(with_range(driver, tmp_path), script) == (
+        " 0 65534 1\n 1 300000 65536\n0\n65534\nnobody\n")
+
+
+@pytest.mark.skipif(not NOBODY, reason="only root can be somebody else")
+def test_a_range_that_the_tools_refuse_leaves_root_alone(driver: Argv, tmp_path: Path,
+                                                         workplace: Path) -> None:
+    (workplace / "newgidmap").symlink_to("/bin/false")
+    argv = with_range(["env", f"PATH={workplace}:/usr/bin:/bin", *driver], tmp_path)
+    script = "tr -s ' ' </proc/self/gid_map; tr -s ' ' </proc/self/uid_map; id -u"
+    assert output(argv, script) == " 0 65534 1\n 0 65534 1\n0\n"
+
+
+def broken(tmp_path: Path, **tools: str) -> Argv:
+    """A PATH on which these tools come first."""
+    for name, script in tools.items():
+        (tmp_path / name.replace("_", "-")).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name.replace("_", "-")).chmod(0o755)
+    return ["env", f"PATH={tmp_path}:{os.environ['PATH']}"]
+
+
+@pytest.mark.parametrize(("legacy", "hint"), [
+    ("exit 0", "update-alternatives --set iptables /usr/sbin/iptables-legacy"), ("exit 1", "modprobe"),
+])
+def test_an_iptables_that_does_not_work_is_told_before_it_starts(driver: Argv, tmp_path: Path, legacy: str,
+                                                                 hint: str) -> None:
+    failing = "echo 'Protocol not supported' >&2; exit 1"
+    tools = broken(tmp_path, iptables=failing, iptables_legacy=legacy, iptables_nft="exit 1")
+    done = run([*ROOT, *tools, *driver], "echo never")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "iptables does not work with this kernel" in done.stderr
+    assert "Protocol not supported" in done.stderr
+    assert hint in done.stderr
+
+
+def test_the_shell_is_greeted_and_completes(open_terminal: Callable[[Argv], Terminal]) -> None:
+    terminal = open_terminal([])
+    for text in (b"This is a sandbox", b"thrown away", b"To leave: exit", b"completed"):
+        terminal.expect(text)
+    terminal.type(b"exit 0\n", b"code=0")
+
+
+def test_a_program_is_not_greeted(open_terminal: Callable[[Argv], Terminal]) -> None:
+    terminal = open_terminal(["sh", "-c", "echo started"])
+    terminal.expect(b"code=0")
+    assert b"This is a sandbox" not in terminal.whole
+
+
+@pytest.fixture
+def started(sandbox: Argv) -> Iterator[Callable[[str], None]]:
+    """Starts sandboxes that run on, by name."""
+    processes = []
+
+    def start(name: str) -> None:
+        word = f"{name} is up"
+        process = subprocess.Popen([*sandbox, "--name", name, "sh", "-c", f"echo {word}; exec cat"], cwd="/",
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{word}\n"
+
+    yield start
+    for process in processes:
+        process.communicate(timeout=PATIENCE)
+
+
+def test_a_second_terminal_joins(sandbox: Argv, started: Callable[[str], None]) -> None:
+    name = f"s{uuid.uuid4().hex[:10]}"
+    started(name)
+    joined = [*sandbox, "--join", name]
+    script = "hostname; cat /etc/hostname; echo mine >/run/mine; ip netns add blue; " \
+             "echo $VPCCTL_SANDBOX; id -u; exit 7"
+    done = run(joined, script)
+    assert (done.returncode, done.stdout, done.stderr) == (7, f"{name}\n{name}\n1\n0\n", "")
+    assert output(joined, "cat /run/mine; ip netns list; curl -s http://8.8.8.8 | head -1") == (
+        "mine\nblue\nthe simulated internet\n")
+    assert not Path("/run/netns/blue").exists()
+
+
+def test_what_has_joined_ends_with_the_sandbox(sandbox: Argv, started: Callable[[str], None]) -> None:
+    name, word = f"s{uuid.uuid4().hex[:10]}", uuid.uuid4().hex
+    started(name)
+    script = "kill -KILL $(pgrep -x cat); sleep 1000; :"
+    done = subprocess.run([*sandbox, "--join", name, "sh", "-c", script, word], cwd="/", timeout=PATIENCE)
+    assert done.returncode == 137
+    assert not processes_with(word)
+
+
+def test_of_several_one_has_to_be_named(sandbox: Argv, started: Callable[[str], None]) -> None:
+    one, other = (f"s{uuid.uuid4().hex[:10]}" for _ in range(2))
+    started(one)
+    started(other)
+    done = run([*sandbox, "--join", ""], "echo never")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"({one}, in /)" in done.stderr
+    assert f"({other}, in /)" in done.stderr
+    assert "vpcctl sandbox --join " in done.stderr
+    done = run([*sandbox, "--join", "nobody-has-this"], "echo never")
+    assert "no sandbox 'nobody-has-this' is running" in done.stderr

@@ -259,6 +259,18 @@ def test_it_has_no_more_processes_than_it_may(cgroups: Host) -> None:
 
 
 @as_root
+def test_one_that_is_started_again_is_in_its_cgroup_again(cgroups: Host) -> None:
+    cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 --restart always --",
+               "sh", "-c", "sleep 0.5; exec sleep 0.1")
+    first = pid_of(cgroups, "worker")
+    (folder,) = cgroups_of(cgroups, "worker")
+    cgroups.wait_until(lambda: pid_of(cgroups, "worker") not in (0, first) and str(pid_of(cgroups, "worker"))
+                       in cgroups.sh(f"cat {folder}/cgroup.procs").split(), "it runs again, in there")
+    cgroups.do("deploy stop --vpc vpc1 --subnet public --name worker")
+    assert cgroups_of(cgroups, "worker") == []
+
+
+@as_root
 def test_the_emergency_cleanup_leaves_no_cgroup(cgroups: Host) -> None:
     cgroups.do("deploy run --vpc vpc1 --subnet public --name worker --pids 20 -- sleep 1000")
     assert cgroups_of(cgroups, "worker")
@@ -423,3 +435,30 @@ def test_it_ends_with_its_keeper(vpc1: Host) -> None:
     vpc1.sh(f"kill -9 $(ps -o ppid= -p {pid_of(vpc1, 'worker')})")
     vpc1.wait_until(lambda: pid_of(vpc1, "worker") == 0, "it is seen to have stopped")
     vpc1.wait_until(lambda: vpc1.run("pgrep", "-f", "sleep 3333").code != 0, "the kernel has ended the child")
+
+
+SOCKETS = """
+import ctypes, socket, sys
+def kind(family):
+    try: socket.socket(family, socket.SOCK_DGRAM).close(); return 'made'
+    except OSError as error: return error.strerror
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    ctypes.set_errno(0); libc.syscall(*map(ctypes.c_ulong, words)); return ctypes.get_errno()
+number = {'x86_64': 41}.get(__import__('os').uname().machine, 198)
+print(*(kind(family) for family in (1, 2, 16)), '|', *(kind(family) for family in (40, 38, 31, 21)), '|',
+      kind(17), '|', call(425, 8, 0), call(number, (1 << 32) | 40, 1, 0), call(0x40000000 | number, 40, 1, 0))
+import time; time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("as_user", [(), ("--user", "nobody")], ids=["the VPC's user", "a user of the host"])
+def test_a_workload_makes_no_socket_that_its_network_does_not_confine(
+        vpc1: Host, as_user: tuple[str, ...]) -> None:
+    """AF_VSOCK, AF_ALG, AF_BLUETOOTH, AF_RDS; nor by io_uring, or numbers of another machine."""
+    vpc1.do("deploy run --vpc vpc1 --subnet public --name asks", *as_user, "--", "python3", "-uc", SOCKETS)
+    logs = "deploy logs --vpc vpc1 --subnet public --name asks"
+    vpc1.wait_until(lambda: "|" in vpc1.do(logs).out, "its answer")
+    told = vpc1.do(logs).out.strip()
+    refused = "Address family not supported by protocol"
+    assert told == f"made made made | {' '.join([refused] * 4)} | Operation not permitted | 38 97 38"

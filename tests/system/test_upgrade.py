@@ -35,6 +35,59 @@ done
 """
 
 
+SWITCHED_BY_ARP = """
+for name in public private; do
+    case $name in public) own=10.0.1.2 ;; *) own=10.0.2.2 ;; esac
+    ip -n vpc1-$name addr del $own/24 dev eth0
+    ip -n vpc1-$name -batch - <<END
+addr add $own/24 dev eth0
+route add 10.0.0.0/16 dev eth0 scope link
+route add default via 10.0.0.1 dev eth0
+neigh replace 10.0.0.1 lladdr $(ip -n vpc1 -br link show br-vpc1 | awk '{ print $3 }') dev eth0 nud permanent
+END
+done
+ip netns exec vpc1 nft -a list chain bridge vpcctl ipv4 | awk '/ether daddr set|goto errors/ { print $NF }' |
+    while read -r handle; do ip netns exec vpc1 nft delete rule bridge vpcctl ipv4 handle $handle; done
+for what in "chain bridge vpcctl errors" "set bridge vpcctl quoted" "map bridge vpcctl machines"; do
+    ip netns exec vpc1 nft delete $what
+done
+"""
+
+
+def as_switched_by_arp(host: Host) -> None:
+    """The kernel and the record as they were when machines asked for each other by ARP."""
+    host.sh(SWITCHED_BY_ARP)
+    record = host.state()
+    del record["topology"]["quotes"]
+    ledger = []
+    for line in record["ledger"]:
+        line.pop("form", None)
+        line.pop("quotes", None)
+        line.pop("routed", None)
+        if line["kind"] == "route" and line["namespace"] in ("vpc1-public", "vpc1-private"):
+            if line["destination"] == "10.0.0.1/32":
+                continue
+            if line["destination"] == "10.0.0.0/16":
+                del line["via"]
+        ledger.append(line)
+    record["ledger"] = ledger
+    host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
+
+
+def test_machines_that_asked_by_arp_are_switched_by_the_guard_with_the_next_change(vpc1: Host) -> None:
+    as_switched_by_arp(vpc1)
+    vpc1.reaches("vpc1-public", "10.0.2.2")
+    pings = "ping -i 0.01 -c 300 -W 1 10.0.2.2 >/run/pings 2>&1 & echo $! >/run/pinging"
+    vpc1.sh(pings, "vpc1-public")
+    vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24")
+    vpc1.sh("tail --pid=$(cat /run/pinging) -f /dev/null")
+    assert " 300 received" in vpc1.sh("cat /run/pings; rm /run/pings /run/pinging")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.reaches("vpc1-public", "10.0.2.2", "10.0.9.2", "10.0.0.1")
+    assert vpc1.sh("ip -4 route", "vpc1-public").split("\n")[1:] == [
+        "10.0.0.0/16 via 10.0.0.1 dev eth0 ", "10.0.0.1 dev eth0 scope link ", ""]
+
+
 ONCE = """#!/bin/sh
 PATH=/usr/sbin:/sbin:/usr/bin:/bin
 mkdir /run/none/failed 2>/dev/null || exec bridge "$@"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import netns, users
+from vpcctl_lib import forwarders, netns, users
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import (
     Action,
@@ -22,10 +22,12 @@ from vpcctl_lib.model import (
     Policy,
     Ports,
     Protocol,
+    Restart,
     Rule,
     Subnet,
     SubnetType,
     Topology,
+    Upkeep,
     Vpc,
     Workload,
 )
@@ -48,8 +50,11 @@ rules = st.builds(Rule, st.sampled_from(Protocol), st.sampled_from(Action), st.n
 policies = st.builds(Policy, st.lists(rules, max_size=3).map(tuple),
                      st.none() | st.lists(rules, max_size=2).map(tuple), st.sampled_from(Action))
 LIMITED = Workload("limited", ("sleep", "1000"), user="nobody", pids=7, memory=64 << 20)
+KEPT = Workload("kept", ("sleep", "1000"), upkeep=Upkeep(
+    ("A=1", "B=x=y"), "/srv", "INT", 0, Restart.ON_FAILURE, 64 << 10))
+KEPT_WEB = Workload("webserver-81", port=81, pids=7, upkeep=Upkeep(restart=Restart.ALWAYS, stop_timeout=90))
 WEB = Workload("webserver-80", port=80)
-workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), WEB, LIMITED))
+workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), WEB, LIMITED, KEPT, KEPT_WEB))
 nats = st.builds(Nat, st.sampled_from(("eth0", "wg0")), st.sampled_from((1500, 1400, 9000)),
                  st.sampled_from(((), (IPv4Address("8.8.8.8"),))))
 
@@ -76,7 +81,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     topology = Topology(tuple(vpcs), tuple(
         Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
         if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans())),
-        guarded=draw(st.booleans()) if vpcs else None)
+        guarded=draw(st.booleans()) if vpcs else None, quotes=draw(st.booleans()) if vpcs else None)
     return topology if _allowed(topology) else Topology()
 
 
@@ -105,6 +110,7 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(host, "SETTINGS", values)
+        patch.setattr(forwarders, "look", lambda _: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda _: {})
         patch.setattr(File, "survey", lambda _: {})
         patch.setattr(users, "is_mapped", lambda _: True)

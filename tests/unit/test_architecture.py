@@ -16,12 +16,12 @@ ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
     "addressing conntrack decision_tree interrupts keeper lookup model naming netns quantities routing run "
-    "splits syscalls sysctls users visible",
-    "answers audit codec comparison crew documents files filter_rules guarding host interpreter kernel logs "
-    "operations policy graph processes report resources rules spare topology_file trust unit variants "
-    "webserver",
-    "blueprint inspection kept plan policy_rules reach rebuild record rehearsal rule_order schedule state "
-    "step strays tracked transaction union workloads",
+    "sayings splits syscalls sysctls users visible",
+    "answers audit codec comparison crew documents files filter_rules forward_chains forwarders guarding "
+    "host interpreter kernel logs operations policy graph processes report resolvers resources rules spare "
+    "topology_file trust unit upkeep upkeep_file variants ways webserver",
+    "blueprint inspection kept packets plan policy_rules reach rebuild record rehearsal rivals rule_order "
+    "schedule state step strays tracked transaction union workloads",
     "managers sandbox",
     "cli",
 )

@@ -22,10 +22,12 @@ from vpcctl_lib.model import (
     Policy,
     Ports,
     Protocol,
+    Restart,
     Rule,
     Subnet,
     SubnetType,
     Topology,
+    Upkeep,
     Vpc,
     Workload,
 )
@@ -43,6 +45,8 @@ NAT = Nat("eth0", 1500, (IPv4Address("9.9.9.9"),))
 ALLOW_WEB = Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80))
 POLICY = Policy((ALLOW_WEB, Rule(Protocol.ICMP, Action.DENY)), (ALLOW_WEB,))
 WORKLOADS = (Workload("webserver-80", port=80), Workload("worker", ("sleep", "infinity")))
+KEPT = Workload("kept", ("sleep", "infinity"), upkeep=Upkeep(
+    ("A=1", "B=two words"), "/srv", "INT", 0, Restart.ON_FAILURE, 64 << 10))
 
 EMPTY = Vpc("vpc1", IPv4Network("10.0.0.0/16"))
 PLAIN = replace(EMPTY, subnets=(PUBLIC, PRIVATE))
@@ -92,6 +96,8 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
         Topology((GUARDED,)), Topology((PLAIN.with_subnet(replace(PUBLIC, policy=Policy((ALLOW_WEB,)))),))),
     "firewall-clear": (Topology((GUARDED,)), Topology((PLAIN,))),
     "deploy": (Topology((PLAIN,)), Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=WORKLOADS)),))),
+    "deploy-looked-after": (Topology((PLAIN,)),
+                            Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=(KEPT,))),))),
     "deploy-stop": (Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=WORKLOADS)),)), Topology((PLAIN,))),
 }
 
@@ -114,7 +120,9 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
 
 def _guarded(topology: Topology) -> Topology:
     """As on a host with nft, unless the plan says otherwise."""
-    return replace(topology, guarded=True) if topology.vpcs and topology.guarded is None else topology
+    if not topology.vpcs or topology.guarded is not None:
+        return topology
+    return replace(topology, guarded=True, quotes=True)
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -11,16 +11,21 @@ from hypothesis import strategies as st
 
 from vpcctl_lib import logs, users
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.keeper import fate, limits
 from vpcctl_lib.keeper import log as keeper_log
+from vpcctl_lib.keeper.fate import Fate, FateFile
 from vpcctl_lib.keeper.log import Log
 from vpcctl_lib.keeper.orders import Orders, of, read, words
+from vpcctl_lib.keeper.restarts import Restarts
 from vpcctl_lib.report import Report
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=8)
 all_orders = st.builds(
     Orders, texts, texts, texts, st.lists(texts, min_size=1, max_size=3).map(tuple),
     st.lists(texts, max_size=2).map(tuple), st.none() | st.integers(0, 2**32 - 2), texts | st.just(""),
-    st.integers(0, 2**22), st.integers(0, 2**50), st.integers(0, 2**40))
+    st.integers(0, 2**22), st.integers(0, 2**50), st.integers(0, 2**40),
+    st.lists(texts, max_size=2).map(tuple), texts | st.just(""), st.integers(0, 64),
+    st.none() | st.integers(0, 3600), st.sampled_from(("", "on-failure", "always")))
 
 
 @given(all_orders)
@@ -129,3 +134,72 @@ def test_a_report_in_parts() -> None:
         assert (report.started, report.shortfalls) == (True, ["of a user"])
         assert report.facts()["pid"] == str(os.getpid())
     os.close(writer)
+
+
+def test_who_the_keeper_is_may_be_told_after_what_went_wrong() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"failed no such file\nkeep")
+    with Report(reader) as report:
+        with pytest.raises(VpcctlError, match="no such file"):
+            report.listen(1.0)
+        os.write(writer, b"er %d\n" % os.getpid())
+        os.close(writer)
+        report.hear_out(1.0)
+        assert report.facts()["pid"] == str(os.getpid())
+
+
+def test_who_goes_on_is_not_waited_for() -> None:
+    reader, writer = os.pipe()
+    with Report(reader) as report:
+        report.hear_out(0.0)
+        assert report.facts() == {}
+    os.close(writer)
+
+
+@pytest.mark.parametrize(("policy", "code", "wait"), [
+    ("", 1, None), ("no", 1, None), ("on-failure", 0, None), ("on-failure", 1, 0.1), ("on-failure", -9, 0.1),
+    ("always", 0, 0.1), ("always", 1, 0.1),
+])
+def test_when_a_program_is_started_again(policy: str, code: int, wait: float | None) -> None:
+    assert Restarts(policy).wait(code, 1.0) == wait
+
+
+def test_each_wait_is_twice_as_long_until_a_run_held_out() -> None:
+    restarts = Restarts("always")
+    waits = [restarts.wait(1, 0.5) for _ in range(12)]
+    assert waits[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert waits[-2:] == [60.0, 60.0]
+    assert restarts.wait(1, 10.0) == 0.1
+    assert restarts.wait(1, 9.9) == 0.2
+
+
+def test_what_became_of_a_workload_is_written_over_itself(path: Path) -> None:
+    file = FateFile(str(path))
+    assert logs.fate(path) == Fate(0, None, None)
+    before = path.with_name("w.log.fate").stat()
+    file.write(Fate(2**31, -64, 2**40))
+    assert logs.fate(path) == Fate(2**31, -64, 2**40)
+    after = path.with_name("w.log.fate").stat()
+    assert (before.st_size, after.st_size, after.st_mode & 0o777) == (fate.SIZE, fate.SIZE, 0o600)
+    logs.remove(path)
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"[1]", b'{"other": 1}', b"1"])
+def test_a_fate_that_says_nothing(content: bytes) -> None:
+    assert fate.read(content) is None
+
+
+def test_an_empty_cgroup_above_goes_on_the_next_occasion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                         ) -> None:
+    """The kernel may keep it for a moment when memory ran out in the last of ours."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"36 24 0:31 / {tmp_path} rw,nosuid - cgroup cgroup rw,pids\n")
+    monkeypatch.setattr(limits, "MOUNTS", str(mounts))
+    (tmp_path / "vpcctl").mkdir()
+    limits.remove("v.s.w.1")
+    assert not (tmp_path / "vpcctl").exists()
+    (tmp_path / "vpcctl/v.s.other.2").mkdir(parents=True)
+    (tmp_path / "vpcctl/v.s.w.1").mkdir()
+    limits.remove("v.s.w.1")
+    assert [path.name for path in (tmp_path / "vpcctl").iterdir()] == ["v.s.other.2"]

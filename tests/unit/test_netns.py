@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,19 @@ def test_what_is_there_and_does_not_answer_is_unreadable(tmp_path: Path,
         kernel.links("there")
     with pytest.raises(Unreadable, match="the rules of there can't be read: iptables-save failed"):
         kernel.chain("there", "filter", "INPUT")
+
+
+def test_one_thread_enters_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "_entered", nullcontext)
+
+    def enter() -> list[threading.Thread]:
+        return [netns.within(name, threading.current_thread) for name in ("one", "other")]
+
+    alone, together = enter(), netns.aside(enter)
+    assert threading.main_thread() not in (*alone, *together)
+    assert (len(set(alone)), len(set(together))) == (2, 1)
+
+
+def test_what_fails_aside_fails_here() -> None:
+    with pytest.raises(netns.Gone, match="no such"):
+        netns.aside(lambda: netns.within("no such", threading.current_thread))

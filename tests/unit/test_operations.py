@@ -102,7 +102,7 @@ def test_what_is_gone_already_is_no_problem_to_who_removes_it(line: str) -> None
 def test_other_problems_are_told_in_one_line() -> None:
     told = problems('Cannot find device "a"\nCommand failed -:1\nRTNETLINK answers: Device or resource busy\n'
                     "Command failed -:2\n\n  RTNETLINK answers: Operation not permitted\n")
-    assert told == "RTNETLINK answers: Device or resource busy; RTNETLINK answers: Operation not permitted"
+    assert told == "it is in use (Device or resource busy); Operation not permitted"
 
 
 def test_a_built_in_chain_gets_its_policy_and_is_emptied_first() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.errors import BadInput
-from vpcctl_lib.quantities import LEAST, parse_bytes, spelt
+from vpcctl_lib.quantities import LEAST_MEMORY, parse_bytes, spelt
 
 
 @pytest.mark.parametrize(("text", "amount"), [
@@ -23,7 +23,7 @@ def test_no_amounts(text: str) -> None:
         parse_bytes(text)
 
 
-@given(st.integers(LEAST, 1 << 44))
+@given(st.integers(LEAST_MEMORY, 1 << 44))
 def test_what_is_written_is_read_back(amount: int) -> None:
     if amount < 10**12 or amount % 1024 == 0:
         assert parse_bytes(spelt(amount)) == amount

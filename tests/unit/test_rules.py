@@ -35,6 +35,7 @@ def lines(text: str) -> tuple[str, ...]:
 def test_a_router_lets_its_own_and_the_host_through_and_nothing_else() -> None:
     assert router_forward(Topology((CLOSED,)), CLOSED) == lines("""
         -m conntrack --ctstate INVALID -j DROP
+        -o lo -j REJECT --reject-with icmp-net-unreachable
         -m conntrack --ctstate ESTABLISHED -j ACCEPT
         -s 10.0.0.0/16 -d 10.0.0.0/16 -i br-vpc1 -o br-vpc1 -j ACCEPT
         -s 169.254.64.6/32 -i uplink -o br-vpc1 -j ACCEPT
@@ -57,7 +58,7 @@ def test_nobody_speaks_to_a_router_but_its_own_its_peers_and_the_host() -> None:
 
 
 def test_nat_lets_public_subnets_out_but_not_to_the_clouds_credentials() -> None:
-    assert router_forward(Topology((OPEN,)), OPEN)[6:] == lines("""
+    assert router_forward(Topology((OPEN,)), OPEN)[7:] == lines("""
         -d 169.254.0.0/16 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
         -d 100.100.100.200/32 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
         -d 168.63.129.16/32 -i br-vpc1 -o uplink -j REJECT --reject-with icmp-net-unreachable
@@ -74,7 +75,7 @@ def test_a_resolver_among_the_refused_is_asked_for_names_and_nothing_else() -> N
         -p udp -m udp --dport 53 -m comment --comment vpcctl:vpc1/public -j ACCEPT
         -p tcp -m tcp --dport 53 -m comment --comment vpcctl:vpc1/public -j ACCEPT
     """)
-    ways = {"br-vpc1 -o uplink": router_forward(Topology((azure,)), azure)[6:],
+    ways = {"br-vpc1 -o uplink": router_forward(Topology((azure,)), azure)[7:],
             "vpc-vpc1 -o eth0": host_forward([(azure, True)])[2:]}
     for way, rules in ways.items():
         assert rules[:2] == tuple(f"-s 10.0.1.0/24 -d 168.63.129.16/32 -i {way} {rest}" for rest in accepts)
@@ -84,7 +85,7 @@ def test_a_resolver_among_the_refused_is_asked_for_names_and_nothing_else() -> N
 
 def test_a_peering_joins_exactly_two_cidrs_and_never_leads_on() -> None:
     forward = router_forward(PEERED, OPEN)
-    assert forward[11:] == lines("""
+    assert forward[12:] == lines("""
         -s 10.0.0.0/16 -d 172.16.0.0/16 -i br-vpc1 -o pcx-vpc2 -m comment --comment vpcctl:vpc1+vpc2 -j ACCEPT
         -s 172.16.0.0/16 -d 10.0.0.0/16 -i pcx-vpc2 -o br-vpc1 -m comment --comment vpcctl:vpc1+vpc2 -j ACCEPT
         -j REJECT --reject-with icmp-net-unreachable

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.sandbox import entry, plan
+from vpcctl_lib.sandbox import entry, joining, mapping, plan
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.inside import exit_code
 from vpcctl_lib.sandbox.internet import page
-from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mirror, Mount, Step
+from vpcctl_lib.sandbox.joining import Sandbox
+from vpcctl_lib.sandbox.plan import Copy, Cover, File, Folder, Mirror, Mount, Step
 from vpcctl_lib.sandbox.refusal import explain
+from vpcctl_lib.sandbox.shell import banner, prepared, shortfall
 from vpcctl_lib.syscalls import MountFlag
 
 
@@ -238,3 +240,127 @@ def test_what_stops_a_child_stops_its_parent(met: Exception, message: str) -> No
 def test_a_child_that_ends_without_a_word_is_an_error() -> None:
     with pytest.raises(VpcctlError, match="ended before it was ready"):
         fork_until_ready(lambda ready: 0)
+
+
+TREE = {
+    "/": ("/bin", "/dev", "/etc", "/home", "/opt", "/proc", "/run", "/sys", "/tmp", "/usr", "/var"),
+    "/var": ("/var/lib", "/var/tmp"), "/var/lib": ("/var/lib/a", "/var/lib/store"),
+    "/home": ("/home/me", "/home/you"), "/opt": ("/opt/a", "/opt/b"), "/opt/a": ("/opt/a/c", "/opt/a/d"),
+    "/var/lib/store": tuple(f"/var/lib/store/{number}" for number in range(plan.MANY)),
+}
+
+
+def covered(*mounted: str) -> set[str]:
+    return set(plan.covered(mounted, lambda path: TREE.get(path, ())))
+
+
+ALL = {"/bin", "/home", "/opt", "/tmp", "/usr", "/var/tmp", "/var/lib/a", "/var/lib/store"}
+
+
+@pytest.mark.parametrize(("mounted", "more", "less"), [
+    ((), set(), set()),
+    # What is the kernel's, or has a way of its own, does not count.
+    (("/", "/proc", "/sys/fs/cgroup", "/dev/shm", "/run/user/1000", "/etc/hosts"), set(), set()),  # noqa: S108
+    # A mount is covered as it is; what has one below, part by part.
+    (("/home",), set(), set()),
+    (("/home/me",), {"/home/me", "/home/you"}, {"/home"}),
+    (("/opt/a/c/x",), {"/opt/b", "/opt/a/d"}, {"/opt"}),
+    # Hundreds of layers of containers are left alone.
+    (("/var/lib/store/7",), set(), {"/var/lib/store"}),
+])
+def test_folders_are_covered_whole_where_nothing_is_mounted_below(
+    mounted: tuple[str, ...], more: set[str], less: set[str],
+) -> None:
+    assert covered(*mounted) == ALL - less | more
+
+
+def test_only_root_of_the_host_itself_may_write_the_attributes_of_layers() -> None:
+    (cover,) = plan.covers(["/home"], is_whole=True)
+    assert cover == Cover("/home", "/run/0", "lowerdir=/home,upperdir=/run/0/upper,workdir=/run/0/work")
+    (odd,) = plan.covers(["/a,b:c"], is_whole=False)
+    assert isinstance(odd, Cover)
+    assert odd.options == "lowerdir=/a\\,b\\:c,upperdir=/run/0/upper,workdir=/run/0/work,userxattr"
+
+
+def test_all_is_covered_before_our_own_folders_are_made() -> None:
+    cover, file = Cover("/tmp", "/run/0", "x"), File("/etc/vpcctl/bashrc", "x")  # noqa: S108
+    steps = plan.filesystem(has_state=True, has_netns=False, covers=[cover], more=[file], hostname="mine")
+    overlay = next(step for step in steps if isinstance(step, Mount) and step.kind == "overlay")
+    assert steps.index(cover) < steps.index(overlay) < steps.index(file)
+    assert File("/run/etc/hostname", "mine\n") in steps
+    assert File("/run/etc/hosts", "127.0.0.1 localhost mine\n::1 localhost\n") in steps
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("", None),
+    ("you:100000:65536\n", None),
+    ("me:100000:65536\n", (100000, 65536)),
+    ("me:1:2\n1000:200000:10\nme:100:9\n", (200000, 10)),
+    ("me:one:2\nme:1\n# me:1:2\n", None),
+])
+def test_the_largest_range_of_a_user_counts(text: str, found: tuple[int, int] | None) -> None:
+    assert mapping.set_aside(text, "me", 1000) == found
+
+
+ONE, OTHER = Sandbox(7, "sandbox", "/a"), Sandbox(9, "lab", "/b")
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("", [ONE]), ("lab", [ONE, OTHER]), ("9", [ONE, OTHER])])
+def test_the_one_that_is_meant_is_joined(wanted: str, found: list[Sandbox]) -> None:
+    assert joining.chosen(found, wanted) == (OTHER if wanted else ONE)
+
+
+@pytest.mark.parametrize(("found", "wanted", "message", "hint"), [
+    ([], "", "no sandbox of yours is running", "vpcctl sandbox"),
+    ([ONE, OTHER], "", "7 (sandbox, in /a), 9 (lab, in /b)", "vpcctl sandbox --join 9"),
+    ([ONE], "8", "no sandbox '8' is running", "7 (sandbox, in /a)"),
+])
+def test_where_it_is_not_clear_all_are_named(found: list[Sandbox], wanted: str, message: str, hint: str) -> None:
+    with pytest.raises(VpcctlError) as caught:
+        joining.chosen(found, wanted)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_sandbox_is_told_by_its_process_1(tmp_path: Path) -> None:
+    for pid, comm, spaces in ((7, joining.COMM, "7\t1"), (8, joining.COMM, "8\t2"), (9, "bash", "9\t1"),
+                              (1, joining.COMM, "1"), (33, joining.COMM, "33\t5\t1")):
+        process = tmp_path / str(pid)
+        (process / "root/etc").mkdir(parents=True)
+        (process / "comm").write_text(f"{comm}\n")
+        (process / "status").write_text(f"Name:\tx\nNSpid:\t{spaces}\n")
+        (process / "root/etc/hostname").write_text(f"name-{pid}\n")
+        (process / "cwd").symlink_to("/somewhere")
+    (tmp_path / "34").mkdir()
+    assert joining.running(tmp_path) == [Sandbox(7, "name-7", "/somewhere"), Sandbox(33, "name-33", "/somewhere")]
+
+
+@pytest.mark.parametrize(("program", "words", "text"), [
+    ("/bin/bash", ("--rcfile", "/etc/vpcctl/bashrc"), "[ ! -r ~/.bashrc ] || . ~/.bashrc\nSCRIPT\n"),
+    ("/usr/bin/fish", ("--init-command", "source /etc/vpcctl/vpcctl.fish"), "SCRIPT\n"),
+    ("/bin/zsh", (), "ZDOTDIR=~\n[ ! -r ~/.zshrc ] || . ~/.zshrc\nautoload -U compinit && compinit\nSCRIPT\n"),
+])
+def test_a_shell_reads_its_own_file_and_then_the_completion(program: str, words: tuple[str, ...],
+                                                            text: str) -> None:
+    shell = prepared(program, "SCRIPT")
+    assert shell.argv == (program, *words)
+    assert [step.text for step in shell.files if isinstance(step, File)] == [text]
+    assert dict(shell.variables) == ({"ZDOTDIR": "/etc/vpcctl"} if "zsh" in program else {})
+    assert prepared("/bin/dash", "SCRIPT").argv == ("/bin/dash",)
+    assert prepared(program, "").files == ()
+
+
+def test_the_greeting_says_what_stays_and_how_to_leave() -> None:
+    assert "exit" in banner((), has_users=True)
+    assert "uidmap" not in banner((), has_users=True)
+    assert "uidmap" in banner((), has_users=False)
+    assert "but in /work" in banner(("/work",), has_users=True)
+
+
+@pytest.mark.parametrize(("left", "named"), [
+    (["/opt"], ""), (["/home"], "/home/me, /home/me/src"), (["/home/me/src"], "/home/me/src"),
+    (["/tmp"], "/tmp"),  # noqa: S108
+])
+def test_only_what_a_person_counts_on_is_told_of(left: list[str], named: str) -> None:
+    told = shortfall(left, {"HOME": "/home/me"}, "/home/me/src")
+    assert told == (f"this kernel can't throw away what is written to {named}: it stays" if named else "")

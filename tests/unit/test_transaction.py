@@ -97,6 +97,10 @@ class Simulation:
 
     # The runner.
 
+    def ask(self, argv: tuple[str, ...], namespace: str = "", stdin: str = "") -> Outcome:
+        """No rule has counted anything."""
+        return Outcome(Command(argv, stdin, namespace), 0, "", "", 0.0)
+
     def change(self, command: Command) -> Outcome:
         """Run a command as its tool would."""
         argv, namespace = list(command.argv), command.namespace
@@ -146,7 +150,7 @@ class Simulation:
             if verb == "flush":
                 assert rest[-2:] == ["scope", "link"], "none of these has such addresses"
                 return
-            line = (place, (kind, *rest))
+            line = (place, (kind, *without_flags(rest)))
             need((line in self.lines) == (verb == "del"), "RTNETLINK answers: "
                  + ("No such process" if verb == "del" else "File exists"))
             self.lines ^= {line}
@@ -344,6 +348,10 @@ class Simulation:
             (self.settings / "ip_forward").write_text(operation.old)
         return {}
 
+    def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
+        self.sweep(made)
+        return []
+
     def sweep(self, gone: object) -> None:
         """There are no logs."""
 
@@ -392,7 +400,13 @@ class Simulation:
         kind, verb, *words = operation.words
         if verb == "property":
             return words[-1] in self.links.get((operation.namespace, words[2]), {}).get("altnames", ())
-        return ((operation.namespace, words[words.index("dev") + 1]), (kind, *words)) in self.lines
+        return ((operation.namespace, words[words.index("dev") + 1]),
+                (kind, *without_flags(words))) in self.lines
+
+
+def without_flags(words: Sequence[str]) -> list[str]:
+    """An address is the same one whatever flags it has."""
+    return [word for word in words if word != "noprefixroute"]
 
 
 def need(condition: bool, otherwise: str) -> None:

@@ -13,12 +13,11 @@ from typing import Any
 import click
 
 from vpcctl_lib import __version__
-from vpcctl_lib.cli import output, streams
+from vpcctl_lib.cli import output, streams, typed
 from vpcctl_lib.cli.lazy import Commands
 from vpcctl_lib.cli.params import Settings
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.lookup import nearest
 from vpcctl_lib.record import DEFAULT_FOLDER
 
 COMMANDS = Commands({
@@ -69,7 +68,8 @@ class Root(click.Group):
     def _outcome(self, words: list[str], settings: Settings, name: str, extra: dict[str, Any]) -> int:
         extra.pop("standalone_mode", None)
         try:
-            code = super().main(words, name, standalone_mode=False, obj=settings, **extra)
+            code = super().main(typed.straightened(words, self), name, standalone_mode=False, obj=settings,
+                                **extra)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
         except VpcctlError as error:
@@ -78,24 +78,23 @@ class Root(click.Group):
             click.echo(error.format_message(), err=True)
             return int(error.exit_code)
         except click.ClickException as error:
-            return _fail(BadInput(_told(error), _usage(error)), words, settings)
+            return _fail(_advised(error, words), words, settings)
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
 
 
-def _told(error: click.ClickException) -> str:
+def _advised(error: click.ClickException, words: list[str]) -> BadInput:
     told = error.format_message().replace("\n", " ").rstrip(".")
-    wrong = re.fullmatch(r"No such command '(.+)'", told)
     ctx = getattr(error, "ctx", None)
-    if wrong and ctx and isinstance(ctx.command, click.Group):
-        # Newer click says it by itself; Debian 12's doesn't.
-        return f"{told}: {nearest(wrong[1], ctx.command.list_commands(ctx), 'there is none')}".rstrip(".")
-    return told
-
-
-def _usage(error: click.ClickException) -> str:
-    ctx = getattr(error, "ctx", None)
-    return f"see: {ctx.command_path} --help" if ctx else ""
+    if ctx is None:
+        return BadInput(told, f"see: {typed.command_path(words, root)} --help")
+    unknown = re.match(r"No such command '(.+?)'(\.|$)", told)
+    if unknown and isinstance(ctx.command, click.Group):
+        return BadInput(*typed.unknown_command(unknown[1], ctx, words))
+    hint = f"see: {ctx.command_path} --help"
+    if isinstance(error, click.MissingParameter) or told.startswith("Got unexpected extra"):
+        return BadInput(*typed.misplaced(ctx, words) or (told, f"{typed.incomplete(ctx, words)}; {hint}"))
+    return BadInput(told, hint)
 
 
 def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:

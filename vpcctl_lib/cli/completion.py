@@ -80,13 +80,21 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     `vpcctl` has to be on PATH: from a checkout, link it: ln -s "$PWD/vpcctl" /usr/local/bin
     """
-    from click.shell_completion import get_completion_class
-
     from vpcctl_lib.cli import output
+
+    text = script(ctx, shell)
+    if not text:
+        raise VpcctlError(f"this click has no completion for {shell}", "upgrade it: pip install -U click")
+    output.result(text)
+
+
+def script(ctx: click.Context, shell: str) -> str:
+    """The script for a shell; empty where click has none for it."""
+    from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise VpcctlError(f"this click has no completion for {shell}", "upgrade it: pip install -U click")
-    script = kind(ctx.find_root().command, {}, PROGRAM, VARIABLE)
-    # Not script.source(): for bash that starts one to ask for its version.
-    output.result((script.source_template % script.source_vars()).rstrip("\n"))
+        return ""
+    found = kind(ctx.find_root().command, {}, PROGRAM, VARIABLE)
+    # Not found.source(): for bash that starts one to ask for its version.
+    return (found.source_template % found.source_vars()).rstrip("\n")

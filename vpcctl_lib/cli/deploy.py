@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.completion import complete_workload
-from vpcctl_lib.cli.params import PORT, Memory, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import PORT, Parsed, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.cli.progress import progress
-from vpcctl_lib.model import MOST_PROCESSES, Workload
+from vpcctl_lib.model import MOST_PROCESSES, Restart, Upkeep, Workload
+from vpcctl_lib.quantities import parse_bytes, parse_log_size
+from vpcctl_lib.upkeep import check_workdir, environment, parse_seconds, parse_signal, parse_variable
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
 
+F = TypeVar("F", bound=Callable[..., Any])
 FOLLOW_SECONDS = 0.1
 """Between two looks at a log; a person takes it for at once."""
 
@@ -46,12 +51,34 @@ def _report(manager: managers.DeployManager, change: Change, vpc: str, subnet: s
            where, where)
 
 
+def care(function: F) -> F:
+    """How any workload is limited and looked after; hands over one of these, without name and program."""
+    @click.option("--memory", type=Parsed(parse_bytes), metavar="SIZE",
+                  help="As much memory at most, such as 64M.")
+    @click.option("--pids", type=click.IntRange(1, MOST_PROCESSES), metavar="N",
+                  help="As many processes at most (2048 if you don't say).")
+    @click.option("--restart", type=click.Choice([kind.value for kind in Restart]), default=Restart.NO.value,
+                  show_default=True, help="Whether it is started again when it has ended.")
+    @click.option("--stop-timeout", type=Parsed(parse_seconds), metavar="T",
+                  help="How long it may take to stop before it is killed, such as 30s or 2m (10s).")
+    @click.option("--log-max", type=Parsed(parse_log_size), metavar="SIZE",
+                  help="From what size on a new log is begun; the one before is kept (10M).")
+    @functools.wraps(function)
+    def command(*args: Any, memory: int | None, pids: int | None, restart: str, stop_timeout: int | None,
+                log_max: int | None, **kwargs: Any) -> Any:
+        upkeep = Upkeep(stop_timeout=stop_timeout, restart=Restart(restart), log_max=log_max)
+        return function(*args, workload=Workload("", pids=pids, memory=memory, upkeep=upkeep), **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
 @deploy.command()
 @vpc_option()
 @subnet_option
 @click.option("--port", type=PORT, default=8080, show_default=True, help="The TCP port.")
+@care
 @changing
-def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool) -> None:
+def webserver(context: Context, vpc: str, subnet: str, port: int, workload: Workload, as_json: bool) -> None:
     """Start a small web server that says where it runs, and wait until it answers (in AWS: run-instances).
 
     \b
@@ -59,8 +86,17 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool)
       vpcctl deploy webserver --vpc vpc1 --subnet public --port 8080
     """
     manager = managers.DeployManager(context)
-    change = manager.webserver(vpc, subnet, port)
-    _report(manager, change, vpc, subnet, f"webserver-{port}", as_json)
+    workload = replace(workload, name=f"webserver-{port}", port=port)
+    _report(manager, manager.webserver(vpc, subnet, workload), vpc, subnet, workload.name, as_json)
+
+
+def _variables(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    return environment(dict(map(parse_variable, given)))
+
+
+def _workdir(_: click.Context, __: click.Parameter, given: str) -> str:
+    check_workdir(given)
+    return given
 
 
 @deploy.command(context_settings={"ignore_unknown_options": True})
@@ -68,23 +104,28 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, as_json: bool)
 @subnet_option
 @new_name_option
 @click.option("--user", default="", metavar="USER", help="A user of this host, not one of the VPC's own.")
-@click.option("--memory", type=Memory(), metavar="SIZE", help="As much memory at most, such as 64M.")
-@click.option("--pids", type=click.IntRange(1, MOST_PROCESSES), metavar="N",
-              help="As many processes at most (2048 if you don't say).")
+@click.option("--env", multiple=True, callback=_variables, metavar="K=V",
+              help="A variable of its environment; as often as you like.")
+@click.option("--workdir", default="", callback=_workdir, metavar="DIR", help="The folder it begins in (/).")
+@click.option("--stop-signal", type=Parsed(parse_signal), metavar="SIG",
+              help="What asks it to stop (TERM).")
+@care
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @changing
-def run(context: Context, vpc: str, subnet: str, name: str, user: str, memory: int | None, pids: int | None,
-        command: tuple[str, ...], as_json: bool) -> None:
+def run(context: Context, vpc: str, subnet: str, name: str, user: str, env: tuple[str, ...], workdir: str,
+        stop_signal: str | None, workload: Workload, command: tuple[str, ...], as_json: bool) -> None:
     """Start any long-running program, as an unprivileged user (in AWS: run-instances).
 
-    It sees no process but its own, and has its own /tmp, /run and /dev. All ends with its first process.
+    It sees no process but its own, and has its own /tmp, /run and /dev. All ends with its first process,
+    unless --restart says that it is started again.
 
     \b
     Example:
       vpcctl deploy run --vpc vpc1 --subnet public --name worker -- sleep infinity
     """
     manager = managers.DeployManager(context)
-    change = manager.run(vpc, subnet, Workload(name, command, None, user, pids, memory))
+    upkeep = replace(workload.upkeep, env=env, workdir=workdir, stop_signal=stop_signal or "")
+    change = manager.run(vpc, subnet, replace(workload, name=name, argv=command, user=user, upkeep=upkeep))
     _report(manager, change, vpc, subnet, name, as_json)
 
 

@@ -8,9 +8,13 @@ from vpcctl_lib import managers
 from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @vpc_option()
 @subnet_option
+@click.option("-i", "--interactive", is_flag=True, expose_value=False,
+              help="As docker has it: standard input is passed on. It always is.")
+@click.option("-t", "--tty", is_flag=True, expose_value=False,
+              help="As docker has it: CMD gets the terminal. It does wherever there is one.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @click.pass_obj
 def exec_command(settings: Settings, vpc: str, subnet: str, command: tuple[str, ...]) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output
+from vpcctl_lib.cli import output, views
 from vpcctl_lib.cli.params import changing, reading, report
 from vpcctl_lib.errors import BadInput, ExitCode
 
@@ -26,8 +26,9 @@ def status(context: Context, as_json: bool) -> int:
     """Compare what is recorded with what the kernel has (in AWS: AWS Config, drift detection).
 
     Exit code 0 and "in sync", or 1 and each thing that is missing, changed, half-made, or marked as
-    vpcctl's but not recorded, and each namespace that can't be read. Processes that others started in
-    subnets are listed, and no fault.
+    vpcctl's but not recorded, each namespace that can't be read, and each VPC whose packets are lost,
+    with why. Whether packets leave is asked of the kernel. Processes that others started in subnets are
+    listed, and no fault.
 
     \b
     Example:
@@ -36,24 +37,38 @@ def status(context: Context, as_json: bool) -> int:
     found = managers.HostManager(context).status()
     if as_json:
         output.document("status", {
-            "in_sync": not found.findings, "findings": [asdict(one) for one in found.findings],
-            "processes": [asdict(one) for one in found.strangers], "notes": list(found.notes)})
+            "in_sync": found.in_sync, "findings": [asdict(one) for one in found.findings],
+            "processes": [asdict(one) for one in found.strangers], "notes": list(found.notes),
+            "packets": [views.passage(one) for one in found.packets]})
     else:
         _tell(found)
-    return ExitCode.FAILED if found.findings else ExitCode.DONE
+    return ExitCode.DONE if found.in_sync else ExitCode.FAILED
 
 
 def _tell(found: Status) -> None:
+    # Imported late, as what it needs is loaded by then; Tab asks this module for its help only.
+    from vpcctl_lib.packets import State
+
     for note in found.notes:
         output.note(note)
     for one in found.strangers:
         output.note(f"{one.program} (pid {one.pid}) runs in {one.namespace}; vpcctl did not start it, "
                     "and a delete will stop it")
+    leaving: dict[str, list[str]] = {}
+    for passage in found.packets:
+        if passage.state is State.LEAVE:
+            leaving.setdefault(passage.interface, []).append(passage.vpc)
+    for interface, vpcs in leaving.items():
+        output.note(f"packets leave by {interface}: {', '.join(vpcs)}")
     if found.findings:
         rows = [(one.condition, one.what, one.detail) for one in found.findings]
         output.table(("CONDITION", "WHAT", "DETAIL"), rows, "")
         output.note("to make it as recorded again: vpcctl restore")
-    else:
+    if any(one.causes for one in found.packets):
+        output.table(("PACKETS OF", "ARE", "WHY", "WHAT HELPS"),
+                     [(one.vpc, one.state.value, cause.why, cause.help or "-")
+                      for one in found.packets for cause in one.causes], "")
+    elif not found.findings:
         output.result("in sync")
 
 

@@ -32,7 +32,8 @@ def _report(change: Change, vpc: str, as_json: bool, done: str, unchanged: str) 
 
 @nat.command()
 @vpc_option()
-@click.option("--interface", metavar="IF", help="The uplink; default: that of the host's default route.")
+@click.option("--interface", metavar="IF",
+              help="The uplink; default: the link that packets leave by; auto: follow it.")
 @changing
 def enable(context: Context, vpc: str, interface: str | None, as_json: bool) -> None:
     """Let a VPC's public subnets out (in AWS: attach an internet gateway).

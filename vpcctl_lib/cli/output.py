@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
 from vpcctl_lib.errors import VpcctlError
@@ -68,6 +69,12 @@ def note(text: str) -> None:
     click.echo(f"vpcctl: {visible(text, keep='')}", err=True)
 
 
+def remark(text: str) -> None:
+    """The same as it is, line by line."""
+    progress.stop()
+    click.echo(visible(text), err=True)
+
+
 def command(what: object) -> None:
     """A command that is about to run (-v)."""
     click.echo(f"+ {visible(str(what))}", err=True)
@@ -101,8 +108,13 @@ def _told_as_json(error: VpcctlError) -> bool:
     return True
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """Rows under headings; a line that says so when there are none."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str, below: str = "",
+          keys: int = 1) -> None:
+    """Rows under headings; a line that says so when there are none.
+
+    On a terminal that is too narrow the column `below`, of commands, follows line by line, each with the
+    name of its row, which its first cells (`keys`) are.
+    """
     progress.stop()
     cells = [tuple(visible(cell, keep="") for cell in row) for row in rows]
     if not cells:
@@ -110,28 +122,49 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> 
     elif len(cells) > LONG_TABLE:
         click.echo("\n".join(_aligned([columns, *cells])))
     else:
-        _draw(columns, cells)
+        _draw([columns, *cells], below, keys)
 
 
-def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    # Imported late: rich takes as long as all the rest, and is needed only to draw.
+def width() -> int:
+    """Columns of the terminal; without one, lines are as long as they are."""
+    # Imported late: a pipe does without.
     import shutil
 
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+
+
+def _draw(rows: layout.Cells, below: str, keys: int) -> None:
+    # Imported late: rich takes as long as all the rest, and is needed only to draw.
+    from rich.cells import cell_len
+
+    wide = width()
+    moved: list[tuple[str, str]] = []
+    if below and layout.natural(rows, cell_len) > wide:
+        rows, moved = layout.without(rows, below, keys)
+    found = layout.widths(rows, wide, cell_len)
+    lines = _drawn(rows, found) if found else "\n".join(layout.records(rows, wide, cell_len))
+    click.echo(lines, color=_colour(sys.stdout))
+    if moved:
+        click.echo(f"\n{below}")
+    for name, command in moved:
+        click.echo(f"{name}:\n  {command}")
+
+
+def _drawn(rows: layout.Cells, widths: Sequence[int]) -> str:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    for row in rows:
+    for column, wide in zip(rows[0], widths, strict=True):
+        drawn.add_column(column, overflow="fold", width=wide)
+    for row in rows[1:]:
         drawn.add_row(*map(Text, row))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
     # Else FORCE_COLOR would have it style what goes into a pipe.
-    console = Console(file=sys.stdout, width=width, force_terminal=_colour(sys.stdout), highlight=False)
+    console = Console(file=sys.stdout, width=WIDE, force_terminal=_colour(sys.stdout), highlight=False)
     with console.capture() as captured:
         console.print(drawn)
-    click.echo("\n".join(text.rstrip() for text in captured.get().splitlines()), color=_colour(sys.stdout))
+    return "\n".join(text.rstrip() for text in captured.get().splitlines())
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

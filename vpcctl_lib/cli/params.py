@@ -17,7 +17,6 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
-from vpcctl_lib.quantities import parse_bytes
 from vpcctl_lib.trust import check_folder
 
 if TYPE_CHECKING:
@@ -38,14 +37,17 @@ class FileName(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Memory(click.ParamType):  # type: ignore[type-arg]
-    """An amount of memory."""
+class Parsed(click.ParamType):  # type: ignore[type-arg]
+    """What one of our own readers makes of the text; its errors are told as they are."""
 
-    name = "memory"
+    name = "text"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """In bytes."""
-        return value if isinstance(value, int) else parse_bytes(value)
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """What it means; a default is that already."""
+        return self._parse(value) if isinstance(value, str) else value
 
 
 def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Network:

@@ -56,7 +56,7 @@ def _tell(report: Report, as_json: bool) -> int:
     if as_json:
         output.document("reach", reach_views.report_view(report))
     else:
-        for line in reach_views.lines(report, output.draws()):
+        for line in reach_views.lines(report, output.draws(), output.width()):
             output.result(line)
     return _code([report])
 
@@ -68,7 +68,8 @@ def _tell_all(reports: Sequence[Report], as_json: bool) -> int:
         output.document("reach", [reach_views.report_view(report) for report in reports])
     else:
         rows = [reach_views.row(report, output.draws()) for report in reports]
-        output.table(("FROM", "VERDICT", "CODE", "WHERE", "FIX"), rows, "there is no other subnet")
+        output.table(("FROM", "VERDICT", "CODE", "WHERE", "FIX"), rows, "there is no other subnet",
+                     below="FIX")
     return _code(reports)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.reach.verdict import Question, Report, Verdict
 from vpcctl_lib.reach.walk import Hop
 
+FIX = "Fix:"
 MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
          Verdict.UNKNOWN: ("?", "yellow")}
 
@@ -38,8 +41,28 @@ def row(report: Report, draws: bool) -> Sequence[str]:
     return start, f"{mark}{report.verdict.value}", *told
 
 
-def lines(report: Report, draws: bool) -> Iterator[str | Painted]:
+def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
     """The report for people: numbered hops, the verdict, what stops it and the fix."""
+    for text in _lines(report, draws):
+        if isinstance(text, Painted) or len(text) <= width:
+            yield text
+        elif text.startswith(FIX):
+            # A command stands alone: whoever copies it gets all of it, and nothing else.
+            yield from (FIX, text.removeprefix(FIX).strip())
+        else:
+            yield from _folded(text, width)
+
+
+def _folded(text: str, width: int) -> Iterator[str]:
+    """Whole words, beneath the column in which the text of the first line begins."""
+    columns = re.match(r" +\d+  \S+ +|[A-Z][a-z]+: +", text)
+    head = columns[0] if columns else ""
+    first, *rest = layout.folded(text[len(head):], max(width - len(head), width // 2))
+    yield f"{head}{first}"
+    yield from (f"{'':<{len(head)}}{line}" for line in rest)
+
+
+def _lines(report: Report, draws: bool) -> Iterator[str | Painted]:
     yield _headline(report.question)
     width = max((len(hop.where) for hop in report.hops), default=0)
     for number, hop in enumerate(report.hops, 1):
@@ -52,7 +75,7 @@ def lines(report: Report, draws: bool) -> Iterator[str | Painted]:
     if report.blocked_by:
         yield f"Where: {report.blocked_by.where}{', on the way back' if report.is_back else ''}"
         yield f"What:  {report.blocked_by.rule}"
-        yield f"Fix:   {report.blocked_by.fix or 'no command opens this'}"
+        yield f"{FIX}   {report.blocked_by.fix or 'no command opens this'}"
     if report.probe:
         yield f"Probe: {report.probe.result}{_agreement(report.probe.agrees)}"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from vpcctl_lib.cli import output
+from vpcctl_lib.cli import layout, output
 
 View = dict[str, Any]
 
@@ -32,7 +33,10 @@ def overview(view: View) -> None:
 
 
 def _heading(what: str, *commands: str) -> None:
-    output.result(f"\n{what}: {', '.join(commands)}")
+    line = f"{what}: {', '.join(commands)}"
+    if len(line) > output.width():
+        line = "\n  ".join((f"{what}:", *commands))
+    output.result(f"\n{line}")
 
 
 def _head(view: View) -> str:
@@ -41,14 +45,34 @@ def _head(view: View) -> str:
              "Addresses": f"{size['total']}: {size['in_subnets']} in subnets, {size['free']} free",
              "Gateway": f"{view['gateway']} on {view['bridge']}", "Namespace": view["namespace"],
              "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
-             "NAT": view["nat"]["interface"] if view["nat"] else "off",
+             "NAT": _uplink(view["nat"]) if view["nat"] else "off",
              "Ports": "guarded" if view["guarded"] else "not guarded",
              "Peers": ", ".join(view["peers"]) or "none"}
     commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
                 **({"Ports": "guard"} if view["guarded"] else {})}
-    width = max(len(value) for name, value in lines.items() if name in commands)
-    return "\n".join(f"{name + ':':<11}{value:<{width}}  {view['see'][commands[name]]}" if name in commands
-                     else f"{name + ':':<11}{value}" for name, value in lines.items())
+    told = {name: (value, view["see"][commands[name]] if name in commands else "")
+            for name, value in lines.items()}
+    wide = max(len(value) for value, command in told.values() if command)
+    longest = max(len(command) for _, command in told.values())
+    beside = 11 + wide + 2 + longest <= output.width()
+    return "\n".join(line for name, (value, command) in told.items()
+                     for line in _fact(name, value, command, wide if beside else 0))
+
+
+def _fact(name: str, value: str, command: str, wide: int) -> Iterator[str]:
+    """The value, and the command that shows it: beside it where there is room for all, else below."""
+    if command and wide:
+        yield f"{name + ':':<11}{value:<{wide}}  {command}"
+        return
+    first, *rest = layout.folded(value, output.width() - 11)
+    yield f"{name + ':':<11}{first}"
+    yield from (f"{'':<11}{line}" for line in rest)
+    if command:
+        yield f"{'':<11}{command}"
+
+
+def _uplink(nat: View) -> str:
+    return f"auto ({nat['interface']})" if nat["auto"] else str(nat["interface"])
 
 
 def _subnets(found: list[View]) -> None:
@@ -61,9 +85,25 @@ def _subnets(found: list[View]) -> None:
 
 def workloads(found: list[View], empty: str) -> None:
     """Workloads, and whether they run."""
-    rows = [(one["vpc"], one["subnet"], one["name"], one["state"], str(one["pid"] or "-"),
-             one["url"] or " ".join(one["command"])) for one in found]
-    output.table(("VPC", "SUBNET", "NAME", "STATE", "PID", "URL OR COMMAND"), rows, empty)
+    columns = {
+        "VPC": [one["vpc"] for one in found], "SUBNET": [one["subnet"] for one in found],
+        "NAME": [one["name"] for one in found], "STATE": [one["state"] for one in found],
+        "PID": [str(one["pid"] or "-") for one in found],
+        "RESTARTS": [str(one["restarts"] or "-") for one in found],
+        "LAST END": [_end(one) for one in found],
+        "URL OR COMMAND": [one["url"] or " ".join(one["command"]) for one in found]}
+    # Most never end, and are never started again: then the table is the shorter for it.
+    shown = {name: column for name, column in columns.items()
+             if name not in ("RESTARTS", "LAST END") or set(column) != {"-"}}
+    output.table(tuple(shown), list(zip(*shown.values(), strict=True)), empty,
+                 below="URL OR COMMAND", keys=3)
+
+
+def _end(one: View) -> str:
+    if one["ended"] is None:
+        return "-"
+    how = f"signal {one['signal']}" if one["signal"] else f"exit status {one['exit_code']}"
+    return f"{how}, {one['ended']}"
 
 
 def policy(view: View) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib import addressing, naming
-from vpcctl_lib.model import Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model import Peering, Subnet, Topology, Upkeep, Vpc
 from vpcctl_lib.routing import route_table, routed
+from vpcctl_lib.upkeep import signal_name, variables
 
 if TYPE_CHECKING:
+    from vpcctl_lib.keeper.fate import Fate
     from vpcctl_lib.managers.deploy import Running
     from vpcctl_lib.managers.firewall import InForce
     from vpcctl_lib.managers.overview import Overview
+    from vpcctl_lib.packets import Passage
 
 View = dict[str, Any]
 
@@ -23,7 +27,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
         "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
         "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
                    "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
-        "nat": {"interface": vpc.nat.interface} if vpc.nat else None,
+        "nat": {"interface": vpc.nat.interface, "auto": vpc.nat.follows} if vpc.nat else None,
         "subnets": [subnet(vpc, one) for one in vpc.subnets],
         "peers": sorted(peer.name for peer in topology.peers_of(vpc.name)),
         "routes": [{"destination": str(row.destination), "target": row.target}
@@ -84,11 +88,36 @@ def workload(running: Running) -> View:
     """A workload, and whether it runs."""
     return {
         "vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
-        "state": "running" if running.pid else "stopped", "pid": running.pid, "port": running.workload.port,
+        "state": running.life.value, "pid": running.pid, "port": running.workload.port,
         "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
         "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
-        "memory": running.workload.memory,
+        "memory": running.workload.memory, **_upkeep(running.workload.upkeep), **_fate(running.fate),
     }
+
+
+def passage(passage: Passage) -> View:
+    """Whether a VPC's packets leave, and what keeps them from it."""
+    return {"vpc": passage.vpc, "interface": passage.interface or None, "state": passage.state.value,
+            "causes": [{"why": cause.why, "help": cause.help or None, "sure": cause.sure}
+                       for cause in passage.causes]}
+
+
+def _upkeep(upkeep: Upkeep) -> View:
+    return {
+        "env": variables(upkeep.env), "workdir": upkeep.workdir or None,
+        "stop_signal": upkeep.stop_signal or None, "stop_timeout": upkeep.stop_timeout,
+        "restart": upkeep.restart.value, "log_max": upkeep.log_max,
+    }
+
+
+def _fate(fate: Fate | None) -> View:
+    """How the program ended last, and when; null for what did not happen, or can't be read without root."""
+    if fate is None:
+        return {"restarts": None, "exit_code": None, "signal": None, "ended": None}
+    code = fate.code
+    ended = None if fate.ended is None else f"{datetime.fromtimestamp(fate.ended, timezone.utc):%FT%TZ}"
+    return {"restarts": fate.restarts, "exit_code": code if code is None or code >= 0 else 128 - code,
+            "signal": signal_name(-code) if code is not None and code < 0 else None, "ended": ended}
 
 
 def firewall(vpc_name: str, force: InForce) -> View:

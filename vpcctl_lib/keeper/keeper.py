@@ -10,20 +10,26 @@ import time
 
 from vpcctl_lib import syscalls
 from vpcctl_lib.keeper import folders, limits, orders
+from vpcctl_lib.keeper.fate import Fate, FateFile
 from vpcctl_lib.keeper.log import Log
 from vpcctl_lib.keeper.orders import Orders
-from vpcctl_lib.keeper.program import Program
+from vpcctl_lib.keeper.program import NOT_STARTED, Program
+from vpcctl_lib.keeper.restarts import Restarts
 from vpcctl_lib.syscalls import Namespace
 
 NETWORKS = "/run/netns"
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 CHUNK = 1 << 16
 END, NOTHING = 0, -1
-GRACE_SECONDS = 5.0
-"""How long what a TERM has not ended may go on."""
+GRACE_SECONDS = 10.0
+"""How long what the stop signal has not ended may go on, unless told otherwise."""
 
-CAP_KILL = 5
-"""All that it needs of root's capabilities once the program runs, which is another user's."""
+TO_END = (5,)
+"""CAP_KILL: all that it needs of root's capabilities once the program runs, which is another user's."""
+
+TO_START = (6, 7, 8, 21, 31)
+"""CAP_SETGID, SETUID, SETPCAP, SYS_ADMIN and SETFCAP: what it needs to start the program again, of which the
+last two are for the map of its users (user_namespaces(7))."""
 
 
 class Reporter:
@@ -77,12 +83,21 @@ class Keeper:
         self._reporter = reporter
         _close_all()
         self._log = Log(given.log, given.log_bytes)
+        self._fate = Fate()
+        self._fate_file = FateFile(given.log)
         syscalls.join(f"{NETWORKS}/{given.namespace}", Namespace.NET)
         self._program = Program(given)
         self._main = 0
         self._status = 0
+        self._began = 0.0
+        self._stop_signal = given.stop_signal or signal.SIGTERM
+        self._patience = GRACE_SECONDS if given.stop_timeout is None else given.stop_timeout
         self._stopping = math.inf
-        """When those that a TERM has not ended are killed."""
+        """When those that the stop signal has not ended are killed."""
+
+        self._restarts = Restarts(given.restart)
+        self._due = math.inf
+        """When the program is started again."""
 
         network = os.stat("/proc/self/ns/net").st_ino
         self._cgroups = limits.Cgroups(limits.name(given.mark, network), {limits.PROCESSES: given.pids,
@@ -111,33 +126,66 @@ class Keeper:
         try:
             os.setsid()
             _leave_keyring(self._reporter)
-            users = folders.arrange_processes()
-            output, given = os.pipe()
+            self._users = folders.arrange_processes()
+            output, self._input = os.pipe()
             wake = _wake()
-            self._main = self._program.start(given, users, self._cgroups, self._pids)
-            os.close(given)
-            os.close(users)
-            syscalls.keep(CAP_KILL)
+            self._start()
+            if not self._restarts.are_wanted:
+                os.close(self._input)
+                os.close(self._users)
+            syscalls.keep(*TO_END, *(TO_START if self._restarts.are_wanted else ()))
         except Exception as error:  # noqa: BLE001 - as above
             self._cgroups.remove()
             self._reporter.say("failed", _told(error))
             return 1
         if not self._program.users_are_locked:
             self._reporter.say("short", "it could make a user namespace, with all capabilities in there")
+        if not self._program.sockets_are_confined:
+            self._reporter.say("short", "it can make sockets that no network namespace confines (AF_VSOCK)")
         self._reporter.say("started")
         self._tend(output, wake)
         self._cgroups.remove()
         return self._status
 
+    def _start(self) -> None:
+        self._main = self._program.start(self._input, self._users, self._cgroups, self._pids)
+        self._began = time.monotonic()
+
+    def _start_again(self) -> bool:
+        """Whether it runs; if not, it is as if it had ended at once."""
+        self._due = math.inf
+        self._tell(self._fate._replace(restarts=self._fate.restarts + 1))
+        try:
+            self._start()
+        except OSError as error:
+            self._log.write(f"[vpcctl could not start it again: {_told(error)}]\n".encode())
+            self._note_end(NOT_STARTED)
+            return False
+        return True
+
+    def _note_end(self, code: int) -> None:
+        """Write down how the program ended, and settle whether and when it is started again."""
+        ran = 0.0 if code == NOT_STARTED else time.monotonic() - self._began
+        self._main = 0
+        self._status = code if code >= 0 else 128 - code
+        self._tell(Fate(self._fate.restarts, code, int(time.time())))
+        wait = self._restarts.wait(code, ran)
+        if wait is not None and self._stopping == math.inf:
+            self._due = time.monotonic() + wait
+
+    def _tell(self, fate: Fate) -> None:
+        self._fate = fate
+        self._fate_file.write(fate)
+
     def _tend(self, output: int, wake: int) -> None:
-        """Copy to the log and reap, until no process is left and the pipe is empty."""
+        """Copy to the log and reap, until no process is left, none is to come, and the pipe is empty."""
         os.set_blocking(output, False)
         poll = select.poll()
         poll.register(output, select.POLLIN)
         poll.register(wake, select.POLLIN)
         living = True
-        while living:
-            left = self._stopping - time.monotonic()
+        while living or self._due < math.inf:
+            left = min(self._stopping, self._due) - time.monotonic()
             patience = None if left == math.inf else max(0, left) * 1000
             ready = {descriptor for descriptor, _ in poll.poll(patience)}
             if output in ready and self._copy(output) == END:
@@ -146,6 +194,8 @@ class Keeper:
                 living = self._heed(os.read(wake, CHUNK))
             if time.monotonic() > self._stopping:
                 _signal(-1, signal.SIGKILL)
+            if not living and time.monotonic() > self._due:
+                living = self._start_again()
         while self._copy(output) not in (END, NOTHING):
             continue
 
@@ -164,9 +214,10 @@ class Keeper:
         """Do what the signals say; whether a process is left."""
         for number in set(signals):
             if number == signal.SIGTERM:
-                self._stopping = min(self._stopping, time.monotonic() + GRACE_SECONDS)
-                _signal(-1, signal.SIGTERM)
-            elif number in PASSED_ON:
+                self._stopping = min(self._stopping, time.monotonic() + self._patience)
+                self._due = math.inf
+                _signal(-1, self._stop_signal)
+            elif number in PASSED_ON and self._main:
                 _signal(self._main, number)
         return self._reap()
 
@@ -180,7 +231,7 @@ class Keeper:
                 return True
             if pid == self._main:
                 code = os.waitstatus_to_exitcode(status)
-                self._status = code if code >= 0 else 128 - code
+                self._note_end(code)
                 self._reporter.say("ended", code)
                 if self._stopping == math.inf:
                     # What it has left behind is no workload any more.

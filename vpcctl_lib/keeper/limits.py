@@ -78,10 +78,12 @@ def remove(name: str) -> None:
 
 
 def _remove(folder: str, top: int | None) -> None:
-    """The one above it, too, unless it holds others."""
+    """The one above it, too, unless it holds others; the kernel may have kept that when the last one went."""
     for one in (folder, os.path.dirname(folder)):
         try:
             os.rmdir(one, dir_fd=top)
+        except FileNotFoundError:
+            continue
         except OSError:
             return
 

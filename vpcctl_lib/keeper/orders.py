@@ -31,10 +31,23 @@ class Orders(NamedTuple):
     """Bytes; 0 for no limit."""
 
     log_bytes: int = 0
+    env: tuple[str, ...] = ()
+    """K=V, beside what every workload has."""
+
+    workdir: str = ""
+    stop_signal: int = 0
+    """The number of what a TERM is passed on as; 0 for TERM itself."""
+
+    stop_timeout: int | None = None
+    """Seconds from then on to KILL; None for the usual time."""
+
+    restart: str = ""
+    """`on-failure` or `always`."""
 
 
-TEXTS, NUMBERS, LISTS = ("namespace", "mark", "log", "user"), ("pids", "memory", "log_bytes"), ("hide",)
-OPTIONAL_NUMBERS = ("uid",)
+TEXTS = ("namespace", "mark", "log", "user", "workdir", "restart")
+NUMBERS, OPTIONAL_NUMBERS = ("pids", "memory", "log_bytes", "stop_signal"), ("uid", "stop_timeout")
+LISTS = ("hide", "env")
 
 
 def words(orders: Orders) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import signal
 from typing import NamedTuple
 
 from vpcctl_lib import syscalls
-from vpcctl_lib.keeper import limits
+from vpcctl_lib.keeper import limits, sockets
 from vpcctl_lib.keeper.limits import Cgroups
 from vpcctl_lib.keeper.orders import MARK, Orders
 from vpcctl_lib.syscalls import Namespace
@@ -19,9 +19,15 @@ FIRST_VICTIM = "500"
 """Of -1000 to 1000: where memory runs out, the kernel ends a workload before the host's own (proc(5))."""
 
 UMASK = 0o022
+NOT_STARTED = 127
+"""The exit status of a program that can't be started, as a shell has it."""
+
 OWN_USERS, NO_USERS, NO_NEED, FAILED = b"+", b"-", b"0", "!"
 """What the child says first: that it waits for its users to be mapped, that it has no user namespace though
 others can make one, that nobody can, or what went wrong."""
+
+ANY_SOCKETS = "*"
+"""What it may say next: that nothing confines what sockets it makes."""
 
 
 class Identity(NamedTuple):
@@ -55,16 +61,21 @@ class Program:
         self.users_are_locked = False
         """Whether it can make no user namespace, once it has been started."""
 
+        self.sockets_are_confined = False
+        """Whether it can make those only that its network namespace confines, once it has been started."""
+
         self._identity = identity(given)
         home = pwd.getpwnam(given.user).pw_dir if given.user else "/"
-        self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", MARK: given.mark}
+        own = dict(one.split("=", 1) for one in given.env)
+        self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", **own, MARK: given.mark}
+        self._workdir = given.workdir
 
     def start(self, output: int, users: int, cgroups: Cgroups, pids: int) -> int:
         """Its pid, once it is itself; OSError with the reason where it can't be started.
 
         `users` is a descriptor of /proc/sys/user, `pids` a limit where no cgroup holds one.
         """
-        if self._identity:
+        if self._identity and os.fstat(output).st_uid != self._identity.uid:
             # So that it can open /dev/stdout, which is the pipe's inode, by its name.
             os.fchown(output, self._identity.uid, self._identity.gid)
         told, telling = os.pipe()
@@ -74,14 +85,20 @@ class Program:
             os._exit(self._become(output, users, cgroups, pids, telling, heard))
         os.close(telling)
         os.close(heard)
-        first = os.read(told, 1)
-        if first == OWN_USERS:
-            _map_users(pid)
-            os.write(hearing, OWN_USERS)
-        self.users_are_locked = first != NO_USERS
-        os.close(hearing)
-        with os.fdopen(told, "rb") as pipe:
-            failure = pipe.read().decode(errors="replace")
+        failure = ""
+        with os.fdopen(told, "rb", 0) as pipe, os.fdopen(hearing, "wb", 0) as answers:
+            first = pipe.read(1)
+            if first == OWN_USERS:
+                try:
+                    _map_users(pid)
+                    answers.write(OWN_USERS)
+                except OSError as error:
+                    os.kill(pid, signal.SIGKILL)
+                    failure = f"{FAILED}its users can't be mapped: {error.strerror}"
+            self.users_are_locked = first != NO_USERS
+            said = pipe.read().decode(errors="replace")
+        self.sockets_are_confined = not said.startswith(ANY_SOCKETS)
+        failure += said.removeprefix(ANY_SOCKETS)
         if failure:
             os.waitpid(pid, 0)
             raise OSError(0, failure.removeprefix(FAILED))
@@ -104,13 +121,18 @@ class Program:
             # While it still may: the new user can't.
             syscalls.renounce()
             self._change_user()
+            if self._workdir:
+                os.chdir(self._workdir)
+            # Last of all: what it forbids, its own way here may need.
+            if not sockets.confine():
+                os.write(telling, ANY_SOCKETS.encode())
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
             raise self._execute()
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             os.write(telling, f"{FAILED}{name}{error.strerror}".encode(errors="replace"))
-            return 127
+            return NOT_STARTED
 
     def _lock_users(self, users: int, telling: int, heard: int) -> None:
         """A user namespace in which none can be made, as its maker would have all capabilities in there.
@@ -140,7 +162,8 @@ class Program:
     def _execute(self) -> OSError:
         """Become the program; what kept us from it, as execvp(3) would tell."""
         name, failure = self._argv[0], OSError(errno.ENOENT, os.strerror(errno.ENOENT), self._argv[0])
-        found = [name] if "/" in name else [f"{folder}/{name}" for folder in SEARCH_PATH.split(":")]
+        folders = self._environment["PATH"].split(":")
+        found = [name] if "/" in name else [f"{folder}/{name}" for folder in folders]
         for path in found:
             try:
                 os.execve(path, self._argv, self._environment)  # noqa: S606 - no shell is wanted

@@ -19,8 +19,9 @@ from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.resources import Condition, Namespace, changed
+from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
 from vpcctl_lib.resources.base import Taken
+from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.run import Runner, need
 from vpcctl_lib.state import Entry, State, Store
 from vpcctl_lib.strays import is_marked, strange_cables
@@ -99,7 +100,8 @@ class Manager:
             self.check_strange(state)
             state = self._healed(state)
             topology, plan = self._plan(state, decide)
-            found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded)
+            found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
+                            quotes=state.topology.quotes, forwarding=state.topology.forwarding)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
@@ -176,6 +178,7 @@ class Manager:
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._settled(state.topology, decide(state.topology))
+        topology = replace(topology, forwarding=_forwarding(state, topology))
         naming.check_collisions(topology)
         faults = self.faults(state, topology)
         try:
@@ -217,8 +220,7 @@ class Manager:
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:
         """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""
-        return replace(topology, iptables=self._iptables(before, topology),
-                       guarded=self._guarded(before, topology))
+        return self._with_guard(before, replace(topology, iptables=self._iptables(before, topology)))
 
     def _iptables(self, before: Topology, topology: Topology) -> Variant | None:
         variant = topology.iptables if topology.vpcs else None
@@ -230,6 +232,11 @@ class Manager:
             self._warnings += variants.warnings(self.context.runner, variant)
         return variant
 
+    def _with_guard(self, before: Topology, topology: Topology) -> Topology:
+        guarded = self._guarded(before, topology)
+        return replace(topology, guarded=guarded,
+                       quotes=self._quotes(before, topology) if guarded else None)
+
     def _guarded(self, before: Topology, topology: Topology) -> bool | None:
         """Once so, always so; where it was not possible, it may be by now."""
         if not topology.vpcs:
@@ -240,6 +247,24 @@ class Manager:
         if missing and before.guarded is None:
             self.warn(guarding.UNGUARDED.format(missing))
         return not missing
+
+    def _quotes(self, before: Topology, topology: Topology) -> bool:
+        """As above: once so, always so."""
+        found = topology.quotes or guarding.reads_quotes(self.runner)
+        if not found and before.quotes is None:
+            self.warn(guarding.UNQUOTED)
+        return found
+
+
+def _forwarding(state: State, topology: Topology) -> str | None:
+    """What ip_forward was before our NAT: as recorded since the host started, or else as it is now."""
+    if not any(vpc.nat for vpc in topology.vpcs):
+        return None
+    forwarding = Forwarding()
+    known = next((entry.found for entry in state.ledger if entry.resource == forwarding), None)
+    if known is None or forwarding.is_outlived(known):
+        return forwarding.value()
+    return known.get(IP_FORWARD)
 
 
 def need_root() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 from vpcctl_lib import addressing, logs, naming, netns, processes
 from vpcctl_lib.documents import shown
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.keeper.fate import Fate
 from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, Topology, Workload
@@ -19,29 +21,42 @@ from vpcctl_lib.state import Entry
 from vpcctl_lib.users import check_user
 
 
+class Life(Enum):
+    """Whether a workload runs; restarting is between two of its runs."""
+
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class Running:
-    """A workload as it is now: where, what, and its pid while it runs."""
+    """A workload as it is now: where, what, its pid while it runs, and what became of it."""
 
     vpc: str
     subnet: str
     workload: Workload
+    life: Life
     pid: int | None
     log: Path
     url: str | None = None
+    fate: Fate | None = None
+    leader: processes.Process | None = None
+    """The process that ends with the workload: its keeper."""
 
 
 class DeployManager(Manager):
     """Starts, lists and stops workloads."""
 
-    def webserver(self, vpc: str, subnet: str, port: int) -> Change:
-        """Our small web server on that port; the same again changes nothing."""
-        return self._start(vpc, subnet, Workload(f"webserver-{port}", port=port))
+    def webserver(self, vpc: str, subnet: str, workload: Workload) -> Change:
+        """Our small web server on a port; the same again changes nothing."""
+        return self._start(vpc, subnet, workload)
 
     def run(self, vpc: str, subnet: str, workload: Workload) -> Change:
         """Any long-running program; the same again changes nothing."""
         naming.check_name(workload.name, "workload")
-        for word in workload.argv:
+        for word in (*workload.argv, *workload.upkeep.env, workload.upkeep.workdir):
             _check_text(word)
         check_user(workload.user)
         return self._start(vpc, subnet, workload)
@@ -54,7 +69,7 @@ class DeployManager(Manager):
                 raise VpcctlError(f"workload {workload.name!r} of {vpc_name}/{subnet_name} is another one",
                                   "stop it first, or choose another name")
             running = self._find(vpc_name, subnet_name, workload.name)
-            if running is not None and running.pid is not None:
+            if running is not None and running.leader is not None:
                 return topology
             self.remake(("program", f"{vpc_name}/{subnet_name}/{workload.name}"))
             if workload.port is not None:
@@ -83,9 +98,15 @@ class DeployManager(Manager):
             for subnet in vpc.subnets:
                 for workload in subnet.workloads:
                     entry = programs.get(f"{vpc.name}/{subnet.name}/{workload.name}")
-                    log = self.context.store.folder / f"logs/{vpc.name}/{subnet.name}/{workload.name}.log"
-                    pid = processes.main(entry.found) if entry else None
-                    yield Running(vpc.name, subnet.name, workload, pid, log, _url(subnet, workload))
+                    facts = entry.found if entry else {}
+                    leader = processes.recognise(facts)
+                    pid = processes.main(facts) if leader else None
+                    log = self._log(vpc.name, subnet.name, workload.name)
+                    yield Running(vpc.name, subnet.name, workload, _life(facts, leader, pid), pid, log,
+                                  _url(subnet, workload), logs.fate(log), leader)
+
+    def _log(self, vpc: str, subnet: str, name: str) -> Path:
+        return self.context.store.folder / f"logs/{vpc}/{subnet}/{name}.log"
 
     def find(self, vpc: str, subnet: str, name: str) -> Running:
         """The workload of that name; VpcctlError with the nearest right name if there is none."""
@@ -98,8 +119,11 @@ class DeployManager(Manager):
         return running
 
     def logs(self, vpc: str, subnet: str, name: str) -> str:
-        """What the workload wrote."""
-        log = self.find(vpc, subnet, name).log
+        """What the workload wrote; one that did not start is no workload, and has left its log."""
+        log = self._log(vpc, subnet, name)
+        find_subnet(self.state().topology, vpc, subnet)
+        if not naming.NAME.fullmatch(name) or not logs.is_written(log):
+            log = self.find(vpc, subnet, name).log
         try:
             return logs.text(log)
         except OSError as error:
@@ -108,7 +132,7 @@ class DeployManager(Manager):
     def follow(self, vpc: str, subnet: str, name: str) -> Iterator[bytes]:
         """What the workload has written, then what it writes, until it ends; at times nothing."""
         running = self.find(vpc, subnet, name)
-        process = processes.look(running.pid) if running.pid else None
+        process = running.leader
         try:
             with closing(logs.follow(running.log)) as parts:
                 for part in parts:
@@ -135,6 +159,12 @@ class DeployManager(Manager):
             return topology.with_vpc(vpc.with_subnet(replace(subnet, workloads=kept)))
 
         return self.change(decide)
+
+
+def _life(facts: Mapping[str, str], leader: processes.Process | None, pid: int | None) -> Life:
+    if leader is not None:
+        return Life.RESTARTING if pid is None else Life.RUNNING
+    return Life.UNKNOWN if processes.is_hidden(facts) else Life.STOPPED
 
 
 def _url(subnet: Subnet, workload: Workload) -> str | None:

@@ -13,9 +13,12 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import Finding, findings, inspect, owners
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import TOOLS, Change, Context, Manager, need_root
+from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Make, Remove
+from vpcctl_lib.packets import Passage
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
@@ -42,6 +45,12 @@ class Status:
     findings: tuple[Finding, ...]
     strangers: tuple[Stranger, ...] = ()
     notes: tuple[str, ...] = ()
+    packets: tuple[Passage, ...] = ()
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether all is as recorded and no VPC's packets are known to be lost."""
+        return not self.findings and not packets.lost(self.packets)
 
 
 class HostManager(Manager):
@@ -59,12 +68,21 @@ class HostManager(Manager):
         need("ip", "iptables")
         state = self.load()
         kernel = Kernel(self.runner)
-        found = findings(kernel, state.ledger, blueprint(state.topology))
+        faults = inspect(kernel, state.ledger)
+        found = findings(kernel, state.ledger, blueprint(state.topology), faults)
+        asked = Asked(self.runner, self.host)
+        uplinks = Uplinks(asked)
+        found += packets.drift(state.topology, uplinks)
+        passages = packets.look(asked, state.topology,
+                                packets.faulty(state.topology, state.ledger, faults))
         notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
         if state.topology.guarded is False:
             missing = guarding.missing(self.runner)
             notes.append(guarding.UNGUARDED.format(missing or "is there now: vpcctl restore"))
-        return Status(tuple(found), tuple(self._strangers(state)), tuple(notes))
+        if state.topology.quotes is False:
+            notes.append(guarding.UNQUOTED)
+        notes += dict.fromkeys(uplinks.warnings)
+        return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages))
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
         """Whatever runs in our namespaces and is no workload, nor was started by one."""
@@ -84,10 +102,25 @@ class HostManager(Manager):
 
     def restore(self) -> Change:
         """Everything recorded is there again; what is there already stays untouched."""
-        change = self.change(lambda topology: topology)
+        change = self.change(self._followed)
         if self._blind and not change.changed:
             self._tell_of(self._blind)
-        return change
+        if change.commands is not None:
+            return change
+        left = packets.warnings(packets.look(Asked(self.runner), change.topology))
+        return replace(change, notes=tuple(dict.fromkeys((*change.notes, *left))))
+
+    def _followed(self, topology: Topology) -> Topology:
+        """The topology with NAT where the way out is by now, and the name servers of today."""
+        uplinks = Uplinks(Asked(self.runner, self.host))
+        uplinks.learn(topology)
+        for vpc in topology.vpcs:
+            if vpc.nat:
+                now = uplinks.refreshed(topology, vpc, vpc.nat)
+                topology = topology.with_vpc(replace(vpc, nat=now))
+        for warning in dict.fromkeys(uplinks.warnings):
+            self.warn(warning)
+        return topology
 
     def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
         """All at once; if that fails, subnet by subnet: no tenant keeps the others from being mended."""
@@ -220,7 +253,7 @@ class HostManager(Manager):
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
         # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
-        topology = replace(state.topology, guarded=self._guarded(Topology(), state.topology))
+        topology = self._with_guard(Topology(), state.topology)
         wanted = blueprint(topology)
         state = replace(state, topology=topology, ledger=(*state.ledger, *_guards(wanted)))
         return state, difference(state.ledger, wanted, self.faults(state, topology))

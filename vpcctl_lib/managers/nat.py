@@ -4,32 +4,43 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vpcctl_lib import host, naming
 from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import Nat, Topology
+from vpcctl_lib.managers.packets import Asked, Uplinks
+from vpcctl_lib.model import Nat, Topology, Vpc
+
+AUTO = "auto"
+"""In the place of an interface: the way out, also when that is another one."""
 
 
 class NatManager(Manager):
     """Enables and disables NAT for a VPC."""
 
     def enable(self, vpc_name: str, interface: str | None) -> Change:
-        """NAT out of that interface, by default that of the host's default route."""
+        """NAT out of that interface, by default the one that packets leave by; `auto` follows it."""
         def decide(topology: Topology) -> Topology:
             vpc = find_vpc(topology, vpc_name)
-            return topology.with_vpc(replace(vpc, nat=self.uplink(topology, interface)))
+            return topology.with_vpc(replace(vpc, nat=self.uplink(topology, vpc, interface)))
 
-        return self.change(decide)
+        return self.looked_after(self.change(decide), (vpc_name,))
 
-    def uplink(self, topology: Topology, interface: str | None) -> Nat:
-        """That interface, or the default route's, as NAT needs to know it; only asks."""
-        ours = {naming.device("vpc-", vpc.name) for vpc in topology.vpcs}
-        found = self.host.links
-        uplink = host.link(found, interface or self.host.default_interface, ours)
-        resolvers = host.resolvers(found)
-        if not resolvers:
-            self.warn("the host has no name server that a VPC can reach: names won't resolve in it")
-        return Nat(uplink.name, uplink.mtu, resolvers)
+    def uplink(self, topology: Topology, vpc: Vpc, interface: str | None) -> Nat:
+        """That interface, or the way out, as NAT needs to know it; only asks."""
+        uplinks = Uplinks(Asked(self.runner, self.host))
+        named = None if interface == AUTO else interface
+        nat = uplinks.nat(topology, vpc, named, follows=interface == AUTO)
+        for warning in uplinks.warnings:
+            self.warn(f"VPC '{vpc.name}': {warning}" if f"'{vpc.name}'" not in warning else warning)
+        return nat
+
+    def looked_after(self, change: Change, names: tuple[str, ...]) -> Change:
+        """The change with what keeps packets of these VPCs from leaving, or answers from coming back."""
+        if change.commands is not None:
+            return change
+        passages = packets.look(Asked(self.runner), change.topology)
+        more = packets.warnings([one for one in passages if one.vpc in names])
+        return replace(change, notes=tuple(dict.fromkeys((*change.notes, *more))))
 
     def disable(self, vpc_name: str) -> Change:
         """No NAT; where there is none, nothing changes."""

@@ -12,6 +12,7 @@ from vpcctl_lib.lookup import find_subnet, find_vpc
 from vpcctl_lib.managers.base import Manager, need_root
 from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
 from vpcctl_lib.reach.fix import opened
+from vpcctl_lib.reach.listeners import listeners
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.probe import Probe, Result, judge, send
 from vpcctl_lib.reach.scene import Scene
@@ -87,8 +88,31 @@ def _listened(report: Report, result: Result) -> Report:
     where = question.target or str(question.address)
     told = f"nothing listens on {question.protocol.value} port {question.port}"
     fix = opened(question, Code.NOTHING_LISTENS, question.to_vpc)
+    elsewhere = _listens_elsewhere(question)
+    if elsewhere:
+        # A web server beside it would be another program on the port of this one.
+        told, fix = elsewhere, None
     obstacle = Obstacle(Code.NOTHING_LISTENS, where, told, fix)
     return replace(report, verdict=Verdict.UNREACHABLE, blocked_by=obstacle)
+
+
+def _listens_elsewhere(question: Question) -> str:
+    """What to say of a program that has the port, but on addresses that are not asked; empty without one."""
+    if question.target is None or question.port is None:
+        return ""
+    try:
+        held = listeners(question.target, question.protocol, question.port)
+    except OSError:
+        return ""
+    # On a wildcard it would have answered: another rule has refused.
+    if not held or any(one == question.address or one.is_unspecified for one in held):
+        return ""
+    where = " and ".join(map(str, held))
+    inside = all(one.is_loopback for one in held)
+    only = f", which only {question.target} itself can reach" if inside else ""
+    port = f"{question.protocol.value} port {question.port}"
+    return (f"a program listens on {port}, but only on {where}{only}; "
+            f"have it listen on 0.0.0.0 or {question.address} (an option such as --bind, --host or --listen)")
 
 
 def find_target(topology: Topology, to: str) -> Target:

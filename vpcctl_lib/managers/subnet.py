@@ -9,7 +9,8 @@ from vpcctl_lib import addressing, naming
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import Subnet, SubnetType, Topology
+from vpcctl_lib.model import Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.routing import routed
 
 
 def setting(vpc: str, name: str, kind: SubnetType) -> str:
@@ -30,6 +31,7 @@ class SubnetManager(Manager):
             if existing is None:
                 addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
                 addressing.check_count(vpc_name, len(vpc.subnets) + 1)
+                self._look_around(topology, vpc, cidr)
                 return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
             if (existing.cidr, existing.type) != (cidr, kind):
                 way = "delete it first, or choose another name" if existing.cidr != cidr \
@@ -47,6 +49,13 @@ class SubnetManager(Manager):
             return topology.with_vpc(vpc.with_subnet(replace(subnet, type=kind)))
 
         return self.change(decide)
+
+    def _look_around(self, topology: Topology, vpc: Vpc, cidr: IPv4Network) -> None:
+        """What of the host came into its way since the VPC was made."""
+        ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
+        route = self.host.overlap(cidr, ours) if routed(topology, vpc) else None
+        if route is not None and route.network.prefixlen >= vpc.cidr.prefixlen:
+            self.warn(f"{cidr} overlaps {route}: the host, and answers by NAT, may not reach the subnet")
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """The subnet and what runs in it."""

@@ -10,7 +10,7 @@ from vpcctl_lib import naming
 from vpcctl_lib.comparison import Difference, compare
 from vpcctl_lib.documents import Document, Place
 from vpcctl_lib.managers.base import Change, Context, Manager
-from vpcctl_lib.managers.nat import NatManager
+from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
 from vpcctl_lib.model import Nat, Peering, Topology, Vpc
@@ -43,7 +43,8 @@ class TopologyManager(Manager):
             show(compare(topology, wanted))
             return wanted
 
-        return self.change(decide)
+        change = self.change(decide)
+        return self._nat.looked_after(change, tuple(wanted.name for wanted in file.vpcs))
 
     def _wanted(self, topology: Topology, file: TopologyFile, prune: bool) -> Topology:
         named = {wanted.name for wanted in file.vpcs}
@@ -64,10 +65,11 @@ class TopologyManager(Manager):
         if vpc is None or vpc.cidr != wanted.cidr:
             result = self._placed(topology, wanted, leaving)
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
-        nat = self._uplink(result, vpc, wanted)
         order = {subnet.name: number for number, subnet in enumerate(before.subnets)} if before else {}
         subnets = sorted(wanted.subnets, key=lambda subnet: order.get(subnet.name, len(order)))
-        return result.with_vpc(replace(vpc, nat=nat, subnets=tuple(subnets)))
+        vpc = replace(vpc, subnets=tuple(subnets))
+        result = result.with_vpc(vpc)
+        return result.with_vpc(replace(vpc, nat=self._uplink(result, vpc, wanted)))
 
     def _placed(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
         """The topology with that VPC where it was, or at the end, with its CIDR checked as if it were new."""
@@ -82,9 +84,9 @@ class TopologyManager(Manager):
         """What NAT the VPC has already is kept where it fits: applying twice changes nothing."""
         if wanted.interface is None:
             return None
-        if vpc.nat and wanted.interface in ("", vpc.nat.interface):
+        if vpc.nat and wanted.interface in ("", AUTO if vpc.nat.follows else vpc.nat.interface):
             return vpc.nat
-        return told(wanted.place.at("nat"), lambda: self._nat.uplink(topology, wanted.interface or None))
+        return told(wanted.place.at("nat"), lambda: self._nat.uplink(topology, vpc, wanted.interface or None))
 
     def _with_peerings(self, topology: Topology, file: TopologyFile, named: set[str]) -> Topology:
         """The file's peerings, and those with a VPC that it does not name."""

@@ -45,12 +45,13 @@ class VpcManager(Manager):
         ours = {naming.device("vpc-", one) for one in (name, *leaving, *(vpc.name for vpc in topology.vpcs))}
         route = self.host.overlap(cidr, ours)
         if route is not None and not allow_overlap:
-            raise VpcctlError(f"{cidr} overlaps the host's route to {route.network} (dev {route.device})",
+            raise VpcctlError(f"{cidr} overlaps {route}",
                               f"choose another CIDR, or leave the host's route as it is with {how}")
         if route is not None:
-            self.warn(f"the host keeps its route to {route.network} (dev {route.device}) and gets none to "
+            self.warn(f"{route} stays as it is, and the host gets none to "
                       f"'{name}': reach it with vpcctl exec")
-        link = addressing.free_link({vpc.link for vpc in topology.vpcs})
+        taken = self.host.taken(addressing.LINKS, ours)
+        link = addressing.free_link({vpc.link for vpc in topology.vpcs}, taken)
         return topology.with_vpc(Vpc(name, cidr, link, routed=route is None))
 
     def delete(self, name: str) -> Change:

@@ -8,20 +8,26 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from vpcctl_lib.addressing import instance
+from vpcctl_lib.addressing import instance, router_end
 from vpcctl_lib.filter_rules import is_ingress
 from vpcctl_lib.kernel import words
-from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule, Subnet, Vpc
+from vpcctl_lib.model import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
 from vpcctl_lib.naming import device
 from vpcctl_lib.policy import to_document
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
+from vpcctl_lib.reach.routes import Lookup
+from vpcctl_lib.reach.routing import lookup
 from vpcctl_lib.reach.scene import HOST, Scene
+from vpcctl_lib.routing import routed
 
 if TYPE_CHECKING:
     from vpcctl_lib.reach.verdict import Question
 
 RESTORE = "vpcctl restore"
+DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})
+"""How it shows that a packet leaves by another link than its NAT does."""
+
 RESTORED = frozenset({Code.NAMESPACE_MISSING, Code.NO_NAT})
 
 
@@ -39,6 +45,10 @@ class Fixer:
         offered = opened(question, blocked.code, other)
         if offered:
             return offered
+        if here == HOST and other is None and not is_back and question.vpc.nat:
+            strayed, fix = self._way_out(question, question.vpc.nat, blocked)
+            if strayed:
+                return fix
         if blocked.code is Code.FIREWALL_DENY or blocked.cause.table == "nat":
             return self._firewall(question, here, blocked, is_back)
         if blocked.code is Code.LINK_DOWN:
@@ -46,12 +56,33 @@ class Fixer:
         if blocked.code in (Code.NO_ROUTE, Code.NO_ADDRESS):
             return self._route(here, blocked)
         if blocked.code is Code.NO_NEIGHBOUR:
-            return self._neighbour(here, blocked)
+            return self._neighbour(question, here, blocked)
         if blocked.cause.setting:
             return self._setting(here, blocked)
         if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and here in self._ours()):
             return RESTORE
         return None
+
+    def _way_out(self, question: Question, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
+        """Whether the host's way out is another than NAT's, and what has NAT follow it."""
+        cable = device("vpc-", question.vpc.name)
+        route = lookup(self._scene.of(HOST), Lookup(question.address, self._source(question), cable))
+        if route is None:
+            # Nobody but the host's own network set-up brings back its way out.
+            return blocked.code is Code.NO_ROUTE, None
+        if route.kind != "unicast" or route.device == nat.interface or blocked.code not in DIVERTED:
+            return False, None
+        ours = {"lo", *(device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)}
+        if route.device in ours:
+            return True, None
+        enable = f"vpcctl nat enable --vpc {question.vpc.name} --interface {route.device}"
+        return True, RESTORE if nat.follows else enable
+
+    def _source(self, question: Question) -> IPv4Address:
+        """The address that the packet has when it comes to the host."""
+        vpc = question.vpc
+        own = routed(self._intent.topology, vpc)
+        return instance(question.subnet.cidr) if own else router_end(vpc.link)
 
     def _ours(self) -> frozenset[str]:
         return self._intent.namespaces | {HOST}
@@ -75,8 +106,12 @@ class Fixer:
                 for rule in (tables[table][chain].rules if chain in tables.get(table, {}) else ())]
         return any(rule not in held for rule in shall)
 
-    def _link(self, here: str, blocked: Blocked) -> str:
+    def _link(self, here: str, blocked: Blocked) -> str | None:
         if here == HOST and not self._intent.has_link(here, blocked.cause.device):
+            link = self._scene.of(here).links.get(blocked.cause.device)
+            if link and link.is_up:
+                # Without a carrier: only whoever has the other end can plug it in.
+                return None
             ours = any(blocked.cause.device == device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)
             return RESTORE if ours else f"ip link set dev {blocked.cause.device} up"
         return RESTORE
@@ -89,13 +124,15 @@ class Fixer:
             return None if "table ip rule" in rest else f"ip {where}route del {kind} {rest}"
         return RESTORE if here in self._ours() else None
 
-    def _neighbour(self, here: str, blocked: Blocked) -> str | None:
-        """A hand-made route to a gateway that nobody has goes; else the record knows who should answer."""
+    def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
+        """A hand-made route to a gateway that nobody has goes; else the record knows who is to answer."""
         for route in self._scene.of(here).routes:
             leads = route.gateway is not None and route.gateway == blocked.cause.address
             if leads and route.device == blocked.cause.device and not self._intent.made(here, route):
                 where = f"-n {here} " if here else ""
                 return f"ip {where}route del {route.network} via {route.gateway} dev {route.device}"
+        if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
+            return None
         return RESTORE if here in self._ours() else None
 
     def _setting(self, here: str, blocked: Blocked) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from functools import cached_property
 from ipaddress import IPv4Address
 
+from vpcctl_lib.addressing import gateway, instance
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel import Words, words
 from vpcctl_lib.model import Subnet, Topology, Vpc
@@ -15,6 +16,8 @@ from vpcctl_lib.reach.scene import Namespace as Held
 from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule
 
 BUILTIN_POLICY = "ACCEPT"
+NAMED = 10
+"""So many subnets are named where one is looked for."""
 
 
 class Intent:
@@ -64,11 +67,25 @@ class Intent:
         return next((subnet_namespace(vpc.name, subnet.name) for subnet in vpc.subnets
                      if address in subnet.cidr), None)
 
+    def nobody_at(self, near: Vpc, address: IPv4Address) -> str:
+        """What to say of an address that is nobody's by the record; empty for one that is somebody's."""
+        vpc = self.vpc_of(near, address)
+        if vpc is None or address in (gateway(vpc.cidr), *(instance(one.cidr) for one in vpc.subnets)):
+            return ""
+        subnet = next((one for one in vpc.subnets if address in one.cidr), None)
+        if subnet is not None:
+            return (f"nobody has the address {address}: the one machine of {vpc.name}/{subnet.name} "
+                    f"is {instance(subnet.cidr)}")
+        held = ", ".join(f"{one.name} {one.cidr}" for one in vpc.subnets[:NAMED])
+        more = ", …" if len(vpc.subnets) > NAMED else ""
+        return (f"nobody has the address {address}: no subnet of VPC '{vpc.name}' holds it "
+                f"({held or 'it has none'}{more})")
+
     def route(self, namespace: str, address: IPv4Address) -> Route | None:
         """The recorded route to an address."""
         found = [one for one in self._resources if isinstance(one, Route)
                  and one.namespace == namespace and address in one.destination]
-        return max(found, key=lambda one: one.destination.prefixlen, default=None)
+        return max(found, key=lambda one: (one.destination.prefixlen, -one.metric), default=None)
 
     def holds(self, route: Route, held: Held) -> bool:
         """Whether the kernel still has a recorded route."""

@@ -19,7 +19,7 @@ from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
-from vpcctl_lib.resources.guard import Member, is_whole, members_of
+from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
 from vpcctl_lib.run import Runner, search_path
 
 T = TypeVar("T")
@@ -96,6 +96,9 @@ class Passage:
     guard: frozenset[Member] | None = None
     """The machines that may send through ports of the namespace's bridges; None where these have no guard."""
 
+    switched: Mapping[IPv4Address, str] = field(default_factory=dict)
+    """The MACs to which that guard sends what is for an address, whatever MAC it was sent to."""
+
     stations: tuple[tuple[str, str], ...] = ()
     """The MACs that bridges of the namespace were told of for good, each with its port."""
 
@@ -153,6 +156,11 @@ class Namespace:
     def guard(self) -> frozenset[Member] | None:
         """Who may send through the ports of its bridges; None where anybody may."""
         return self.passage().guard
+
+    @property
+    def switched(self) -> Mapping[IPv4Address, str]:
+        """The MACs to which that guard sends what is for an address."""
+        return self.passage().switched
 
     @property
     def stations(self) -> tuple[tuple[str, str], ...]:
@@ -233,7 +241,8 @@ class Scene:
             lambda: self._chains(name), lambda: self._json(name, "bridge", "-j", "fdb", "show"))
         guard = self._guard(name) if has_guard(chains) else None
         foreign = parse_foreign(chains, guard is not None)
-        return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]}, guard,
+        return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
+                       members_of(guard) if guard else None, switched_by(guard) if guard else {},
                        tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"))
 
     def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
@@ -267,11 +276,11 @@ class Scene:
         found: dict[str, Any] = parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}")
         return found
 
-    def _guard(self, name: str) -> frozenset[Member] | None:
-        """The machines of our own table of family bridge, if it has our rules and no others."""
+    def _guard(self, name: str) -> list[dict[str, Any]] | None:
+        """Our own table of family bridge, if it has our rules and no others."""
         asked = ("nft", "-j", "list", "table", "bridge", BRIDGE_TABLE)
-        listed = parsed(self._runner.ask(asked, name), "{}")["nftables"]
-        return members_of(listed) if is_whole(listed) else None
+        listed: list[dict[str, Any]] = parsed(self._runner.ask(asked, name), "{}")["nftables"]
+        return listed if is_whole(listed) else None
 
 
 def text_in(namespace: str, path: str) -> str:

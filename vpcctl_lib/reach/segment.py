@@ -164,6 +164,15 @@ def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address) -> bool:
     return guard is None or any((one.device, one.mac, one.address) == (port, mac, address) for one in guard)
 
 
+def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
+    """Where the guard of the first bridge on the way sends a packet that was on its way to `end`."""
+    guarding = scene.of(end.entry[0]).switched if end.entry else {}
+    mac = guarding.get(destination, end.link.mac)
+    if mac == end.link.mac:
+        return end
+    return next((other for other in segment.ends if (other.link.mac, other.entry) == (mac, end.entry)), None)
+
+
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
     """The bridge's port that a frame for one machine has to leave by and does not; None if it gets there.
 

@@ -129,6 +129,8 @@ class Analyzer:
             return Blocked(Code.NAMESPACE_MISSING, missing, f"no network namespace '{missing}'", cause)
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
+        if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:
+            rule = self._nobody(question) or rule
         if blocked.code is Code.FIREWALL_DENY and blocked.cause.chain == HOST_INPUT:
             return Blocked(Code.HOST_CLOSED, where, rule, cause)
         lost = where == question.target and cause.address == question.address
@@ -155,6 +157,11 @@ class Analyzer:
             # Somebody else's namespace has no way back to an address of a VPC: nobody translated it.
             return Blocked(Code.NO_NAT, "host", blocked.rule)
         return blocked
+
+    def _nobody(self, question: Question) -> str:
+        """What to say of an address that nobody has, neither by the record nor in the kernel."""
+        held = any(owners(self.scene, question.address))
+        return "" if held else self._intent.nobody_at(question.vpc, question.address)
 
     def _missing(self, question: Question) -> str:
         wanted = [question.vpc.name, question.start, question.target or "",

@@ -30,6 +30,7 @@ from vpcctl_lib.reach.segment import (
     lost_at,
     peer,
     remembered,
+    switched,
 )
 
 FURTHEST = 40
@@ -179,20 +180,27 @@ class Walk:
             names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
             raise Undecided(here.title, f"{wanted} is in {names}: whoever answers first gets it")
         if found:
-            self._check_bridges(here, link, found[0], packet)
-            return found[0]
+            self._check_sender(link, found[0], packet)
+            end = switched(self.scene, segment, found[0], packet.flow.destination)
+            if end:
+                self._check_port(end)
+                return end
+            wanted, by_hand = packet.flow.destination, False
         if segment.outside and not by_hand:
             return None
         raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {wanted}",
                       Cause(device=link.name, address=wanted))
 
-    def _check_bridges(self, here: Namespace, link: Link, end: End, packet: Packet) -> None:
-        """Bridges pass on what comes from whom it claims to, to ports where they know somebody."""
+    def _check_sender(self, link: Link, end: End, packet: Packet) -> None:
+        """Bridges pass on what comes from whom it claims to."""
         if end.entry and not lets_in(self.scene, end, link.mac, packet.flow.source):
             where, port = end.entry
             raise Blocked(Code.SOURCE_REFUSED, self.scene.of(where).title,
                           f"{packet.flow.source} with MAC {link.mac} may not send through port {port} "
                           f"(nft table bridge {BRIDGE_TABLE})", Cause(device=port))
+
+    def _check_port(self, end: End) -> None:
+        """They pass it on to ports where they know somebody."""
         lost = lost_at(self.scene, end)
         if lost:
             told = f"nobody told the bridge that MAC {end.link.mac} is at port {lost[1]}"

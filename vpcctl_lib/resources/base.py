@@ -112,6 +112,10 @@ class Resource(ABC):
         """Facts that must be written down before it is made; only reads."""
         return {}
 
+    def is_outlived(self, facts: Facts) -> bool:
+        """Whether the facts are of an earlier life of the host, in which they were true of another thing."""
+        return False
+
     @abstractmethod
     def make(self) -> Operations:
         """The steps that make it; the first fails if another has made a thing of that name."""

@@ -8,16 +8,24 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vpcctl_lib import forwarders, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
 from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
+from vpcctl_lib.run import Runner
 
 SETTINGS = Path("/proc/sys/net/ipv4")
 _ALONG = re.compile(r"net\.ipv4\.conf\.all\.accept_redirects|net/ipv4/conf/(?!\.{1,2}/)[^/\s]+/forwarding")
 """What writing ip_forward can change: a record that names another setting does not get it written."""
+
+IDENTITY = "identity"
+"""Among the facts: the host's network, in that life of it (cleanup.sh reads the first word, the boot id)."""
+
+BESIDE = "beside"
+"""Among the facts: what of others' could have forwarded, but lived without."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,9 @@ class Forwarding(Resource):
         """The old values. Writing ip_forward also writes `accept_redirects` and each link's `forwarding`
         (inet_forward_change in net/ipv4/devinet.c), so those are needed to put things back.
         """
-        found = {IP_FORWARD: (SETTINGS / "ip_forward").read_text().strip()}
+        found = {IP_FORWARD: self.value(), IDENTITY: netns.own_identity()}
         if found[IP_FORWARD] == "0":
+            found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(Runner())))
             redirects = SETTINGS / "conf/all/accept_redirects"
             found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
             for link in sorted((SETTINGS / "conf").glob("*/forwarding")):
@@ -40,17 +49,25 @@ class Forwarding(Resource):
                     found[f"net/ipv4/conf/{link.parent.name}/forwarding"] = "1"
         return found
 
+    def value(self) -> str:
+        """What it is now, 0 or 1."""
+        return (SETTINGS / "ip_forward").read_text().strip()
+
+    def is_outlived(self, facts: Facts) -> bool:
+        """A start of the host, or of its container, sets it anew; older records don't tell of which it is."""
+        return facts.get(IDENTITY, "") not in ("", netns.own_identity())
+
     def make(self) -> Operations:
         """On."""
         return (Sysctl(IP_FORWARD, "1"),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Back to what was found, what somebody else changed meanwhile left as it is."""
-        if facts.get(IP_FORWARD, "1") != "0":
+        """Back to what was found since the host started, unless others have come to need it."""
+        if facts.get(IP_FORWARD, "1") != "0" or self.is_outlived(facts):
             return ()
         along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
                       for key, value in facts.items() if _ALONG.fullmatch(key) and value in ("0", "1"))
-        return (PutBack(IP_FORWARD, "0", "1", along),)
+        return (PutBack(IP_FORWARD, "0", "1", along, forwarders.read(facts.get(BESIDE, ""))),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Still on, by our own links as well; what others do with theirs is their affair."""

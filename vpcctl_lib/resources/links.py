@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from vpcctl_lib import netns
+from vpcctl_lib import netns, processes
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.operations import HOST, Ip
@@ -37,6 +39,10 @@ GROUP = "30320"
 """The group of all links in our namespaces: 100 cables deleted one by one take 2.4 s, as a group 0.05 s."""
 
 
+NAMED = 5
+"""So many of the processes in somebody else's namespace are named."""
+
+
 @dataclass(frozen=True)
 class Namespace(Resource):
     """A named network namespace."""
@@ -47,7 +53,9 @@ class Namespace(Resource):
     def survey(self) -> dict[str, str]:
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
-            raise Taken(f"a network namespace '{self.name}' exists, and vpcctl did not make it",
+            inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
+            told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"
+            raise Taken(f"{told}: {inside} runs in it" if inside else told,
                         "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
         return {}
 
@@ -95,6 +103,19 @@ def _is_bare(link: dict[str, Any]) -> bool:
     return link["ifname"] == LOOPBACK or (link["ifname"] in (UPLINK, INSTANCE) and not addressed)
 
 
+def _described(device: str) -> str:
+    """What a link on the host is, in the words of whoever made it; empty where those tell nothing."""
+    folder = Path("/sys/class/net", device)
+    try:
+        alias = (folder / "ifalias").read_text().strip()
+        kind = re.search(r"^DEVTYPE=(.+)$", (folder / "uevent").read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    words = (f"a {kind[1]}" if kind else "", f"with the alias '{alias}'" if alias else "")
+    told = " ".join(filter(None, words))
+    return f": it is {told}" if told else ""
+
+
 @dataclass(frozen=True)
 class Veth(Resource):
     """A cable between two namespaces; it goes with either of its ends."""
@@ -110,8 +131,9 @@ class Veth(Resource):
         import socket
 
         if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
-            raise Taken(f"a link '{self.device}' exists, and vpcctl did not make it",
-                        "choose another name, or rename the link", (HOST, self.device))
+            told = f"a link '{self.device}' exists, and vpcctl did not make it{_described(self.device)}"
+            raise Taken(told, "choose another name, or rename the link; whose it is: "
+                              f"ip -d link show {self.device}", (HOST, self.device))
         return {}
 
     @property
@@ -139,15 +161,20 @@ class Veth(Resource):
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Both ends in their places."""
+        """Both ends in their places, and each the other's."""
         near = kernel.link(self.namespace, self.device)
         if near is None:
             return self._halved(kernel)
-        if kernel.link(self.peer_namespace, self.peer_device) is not None:
+        far = kernel.link(self.peer_namespace, self.peer_device)
+        if far is not None and _leads_to(near, far) and _leads_to(far, near):
             return None
         if not near.get("ifalias", "").startswith(MARK):
             return Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
-        return changed(f"its other end, {self.peer_device}, is gone")
+        gone = f"its other end, {self.peer_device}, is gone"
+        if far is None:
+            return changed(gone)
+        away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
+        return Fault(Condition.CHANGED, f"{gone}: another link has its name", (away,))
 
     def _halved(self, kernel: Kernel) -> Fault:
         """The near end renamed or moved, or its namespace deleted and the far end about to follow."""
@@ -158,6 +185,11 @@ class Veth(Resource):
 
     def __str__(self) -> str:
         return f"cable {self.device}{on(self.namespace)} to {self.peer_device}{on(self.peer_namespace)}"
+
+
+def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether a link's other end has the number of that one (IFLA_LINK)."""
+    return bool(one.get("link_index") == other.get("ifindex"))
 
 
 @dataclass(frozen=True)

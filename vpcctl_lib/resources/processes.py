@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vpcctl_lib import keeper, users
+from vpcctl_lib.errors import BadInput
 from vpcctl_lib.keeper.orders import MARK, Orders, words
+from vpcctl_lib.model import Restart, Upkeep
 from vpcctl_lib.run import Command
+from vpcctl_lib.upkeep import check_workdir, parse_signal, parse_variable, signal_number
 
 PROCESSES = 2048
 """How many a workload may have unless it is told otherwise: as many as Podman gives a container
@@ -17,6 +20,12 @@ PROCESSES = 2048
 
 LOG_BYTES = 10 << 20
 """How large a log grows before it becomes the older one, which goes when the next does."""
+
+STOP_SECONDS = 10
+"""How long what a stop signal has not ended may go on, unless told otherwise: as `docker stop`."""
+
+KEEPER_SECONDS = 3.0
+"""How long a keeper may take beyond the time that it gives its program."""
 
 KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
 
@@ -52,13 +61,18 @@ class Start:
     user: str = ""
     pids: int | None = None
     memory: int | None = None
+    upkeep: Upkeep = Upkeep()
 
     def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
+        upkeep = self.upkeep
+        restart = "" if upkeep.restart is Restart.NO else upkeep.restart.value
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
-                        self.user, self.pids or PROCESSES, self.memory or 0, LOG_BYTES)
+                        self.user, self.pids or PROCESSES, self.memory or 0, upkeep.log_max or LOG_BYTES,
+                        upkeep.env, upkeep.workdir, signal_number(upkeep.stop_signal), upkeep.stop_timeout,
+                        restart)
         python = (sys.executable, "-I", "-S")
         return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 
@@ -75,6 +89,21 @@ class Stop:
     mark: str
     log: str
     facts: Mapping[str, str] = field(default_factory=dict)
+    seconds: int = STOP_SECONDS
+    """How long the keeper lets the program obey."""
 
     def __str__(self) -> str:
         return f"kill {self.facts.get('pid', '')}  # workload {self.mark}"
+
+
+def upkeep_of(orders: Orders) -> Upkeep:
+    """What a keeper's orders say of it; BadInput where they say what nobody could have asked for."""
+    for one in orders.env:
+        parse_variable(one)
+    check_workdir(orders.workdir)
+    if orders.restart not in {"", *(kind.value for kind in Restart)}:
+        raise BadInput(f"{orders.restart!r} is not a way to restart")
+    stop_signal = parse_signal(str(orders.stop_signal)) if orders.stop_signal else ""
+    log_max = None if orders.log_bytes == LOG_BYTES else orders.log_bytes or None
+    return Upkeep(orders.env, orders.workdir, stop_signal, orders.stop_timeout,
+                  Restart(orders.restart or Restart.NO.value), log_max)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from vpcctl_lib.interpreter import web_server
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.model import Upkeep
 from vpcctl_lib.processes import inside_of, is_kept, recognise
 from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
-from vpcctl_lib.resources.processes import Start, Stop
+from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Program(Resource):
     user: str = ""
     pids: int | None = None
     memory: int | None = None
+    upkeep: Upkeep = Upkeep()
 
     @property
     def key(self) -> Hashable:
@@ -41,11 +43,12 @@ class Program(Resource):
             vpc, subnet, _ = self.mark.split("/")
             argv = web_server(vpc, subnet, self.address, self.port)
         return (Start(self.namespace, self.mark, argv, self.log, self.port, self.number, self.user, self.pids,
-                      self.memory),)
+                      self.memory, self.upkeep),)
 
     def unmake(self, facts: Facts) -> Operations:
         """With its children and its log."""
-        return (Stop(self.namespace, self.mark, self.log, dict(facts)),)
+        seconds = STOP_SECONDS if self.upkeep.stop_timeout is None else self.upkeep.stop_timeout
+        return (Stop(self.namespace, self.mark, self.log, dict(facts), seconds),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The very process that was started, still in its namespace, and apart from others' workloads."""

@@ -1,6 +1,7 @@
 """A private host to play and test in: own network, own state, a small internet; ends with its program."""
 
 from vpcctl_lib.sandbox.child import CannotRun
-from vpcctl_lib.sandbox.entry import enter
+from vpcctl_lib.sandbox.entry import Wish, enter, join
+from vpcctl_lib.sandbox.joining import Sandbox, running
 
-__all__ = ["CannotRun", "enter"]
+__all__ = ["CannotRun", "Sandbox", "Wish", "enter", "join", "running"]

@@ -6,17 +6,23 @@ import os
 import signal
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import vpcctl_lib
 from vpcctl_lib import syscalls
 from vpcctl_lib.run import WATCHED, is_typed, need, search_path
-from vpcctl_lib.sandbox import inside, plan
-from vpcctl_lib.sandbox.child import fork_until_ready
+from vpcctl_lib.sandbox import inside, joining, mapping, plan
+from vpcctl_lib.sandbox.child import Task, fork_until_ready
 from vpcctl_lib.sandbox.refusal import explained
+from vpcctl_lib.sandbox.shell import Shell, banner, prepared
 from vpcctl_lib.syscalls import Namespace
+from vpcctl_lib.users import is_mapped
+
+NOBODY = 65534
 
 _NEEDED = (1 << 12) | (1 << 21)
 """CAP_NET_ADMIN and CAP_SYS_ADMIN: with these no user namespace is needed."""
@@ -24,26 +30,58 @@ _NEEDED = (1 << 12) | (1 << 21)
 _OWN = Namespace.NET | Namespace.MOUNT | Namespace.PID | Namespace.UTS
 
 
-def enter(argv: Sequence[str]) -> int:
-    """Run a program (none: a shell) in a sandbox and return its exit code, 128 + n after signal n.
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a sandbox: a program (none: a shell), folders to keep, a name."""
+
+    argv: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    name: str = plan.HOSTNAME
+    completion: Callable[[str], str] = lambda shell: ""
+    """The script by which that shell completes vpcctl's words; empty for one that can't."""
+
+    tell: Callable[[str], None] = lambda text: None
+    """Prints for a person."""
+
+
+def enter(wish: Wish) -> int:
+    """Run a program in a sandbox of its own and return its exit code, 128 + n after signal n.
 
     This process joins the sandbox's namespaces and can't leave them: end it soon after.
     """
-    need("ip")
+    need("ip", "iptables")
     is_plain = not is_powerful(os.geteuid(), Path("/proc/self/status").read_text())
-    environment = plan.environment(os.environ, search_path(), launcher_folder())
-    job = inside.Job(tuple(argv) or (shell(),), environment, is_plain)
     with explained(is_plain):
         _join_namespaces(is_plain, os.geteuid(), os.getegid())
-    return _run(job)
+    job = _job(wish, is_plain)
+    if not wish.argv and os.isatty(0):
+        job = replace(job, greeting=banner(wish.kept, has_users=not is_plain or is_mapped(NOBODY)))
+    return _run(partial(inside.run, job))
 
 
-def _run(job: inside.Job) -> int:
+def join(wish: Wish, wanted: str) -> int:
+    """The same in a sandbox that runs: the one of that pid or name, or the only one."""
+    sandbox = joining.chosen(joining.running(), wanted)
+    here = os.getcwd()
+    joining.join(sandbox)
+    return _run(partial(inside.attend, replace(_job(wish, is_plain=True), kept=(here,))))
+
+
+def _job(wish: Wish, is_plain: bool) -> inside.Job:
+    environment = plan.environment(os.environ, search_path(), launcher_folder())
+    program = shell()
+    script = "" if wish.argv else wish.completion(os.path.basename(program))
+    chosen = Shell(wish.argv) if wish.argv else prepared(program, script)
+    return inside.Job(chosen.argv, {**environment, **dict(chosen.variables)}, is_plain, wish.tell,
+                      files=chosen.files, kept=wish.kept, name=wish.name)
+
+
+def _run(task: Task) -> int:
     # Blocked, then waited for: none can arrive between two lines of ours.
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     terminal = _foreground()
-    pid = fork_until_ready(lambda ready: inside.run(job, ready))
+    pid = fork_until_ready(task)
     code = _supervise(pid)
     _restore(terminal)
     return code
@@ -73,10 +111,7 @@ def _join_namespaces(is_plain: bool, uid: int, gid: int) -> None:
     if not is_plain:
         syscalls.unshare(_OWN)
         return
-    syscalls.unshare(_OWN | Namespace.USER)
-    Path("/proc/self/setgroups").write_text("deny")
-    for kind, number in (("uid", uid), ("gid", gid)):
-        Path(f"/proc/self/{kind}_map").write_text(f"0 {number} 1")
+    mapping.unshare(_OWN, uid, gid)
 
 
 def _supervise(pid: int) -> int:

@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from vpcctl_lib import syscalls
 from vpcctl_lib.sandbox import plan
-from vpcctl_lib.sandbox.plan import Copy, File, Folder, Mount, Step
+from vpcctl_lib.sandbox.plan import Copy, Cover, File, Folder, Mount, Step
 from vpcctl_lib.syscalls import MountFlag
 
+MOUNTS = Path("/proc/self/mountinfo")
+WHOLE = (0, 0, 4294967295)
+"""What /proc/self/uid_map says outside of all user namespaces (user_namespaces(7))."""
 
-def build() -> None:
-    """Build the sandbox's folders in this process's mount namespace."""
+
+def build(kept: Sequence[str], more: Sequence[Step], hostname: str) -> list[str]:
+    """Build the sandbox's folders in this process's mount namespace; those that stay the host's own.
+
+    `kept` are whole paths of folders that shall do so. What else is in the list, the kernel can't cover.
+    """
     here = os.getcwd()
-    _take(plan.filesystem(Path(plan.STATE).is_dir(), Path("/etc/netns").is_dir()))
-    # The same path again, now through the new mounts; if they hide it, we stay where we are.
-    with suppress(FileNotFoundError):
+    copies = [(path, syscalls.copy_of_mounts(path)) for path in kept]
+    covers = plan.covers(list(plan.covered(_mounted(), _folders_in)), _is_whole())
+    steps = plan.filesystem(Path(plan.STATE).is_dir(), Path("/etc/netns").is_dir(), covers, more, hostname)
+    left = take(steps)
+    for path, copy in copies:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        syscalls.attach(copy, path)
+        os.close(copy)
+    # The same path again, now through the new mounts; if they hide it or only root was let in, we stay here.
+    with suppress(FileNotFoundError, PermissionError):
         os.chdir(here)
+    return left
 
 
-def _take(steps: Sequence[Step]) -> None:
+def _is_whole() -> bool:
+    return tuple(map(int, Path("/proc/self/uid_map").read_text().split())) == WHOLE
+
+
+def _mounted() -> set[str]:
+    """Where something is mounted; blanks in it stand as \\040 and the like (proc_pid_mountinfo(5))."""
+    places = (line.split(" ")[4] for line in MOUNTS.read_text().splitlines())
+    return {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place) for place in places}
+
+
+def _folders_in(path: str) -> list[str]:
+    with suppress(OSError), os.scandir(path) as found:
+        return sorted(entry.path for entry in found if entry.is_dir(follow_symlinks=False))
+    return []
+
+
+def take(steps: Sequence[Step]) -> list[str]:
+    """Take the steps; the folders that could not be covered."""
+    left = []
     for step in steps:
         if isinstance(step, Mount):
             _mount(step)
+        elif isinstance(step, Cover):
+            left += [] if _cover(step) else [step.path]
         elif isinstance(step, Folder):
             _make_folder(Path(step.path))
         elif isinstance(step, File):
@@ -35,6 +72,25 @@ def _take(steps: Sequence[Step]) -> None:
             _copy(step)
         else:
             _mirror(Path(step.source), Path(step.target))
+    return left
+
+
+def _cover(step: Cover) -> bool:
+    """Put a layer over a folder, which has the folder's owner and mode as far as these exist here."""
+    held, upper = os.stat(step.path), f"{step.scratch}/upper"
+    os.makedirs(upper)
+    os.mkdir(f"{step.scratch}/work")
+    os.chmod(upper, stat.S_IMODE(held.st_mode))
+    with suppress(OSError):
+        os.chown(upper, held.st_uid, held.st_gid)
+        # A change of the owner takes the set-id bits away.
+        os.chmod(upper, stat.S_IMODE(held.st_mode))
+    try:
+        syscalls.mount("vpcctl", step.path, "overlay", MountFlag.NODEV, step.options)
+    except OSError:
+        # Before Linux 5.11 plain users can't; a third layer and some file systems are refused to all.
+        return False
+    return True
 
 
 def _mount(step: Mount) -> None:
@@ -43,7 +99,7 @@ def _mount(step: Mount) -> None:
     except OSError:
         if not step.instead:
             raise
-        _take(step.instead)
+        take(step.instead)
 
 
 def _make_folder(path: Path) -> None:

@@ -6,38 +6,65 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vpcctl_lib import syscalls
 from vpcctl_lib.run import start
-from vpcctl_lib.sandbox import plan
+from vpcctl_lib.sandbox import plan, shell
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
-from vpcctl_lib.sandbox.filesystem import build
+from vpcctl_lib.sandbox.filesystem import build, take
 from vpcctl_lib.sandbox.internet import serve
-from vpcctl_lib.sandbox.links import configure
+from vpcctl_lib.sandbox.joining import COMM
+from vpcctl_lib.sandbox.links import check_firewall, configure
+from vpcctl_lib.sandbox.plan import Step
 from vpcctl_lib.sandbox.refusal import explained
 
 
 @dataclass(frozen=True)
 class Job:
-    """The program to run, and whether it is a plain user's."""
+    """The program to run and what it needs, and whether it is a plain user's; `tell` prints a line."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     is_plain: bool
+    tell: Callable[[str], None]
+    greeting: str = ""
+    files: tuple[Step, ...] = ()
+    kept: tuple[str, ...] = ()
+    name: str = plan.HOSTNAME
 
 
 def run(job: Job, ready: Callable[[], None]) -> int:
     """Be process 1 until the program ends; its exit code, by which the kernel ends all the others."""
     syscalls.die_with_parent(signal.SIGKILL)
+    syscalls.set_name(COMM)
     with explained(job.is_plain):
-        socket.sethostname(plan.HOSTNAME)
-        build()
+        socket.sethostname(job.name)
+        left = build(job.kept, job.files, job.name)
     fork_until_ready(serve)
     configure(plan.host_links())
+    check_firewall()
+    told = shell.shortfall(left, job.environment, os.getcwd())
+    # Within a sandbox, that one throws it away.
+    if told and "VPCCTL_SANDBOX" not in os.environ:
+        job.tell(told)
+    if job.greeting:
+        job.tell(job.greeting)
     pid = _start(job)
     ready()
     return _reap_until(pid)
+
+
+def attend(job: Job, ready: Callable[[], None]) -> int:
+    """In a sandbox that another process 1 keeps: run the program; its exit code."""
+    syscalls.die_with_parent(signal.SIGKILL)
+    with suppress(OSError):
+        os.chdir(job.kept[0])
+    take(job.files)
+    pid = _start(job)
+    ready()
+    return exit_code(os.waitpid(pid, 0)[1])
 
 
 def _start(job: Job) -> int:

@@ -5,9 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.run import Command, Runner
+from vpcctl_lib.run import Command, Runner, has
 
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def check_firewall() -> None:
+    """Refuse a host whose iptables can't do anything with this kernel, before somebody builds on it."""
+    usual = Runner().ask(("iptables", "-w", "-S", "FORWARD"))
+    if usual.status == 0:
+        return
+    for other in ("iptables-legacy", "iptables-nft"):
+        if has(other) and Runner().ask((other, "-w", "-S", "FORWARD")).status == 0:
+            raise VpcctlError(f"iptables does not work with this kernel, but {other} does: {usual.reason()}",
+                              f"type: sudo update-alternatives --set iptables /usr/sbin/{other}")
+    raise VpcctlError(f"iptables does not work with this kernel: {usual.reason()}",
+                      "load its modules: sudo modprobe -a nf_tables ip_tables; or install the other kind: "
+                      "sudo apt-get install iptables")
 
 
 def configure(batch: str) -> None:

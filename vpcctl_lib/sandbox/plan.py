@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vpcctl_lib.syscalls import MountFlag
@@ -16,10 +17,18 @@ ADDRESS = "203.0.113.2"
 HOSTNAME = "sandbox"
 STATE = "/var/lib/vpcctl"
 
+APART = frozenset({"/proc", "/sys", "/dev", "/run", "/etc"})
+"""Folders that have a way of their own in here, or are the kernel's."""
+
+SPLIT = frozenset({"/", "/var", "/var/lib"})
+"""Folders that are covered part by part: the first can't be, in the last we make a folder of ours."""
+
+MANY = 100
+"""Entries of a folder with mounts below from which on it is left as it is: a store of containers."""
+
 _SCRATCH = "/run"
 _TAME = MountFlag.NOSUID | MountFlag.NODEV
 _SAFE = _TAME | MountFlag.NOEXEC
-_HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"
 
 
 @dataclass(frozen=True)
@@ -65,20 +74,73 @@ class Mount:
     instead: tuple[Step, ...] = ()
 
 
-Step = Folder | File | Copy | Mirror | Mount
+@dataclass(frozen=True)
+class Cover:
+    """A folder whose changes are kept in memory and thrown away, if the kernel can do that."""
+
+    path: str
+    scratch: str
+    options: str
 
 
-def filesystem(has_state: bool, has_netns: bool) -> tuple[Step, ...]:
-    """The steps that give a mount namespace its own /proc, /sys, /run, /etc and /var/lib/vpcctl.
+Step = Folder | File | Copy | Mirror | Mount | Cover
+FoldersIn = Callable[[str], Sequence[str]]
 
-    `has_state`: the host has /var/lib/vpcctl; `has_netns`: it has /etc/netns.
+
+def covered(mounted: Collection[str], folders_in: FoldersIn) -> Iterator[str]:
+    """The largest folders without a mount below: a plain user can't cover one that has some.
+
+    `mounted` are the places where something is mounted; `folders_in` lists a folder's own folders by path.
+    """
+    parents = {parent for place in mounted for parent in _above(place)}
+    return _covered("/", parents | SPLIT, folders_in)
+
+
+def _covered(folder: str, split: Collection[str], folders_in: FoldersIn) -> Iterator[str]:
+    found = folders_in(folder)
+    for path in found if folder in SPLIT or len(found) < MANY else ():
+        if path in split:
+            yield from _covered(path, split, folders_in)
+        elif path not in APART:
+            yield path
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders on the way to a place, but for what lies apart."""
+    if not any(path == apart or path.startswith(f"{apart}/") for apart in APART):
+        while path != "/":
+            path = os.path.dirname(path)
+            yield path
+
+
+def covers(folders: Sequence[str], is_whole: bool) -> tuple[Step, ...]:
+    """The steps that cover them; `is_whole`: all users of the host exist here."""
+    # Root of a user namespace may not write trusted.* attributes, by which overlayfs notes what is gone.
+    more = "" if is_whole else ",userxattr"
+    return tuple(Cover(path, f"{_SCRATCH}/{number}", f"lowerdir={_escaped(path)},"
+                       f"upperdir={_SCRATCH}/{number}/upper,workdir={_SCRATCH}/{number}/work{more}")
+                 for number, path in enumerate(folders))
+
+
+def _escaped(path: str) -> str:
+    return "".join(f"\\{letter}" if letter in "\\:," else letter for letter in path)
+
+
+def filesystem(has_state: bool, has_netns: bool, covers: Sequence[Step] = (), more: Sequence[Step] = (),
+               hostname: str = HOSTNAME) -> tuple[Step, ...]:
+    """The steps that give a mount namespace its own /proc, /sys, /run, /etc and /var/lib/vpcctl, and all else
+    in layers that are thrown away.
+
+    `has_state`: the host has /var/lib/vpcctl; `has_netns`: it has /etc/netns; `more`: steps that fill /etc.
     """
     return (
         Mount("", "/", MountFlag.PRIVATE | MountFlag.RECURSIVE),
         Mount("proc", "/proc", _SAFE),
         Mount("sysfs", "/sys", _SAFE),
         _tmpfs(_SCRATCH),
-        *_etc(),
+        *covers,
+        *_etc(hostname),
+        *more,
         *([_tmpfs("/etc/netns")] if has_netns else []),
         *_var_lib(),
         *([] if has_state else [Folder(STATE)]),
@@ -88,10 +150,12 @@ def filesystem(has_state: bool, has_netns: bool) -> tuple[Step, ...]:
     )
 
 
-def _etc() -> tuple[Step, ...]:
+def _etc(hostname: str) -> tuple[Step, ...]:
     """An /etc that can be written to and leaves the host's alone."""
     upper, work = f"{_SCRATCH}/etc", f"{_SCRATCH}/etc.work"
-    ours = (File(f"{upper}/resolv.conf", f"nameserver {RESOLVER}\n"), File(f"{upper}/hosts", _HOSTS))
+    ours = (File(f"{upper}/resolv.conf", f"nameserver {RESOLVER}\n"),
+            File(f"{upper}/hosts", f"127.0.0.1 localhost {hostname}\n::1 localhost\n"),
+            File(f"{upper}/hostname", f"{hostname}\n"))
     # Refused over two overlays, and to plain users where something is mounted below /etc (containers do).
     copied = (Copy("/etc", upper), *ours, Mount("", "/etc", MountFlag.BIND, source=upper))
     options = f"lowerdir=/etc,upperdir={upper},workdir={work}"

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Unpacks what the tests beside other programs run (dockerd, libvirtd, firewalld, …) into .neighbours/NAME, out of
+# the distribution's packages. Nothing is installed, no service starts, nothing outside of this checkout changes.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+declare -A packages=(
+    [docker]=docker.io
+    [firewalld]="firewalld dbus"
+    [iptables-persistent]=iptables-persistent
+    [libvirt]="libvirt-daemon-system libvirt-clients dnsmasq-base"
+    [podman]="podman netavark aardvark-dns"
+    [ufw]=ufw
+    [wireguard]="wireguard-tools wireguard-go"
+    [busybox]=busybox-static
+)
+# The libraries of the running system stand in those of a neighbour; its init does not run.
+no_need='^(systemd|libsystemd|libpam|libnss|libudev|passwd|login|util-linux)'
+
+fetch() {
+    local name=$1 folder=.neighbours/$1.part archives package wanted
+    shift
+    archives=$(mktemp -d)
+    mkdir -p "$folder/usr" "$folder/etc" "$folder/var"
+    wanted=$(apt-get -s -o APT::Install-Recommends=0 install "$@" 2>/dev/null |
+        awk '$1 == "Inst" { print $2 }' | grep -Ev "$no_need")
+    # shellcheck disable=SC2086 # names of packages
+    (cd "$archives" && apt-get -qq -o APT::Sandbox::User=root download $wanted) >/dev/null &&
+        for package in "$archives"/*.deb; do dpkg -x "$package" "$folder" || return 1; done || return 1
+    rm -rf "$archives"
+    # As on a system whose /bin, /sbin and /lib are links into /usr.
+    for part in bin sbin lib lib64; do
+        [ -d "$folder/$part" ] || continue
+        mkdir -p "$folder/usr/$part"
+        cp -a "$folder/$part/." "$folder/usr/$part/"
+        rm -rf "${folder:?}/$part"
+    done
+    mv "$folder" ".neighbours/$name"
+}
+
+problem=
+for name in "${!packages[@]}"; do
+    [ ! -d ".neighbours/$name" ] || continue
+    rm -rf ".neighbours/$name.part"
+    # shellcheck disable=SC2086 # names of packages
+    if ! fetch "$name" ${packages[$name]}; then
+        echo "neighbours.sh: can't fetch ${packages[$name]}" >&2
+        rm -rf ".neighbours/$name.part"
+        problem=yes
+    fi
+done
+[ -z "$problem" ]

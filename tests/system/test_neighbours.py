@@ -1,0 +1,133 @@
+"""Real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and a VPN beside vpcctl, whoever came first.
+
+With real packets: nobody of theirs meets a VPC, their own traffic lives, the VPC's NAT too, and `status` says what is so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from host import CHECKOUT, INTERNET, UPLINK, Host
+from neighbours import ALL, Neighbour, Street, missing
+from probes import REACHED
+
+PUBLIC, PRIVATE = "10.0.1.2", "10.0.2.2"
+
+
+@pytest.fixture(params=ALL, ids=lambda neighbour: neighbour.name)
+def neighbour(request: pytest.FixtureRequest) -> Neighbour:
+    """A program that is there, or is skipped and listed at the end."""
+    if lacks := missing(request.param):
+        pytest.skip(f"beside other programs: {lacks}")
+    return request.param
+
+
+@pytest.fixture
+def host(tmp_path: Path, neighbour: Neighbour) -> Iterator[Host]:
+    """A host that has the program, which does not run yet."""
+    street = Street(tmp_path, neighbour)
+    try:
+        yield street.host
+    finally:
+        street.close()
+
+
+def make_vpcs(host: Host) -> None:
+    """A VPC with services in both subnets and a way out, and another one beside it."""
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
+    host.do("subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24")
+    host.do("nat enable --vpc vpc1")
+    host.do("vpc create --name vpc2 --cidr 10.9.0.0/16")
+    host.do("subnet add --vpc vpc2 --name public --cidr 10.9.1.0/24 --type public")
+    for namespace in ("vpc1-public", "vpc1-private"):
+        host.listen(namespace, "80", "53/udp")
+
+
+def bash(host: Host, script: str) -> None:
+    """Run what a neighbour does, which has to succeed."""
+    done = host.run("bash", "-ec", script)
+    assert done.code == 0, done
+
+
+def check_isolation(host: Host, neighbour: Neighbour) -> None:
+    """Nobody meets a VPC but by its own ways."""
+    host.reaches("vpc1-public", f"{PRIVATE}:80")
+    host.none_reach(("vpc2-public", f"{PRIVATE}:80"), ("vpc2-public", PUBLIC), ("other", f"{PRIVATE}:80"),
+                    ("vpc1-private", "8.8.8.8"))
+    if neighbour.namespace:
+        theirs = neighbour.namespace
+        host.none_reach(*((theirs, f"{address}{port}") for address in (PUBLIC, PRIVATE, "10.9.1.2")
+                          for port in ("", ":80", ":53/udp")))
+        address = host.sh(f"ip -n {theirs} -4 -o addr show dev eth0").split()[3].partition("/")[0]
+        # Not by the answer: a refusal may be the neighbour's own firewall's.
+        host.sh("iptables -I INPUT -s 10.0.0.0/8", theirs)
+        host.probe(*((ours, f"{address}{port}") for ours in ("vpc1-public", "vpc1-private", "vpc2-public")
+                     for port in ("", ":80")), patience=0.5)
+        assert "[0:0] -A INPUT -s 10.0.0.0/8" in host.sh("iptables-save -c; iptables -D INPUT 1", theirs)
+    if neighbour.published:
+        for ours in ("vpc1-public", "vpc1-private", "vpc2-public"):
+            host.never_reaches(ours, f"{UPLINK}:{neighbour.published}")
+
+
+def check_truth(host: Host) -> None:
+    """`status` says "in sync" only where packets get out, and otherwise only what is so."""
+    out = [answer.verdict == REACHED for answer in host.probe(*(("vpc1-public", place) for place in INTERNET))]
+    status = host.vpcctl("status", "--json").json["status"]
+    causes = [cause for one in status["packets"] for cause in one["causes"]]
+    assert all(out) or causes, "packets are lost, and it says that all is well"
+    if all(out):
+        assert {one["detail"] for one in status["findings"]} <= {"other rules stand before it"}, status
+        assert not any(cause["sure"] for cause in causes), causes
+
+
+def check(host: Host, neighbour: Neighbour) -> None:
+    """Isolation, the neighbour's own traffic, and the words of `status`."""
+    check_isolation(host, neighbour)
+    bash(host, neighbour.alive)
+    check_truth(host)
+
+
+def check_restored(host: Host) -> None:
+    """What is ours is as recorded, whatever others do to packets."""
+    host.vpcctl("restore")
+    assert host.vpcctl("status", "--json").json["status"]["findings"] == []
+
+
+@pytest.mark.parametrize("first", ["neighbour", "vpcctl"])
+def test_beside(host: Host, neighbour: Neighbour, first: str) -> None:
+    if first == "neighbour":
+        bash(host, neighbour.start)
+        make_vpcs(host)
+    else:
+        make_vpcs(host)
+        bash(host, neighbour.start)
+    check(host, neighbour)
+    bash(host, neighbour.restart)
+    check(host, neighbour)
+    check_restored(host)
+    check(host, neighbour)
+    host.delete_all()
+    bash(host, neighbour.alive)
+    left = host.sh("{ iptables-save; ip link; } | grep -E 'VPCCTL|comment \"?vpcctl:|alias vpcctl:' || true")
+    assert left == ""
+
+
+@pytest.mark.parametrize("neighbour", [one for one in ALL if one.remedy], ids=lambda one: one.name, indirect=True)
+def test_what_to_type_helps(host: Host, neighbour: Neighbour) -> None:
+    """As docs/neighbours.md has it; after a restart of theirs, too."""
+    documented = (CHECKOUT / "docs/neighbours.md").read_text()
+    assert all(f"$ {line}\n" in documented for line in neighbour.remedy.splitlines())
+    bash(host, neighbour.start)
+    make_vpcs(host)
+    bash(host, neighbour.remedy)
+    host.reaches("vpc1-public", *INTERNET)
+    assert host.do("status").out == "in sync\n"
+    check_isolation(host, neighbour)
+    bash(host, neighbour.restart)
+    host.do("restore")
+    host.reaches("vpc1-public", *INTERNET)
+    assert host.do("status").out == "in sync\n"
+    check(host, neighbour)

@@ -1,0 +1,121 @@
+"""What users of `aws ec2`, `docker`, `kubectl` and `ip` type, and which of our commands does it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+Commands = Mapping[str, Collection[str]]
+"""Our commands, each with those below it."""
+
+PROGRAMS = frozenset(("aws", "ec2", "docker", "podman", "nerdctl", "kubectl", "incus", "lxc", "ip"))
+"""Left out in front of a command."""
+
+SHOWN = frozenset(("describe", "get", "info", "inspect", "view"))
+"""Verbs for one thing or for many, as the noun has it."""
+
+VERBS: tuple[frozenset[str], ...] = tuple(frozenset(words.split()) for words in (
+    "create add enable apply new make mk set up allow authorize attach associate allocate accept request put "
+    "run",
+    "list show ls ps get describe status info inspect view print all",
+    "show get describe info inspect view cat print",
+    "delete del rm remove destroy disable clear stop kill terminate down detach disassociate release revoke "
+    "reject flush prune drop off",
+    "run create add start launch deploy apply",
+    "stop delete del rm remove kill terminate halt down",
+    "logs log tail attach",
+))
+"""Words that mean the same: ours for it is that one which the noun has."""
+
+WORDS: Mapping[str, str] = {
+    word: ours for ours, words in {
+        "vpc": "vpc vpcs network networks net vnet default-vpc router routers bridge bridges br vrf cluster",
+        "subnet": "subnet subnets netns ns namespace namespaces subnetwork",
+        "nat": "nat nats natgw nat-gateway nat-gateways internet-gateway internet-gateways igw gateway "
+               "gateways masquerade egress-only-internet-gateway eip address-translation internet",
+        "peer": "peer peers peering peerings vpc-peering vpc-peering-connection vpc-peering-connections pcx "
+                "transit-gateway tgw connect",
+        "firewall": "firewall fw security-group security-groups securitygroup sg sgs security-group-ingress "
+                    "security-group-egress security-group-rule security-group-rules network-acl network-acls "
+                    "network-acl-entry nacl acl acls policy policies networkpolicy networkpolicies netpol "
+                    "iptables nft ufw firewalld rule rules ingress",
+        "deploy": "deploy deployment deployments workload workloads instance instances container containers "
+                  "pod pods service services task job webserver",
+        "vpc show": "route routes route-table route-tables addr address addresses a r link links l interface "
+                    "interfaces network-interface network-interfaces eni neigh inspect describe show get",
+        "vpc list": "list ls networks-list overview",
+        "vpc create": "create add new init network-create",
+        "vpc delete": "delete del rm remove destroy down terminate prune",
+        "deploy list": "ps top jobs",
+        "deploy run": "run run-instances start launch",
+        "deploy logs": "logs log tail",
+        "deploy stop": "stop kill terminate-instances stop-instances",
+        "deploy webserver": "serve server httpd nginx",
+        "exec": "exec execute ssh shell sh bash enter attach ping curl nsenter start-session",
+        "reach": "reach trace traceroute tracepath mtr test connectivity analyze path network-insights-path "
+                 "network-insights-analysis start-network-insights-analysis can",
+        "capture": "capture tcpdump sniff dump-packets flow-log flow-logs traffic-mirror-session mirror",
+        "status": "status check verify doctor health diff drift events",
+        "restore": "restore repair fix heal sync recover reconcile reload restart",
+        "apply": "apply compose import load up-file deploy-file plan",
+        "export": "export dump save backup cat",
+        "graph": "graph diagram draw tree picture map topology",
+        "sandbox": "sandbox try play demo lab unshare",
+    }.items() for word in words.split()}
+"""Their words, each with our noun or whole command."""
+
+
+def meant(words: Sequence[str], commands: Commands) -> tuple[tuple[str, ...], int] | None:
+    """Our command for what was typed, and how many of the words named it; None where nobody knows.
+
+    The words are noun and verb in either order (`network create`, `get pods`), or both in one (`create-vpc`).
+    """
+    skipped = next((number for number, word in enumerate(words) if word not in PROGRAMS), len(words))
+    typed = [word.lower() for word in words[skipped:]]
+    for count, noun, verb in _readings(typed):
+        found = _command(noun, verb, commands)
+        if found:
+            return found, skipped + count
+    return None
+
+
+def verb_of(group: str, verb: str, commands: Commands, one: bool = False) -> str:
+    """The verb that a noun of ours has for another, where only `one` thing is meant; empty if it has none."""
+    own = commands.get(group, ())
+    classes = [found for found in VERBS if verb in found]
+    if one and verb in SHOWN:
+        classes.sort(key=lambda found: "cat" not in found)
+    return next((word for found in classes for word in own if word in found), "")
+
+
+def _readings(typed: Sequence[str]) -> list[tuple[int, str, str]]:
+    """How many words a reading takes, its noun and its verb; the one that says most comes first."""
+    if not typed:
+        return []
+    first, second = typed[0], typed[1] if len(typed) > 1 else ""
+    found = []
+    if first in WORDS and _is_verb(second):
+        found.append((2, first, second))
+    if _is_verb(first) and second in WORDS:
+        found.append((2, second, first))
+    if first in WORDS and second in WORDS:
+        # Such as `netns exec`: the second says it all.
+        found.append((2, second, ""))
+    if first in WORDS:
+        found.append((1, first, ""))
+    verb, _, noun = first.partition("-")
+    if _is_verb(verb) and noun in WORDS:
+        found.append((1, noun, verb))
+    return found
+
+
+def _is_verb(word: str) -> bool:
+    return any(word in found for found in VERBS)
+
+
+def _command(noun: str, verb: str, commands: Commands) -> tuple[str, ...] | None:
+    head, _, own = WORDS[noun].partition(" ")
+    below = commands.get(head)
+    if not below:
+        return None if below is None else (head,)
+    wanted = own or verb_of(head, verb or "create", commands, one=not noun.endswith("s"))
+    return (head, wanted) if wanted else None

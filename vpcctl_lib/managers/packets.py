@@ -1,0 +1,234 @@
+"""What of the host decides whether packets leave VPCs: asked here, judged by `packets`."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from ipaddress import IPv4Address
+from shutil import which
+
+from vpcctl_lib import forward_chains, host, naming, resolvers, ways
+from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.forward_chains import BaseChain
+from vpcctl_lib.host import Host, HostLink
+from vpcctl_lib.inspection import Finding
+from vpcctl_lib.model import Nat, Topology, Vpc
+from vpcctl_lib.packets import (
+    Cause,
+    Facts,
+    Links,
+    Passage,
+    State,
+    aside,
+    judge,
+    outward,
+    questions,
+    source,
+    way_out,
+)
+from vpcctl_lib.resolvers import Reached
+from vpcctl_lib.resources import Chain, Fault, SingleRule
+from vpcctl_lib.run import Runner, search_path
+from vpcctl_lib.state import Entry
+from vpcctl_lib.ways import Question, Way
+
+NO_NFT = "nft is not found (apt-get install nftables)"
+FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
+
+
+class Asked:
+    """The host, and the kernel's ways, as they were when first asked; all questions of a look go at once."""
+
+    def __init__(self, runner: Runner, found: Host | None = None) -> None:
+        self.runner = runner
+        self.host = found or Host(runner)
+        self._ways: dict[Question, Way] = {}
+
+    def ways(self, asked: Iterable[Question]) -> dict[Question, Way]:
+        """The answers, those that are known already included."""
+        wanted = list(asked)
+        self._ways |= ways.ask(self.runner, (one for one in wanted if one not in self._ways))
+        return {question: self._ways[question] for question in wanted}
+
+
+def look(asked: Asked, topology: Topology, faults: Mapping[str, Sequence[Cause]] | None = None
+         ) -> list[Passage]:
+    """Whether packets leave each VPC; what can't be asked is not known, and no error."""
+    if not topology.vpcs:
+        return []
+    facts = Facts(_links(asked.host.links), asked.ways(questions(topology)), asked.host.routes,
+                  _chains(asked.runner) if any(vpc.nat for vpc in topology.vpcs) else (), _forwards("all"),
+                  faults or {})
+    return judge(topology, facts)
+
+
+def _links(found: Sequence[HostLink]) -> Links:
+    return Links(frozenset(link.name for link in found),
+                 frozenset(link.name for link in found if link.is_up),
+                 frozenset(link.name for link in found if link.carrier))
+
+
+def _chains(runner: Runner) -> Sequence[BaseChain] | str:
+    if which("nft", path=search_path()) is None:
+        return NO_NFT
+    try:
+        return forward_chains.others(runner)
+    except (VpcctlError, LookupError, TypeError, AttributeError, ValueError) as error:
+        return str(error)
+
+
+def faulty(topology: Topology, ledger: Sequence[Entry],
+           faults: Mapping[Hashable, Fault]) -> dict[str, list[Cause]]:
+    """By VPC, which rules of ours that its packets need on the host are not as recorded."""
+    found: dict[str, list[Cause]] = {}
+    for entry in ledger:
+        fault, resource = faults.get(entry.resource.key), entry.resource
+        if fault is None or not isinstance(resource, (SingleRule, Chain)) \
+                or (isinstance(resource, Chain) and resource.namespace):
+            continue
+        is_nat = resource.table == "nat"
+        if is_nat or "FORWARD" in str(resource):
+            for vpc in topology.vpcs:
+                if vpc.nat and _concerns(resource, vpc):
+                    told = "NAT's rules" if is_nat else "the host's rules for them"
+                    cause = Cause(f"{told} are not as recorded", "vpcctl restore", sure=is_nat)
+                    found.setdefault(vpc.name, []).append(cause)
+    return found
+
+
+def _concerns(resource: SingleRule | Chain, vpc: Vpc) -> bool:
+    """A single rule bears the mark of its VPC, or that of the host; a chain is everybody's."""
+    mark = naming.owner(vpc.name)
+    words = resource.rule.split() if isinstance(resource, SingleRule) else ()
+    marks = [word for word in words if word.startswith(naming.MARK)]
+    return not marks or f"{naming.MARK}host" in marks \
+        or any(word == mark or word.startswith(f"{mark}/") for word in marks)
+
+
+class Uplinks:
+    """Chooses what NAT goes out of, by what the kernel does with a VPC's packets."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._host = asked.host
+        self.warnings: list[str] = []
+
+    def learn(self, topology: Topology) -> None:
+        """Ask at once what all VPCs with NAT need to know."""
+        self._asked.ways(question for vpc in topology.vpcs if vpc.nat
+                         for question in (*self._leaving(topology, vpc),
+                                          *self._resolving(topology, vpc).values()))
+
+    def nat(self, topology: Topology, vpc: Vpc, interface: str | None, follows: bool = False) -> Nat:
+        """NAT out of that interface, or of the link that the VPC's packets leave by."""
+        leaving = self._out(topology, vpc)
+        ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
+        uplink = host.link(self._host.links, interface or _only(vpc, leaving), ours)
+        nat = Nat(uplink.name, uplink.mtu, (), follows)
+        causes = list(way_out(vpc, nat, leaving, self._host.routes)) if interface else []
+        self.warnings += map(told, causes)
+        found = self.resolvers(topology, vpc, nat, leaving)
+        self.warnings += found.warnings
+        return replace(nat, resolvers=found.servers)
+
+    def refreshed(self, topology: Topology, vpc: Vpc, nat: Nat) -> Nat:
+        """NAT as it is to be by now: its uplink where it follows, its name servers."""
+        if nat.follows:
+            try:
+                return self.nat(topology, vpc, None, follows=True)
+            except VpcctlError as error:
+                self.warnings.append(f"NAT of VPC '{vpc.name}' stays at {nat.interface}: {error.message}")
+        found = self.resolvers(topology, vpc, nat, self._out(topology, vpc))
+        self.warnings += found.warnings
+        # Without any it is a host that is not on the net now: what was known is better than nothing.
+        return replace(nat, resolvers=found.servers or nat.resolvers)
+
+    def resolvers(self, topology: Topology, vpc: Vpc, nat: Nat, leaving: Sequence[Way]) -> Reached:
+        """The name servers that the host uses and the VPC can ask."""
+        servers = self._resolving(topology, vpc)
+        found: dict[IPv4Address, Way] = {}
+        if {way.devices for way in leaving} == {(nat.interface,)}:
+            # Else nothing leaves by the uplink, and name servers are not what is wrong.
+            answers = self._asked.ways(servers.values())
+            found = {server: answers[question] for server, question in servers.items()}
+        return resolvers.reached(vpc, nat.interface, servers, found)
+
+    def _out(self, topology: Topology, vpc: Vpc) -> list[Way]:
+        return list(self._asked.ways(self._leaving(topology, vpc)).values())
+
+    def _leaving(self, topology: Topology, vpc: Vpc) -> list[Question]:
+        return [self._plain(vpc, question) for question in outward(topology, vpc)]
+
+    def _resolving(self, topology: Topology, vpc: Vpc) -> dict[IPv4Address, Question]:
+        """The host's name servers, each with the question which way a packet of the VPC takes to it."""
+        cable, sender = naming.device("vpc-", vpc.name), source(topology, vpc)
+        return {server: self._plain(vpc, Question(server, sender, cable)) for server in self._servers}
+
+    @cached_property
+    def _servers(self) -> tuple[IPv4Address, ...]:
+        return resolvers.used({address for link in self._host.links for address in link.addresses})
+
+    def _plain(self, vpc: Vpc, question: Question) -> Question:
+        """As the host's own packet where the kernel does not yet pass on any: it would tell nothing else."""
+        return question if _forwards(naming.device("vpc-", vpc.name)) else Question(question.destination)
+
+
+def _forwards(device: str) -> bool:
+    try:
+        with open(FORWARDING.format(device), encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
+def _only(vpc: Vpc, leaving: Sequence[Way]) -> str:
+    """The one link that all packets leave by; VpcctlError if there is none, or several."""
+    devices = list(dict.fromkeys(device for way in leaving for device in way.devices))
+    if not devices or any(not way.devices for way in leaving):
+        why = next((way.failure for way in leaving if not way.devices), "")
+        raise VpcctlError(f"the host has no way to the internet to take the uplink from: {why}",
+                          "name the interface: --interface eth0")
+    if len(devices) > 1:
+        names = " and ".join(devices)
+        hops = next((way for way in leaving if len(way.devices) > 1), None)
+        route = aside(vpc, devices[0], hops) if hops else ""
+        more = f", and send the VPC's packets there only: {route}" if route else ""
+        raise BadInput(f"the host's way out is by several links, {names}, and NAT has one",
+                       f"name one: --interface {devices[0]}{more}")
+    return devices[0]
+
+
+def told(cause: Cause) -> str:
+    """A cause as a line, with what helps."""
+    return f"{cause.why}; to mend it: {cause.help}" if cause.help else cause.why
+
+
+def warnings(passages: Sequence[Passage]) -> list[str]:
+    """What is to be told of packets that do not leave, or may not."""
+    return [f"VPC '{one.vpc}': {told(cause)}" for one in passages for cause in one.causes]
+
+
+def drift(topology: Topology, uplinks: Uplinks) -> list[Finding]:
+    """What `restore` would have NAT do otherwise by now."""
+    found = []
+    uplinks.learn(topology)
+    for vpc in topology.vpcs:
+        if vpc.nat:
+            now = uplinks.refreshed(topology, vpc, vpc.nat)
+            if now.interface != vpc.nat.interface:
+                found.append(Finding("changed", f"uplink of VPC '{vpc.name}'",
+                                     f"packets leave by {now.interface} now, not {vpc.nat.interface}"))
+            if now.resolvers != vpc.nat.resolvers:
+                found.append(Finding("changed", f"name servers of VPC '{vpc.name}'",
+                                     f"they are {_list(now.resolvers)} now, not {_list(vpc.nat.resolvers)}"))
+    return found
+
+
+def _list(servers: Sequence[IPv4Address]) -> str:
+    return ", ".join(map(str, servers)) or "none"
+
+
+def lost(passages: Sequence[Passage]) -> bool:
+    """Whether packets of any VPC are known to be lost."""
+    return any(one.state in (State.LOST, State.CUT_OFF) for one in passages)

@@ -1,0 +1,49 @@
+"""On which addresses of a namespace a program listens, as proc_pid_net(5) has it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from vpcctl_lib import netns
+from vpcctl_lib.model import Protocol
+
+TABLES = Path("/proc/thread-self/net")
+WAITING = {Protocol.TCP: "0A", Protocol.UDP: "07"}
+"""TCP_LISTEN and TCP_CLOSE of net/tcp_states.h; the latter is a UDP socket's that is not connected."""
+
+Address = IPv4Address | IPv6Address
+
+
+def listeners(namespace: str, protocol: Protocol, port: int) -> tuple[Address, ...]:
+    """The addresses on which that port is open; OSError where the namespace can't be read."""
+    return netns.within(namespace, lambda: tuple(dict.fromkeys(_open(protocol, port))))
+
+
+def _open(protocol: Protocol, port: int) -> Iterator[Address]:
+    for family in ("", "6"):
+        table = TABLES / f"{protocol.value}{family}"
+        if table.exists():
+            yield from parsed(table.read_text(), WAITING[protocol], port)
+
+
+def parsed(table: str, state: str, port: int) -> Iterator[Address]:
+    """The local addresses of a table's sockets in that state on that port."""
+    for line in table.splitlines()[1:]:
+        _, local, _, held, *_ = line.split()
+        address, _, number = local.partition(":")
+        if held == state and int(number, 16) == port:
+            yield _address(address)
+
+
+def _address(text: str) -> Address:
+    """Four bytes in the order of this machine make a word."""
+    words = (int(text[start:start + 8], 16) for start in range(0, len(text), 8))
+    packed = b"".join(struct.pack("=I", word) for word in words)
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    found = ip_address(socket.inet_ntop(family, packed))
+    mapped = getattr(found, "ipv4_mapped", None)
+    return mapped or found
