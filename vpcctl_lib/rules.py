@@ -28,8 +28,8 @@ def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a VPC's router lets through; all else is told at once that there is no way."""
     # An INVALID packet is never translated: it would leave the host with a private source.
     # Where no route is, an answer is refused as well: accepted, it would go in circles over lo.
-    return (f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}", f"{ESTABLISHED} -j ACCEPT", *_within(vpc), *_errors(vpc), *_outward(vpc),
-            *_peers(topology, vpc), UNREACHABLE)
+    return (f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}", f"{ESTABLISHED} -j ACCEPT",
+            *_within(vpc), *_errors(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
 
 
 def _within(vpc: Vpc) -> Iterator[str]:

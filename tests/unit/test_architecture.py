@@ -20,8 +20,8 @@ LAYERS = (
     "answers audit codec comparison crew documents files filter_rules forwarders guarding host interpreter "
     "kernel logs operations policy graph processes report resources rules spare topology_file trust unit "
     "upkeep upkeep_file variants webserver ways resolvers forward_chains",
-    "blueprint inspection packets plan policy_rules reach rebuild record rehearsal rivals rule_order schedule "
-    "state transaction workloads",
+    "blueprint inspection packets plan policy_rules reach rebuild record rehearsal rivals rule_order "
+    "schedule state transaction workloads",
     "managers sandbox",
     "cli",
 )
