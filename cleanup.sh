@@ -579,7 +579,11 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 if ! command -v ip >/dev/null; then
-    trouble "ip not found, so links and namespaces stay; type: apt-get install iproute2"
+    if [ -z "$(firewalls)" ]; then
+        trouble "ip and iptables not found, so all stays; type: apt-get install iproute2 iptables"
+    else
+        trouble "ip not found, so links and namespaces stay; type: apt-get install iproute2"
+    fi
 elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
     exit 1
