@@ -20,13 +20,11 @@ from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
 from vpcctl_lib.resources.settings import IP_FORWARD
-from vpcctl_lib.run import Runner, need
+from vpcctl_lib.run import TOOLS, Runner, need
 from vpcctl_lib.state import State, Store
 from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
-
-TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")
 
 
 @dataclass(frozen=True)
