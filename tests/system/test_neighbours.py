@@ -1,4 +1,4 @@
-"""Real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and a VPN beside vpcctl, whoever is first.
+"""Real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and a VPN beside vpcctl, in both orders.
 
 With real packets: nobody of theirs meets a VPC, their own traffic lives, the VPC's NAT too, and `status` says
 what is so.
