@@ -594,7 +594,11 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 find_ip
 if [ -z "$ip_program" ]; then
-    trouble "iproute2's ip not found, so links and namespaces stay; type: apt-get install iproute2"
+    if [ -z "$(firewalls)" ]; then
+        trouble "iproute2's ip and iptables not found, so all stays; type: apt-get install iproute2 iptables"
+    else
+        trouble "iproute2's ip not found, so links and namespaces stay; type: apt-get install iproute2"
+    fi
 elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
     exit 1

@@ -244,10 +244,10 @@ close() {
 
 # Bring what is missing: tools, then the launcher's libraries, and for these what makes a .venv.
 prepare() {
-    need_packages python3 iproute2 iptables procps iputils-ping curl util-linux || exit 1
-    if ! has_package python3-venv && ! vpcctl --version >/dev/null 2>&1; then
-        need_packages python3-venv || exit 1
-    fi
+    local libraries=()
+    [ -d "$here/.venv" ] || python3 -c 'import click, rich, yaml' 2>/dev/null || libraries=(python3-venv)
+    need_packages python3 ${libraries[@]+"${libraries[@]}"} iproute2 iptables procps iputils-ping curl util-linux ||
+        exit 1
     vpcctl --version >/dev/null || exit 1
 }
 

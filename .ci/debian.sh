@@ -13,6 +13,7 @@ has_package() {
         nftables) command -v nft ;;
         # A Python that is not the system's may well bring its own.
         python3-venv) python3 -c 'import ensurepip' ;;
+        uidmap) command -v newuidmap ;;
         util-linux) command -v unshare && command -v flock ;;
         *) command -v "$1" ;;
     esac >/dev/null 2>&1

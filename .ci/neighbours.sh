@@ -38,9 +38,15 @@ fetch() {
     mv "$folder" ".neighbours/$name"
 }
 
+missing() {
+    for name in "${!packages[@]}"; do
+        [ -d ".neighbours/$name" ] || echo "$name"
+    done
+}
+
 problem=
-for name in "${!packages[@]}"; do
-    [ ! -d ".neighbours/$name" ] || continue
+[ -z "$(missing)" ] || [ "$(id -u)" -ne 0 ] || apt-get -qq update >/dev/null
+for name in $(missing); do
     rm -rf ".neighbours/$name.part"
     # shellcheck disable=SC2086 # names of packages
     if ! fetch "$name" ${packages[$name]}; then

@@ -48,7 +48,7 @@ class Packet:
     def facts(self) -> Mapping[tuple[str, str], object]:
         """What nft's expressions would find in it."""
         port = "sport" if self.established else "dport"
-        # Its first packet is neither translated nor confirmed here (nf_conntrack_common.h, ip_conntrack_status).
+        # The first packet is neither translated nor confirmed yet (ip_conntrack_status).
         status = {} if self.established else {("ct", "status"): "none"}
         return {("meta", "iifname"): self.incoming, ("meta", "oifname"): self.outgoing,
                 ("meta", "iif"): self.incoming, ("meta", "oif"): self.outgoing,

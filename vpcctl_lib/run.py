@@ -25,6 +25,9 @@ PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "ss": "iproute2", "nft": "nf
             "unshare": "util-linux", "mount": "mount"}
 """The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
 
+TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")
+"""What it takes to change a host: what of it is missing is told in one go."""
+
 OWN_WAY = ("ip", "tc", "bridge")
 """Tools that a person tells the namespace with `-n`. We enter it before we start them: on their own they
 leave the mounts behind too (iproute2's netns_switch), and to copy those takes the longer the more

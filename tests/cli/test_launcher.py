@@ -10,6 +10,7 @@ import ast
 import fcntl
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -254,6 +255,12 @@ def test_without_ensurepip_it_names_the_package(checkout: Checkout, system: Path
     assert done.stderr == (
         "vpcctl: can't make .venv: this Python has no ensurepip. Type: apt-get install python3-venv\n"
     )
+
+
+def test_tools_that_are_missing_are_told_in_the_same_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = runpy.run_path(str(ROOT / "vpcctl"), run_name="launcher")
+    monkeypatch.setattr(shutil, "which", lambda tool, path: None if tool != "ip" else "/usr/sbin/ip")
+    assert launcher["missing_tools"]() == " iptables procps"
 
 
 def test_an_old_python_gets_a_sentence(checkout: Checkout) -> None:

@@ -1,7 +1,7 @@
 """Other programs that program the host's network, run for real in a throw-away host.
 
-Their files come from `.neighbours/NAME` (see .ci/neighbours.sh) or from the machine's own packages. They are laid over
-/usr and /etc of the host alone, and what of /proc/sys belongs to the whole machine is read-only there.
+Their files come from `.neighbours/NAME` (see .ci/neighbours.sh) or from the machine's own packages. They are
+laid over /usr and /etc of the host alone, and what of /proc/sys is the whole machine's is read-only there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from host import CHECKOUT, Host
 
 SHELF = CHECKOUT / ".neighbours"
+APART = ("unshare", "--mount", "--propagation", "private", "bash", "-c")
 ENTER = r"""
 set -e
 layers=$1 scratch=$2 cgroup=$3
@@ -97,15 +98,13 @@ class Street:
         self._mount.mkdir()
         self._cgroup = f"vpcctl-test-{os.getpid()}-{scratch.name}"
         stack = " ".join(str(layer) for layer in layers(neighbour))
-        self.host = Host(scratch, ("unshare", "--mount", "--propagation", "private", "bash", "-c", ENTER, "_", stack,
-                                   str(self._mount), self._cgroup))
+        self.host = Host(scratch, (*APART, ENTER, "_", stack, str(self._mount), self._cgroup))
         self.host.sh(SETTLE)
 
     def close(self) -> None:
         """End the host and all in it."""
         self.host.end()
-        subprocess.run(["unshare", "--mount", "--propagation", "private", "bash", "-c", LEAVE, "_", str(self._mount),
-                        self._cgroup], check=True)
+        subprocess.run([*APART, LEAVE, "_", str(self._mount), self._cgroup], check=True)
 
 
 def wait(condition: str) -> str:
@@ -113,9 +112,10 @@ def wait(condition: str) -> str:
     return f"for _ in $(seq 200); do if {condition}; then break; fi; sleep 0.1; done; {condition}\n"
 
 
-_DOCKERD = """
+_DOCKERD = r"""
 export PATH=/usr/bin:$PATH
-setsid dockerd --storage-driver=vfs --exec-opt native.cgroupdriver=cgroupfs >>/run/dockerd.log 2>&1 </dev/null &
+setsid dockerd --storage-driver=vfs --exec-opt native.cgroupdriver=cgroupfs \
+    >>/run/dockerd.log 2>&1 </dev/null &
 echo $! >/run/dockerd.pid
 """ + wait("docker version >/dev/null 2>&1")
 _CONTAINER = """
@@ -174,7 +174,8 @@ mkdir -p /run/dbus
 setsid firewalld --nofork --nopid >>/run/firewalld.log 2>&1 </dev/null &
 echo $! >/run/firewalld.pid
 """ + wait("firewall-cmd --state >/dev/null 2>&1")
-FIREWALLD = Neighbour("firewalld", "firewalld", start=_FIREWALLD, restart=_END.format("firewalld") + _FIREWALLD,
+FIREWALLD = Neighbour("firewalld", "firewalld", start=_FIREWALLD,
+                      restart=_END.format("firewalld") + _FIREWALLD,
                       alive="ping -c1 -W2 -q 8.8.8.8; firewall-cmd --state", remedy="""\
 firewall-cmd --permanent --new-zone=vpcctl
 firewall-cmd --permanent --zone=vpcctl --add-interface=vpc-vpc1
@@ -199,18 +200,21 @@ PERSISTENT = Neighbour("iptables-persistent", "netfilter-persistent",
 PODMAN = Neighbour(
     "podman", "podman",
     start=f"""{IMAGE}
-printf '[network]\\nnetwork_backend="netavark"\\n[engine]\\ncgroup_manager="cgroupfs"\\n' >/etc/containers/containers.conf
+printf '[network]\\nnetwork_backend="netavark"\\n[engine]\\ncgroup_manager="cgroupfs"\\n' \
+    >/etc/containers/containers.conf
 printf '[storage]\\ndriver="vfs"\\nrunroot="/run/containers"\\ngraphroot="/var/lib/containers"\\n' \
     >/etc/containers/storage.conf
 podman import /run/image.tar bb >/dev/null
-podman run -d --name c1 --cgroups=disabled --ulimit=host -p 8080:80 bb /bin/busybox httpd -f -p 80 -h / >/dev/null
+podman run -d --name c1 --cgroups=disabled --ulimit=host -p 8080:80 bb \
+    /bin/busybox httpd -f -p 80 -h / >/dev/null
 ip netns attach c1 "$(podman inspect -f '{{{{.State.Pid}}}}' c1)"
 """,
     restart="""
 ip netns del c1; podman stop -t 0 c1 >/dev/null; podman start c1 >/dev/null
 ip netns attach c1 "$(podman inspect -f '{{.State.Pid}}' c1)"
 """,
-    alive=wait("ip netns exec c1 ping -c1 -W2 -q 8.8.8.8"), namespace="c1", published="8080", also=("busybox",))
+    alive=wait("ip netns exec c1 ping -c1 -W2 -q 8.8.8.8"), namespace="c1", published="8080",
+    also=("busybox",))
 
 _WIREGUARD = """
 wg-quick up wg0

@@ -402,6 +402,16 @@ def test_without_ip_the_rest_goes_and_it_says_so(host: Host, used: dict[str, str
     assert (look["rules"], look["files"]) == (used["rules"], used["files"])
 
 
+def test_without_both_one_line_names_all_there_is_to_install(host: Host, used: dict[str, str]) -> None:
+    both = (f"/usr/sbin/xtables-{kind}-multi" for kind in ("nft", "legacy"))
+    programs = (os.path.realpath("/usr/sbin/ip"), *both)
+    hide(host, *programs)
+    code, _, err = host.cleanup()
+    host.sh(f"umount {' '.join(programs)}")
+    assert (code, err) == (1, "cleanup.sh: ip and iptables not found, so all stays; "
+                              "type: apt-get install iproute2 iptables\n")
+
+
 def hide(host: Host, *programs: str) -> None:
     """Make programs impossible to run, on that host only."""
     for program in programs:

@@ -1,6 +1,7 @@
-"""Real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and a VPN beside vpcctl, whoever came first.
+"""Real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and a VPN beside vpcctl, in both orders.
 
-With real packets: nobody of theirs meets a VPC, their own traffic lives, the VPC's NAT too, and `status` says what is so.
+With real packets: nobody of theirs meets a VPC, their own traffic lives, the VPC's NAT too, and `status` says
+what is so.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def check_isolation(host: Host, neighbour: Neighbour) -> None:
 
 def check_truth(host: Host) -> None:
     """`status` says "in sync" only where packets get out, and otherwise only what is so."""
-    out = [answer.verdict == REACHED for answer in host.probe(*(("vpc1-public", place) for place in INTERNET))]
+    answers = host.probe(*(("vpc1-public", place) for place in INTERNET))
+    out = [answer.verdict == REACHED for answer in answers]
     status = host.vpcctl("status", "--json").json["status"]
     causes = [cause for one in status["packets"] for cause in one["causes"]]
     assert all(out) or causes, "packets are lost, and it says that all is well"
@@ -115,7 +117,8 @@ def test_beside(host: Host, neighbour: Neighbour, first: str) -> None:
     assert left == ""
 
 
-@pytest.mark.parametrize("neighbour", [one for one in ALL if one.remedy], ids=lambda one: one.name, indirect=True)
+@pytest.mark.parametrize("neighbour", [one for one in ALL if one.remedy], ids=lambda one: one.name,
+                         indirect=True)
 def test_what_to_type_helps(host: Host, neighbour: Neighbour) -> None:
     """As docs/neighbours.md has it; after a restart of theirs, too."""
     documented = (CHECKOUT / "docs/neighbours.md").read_text()

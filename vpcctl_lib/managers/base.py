@@ -22,14 +22,12 @@ from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
-from vpcctl_lib.run import Runner, need
+from vpcctl_lib.run import TOOLS, Runner, need
 from vpcctl_lib.state import Entry, State, Store
 from vpcctl_lib.strays import is_marked, strange_cables
 from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
-
-TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import vpcctl_lib
 from vpcctl_lib import syscalls
-from vpcctl_lib.run import WATCHED, is_typed, need, search_path
+from vpcctl_lib.run import TOOLS, WATCHED, is_typed, need, search_path
 from vpcctl_lib.sandbox import inside, joining, mapping, plan
 from vpcctl_lib.sandbox.child import Task, fork_until_ready
 from vpcctl_lib.sandbox.refusal import explained
@@ -49,7 +49,7 @@ def enter(wish: Wish) -> int:
 
     This process joins the sandbox's namespaces and can't leave them: end it soon after.
     """
-    need("ip", "iptables")
+    need(*TOOLS)
     is_plain = not is_powerful(os.geteuid(), Path("/proc/self/status").read_text())
     with explained(is_plain):
         _join_namespaces(is_plain, os.geteuid(), os.getegid())
