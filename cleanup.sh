@@ -2,7 +2,7 @@
 # Removes from this host everything that bears vpcctl's mark, and nothing else, whatever it is called. It goes by
 # what the kernel holds, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
-# VPCCTL-GUARD and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first line begins with "# vpcctl:".
+# VPCCTL-POSTROUTING, VPCCTL-GUARD and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first line begins with "# vpcctl:".
 
 set -u
 LC_ALL=C
@@ -248,7 +248,7 @@ removals() {
         }
         /^\*/ { here = ($0 == "*" table) }
         !here { next }
-        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-OUT) / { chains[substr($1, 2)] }
+        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-OUT|POSTROUTING) / { chains[substr($1, 2)] }
         /^-A / && (/vpcctl:/ || /VPCCTL-/) && judge($0) { print "-D" substr($0, 3) }
         END {
             for (chain in chains) print "-F " chain

@@ -42,7 +42,7 @@ from vpcctl_lib.rules import (
     host_guard,
     host_guard_out,
     host_input,
-    masquerade,
+    host_nat,
     router_forward,
     router_input,
     router_mangle,
@@ -217,11 +217,14 @@ def _host(topology: Topology) -> Iterator[Resource]:
     yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
     for table, chain, own in JUMPS:
         yield SingleRule(table, chain, f"-m comment --comment {_jump_mark(own, topology)} -j {own}", top=True)
-    for vpc in topology.vpcs:
-        for rule in masquerade(vpc, routed(topology, vpc)):
-            yield SingleRule("nat", "POSTROUTING", rule)
+    has_nat = any(vpc.nat for vpc in topology.vpcs)
+    if has_nat:
+        yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
+        # At the end: where others exempt something of theirs from NAT, their rules stand first.
+        jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
+        yield SingleRule("nat", "POSTROUTING", jump)
     yield from _resolvers(topology)
-    if any(vpc.nat for vpc in topology.vpcs):
+    if has_nat:
         yield Forwarding()
 
 

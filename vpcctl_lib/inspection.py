@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from vpcctl_lib import naming
-from vpcctl_lib.blueprint import NAMESPACE_FILES
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.model import Topology
-from vpcctl_lib.naming import HOST_CHAINS, MARK
-from vpcctl_lib.resources import Condition, Fault, Namespace, Resource
+from vpcctl_lib.naming import MARK
+from vpcctl_lib.resources import Condition, Fault, Folder, Namespace, Resource, SingleRule
 from vpcctl_lib.resources.base import unreadable
-from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.state import Entry
+from vpcctl_lib.strays import mark_of, strays
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,7 @@ def unrecorded(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
         for link in _readable(kernel, namespace):
             if (namespace, link["ifname"]) not in places and link["ifname"] != "lo" and _is_marked(link):
                 yield Finding("unrecorded", f"link {link['ifname']} {where}", link["ifalias"])
-    yield from _rules(kernel, ledger)
-    yield from _files(ledger)
+    yield from (_told(stray) for stray in strays(kernel, ledger) if not isinstance(stray, Folder))
 
 
 def _readable(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:
@@ -123,25 +119,10 @@ def _is_marked(link: dict[str, Any]) -> bool:
     return bool(link.get("ifalias", "").startswith(MARK))
 
 
-def _rules(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
-    """Marked rules of the host's built-in chains, and chains of our names."""
-    recorded = {str(entry.resource) for entry in ledger}
-    names = {entry.resource.key for entry in ledger}
-    for (table, name), chain in kernel.chains("").items():
-        if name in HOST_CHAINS:
-            if ("chain", "", table, name) not in names:
-                yield Finding("unrecorded", f"chain {name} of table {table} on the host")
-            continue
-        for rule in chain.rules:
-            marks = [option[1] for option in rule if option[0] == "--comment" and option[1].startswith(MARK)]
-            known = any(mark in text and f"rule {name} " in text for mark in marks for text in recorded)
-            if marks and not known:
-                yield Finding("unrecorded", f"rule of {name}, table {table} on the host", marks[0])
-
-
-def _files(ledger: Sequence[Entry]) -> Iterator[Finding]:
-    recorded = {str(entry.resource) for entry in ledger}
-    for path in sorted(Path(NAMESPACE_FILES).glob("*/resolv.conf")):
-        first = (text_of(path) or "").partition("\n")[0]
-        if re.match(rf"# {MARK}", first) and f"file {path}" not in recorded:
-            yield Finding("unrecorded", f"file {path}", first)
+def _told(stray: Resource) -> Finding:
+    """A thing of the host that `restore` removes."""
+    detail = "nothing in the record is it: vpcctl restore removes it"
+    if isinstance(stray, SingleRule):
+        what = f"rule of {stray.chain}, table {stray.table} on the host"
+        return Finding("unrecorded", what, f"{mark_of(stray.rule) or stray.rule}: {detail}")
+    return Finding("unrecorded", str(stray), detail)

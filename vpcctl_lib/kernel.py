@@ -64,9 +64,13 @@ class Saved(Mapping[tuple[str, str], HeldChain]):
 
     def __getitem__(self, place: tuple[str, str]) -> HeldChain:
         if place not in self._read:
-            rules = ((*line.split(" ", 2), "")[2] for line in self._lines.get(place, ()))
-            self._read[place] = HeldChain(self._policies[place], tuple(map(words, rules)))
+            rules = tuple(map(words, self.lines(place)))
+            self._read[place] = HeldChain(self._policies[place], rules)
         return self._read[place]
+
+    def lines(self, place: tuple[str, str]) -> list[str]:
+        """The rules of a chain as they were printed, each what follows `-A CHAIN `."""
+        return [(*line.split(" ", 2), "")[2] for line in self._lines.get(place, ())]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._policies)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -47,6 +48,15 @@ def exists(namespace: str) -> bool:
         return (NAMES / namespace).stat().st_dev == os.stat("/proc/self/ns/net").st_dev
     except FileNotFoundError:
         return False
+
+
+def is_husk(namespace: str) -> bool:
+    """Whether there is an empty file of that name, as an unmount or a crash leaves it, and no namespace."""
+    try:
+        status = os.lstat(NAMES / namespace)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and not status.st_size and not exists(namespace)
 
 
 def have_ipv6() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -260,6 +260,9 @@ def _setting(key: str) -> str | None:
     return path.read_text().strip() if path.exists() else None
 
 
+NO_COUNTERS: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True)
 class Batch:
     """Consecutive steps that one command carries out."""
@@ -276,8 +279,8 @@ class Batch:
         """The namespace that all the steps share."""
         return self.steps[0].namespace
 
-    def command(self, carry_on: bool = False) -> Command:
-        """The command; with `carry_on`, `ip` goes on past a step that fails."""
+    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
+        """The command; with `carry_on`, `ip` goes on past a step that fails; `counters` are by line."""
         if self.tool in (Tool.IP, Tool.BRIDGE):
             return _lines(self, carry_on)
         if self.tool is Tool.NFT:
@@ -286,8 +289,11 @@ class Batch:
         if self.tool is Tool.SYSCTL:
             settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
             return Command(("sysctl", "-q", "-e", "-w", *settings))
-        text = "".join(f"{_whole(line)}\n" for line, _ in self._restore_lines())
-        return Command(("iptables-restore", "-w", "--noflush"), text, self.namespace)
+        lines = (f"{counters[line]} {line}" if line in counters else line
+                 for line, _ in self._restore_lines())
+        text = "".join(f"{_whole(line)}\n" for line in lines)
+        how = ("-c",) if counters else ()
+        return Command(("iptables-restore", "-w", "--noflush", *how), text, self.namespace)
 
     def _restore_lines(self) -> list[tuple[str, int | None]]:
         """The lines of the restore file, each with the number of its step; a table's steps stay together."""

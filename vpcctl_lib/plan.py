@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.operations import Ip
+from vpcctl_lib.operations import HOST, Ip
 from vpcctl_lib.resources import (
     EMPTY,
     Address,
+    Chain,
     Condition,
     Fault,
     Namespace,
@@ -25,30 +26,11 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.links import GROUP
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.state import Entry, Verb
+from vpcctl_lib.step import Step
+from vpcctl_lib.tracked import tended
 
 Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One resource's way from what is to what shall be: what to do, and what takes it back."""
-
-    verb: Verb
-    entry: Entry
-    work: Operations
-    undo: Callable[[], Operations]
-    """What takes it back; worked out only when it has to be."""
-
-    old: Entry | None = None
-    """What a change changes."""
-
-    def took_effect(self, fault: Fault | None) -> bool:
-        """Whether there is something to take back, told by what is wrong with the resource now."""
-        if self.verb is Verb.MAKE:
-            return fault is None or fault == EMPTY \
-                or fault.condition in (Condition.CHANGED, Condition.UNREADABLE)
-        return self.verb is Verb.CHANGE or fault is not None
 
 
 @dataclass(frozen=True)
@@ -95,7 +77,8 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     anew = _anew(ledger, faults, same, shall)
     all_stay = len(same) == len(ledger) and not anew
     going = [] if all_stay else [entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)]
-    steps = [*_unmake(going, faults)]
+    late = [entry for entry in going if _is_taken_over(entry.resource, wanted)]
+    steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     after = []
     for resource, match in matches:
         outlived = match is not None and resource.is_outlived(match.found)
@@ -116,7 +99,22 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
             given.update(remedy)
             steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *resource.change(old)),
                               partial(old.change, resource), entry))
-    return Plan(tuple(steps), tuple(ledger), tuple(after))
+    steps += _unmake(late, faults)
+    return Plan(tended(steps, wanted, faults), tuple(ledger), tuple(after))
+
+
+def _is_taken_over(resource: Resource, wanted: Sequence[Resource]) -> bool:
+    """Whether a rule does for the same packets what a chain of ours shall do: it goes once that is there."""
+    if not isinstance(resource, SingleRule) or resource.top:
+        return False
+    packets = _packets(resource.rule)
+    return any(packets == _packets(rule) for one in wanted
+               if isinstance(one, Chain) and (one.namespace, one.table) == (HOST, resource.table)
+               for rule in one.rules)
+
+
+def _packets(rule: str) -> str:
+    return rule.partition(" -j ")[0]
 
 
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:

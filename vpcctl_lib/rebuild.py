@@ -235,7 +235,9 @@ class Rebuilder:
         marks = (f"{MARK}{name}", f"{MARK}{name}/")
         uplinks = [rule["-i"] for rule in self._rules("", naming.HOST_FORWARD)
                    if rule.get("-o") == cable and "-i" in rule]
-        uplinks += [rule["-o"] for rule in self._rules("", "POSTROUTING", "nat") if "-o" in rule
+        # An older vpcctl had its rules in POSTROUTING itself.
+        uplinks += [rule["-o"] for chain in (naming.HOST_NAT, "POSTROUTING")
+                    for rule in self._rules("", chain, "nat") if "-o" in rule
                     and (rule.get("--comment") == marks[0] or rule.get("--comment", "").startswith(marks[1]))]
         if not uplinks or not _INTERFACE.fullmatch(uplinks[0]):
             self.notes.append(f"the uplink of VPC '{name}' is not known: vpcctl nat enable --vpc {name}")

@@ -7,7 +7,7 @@ from typing import Any
 from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import MARK
+from vpcctl_lib.naming import HOST_CHAINS, MARK
 from vpcctl_lib.resources import Address, Bridge, Chain, Namespace, Port, Resource, Route, Veth
 
 MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
@@ -17,6 +17,9 @@ MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bi
 
 def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
     """The error for a thing that is there already: what it is, whose, and how to go on."""
+    if isinstance(resource, Chain) and not resource.namespace and resource.name in HOST_CHAINS:
+        return VpcctlError(f"{resource} is left of a VPC that vpcctl made before, and not recorded",
+                           "what bears vpcctl's mark and is nobody's goes with: vpcctl restore")
     try:
         owner, removal = _owner(resource, kernel)
     except (VpcctlError, OSError):

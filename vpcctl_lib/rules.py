@@ -101,8 +101,12 @@ def router_nat(vpc: Vpc) -> tuple[str, ...]:
     return tuple(f"-s {subnet.cidr} -o {naming.UPLINK} {MASQUERADE}" for subnet in public(vpc))
 
 
-def masquerade(vpc: Vpc, routed: bool) -> list[str]:
-    """The host's rules of POSTROUTING for a VPC."""
+def host_nat(vpcs: Reached) -> tuple[str, ...]:
+    """What leaves the host gets its address."""
+    return tuple(rule for vpc, routed in vpcs for rule in _masquerade(vpc, routed))
+
+
+def _masquerade(vpc: Vpc, routed: bool) -> list[str]:
     if not vpc.nat:
         return []
     return [f"-s {source} -o {vpc.nat.interface} {_comment(mark)} {MASQUERADE}"

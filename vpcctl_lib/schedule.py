@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from vpcctl_lib.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
-from vpcctl_lib.plan import Step
 from vpcctl_lib.resources import Operation
+from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.state import Verb
+from vpcctl_lib.step import Step
 
 FILES = frozenset({"/"})
 """Where files are written, one after the other: a folder comes before what is in it."""
@@ -73,7 +74,7 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
     """
     if isinstance(operation, Make):
         return FILES
-    if isinstance(operation, Sysctl) or not isinstance(operation, (*KERNEL_STEPS, Set)):
+    if isinstance(operation, Sysctl) or not isinstance(operation, (*KERNEL_STEPS, Set, Forget, Keep)):
         return None
     resource, namespace = step.entry.resource, operation.namespace
     if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):

@@ -11,10 +11,11 @@ from vpcctl_lib.crew import Crew
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kept import kept
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import BUILTIN, Batch, Tool, problems
-from vpcctl_lib.plan import Plan, Step
+from vpcctl_lib.operations import BUILTIN, NO_COUNTERS, Batch, Iptables, Tool, problems
+from vpcctl_lib.plan import Plan
 from vpcctl_lib.resources import MISSING, Chain, Resource
 from vpcctl_lib.rivals import refusal
 from vpcctl_lib.rule_order import RuleOrder
@@ -22,6 +23,7 @@ from vpcctl_lib.run import Outcome, Runner
 from vpcctl_lib.sayings import THERE, advice
 from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.state import Entry, State, Store, Verb
+from vpcctl_lib.step import Step
 from vpcctl_lib.workloads import Desk
 
 HANDS = 16
@@ -93,7 +95,7 @@ class Transaction:
         if batch is None:
             self._make_alone(group, plan)
             return
-        outcome = self._runner.change(batch.command())
+        outcome = self._runner.change(batch.command(counters=self._counters(group, batch, plan)))
         if outcome.status == 0:
             self._done.update(item.step for item in group.items)
             return
@@ -128,6 +130,16 @@ class Transaction:
         at = f" at {culprit}" if culprit else where
         return VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", advice(outcome.stderr))
 
+    def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
+        """Of a policy that is changed: what the rules that stay have counted."""
+        steps = (plan.steps[item.step] for item in group.items)
+        changed = any(step.verb is Verb.CHANGE and isinstance(step.entry.resource, Chain)
+                      and step.entry.resource.is_policy for step in steps)
+        if not changed or batch.tool is not Tool.IPTABLES:
+            return NO_COUNTERS
+        told = self._runner.ask(("iptables-save", "-c", "-t", "filter"), batch.namespace)
+        return kept(told.stdout, [step.line for step in batch.steps if isinstance(step, Iptables)])
+
     def _make_alone(self, group: Group, plan: Plan) -> None:
         item = group.items[0]
         try:
@@ -148,7 +160,7 @@ class Transaction:
         failures = self._tolerantly(group, plan.steps)
         if failures:
             self._ask_what_is_done(group, plan)
-            raise VpcctlError("; ".join(failures))
+            raise VpcctlError("; ".join(failures), advice("; ".join(failures)))
         self._done.update(item.step for item in group.items)
 
     def _ask_what_is_done(self, group: Group, plan: Plan) -> None:

@@ -18,6 +18,7 @@ from vpcctl_lib.operations import Make, PutBack, Remove, Set
 from vpcctl_lib.report import Report
 from vpcctl_lib.resources import Namespace, Operation, Program, Resource
 from vpcctl_lib.resources.processes import KEEPER_SECONDS, EmptyNamespaces, Start, Stop
+from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.run import Runner
 
 READY_SECONDS = 10.0
@@ -65,7 +66,16 @@ class Desk:
             self._stop(operation)
         elif isinstance(operation, EmptyNamespaces):
             self._empty(operation)
+        elif isinstance(operation, (Forget, Keep)):
+            self._tend(operation)
         return {}
+
+    def _tend(self, operation: Forget | Keep) -> None:
+        """Where the table of connections can't be had, all else is done, and a note says what may follow."""
+        try:
+            operation.carry_out()
+        except OSError as error:
+            self.notes.append(f"{operation.shortfall}: {error.strerror}")
 
     def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
         """As `sweep`, but a program that did not start leaves its log where its subnet stays; these logs."""

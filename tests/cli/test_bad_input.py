@@ -142,6 +142,8 @@ UNKNOWN = [
      "the host's route to 10.99.0.0/16 (dev tun0)", "--allow-overlap"),
     ("vpc create --name vpc1-public --cidr 10.7.0.0/16", "same namespace vpc1-public", "choose"),
     ("subnet add --vpc vpc1 --name public --cidr 10.0.7.0/24", "exists in VPC", "delete it"),
+    ("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24", "exists in VPC",
+     "vpcctl subnet set --vpc vpc1 --name public --type private"),
     ("deploy run --vpc vpc1 --subnet public --name worker -- id", "is another one", "stop it first"),
 ]
 

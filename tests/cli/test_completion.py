@@ -49,6 +49,8 @@ def completed(folder: Path, words: str) -> list[str]:
     ("vpcctl vpc create --name ", []),
     ("vpcctl subnet add --vpc o", ["office"]),
     ("vpcctl subnet add --vpc vpc1 --name ", []),
+    ("vpcctl subnet set --vpc vpc1 --name ", ["public", "private"]),
+    ("vpcctl subnet set --vpc vpc1 --name public --type p", ["public", "private"]),
     ("vpcctl subnet delete --vpc vpc1 --name ", ["public", "private"]),
     ("vpcctl subnet list --vpc vpc2", ["vpc2"]),
     ("vpcctl exec --vpc vpc1 --subnet pu", ["public"]),

@@ -16,6 +16,7 @@ PLANS = {
     "vpc create --name new --cidr 10.99.0.0/16 --allow-overlap": "netns add new",
     "vpc delete --name vpc1": "netns del vpc1",
     "subnet add --vpc vpc1 --name new --cidr 10.0.7.0/24 --type public": "netns add vpc1-new",
+    "subnet set --vpc vpc1 --name public --type private": ":VPCCTL-FORWARD",
     "subnet delete --vpc vpc1 --name public": "netns del vpc1-public",
     "nat enable --vpc vpc2": "-o eth0",
     "nat disable --vpc vpc1": "-D POSTROUTING",

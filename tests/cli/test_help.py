@@ -27,9 +27,9 @@ JSON_LEAVES = [path for path in LEAVES if path[0] not in ("exec", "sandbox", "ca
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    wanted = """vpc create, vpc list, vpc show, vpc delete, subnet add, subnet list, subnet delete,
-        nat enable, nat disable, peer create, peer delete, peer list, firewall apply, firewall show,
-        firewall clear, deploy webserver, deploy run, deploy list, deploy logs, deploy stop,
+    wanted = """vpc create, vpc list, vpc show, vpc delete, subnet add, subnet set, subnet list,
+        subnet delete, nat enable, nat disable, peer create, peer delete, peer list, firewall apply,
+        firewall show, firewall clear, deploy webserver, deploy run, deploy list, deploy logs, deploy stop,
         exec, sandbox, status, restore"""
     assert {tuple(words.split()) for words in wanted.split(",")} <= set(LEAVES)
 
@@ -53,8 +53,8 @@ def test_every_command_speaks_json(path: tuple[str, ...], vpcctl: Any) -> None:
 
 
 def test_the_commands_that_change_something_can_rehearse_and_be_verbose(vpcctl: Any) -> None:
-    verbs = {"create", "add", "delete", "enable", "disable", "clear", "webserver", "run", "stop", "restore",
-             "apply"}
+    verbs = {"create", "add", "set", "delete", "enable", "disable", "clear", "webserver", "run", "stop",
+             "restore", "apply"}
     for path in LEAVES:
         text = vpcctl(*path, "--help").out
         assert ("--dry-run" in text) == (path[-1] in verbs)

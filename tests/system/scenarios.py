@@ -119,6 +119,7 @@ SCENARIOS = (
     Scenario("vpc delete --name vpc1", (*PEERED, RUN), "half-made", crash="vpc delete --name vpc1"),
     Scenario(MORE, PEERED),
     Scenario(MORE, NAT, "half-made", crash=MORE),
+    Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),
     Scenario("nat enable --vpc twin", TWIN, "overlap"),

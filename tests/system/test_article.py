@@ -28,7 +28,7 @@ def test_2_nat_gateway(article: Host) -> None:
     assert "3 received" in article.sh("ping -c 3 -i 0.1 8.8.8.8", "vpc1-public")
     article.reaches("vpc1-public", *INTERNET)
     article.never_reaches("vpc1-private", *INTERNET)
-    listed = article.sh("iptables -t nat -L POSTROUTING -n -v").splitlines()
+    listed = article.sh("iptables -t nat -L -n -v").splitlines()
     ours = [line for line in listed if "MASQUERADE" in line and "10.0." in line]
     assert len(ours) == 1
     assert "10.0.1.0/24" in ours[0]

@@ -120,11 +120,19 @@ def test_a_restore_that_fails_leaves_our_jump_where_it_was(nat: Host) -> None:
 
 
 def test_a_rule_of_another_that_is_as_ours_stays(nat: Host) -> None:
-    (rule,) = [line for line in nat.sh("iptables -t nat -S POSTROUTING").splitlines() if "vpcctl:" in line]
+    listed = nat.sh("iptables -t nat -S VPCCTL-POSTROUTING").splitlines()
+    (rule,) = [line.replace("VPCCTL-", "") for line in listed if "vpcctl:" in line]
     ours = "-m comment --comment 'vpcctl:host ip_forward=0' -j VPCCTL-FORWARD"
     nat.sh(f"iptables -t nat {rule}; iptables -D FORWARD {ours}")
     nat.do("vpc delete --name vpc1")
     nat.sh(f"iptables -t nat {rule.replace('-A', '-D', 1)}")
+
+
+def test_a_jump_to_our_chain_that_another_added_is_named_with_what_removes_it(nat: Host) -> None:
+    nat.sh("iptables -A INPUT -s 192.0.2.9 -j VPCCTL-FORWARD")
+    nat.refused("vpc delete --name vpc1", says="vpcctl restore")
+    nat.do("restore")
+    nat.do("vpc delete --name vpc1")
 
 
 def test_a_delete_where_the_rules_can_t_be_read(nat: Host) -> None:

@@ -118,3 +118,25 @@ def test_a_long_policy_is_one_commit(guarded: Host) -> None:
     guarded.do("firewall apply --vpc vpc1 --subnet public --policy", guarded.write("long.json", policy))
     guarded.reaches("vpc1-private", "10.0.1.2:443")
     guarded.never_reaches("vpc1-private", "10.0.1.2:80")
+
+
+def test_a_changed_policy_keeps_what_its_rules_have_counted(vpc1: Host) -> None:
+    """Those that stay, wherever they stand; a new one begins at nothing."""
+    def rules(host: Host) -> dict[int, int]:
+        told = host.do("firewall show --vpc vpc1 --subnet private --json").json["firewall"]
+        return {one["port"]: told["counters"][f"ingress[{number}]"]["packets"]
+                for number, one in enumerate(told["policy"]["ingress"])}
+
+    def allowing(*ports: int) -> str:
+        found = [{"port": port, "protocol": "tcp", "action": "allow"} for port in ports]
+        return vpc1.write("policy.json", {"ingress": found})
+
+    vpc1.listen("vpc1-private", "80")
+    vpc1.do("firewall apply --vpc vpc1 --subnet private --policy", allowing(80, 22))
+    vpc1.reaches("vpc1-public", "10.0.2.2:80")
+    before = rules(vpc1)[80]
+    assert before
+    vpc1.do("firewall apply --vpc vpc1 --subnet private --policy", allowing(443, 80))
+    assert rules(vpc1) == {443: 0, 80: before}
+    vpc1.reaches("vpc1-public", "10.0.2.2:80")
+    assert rules(vpc1)[80] > before

@@ -188,3 +188,42 @@ def test_the_guard_outlives_a_flush_and_status_tells_of_its_own(nat: Host) -> No
     nat.do("restore")
     assert nat.do("status").out == "in sync\n"
     nat.sh("iptables -t mangle -D POSTROUTING -j ACCEPT")
+
+
+@pytest.mark.parametrize("flush", [
+    "iptables -t mangle -F", "iptables -t mangle -F; iptables -t mangle -X",
+    "iptables -t mangle -D PREROUTING 1", "iptables -t mangle -F VPCCTL-GUARD-OUT",
+])
+def test_a_guard_that_was_flushed_is_told_and_mended(nat: Host, flush: str) -> None:
+    nat.sh(flush)
+    found = nat.vpcctl("status")
+    assert found.code == 1
+    assert "VPCCTL-GUARD" in found.out
+    nat.do("restore")
+    assert nat.do("status").out == "in sync\n"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_accepts_above_ours_join_nobody(nat: Host, first: bool) -> None:
+    """As Docker has them from each start on: its containers come to no tenant, nor tenants to its ports."""
+    nat.sh("""
+        ip netns add box; ip link add docker0 type bridge; ip addr add 172.18.0.1/24 dev docker0
+        ip link set docker0 up; ip link add box0 master docker0 type veth peer name eth0 netns box
+        ip link set box0 up; ip -n box addr add 172.18.0.2/24 dev eth0; ip -n box link set eth0 up
+        ip -n box route add default via 172.18.0.1
+        iptables -I FORWARD -i docker0 ! -o docker0 -j ACCEPT; iptables -I FORWARD -o docker0 -j ACCEPT
+        iptables -t nat -A POSTROUTING -s 172.18.0.0/24 ! -o docker0 -j MASQUERADE
+    """)
+    nat.listen("box", "80")
+    nat.listen("vpc1-private", "80")
+    if first:
+        nat.do("restore")
+    nat.never_reaches("box", "10.0.2.2", "10.0.2.2:80", "10.0.1.2")
+    nat.never_reaches("vpc1-public", "172.18.0.2", "172.18.0.2:80")
+    nat.reaches("box", "8.8.8.8:80")
+    nat.reaches("vpc1-public", "8.8.8.8:80", "10.0.2.2:80")
+    nat.sh("""
+        ip netns pids box | xargs -r kill; ip netns del box; ip link del docker0
+        iptables -D FORWARD -i docker0 ! -o docker0 -j ACCEPT; iptables -D FORWARD -o docker0 -j ACCEPT
+        iptables -t nat -D POSTROUTING -s 172.18.0.0/24 ! -o docker0 -j MASQUERADE
+    """)

@@ -62,7 +62,7 @@ def test_every_command_that_it_names_can_be_typed(full: Host) -> None:
     told = {command: full.sh(command) for command in commands}
     assert all(told.values())
     assert "172.16.0.0/16 via 172.16.0.1 dev pcx-vpc2" in told["ip -n vpc1 route"]
-    assert "10.0.1.0/24" in told["iptables -t nat -S POSTROUTING"]
+    assert "10.0.1.0/24" in told["iptables -t nat -S VPCCTL-POSTROUTING"]
     assert "dpt:8080" in told["ip netns exec vpc1-public iptables -nvL"]
     pids = {str(one["pid"]) for one in view["workloads"]}
     listed = {*told["ip netns pids vpc1-public"].split(), *told["ip netns pids vpc1-private"].split()}

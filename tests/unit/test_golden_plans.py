@@ -76,6 +76,10 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
         Topology((replace(PLAIN, nat=replace(NAT, resolvers=(IPv4Address("169.254.169.253"),))),))),
     "subnet-add-after-nat-and-peering": (
         Topology((OPEN, PEER), PEERING), Topology((OPEN.with_subnet(LATE), PEER), PEERING)),
+    "subnet-set-private": (
+        Topology((OPEN,)), Topology((OPEN.with_subnet(replace(PUBLIC, type=SubnetType.PRIVATE)),))),
+    "subnet-set-public": (
+        Topology((OPEN.with_subnet(replace(PUBLIC, type=SubnetType.PRIVATE)),)), Topology((OPEN,))),
     "subnet-delete": (Topology((FULL,)), Topology((FULL.without_subnet("public"),))),
     "nat-enable": (Topology((PLAIN,)), Topology((OPEN,))),
     "nat-enable-small-mtu": (Topology((PLAIN,)), Topology((replace(PLAIN, nat=replace(NAT, mtu=1400)),))),

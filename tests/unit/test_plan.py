@@ -27,10 +27,12 @@ from vpcctl_lib.resources import (
     Resource,
     Route,
     Settings,
+    SingleRule,
     Veth,
     changed,
 )
 from vpcctl_lib.resources.processes import EmptyNamespaces
+from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.state import Entry, Verb
 
 pytestmark = pytest.mark.usefixtures("bare_host")
@@ -159,7 +161,7 @@ def test_a_subnet_added_after_nat_and_peering_gets_its_share() -> None:
     vpc = joined.vpcs[0].with_subnet(late)
     plan = between(joined, joined.with_vpc(vpc))
     assert "route 172.16.0.0/16 via 10.0.0.1 dev eth0 in vpc1-late" in named(plan, Verb.MAKE)
-    assert any("POSTROUTING -s 10.0.9.0/24 -o eth0" in name for name in named(plan, Verb.MAKE))
+    assert "chain VPCCTL-POSTROUTING of table nat on the host" in named(plan, Verb.CHANGE)
     assert "chain FORWARD of table filter in vpc1" in named(plan, Verb.CHANGE)
 
 
@@ -254,7 +256,29 @@ def test_one_remedy_of_two_chains_is_done_once_and_before_both() -> None:
     plan = difference(ledger, blueprint(GUARDED), {**blind(chains[0], (AWAY,)), **blind(chains[1], (AWAY,))})
     assert [step.verb for step in plan.steps] == [Verb.CHANGE, Verb.CHANGE]
     assert [operation for step in plan.steps for operation in step.work] == \
-        [AWAY, *chains[0].change(chains[0]), *chains[1].change(chains[1])]
+        [Keep("vpc1-web"), AWAY, *chains[0].change(chains[0]), *chains[1].change(chains[1]), Keep("vpc1-web")]
+
+
+def test_a_rule_that_a_chain_takes_over_goes_when_packets_come_to_that() -> None:
+    """An older vpcctl had its rules in POSTROUTING itself: no connection begins without one of the two."""
+    nat = Topology((replace(VPC, nat=Nat("eth0"), subnets=(replace(WEB, type=SubnetType.PUBLIC),)),))
+    shall = blueprint(nat)
+    chain, jump = (one for one in shall if isinstance(one, (Chain, SingleRule)) and one.table == "nat")
+    assert isinstance(chain, Chain)
+    old = [SingleRule("nat", "POSTROUTING", rule.removesuffix(" --random-fully")) for rule in chain.rules]
+    ledger = tuple(entry for entry in made(nat) if entry.resource not in (chain, jump))
+    steps = difference((*ledger, *map(Entry, old)), shall).steps
+    assert [(step.verb, step.entry.resource) for step in steps] == \
+        [(Verb.MAKE, chain), (Verb.MAKE, jump), *((Verb.UNMAKE, rule) for rule in old)]
+    assert isinstance(steps[1].work[-1], Forget)
+
+
+def test_a_rule_for_a_subnet_that_is_private_now_goes_first() -> None:
+    old = SingleRule("nat", "POSTROUTING", "-s 10.0.9.0/24 -o eth0 -j MASQUERADE")
+    nat = Topology((replace(VPC, nat=Nat("eth0"), subnets=(replace(WEB, type=SubnetType.PUBLIC),)),))
+    steps = difference((*made(GUARDED), Entry(old)), blueprint(nat)).steps
+    assert old in [step.entry.resource for step in steps if step.verb is Verb.UNMAKE]
+    assert steps[-1].entry.resource != old
 
 
 def test_what_can_t_be_read_nor_mended_is_left_alone() -> None:

@@ -11,7 +11,7 @@ from vpcctl_lib.rules import (
     host_guard,
     host_guard_out,
     host_input,
-    masquerade,
+    host_nat,
     router_forward,
     router_input,
     router_mangle,
@@ -95,15 +95,15 @@ def test_a_peering_joins_exactly_two_cidrs_and_never_leads_on() -> None:
 
 
 def test_the_host_masquerades_public_subnets_only() -> None:
-    assert masquerade(CLOSED, routed=True) == []
-    assert masquerade(OPEN, routed=True) == [
-        "-s 10.0.1.0/24 -o eth0 -m comment --comment vpcctl:vpc1/public -j MASQUERADE --random-fully"]
+    assert host_nat([(CLOSED, True)]) == ()
+    assert host_nat([(OPEN, True)]) == (
+        "-s 10.0.1.0/24 -o eth0 -m comment --comment vpcctl:vpc1/public -j MASQUERADE --random-fully",)
 
 
 def test_a_vpc_without_a_route_is_masqueraded_twice() -> None:
     assert router_nat(OPEN) == ("-s 10.0.1.0/24 -o uplink -j MASQUERADE --random-fully",)
-    assert masquerade(OPEN, routed=False) == [
-        "-s 169.254.64.7/32 -o eth0 -m comment --comment vpcctl:vpc1 -j MASQUERADE --random-fully"]
+    assert host_nat([(OPEN, False)]) == (
+        "-s 169.254.64.7/32 -o eth0 -m comment --comment vpcctl:vpc1 -j MASQUERADE --random-fully",)
     assert host_forward([(OPEN, False)])[6].startswith("-s 169.254.64.7/32 -i vpc-vpc1 -o eth0 ")
 
 

@@ -97,6 +97,10 @@ class Simulation:
 
     # The runner.
 
+    def ask(self, argv: tuple[str, ...], namespace: str = "", stdin: str = "") -> Outcome:
+        """No rule has counted anything."""
+        return Outcome(Command(argv, stdin, namespace), 0, "", "", 0.0)
+
     def change(self, command: Command) -> Outcome:
         """Run a command as its tool would."""
         argv, namespace = list(command.argv), command.namespace

@@ -52,6 +52,27 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
            f"subnet '{name}' is there ({kind}, {cidr})")
 
 
+@subnet.command("set")
+@vpc_option()
+@name_option
+@click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), required=True,
+              help="A public subnet is the one NAT serves.")
+@changing
+def set_type(context: Context, vpc: str, name: str, kind: str, as_json: bool) -> None:
+    """Change a subnet's type in place (in AWS: associate-route-table).
+
+    Address, policy and workloads stay, and so do open connections inside the VPC. A subnet that becomes
+    private loses its connections to the internet.
+
+    \b
+    Example:
+      vpcctl subnet set --vpc vpc1 --name private --type public
+    """
+    change = managers.SubnetManager(context).set(vpc, name, SubnetType(kind))
+    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, name)),
+           f"subnet '{name}' of VPC '{vpc}' is {kind} now", f"subnet '{name}' of VPC '{vpc}' is {kind}")
+
+
 @subnet.command("list")
 @vpc_option(required=False)
 @showing

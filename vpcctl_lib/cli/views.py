@@ -52,7 +52,7 @@ def overview(overview: Overview) -> View:
                       for one in overview.workloads],
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
                 "uplink": f"ip addr show {view['uplink']['device']}",
-                "nat": "iptables -t nat -S POSTROUTING", "routes": f"ip -n {name} route",
+                "nat": "iptables -t nat -S VPCCTL-POSTROUTING", "routes": f"ip -n {name} route",
                 "subnets": f"ip -n {name} link show master {bridge}",
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},

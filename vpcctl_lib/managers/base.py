@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from vpcctl_lib import guarding, naming, netns, variants
@@ -17,11 +17,14 @@ from vpcctl_lib.interrupts import Interrupted
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
+from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
+from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.run import TOOLS, Runner, need
-from vpcctl_lib.state import State, Store
+from vpcctl_lib.state import Entry, State, Store
+from vpcctl_lib.strays import is_marked, strange_cables
 from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
@@ -91,7 +94,9 @@ class Manager:
         need_root()
         need(*TOOLS)
         with self.context.store.locked():
-            state = self._healed(self.load())
+            state = self.load()
+            self.check_strange(state)
+            state = self._healed(state)
             topology, plan = self._plan(state, decide)
             found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
                             quotes=state.topology.quotes, forwarding=state.topology.forwarding)
@@ -164,6 +169,7 @@ class Manager:
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
         state = self.load()
+        self.check_strange(state)
         topology, plan = self._plan(state, decide)
         told = commands(plan, self.context.store.folder, self.runner)
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
@@ -172,7 +178,43 @@ class Manager:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
         naming.check_collisions(topology)
-        return topology, difference(state.ledger, blueprint(topology), self.faults(state, topology))
+        faults = self.faults(state, topology)
+        try:
+            return topology, difference(self.held(state), blueprint(topology), faults)
+        except Taken as taken:
+            raise self._explained(taken) from None
+
+    def held(self, state: State) -> Sequence[Entry]:
+        """What there is of ours, as far as the command has to do with it: by default what is recorded."""
+        return state.ledger
+
+    def check_strange(self, state: State) -> None:
+        """No chain of the host is written anew while it closes off what the record does not know."""
+        cables = strange_cables(Kernel(self.runner), state.ledger)
+        if cables:
+            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record, by which the "
+                              "host's rules for it would go",
+                              "take up what the kernel has: vpcctl restore --from-kernel; or remove it: "
+                              + "; ".join(f"ip link del {cable}" for cable in cables))
+
+    def marked_variant(self) -> Variant:
+        """The iptables with our rules, by the record or else by their marks; commands go to it then."""
+        variant = self._variant or variants.marked(self.context.runner, naming.HOST_FORWARD)
+        self.use(variant)
+        return variant
+
+    def _explained(self, taken: Taken) -> VpcctlError:
+        """What is in the way, said of a leftover of our own as well; with what really helps."""
+        kernel, (namespace, device) = Kernel(self.runner), taken.place
+        if not is_marked(kernel, namespace, device or "lo"):
+            return taken
+        what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
+        away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
+        known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
+        hint = f"remove it with all that is in it: {away}"
+        if namespace in known:
+            hint = f"take it up again: vpcctl restore --from-kernel; or {hint}"
+        return VpcctlError(f"{what} bears vpcctl's mark, but the record does not have it", hint)
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:
         """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""

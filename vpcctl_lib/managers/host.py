@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +25,8 @@ from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, Fault, Guard, Namespace, Program, Resource
 from vpcctl_lib.run import TOOLS, need
 from vpcctl_lib.state import Entry, State
+from vpcctl_lib.strays import strays
+from vpcctl_lib.union import added, united
 
 
 @dataclass(frozen=True)
@@ -173,19 +175,58 @@ class HostManager(Manager):
         raise VpcctlError(f"this is still not as recorded: {'; '.join((*self._failures, *told))}",
                           "all else is; whoever changes it may do so again: see vpcctl status")
 
+    def held(self, state: State) -> Sequence[Entry]:
+        """What bears our mark and is nobody's, too: it goes."""
+        return (*state.ledger, *map(Entry, strays(Kernel(self.runner), state.ledger)))
+
     def from_kernel(self) -> Change:
         """The record made anew from the marks in the kernel, and then all of it there again."""
         need_root()
         need(*TOOLS)
         if self.context.dry_run:
-            return self._rehearsed() if self.context.store.lost() else self._unfinished()
+            if self.context.store.lost():
+                return self._rehearsed(*self._rebuilt())
+            taken = self._taken_up(self.load())
+            return self._rehearsed(*taken[1:]) if taken else self._unfinished()
         with self.context.store.locked():
             if self.context.store.lost():
                 return self._from_kernel()
+            taken = self._taken_up(self.load())
+            if taken:
+                before, state, plan = taken
+                notes = self._apply(plan, before, state.topology)
+                return Change(state.topology, True, (*self._warnings, *notes))
         return self._unfinished()
 
-    def _rehearsed(self) -> Change:
-        state, plan = self._rebuilt()
+    def _taken_up(self, before: State) -> tuple[State, State, Plan] | None:
+        """What a sound record lacks of what the kernel has, added to it; None if that is nothing."""
+        if before.previous is not None:
+            return None
+        variant = self.marked_variant()
+        rebuilder = Rebuilder(Kernel(self.runner), variant)
+        found = rebuilder.state()
+        topology = united(before.topology, found.topology)
+        if topology == before.topology:
+            return None
+        more = added(before.topology, topology)
+        self.warn(f"taken up from the kernel: {', '.join(more)}")
+        for note in dict.fromkeys(rebuilder.notes):
+            if any(f"'{name}'" in note for name in more):
+                self.warn(note)
+        topology = self._settled(before.topology, topology)
+        wanted = blueprint(topology)
+        # What both know is looked at as the kernel is to have it: most of it has that already.
+        shall = {resource.key: resource for resource in wanted}
+        known = [replace(entry, resource=shall.get(entry.resource.key, entry.resource))
+                 for entry in before.ledger]
+        keys = {entry.resource.key for entry in known}
+        fresh = [entry for entry in (*found.ledger, *_guards(wanted))
+                 if entry.resource.key in shall and entry.resource.key not in keys]
+        state = State(topology, (*known, *fresh))
+        self.check_strange(state)
+        return before, state, difference(self.held(state), wanted, self.faults(state, topology))
+
+    def _rehearsed(self, state: State, plan: Plan) -> Change:
         return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder, self.runner)))
 
     def _unfinished(self) -> Change:
@@ -214,8 +255,7 @@ class HostManager(Manager):
         # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
         topology = self._with_guard(Topology(), state.topology)
         wanted = blueprint(topology)
-        guards = (Entry(resource) for resource in wanted if isinstance(resource, Guard))
-        state = replace(state, topology=topology, ledger=(*state.ledger, *guards))
+        state = replace(state, topology=topology, ledger=(*state.ledger, *_guards(wanted)))
         return state, difference(state.ledger, wanted, self.faults(state, topology))
 
     def install_unit(self, program: str, folder: Path) -> Change:
@@ -246,6 +286,10 @@ class HostManager(Manager):
         blind = [fault for fault in found.values() if fault.condition is Condition.UNREADABLE]
         self._blind = {f"namespace {fault.where}": fault for fault in blind}
         return found
+
+
+def _guards(wanted: Sequence[Resource]) -> Iterator[Entry]:
+    return (Entry(resource) for resource in wanted if isinstance(resource, Guard))
 
 
 def _named(resource: Resource, fault: Fault) -> str:

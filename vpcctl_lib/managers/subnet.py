@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, naming
@@ -10,6 +11,11 @@ from vpcctl_lib.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.routing import routed
+
+
+def setting(vpc: str, name: str, kind: SubnetType) -> str:
+    """The command that changes a subnet's type."""
+    return f"vpcctl subnet set --vpc {vpc} --name {name} --type {kind.value}"
 
 
 class SubnetManager(Manager):
@@ -28,9 +34,19 @@ class SubnetManager(Manager):
                 self._look_around(topology, vpc, cidr)
                 return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
             if (existing.cidr, existing.type) != (cidr, kind):
+                way = "delete it first, or choose another name" if existing.cidr != cidr \
+                    else f"change its type where it is: {setting(vpc_name, name, kind)}"
                 raise VpcctlError(f"subnet '{name}' exists in VPC '{vpc_name}' as {existing.type.value} "
-                                  f"{existing.cidr}", "delete it first, or choose another name")
+                                  f"{existing.cidr}", way)
             return topology
+
+        return self.change(decide)
+
+    def set(self, vpc_name: str, name: str, kind: SubnetType) -> Change:
+        """A subnet of another type, in place: its address, policy, workloads and connections inside stay."""
+        def decide(topology: Topology) -> Topology:
+            vpc, subnet = find_subnet(topology, vpc_name, name)
+            return topology.with_vpc(vpc.with_subnet(replace(subnet, type=kind)))
 
         return self.change(decide)
 

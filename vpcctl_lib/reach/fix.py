@@ -169,10 +169,9 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
     if code is Code.NO_NAT and vpc.nat is None:
         return enable
     if code is Code.PRIVATE_SUBNET:
-        named = f"--vpc {vpc.name} --name {subnet.name}"
-        added = f"vpcctl subnet add {named} --cidr {subnet.cidr} --type public"
-        again = f"vpcctl subnet delete {named} && {added}"
-        return again if vpc.nat else f"{again} && {enable}"
+        # In place: nothing that runs or is reached by its address may be the price.
+        opened = f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public"
+        return opened if vpc.nat else f"{opened} && {enable}"
     if code is Code.HOST_CLOSED:
         port = f" --dport {question.port}" if question.port else ""
         cable = device("vpc-", vpc.name)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.operations import KernelStep, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
+from vpcctl_lib.resources.tracking import Forget, Keep
 
-Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop
+Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]
 Facts = Mapping[str, str]
 """What was learned about a resource when it was made: the setting found, the process started."""
@@ -54,6 +56,14 @@ def unreadable(error: Unreadable, remedy: Operations = ()) -> Fault:
     """Whether it is as it was made can't be told."""
     told = f"its {error.what} can't be read: {error.why}"
     return Fault(Condition.UNREADABLE, told, remedy, error.namespace)
+
+
+class Taken(VpcctlError):
+    """A name that we need is that of a namespace or of a link on the host, whoever made it."""
+
+    def __init__(self, message: str, hint: str, place: Place) -> None:
+        super().__init__(message, hint)
+        self.place = place
 
 
 Place = tuple[str, str]

@@ -11,6 +11,7 @@ from pathlib import Path
 from vpcctl_lib import forwarders, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
 from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
@@ -123,6 +124,9 @@ class File(Resource):
 
     def survey(self) -> dict[str, str]:
         """Refuses to take over a file that is there."""
+        if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
+            raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",
+                              "remove such things: vpcctl restore")
         if os.path.lexists(self.path):
             raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
                               "move it away, or give the subnet another name")

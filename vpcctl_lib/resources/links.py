@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from vpcctl_lib import netns, processes
-from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.operations import HOST, Ip
@@ -22,6 +21,7 @@ from vpcctl_lib.resources.base import (
     Operations,
     Place,
     Resource,
+    Taken,
     changed,
     on,
     within,
@@ -55,8 +55,8 @@ class Namespace(Resource):
         if netns.exists(self.name):
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
             told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"
-            raise VpcctlError(f"{told}: {inside} runs in it" if inside else told,
-                              "choose another name, or remove it: ip netns del " + self.name)
+            raise Taken(f"{told}: {inside} runs in it" if inside else told,
+                        "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
         return {}
 
     @property
@@ -65,8 +65,12 @@ class Namespace(Resource):
         return frozenset({(self.name, "")})
 
     def make(self) -> Operations:
-        """From the host: in a batch of another namespace it would be lost in a private mount namespace."""
-        return (Ip(HOST, ("netns", "add", self.name)),)
+        """From the host: in a batch of another namespace it would be lost in a private mount namespace.
+
+        A file of that name that is left without its namespace goes first.
+        """
+        husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
+        return (*husk, Ip(HOST, ("netns", "add", self.name)))
 
     def learn(self) -> dict[str, str]:
         """What it is known by, whatever root inside does with the marks."""
@@ -128,8 +132,8 @@ class Veth(Resource):
 
         if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
             told = f"a link '{self.device}' exists, and vpcctl did not make it{_described(self.device)}"
-            raise VpcctlError(told, "choose another name, or rename the link; whose it is: "
-                                    f"ip -d link show {self.device}")
+            raise Taken(told, "choose another name, or rename the link; whose it is: "
+                              f"ip -d link show {self.device}", (HOST, self.device))
         return {}
 
     @property

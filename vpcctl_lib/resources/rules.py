@@ -13,6 +13,7 @@ from vpcctl_lib.kernel import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
 from vpcctl_lib.operations import BUILTIN, Iptables, Nft, chain_lines
 from vpcctl_lib.resources.base import (
     MISSING,
+    Condition,
     Facts,
     Fault,
     Operations,
@@ -47,6 +48,11 @@ class Chain(Resource):
     def homes(self) -> frozenset[Place]:
         """The namespace."""
         return within(self.namespace)
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it is part of a subnet's firewall; a router's chains have a policy of their own."""
+        return bool(self.namespace) and self.table == "filter" and not self.policy
 
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
         """All chains there before a rule leads to one, and none gone before the last that led to it."""
@@ -157,6 +163,8 @@ class SingleRule(Resource):
     chain: str
     rule: str
     top: bool = False
+    alike: int = 0
+    """Which it is of several that say the same, where nobody should have made more than one."""
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
@@ -174,8 +182,11 @@ class SingleRule(Resource):
         """In its chain; at the top, if that is its place."""
         held = kernel.chain("", self.table, self.chain)
         shall = words(self.rule)
-        if held is None or shall not in held.rules:
+        times = held.rules.count(shall) if held else 0
+        if held is None or times == 0:
             return MISSING
+        if times > 1:
+            return Fault(Condition.CHANGED, f"it is there {times} times", self.unmake({}) * (times - 1))
         return changed("other rules stand before it") if self.top and held.rules[0] != shall else None
 
     def __str__(self) -> str:

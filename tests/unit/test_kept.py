@@ -1,0 +1,30 @@
+"""Counters of the rules that stay."""
+
+from __future__ import annotations
+
+from vpcctl_lib.kept import kept
+
+LISTING = """*filter
+:INPUT ACCEPT [7:7]
+[9:900] -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+[0:0] -A INPUT -p tcp -m tcp --dport 22 -m comment --comment "vpcctl:ingress[0]" -j ACCEPT
+[3:180] -A INPUT -p tcp -m tcp --dport 80 -m comment --comment "vpcctl:ingress[1]" -j ACCEPT
+[2:168] -A INPUT -m comment --comment "vpcctl:ingress.default" -j DROP
+COMMIT
+"""
+
+
+def test_a_rule_keeps_its_counters_wherever_it_stands() -> None:
+    established = "-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"
+    web = "-A INPUT -p tcp -m tcp --dport 80 -m comment --comment vpcctl:ingress[0] -j ACCEPT"
+    assert kept(LISTING, [":INPUT ACCEPT [0:0]", "-F INPUT", established, web]) == \
+        {established: "[9:900]", web: "[3:180]"}
+
+
+def test_another_rule_begins_at_nothing() -> None:
+    others = ["-A INPUT -p tcp -m tcp --dport 80 -m comment --comment vpcctl:ingress[1] -j DROP",
+              "-A INPUT -s 10.0.0.0/8 -p tcp --dport 80 -m comment --comment vpcctl:ingress[1] -j ACCEPT",
+              "-A OUTPUT -p tcp -m tcp --dport 80 -m comment --comment vpcctl:egress[1] -j ACCEPT",
+              "-A INPUT -m comment --comment vpcctl:ingress.default -j ACCEPT"]
+    assert kept(LISTING, others) == {}
+    assert kept("", others) == {}
