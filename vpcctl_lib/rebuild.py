@@ -229,13 +229,12 @@ class Rebuilder:
         if not any(route["dst"] == "default" and route.get("gateway") for route in self._kernel.routes(name)):
             return None
         cable = naming.device("vpc-", name)
-        marks = (f"{MARK}{name}", f"{MARK}{name}/")
         uplinks = [rule["-i"] for rule in self._rules("", naming.HOST_FORWARD)
                    if rule.get("-o") == cable and "-i" in rule]
         # An older vpcctl had its rules in POSTROUTING itself.
         uplinks += [rule["-o"] for chain in (naming.HOST_NAT, "POSTROUTING")
                     for rule in self._rules("", chain, "nat") if "-o" in rule
-                    and (rule.get("--comment") == marks[0] or rule.get("--comment", "").startswith(marks[1]))]
+                    and rule.get("--comment", "").partition("/")[0] == f"{MARK}{name}"]
         if not uplinks or not _INTERFACE.fullmatch(uplinks[0]):
             self.notes.append(f"the uplink of VPC '{name}' is not known: vpcctl nat enable --vpc {name}")
             return None
