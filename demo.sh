@@ -160,8 +160,8 @@ POLICY
     refused "$unreachable" "no way out yet" ip netns exec vpc1-public ping -c 1 -W 1 8.8.8.8
     works "the public subnet gets this host's address on its uplink" \
         vpcctl nat enable --vpc vpc1 --interface "$uplink"
-    shows "-s 10.0.1.0/24 -o $uplink" "a MASQUERADE rule for 10.0.1.0/24" iptables -t nat -S POSTROUTING
-    lacks "-s 10.0.2.0/24" "and none for 10.0.2.0/24" iptables -t nat -S POSTROUTING
+    shows "-s 10.0.1.0/24 -o $uplink" "a MASQUERADE rule for 10.0.1.0/24" iptables -t nat -S VPCCTL-POSTROUTING
+    lacks "-s 10.0.2.0/24" "and none for 10.0.2.0/24" iptables -t nat -S VPCCTL-POSTROUTING
     works "public: ping passes" ip netns exec vpc1-public ping -c 3 -i 0.2 -W 2 8.8.8.8
     works "public: HTTP passes" ip netns exec vpc1-public curl -sS -m 5 -o /dev/null http://1.1.1.1
     works "public: names resolve" ip netns exec vpc1-public curl -sS -m 5 -o /dev/null http://example.com
