@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from host import Host
+from host import INTERNET, Host
 
 from vpcctl_lib.record import VERSION
 
@@ -140,3 +140,38 @@ def test_a_change_that_fails_leaves_the_old_network_as_it_was(vpc1: Host) -> Non
     assert done.code == 1
     assert "could not be undone" not in done.err, done.err
     vpc1.check_same(before)
+
+
+NEW_FLOWS = """
+import socket, time
+while True:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.sendto(b"x", ("8.8.8.8", 5000))
+    sock.close()
+    time.sleep(0.0005)
+"""
+"""A new connection each time: one that begins without NAT would leave with a private address."""
+
+OWN_CHAIN = "iptables -t nat {} POSTROUTING -m comment --comment vpcctl:host -j VPCCTL-POSTROUTING"
+
+
+def test_nat_rules_of_an_older_network_move_without_a_moment_of_none(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    rule = "-s 10.0.1.0/24 -o eth0 -m comment --comment vpcctl:vpc1/public -j MASQUERADE --random-fully"
+    vpc1.sh(f"""iptables -t nat -A POSTROUTING {rule}
+                {OWN_CHAIN.format("-D")}
+                iptables -t nat -F VPCCTL-POSTROUTING; iptables -t nat -X VPCCTL-POSTROUTING
+                ip netns exec internet iptables -A INPUT -s 10.0.0.0/8""")
+    record = vpc1.state()
+    ledger = [line for line in record["ledger"] if line.get("table") != "nat"]
+    record["ledger"] = [*ledger, {"kind": "rule", "table": "nat", "chain": "POSTROUTING", "rule": rule}]
+    vpc1.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
+    flows = vpc1.start("vpc1-public", "python3", "-c", NEW_FLOWS)
+    vpc1.wait_until(lambda: vpc1.run("conntrack", "-L", "-p", "udp", "--dport", "5000").out != "", "it sends")
+    vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24 --type public")
+    vpc1.stop(flows)
+    assert "[0:0] -A INPUT -s 10.0.0.0/8" in vpc1.sh("iptables-save -c -t filter", "internet")
+    assert vpc1.do("status").out == "in sync\n"
+    assert "MASQUERADE" not in vpc1.sh("iptables -t nat -S POSTROUTING | grep vpcctl")
+    vpc1.reaches("vpc1-late", *INTERNET)
+    vpc1.sh("iptables -D INPUT -s 10.0.0.0/8", "internet")
