@@ -66,6 +66,8 @@ def blueprint(topology: Topology) -> list[Resource]:
 def _resources(topology: Topology) -> Iterator[Resource]:
     yield from _namespaces(topology)
     for vpc in topology.vpcs:
+        yield from _cable(vpc, routed(topology, vpc))
+    for vpc in topology.vpcs:
         yield from _router(vpc)
         if topology.guarded:
             members = tuple(_member(vpc, subnet) for subnet in vpc.subnets)
@@ -85,12 +87,8 @@ def _resources(topology: Topology) -> Iterator[Resource]:
 
 
 def _namespaces(topology: Topology) -> Iterator[Resource]:
-    """Routers and their cables first: their work can begin while the host makes the subnets' namespaces."""
     for vpc in topology.vpcs:
         yield Namespace(vpc.name, naming.owner(vpc.name))
-    for vpc in topology.vpcs:
-        yield from _cable(vpc, routed(topology, vpc))
-    for vpc in topology.vpcs:
         for subnet in vpc.subnets:
             namespace = naming.subnet_namespace(vpc.name, subnet.name)
             yield Namespace(namespace, naming.owner(vpc.name, subnet.name))

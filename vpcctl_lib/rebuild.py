@@ -17,8 +17,7 @@ from typing import Any
 from vpcctl_lib import addressing, naming, netns, processes
 from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.keeper import orders
-from vpcctl_lib.keeper.orders import Orders
+from vpcctl_lib.keepers import keepers, workload
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.model import Nat, Peering, Policy, Subnet, SubnetType, Topology, Variant, Vpc, Workload
 from vpcctl_lib.naming import MARK
@@ -27,10 +26,8 @@ from vpcctl_lib.resources import Folder, Forwarding, Namespace, Program
 from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.guard import members_of
 from vpcctl_lib.resources.host import IDENTITY, text_of
-from vpcctl_lib.resources.processes import PROCESSES, upkeep_of
 from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.state import Entry, State
-from vpcctl_lib.users import check_user
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
 """What a link of the host can be called and vpcctl can write into a rule."""
@@ -61,7 +58,7 @@ class Rebuilder:
         if isinstance(resource, Namespace):
             return Entry(resource, resource.learn())
         if isinstance(resource, Program):
-            leader = self._leaders(resource.namespace).get(resource.mark)
+            leader = keepers(resource.namespace).get(resource.mark)
             return Entry(resource, processes.kept_identity(leader[0]) if leader else {})
         if isinstance(resource, Forwarding):
             return Entry(resource, self._forwarding_facts())
@@ -332,36 +329,12 @@ class Rebuilder:
             self.notes.append(f"descriptions in the policy of '{vpc}/{name}' are not known")
         return policy
 
-    def _leaders(self, space: str) -> dict[str, tuple[processes.Process, Orders]]:
-        """The keepers in a namespace, each with its orders: process 1 of a container may be root's, too."""
-        found = {}
-        for process in processes.inside(space):
-            given = orders.of(processes.argv(process)) if processes.is_keeper(process) else None
-            if given and given.namespace == space and processes.runs_as_we_do(process):
-                found[given.mark] = (process, given)
-        return found
-
     def _workloads(self, owner: str, space: str) -> Iterator[Workload]:
-        for mark, (_, given) in sorted(self._leaders(space).items()):
+        for mark, (_, given) in sorted(keepers(space).items()):
             try:
-                yield _workload(mark.removeprefix(f"{owner}/"), given)
+                yield workload(mark.removeprefix(f"{owner}/"), given)
             except VpcctlError as error:
                 self.notes.append(f"a process in {space} is no workload of ours: {error.message}")
-
-
-def _workload(name: str, given: Orders) -> Workload:
-    """The workload as somebody could have asked for it; VpcctlError if nobody could."""
-    naming.check_name(name, "workload")
-    check_user(given.user)
-    program: tuple[str, ...]
-    listening: int | None
-    kind, _, port = name.partition("-")
-    if kind == "webserver" and port.isdigit() and 0 < int(port) < 1 << 16:
-        program, listening = (), int(port)
-    else:
-        program, listening = given.program, None
-    pids = None if given.pids == PROCESSES else given.pids
-    return Workload(name, program, listening, given.user, pids, given.memory or None, upkeep_of(given))
 
 
 def _mark(link: dict[str, Any]) -> str:

@@ -6,14 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from vpcctl_lib.operations import KERNEL_STEPS, Batch, Ip, KernelStep, Make, Set, Sysctl
+from vpcctl_lib.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.state import Verb
 from vpcctl_lib.step import Step
-
-PART = 100
-"""About how many steps one `ip` makes: what needs the first of 200 namespaces does not wait for the last."""
 
 FILES = frozenset({"/"})
 """Where files are written, one after the other: a folder comes before what is in it."""
@@ -56,28 +53,11 @@ def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
               for number, step in enumerate(steps) for operation in step.work]
     for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
         members = [member for _, member in run]
-        for items in _parts([item for item, _ in members], steps if forward else ()):
-            # All in one namespace, so that a step's places are the same for each of its operations.
-            met = [_places(steps[number], items[0].operation) for number in {item.step for item in items}]
-            places = frozenset[str]().union(*(found or () for found in met)) if None not in met else None
-            yield Group(items, members[0][1], places)
-
-
-def _parts(items: Sequence[Item], steps: Sequence[Step]) -> Iterator[tuple[Item, ...]]:
-    """What one `ip` would make, in several of about the same size, each of whole steps."""
-    numbers = [*dict.fromkeys(item.step for item in items)]
-    parts = max(1, round(len(numbers) / PART))
-    if parts == 1 or not _is_made_by_ip(items, steps):
-        yield tuple(items)
-        return
-    part = {number: place * parts // len(numbers) for place, number in enumerate(numbers)}
-    for _, found in groupby(items, key=lambda item: part[item.step]):
-        yield tuple(found)
-
-
-def _is_made_by_ip(items: Sequence[Item], steps: Sequence[Step]) -> bool:
-    return bool(steps) and isinstance(items[0].operation, Ip) \
-        and all(steps[item.step].verb is Verb.MAKE for item in items)
+        items = tuple(item for item, _ in members)
+        # All in one namespace, so that a step's places are the same for each of its operations.
+        met = [_places(steps[number], items[0].operation) for number in {item.step for item in items}]
+        places = frozenset[str]().union(*(found or () for found in met)) if None not in met else None
+        yield Group(items, members[0][1], places)
 
 
 def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:

@@ -49,7 +49,7 @@ for folder in cache log tmp; do mount -t tmpfs tmpfs /var/$folder; done
 """
 IMAGE = """
 mkdir -p /run/image/bin && cp "$(command -v busybox)" /run/image/bin/busybox
-for name in sh sleep; do ln -sf busybox /run/image/bin/$name; done
+for name in sh ping; do ln -sf busybox /run/image/bin/$name; done
 tar -C /run/image -cf /run/image.tar .
 """
 
@@ -69,6 +69,8 @@ class Neighbour:
     """A namespace of its own, whose packets it forwards; none may meet a VPC's."""
     published: str = ""
     """A port of the host that leads into it."""
+    starting: str = ""
+    """How a person starts it."""
     remedy: str = ""
     """What a person types so that the VPC's packets pass it, each line as in docs/neighbours.md."""
     also: tuple[str, ...] = ()
@@ -130,6 +132,7 @@ _END = "kill $(cat /run/{0}.pid); while kill -0 $(cat /run/{0}.pid) 2>/dev/null;
 
 DOCKER = Neighbour(
     "docker", "dockerd",
+    starting="systemctl start docker",
     start=f"{IMAGE}\n{_DOCKERD}\ndocker import /run/image.tar bb >/dev/null\n{_CONTAINER}",
     restart=_END.format("dockerd") + _DOCKERD + _CONTAINER,
     alive="ip netns exec c1 ping -c1 -W2 -q 8.8.8.8",
@@ -163,7 +166,8 @@ ip -n guest route add default via 192.168.122.1
     restart="""
 virsh -c qemu:///system net-destroy default >/dev/null
 """ + _END.format("libvirtd") + _LIBVIRTD + "ip link set vnet0 master virbr0 up\n",
-    alive=wait("ip netns exec guest ping -c1 -W2 -q 8.8.8.8"), namespace="guest")
+    alive=wait("ip netns exec guest ping -c1 -W2 -q 8.8.8.8"), namespace="guest",
+    starting="systemctl start libvirtd")
 
 _FIREWALLD = """
 mkdir -p /run/dbus
@@ -174,7 +178,7 @@ mkdir -p /run/dbus
 setsid firewalld --nofork --nopid >>/run/firewalld.log 2>&1 </dev/null &
 echo $! >/run/firewalld.pid
 """ + wait("firewall-cmd --state >/dev/null 2>&1")
-FIREWALLD = Neighbour("firewalld", "firewalld", start=_FIREWALLD,
+FIREWALLD = Neighbour("firewalld", "firewalld", start=_FIREWALLD, starting="systemctl start firewalld",
                       restart=_END.format("firewalld") + _FIREWALLD,
                       alive="ping -c1 -W2 -q 8.8.8.8; firewall-cmd --state", remedy="""\
 firewall-cmd --permanent --new-zone=vpcctl
@@ -187,25 +191,26 @@ firewall-cmd --reload
 vpcctl restore
 """)
 
-UFW = Neighbour("ufw", "ufw", start="""
+UFW = Neighbour("ufw", "ufw", starting="ufw enable", start="""
 [ -e /etc/ufw/ufw.conf ] || cp /usr/share/ufw/ufw.conf /usr/share/ufw/*.rules /usr/share/ufw/*.init /etc/ufw/
 ufw allow 22/tcp; ufw --force enable""", restart="ufw --force disable; ufw --force enable",
                 alive="ping -c1 -W2 -q 8.8.8.8; ufw status | grep -q 'Status: active'")
 
-PERSISTENT = Neighbour("iptables-persistent", "netfilter-persistent",
+PERSISTENT = Neighbour("iptables-persistent", "netfilter-persistent", starting="netfilter-persistent save",
                        start="mkdir -p /etc/iptables; netfilter-persistent save",
                        restart="netfilter-persistent reload",
                        alive="ping -c1 -W2 -q 8.8.8.8")
 
 PODMAN = Neighbour(
     "podman", "podman",
+    starting="podman start c1",
     start=f"""{IMAGE}
 printf '[network]\\nnetwork_backend="netavark"\\n[engine]\\ncgroup_manager="cgroupfs"\\n' \
     >/etc/containers/containers.conf
 printf '[storage]\\ndriver="vfs"\\nrunroot="/run/containers"\\ngraphroot="/var/lib/containers"\\n' \
     >/etc/containers/storage.conf
 podman import /run/image.tar bb >/dev/null
-podman run -d --name c1 --cgroups=disabled --ulimit=host -p 8080:80 bb \
+podman run -d --name c1 --cgroups=disabled --ulimit=host --cap-add=NET_RAW -p 8080:80 bb \
     /bin/busybox httpd -f -p 80 -h / >/dev/null
 ip netns attach c1 "$(podman inspect -f '{{{{.State.Pid}}}}' c1)"
 """,
@@ -221,6 +226,7 @@ wg-quick up wg0
 """ + wait("ping -c1 -W1 -q 8.8.8.8 >/dev/null")
 WIREGUARD = Neighbour(
     "wireguard", "wg-quick",
+    starting="systemctl start wg-quick@wg0",
     # The module is in few throw-away kernels; the same program in user space takes its place.
     start="""
 umask 077

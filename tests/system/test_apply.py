@@ -64,6 +64,10 @@ def test_a_page_of_somebody_else_is_not_the_web_servers(applied: Host) -> None:
     more = FILE.replace("webserver-80:", "webserver-81: {webserver: 81}\n          webserver-80:")
     done = applied.vpcctl("apply", "-f", applied.write("more.yaml", more))
     assert (done.code, "Address already in use" in done.err) == (1, True), done
+    # What it said stays, and nothing else.
+    log = "/var/lib/vpcctl/logs/vpc1/public/webserver-81.log"
+    assert "Address already in use" in applied.sh(f"cat {log}")
+    applied.sh(f"rm {log} {log}.fate")
     applied.check_same(before)
     applied.stop(other)
 

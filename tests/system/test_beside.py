@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from host import INTERNET, Host, losing
@@ -241,8 +242,8 @@ def test_a_link_that_somebody_made_too_small_for_ipv6(vpc1: Host) -> None:
 def test_a_route_of_another_on_the_host_is_named_and_stays(vpc1: Host) -> None:
     vpc1.sh("ip route replace 10.0.0.0/16 via 192.168.77.2")
     route = "route 10.0.0.0/16 via 169.254.64.1 dev vpc-vpc1 on the host"
-    done = vpc1.refused("restore", says=f"failed at {route}")
-    assert "rename or remove one of the two" in done.err
+    done = vpc1.refused("restore", says=f"{route} already exists")
+    assert "remove it: ip route del 10.0.0.0/16 via 192.168.77.2 dev vpc-lan" in done.err
     vpc1.sh("ip route del 10.0.0.0/16")
     vpc1.do("restore")
 
@@ -252,7 +253,7 @@ def test_a_restore_that_does_not_last_does_not_claim_to(vpc1: Host) -> None:
     folder.mkdir()
     # Not when it is asked for its version, which is before vpcctl looks at what there is to mend.
     (folder / "iptables-restore").write_text(
-        '#!/bin/sh\n/usr/sbin/iptables-restore "$@" || exit\n'
+        f'#!/bin/sh\n{shutil.which("iptables-restore")} "$@" || exit\n'
         '[ "$1" = --version ] || ip -n vpc1-private link set eth0 down\n')
     (folder / "iptables-restore").chmod(0o755)
     vpc1.sh("iptables -F VPCCTL-INPUT")

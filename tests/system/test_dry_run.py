@@ -61,9 +61,9 @@ def filled(host: Host, line: str) -> str:
 
 
 def comparable(portrait: Portrait) -> Portrait:
-    """Without pids, and without the request of the command that waited for the web server."""
+    """Without pids, each host's own folder, and the request of the command that waited for the web server."""
     settled = dict(portrait)
-    settled["processes"] = sorted(re.sub(r"^\d+ ", "", line) for line in portrait["processes"])
+    settled["processes"] = sorted(re.sub(r"^\d+ | --keep \S+", "", line) for line in portrait["processes"])
     settled["files"] = [re.sub(r"(\.log \d+) .*", r"\1", line, flags=re.DOTALL) for line in portrait["files"]]
     return settled
 

@@ -6,6 +6,8 @@ what is so.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from host import CHECKOUT, INTERNET, UPLINK, Host
 from neighbours import ALL, Neighbour, Street, missing
 from probes import REACHED
 
+DOCUMENT = CHECKOUT / "docs/neighbours.md"
 PUBLIC, PRIVATE = "10.0.1.2", "10.0.2.2"
 
 
@@ -121,7 +124,7 @@ def test_beside(host: Host, neighbour: Neighbour, first: str) -> None:
                          indirect=True)
 def test_what_to_type_helps(host: Host, neighbour: Neighbour) -> None:
     """As docs/neighbours.md has it; after a restart of theirs, too."""
-    documented = (CHECKOUT / "docs/neighbours.md").read_text()
+    documented = DOCUMENT.read_text()
     assert all(f"$ {line}\n" in documented for line in neighbour.remedy.splitlines())
     bash(host, neighbour.start)
     make_vpcs(host)
@@ -134,3 +137,41 @@ def test_what_to_type_helps(host: Host, neighbour: Neighbour) -> None:
     host.reaches("vpc1-public", *INTERNET)
     assert host.do("status").out == "in sync\n"
     check(host, neighbour)
+
+
+def blocks(title: str) -> list[list[str]]:
+    """What is typed under a title of the document, with what is printed, a step a list of lines."""
+    section = re.split(r"^## ", DOCUMENT.read_text(), flags=re.MULTILINE)
+    text = next(part for part in section if part.lower().startswith(title.lower()))
+    shown = "".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
+    return [step.splitlines() for step in re.split(r"^\$ ", shown, flags=re.MULTILINE)[1:]]
+
+
+def type_in(host: Host, neighbour: Neighbour, line: str) -> list[str]:
+    """What a line of the document prints; services have no systemd here, and are started by our own lines."""
+    if line in (neighbour.starting, neighbour.starting.replace(" start ", " restart ")):
+        bash(host, neighbour.start if line == neighbour.starting else neighbour.restart)
+        return []
+    return host.run("bash", "-c", f"exec 2>&1; PATH=/usr/bin:$PATH; {line}").out.splitlines()
+
+
+def rewrite(title: str, session: list[list[str]]) -> None:
+    """Put what was printed into the document."""
+    new = "```console\n" + "".join(f"$ {line}\n" + "".join(f"{one}\n" for one in printed)
+                                   for line, *printed in session) + "```"
+    parts = re.split(r"^(?=## )", DOCUMENT.read_text(), flags=re.MULTILINE)
+    DOCUMENT.write_text("".join(
+        re.sub(r"```console\n.*?```", lambda _: new, part, flags=re.DOTALL)
+        if part[3:].lower().startswith(title.lower()) else part for part in parts))
+
+
+def test_the_document_is_true(host: Host, neighbour: Neighbour) -> None:
+    """VPCCTL_REWRITE_GOLDEN=1 writes it anew: read the difference."""
+    for line, *printed in blocks("# Beside"):
+        assert type_in(host, neighbour, line) == printed, line
+    written = blocks(neighbour.name)
+    session = [[line, *type_in(host, neighbour, line)] for line, *_ in written]
+    if os.environ.get("VPCCTL_REWRITE_GOLDEN"):
+        rewrite(neighbour.name, session)
+    else:
+        assert session == written

@@ -524,12 +524,12 @@ def broken(tmp_path: Path, **tools: str) -> Argv:
 ])
 def test_an_iptables_that_does_not_work_is_told_before_it_starts(driver: Argv, tmp_path: Path, legacy: str,
                                                                  hint: str) -> None:
-    failing = "echo 'Protocol not supported' >&2; exit 1"
+    failing = "echo 'it is out of order' >&2; exit 1"
     tools = broken(tmp_path, iptables=failing, iptables_legacy=legacy, iptables_nft="exit 1")
     done = run([*ROOT, *tools, *driver], "echo never")
     assert (done.returncode, done.stdout) == (1, "")
     assert "iptables does not work with this kernel" in done.stderr
-    assert "Protocol not supported" in done.stderr
+    assert "it is out of order" in done.stderr
     assert hint in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""What of others' needs forwarding, judged by links, routes and rules; what a restart does to the old value."""
+"""What of others' needs forwarding, by links, routes and rules; what a restart does to the old value."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.operations import Ip, Make
+from vpcctl_lib.operations import Make
 from vpcctl_lib.plan import difference
 from vpcctl_lib.schedule import Group, groups, waits
 
@@ -48,12 +48,8 @@ def test_in_one_place_the_order_stays(one: Topology, other: Topology) -> None:
 
 def named(found: list[Group], text: str) -> int:
     """The number of the first command that has the text."""
-    return next(number for number, group in enumerate(found) if has(group, text))
-
-
-def has(group: Group, text: str) -> bool:
-    batch = group.batch()
-    return batch is not None and text in str(batch.command())
+    batches = (group.batch() for group in found)
+    return next(number for number, batch in enumerate(batches) if batch and text in str(batch.command()))
 
 
 def test_a_subnet_waits_for_its_cable_and_not_for_another_vpc() -> None:
@@ -88,37 +84,3 @@ def test_the_host_forwards_last_and_files_wait_for_files_only() -> None:
 def test_what_goes_goes_one_after_the_other() -> None:
     found = planned(TWO, Topology())
     assert [set(told) for told in waits(found)] == [set(), *({number} for number in range(len(found) - 1))]
-
-
-MANY = Topology(tuple(
-    Vpc(name, IPv4Network(f"10.{number}.0.0/16"), number, subnets=tuple(
-        Subnet(f"s{part}", IPv4Network(f"10.{number}.{part}.0/24")) for part in range(100)))
-    for number, name in enumerate(("left", "right"))))
-
-
-def test_the_first_of_many_subnets_does_not_wait_for_the_last() -> None:
-    found = planned(Topology(), MANY)
-    before = behind(waits(found))
-    first = before[named(found, "ip -n left-s0 ")]
-    assert {named(found, "netns add left-s0"), named(found, "peer name eth0 netns left-s0")} <= first
-    assert not {named(found, "netns add right-s99"), named(found, "peer name eth0 netns left-s99")} & first
-
-
-def test_many_steps_are_a_few_commands_of_about_the_same_size() -> None:
-    parts = [group for group in planned(Topology(), MANY) if has(group, "netns add ")]
-    sizes = [len({item.step for item in group.items}) for group in parts]
-    assert len(parts) == 2
-    assert max(sizes) - min(sizes) <= 1
-    inside = [group for group in planned(Topology(), MANY) if group.places == {"left-s99"} and group.batch()]
-    assert len(inside) == 1, "few steps stay one command"
-
-
-def test_many_things_that_go_are_one_command() -> None:
-    going = [group for group in planned(MANY, Topology()) if has(group, "netns del ")]
-    assert len(going) == 1
-
-
-def test_no_step_is_divided_between_two_commands() -> None:
-    found = [group for group in planned(Topology(), MANY) if isinstance(group.items[0].operation, Ip)]
-    steps = [{item.step for item in group.items} for group in found]
-    assert len(set().union(*steps)) == sum(map(len, steps))
