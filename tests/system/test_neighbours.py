@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from host import CHECKOUT, INTERNET, UPLINK, Host
-from neighbours import ALL, Neighbour, Street, missing
+from neighbours import ALL, PERSISTENT, Neighbour, Street, missing
 from probes import REACHED
 
 DOCUMENT = CHECKOUT / "docs/neighbours.md"
@@ -175,3 +175,17 @@ def test_the_document_is_true(host: Host, neighbour: Neighbour) -> None:
         rewrite(neighbour.name, session)
     else:
         assert session == written
+
+
+@pytest.mark.parametrize("neighbour", [PERSISTENT], ids=lambda one: one.name, indirect=True)
+def test_saved_rules_of_a_deleted_vpc_are_removed(host: Host, neighbour: Neighbour) -> None:
+    make_vpcs(host)
+    bash(host, neighbour.start)
+    host.delete_all()
+    bash(host, neighbour.restart)
+    findings = host.vpcctl("status", "--json").json["status"]["findings"]
+    assert {one["condition"] for one in findings} == {"unrecorded"}
+    host.do("restore")
+    assert host.do("status").out == "in sync\n"
+    left = host.sh("iptables-save | grep -E 'VPCCTL|comment \"?vpcctl:' || true")
+    assert left == ""
