@@ -408,7 +408,7 @@ def test_without_both_one_line_names_all_there_is_to_install(host: Host, used: d
     hide(host, *programs)
     code, _, err = host.cleanup()
     host.sh(f"umount {' '.join(programs)}")
-    assert (code, err) == (1, "cleanup.sh: ip and iptables not found, so all stays; "
+    assert (code, err) == (1, "cleanup.sh: iproute2's ip and iptables not found, so all stays; "
                               "type: apt-get install iproute2 iptables\n")
 
 
