@@ -25,6 +25,7 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.links import GROUP
 from vpcctl_lib.resources.processes import EmptyNamespaces
+from vpcctl_lib.run import Runner
 from vpcctl_lib.state import Entry, Verb
 from vpcctl_lib.step import Step
 from vpcctl_lib.tracked import tended
@@ -56,12 +57,15 @@ class Plan:
         return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if entry.resource.key in gone]
 
 
-def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faults = NO_FAULTS) -> Plan:
+def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faults = NO_FAULTS,
+               runner: Runner | None = None) -> Plan:
     """The plan from the ledger to the wanted resources: unmake in reverse, then make and change in order.
 
     `faults` tells, by key, where the kernel is known to differ from the ledger: what is missing is made,
-    what is changed is mended, or unmade and made anew with all that depends on it.
+    what is changed is mended, or unmade and made anew with all that depends on it. The runner asks what
+    must be known before something is made.
     """
+    runner = runner or Runner()
     _refuse_foreign(ledger, faults)
     faults = _mendable(ledger, faults)
     given: set[Operation] = set()
@@ -86,7 +90,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
             after.append(match)
             continue
         entry = match or rest.get(resource.key)
-        after.append(Entry(resource, entry.found if entry and not outlived else resource.survey()))
+        after.append(Entry(resource, entry.found if entry and not outlived else resource.survey(runner)))
         fault = faults.get(resource.key)
         is_missing = fault is not None and fault.condition is Condition.MISSING
         if entry is None or outlived or is_missing or resource.key in anew:

@@ -143,7 +143,7 @@ class Manager:
 
     def _finish(self, state: State, topology: Topology) -> None:
         """From whatever is there to that topology; others' things are nobody's fault."""
-        plan = difference(state.ledger, blueprint(topology), self._damage(state))
+        plan = difference(state.ledger, blueprint(topology), self._damage(state), self.runner)
         self._warnings += self._apply(plan, state, topology)
 
     def _damage(self, state: State) -> Faults:
@@ -180,7 +180,7 @@ class Manager:
         naming.check_collisions(topology)
         faults = self.faults(state, topology)
         try:
-            return topology, difference(self.held(state), blueprint(topology), faults)
+            return topology, difference(self.held(state), blueprint(topology), faults, self.runner)
         except Taken as taken:
             raise self._explained(taken) from None
 

@@ -137,7 +137,8 @@ class HostManager(Manager):
         for part in parts:
             state = self.load()
             try:
-                notes += self._apply(difference(state.ledger, blueprint(topology), part), state, topology)
+                plan = difference(state.ledger, blueprint(topology), part, self.runner)
+                notes += self._apply(plan, state, topology)
             except Interrupted:
                 raise
             except VpcctlError as error:
@@ -224,7 +225,7 @@ class HostManager(Manager):
                  if entry.resource.key in shall and entry.resource.key not in keys]
         state = State(topology, (*known, *fresh))
         self.check_strange(state)
-        return before, state, difference(self.held(state), wanted, self.faults(state, topology))
+        return before, state, difference(self.held(state), wanted, self.faults(state, topology), self.runner)
 
     def _rehearsed(self, state: State, plan: Plan) -> Change:
         return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder, self.runner)))
@@ -256,7 +257,7 @@ class HostManager(Manager):
         topology = self._with_guard(Topology(), state.topology)
         wanted = blueprint(topology)
         state = replace(state, topology=topology, ledger=(*state.ledger, *_guards(wanted)))
-        return state, difference(state.ledger, wanted, self.faults(state, topology))
+        return state, difference(state.ledger, wanted, self.faults(state, topology), self.runner)
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""

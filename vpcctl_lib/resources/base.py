@@ -13,6 +13,7 @@ from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.operations import KernelStep, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.tracking import Forget, Keep
+from vpcctl_lib.run import Runner
 
 Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]
@@ -108,7 +109,7 @@ class Resource(ABC):
         """What this resource is a home of."""
         return frozenset()
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """Facts that must be written down before it is made; only reads."""
         return {}
 

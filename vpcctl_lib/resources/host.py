@@ -34,13 +34,13 @@ class Forwarding(Resource):
 
     in_place = True
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """The old values. Writing ip_forward also writes `accept_redirects` and each link's `forwarding`
         (inet_forward_change in net/ipv4/devinet.c), so those are needed to put things back.
         """
         found = {IP_FORWARD: self.value(), IDENTITY: netns.own_identity()}
         if found[IP_FORWARD] == "0":
-            found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(Runner())))
+            found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner)))
             redirects = SETTINGS / "conf/all/accept_redirects"
             found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
             for link in sorted((SETTINGS / "conf").glob("*/forwarding")):
@@ -88,7 +88,7 @@ class Folder(Resource):
 
     path: str
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """Whether somebody has made it before us."""
         return {"existed": "yes"} if Path(self.path).is_dir() else {}
 
@@ -122,7 +122,7 @@ class File(Resource):
         """Where it is; its content may change."""
         return ("file", self.path)
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses to take over a file that is there."""
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
             raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",

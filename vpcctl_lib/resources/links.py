@@ -26,6 +26,7 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.run import Runner
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
@@ -50,7 +51,7 @@ class Namespace(Resource):
     name: str
     owner: str
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
@@ -125,7 +126,7 @@ class Veth(Resource):
     peer_namespace: str
     peer_device: str
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's link on the host has."""
         # Imported late: readers make no links.
         import socket

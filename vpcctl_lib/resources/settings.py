@@ -21,6 +21,7 @@ from vpcctl_lib.resources.base import (
     Resource,
     within,
 )
+from vpcctl_lib.run import Runner
 from vpcctl_lib.sysctls import Profile
 
 SYSCTLS = Path("/proc/sys")
@@ -72,7 +73,7 @@ class Settings(Resource):
         """All of them in one go; where the namespace is yet to come, it will be as any other new one."""
         return (Set(self.namespace, self._whole, links=self._links, fresh=not netns.exists(self.namespace)),)
 
-    def survey(self) -> dict[str, str]:
+    def survey(self, runner: Runner) -> dict[str, str]:
         """The old values, if the namespace is there and has lived with others."""
         if not netns.exists(self.namespace):
             return {}
