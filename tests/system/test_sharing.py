@@ -27,7 +27,7 @@ sysctl -qw net.ipv4.ip_forward=1
 
 GONE = f"""
 iptables -t nat -D POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
-ip link del docker0; ip netns del container; sysctl -qw {FORWARDING}=0
+ip link del veth0; ip link del docker0; ip netns del container; sysctl -qw {FORWARDING}=0
 rm -f /run/xtables.lock
 """
 
