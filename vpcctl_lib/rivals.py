@@ -18,7 +18,7 @@ MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bi
 def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
     """The error for a thing that is there already: what it is, whose, and how to go on."""
     if isinstance(resource, Chain) and not resource.namespace and resource.name in HOST_CHAINS:
-        return VpcctlError(f"{resource} is left of a VPC that vpcctl made before, and not recorded",
+        return VpcctlError(f"{resource} already exists: it bears vpcctl's name, and is not recorded",
                            "what bears vpcctl's mark and is nobody's goes with: vpcctl restore")
     try:
         owner, removal = _owner(resource, kernel)
