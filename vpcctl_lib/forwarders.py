@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ CABLES = frozenset({"veth", "tun", "wireguard", "vxlan", "geneve", "gre", "ipip"
 DEFAULTS = frozenset({"default", "0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"})
 """A link with such a route is the host's own way out, as a VPN's is, and nobody is behind it."""
 
+QUESTIONS = (("ip", "-j", "-d", "link", "show"), ("ip", "-j", "-4", "route", "show", "table", "all"))
+NO_RULESET = '{"nftables": []}'
 TRANSLATING = frozenset({"MASQUERADE", "SNAT", "DNAT", "NETMAP"})
 KINDS = frozenset({"masquerade", "snat", "dnat"})
 OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
@@ -46,23 +47,16 @@ class Seen:
 
 
 def look(runner: Runner) -> Seen:
-    """Ask for it all; only reads."""
-    unread: list[str] = []
-
-    def told(*argv: str, otherwise: str = "[]") -> Any:
+    """Ask for it all; only reads. VpcctlError where that fails, but for nft, which a kernel may not have."""
+    links, routes = (parsed(runner.ask(argv), "[]") for argv in QUESTIONS)
+    saved = tuple(variants.rules(runner, variant, must=True) for variant in Variant)
+    ruleset, unread = [], []
+    if has("nft"):
         try:
-            return parsed(runner.ask(argv), otherwise)
+            ruleset = parsed(runner.ask(("nft", "-j", "list", "ruleset")), NO_RULESET)["nftables"]
         except VpcctlError as error:
             unread.append(f"what can't be read ({error.message})")
-            return json.loads(otherwise)
-
-    links = told("ip", "-j", "-d", "link", "show")
-    routes = told("ip", "-j", "-4", "route", "show", "table", "all")
-    saved = [variants.rules(runner, variant) for variant in Variant]
-    ruleset: list[Mapping[str, Any]] = []
-    if has("nft"):
-        ruleset = told("nft", "-j", "list", "ruleset", otherwise='{"nftables": []}')["nftables"]
-    return Seen(tuple(links), tuple(routes), tuple(saved), tuple(ruleset), tuple(unread))
+    return Seen(tuple(links), tuple(routes), saved, tuple(ruleset), tuple(unread))
 
 
 def forwarders(seen: Seen) -> tuple[str, ...]:

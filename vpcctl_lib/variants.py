@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Variant
 from vpcctl_lib.run import Runner, need, search_path
 
@@ -41,12 +42,18 @@ def _name(variant: Variant, tool: str) -> str:
     return tool.replace("iptables", f"iptables-{variant.value}")
 
 
-def rules(runner: Runner, variant: Variant) -> str:
-    """What that variant's iptables-save says of the host; empty if it holds nothing, or isn't there."""
+def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
+    """What that variant's iptables-save says of the host; empty if it holds nothing, or isn't there.
+
+    It is empty, too, if it fails; with `must`, that is a VpcctlError.
+    """
     tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
     if which(tool, path=search_path()) is None or (variant is Variant.LEGACY and not _legacy_tables()):
         return ""
-    return runner.ask((tool,)).stdout
+    outcome = runner.ask((tool,))
+    if must and outcome.status != 0:
+        raise VpcctlError(f"{tool} failed: {outcome.reason()}")
+    return outcome.stdout
 
 
 def _legacy_tables() -> str:
