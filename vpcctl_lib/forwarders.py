@@ -66,7 +66,13 @@ def forwarders(seen: Seen) -> tuple[str, ...]:
 
 
 def newcomers(seen: Seen, before: Collection[str]) -> tuple[str, ...]:
-    """Those that were not there before: what lived without forwarding can go on so."""
+    """Those that were not there before: what lived without forwarding can go on so.
+
+    VpcctlError where something can't be read that could be before.
+    """
+    lost = [one for one in map(_plain, seen.unread) if one not in before]
+    if lost:
+        raise VpcctlError(f"not known whether others need the host's forwarding: {'; '.join(lost)}")
     return tuple(one for one in forwarders(seen) if one not in before)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from vpcctl_lib import forwarders, naming, netns
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.forwarders import Seen
 from vpcctl_lib.model import Nat, Topology, Vpc
 from vpcctl_lib.operations import PutBack
@@ -106,6 +107,11 @@ def test_only_what_came_since_counts_and_a_record_keeps_the_rest_apart() -> None
     more = replace(seen, links=(*seen.links, link("x", "veth")),
                    routes=(*seen.routes, route("x", "10.2.0.0/24")))
     assert forwarders.newcomers(more, forwarders.read(text)) == ("link x",)
+
+
+def test_what_could_be_read_before_and_can_t_be_now_is_not_guessed() -> None:
+    with pytest.raises(VpcctlError, match="not known whether others need"):
+        forwarders.newcomers(Seen(unread=("the rest",)), frozenset({"link v"}))
 
 
 def test_one_line_names_two_and_counts_the_rest() -> None:
