@@ -46,10 +46,13 @@ class Seen:
     """What could not be read, of which the worst is to be thought."""
 
 
-def look(runner: Runner) -> Seen:
-    """Ask for it all; only reads. VpcctlError where that fails, but for nft, which a kernel may not have."""
+def look(runner: Runner, must: bool = False) -> Seen:
+    """Ask for it all; only reads. VpcctlError where that fails, but for nft, which a kernel may not have.
+
+    Rules of iptables that can't be read are none, as a delete has to work then too, unless they must be.
+    """
     links, routes = (parsed(runner.ask(argv), "[]") for argv in QUESTIONS)
-    saved = tuple(variants.rules(runner, variant, must=True) for variant in Variant)
+    saved = tuple(variants.rules(runner, variant, must) for variant in Variant)
     ruleset, unread = [], []
     if has("nft"):
         try:

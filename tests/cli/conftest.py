@@ -157,7 +157,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)
         patch.setattr(packets, "FORWARDING", str(folder / "conf/{}/forwarding"))
-        patch.setattr(forwarders, "look", lambda _: forwarders.Seen())
+        patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})
         patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))

@@ -110,7 +110,7 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(netns, "NAMES", folder / "netns")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(host, "SETTINGS", values)
-        patch.setattr(forwarders, "look", lambda _: forwarders.Seen())
+        patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})
         patch.setattr(users, "is_mapped", lambda _: True)

@@ -40,7 +40,7 @@ class Forwarding(Resource):
         """
         found = {IP_FORWARD: self.value(), IDENTITY: netns.own_identity()}
         if found[IP_FORWARD] == "0":
-            found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner)))
+            found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
             redirects = SETTINGS / "conf/all/accept_redirects"
             found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
             for link in sorted((SETTINGS / "conf").glob("*/forwarding")):
