@@ -10,6 +10,7 @@ from typing import Any
 from vpcctl_lib import variants
 from vpcctl_lib.answers import parsed, whole_lines
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.forward_chains import OF_IPTABLES
 from vpcctl_lib.model import Variant
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import PutBack
@@ -25,9 +26,6 @@ QUESTIONS = (("ip", "-j", "-d", "link", "show"), ("ip", "-j", "-4", "route", "sh
 NO_RULESET = '{"nftables": []}'
 TRANSLATING = frozenset({"MASQUERADE", "SNAT", "DNAT", "NETMAP"})
 KINDS = frozenset({"masquerade", "snat", "dnat"})
-OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
-"""Tables of family ip in nft that iptables-nft-save prints."""
-
 _TARGET = re.compile(r" -[jg] (\S+)")
 _ANSWERS = re.compile(r" -p icmp\b| --(ct)?state (RELATED|ESTABLISHED)(,(RELATED|ESTABLISHED))* ")
 _OURS = re.compile(rf'--comment "?{MARK}| VPCCTL-')
@@ -63,7 +61,7 @@ def look(runner: Runner, must: bool = False) -> Seen:
 
 
 def forwarders(seen: Seen) -> tuple[str, ...]:
-    """Each thing of others' that needs forwarding, as words of a sentence, spelt as cleanup.sh spells it."""
+    """Each thing of others' that needs forwarding, in the words of cleanup.sh."""
     found = (*_bridges(seen), *_cables(seen), *_rules(seen.saved), *_tables(seen), *seen.unread)
     return tuple(dict.fromkeys(map(_plain, found)))
 

@@ -8,7 +8,9 @@ from vpcctl_lib import processes
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import HOST_CHAINS, MARK
+from vpcctl_lib.operations import HOST
 from vpcctl_lib.resources import Address, Bridge, Chain, Namespace, Port, Resource, Route, Veth
+from vpcctl_lib.strays import is_ours
 
 MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
           "static": "somebody's configuration", "boot": "somebody's ip route add", "kernel": "the kernel"}
@@ -17,16 +19,21 @@ MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bi
 
 def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
     """The error for a thing that is there already: what it is, whose, and how to go on."""
-    if isinstance(resource, Chain) and not resource.namespace and resource.name in HOST_CHAINS:
-        return VpcctlError(f"{resource} already exists: it bears vpcctl's name, and is not recorded",
-                           "what bears vpcctl's mark and is nobody's goes with: vpcctl restore")
     try:
+        if _is_left_over(resource, kernel):
+            return VpcctlError(f"{resource} already exists: an earlier VPC left it, and it is not recorded",
+                               "vpcctl restore removes what bears vpcctl's mark and is nobody's")
         owner, removal = _owner(resource, kernel)
     except (VpcctlError, OSError):
         owner, removal = "", ""
     what = f"{resource} already exists, and vpcctl did not make it"
     away = f"choose another name, or remove it: {removal}" if removal else "rename or remove one of the two"
     return VpcctlError(f"{what}: {owner}" if owner else what, away)
+
+
+def _is_left_over(resource: Resource, kernel: Kernel) -> bool:
+    return isinstance(resource, Chain) and resource.namespace == HOST and resource.name in HOST_CHAINS \
+        and is_ours(kernel.chains(HOST).lines((resource.table, resource.name)))
 
 
 def _owner(resource: Resource, kernel: Kernel) -> tuple[str, str]:

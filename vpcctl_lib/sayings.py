@@ -55,9 +55,9 @@ SAYINGS = (
             "another program holds the lock of iptables", "try again; who holds it: fuser /run/xtables.lock"),
     _saying("Network is unreachable|[Nn]exthop has invalid gateway|Network is down",
             "nothing leads to its gateway (Network is unreachable)",
-            "a link may be down: vpcctl status tells, vpcctl restore brings it up"),
+            "a link may be down: see vpcctl status; vpcctl restore brings it up"),
     _saying("Read-only file system", "", "that file system must be writable: mount -o remount,rw PATH"),
-    Saying(GONE, "", "something that vpcctl made may be gone: vpcctl status tells, "
+    Saying(GONE, "", "something that vpcctl made may be gone: see vpcctl status; "
                      "vpcctl restore brings it back"),
 )
 """The first that fits counts."""

@@ -33,13 +33,18 @@ def mark_of(rule: str) -> str:
 
 
 def _chains(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Chain]:
-    """Chains with a name of ours in a table where the record has none."""
+    """Chains of ours in a table where the record has none."""
     keys = {resource.key for resource in recorded if isinstance(resource, Chain)}
     held = kernel.chains(HOST)
     for table, name in held:
         chain = Chain(HOST, table, name, tuple(held.lines((table, name))))
-        if name in HOST_CHAINS and chain.key not in keys:
+        if name in HOST_CHAINS and chain.key not in keys and is_ours(chain.rules):
             yield chain
+
+
+def is_ours(rules: Sequence[str]) -> bool:
+    """Whether a chain of our name is ours: one that was flushed, or has rules with our mark."""
+    return not rules or any(map(mark_of, rules))
 
 
 def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]:

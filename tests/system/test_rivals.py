@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from host import Host, Result
 
@@ -52,11 +54,22 @@ def test_a_namespace_in_use(host: Host) -> None:
     host.sh(f"kill {pid}; ip netns del new")
 
 
-def test_a_chain(host: Host) -> None:
+def test_a_chain_with_rules_of_somebody_else(host: Host) -> None:
+    host.sh("iptables -t mangle -N VPCCTL-GUARD; iptables -t mangle -A VPCCTL-GUARD -j RETURN")
+    error, hint = told(host.vpcctl("vpc", "create", "--name", "new", "--cidr", "10.0.0.0/16"))
+    assert "VPCCTL-GUARD" in error
+    assert "already exists, and vpcctl did not make it" in error
+    assert shlex.split(hint.partition("remove it: ")[2])[0] == "iptables"
+    host.do("restore")
+    assert "RETURN" in host.sh("iptables -t mangle -S VPCCTL-GUARD"), "what is not ours stays"
+    host.sh("iptables -t mangle -F VPCCTL-GUARD; iptables -t mangle -X VPCCTL-GUARD")
+
+
+def test_a_chain_that_was_flushed(host: Host) -> None:
     host.sh("iptables -t mangle -N VPCCTL-GUARD")
     error, hint = told(host.vpcctl("vpc", "create", "--name", "new", "--cidr", "10.0.0.0/16"))
     assert "VPCCTL-GUARD" in error
-    assert "already exists: it bears vpcctl's name, and is not recorded" in error
+    assert "an earlier VPC left it, and it is not recorded" in error
     assert "vpcctl restore" in hint
     host.do("restore")
     assert host.run("iptables", "-t", "mangle", "-S", "VPCCTL-GUARD").code != 0
