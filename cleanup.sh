@@ -218,6 +218,20 @@ saved_rules() {
     done
 }
 
+# The lines that are whole: a comment can go on over several, which may look like anything.
+whole_lines() {
+    awk '
+        {
+            rest = $0
+            gsub(/\\./, "", rest)
+            odd = gsub(/"/, "", rest) % 2
+            continued = open
+            if (odd) open = !open
+            if (!continued && !odd) print
+        }
+    '
+}
+
 # The lines that remove our rules and chains from one table, out of iptables-save.
 removals() {
     awk -v table="$1" '
@@ -236,15 +250,6 @@ removals() {
                 }
             }
             return ours
-        }
-        {
-            # A comment can go on over several lines, which may look like anything.
-            rest = $0
-            gsub(/\\./, "", rest)
-            odd = gsub(/"/, "", rest) % 2
-            continued = open
-            if (odd) open = !open
-            if (continued || odd) next
         }
         /^\*/ { here = ($0 == "*" table) }
         !here { next }
@@ -267,7 +272,7 @@ remove_rules() {
         case $saved in
             *"Table \`$table' is incompatible"*) trouble "$tool can't read table $table: look into it with nft" ;;
         esac
-        lines=$(printf '%s\n' "$saved" | removals "$table")
+        lines=$(printf '%s\n' "$saved" | whole_lines | removals "$table")
         [ -n "$lines" ] || continue
         had_rules=yes
         printf "%s-restore -w --noflush <<'EOF'\n*%s\n%s\nCOMMIT\nEOF\n" "$tool" "$table" "$lines" | visible
@@ -403,7 +408,7 @@ remove_cgroups() {
 # What ip_forward was before us by the comment of our jump, for where no record tells.
 noted_forwarding() {
     for tool in $(firewalls); do
-        saved_rules "$tool" | sed -n \
+        saved_rules "$tool" | whole_lines | sed -n \
             's/^-A FORWARD .*--comment "vpcctl:host ip_forward=\([01]\)" .*-j VPCCTL-FORWARD *$/\1/p'
     done | head -n 1
 }
@@ -412,7 +417,7 @@ noted_forwarding() {
 forwarders() {
     {
         passing_links
-        for tool in $(firewalls); do saved_rules "$tool" | passing_rules; done
+        for tool in $(firewalls); do saved_rules "$tool" | whole_lines | passing_rules; done
         ! command -v nft >/dev/null || nft list ruleset 2>/dev/null | passing_tables "$(firewalls)"
     } | tr -c 'A-Za-z0-9 _./:,!=+@\n-' '?' | awk '!seen[$0]++'
 }
@@ -441,14 +446,6 @@ leads_to_others() {
 
 passing_rules() {
     awk '
-        {
-            rest = $0
-            gsub(/\\./, "", rest)
-            odd = gsub(/"/, "", rest) % 2
-            continued = open
-            if (odd) open = !open
-            if (continued || odd) next
-        }
         /^\*/ { table = substr($1, 2) }
         !/^-A / || /--comment "?vpcctl:/ || / VPCCTL-/ { next }
         {
