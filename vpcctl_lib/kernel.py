@@ -264,12 +264,13 @@ def _read(path: str) -> str | None:
     """A file below /proc; None if there is none. By the system's calls: `status` reads thousands."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(file, 4096).decode()
+        finally:
+            os.close(file)
     except FileNotFoundError:
+        # A link's settings go with it, under an open file too (grab_header in fs/proc/proc_sysctl.c).
         return None
-    try:
-        return os.read(file, 4096).decode()
-    finally:
-        os.close(file)
 
 
 def words(rule: str) -> Words:

@@ -170,15 +170,16 @@ def _put(path: str, value: str) -> bool:
     """Write a setting that this kernel has and that is another; whether it was."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.pread(file, 64, 0).split() == value.encode().split():
+                return False
+            os.pwrite(file, value.encode(), 0)
+            return True
+        finally:
+            os.close(file)
     except FileNotFoundError:
+        # Its link may have gone meanwhile, and the settings with it.
         return False
-    try:
-        if os.pread(file, 64, 0).split() == value.encode().split():
-            return False
-        os.pwrite(file, value.encode(), 0)
-        return True
-    finally:
-        os.close(file)
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,10 @@ class PutBack:
 def _setting(key: str) -> str | None:
     """A kernel setting; sysctl(8): where a slash separates, dots belong to a name such as eth0.10."""
     path = SETTINGS / (key if "/" in key else key.replace(".", "/"))
-    return path.read_text().strip() if path.exists() else None
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 NO_COUNTERS: Mapping[str, str] = {}

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from vpcctl_lib.kernel import HeldChain, Saved, words
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from vpcctl_lib.kernel import HeldChain, Saved, _read, words
+from vpcctl_lib.operations import _put
 
 SAVED = """\
 # Table `mangle' is incompatible, use 'nft' tool.
@@ -39,3 +46,18 @@ def test_tables_that_iptables_left_out() -> None:
 def test_odd_lines_are_no_obstacle() -> None:
     saved = Saved("*filter\n:\n:ODD\n-A\n-A ODD\n-A NONE -j DROP\nwhatever\n")
     assert saved["filter", "ODD"] == HeldChain("", (frozenset(),))
+
+
+def test_a_setting_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel takes them away under an open file, and read(2) then says ENOENT."""
+    file = tmp_path / "forwarding"
+    file.write_text("1\n")
+    assert _read(str(file)) == "1\n"
+    monkeypatch.setattr(os, "read", gone)
+    monkeypatch.setattr(os, "pread", gone)
+    assert _read(str(file)) is None
+    assert not _put(str(file), "0")
+
+
+def gone(*_: object) -> bytes:
+    raise FileNotFoundError(errno.ENOENT, "No such file or directory")

@@ -44,7 +44,7 @@ class Forwarding(Resource):
             redirects = SETTINGS / "conf/all/accept_redirects"
             found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
             for link in sorted((SETTINGS / "conf").glob("*/forwarding")):
-                if link.parent.name != "all" and link.read_text().strip() == "1":
+                if link.parent.name != "all" and (text_of(link) or "").strip() == "1":
                     # sysctl(8): a slash as the separator keeps the dots of a name such as eth0.10.
                     found[f"net/ipv4/conf/{link.parent.name}/forwarding"] = "1"
         return found
@@ -155,4 +155,8 @@ class File(Resource):
 
 def text_of(path: Path) -> str | None:
     """What a file holds; None if it is none, which is not opened either: a pipe would wait for a writer."""
-    return path.read_text(errors="replace") if path.is_file() else None
+    try:
+        return path.read_text(errors="replace") if path.is_file() else None
+    except FileNotFoundError:
+        # It went between the two.
+        return None
