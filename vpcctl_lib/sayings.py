@@ -32,6 +32,10 @@ def _saying(pattern: str, words: str, hint: str = "") -> Saying:
 SAYINGS = (
     _saying(r"CHAIN_DEL failed|Too many links|resource busy\): chain", "",
             "a rule that the record does not have leads to a chain of vpcctl's: vpcctl restore removes it"),
+    _saying(r"(?m)^(.*: )?line \d+ failed$|iptables-legacy does not say why",
+            "the kernel refuses the rules; iptables-legacy does not say why",
+            "a rule that the record does not have may lead to a chain of vpcctl's: "
+            "vpcctl restore removes it"),
     Saying(THERE, "", "it exists already, and vpcctl did not make it: rename or remove one of the two"),
     _saying("Exchange full", "the bridge has no free port (Exchange full)",
             "a bridge takes 1023 ports: use another VPC"),

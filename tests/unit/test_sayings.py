@@ -25,6 +25,7 @@ SAID = {
     "iptables-restore v1.8.9 (legacy): Couldn't load match `xx':No such file or directory\n\n"
     "Error occurred at line: 3\nTry `iptables-restore -h' or 'iptables-restore --help' for more information.":
         "Couldn't load match `xx':No such file or directory",
+    "iptables-restore: line 3 failed\n": "the kernel refuses the rules; iptables-legacy does not say why",
     "sysctl: cannot stat /proc/sys/net/x: No such file or directory":
         "cannot stat /proc/sys/net/x: No such file or directory",
     "a\na\nb\n\n": "a; b", "Command failed -:3\n": "", "": "",
@@ -42,6 +43,7 @@ def test_in_words(said: str) -> None:
     ("No space left on device", "df -i /run"), ("Operation not permitted", "sudo vpcctl"),
     ("Cannot find device \"x\"", "vpcctl restore"), ("Cannot allocate memory", "free -m"),
     ("Another app is currently holding the xtables lock", "fuser /run/xtables.lock"),
+    ("iptables-restore: line 3 failed\n", "vpcctl restore"),
     ("RTNETLINK answers: No buffer space available", "gc_thresh3"), ("what is this", "")])
 def test_what_helps(said: str, hint: str) -> None:
     assert hint in advice(said)
