@@ -231,27 +231,16 @@ class Manager:
         return variant
 
     def _with_guard(self, before: Topology, topology: Topology) -> Topology:
-        guarded = self._guarded(before, topology)
-        return replace(topology, guarded=guarded,
-                       quotes=self._quotes(before, topology) if guarded else None)
-
-    def _guarded(self, before: Topology, topology: Topology) -> bool | None:
-        """Once so, always so; where it was not possible, it may be by now."""
+        """Once so, always so; what was not possible may be by now."""
         if not topology.vpcs:
-            return None
-        if topology.guarded:
-            return True
-        missing = guarding.missing(self.runner)
+            return replace(topology, guarded=None, quotes=None)
+        quotes = topology.quotes or guarding.reads_quotes(self.runner)
+        missing = "" if topology.guarded or quotes else guarding.missing(self.runner)
         if missing and before.guarded is None:
             self.warn(guarding.UNGUARDED.format(missing))
-        return not missing
-
-    def _quotes(self, before: Topology, topology: Topology) -> bool:
-        """As above: once so, always so."""
-        found = topology.quotes or guarding.reads_quotes(self.runner)
-        if not found and before.quotes is None:
+        if not (quotes or missing) and before.quotes is None:
             self.warn(guarding.UNQUOTED)
-        return found
+        return replace(topology, guarded=not missing, quotes=None if missing else quotes)
 
 
 def _forwarding(state: State, topology: Topology) -> str | None:
