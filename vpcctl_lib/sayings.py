@@ -20,49 +20,52 @@ GONE = re.compile(
 class Saying:
     """A pattern in what a tool prints, our words for it (empty: as it stands), and what would help."""
 
-    pattern: re.Pattern[str]
+    pattern: str
+    """Compiled when it is looked for: most commands end well."""
+
     words: str
     hint: str = ""
 
-
-def _saying(pattern: str, words: str, hint: str = "") -> Saying:
-    return Saying(re.compile(pattern), words, hint)
+    def fits(self, text: str) -> bool:
+        """Whether a tool said this."""
+        return re.search(self.pattern, text) is not None
 
 
 SAYINGS = (
-    _saying(r"CHAIN_DEL failed|Too many links|resource busy\): chain", "",
-            "a rule that the record does not have leads to a chain of vpcctl's: vpcctl restore removes it"),
-    _saying(r"(?m)^(.*: )?line \d+ failed$|iptables-legacy does not say why",
-            "the kernel refuses the rules; iptables-legacy does not say why",
-            "a rule that the record does not have may lead to a chain of vpcctl's: "
-            "vpcctl restore removes it"),
-    Saying(THERE, "", "it exists already, and vpcctl did not make it: rename or remove one of the two"),
-    _saying("Exchange full", "the bridge has no free port (Exchange full)",
-            "a bridge takes 1023 ports: use another VPC"),
-    _saying("No space left", "",
-            "/run is full (df -h /run; df -i /run), or this host allows no more namespaces: sysctl user"),
-    _saying("Too many open files", "", "this host allows no more: ulimit -n, or sysctl fs.file-max"),
-    _saying("No buffer space available|[Tt]able .*full|Neighbour table overflow",
-            "a table of the kernel is full (No buffer space available)",
-            "see: sysctl net.ipv4.neigh.default.gc_thresh3; dmesg names the table"),
-    _saying("Cannot allocate memory", "the kernel has no memory left for it (Cannot allocate memory)",
-            "free some memory (free -m), or raise the limit of this container"),
-    _saying("Operation not permitted|Permission denied|must be root", "",
-            "run it as root (sudo vpcctl …), or try it in a private host: vpcctl sandbox"),
-    _saying("Unknown device type|Operation not supported|Protocol not supported",
-            "this kernel has no such thing (Operation not supported)",
-            "its modules must be there: modprobe -a veth bridge ip_tables nf_tables"),
-    _saying("Table does not exist|can't initialize iptables table|Failed to initialize nft", "",
-            "the kernel lacks a module of iptables: modprobe -a ip_tables iptable_filter iptable_nat "
-            "nf_tables"),
-    _saying("holding the xtables lock|Resource temporarily unavailable",
-            "another program holds the lock of iptables", "try again; who holds it: fuser /run/xtables.lock"),
-    _saying("Network is unreachable|[Nn]exthop has invalid gateway|Network is down",
-            "nothing leads to its gateway (Network is unreachable)",
-            "a link may be down: see vpcctl status; vpcctl restore brings it up"),
-    _saying("Read-only file system", "", "that file system must be writable: mount -o remount,rw PATH"),
-    Saying(GONE, "", "something that vpcctl made may be gone: see vpcctl status; "
-                     "vpcctl restore brings it back"),
+    Saying(r"CHAIN_DEL failed|Too many links|resource busy\): chain", "",
+           "a rule that the record does not have leads to a chain of vpcctl's: vpcctl restore removes it"),
+    Saying(r"(?m)^(.*: )?line \d+ failed$|iptables-legacy does not say why",
+           "the kernel refuses the rules; iptables-legacy does not say why",
+           "a rule that the record does not have may lead to a chain of vpcctl's: "
+           "vpcctl restore removes it"),
+    Saying(THERE.pattern, "",
+           "it exists already, and vpcctl did not make it: rename or remove one of the two"),
+    Saying("Exchange full", "the bridge has no free port (Exchange full)",
+           "a bridge takes 1023 ports: use another VPC"),
+    Saying("No space left", "",
+           "/run is full (df -h /run; df -i /run), or this host allows no more namespaces: sysctl user"),
+    Saying("Too many open files", "", "this host allows no more: ulimit -n, or sysctl fs.file-max"),
+    Saying("No buffer space available|[Tt]able .*full|Neighbour table overflow",
+           "a table of the kernel is full (No buffer space available)",
+           "see: sysctl net.ipv4.neigh.default.gc_thresh3; dmesg names the table"),
+    Saying("Cannot allocate memory", "the kernel has no memory left for it (Cannot allocate memory)",
+           "free some memory (free -m), or raise the limit of this container"),
+    Saying("Operation not permitted|Permission denied|must be root", "",
+           "run it as root (sudo vpcctl …), or try it in a private host: vpcctl sandbox"),
+    Saying("Unknown device type|Operation not supported|Protocol not supported",
+           "this kernel has no such thing (Operation not supported)",
+           "its modules must be there: modprobe -a veth bridge ip_tables nf_tables"),
+    Saying("Table does not exist|can't initialize iptables table|Failed to initialize nft", "",
+           "the kernel lacks a module of iptables: modprobe -a ip_tables iptable_filter iptable_nat "
+           "nf_tables"),
+    Saying("holding the xtables lock|Resource temporarily unavailable",
+           "another program holds the lock of iptables", "try again; who holds it: fuser /run/xtables.lock"),
+    Saying("Network is unreachable|[Nn]exthop has invalid gateway|Network is down",
+           "nothing leads to its gateway (Network is unreachable)",
+           "a link may be down: see vpcctl status; vpcctl restore brings it up"),
+    Saying("Read-only file system", "", "that file system must be writable: mount -o remount,rw PATH"),
+    Saying(GONE.pattern, "", "something that vpcctl made may be gone: see vpcctl status; "
+                    "vpcctl restore brings it back"),
 )
 """The first that fits counts."""
 
@@ -98,9 +101,9 @@ def plain(line: str) -> str:
 
 def advice(stderr: str) -> str:
     """What would help; empty where nobody knows."""
-    found = next((one for one in SAYINGS if one.pattern.search(stderr)), None)
+    found = next((one for one in SAYINGS if one.fits(stderr)), None)
     return found.hint if found else ""
 
 
 def _first(text: str) -> Saying | None:
-    return next((one for one in SAYINGS if one.pattern.search(text)), None)
+    return next((one for one in SAYINGS if one.fits(text)), None)
