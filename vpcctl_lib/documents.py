@@ -100,6 +100,7 @@ def read_stream(stream: BinaryIO, name: str) -> Document:
         raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(name, error) from None
+    _check_there(raw, name)
     if len(raw) > MAX_BYTES:
         raise BadInput(f"{name}: too large: the limit is {MAX_BYTES:,} bytes (4 MiB)")
     return _document(name, raw)
@@ -156,6 +157,7 @@ def _bytes(path: Path, name: str) -> bytes:
         raise _unreadable(name, error) from None
     except ValueError:
         raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
+    _check_there(raw, name)
     if len(raw) > MAX_BYTES:
         size = max(status.st_size, len(raw))
         raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
@@ -164,6 +166,12 @@ def _bytes(path: Path, name: str) -> bytes:
 
 def _unreadable(name: str, error: OSError) -> BadInput:
     return BadInput(f"{name}: can't be read: {(error.strerror or 'unknown error').lower()}")
+
+
+def _check_there(raw: bytes | None, name: str) -> None:
+    """Some files of /proc, such as kmsg, and what others write to, have nothing now and may have some later."""
+    if raw is None:
+        raise BadInput(f"{name}: can't be read: it has nothing to read now", "save it to a file, and name that")
 
 
 def _check_kind(status: os.stat_result, name: str) -> None:

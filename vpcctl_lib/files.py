@@ -30,6 +30,7 @@ def open_kept(path: Path, flags: int, mode: int, always: bool = False) -> int:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
         _check_owner(status, str(path))
+        _check_names(status, str(path))
         if always and stat.S_IMODE(status.st_mode) != mode:
             os.fchmod(file, mode)
     except OSError:
@@ -50,6 +51,12 @@ def _check_owner(status: os.stat_result, path: str) -> None:
     """Refuse what root did not make: to its owner, its mode means nothing."""
     if os.geteuid() == 0 and status.st_uid not in (0, os.getuid()):
         raise OSError(errno.EPERM, f"it belongs to uid {status.st_uid}, not to root", path)
+
+
+def _check_names(status: os.stat_result, path: str) -> None:
+    """Refuse a file with a name elsewhere: who may link to files of others can put any of root's there."""
+    if status.st_nlink > 1:
+        raise OSError(errno.EPERM, f"it is a hard link: the file has {status.st_nlink} names", path)
 
 
 def write_new(path: Path, text: bytes, mode: int = PUBLIC) -> None:

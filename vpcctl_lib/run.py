@@ -14,7 +14,7 @@ from functools import cache, partial
 from shutil import which
 from typing import BinaryIO
 
-from vpcctl_lib import netns
+from vpcctl_lib import namelock, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.sayings import sentence
 
@@ -33,6 +33,7 @@ OWN_WAY = ("ip", "tc", "bridge")
 leave the mounts behind too (iproute2's netns_switch), and to copy those takes the longer the more
 namespaces, each being a mount, there are."""
 
+ADD = ("netns", "add")
 TOOL = {"VPCCTL_TOOL": "1"}
 """In the environment of the tools that we wait for: another vpcctl then takes them for no stranger."""
 
@@ -61,6 +62,12 @@ class Command:
         """The command as a person could paste it into a root shell."""
         typed = shlex.join(self._inside() if self.namespace else self.argv)
         return f"{typed} <<'EOF'\n{self.stdin.rstrip()}\nEOF" if self.stdin else typed
+
+    @property
+    def names_namespaces(self) -> bool:
+        """Whether it is an `ip` that adds namespaces."""
+        adds = self.argv[1:3] == ADD or any(line.startswith(" ".join(ADD)) for line in self.stdin.splitlines())
+        return self.argv[0] == "ip" and adds
 
     def _inside(self) -> tuple[str, ...]:
         tool, *words = self.argv
@@ -117,7 +124,11 @@ class Runner:
         self.announce(command)
         # With the lock: if we are killed, the next of us waits until it has ended. Our other files close by
         # themselves (PEP 446); to look in /proc for more takes a twentieth of the time that a network takes.
-        outcome = _run(command, close_fds=False)
+        if not command.names_namespaces:
+            outcome = _run(command, close_fds=False)
+        else:
+            with namelock.held() as before:
+                outcome = _run(command, close_fds=False, before=before)
         self.record(outcome)
         return outcome
 
@@ -253,17 +264,17 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
         raise VpcctlError(f"can't start {program}: {error.strerror}") from None
 
 
-def _run(command: Command, close_fds: bool) -> Outcome:
+def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = None) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch.
 
     It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
-    waiting, and if we are killed it ends its work.
+    waiting, and if we are killed it ends its work. `before` is what it does before it is that program.
     """
     started, late = time.monotonic(), ""
     with _memory(command.stdin) as given, _memory() as out, _memory() as err:
         try:
             process = _popen(command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
-                             close_fds=close_fds)
+                             close_fds=close_fds, preexec_fn=before)
         except netns.Gone as error:
             return Outcome(command, 1, "", str(error), _milliseconds_since(started))
         if not ends_within(process, TIMEOUT_SECONDS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,7 @@ class Spare:
         try:
             status = os.lstat(self._path)
             fits = 2 * record + LEAST <= status.st_size <= 4 * wanted
-            if status.st_nlink > 1:
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
                 # What is kept of a lost record has been exchanged with it.
                 self._path.unlink()
             elif fits:

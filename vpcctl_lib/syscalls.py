@@ -19,6 +19,7 @@ _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "a
 
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+_MNT_DETACH = 2
 
 
 class Namespace(IntFlag):
@@ -70,6 +71,11 @@ def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -
     number = ctypes.c_ulong(flags)
     result = _libc.mount(source.encode(), target.encode(), kind.encode(), number, options.encode())
     _check(result, f"mount {kind} on {target}")
+
+
+def unmount(target: str) -> None:
+    """Take away what is mounted there, with all below it, whoever still uses that (MNT_DETACH of umount2(2))."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
 
 
 def copy_of_mounts(path: str) -> int:

@@ -85,3 +85,17 @@ def test_a_status_beside_a_delete_is_left_alone(host: Host) -> None:
     host.stop(pid)
     assert set(re.findall(r"exit (\d+)", told.read_text())) <= {"0", "1"}
     assert "Error" not in told.read_text()
+
+
+def test_who_locks_the_folder_of_names_stops_nobody(host: Host) -> None:
+    """Any user may open it, and `ip netns add` would wait for ever."""
+    host.sh("mkdir -p /run/netns")
+    holder = host.start("", "flock", "-x", "/run/netns", "sleep", "1000")
+    try:
+        host.wait_until(lambda: host.sh("flock -n /run/netns true && echo free || echo held").strip() == "held",
+                        "the folder is locked")
+        host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+        assert "vpc1" in host.sh("ip netns list").split()
+    finally:
+        host.stop(holder)
+    host.do("vpc delete --name vpc1")

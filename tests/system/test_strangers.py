@@ -462,3 +462,14 @@ def test_a_workload_makes_no_socket_that_its_network_does_not_confine(
     told = vpc1.do(logs).out.strip()
     refused = "Address family not supported by protocol"
     assert told == f"made made made | {' '.join([refused] * 4)} | Operation not permitted | 38 97 38"
+
+
+def test_it_reads_no_name_of_another_vpc(vpc2: Host) -> None:
+    vpc2.do("nat enable --vpc vpc2")
+    names = "cat /proc/self/mountinfo /proc/mounts; ls -A /run /etc/netns"
+    assert "vpc2" not in script(vpc2, "vpc1", "names", names)
+
+
+def test_it_has_no_precedence_of_who_started_it(vpc1: Host) -> None:
+    vpc1.sh("nice -n -5 vpcctl deploy run --vpc vpc1 --subnet public --name eager -- sh -c 'nice; exec sleep 1000'")
+    assert log_of(vpc1, "vpc1", "eager", "0") == "0\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from vpcctl_lib import syscalls
 from vpcctl_lib.syscalls import MountFlag
@@ -24,6 +25,7 @@ SPACE = "size=10%"
 SHM = f"{PRIVATE}/shm"
 
 NAMESPACE_FILES = "/etc/netns"
+MOUNTS = "/proc/self/mountinfo"
 
 
 def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]:
@@ -35,7 +37,9 @@ def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]
     shortfalls = _close(read_only)
     files = _namespace_files(namespace)
     _make_devices()
-    own = _outermost(*(os.path.realpath(folder) for folder in (*OWN, SHM, *hide) if os.path.isdir(folder)))
+    _take_away(*OWN)
+    own = _outermost(*(os.path.realpath(folder) for folder in (*OWN, SHM, NAMESPACE_FILES, *hide)
+                       if os.path.isdir(folder)))
     _cover(own)
     syscalls.mount("sysfs", "/sys", "sysfs", SAFEST | MountFlag.READ_ONLY, "")
     for descriptor, target in files:
@@ -50,6 +54,35 @@ def _outermost(*paths: str) -> tuple[str, ...]:
     """Those that are not in another of them, which goes over them, too."""
     return tuple(dict.fromkeys(path for path in paths
                                if not any(path.startswith(f"{other}/") for other in paths)))
+
+
+def _take_away(*folders: str) -> None:
+    """Unmount what is mounted in these: covered, it would still be listed in /proc/self/mountinfo.
+
+    There is the name of each namespace, and so of all VPCs of others and their subnets.
+    """
+    inside = tuple(f"{os.path.realpath(folder)}/" for folder in folders)
+    while True:
+        with open(MOUNTS) as mounts:
+            places = [_unescaped(line.split()[4]) for line in mounts]
+        found = _outermost(*sorted({place for place in places if place.startswith(inside)}, key=len))
+        if not any([_detach(place) for place in found]):
+            return
+
+
+def _unescaped(path: str) -> str:
+    """A path as /proc writes it: with a blank, a tab, a line's end and a backslash as octal numbers (proc(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+
+
+def _detach(place: str) -> bool:
+    """Whether it is gone, with all that is mounted below."""
+    try:
+        syscalls.unmount(place)
+    except OSError:
+        # What a user namespace was born with is locked (mount_namespaces(7)), or something is mounted over it.
+        return False
+    return True
 
 
 def _close(read_only: bool) -> list[str]:

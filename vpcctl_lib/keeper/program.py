@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import resource
 import signal
 from typing import NamedTuple
 
@@ -115,6 +116,7 @@ class Program:
                 os.dup2(descriptor, standard)
             cgroups.enter()
             _write("/proc/self/oom_score_adj", FIRST_VICTIM)
+            _lose_precedence()
             self._lock_users(users, telling, heard)
             if pids:
                 limits.bound_processes(pids)
@@ -171,6 +173,16 @@ class Program:
                 if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                     failure = OSError(error.errno, error.strerror, name)
         return failure
+
+
+def _lose_precedence() -> None:
+    """Of whoever started us: no better turn at the processors, and no right to one later (sched(7))."""
+    for kind in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
+        resource.setrlimit(kind, (0, 0))
+    if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def _map_users(pid: int) -> None:
