@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
+NOTHING_YET = "{}: can't be read: it has nothing to read now"
 TOO_DEEP = f"nested too deep: the limit is {MAX_DEPTH} levels"
 
 _SHOWN_CHARACTERS = 60
@@ -100,7 +101,8 @@ def read_stream(stream: BinaryIO, name: str) -> Document:
         raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise _unreadable(name, error) from None
-    _check_there(raw, name)
+    if raw is None:
+        raise BadInput(NOTHING_YET.format(name))
     if len(raw) > MAX_BYTES:
         raise BadInput(f"{name}: too large: the limit is {MAX_BYTES:,} bytes (4 MiB)")
     return _document(name, raw)
@@ -157,7 +159,8 @@ def _bytes(path: Path, name: str) -> bytes:
         raise _unreadable(name, error) from None
     except ValueError:
         raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
-    _check_there(raw, name)
+    if raw is None:
+        raise BadInput(NOTHING_YET.format(name))
     if len(raw) > MAX_BYTES:
         size = max(status.st_size, len(raw))
         raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
@@ -166,12 +169,6 @@ def _bytes(path: Path, name: str) -> bytes:
 
 def _unreadable(name: str, error: OSError) -> BadInput:
     return BadInput(f"{name}: can't be read: {(error.strerror or 'unknown error').lower()}")
-
-
-def _check_there(raw: bytes | None, name: str) -> None:
-    """Some files of /proc, such as kmsg, and what others write to, have nothing now and may have some later."""
-    if raw is None:
-        raise BadInput(f"{name}: can't be read: it has nothing to read now", "save it to a file, and name that")
 
 
 def _check_kind(status: os.stat_result, name: str) -> None:

@@ -21,10 +21,12 @@ def open_kept(path: Path, flags: int, mode: int, always: bool = False) -> int:
 
     With `always` one that is there gets the mode, too; else whoever changed it keeps what they chose.
     """
+    # Emptied once it is known whose it is.
+    how = flags & ~os.O_TRUNC
     try:
-        file = os.open(path, flags | SAFE)
+        file = os.open(path, how | SAFE)
     except FileNotFoundError:
-        file, always = _made(path, flags, mode), True
+        file, always = _made(path, how, mode), True
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
@@ -33,6 +35,8 @@ def open_kept(path: Path, flags: int, mode: int, always: bool = False) -> int:
         _check_names(status, str(path))
         if always and stat.S_IMODE(status.st_mode) != mode:
             os.fchmod(file, mode)
+        if flags & os.O_TRUNC:
+            os.ftruncate(file, 0)
     except OSError:
         os.close(file)
         raise

@@ -33,7 +33,7 @@ OWN_WAY = ("ip", "tc", "bridge")
 leave the mounts behind too (iproute2's netns_switch), and to copy those takes the longer the more
 namespaces, each being a mount, there are."""
 
-ADD = ("netns", "add")
+ADD = "netns add "
 TOOL = {"VPCCTL_TOOL": "1"}
 """In the environment of the tools that we wait for: another vpcctl then takes them for no stranger."""
 
@@ -66,8 +66,8 @@ class Command:
     @property
     def names_namespaces(self) -> bool:
         """Whether it is an `ip` that adds namespaces."""
-        adds = self.argv[1:3] == ADD or any(line.startswith(" ".join(ADD)) for line in self.stdin.splitlines())
-        return self.argv[0] == "ip" and adds
+        lines = (" ".join(self.argv[1:]), *self.stdin.splitlines())
+        return self.argv[0] == "ip" and any(line.startswith(ADD) for line in lines)
 
     def _inside(self) -> tuple[str, ...]:
         tool, *words = self.argv

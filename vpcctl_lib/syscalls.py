@@ -74,7 +74,7 @@ def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -
 
 
 def unmount(target: str) -> None:
-    """Take away what is mounted there, with all below it, whoever still uses that (MNT_DETACH of umount2(2))."""
+    """Take away what is mounted there, with all below it, whoever still uses it (MNT_DETACH, umount2(2))."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
 
 

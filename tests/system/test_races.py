@@ -90,10 +90,10 @@ def test_a_status_beside_a_delete_is_left_alone(host: Host) -> None:
 def test_who_locks_the_folder_of_names_stops_nobody(host: Host) -> None:
     """Any user may open it, and `ip netns add` would wait for ever."""
     host.sh("mkdir -p /run/netns")
-    holder = host.start("", "flock", "-x", "/run/netns", "sleep", "1000")
+    holder = host.start("", "flock", "-F", "-x", "/run/netns", "sleep", "1000")
     try:
-        host.wait_until(lambda: host.sh("flock -n /run/netns true && echo free || echo held").strip() == "held",
-                        "the folder is locked")
+        look = "flock -n /run/netns true && echo free || echo held"
+        host.wait_until(lambda: host.sh(look).strip() == "held", "the folder is locked")
         host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
         assert "vpc1" in host.sh("ip netns list").split()
     finally:

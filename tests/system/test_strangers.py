@@ -471,5 +471,6 @@ def test_it_reads_no_name_of_another_vpc(vpc2: Host) -> None:
 
 
 def test_it_has_no_precedence_of_who_started_it(vpc1: Host) -> None:
-    vpc1.sh("nice -n -5 vpcctl deploy run --vpc vpc1 --subnet public --name eager -- sh -c 'nice; exec sleep 1000'")
+    start = "vpcctl deploy run --vpc vpc1 --subnet public --name eager"
+    vpc1.sh(f"nice -n -5 {start} -- sh -c 'nice; exec sleep 1000'")
     assert log_of(vpc1, "vpc1", "eager", "0") == "0\n"

@@ -321,6 +321,18 @@ def test_a_file_that_becomes_a_fifo_keeps_nobody_waiting(tmp_path: Path,
     assert refusal(fifo).message == f"{fifo}: is not a regular file"
 
 
+def test_a_file_that_has_nothing_yet_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg is: a regular file that says EAGAIN."""
+    file, (reader, writer) = tmp_path / "later.json", os.pipe()
+    file.touch()
+    status, whole = file.stat(), os.open
+    os.set_blocking(reader, False)
+    monkeypatch.setattr(os, "open", lambda path, *how: reader if path == file else whole(path, *how))
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    assert refusal(file).message == f"{file}: can't be read: it has nothing to read now"
+    os.close(writer)
+
+
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
 def test_no_device_is_read(device: str) -> None:
     assert refusal(Path(device)).message == f"{device}: is not a regular file"

@@ -128,3 +128,22 @@ def test_a_secret_folder_is_made_behind_no_link(tmp_path: Path, name: str) -> No
     with pytest.raises(OSError, match="Not a directory|symbolic links"):
         files.make_secret_folder(tmp_path, "logs/vpc1/public")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["lock", "vpcctl.log"])
+def test_a_file_with_a_name_elsewhere_is_left_alone(tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    precious.chmod(0o640)
+    os.link(precious, tmp_path / name)
+    with pytest.raises(OSError, match="hard link: the file has 2 names"):
+        files.open_kept(tmp_path / name, os.O_WRONLY | os.O_TRUNC, files.PUBLIC, always=True)
+    assert (mode(precious), precious.read_text()) == (0o640, "precious")
+
+
+def test_a_folder_in_the_place_of_the_spare_stops_no_save(tmp_path: Path) -> None:
+    (tmp_path / ".state.json.spare").mkdir()
+    store = Store(tmp_path)
+    with store.locked():
+        store.save(State())
+    assert store.file.exists()

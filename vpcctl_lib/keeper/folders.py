@@ -71,7 +71,7 @@ def _take_away(*folders: str) -> None:
 
 
 def _unescaped(path: str) -> str:
-    """A path as /proc writes it: with a blank, a tab, a line's end and a backslash as octal numbers (proc(5))."""
+    """A path that /proc writes, with a blank, a tab, a line's end or a backslash as its number (proc(5))."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
 
 
@@ -80,7 +80,7 @@ def _detach(place: str) -> bool:
     try:
         syscalls.unmount(place)
     except OSError:
-        # What a user namespace was born with is locked (mount_namespaces(7)), or something is mounted over it.
+        # What a user namespace was born with is locked (mount_namespaces(7)), or something is over it.
         return False
     return True
 
