@@ -162,8 +162,7 @@ def _bytes(path: Path, name: str) -> bytes:
     if raw is None:
         raise BadInput(NOTHING_YET.format(name))
     if len(raw) > MAX_BYTES:
-        size = max(status.st_size, len(raw))
-        raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
+        raise BadInput(f"{name}: too large: {max(status.st_size, len(raw)):,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
     return raw
 
 

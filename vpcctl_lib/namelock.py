@@ -1,4 +1,4 @@
-"""The lock that `ip netns add` waits for, for ever, and that anybody may hold: taken in its place, or not at all.
+"""The lock that `ip netns add` waits for, for ever, and that anybody may hold: taken in its place.
 
 iproute2 locks the folder of the names (netns_add() of ip/ipnetns.c) lest two that begin at once both mount
 something over it.

@@ -15,7 +15,7 @@ import vpcctl_lib
 ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors",
-    "addressing conntrack decision_tree interrupts keeper lookup model naming netns quantities routing run "
+    "addressing conntrack decision_tree interrupts keeper lookup model namelock naming netns quantities routing run "
     "sayings splits syscalls sysctls users visible",
     "answers audit codec comparison crew documents files filter_rules forward_chains forwarders guarding "
     "host interpreter keepers kernel logs operations policy graph processes report resolvers resources rules "
