@@ -23,7 +23,6 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
 NOTHING_YET = "{}: can't be read: it has nothing to read now"
 TOO_DEEP = f"nested too deep: the limit is {MAX_DEPTH} levels"
-
 _SHOWN_CHARACTERS = 60
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
@@ -162,7 +161,8 @@ def _bytes(path: Path, name: str) -> bytes:
     if raw is None:
         raise BadInput(NOTHING_YET.format(name))
     if len(raw) > MAX_BYTES:
-        raise BadInput(f"{name}: too large: {max(status.st_size, len(raw)):,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
+        size = max(status.st_size, len(raw))
+        raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
     return raw
 
 
