@@ -215,11 +215,11 @@ class Remove:
     folder: bool = False
 
     def carry_out(self) -> None:
-        """Remove it; a folder that others put something in stays."""
+        """Remove it; a folder that others put something in, or mounted something on, stays."""
         is_folder = self.path.is_dir() and not self.path.is_symlink()
         if not self.folder and not is_folder:
             self.path.unlink(missing_ok=True)
-        elif self.folder and is_folder and not any(self.path.iterdir()):
+        elif self.folder and is_folder and not self.path.is_mount() and not any(self.path.iterdir()):
             self.path.rmdir()
 
     def __str__(self) -> str:
