@@ -18,6 +18,9 @@ HOOKS = ("ingress", "prerouting", "forward", "postrouting", "egress")
 CONNTRACK, DNAT, SNAT = -200, -100, 100
 """When connections are recognised, and addresses translated (include/uapi/linux/netfilter_ipv4.h)."""
 
+CLIENT = 49152
+"""A client's port, as the first of those that nobody assigns (RFC 6335, section 6)."""
+
 HEADERS = frozenset({"tcp", "udp", "udplite", "icmp", "icmpv6", "igmp", "ip6", "sctp", "dccp", "esp", "ah",
                      "arp"})
 """What nft looks into only if the packet has it."""
@@ -68,12 +71,16 @@ class Packet:
         """What nft's expressions would find in it there; what is not among them is not known."""
         comes = "" if hook == "egress" else self.incoming
         goes = "" if hook in ("ingress", "prerouting") else self.outgoing
-        port = "sport" if self.kind is Kind.ANSWERS else "dport"
+        port, own = ("sport", "dport") if self.kind is Kind.ANSWERS else ("dport", "sport")
         found = {("meta", "iifname"): comes, ("meta", "oifname"): goes, ("meta", "iif"): comes,
                  ("meta", "oif"): goes, ("meta", "nfproto"): "ipv4", ("meta", "protocol"): "ip",
                  ("meta", "l4proto"): self.protocol, ("ip", "version"): 4, ("ip", "protocol"): self.protocol,
                  (self.protocol, port): self.port, ("th", port): self.port}
-        return {**found, **self._addresses(hook, priority), **self._tracked(hook, priority)}
+        addresses = self._addresses(hook, priority)
+        if ("ip", "daddr") in addresses and ("ip", "saddr") in addresses:
+            # Beyond the translation its port is any.
+            found |= {(self.protocol, own): CLIENT, ("th", own): CLIENT}
+        return {**found, **addresses, **self._tracked(hook, priority)}
 
     def _addresses(self, hook: str, priority: int) -> dict[tuple[str, str], object]:
         """Outside of our translation, the VPC's address is the host's."""

@@ -252,3 +252,15 @@ ip -n internet link set wg9 up
     remedy="vpcctl nat enable --vpc vpc1 --interface auto\n")
 
 ALL = (DOCKER, LIBVIRT, PODMAN, FIREWALLD, UFW, PERSISTENT, WIREGUARD)
+
+
+def both(first: Neighbour, second: Neighbour) -> Neighbour:
+    """Two of them on one host, started and restarted one after the other."""
+    return Neighbour(
+        f"{first.name}+{second.name}", first.needs, *(f"{getattr(first, part)}\n{getattr(second, part)}\n"
+                                                      for part in ("start", "restart", "alive")),
+        namespace=first.namespace or second.namespace, published=first.published or second.published,
+        also=(first.name, second.name, *first.also, *second.also))
+
+
+PAIRS = (both(DOCKER, FIREWALLD), both(FIREWALLD, DOCKER), both(DOCKER, UFW), both(UFW, DOCKER))

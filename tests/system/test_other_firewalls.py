@@ -8,7 +8,6 @@ from probes import REACHED
 
 TABLE = "table {family} own {{\n chain c {{\n type filter hook {hook}; {rules}\n }}\n}}"
 SERVICES = INTERNET[1:]
-DNS = INTERNET[2]
 
 
 def said(host: Host) -> list[tuple[bool, str]]:
@@ -69,9 +68,6 @@ def way_out(vpc1: Host) -> Host:
     """A host whose VPC has a way out."""
     vpc1.do("nat enable --vpc vpc1")
     assert passes(vpc1)
-    # So that all tables are there before, and the comparison in the end sees the rules alone.
-    vpc1.sh(AWAY)
-    vpc1.before = {**vpc1.before} if isinstance(vpc1.before, dict) else vpc1.before
     return vpc1
 
 

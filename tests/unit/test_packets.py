@@ -106,7 +106,7 @@ UNSURE = closed("own", Rule([{"xt": {}}, {"accept": None}]))
     ({"chains": (CLOSED,)}, State.LOST, "firewall refuses them: nft chain inet own f, its policy is drop",
      "nft insert rule inet own f iifname vpc-vpc1 oifname eth0 accept"),
     ({"chains": (FIREWALLD,)}, State.LOST, "inet firewalld", "--zone=vpcctl --add-interface=vpc-vpc1"),
-    ({"chains": (UNSURE,)}, State.UNKNOWN, "may refuse them", ""),
+    ({"chains": (UNSURE,)}, State.UNKNOWN, "may refuse them", "nft insert rule inet own f iifname vpc-vpc1"),
     ({"chains": "nft is not found"}, State.UNKNOWN, "is not known: nft is not found", ""),
     ({"faults": {"vpc1": [Cause("NAT's rules are not as recorded", "vpcctl restore")]}}, State.LOST,
      "NAT's rules", "vpcctl restore")])
