@@ -68,11 +68,12 @@ def _opened(chain: BaseChain, found: Found) -> str:
 
 
 def _outward(chain: BaseChain, packet: Packet) -> str:
-    """The match of what a VPC sends; empty where the host's address has taken its own's place, and its link's."""
+    """The match of what a VPC sends; empty where it can't be told from what the host sends."""
     hook = chain.chain.hook
     if hook == "egress":
         return ""
-    return f"iifname {packet.cable}" + (f" oifname {packet.uplink}" if hook in ("forward", "postrouting") else "")
+    goes = f" oifname {packet.uplink}" if hook in ("forward", "postrouting") else ""
+    return f"iifname {packet.cable}{goes}"
 
 
 def _answer(chain: BaseChain, packet: Packet) -> str:

@@ -19,7 +19,8 @@ DEVICES = ("nft", "list", "chains")
 """nft's JSON lacks the devices of a netdev chain (1.0.6), its text has them."""
 
 NOTHING = '{"nftables": []}'
-_BLOCK = re.compile(r"^table (\S+) (\S+) \{$|^\tchain (\S+) \{$|hook \S+ devices? (?:= )?(\{[^}]*\}|\S+)", re.M)
+_BLOCK = re.compile(r"^table (\S+) (\S+) \{$|^\tchain (\S+) \{$|hook \S+ devices? (?:= )?(\{[^}]*\}|\S+)",
+                    re.MULTILINE)
 
 Statement = Mapping[str, Any]
 

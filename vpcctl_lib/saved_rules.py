@@ -23,7 +23,7 @@ UNKNOWN: Statement = {"xt": None}
 
 
 def tables(saved: str) -> Ruleset:
-    """Its tables; of our own rules only that which lets a VPC's packets through, and ends the chain for them."""
+    """Its tables; of our own rules only the one that lets a VPC's packets through."""
     found: dict[str, dict[str, Chain]] = {}
     chains: dict[str, Chain] = {}
     rules: dict[tuple[str, str], list[Rule]] = {}
@@ -82,8 +82,8 @@ def _target(option: str, target: str) -> Statement:
     return {"goto" if option == "-g" else "jump": {"target": target}}
 
 
-GOES_ON = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "MARK", "CONNMARK", "TCPMSS", "TOS", "DSCP", "TTL",
-                     "CLASSIFY", "CONNSECMARK", "SECMARK", "CHECKSUM", "SET", "LED", "IDLETIMER", "RATEEST"})
+GOES_ON = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "MARK", "CONNMARK", "TCPMSS", "TOS", "DSCP",
+                     "TTL", "CLASSIFY", "CONNSECMARK", "SECMARK", "CHECKSUM", "SET", "LED", "IDLETIMER", "RATEEST"})
 UNFORESEEN = frozenset({"NFQUEUE", "QUEUE", "CT", "NOTRACK", "TEE", "TPROXY", "SYNPROXY", "STEAL", "TARPIT"})
 
 

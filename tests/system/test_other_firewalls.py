@@ -28,7 +28,8 @@ def nft(family: str, hook: str, rules: str) -> str:
 
 
 REFUSING = {
-    "established alone": nft("inet", "forward priority 0; policy drop", "ct state established,related accept"),
+    "established alone": nft("inet", "forward priority 0; policy drop",
+                             "ct state established,related accept"),
     "only new": nft("inet", "forward priority 0; policy drop", "ct state new accept"),
     "udp": nft("ip", "forward priority -10", "meta l4proto udp drop"),
     "pattern": nft("inet", "forward priority 10", 'iifname "vpc*" drop'),

@@ -13,11 +13,11 @@ from vpcctl_lib import forwarders, naming, netns
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.forwarders import Seen
-from vpcctl_lib.ruleset import tables
 from vpcctl_lib.model import Nat, Topology, Vpc
 from vpcctl_lib.operations import PutBack
 from vpcctl_lib.plan import difference
 from vpcctl_lib.resources import Forwarding
+from vpcctl_lib.ruleset import tables
 from vpcctl_lib.state import Verb
 
 DOCKER = """*nat
@@ -90,7 +90,8 @@ ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": 
 ])
 def test_tables_of_nft(chain: str, expressions: list[dict[str, Any]], found: bool) -> None:
     rule = {"rule": {"family": "inet", "table": "t", "chain": chain, "expr": expressions}}
-    assert forwarders.forwarders(Seen(tables=tables({"nftables": [CHAIN, rule]}))) == (("nft table inet t",) if found else ())
+    found_tables = forwarders.forwarders(Seen(tables=tables({"nftables": [CHAIN, rule]})))
+    assert found_tables == (("nft table inet t",) if found else ())
 
 
 def test_what_iptables_made_in_nft_is_not_told_twice() -> None:

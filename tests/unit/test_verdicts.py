@@ -136,10 +136,12 @@ HOME = [match(payload("ip", "daddr"), "10.0.1.2"), *DROP]
 
 
 @pytest.mark.parametrize(("hook", "priority", "rule", "new", "answer"), [
-    ("forward", 0, INVALID, Fate.PASSES, Fate.PASSES), ("prerouting", -150, INVALID, Fate.PASSES, Fate.PASSES),
+    ("forward", 0, INVALID, Fate.PASSES, Fate.PASSES),
+    ("prerouting", -150, INVALID, Fate.PASSES, Fate.PASSES),
     ("prerouting", -300, INVALID, Fate.REFUSED, Fate.REFUSED),
     ("prerouting", -200, INVALID, Fate.UNSURE, Fate.UNSURE),
-    ("prerouting", -150, HOME, Fate.PASSES, Fate.UNSURE), ("prerouting", -50, HOME, Fate.PASSES, Fate.REFUSED),
+    ("prerouting", -150, HOME, Fate.PASSES, Fate.UNSURE),
+    ("prerouting", -50, HOME, Fate.PASSES, Fate.REFUSED),
     ("prerouting", 0, [match(meta("oifname"), "eth0"), *DROP], Fate.PASSES, Fate.PASSES),
     ("postrouting", 200, [match(payload("ip", "saddr"), "10.0.1.2"), *DROP], Fate.UNSURE, Fate.PASSES),
     ("postrouting", 50, [match(payload("ip", "saddr"), "10.0.1.2"), *DROP], Fate.REFUSED, Fate.PASSES),
