@@ -83,7 +83,8 @@ def _target(option: str, target: str) -> Statement:
 
 
 GOES_ON = frozenset({"LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "MARK", "CONNMARK", "TCPMSS", "TOS", "DSCP",
-                     "TTL", "CLASSIFY", "CONNSECMARK", "SECMARK", "CHECKSUM", "SET", "LED", "IDLETIMER", "RATEEST"})
+                     "TTL", "CLASSIFY",
+                     "CONNSECMARK", "SECMARK", "CHECKSUM", "SET", "LED", "IDLETIMER", "RATEEST"})
 UNFORESEEN = frozenset({"NFQUEUE", "QUEUE", "CT", "NOTRACK", "TEE", "TPROXY", "SYNPROXY", "STEAL", "TARPIT"})
 
 
