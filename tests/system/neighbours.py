@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from host import CHECKOUT, Host
@@ -263,4 +263,6 @@ def both(first: Neighbour, second: Neighbour) -> Neighbour:
         also=(first.name, second.name, *first.also, *second.also))
 
 
-PAIRS = (both(DOCKER, FIREWALLD), both(FIREWALLD, DOCKER), both(DOCKER, UFW), both(UFW, DOCKER))
+# firewalld 1.x removes Docker's rules as it starts; only a start of Docker's after it brings them back.
+_MENDED = replace(FIREWALLD, start=FIREWALLD.start + DOCKER.restart, restart=FIREWALLD.restart + DOCKER.restart)
+PAIRS = (both(DOCKER, _MENDED), both(FIREWALLD, DOCKER), both(DOCKER, UFW), both(UFW, DOCKER))
