@@ -264,5 +264,6 @@ def both(first: Neighbour, second: Neighbour) -> Neighbour:
 
 
 # firewalld 1.x removes Docker's rules as it starts; only a start of Docker's after it brings them back.
-_MENDED = replace(FIREWALLD, start=FIREWALLD.start + DOCKER.restart, restart=FIREWALLD.restart + DOCKER.restart)
+_MENDED = replace(FIREWALLD, start=FIREWALLD.start + DOCKER.restart,
+                  restart=FIREWALLD.restart + DOCKER.restart)
 PAIRS = (both(DOCKER, _MENDED), both(FIREWALLD, DOCKER), both(DOCKER, UFW), both(UFW, DOCKER))
