@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vpcctl_lib import variants
+from vpcctl_lib import ruleset, variants
 from vpcctl_lib.answers import parsed, whole_lines
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.forward_chains import OF_IPTABLES
 from vpcctl_lib.model import Variant
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import PutBack
+from vpcctl_lib.ruleset import OF_IPTABLES, Chain, Ruleset
 from vpcctl_lib.run import Runner, has
 
 CABLES = frozenset({"veth", "tun", "wireguard", "vxlan", "geneve", "gre", "ipip"})
@@ -23,7 +23,6 @@ DEFAULTS = frozenset({"default", "0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"})
 """A link with such a route is the host's own way out, as a VPN's is, and nobody is behind it."""
 
 QUESTIONS = (("ip", "-j", "-d", "link", "show"), ("ip", "-j", "-4", "route", "show", "table", "all"))
-NO_RULESET = '{"nftables": []}'
 TRANSLATING = frozenset({"MASQUERADE", "SNAT", "DNAT", "NETMAP"})
 KINDS = frozenset({"masquerade", "snat", "dnat"})
 _TARGET = re.compile(r" -[jg] (\S+)")
@@ -39,7 +38,7 @@ class Seen:
     links: tuple[Mapping[str, Any], ...] = ()
     routes: tuple[Mapping[str, Any], ...] = ()
     saved: tuple[str, ...] = ()
-    ruleset: tuple[Mapping[str, Any], ...] = ()
+    tables: Ruleset = ()
     unread: tuple[str, ...] = field(default=())
     """What could not be read, of which the worst is to be thought."""
 
@@ -51,13 +50,14 @@ def look(runner: Runner, must: bool = False) -> Seen:
     """
     links, routes = (parsed(runner.ask(argv), "[]") for argv in QUESTIONS)
     saved = tuple(variants.rules(runner, variant, must) for variant in Variant)
-    ruleset, unread = [], []
+    tables: Ruleset = ()
+    unread = []
     if has("nft"):
         try:
-            ruleset = parsed(runner.ask(("nft", "-j", "list", "ruleset")), NO_RULESET)["nftables"]
+            tables = ruleset.read(runner)
         except VpcctlError as error:
             unread.append(f"what can't be read ({error.message})")
-    return Seen(tuple(links), tuple(routes), saved, tuple(ruleset), tuple(unread))
+    return Seen(tuple(links), tuple(routes), saved, tables, tuple(unread))
 
 
 def forwarders(seen: Seen) -> tuple[str, ...]:
@@ -182,20 +182,20 @@ def _reached(rules: Collection[str]) -> frozenset[str]:
 def _tables(seen: Seen) -> Iterator[str]:
     """The tables of nft that translate, or accept what is passed on."""
     known = {("ip", name) for name in OF_IPTABLES} if any(seen.saved) else set()
-    hooked = {(chain["family"], chain["table"], chain["name"]) for one in seen.ruleset
-              if (chain := one.get("chain")) and chain.get("hook") == "forward"}
-    found = {(rule["family"], rule["table"]): None for one in seen.ruleset
-             if (rule := one.get("rule")) and rule["family"] in ("ip", "inet")
-             and _passes_on(rule, (rule["family"], rule["table"], rule["chain"]) in hooked)}
-    yield from (f"nft table {family} {name}" for family, name in found if (family, name) not in known)
+    yield from (f"nft table {table.family} {table.name}" for table in seen.tables
+                if table.family in ("ip", "inet") and (table.family, table.name) not in known
+                and any(_passes_on(chain) for chain in table.chains.values()))
 
 
-def _passes_on(rule: Mapping[str, Any], is_forwarding: bool) -> bool:
-    """Whether it translates or, in a chain of the hook forward, may accept more than answers."""
-    words = frozenset(_keys(rule.get("expr", ())))
-    answers = "established" in words or "icmp" in words
-    return bool(words & KINDS) or (is_forwarding and not answers
-                                   and bool(words & {"accept", "jump", "goto", "vmap"}))
+def _passes_on(chain: Chain) -> bool:
+    """Whether it translates or, as one of the hook forward, may accept more than answers."""
+    for rule in chain.rules:
+        words = frozenset(_keys(rule.statements))
+        answers = "established" in words or "icmp" in words
+        if words & KINDS or (chain.hook == "forward" and not answers
+                             and words & {"accept", "jump", "goto", "vmap"}):
+            return True
+    return False
 
 
 def _keys(part: Any) -> Iterator[str]:

@@ -8,11 +8,12 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib import addressing, naming
-from vpcctl_lib.forward_chains import BaseChain, Fate, Packet
+from vpcctl_lib.firewalls import needed, obstacles
 from vpcctl_lib.host import REFUSING, HostRoute
 from vpcctl_lib.model import Nat, Topology, Vpc
 from vpcctl_lib.routing import routed
 from vpcctl_lib.rules import public
+from vpcctl_lib.verdicts import BaseChain
 from vpcctl_lib.ways import REFUSED, UNKNOWN, Question, Way, Ways
 
 OUTSIDE = (IPv4Address("8.8.8.8"), IPv4Address("198.41.0.4"))
@@ -77,7 +78,7 @@ class Facts:
     ways: Ways = field(default_factory=dict)
     routes: Sequence[HostRoute] = ()
     chains: Sequence[BaseChain] | str = ()
-    """Other firewalls' base chains of the forward hook, or why they are not known."""
+    """Other firewalls' base chains on the way of a VPC's packets, or why they are not known."""
 
     passes_on: bool = True
     """Whether the host passes packets on (`ip_forward`)."""
@@ -288,26 +289,6 @@ def _others(topology: Topology, vpc: Vpc, nat: Nat, facts: Facts) -> Iterator[Ca
     if isinstance(facts.chains, str):
         yield Cause(f"whether another firewall refuses them is not known: {facts.chains}", sure=False)
         return
-    cable, address = naming.device("vpc-", vpc.name), source(topology, vpc)
-    ways = (Packet(cable, nat.interface, address, OUTSIDE[0]),
-            Packet(nat.interface, cable, OUTSIDE[0], address, established=True))
-    for chain in facts.chains:
-        verdicts = [chain.verdict(packet) for packet in ways]
-        worst = next((one for one in verdicts if one.fate is Fate.REFUSED), None) \
-            or next((one for one in verdicts if one.fate is Fate.UNSURE), None)
-        if worst and worst.fate is Fate.REFUSED:
-            yield Cause(f"another firewall refuses them: {chain}, {worst.why}", _opened(chain, nat, cable))
-        elif worst:
-            yield Cause(f"another firewall may refuse them: {chain}, {worst.why}", sure=False)
-
-
-def _opened(chain: BaseChain, nat: Nat, cable: str) -> str:
-    """What lets our packets through there."""
-    if chain.table == "firewalld":
-        return " && ".join(f"firewall-cmd --permanent {words}" for words in (
-            "--new-zone=vpcctl", f"--zone=vpcctl --add-interface={cable}", "--new-policy=vpcctl-out",
-            "--policy=vpcctl-out --add-ingress-zone=vpcctl", "--policy=vpcctl-out --add-egress-zone=ANY",
-            "--policy=vpcctl-out --set-target=ACCEPT")) + " && firewall-cmd --reload && vpcctl restore"
-    place = f"nft insert rule {chain.family} {chain.table} {chain.name}"
-    return (f"{place} iifname {cable} oifname {nat.interface} accept && "
-            f"{place} iifname {nat.interface} oifname {cable} ct state established,related accept")
+    needs = needed(naming.device("vpc-", vpc.name), nat.interface, source(topology, vpc), OUTSIDE[0])
+    for found in obstacles(facts.chains, needs):
+        yield Cause(found.why, found.help, found.sure)

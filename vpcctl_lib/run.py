@@ -107,6 +107,9 @@ class Runner:
     names: Mapping[str, str] = field(default_factory=dict)
     """Tools that have another name on this host."""
 
+    answers: dict[tuple[str, ...], Outcome] = field(default_factory=dict, compare=False)
+    """What was asked once for all."""
+
     def spelt(self, command: Command) -> Command:
         """The command with the name that its tool has here."""
         tool, *arguments = command.argv
@@ -117,6 +120,12 @@ class Runner:
         outcome = _run(self.spelt(Command(tuple(argv), stdin, namespace)), close_fds=True)
         self.record(outcome)
         return outcome
+
+    def ask_once(self, argv: tuple[str, ...]) -> Outcome:
+        """What the host answered first; for what this command does not change."""
+        if argv not in self.answers:
+            self.answers[argv] = self.ask(argv)
+        return self.answers[argv]
 
     def change(self, command: Command) -> Outcome:
         """Run a command that changes the host."""

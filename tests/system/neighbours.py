@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from host import CHECKOUT, Host
@@ -252,3 +252,18 @@ ip -n internet link set wg9 up
     remedy="vpcctl nat enable --vpc vpc1 --interface auto\n")
 
 ALL = (DOCKER, LIBVIRT, PODMAN, FIREWALLD, UFW, PERSISTENT, WIREGUARD)
+
+
+def both(first: Neighbour, second: Neighbour) -> Neighbour:
+    """Two of them on one host, started and restarted one after the other."""
+    return Neighbour(
+        f"{first.name}+{second.name}", first.needs, *(f"{getattr(first, part)}\n{getattr(second, part)}\n"
+                                                      for part in ("start", "restart", "alive")),
+        namespace=first.namespace or second.namespace, published=first.published or second.published,
+        also=(first.name, second.name, *first.also, *second.also))
+
+
+# firewalld 1.x removes Docker's rules as it starts; only a start of Docker's after it brings them back.
+_MENDED = replace(FIREWALLD, start=FIREWALLD.start + DOCKER.restart,
+                  restart=FIREWALLD.restart + DOCKER.restart)
+PAIRS = (both(DOCKER, _MENDED), both(FIREWALLD, DOCKER), both(DOCKER, UFW), both(UFW, DOCKER))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from host import CHECKOUT, INTERNET, UPLINK, Host
-from neighbours import ALL, PERSISTENT, Neighbour, Street, missing
+from neighbours import ALL, PAIRS, PERSISTENT, Neighbour, Street, missing
 from probes import REACHED
 
 DOCUMENT = CHECKOUT / "docs/neighbours.md"
@@ -118,6 +118,30 @@ def test_beside(host: Host, neighbour: Neighbour, first: str) -> None:
     bash(host, neighbour.alive)
     left = host.sh("{ iptables-save; ip link; } | grep -E 'VPCCTL|comment \"?vpcctl:|alias vpcctl:' || true")
     assert left == ""
+
+
+@pytest.mark.parametrize("first", ["neighbours", "vpcctl"])
+@pytest.mark.parametrize("neighbour", PAIRS, indirect=True, ids=lambda one: one.name)
+def test_beside_two(host: Host, neighbour: Neighbour, first: str) -> None:
+    """What firewalld flushes is reported until `restore`; after it, all holds."""
+    if first == "neighbours":
+        bash(host, neighbour.start)
+        make_vpcs(host)
+    else:
+        make_vpcs(host)
+        bash(host, neighbour.start)
+    for _ in range(2):
+        if "VPCCTL-GUARD" not in host.sh("iptables -t mangle -S PREROUTING"):
+            found = host.vpcctl("status", "--json").json["status"]["findings"]
+            assert any("VPCCTL-GUARD" in one["what"] for one in found), found
+        check_truth(host)
+        host.vpcctl("restore")
+        check(host, neighbour)
+        bash(host, neighbour.restart)
+    check_restored(host)
+    check(host, neighbour)
+    host.delete_all()
+    bash(host, neighbour.alive)
 
 
 @pytest.mark.parametrize("neighbour", [one for one in ALL if one.remedy], ids=lambda one: one.name,

@@ -17,9 +17,9 @@ LAYERS = (
     "errors",
     "addressing conntrack decision_tree interrupts keeper lookup model namelock naming netns quantities "
     "routing run sayings splits syscalls sysctls users visible",
-    "answers audit codec comparison crew documents files filter_rules forward_chains forwarders guarding "
+    "answers audit codec comparison crew documents files filter_rules firewalls forwarders guarding "
     "host interpreter keepers kernel logs operations policy graph processes report resolvers resources rules "
-    "spare topology_file trust unit upkeep upkeep_file variants ways webserver",
+    "ruleset saved_rules spare topology_file trust unit upkeep upkeep_file variants verdicts ways webserver",
     "blueprint inspection kept packets plan policy_rules reach rebuild record rehearsal rivals rule_order "
     "schedule state step strays tracked transaction union workloads",
     "managers sandbox",

@@ -17,6 +17,7 @@ from vpcctl_lib.model import Nat, Topology, Vpc
 from vpcctl_lib.operations import PutBack
 from vpcctl_lib.plan import difference
 from vpcctl_lib.resources import Forwarding
+from vpcctl_lib.ruleset import tables
 from vpcctl_lib.state import Verb
 
 DOCKER = """*nat
@@ -89,13 +90,14 @@ ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": 
 ])
 def test_tables_of_nft(chain: str, expressions: list[dict[str, Any]], found: bool) -> None:
     rule = {"rule": {"family": "inet", "table": "t", "chain": chain, "expr": expressions}}
-    assert forwarders.forwarders(Seen(ruleset=(CHAIN, rule))) == (("nft table inet t",) if found else ())
+    found_tables = forwarders.forwarders(Seen(tables=tables({"nftables": [CHAIN, rule]})))
+    assert found_tables == (("nft table inet t",) if found else ())
 
 
 def test_what_iptables_made_in_nft_is_not_told_twice() -> None:
     rule = {"rule": {"family": "ip", "table": "nat", "chain": "POSTROUTING", "expr": [{"masquerade": None}]}}
-    assert forwarders.forwarders(Seen(ruleset=(rule,))) == ("nft table ip nat",)
-    assert forwarders.forwarders(Seen(saved=("*nat\nCOMMIT\n",), ruleset=(rule,))) == ()
+    assert forwarders.forwarders(Seen(tables=tables({"nftables": [rule]}))) == ("nft table ip nat",)
+    assert forwarders.forwarders(Seen(saved=("*nat\nCOMMIT\n",), tables=tables({"nftables": [rule]}))) == ()
 
 
 def test_only_what_came_since_counts_and_a_record_keeps_the_rest_apart() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.forward_chains import BaseChain
 from vpcctl_lib.host import HostRoute
 from vpcctl_lib.model import Nat, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.packets import Cause, Facts, Links, Passage, State, inward, judge, outward, questions
+from vpcctl_lib.ruleset import Chain, Rule, Table
+from vpcctl_lib.verdicts import BaseChain
 from vpcctl_lib.ways import REFUSED, UNKNOWN, Hop, Way
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
@@ -66,9 +67,15 @@ NOT_THERE = Links(HERE - {"eth0"}, HERE, HERE)
 DOWN = Links(HERE, HERE - {"eth0"}, HERE)
 UNPLUGGED = Links(HERE, HERE, HERE - {"eth0"})
 HOLE = HostRoute(IPv4Network("10.0.1.0/24"), "", "blackhole")
-CLOSED = BaseChain("inet", "own", "f", "drop", {"f": ()}, {})
-UNSURE = BaseChain("inet", "own", "f", "drop", {"f": [[{"xt": {}}, {"accept": None}]]}, {})
-FIREWALLD = replace(CLOSED, table="firewalld")
+
+
+def closed(table: str = "own", *rules: Rule) -> BaseChain:
+    chain = Chain("inet", table, "f", rules, "forward", policy="drop")
+    return BaseChain(chain, Table("inet", table, {"f": chain}))
+
+
+CLOSED, FIREWALLD = closed(), closed("firewalld")
+UNSURE = closed("own", Rule([{"xt": {}}, {"accept": None}]))
 
 
 @pytest.mark.parametrize(("facts", "state", "why", "helps"), [
@@ -99,7 +106,7 @@ FIREWALLD = replace(CLOSED, table="firewalld")
     ({"chains": (CLOSED,)}, State.LOST, "firewall refuses them: nft chain inet own f, its policy is drop",
      "nft insert rule inet own f iifname vpc-vpc1 oifname eth0 accept"),
     ({"chains": (FIREWALLD,)}, State.LOST, "inet firewalld", "--zone=vpcctl --add-interface=vpc-vpc1"),
-    ({"chains": (UNSURE,)}, State.UNKNOWN, "may refuse them", ""),
+    ({"chains": (UNSURE,)}, State.UNKNOWN, "may refuse them", "nft insert rule inet own f iifname vpc-vpc1"),
     ({"chains": "nft is not found"}, State.UNKNOWN, "is not known: nft is not found", ""),
     ({"faults": {"vpc1": [Cause("NAT's rules are not as recorded", "vpcctl restore")]}}, State.LOST,
      "NAT's rules", "vpcctl restore")])

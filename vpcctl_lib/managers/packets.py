@@ -8,12 +8,11 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from shutil import which
 
-from vpcctl_lib import forward_chains, host, naming, resolvers, ways
+from vpcctl_lib import host, naming, resolvers, ruleset, saved_rules, variants, ways
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.forward_chains import BaseChain
 from vpcctl_lib.host import Host, HostLink
 from vpcctl_lib.inspection import Finding
-from vpcctl_lib.model import Nat, Topology, Vpc
+from vpcctl_lib.model import Nat, Topology, Variant, Vpc
 from vpcctl_lib.packets import (
     Cause,
     Facts,
@@ -31,6 +30,7 @@ from vpcctl_lib.resolvers import Reached
 from vpcctl_lib.resources import Chain, Fault, SingleRule
 from vpcctl_lib.run import Runner, search_path
 from vpcctl_lib.state import Entry
+from vpcctl_lib.verdicts import BaseChain, base_chains
 from vpcctl_lib.ways import Question, Way
 
 NO_NFT = "nft is not found (apt-get install nftables)"
@@ -73,9 +73,17 @@ def _chains(runner: Runner) -> Sequence[BaseChain] | str:
     if which("nft", path=search_path()) is None:
         return NO_NFT
     try:
-        return forward_chains.others(runner)
-    except (VpcctlError, LookupError, TypeError, AttributeError, ValueError) as error:
+        tables = ruleset.read(runner)
+        saved = {variant: saved_rules.tables(variants.rules(runner, variant)) for variant in Variant}
+    except (VpcctlError, LookupError, ValueError) as error:
         return str(error)
+    known = {table.name for table in saved[Variant.NFT]} | {"nat"}
+    found = [one for one in base_chains(tables)
+             if not (one.chain.is_of_iptables and one.chain.table in known)]
+    for variant, held in saved.items():
+        tool = variants.names(runner, variant).get("iptables", "iptables")
+        found += base_chains(held, tool)
+    return found
 
 
 def faulty(topology: Topology, ledger: Sequence[Entry],

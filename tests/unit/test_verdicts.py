@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.forward_chains import Fate, Packet, read
+from vpcctl_lib import saved_rules
+from vpcctl_lib.ruleset import tables
+from vpcctl_lib.verdicts import BaseChain, Fate, Kind, Packet, base_chains
 
 NEW = Packet("vpc-a", "eth0", IPv4Address("10.0.1.2"), IPv4Address("8.8.8.8"))
-ANSWER = replace(NEW, incoming="eth0", outgoing="vpc-a", source=NEW.destination, destination=NEW.source,
-                 established=True)
+ANSWER = replace(NEW, kind=Kind.ANSWERS)
+DNS = replace(NEW, protocol="udp", port=53)
 ACCEPT: list[Any] = [{"accept": None}]
 DROP: list[Any] = [{"drop": None}]
 REJECT: list[Any] = [{"counter": {"packets": 0, "bytes": 0}}, {"reject": {"type": "icmp", "expr": "x"}}]
@@ -48,7 +50,7 @@ def fate(rules: list[Any], policy: str = "accept", packet: Packet = NEW, **more:
         else:
             listed.append({"chain": {**place, "name": name}})
             listed += ({"rule": {**place, "chain": name, "expr": rule}} for rule in thing)
-    (chain,) = read({"nftables": listed})
+    (chain,) = base_chains(tables({"nftables": listed}))
     return chain.verdict(packet).fate
 
 
@@ -106,10 +108,68 @@ def test_a_circle_ends() -> None:
 
 
 @pytest.mark.parametrize("chain", [
-    {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward"},
     {"family": "ip6", "table": "x", "name": "f", "hook": "forward"},
     {"family": "bridge", "table": "x", "name": "f", "hook": "forward"},
     {"family": "inet", "table": "x", "name": "f", "hook": "input"},
     {"family": "inet", "table": "x", "name": "f"}])
 def test_chains_that_are_none_of_this(chain: dict[str, Any]) -> None:
-    assert read({"nftables": [{"chain": chain}]}) == []
+    assert base_chains(tables({"nftables": [{"chain": chain}]})) == []
+
+
+def test_a_dormant_table_refuses_nothing() -> None:
+    chain = {"family": "inet", "table": "x", "name": "f", "hook": "forward", "policy": "drop"}
+    for flags in ("d", "dormant", ["dormant"]):
+        table = {"family": "inet", "name": "x", "flags": flags}
+        assert base_chains(tables({"nftables": [{"table": table}, {"chain": chain}]})) == []
+
+
+def chain_at(hook: str, priority: int, rule: list[Any], family: str = "inet", **more: Any) -> BaseChain:
+    place = {"family": family, "table": "own"}
+    chain = {**place, "name": "f", "hook": hook, "prio": priority, "type": "filter", **more}
+    (found,) = base_chains(tables({"nftables": [
+        {"chain": chain}, {"rule": {**place, "chain": "f", "handle": 7, "expr": rule}}]}))
+    return found
+
+
+INVALID = [match(STATE, "invalid", "in"), *DROP]
+HOME = [match(payload("ip", "daddr"), "10.0.1.2"), *DROP]
+
+
+@pytest.mark.parametrize(("hook", "priority", "rule", "new", "answer"), [
+    ("forward", 0, INVALID, Fate.PASSES, Fate.PASSES),
+    ("prerouting", -150, INVALID, Fate.PASSES, Fate.PASSES),
+    ("prerouting", -300, INVALID, Fate.REFUSED, Fate.REFUSED),
+    ("prerouting", -200, INVALID, Fate.UNSURE, Fate.UNSURE),
+    ("prerouting", -150, HOME, Fate.PASSES, Fate.UNSURE),
+    ("prerouting", -50, HOME, Fate.PASSES, Fate.REFUSED),
+    ("prerouting", 0, [match(meta("oifname"), "eth0"), *DROP], Fate.PASSES, Fate.PASSES),
+    ("postrouting", 200, [match(payload("ip", "saddr"), "10.0.1.2"), *DROP], Fate.UNSURE, Fate.PASSES),
+    ("postrouting", 50, [match(payload("ip", "saddr"), "10.0.1.2"), *DROP], Fate.REFUSED, Fate.PASSES),
+    ("forward", 0, [{"queue": {}}], Fate.UNSURE, Fate.UNSURE),
+    ("forward", 0, [{"ct count": {"val": 5}}, *DROP], Fate.UNSURE, Fate.UNSURE),
+    ("forward", 0, [{"flow": {"op": "add"}}, *DROP], Fate.REFUSED, Fate.REFUSED)])
+def test_hooks(hook: str, priority: int, rule: list[Any], new: Fate, answer: Fate) -> None:
+    chain = chain_at(hook, priority, rule)
+    assert (chain.verdict(NEW).fate, chain.verdict(ANSWER).fate) == (new, answer)
+
+
+@pytest.mark.parametrize(("devices", "new", "answer"), [
+    ({"dev": "eth0"}, Fate.PASSES, Fate.REFUSED), ({"dev": ["vpc-a", "x"]}, Fate.REFUSED, Fate.PASSES),
+    ({"dev": "docker0"}, Fate.PASSES, Fate.PASSES), ({}, Fate.UNSURE, Fate.UNSURE)])
+def test_devices(devices: dict[str, Any], new: Fate, answer: Fate) -> None:
+    chain = chain_at("ingress", 0, DROP, "netdev", **devices)
+    assert (chain.verdict(NEW).fate, chain.verdict(ANSWER).fate) == (new, answer)
+
+
+@pytest.mark.parametrize(("rule", "policy", "new", "dns"), [
+    ("-j DROP", "ACCEPT", Fate.REFUSED, Fate.REFUSED), ("", "DROP", Fate.REFUSED, Fate.REFUSED),
+    ("-i vpc-+ -p udp -j DROP", "ACCEPT", Fate.PASSES, Fate.REFUSED),
+    ("! -i eth0 -p tcp -m multiport --dports 80,400:500 -j DROP", "ACCEPT", Fate.REFUSED, Fate.PASSES),
+    ("-m mark --mark 0x1 -j DROP", "ACCEPT", Fate.UNSURE, Fate.UNSURE),
+    ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "DROP", Fate.REFUSED, Fate.REFUSED),
+    ('-m comment --comment "vpcctl:host" -j VPCCTL-FORWARD', "DROP", Fate.PASSES, Fate.PASSES),
+    ("-j NFQUEUE --queue-num 1", "ACCEPT", Fate.UNSURE, Fate.UNSURE)])
+def test_rules_of_iptables(rule: str, policy: str, new: Fate, dns: Fate) -> None:
+    text = f"*filter\n:FORWARD {policy} [0:0]\n" + (f"-A FORWARD {rule}\n" if rule else "") + "COMMIT\n"
+    (chain,) = base_chains(saved_rules.tables(text), "iptables")
+    assert (chain.verdict(NEW).fate, chain.verdict(DNS).fate) == (new, dns)
