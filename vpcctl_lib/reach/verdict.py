@@ -150,9 +150,11 @@ class Analyzer:
     def _obstacle(self, question: Question, blocked: Blocked, walk: Walk) -> Obstacle:
         """What stops the packet, and what to type; a policy rule that sends it elsewhere is named."""
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
-        detour = None if opened(question, blocked.code, other) else self._detour(question, walk)
+        fix = self._fixer.fix(question, blocked, walk.is_back, lambda: self._progress(question, walk))
+        # Where NAT can follow a rule, as that of a VPN, it is to stay in force.
+        own = opened(question, blocked.code, other) or (fix or "").startswith("vpcctl nat enable")
+        detour = None if own else self._detour(question, walk)
         if detour is None:
-            fix = self._fixer.fix(question, blocked, walk.is_back, lambda: self._progress(question, walk))
             return Obstacle(blocked.code, blocked.where, blocked.rule, fix)
         fix, otherwise = detour.added or detour.deleted, detour.deleted if detour.added else None
         told = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
