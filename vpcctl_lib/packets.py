@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
@@ -158,27 +158,38 @@ def _causes(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
         return
     if vpc.nat:
         yield from facts.faults.get(vpc.name, ())
-        stands = list(_link(vpc.nat, facts.links))
-        yield from stands
+        stands = list(_link(vpc, vpc.nat, facts.links))
         ways = [facts.ways.get(one, Way(UNKNOWN, failure="it was not asked"))
                 for one in outward(topology, vpc)]
         leaves = list(way_out(vpc, vpc.nat, ways, facts.routes))
-        yield from leaves
+        yield from _together(stands, leaves)
         if not stands and not leaves:
             yield from _others(topology, vpc, vpc.nat, facts)
     yield from _inward(topology, vpc, facts)
     yield from _cable(topology, vpc, facts)
 
 
-def _link(nat: Nat, links: Links) -> Iterator[Cause]:
+def _together(stands: Sequence[Cause], leaves: Sequence[Cause]) -> Iterator[Cause]:
+    """A link that is gone or down, and packets that leave elsewhere for it, are one trouble with one help."""
+    if len(stands) == len(leaves) == 1:
+        link, way = stands[0], leaves[0]
+        # Where packets have another way out already, NAT follows them; else the link itself is mended.
+        yield replace(way, why=f"{link.why}, and {way.why}", help=way.help or link.help, sure=True)
+    else:
+        yield from (*stands, *leaves)
+
+
+def _link(vpc: Vpc, nat: Nat, links: Links) -> Iterator[Cause]:
     """Whether the uplink is there, and plugged in."""
     name = nat.interface
     if name not in links.there:
-        yield Cause(f"there is no link {name} any more")
+        yield Cause(f"there is no link {name} any more",
+                    f"bring it back, or name another: vpcctl nat enable --vpc {vpc.name} --interface LINK")
     elif name not in links.up:
         yield Cause(f"link {name} is down", f"ip link set dev {name} up")
     elif name not in links.plugged:
-        yield Cause(f"link {name} has no carrier: nothing is plugged in")
+        yield Cause(f"link {name} has no carrier: nothing is plugged in",
+                    f"plug it in, or name another: vpcctl nat enable --vpc {vpc.name} --interface LINK")
 
 
 def way_out(vpc: Vpc, nat: Nat, ways: Sequence[Way], routes: Sequence[HostRoute] = ()) -> Iterator[Cause]:

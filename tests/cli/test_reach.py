@@ -34,7 +34,8 @@ HOPS = (Hop("shop-web", "route 10.0.0.0/16 dev eth0"), Hop("shop-db", "tcp … h
         Hop("shop-db", "route 10.0.0.0/16 dev eth0", back=True))
 REACHED = Report(QUESTION, Verdict.REACHABLE, HOPS)
 BLOCKED = Report(QUESTION, Verdict.UNREACHABLE, HOPS[:1],
-                 Obstacle(Code.FIREWALL_DENY, "shop-db", "-A INPUT -j DROP [2 packets]", "iptables -D …"))
+                 Obstacle(Code.FIREWALL_DENY, "shop-db", "-A INPUT -j DROP [2 packets]",
+                          "iptables -D INPUT …"))
 UNCLEAR = Report(QUESTION, Verdict.UNKNOWN, HOPS[:1], why="shop-db: '-m set' is not modelled")
 
 
@@ -88,8 +89,8 @@ def test_json_has_what_the_contract_says() -> None:
         "verdict": "unreachable", "why": None,
         "hops": [{"where": "shop-web", "what": "route 10.0.0.0/16 dev eth0", "way": "there"}],
         "blocked_by": {"code": "FIREWALL_DENY", "where": "shop-db", "rule": "-A INPUT -j DROP [2 packets]",
-                       "fix": "iptables -D …"},
-        "probe": None}
+                       "fix": "iptables -D INPUT …", "otherwise": None, "removes": True},
+        "nexthops": [], "probe": None}
     assert reach_views.report_view(REACHED)["blocked_by"] is None
     assert reach_views.report_view(UNCLEAR)["why"] == "shop-db: '-m set' is not modelled"
 
@@ -105,7 +106,8 @@ def test_people_see_numbered_hops_the_verdict_and_the_fix() -> None:
         "   1  shop-web  route 10.0.0.0/16 dev eth0", "   2  shop-db   tcp … has arrived", "and back:",
         "   3  shop-db   route 10.0.0.0/16 dev eth0", "reachable"]
     assert told(BLOCKED)[2:] == ["unreachable: FIREWALL_DENY", "Where: shop-db",
-                                 "What:  -A INPUT -j DROP [2 packets]", "Fix:   iptables -D …"]
+                                 "What:  -A INPUT -j DROP [2 packets]", "Fix:   iptables -D INPUT …",
+                                 "Note:  the fix removes what somebody made by hand"]
     assert told(UNCLEAR)[-1] == "unknown: shop-db: '-m set' is not modelled"
 
 
@@ -113,7 +115,7 @@ def test_signs_are_for_a_terminal() -> None:
     assert told(REACHED, draws=True)[-1] == "✔ reachable"
     assert told(BLOCKED, draws=True)[2] == "✘ unreachable: FIREWALL_DENY"
     assert reach_views.row(BLOCKED, draws=False) == ("shop/web", "unreachable", "FIREWALL_DENY", "shop-db",
-                                                     "iptables -D …")
+                                                     "iptables -D INPUT …")
 
 
 @pytest.mark.parametrize(("result", "protocol", "is_reachable", "is_rejected", "agrees"), [

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from host import UPLINK, Host, losing
+from probes import REACHED
 
 POLICY = {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow"},
                       {"protocol": "icmp", "action": "deny"}],
           "egress": [{"protocol": "udp", "port": 53, "action": "allow"}]}
 INTERNET = "internet"
 INSIDE = "ip netns exec"
+HOPS = "nexthop via 203.0.113.1 dev eth0 nexthop via 192.168.77.2 dev vpc-lan"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,22 @@ CASES = [
     Case("NO_ROUTE", "ip -n vpc1-public route add blackhole 10.0.2.0/24", "vpc1/private"),
     Case("NO_ROUTE", "ip -n vpc1 route add unreachable 172.16.1.0/24", "vpc2/web"),
     Case("NO_ROUTE", "ip -n vpc2 route del 10.0.0.0/16", "vpc2/web"),
+    Case("NO_ROUTE", "ip -n vpc2 rule add pref 99 from 172.16.0.0/16 prohibit", "vpc2/web",
+         undo="ip -n vpc2 rule del pref 99; ip -n vpc2 rule del pref 1"),
+    Case("SOURCE_REFUSED", "ip -n vpc2-web route add blackhole default table 77; "
+         "ip -n vpc2-web rule add pref 99 to 10.0.0.0/16 lookup 77; "
+         f"{INSIDE} vpc2-web sysctl -qw net.ipv4.conf.eth0.rp_filter=1", "vpc2/web",
+         undo="ip -n vpc2-web rule del pref 99; ip -n vpc2-web rule del pref 1; "
+         f"ip -n vpc2-web route flush table 77; {INSIDE} vpc2-web sysctl -qw net.ipv4.conf.eth0.rp_filter=0"),
+    Case("NO_FORWARDING", "ip route add default via 192.168.77.2 table 79; "
+         "ip -n other route add 10.0.0.0/16 via 192.168.77.1; ip rule add pref 99 to 10.0.0.0/16 lookup 79",
+         INTERNET, undo="ip rule del pref 99; ip rule del pref 1; ip route flush table 79; "
+         "ip -n other route del 10.0.0.0/16"),
+    Case("FIREWALL_DENY", f"ip route del default; ip route add default {HOPS}; "
+         "sysctl -qw net.ipv4.fib_multipath_hash_policy=1", INTERNET,
+         undo="ip route flush table 30320; ip rule del table 30320; "
+         "ip route replace default via 203.0.113.1 dev eth0; "
+         "sysctl -qw net.ipv4.fib_multipath_hash_policy=0"),
     Case("LINK_DOWN", "ip -n vpc1 link set s-private down", "vpc1/private"),
     Case("LINK_DOWN", "ip -n vpc1-private link set eth0 down", "vpc1/private"),
     Case("LINK_DOWN", "ip -n vpc1-public link set eth0 down", "vpc1/private"),
@@ -133,6 +151,24 @@ def test_each_obstacle_has_its_code_and_a_fix_that_opens_it(host: Host) -> None:
         iptables -D INPUT -i vpc-vpc2 -p tcp --dport 22 -j ACCEPT
         iptables -t nat -A POSTROUTING -s 192.168.78.0/24 -o eth0 -j MASQUERADE
     """)
+
+
+def test_next_hops_are_told_apart_as_the_kernel_chooses(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.sh(f"ip route del default; ip route add default {HOPS}")
+    targets = [f"8.8.{number}.8" for number in range(12)]
+    vpc1.sh("".join(f"ip -n internet addr add {target}/32 dev lo; " for target in targets[:8] + targets[9:]))
+    answers = vpc1.probe(*(("vpc1-public", target) for target in targets), patience=1.0)
+    real = {target: answer.verdict == REACHED for target, answer in zip(targets, answers, strict=True)}
+    found = {target: ask(vpc1, Case("", "", target)) for target in targets}
+    assert {target: report["verdict"] == "reachable" for target, report in found.items()} == real
+    assert set(real.values()) == {True, False}
+    for report in found.values():
+        assert {hop["nexthop"]: hop["verdict"] for hop in report["nexthops"]} == {
+            "host: via 203.0.113.1 dev eth0": "reachable",
+            "host: via 192.168.77.2 dev vpc-lan": "unreachable"}
+    vpc1.sh("".join(f"ip -n internet addr del {target}/32 dev lo; " for target in targets[:8] + targets[9:]))
+    vpc1.sh("ip route replace default via 203.0.113.1 dev eth0")
 
 
 def test_asking_changes_nothing(vpc2: Host) -> None:

@@ -19,8 +19,11 @@ def test_one_that_died_is_told_and_restored(vpc1: Host) -> None:
     vpc1.do(RUN + "sleep 1001")
     vpc1.sh(f"kill -9 {worker(vpc1)}")
     vpc1.wait_until(lambda: worker(vpc1) is None, "it is gone")
-    assert "not running" in vpc1.vpcctl("status").out
+    assert "it is not running: signal KILL, " in vpc1.vpcctl("status").out
+    (told,) = vpc1.vpcctl("status", "--json").json["status"]["stopped"]
+    assert (told["name"], told["exit_code"], told["signal"]) == ("worker", 137, "KILL")
     vpc1.do("restore")
+    assert vpc1.do("status --json").json["status"]["stopped"] == []
     assert worker(vpc1)
 
 

@@ -86,9 +86,14 @@ UNSURE = closed("own", Rule([{"xt": {}}, {"accept": None}]))
      "ip route add default via 192.0.2.1 dev eth0 table 30320 && ip rule add iif vpc-vpc1 table 30320"),
     ({"out": NOWHERE}, State.LOST, "no way out for them: No route to host", ""),
     ({"out": SILENT}, State.UNKNOWN, "not known: boom", ""),
-    ({"links": NOT_THERE}, State.LOST, "no link eth0 any more", ""),
+    ({"links": NOT_THERE}, State.LOST, "no link eth0 any more", "--interface LINK"),
+    ({"links": NOT_THERE, "out": BY_ETH1}, State.LOST,
+     "there is no link eth0 any more, and packets leave by eth1 (route default dev eth1 table 51820)",
+     "vpcctl nat enable --vpc vpc1 --interface eth1"),
+    ({"links": DOWN, "out": NOWHERE}, State.LOST, "link eth0 is down, and the host has no way out for them",
+     "ip link set dev eth0 up"),
     ({"links": DOWN}, State.LOST, "eth0 is down", "ip link set dev eth0 up"),
-    ({"links": UNPLUGGED}, State.LOST, "no carrier", ""),
+    ({"links": UNPLUGGED}, State.LOST, "no carrier", "plug it in, or name another"),
     ({"passes_on": False}, State.LOST, "ip_forward = 0", "vpcctl restore"),
     ({"back": SILENT}, State.UNKNOWN, "way back is not known", ""),
     ({"back": NOWHERE}, State.LOST, "answers to 10.0.1.2 (public) do not come back: the host refuses", ""),
@@ -115,6 +120,7 @@ def test_why_packets_are_lost(facts: dict[str, Any], state: State, why: str, hel
     assert passage.state is state
     assert why in "; ".join(cause.why for cause in passage.causes)
     assert helps in "; ".join(cause.help for cause in passage.causes)
+    assert "links" not in facts or len(passage.causes) == 1
     if not helps:
         assert not any(cause.help for cause in passage.causes if why in cause.why)
 

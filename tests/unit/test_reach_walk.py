@@ -137,8 +137,8 @@ def test_a_private_subnet_has_no_way_out(kernel: Recorded) -> None:
     (lambda k: k.asked["tc -n vpc1 -j qdisc show"].append({"kind": "netem", "dev": "s-private"}), "netem"),
     (lambda k: k.asked["ip netns exec vpc1-private nft -j list chains"]["nftables"].append({"chain": {
         "family": "inet", "table": "f2b", "name": "input", "hook": "input"}}), "inet f2b input"),
-    (lambda k: k.routes("vpc1-public").append({"dst": "10.0.2.0/24", "nexthops": [], "flags": []}),
-     "nexthops"),
+    (lambda k: k.routes("vpc1-public").append({"dst": "10.0.2.0/24", "dev": "eth0", "encap": "mpls",
+                                               "flags": []}), "encap"),
     (lambda k: k.sets("vpc1-private", "net/ipv4/conf/all/proxy_arp", "1"), "proxy_arp"),
 ])
 def test_what_cannot_be_told_says_why(kernel: Recorded, change: Change, why: str) -> None:
@@ -154,3 +154,93 @@ def test_switched_frames_meet_the_router_where_the_bridge_calls_iptables(kernel:
     blocked = ask(kernel, "10.0.2.2").blocked_by
     assert blocked is not None
     assert blocked.fix == "ip netns exec vpc1 iptables -D FORWARD -m physdev --physdev-is-bridged -j DROP"
+
+
+def has_hops(kernel: Recorded, *devices: str, takes: str = "") -> None:
+    """The host's default route has these next hops, of which the kernel takes one."""
+    routes = kernel.asked["ip -j -d -4 route show table all"]
+    hops = [{"gateway": "203.0.113.1", "dev": device, "weight": 1, "flags": []} for device in devices]
+    routes[0] = {"dst": "default", "nexthops": hops, "flags": []}
+    taken = [{"dst": "8.8.8.8", "dev": takes, "gateway": "203.0.113.1"}] if takes else []
+    for protocol in ("tcp", "icmp"):
+        asked = f"ip -j route get 8.8.8.8 from 10.0.1.2 iif vpc-vpc1 ipproto {protocol}"
+        kernel.asked[asked] = taken
+    if not takes:
+        kernel.sets("", "net/ipv4/fib_multipath_hash_policy", "1")
+
+
+def test_next_hops_that_lead_to_the_same_are_one_answer(kernel: Recorded) -> None:
+    has_hops(kernel, "eth0", "eth0", "eth0")
+    report = ask(kernel, "8.8.8.8")
+    assert (report.verdict.value, report.blocked_by) == ("reachable", None)
+    assert [hop.verdict.value for hop in report.nexthops] == ["reachable"] * 3
+
+
+@pytest.mark.parametrize(("takes", "verdict"), [
+    ("eth0", "reachable"), ("vpc-vpc2", "unreachable"), ("", "unknown")])
+def test_next_hops_that_differ_are_told_apart(takes: str, verdict: str, kernel: Recorded) -> None:
+    has_hops(kernel, "eth0", "vpc-vpc2", takes=takes)
+    report = ask(kernel, "8.8.8.8")
+    assert report.verdict.value == verdict
+    found = {hop.name: (hop.verdict.value, hop.is_real) for hop in report.nexthops}
+    assert found == {"host: via 203.0.113.1 dev eth0": ("reachable", takes in ("eth0", "")),
+                     "host: via 203.0.113.1 dev vpc-vpc2": ("unreachable", takes in ("vpc-vpc2", ""))}
+    if not takes:
+        assert report.why.startswith("it depends on the next hop")
+        assert report.blocked_by is not None
+    if report.blocked_by:
+        assert report.blocked_by.fix == ("ip route add default via 203.0.113.1 dev eth0 table 30320 && "
+                                         "ip rule add iif vpc-vpc1 table 30320")
+
+
+def test_a_next_hop_that_is_dead_is_none(kernel: Recorded) -> None:
+    has_hops(kernel, "vpc-vpc2", "eth0")
+    kernel.asked["ip -j -d -4 route show table all"][0]["nexthops"][0]["flags"] = ["dead"]
+    report = ask(kernel, "8.8.8.8")
+    assert (report.verdict.value, report.nexthops) == ("reachable", ())
+
+
+@pytest.mark.parametrize(("rule", "words"), [
+    ({"dst": "10.0.0.0", "dstlen": 16, "table": "77"}, "from all to 10.0.0.0/16 lookup 77"),
+    ({"src": "172.16.1.2", "action": "prohibit"}, "from 172.16.1.2 prohibit"),
+    ({"not": None, "src": "192.0.2.0", "srclen": 24, "action": "blackhole"},
+     "not from 192.0.2.0/24 blackhole"),
+])
+@pytest.mark.parametrize("strict", ["0", "1"])
+def test_a_policy_rule_is_led_past_before_it_is_deleted(rule: dict[str, Any], words: str, strict: str,
+                                                        kernel: Recorded) -> None:
+    kernel.asked["ip -n vpc2-public -j -d -4 rule show"].insert(1, {"priority": 100, "src": "all", **rule})
+    kernel.routes("vpc2-public").append({"dst": "default", "type": "blackhole", "table": "77", "flags": []})
+    kernel.sets("vpc2-public", "net/ipv4/conf/all/rp_filter", strict)
+    blocked = ask(kernel, "172.16.1.2").blocked_by
+    assert blocked is not None
+    ends = ("from all to 10.0.0.0/16", "from 172.16.0.0/16")
+    assert blocked.fix in [f"ip -n vpc2-public rule add pref 1 {end} lookup main" for end in ends]
+    assert blocked.otherwise == f"ip -n vpc2-public rule del pref 100 {words}"
+    assert f"{words}" in blocked.rule
+    assert not blocked.removes
+
+
+def test_a_rule_that_nothing_can_precede_is_deleted_and_said_to_be(kernel: Recorded) -> None:
+    rules = kernel.asked["ip -n vpc1 -j -d -4 rule show"]
+    rules.insert(1, {"priority": 1, "src": "all", "action": "blackhole"})
+    blocked = ask(kernel, "172.16.1.2").blocked_by
+    assert blocked is not None
+    assert (blocked.fix, blocked.otherwise, blocked.removes) == (
+        "ip -n vpc1 rule del pref 1 from all blackhole", None, True)
+
+
+def test_no_setting_is_blamed_for_a_route_that_leads_astray(kernel: Recorded) -> None:
+    kernel.sets("vpc2-public", "net/ipv4/conf/eth0/rp_filter", "1")
+    kernel.routes("vpc2-public").append({"dst": "10.0.1.0/24", "type": "blackhole", "flags": []})
+    blocked = ask(kernel, "172.16.1.2").blocked_by
+    assert blocked is not None
+    assert (blocked.code.value, blocked.fix) == (
+        "SOURCE_REFUSED", "ip -n vpc2-public route del blackhole 10.0.1.0/24")
+
+
+@pytest.mark.parametrize(("metrics", "verdict"), [({"mtu": 1400, "advmss": 1360}, "reachable"),
+                                                  ({"hoplimit": 1}, "unknown")])
+def test_metrics_of_a_route(metrics: dict[str, int], verdict: str, kernel: Recorded) -> None:
+    kernel.asked["ip -j -d -4 route show table all"][0]["metrics"] = [metrics]
+    assert ask(kernel, "8.8.8.8").verdict.value == verdict

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli import output, tables, views
 from vpcctl_lib.cli.params import changing, reading, report
 from vpcctl_lib.errors import BadInput, ExitCode
 
@@ -39,7 +39,8 @@ def status(context: Context, as_json: bool) -> int:
         output.document("status", {
             "in_sync": found.in_sync, "findings": [asdict(one) for one in found.findings],
             "processes": [asdict(one) for one in found.strangers], "notes": list(found.notes),
-            "packets": [views.passage(one) for one in found.packets]})
+            "packets": [views.passage(one) for one in found.packets],
+            "stopped": [views.ending(one) for one in found.stopped]})
     else:
         _tell(found)
     return ExitCode.DONE if found.in_sync else ExitCode.FAILED
@@ -61,15 +62,22 @@ def _tell(found: Status) -> None:
     for interface, vpcs in leaving.items():
         output.note(f"packets leave by {interface}: {', '.join(vpcs)}")
     if found.findings:
-        rows = [(one.condition, one.what, one.detail) for one in found.findings]
+        ends = {f"workload {one['vpc']}/{one['subnet']}/{one['name']}": tables.end(one)
+                for one in map(views.ending, found.stopped) if one["ended"]}
+        rows = [(one.condition, one.what, _with_end(one.detail, ends.get(one.what)))
+                for one in found.findings]
         output.table(("CONDITION", "WHAT", "DETAIL"), rows, "")
         output.note("to make it as recorded again: vpcctl restore")
     if any(one.causes for one in found.packets):
         output.table(("PACKETS OF", "ARE", "WHY", "WHAT HELPS"),
                      [(one.vpc, one.state.value, cause.why, cause.help or "-")
-                      for one in found.packets for cause in one.causes], "")
+                      for one in found.packets for cause in one.causes], "", below="WHAT HELPS")
     elif not found.findings:
         output.result("in sync")
+
+
+def _with_end(detail: str, end: str | None) -> str:
+    return f"{detail}: {end}" if end else detail
 
 
 @click.command()

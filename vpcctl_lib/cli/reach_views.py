@@ -8,10 +8,12 @@ from typing import Any
 
 from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.output import Painted
-from vpcctl_lib.reach.verdict import Question, Report, Verdict
+from vpcctl_lib.reach.verdict import Nexthop, Question, Report, Verdict
 from vpcctl_lib.reach.walk import Hop
 
-FIX = "Fix:"
+COMMANDS = ("Fix:", "Or:")
+NO_COMMAND = "no command opens this"
+REMOVES = "removes what somebody made by hand"
 MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
          Verdict.UNKNOWN: ("?", "yellow")}
 
@@ -25,9 +27,18 @@ def report_view(report: Report) -> dict[str, Any]:
         "verdict": report.verdict.value, "why": report.why or None,
         "hops": [{"where": hop.where, "what": hop.what, "way": _way(hop)} for hop in report.hops],
         "blocked_by": {"code": blocked.code.value, "where": blocked.where, "rule": blocked.rule,
-                       "fix": blocked.fix} if blocked else None,
+                       "fix": blocked.fix, "otherwise": blocked.otherwise,
+                       "removes": blocked.removes} if blocked else None,
+        "nexthops": [_nexthop(one) for one in report.nexthops],
         "probe": {"result": probe.result, "agrees": probe.agrees} if probe else None,
     }
+
+
+def _nexthop(one: Nexthop) -> dict[str, Any]:
+    blocked = one.blocked_by
+    return {"nexthop": one.name, "verdict": one.verdict.value, "taken": one.is_real,
+            "why": one.why or None, "code": blocked.code.value if blocked else None,
+            "where": blocked.where if blocked else None, "rule": blocked.rule if blocked else None}
 
 
 def row(report: Report, draws: bool) -> Sequence[str]:
@@ -46,9 +57,10 @@ def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
     for text in _lines(report, draws):
         if isinstance(text, Painted) or len(text) <= width:
             yield text
-        elif text.startswith(FIX):
+        elif text.startswith(COMMANDS) and not text.endswith(NO_COMMAND):
             # A command stands alone: whoever copies it gets all of it, and nothing else.
-            yield from (FIX, text.removeprefix(FIX).strip())
+            head, _, command = text.partition(":")
+            yield from (f"{head}:", command.strip())
         else:
             yield from _folded(text, width)
 
@@ -75,9 +87,26 @@ def _lines(report: Report, draws: bool) -> Iterator[str | Painted]:
     if report.blocked_by:
         yield f"Where: {report.blocked_by.where}{', on the way back' if report.is_back else ''}"
         yield f"What:  {report.blocked_by.rule}"
-        yield f"{FIX}   {report.blocked_by.fix or 'no command opens this'}"
+        yield f"Fix:   {report.blocked_by.fix or NO_COMMAND}"
+        if report.blocked_by.otherwise:
+            yield f"Or:    {report.blocked_by.otherwise}"
+        if report.blocked_by.otherwise or report.blocked_by.removes:
+            yield f"Note:  the {'second' if report.blocked_by.otherwise else 'fix'} {REMOVES}"
+    yield from _nexthops(report)
     if report.probe:
         yield f"Probe: {report.probe.result}{_agreement(report.probe.agrees)}"
+
+
+def _nexthops(report: Report) -> Iterator[str]:
+    """Where it matters by which next hop a packet goes, what becomes of it by each."""
+    if len({(one.verdict, one.blocked_by, one.why) for one in report.nexthops}) < 2:
+        return
+    yield "By next hop:"
+    for one in report.nexthops:
+        blocked = one.blocked_by
+        told = f": {blocked.code.value}: {blocked.rule}" if blocked else f": {one.why}" if one.why else ""
+        mine = "" if one.is_real else ", which other packets take"
+        yield f"  {one.name}{mine}: {one.verdict.value}{told}"
 
 
 def _headline(question: Question) -> str:

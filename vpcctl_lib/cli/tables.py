@@ -90,7 +90,7 @@ def workloads(found: list[View], empty: str) -> None:
         "NAME": [one["name"] for one in found], "STATE": [one["state"] for one in found],
         "PID": [str(one["pid"] or "-") for one in found],
         "RESTARTS": [str(one["restarts"] or "-") for one in found],
-        "LAST END": [_end(one) for one in found],
+        "LAST END": [end(one) for one in found],
         "URL OR COMMAND": [one["url"] or " ".join(one["command"]) for one in found]}
     # Most never end, and are never started again: then the table is the shorter for it.
     shown = {name: column for name, column in columns.items()
@@ -99,7 +99,8 @@ def workloads(found: list[View], empty: str) -> None:
                  below="URL OR COMMAND", keys=3)
 
 
-def _end(one: View) -> str:
+def end(one: View) -> str:
+    """How a workload ended last, and when."""
     if one["ended"] is None:
         return "-"
     how = f"signal {one['signal']}" if one["signal"] else f"exit status {one['exit_code']}"

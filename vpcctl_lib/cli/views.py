@@ -95,6 +95,12 @@ def workload(running: Running) -> View:
     }
 
 
+def ending(running: Running) -> View:
+    """A workload that does not run, and how it ended."""
+    return {"vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
+            **_fate(running.fate)}
+
+
 def passage(passage: Passage) -> View:
     """Whether a VPC's packets leave, and what keeps them from it."""
     return {"vpc": passage.vpc, "interface": passage.interface or None, "state": passage.state.value,

@@ -15,6 +15,7 @@ from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import Change, Context, Manager, need_root
+from vpcctl_lib.managers.deploy import DeployManager, Life, Running
 from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import Make, Remove
@@ -46,6 +47,8 @@ class Status:
     strangers: tuple[Stranger, ...] = ()
     notes: tuple[str, ...] = ()
     packets: tuple[Passage, ...] = ()
+    stopped: tuple[Running, ...] = ()
+    """The workloads that do not run, each with how it ended."""
 
     @property
     def in_sync(self) -> bool:
@@ -82,7 +85,9 @@ class HostManager(Manager):
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
         notes += dict.fromkeys(uplinks.warnings)
-        return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages))
+        stopped = (one for one in DeployManager(self.context).list() if one.life is Life.STOPPED)
+        return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages),
+                      tuple(stopped))
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
         """Whatever runs in our namespaces and is no workload, nor was started by one."""

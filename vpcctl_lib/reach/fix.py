@@ -13,13 +13,16 @@ from vpcctl_lib.filter_rules import is_ingress
 from vpcctl_lib.kernel import words
 from vpcctl_lib.model import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
 from vpcctl_lib.naming import device
+from vpcctl_lib.packets import aside
 from vpcctl_lib.policy import to_document
+from vpcctl_lib.reach.detours import Progress
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
-from vpcctl_lib.reach.routes import Lookup
+from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import lookup
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.routing import routed
+from vpcctl_lib.ways import Hop, Way
 
 if TYPE_CHECKING:
     from vpcctl_lib.reach.verdict import Question
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 RESTORE = "vpcctl restore"
 DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})
 """How it shows that a packet leaves by another link than its NAT does."""
+
+HALFWAY = 1
+"""More steps than from refusing a packet to refusing its answer in the same place."""
 
 RESTORED = frozenset({Code.NAMESPACE_MISSING, Code.NO_NAT})
 
@@ -38,7 +44,7 @@ class Fixer:
         self._scene = scene
         self._intent = intent
 
-    def fix(self, question: Question, blocked: Blocked, is_back: bool) -> str | None:
+    def fix(self, question: Question, blocked: Blocked, is_back: bool, progress: Progress) -> str | None:
         """The command for it; it opens this obstacle, and another may stand behind it."""
         here = HOST if blocked.where == "host" else blocked.where
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
@@ -58,7 +64,7 @@ class Fixer:
         if blocked.code is Code.NO_NEIGHBOUR:
             return self._neighbour(question, here, blocked)
         if blocked.cause.setting:
-            return self._setting(here, blocked)
+            return self._setting(here, blocked, progress)
         if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and here in self._ours()):
             return RESTORE
         return None
@@ -70,8 +76,10 @@ class Fixer:
         if route is None:
             # Nobody but the host's own network set-up brings back its way out.
             return blocked.code is Code.NO_ROUTE, None
-        if route.kind != "unicast" or route.device == nat.interface or blocked.code not in DIVERTED:
+        if route.kind != "unicast" or route.devices == (nat.interface,) or blocked.code not in DIVERTED:
             return False, None
+        if route.hops:
+            return True, aside(question.vpc, nat.interface, _way(route)) or None
         ours = {"lo", *(device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)}
         if route.device in ours:
             return True, None
@@ -119,9 +127,8 @@ class Fixer:
     def _route(self, here: str, blocked: Blocked) -> str | None:
         """A refusing route was made by hand; a missing one is in the record, or nobody knows it."""
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
-            kind, _, rest = blocked.cause.rule.partition(" ")
-            where = f"-n {here} " if here else ""
-            return None if "table ip rule" in rest else f"ip {where}route del {kind} {rest}"
+            is_route = blocked.rule == f"route {blocked.cause.rule}"
+            return f"ip {_in(here)}route del {blocked.cause.rule}" if is_route else None
         return RESTORE if here in self._ours() else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
@@ -129,14 +136,13 @@ class Fixer:
         for route in self._scene.of(here).routes:
             leads = route.gateway is not None and route.gateway == blocked.cause.address
             if leads and route.device == blocked.cause.device and not self._intent.made(here, route):
-                where = f"-n {here} " if here else ""
-                return f"ip {where}route del {route.network} via {route.gateway} dev {route.device}"
+                return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {route.device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
         return RESTORE if here in self._ours() else None
 
-    def _setting(self, here: str, blocked: Blocked) -> str:
-        """A setting that the record has is restored, others are set."""
+    def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:
+        """A setting that the record has is restored, others are set, if that alone lets the packet on."""
         cause = blocked.cause
         if blocked.code is Code.NO_FORWARDING:
             restored = cause.setting == "net.ipv4.ip_forward" and here in self._ours() \
@@ -148,12 +154,41 @@ class Fixer:
         if blocked.code is Code.SOURCE_REFUSED:
             names = [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", cause.device)
                      if self._scene.of(here).per_link(name, "rp_filter")]
+            if not self._helps(here, names, progress):
+                return self._astray(here, cause.address)
         return f"{_inside(here)}sysctl -w {' '.join(f'{name}=0' for name in names)}"
+
+    def _helps(self, here: str, names: list[str], progress: Progress) -> bool:
+        """Whether the packet gets further with these settings off."""
+        namespace, before = self._scene.of(here), progress()
+        held = namespace.setting
+        namespace.setting = lambda key: "0" if key in names else held(key)
+        try:
+            return progress() > before + HALFWAY
+        finally:
+            namespace.setting = held
+
+    def _astray(self, here: str, address: IPv4Address | None) -> str | None:
+        """The removal of the route, made by hand, that sends the answer elsewhere."""
+        route = lookup(self._scene.of(here), Lookup(address)) if address else None
+        if route is None or route.hops or route.kind == "local" or self._intent.made(here, route):
+            return None
+        return f"ip {_in(here)}route del {route}"
 
     def _is_lost(self, here: str, address: IPv4Address) -> bool:
         """Whether the record has a way back to an address that the kernel lacks."""
         route = self._intent.route(here, address)
         return route is not None and not self._intent.holds(route, self._scene.of(here))
+
+
+def _in(namespace: str) -> str:
+    return f"-n {namespace} " if namespace else ""
+
+
+def _way(route: Route) -> Way:
+    """A route as `status` knows it."""
+    hops = tuple(Hop(hop.device, str(hop.gateway or "")) for hop in route.hops)
+    return Way(hops=hops, network=route.network, table=route.table)
 
 
 def _inside(namespace: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -10,12 +11,20 @@ from vpcctl_lib.model import Protocol
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 KNOWN_ROUTE = frozenset({"type", "dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric",
-                         "flags", "tos", "pref"})
+                         "flags", "tos", "pref", "metrics", "nexthops", "nhid"})
+KNOWN_HOP = frozenset({"gateway", "dev", "weight", "flags"})
+PACED = frozenset({"mtu", "advmss", "window", "rtt", "rttvar", "ssthresh", "cwnd", "initcwnd", "initrwnd",
+                   "reordering", "rto_min", "quickack", "congctl", "cc_algo", "features"})
+"""Metrics of a route that change how much is sent at once, not whether it arrives (ip-route(8))."""
+
 KNOWN_RULE = frozenset({"priority", "src", "srclen", "dst", "dstlen", "iif", "iif_detached", "oif",
                         "oif_detached", "table", "fwmark", "fwmask", "not", "protocol", "action", "ipproto",
                         "suppress_prefixlen"})
+WHOLE_MARK = 0xFFFFFFFF
 ACTIONS = frozenset({"", "to_tbl", "lookup"})
 REFUSALS = frozenset({"blackhole", "unreachable", "prohibit"})
+BUILT_IN = ("local", "main", "default")
+"""The tables of the rules that every namespace starts with (fib_default_rules_init)."""
 
 
 @dataclass(frozen=True)
@@ -30,47 +39,17 @@ class Lookup:
     protocol: Protocol | None = None
     """None is what an ARP question counts as: it has no protocol for `ipproto` to match."""
 
-
-@dataclass(frozen=True)
-class Route:
-    """A line of a route table; `odd` says what of it is not modelled."""
-
-    network: IPv4Network
-    kind: str = "unicast"
-    device: str = ""
-    gateway: IPv4Address | None = None
-    source: IPv4Address | None = None
-    table: str = "main"
-    scope: str = "global"
-    metric: int = 0
-    dead: bool = False
-    tos: bool = False
-    odd: str = ""
-
-    @classmethod
-    def parse(cls, one: dict[str, Any]) -> Route:
-        """A route of `ip -j -d route show table all`."""
-        network = EVERYWHERE if one["dst"] == "default" else IPv4Network(one["dst"])
-        odd = sorted(one.keys() - KNOWN_ROUTE)
-        gateway = IPv4Address(one["gateway"]) if "gateway" in one else None
-        source = IPv4Address(one["prefsrc"]) if "prefsrc" in one else None
-        return cls(network, one.get("type", "unicast"), one.get("dev", ""), gateway, source,
-                   str(one.get("table", "main")), one.get("scope", "global"), int(one.get("metric", 0)),
-                   "dead" in one.get("flags", ()), "tos" in one, ", ".join(odd))
-
-    def __str__(self) -> str:
-        kind = "" if self.kind == "unicast" else f"{self.kind} "
-        where = "default" if self.network == EVERYWHERE else str(self.network).removesuffix("/32")
-        via = f" via {self.gateway}" if self.gateway else ""
-        device = f" dev {self.device}" if self.device else ""
-        table = "" if self.table == "main" else f" table {self.table}"
-        return f"{kind}{where}{via}{device}{table}"
-
-    def serves(self, lookup: Lookup) -> bool:
-        """Whether it can be the one for that lookup."""
-        if lookup.destination not in self.network or self.dead or self.tos:
-            return False
-        return lookup.outgoing in ("", self.device)
+    def words(self) -> Iterator[str]:
+        """As `ip route get` asks it."""
+        yield str(self.destination)
+        if self.source is not None:
+            yield from ("from", str(self.source))
+        if self.incoming != "lo":
+            yield from ("iif", self.incoming)
+        if self.mark:
+            yield from ("mark", str(self.mark))
+        if self.protocol is not None:
+            yield from ("ipproto", self.protocol.value)
 
 
 @dataclass(frozen=True)
@@ -91,15 +70,40 @@ class PolicyRule:
     """Routes of this length or shorter don't count (suppress_prefixlength)."""
 
     odd: str = ""
+    priority: int = 0
 
     @classmethod
     def parse(cls, one: dict[str, Any]) -> PolicyRule:
         """A rule of `ip -j -d rule show`."""
         odd = ", ".join(sorted(one.keys() - KNOWN_RULE))
-        mask = int(one.get("fwmask", "0xffffffff"), 0) if "fwmark" in one else 0
+        mask = int(one.get("fwmask", hex(WHOLE_MARK)), 0) if "fwmark" in one else 0
         return cls(str(one.get("table", "")), _network(one, "src"), _network(one, "dst"), one.get("iif", ""),
                    one.get("oif", ""), int(one.get("fwmark", "0"), 0), mask, str(one.get("ipproto", "")),
-                   "not" in one, one.get("action", ""), one.get("suppress_prefixlen", -1), odd)
+                   "not" in one, one.get("action", ""), one.get("suppress_prefixlen", -1), odd,
+                   int(one.get("priority", 0)))
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it is one of those that every namespace starts with."""
+        return self == replace(PolicyRule(self.table, priority=self.priority), action=self.action) \
+            and self.table in BUILT_IN
+
+    def __str__(self) -> str:
+        """The words by which `ip rule` takes it, and deletes it again."""
+        words = ["not" if self.negated else "", *_selector("from", self.source),
+                 *_selector("to", self.destination), *_named("iif", self.incoming),
+                 *_named("oif", self.outgoing), *_named("fwmark", self._marks()),
+                 *_named("ipproto", self.protocol), *self._does()]
+        return " ".join(filter(None, words))
+
+    def _marks(self) -> str:
+        if not self.mask:
+            return ""
+        return f"{self.mark:#x}" if self.mask == WHOLE_MARK else f"{self.mark:#x}/{self.mask:#x}"
+
+    def _does(self) -> list[str]:
+        shortest = ["suppress_prefixlength", str(self.shortest)] if self.shortest >= 0 else []
+        return ["lookup", self.table, *shortest] if self.action in ACTIONS else [self.action]
 
     def speaks_of(self, lookup: Lookup) -> bool | None:
         """Whether it matches; None if that can't be told."""
@@ -115,6 +119,100 @@ class PolicyRule:
 
     def _source(self, source: IPv4Address | None) -> bool:
         return self.source == EVERYWHERE or (source is not None and source in self.source)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A line of a route table; `odd` says what of it is not modelled."""
+
+    network: IPv4Network
+    kind: str = "unicast"
+    device: str = ""
+    gateway: IPv4Address | None = None
+    source: IPv4Address | None = None
+    table: str = "main"
+    scope: str = "global"
+    metric: int = 0
+    dead: bool = False
+    tos: bool = False
+    odd: str = ""
+    hops: tuple[Route, ...] = ()
+    """Where it has several next hops, the route by each; `device` and `gateway` are empty then."""
+
+    rule: PolicyRule | None = None
+    """The policy rule by which it was found."""
+
+    @classmethod
+    def parse(cls, one: dict[str, Any]) -> Route:
+        """A route of `ip -j -d route show table all`."""
+        network = EVERYWHERE if one["dst"] == "default" else IPv4Network(one["dst"])
+        odd = sorted({*one.keys() - KNOWN_ROUTE, *_odd_metrics(one), *_odd_hops(one)})
+        gateway = _gateway(one)
+        source = IPv4Address(one["prefsrc"]) if "prefsrc" in one else None
+        route = cls(network, one.get("type", "unicast"), one.get("dev", ""), gateway, source,
+                    str(one.get("table", "main")), one.get("scope", "global"), int(one.get("metric", 0)),
+                    "dead" in one.get("flags", ()), "tos" in one, ", ".join(odd))
+        return route if odd else route._by_hops(one.get("nexthops", ()))
+
+    def _by_hops(self, hops: Sequence[dict[str, Any]]) -> Route:
+        """The same with those of its next hops that are alive."""
+        alive = [one for one in hops if "dead" not in one.get("flags", ())]
+        ways = tuple(replace(self, device=one["dev"], gateway=_gateway(one)) for one in alive)
+        if len(ways) == 1:
+            return ways[0]
+        return replace(self, hops=ways, dead=self.dead or (bool(hops) and not ways))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The links that it leads to."""
+        return tuple(dict.fromkeys(hop.device for hop in self.hops)) or (self.device,)
+
+    def __str__(self) -> str:
+        if self.rule is not None and self.rule.action in REFUSALS:
+            return f"refused by ip rule {self.rule.priority}: {self.rule}"
+        kind = "" if self.kind == "unicast" else f"{self.kind} "
+        where = "default" if self.network == EVERYWHERE else str(self.network).removesuffix("/32")
+        via = f" via {self.gateway}" if self.gateway else ""
+        device = f" dev {self.device}" if self.device else ""
+        table = "" if self.table == "main" else f" table {self.table}"
+        several = f" nexthop {' nexthop '.join(hop.hop for hop in self.hops)}" if self.hops else ""
+        return f"{kind}{where}{via}{device}{several}{table}"
+
+    @property
+    def hop(self) -> str:
+        """The next hop alone, as ip-route(8) writes it."""
+        return f"via {self.gateway} dev {self.device}" if self.gateway else f"dev {self.device}"
+
+    def serves(self, lookup: Lookup) -> bool:
+        """Whether it can be the one for that lookup."""
+        if lookup.destination not in self.network or self.dead or self.tos:
+            return False
+        return not lookup.outgoing or lookup.outgoing in self.devices
+
+
+def _selector(word: str, network: IPv4Network) -> list[str]:
+    """`from` is written even of a rule that is for all: without it `ip rule add` would warn."""
+    if network == EVERYWHERE:
+        return ["from", "all"] if word == "from" else []
+    return [word, str(network).removesuffix("/32")]
+
+
+def _named(word: str, value: str) -> list[str]:
+    return [word, value] if value else []
+
+
+def _gateway(one: dict[str, Any]) -> IPv4Address | None:
+    return IPv4Address(one["gateway"]) if "gateway" in one else None
+
+
+def _odd_metrics(one: dict[str, Any]) -> set[str]:
+    return {name for metrics in one.get("metrics", ()) for name in metrics} - PACED
+
+
+def _odd_hops(one: dict[str, Any]) -> set[str]:
+    if "nhid" in one and not ("dev" in one or "nexthops" in one or one.get("type", "unicast") != "unicast"):
+        return {"nhid"}
+    return {name for hop in one.get("nexthops", ()) for name in hop} - KNOWN_HOP
 
 
 def _network(one: dict[str, Any], key: str) -> IPv4Network:
@@ -136,12 +234,12 @@ def find(routes: list[Route], rules: list[PolicyRule], lookup: Lookup) -> Route 
         if not spoken:
             continue
         if rule.action in REFUSALS:
-            return Route(EVERYWHERE, rule.action, table="ip rule")
+            return Route(EVERYWHERE, rule.action, rule=rule)
         if rule.action not in ACTIONS:
             raise CantTell(f"ip rule with action {rule.action} is not modelled")
         route = longest([route for route in routes if route.table == rule.table], lookup)
         if route and route.kind != "throw" and route.network.prefixlen > rule.shortest:
-            return route
+            return replace(route, rule=rule)
     return None
 
 

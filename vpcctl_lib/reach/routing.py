@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
-from vpcctl_lib.reach.routes import REFUSALS, CantTell, Lookup, Route, find
+from vpcctl_lib.reach.routes import BUILT_IN, REFUSALS, CantTell, Lookup, Route, find
 from vpcctl_lib.reach.scene import Link, Namespace
 
 LOOPBACK = "lo"
+Pick = Callable[[Namespace, Route, Lookup], Route]
+"""Chooses one of several next hops."""
+
 STRICT = 1
 """rp_filter: 1 is the best way back, 2 any way back (kernel's ip-sysctl.rst)."""
 
@@ -28,18 +32,20 @@ def usable(namespace: Namespace, route: Route | None, destination: IPv4Address) 
     if route is None:
         raise Blocked(Code.NO_ROUTE, where, f"no route to {destination}", Cause(address=destination))
     if route.kind in REFUSALS:
-        raise Blocked(Code.NO_ROUTE, where, f"route {route}", Cause(rule=str(route), address=destination))
+        by_rule = route.rule is not None and route.rule.action in REFUSALS
+        told = str(route) if by_rule else f"route {route}"
+        raise Blocked(Code.NO_ROUTE, where, told, Cause(rule=str(route), address=destination))
     if route.kind not in ("unicast", "local"):
         raise Undecided(where, f"{destination} is a {route.kind} address, which is not modelled")
     return route
 
 
-def outward(namespace: Namespace, packet: Packet) -> Route:
+def outward(namespace: Namespace, packet: Packet, pick: Pick) -> Route:
     """The route of a packet that starts here."""
     flow = packet.flow
     source = None if flow.source.is_unspecified else flow.source
     wanted = Lookup(flow.destination, source, LOOPBACK, "", packet.mark, packet.protocol)
-    return usable(namespace, lookup(namespace, wanted), flow.destination)
+    return pick(namespace, usable(namespace, lookup(namespace, wanted), flow.destination), wanted)
 
 
 def address_type(namespace: Namespace, address: IPv4Address) -> str:
@@ -89,7 +95,7 @@ def _wide(scope: str, wanted: str) -> bool:
     return order.get(scope, 0) <= order.get(wanted, 0)
 
 
-def inward(namespace: Namespace, packet: Packet, device: str) -> Route:
+def inward(namespace: Namespace, packet: Packet, device: str, pick: Pick) -> Route:
     """The route of a packet that came in by a link, as ip_route_input_slow() of net/ipv4/route.c finds it."""
     flow, where = packet.flow, namespace.title
     if flow.source.is_loopback and not namespace.strictest(device, "route_localnet"):
@@ -98,7 +104,7 @@ def inward(namespace: Namespace, packet: Packet, device: str) -> Route:
     route = lookup(namespace, wanted)
     if route is None or route.kind in REFUSALS:
         check_forwarding(namespace, device, flow.destination)
-    route = usable(namespace, route, flow.destination)
+    route = pick(namespace, usable(namespace, route, flow.destination), wanted)
     if route.kind == "unicast":
         check_forwarding(namespace, device, flow.destination)
     back = Lookup(flow.source, flow.destination, _out(route), "", packet.mark, packet.protocol)
@@ -133,7 +139,7 @@ def check_source(namespace: Namespace, answer: Lookup, device: str) -> None:
 
 def _custom_rules(namespace: Namespace) -> bool:
     """fib4_has_custom_rules(): whether anything but the three that every namespace starts with is there."""
-    return [rule.table for rule in namespace.rules] != ["local", "main", "default"]
+    return [rule.table for rule in namespace.rules] != list(BUILT_IN)
 
 
 def _full_check(namespace: Namespace, answer: Lookup, device: str, strictness: int, accepts: bool) -> None:
@@ -145,7 +151,7 @@ def _full_check(namespace: Namespace, answer: Lookup, device: str, strictness: i
         return _last_resort(namespace, answer, device, strictness)
     if route.kind != "unicast" and not (route.kind == "local" and accepts):
         raise _refused(namespace, answer, device, f"{source} is {route.kind} there (route {route})")
-    if route.device == device:
+    if device in route.devices:
         return None
     if not namespace.links[device].addresses:
         return _last_resort(namespace, answer, device, strictness)

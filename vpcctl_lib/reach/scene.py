@@ -17,7 +17,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Ports
 from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.reach.packet import Undecided
-from vpcctl_lib.reach.routes import PolicyRule, Route
+from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
 from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
 from vpcctl_lib.run import Runner, search_path
@@ -121,6 +121,8 @@ class Namespace:
     setting: Settings = lambda key: None
     passage: Callable[[], Passage] = Passage
     numbers: Callable[[], Mapping[int, str]] = dict
+    taken: Callable[[Lookup], tuple[str, str]] = lambda lookup: ("", "")
+    """The link and the gateway that the kernel itself would choose; empty where it does not say."""
 
     @property
     def title(self) -> str:
@@ -233,7 +235,14 @@ class Scene:
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
             cache(lambda key: read_setting(name, key)),
             cache(lambda: self._told(name, lambda: self._passage(name))),
-            cache(lambda: parse_names(self._json(name, "ip", "-j", "netns", "list"))))
+            cache(lambda: parse_names(self._json(name, "ip", "-j", "netns", "list"))),
+            cache(lambda lookup: self._taken(name, lookup)))
+
+    def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
+        """What `ip route get` says of a packet: the kernel chooses among several next hops."""
+        outcome = self._runner.ask(("ip", "-j", "route", "get", *lookup.words()), name)
+        told: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
+        return (told[0].get("dev", ""), told[0].get("gateway", "")) if told else ("", "")
 
     def _passage(self, name: str) -> Passage:
         near, tables, chains, stations = self._ask(

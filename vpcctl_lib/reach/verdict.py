@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address
@@ -9,7 +11,10 @@ from ipaddress import IPv4Address
 from vpcctl_lib.addressing import instance
 from vpcctl_lib.model import Protocol, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.naming import HOST_INPUT, INSTANCE, subnet_namespace
-from vpcctl_lib.reach.fix import Fixer
+from vpcctl_lib.reach import detours
+from vpcctl_lib.reach.detours import Detour
+from vpcctl_lib.reach.fix import Fixer, opened
+from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
@@ -19,6 +24,11 @@ from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
 """What a VPC does where nothing was opened."""
+
+REMOVING = (" -D ", " rule del ", " route del ")
+
+MOST_WAYS = 32
+"""Combinations of next hops that are walked."""
 
 
 class Verdict(Enum):
@@ -62,6 +72,25 @@ class Obstacle:
     where: str
     rule: str
     fix: str | None = None
+    otherwise: str | None = None
+    """A second command that opens it, and removes what somebody made by hand."""
+
+    @property
+    def removes(self) -> bool:
+        """Whether the first one removes a rule or a route."""
+        return self.fix is not None and any(word in self.fix for word in REMOVING)
+
+
+@dataclass(frozen=True)
+class Nexthop:
+    """What becomes of packets by one of a route's several next hops."""
+
+    name: str
+    verdict: Verdict
+    blocked_by: Obstacle | None
+    why: str
+    is_real: bool
+    """Whether the packet that is asked about may go by it; else it is other packets' way."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +104,8 @@ class Report:
     why: str = ""
     is_back: bool = False
     probe: Probe | None = None
+    nexthops: tuple[Nexthop, ...] = ()
+    """By each next hop, where a route on the way has several."""
 
 
 class Analyzer:
@@ -87,8 +118,17 @@ class Analyzer:
         self._fixer = Fixer(scene, self._intent)
 
     def ask(self, question: Question) -> Report:
-        """Walk, and tell what came of it."""
-        walk = Walk(self.scene)
+        """Walk, and tell what came of it; by each next hop, where there are several."""
+        pending: list[Taken] = [{}]
+        found: list[tuple[Report, Forks, Taken]] = []
+        while pending and len(found) < MOST_WAYS:
+            taken = pending.pop(0)
+            walk = Walk(self.scene, taken)
+            found.append((self._told(question, walk), walk.forks, taken))
+            pending += walk.forks.left()
+        return judged(found, len(pending))
+
+    def _told(self, question: Question, walk: Walk) -> Report:
         try:
             return self._walked(question, walk)
         except Undecided as undecided:
@@ -97,14 +137,45 @@ class Analyzer:
 
     def _walked(self, question: Question, walk: Walk) -> Report:
         try:
-            arrival = walk.converse(question.start, question.address, question.protocol, question.port)
-            self._check_target(question, arrival, walk)
+            self._converse(question, walk)
             return Report(question, Verdict.REACHABLE, tuple(walk.hops))
         except Blocked as blocked:
-            refined = self._refined(question, blocked, walk)
-            fix = self._fixer.fix(question, refined, walk.is_back)
-            obstacle = Obstacle(refined.code, refined.where, refined.rule, fix)
+            obstacle = self._obstacle(question, self._refined(question, blocked, walk), walk)
             return Report(question, Verdict.UNREACHABLE, tuple(walk.hops), obstacle, is_back=walk.is_back)
+
+    def _converse(self, question: Question, walk: Walk) -> None:
+        arrival = walk.converse(question.start, question.address, question.protocol, question.port)
+        self._check_target(question, arrival, walk)
+
+    def _obstacle(self, question: Question, blocked: Blocked, walk: Walk) -> Obstacle:
+        """What stops the packet, and what to type; a policy rule that sends it elsewhere is named."""
+        other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
+        fix = self._fixer.fix(question, blocked, walk.is_back, lambda: self._progress(question, walk))
+        # Where NAT can follow a rule, as that of a VPN, it is to stay in force.
+        own = opened(question, blocked.code, other) or (fix or "").startswith("vpcctl nat enable")
+        detour = None if own else self._detour(question, walk)
+        if detour is None:
+            return Obstacle(blocked.code, blocked.where, blocked.rule, fix)
+        fix, otherwise = detour.added or detour.deleted, detour.deleted if detour.added else None
+        told = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
+        return Obstacle(blocked.code, blocked.where, told, fix, otherwise)
+
+    def _detour(self, question: Question, walk: Walk) -> Detour | None:
+        # Whoever does not answer an ARP question for such a rule is asked, but not passed.
+        names = dict.fromkeys([*reversed(walk.passed), *(one.name for one in self.scene.known())])
+        passed = [self.scene.of(name) for name in names]
+        ends = (instance(question.subnet.cidr), question.address)
+        return detours.find(passed, self._intent, ends if walk.is_back else ends[::-1],
+                            lambda: self._progress(question, walk))
+
+    def _progress(self, question: Question, walk: Walk) -> float:
+        """How far the same packet gets now: its hops, infinite if it arrives and its answer, too."""
+        again = Walk(self.scene, walk.forks.taken)
+        try:
+            self._converse(question, again)
+        except (Blocked, Undecided):
+            return len(again.passed)
+        return math.inf
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Somebody else may have answered: a translation, or with overlapping CIDRs the nearer one."""
@@ -215,6 +286,33 @@ class Analyzer:
         if far in self.topology.peers_of(near.name):
             return None
         return Code.OVERLAPPING_CIDR if near.cidr.overlaps(far.cidr) else Code.NOT_PEERED
+
+
+def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:
+    """One report of the walks by all next hops; the first goes by those that the kernel chooses, if known."""
+    first = found[0][0]
+    if len(found) == 1:
+        return first
+    hops = tuple(_nexthop(*one) for one in found)
+    report = replace(first, nexthops=hops)
+    verdicts = {hop.verdict for hop in hops if hop.is_real}
+    if left:
+        return replace(report, verdict=Verdict.UNKNOWN, blocked_by=None,
+                       why=f"there are more than {MOST_WAYS} combinations of next hops")
+    if len(verdicts) == 1:
+        return report
+    failing = next(report for (report, *_), hop in zip(found, hops, strict=True)
+                   if hop.is_real and hop.verdict is not Verdict.REACHABLE)
+    return replace(failing, verdict=Verdict.UNKNOWN, nexthops=hops,
+                   why="it depends on the next hop, which the kernel chooses for each connection")
+
+
+def _nexthop(report: Report, forks: Forks, taken: Taken) -> Nexthop:
+    """Named by the choice in which the walk differs from those before it, or else by its first."""
+    met = list(forks.met.values())
+    fork = forks.met.get(list(taken)[-1], met[0]) if taken else met[0]
+    return Nexthop(str(fork), report.verdict, report.blocked_by, report.why,
+                   all(one.is_real for one in met))
 
 
 def disproved(report: Report, probe: Probe) -> Report:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 from vpcctl_lib.model import Ports, Protocol
 from vpcctl_lib.naming import BRIDGE_TABLE
+from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
 from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
 from vpcctl_lib.reach.routes import Route
@@ -60,9 +61,14 @@ class Arrival:
 class Walk:
     """One conversation: the first packet, its answer, and for TCP the two that follow."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, taken: Taken | None = None) -> None:
+        """With `taken`, by these next hops where routes have several."""
         self.scene = scene
+        self.forks = Forks(taken or {})
         self.hops: list[Hop] = []
+        self.passed: list[str] = []
+        """The namespaces whose routes were asked, in order; one stands here each time."""
+
         self._tracker = Tracker()
         self.is_back = False
         self.diverted: Blocked | None = None
@@ -89,7 +95,8 @@ class Walk:
             flow = Flow(IPv4Address(0), destination, here.ports, Ports(port, port))
         flags = SYN if protocol is Protocol.TCP else frozenset[str]()
         packet = Packet(protocol, flow, flags)
-        route = outward(here, packet)
+        self.passed.append(here.name)
+        route = outward(here, packet, self.forks.pick)
         source = source_for(here, route, destination)
         if source.is_unspecified:
             raise Blocked(Code.NO_ADDRESS, here.title, f"no address to send from by {route.device}",
@@ -119,12 +126,13 @@ class Walk:
 
     def send(self, here: Namespace, packet: Packet) -> Arrival:
         """A packet that starts in a namespace (ip_local_out in net/ipv4/ip_output.c)."""
-        route = outward(here, packet)
+        self.passed.append(here.name)
+        route = outward(here, packet, self.forks.pick)
         self._tell(here, f"route {route}")
         sent = self._pass(here, Hook.OUTPUT, packet, Ways("", _way_out(route)))
         if (sent.flow.destination, sent.mark) != (packet.flow.destination, packet.mark):
             # ip_route_me_harder(): the tables of OUTPUT may have made another route right.
-            route = outward(here, sent)
+            route = outward(here, sent, self.forks.pick)
             self._tell(here, f"now {sent}: route {route}")
         if route.kind == "local":
             return self._loop(here, sent)
@@ -237,8 +245,9 @@ class Walk:
 
     def _arrive(self, here: Namespace, device: str, packet: Packet, left: int) -> Arrival:
         """A packet that came in by a link: for this namespace, or to be passed on."""
+        self.passed.append(here.name)
         packet = self._pass(here, Hook.PREROUTING, packet, Ways(device))
-        route = inward(here, packet, device)
+        route = inward(here, packet, device, self.forks.pick)
         if route.kind == "local":
             return self._deliver(here, device, packet)
         check_forwarding(here, device, packet.flow.destination)

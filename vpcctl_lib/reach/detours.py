@@ -1,0 +1,84 @@
+"""Policy rules (`ip rule`) that send a packet elsewhere: found by walking again as if they were not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from vpcctl_lib.reach.intent import Intent
+from vpcctl_lib.reach.routes import PolicyRule
+from vpcctl_lib.reach.scene import Namespace
+
+FIRST = 1
+"""The priority of a rule that stands before all others but that for a host's own addresses (0)."""
+
+MOST = 64
+"""So many rules are tried: each costs a walk."""
+
+Progress = Callable[[], float]
+"""Walks again; how far that got, infinite if all the way."""
+
+
+@dataclass(frozen=True)
+class Detour:
+    """The rule at fault; `around` is a rule that leaves it alone and helps, None if there is none."""
+
+    namespace: Namespace
+    rule: PolicyRule
+    around: PolicyRule | None
+
+    @property
+    def added(self) -> str | None:
+        """The command that sends the packet past it."""
+        return f"{self._ip} rule add pref {FIRST} {self.around}" if self.around else None
+
+    @property
+    def deleted(self) -> str:
+        """The command that removes it."""
+        return f"{self._ip} rule del pref {self.rule.priority} {self.rule}"
+
+    @property
+    def _ip(self) -> str:
+        return f"ip -n {self.namespace.name}" if self.namespace.name else "ip"
+
+    def __str__(self) -> str:
+        return f"ip rule {self.rule.priority} of {self.namespace.title} ({self.rule}) decides that"
+
+
+def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address],
+         progress: Progress) -> Detour | None:
+    """The rule without which the packet gets further; None if it is none of these namespaces'."""
+    so_far = progress()
+    tried = [(place, rule) for place in places for rule in place.rules
+             if not rule.is_built_in and not rule.odd]
+    for place, rule in tried[:MOST]:
+        rules = [one for one in place.rules if one is not rule]
+        reached = _with(place, rules, progress)
+        if reached > so_far:
+            fitting = (one for one in _around(place, intent, ends) if rule.priority > FIRST
+                       and _with(place, _first(place, one), progress) >= reached)
+            return Detour(place, rule, next(fitting, None))
+    return None
+
+
+def _with(place: Namespace, rules: list[PolicyRule], progress: Progress) -> float:
+    """How far it would get with these rules in force there."""
+    held, place.rules = place.rules, rules
+    try:
+        return progress()
+    finally:
+        place.rules = held
+
+
+def _first(place: Namespace, rule: PolicyRule) -> list[PolicyRule]:
+    before = [one for one in place.rules if one.priority <= FIRST]
+    return [*before, rule, *place.rules[len(before):]]
+
+
+def _around(place: Namespace, intent: Intent, ends: Sequence[IPv4Address]) -> Iterator[PolicyRule]:
+    """Rules that have the namespace go by its main table for one end's VPC, or for one address."""
+    held = [next((vpc.cidr for vpc in intent.topology.vpcs if end in vpc.cidr), IPv4Network(end))
+            for end in ends]
+    yield from (PolicyRule("main", destination=cidr, priority=FIRST) for cidr in held)
+    yield from (PolicyRule("main", source=cidr, priority=FIRST) for cidr in held)

@@ -1,0 +1,76 @@
+"""Which of a route's several next hops a packet takes: the kernel's choice where it can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vpcctl_lib.reach.routes import Lookup, Route
+from vpcctl_lib.reach.scene import Namespace
+
+HASH_POLICY = "net/ipv4/fib_multipath_hash_policy"
+BY_ADDRESSES = 0
+"""The policy by which addresses alone decide (kernel's ip-sysctl.rst): `ip route get` gives them all."""
+
+Key = tuple[str, str, Lookup]
+Taken = Mapping[Key, int]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A choice that came up on a walk, and which next hop the walk went by."""
+
+    key: Key
+    where: str
+    hops: tuple[Route, ...]
+    index: int
+    kernels: int | None
+    """The one that the kernel chooses; None where it goes by more than is known of a packet."""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether a packet may take this way."""
+        return self.kernels in (None, self.index)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.hops[self.index].hop}"
+
+    def others(self) -> Iterator[int]:
+        """The next hops that the walk did not go by."""
+        return (number for number in range(len(self.hops)) if number != self.index)
+
+
+class Forks:
+    """The choices of one walk; those in `taken` are made already."""
+
+    def __init__(self, taken: Taken) -> None:
+        self.taken = taken
+        self.met: dict[Key, Fork] = {}
+
+    def pick(self, namespace: Namespace, route: Route, lookup: Lookup) -> Route:
+        """The route by one next hop; the same one each time it is asked."""
+        if not route.hops:
+            return route
+        key = (namespace.name, str(route), lookup)
+        fork = self.met.get(key)
+        if fork is None:
+            chosen = _kernels(namespace, route, lookup)
+            index = self.taken.get(key, chosen or 0)
+            fork = self.met[key] = Fork(key, namespace.title, route.hops, index, chosen)
+        return fork.hops[fork.index]
+
+    def left(self) -> Iterator[Taken]:
+        """The choices of the walks that would go another way where this one chose first."""
+        made: dict[Key, int] = {}
+        for key, fork in self.met.items():
+            if key not in self.taken:
+                yield from ({**made, key: other} for other in fork.others())
+            made[key] = fork.index
+
+
+def _kernels(namespace: Namespace, route: Route, lookup: Lookup) -> int | None:
+    if namespace.number(HASH_POLICY) != BY_ADDRESSES:
+        return None
+    found = namespace.taken(lookup)
+    return next((number for number, hop in enumerate(route.hops)
+                 if (hop.device, str(hop.gateway or "")) == found), None)
