@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Nat, Policy, Rule, Subnet, Topology, Vpc
 
 Rules = Sequence[Rule] | None
@@ -19,7 +20,7 @@ class Sign(Enum):
     REMOVE = "-"
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference:
     """One line of a plan."""
 

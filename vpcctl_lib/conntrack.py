@@ -10,9 +10,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
+
+from vpcctl_lib.frozen import frozen
 
 NETLINK_NETFILTER = 12
 _SUBSYSTEM = 1 << 8
@@ -46,7 +47,7 @@ class _Part(IntEnum):
     ZONE = 18
 
 
-@dataclass(frozen=True)
+@frozen
 class Ends:
     """The two ends of a connection, seen from who began it."""
 
@@ -59,7 +60,7 @@ class Ends:
         return Ends(self.protocol, self.destination, self.source)
 
 
-@dataclass(frozen=True)
+@frozen
 class Known:
     """An entry: who it is from and for, whether it leaves with another source, and what names it."""
 

@@ -8,12 +8,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from vpcctl_lib.errors import BadInput, quoted, revealed
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.visible import printable, visible
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def shown(value: object) -> str:
     return quoted(f'"{printable(short)}"')
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """A spot in a document, such as `ingress[2].port`; the empty path is the whole of it."""
 
@@ -70,7 +71,7 @@ class Place:
         return _refusal(self.document.name, self.line, f"{place}{problem}", hint)
 
 
-@dataclass(frozen=True)
+@frozen
 class Document:
     """What a file holds (None, bool, int, float, str, lists, dicts with text keys), and where."""
 

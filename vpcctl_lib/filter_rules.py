@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vpcctl_lib.decision_tree import Tree
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.splits import line
 
@@ -20,7 +21,7 @@ _INDEX = r"(?:ingress|egress)(?:\[\d+\]|\.default)"
 _COUNTED = re.compile(rf'^\[(\d+):(\d+)\] -A .*--comment ("?)vpcctl:({_INDEX})\3(?: |$)', re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@frozen
 class Filter:
     """The rules of a built-in chain, each what follows `-A INPUT `, and the chains that they lead to."""
 

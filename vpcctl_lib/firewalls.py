@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.verdicts import CONNTRACK, BaseChain, Fate, Kind, Packet, Verdict
 
 SERVICES = (("tcp", 443), ("tcp", 80), ("udp", 53))
@@ -14,7 +15,7 @@ SERVICES = (("tcp", 443), ("tcp", 80), ("udp", 53))
 Found = list[tuple[Packet, Verdict]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Obstacle:
     """What a chain refuses, or may, why, and what helps."""
 

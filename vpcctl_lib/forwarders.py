@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from vpcctl_lib import ruleset, variants
 from vpcctl_lib.answers import parsed, whole_lines
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Variant
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import PutBack
@@ -31,7 +32,7 @@ _OURS = re.compile(rf'--comment "?{MARK}| VPCCTL-')
 _ODD = re.compile(rb"[^A-Za-z0-9 _./:,!=+@-]")
 
 
-@dataclass(frozen=True)
+@frozen
 class Seen:
     """What was seen of the host: links and routes as `ip -j` has them, rules as iptables-save and nft do."""
 

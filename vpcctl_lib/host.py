@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.answers import parsed
 from vpcctl_lib.errors import BadInput, quoted
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Runner
 
 NARROWEST_DEFAULT = 1
@@ -24,7 +24,7 @@ KINDS = (UNICAST, *REFUSING, LOCAL)
 """Those that say where packets to single hosts go, the most telling first."""
 
 
-@dataclass(frozen=True)
+@frozen
 class HostRoute:
     """A route of the host, and the link that it leads to."""
 
@@ -41,7 +41,7 @@ class HostRoute:
         return f"the host's route to {self.network} (dev {self.device})"
 
 
-@dataclass(frozen=True)
+@frozen
 class HostLink:
     """A link of the host."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vpcctl_lib import naming
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.model import Topology
 from vpcctl_lib.naming import MARK
@@ -16,7 +16,7 @@ from vpcctl_lib.state import Entry
 from vpcctl_lib.strays import mark_of, strays
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """One thing that is not as recorded."""
 

@@ -15,6 +15,7 @@ from vpcctl_lib import netns
 from vpcctl_lib.answers import parsed, whole_lines
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import TIMEOUT_SECONDS, Outcome, Runner, search_path
 
 Words = frozenset[tuple[str, ...]]
@@ -35,7 +36,7 @@ LOOKS = 2
 """How often a namespace is looked at before a failure is believed: it may have been made anew meanwhile."""
 
 
-@dataclass(frozen=True)
+@frozen
 class HeldChain:
     """A chain as it is: its policy (empty for one that is no built-in) and its rules in order."""
 

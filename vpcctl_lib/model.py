@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
+
+from vpcctl_lib.frozen import frozen
 
 
 class SubnetType(Enum):
@@ -31,7 +33,7 @@ class Action(Enum):
     DENY = "deny"
 
 
-@dataclass(frozen=True)
+@frozen
 class Ports:
     """An inclusive range of ports; one port is a range of one."""
 
@@ -42,7 +44,7 @@ class Ports:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Rule:
     """One line of a policy; `network` is the source of an ingress rule, the destination of an egress one."""
 
@@ -53,7 +55,7 @@ class Rule:
     description: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Policy:
     """A subnet's firewall; `egress=None` leaves outgoing traffic open."""
 
@@ -75,7 +77,7 @@ class Restart(Enum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True)
+@frozen
 class Upkeep:
     """How a workload is looked after."""
 
@@ -94,7 +96,7 @@ class Upkeep:
     """Bytes."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Workload:
     """A program that runs in a subnet; `port` is set for our own web server only."""
 
@@ -111,7 +113,7 @@ class Workload:
     upkeep: Upkeep = Upkeep()
 
 
-@dataclass(frozen=True)
+@frozen
 class Subnet:
     """A part of a VPC's CIDR with a namespace of its own."""
 
@@ -126,7 +128,7 @@ class Subnet:
         return next((workload for workload in self.workloads if workload.name == name), None)
 
 
-@dataclass(frozen=True)
+@frozen
 class Nat:
     """The uplink that public subnets masquerade behind, and what was found there when it was enabled."""
 
@@ -137,7 +139,7 @@ class Nat:
     """Whether `restore` moves it to the link that is the way out by then (`--interface auto`)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Vpc:
     """An isolated network; `link` numbers its /31 to the host, `routed`: the host may have a route to it."""
 
@@ -162,7 +164,7 @@ class Vpc:
         return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name))
 
 
-@dataclass(frozen=True)
+@frozen
 class Peering:
     """Two VPCs that are routed to each other; the names are kept in sorted order."""
 
@@ -192,7 +194,7 @@ class Variant(Enum):
         return Variant.LEGACY if self is Variant.NFT else Variant.NFT
 
 
-@dataclass(frozen=True)
+@frozen
 class Topology:
     """All that was asked for on this host, in the order it was asked for.
 

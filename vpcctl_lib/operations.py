@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
 
 from vpcctl_lib import files, netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Command
 from vpcctl_lib.sayings import GONE, sentence
 from vpcctl_lib.visible import visible
@@ -38,7 +38,7 @@ class Tool(Enum):
     SYSCTL = "sysctl"
 
 
-@dataclass(frozen=True)
+@frozen
 class Ip:
     """One `ip` command in a namespace, with more words where the kernel speaks IPv6."""
 
@@ -51,7 +51,7 @@ class Ip:
         return " ".join((*self.words, *(self.ipv6 if self.ipv6 and netns.have_ipv6() else ())))
 
 
-@dataclass(frozen=True)
+@frozen
 class Fdb:
     """One `bridge` command in a namespace."""
 
@@ -63,7 +63,7 @@ class Fdb:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True)
+@frozen
 class Nft:
     """A whole nft script for a namespace: all of it takes effect at once, or nothing."""
 
@@ -72,7 +72,7 @@ class Nft:
     tool = Tool.NFT
 
 
-@dataclass(frozen=True)
+@frozen
 class Iptables:
     """One line of an iptables-restore file."""
 
@@ -82,7 +82,7 @@ class Iptables:
     tool = Tool.IPTABLES
 
 
-@dataclass(frozen=True)
+@frozen
 class Sysctl:
     """One kernel setting of the host; a key this kernel lacks is passed over (`sysctl -e`)."""
 
@@ -98,7 +98,7 @@ SETTINGS = Path("/proc/sys")
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Set:
     """Settings of a namespace, written as sysctl(8) would: a process for each of 200 namespaces takes 0.4 s.
 
@@ -182,7 +182,7 @@ def _put(path: str, value: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
+@frozen
 class Make:
     """A file or (without content) a folder to write."""
 
@@ -207,7 +207,7 @@ class Make:
         return f"cat > {self.path} <<'EOF'\n{self.content.rstrip()}\nEOF"
 
 
-@dataclass(frozen=True)
+@frozen
 class Remove:
     """A file, or a folder if it is empty, to remove; one that is gone, or another's, is no error."""
 
@@ -226,7 +226,7 @@ class Remove:
         return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
 
 
-@dataclass(frozen=True)
+@frozen
 class PutBack:
     """A shared setting of the host to put back as it was found, unless somebody has changed it since.
 
@@ -267,7 +267,7 @@ def _setting(key: str) -> str | None:
 NO_COUNTERS: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
+@frozen
 class Batch:
     """Consecutive steps that one command carries out."""
 

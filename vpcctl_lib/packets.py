@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib import addressing, naming
 from vpcctl_lib.firewalls import needed, obstacles
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.host import REFUSING, HostRoute
 from vpcctl_lib.model import Nat, Topology, Vpc
 from vpcctl_lib.routing import routed
@@ -40,7 +41,7 @@ class State(Enum):
     """It has NAT and no public subnet."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Cause:
     """Why packets are lost, or may be, and what helps."""
 
@@ -51,7 +52,7 @@ class Cause:
     """Whether it concerns the host's own packets only."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Passage:
     """A VPC's packets; `interface` is its uplink, empty for one without NAT that the host does not reach."""
 
@@ -61,7 +62,7 @@ class Passage:
     causes: tuple[Cause, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Links:
     """The host's links: those that are up, and of these those that are plugged in."""
 
@@ -70,7 +71,7 @@ class Links:
     plugged: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
+@frozen
 class Facts:
     """What was asked of the host."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.operations import HOST, Ip
 from vpcctl_lib.resources import (
     EMPTY,
@@ -34,7 +35,7 @@ Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """The steps, and the ledger before and after them."""
 

@@ -7,11 +7,12 @@ import select
 import signal
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.orders import MARK
 
 PROC = Path("/proc")
@@ -31,7 +32,7 @@ LISTEN = "0A"
 """include/net/tcp_states.h"""
 
 
-@dataclass(frozen=True)
+@frozen
 class Process:
     """A process, told apart from a later one of the same pid by its start time."""
 

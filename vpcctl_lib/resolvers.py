@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Vpc
 from vpcctl_lib.ways import Way
 
@@ -52,7 +52,7 @@ def _servers(file: Path) -> Iterator[IPv4Address | IPv6Address]:
                 continue
 
 
-@dataclass(frozen=True)
+@frozen
 class Reached:
     """The name servers that a VPC can ask, and what is to be told of the others."""
 

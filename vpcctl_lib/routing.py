@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from vpcctl_lib import naming
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Topology, Vpc
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -17,7 +17,7 @@ FORWARD refuses the packet. Without a route the kernel would answer by itself, b
 LOCAL, NAT = "local", "nat"
 
 
-@dataclass(frozen=True)
+@frozen
 class TableRow:
     """A line of a VPC's route table: `local`, `nat`, or the cable to a peer."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from vpcctl_lib.answers import parsed
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Runner
 
 OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
@@ -25,7 +26,7 @@ _BLOCK = re.compile(r"^table (\S+) (\S+) \{$|^\tchain (\S+) \{$|hook \S+ devices
 Statement = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@frozen
 class Rule:
     """What a rule says, and the number that `nft delete rule` knows it by."""
 
@@ -33,7 +34,7 @@ class Rule:
     handle: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Chain:
     """A chain, with its table's name; `hook` is empty for one that only others call."""
 
@@ -54,7 +55,7 @@ class Chain:
         return self.family == "ip" and self.table in OF_IPTABLES and self.name.isupper()
 
 
-@dataclass(frozen=True)
+@frozen
 class Table:
     """A table; a dormant one has its chains at no hook (nft(8), "TABLES")."""
 

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache, partial
 from shutil import which
 from typing import BinaryIO
 
 from vpcctl_lib import namelock, netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.sayings import sentence
 
 TIMEOUT_SECONDS = 60.0
@@ -50,7 +51,7 @@ Child = subprocess.Popen[bytes]
 """A process that outlives us."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Command:
     """A program with its arguments, what it reads on its standard input, and the namespace it runs in."""
 
@@ -76,7 +77,7 @@ class Command:
         return ("ip", "netns", "exec", self.namespace, *self.argv)
 
 
-@dataclass(frozen=True)
+@frozen
 class Outcome:
     """What a command did: its exit status, what it printed, and how long it took."""
 
@@ -95,7 +96,7 @@ def _ignore(_: object) -> None:
     """Stands where nobody listens."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Runner:
     """Runs commands; `announce` hears of each before it runs, `record` of each that has run."""
 

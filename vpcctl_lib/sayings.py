@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from vpcctl_lib.frozen import frozen
 
 THERE = re.compile(r"File exists|already (exists|assigned)")
 """What ip and iptables say of a thing that is there: EEXIST."""
@@ -16,7 +17,7 @@ GONE = re.compile(
 """What ip and iptables say, under LC_ALL=C, of a thing that is not there: ENODEV, ESRCH, ENOENT."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Saying:
     """A pattern in what a tool prints, our words for it (empty: as it stands), and what would help."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.resources.tracking import Forget, Keep
@@ -16,7 +16,7 @@ FILES = frozenset({"/"})
 """Where files are written, one after the other: a folder comes before what is in it."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Item:
     """An operation and the number of the step that it belongs to."""
 
@@ -24,7 +24,7 @@ class Item:
     operation: Operation
 
 
-@dataclass(frozen=True)
+@frozen
 class Group:
     """Consecutive operations that one command carries out, or a single one that is no command."""
 

@@ -6,9 +6,10 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Action, Protocol, Rule
 
 LEAF = 16
@@ -73,7 +74,7 @@ def _spans(alike: list[Line]) -> Iterator[Line]:
     yield span
 
 
-@dataclass(frozen=True)
+@frozen
 class Region:
     """Packets that a chain is for; `protocol` ALL is any, None is one that no rule names."""
 

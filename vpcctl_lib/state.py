@@ -8,13 +8,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 
 from vpcctl_lib import files, record
 from vpcctl_lib.codec import Misfit, decode, encode, expect
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.record import FILE, VERSION
 from vpcctl_lib.resources import KINDS, NAMES, Resource
@@ -36,7 +37,7 @@ class Verb(Enum):
     UNMAKE = "unmake"
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """A resource that we own, what was learned of it, and what was being done to it when this was written."""
 
@@ -45,7 +46,7 @@ class Entry:
     under_way: Verb | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class State:
     """What was asked for, and the ledger of what we own, in the order in which it is made."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.resources import EMPTY, Condition, Fault, Operations
 from vpcctl_lib.state import Entry, Verb
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """One resource's way from what is to what shall be: what to do, and what takes it back."""
 

@@ -8,8 +8,9 @@ Documentation/networking/ip-sysctl.rst.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+from vpcctl_lib.frozen import frozen
 
 
 class Profile(Enum):
@@ -19,7 +20,7 @@ class Profile(Enum):
     SUBNET = "subnet 2"
 
 
-@dataclass(frozen=True)
+@frozen
 class Setting:
     """One key; `router` and `subnet` are its values there, None where it is left alone."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TypeVar
 from vpcctl_lib import addressing, naming, policy, upkeep_file
 from vpcctl_lib.documents import Document, Place, shown
 from vpcctl_lib.errors import VpcctlError, quoted
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.lookup import close
 from vpcctl_lib.model import (
     MOST_PROCESSES,
@@ -34,7 +35,7 @@ SHARED = ("pids", "memory", *upkeep_file.SHARED)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Wanted:
     """A VPC as the file asks for it; `interface` is None without NAT, empty for the way out."""
 
@@ -46,7 +47,7 @@ class Wanted:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class TopologyFile:
     """All that a file asks for."""
 

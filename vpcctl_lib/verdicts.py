@@ -6,11 +6,11 @@ A packet meets all base chains of a hook; an accept of ours ends ours only (nft(
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Any
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.ruleset import Chain, Rule, Table
 
 FAMILIES = ("ip", "inet", "netdev")
@@ -45,7 +45,7 @@ class Kind(Enum):
     GOES_ON = "what follows from the VPC"
 
 
-@dataclass(frozen=True)
+@frozen
 class Packet:
     """A packet of a connection that a VPC opens to a service outside, and the links that it passes."""
 
@@ -110,7 +110,7 @@ class Packet:
         return found
 
 
-@dataclass(frozen=True)
+@frozen
 class Verdict:
     """What one chain does to a packet, by which of its parts, and the rule's number (0: its policy)."""
 
@@ -119,7 +119,7 @@ class Verdict:
     handle: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class BaseChain:
     """A base chain, with all of its table; `tool` is that iptables which made it, else it is nft's."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.answers import lenient
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Outcome, Runner
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -20,7 +20,7 @@ REFUSED = "refused"
 """Kinds of ways that are none: nobody could be asked, and the kernel has no route or one that refuses."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Question:
     """To where; with a source and a link, of a packet that came in by it, else of one of the host's own."""
 
@@ -33,7 +33,7 @@ class Question:
         return f"route get {self.destination}{origin} fibmatch"
 
 
-@dataclass(frozen=True)
+@frozen
 class Hop:
     """A link that a route leads to, and the gateway there."""
 
@@ -41,7 +41,7 @@ class Hop:
     gateway: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Way:
     """The route that a packet takes: `unicast`, `local`, or one of the kinds that are none."""
 

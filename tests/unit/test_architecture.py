@@ -14,7 +14,7 @@ import vpcctl_lib
 
 ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
-    "errors",
+    "errors frozen",
     "addressing conntrack decision_tree interrupts keeper lookup model namelock naming netns quantities "
     "routing run sayings splits syscalls sysctls users visible",
     "answers audit codec comparison crew documents files filter_rules firewalls forwarders guarding "

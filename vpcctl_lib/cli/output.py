@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +20,7 @@ from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.visible import visible
 
 JSON_VERSION = 1
@@ -31,7 +31,7 @@ WIDE = 10_000
 """Columns of a table that goes to a file or a pipe: whole, however long its lines."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Painted:
     """A text in a colour: kept apart until it is printed, since one with its codes in it could be forged."""
 

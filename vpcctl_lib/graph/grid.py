@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from math import log
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.graph.shapes import Box, Picture
 
 MARGIN, LANE, AIR = 20.0, 12.0, 16.0
@@ -20,7 +20,7 @@ RATIO = 1.5
 Span = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@frozen
 class Grid:
     """The VPCs' boxes, each with its row, and the room above each row (and under the last) for lines."""
 

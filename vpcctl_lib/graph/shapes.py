@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from vpcctl_lib.frozen import frozen
 
 WIDE, NARROW = frozenset("mwMW@%"), frozenset("fijlrt.,:;'|!()[]/ 1")
 HEIGHT = 1.25
 """Of a line, in its font's size."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Box:
     """A rectangle; `kind` is what it stands for, and becomes its class."""
 
@@ -40,7 +42,7 @@ class Box:
                 and self.y < other.bottom and other.y < self.bottom)
 
 
-@dataclass(frozen=True)
+@frozen
 class Text:
     """A line of text; x and y are the left end of its baseline."""
 
@@ -60,7 +62,7 @@ class Text:
         return replace(self, x=self.x + x, y=self.y + y)
 
 
-@dataclass(frozen=True)
+@frozen
 class Wire:
     """A line through points, with an open end or a dot at each of its ends."""
 
@@ -69,7 +71,7 @@ class Wire:
     title: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Picture:
     """All that is to be drawn, boxes first."""
 

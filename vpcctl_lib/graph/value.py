@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vpcctl_lib import addressing, naming
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Policy, Subnet, SubnetType, Topology, Vpc
 
 
-@dataclass(frozen=True)
+@frozen
 class SubnetNode:
     """A subnet; `policy` tells in a few words what is in force, and is empty where nothing is."""
 
@@ -25,7 +24,7 @@ class SubnetNode:
         return "public" if self.public else "private"
 
 
-@dataclass(frozen=True)
+@frozen
 class VpcNode:
     """A VPC; `uplink` is the interface that its NAT leads to, empty without NAT."""
 
@@ -38,7 +37,7 @@ class VpcNode:
     subnets: tuple[SubnetNode, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Graph:
     """VPCs, and the peerings between them."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.graph.grid import AIR, COLOURS, LANE, Grid, Span, trunk, uplink_bottom
 from vpcctl_lib.graph.shapes import Wire
 from vpcctl_lib.graph.value import Graph
@@ -34,7 +35,7 @@ class Gutter:
         return 2 * AIR + max(0, len(self.lanes) - 1) * LANE
 
 
-@dataclass(frozen=True)
+@frozen
 class Way:
     """A peering's way: where it leaves and arrives, its lane there, and perhaps one down the right margin."""
 

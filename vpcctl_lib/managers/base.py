@@ -6,11 +6,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vpcctl_lib import guarding, naming, netns, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.host import Host
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted
@@ -30,7 +31,7 @@ from vpcctl_lib.transaction import Transaction
 GONE = changed("it has ended")
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """What a command works with."""
 
@@ -39,7 +40,7 @@ class Context:
     dry_run: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Change:
     """What came of a decision: the topology now, whether anything was done, and what is worth telling."""
 

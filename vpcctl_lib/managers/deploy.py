@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 from vpcctl_lib import addressing, logs, naming, netns, processes
 from vpcctl_lib.documents import shown
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.fate import Fate
 from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
 from vpcctl_lib.managers.base import Change, Manager
@@ -30,7 +31,7 @@ class Life(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@frozen
 class Running:
     """A workload as it is now: where, what, its pid while it runs, and what became of it."""
 

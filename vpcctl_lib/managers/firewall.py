@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vpcctl_lib import naming, policy
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import NOT_OF_IPTABLES, Saved
 from vpcctl_lib.lookup import find_subnet
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import Policy, Subnet, Topology
 
 
-@dataclass(frozen=True)
+@frozen
 class InForce:
     """A subnet's policy, and the packets and bytes that each rule has met (`ingress[0]`)."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from vpcctl_lib import guarding, naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.inspection import Finding, findings, inspect, owners
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
@@ -30,7 +31,7 @@ from vpcctl_lib.strays import strays
 from vpcctl_lib.union import added, united
 
 
-@dataclass(frozen=True)
+@frozen
 class Stranger:
     """A process in one of our namespaces that vpcctl did not start."""
 
@@ -39,7 +40,7 @@ class Stranger:
     program: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Status:
     """The kernel held against the record."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from vpcctl_lib import naming, netns
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
@@ -20,7 +20,7 @@ READERS = 4
 """Subnets whose counters are read side by side; the time goes into starting the programs."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Overview:
     """A VPC with its policies and workloads; counters that can't be read are missing."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 
 from vpcctl_lib import addressing
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.lookup import find_subnet, find_vpc
 from vpcctl_lib.managers.base import Manager, need_root
 from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
@@ -24,7 +25,7 @@ INTERNET_ADDRESS = IPv4Address("8.8.8.8")
 TOOLS = ("ip", "bridge", "tc", "iptables-save")
 
 
-@dataclass(frozen=True)
+@frozen
 class Target:
     """Where a packet shall go."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.reach.match import Place, Truth, matches
 from vpcctl_lib.reach.packet import Packet
 from vpcctl_lib.reach.tables import Chain, Parsed, Rule
@@ -22,7 +23,7 @@ DOUBTS = 8
 Stack = tuple[tuple[Chain, int], ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Outcome:
     """How a table decided: the target, the rule that said so (none: the policy), the packet after it."""
 
@@ -34,7 +35,7 @@ class Outcome:
     untracked: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class _Spot:
     """The next rule to read, where to return to, and what rules on the way did."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.routes import PolicyRule
 from vpcctl_lib.reach.scene import Namespace
@@ -20,7 +20,7 @@ Progress = Callable[[], float]
 """Walks again; how far that got, infinite if all the way."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Detour:
     """The rule at fault; `around` is a rule that leaves it alone and helps, None if there is none."""
 

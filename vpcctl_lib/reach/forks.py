@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.scene import Namespace
 
@@ -16,7 +16,7 @@ Key = tuple[str, str, Lookup]
 Taken = Mapping[Key, int]
 
 
-@dataclass(frozen=True)
+@frozen
 class Fork:
     """A choice that came up on a walk, and which next hop the walk went by."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Ports, Protocol
 from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
 from vpcctl_lib.reach.match import Place
@@ -59,7 +60,7 @@ class Connection:
         return packet.answer != self.by_answer
 
 
-@dataclass(frozen=True)
+@frozen
 class Ways:
     """The links of a packet at a hook; `route_device` and `gateway` are what MASQUERADE goes by."""
 
@@ -69,7 +70,7 @@ class Ways:
     switched: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Decision:
     """A table's word that is worth telling."""
 

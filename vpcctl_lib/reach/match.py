@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Ports, Protocol
 from vpcctl_lib.reach.packet import Packet
 from vpcctl_lib.reach.tables import Option, Parsed
@@ -33,7 +33,7 @@ class Truth(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@frozen
 class Answer:
     """The truth of a condition, and why it can't be told."""
 
@@ -54,7 +54,7 @@ def decided(is_so: bool) -> Answer:
     return YES if is_so else NO
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where the rule is met: the links, and what type the namespace calls an address (addrtype)."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Address
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Ports, Protocol
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
@@ -59,7 +60,7 @@ class Undecided(Exception):
         self.where, self.why = where, why
 
 
-@dataclass(frozen=True)
+@frozen
 class Cause:
     """What a fix has to know: table, chain and words of a rule, or the link or setting that it hangs on."""
 
@@ -72,7 +73,7 @@ class Cause:
     address: IPv4Address | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Flow:
     """Both ends of a packet: what connection tracking knows it by."""
 
@@ -86,7 +87,7 @@ class Flow:
         return Flow(self.destination, self.source, self.destination_port, self.source_port)
 
 
-@dataclass(frozen=True)
+@frozen
 class Packet:
     """A packet on its way; `mark` is None once it can't be told."""
 

@@ -8,12 +8,12 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
 from typing import TypeVar
 
 from vpcctl_lib import netns
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Protocol
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ REJECTIONS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, err
                         errno.EXDEV})
 
 
-@dataclass(frozen=True)
+@frozen
 class Probe:
     """What came of it, and whether the walk said the same; None where the packet proves nothing."""
 

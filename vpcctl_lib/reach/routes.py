@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Protocol
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -27,7 +28,7 @@ BUILT_IN = ("local", "main", "default")
 """The tables of the rules that every namespace starts with (fib_default_rules_init)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Lookup:
     """What a route is asked for."""
 
@@ -52,7 +53,7 @@ class Lookup:
             yield from ("ipproto", self.protocol.value)
 
 
-@dataclass(frozen=True)
+@frozen
 class PolicyRule:
     """A line of `ip rule`."""
 
@@ -121,7 +122,7 @@ class PolicyRule:
         return self.source == EVERYWHERE or (source is not None and source in self.source)
 
 
-@dataclass(frozen=True)
+@frozen
 class Route:
     """A line of a route table; `odd` says what of it is not modelled."""
 

@@ -14,6 +14,7 @@ from vpcctl_lib import netns
 from vpcctl_lib.answers import parsed
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Ports
 from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.reach.packet import Undecided
@@ -34,7 +35,7 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
 BRIDGE_FORWARDING = "forwarding"
 
 
-@dataclass(frozen=True)
+@frozen
 class Held:
     """An address on a link; `network` is that of the far end where the link is point-to-point."""
 
@@ -44,7 +45,7 @@ class Held:
     scope: str = "global"
 
 
-@dataclass(frozen=True)
+@frozen
 class Link:
     """A link as `ip -d addr` shows it."""
 
@@ -74,7 +75,7 @@ class Link:
     """Whether the bridge answers ARP questions that come in by this port."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Neighbour:
     """A line of the ARP table."""
 
@@ -84,7 +85,7 @@ class Neighbour:
     states: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Passage:
     """What only packets that start here, end here or are passed on have to do with."""
 

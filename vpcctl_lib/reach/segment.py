@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.reach.packet import Blocked, Undecided
 from vpcctl_lib.reach.routes import Lookup
 from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
@@ -17,7 +18,7 @@ VALID = frozenset({"PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE"})
 NEVER_ASKED = frozenset({"PERMANENT"})
 
 
-@dataclass(frozen=True)
+@frozen
 class Switched:
     """A frame passed from port to port of a bridge."""
 
@@ -27,7 +28,7 @@ class Switched:
     outgoing: str
 
 
-@dataclass(frozen=True)
+@frozen
 class End:
     """A link with an IP stack behind it, and the bridges on the way there."""
 
@@ -41,7 +42,7 @@ class End:
     """The namespaces and the ports by which they leave bridges."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Trail:
     """The way from the first link, so far."""
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from vpcctl_lib.answers import whole_lines
+from vpcctl_lib.frozen import frozen
 
 LINE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)", re.DOTALL)
 ONE_VALUE = frozenset({"--comment", "--log-prefix", "--string"})
 """Options whose value may look like anything, a dash in front included."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Option:
     """One condition of a rule, or one option of its target."""
 
@@ -25,7 +26,7 @@ class Option:
     module: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Parsed:
     """A rule taken apart: its conditions, its target, whether it goes there for good (`-g`)."""
 
@@ -42,7 +43,7 @@ class Parsed:
         return None
 
 
-@dataclass(frozen=True)
+@frozen
 class Rule:
     """A rule as it stands, with the packets and bytes that have met it."""
 

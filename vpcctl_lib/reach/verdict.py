@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Address
 
 from vpcctl_lib.addressing import instance
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Protocol, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.naming import HOST_INPUT, INSTANCE, subnet_namespace
 from vpcctl_lib.reach import detours
@@ -39,7 +40,7 @@ class Verdict(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@frozen
 class Question:
     """From a subnet to an address, which may be that of a subnet or of a VPC's router."""
 
@@ -64,7 +65,7 @@ class Question:
         return subnet_namespace(self.to_vpc.name, self.to_subnet.name) if self.to_subnet else self.to_vpc.name
 
 
-@dataclass(frozen=True)
+@frozen
 class Obstacle:
     """What stops the packet: a stable code, where, the rule or thing itself, and a command that opens it."""
 
@@ -81,7 +82,7 @@ class Obstacle:
         return self.fix is not None and any(word in self.fix for word in REMOVING)
 
 
-@dataclass(frozen=True)
+@frozen
 class Nexthop:
     """What becomes of packets by one of a route's several next hops."""
 
@@ -93,7 +94,7 @@ class Nexthop:
     """Whether the packet that is asked about may go by it; else it is other packets' way."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Report:
     """The verdict with the way that led to it."""
 

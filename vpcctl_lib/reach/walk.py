@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import Ports, Protocol
 from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.reach.forks import Forks, Taken
@@ -40,7 +41,7 @@ FURTHEST = 40
 SYN, SYN_ACK, ACK = frozenset({"SYN"}), frozenset({"SYN", "ACK"}), frozenset({"ACK", "PSH"})
 
 
-@dataclass(frozen=True)
+@frozen
 class Hop:
     """A step of the way: the namespace, what decided there, and whether it is the way back."""
 
@@ -49,7 +50,7 @@ class Hop:
     back: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Arrival:
     """Where a packet ended up: in a namespace, or (`beyond`) out of the host by a link."""
 

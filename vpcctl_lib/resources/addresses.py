@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import HOST, Ip
 from vpcctl_lib.resources.base import (
@@ -28,7 +28,7 @@ def addressed(namespace: str, device: str) -> Place:
     return (namespace, f"{device} address")
 
 
-@dataclass(frozen=True)
+@frozen
 class Address(Resource):
     """An address on a link; with a `peer` the link is point-to-point.
 
@@ -110,7 +110,7 @@ class Address(Resource):
         return f"address {' '.join(self._words()[:-2])} on {self.device}{on(self.namespace)}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Route(Resource):
     """A line of a route table: to a gateway, or (without `via`) straight onto a link."""
 

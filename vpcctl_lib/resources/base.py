@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel, Unreadable
 from vpcctl_lib.operations import KernelStep, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
@@ -30,7 +30,7 @@ class Condition(Enum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True)
+@frozen
 class Fault:
     """How the kernel differs from the record; a foreign thing has our thing's name without our mark."""
 
@@ -82,7 +82,7 @@ def on(namespace: str) -> str:
     return f" in {namespace}" if namespace else " on the host"
 
 
-@dataclass(frozen=True)
+@frozen
 class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import BRIDGE_TABLE
 from vpcctl_lib.operations import Nft
@@ -75,7 +75,7 @@ CHAINS = {
 _TO_ERRORS = next(index for index, rule in enumerate(CHAINS["ipv4"]) if "goto errors" in rule)
 
 
-@dataclass(frozen=True)
+@frozen
 class Member:
     """A machine behind a port; the comment tells its subnet's CIDR and type, for a record that is rebuilt."""
 
@@ -93,7 +93,7 @@ class Member:
                 QUOTED: f'"{self.device}" . {int(self.address):#x}'}
 
 
-@dataclass(frozen=True)
+@frozen
 class Guard(Resource):
     """The table, loaded whole: between two sets of machines there is no moment without a guard."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vpcctl_lib import forwarders, netns
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
@@ -28,7 +28,7 @@ BESIDE = "beside"
 """Among the facts: what of others' could have forwarded, but lived without."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Forwarding(Resource):
     """The host's `ip_forward`, which NAT needs, and what the kernel changes along with it."""
 
@@ -82,7 +82,7 @@ class Forwarding(Resource):
         return f"{IP_FORWARD} on the host"
 
 
-@dataclass(frozen=True)
+@frozen
 class Folder(Resource):
     """A folder that has to be there; ours, and removed, only if it was not."""
 
@@ -108,7 +108,7 @@ class Folder(Resource):
         return f"folder {self.path}"
 
 
-@dataclass(frozen=True)
+@frozen
 class File(Resource):
     """A small text file whose content we own."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vpcctl_lib import netns, processes
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.operations import HOST, Ip
@@ -44,7 +44,7 @@ NAMED = 5
 """So many of the processes in somebody else's namespace are named."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Namespace(Resource):
     """A named network namespace."""
 
@@ -117,7 +117,7 @@ def _described(device: str) -> str:
     return f": it is {told}" if told else ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Veth(Resource):
     """A cable between two namespaces; it goes with either of its ends."""
 
@@ -193,7 +193,7 @@ def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return bool(one.get("link_index") == other.get("ifindex"))
 
 
-@dataclass(frozen=True)
+@frozen
 class Bridge(Resource):
     """A switch with a fixed address: without one it takes its lowest port's, and changes with the ports."""
 
@@ -230,7 +230,7 @@ class Bridge(Resource):
         return f"bridge {self.device}{on(self.namespace)}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Port(Resource):
     """How a link that is there is set: marked, up, without IPv6 addresses, perhaps plugged into a bridge."""
 
@@ -314,7 +314,7 @@ class Port(Resource):
         return f"link {self.device}{on(self.namespace)}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Altname(Resource):
     """The full name of a link whose kernel name had to be cut."""
 

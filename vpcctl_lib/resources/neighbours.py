@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.operations import Fdb, Ip
 from vpcctl_lib.resources.addresses import addressed
@@ -26,7 +26,7 @@ SWITCHING = {"learning": False, "flood": False, "mcast_flood": False, "bcast_flo
 the bridge answers ARP for the machines that it knows."""
 
 
-@dataclass(frozen=True)
+@frozen
 class AtPort(Resource):
     """Something that a bridge knows about one of its ports."""
 
@@ -47,7 +47,7 @@ class AtPort(Resource):
         return self.homes | within(self.namespace, self.bridge)
 
 
-@dataclass(frozen=True)
+@frozen
 class Switching(AtPort):
     """How a bridge treats one of its ports."""
 
@@ -82,7 +82,7 @@ class Switching(AtPort):
         return f"switching of port {self.device}{on(self.namespace)}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Station(AtPort):
     """A machine's MAC at its bridge port, where it stays whatever frames come from elsewhere."""
 
@@ -120,7 +120,7 @@ class Station(AtPort):
         return f"MAC {self.mac} at port {self.device}{on(self.namespace)}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Neighbour(Resource):
     """A neighbour's MAC that is known for good: nobody is asked, and nobody else can answer.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from vpcctl_lib import keeper, users
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.orders import MARK, Orders, words
 from vpcctl_lib.model import Restart, Upkeep
 from vpcctl_lib.run import Command
@@ -30,7 +31,7 @@ KEEPER_SECONDS = 3.0
 KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
 
 
-@dataclass(frozen=True)
+@frozen
 class EmptyNamespaces:
     """Stop all that runs in namespaces, as they are about to go."""
 
@@ -46,7 +47,7 @@ def _emptying(namespace: str) -> str:
     return f"{pids} | xargs -r kill; {gone} || {pids} | xargs -r kill -KILL"
 
 
-@dataclass(frozen=True)
+@frozen
 class Start:
     """Start a workload's program and wait until it is ready."""
 
@@ -81,7 +82,7 @@ class Start:
         return folder / self.log
 
 
-@dataclass(frozen=True)
+@frozen
 class Stop:
     """Stop a workload's processes, and those only."""
 

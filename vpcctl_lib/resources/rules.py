@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from base64 import b85decode, b85encode
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
 from vpcctl_lib.operations import BUILTIN, Iptables, Nft, chain_lines
 from vpcctl_lib.resources.base import (
@@ -25,7 +25,7 @@ from vpcctl_lib.resources.base import (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Chain(Resource):
     """A chain with all its rules: one of our own on the host, or a built-in one of our namespaces."""
 
@@ -155,7 +155,7 @@ def _difference(held: tuple[Words, ...], shall: tuple[Words, ...]) -> str:
     return "its rules are in another order or there twice"
 
 
-@dataclass(frozen=True)
+@frozen
 class SingleRule(Resource):
     """One rule in a chain that others use too; at its top, or at its end."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from vpcctl_lib import netns, sysctls
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK
 from vpcctl_lib.operations import EVERYWHERE, Pairs, Set
@@ -31,7 +31,7 @@ WAS = "was "
 """Before the name of a setting: what it was. (cleanup.sh puts back those of the host, without this.)"""
 
 
-@dataclass(frozen=True)
+@frozen
 class Settings(Resource):
     """Kernel settings of one of our own namespaces, which nobody shares, or of one link there."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from vpcctl_lib import netns
 from vpcctl_lib.conntrack import Ends, Known, Table
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Command
 
 OPEN = frozenset({1, 4, 5, 8, 9})
@@ -20,7 +20,7 @@ OPEN = frozenset({1, 4, 5, 8, 9})
 TABLES = (("tcp", socket.IPPROTO_TCP, OPEN), ("udp", socket.IPPROTO_UDP, frozenset({1})))
 
 
-@dataclass(frozen=True)
+@frozen
 class Forget:
     """Delete the entries of connections that left with their own source, as they were begun without NAT.
 
@@ -70,7 +70,7 @@ _UNTRANSLATED = (rf"s/^(\S+) .* {_ENDS} sport=(\S+) dport=(\S+) .* dst=\2 .*/-p 
 """What of a line of `conntrack -L` deletes its entry, where the answers go to who asked."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Keep:
     """Have connection tracking know a subnet's open connections before its rules go by that.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.interpreter import web_server
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Upkeep
@@ -13,7 +14,7 @@ from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, change
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
 
 
-@dataclass(frozen=True)
+@frozen
 class Program(Resource):
     """A workload's process; a `port` is one that answers HTTP when it is ready."""
 

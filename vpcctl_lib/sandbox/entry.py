@@ -8,12 +8,13 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import vpcctl_lib
 from vpcctl_lib import syscalls
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import TOOLS, WATCHED, is_typed, need, search_path
 from vpcctl_lib.sandbox import inside, joining, mapping, plan
 from vpcctl_lib.sandbox.child import Task, fork_until_ready
@@ -30,7 +31,7 @@ _NEEDED = (1 << 12) | (1 << 21)
 _OWN = Namespace.NET | Namespace.MOUNT | Namespace.PID | Namespace.UTS
 
 
-@dataclass(frozen=True)
+@frozen
 class Wish:
     """What is asked of a sandbox: a program (none: a shell), folders to keep, a name."""
 

@@ -7,9 +7,9 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from vpcctl_lib import syscalls
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import start
 from vpcctl_lib.sandbox import plan, shell
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
@@ -21,7 +21,7 @@ from vpcctl_lib.sandbox.plan import Step
 from vpcctl_lib.sandbox.refusal import explained
 
 
-@dataclass(frozen=True)
+@frozen
 class Job:
     """The program to run and what it needs, and whether it is a plain user's; `tell` prints a line."""
 

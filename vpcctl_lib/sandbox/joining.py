@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from vpcctl_lib import syscalls
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.syscalls import Namespace
 
 COMM = "vpcctl-sandbox"
@@ -22,7 +22,7 @@ KINDS = {"user": Namespace.USER, "net": Namespace.NET, "uts": Namespace.UTS, "pi
 """In the order in which they are joined: the first gives the right to the others, the last hides /proc."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Sandbox:
     """One that runs: its process 1 as seen from here, its host name, and the folder it was started in."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.syscalls import MountFlag
 
 INTERNET = ("8.8.8.8", "1.1.1.1")
@@ -31,14 +31,14 @@ _TAME = MountFlag.NOSUID | MountFlag.NODEV
 _SAFE = _TAME | MountFlag.NOEXEC
 
 
-@dataclass(frozen=True)
+@frozen
 class Folder:
     """A folder everybody may read, whatever the umask."""
 
     path: str
 
 
-@dataclass(frozen=True)
+@frozen
 class File:
     """A file everybody may read, whatever the umask."""
 
@@ -46,7 +46,7 @@ class File:
     text: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Copy:
     """As much of a folder as we may read, put into another."""
 
@@ -54,7 +54,7 @@ class Copy:
     target: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Mirror:
     """Every entry of a folder, mounted under the same name into another."""
 
@@ -62,7 +62,7 @@ class Mirror:
     target: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Mount:
     """A file system that goes over a folder, and what to do where the kernel refuses it."""
 
@@ -74,7 +74,7 @@ class Mount:
     instead: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Cover:
     """A folder whose changes are kept in memory and thrown away, if the kernel can do that."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from vpcctl_lib.frozen import frozen
 from vpcctl_lib.sandbox.plan import File, Folder, Step
 
 FOLDER = "/etc/vpcctl"
 BASH, FISH, ZSH = f"{FOLDER}/bashrc", f"{FOLDER}/vpcctl.fish", f"{FOLDER}/.zshrc"
 
 
-@dataclass(frozen=True)
+@frozen
 class Shell:
     """A shell to start, with the files that it reads first and what it finds in its environment."""
 
