@@ -2,7 +2,8 @@
 # Removes from this host everything that bears vpcctl's mark, and nothing else, whatever it is called. It goes by
 # what the kernel holds, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
-# VPCCTL-POSTROUTING, VPCCTL-GUARD and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first line begins with "# vpcctl:".
+# VPCCTL-POSTROUTING, VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first
+# line begins with "# vpcctl:".
 
 set -u
 LC_ALL=C
@@ -213,7 +214,7 @@ saved_rules() {
         printf '%s\n' "$rules"
         return
     fi
-    for table in filter nat mangle raw; do
+    for table in filter nat mangle raw security; do
         "$1-save" -t "$table" 2>/dev/null
     done
 }
@@ -253,7 +254,7 @@ removals() {
         }
         /^\*/ { here = ($0 == "*" table) }
         !here { next }
-        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-OUT|POSTROUTING) / { chains[substr($1, 2)] }
+        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-IN|GUARD-OUT|POSTROUTING) / { chains[substr($1, 2)] }
         /^-A / && (/vpcctl:/ || /VPCCTL-/) && judge($0) { print "-D" substr($0, 3) }
         END {
             for (chain in chains) print "-F " chain
@@ -268,7 +269,7 @@ restore() {
 remove_rules() {
     tool=$1
     saved=$(saved_rules "$tool")
-    for table in filter nat mangle raw; do
+    for table in filter nat mangle raw security; do
         case $saved in
             *"Table \`$table' is incompatible"*) trouble "$tool can't read table $table: look into it with nft" ;;
         esac

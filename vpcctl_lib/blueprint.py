@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib import addressing, naming, sysctls
 from vpcctl_lib.filter_rules import Filter, egress_filter, ingress_filter
-from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Variant, Vpc
 from vpcctl_lib.operations import HOST
 from vpcctl_lib.resources import (
     Address,
@@ -40,6 +40,7 @@ from vpcctl_lib.routing import EVERYWHERE, LAST, NOWHERE, routed
 from vpcctl_lib.rules import (
     host_forward,
     host_guard,
+    host_guard_in,
     host_guard_out,
     host_input,
     host_nat,
@@ -56,6 +57,9 @@ NAMESPACE_FILES = "/etc/netns"
 JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
          ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
 """From where on the host the chains of ours are jumped to."""
+
+JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
+"""Not with iptables-legacy, whose kernels may lack that table."""
 
 
 def blueprint(topology: Topology) -> list[Resource]:
@@ -215,7 +219,10 @@ def _host(topology: Topology) -> Iterator[Resource]:
     yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(reached))
     yield Chain(HOST, "mangle", naming.HOST_GUARD, host_guard(reached))
     yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
-    for table, chain, own in JUMPS:
+    has_security = topology.iptables is not Variant.LEGACY
+    if has_security:
+        yield Chain(HOST, "security", naming.HOST_GUARD_IN, host_guard_in(reached))
+    for table, chain, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
         yield SingleRule(table, chain, f"-m comment --comment {_jump_mark(own, topology)} -j {own}", top=True)
     has_nat = any(vpc.nat for vpc in topology.vpcs)
     if has_nat:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from vpcctl_lib import named_file
 from vpcctl_lib.errors import BadInput, quoted, revealed
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.visible import printable, visible
@@ -20,9 +19,7 @@ from vpcctl_lib.visible import printable, visible
 if TYPE_CHECKING:
     from yaml import CollectionStartEvent, ScalarEvent
 
-MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 50
-NOTHING_YET = "{}: can't be read: it has nothing to read now"
 TOO_DEEP = f"nested too deep: the limit is {MAX_DEPTH} levels"
 _SHOWN_CHARACTERS = 60
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -92,20 +89,12 @@ class Document:
 def read(path: Path) -> Document:
     """The document in that file: JSON if its name or first character says so, else YAML."""
     name = printable(str(path))
-    return _document(name, _bytes(path, name), path.suffix.lower())
+    return _document(name, named_file.from_path(path, name), path.suffix.lower())
 
 
 def read_stream(stream: BinaryIO, name: str) -> Document:
     """The document that comes out of there: JSON if its first character says so, else YAML."""
-    try:
-        raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(name, error) from None
-    if raw is None:
-        raise BadInput(NOTHING_YET.format(name))
-    if len(raw) > MAX_BYTES:
-        raise BadInput(f"{name}: too large: the limit is {MAX_BYTES:,} bytes (4 MiB)")
-    return _document(name, raw)
+    return _document(name, named_file.from_stream(stream, name))
 
 
 def _document(name: str, raw: bytes, suffix: str = "") -> Document:
@@ -145,37 +134,6 @@ def _join(path: str, step: str | int) -> str:
 def _refusal(name: str, line: int | None, problem: str, hint: str = "") -> BadInput:
     where = name if line is None else f"{name}, line {line}"
     return BadInput(f"{where}: {problem}", hint)
-
-
-def _bytes(path: Path, name: str) -> bytes:
-    try:
-        # Before it is opened, as that can set a device off; and after, as it may be another by then.
-        _check_kind(path.stat(), name)
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            _check_kind(status, name)
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(name, error) from None
-    except ValueError:
-        raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
-    if raw is None:
-        raise BadInput(NOTHING_YET.format(name))
-    if len(raw) > MAX_BYTES:
-        size = max(status.st_size, len(raw))
-        raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
-    return raw
-
-
-def _unreadable(name: str, error: OSError) -> BadInput:
-    return BadInput(f"{name}: can't be read: {(error.strerror or 'unknown error').lower()}")
-
-
-def _check_kind(status: os.stat_result, name: str) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise BadInput(f"{name}: is a folder, not a file", "name a JSON or YAML file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise BadInput(f"{name}: is not a regular file", "save it to a file, and name that")
 
 
 # What YAML calls not printable; of these JSON allows only U+007F and up, which no honest file holds.

@@ -12,6 +12,7 @@ TRACKED = "-m conntrack --ctstate ESTABLISHED,RELATED"
 ESTABLISHED = "-m conntrack --ctstate ESTABLISHED"
 RELATED = "-m conntrack --ctstate RELATED"
 INVALID = "-m conntrack --ctstate INVALID"
+BEGUN = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
 UNREACHABLE = "-j REJECT --reject-with icmp-net-unreachable"
 CLOSED = "-j REJECT --reject-with icmp-host-prohibited"
 MASQUERADE = "-j MASQUERADE --random-fully"
@@ -183,13 +184,21 @@ def host_guard_out(vpcs: Reached) -> tuple[str, ...]:
 def _host_guard_out(vpc: Vpc, routed: bool) -> Iterator[str]:
     cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
     # Into a VPC nobody begins a connection but the host itself, whose address on the cable no other can have.
-    begun = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
-    yield f"! -s {addressing.host_end(vpc.link)}/32 -o {cable} {begun} {comment} -j DROP"
+    yield f"! -s {addressing.host_end(vpc.link)}/32 -o {cable} {BEGUN} {comment} -j DROP"
     beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
     router = f"{addressing.router_end(vpc.link)}/32"
     for source in ([str(vpc.cidr), router] if routed else [router]):
         # An address inside that CIDR which the host itself got meanwhile is not cut off.
         yield f"-s {source} {beside}-m addrtype ! --src-type LOCAL {comment} -j DROP"
+
+
+def host_guard_in(vpcs: Reached) -> tuple[str, ...]:
+    """After what `filter` refuses with an answer: what a rule of others accepts there still gets no further.
+
+    Docker, ufw and people put accepts of theirs above our jump.
+    """
+    return tuple(f"-i {naming.device('vpc-', vpc.name)} {BEGUN} {_comment(naming.owner(vpc.name))} -j DROP"
+                 for vpc, _ in vpcs)
 
 
 def _addresses(vpc: Vpc, routed: bool) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import documents
+from vpcctl_lib import documents, named_file
 from vpcctl_lib.addressing import BRIDGE_PORTS
 from vpcctl_lib.model import Policy, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.state import State
@@ -195,7 +195,7 @@ def test_standard_input_is_read_and_named(vpcctl: Any, tmp_path: Path) -> None:
         "Error: standard input, line 9: vpcs.vpc1.subnets.a.firewall: web.yaml: can't be read: "
         "no such file or directory\n")
     assert vpcctl("apply", "-f", "-").one_line() == "Error: standard input: is empty\n"
-    told = vpcctl("apply", "-f", "-", stdin="version: 1\n" + "#" * documents.MAX_BYTES).one_line()
+    told = vpcctl("apply", "-f", "-", stdin="version: 1\n" + "#" * named_file.MAX_BYTES).one_line()
     assert told == "Error: standard input: too large: the limit is 4,194,304 bytes (4 MiB)\n"
 
 

@@ -72,6 +72,26 @@ def test_nothing_of_the_lan_comes_to_a_tenant(nat: Host, flush: str) -> None:
     assert nat.run("iptables-restore", stdin=rules).code == 0
 
 
+@pytest.mark.parametrize("opened", ["iptables -I INPUT -j ACCEPT", "iptables -F INPUT",
+                                    "iptables -F VPCCTL-INPUT",
+                                    "iptables -I INPUT -p tcp --dport 7000 -j ACCEPT"])
+def test_what_others_accept_opens_no_port_of_the_host_to_a_tenant(nat: Host, opened: str) -> None:
+    """Only who means the tenants, and says so after the filter as well, opens one."""
+    own = ("169.254.64.0:7000", f"{UPLINK}:7000")
+    rules = nat.sh("iptables-save -t filter")
+    nat.listen("", "7000")
+    nat.sh(opened)
+    nat.never_reaches("vpc1-public", *own)
+    nat.never_reaches("vpc1-private", *own)
+    nat.reaches("internet", own[1])
+    nat.reaches("", "10.0.1.2", "10.0.2.2")
+    allow = "INPUT -i vpc-vpc1 -p tcp --dport 7000 -j ACCEPT"
+    nat.sh(f"iptables -I {allow}; iptables -t security -I {allow}")
+    nat.reaches("vpc1-public", own[1])
+    nat.sh(f"iptables -t security -D {allow}")
+    assert nat.run("iptables-restore", stdin=rules).code == 0
+
+
 def test_the_host_masquerades_nobody_who_claims_a_tenants_address(nat: Host) -> None:
     device = lan_device(nat)
     ear = listen(nat, "internet", device)

@@ -10,7 +10,7 @@ from vpcctl_lib.record import VERSION
 
 STATE = "/var/lib/vpcctl/state.json"
 NEW_KINDS = ("switching", "station", "neighbour", "guard")
-NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT")
+NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT", "VPCCTL-GUARD-IN")
 BEFORE = """
 ip netns exec vpc1 nft delete table bridge vpcctl
 for port in s-public s-private; do
@@ -32,6 +32,8 @@ for chain in VPCCTL-GUARD VPCCTL-GUARD-OUT; do
     iptables -t mangle -F $chain
     iptables -t mangle -X $chain
 done
+iptables -t security -F
+iptables -t security -X
 """
 
 
@@ -104,7 +106,8 @@ def as_of_version_2(host: Host) -> None:
     del record["topology"]["guarded"]
     ledger = [line for line in record["ledger"] if line["kind"] not in NEW_KINDS]
     ledger = [line for line in ledger if not (line["kind"] == "settings" and line["namespace"] != "vpc1")]
-    ledger = [line for line in ledger if line.get("name") not in NEW_CHAINS and line.get("table") != "mangle"]
+    ledger = [line for line in ledger
+              if line.get("name") not in NEW_CHAINS and line.get("table") not in ("mangle", "security")]
     for line in ledger:
         line.pop("mac", "") if line["kind"] == "port" else None
         if line["kind"] == "settings":

@@ -15,8 +15,8 @@ import vpcctl_lib
 ROOT = Path(vpcctl_lib.__file__).parent
 LAYERS = (
     "errors frozen",
-    "addressing conntrack decision_tree interrupts keeper lookup model namelock naming netns quantities "
-    "routing run sayings splits syscalls sysctls users visible",
+    "addressing conntrack decision_tree interrupts keeper lookup model named_file namelock naming netns "
+    "quantities routing run sayings splits syscalls sysctls users visible",
     "answers audit codec comparison crew documents files filter_rules firewalls forwarders guarding "
     "host interpreter keepers kernel logs operations policy graph processes report resolvers resources rules "
     "ruleset saved_rules spare topology_file trust unit upkeep upkeep_file variants verdicts ways webserver",

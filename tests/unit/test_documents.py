@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import documents
+from vpcctl_lib import documents, named_file
 from vpcctl_lib.documents import Document, shown
 from vpcctl_lib.errors import BadInput, ExitCode, revealed
 
@@ -237,7 +237,7 @@ def test_too_large(tmp_path: Path) -> None:
 
 
 def test_as_large_as_allowed(tmp_path: Path) -> None:
-    assert documents.read(write(tmp_path, "p.json", '"' + "a" * (documents.MAX_BYTES - 2) + '"')).data
+    assert documents.read(write(tmp_path, "p.json", '"' + "a" * (named_file.MAX_BYTES - 2) + '"')).data
 
 
 def test_names_are_shown_safely(tmp_path: Path) -> None:

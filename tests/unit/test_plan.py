@@ -115,7 +115,8 @@ def test_a_new_vpc_is_made_and_nothing_else_is_touched() -> None:
     assert named(plan, Verb.CHANGE) == ["chain VPCCTL-FORWARD of table filter on the host",
                                         "chain VPCCTL-INPUT of table filter on the host",
                                         "chain VPCCTL-GUARD of table mangle on the host",
-                                        "chain VPCCTL-GUARD-OUT of table mangle on the host"]
+                                        "chain VPCCTL-GUARD-OUT of table mangle on the host",
+                                        "chain VPCCTL-GUARD-IN of table security on the host"]
     assert named(plan, Verb.MAKE)[0] == "namespace vpc2"
     assert not any("vpc1" in name for name in named(plan, Verb.MAKE))
 
