@@ -43,11 +43,16 @@ def usable(number: int) -> int | None:
     return next((uid for uid in owned_by(number) if os.geteuid() != 0 or is_mapped(uid)), None)
 
 
+def account(name: str) -> pwd.struct_passwd:
+    """The host's user of that name or number; KeyError where there is none."""
+    return pwd.getpwuid(int(name)) if name.isascii() and name.isdecimal() else pwd.getpwnam(name)
+
+
 def check_user(name: str) -> None:
     """Refuse a user whom a workload can't run as: one that is not there, or root."""
     try:
-        found = pwd.getpwnam(name) if name else None
-    except KeyError:
+        found = account(name) if name else None
+    except (KeyError, OverflowError):
         raise BadInput(f"there is no user '{name}' on this host", "leave --user out: a workload then runs as "
                        "a user of its VPC's own") from None
     if found is not None and found.pw_uid == 0:

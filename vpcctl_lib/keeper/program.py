@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import resource
 import signal
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from vpcctl_lib.keeper import limits, sockets
 from vpcctl_lib.keeper.limits import Cgroups
 from vpcctl_lib.keeper.orders import MARK, Orders
 from vpcctl_lib.syscalls import Namespace
+from vpcctl_lib.users import account
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_VICTIM = "500"
@@ -43,12 +43,12 @@ def identity(given: Orders) -> Identity | None:
     """Whom the orders name; None to stay who we are. OSError where there is no such user."""
     if given.user:
         try:
-            found = pwd.getpwnam(given.user)
-        except KeyError:
+            found = account(given.user)
+        except (KeyError, OverflowError):
             raise OSError(0, f"there is no user '{given.user}'") from None
         if found.pw_uid == 0:
             raise OSError(0, f"'{given.user}' is root, and a workload never is")
-        return Identity(found.pw_uid, found.pw_gid, tuple(os.getgrouplist(given.user, found.pw_gid)))
+        return Identity(found.pw_uid, found.pw_gid, tuple(os.getgrouplist(found.pw_name, found.pw_gid)))
     if given.uid == 0:
         raise OSError(0, "a workload is never root")
     return None if given.uid is None else Identity(given.uid, given.uid)
@@ -66,7 +66,7 @@ class Program:
         """Whether it can make those only that its network namespace confines, once it has been started."""
 
         self._identity = identity(given)
-        home = pwd.getpwnam(given.user).pw_dir if given.user else "/"
+        home = account(given.user).pw_dir if given.user else "/"
         own = dict(one.split("=", 1) for one in given.env)
         self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", **own, MARK: given.mark}
         self._workdir = given.workdir

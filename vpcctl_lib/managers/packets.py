@@ -74,7 +74,8 @@ def _chains(runner: Runner) -> Sequence[BaseChain] | str:
         return NO_NFT
     try:
         tables = ruleset.read(runner)
-        saved = {variant: saved_rules.tables(variants.rules(runner, variant)) for variant in Variant}
+        saved = {variant: saved_rules.tables(variants.rules(runner, variant, must=True))
+                 for variant in Variant}
     except (VpcctlError, LookupError, ValueError) as error:
         return str(error)
     known = {table.name for table in saved[Variant.NFT]} | {"nat"}
