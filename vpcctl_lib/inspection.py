@@ -8,11 +8,11 @@ from typing import Any
 from vpcctl_lib import naming
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel, Unreadable
+from vpcctl_lib.ledger import Entry
 from vpcctl_lib.model import Topology
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.resources import Condition, Fault, Folder, Namespace, Resource, SingleRule
 from vpcctl_lib.resources.base import unreadable
-from vpcctl_lib.state import Entry
 from vpcctl_lib.strays import mark_of, strays
 
 

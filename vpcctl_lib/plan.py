@@ -8,6 +8,7 @@ from functools import partial
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.ledger import Entry, Verb
 from vpcctl_lib.operations import HOST, Ip
 from vpcctl_lib.resources import (
     EMPTY,
@@ -27,7 +28,6 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.links import GROUP
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.run import Runner
-from vpcctl_lib.state import Entry, Verb
 from vpcctl_lib.step import Step
 from vpcctl_lib.tracked import tended
 

@@ -19,6 +19,7 @@ from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.keepers import keepers, workload
 from vpcctl_lib.kernel import Kernel, Unreadable
+from vpcctl_lib.ledger import Entry, State
 from vpcctl_lib.model import Nat, Peering, Policy, Subnet, SubnetType, Topology, Variant, Vpc, Workload
 from vpcctl_lib.naming import MARK
 from vpcctl_lib.policy_rules import Misread, options, policy_of
@@ -27,7 +28,6 @@ from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.guard import members_of
 from vpcctl_lib.resources.host import IDENTITY, text_of
 from vpcctl_lib.resources.settings import IP_FORWARD
-from vpcctl_lib.state import Entry, State
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
 """What a link of the host can be called and vpcctl can write into a rule."""

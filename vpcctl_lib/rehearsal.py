@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vpcctl_lib import forwarders, logs
+from vpcctl_lib.ledger import Verb
 from vpcctl_lib.operations import PutBack
 from vpcctl_lib.plan import Plan
 from vpcctl_lib.processes import is_kept
@@ -15,7 +16,6 @@ from vpcctl_lib.resources import Namespace, Operation, Program
 from vpcctl_lib.resources.processes import KEEPER_SECONDS, Start, Stop
 from vpcctl_lib.run import Runner
 from vpcctl_lib.schedule import groups
-from vpcctl_lib.state import Verb
 
 
 def commands(plan: Plan, folder: Path, runner: Runner) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.ledger import Verb
 from vpcctl_lib.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
 from vpcctl_lib.resources import Operation
 from vpcctl_lib.resources.tracking import Forget, Keep
-from vpcctl_lib.state import Verb
 from vpcctl_lib.step import Step
 
 FILES = frozenset({"/"})

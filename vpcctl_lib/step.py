@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.ledger import Entry, Verb
 from vpcctl_lib.resources import EMPTY, Condition, Fault, Operations
-from vpcctl_lib.state import Entry, Verb
 
 
 @frozen

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from vpcctl_lib.blueprint import NAMESPACE_FILES
 from vpcctl_lib.kernel import Kernel, Words, words
+from vpcctl_lib.ledger import Entry
 from vpcctl_lib.naming import HOST_CHAINS, MARK
 from vpcctl_lib.operations import HOST
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule
 from vpcctl_lib.resources.host import text_of
-from vpcctl_lib.state import Entry
 
 Place = tuple[str, str]
 """A table and one of its chains."""

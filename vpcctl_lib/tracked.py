@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from vpcctl_lib.ledger import Verb
 from vpcctl_lib.naming import UPLINK
 from vpcctl_lib.resources import Address, Chain, Namespace, Operations, Resource, Route, SingleRule
 from vpcctl_lib.resources.tracking import Forget, Keep
 from vpcctl_lib.routing import EVERYWHERE
-from vpcctl_lib.state import Verb
 from vpcctl_lib.step import Step
 
 _OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")

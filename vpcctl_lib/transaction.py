@@ -13,6 +13,7 @@ from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kept import kept
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.ledger import Entry, State, Verb
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import BUILTIN, NO_COUNTERS, Batch, Iptables, Tool, problems
 from vpcctl_lib.plan import Plan
@@ -22,8 +23,8 @@ from vpcctl_lib.rule_order import RuleOrder
 from vpcctl_lib.run import Outcome, Runner
 from vpcctl_lib.sayings import THERE, advice
 from vpcctl_lib.schedule import Group, Item, groups, waits
-from vpcctl_lib.state import Entry, State, Store, Verb
 from vpcctl_lib.step import Step
+from vpcctl_lib.store import Store
 from vpcctl_lib.workloads import Desk
 
 HANDS = 16

@@ -19,6 +19,7 @@ import vpcctl_lib.sandbox
 from vpcctl_lib import forwarders, guarding, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
+from vpcctl_lib.ledger import State
 from vpcctl_lib.managers import packets
 from vpcctl_lib.model import (
     Action,
@@ -38,7 +39,7 @@ from vpcctl_lib.plan import difference
 from vpcctl_lib.resources import File, Folder, Namespace, workload
 from vpcctl_lib.resources import host as host_resources
 from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.state import State, Store
+from vpcctl_lib.store import Store
 from vpcctl_lib.transaction import Transaction
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)

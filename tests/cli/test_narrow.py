@@ -13,6 +13,7 @@ import pytest
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import layout, output
+from vpcctl_lib.ledger import State
 from vpcctl_lib.model import (
     Action,
     Nat,
@@ -28,7 +29,6 @@ from vpcctl_lib.model import (
     Workload,
 )
 from vpcctl_lib.plan import difference
-from vpcctl_lib.state import State
 
 WIDTHS = (80, 60, 40)
 VPC, OTHER, SUBNET = "production-eu-west", "development-eu-west", "database-replica"

@@ -15,7 +15,7 @@ HEAVY = {
     "asyncio", "concurrent.futures", "ctypes", "difflib", "hashlib", "http", "hypothesis", "logging", "pydoc",
     "rich", "shutil", "socket", "ssl", "subprocess", "tempfile", "unittest", "urllib", "yaml",
     "vpcctl_lib.blueprint", "vpcctl_lib.documents", "vpcctl_lib.kernel", "vpcctl_lib.managers.base",
-    "vpcctl_lib.policy", "vpcctl_lib.resources", "vpcctl_lib.run", "vpcctl_lib.sandbox", "vpcctl_lib.state",
+    "vpcctl_lib.policy", "vpcctl_lib.resources", "vpcctl_lib.run", "vpcctl_lib.sandbox", "vpcctl_lib.store",
     "vpcctl_lib.transaction",
 }
 # An editable install has loaded pathlib, with all that it needs, before any program's first line.

@@ -10,8 +10,8 @@ import pytest
 
 from vpcctl_lib import documents, named_file
 from vpcctl_lib.addressing import BRIDGE_PORTS
+from vpcctl_lib.ledger import State
 from vpcctl_lib.model import Policy, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.state import State
 from vpcctl_lib.topology_file import to_document
 
 ODD = ("echo", "1e5", "12e34567", "1E5", "-1e5", "1e+5", "NaN", "Infinity", "-Infinity", "80", "a\x85b")

@@ -20,8 +20,8 @@ LAYERS = (
     "answers audit codec comparison crew documents files filter_rules firewalls forwarders guarding "
     "host interpreter keepers kernel logs operations policy graph processes report resolvers resources rules "
     "ruleset saved_rules spare topology_file trust unit upkeep upkeep_file variants verdicts ways webserver",
-    "blueprint inspection kept packets plan policy_rules reach rebuild record rehearsal rivals rule_order "
-    "schedule state step strays tracked transaction union workloads",
+    "blueprint inspection kept ledger packets plan policy_rules reach rebuild record rehearsal rivals "
+    "rule_order schedule store step strays tracked transaction union workloads",
     "managers sandbox",
     "cli",
 )

@@ -12,7 +12,8 @@ import pytest
 from vpcctl_lib import files, record
 from vpcctl_lib.audit import Audit
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.state import State, Store
+from vpcctl_lib.ledger import State
+from vpcctl_lib.store import Store
 
 UMASKS = [0o000, 0o022, 0o077, 0o777]
 

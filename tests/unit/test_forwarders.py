@@ -13,12 +13,12 @@ from vpcctl_lib import forwarders, naming, netns
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.forwarders import Seen
+from vpcctl_lib.ledger import Verb
 from vpcctl_lib.model import Nat, Topology, Vpc
 from vpcctl_lib.operations import PutBack
 from vpcctl_lib.plan import difference
 from vpcctl_lib.resources import Forwarding
 from vpcctl_lib.ruleset import tables
-from vpcctl_lib.state import Verb
 
 DOCKER = """*nat
 :POSTROUTING ACCEPT [0:0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.ledger import Entry, Verb
 from vpcctl_lib.model import Action, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
 from vpcctl_lib.operations import Ip, Nft, Set
 from vpcctl_lib.plan import Plan, difference
@@ -33,7 +34,6 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.resources.tracking import Forget, Keep
-from vpcctl_lib.state import Entry, Verb
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import record, state
+from vpcctl_lib import record
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.state import Entry, State, Store
+from vpcctl_lib.ledger import Entry, State
+from vpcctl_lib.store import Store
 
 VERSION_1 = """{"version": 1,
 "topology": {"vpcs": [{"name": "vpc1", "cidr": "10.0.0.0/16"}]},
@@ -80,7 +81,7 @@ def test_one_that_was_cut_short_names_its_backup(tmp_path: Path, rest: int) -> N
 
 
 def test_who_holds_the_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("vpcctl_lib.store.LOCK_SECONDS", 0.05)
     with (tmp_path / "lock").open("w") as held:
         held.write("4711\n")
         held.flush()

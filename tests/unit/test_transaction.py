@@ -26,6 +26,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import HeldChain, words
+from vpcctl_lib.ledger import Entry, State
 from vpcctl_lib.model import Topology, Vpc
 from vpcctl_lib.operations import BUILTIN, Ip, Make, PutBack, Remove, Set
 from vpcctl_lib.plan import difference
@@ -53,7 +54,7 @@ from vpcctl_lib.resources.guard import HEAD
 from vpcctl_lib.resources.neighbours import SWITCHING
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.state import Entry, State, Store
+from vpcctl_lib.store import Store
 from vpcctl_lib.transaction import Transaction
 
 BUSY = "RTNETLINK answers: Device or resource busy"

@@ -11,7 +11,8 @@ import pytest
 from vpcctl_lib import record, trust
 from vpcctl_lib.audit import Audit
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.state import State, Store
+from vpcctl_lib.ledger import State
+from vpcctl_lib.store import Store
 
 STRANGER = 54321
 Prepare = Callable[[Path], None]

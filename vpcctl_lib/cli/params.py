@@ -67,7 +67,7 @@ class Settings:
         from vpcctl_lib.audit import Audit
         from vpcctl_lib.managers.base import Context
         from vpcctl_lib.run import Runner
-        from vpcctl_lib.state import Store
+        from vpcctl_lib.store import Store
 
         check_folder(self.folder)
         store = Store(self.folder)

@@ -16,6 +16,7 @@ from vpcctl_lib.host import Host
 from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.ledger import Entry, State
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
 from vpcctl_lib.rebuild import Rebuilder
@@ -24,7 +25,7 @@ from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.run import TOOLS, Runner, need
-from vpcctl_lib.state import Entry, State, Store
+from vpcctl_lib.store import Store
 from vpcctl_lib.strays import is_marked, strange_cables
 from vpcctl_lib.transaction import Transaction
 

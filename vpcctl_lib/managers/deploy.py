@@ -14,11 +14,11 @@ from vpcctl_lib.documents import shown
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.fate import Fate
+from vpcctl_lib.ledger import Entry
 from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import Subnet, Topology, Workload
 from vpcctl_lib.resources import Program
-from vpcctl_lib.state import Entry
 from vpcctl_lib.users import check_user
 
 

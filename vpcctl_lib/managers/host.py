@@ -14,6 +14,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.inspection import Finding, findings, inspect, owners
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
+from vpcctl_lib.ledger import Entry, State
 from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import Change, Context, Manager, need_root
 from vpcctl_lib.managers.deploy import DeployManager, Life, Running
@@ -26,7 +27,6 @@ from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, Fault, Guard, Namespace, Program, Resource
 from vpcctl_lib.run import TOOLS, need
-from vpcctl_lib.state import Entry, State
 from vpcctl_lib.strays import strays
 from vpcctl_lib.union import added, united
 

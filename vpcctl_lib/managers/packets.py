@@ -12,6 +12,7 @@ from vpcctl_lib import host, naming, resolvers, ruleset, saved_rules, variants, 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.host import Host, HostLink
 from vpcctl_lib.inspection import Finding
+from vpcctl_lib.ledger import Entry
 from vpcctl_lib.model import Nat, Topology, Variant, Vpc
 from vpcctl_lib.packets import (
     Cause,
@@ -29,7 +30,6 @@ from vpcctl_lib.packets import (
 from vpcctl_lib.resolvers import Reached
 from vpcctl_lib.resources import Chain, Fault, SingleRule
 from vpcctl_lib.run import Runner, search_path
-from vpcctl_lib.state import Entry
 from vpcctl_lib.verdicts import BaseChain, base_chains
 from vpcctl_lib.ways import Question, Way
 

@@ -8,17 +8,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import field
-from enum import Enum
 from pathlib import Path
 
-from vpcctl_lib import files, record
-from vpcctl_lib.codec import Misfit, decode, encode, expect
+from vpcctl_lib import files, ledger, record
+from vpcctl_lib.codec import Misfit, decode, encode
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Topology, Variant
+from vpcctl_lib.ledger import Entry, State
+from vpcctl_lib.model import Topology
 from vpcctl_lib.record import FILE, VERSION
-from vpcctl_lib.resources import KINDS, NAMES, Resource
+from vpcctl_lib.resources import NAMES, Resource
 from vpcctl_lib.spare import FULL, Spare
 from vpcctl_lib.trust import check_folder
 
@@ -27,43 +25,6 @@ HEAD = f'{{"version": {VERSION},\n'
 LEDGER = '"ledger": [\n'
 ENTRY = '{"kind": '
 END = "}\n]}\n"
-
-
-class Verb(Enum):
-    """What happens to a resource."""
-
-    MAKE = "make"
-    CHANGE = "change"
-    UNMAKE = "unmake"
-
-
-@frozen
-class Entry:
-    """A resource that we own, what was learned of it, and what was being done to it when this was written."""
-
-    resource: Resource
-    found: dict[str, str] = field(default_factory=dict)
-    under_way: Verb | None = None
-
-
-@frozen
-class State:
-    """What was asked for, and the ledger of what we own, in the order in which it is made."""
-
-    topology: Topology = Topology()
-    ledger: tuple[Entry, ...] = ()
-    previous: Topology | None = None
-    """While a change is under way: what was asked for before it."""
-
-    @property
-    def settled(self) -> Topology:
-        """What was asked for and is whole: a change that is under way does not show."""
-        return self.topology if self.previous is None else self.previous
-
-    @property
-    def iptables(self) -> Variant | None:
-        """Which of the two holds our rules; None where none were made yet."""
-        return self.topology.iptables or (self.previous.iptables if self.previous else None)
 
 
 class Store:
@@ -86,18 +47,18 @@ class Store:
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
-            ledger = _ledger(data.get("ledger"))
-            self._keep(text, ledger)
-            return State(topology, ledger,
+            entries = ledger.read(data.get("ledger"))
+            self._keep(text, entries)
+            return State(topology, entries,
                          None if previous is None else decode(Topology, previous, "previous"))
         except Misfit as error:
             raise record.damaged(self.file, str(error)) from None
 
-    def _keep(self, text: str, ledger: Sequence[Entry]) -> None:
+    def _keep(self, text: str, entries: Sequence[Entry]) -> None:
         """Entries are written again as they were read, if the text is as we write it: a line each."""
         lines = _lines(text)
-        if len(lines) == len(ledger):
-            self._texts = {id(entry): (entry, line) for entry, line in zip(ledger, lines, strict=True)}
+        if len(lines) == len(entries):
+            self._texts = {id(entry): (entry, line) for entry, line in zip(entries, lines, strict=True)}
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
@@ -137,8 +98,8 @@ class Store:
     def _whole(self, state: State) -> str:
         """A line a resource, for a person (and cleanup.sh) to read; much smaller than indented JSON."""
         previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
-        ledger = ",\n".join(map(self._text, state.ledger))
-        return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{ledger}\n]}}\n'
+        entries = ",\n".join(map(self._text, state.ledger))
+        return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{entries}\n]}}\n'
 
     def _text(self, part: Entry | Resource | Topology) -> str:
         held = self._texts.get(id(part))
@@ -266,30 +227,9 @@ def _lines(text: str) -> list[str]:
     As many of these as entries are then one each. Anything after a line's end, a blank as well, would stand
     between it and the comma that we put there.
     """
-    before, _, ledger = text.partition(LEDGER)
-    if not (before.startswith(HEAD) and ledger.startswith(ENTRY) and ledger.endswith(END)):
+    before, _, held = text.partition(LEDGER)
+    if not (before.startswith(HEAD) and held.startswith(ENTRY) and held.endswith(END)):
         return []
-    lines = ledger[len(ENTRY):-len(END)].split(f"}},\n{ENTRY}")
-    is_ours = ledger.count("\n") == len(lines) - 1 + END.count("\n")
+    lines = held[len(ENTRY):-len(END)].split(f"}},\n{ENTRY}")
+    is_ours = held.count("\n") == len(lines) - 1 + END.count("\n")
     return [f"{ENTRY}{line}}}" for line in lines] if is_ours else []
-
-
-def _entry(line: object) -> Entry:
-    fields = dict(expect(dict, line))
-    name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
-    kind = KINDS.get(name) if isinstance(name, str) else None
-    if kind is None:
-        raise Misfit(f"no kind of resource {name!r}")
-    return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),
-                 None if verb is None else decode(Verb, verb, ".under_way"))
-
-
-def _ledger(lines: object) -> tuple[Entry, ...]:
-    entries: list[Entry] = []
-    given = expect(list, lines, "ledger")
-    try:
-        for line in given:
-            entries.append(_entry(line))
-    except Misfit as misfit:
-        raise misfit.within(f"ledger[{len(entries)}]") from None
-    return tuple(entries)

@@ -16,13 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import record, state
+from vpcctl_lib import record
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.ledger import Entry, State, Verb
 from vpcctl_lib.model import Topology, Vpc
 from vpcctl_lib.resources import Namespace
 from vpcctl_lib.run import Command, Runner
-from vpcctl_lib.state import Entry, State, Store, Verb
+from vpcctl_lib.store import Store
 
 SPARE = ".state.json.spare"
 GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
@@ -207,7 +208,7 @@ def test_a_full_disk_is_told_by_the_lock(store: Store) -> None:
 
 
 def test_who_waits_too_long_hears_who_has_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("vpcctl_lib.store.LOCK_SECONDS", 0.05)
     told = rf"another vpcctl \(pid {os.getpid()}\)"
     with store.locked(), pytest.raises(VpcctlError, match=told), store.locked():
         pass
