@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=.ci/debian.sh
 . .ci/debian.sh
 
+LOCK=requirements-dev.lock
 failed=()
 
 fail() {
@@ -26,6 +27,10 @@ check() {
     "$@" || failed+=("${1##*/}")
 }
 
+install_tools() {
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" --editable '.[dev]'
+}
+
 # With the launcher's lock, since it uses the same .venv and would take a half-made one for broken.
 make_venv() {
     local lock
@@ -35,11 +40,13 @@ make_venv() {
         echo "run.sh: making .venv …" >&2
         python3 -m venv --clear .venv || fail "can't make .venv"
     fi
-    if ! cmp -s pyproject.toml .venv/pyproject.toml; then
+    if ! { cmp -s pyproject.toml .venv/pyproject.toml && cmp -s "$LOCK" ".venv/$LOCK"; }; then
         echo "run.sh: installing what the tests need into .venv …" >&2
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' ||
-            fail "can't install what the tests need into .venv"
-        cp pyproject.toml .venv/pyproject.toml
+        install_tools --constraint "$LOCK" || {
+            echo "run.sh: the versions of $LOCK can't be had here; taking others …" >&2
+            install_tools || fail "can't install what the tests need into .venv"
+        }
+        cp pyproject.toml "$LOCK" .venv/
     fi
     exec {lock}<&-
 }
@@ -78,10 +85,11 @@ if [ -n "${NEIGHBOURS-}" ]; then
     .ci/neighbours.sh
 fi
 
-check .venv/bin/ruff check . vpcctl
+check .venv/bin/ruff check . vpcctl packaging/vpcctl
 check .venv/bin/mypy
 check .venv/bin/mypy --strict vpcctl
-check shellcheck cleanup.sh demo.sh tests/run.sh .ci/run .ci/debian.sh .ci/neighbours.sh
+check shellcheck cleanup.sh demo.sh tests/run.sh .ci/run .ci/debian.sh .ci/neighbours.sh \
+    packaging/build-deb packaging/postinst packaging/prerm
 .venv/bin/python -m pytest "$@" | tee "$output"
 [ "${PIPESTATUS[0]}" -eq 0 ] || failed+=(pytest)
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -20,8 +20,11 @@ from vpcctl_lib.model import Policy
 from vpcctl_lib.policy import load
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md")),
+             *sorted((ROOT / ".github").glob("**/*.md"))]
+COMMAND_PAGE = ROOT / "docs/commands.md"
 NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
+PICTURES = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("**/*.svg")]
 EXAMPLES = [f"docs/examples/{path.name}" for path in (ROOT / "docs/examples").iterdir()]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -30,7 +33,8 @@ TYPED = re.compile(r"(?:\$ )?(?:sudo )?(?:\./)?vpcctl (?!…)(.+)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_LIKE = re.compile(r"(?:\./)?(?:[\w.-]+/)*(?:[\w-]+\.(?:py|sh|md|json|svg|toml)|[\w-]+/)")
 PATH = re.compile(r"(?<![\w.~/<:$-])/[a-z][\w.-]*(?:/[\w.-]+)*")
-PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/")
+PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/", "/usr/share/vpcctl/",
+                "/usr/share/doc/vpcctl/")
 EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys", "/var/lib"}  # noqa: S108 - names in a text
 MADE_AT_RUN_TIME = {"state.json", "logs/"}
 OF_THE_KERNEL = {"all/", "default/"}
@@ -107,7 +111,8 @@ def test_every_command_line_shown_parses(line: Line) -> None:
 
 
 def test_enough_command_lines_are_found() -> None:
-    assert {"README.md", "docs/architecture.md"} <= {line.document for line in LINES}
+    pages = {"README.md", "docs/architecture.md", "docs/commands.md", "docs/walkthrough.md"}
+    assert pages <= {line.document for line in LINES}
     assert sum(line.whole for line in LINES) > 30
 
 
@@ -142,7 +147,7 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 def synopses(text: str) -> dict[str, str]:
     """The table of the commands: what stands behind the words that name a command."""
-    section = text.split("\n## Commands\n")[1].split("\n## ")[0]
+    section = text.split("\n## All of them\n")[1].split("\n## ")[0]
     rows = [row.split(" | ")[0] for row in section.splitlines() if row.startswith("| `")]
     spans = [span for row in rows for span in SPAN.findall(row)]
     return {re.split(r" (?=[-\[A-Z])", span)[0]: span for span in spans}
@@ -157,21 +162,21 @@ COMMANDS = dict(leaves(root))
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_the_readme_has_every_command_with_its_options(path: str) -> None:
-    table = synopses((ROOT / "README.md").read_text())
-    assert path in table, f"the README's table of commands lacks `{path}`"
+def test_the_table_has_every_command_with_its_options(path: str) -> None:
+    table = synopses(COMMAND_PAGE.read_text())
+    assert path in table, f"the table of commands lacks `{path}`"
     said = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", table[path]))
     own = [spellings for spellings in options(COMMANDS[path]) if not spellings & EVERYWHERE]
     assert [spellings for spellings in own if not spellings & said] == [], "left out"
     assert said - set().union(*own) == set(), "no such option"
 
 
-def test_the_readme_has_no_command_that_there_is_not() -> None:
-    assert set(synopses((ROOT / "README.md").read_text())) == set(COMMANDS)
+def test_the_table_has_no_command_that_does_not_exist() -> None:
+    assert set(synopses(COMMAND_PAGE.read_text())) == set(COMMANDS)
 
 
-def test_the_readme_has_the_options_of_all_commands() -> None:
-    text = prose((ROOT / "README.md").read_text())
+def test_the_page_has_the_options_of_all_commands() -> None:
+    text = prose(COMMAND_PAGE.read_text())
     general = {name for spellings in options(root) for name in spellings} | EVERYWHERE
     told = {name for name in general if f"`{name}" in text}
     assert general - told == {"--help", "--version"}
@@ -224,9 +229,49 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert broken_links(document, document.read_text()) == []
 
 
+def linked_files(text: str) -> set[str]:
+    """The files of the project that a document links to."""
+    return {link.partition("#")[0] for link in LINK.findall(prose(text)) if "://" not in link} - {""}
+
+
+def reachable_documents() -> set[Path]:
+    """The documents that a reader comes to from the README by links."""
+    found, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        if document in found or document.suffix != ".md":
+            continue
+        found.add(document)
+        ahead += [(document.parent / file).resolve() for file in linked_files(document.read_text())]
+    return found
+
+
+def test_every_document_is_found_from_the_readme() -> None:
+    templates = {document for document in DOCUMENTS if ".github" in document.parts}
+    assert set(DOCUMENTS) - templates - reachable_documents() == set()
+
+
+def test_the_readme_is_short_and_leads_to_the_rest() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    for wanted in ("git clone ", "vpcctl reach ", "docs/pictures/terminal.svg"):
+        assert wanted in text
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")}
+    assert pages - linked_files(text) == set(), "not in the README"
+
+
+def test_the_address_to_clone_is_the_project_s() -> None:
+    """`URL` stands for it until pyproject.toml has it, so that it is written down in one place."""
+    project = (ROOT / "pyproject.toml").read_text()
+    known = re.search(r'^Repository = "(.+)"$', project, re.MULTILINE)
+    texts = [document.read_text() for document in DOCUMENTS]
+    shown = {url for text in texts for url in re.findall(r"git clone (?!-)(\S+)", text)}
+    assert shown == {known[1] if known else "URL"}
+
+
 def test_a_broken_link_is_found() -> None:
     text = "# A b\n[a](#a-b) [b](#a-c) [c](no.md) [d](LICENSE) [e](https://example.com/x)"
-    assert broken_links(ROOT / "x.md", text.replace("(#a-b)", "(README.md#try-it)")) == ["#a-c", "no.md"]
+    assert broken_links(ROOT / "x.md", text.replace("(#a-b)", "(README.md#more)")) == ["#a-c", "no.md"]
 
 
 def missing_files(text: str) -> list[str]:
@@ -254,7 +299,7 @@ def private_paths(text: str) -> list[str]:
             if not path.startswith(PUBLIC_PATHS) and path not in EVERY_HOST_HAS]
 
 
-@pytest.mark.parametrize("document", [*NAMES, "docs/overview.svg", *EXAMPLES])
+@pytest.mark.parametrize("document", [*NAMES, *PICTURES, *EXAMPLES])
 def test_no_paths_of_one_machine(document: str) -> None:
     text = re.sub(r"https?://\S+|</?[a-z]+[^>]*>", "", (ROOT / document).read_text())
     assert private_paths(text) == []

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,15 +81,29 @@ def differences(shown: list[Example], real: list[str]) -> str:
     return "\n".join(difflib.unified_diff(lines(left), lines(right), "shown", "printed", lineterm=""))
 
 
-DOCUMENTS = ("README.md", "docs/architecture.md", "docs/packets.md", "docs/reach.md")
+DOCUMENTS = {"README.md": 15, "docs/architecture.md": 10, "docs/commands.md": 5, "docs/packets.md": 10,
+             "docs/reach.md": 10, "docs/walkthrough.md": 25}
+"""Each with how many commands it shows at least."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_show_what_is_printed(document: str) -> None:
     shown = examples((ROOT / document).read_text())
-    assert len(shown) >= 10
+    assert len(shown) >= DOCUMENTS[document]
     found = differences(shown, printed([example.command for example in shown]))
     assert not found, f"{document} shows something else than what is printed:\n{found}"
+
+
+def test_documents_with_console_blocks_are_tried() -> None:
+    shown = {str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+             if examples(path.read_text())}
+    assert shown - set(DOCUMENTS) == {"docs/guide.md", "docs/neighbours.md"}, "these have tests of their own"
+
+
+def test_the_picture_shows_what_is_printed() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs/pictures/draw.py", "--check"], capture_output=True,
+                          text=True, timeout=PATIENCE)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}: docs/pictures/draw.py draws it anew"
 
 
 def test_examples_are_found_in_console_blocks_only() -> None:
