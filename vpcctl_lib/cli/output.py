@@ -155,7 +155,8 @@ def _drawn(rows: layout.Cells, widths: Sequence[int]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    # The space only behind a cell: where it is on both sides, versions of rich differ in the first column.
+    drawn = Table(box=None, pad_edge=False, padding=(0, layout.GAP, 0, 0), header_style="bold")
     for column, wide in zip(rows[0], widths, strict=True):
         drawn.add_column(column, overflow="fold", width=wide)
     for row in rows[1:]:
