@@ -15,6 +15,8 @@ from vpcctl_lib.resources import Condition, Fault, Folder, Namespace, Resource, 
 from vpcctl_lib.resources.base import unreadable
 from vpcctl_lib.strays import mark_of, strays
 
+TAKE_UP = "take it up: vpcctl restore --from-kernel"
+
 
 @frozen
 class Finding:
@@ -91,18 +93,29 @@ def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterato
 
 def unrecorded(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
     """What bears our mark though the record does not know it."""
+    yield from kept_apart(kernel, ledger)
+    yield from (_told(stray) for stray in strays(kernel, ledger) if not isinstance(stray, Folder))
+
+
+def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
+    """Namespaces and links that bear our mark and are not recorded; somebody's programs may be in there.
+
+    `restore` takes none of them away: they may be all that is left of a VPC.
+    """
     ours = {entry.resource.name for entry in ledger if isinstance(entry.resource, Namespace)}
     places = {place for entry in ledger for place in entry.resource.homes | entry.resource.places}
     kernel.look(kernel.namespaces)
     for namespace in sorted(kernel.namespaces - ours):
         if any(link["ifname"] == "lo" and _is_marked(link) for link in _readable(kernel, namespace)):
-            yield Finding("unrecorded", f"namespace {namespace}", "it bears vpcctl's mark")
+            yield Finding("unrecorded", f"namespace {namespace}",
+                          f"it bears vpcctl's mark; {TAKE_UP}, or remove it: ip netns del {namespace}")
     for namespace in ("", *sorted(ours & kernel.namespaces)):
         where = f"in {namespace}" if namespace else "on the host"
         for link in _readable(kernel, namespace):
             if (namespace, link["ifname"]) not in places and link["ifname"] != "lo" and _is_marked(link):
-                yield Finding("unrecorded", f"link {link['ifname']} {where}", link["ifalias"])
-    yield from (_told(stray) for stray in strays(kernel, ledger) if not isinstance(stray, Folder))
+                away = f"ip {f'-n {namespace} ' if namespace else ''}link del {link['ifname']}"
+                yield Finding("unrecorded", f"link {link['ifname']} {where}",
+                              f"{link['ifalias']}; {TAKE_UP}, or remove it: {away}")
 
 
 def _readable(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ def test_saved_rules_that_come_back_are_removed_by_restore(vpc1: Host) -> None:
     vpc1.sh("iptables-save >/run/rules")
     vpc1.do("vpc delete --name vpc1")
     vpc1.sh("iptables-restore </run/rules; rm /run/rules")
-    assert len(unrecorded(vpc1)) == 10, "five chains, and a jump to each"
+    assert len(unrecorded(vpc1)) == 12, "six chains, and a jump to each"
     vpc1.refused("vpc create --name vpc1 --cidr 10.0.0.0/16", says="vpcctl restore")
     vpc1.sh(vpc1.do("restore --dry-run").out)
     assert vpc1.do("status").out == "in sync\n"
@@ -71,6 +71,20 @@ def test_a_mark_that_is_a_part_of_another(vpc1: Host) -> None:
     rule = "POSTROUTING -s 10.0.1.0/24 -o eth0 -m comment --comment vpcctl:vpc1/public -j MASQUERADE"
     vpc1.sh(f"iptables -t nat -A {rule}")
     assert unrecorded(vpc1) == ["rule of POSTROUTING, table nat on the host"]
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+
+
+def test_a_namespace_and_a_link_that_nobody_knows_are_left_and_the_ways_on_told(vpc1: Host) -> None:
+    """They may be all that is left of a VPC, with programs in it."""
+    vpc1.sh("ip netns add vpc1-old; ip -n vpc1-old link set lo alias vpcctl:vpc1/old")
+    vpc1.sh("ip link add odd type bridge; ip link set odd alias vpcctl:vpc9")
+    assert unrecorded(vpc1) == ["namespace vpc1-old", "link odd on the host"]
+    told = vpc1.vpcctl("restore").err
+    assert "take it up: vpcctl restore --from-kernel, or remove it: ip netns del vpc1-old" in told
+    assert "remove it: ip link del odd" in told
+    assert len(unrecorded(vpc1)) == 2
+    vpc1.sh("ip netns del vpc1-old; ip link del odd")
     vpc1.do("restore")
     assert vpc1.do("status").out == "in sync\n"
 

@@ -11,7 +11,7 @@ from vpcctl_lib import guarding, naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.inspection import Finding, findings, inspect, owners
+from vpcctl_lib.inspection import Finding, findings, inspect, kept_apart, owners
 from vpcctl_lib.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.ledger import Entry, State
@@ -114,7 +114,8 @@ class HostManager(Manager):
         if change.commands is not None:
             return change
         left = packets.warnings(packets.look(Asked(self.runner), change.topology))
-        return replace(change, notes=tuple(dict.fromkeys((*change.notes, *left))))
+        apart = (f"{one.what}: {one.detail}" for one in kept_apart(Kernel(self.runner), self.load().ledger))
+        return replace(change, notes=tuple(dict.fromkeys((*change.notes, *left, *apart))))
 
     def _followed(self, topology: Topology) -> Topology:
         """The topology with NAT where the way out is by now, and the name servers of today."""
