@@ -187,13 +187,16 @@ class Kernel:
     def _saved(self, namespace: str) -> Saved:
         if namespace and namespace not in self.namespaces:
             return Saved("")
-        outcome = self._runner.ask(("iptables-save",), namespace)
-        if namespace and not netns.exists(namespace):
-            # Somebody deleted it while we looked.
-            return Saved("")
-        if outcome.status != 0:
-            raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
-        return Saved(outcome.stdout)
+        for _ in range(LOOKS):
+            outcome = self._runner.ask(("iptables-save",), namespace)
+            if namespace and not netns.exists(namespace):
+                # Somebody deleted it while we looked.
+                return Saved("")
+            if outcome.status == 0:
+                return Saved(outcome.stdout)
+            if outcome.milliseconds >= TIMEOUT_SECONDS * 1000:
+                break
+        raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
 
     def setting(self, namespace: str, key: str) -> str | None:
         """A kernel setting of a namespace; None if this kernel, or this host now, has none such."""

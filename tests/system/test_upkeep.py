@@ -93,9 +93,10 @@ def test_it_has_the_time_it_is_given_to_stop(vpc1: Host, seconds: str, least: fl
 def test_one_that_takes_longer_than_others_is_let_be(vpc1: Host) -> None:
     vpc1.do(f"{RUN} -- /usr/bin/python3 -uc", TAKES_SIX_SECONDS)
     follow = vpc1.scratch / "log"
-    vpc1.start("", "sh", "-c", f"vpcctl {LOGS} --follow", output=str(follow))
+    following = vpc1.start("", "sh", "-c", f"vpcctl {LOGS} --follow", output=str(follow))
     vpc1.do(STOP)
     vpc1.wait_until(lambda: "done" in follow.read_text(), "it could finish in the ten seconds that it has")
+    vpc1.wait_until(lambda: not vpc1.alive(following), "there is no more to follow")
 
 
 @pytest.mark.parametrize(("policy", "status", "again"), [
