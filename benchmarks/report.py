@@ -10,7 +10,8 @@ BUILDERS = ("ip -batch", "vpcctl apply", "CNI bridge plugin", "Mininet")
 
 PAGE = """# Performance
 
-`./benchmarks/run` writes this page. The figures are medians of {rounds} rounds, all from one run, in the sandbox, on {machine}.
+`./benchmarks/run` writes this page. The figures are medians of {rounds} rounds, all from one run,
+in the sandbox, on {machine}.
 Times depend on the machine; ratios and counts say more.
 
 ![Seconds for 100 namespaces with cable, address and route](performance.svg)
@@ -53,11 +54,11 @@ Times depend on the machine; ratios and counts say more.
 |---|---|
 {traffic}
 
-The NAT figure is from a public subnet, through its router and the host, to a namespace beyond. Compare it with one router
-that masquerades.
+The NAT figure is from a public subnet, through its router and the host, to a namespace beyond. Compare it
+with one router that masquerades.
 
-"Raw" is the bare plumbing by `ip -batch`: one process for the host and one for each namespace, without a firewall,
-a record or undo. The CNI plugin and Mininet build the same bare plumbing in their own way.
+"Raw" is the bare plumbing by `ip -batch`: one process for the host and one for each namespace, without
+a firewall, a record or undo. The CNI plugin and Mininet build the same bare plumbing in their own way.
 """
 
 
