@@ -10,8 +10,9 @@ BUILDERS = ("ip -batch", "vpcctl apply", "CNI bridge plugin", "Mininet")
 
 PAGE = """# Performance
 
-Written by `./benchmarks/run`: medians of {rounds} rounds, all of one run, in the sandbox, on {machine}.
-Times are the machine's; ratios and counts say more.
+`./benchmarks/run` writes this page. The figures are medians of {rounds} rounds, all from one run,
+in the sandbox, on {machine}.
+Times depend on the machine; ratios and counts say more.
 
 ![Seconds for 100 namespaces with cable, address and route](performance.svg)
 
@@ -45,7 +46,7 @@ Times are the machine's; ratios and counts say more.
 |---|---|---|
 {connections}
 
-"Mixed" is any protocol, with a port or without, with a source or without, allowed or denied, in random order.
+"Mixed" rules have any protocol, a port or none, a source or none, and allow or deny, in random order.
 
 ## Traffic
 
@@ -53,11 +54,11 @@ Times are the machine's; ratios and counts say more.
 |---|---|
 {traffic}
 
-NAT is from a public subnet through its router and the host to a namespace beyond; its floor is one router
-that masquerades.
+The NAT figure is from a public subnet, through its router and the host, to a namespace beyond. Compare it
+with one router that masquerades.
 
-"Raw" is the bare plumbing by `ip -batch`: one process for the host and one for each namespace, no firewall,
-no record, no undo. The CNI plugin and Mininet build the same bare plumbing their own way.
+"Raw" is the bare plumbing by `ip -batch`: one process for the host and one for each namespace, without
+a firewall, a record or undo. The CNI plugin and Mininet build the same bare plumbing in their own way.
 """
 
 
