@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Network
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib import forwarders, netns, users
+from vpcctl_lib import addressing, forwarders, netns, users
 from vpcctl_lib.model import Peering, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.resources import File, Folder, host, processes, workload
 
@@ -30,9 +31,10 @@ workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2)
 
 @st.composite
 def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
-    """Up to three subnets, each a quarter of the VPC."""
+    """Up to three subnets, each a quarter of the VPC, or as much of it as a subnet can have."""
     names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
-    parts = draw(st.permutations(list(vpc.subnets(2))))
+    size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
+    parts = draw(st.permutations(list(islice(vpc.subnets(new_prefix=size), 4))))
     return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), workloads=workloads))
                  for name, part in zip(names, parts, strict=False))
 
