@@ -6,8 +6,8 @@ says what it may hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
@@ -82,7 +82,8 @@ def classes(kind: type = Topology) -> dict[type, None]:
 FIELDS = [Field(kind, one.name) for kind in classes() for one in fields(kind)]
 
 networks = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
-                     st.integers(0, 2**32 - 1), st.integers(0, 32))
+                     st.integers(0, 2**32 - 1), st.integers(1, 32))
+# 0.0.0.0/0 says no more than no network at all.
 words = st.sampled_from(("x", "y=z", "ö 1"))
 variables = st.dictionaries(st.sampled_from(("A", "B", "PATH")), words, max_size=LIST).map(environment)
 
@@ -94,7 +95,7 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Vpc, "subnets"): st.just(()),
     Field(Peering, "vpc1"): st.sampled_from(PEERS),
     Field(Peering, "vpc2"): st.sampled_from(PEERS),
-    Field(Nat, "interface"): st.sampled_from(("eth0", "wg0")),
+    Field(Nat, "interface"): st.sampled_from(("wg0", "wg1")),
     Field(Nat, "mtu"): st.sampled_from((1500, 1400, 9000)),
     Field(Nat, "resolvers"): st.sampled_from(((), (IPv4Address("8.8.8.8"),))),
     Field(Subnet, "name"): st.sampled_from(NAMES),
@@ -165,8 +166,12 @@ def _kept(workload: Workload) -> Workload:
     return replace(workload, name=f"{WEB}{workload.port}", argv=(), user="", upkeep=upkeep)
 
 
+def _in_order(peering: Peering) -> Peering:
+    return Peering.between(peering.vpc1, peering.vpc2)
+
+
 MENDED: dict[type, Callable[[Any], Any]] = {
-    Ports: _ordered, Rule: _with_ports, Workload: _kept, Peering: lambda one: Peering.between(one.vpc1, one.vpc2)}
+    Ports: _ordered, Rule: _with_ports, Workload: _kept, Peering: _in_order}
 """What one field says of another of the same class."""
 
 
@@ -181,10 +186,12 @@ def is_sound(value: Any) -> bool:
 
 def is_possible(topology: Topology) -> bool:
     """Whether the commands could lead to it."""
+    has_nat = any(vpc.nat for vpc in topology.vpcs)
     names, links = ([getattr(vpc, name) for vpc in topology.vpcs] for name in ("name", "link"))
     peers = {name for peering in topology.peerings for name in (peering.vpc1, peering.vpc2)}
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
-            and all(map(_has_room, topology.vpcs)) and all(is_sound(place.value) for place in places(topology))
+            and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
+            and all(is_sound(place.value) for place in places(topology))
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -204,8 +211,11 @@ FULL = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (PROGRAM, Workload(f"{WEB}90", port=90))),
-        Subnet("private", IPv4Network("10.0.2.0/24")))),
-     Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2), Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
+        Subnet("private", IPv4Network("10.0.2.0/24")),
+        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC))),
+     Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
+         Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC),)),
+     Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
     (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0")
 """One of each kind of thing at least; what is the default here is another value in a change."""
@@ -239,6 +249,16 @@ def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> A
         return replace(topology, **{name: put(inner, tuple(rest), value)})
     changed = put(inner[number], tuple(rest), value)
     return replace(topology, **{name: (*inner[:number], changed, *inner[number + 1:])})
+
+
+def without(topology: Topology, those: Collection[Field]) -> Topology:
+    """The topology with their defaults in place of those fields."""
+    for way, _ in places(topology):
+        value = next(place.value for place in places(topology) if place.way == way)
+        defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
+        assert MISSING not in defaults.values()
+        topology = put(topology, way, replace(value, **defaults))
+    return topology
 
 
 @cache

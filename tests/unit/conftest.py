@@ -52,7 +52,10 @@ def topologies(draw: st.DrawFn) -> Topology:
     peerings = tuple(
         Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
         if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans()))
-    topology = draw(made(Topology, vpcs=st.just(tuple(vpcs)), peerings=st.just(peerings)))
+    given = {"vpcs": st.just(tuple(vpcs)), "peerings": st.just(peerings)}
+    if not any(vpc.nat for vpc in vpcs):
+        given["forwarding"] = st.none()
+    topology = draw(made(Topology, **given))
     return topology if vpcs and is_possible(topology) else Topology()
 
 
