@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Network
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
@@ -44,14 +44,15 @@ def topologies(draw: st.DrawFn) -> Topology:
     """Any topology that the commands could lead to."""
     names = draw(st.lists(st.sampled_from(VPC_NAMES), unique=True, max_size=3))
     links = draw(st.permutations(range(len(names))))
+    # Drawn one by one most are the same or over each other, and no two can be peers.
+    cidrs = draw(st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3))
     vpcs = []
-    for name, link in zip(names, links, strict=True):
-        cidr = draw(st.sampled_from(VPC_CIDRS))
+    for name, link, cidr in zip(names, links, cidrs, strict=False):
         vpcs.append(draw(made(Vpc, name=st.just(name), cidr=st.just(cidr), link=st.just(link),
                               subnets=subnets(cidr))))
-    peerings = tuple(
-        Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
-        if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans()))
+    alone = [one for one in vpcs if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one)]
+    peerings = tuple(Peering.between(one.name, other.name) for one, other in combinations(alone, 2)
+                     if draw(st.booleans()))
     given = {"vpcs": st.just(tuple(vpcs)), "peerings": st.just(peerings)}
     if not any(vpc.nat for vpc in vpcs):
         given["forwarding"] = st.none()
