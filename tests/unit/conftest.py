@@ -5,33 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
-from itertools import combinations
+from ipaddress import IPv4Network
+from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import forwarders, netns, users
-from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import (
-    Action,
-    Nat,
-    Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Restart,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Upkeep,
-    Vpc,
-    Workload,
-)
-from vpcctl_lib.naming import check_collisions
+from tests.fields import is_possible, made
+from vpcctl_lib import addressing, forwarders, netns, users
+from vpcctl_lib.model import Peering, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.resources import File, Folder, host, processes, workload
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
@@ -42,30 +26,16 @@ VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
 VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16", "172.16.0.0/12")))
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
 
-networks = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
-                     st.integers(0, 2**32 - 1), st.integers(0, 32))
-ports = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda pair: Ports(*sorted(pair)))
-rules = st.builds(Rule, st.sampled_from(Protocol), st.sampled_from(Action), st.none() | ports,
-                  st.none() | networks, st.text(max_size=5))
-policies = st.builds(Policy, st.lists(rules, max_size=3).map(tuple),
-                     st.none() | st.lists(rules, max_size=2).map(tuple), st.sampled_from(Action))
-LIMITED = Workload("limited", ("sleep", "1000"), user="nobody", pids=7, memory=64 << 20)
-KEPT = Workload("kept", ("sleep", "1000"), upkeep=Upkeep(
-    ("A=1", "B=x=y"), "/srv", "INT", 0, Restart.ON_FAILURE, 64 << 10))
-KEPT_WEB = Workload("webserver-81", port=81, pids=7, upkeep=Upkeep(restart=Restart.ALWAYS, stop_timeout=90))
-WEB = Workload("webserver-80", port=80)
-workloads = st.sampled_from((Workload("worker", ("sleep", "infinity")), WEB, LIMITED, KEPT, KEPT_WEB))
-nats = st.builds(Nat, st.sampled_from(("eth0", "wg0")), st.sampled_from((1500, 1400, 9000)),
-                 st.sampled_from(((), (IPv4Address("8.8.8.8"),))))
+workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2).map(tuple)
 
 
 @st.composite
 def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
-    """Up to three subnets, each a quarter of the VPC."""
+    """Up to three subnets, each a quarter of the VPC, or as much of it as a subnet can have."""
     names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
-    parts = draw(st.permutations(list(vpc.subnets(2))))
-    return tuple(Subnet(name, part, draw(st.sampled_from(SubnetType)), draw(st.none() | policies),
-                        tuple(draw(st.lists(workloads, unique=True, max_size=2))))
+    size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
+    parts = draw(st.permutations(list(islice(vpc.subnets(new_prefix=size), 4))))
+    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), workloads=workloads))
                  for name, part in zip(names, parts, strict=False))
 
 
@@ -74,24 +44,20 @@ def topologies(draw: st.DrawFn) -> Topology:
     """Any topology that the commands could lead to."""
     names = draw(st.lists(st.sampled_from(VPC_NAMES), unique=True, max_size=3))
     links = draw(st.permutations(range(len(names))))
+    # Drawn one by one most are the same or over each other, and no two can be peers.
+    cidrs = draw(st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3))
     vpcs = []
-    for name, link in zip(names, links, strict=True):
-        cidr = draw(st.sampled_from(VPC_CIDRS))
-        vpcs.append(Vpc(name, cidr, link, draw(st.booleans()), draw(st.none() | nats), draw(subnets(cidr))))
-    topology = Topology(tuple(vpcs), tuple(
-        Peering.between(one.name, other.name) for one, other in zip(vpcs, vpcs[1:], strict=False)
-        if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one) and draw(st.booleans())),
-        guarded=draw(st.booleans()) if vpcs else None, quotes=draw(st.booleans()) if vpcs else None)
-    return topology if _allowed(topology) else Topology()
-
-
-def _allowed(topology: Topology) -> bool:
-    try:
-        check_collisions(topology)
-    except VpcctlError:
-        return False
-    return all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
-               for one, other in combinations(topology.peers_of(vpc.name), 2))
+    for name, link, cidr in zip(names, links, cidrs, strict=False):
+        vpcs.append(draw(made(Vpc, name=st.just(name), cidr=st.just(cidr), link=st.just(link),
+                              subnets=subnets(cidr))))
+    alone = [one for one in vpcs if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one)]
+    peerings = tuple(Peering.between(one.name, other.name) for one, other in combinations(alone, 2)
+                     if draw(st.booleans()))
+    given = {"vpcs": st.just(tuple(vpcs)), "peerings": st.just(peerings)}
+    if not any(vpc.nat for vpc in vpcs):
+        given["forwarding"] = st.none()
+    topology = draw(made(Topology, **given))
+    return topology if vpcs and is_possible(topology) else Topology()
 
 
 st.register_type_strategy(Topology, topologies())

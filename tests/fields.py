@@ -1,0 +1,300 @@
+"""Every field of the model: which there are, what each may hold, and topologies that differ in one of them.
+
+A new field is drawn and changed by its type alone. One whose type does not say enough fails here until `HELD`
+says what it may hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from enum import Enum
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from hypothesis import Phase, find, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from vpcctl_lib.addressing import overlapping
+from vpcctl_lib.model import (
+    Action,
+    Nat,
+    Peering,
+    Policy,
+    Ports,
+    Protocol,
+    Restart,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Upkeep,
+    Variant,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.naming import collision
+from vpcctl_lib.upkeep import environment
+
+WEB = "webserver-"
+NAMES = ("a", "web", "a-name-that-is-hashed")
+PEERS = ("vpc1", "vpc2", "vpc3")
+LIST = 2
+"""The most of what a list holds."""
+
+
+class Field(NamedTuple):
+    """A field of a class of the model."""
+
+    kind: type
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.__name__}.{self.name}"
+
+
+@cache
+def hints(kind: type) -> Mapping[str, Any]:
+    """The types of the fields of a class, by name."""
+    return get_type_hints(kind)
+
+
+def parts(hint: Any) -> Iterator[Any]:
+    """The types that a type is made of."""
+    inner = [one for one in get_args(hint) if one not in (NoneType, Ellipsis)]
+    for one in inner or [hint]:
+        yield from parts(one) if inner else (one,)
+
+
+def classes(kind: type = Topology) -> dict[type, None]:
+    """The class and all that it holds, the outermost first."""
+    found = {kind: None}
+    for one in fields(kind):
+        for part in parts(hints(kind)[one.name]):
+            found |= classes(part) if is_dataclass(part) else {}
+    return found
+
+
+FIELDS = [Field(kind, one.name) for kind in classes() for one in fields(kind)]
+
+networks = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
+                     st.integers(0, 2**32 - 1), st.integers(1, 32))
+# 0.0.0.0/0 says no more than no network at all.
+words = st.sampled_from(("x", "y=z", "ö 1"))
+variables = st.dictionaries(st.sampled_from(("A", "B", "PATH")), words, max_size=LIST).map(environment)
+
+HELD: dict[Field, st.SearchStrategy[Any]] = {
+    Field(Topology, "forwarding"): st.none() | st.sampled_from(("0", "1")),
+    Field(Vpc, "name"): st.sampled_from(NAMES),
+    Field(Vpc, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("10.0.0.0/15", "172.16.0.0/12")))),
+    Field(Vpc, "link"): st.integers(0, 9),
+    Field(Vpc, "subnets"): st.just(()),
+    Field(Peering, "vpc1"): st.sampled_from(PEERS),
+    Field(Peering, "vpc2"): st.sampled_from(PEERS),
+    Field(Nat, "interface"): st.sampled_from(("wg0", "wg1")),
+    Field(Nat, "mtu"): st.sampled_from((1500, 1400, 9000)),
+    Field(Nat, "resolvers"): st.sampled_from(((), (IPv4Address("8.8.8.8"),))),
+    Field(Subnet, "name"): st.sampled_from(NAMES),
+    Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
+    Field(Policy, "description"): words | st.just(""),
+    Field(Rule, "network"): st.none() | networks,
+    Field(Rule, "description"): words | st.just(""),
+    Field(Ports, "first"): st.integers(1, 65535),
+    Field(Ports, "last"): st.integers(1, 65535),
+    Field(Workload, "name"): st.sampled_from(NAMES),
+    Field(Workload, "argv"): st.lists(words, max_size=LIST).map(tuple),
+    Field(Workload, "port"): st.none() | st.sampled_from((80, 81)),
+    Field(Workload, "user"): st.sampled_from(("", "nobody", "daemon")),
+    Field(Workload, "pids"): st.none() | st.sampled_from((7, 8)),
+    Field(Workload, "memory"): st.none() | st.sampled_from((64 << 20, 1 << 30)),
+    Field(Upkeep, "env"): variables,
+    Field(Upkeep, "workdir"): st.sampled_from(("", "/srv")),
+    Field(Upkeep, "stop_signal"): st.sampled_from(("", "INT", "QUIT")),
+    Field(Upkeep, "stop_timeout"): st.none() | st.sampled_from((0, 90)),
+    Field(Upkeep, "log_max"): st.none() | st.sampled_from((64 << 10, 20 << 20)),
+}
+"""What a field may hold whose type says too little: a text, a number, a network."""
+
+
+@cache
+def held(field: Field) -> st.SearchStrategy[Any]:
+    """What a field may hold: by `HELD`, or else by its type."""
+    return HELD[field] if field in HELD else _of(hints(field.kind)[field.name], field)
+
+
+def _of(hint: Any, field: Field) -> st.SearchStrategy[Any]:
+    if hint is bool:
+        return st.booleans()
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    if is_dataclass(hint) and isinstance(hint, type):
+        return made(hint)
+    inner = [one for one in get_args(hint) if one not in (NoneType, Ellipsis)]
+    if get_origin(hint) in (Union, UnionType) and len(inner) == 1:
+        return st.none() | _of(inner[0], field)
+    if get_origin(hint) is tuple and len(inner) == 1:
+        return st.lists(_of(inner[0], field), max_size=LIST).map(tuple)
+    raise AssertionError(f"{field} holds {hint}: write into HELD what that may be")
+
+
+def made(kind: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A value of that class with every field drawn, and as a person could have asked for it."""
+    every = {one.name: given[one.name] if one.name in given else held(Field(kind, one.name))
+             for one in fields(kind)}
+    assert given.keys() <= every.keys()
+    built = st.builds(kind, **every)
+    return built.map(MENDED[kind]).filter(is_sound) if kind in MENDED else built
+
+
+def _ordered(ports: Ports) -> Ports:
+    return Ports(*sorted((ports.first, ports.last)))
+
+
+def _with_ports(rule: Rule) -> Rule:
+    return rule if rule.protocol in (Protocol.TCP, Protocol.UDP) else replace(rule, ports=None)
+
+
+def _kept(workload: Workload) -> Workload:
+    """A program, or one of our web servers, whose name tells its port and which has less to choose."""
+    if workload.port is None:
+        return workload
+    upkeep = replace(workload.upkeep, env=(), workdir="", stop_signal="")
+    return replace(workload, name=f"{WEB}{workload.port}", argv=(), user="", upkeep=upkeep)
+
+
+def _in_order(peering: Peering) -> Peering:
+    return Peering.between(peering.vpc1, peering.vpc2)
+
+
+MENDED: dict[type, Callable[[Any], Any]] = {
+    Ports: _ordered, Rule: _with_ports, Workload: _kept, Peering: _in_order}
+"""What one field says of another of the same class."""
+
+
+def is_sound(value: Any) -> bool:
+    """Whether the fields of a value agree."""
+    if isinstance(value, Workload) and not value.argv and value.port is None:
+        return False
+    if isinstance(value, Peering) and value.vpc1 == value.vpc2:
+        return False
+    return value == MENDED.get(type(value), lambda one: one)(value)
+
+
+def is_possible(topology: Topology) -> bool:
+    """Whether the commands could lead to it."""
+    has_nat = any(vpc.nat for vpc in topology.vpcs)
+    names, links = ([getattr(vpc, name) for vpc in topology.vpcs] for name in ("name", "link"))
+    peers = {name for peering in topology.peerings for name in (peering.vpc1, peering.vpc2)}
+    return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
+            and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
+            and all(is_sound(place.value) for place in places(topology))
+            and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
+                    for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
+
+
+def _has_room(vpc: Vpc) -> bool:
+    cidrs = [subnet.cidr for subnet in vpc.subnets]
+    return all(cidr.subnet_of(vpc.cidr) for cidr in cidrs) and not overlapping(cidrs)
+
+
+POLICY = Policy(
+    (Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90), IPv4Network("10.9.0.0/16"), "in"),
+     Rule(Protocol.ALL, Action.DENY)),
+    (Rule(Protocol.UDP, Action.ALLOW, Ports(53, 53)),), description="all of it")
+PROGRAM = Workload("worker", ("sleep", "9"), None, "nobody", 7, 64 << 20,
+                   Upkeep(("A=1",), "/srv", "INT", 90, Restart.ALWAYS, 64 << 10))
+FULL = Topology(
+    (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
+        Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
+               (PROGRAM, Workload(f"{WEB}90", port=90))),
+        Subnet("private", IPv4Network("10.0.2.0/24")),
+        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC))),
+     Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
+         Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC),)),
+     Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
+     Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
+    (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0")
+"""One of each kind of thing at least; what is the default here is another value in a change."""
+
+
+class Place(NamedTuple):
+    """A value somewhere in a topology, and the way to it."""
+
+    way: tuple[tuple[str, int | None], ...]
+    value: Any
+
+
+def places(value: Any, way: tuple[tuple[str, int | None], ...] = ()) -> Iterator[Place]:
+    """The value, and all of the model's that it holds."""
+    yield Place(way, value)
+    for one in fields(value):
+        inner = getattr(value, one.name)
+        many = isinstance(inner, tuple)
+        for number, part in enumerate(inner if many else (inner,)):
+            if is_dataclass(part):
+                yield from places(part, (*way, (one.name, number if many else None)))
+
+
+def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> Any:
+    """The topology with that value at the end of that way."""
+    if not way:
+        return value
+    (name, number), *rest = way
+    inner = getattr(topology, name)
+    if number is None:
+        return replace(topology, **{name: put(inner, tuple(rest), value)})
+    changed = put(inner[number], tuple(rest), value)
+    return replace(topology, **{name: (*inner[:number], changed, *inner[number + 1:])})
+
+
+def without(topology: Topology, those: Collection[Field]) -> Topology:
+    """The topology with their defaults in place of those fields."""
+    for way, _ in places(topology):
+        value = next(place.value for place in places(topology) if place.way == way)
+        defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
+        assert MISSING not in defaults.values()
+        topology = put(topology, way, replace(value, **defaults))
+    return topology
+
+
+@cache
+def changes(field: Field) -> tuple[Topology, ...]:
+    """FULL with that one field changed, in each place where the rest allows it; at least one."""
+    found = []
+    for place in places(FULL):
+        if type(place.value) is field.kind:
+            found += _changed(place, field)
+    assert found, f"{field}: nothing in FULL can have another value of it"
+    return tuple(found)
+
+
+QUICK = settings(max_examples=100, phases=(Phase.generate,), derandomize=True, database=None, deadline=None)
+
+
+def _changed(place: Place, field: Field) -> Iterator[Topology]:
+    """FULL with the first other value of that field there that fits, if there is one."""
+    old = getattr(place.value, field.name)
+    if isinstance(old, tuple) and old and is_dataclass(old[0]):
+        # One less: what more there could be depends on what is there.
+        others: st.SearchStrategy[Any] = st.just(old[:-1])
+    else:
+        others = held(field)
+    def fits(other: Any) -> bool:
+        value = _with(place.value, field, other)
+        return other != old and is_possible(put(FULL, place.way, value))
+
+    try:
+        yield put(FULL, place.way, _with(place.value, field, find(others, fits, settings=QUICK)))
+    except NoSuchExample:
+        return
+
+
+def _with(value: Any, field: Field, other: Any) -> Any:
+    if field == Field(Workload, "port") and None not in (value.port, other):
+        return replace(value, port=other, name=f"{WEB}{other}")
+    return replace(value, **{field.name: other})
+

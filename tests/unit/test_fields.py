@@ -1,0 +1,219 @@
+"""No field of the model is lost: in a file, a comparison, a plan, the record, a picture, or as a name."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields, is_dataclass, replace
+from io import BytesIO
+from ipaddress import IPv4Network
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fields import FIELDS, FULL, Field, changes, classes, is_possible, places, without
+from vpcctl_lib import documents, model, naming
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.codec import decode, encode
+from vpcctl_lib.comparison import compare
+from vpcctl_lib.graph import Format, draw, graph
+from vpcctl_lib.graph.text import plain
+from vpcctl_lib.ledger import Entry
+from vpcctl_lib.model import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.plan import difference
+from vpcctl_lib.resources import Address
+from vpcctl_lib.topology_file import Reader, TopologyFile, Wanted, to_document
+
+pytestmark = pytest.mark.usefixtures("bare_host")
+
+FOUND = {
+    Field(Vpc, "link"): "a free number is found for each cable",
+    Field(Nat, "mtu"): "it is the interface's",
+    Field(Nat, "resolvers"): "they are the host's",
+    Field(Topology, "iptables"): "it is the kind that the host uses",
+    Field(Topology, "guarded"): "it is what nft can do here",
+    Field(Topology, "quotes"): "it is what nft can do here",
+    Field(Topology, "forwarding"): "it is what the host had set",
+}
+"""Nobody asks for these, as they are found on the host: no file has them, and no comparison needs them."""
+
+NOT_COMPARED = {**{field: why for field, why in FOUND.items() if field.kind is not Nat},
+                Field(Vpc, "routed"): "it lets a VPC be made; of one that is there it changes nothing"}
+"""Any difference in a NAT is one, as it is looked up anew."""
+
+WITHOUT_EFFECT = {
+    Field(Nat, "follows"): "it is for a later `restore`",
+    Field(Policy, "description"): "it is for people",
+    Field(Rule, "description"): "it is for people",
+}
+"""Nothing in the kernel depends on these."""
+
+COUNTED = "of a policy it shows how many rules there are"
+NAMED = "of a workload it shows the name"
+NOT_DRAWN = {
+    **FOUND,
+    Field(Vpc, "routed"): "every VPC has its cable",
+    Field(Nat, "follows"): "it shows where NAT leads now",
+    Field(Policy, "default"): COUNTED,
+    Field(Policy, "description"): COUNTED,
+    **{field: COUNTED for field in FIELDS if field.kind in classes(Rule)},
+    **{field: NAMED for field in FIELDS if field.kind in classes(Workload)
+       and field not in (Field(Workload, "name"), Field(Workload, "port"))},
+}
+"""What no graph shows; a web server's port is in its name."""
+
+NOT_IN_VALUES = {Field(Policy, name): "they tell whether there is a policy" for name in ("ingress", "egress")}
+"""What the pictures show, and the values for programs do not."""
+
+each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
+
+
+def test_every_class_of_the_model_is_part_of_a_topology() -> None:
+    there = {kind for _, kind in inspect.getmembers(model, is_dataclass) if kind.__module__ == model.__name__}
+    assert there == set(classes())
+
+
+@pytest.mark.parametrize("table", [FOUND, NOT_COMPARED, WITHOUT_EFFECT, NOT_DRAWN])
+def test_exceptions_are_of_fields_that_there_are(table: dict[Field, str]) -> None:
+    assert table.keys() <= set(FIELDS)
+
+
+@each_field
+def test_a_change_is_a_possible_network(field: Field) -> None:
+    for changed in changes(field):
+        assert is_possible(changed)
+        assert changed != FULL
+
+
+def test_topologies_are_drawn_with_every_field_varied() -> None:
+    seen: dict[Field, set[Any]] = {field: set() for field in FIELDS}
+
+    @settings(derandomize=True, database=None, max_examples=60)
+    @given(st.from_type(Topology))
+    def look(topology: Topology) -> None:
+        for _, value in places(topology):
+            for one in fields(value):
+                seen[Field(type(value), one.name)].add(getattr(value, one.name))
+
+    look()
+    assert not [str(field) for field, values in seen.items() if len(values) < 2]
+
+
+def file_of(topology: Topology) -> TopologyFile:
+    """What `apply` reads in the file that `export` writes."""
+    text = documents.written(to_document(topology))
+    return Reader(documents.read_stream(BytesIO(text.encode()), "export"), Path()).read()
+
+
+def asked(file: TopologyFile) -> Topology:
+    """The network that a file asks for, with nothing in it that the host decides."""
+    return Topology(tuple(map(_asked, file.vpcs)), tuple(peering for peering, _ in file.peerings))
+
+
+def _asked(wanted: Wanted) -> Vpc:
+    follows = wanted.interface == "auto"
+    nat = None if wanted.interface is None else Nat("" if follows else wanted.interface, follows=follows)
+    return Vpc(wanted.name, wanted.cidr, 0, not wanted.allow_overlap, nat, wanted.subnets)
+
+
+def without_found(topology: Topology) -> Topology:
+    """The network with nothing in it that the host decides: `auto` is no interface's name."""
+    vpcs = (replace(vpc, nat=replace(vpc.nat, interface="") if vpc.nat and vpc.nat.follows else vpc.nat)
+            for vpc in topology.vpcs)
+    return without(replace(topology, vpcs=tuple(vpcs)), FOUND)
+
+
+@settings(max_examples=25)
+@given(st.from_type(Topology))
+def test_what_is_exported_is_read_back(topology: Topology) -> None:
+    assert asked(file_of(topology)) == without_found(topology)
+
+
+@each_field
+def test_a_file_has_every_field_that_a_person_asks_for(field: Field) -> None:
+    for changed in changes(field):
+        assert asked(file_of(changed)) == without_found(changed)
+        assert (to_document(changed) == to_document(FULL)) == (field in FOUND)
+
+
+@settings(max_examples=25)
+@given(st.from_type(Topology))
+def test_nothing_differs_from_itself(topology: Topology) -> None:
+    assert compare(topology, topology) == []
+
+
+@each_field
+def test_a_comparison_tells_of_every_field(field: Field) -> None:
+    for changed in changes(field):
+        assert bool(compare(FULL, changed)) == bool(compare(changed, FULL)) == (field not in NOT_COMPARED)
+
+
+@each_field
+def test_the_record_keeps_every_field(field: Field) -> None:
+    for changed in changes(field):
+        assert encode(changed) != encode(FULL)
+        assert decode(Topology, encode(changed)) == changed
+
+
+def ledger(topology: Topology) -> tuple[Entry, ...]:
+    """What is recorded once the network is there."""
+    return difference((), blueprint(topology)).after
+
+
+@each_field
+def test_a_plan_carries_every_field_to_the_kernel_and_back(field: Field) -> None:
+    for changed in changes(field):
+        there = difference(ledger(FULL), blueprint(changed))
+        back = difference(there.after, blueprint(FULL))
+        assert bool(there.steps) == bool(back.steps) == (field not in WITHOUT_EFFECT)
+        assert [entry.resource for entry in back.after] == blueprint(FULL)
+        assert difference(back.after, blueprint(FULL)).steps == ()
+
+
+def drawings(topology: Topology) -> list[str]:
+    """The network in every format; values for programs last."""
+    found = graph(topology)
+    return [*(draw(found, form) for form in Format), str(plain(found))]
+
+
+@each_field
+def test_every_graph_shows_every_field(field: Field) -> None:
+    for changed in changes(field):
+        *texts, values = [one != other for one, other in zip(drawings(FULL), drawings(changed), strict=True)]
+        assert set(texts) == {field not in NOT_DRAWN}
+        assert values == (field not in NOT_DRAWN and field not in NOT_IN_VALUES)
+
+
+LONG = "production-europe-west"
+SHORT = (naming.device(prefix, LONG).removeprefix(prefix) for prefix in ("vpc-", "s-"))
+ALIKE = ("a", "b", "a-b", "b-a", LONG, *SHORT)
+"""Names that, put together or made short, are others of them."""
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> Topology:
+    """Networks whose things have names that are alike, all of them peers."""
+    vpcs = []
+    names = draw(st.lists(st.sampled_from(ALIKE), unique=True, min_size=1, max_size=3))
+    for number, (name, cidr) in enumerate(zip(names, IPv4Network("10.0.0.0/8").subnets(8), strict=False)):
+        inner = draw(st.lists(st.sampled_from(ALIKE), unique=True, max_size=2))
+        subnets = tuple(Subnet(one, part) for one, part in zip(inner, cidr.subnets(8), strict=False))
+        vpcs.append(Vpc(name, cidr, number, subnets=subnets))
+    return Topology(tuple(vpcs), tuple(Peering.between(*pair) for pair in combinations(sorted(names), 2)))
+
+
+def things(topology: Topology) -> list[object]:
+    """All that the kernel is to hold: whatever others stand in, and what is known by a key."""
+    resources = blueprint(topology)
+    return [*(place for one in resources if not isinstance(one, Address) for place in one.places),
+            *(one.key for one in resources)]
+
+
+@settings(max_examples=200)
+@given(crowds())
+def test_two_things_have_one_name_in_the_kernel_if_and_only_if_that_is_refused(topology: Topology) -> None:
+    found = things(topology)
+    assert (naming.collision(topology) is None) == (len(set(found)) == len(found))

@@ -1,0 +1,131 @@
+"""What the marks in the kernel tell of a network whose record is lost: every field but for a few."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fields import FIELDS, FULL, Field, changes, without
+from vpcctl_lib import processes, rebuild
+from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
+from vpcctl_lib.keeper import orders
+from vpcctl_lib.keeper.orders import Orders
+from vpcctl_lib.kernel import Kernel, Saved
+from vpcctl_lib.model import Nat, Policy, Rule, Topology, Variant
+from vpcctl_lib.rebuild import Rebuilder
+from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
+from vpcctl_lib.resources.guard import OWN
+
+pytestmark = pytest.mark.usefixtures("bare_host")
+
+UNKNOWN = {
+    Field(Nat, "follows"): "docs/reliability.md",
+    Field(Policy, "description"): "docs/reliability.md",
+    Field(Rule, "description"): "docs/reliability.md",
+    Field(Topology, "guarded"): "`restore` finds it out anew",
+    Field(Topology, "quotes"): "`restore` finds it out anew",
+}
+"""What no mark tells."""
+
+
+class Made(Kernel):
+    """The kernel once all of a network's resources are in it, as ip, nft and iptables-save would tell."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._nats = [vpc.nat for vpc in topology.vpcs if vpc.nat]
+        self._made = blueprint(topology)
+        self.namespaces = {one.name for one in self._made if isinstance(one, Namespace)}
+
+    def look(self, namespaces: Collection[str]) -> None:
+        """All is known."""
+
+    def links(self, namespace: str) -> list[dict[str, Any]]:
+        """Those that were set up, and on the host the uplinks of NAT."""
+        uplinks = [{"ifname": nat.interface, "mtu": nat.mtu} for nat in self._nats if not namespace]
+        return uplinks + [{"ifname": one.device, "ifalias": one.owner, "ifindex": number, "mtu": one.mtu,
+                           **({"master": one.master} if one.master else {}),
+                           "addr_info": self._addresses(namespace, one.device)}
+                          for number, one in enumerate(self._made)
+                          if isinstance(one, Port) and one.namespace == namespace]
+
+    def _addresses(self, namespace: str, device: str) -> list[dict[str, Any]]:
+        return [{"family": "inet", "local": str(one.address.ip), "prefixlen": one.address.network.prefixlen}
+                for one in self._made if isinstance(one, Address)
+                and (one.namespace, one.device) == (namespace, device)]
+
+    def link(self, namespace: str, device: str) -> dict[str, Any] | None:
+        """The link of that name."""
+        return next((link for link in self.links(namespace) if link["ifname"] == device), None)
+
+    def routes(self, namespace: str) -> list[dict[str, Any]]:
+        """Those that were made."""
+        return [{"dst": str(one.destination) if one.destination.prefixlen else "default", "dev": one.device,
+                 **({"gateway": str(one.via)} if one.via else {})}
+                for one in self._made if isinstance(one, Route) and one.namespace == namespace]
+
+    def chains(self, namespace: str) -> Saved:
+        """Ours, and on the host the jumps to them."""
+        lines = []
+        for one in self._made:
+            if isinstance(one, Chain) and one.namespace == namespace:
+                for part in (one, *one.inner_chains()):
+                    lines += [f"*{part.table}", f":{part.name} {part.policy or '-'} [0:0]"]
+                    lines += [f"-A {part.name} {rule}" for rule in part.rules]
+            elif isinstance(one, SingleRule) and not namespace:
+                lines += [f"*{one.table}", f":{one.chain} ACCEPT [0:0]", f"-A {one.chain} {one.rule}"]
+        return Saved("".join(f"{line}\n" for line in lines))
+
+    def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """The machines that a guard knows."""
+        members = [member for one in self._made if isinstance(one, Guard) and one.namespace == namespace
+                   for member in one.members]
+        return [{"set": {"name": OWN, "elem": [
+            {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
+            for one in members]}}]
+
+    def keepers(self, namespace: str) -> dict[str, tuple[None, Orders]]:
+        """Those of the workloads, by mark, with what their command lines tell."""
+        programs = (one for one in self._made if isinstance(one, Program) and one.namespace == namespace)
+        found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[union-attr]
+        return {mark: (None, told) for mark, told in found.items() if told}
+
+    def write_files(self, folder: Path) -> None:
+        """What stands in /etc/netns."""
+        for one in self._made:
+            if isinstance(one, File):
+                path = folder / Path(one.path).relative_to(NAMESPACE_FILES)
+                path.parent.mkdir(parents=True)
+                path.write_text(one.content)
+
+
+def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topology:
+    """The network that is found where that one was made and its record lost."""
+    kernel = Made(topology)
+    kernel.write_files(folder)
+    patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
+    patch.setattr(rebuild, "keepers", kernel.keepers)
+    patch.setattr(processes, "kept_identity", lambda _: {})
+    return in_order(Rebuilder(kernel, topology.iptables or Variant.NFT).state().topology)
+
+
+def in_order(topology: Topology) -> Topology:
+    """The network with all in the order of names."""
+    vpcs = (replace(vpc, subnets=tuple(sorted((
+        replace(subnet, workloads=tuple(sorted(subnet.workloads, key=lambda one: one.name)))
+        for subnet in vpc.subnets), key=lambda one: one.name))) for vpc in topology.vpcs)
+    return replace(topology, vpcs=tuple(sorted(vpcs, key=lambda one: one.name)),
+                   iptables=topology.iptables or Variant.NFT,
+                   peerings=tuple(sorted(topology.peerings, key=lambda one: (one.vpc1, one.vpc2))))
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_marks_tell_of_every_field(field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rebuilt(FULL, tmp_path / "full", monkeypatch)
+    for number, changed in enumerate(changes(field)):
+        found = rebuilt(changed, tmp_path / str(number), monkeypatch)
+        assert found == in_order(without(changed, UNKNOWN))
+        assert (found == before) == (field in UNKNOWN)

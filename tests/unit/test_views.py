@@ -1,0 +1,75 @@
+"""Every field of the model shows in a view, and the schema names every key of the views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.fields import FIELDS, FULL, Field, changes
+from vpcctl_lib.cli import views
+from vpcctl_lib.managers.deploy import Life, Running
+from vpcctl_lib.managers.firewall import InForce
+from vpcctl_lib.managers.overview import Overview
+from vpcctl_lib.model import Nat, Subnet, Topology, Vpc
+from vpcctl_lib.topology_file import to_document
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
+
+NOT_SHOWN = {
+    Field(Nat, "mtu"): "`ip link` tells it of the interface",
+    Field(Nat, "resolvers"): "the subnet's /etc/resolv.conf tells them",
+    Field(Topology, "iptables"): "`iptables --version` tells what is in use",
+    Field(Topology, "quotes"): "it is a part of the guard",
+    Field(Topology, "forwarding"): "it is for when the last NAT goes",
+}
+"""What no view shows: all of it is found on the host, and asked for by nobody."""
+
+
+def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
+    """What the commands that list and show print of it, by the key in the document, less what runs."""
+    for vpc in topology.vpcs:
+        workloads = tuple(running(vpc, subnet) for subnet in vpc.subnets)
+        policies = tuple(InForce(subnet, {}) for subnet in vpc.subnets if subnet.policy is not None)
+        flat = tuple(one for some in workloads for one in some)
+        yield "vpcs", [views.vpc(topology, vpc)]
+        yield "subnets", [views.subnet(vpc, subnet) for subnet in vpc.subnets]
+        yield "workloads", [views.workload(one) for one in flat]
+        yield "vpc", views.overview(Overview(topology, vpc, policies, flat))
+        for one in policies:
+            yield "firewall", views.firewall(vpc.name, one)
+    yield "peerings", [views.peering(topology, peering) for peering in topology.peerings]
+
+
+def running(vpc: Vpc, subnet: Subnet) -> tuple[Running, ...]:
+    """The workloads of a subnet, stopped."""
+    return tuple(Running(vpc.name, subnet.name, one, Life.STOPPED, None, Path("/log"))
+                 for one in subnet.workloads)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_a_view_shows_every_field(field: Field) -> None:
+    before = list(listed(FULL))
+    for changed in changes(field):
+        assert (list(listed(changed)) == before) == (field in NOT_SHOWN)
+
+
+def closed(schema: Any) -> Any:
+    """The schema with no key allowed that it does not name."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(one) for key, one in schema.items()}
+    named = isinstance(schema.get("properties"), dict) and schema.get("type") == "object"
+    return {"additionalProperties": False, **inner} if named else inner
+
+
+def test_the_schema_names_every_key() -> None:
+    validator = jsonschema.Draft202012Validator(closed(SCHEMA))
+    for key, view in [*listed(FULL), ("topology", to_document(FULL))]:
+        assert [error.message for error in validator.iter_errors({"version": 1, key: view})] == []
