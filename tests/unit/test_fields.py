@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from io import BytesIO
 from ipaddress import IPv4Network
 from itertools import combinations
@@ -158,6 +159,7 @@ def test_the_record_keeps_every_field(field: Field) -> None:
         assert decode(Topology, encode(changed)) == changed
 
 
+@cache
 def ledger(topology: Topology) -> tuple[Entry, ...]:
     """What is recorded once the network is there."""
     return difference((), blueprint(topology)).after
@@ -173,6 +175,7 @@ def test_a_plan_carries_every_field_to_the_kernel_and_back(field: Field) -> None
         assert difference(back.after, blueprint(FULL)).steps == ()
 
 
+@cache
 def drawings(topology: Topology) -> list[str]:
     """The network in every format; values for programs last."""
     found = graph(topology)
@@ -212,7 +215,7 @@ def things(topology: Topology) -> list[object]:
             *(one.key for one in resources)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(crowds())
 def test_two_things_have_one_name_in_the_kernel_if_and_only_if_that_is_refused(topology: Topology) -> None:
     found = things(topology)
