@@ -77,6 +77,8 @@ def test_nothing_of_the_lan_comes_to_a_tenant(nat: Host, flush: str) -> None:
                                     "iptables -I INPUT -p tcp --dport 7000 -j ACCEPT"])
 def test_what_others_accept_opens_no_port_of_the_host_to_a_tenant(nat: Host, opened: str) -> None:
     """Only who means the tenants, and says so after the filter as well, opens one."""
+    if "legacy" in nat.sh("iptables --version"):
+        pytest.skip("NOT TRIED: iptables-legacy has no guard, as its kernels may lack the table security")
     own = ("169.254.64.0:7000", f"{UPLINK}:7000")
     rules = nat.sh("iptables-save -t filter")
     nat.listen("", "7000")
