@@ -75,14 +75,14 @@ def test_a_mark_that_is_a_part_of_another(vpc1: Host) -> None:
     assert vpc1.do("status").out == "in sync\n"
 
 
-def test_a_namespace_and_a_link_that_nobody_knows_are_left_and_the_ways_on_told(vpc1: Host) -> None:
+def test_an_unrecorded_namespace_and_link_are_left_with_advice(vpc1: Host) -> None:
     """They may be all that is left of a VPC, with programs in it."""
     vpc1.sh("ip netns add vpc1-old; ip -n vpc1-old link set lo alias vpcctl:vpc1/old")
     vpc1.sh("ip link add odd type bridge; ip link set odd alias vpcctl:vpc9")
     assert unrecorded(vpc1) == ["namespace vpc1-old", "link odd on the host"]
-    told = vpc1.vpcctl("restore").err
-    assert "take it up: vpcctl restore --from-kernel, or remove it: ip netns del vpc1-old" in told
-    assert "remove it: ip link del odd" in told
+    printed = vpc1.vpcctl("restore").err
+    assert "take it up: vpcctl restore --from-kernel, or remove it: ip netns del vpc1-old" in printed
+    assert "remove it: ip link del odd" in printed
     assert len(unrecorded(vpc1)) == 2
     vpc1.sh("ip netns del vpc1-old; ip link del odd")
     vpc1.do("restore")

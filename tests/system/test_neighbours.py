@@ -101,14 +101,18 @@ def check_restored(host: Host) -> None:
     assert host.vpcctl("status", "--json").json["status"]["findings"] == []
 
 
+def set_up(host: Host, neighbour: Neighbour, first: str) -> None:
+    """The other program and our VPCs, in that order or with ours first."""
+    if first == "vpcctl":
+        make_vpcs(host)
+    bash(host, neighbour.start)
+    if first != "vpcctl":
+        make_vpcs(host)
+
+
 @pytest.mark.parametrize("first", ["neighbour", "vpcctl"])
 def test_beside(host: Host, neighbour: Neighbour, first: str) -> None:
-    if first == "neighbour":
-        bash(host, neighbour.start)
-        make_vpcs(host)
-    else:
-        make_vpcs(host)
-        bash(host, neighbour.start)
+    set_up(host, neighbour, first)
     check(host, neighbour)
     bash(host, neighbour.restart)
     check(host, neighbour)
@@ -124,12 +128,7 @@ def test_beside(host: Host, neighbour: Neighbour, first: str) -> None:
 @pytest.mark.parametrize("neighbour", PAIRS, indirect=True, ids=lambda one: one.name)
 def test_beside_two(host: Host, neighbour: Neighbour, first: str) -> None:
     """What firewalld flushes is reported until `restore`; after it, all holds."""
-    if first == "neighbours":
-        bash(host, neighbour.start)
-        make_vpcs(host)
-    else:
-        make_vpcs(host)
-        bash(host, neighbour.start)
+    set_up(host, neighbour, first)
     for _ in range(2):
         if "VPCCTL-GUARD" not in host.sh("iptables -t mangle -S PREROUTING"):
             found = host.vpcctl("status", "--json").json["status"]["findings"]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib.kernel import HeldChain, Saved, _read, words
+from vpcctl_lib.kernel import HeldChain, Kernel, Saved, Unreadable, _read, words
 from vpcctl_lib.operations import _put
+from vpcctl_lib.run import Runner
 
 SAVED = """\
 # Table `mangle' is incompatible, use 'nft' tool.
@@ -61,3 +62,26 @@ def test_a_setting_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mon
 
 def gone(*_: object) -> bytes:
     raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+
+FAILING = """#!/bin/sh
+echo x >>{counted}
+[ $(wc -l <{counted}) -gt {failures} ] || exit 1
+printf '*filter\\n:INPUT DROP [0:0]\\nCOMMIT\\n'
+"""
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_rules_that_could_not_be_read_once_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                          failures: int) -> None:
+    """A rebuilt record would lack a VPC for one iptables-save that failed."""
+    program = tmp_path / "iptables-save"
+    program.write_text(FAILING.format(counted=tmp_path / "counted", failures=failures))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    kernel = Kernel(Runner())
+    if failures == 1:
+        assert kernel.chain("", "filter", "INPUT") == HeldChain("DROP")
+    else:
+        with pytest.raises(Unreadable, match="iptables-save failed"):
+            kernel.chain("", "filter", "INPUT")
