@@ -15,6 +15,7 @@ from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.topology import (
     Action,
+    Machine,
     Nat,
     Peering,
     Policy,
@@ -141,7 +142,7 @@ def test_what_goes_with_its_namespace_needs_no_command() -> None:
 
 
 def test_programs_end_first_then_all_that_lives_in_the_namespaces() -> None:
-    busy = replace(WEB, workloads=(Workload("worker", ("sleep", "9")),))
+    busy = replace(WEB, machines=(Machine(workloads=(Workload("worker", ("sleep", "9")),)),))
     plan = between(Topology((replace(VPC, subnets=(busy,)),)), Topology())
     assert isinstance(plan.steps[0].entry.resource, Program)
     assert plan.steps[1].work == (EmptyNamespaces(("vpc1-web", "vpc1")),)

@@ -8,7 +8,7 @@ from typing import Any
 from vpcctl_lib.engine.strays import mark_of, strays
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry
@@ -46,12 +46,11 @@ def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
 
 
 def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
-    """For each resource the subnet's namespace whose root can break it; empty for the host and the routers.
+    """For each resource the machine's namespace whose root can break it; empty for the host and the routers.
 
-    A subnet's cable is the subnet's whole: who deletes one end of it deletes both.
+    A machine's cable is the machine's whole: who deletes one end of it deletes both.
     """
-    spaces = {naming.subnet_namespace(vpc.name, subnet.name): (vpc.name, naming.device("s-", subnet.name))
-              for vpc in topology.vpcs for subnet in vpc.subnets}
+    spaces = {one.namespace: (one.site.vpc, one.port) for one in endpoints.everywhere(topology)}
     ports = {port: space for space, port in spaces.items()}
     found: dict[Hashable, str] = {}
     for entry in ledger:

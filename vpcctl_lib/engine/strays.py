@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from vpcctl_lib.blueprint import NAMESPACE_FILES
+from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.kernel.reader import Kernel, Words, words
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
 from vpcctl_lib.record.ledger import Entry

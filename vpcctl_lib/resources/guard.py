@@ -135,7 +135,8 @@ class Guard(Resource):
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
-        lines = ",\n".join(f"\t\t\t{member.elements[name]}" for member in self.members)
+        # A machine with several addresses is several members, with one MAC.
+        lines = ",\n".join(dict.fromkeys(f"\t\t\t{member.elements[name]}" for member in self.members))
         return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:

@@ -41,8 +41,8 @@ class Program(Resource):
         """Ready when this is done."""
         argv = self.argv
         if self.port is not None:
-            vpc, subnet, _ = self.mark.split("/")
-            argv = web_server(vpc, subnet, self.address, self.port)
+            vpc, _, machine = self.mark.rpartition("/")[0].partition("/")
+            argv = web_server(vpc, machine, self.address, self.port)
         return (Start(self.namespace, self.mark, argv, self.log, self.port, self.number, self.user, self.pids,
                       self.memory, self.upkeep),)
 
