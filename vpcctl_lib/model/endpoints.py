@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import NamedTuple
 
@@ -45,12 +46,16 @@ class Endpoint:
     port: str
     """The link of the VPC's router that leads to it."""
 
-    mac: str
     addresses: tuple[Interface, ...]
     """The first is IPv4; each with the prefix length of its subnet."""
 
     policy: Policy | None = None
     workloads: tuple[Workload, ...] = ()
+
+    @cached_property
+    def mac(self) -> str:
+        """Of its link. Worked out when it is asked for: what only lists machines needs no digest."""
+        return naming.instance_mac(self.site.vpc, self.address)
 
     @property
     def ipv4(self) -> tuple[IPv4Address, ...]:
@@ -73,8 +78,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
     return Endpoint(site, machine.namespace or site.namespace, naming.port(subnet.name, machine.name),
-                    naming.instance_mac(vpc.name, ipv4[0].ip), (*ipv4, *ipv6), subnet.policy,
-                    machine.workloads)
+                    (*ipv4, *ipv6), subnet.policy, machine.workloads)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:
