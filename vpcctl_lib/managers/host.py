@@ -313,11 +313,11 @@ def _carry_out_whole(work: Make | Remove) -> None:
     if isinstance(work, Remove):
         # An earlier command may have left it when it was killed.
         fresh.unlink(missing_ok=True)
-        work.carry_out()
+        work.do()
         return
     with Interrupts() as interrupts:
         try:
-            replace(work, path=fresh).carry_out()
+            replace(work, path=fresh).do()
             interrupts.check()
             fresh.replace(work.path)
         except (OSError, Interrupted):

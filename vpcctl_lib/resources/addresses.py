@@ -11,7 +11,6 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
-    Facts,
     Fault,
     Operations,
     Place,
@@ -20,6 +19,7 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
 
 

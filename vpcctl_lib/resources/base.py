@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from enum import Enum
+from pathlib import Path
 from typing import ClassVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources.operations import KernelStep, Make, PutBack, Remove, Set
-from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
-from vpcctl_lib.resources.tracking import Forget, Keep
+from vpcctl_lib.resources.operation import Facts, Operation
 
-Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]
-Facts = Mapping[str, str]
-"""What was learned about a resource when it was made: the setting found, the process started."""
 
 
 class Condition(Enum):
@@ -83,6 +79,14 @@ def on(namespace: str) -> str:
 
 
 @frozen
+class Leavings:
+    """Files that a thing which is gone leaves in the state folder, and the folder that they are in."""
+
+    files: tuple[Path, ...]
+    folder: Path
+
+
+@frozen
 class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
 
@@ -109,6 +113,11 @@ class Resource(ABC):
         """What this resource is a home of."""
         return frozenset()
 
+    @property
+    def is_policy(self) -> bool:
+        """Whether it is part of a subnet's firewall, whose rules that stay keep what they have counted."""
+        return False
+
     def survey(self, runner: Runner) -> dict[str, str]:
         """Facts that must be written down before it is made; only reads."""
         return {}
@@ -132,6 +141,14 @@ class Resource(ABC):
     @abstractmethod
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """How the kernel differs from this; only reads."""
+
+    def leavings(self, state: Path) -> Leavings | None:
+        """What it leaves in the state folder when it is gone; None if nothing."""
+        return None
+
+    def is_taken(self, kernel: Kernel) -> bool:
+        """Whether another's thing has its name, of a kind whose tool fails without naming it; only reads."""
+        return False
 
     def change(self, old: Resource) -> Operations:
         """The steps from `old`, of the same key, to this one; by default the making does it."""

@@ -14,8 +14,10 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources import forwarders
-from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
-from vpcctl_lib.resources.operations import HOST, Make, PutBack, Remove, Sysctl
+from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import HOST, Make, Remove, Sysctl
+from vpcctl_lib.resources.putback import PutBack
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
 SETTINGS = Path("/proc/sys/net/ipv4")

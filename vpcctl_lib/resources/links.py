@@ -16,8 +16,8 @@ from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
     Condition,
-    Facts,
     Fault,
+    Leavings,
     Operations,
     Place,
     Resource,
@@ -26,8 +26,9 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
-from vpcctl_lib.workloads import processes
+from vpcctl_lib.workloads import logs, processes
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
@@ -94,6 +95,11 @@ class Namespace(Resource):
             return None
         unmarked = Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
         return EMPTY if all(map(_is_bare, links)) else unmarked
+
+    def leavings(self, state: Path) -> Leavings | None:
+        """All logs of a subnet's workloads, those of programs that did not start too."""
+        folder = logs.folder_of(state, self.owner)
+        return Leavings(tuple(logs.left_in(folder)), folder) if folder.exists() else None
 
     def __str__(self) -> str:
         return f"namespace {self.name}"

@@ -13,7 +13,6 @@ from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable, Words,
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
-    Facts,
     Fault,
     Operations,
     Place,
@@ -22,6 +21,7 @@ from vpcctl_lib.resources.base import (
     unreadable,
     within,
 )
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import BUILTIN, Iptables, Nft, chain_lines
 
 
@@ -95,6 +95,10 @@ class Chain(Resource):
         if held.rules != shall:
             return changed(_difference(held.rules, shall))
         return self._inner_fault(kernel)
+
+    def is_taken(self, kernel: Kernel) -> bool:
+        """A chain of our own is there though it is yet to be made: iptables-restore tells the line only."""
+        return self.name not in BUILTIN and kernel.chain(self.namespace, self.table, self.name) is not None
 
     def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
         """What makes room for our chains in a namespace of ours: nft can remove what iptables can't read."""

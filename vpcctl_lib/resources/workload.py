@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import field
+from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.topology import Upkeep
-from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.base import Fault, Leavings, Operations, Resource, changed
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
+from vpcctl_lib.workloads import logs
 from vpcctl_lib.workloads.interpreter import web_server
 from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
 
@@ -59,6 +62,11 @@ class Program(Resource):
         if not inside_of(process, self.namespace):
             return changed("it left its namespace, which is gone")
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
+
+    def leavings(self, state: Path) -> Leavings | None:
+        """Its log, and all that belongs to it."""
+        log = state / self.log
+        return Leavings(tuple(logs.files(log)), log.parent)
 
     def __str__(self) -> str:
         return f"workload {self.mark}"
