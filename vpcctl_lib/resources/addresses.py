@@ -58,6 +58,11 @@ class Address(Resource):
         """With a link's last address the kernel takes its routes (fib_disable_ip in net/ipv4)."""
         return frozenset({addressed(self.namespace, self.device)})
 
+    @property
+    def takes(self) -> frozenset[Place]:
+        """Nothing: the kernel leaves the routes of a link that has another (after a failed undo)."""
+        return frozenset()
+
     def _words(self) -> tuple[str, ...]:
         if self.peer is not None:
             return (str(self.address.ip), "peer", f"{self.peer}/32", "dev", self.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import ClassVar
@@ -66,6 +66,9 @@ class Taken(VpcctlError):
 Place = tuple[str, str]
 """A namespace, and a link in it; all of the namespace where the link is empty."""
 
+CABLES = "cables"
+"""In the place of a link: all cables of a namespace, which one command removes."""
+
 
 def within(namespace: str, device: str = "") -> frozenset[Place]:
     """The homes of a thing on a link in a namespace; the host is no home, as it never goes."""
@@ -87,11 +90,25 @@ class Leavings:
 
 
 @frozen
+class Going:
+    """All that goes at once, for what is done before the first of it."""
+
+    spaces: tuple[str, ...]
+    """The namespaces."""
+
+    hubs: frozenset[str] = frozenset()
+    """Those of them whose cables go as a group."""
+
+
+@frozen
 class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
 
     in_place: ClassVar[bool] = False
     """Whether `change` mends it whatever state it is in; else it is unmade and made anew."""
+
+    comes_back: ClassVar[bool] = False
+    """Whether an undo makes it again though it was not as recorded; nothing else is broken again."""
 
     @property
     def key(self) -> Hashable:
@@ -112,6 +129,39 @@ class Resource(ABC):
     def places(self) -> frozenset[Place]:
         """What this resource is a home of."""
         return frozenset()
+
+    @property
+    def takes(self) -> frozenset[Place]:
+        """Those of its places whose things surely go with it, without a command of their own."""
+        return self.places
+
+    @property
+    def goes_with(self) -> frozenset[Place]:
+        """What takes it along when it goes: its homes, and what else ends it."""
+        return self.homes
+
+    @property
+    def space(self) -> str:
+        """The namespace that it is; empty for all else."""
+        return ""
+
+    @property
+    def workload(self) -> str:
+        """The mark of the workload that it runs, which uses all the rest: it goes first. Or empty."""
+        return ""
+
+    @property
+    def cable_of(self) -> str:
+        """The namespace that it was made from as a cable; empty for all else, and for the host."""
+        return ""
+
+    def makes_way(self, wanted: Sequence[Resource]) -> bool:
+        """Whether something wanted does its work, so that it goes only once that is there."""
+        return False
+
+    def ahead(self, going: Going) -> Operations:
+        """What is done before anything in it goes; what several say in the same words is done once."""
+        return ()
 
     @property
     def is_policy(self) -> bool:

@@ -13,10 +13,12 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.resources.base import (
+    CABLES,
     EMPTY,
     MISSING,
     Condition,
     Fault,
+    Going,
     Leavings,
     Operations,
     Place,
@@ -28,6 +30,7 @@ from vpcctl_lib.resources.base import (
 )
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
+from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.workloads import logs, processes
 
 DEFAULT_MTU = 1500
@@ -66,6 +69,16 @@ class Namespace(Resource):
     def places(self) -> frozenset[Place]:
         """All that is in it goes with it."""
         return frozenset({(self.name, "")})
+
+    @property
+    def space(self) -> str:
+        """Itself."""
+        return self.name
+
+    def ahead(self, going: Going) -> Operations:
+        """Nothing runs in any that goes; the cables made from it go at once."""
+        cables = (Ip(self.name, ("link", "del", "group", GROUP)),) if self.name in going.hubs else ()
+        return (EmptyNamespaces(going.spaces), *cables)
 
     def make(self) -> Operations:
         """From the host: in a batch of another namespace it would be lost in a private mount namespace.
@@ -153,6 +166,16 @@ class Veth(Resource):
     def places(self) -> frozenset[Place]:
         """Addresses and routes at its ends go with it."""
         return frozenset({(self.namespace, self.device), (self.peer_namespace, self.peer_device)})
+
+    @property
+    def goes_with(self) -> frozenset[Place]:
+        """The group of either end."""
+        return frozenset((namespace, CABLES) for namespace in self.ends)
+
+    @property
+    def cable_of(self) -> str:
+        """Its first end's."""
+        return self.namespace
 
     @property
     def stands_in(self) -> frozenset[Place]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b85decode, b85encode
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
@@ -22,7 +22,7 @@ from vpcctl_lib.resources.base import (
     within,
 )
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import BUILTIN, Iptables, Nft, chain_lines
+from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, Nft, chain_lines
 
 
 @frozen
@@ -167,12 +167,23 @@ class SingleRule(Resource):
     chain: str
     rule: str
     top: bool = False
+    comes_back = True
+
     alike: int = 0
     """Which it is of several that say the same, where nobody should have made more than one."""
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
         return self.put(1) if self.top else (Iptables("", self.table, f"-A {self.chain} {self.rule}"),)
+
+    def makes_way(self, wanted: Sequence[Resource]) -> bool:
+        """For a chain of ours with a rule for the same packets, unless it leads to one itself."""
+        if self.top:
+            return False
+        packets = _packets(self.rule)
+        return any(packets == _packets(rule) for one in wanted
+                   if isinstance(one, Chain) and (one.namespace, one.table) == (HOST, self.table)
+                   for rule in one.rules)
 
     def put(self, number: int) -> Operations:
         """As the rule of that number of its chain."""
@@ -195,3 +206,7 @@ class SingleRule(Resource):
 
     def __str__(self) -> str:
         return f"rule {self.chain} {self.rule} of table {self.table} on the host"
+
+
+def _packets(rule: str) -> str:
+    return rule.partition(" -j ")[0]

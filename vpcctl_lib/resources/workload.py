@@ -40,6 +40,11 @@ class Program(Resource):
         """Whose it is."""
         return ("program", self.mark)
 
+    @property
+    def workload(self) -> str:
+        """Its mark."""
+        return self.mark
+
     def make(self) -> Operations:
         """Ready when this is done."""
         argv = self.argv
