@@ -19,7 +19,6 @@ from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
@@ -32,10 +31,8 @@ from vpcctl_lib.model.topology import (
     Vpc,
 )
 from vpcctl_lib.record.ledger import Entry, State
-from vpcctl_lib.resources import Folder, Forwarding, Namespace, Program
 from vpcctl_lib.resources.base import on
-from vpcctl_lib.resources.host import IDENTITY, text_of
-from vpcctl_lib.resources.settings import IP_FORWARD
+from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.workloads import processes
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
@@ -53,43 +50,32 @@ class Rebuilder:
         self._kernel = kernel
         self._variant = variant
         self.notes: list[str] = []
+        self._believed: frozenset[str] = frozenset()
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
         """What was asked for, and all that it takes; what of that is missing, `restore` makes."""
         topology = self._topology()
         naming.check_collisions(topology)
-        believed = set(naming.namespaces(topology))
-        self._note_of_others(believed)
-        return State(topology, tuple(self._entry(resource, believed) for resource in blueprint(topology)))
+        self._believed = frozenset(naming.namespaces(topology))
+        self._note_of_others(self._believed)
+        return State(topology, tuple(Entry(one, one.relearn(self)) for one in blueprint(topology)))
 
-    def _entry(self, resource: object, believed: Collection[str]) -> Entry:
-        if isinstance(resource, Namespace):
-            return Entry(resource, resource.learn())
-        if isinstance(resource, Program):
-            leader = keepers(resource.namespace).get(resource.mark)
-            return Entry(resource, processes.kept_identity(leader[0]) if leader else {})
-        if isinstance(resource, Forwarding):
-            return Entry(resource, self._forwarding_facts())
-        if isinstance(resource, Folder) and resource.path == NAMESPACE_FILES and self._has_others(believed):
-            return Entry(resource, {"existed": "yes"})
-        return Entry(resource)  # type: ignore[arg-type]
+    def keeper(self, namespace: str, mark: str) -> processes.Process | None:
+        """The first process of a workload that runs."""
+        found = keepers(namespace).get(mark)
+        return found[0] if found else None
 
-    def _forwarding_facts(self) -> dict[str, str]:
-        """What ip_forward was, by the comment in our jump; others that were there before us are not known."""
-        found = self._forwarding()
-        if found is None:
-            self.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
-            return {}
-        return {IP_FORWARD: found, IDENTITY: netns.own_identity()}
-
-    def _forwarding(self) -> str | None:
+    def forwarding(self) -> str | None:
+        """What the host's ip_forward was before us, by the comment in our jump."""
         told = (naming.forwarding_in(rule.get("--comment", "")) for rule in self._rules("", "FORWARD")
                 if rule.get("-j") == naming.HOST_FORWARD)
         return next(filter(None, told), None)
 
-    def _has_others(self, believed: Collection[str]) -> bool:
-        return any(path.name not in believed for path in Path(NAMESPACE_FILES).glob("*"))
+    def has_others(self, folder: str) -> bool:
+        """Whether the folder of namespaces' files has those of a namespace that is not ours."""
+        return folder == NAMESPACE_FILES \
+            and any(path.name not in self._believed for path in Path(folder).glob("*"))
 
     def _note_of_others(self, believed: Collection[str]) -> None:
         """Namespaces that bear our mark themselves, which whoever is root in them could have given them."""
@@ -116,7 +102,7 @@ class Rebuilder:
         # Without a route of its own for another VPC's sake only: it gets one when that goes.
         vpcs = [replace(vpc, routed=vpc.routed or any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)] if len(routed) < len(vpcs) else vpcs
-        forwarding = self._forwarding() if any(vpc.nat for vpc in vpcs) else None
+        forwarding = self.forwarding() if any(vpc.nat for vpc in vpcs) else None
         return Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
                         forwarding=forwarding)
 

@@ -135,7 +135,7 @@ class Transaction:
     def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
         """Of a policy that is changed: what the rules that stay have counted."""
         steps = (plan.steps[item.step] for item in group.items)
-        changed = any(step.verb is Verb.CHANGE and step.entry.resource.is_policy for step in steps)
+        changed = any(step.verb is Verb.CHANGE and step.entry.resource.policy_of for step in steps)
         return batch.counters(self._runner) if changed else NO_COUNTERS
 
     def _make_alone(self, group: Group, plan: Plan) -> None:

@@ -21,7 +21,6 @@ from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc, nearest
 from vpcctl_lib.model.topology import Topology, Workload
 from vpcctl_lib.record.ledger import Entry
-from vpcctl_lib.resources import Program
 from vpcctl_lib.workloads import logs, processes
 
 
@@ -90,8 +89,7 @@ class DeployManager(Manager):
         state = self.state()
         if vpc_name is not None:
             find_vpc(state.topology, vpc_name)
-        programs = {entry.resource.mark: entry for entry in state.ledger
-                    if isinstance(entry.resource, Program)}
+        programs = {mark: entry for entry in state.ledger if (mark := entry.resource.workload)}
         return [running for running in self._running(state.topology, programs)
                 if vpc_name in (None, running.site.vpc)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cached_property
 from ipaddress import IPv4Address
 
@@ -13,7 +12,7 @@ from vpcctl_lib.model.endpoints import in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
-from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule
+from vpcctl_lib.resources import Chain, Port, Resource, Route
 
 BUILTIN_POLICY = "ACCEPT"
 NAMED = 10
@@ -27,23 +26,23 @@ class Intent:
         self.topology = topology
 
     @cached_property
-    def _resources(self) -> list[Hashable]:
-        return list(blueprint(self.topology))
+    def _resources(self) -> list[Resource]:
+        return blueprint(self.topology)
 
     @cached_property
     def namespaces(self) -> frozenset[str]:
         """The names of all that are ours."""
-        return frozenset(one.name for one in self._resources if isinstance(one, Namespace))
+        return frozenset(one.space for one in self._resources) - {""}
 
     @cached_property
     def _chains(self) -> dict[tuple[str, str, str], Chain]:
         return {(one.namespace, one.table, one.name): one
-                for chain in self._resources if isinstance(chain, Chain)
+                for chain in Chain.among(self._resources)
                 for one in (chain, *chain.inner_chains())}
 
     @cached_property
     def _ports(self) -> frozenset[tuple[str, str]]:
-        return frozenset((one.namespace, one.device) for one in self._resources if isinstance(one, Port))
+        return frozenset((one.namespace, one.device) for one in Port.among(self._resources))
 
     def subnet(self, namespace: str) -> tuple[Vpc, Subnet] | None:
         """The subnet whose machine a namespace is."""
@@ -84,8 +83,8 @@ class Intent:
 
     def route(self, namespace: str, address: IPv4Address) -> Route | None:
         """The recorded route to an address."""
-        found = [one for one in self._resources if isinstance(one, Route)
-                 and one.namespace == namespace and address in one.destination]
+        found = [one for one in Route.among(self._resources)
+                 if one.namespace == namespace and address in one.destination]
         return max(found, key=lambda one: (one.destination.prefixlen, -one.metric), default=None)
 
     def holds(self, route: Route, held: Held) -> bool:
@@ -95,7 +94,7 @@ class Intent:
     def made(self, namespace: str, route: Line) -> bool:
         """Whether a route that the kernel has is a recorded one."""
         return any((one.destination, one.device, one.via) == (route.network, route.device, route.gateway)
-                   for one in self._resources if isinstance(one, Route) and one.namespace == namespace)
+                   for one in Route.among(self._resources) if one.namespace == namespace)
 
     def is_ours(self, title: str) -> bool:
         """Whether a place is a namespace of ours, or the host."""
@@ -112,9 +111,9 @@ class Intent:
     def rules(self, namespace: str, table: str, name: str) -> list[Words]:
         """The rules of a chain as recorded, in a form that can be compared."""
         chain = self.chain(namespace, table, name)
-        singles = [one.rule for one in self._resources if isinstance(one, SingleRule)
-                   and not namespace and (one.table, one.chain) == (table, name)]
-        return [words(rule) for rule in (*(chain.rules if chain else ()), *singles)]
+        slots = () if namespace else filter(None, (one.slot for one in self._resources))
+        return [*map(words, chain.rules if chain else ()),
+                *(slot.rule for slot in slots if slot.place == (table, name))]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
         """Whether a rule is ours; without one it is the chain's policy that is asked for."""

@@ -14,7 +14,8 @@ from vpcctl_lib.resources.base import (
 )
 from vpcctl_lib.resources.guard import Guard, Member
 from vpcctl_lib.resources.host import File, Folder, Forwarding
-from vpcctl_lib.resources.links import Altname, Bridge, Namespace, Port, Veth
+from vpcctl_lib.resources.links import Altname, Bridge, Port, Veth
+from vpcctl_lib.resources.namespaces import Namespace
 from vpcctl_lib.resources.neighbours import Neighbour, Station, Switching
 from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.rules import Chain, SingleRule

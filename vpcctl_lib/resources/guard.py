@@ -96,6 +96,7 @@ class Guard(Resource):
     """Whether nft here can look into what an ICMP error quotes."""
 
     in_place = True
+    unasked = True
 
     @property
     def key(self) -> Hashable:

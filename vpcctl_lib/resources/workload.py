@@ -9,12 +9,12 @@ from pathlib import Path
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.topology import Upkeep
-from vpcctl_lib.resources.base import Fault, Leavings, Operations, Resource, changed
+from vpcctl_lib.resources.base import Fault, Leavings, Operations, Remains, Resource, changed
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
 from vpcctl_lib.workloads import logs
 from vpcctl_lib.workloads.interpreter import web_server
-from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
+from vpcctl_lib.workloads.processes import inside_of, is_kept, kept_identity, recognise
 
 
 @frozen
@@ -67,6 +67,11 @@ class Program(Resource):
         if not inside_of(process, self.namespace):
             return changed("it left its namespace, which is gone")
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
+
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """Of the keeper that runs for it."""
+        keeper = remains.keeper(self.namespace, self.mark)
+        return kept_identity(keeper) if keeper else {}
 
     def leavings(self, state: Path) -> Leavings | None:
         """Its log, and all that belongs to it."""
