@@ -150,6 +150,7 @@ PORTS = Value(_ports, _written_ports, {"anyOf": [
     {"type": "integer", "minimum": 1, "maximum": LAST_PORT},
     {"type": "string", "pattern": "^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$"}]}, whole=(Ports,))
 NO_PORTS: dict[str, object] = {
-    "if": {"properties": {"protocol": {"enum": [Protocol.ICMP.value, Protocol.ALL.value]}}},
+    "if": {"properties": {"protocol": {"enum": [Protocol.ICMP.value, Protocol.ALL.value]}},
+           "required": ["protocol"]},
     "then": {"properties": {"port": False}}}
 """Only rules for TCP and UDP have ports."""

@@ -270,7 +270,7 @@ MEMORY = alone(_memory, spelt, _AMOUNT)
 LOG_SIZE = alone(_log_size, spelt, _AMOUNT)
 ENVIRONMENT = alone(_environment, upkeep.variables, {
     "type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": _NUMBER_OR_TEXT})
-WORKDIR = alone(_text("/srv", _workdir), str, pattern("/.*"))
+WORKDIR = alone(_text("/srv", _workdir), str, {"type": "string", "pattern": "^/"})
 SIGNAL = alone(_text("INT", upkeep.parse_signal), str, _NUMBER_OR_TEXT)
 TIMEOUT = alone(_timeout, lambda seconds: f"{seconds}s", {"anyOf": [
     pattern(upkeep.TIME.pattern), {"type": "integer", "minimum": 0, "maximum": upkeep.LONGEST_STOP}]})
