@@ -154,8 +154,9 @@ WRITTEN["vpcs"]["more"] = {
         "s": {"cidr": "10.0.1.0/24", "firewall": "policy.json", "workloads": {
             "w": {"run": ["sleep", 1], "restart": False, "stop_timeout": 90, "env": {"A": 1}}}}}}
 
-JUNK: tuple[Any, ...] = (None, True, False, 0, 80, 70000, -1, 1.5, "", "x", "10.0.0.0/16", "10.0.0.5", "-5", [],
-                         ["x"], [["a", "b"]], {}, {"x": 1}, {"interface": None}, "9G", "10s")
+JUNK: tuple[Any, ...] = (
+    None, True, False, 0, 80, 70000, -1, 1.5, "", "x", "10.0.0.0/16", "10.0.0.5", "-5", [], ["x"],
+    [["a", "b"]], {}, {"x": 1}, {"interface": None}, "9G", "10s")
 
 
 def ways(data: Any) -> Iterator[tuple[Any, ...]]:
@@ -203,6 +204,25 @@ def test_the_schema_marks_what_can_not_stand_after_a_key(kind: Kind, key: Key) -
         for value in ({"x": {"y": 1}}, [[[]]], 1.5):
             assert not is_read(changed(way, value))
             assert not fits(changed(way, value))
+
+
+@pytest.mark.parametrize("name", ["A", "1a", "a_b", "a-", "a" * 32, "", "ä"])
+@pytest.mark.parametrize("way", [("vpcs",), ("vpcs", "vpc1", "subnets"),
+                                 ("vpcs", "vpc1", "subnets", "public", "workloads")], ids=lambda way: way[-1])
+def test_the_schema_marks_names_that_can_not_be(way: tuple[str, ...], name: str) -> None:
+    good = next(iter(at(way).values()))
+    assert is_read(changed(way, {"a" * 31: good}))
+    assert fits(changed(way, {"a" * 31: good}))
+    assert not is_read(changed(way, {name: good}))
+    assert not fits(changed(way, {name: good}))
+
+
+@pytest.mark.parametrize("key", ["run", *(key.name for key in WORKLOAD.keys if key.of)])
+def test_the_schema_marks_what_a_web_server_has_not(key: str) -> None:
+    workloads = ("vpcs", "vpc1", "subnets", "public", "workloads")
+    mixed = {"webserver": 90, key: at((*workloads, "worker", key))}
+    assert not is_read(changed((*workloads, "webserver-90"), mixed))
+    assert not fits(changed((*workloads, "webserver-90"), mixed))
 
 
 @pytest.mark.parametrize("way", [(), *(way for way in WAYS if isinstance(at(way), dict))],
