@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
-from vpcctl_lib.errors import BadInput, quoted, revealed
+from vpcctl_lib.errors import BadInput, VpcctlError, quoted, revealed
 from vpcctl_lib.files import named
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.visible import printable, visible
@@ -19,6 +19,7 @@ from vpcctl_lib.visible import printable, visible
 if TYPE_CHECKING:
     from yaml import CollectionStartEvent, ScalarEvent
 
+T = TypeVar("T")
 MAX_DEPTH = 50
 TOO_DEEP = f"nested too deep: the limit is {MAX_DEPTH} levels"
 _SHOWN_CHARACTERS = 60
@@ -84,6 +85,21 @@ class Document:
     def top(self) -> Place:
         """The place of the whole document."""
         return Place(self)
+
+
+def told(place: Place, check: Callable[[], T]) -> T:
+    """What the check returns; what it refuses is refused with file, line and place."""
+    try:
+        return check()
+    except VpcctlError as error:
+        raise placed(error, place) from None
+
+
+def placed(error: VpcctlError, place: Place) -> VpcctlError:
+    """The same error with file, line and place."""
+    refusal = place.refusal(*error.told)
+    refusal.code = error.code
+    return refusal
 
 
 def read(path: Path) -> Document:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.files import policy
 from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Saved
@@ -32,6 +31,9 @@ class FirewallManager(Manager):
 
     def apply(self, vpc_name: str, subnet_name: str, file: Path) -> Change:
         """The policy of the file instead of the one in force; a wrong file changes nothing."""
+        # Imported late: only this verb reads a file.
+        from vpcctl_lib.files import policy
+
         def decide(topology: Topology) -> Topology:
             _, subnet = find_subnet(topology, vpc_name, subnet_name)
             return _with_policy(topology, vpc_name, subnet_name, policy.load(file, subnet.cidr))

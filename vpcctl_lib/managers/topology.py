@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vpcctl_lib.files.documents import Document, Place
-from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted, placed, told
+from vpcctl_lib.files.documents import Document, Place, placed, told
+from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted
 from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager

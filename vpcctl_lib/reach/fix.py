@@ -7,7 +7,6 @@ import shlex
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
-from vpcctl_lib.files.policy import to_document
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.reader import words
 from vpcctl_lib.kernel.ways import Hop, Way
@@ -220,6 +219,9 @@ def _served(question: Question) -> str | None:
 
 def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, source: IPv4Address) -> str:
     """The subnet's policy with one rule more, before all others, for exactly this."""
+    # Imported late: most questions need no policy written.
+    from vpcctl_lib.files.policy import to_document
+
     policy = subnet.policy or Policy()
     ports = Ports(question.port, question.port) if question.port else None
     far = IPv4Network(source if is_ingress else question.address)

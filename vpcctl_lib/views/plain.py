@@ -132,12 +132,12 @@ def _fate(fate: Fate | None) -> View:
 
 def firewall(vpc_name: str, force: InForce) -> View:
     """A subnet's policy with its counters; `policy` is null where none is applied."""
-    # Imported late: it brings the readers of JSON and YAML.
-    from vpcctl_lib.files.policy import to_document
-
     subnet = force.subnet
     view: View = {"vpc": vpc_name, "subnet": subnet.name, "policy": None, "counters": {}}
     if subnet.policy is not None:
+        # Imported late: it brings the readers of JSON and YAML.
+        from vpcctl_lib.files.policy import to_document
+
         view["policy"] = to_document(subnet.policy, subnet.cidr)
         view["counters"] = {index: {"packets": packets, "bytes": size}
                             for index, (packets, size) in force.counters.items()}

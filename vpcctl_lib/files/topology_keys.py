@@ -1,0 +1,65 @@
+"""The keys of a topology, a line for each: a file is read and written by this table, and its schema made."""
+
+from __future__ import annotations
+
+from vpcctl_lib.files import topology_values as values
+from vpcctl_lib.files.keys import Key, Kind, by_name
+from vpcctl_lib.files.policy_keys import POLICY
+from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc, Workload
+
+VERSION = 1
+"""Of the format of topology files."""
+
+NO_CIDR = ("it has no cidr", "add for example cidr: 10.0.0.0/16")
+
+WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's own, or a program.", (
+    Key("webserver", values.WEBSERVER, "The port of a web server named webserver-PORT.", ("port",)),
+    Key("run", values.PROGRAM, "The program and its arguments, a list of words.", ("argv",)),
+    Key("user", values.USER, "The user that it runs as. One of the VPC's own if missing.", of="run"),
+    Key("pids", values.PROCESSES, "The most processes that it may have.", blank=True, listed=1),
+    Key("memory", values.MEMORY, "The most memory that it may have, such as 64M.", blank=True, listed=1),
+    Key("env", values.ENVIRONMENT, "Environment variables by name.", ("upkeep.env",), blank=True, of="run"),
+    Key("workdir", values.WORKDIR, "The folder that it starts in, an absolute path.", ("upkeep.workdir",),
+        blank=True, of="run"),
+    Key("stop_signal", values.SIGNAL, "The signal that asks it to end. TERM if missing.",
+        ("upkeep.stop_signal",), blank=True, of="run"),
+    Key("stop_timeout", values.TIMEOUT, "How long it may take to end before it is killed, such as 10s.",
+        ("upkeep.stop_timeout",), blank=True, listed=3),
+    Key("restart", values.RESTART, "When it is started again after it has ended.", ("upkeep.restart",),
+        blank=True, listed=2),
+    Key("log_max", values.LOG_SIZE, "The size at which its log begins anew, such as 10M.",
+        ("upkeep.log_max",), blank=True, listed=3),
+), named="workload", either={"webserver": "a web server", "run": "a program"},
+    either_hint="write {webserver: 80} or {run: [sleep, infinity]}")
+
+SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a namespace of its own.", (
+    Key("cidr", values.SUBNET_CIDR, "A part of the VPC's CIDR, from /16 to /29.", required=NO_CIDR),
+    Key("type", values.TYPE, "NAT serves public subnets only.", kept=True),
+    Key("firewall", values.or_path(POLICY), "Its policy, or the path of a policy's file. Open if missing.",
+        ("policy",), blank=True),
+    Key("workloads", values.of_own_machine(by_name(WORKLOAD, "workloads by name")), "Its programs, by name.",
+        ("machines",), blank=True),
+), named="subnet")
+
+NAT = Kind("nat", "NAT", Nat, "The way out for public subnets.", (
+    Key("interface", values.UPLINK, "A link of the host, or auto: restore then follows the way out.",
+        ("interface", "follows"), required=True),
+), found={"mtu": "it is the interface's", "resolvers": "they are the host's"},
+    hint="write true, or {interface: eth0}")
+
+VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
+    Key("cidr", values.VPC_CIDR, "Its addresses, from /16 to /28, of a private range.", required=NO_CIDR),
+    Key("allow_overlap", values.NO_OVERLAP, "Whether the host may have its own route to these addresses.",
+        ("routed",), listed=1),
+    Key("nat", values.or_flag(NAT), "The way out for public subnets. true is the link that packets leave by.",
+        blank=True),
+    Key("subnets", by_name(SUBNET, "subnets by name", values.check_subnets), "Its subnets, by name.",
+        blank=True),
+), named="VPC", found={"link": "a free number is found for each cable"})
+
+TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcctl apply`.", (
+    Key("version", values.version(VERSION), "The version of this format.", (), required=True),
+    Key("vpcs", by_name(VPC, "VPCs by name"), "The VPCs, by name.", blank=True, kept=True),
+    Key("peerings", values.PEERINGS, "Pairs of VPCs that are routed to each other.", blank=True),
+), found={"iptables": "it is the kind that the host uses", "guarded": "it is what nft can do here",
+          "quotes": "it is what nft can do here", "forwarding": "it is what the host had set"})

@@ -1,0 +1,289 @@
+"""The values that a topology file has: how each is read, written back, and described to an editor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from enum import Enum
+from functools import partial
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from vpcctl_lib.errors import VpcctlError, quoted
+from vpcctl_lib.files import documents
+from vpcctl_lib.files.documents import Place, shown, told
+from vpcctl_lib.files.keys import Kind, Reading, Value, alone, read, reference, write
+from vpcctl_lib.files.policy_values import LAST_PORT
+from vpcctl_lib.kernel.users import check_user
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
+from vpcctl_lib.model.topology import MOST_PROCESSES, Machine, Nat, Peering, Restart, Subnet, SubnetType
+from vpcctl_lib.workloads import upkeep
+
+CIDR = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}"
+AUTO = "auto"
+"""As NAT's interface: the way out, whichever link that is by then."""
+
+
+def pattern(text: str) -> dict[str, object]:
+    """The schema of a text that is wholly of that pattern."""
+    return {"type": "string", "pattern": f"^{text}$"}
+
+
+def choices(kinds: type[Enum]) -> list[object]:
+    """What a file has for the members of an enumeration."""
+    return [kind.value for kind in kinds]
+
+
+def version(number: int) -> Value:
+    """The version of the format, which is that one."""
+    def read(data: object, place: Place) -> int:
+        # Not by value alone: to Python, true and 1.0 are 1.
+        if type(data) is not int or data != number:
+            raise place.refusal(f"{shown(data)} is no version of the format", f"write version: {number}")
+        return number
+
+    return alone(read, int, {"const": number})
+
+
+def _cidr(data: object, place: Place) -> IPv4Network:
+    if not isinstance(data, str):
+        raise place.refusal(f"{shown(data)} is not a CIDR", "write for example 10.0.0.0/16")
+    return told(place, lambda: addressing.parse_network(data))
+
+
+def _vpc_cidr(data: object, place: Place, here: Reading) -> IPv4Network:
+    cidr = _cidr(data, place)
+    here.warnings += told(place, lambda: addressing.check_vpc(cidr))
+    return cidr
+
+
+def _subnet_cidr(data: object, place: Place, here: Reading) -> IPv4Network:
+    cidr = _cidr(data, place)
+    told(place, lambda: addressing.check_subnet(cidr, here.outside("cidr"), ()))
+    return cidr
+
+
+def check_subnets(subnets: tuple[Subnet, ...], place: Place, vpc: Reading) -> None:
+    """Refuse the first that overlaps one before it, at its place, and more than a bridge has ports."""
+    if addressing.overlapping(subnet.cidr for subnet in subnets):
+        others: list[tuple[str, IPv4Network]] = []
+        for subnet in subnets:
+            here = place.named(subnet.name).at("cidr")
+            told(here, partial(addressing.check_subnet, subnet.cidr, vpc.found["cidr"], tuple(others)))
+            others.append((subnet.name, subnet.cidr))
+    told(place, lambda: addressing.check_count(vpc.name, len(subnets)))
+
+
+def _no_overlap(data: object, place: Place) -> bool:
+    """Whether the host may have a route to the VPC: not where the VPC may overlap one."""
+    if not isinstance(data, bool):
+        raise place.refusal(f"{shown(data)} is neither true nor false", "write true or false")
+    return not data
+
+
+def _type(data: object, place: Place) -> SubnetType:
+    kinds = [kind.value for kind in SubnetType]
+    if data not in kinds:
+        raise place.refusal(f"{shown(data)} is no type of subnet", f"use {' or '.join(kinds)}")
+    return SubnetType(data)
+
+
+def _uplink(data: object, place: Place) -> tuple[str, bool]:
+    """The interface, empty for the way out, and whether it follows that."""
+    if not isinstance(data, str) or not data:
+        raise place.refusal(f"{shown(data)} is no interface", "write for example eth0")
+    return ("", True) if data == AUTO else (data, False)
+
+
+def or_flag(kind: Kind) -> Value:
+    """NAT of that kind, or true for the way out and false for none."""
+    def read_nat(data: object, place: Place, here: Reading) -> Any:
+        if isinstance(data, bool):
+            return Nat("") if data else None
+        return read(kind, data, place, here)
+
+    schema = {"anyOf": [{"type": "boolean"}, reference(kind)]}
+    return Value(read_nat, lambda nat: write(kind, nat), schema, (kind,))
+
+
+def or_path(kind: Kind) -> Value:
+    """A policy of that kind, or the path of its file."""
+    def read_policy(data: object, place: Place, here: Reading) -> Any:
+        if data == "":
+            raise place.refusal('"" is no path', "name a policy's file, or write the policy here")
+        if isinstance(data, str):
+            return told(place, lambda: _load(kind, here.folder / data, here))
+        return read(kind, data, place, here)
+
+    schema = {"anyOf": [{"type": "string", "minLength": 1}, reference(kind)]}
+    return Value(read_policy, lambda policy: write(kind, policy), schema, (kind,))
+
+
+def _load(kind: Kind, path: Path, here: Reading) -> Any:
+    """The policy in a file that this one names; an error shows nothing of it.
+
+    Whoever wrote the name need not be allowed to read the file.
+    """
+    try:
+        document = documents.read(path)
+        return read(kind, document.data, document.top, here)
+    except VpcctlError as error:
+        raise error.withholding() from None
+
+
+def _peerings(data: object, place: Place) -> tuple[Peering, ...]:
+    if not isinstance(data, list):
+        raise place.refusal(f"{shown(data)} is no list of peerings", "write - [vpc1, vpc2]")
+    return tuple(_pair(pair, place.at(number)) for number, pair in enumerate(data))
+
+
+def _pair(data: object, place: Place) -> Peering:
+    if not isinstance(data, list) or len(data) != 2 or not all(isinstance(name, str) for name in data):
+        raise place.refusal(f"{shown(data)} is no pair of VPCs", "write [vpc1, vpc2]")
+    return Peering.between(*data)
+
+
+def _webserver(data: object, place: Place, here: Reading) -> int:
+    if not isinstance(data, int) or isinstance(data, bool) or not 1 <= data <= LAST_PORT:
+        raise place.refusal(f"{shown(data)} is not a port", f"write a number from 1 to {LAST_PORT}")
+    if here.name != f"webserver-{data}":
+        raise here.place.refusal(f"a web server's name is webserver-PORT, not {quoted(here.name)}",
+                                 f"call it webserver-{data}")
+    return data
+
+
+def _program(data: object, place: Place) -> tuple[str, ...]:
+    if not isinstance(data, list) or not data:
+        raise place.refusal(f"{shown(data)} is no command", "write a list of words: [sleep, infinity]")
+    return tuple(_word(word, place.at(number)) for number, word in enumerate(data))
+
+
+def _word(data: object, place: Place) -> str:
+    """A word of a command; a whole number may go without quotes, as it is read as it was written."""
+    if isinstance(data, str) and "\0" in data:
+        raise place.refusal(f"{shown(data)} holds a NUL", "leave it out: no program can be given one")
+    if isinstance(data, str) or type(data) is int:
+        return str(data)
+    if isinstance(data, (list, Mapping)):
+        raise place.refusal(f"{shown(data)} is no word", "write all words in one list: [sleep, infinity]")
+    # How a fraction was written is not known here: 1e3 has become 1000.0.
+    in_quotes = "" if isinstance(data, float) else f': "{shown(data)}"'
+    raise place.refusal(f"{shown(data)} is no word", f"write it in quotes{in_quotes}")
+
+
+def _user(data: object, place: Place) -> str:
+    if not isinstance(data, str):
+        raise place.refusal(f"{shown(data)} is no user's name", "write for example postgres")
+    told(place, lambda: check_user(data))
+    return data
+
+
+def _processes(data: object, place: Place) -> int:
+    if type(data) is int and 1 <= data <= MOST_PROCESSES:
+        return data
+    raise place.refusal(f"{shown(data)} is no number of processes",
+                        f"write a number from 1 to {MOST_PROCESSES}")
+
+
+def _memory(data: object, place: Place) -> int:
+    if not isinstance(data, str):
+        raise place.refusal(f"{shown(data)} is no amount of memory", "write for example 64M")
+    return told(place, lambda: parse_bytes(data))
+
+
+def _log_size(data: object, place: Place) -> int:
+    if not isinstance(data, str):
+        raise place.refusal(f"{shown(data)} is not the size of a log", "write for example 10M")
+    return told(place, lambda: parse_log_size(data))
+
+
+def _environment(data: object, place: Place) -> tuple[str, ...]:
+    if not isinstance(data, Mapping):
+        raise place.refusal(f"{shown(data)} is not variables by name", "write {PORT: 8080}")
+    found = {str(name): _variable(value, place.named(str(name))) for name, value in data.items()}
+    for name, value in found.items():
+        told(place.named(name), partial(upkeep.check_variable, name, value))
+    return upkeep.environment(found)
+
+
+def _variable(data: object, place: Place) -> str:
+    """Text; a whole number may go without quotes, as it is read as it was written."""
+    if isinstance(data, str) or type(data) is int:
+        return str(data)
+    raise place.refusal(f"{shown(data)} is not text", "write it in quotes")
+
+
+def _text(example: str, parse: Callable[[str], str]) -> Callable[[object, Place], str]:
+    def read(data: object, place: Place) -> str:
+        text = str(data) if type(data) is int else data
+        if not isinstance(text, str) or not text:
+            raise place.refusal(f"{shown(text)} is not right here", f"write for example {example}")
+        return told(place, lambda: parse(text))
+
+    return read
+
+
+def _workdir(path: str) -> str:
+    upkeep.check_workdir(path)
+    return path
+
+
+def _timeout(data: object, place: Place) -> int:
+    if not isinstance(data, str) and type(data) is not int:
+        raise place.refusal(f"{shown(data)} is not a time", "write for example 10s or 2m")
+    return told(place, lambda: upkeep.parse_seconds(str(data)))
+
+
+def _restart(data: object, place: Place) -> Restart:
+    kinds = [kind.value for kind in Restart]
+    # Other programs write YAML's `no` as false.
+    if data is False:
+        return Restart.NO
+    if data not in kinds:
+        raise place.refusal(f"{shown(data)} is not a way to restart", f"use {', '.join(kinds)}")
+    return Restart(data)
+
+
+def _value(choice: Any) -> object:
+    return choice.value
+
+
+_AMOUNT: dict[str, object] = pattern(r"[0-9]{1,12}[KMGTkmgt]?")
+_INTERFACE = {"type": "string", "minLength": 1}
+_NUMBER_OR_TEXT = {"type": ["string", "integer"]}
+
+VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
+SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
+NO_OVERLAP = alone(_no_overlap, lambda routed: not routed, {"type": "boolean"})
+TYPE = alone(_type, _value, {"enum": choices(SubnetType)})
+UPLINK = alone(_uplink, lambda interface, follows: AUTO if follows else interface, _INTERFACE)
+PEERINGS = alone(
+    _peerings, lambda found: [[one.vpc1, one.vpc2] for one in found],
+    {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}},
+    (Peering,))
+WEBSERVER = Value(_webserver, int, {"type": "integer", "minimum": 1, "maximum": LAST_PORT})
+PROGRAM = alone(_program, list, {"type": "array", "items": _NUMBER_OR_TEXT, "minItems": 1})
+USER = alone(_user, str, {"type": "string"})
+PROCESSES = alone(_processes, int, {"type": "integer", "minimum": 1, "maximum": MOST_PROCESSES})
+MEMORY = alone(_memory, spelt, _AMOUNT)
+LOG_SIZE = alone(_log_size, spelt, _AMOUNT)
+ENVIRONMENT = alone(_environment, upkeep.variables, {
+    "type": "object", "propertyNames": {"minLength": 1}, "additionalProperties": _NUMBER_OR_TEXT})
+WORKDIR = alone(_text("/srv", _workdir), str, {"type": "string", "pattern": "^/"})
+SIGNAL = alone(_text("INT", upkeep.parse_signal), str, _NUMBER_OR_TEXT)
+TIMEOUT = alone(_timeout, lambda seconds: f"{seconds}s", {"anyOf": [
+    pattern(upkeep.TIME.pattern), {"type": "integer", "minimum": 0, "maximum": upkeep.LONGEST_STOP}]})
+RESTART = alone(_restart, _value, {"enum": [*choices(Restart), False]})
+
+
+def of_own_machine(workloads: Value) -> Value:
+    """Workloads of a subnet: they run in its own machine."""
+    def read(data: object, place: Place, here: Reading) -> tuple[Machine, ...]:
+        return (Machine(workloads=workloads.read(data, place, here)),)
+
+    def write(machines: tuple[Machine, ...]) -> object:
+        return workloads.write(tuple(one for machine in machines for one in machine.workloads))
+
+    return replace(workloads, read=read, write=write, whole=(Machine,))
