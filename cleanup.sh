@@ -326,7 +326,7 @@ refuse_stranger() {
         l* | ?????-??-*) return 0 ;;
         d????????[tT]*) [ -z "$above" ] && [ "$place" != /var/lib/vpcctl ] || return 0 ;;
     esac
-    say "$state_dir is not root's alone: $place can be written by others; type: chmod go-w $place"
+    say "$state_dir is not root's alone: $place is writable by others; run: chmod go-w $place"
     exit 1
 }
 
@@ -362,7 +362,7 @@ check_state() {
     [ -d "$state_dir" ] || return 0
     check_way "$state_dir"
     if [ -L "$state_dir/state.json" ]; then
-        say "$state_dir/state.json is a link, and is not followed"
+        say "$state_dir/state.json is a symbolic link, which vpcctl does not follow"
         exit 1
     fi
     [ ! -e "$state_dir/state.json" ] || refuse_stranger "$state_dir/state.json" ''
@@ -503,7 +503,7 @@ put_back() {
             END { if (NR > 2) printf " and %d more", NR - 2 }')
         if [ -n "$others" ]; then
             say "net.ipv4.ip_forward stays 1, since others may need it: $others;\
- if none does, type: sysctl -w net.ipv4.ip_forward=0"
+ if none does, run: sysctl -w net.ipv4.ip_forward=0"
             return
         fi
     fi
@@ -587,15 +587,15 @@ while [ $# -gt 0 ]; do
 done
 
 if [ "$(id -u)" -ne 0 ]; then
-    say "needs root; type: sudo $0"
+    say "needs root; run: sudo $0"
     exit 1
 fi
 find_ip
 if [ -z "$ip_program" ]; then
     if [ -z "$(firewalls)" ]; then
-        trouble "iproute2's ip and iptables not found, so all stays; type: apt-get install iproute2 iptables"
+        trouble "iproute2's ip and iptables not found, so all stays; run: apt-get install iproute2 iptables"
     else
-        trouble "iproute2's ip not found, so links and namespaces stay; type: apt-get install iproute2"
+        trouble "iproute2's ip not found, so links and namespaces stay; run: apt-get install iproute2"
     fi
 elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
@@ -609,7 +609,7 @@ fi
 clean
 warn_of_lost_state
 if [ -n "$had_namespaces" ] && [ -z "$(firewalls)" ]; then
-    trouble "iptables not found, so firewall rules stay; type: apt-get install iptables"
+    trouble "iptables not found, so firewall rules stay; run: apt-get install iptables"
 fi
 if [ -z "$dry" ]; then
     left=$(what_is_left 2>/dev/null)

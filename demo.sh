@@ -253,7 +253,7 @@ prepare() {
 
 on_this_host() {
     if [ "$(id -u)" -ne 0 ]; then
-        echo "demo.sh: needs root; type: sudo $0 --on-host" >&2
+        echo "demo.sh: needs root; run: sudo $0 --on-host" >&2
         exit 1
     fi
     prepare

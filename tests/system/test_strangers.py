@@ -124,7 +124,7 @@ def test_it_has_no_key_of_the_session_that_started_it(vpc1: Host) -> None:
     """add_key(2) and keyctl(2) by number, as glibc has neither; the same as `keyctl session` does."""
     numbers = {"x86_64": (248, 250), "aarch64": (217, 219)}.get(os.uname().machine)
     if numbers is None:
-        pytest.skip("the numbers of add_key and keyctl are not known on this machine")
+        pytest.skip("the numbers of add_key and keyctl are unknown on this machine")
     starter = f"""
 import ctypes, os
 call = ctypes.CDLL(None, use_errno=True).syscall
@@ -197,7 +197,7 @@ def test_no_file_makes_it_root(vpc1: Host) -> None:
     text = ("{version: 1, vpcs: {vpc1: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24, "
             "workloads: {w: {run: [sleep, '9'], user: root}}}}}}}")
     file = vpc1.write("root.yaml", text)
-    vpc1.refused("apply -f", file, code=2, says="'root' is root, and a workload never is")
+    vpc1.refused("apply -f", file, code=2, says="'root' is root: a workload never runs as root")
 
 
 @as_root
@@ -300,7 +300,7 @@ def test_it_has_no_more_memory_than_it_may(cgroups: Host) -> None:
 
 def test_a_limit_that_can_t_be_held_is_refused(vpc1: Host) -> None:
     vpc1.refused("deploy run --vpc vpc1 --subnet public --name w --memory 64M -- sleep 1000",
-                 says="no cgroup here that could limit its memory")
+                 says="no cgroup here can limit its memory")
 
 
 def test_its_log_is_root_s_alone_and_keeps_the_newest(vpc1: Host) -> None:

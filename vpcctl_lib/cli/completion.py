@@ -84,7 +84,8 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     text = script(ctx, shell)
     if not text:
-        raise VpcctlError(f"this click has no completion for {shell}", "upgrade it: pip install -U click")
+        raise VpcctlError(f"this version of click has no completion for {shell}",
+                          "upgrade it: pip install -U click")
     output.result(text)
 
 

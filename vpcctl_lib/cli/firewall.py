@@ -81,4 +81,4 @@ def clear(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
     """
     change = managers.FirewallManager(context).clear(vpc, subnet)
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, subnet)),
-           f"{vpc}/{subnet} has no policy any more", f"{vpc}/{subnet} has no policy")
+           f"{vpc}/{subnet} no longer has a policy", f"{vpc}/{subnet} has no policy")

@@ -137,7 +137,7 @@ def report(change: Change, as_json: bool, name: str, view: Callable[[Change], An
     except Unwritten as error:
         if not change.changed or change.commands is not None:
             raise
-        raise Unwritten(f"{error.message}; what was asked for is done") from None
+        raise Unwritten(f"{error.message}; the command itself is done") from None
 
 
 def _report(change: Change, as_json: bool, name: str, view: Callable[[Change], Any], line: str) -> None:

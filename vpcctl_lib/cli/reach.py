@@ -22,11 +22,12 @@ PROTOCOLS = [protocol.value for protocol in Protocol if protocol is not Protocol
 
 @click.command()
 @click.option("--from", "start", metavar="VPC/SUBNET", shell_complete=complete_place,
-              help="Who sends. Without it: every subnet, one line each.")
+              help="Who sends (default: every subnet, one line each).")
 @click.option("--to", required=True, metavar="TARGET", shell_complete=complete_place,
               help="A subnet (VPC/SUBNET), a VPC's router (VPC), an address, or internet.")
 @click.option("--port", type=PORT, help="The port, for tcp and udp.")
-@click.option("--protocol", type=click.Choice(PROTOCOLS), help="Default: tcp with --port, else icmp.")
+@click.option("--protocol", type=click.Choice(PROTOCOLS),
+              help="The protocol (default: tcp with --port, else icmp).")
 @click.option("--probe", is_flag=True, help="Also send one real packet, and say whether it agrees.")
 @reading
 def reach(context: Context, start: str | None, to: str, port: int | None, protocol: str | None, probe: bool,

@@ -14,7 +14,7 @@ from vpcctl_lib.reach.walk import Hop
 
 COMMANDS = ("Fix:", "Or:")
 NO_COMMAND = "no command opens this"
-REMOVES = "removes what somebody made by hand"
+REMOVES = "removes something made by hand"
 MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
          Verdict.UNKNOWN: ("?", "yellow")}
 

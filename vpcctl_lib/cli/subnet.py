@@ -50,7 +50,7 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
     change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
-           f"subnet '{name}' is there ({kind}, {cidr})")
+           f"subnet '{name}' already exists ({kind}, {cidr})")
 
 
 @subnet.command("set")
@@ -71,7 +71,8 @@ def set_type(context: Context, vpc: str, name: str, kind: str, as_json: bool) ->
     """
     change = managers.SubnetManager(context).set(vpc, name, SubnetType(kind))
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
-           f"subnet '{name}' of VPC '{vpc}' is {kind} now", f"subnet '{name}' of VPC '{vpc}' is {kind}")
+           f"subnet '{name}' of VPC '{vpc}' is now {kind}",
+           f"subnet '{name}' of VPC '{vpc}' is already {kind}")
 
 
 @subnet.command("list")
@@ -108,4 +109,4 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     """
     change = managers.SubnetManager(context).delete(vpc, name)
     report(change, as_json, "subnet", lambda _: {"vpc": vpc, "name": name},
-           f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' is gone")
+           f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' does not exist in VPC '{vpc}'")

@@ -71,7 +71,7 @@ def unknown_command(name: str, ctx: click.Context, words: Sequence[str]) -> Advi
         return Advice(f"No such command '{' '.join(typed[:count])}'",
                       f"in vpcctl it is: {_line(root, path, typed[count:])}")
     near = close(name, group.commands, alike=0.7)
-    hint = f"did you mean '{near}'?" if near else f"there is: {', '.join(sorted(group.commands))}"
+    hint = f"did you mean '{near}'?" if near else f"use one of: {', '.join(sorted(group.commands))}"
     return Advice(f"No such command '{name}'", f"{hint}; see: {ctx.command_path} --help")
 
 
@@ -83,7 +83,7 @@ def _unknown_verb(name: str, ctx: click.Context, group: click.Group, root: click
     if verb:
         return Advice(message, f"the verb is {verb}: {_line(root, (noun, verb), typed[1:])}")
     verbs = ", ".join(sorted(group.commands))
-    return Advice(message, f"there is: {verbs}; see: {ctx.command_path} --help")
+    return Advice(message, f"use one of: {verbs}; see: {ctx.command_path} --help")
 
 
 def tree(root: click.Group) -> Commands:
@@ -209,7 +209,7 @@ def misplaced(ctx: click.Context, words: Sequence[str]) -> Advice | None:
     _, lone = _sorted_out(command, typed)
     if not lone or not any(isinstance(one, click.Option) and one.required for one in command.params):
         return None
-    return Advice(f"'{' '.join(lone)}' stands alone: an option has to say what it is",
+    return Advice(f"'{' '.join(lone)}' stands alone: it must follow an option",
                   f"write: {corrected(ctx.command_path, command, behind)}")
 
 

@@ -132,7 +132,7 @@ class Desk:
     def _put_back(self, setting: PutBack) -> None:
         command = setting.command()
         if command is None:
-            self.notes.append(f"{setting.key} is not as vpcctl set it: it stays as somebody else did")
+            self.notes.append(f"{setting.key} was changed by something else: it stays as it is")
             return
         others = forwarders.newcomers(forwarders.look(self._runner), setting.beside)
         if others:

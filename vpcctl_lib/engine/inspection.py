@@ -15,7 +15,7 @@ from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Condition, Fault, Folder, Namespace, Resource, SingleRule
 from vpcctl_lib.resources.base import unreadable
 
-TAKE_UP = "take it up: vpcctl restore --from-kernel"
+TAKE_UP = "adopt it: vpcctl restore --from-kernel"
 
 
 @frozen
@@ -85,7 +85,7 @@ def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterato
             told.add(fault)
         elif entry.under_way:
             state = fault.condition.value if fault else "there"
-            detail = f"a command that was to {entry.under_way.value} it was cut short; it is {state}"
+            detail = f"an interrupted command was to {entry.under_way.value} it; it is {state}"
             yield Finding("half-made", str(entry.resource), detail)
         elif fault:
             yield Finding(fault.condition.value, str(entry.resource), fault.detail)
@@ -134,7 +134,7 @@ def _is_marked(link: dict[str, Any]) -> bool:
 
 def _told(stray: Resource) -> Finding:
     """A thing of the host that `restore` removes."""
-    detail = "nothing in the record is it: vpcctl restore removes it"
+    detail = "it is not in the record: vpcctl restore removes it"
     if isinstance(stray, SingleRule):
         what = f"rule of {stray.chain}, table {stray.table} on the host"
         return Finding("unrecorded", what, f"{mark_of(stray.rule) or stray.rule}: {detail}")

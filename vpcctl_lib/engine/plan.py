@@ -146,11 +146,11 @@ def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
         fault = faults.get(entry.resource.key)
         if fault and entry.under_way and isinstance(entry.resource, Namespace) \
                 and fault.condition is Condition.UNREADABLE:
-            raise VpcctlError(f"{entry.resource} may be another's: {fault.detail}",
+            raise VpcctlError(f"{entry.resource} might be another's: {fault.detail}",
                               "remove it if it is not: ip netns del " + entry.resource.name)
         if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY) \
                 and not _never_ours(entry, faults):
-            raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",
+            raise VpcctlError(f"{entry.resource} is not the one vpcctl made: {fault.detail}",
                               "rename or remove it, then run: vpcctl restore")
 
 

@@ -82,7 +82,7 @@ class Rebuilder:
         """What ip_forward was, by the comment in our jump; others that were there before us are not known."""
         found = self._forwarding()
         if found is None:
-            self.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
+            self.notes.append("the value of net.ipv4.ip_forward before is unknown: it will stay on")
             return {}
         return {IP_FORWARD: found, IDENTITY: netns.own_identity()}
 
@@ -100,7 +100,7 @@ class Rebuilder:
                   if any(_mark(link) for link in self._links(space) if link["ifname"] == "lo")]
         if marked:
             self.notes.append(f"{', '.join(marked)}: marked as vpcctl's, but neither the host nor a router "
-                              "knows of it: it is left as it is")
+                              "has a link to it: it stays as it is")
 
     def _links(self, space: str) -> list[dict[str, Any]]:
         """The links of a namespace of which nothing is needed; none where they can't be read."""
@@ -153,7 +153,7 @@ class Rebuilder:
             wrong = True
         if wrong:
             self.notes.append(f"link {link['ifname']}{on(space)} bears the mark {link['ifalias']}, but "
-                              "vpcctl did not make it: it is left as it is")
+                              "vpcctl did not make it: it stays as it is")
         return not wrong
 
     def _place(self, name: str) -> tuple[int, int]:
@@ -170,8 +170,8 @@ class Rebuilder:
             ports = self._ports(vpc)
             vpc = replace(vpc, nat=self._nat(name, ports))
         except (_Unknown, BadInput, Unreadable) as error:
-            self.notes.append(f"VPC '{name}' can't be known: {error.message}; remove it with cleanup.sh, or "
-                              "by hand")
+            self.notes.append(f"VPC '{name}' can't be rebuilt: {error.message}; remove it with cleanup.sh, "
+                              "or by hand")
             return None
         cidrs = self._cidrs(vpc, ports)
         return replace(vpc, subnets=tuple(self._subnet(vpc, one, cidr) for one, cidr in cidrs.items()))
@@ -179,11 +179,11 @@ class Rebuilder:
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
         if name not in self._kernel.namespaces:
-            raise _Unknown("its namespace is gone")
+            raise _Unknown("its namespace is missing")
         bridge = self._address(name, naming.device("br-", name))
         uplink = self._address(name, naming.UPLINK)
         if bridge is None or uplink is None:
-            raise _Unknown("it has lost its addresses")
+            raise _Unknown("its addresses are missing")
         addressing.check_vpc(bridge.network)
         link = (int(uplink.ip) - int(addressing.LINKS.network_address)) // 2
         if uplink.ip not in addressing.LINKS or uplink.ip != addressing.router_end(link):
@@ -221,8 +221,8 @@ class Rebuilder:
         cidrs = [known[name].cidr for name in (peering.vpc1, peering.vpc2)]
         if len(ends) == 2 and not cidrs[0].overlaps(cidrs[1]):
             return True
-        wrong = "their CIDRs overlap" if len(ends) == 2 else "one end of its cable is gone"
-        self.notes.append(f"the peering of '{peering.vpc1}' and '{peering.vpc2}' can't be known: {wrong}")
+        wrong = "their CIDRs overlap" if len(ends) == 2 else "one end of its cable is missing"
+        self.notes.append(f"the peering of '{peering.vpc1}' and '{peering.vpc2}' can't be rebuilt: {wrong}")
         return False
 
     def _addresses(self, namespace: str, device: str) -> list[IPv4Interface]:
@@ -248,7 +248,7 @@ class Rebuilder:
                     for rule in self._rules("", chain, "nat") if "-o" in rule
                     and rule.get("--comment", "").partition("/")[0] == f"{MARK}{name}"]
         if not uplinks or not _INTERFACE.fullmatch(uplinks[0]):
-            self.notes.append(f"the uplink of VPC '{name}' is not known: vpcctl nat enable --vpc {name}")
+            self.notes.append(f"the uplink of VPC '{name}' is unknown: vpcctl nat enable --vpc {name}")
             return None
         link = self._kernel.link("", uplinks[0]) or {}
         return Nat(uplinks[0], int(link.get("mtu", 1500)), tuple(self._resolvers(name, subnets)))
@@ -263,7 +263,7 @@ class Rebuilder:
                 try:
                     yield IPv4Address(" ".join(words[1:]))
                 except AddressValueError:
-                    self.notes.append(f"a resolver of VPC '{name}' is no address, and left out")
+                    self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
 
     def _cidrs(self, vpc: Vpc, names: Collection[str]) -> dict[str, IPv4Network]:
         """Each subnet's CIDR: from its router where that has it, else from its own namespace, with a note."""
@@ -271,12 +271,12 @@ class Rebuilder:
         told = {name: cidr for name in names if name not in sure
                 and (cidr := self._subnet_says(vpc, name)) is not None}
         for name, others in intruders(told, sure).items():
-            self.notes.append(f"subnet '{vpc.name}/{name}' can't be known: by its own namespace it has "
+            self.notes.append(f"subnet '{vpc.name}/{name}' can't be rebuilt: its own namespace has "
                               f"addresses of {', '.join(others)}")
             del told[name]
         if told:
-            self.notes.append(f"the CIDRs of {', '.join(told)} in VPC '{vpc.name}' are as their own "
-                              "namespaces have them, where others may be root: see whether they are right")
+            self.notes.append(f"the CIDRs of {', '.join(told)} in VPC '{vpc.name}' come from their own "
+                              "namespaces, where others may be root: check that they are right")
         return {name: (sure | told)[name] for name in names if name in sure or name in told}
 
     def _router_says(self, vpc: Vpc, name: str) -> IPv4Network | None:
@@ -293,13 +293,13 @@ class Rebuilder:
         try:
             held = self._addresses(space, naming.INSTANCE) if space in self._kernel.namespaces else []
         except Unreadable as error:
-            self.notes.append(f"subnet '{vpc.name}/{name}' can't be known: {error.message}")
+            self.notes.append(f"subnet '{vpc.name}/{name}' can't be rebuilt: {error.message}")
             return None
         cidrs = [cidr for one in held if (cidr := _subnet_of(vpc, str(one.network)))
                  and one.ip == addressing.instance(cidr)]
         if len(cidrs) != 1:
-            lost = "it has more than one address such as vpcctl gives" if cidrs else "it has lost its address"
-            self.notes.append(f"subnet '{vpc.name}/{name}' can't be known: {lost}")
+            lost = "it has several addresses of the kind vpcctl gives" if cidrs else "its address is missing"
+            self.notes.append(f"subnet '{vpc.name}/{name}' can't be rebuilt: {lost}")
         return cidrs[0] if len(cidrs) == 1 else None
 
     def _subnet(self, vpc: Vpc, name: str, cidr: IPv4Network) -> Subnet:
@@ -309,11 +309,11 @@ class Rebuilder:
         if told:
             public = told == SubnetType.PUBLIC.value
         elif vpc.nat is None:
-            self.notes.append(f"whether '{vpc.name}/{name}' was public is not known without NAT: "
-                              "it is private now")
+            self.notes.append(f"whether '{vpc.name}/{name}' was public is unknown without NAT: "
+                              "it is now private")
         if space not in self._kernel.namespaces:
-            self.notes.append(f"the policy and the workloads of '{vpc.name}/{name}' are not known: its "
-                              "namespace is gone, and made anew")
+            self.notes.append(f"the policy and the workloads of '{vpc.name}/{name}' are unknown: its "
+                              "namespace was missing, and is recreated")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         return Subnet(name, cidr, kind, self._policy(vpc.name, name, space),
                       tuple(self._workloads(f"{vpc.name}/{name}", space)))
@@ -334,11 +334,11 @@ class Rebuilder:
         try:
             policy = policy_of(self._kernel, space)
         except (Misread, Unreadable) as error:
-            self.notes.append(f"the policy of '{vpc}/{name}' can't be known: {error.message}; its rules stay "
-                              f"as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")
+            self.notes.append(f"the policy of '{vpc}/{name}' can't be rebuilt: {error.message}; its rules "
+                              f"stay as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")
             return None
         if policy is not None:
-            self.notes.append(f"descriptions in the policy of '{vpc}/{name}' are not known")
+            self.notes.append(f"descriptions in the policy of '{vpc}/{name}' are unknown")
         return policy
 
     def _workloads(self, owner: str, space: str) -> Iterator[Workload]:
@@ -346,7 +346,7 @@ class Rebuilder:
             try:
                 yield workload(mark.removeprefix(f"{owner}/"), given)
             except VpcctlError as error:
-                self.notes.append(f"a process in {space} is no workload of ours: {error.message}")
+                self.notes.append(f"a process in {space} is not one of vpcctl's workloads: {error.message}")
 
 
 def _mark(link: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.workloads import processes
 
 MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
-          "static": "somebody's configuration", "boot": "somebody's ip route add", "kernel": "the kernel"}
+          "static": "a configuration of the host", "boot": "ip route add", "kernel": "the kernel"}
 """Who writes routes of which protocol (rtnetlink(7), /etc/iproute2/rt_protos)."""
 
 
@@ -22,7 +22,7 @@ def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
     try:
         if _is_left_over(resource, kernel):
             return VpcctlError(f"{resource} already exists: an earlier VPC left it, and it is not recorded",
-                               "vpcctl restore removes what bears vpcctl's mark and is nobody's")
+                               "remove it: vpcctl restore")
         owner, removal = _owner(resource, kernel)
     except (VpcctlError, OSError):
         owner, removal = "", ""

@@ -149,7 +149,7 @@ def _text(name: str, raw: bytes) -> str:
     odd = _CONTROL.search(text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
-        raise _refusal(name, line, f"is not text: it holds the character {shown(odd[0])}")
+        raise _refusal(name, line, f"is not text: it contains the character {shown(odd[0])}")
     if not text.strip():
         raise BadInput(f"{name}: is empty")
     return text
@@ -178,7 +178,7 @@ def _read_json(name: str, text: str) -> Document:
     except json.JSONDecodeError as error:
         where = f"{name}, line {error.lineno}" + quoted(f", column {error.colno}", "")
         problem = quoted(f": {error.msg[0].lower()}{error.msg[1:]}", "")
-        hint = "JSON takes no comments, no single quotes and no comma after the last item; a .yaml file does"
+        hint = "JSON allows no comments, no single quotes and no comma after the last item; a .yaml file does"
         raise BadInput(f"{where}: is not JSON{problem}", hint) from None
     except RecursionError:
         raise _refusal(name, None, TOO_DEEP) from None
@@ -232,9 +232,9 @@ def _yaml_tokens(name: str, text: str) -> Iterator[_Token]:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise _refusal(name, line, "a second document begins here", "keep one to a file")
+                raise _refusal(name, line, "a second document begins here", "keep one document in a file")
         elif isinstance(event, yaml.AliasEvent):
-            problem = f"the alias {shown(f'*{event.anchor}')} is not followed"
+            problem = f"the alias {shown(f'*{event.anchor}')} is not supported"
             raise _refusal(name, line, problem, "write the value out in full")
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
             _refuse_tag(name, line, event.tag)
@@ -246,7 +246,7 @@ def _yaml_tokens(name: str, text: str) -> Iterator[_Token]:
 def _refuse_tag(name: str, line: int, tag: str | None) -> None:
     if tag is not None:
         word = tag.replace("tag:yaml.org,2002:", "!!")
-        problem = f"the tag {shown(word)} is not taken"
+        problem = f"the tag {shown(word)} is not supported"
         raise _refusal(name, line, problem, "write the plain value, and quotes around text")
 
 
@@ -333,7 +333,7 @@ class _Builder:
                 raise _refusal(self.name, key.line, "a key must be text")
             here = _join(path, self.text(key, path))
             if key.text in entries:
-                raise self.refusal(key, here, f"the key stands twice, first on line {self.lines[here]}")
+                raise self.refusal(key, here, f"the key already exists, on line {self.lines[here]}")
             self.lines[here] = key.line
             entries[key.text] = self.value(next(self.tokens), here, depth + 1)
         return entries

@@ -24,7 +24,7 @@ def from_path(path: Path, name: str) -> bytes:
     except OSError as error:
         raise _unreadable(name, error) from None
     except ValueError:
-        raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
+        raise BadInput(f"{name}: can't be read: a file's name can't contain a NUL") from None
     if len(raw) > MAX_BYTES:
         size = max(status.st_size, len(raw))
         raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
@@ -46,7 +46,7 @@ def _read(file: BinaryIO, name: str) -> bytes:
     raw: bytes | None = file.read(MAX_BYTES + 1)
     if raw is None:
         # As /proc/kmsg answers, which calls itself a regular file.
-        raise BadInput(f"{name}: can't be read: it has nothing to read now")
+        raise BadInput(f"{name}: can't be read: it has no data yet")
     return raw
 
 

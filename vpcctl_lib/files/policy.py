@@ -21,7 +21,7 @@ _RULE_KEYS = ("description", "port", "protocol", "action")
 # What a rule calls the far end; `Rule.network` either way.
 _NETWORK_KEYS = {"ingress": "source", "egress": "destination"}
 
-_PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; several are several rules'
+_PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; write one rule for each'
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,5})")
 _NEARLY_RANGE = re.compile(r"\s*([0-9]{1,5})\s*(?:-|–|:|\.\.)\s*([0-9]{1,5})\s*")
 _LAST_PORT = 65535
@@ -84,7 +84,7 @@ def _rule_document(rule: Rule, direction: str) -> dict[str, object]:
 def _entries(data: object, where: Place, what: str, keys: tuple[str, ...]) -> Mapping[str, object]:
     if not isinstance(data, Mapping):
         known = ", ".join(keys)
-        raise where.refusal(f"{what} is a mapping, not {shown(data)}", f"its keys are {known}")
+        raise where.refusal(f"{what} is a mapping, not {shown(data)}", f"use one of: {known}")
     for key in data:
         if key not in keys:
             raise _unknown(str(key), where, what, keys)
@@ -98,7 +98,7 @@ def _unknown(key: str, where: Place, what: str, keys: tuple[str, ...]) -> BadInp
 def _nearest(found: object, words: Sequence[str]) -> str:
     """What was likely meant, or else all that it could be."""
     near = close(found.lower(), words) if isinstance(found, str) else ""
-    all_words = f"it can be {', '.join(words)}"
+    all_words = f"use one of: {', '.join(words)}"
     return quoted(f'did you mean "{near}"?', all_words) if near else all_words
 
 
@@ -138,7 +138,7 @@ def _refuse_other_end(data: object, where: Place, direction: str) -> None:
     """An ingress rule with a destination has a reason of its own to be wrong."""
     for other, key in _NETWORK_KEYS.items():
         if other != direction and isinstance(data, Mapping) and key in data:
-            problem = f"an {direction} rule has no {key}: that is for {other}"
+            problem = f"an {direction} rule has no {key}: that key is for {other}"
             raise where.at(key).refusal(problem, f'write "{_NETWORK_KEYS[direction]}", or move it to {other}')
 
 
@@ -174,7 +174,7 @@ def _checked(first: int, last: int, found: object, where: Place) -> Ports:
         raise where.refusal(f"{shown(found)} is not a port", _PORT_HINT)
     if first > last:
         hint = quoted(f'did you mean "{last}-{first}"?', _PORT_HINT)
-        raise where.refusal(f"{shown(found)} runs backwards", hint)
+        raise where.refusal(f"{shown(found)} is not a range: it ends before it begins", hint)
     return Ports(first, last)
 
 
@@ -194,7 +194,7 @@ def _network(found: object, where: Place) -> IPv4Network:
     if not isinstance(found, str) or not _ADDRESS_LIKE.fullmatch(found):
         raise where.refusal(f"{shown(found)} is not a network", "write for example 10.0.0.0/16 or 10.0.1.5")
     if ":" in found:
-        raise where.refusal(f"{shown(found)} is an IPv6 network", "vpcctl speaks IPv4 only")
+        raise where.refusal(f"{shown(found)} is an IPv6 network", "vpcctl supports IPv4 only")
     try:
         return parse_network(f"{found}/32" if _BARE_ADDRESS.fullmatch(found) else found)
     except BadInput as error:
@@ -206,5 +206,5 @@ def _description(entries: Mapping[str, object], where: Place) -> str:
     if not isinstance(found, str):
         raise here.refusal(f"a description is text, not {shown(found)}", "put it in quotes")
     if _CONTROL.search(found):
-        raise here.refusal(f"{shown(found)} holds a control character", "a description is text to be read")
+        raise here.refusal(f"{shown(found)} contains a control character", "write plain text")
     return found

@@ -101,7 +101,8 @@ class Reader:
         kinds = [kind.value for kind in SubnetType]
         kind = entries.get("type", SubnetType.PRIVATE.value)
         if kind not in kinds:
-            raise place.at("type").refusal(f"{shown(kind)} is no type of subnet", f"use {' or '.join(kinds)}")
+            raise place.at("type").refusal(f"{shown(kind)} is not a type of subnet",
+                                       f"use one of: {', '.join(kinds)}")
         workloads = _mapping(_given(entries, "workloads", {}), place.at("workloads"), "workloads by name")
         return Subnet(name, cidr, SubnetType(kind), self._policy(entries, cidr, place.at("firewall")),
                       tuple(_workload(key, one, place.at("workloads").named(key))
@@ -112,14 +113,14 @@ class Reader:
         if data is None:
             return None
         if data == "":
-            raise place.refusal('"" is no path', "name a policy's file, or write the policy here")
+            raise place.refusal('"" is not a path', "name a policy's file, or write the policy here")
         if isinstance(data, str):
             return told(place, lambda: _load(self._folder / data, cidr))
         return policy.parse(data, place, cidr)
 
     def _peerings(self, data: object, place: Place) -> tuple[tuple[Peering, Place], ...]:
         if not isinstance(data, list):
-            raise place.refusal(f"{shown(data)} is no list of peerings", "write - [vpc1, vpc2]")
+            raise place.refusal(f"{shown(data)} is not a list of peerings", "write - [vpc1, vpc2]")
         return tuple((_pair(pair, place.at(number)), place.at(number)) for number, pair in enumerate(data))
 
 
@@ -161,7 +162,7 @@ def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -
 def _check_version(data: object, place: Place) -> None:
     # Not by value alone: to Python, true and 1.0 are 1.
     if type(data) is not int or data != VERSION:
-        raise place.refusal(f"{shown(data)} is no version of the format", f"write version: {VERSION}")
+        raise place.refusal(f"{shown(data)} is not a version of the format", f"write version: {VERSION}")
 
 
 def _given(entries: Mapping[str, object], key: str, otherwise: object) -> object:
@@ -177,15 +178,15 @@ def _mapping(data: object, place: Place, what: str, keys: Sequence[str] = (),
     for key in data if keys else ():
         if key not in keys:
             meant = close(str(key), keys)
-            known = f"there is: {', '.join(keys)}"
+            known = f"use one of: {', '.join(keys)}"
             hint = quoted(f"did you mean {meant}?", known) if meant else known
-            raise place.named(str(key)).refusal(f"{shown(key)} is no key of {what}", hint)
+            raise place.named(str(key)).refusal(f"{shown(key)} is not a key of {what}", hint)
     return data
 
 
 def _cidr(entries: Mapping[str, object], place: Place) -> IPv4Network:
     if "cidr" not in entries:
-        raise place.refusal("it has no cidr", "add for example cidr: 10.0.0.0/16")
+        raise place.refusal("it has no cidr", "write for example cidr: 10.0.0.0/16")
     text = entries["cidr"]
     if not isinstance(text, str):
         raise place.at("cidr").refusal(f"{shown(text)} is not a CIDR", "write for example 10.0.0.0/16")
@@ -205,7 +206,8 @@ def _interface(data: object, place: Place) -> str | None:
     entries = _mapping(data, place, "NAT", ("interface",), "write true, or {interface: eth0}")
     interface = entries.get("interface")
     if not isinstance(interface, str) or not interface:
-        raise place.at("interface").refusal(f"{shown(interface)} is no interface", "write for example eth0")
+        raise place.at("interface").refusal(f"{shown(interface)} is not an interface",
+                                          "write for example eth0")
     return interface
 
 
@@ -230,7 +232,7 @@ def _workload(name: str, data: object, place: Place) -> Workload:
 
 def _user(data: object, place: Place) -> str:
     if not isinstance(data, str):
-        raise place.refusal(f"{shown(data)} is no user's name", "write for example postgres")
+        raise place.refusal(f"{shown(data)} is not a user's name", "write for example postgres")
     told(place, lambda: check_user(data))
     return data
 
@@ -238,7 +240,7 @@ def _user(data: object, place: Place) -> str:
 def _processes(data: object, place: Place) -> int | None:
     if data is None or (type(data) is int and 1 <= data <= MOST_PROCESSES):
         return data
-    raise place.refusal(f"{shown(data)} is no number of processes",
+    raise place.refusal(f"{shown(data)} is not a number of processes",
                         f"write a number from 1 to {MOST_PROCESSES}")
 
 
@@ -246,7 +248,7 @@ def _memory(data: object, place: Place) -> int | None:
     if data is None:
         return None
     if not isinstance(data, str):
-        raise place.refusal(f"{shown(data)} is no amount of memory", "write for example 64M")
+        raise place.refusal(f"{shown(data)} is not an amount of memory", "write for example 64M")
     return told(place, lambda: parse_bytes(data))
 
 
@@ -261,26 +263,26 @@ def _webserver(name: str, port: object, place: Place) -> Workload:
 
 def _program(name: str, argv: object, place: Place) -> Workload:
     if not isinstance(argv, list) or not argv:
-        raise place.refusal(f"{shown(argv)} is no command", "write a list of words: [sleep, infinity]")
+        raise place.refusal(f"{shown(argv)} is not a command", "write a list of words: [sleep, infinity]")
     return Workload(name, tuple(_word(word, place.at(number)) for number, word in enumerate(argv)))
 
 
 def _word(data: object, place: Place) -> str:
     """A word of a command; a whole number may go without quotes, as it is read as it was written."""
     if isinstance(data, str) and "\0" in data:
-        raise place.refusal(f"{shown(data)} holds a NUL", "leave it out: no program can be given one")
+        raise place.refusal(f"{shown(data)} contains a NUL", "leave it out: an argument can't contain one")
     if isinstance(data, str) or type(data) is int:
         return str(data)
     if isinstance(data, (list, Mapping)):
-        raise place.refusal(f"{shown(data)} is no word", "write all words in one list: [sleep, infinity]")
+        raise place.refusal(f"{shown(data)} is not a word", "write all words in one list: [sleep, infinity]")
     # How a fraction was written is not known here: 1e3 has become 1000.0.
     quoted = "" if isinstance(data, float) else f': "{shown(data)}"'
-    raise place.refusal(f"{shown(data)} is no word", f"write it in quotes{quoted}")
+    raise place.refusal(f"{shown(data)} is not a word", f"write it in quotes{quoted}")
 
 
 def _pair(data: object, place: Place) -> Peering:
     if not isinstance(data, list) or len(data) != 2 or not all(isinstance(name, str) for name in data):
-        raise place.refusal(f"{shown(data)} is no pair of VPCs", "write [vpc1, vpc2]")
+        raise place.refusal(f"{shown(data)} is not a pair of VPCs", "write [vpc1, vpc2]")
     return Peering.between(*data)
 
 

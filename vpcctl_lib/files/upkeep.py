@@ -84,7 +84,7 @@ def _text(data: object, place: Place, example: str, parse: Callable[[str], str])
     if type(data) is int:
         data = str(data)
     if not isinstance(data, str) or not data:
-        raise place.refusal(f"{shown(data)} is not right here", f"write for example {example}")
+        raise place.refusal(f"{shown(data)} is not valid here", f"write for example {example}")
     return _placed(place, lambda: parse(data))
 
 
@@ -105,7 +105,7 @@ def _restart(data: object, place: Place) -> Restart:
         # Other programs write YAML's `no` as false.
         return Restart.NO
     if data not in kinds:
-        raise place.refusal(f"{shown(data)} is not a way to restart", f"use {', '.join(kinds)}")
+        raise place.refusal(f"{shown(data)} is not a way to restart", f"use one of: {', '.join(kinds)}")
     return Restart(data)
 
 

@@ -46,7 +46,7 @@ def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]
         try:
             _bind(descriptor, target, own)
         except OSError as error:
-            shortfalls.append(f"what /etc/netns has for {target} is not there: {error.strerror}")
+            shortfalls.append(f"what /etc/netns has for {target} is missing: {error.strerror}")
     return shortfalls
 
 
@@ -94,7 +94,7 @@ def _close(read_only: bool) -> list[str]:
     try:
         syscalls.restrict_mounts("/", read_only)
     except OSError as error:
-        return [f"it can write to what all may write to: {error.strerror}"] if read_only else []
+        return [f"it can write to folders that everybody may write to: {error.strerror}"] if read_only else []
     return []
 
 

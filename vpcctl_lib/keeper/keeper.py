@@ -112,11 +112,11 @@ class Keeper:
     def _leave(self, given: Orders) -> None:
         self._pids = given.pids if limits.PROCESSES in self._cgroups.lacking else 0
         if limits.MEMORY in self._cgroups.lacking:
-            raise OSError(0, "there is no cgroup here that could limit its memory")
+            raise OSError(0, "no cgroup here can limit its memory")
         if given.uid is None and not given.user:
-            self._reporter.say("short", "it has no user of its own, as none but root is mapped here")
+            self._reporter.say("short", "it has no user of its own: only root is mapped here")
             if self._pids and limits.is_exempt():
-                self._reporter.say("short", "nothing limits how many processes it starts")
+                self._reporter.say("short", "nothing limits the number of its processes")
         syscalls.unshare(Namespace.MOUNT | Namespace.IPC | Namespace.PID)
         for shortfall in folders.arrange(given.namespace, given.hide, read_only=not given.user):
             self._reporter.say("short", shortfall)

@@ -45,12 +45,12 @@ def identity(given: Orders) -> Identity | None:
         try:
             found = account(given.user)
         except (KeyError, OverflowError):
-            raise OSError(0, f"there is no user '{given.user}'") from None
+            raise OSError(0, f"user '{given.user}' does not exist on this host") from None
         if found.pw_uid == 0:
-            raise OSError(0, f"'{given.user}' is root, and a workload never is")
+            raise OSError(0, f"'{given.user}' is root: a workload never runs as root")
         return Identity(found.pw_uid, found.pw_gid, tuple(os.getgrouplist(found.pw_name, found.pw_gid)))
     if given.uid == 0:
-        raise OSError(0, "a workload is never root")
+        raise OSError(0, "a workload never runs as root")
     return None if given.uid is None else Identity(given.uid, given.uid)
 
 

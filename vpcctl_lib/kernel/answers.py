@@ -21,7 +21,7 @@ def parsed(outcome: Outcome, otherwise: str = "[]") -> Any:
     try:
         return lenient(text)
     except (ValueError, RecursionError) as error:
-        raise VpcctlError(f"{outcome.command} printed what is no JSON: {error}") from None
+        raise VpcctlError(f"{outcome.command} printed something that is not JSON: {error}") from None
 
 
 def lenient(text: str) -> Any:

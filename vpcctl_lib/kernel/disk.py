@@ -30,7 +30,7 @@ def open_kept(path: Path, flags: int, mode: int, always: bool = False) -> int:
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         _check_owner(status, str(path))
         _check_names(status, str(path))
         if always and stat.S_IMODE(status.st_mode) != mode:
@@ -89,7 +89,7 @@ def read_own(path: Path, check: Callable[[Path, int], None]) -> bytes:
     file = os.open(path, os.O_RDONLY | SAFE)
     with open(file, "rb") as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         check(path, file)
         return opened.read()
 

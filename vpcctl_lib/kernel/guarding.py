@@ -23,7 +23,7 @@ QUOTING = """table bridge vpcctl-probe {
 	}
 }
 """
-UNQUOTED = ("subnets of one VPC can send each other forged ICMP errors: this nft can't look into what an "
+UNQUOTED = ("subnets of one VPC can send each other forged ICMP errors: this nft can't match what an "
             "ICMP error quotes")
 UNGUARDED = ("the ports of bridges are not guarded, so that subnets of one VPC can take each other's "
              "addresses: nft {}")
@@ -35,7 +35,7 @@ def missing(runner: Runner) -> str:
     The probe is only checked by the kernel, and never takes effect (`nft --check`).
     """
     if which(TOOL, path=search_path()) is None:
-        return "is not there; install it: apt-get install nftables"
+        return "is not found; install it: apt-get install nftables"
     if os.geteuid() != 0:
         # A rehearsal by a plain user can't ask the kernel.
         return ""

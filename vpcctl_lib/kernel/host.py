@@ -111,4 +111,4 @@ def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostL
             return candidate
     names = ", ".join(sorted(link.name for link in usable)) or "none"
     what = "can't be an uplink" if name == "lo" or name in ours else "is not an interface of this host"
-    raise BadInput(f"{quoted(repr(name))} {what}", f"interfaces here: {names}")
+    raise BadInput(f"{quoted(repr(name))} {what}", f"use one of: {names}")

@@ -27,7 +27,7 @@ EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
 _INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
 """What iptables-save says, with exit status 0, of a table that it leaves out."""
 
-NOT_OF_IPTABLES = "nft made something in it that iptables has no words for"
+NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
 """Namespaces looked at side by side; the time goes into starting `ip`."""
@@ -239,7 +239,8 @@ class Kernel:
         if not self._is_there(namespace):
             return None
         if not self.has_tool("nft"):
-            raise Unreadable(namespace, f"nft table {name}", "nft is not found (apt-get install nftables)")
+            raise Unreadable(namespace, f"nft table {name}",
+                             "nft not found; install it: apt-get install nftables")
         outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
         if outcome.status != 0:
             return None

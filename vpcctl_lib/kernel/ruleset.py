@@ -78,7 +78,7 @@ def read(runner: Runner) -> Ruleset:
     try:
         return tables(listed, devices)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise VpcctlError(f"nft lists rules of a form that is not known: {error!r}") from None
+        raise VpcctlError(f"nft lists rules of an unknown form: {error!r}") from None
 
 
 def tables(listed: Mapping[str, Any],

@@ -163,7 +163,7 @@ def join_new_keyring() -> None:
     """Leave the session keyring of whoever started us for an empty one (keyctl(2))."""
     number = _KEYCTL.get(os.uname().machine)
     if number is None:
-        raise OSError(0, "the number of keyctl is not known on this machine", "keyctl")
+        raise OSError(0, "the number of keyctl is unknown on this machine", "keyctl")
     if _libc.syscall(ctypes.c_long(number), ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
         _check(-1, "keyctl")
 

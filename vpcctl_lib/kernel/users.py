@@ -53,10 +53,11 @@ def check_user(name: str) -> None:
     try:
         found = account(name) if name else None
     except (KeyError, OverflowError):
-        raise BadInput(f"there is no user '{name}' on this host", "leave --user out: a workload then runs as "
-                       "a user of its VPC's own") from None
+        raise BadInput(f"user '{name}' does not exist on this host", "leave --user out: the workload then "
+                       "runs as a user of its VPC's own") from None
     if found is not None and found.pw_uid == 0:
-        raise BadInput(f"'{name}' is root, and a workload never is", "name another user, or leave it out")
+        raise BadInput(f"'{name}' is root: a workload never runs as root",
+                       "name another user, or leave it out")
 
 
 def name_of(uid: int) -> str:

@@ -83,8 +83,8 @@ def warnings(runner: Runner, ours: Variant) -> list[str]:
     if not is_in_use(rules(runner, ours.other)):
         return []
     save, other = (_name(variant, "iptables-save") for variant in (ours, ours.other))
-    return [f"both kinds of iptables hold rules here, and packets have to pass both: vpcctl's are in {save}; "
-            f"if something does not get through, look into {other}"]
+    return [f"both kinds of iptables have rules here, and packets must pass both: vpcctl's are in {save}; "
+            f"if packets are lost, see {other}"]
 
 
 def marked(runner: Runner, mark: str) -> Variant:

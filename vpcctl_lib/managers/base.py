@@ -134,14 +134,14 @@ class Manager:
         try:
             self._finish(state, state.topology)
             self._interrupted = state.previous
-            self.warn("an interrupted command had left something half-made: it is finished now")
+            self.warn("an interrupted command left something half-made: it is now finished")
         except Interrupted:
             raise
         except VpcctlError as error:
             self._finish(state, state.previous)
             self._interrupted = state.topology
-            self.warn("an interrupted command had left something half-made, which can't be finished "
-                      f"({error.message}): it is undone now")
+            self.warn("an interrupted command left something half-made, which can't be finished "
+                      f"({error.message}): it is now undone")
         return self.load()
 
     def _finish(self, state: State, topology: Topology) -> None:
@@ -163,7 +163,7 @@ class Manager:
         lost = recorded - netns.names()
         again = lost.intersection(naming.namespaces(wanted))
         if again:
-            self.warn(f"{', '.join(sorted(again))}: gone, though recorded; what is missing is made again")
+            self.warn(f"{', '.join(sorted(again))}: recorded, but missing; what is missing is recreated")
         return bool(lost)
 
     def was_finished(self, had: Callable[[Topology], bool]) -> bool:
@@ -195,9 +195,9 @@ class Manager:
         """No chain of the host is written anew while it closes off what the record does not know."""
         cables = strange_cables(Kernel(self.runner), state.ledger)
         if cables:
-            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record, by which the "
-                              "host's rules for it would go",
-                              "take up what the kernel has: vpcctl restore --from-kernel; or remove it: "
+            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record: the "
+                              "host's rules for it would be lost",
+                              "adopt it: vpcctl restore --from-kernel; or remove it: "
                               + "; ".join(f"ip link del {cable}" for cable in cables))
 
     def marked_variant(self) -> Variant:
@@ -214,10 +214,10 @@ class Manager:
         what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
         away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
         known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
-        hint = f"remove it with all that is in it: {away}"
+        hint = f"remove it with everything in it: {away}"
         if namespace in known:
-            hint = f"take it up again: vpcctl restore --from-kernel; or {hint}"
-        return VpcctlError(f"{what} bears vpcctl's mark, but the record does not have it", hint)
+            hint = f"adopt it: vpcctl restore --from-kernel; or {hint}"
+        return VpcctlError(f"{what} bears vpcctl's mark, but is not in the record", hint)
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:
         """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""
@@ -260,12 +260,12 @@ def _forwarding(state: State, topology: Topology) -> str | None:
 def need_root() -> None:
     """Refuse to change the host as a plain user, naming the command to type."""
     if os.geteuid() != 0:
-        raise VpcctlError("this needs root", f"type: sudo {shlex.join(sys.argv)}")
+        raise VpcctlError("this command needs root", f"run: sudo {shlex.join(sys.argv)}")
 
 
 def standing(namespace: str) -> str:
     """The name of a recorded namespace that is there; VpcctlError tells the way on where it is gone."""
     if not netns.exists(namespace):
-        raise VpcctlError(f"namespace {namespace} is gone, though recorded",
-                          "bring it back with all that was in it: sudo vpcctl restore")
+        raise VpcctlError(f"namespace {namespace} is recorded, but missing",
+                          "bring it back with everything in it: sudo vpcctl restore")
     return namespace

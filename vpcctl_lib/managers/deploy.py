@@ -69,7 +69,8 @@ class DeployManager(Manager):
             vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
             existing = subnet.workload(workload.name)
             if existing is not None and existing != workload:
-                raise VpcctlError(f"workload {workload.name!r} of {vpc_name}/{subnet_name} is another one",
+                raise VpcctlError(f"workload '{workload.name}' already exists in {vpc_name}/{subnet_name}, "
+                                  "with another command or other options",
                                   "stop it first, or choose another name")
             running = self._find(vpc_name, subnet_name, workload.name)
             if running is not None and running.leader is not None:
@@ -116,7 +117,7 @@ class DeployManager(Manager):
         _, where = find_subnet(self.state().topology, vpc, subnet)
         running = self._find(vpc, subnet, name)
         if running is None:
-            raise VpcctlError(f"no workload '{name}' in {vpc}/{subnet}",
+            raise VpcctlError(f"workload '{name}' does not exist in {vpc}/{subnet}",
                               nearest(name, [workload.name for workload in where.workloads],
                                       "see: vpcctl deploy list"))
         return running
@@ -183,8 +184,8 @@ def _check_port(namespace: str, port: int) -> None:
         try:
             listener.bind(("0.0.0.0", port))  # noqa: S104 - the web server listens on all of the namespace
         except OSError as error:
-            raise VpcctlError(f"port {port} is taken in {namespace} ({error.strerror})",
-                              f"choose another, or see who has it: ip netns exec {namespace} ss -ltnp"
+            raise VpcctlError(f"port {port} is already in use in {namespace} ({error.strerror})",
+                              f"choose another, or see what uses it: ip netns exec {namespace} ss -ltnp"
                               ) from None
 
 

@@ -84,7 +84,7 @@ class HostManager(Manager):
         notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
         if state.topology.guarded is False:
             missing = guarding.missing(self.runner)
-            notes.append(guarding.UNGUARDED.format(missing or "is there now: vpcctl restore"))
+            notes.append(guarding.UNGUARDED.format(missing or "is now found: vpcctl restore"))
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
         notes += dict.fromkeys(uplinks.warnings)
@@ -182,8 +182,9 @@ class HostManager(Manager):
 
     def _tell_of(self, left: Mapping[str, Fault]) -> NoReturn:
         told = (f"{name}: {fault.detail or fault.condition.value}" for name, fault in left.items())
-        raise VpcctlError(f"this is still not as recorded: {'; '.join((*self._failures, *told))}",
-                          "all else is; whoever changes it may do so again: see vpcctl status")
+        raise VpcctlError(f"not everything could be restored: {'; '.join((*self._failures, *told))}",
+                          "everything else is restored; if something keeps changing it, find out what: "
+                          "vpcctl status")
 
     def held(self, state: State) -> Sequence[Entry]:
         """What bears our mark and is nobody's, too: it goes."""
@@ -219,7 +220,7 @@ class HostManager(Manager):
         if topology == before.topology:
             return None
         more = added(before.topology, topology)
-        self.warn(f"taken up from the kernel: {', '.join(more)}")
+        self.warn(f"adopted from the kernel: {', '.join(more)}")
         for note in dict.fromkeys(rebuilder.notes):
             if any(f"'{name}'" in note for name in more):
                 self.warn(note)
@@ -242,7 +243,7 @@ class HostManager(Manager):
     def _unfinished(self) -> Change:
         """The same command was cut short when it had the record, but not yet all that this tells of."""
         if self.context.store.load().previous is None:
-            raise VpcctlError("the record is sound: nothing is to be rebuilt", "see: vpcctl status")
+            raise VpcctlError("the record is not lost: there is nothing to rebuild", "see: vpcctl status")
         return self.restore()
 
     def _from_kernel(self) -> Change:
@@ -251,7 +252,7 @@ class HostManager(Manager):
         with Interrupts() as interrupts, self.context.store.set_aside() as kept:
             interrupts.check()
             for path in kept:
-                self.warn(f"what was left of the record is kept as {path}")
+                self.warn(f"the damaged record is kept as {path}")
             notes = self._apply(plan, state, state.topology)
         return Change(state.topology, True, (*self._warnings, *notes))
 
@@ -286,7 +287,7 @@ class HostManager(Manager):
         except OSError as error:
             raise VpcctlError(f"{work.path}: {error.strerror}") from None
         verb = "enable" if isinstance(work, Make) else "disable"
-        self.warn(f"type: systemctl daemon-reload; systemctl {verb} {unit.NAME}")
+        self.warn(f"run: systemctl daemon-reload; systemctl {verb} {unit.NAME}")
         return Change(Topology(), True, tuple(self._warnings))
 
     def faults(self, state: State, wanted: Topology) -> Faults:

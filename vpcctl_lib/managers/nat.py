@@ -45,7 +45,7 @@ class NatManager(Manager):
             try:
                 passages = packets.look(Asked(self.runner), change.topology)
             except VpcctlError as error:
-                unknown = f"not known whether packets leave: {error.message}"
+                unknown = f"unknown whether packets leave: {error.message}"
                 return replace(change, notes=(*change.notes, unknown))
         more = packets.warnings([one for one in passages if one.vpc in names])
         return replace(change, notes=tuple(dict.fromkeys((*change.notes, *more))))

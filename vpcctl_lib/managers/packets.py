@@ -35,7 +35,7 @@ from vpcctl_lib.uplink.packets import (
 from vpcctl_lib.uplink.resolvers import Reached
 from vpcctl_lib.uplink.verdicts import BaseChain, base_chains
 
-NO_NFT = "nft is not found (apt-get install nftables)"
+NO_NFT = "nft not found; install it: apt-get install nftables"
 FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
 
 
@@ -229,10 +229,10 @@ def drift(topology: Topology, uplinks: Uplinks) -> list[Finding]:
             now = uplinks.refreshed(topology, vpc, vpc.nat)
             if now.interface != vpc.nat.interface:
                 found.append(Finding("changed", f"uplink of VPC '{vpc.name}'",
-                                     f"packets leave by {now.interface} now, not {vpc.nat.interface}"))
+                                     f"packets now leave by {now.interface}, not {vpc.nat.interface}"))
             if now.resolvers != vpc.nat.resolvers:
                 found.append(Finding("changed", f"name servers of VPC '{vpc.name}'",
-                                     f"they are {_list(now.resolvers)} now, not {_list(vpc.nat.resolvers)}"))
+                                     f"they are now {_list(now.resolvers)}, not {_list(vpc.nat.resolvers)}"))
     return found
 
 

@@ -24,7 +24,7 @@ class PeerManager(Manager):
             raise BadInput(f"VPC '{one}' can't be peered with itself", "name two VPCs")
         if first.cidr.overlaps(second.cidr):
             raise VpcctlError(f"'{one}' ({first.cidr}) and '{other}' ({second.cidr}) overlap: "
-                              "they can't be peered", "an address would be in both; use distinct CIDRs")
+                              "they can't be peered", "peered VPCs must have distinct CIDRs")
         self._check_ways(topology, one, other)
         self._check_ways(topology, other, one)
         peering = Peering.between(one, other)
@@ -37,7 +37,7 @@ class PeerManager(Manager):
         for peer in topology.peers_of(name):
             if peer.name != new and peer.cidr.overlaps(cidr):
                 raise VpcctlError(f"'{name}' is peered with '{peer.name}' ({peer.cidr}), which overlaps "
-                                  f"'{new}' ({cidr})", "its route table can have one of the two")
+                                  f"'{new}' ({cidr})", "its route table can have only one of the two")
 
     def delete(self, one: str, other: str) -> Change:
         """The peering of the two, gone at once."""

@@ -154,7 +154,7 @@ def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
     if chosen is Protocol.ICMP and port is not None:
         raise BadInput("icmp has no ports", "leave out --port, or use --protocol tcp")
     if chosen is not Protocol.ICMP and port is None:
-        raise BadInput(f"{chosen.value} needs a port", "add for example --port 80")
+        raise BadInput(f"{chosen.value} needs a port", "write for example --port 80")
     return chosen
 
 

@@ -35,9 +35,9 @@ class SubnetManager(Manager):
                 return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
             if (existing.cidr, existing.type) != (cidr, kind):
                 way = "delete it first, or choose another name" if existing.cidr != cidr \
-                    else f"change its type where it is: {setting(vpc_name, name, kind)}"
-                raise VpcctlError(f"subnet '{name}' exists in VPC '{vpc_name}' as {existing.type.value} "
-                                  f"{existing.cidr}", way)
+                    else f"change its type: {setting(vpc_name, name, kind)}"
+                raise VpcctlError(f"subnet '{name}' already exists in VPC '{vpc_name}' as "
+                                  f"{existing.type.value} {existing.cidr}", way)
             return topology
 
         return self.change(decide)
@@ -55,7 +55,7 @@ class SubnetManager(Manager):
         ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
         route = self.host.overlap(cidr, ours) if routed(topology, vpc) else None
         if route is not None and route.network.prefixlen >= vpc.cidr.prefixlen:
-            self.warn(f"{cidr} overlaps {route}: the host, and answers by NAT, may not reach the subnet")
+            self.warn(f"{cidr} overlaps {route}: the host, and answers by NAT, might not reach the subnet")
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """The subnet and what runs in it."""

@@ -26,7 +26,7 @@ class VpcManager(Manager):
             if existing is None:
                 return self.added(topology, name, cidr, allow_overlap)
             if existing.cidr != cidr:
-                raise VpcctlError(f"VPC '{name}' exists with CIDR {existing.cidr}",
+                raise VpcctlError(f"VPC '{name}' already exists with CIDR {existing.cidr}",
                                   f"delete it first, or give the VPC of {cidr} another name")
             return topology
 

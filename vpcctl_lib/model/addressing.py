@@ -48,9 +48,9 @@ PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 def parse_network(text: str) -> IPv4Network:
     """The network that `text` spells as a.b.c.d/prefix; BadInput says what is wrong with it."""
     address, slash, prefix = text.strip().partition("/")
-    said, example = quoted(repr(text)), "use for example 10.0.0.0/16"
+    said, example = quoted(repr(text)), "write for example 10.0.0.0/16"
     if ":" in address:
-        raise BadInput(f"{said} is an IPv6 network; vpcctl speaks IPv4 only", example)
+        raise BadInput(f"{said} is an IPv6 network; vpcctl supports IPv4 only", example)
     if not slash:
         meant = quoted(f"write for example {_around(address)}", example)
         raise BadInput(f"{said} has no prefix length", meant)
@@ -153,8 +153,9 @@ def free_link(taken: Collection[int], in_use: Collection[IPv4Network] = ()) -> i
     for number in range(LINK_COUNT):
         if number not in taken and not any(map(link_network(number).overlaps, in_use)):
             return number
-    others = f" or used by the host ({', '.join(map(str, in_use))})" if in_use else ""
-    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are taken{others}", "delete a VPC first")
+    others = f" or taken by the host ({', '.join(map(str, in_use))})" if in_use else ""
+    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are already in use{others}",
+                      "delete a VPC first")
 
 
 def link_network(link: int) -> IPv4Network:

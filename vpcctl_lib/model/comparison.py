@@ -40,11 +40,12 @@ def compare(old: Topology, new: Topology) -> list[Difference]:
 def _vpcs(old: Topology, new: Topology) -> Iterator[Difference]:
     for vpc in old.vpcs:
         if new.vpc(vpc.name) is None:
-            yield Difference(Sign.REMOVE, f"vpc {vpc.name}", f"{vpc.cidr} and all in it is not in the file")
+            yield Difference(Sign.REMOVE, f"vpc {vpc.name}",
+                             f"{vpc.cidr} and everything in it is not in the file")
     for vpc in new.vpcs:
         before = old.vpc(vpc.name)
         if before is None:
-            yield Difference(Sign.ADD, f"vpc {vpc.name}", f"{vpc.cidr} is not there yet")
+            yield Difference(Sign.ADD, f"vpc {vpc.name}", f"{vpc.cidr} does not exist yet")
             before = Vpc(vpc.name, vpc.cidr)
         elif before.cidr != vpc.cidr:
             yield Difference(Sign.CHANGE, f"vpc {vpc.name}", f"cidr {before.cidr} becomes {vpc.cidr}")
@@ -76,7 +77,7 @@ def _subnets(old: Vpc, new: Vpc) -> Iterator[Difference]:
         name = f"{new.name}/{subnet.name}"
         before = old.subnet(subnet.name)
         if before is None:
-            told = f"{subnet.type.value} {subnet.cidr} is not there yet"
+            told = f"{subnet.type.value} {subnet.cidr} does not exist yet"
             yield Difference(Sign.ADD, f"subnet {name}", told)
             before = Subnet(subnet.name, subnet.cidr, subnet.type)
         elif (before.cidr, before.type) != (subnet.cidr, subnet.type):
@@ -139,7 +140,7 @@ def _workloads(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
     for workload in new.workloads:
         before = old.workload(workload.name)
         if before is None:
-            yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it is not there yet")
+            yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it does not exist yet")
         elif before != workload:
             yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or options differ")
 
@@ -150,4 +151,4 @@ def _peerings(old: Topology, new: Topology) -> Iterator[Difference]:
             yield Difference(Sign.REMOVE, f"peering {peering.vpc1} - {peering.vpc2}", "it is not in the file")
     for peering in new.peerings:
         if peering not in old.peerings:
-            yield Difference(Sign.ADD, f"peering {peering.vpc1} - {peering.vpc2}", "it is not there yet")
+            yield Difference(Sign.ADD, f"peering {peering.vpc1} - {peering.vpc2}", "it does not exist yet")

@@ -12,7 +12,7 @@ def find_vpc(topology: Topology, name: str) -> Vpc:
     """The VPC of that name; VpcctlError with the nearest right name if there is none."""
     vpc = topology.vpc(name)
     if vpc is None:
-        raise VpcctlError(f"no VPC '{name}'", nearest(name, [vpc.name for vpc in topology.vpcs],
+        raise VpcctlError(f"VPC '{name}' does not exist", nearest(name, [vpc.name for vpc in topology.vpcs],
                                                       "create it: vpcctl vpc create --name … --cidr …"))
     return vpc
 
@@ -22,7 +22,7 @@ def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subn
     vpc = find_vpc(topology, vpc_name)
     subnet = vpc.subnet(name)
     if subnet is None:
-        raise VpcctlError(f"no subnet '{name}' in VPC '{vpc_name}'",
+        raise VpcctlError(f"subnet '{name}' does not exist in VPC '{vpc_name}'",
                           nearest(name, [subnet.name for subnet in vpc.subnets],
                                   f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
     return vpc, subnet
@@ -39,7 +39,7 @@ def nearest(name: str, names: Collection[str], otherwise: str) -> str:
     meant = close(name, names, alike=0.5)
     if meant:
         return f"did you mean '{meant}'?"
-    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise
+    return f"use one of: {', '.join(sorted(names)[:20])}" if names else otherwise
 
 
 def close(name: str, names: Iterable[str], alike: float = 0.6) -> str:

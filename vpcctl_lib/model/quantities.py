@@ -17,7 +17,7 @@ LEAST_LOG = 4 << 10
 
 def parse_bytes(text: str) -> int:
     """The number of bytes of memory that `text` spells, such as 64M."""
-    amount = _amount(text, "no amount of memory")
+    amount = _amount(text, "not an amount of memory")
     if amount < LEAST_MEMORY:
         raise BadInput(f"{text} is too little memory for any program",
                        f"give it at least {spelt(LEAST_MEMORY)}")

@@ -74,11 +74,11 @@ class Intent:
             return ""
         subnet = next((one for one in vpc.subnets if address in one.cidr), None)
         if subnet is not None:
-            return (f"nobody has the address {address}: the one machine of {vpc.name}/{subnet.name} "
-                    f"is {instance(subnet.cidr)}")
+            return (f"no machine has the address {address}: the only one in {vpc.name}/{subnet.name} "
+                    f"has {instance(subnet.cidr)}")
         held = ", ".join(f"{one.name} {one.cidr}" for one in vpc.subnets[:NAMED])
         more = ", …" if len(vpc.subnets) > NAMED else ""
-        return (f"nobody has the address {address}: no subnet of VPC '{vpc.name}' holds it "
+        return (f"no machine has the address {address}: no subnet of VPC '{vpc.name}' contains it "
                 f"({held or 'it has none'}{more})")
 
     def route(self, namespace: str, address: IPv4Address) -> Route | None:

@@ -153,7 +153,7 @@ def _icmp_type(option: Option, value: str, packet: Packet, place: Place) -> Answ
     kind, __, code = value.partition("/")
     number = int(kind) if kind.isdigit() else ICMP_TYPES.get(kind)
     if number is None:
-        return NO if "unreachable" in kind else unknown(f"icmp type '{kind}' is not known")
+        return NO if "unreachable" in kind else unknown(f"icmp type '{kind}' is unknown")
     return decided(number == packet.icmp and code in ("", "0"))
 
 

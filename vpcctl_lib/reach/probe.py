@@ -27,7 +27,7 @@ class Result(Enum):
     """What a packet met."""
 
     ANSWERED = "answered"
-    REFUSED = "refused: it got there and nothing listens, or a rule answered with a reset"
+    REFUSED = "refused: it arrived and nothing listens, or a rule answered with a reset"
     REJECTED = "rejected on the way"
     SILENCE = "no answer"
 
@@ -140,5 +140,5 @@ def judge(result: Result, protocol: Protocol, is_reachable: bool, is_rejected: b
     if result is Result.REFUSED:
         return Probe(result.value, True if is_reachable else is_rejected, result)
     if result is Result.SILENCE and protocol is Protocol.UDP and is_reachable:
-        return Probe("no answer: the datagram may have been taken in silence", None, result)
+        return Probe("no answer: the datagram may have arrived, since UDP needs no answer", None, result)
     return Probe(result.value, not is_reachable, result)

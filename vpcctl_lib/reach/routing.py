@@ -177,7 +177,7 @@ def link_of(namespace: Namespace, device: str) -> Link:
     """The link of that name, which has to be up and plugged in."""
     link = namespace.links.get(device)
     if link is None:
-        raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} is not there", Cause(device=device))
+        raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} does not exist", Cause(device=device))
     if not link.is_up or not link.carrier:
         state = "is down" if not link.is_up else "has no carrier: its other end is down"
         raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} {state}", Cause(device=device))

@@ -103,7 +103,7 @@ class Explorer:
             return
         bridge = namespace.links.get(link.master)
         if bridge is None or bridge.kind != "bridge":
-            told = f"{link.name} in {namespace.title} belongs to {link.master}, which is no bridge"
+            told = f"{link.name} in {namespace.title} belongs to {link.master}, which is not a bridge"
             self._segment.odd.append(told)
         elif bridge.is_up and link.port_state == BRIDGE_FORWARDING:
             trail = replace(trail, entry=trail.entry or (namespace.name, link.name))

@@ -159,13 +159,13 @@ class Analyzer:
         if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
             return
         if wanted not in self.scene.names:
-            raise Blocked(Code.NAMESPACE_MISSING, wanted, f"no network namespace '{wanted}'")
+            raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.to_vpc.cidr.overlaps(question.vpc.cidr)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
-        raise Blocked(code, where, f"{question.address} is here for {question.start}, not in {wanted}")
+        raise Blocked(code, where, f"{question.address} is local to {question.start}, not in {wanted}")
 
     def _refined(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
         """The obstacle whose code says most: what is missing, not how that shows."""
@@ -173,7 +173,8 @@ class Analyzer:
         cause = replace(blocked.cause, address=blocked.cause.address or question.address)
         missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
-            return Blocked(Code.NAMESPACE_MISSING, missing, f"no network namespace '{missing}'", cause)
+            return Blocked(Code.NAMESPACE_MISSING, missing,
+                           f"network namespace '{missing}' does not exist", cause)
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:
@@ -199,7 +200,7 @@ class Analyzer:
             fault = cable_fault(self.scene, self.scene.of(name), route.device)
             cause = Cause(device=route.device, address=address)
             code = Code.LINK_DOWN if fault else Code.NO_ROUTE
-            return Blocked(code, name, fault or f"{route} is gone", cause)
+            return Blocked(code, name, fault or f"{route} is missing", cause)
         if blocked.code is Code.NO_ROUTE and not self._intent.is_ours(blocked.where):
             # Somebody else's namespace has no way back to an address of a VPC: nobody translated it.
             return Blocked(Code.NO_NAT, "host", blocked.rule)

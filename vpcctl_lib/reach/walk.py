@@ -79,7 +79,7 @@ class Walk:
         """Follow the packet there and its answer back; Blocked or Undecided where that ends."""
         here = self.scene.of(start)
         if not here.exists:
-            raise Blocked(Code.NAMESPACE_MISSING, start, f"no network namespace '{start}'")
+            raise Blocked(Code.NAMESPACE_MISSING, start, f"network namespace '{start}' does not exist")
         packet = self._first(here, destination, protocol, port)
         there = self.send(here, packet)
         self._answer(there, here)
@@ -187,7 +187,7 @@ class Walk:
             found = answering(self.scene, here, link, segment, wanted, packet.flow.source)
         if len(found) > 1:
             names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
-            raise Undecided(here.title, f"{wanted} is in {names}: whoever answers first gets it")
+            raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
         if found:
             self._check_sender(link, found[0], packet)
             end = switched(self.scene, segment, found[0], packet.flow.destination)
@@ -212,18 +212,18 @@ class Walk:
         """They pass it on to ports where they know somebody."""
         lost = lost_at(self.scene, end)
         if lost:
-            told = f"nobody told the bridge that MAC {end.link.mac} is at port {lost[1]}"
+            told = f"the bridge does not know that MAC {end.link.mac} is at port {lost[1]}"
             raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, told, Cause(device=lost[1]))
 
     def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
                route: Route, segment: Segment) -> Arrival:
         """Out of what can be seen: from the host to the world, if an answer can find its way back."""
         if here.name != HOST:
-            told = f"{segment.outside[0]} leads to a namespace without a name: it can't be looked into"
+            told = f"{segment.outside[0]} leads to a namespace without a name: it can't be read"
             raise Undecided(here.title, told)
         if not here.owns(packet.flow.source):
             raise Blocked(Code.NO_NAT, here.title,
-                          f"{packet} leaves by {link.name} with a source that no answer comes back to")
+                          f"{packet} leaves by {link.name} with a source address that answers can't reach")
         _check_known(here, link, wanted, route)
         self._tell(here, f"{packet} leaves this host by {link.name}, for {wanted}")
         return Arrival(here.name, packet, link.name)
@@ -302,7 +302,7 @@ def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:
     """What is wrong between a link and whatever its cable is plugged into; empty if nothing is."""
     link = namespace.links.get(device)
     if link is None:
-        return f"link {device} in {namespace.title} is not there"
+        return f"link {device} in {namespace.title} does not exist"
     if not link.is_up:
         return f"link {device} in {namespace.title} is down"
     other = peer(scene, namespace, link)

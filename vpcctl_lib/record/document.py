@@ -56,15 +56,15 @@ def text(file: Path) -> str | None:
         return disk.read_own(file, check_file).decode()
     except FileNotFoundError:
         if backup(file).exists():
-            raise Damaged(f"{file} is gone, though its backup is there", _way_on(file)) from None
+            raise Damaged(f"{file} is missing, but its backup exists", _way_on(file)) from None
         return None
     except PermissionError:
-        raise VpcctlError(f"may not read {file}", "run it as root: sudo vpcctl …") from None
+        raise VpcctlError(f"can't read {file}: permission denied", "run it as root: sudo vpcctl …") from None
     except NotADirectoryError:
-        raise VpcctlError(f"{file.parent} is not in a folder", "name a folder with --state-dir") from None
+        raise VpcctlError(f"{file.parent} is not a folder", "name a folder with --state-dir") from None
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
-            raise VpcctlError(f"{file} is a link, and is not followed",
+            raise VpcctlError(f"{file} is a symbolic link, which vpcctl does not follow",
                               "put the file itself there, or name its folder with --state-dir") from None
         raise damaged(file, str(error)) from None
 
@@ -80,7 +80,7 @@ def parse(file: Path, text: str) -> dict[str, Any]:
         raise VpcctlError(f"{file} has version {version}; this vpcctl knows up to {VERSION}",
                           "use the newer vpcctl that wrote it; nothing was changed")
     if type(version) is not int or version not in (*MIGRATIONS, VERSION):
-        raise damaged(file, "it has no version that vpcctl knows")
+        raise damaged(file, "its version is unknown")
     return _migrated(file, dict(data), version)
 
 
@@ -90,7 +90,7 @@ def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
         for step in range(version, VERSION):
             data = {**MIGRATIONS[step](data), "version": step + 1}
     except (KeyError, TypeError, AttributeError) as error:
-        raise damaged(file, f"it is no record of version {version}: {error}") from None
+        raise damaged(file, f"it is not a record of version {version}: {error}") from None
     return data
 
 
@@ -110,6 +110,6 @@ def damaged(file: Path, why: str) -> VpcctlError:
 
 def _way_on(file: Path) -> str:
     """What brings back a lost record: its backup, the marks in the kernel, or a clean start."""
-    copy = f"the last good one: cp {backup(file)} {file}; or " if backup(file).exists() else ""
-    return (f"{copy}rebuilt from the marks in the kernel: vpcctl restore --from-kernel; or take all away by "
-            "its marks: cleanup.sh")
+    copy = f"restore the last good one: cp {backup(file)} {file}; or " if backup(file).exists() else ""
+    return (f"{copy}rebuild it from the marks in the kernel: vpcctl restore --from-kernel; or remove "
+            "everything that bears a mark: cleanup.sh")

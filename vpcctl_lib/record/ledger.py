@@ -65,6 +65,6 @@ def _entry(line: object) -> Entry:
     name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise Misfit(f"no kind of resource {name!r}")
+        raise Misfit(f"{name!r} is not a kind of resource")
     return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),
                  None if verb is None else decode(Verb, verb, ".under_way"))

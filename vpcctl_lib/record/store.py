@@ -202,10 +202,10 @@ class Store:
                 raise PermissionError
         except PermissionError:
             # Root may write anywhere but to what is mounted read-only.
-            hint = "run it as root: sudo vpcctl …" if os.geteuid() else "name another with --state-dir"
-            raise VpcctlError(f"may not write to {self.folder}", hint) from None
+            hint = "run it as root: sudo vpcctl …" if os.geteuid() else "name another folder with --state-dir"
+            raise VpcctlError(f"can't write to {self.folder}: permission denied", hint) from None
         except OSError as error:
-            raise VpcctlError(f"{self.folder} can't hold the state: {error.strerror}",
+            raise VpcctlError(f"{self.folder} can't be the state folder: {error.strerror}",
                               "name a folder with --state-dir") from None
 
     def _acquire(self, lock: int) -> None:

@@ -76,7 +76,7 @@ def _problem(status: os.stat_result, trusted: set[int], is_last: bool) -> str:
     # In such a folder nobody renames or removes what is not theirs, and what lies in it is looked at next.
     if status.st_mode & stat.S_ISVTX and not is_last:
         return ""
-    return f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
+    return f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o})"
 
 
 def _hint(place: Path, status: os.stat_result, trusted: set[int], is_last: bool) -> str:
@@ -84,9 +84,9 @@ def _hint(place: Path, status: os.stat_result, trusted: set[int], is_last: bool)
     if not is_last:
         return "use a folder that only root can write to, such as --state-dir /var/lib/vpcctl"
     if status.st_uid not in trusted:
-        return ("use another, such as --state-dir /var/lib/vpcctl; or if you know what is in it: "
+        return ("use another, such as --state-dir /var/lib/vpcctl; or if you trust what is in it: "
                 f"chown -R root: {place}")
-    return f"if you know what is in it: chmod -R go-w {place}"
+    return f"if you trust what is in it: chmod -R go-w {place}"
 
 
 def _user(uid: int) -> str:

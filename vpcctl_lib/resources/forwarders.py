@@ -74,7 +74,7 @@ def newcomers(seen: Seen, before: Collection[str]) -> tuple[str, ...]:
     """
     lost = [one for one in map(_plain, seen.unread) if one not in before]
     if lost:
-        raise VpcctlError(f"not known whether others need the host's forwarding: {'; '.join(lost)}")
+        raise VpcctlError(f"unknown whether others need the host's forwarding: {'; '.join(lost)}")
     return tuple(one for one in forwarders(seen) if one not in before)
 
 
@@ -87,7 +87,7 @@ def told(found: Collection[str]) -> str:
 def stays(setting: PutBack, others: Collection[str]) -> str:
     """Why a setting is not put back, in one line, and how to do that all the same."""
     return (f"{setting.key} stays {setting.ours}, since others may need it: {told(others)}; "
-            f"if none does, type: sysctl -w {setting.key}={setting.old}")
+            f"if none does, run: sysctl -w {setting.key}={setting.old}")
 
 
 def written(found: Iterable[str]) -> str:

@@ -222,21 +222,21 @@ def _wrong_rules(listed: list[dict[str, Any]], quotes: bool) -> Iterator[str]:
     expressions = _chains(EXPRESSIONS, quotes)
     chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
     if chains.keys() != expressions.keys():
-        yield f"its chains are {', '.join(chains) or 'gone'}"
+        yield f"its chains are {', '.join(chains) or 'missing'}"
     hook = {key: value for key, value in chains.get("prerouting", {}).items()
             if key in ("type", "hook", "prio", "policy")}
     if hook != {"type": "filter", "hook": "prerouting", "prio": PRIORITY, "policy": "drop"}:
-        yield f"its hook is {' '.join(map(str, hook.values())) or 'gone'}"
+        yield f"its hook is {' '.join(map(str, hook.values())) or 'missing'}"
     sets = {item[kind]["name"]: item[kind].get("type") for item in listed for kind in ("set", "map")
             if kind in item}
     # How nft tells of a type that it has worked out itself differs between its versions.
     shall = {**TYPES, MACHINES: "ipv4_addr", **({QUOTED: sets.get(QUOTED)} if quotes else {})}
     if sets != shall:
-        yield f"its sets are {', '.join(sets) or 'gone'}"
+        yield f"its sets are {', '.join(sets) or 'missing'}"
     for name, rules in expressions.items():
         held = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == name]
         if held != list(rules):
-            yield f"the rules of its chain {name} are others"
+            yield f"the rules of its chain {name} differ"
     kinds = {kind for item in listed for kind in item}
     if not kinds <= {"metainfo", "table", "set", "map", "chain", "rule"}:
         yield "something of another kind is in it"

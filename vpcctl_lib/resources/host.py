@@ -126,10 +126,11 @@ class File(Resource):
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses to take over a file that is there."""
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
-            raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",
-                              "remove such things: vpcctl restore")
+            raise VpcctlError(f"{self.path} is left over from something that vpcctl made, and is not in "
+                              "the record",
+                              "remove it: vpcctl restore")
         if os.path.lexists(self.path):
-            raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
+            raise VpcctlError(f"{self.path} already exists, and vpcctl did not make it",
                               "move it away, or give the subnet another name")
         return {}
 
@@ -147,7 +148,7 @@ class File(Resource):
             return MISSING
         held = text_of(Path(self.path))
         if held is None:
-            return changed("it is no file")
+            return changed("it is not a file")
         return None if held == self.content else changed("its content differs")
 
     def __str__(self) -> str:

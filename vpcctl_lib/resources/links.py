@@ -56,7 +56,7 @@ class Namespace(Resource):
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
-            told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"
+            told = f"network namespace '{self.name}' already exists, and vpcctl did not make it"
             raise Taken(f"{told}: {inside} runs in it" if inside else told,
                         "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
         return {}
@@ -133,8 +133,8 @@ class Veth(Resource):
         import socket
 
         if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
-            told = f"a link '{self.device}' exists, and vpcctl did not make it{_described(self.device)}"
-            raise Taken(told, "choose another name, or rename the link; whose it is: "
+            told = f"link '{self.device}' already exists, and vpcctl did not make it{_described(self.device)}"
+            raise Taken(told, "choose another name, or rename the link; to see what made it: "
                               f"ip -d link show {self.device}", (HOST, self.device))
         return {}
 
@@ -172,7 +172,7 @@ class Veth(Resource):
             return None
         if not near.get("ifalias", "").startswith(MARK):
             return Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
-        gone = f"its other end, {self.peer_device}, is gone"
+        gone = f"its other end, {self.peer_device}, is missing"
         if far is None:
             return changed(gone)
         away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
@@ -183,7 +183,7 @@ class Veth(Resource):
         if kernel.link(self.peer_namespace, self.peer_device) is None:
             return MISSING
         away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
-        return Fault(Condition.CHANGED, f"its end {self.device} is gone", (away,))
+        return Fault(Condition.CHANGED, f"its end {self.device} is missing", (away,))
 
     def __str__(self) -> str:
         return f"cable {self.device}{on(self.namespace)} to {self.peer_device}{on(self.peer_namespace)}"

@@ -360,8 +360,8 @@ def _whole(line: str) -> str:
 
 def _refusal(tool: str, text: str) -> VpcctlError:
     shown = visible(text, keep="")
-    return VpcctlError(f"'{shown}' can't be handed to {tool}, which would read something else",
-                       "rename what is called so")
+    return VpcctlError(f"'{shown}' can't be passed to {tool}, which would misread it",
+                       "rename it")
 
 
 def problems(stderr: str) -> str:

@@ -152,7 +152,7 @@ def _difference(held: tuple[Words, ...], shall: tuple[Words, ...]) -> str:
     lost, more = len(set(shall) - set(held)), len(set(held) - set(shall))
     if lost or more:
         return f"{lost} of its {len(shall)} rules missing, {more} not ours"
-    return "its rules are in another order or there twice"
+    return "its rules are in another order, or exist twice"
 
 
 @frozen
@@ -186,7 +186,7 @@ class SingleRule(Resource):
         if held is None or times == 0:
             return MISSING
         if times > 1:
-            return Fault(Condition.CHANGED, f"it is there {times} times", self.unmake({}) * (times - 1))
+            return Fault(Condition.CHANGED, f"it exists {times} times", self.unmake({}) * (times - 1))
         return changed("other rules stand before it") if self.top and held.rules[0] != shall else None
 
     def __str__(self) -> str:

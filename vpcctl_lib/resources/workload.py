@@ -57,7 +57,7 @@ class Program(Resource):
         if process is None:
             return changed("it is not running")
         if not inside_of(process, self.namespace):
-            return changed("it left its namespace, which is gone")
+            return changed("its namespace is missing")
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
 
     def __str__(self) -> str:

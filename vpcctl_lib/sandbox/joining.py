@@ -55,7 +55,7 @@ def chosen(found: Sequence[Sandbox], wanted: str) -> Sandbox:
     matching = [one for one in found if wanted in ("", one.name, str(one.pid))]
     listed = ", ".join(f"{one.pid} ({one.name}, in {one.folder})" for one in found)
     if not matching:
-        raise VpcctlError(f"no sandbox '{wanted}' is running", f"there is: {listed}")
+        raise VpcctlError(f"sandbox '{wanted}' is not running", f"use one of: {listed}")
     if len(matching) > 1:
         raise VpcctlError(f"{len(matching)} sandboxes are running: {listed}",
                           f"say which: vpcctl sandbox --join {matching[-1].pid}")
@@ -78,5 +78,5 @@ def join(sandbox: Sandbox) -> None:
     except FileNotFoundError:
         raise VpcctlError(f"sandbox {sandbox.pid} has just ended", "see: vpcctl sandbox --list") from None
     except OSError as error:
-        raise VpcctlError(f"may not enter sandbox {sandbox.pid}: {error.strerror}",
+        raise VpcctlError(f"can't enter sandbox {sandbox.pid}: {error.strerror}",
                           "join it as the user who started it") from None

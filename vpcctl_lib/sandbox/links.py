@@ -18,7 +18,7 @@ def check_firewall() -> None:
     for other in ("iptables-legacy", "iptables-nft"):
         if has(other) and Runner().ask((other, "-w", "-S", "FORWARD")).status == 0:
             raise VpcctlError(f"iptables does not work with this kernel, but {other} does: {usual.reason()}",
-                              f"type: sudo update-alternatives --set iptables /usr/sbin/{other}")
+                              f"run: sudo update-alternatives --set iptables /usr/sbin/{other}")
     raise VpcctlError(f"iptables does not work with this kernel: {usual.reason()}",
                       "load its modules: sudo modprobe -a nf_tables ip_tables; or install the other kind: "
                       "sudo apt-get install iptables")

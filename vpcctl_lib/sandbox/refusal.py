@@ -33,12 +33,12 @@ def explain(error: OSError, is_plain: bool, read: Callable[[str], str | None]) -
                                f"run it with sudo, or allow them: sudo sysctl -w {name}={allowing}")
     reason = ": ".join(part for part in (error.filename, error.strerror) if part)
     if error.filename == "mount proc on /proc":
-        return VpcctlError(f"this container keeps a sandbox from having a /proc of its own ({reason})",
+        return VpcctlError(f"this container does not let a sandbox have a /proc of its own ({reason})",
                            "start the container with --security-opt systempaths=unconfined (Docker), "
                            "--security-opt unmask=ALL (Podman) or --privileged")
     way = "run it with sudo; in a container, " if is_plain else "in a container, "
     return VpcctlError(f"this host does not let you make a sandbox ({reason})",
-                       f"{way}start that with --privileged")
+                       f"{way}start the container with --privileged")
 
 
 def read_sysctl(name: str) -> str | None:

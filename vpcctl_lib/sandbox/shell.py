@@ -40,10 +40,10 @@ def prepared(program: str, script: str) -> Shell:
 
 def banner(kept: Sequence[str], has_users: bool) -> str:
     """What it is, what stays and how to leave."""
-    stays = f"What you write is thrown away when you leave, but in {', '.join(kept)}." if kept else \
+    stays = f"What you write is thrown away when you leave, except in {', '.join(kept)}." if kept else \
         "What you write, /tmp, your home and this folder included, is thrown away when you leave " \
         "(--keep DIR keeps a folder)."
-    users = "" if has_users else "Only root exists in it: for nobody, postgres and others, leave and type: " \
+    users = "" if has_users else "Only root exists in it: for nobody, postgres and others, leave and run: " \
         "sudo apt-get install uidmap\n"
     return ("This is a sandbox: a private host of your own, whose eth0 leads to a small simulated internet "
             f"(8.8.8.8).\n{stays}\n{users}"

@@ -34,7 +34,7 @@ def obstacles(chains: Sequence[BaseChain], packets: Sequence[Packet]) -> Iterato
     """Each chain that does not let all of them pass."""
     for chain in chains:
         found = [(packet, chain.verdict(packet)) for packet in packets]
-        for fate, says in ((Fate.REFUSED, "refuses"), (Fate.UNSURE, "may refuse")):
+        for fate, says in ((Fate.REFUSED, "refuses"), (Fate.UNSURE, "might refuse")):
             worst = [(packet, verdict) for packet, verdict in found if verdict.fate is fate]
             if worst:
                 what = _what({(one.protocol, one.port) for one, _ in worst})

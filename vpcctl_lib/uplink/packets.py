@@ -155,7 +155,7 @@ def _state(vpc: Vpc, causes: Sequence[Cause]) -> State:
 
 def _causes(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
     if vpc.nat and not facts.passes_on:
-        yield Cause("the host passes on no packets (net.ipv4.ip_forward = 0)", "vpcctl restore")
+        yield Cause("the host does not forward packets (net.ipv4.ip_forward = 0)", "vpcctl restore")
         return
     if vpc.nat:
         yield from facts.faults.get(vpc.name, ())
@@ -184,7 +184,7 @@ def _link(vpc: Vpc, nat: Nat, links: Links) -> Iterator[Cause]:
     """Whether the uplink is there, and plugged in."""
     name = nat.interface
     if name not in links.there:
-        yield Cause(f"there is no link {name} any more",
+        yield Cause(f"link {name} does not exist",
                     f"bring it back, or name another: vpcctl nat enable --vpc {vpc.name} --interface LINK")
     elif name not in links.up:
         yield Cause(f"link {name} is down", f"ip link set dev {name} up")
@@ -198,7 +198,7 @@ def way_out(vpc: Vpc, nat: Nat, ways: Sequence[Way], routes: Sequence[HostRoute]
     # What leaves by the same links is one trouble, though it has several routes.
     for way in {way.devices or way.failure: way for way in reversed(ways)}.values():
         if way.kind == UNKNOWN:
-            yield Cause(f"the kernel's way out is not known: {way.failure}", sure=False)
+            yield Cause(f"the kernel's way out is unknown: {way.failure}", sure=False)
         elif way.kind == REFUSED or not way.devices:
             yield Cause(_no_way(way, routes))
         elif len(way.devices) > 1:
@@ -245,7 +245,7 @@ def _inward(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
         if way is None or way.devices == (cable,) or is_gone:
             continue
         if way.kind == UNKNOWN:
-            yield Cause(f"the way back is not known: {way.failure}", sure=False,
+            yield Cause(f"the way back is unknown: {way.failure}", sure=False,
                         at_home=not question.incoming)
         else:
             told = _obstacle(vpc, question.destination, way, facts.routes)
@@ -273,7 +273,7 @@ def _obstacle(vpc: Vpc, address: IPv4Address, way: Way, routes: Sequence[HostRou
         return (f"the host's route to {way} comes first",
                 f"ip rule add to {vpc.cidr} pref {FIRST} table main")
     if vpc.cidr.subnet_of(way.network) and vpc.cidr != way.network:
-        return f"the host's route to {vpc.cidr} is gone", "vpcctl restore"
+        return f"the host's route to {vpc.cidr} is missing", "vpcctl restore"
     return (f"the host's route to {way} comes first",
             f"remove that route (ip route del {way.network}), or give the subnet another CIDR")
 
@@ -288,7 +288,7 @@ def _cable(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
     ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
     for route in facts.routes:
         if route.device not in ours and route.network.overlaps(mine) and _is_narrow(route.network):
-            yield Cause(f"{route} has the addresses of its cable ({mine}): either loses packets",
+            yield Cause(f"{route} has the addresses of its cable ({mine}): both lose packets",
                         f"vpcctl export >FILE, vpcctl vpc delete --name {vpc.name}, vpcctl apply -f FILE")
 
 
@@ -299,7 +299,7 @@ def _is_narrow(network: IPv4Network) -> bool:
 def _others(topology: Topology, vpc: Vpc, nat: Nat, facts: Facts) -> Iterator[Cause]:
     """Other firewalls, by whose base chains packets come as well."""
     if isinstance(facts.chains, str):
-        yield Cause(f"whether another firewall refuses them is not known: {facts.chains}", sure=False)
+        yield Cause(f"whether another firewall refuses them is unknown: {facts.chains}", sure=False)
         return
     needs = needed(naming.device("vpc-", vpc.name), nat.interface, source(topology, vpc), OUTSIDE[0])
     for found in obstacles(facts.chains, needs):

@@ -30,7 +30,7 @@ def python() -> str:
     for path in SYSTEM:
         if _open_to_all(path):
             return path
-    raise VpcctlError(f"no Python that an unprivileged user may run: {ours} lies in a closed folder",
+    raise VpcctlError(f"no Python that an unprivileged user may run: {ours} is in a closed folder",
                       "install the system's: apt-get install python3")
 
 

@@ -323,7 +323,8 @@ def _signal(living: Mapping[int, Process], number: signal.Signals) -> None:
         except ProcessLookupError:
             continue
         except PermissionError as error:
-            raise VpcctlError(f"may not stop {process.name()}", "run as root") from error
+            raise VpcctlError(f"can't stop {process.name()}: permission denied",
+                              "run it as root: sudo vpcctl …") from error
 
 
 def _wait(living: Mapping[int, Process], seconds: float) -> dict[int, Process]:

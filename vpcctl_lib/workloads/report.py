@@ -40,7 +40,7 @@ class Report:
         if data is None:
             return False
         if not data:
-            raise VpcctlError("its first process ended without a word")
+            raise VpcctlError("its first process ended without a report")
         while self._lines:
             self._take(*self._lines.pop(0).partition(" "))
         return True

@@ -68,7 +68,7 @@ def check_variable(name: str, value: str) -> None:
     """Refuse what no environment could hold, and the name by which we know a workload's processes."""
     if not name or "=" in name or "\0" in name + value:
         raise BadInput(f"{quoted(repr(name))} can't be the name of a variable" if "\0" not in value
-                       else f"the value of {quoted(repr(name))} holds a NUL", "write K=V")
+                       else f"the value of {quoted(repr(name))} contains a NUL", "write K=V")
     if name == MARK:
         raise BadInput(f"{MARK} is vpcctl's own", "choose another name")
 
