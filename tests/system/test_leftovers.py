@@ -52,7 +52,7 @@ def test_rules_that_are_there_twice(vpc1: Host) -> None:
     vpc1.do("nat enable --vpc vpc1")
     vpc1.sh("iptables -A FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
     vpc1.sh("iptables -t nat -A POSTROUTING -m comment --comment vpcctl:host -j VPCCTL-POSTROUTING")
-    assert "it is there 2 times" in vpc1.vpcctl("status").out
+    assert "it exists 2 times" in vpc1.vpcctl("status").out
     vpc1.do("restore")
     assert vpc1.do("status").out == "in sync\n"
 

@@ -28,7 +28,7 @@ def test_an_address_that_nobody_has(address: str, told: str, vpc1: Host) -> None
 def test_one_that_somebody_lost_is_not_called_so(vpc1: Host) -> None:
     vpc1.sh("ip addr flush dev eth0", "vpc1-private")
     found = blocked(vpc1, "vpc1/private")
-    assert "nobody has the address" not in found["rule"]
+    assert "no machine has the address" not in found["rule"]
     assert found["fix"] == "vpcctl restore"
     vpc1.do("restore")
 

@@ -36,4 +36,4 @@ def test_who_can_t_be_told_the_steps_of_a_change_does_not_break_it_off(host: Hos
     assert host.do("status").out == "in sync\n"
     # Neither undone nor left for this command to finish.
     done = host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
-    assert (done.out, done.err) == ("unchanged: VPC 'vpc1' is there (10.0.0.0/16)\n", "")
+    assert (done.out, done.err) == ("unchanged: VPC 'vpc1' already exists (10.0.0.0/16)\n", "")

@@ -1,4 +1,4 @@
-"""Sandboxes that run, told by their process 1, and the way into one of them."""
+"""Running sandboxes, recognised by their process 1, and the way into one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"user": Namespace.USER, "net": Namespace.NET, "uts": Namespace.UTS, "pi
 
 @frozen
 class Sandbox:
-    """One that runs: its process 1 as seen from here, its host name, and the folder it was started in."""
+    """A running one: its process 1 as seen from here, its host name, and the folder it was started in."""
 
     pid: int
     name: str
@@ -32,7 +32,7 @@ class Sandbox:
 
 
 def running(proc: Path = PROC) -> list[Sandbox]:
-    """Those of this user (for root: all), the oldest first."""
+    """The sandboxes of this user (for root: all), oldest first."""
     found = []
     for process in proc.glob("[0-9]*"):
         with suppress(OSError):
@@ -49,7 +49,7 @@ def _is_first(status: str) -> bool:
 
 
 def chosen(found: Sequence[Sandbox], wanted: str) -> Sandbox:
-    """The one of that pid or name, or the only one; VpcctlError if it can't be told which."""
+    """The one with that pid or name, or the only one; VpcctlError if that is ambiguous."""
     if not found:
         raise VpcctlError("no sandbox of yours is running", "start one: vpcctl sandbox")
     matching = [one for one in found if wanted in ("", one.name, str(one.pid))]

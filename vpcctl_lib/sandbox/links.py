@@ -11,7 +11,7 @@ _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def check_firewall() -> None:
-    """Refuse a host whose iptables can't do anything with this kernel, before somebody builds on it."""
+    """Refuse a host whose iptables does not work with this kernel, before anything relies on it."""
     usual = Runner().ask(("iptables", "-w", "-S", "FORWARD"))
     if usual.status == 0:
         return
@@ -25,8 +25,8 @@ def check_firewall() -> None:
 
 
 def configure(batch: str) -> None:
-    """Run an `ip -batch` in this process's network namespace, which starts out not forwarding."""
-    # A new namespace takes over what the real host has set.
+    """Run an `ip -batch` in this process's network namespace, with forwarding off at first."""
+    # A new namespace inherits the real host's settings.
     _FORWARDING.write_text("0")
     outcome = Runner().change(Command(("ip", "-batch", "-"), batch))
     if outcome.status != 0:

@@ -18,7 +18,7 @@ _SWITCHES = (
 
 @contextmanager
 def explained(is_plain: bool) -> Iterator[None]:
-    """Turns what the kernel refuses within the block into an error that says how to go on."""
+    """Turns a refusal by the kernel within the block into an error that says how to go on."""
     try:
         yield
     except OSError as error:
@@ -26,7 +26,7 @@ def explained(is_plain: bool) -> Iterator[None]:
 
 
 def explain(error: OSError, is_plain: bool, read: Callable[[str], str | None]) -> VpcctlError:
-    """What to tell whoever met this error; `is_plain`: not root; `read`: a sysctl's value, None if absent."""
+    """The message and hint for this error; `is_plain`: not root; `read`: a sysctl's value, None if absent."""
     for name, refusing, allowing in _SWITCHES if is_plain else ():
         if read(name) == refusing:
             return VpcctlError(f"this host does not let you make user namespaces ({name} = {refusing})",
