@@ -1,4 +1,4 @@
-"""What the record says the host should have: to tell what nobody opened from what somebody broke; pure."""
+"""What the host should have by the record: separates what was never opened from what was broken; pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule
 
 BUILTIN_POLICY = "ACCEPT"
 NAMED = 10
-"""So many subnets are named where one is looked for."""
+"""The most subnets that a message names."""
 
 
 class Intent:
-    """The record, asked by place."""
+    """The record, queried by place."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -32,7 +32,7 @@ class Intent:
 
     @cached_property
     def namespaces(self) -> frozenset[str]:
-        """The names of all that are ours."""
+        """The names of all our namespaces."""
         return frozenset(one.name for one in self._resources if isinstance(one, Namespace))
 
     @cached_property
@@ -46,7 +46,7 @@ class Intent:
         return frozenset((one.namespace, one.device) for one in self._resources if isinstance(one, Port))
 
     def subnet(self, namespace: str) -> tuple[Vpc, Subnet] | None:
-        """The subnet that a namespace is."""
+        """The subnet of a namespace."""
         return next(((vpc, subnet) for vpc in self.topology.vpcs for subnet in vpc.subnets
                      if subnet_namespace(vpc.name, subnet.name) == namespace), None)
 
@@ -55,7 +55,7 @@ class Intent:
         return self.subnet(namespace) is not None
 
     def vpc_of(self, near: Vpc, address: IPv4Address) -> Vpc | None:
-        """The VPC that an address means to another one: itself, a peer, any other."""
+        """The VPC with that address, seen from another one: itself, else a peer, else any other."""
         ranked = [near, *self.topology.peers_of(near.name), *self.topology.vpcs]
         return next((vpc for vpc in ranked if address in vpc.cidr), None)
 
@@ -68,7 +68,7 @@ class Intent:
                      if address in subnet.cidr), None)
 
     def nobody_at(self, near: Vpc, address: IPv4Address) -> str:
-        """What to say of an address that is nobody's by the record; empty for one that is somebody's."""
+        """The message for an address that no machine has by the record; empty if one has it."""
         vpc = self.vpc_of(near, address)
         if vpc is None or address in (gateway(vpc.cidr), *(instance(one.cidr) for one in vpc.subnets)):
             return ""
@@ -97,7 +97,7 @@ class Intent:
                    for one in self._resources if isinstance(one, Route) and one.namespace == namespace)
 
     def is_ours(self, title: str) -> bool:
-        """Whether a place is a namespace of ours, or the host."""
+        """Whether a place is one of our namespaces, or the host."""
         return title == "host" or title in self.namespaces
 
     def has_link(self, namespace: str, device: str) -> bool:
@@ -116,7 +116,7 @@ class Intent:
         return [words(rule) for rule in (*(chain.rules if chain else ()), *singles)]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
-        """Whether a rule is ours; without one it is the chain's policy that is asked for."""
+        """Whether a rule is ours; an empty rule asks for the chain's policy."""
         if rule:
             return words(rule) in self.rules(namespace, table, name)
         chain = self.chain(namespace, table, name)

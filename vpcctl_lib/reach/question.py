@@ -11,7 +11,7 @@ from vpcctl_lib.model.topology import Protocol, Subnet, Vpc
 
 @frozen
 class Question:
-    """From a subnet to an address, which may be that of a subnet or of a VPC's router."""
+    """From a subnet to an address, perhaps that of a subnet or of a VPC's router."""
 
     vpc: Vpc
     subnet: Subnet
@@ -28,7 +28,7 @@ class Question:
 
     @property
     def target(self) -> str | None:
-        """The namespace that shall get it, if one was named."""
+        """The namespace that must get it, if one was named."""
         if self.to_vpc is None:
             return None
         return subnet_namespace(self.to_vpc.name, self.to_subnet.name) if self.to_subnet else self.to_vpc.name
