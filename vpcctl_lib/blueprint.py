@@ -1,4 +1,4 @@
-"""From the topology to the resources that make it true, in the order in which they are made; pure.
+"""From the topology to its resources, in the order in which they are made; pure.
 
 The order lets consecutive steps share a command: all namespaces, all cables, then namespace by namespace.
 """
@@ -53,11 +53,11 @@ from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import packed
 
 NAMESPACE_FILES = "/etc/netns"
-"""ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
+"""ip-netns(8): files in /etc/netns/NAME replace those of /etc under `ip netns exec NAME`."""
 
 JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
          ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
-"""From where on the host the chains of ours are jumped to."""
+"""The host's chains with jumps to ours."""
 
 JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
 """Not with iptables-legacy, whose kernels may lack that table."""
@@ -112,7 +112,7 @@ def _cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
 
 
 def _altname(namespace: str, prefix: str, name: str) -> Iterator[Resource]:
-    """The readable name, where the kernel's is too short for it."""
+    """The readable name, if it is too long for the kernel."""
     full = naming.altname(prefix, name)
     if full:
         yield Altname(namespace, naming.device(prefix, name), full)
@@ -186,7 +186,7 @@ def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterato
     yield Port(namespace, "lo", mark)
     yield Port(namespace, naming.INSTANCE, mark, mac=_mac(vpc, subnet))
     address = addressing.interface(addressing.instance(subnet.cidr), subnet.cidr.prefixlen)
-    # Nobody but the gateway is on the link, so that it is the only neighbour: the guard switches the rest.
+    # The gateway is the only neighbour on the link: the guard switches the rest.
     yield Address(namespace, naming.INSTANCE, address, routed=False)
     yield Route(namespace, IPv4Network(router), naming.INSTANCE)
     for destination in (vpc.cidr, EVERYWHERE, *peers):
@@ -228,7 +228,7 @@ def _host(topology: Topology) -> Iterator[Resource]:
     has_nat = any(vpc.nat for vpc in topology.vpcs)
     if has_nat:
         yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
-        # At the end: where others exempt something of theirs from NAT, their rules stand first.
+        # At the end: if others exempt something of theirs from NAT, their rules come first.
         jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
         yield SingleRule("nat", "POSTROUTING", jump)
     yield from _resolvers(topology)
@@ -237,14 +237,14 @@ def _host(topology: Topology) -> Iterator[Resource]:
 
 
 def _jump_mark(own: str, topology: Topology) -> str:
-    """With what forwarding was before, in the jump for what is forwarded: a lost record leaves that."""
+    """The jump for forwarded packets also records the previous ip_forward: it survives a lost record."""
     if own != naming.HOST_FORWARD or topology.forwarding is None:
         return naming.host_mark()
     return f'"{naming.host_mark(topology.forwarding)}"'
 
 
 def _resolvers(topology: Topology) -> Iterator[Resource]:
-    """Names resolve where NAT lets the questions out."""
+    """The files for name resolution, if NAT lets queries out."""
     asking = [(vpc, subnet, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
               for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC]
     if asking:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLLOW_SECONDS = 0.1
-"""Between two looks at a log; a person takes it for at once."""
+"""Between two reads of a log; to a person it looks instant."""
 
 new_name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The workload.",
@@ -59,7 +59,7 @@ def _report(manager: managers.DeployManager, change: Change, vpc: str, subnet: s
 
 
 def care(function: F) -> F:
-    """How any workload is limited and looked after; hands over one of these, without name and program."""
+    """The options for limits and upkeep of any workload; passes on a Workload without name and program."""
     @click.option("--memory", type=Parsed(parse_bytes), metavar="SIZE",
                   help="The most memory, such as 64M.")
     @click.option("--pids", type=click.IntRange(1, MOST_PROCESSES), metavar="N",
@@ -125,8 +125,8 @@ def run(context: Context, vpc: str, subnet: str, name: str, user: str, env: tupl
         stop_signal: str | None, workload: Workload, command: tuple[str, ...], as_json: bool) -> None:
     """Start any long-running program, as an unprivileged user (in AWS: run-instances).
 
-    It sees no process but its own, and has its own /tmp, /run and /dev. All ends with its first process,
-    unless --restart says that it is started again.
+    It sees only its own processes, and has its own /tmp, /run and /dev. Everything ends with its first
+    process, unless --restart starts it again.
 
     \b
     Example:
@@ -198,7 +198,7 @@ def _follow(parts: Iterator[bytes]) -> None:
 @name_option
 @changing
 def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
-    """Stop a workload with all that it started (in AWS: terminate-instances).
+    """Stop a workload and everything that it started (in AWS: terminate-instances).
 
     \b
     Example:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 @click.command()
 @reading
 def status(context: Context, as_json: bool) -> int:
-    """Compare what is recorded with what the kernel has (in AWS: AWS Config, drift detection).
+    """Compare the record with the kernel (in AWS: AWS Config, drift detection).
 
     Exit code 0 and "in sync", or 1 and each thing that is missing, changed, half-made, or marked as
     vpcctl's but not recorded, each namespace that can't be read, and each VPC whose packets are lost,
-    with why. Whether packets leave is asked of the kernel. Processes that others started in subnets are
-    listed, and no fault.
+    with the reason. It asks the kernel whether packets leave. It also lists processes that others started
+    in subnets; they do not change the exit code.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def status(context: Context, as_json: bool) -> int:
 
 
 def _tell(found: Status) -> None:
-    # Imported late, as what it needs is loaded by then; Tab asks this module for its help only.
+    # Imported late: completion needs only this module's help.
     from vpcctl_lib.uplink.packets import State
 
     for note in found.notes:
@@ -92,7 +92,7 @@ def restore(context: Context, from_kernel: bool, install_unit: bool, remove_unit
             as_json: bool) -> None:
     """Make the kernel match the record again (in AWS: nothing; the cloud does it for you).
 
-    After a reboot, a firewall flush or reload, a crash, a deleted link or namespace.
+    Run it after a reboot, a firewall flush or reload, a crash, a deleted link or namespace.
 
     \b
     Example:

@@ -35,13 +35,13 @@ def reach(context: Context, start: str | None, to: str, port: int | None, protoc
     """Say whether a packet gets there, and how to open what stops it (in AWS: Reachability Analyzer).
 
     Hop by hop, it reads the live kernel (routes, cables, rules, settings); it sends nothing, unless --probe
-    is given. Exit code 0 if it gets there and its answer back; 1 if not, or if that can't be told.
+    is given. Exit code 0 if it gets there and its answer back; 1 if not, or if that is unknown.
 
     \b
     Example:
       vpcctl reach --from vpc1/public --to vpc1/private --port 8080
     """
-    # Imported late: this has rooms of its own, which completion does without.
+    # Imported late: completion does not need it.
     from vpcctl_lib.managers.reach import ReachManager
 
     chosen = Protocol(protocol) if protocol else None

@@ -59,7 +59,7 @@ def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
         if isinstance(text, Painted) or len(text) <= width:
             yield text
         elif text.startswith(COMMANDS) and not text.endswith(NO_COMMAND):
-            # A command stands alone: whoever copies it gets all of it, and nothing else.
+            # A command has a line of its own, so that it can be copied whole.
             head, _, command = text.partition(":")
             yield from (f"{head}:", command.strip())
         else:
@@ -67,7 +67,7 @@ def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
 
 
 def _folded(text: str, width: int) -> Iterator[str]:
-    """Whole words, beneath the column in which the text of the first line begins."""
+    """Folded between words; further lines are indented to the text of the first line."""
     columns = re.match(r" +\d+  \S+ +|[A-Z][a-z]+: +", text)
     head = columns[0] if columns else ""
     first, *rest = layout.folded(text[len(head):], max(width - len(head), width // 2))
@@ -99,7 +99,7 @@ def _lines(report: Report, draws: bool) -> Iterator[str | Painted]:
 
 
 def _nexthops(report: Report) -> Iterator[str]:
-    """Where it matters by which next hop a packet goes, what becomes of it by each."""
+    """If the next hop matters, what happens to the packet by each."""
     if len({(one.verdict, one.blocked_by, one.why) for one in report.nexthops}) < 2:
         return
     yield "By next hop:"

@@ -32,14 +32,14 @@ def sandbox(ctx: click.Context, keep: tuple[str, ...], name: str, join: str | No
             as_json: bool, command: tuple[str, ...]) -> int:
     """A private host to try things on, gone when CMD (or a shell) ends (in AWS: a throw-away account).
 
-    It needs no root where the kernel lets users make namespaces. It has its own network, firewall, /etc, /tmp
+    It needs no root if the kernel lets users make namespaces. It has its own network, firewall, /etc, /tmp
     and /var/lib/vpcctl, an eth0, and behind that a small simulated internet: 8.8.8.8 answers ping, HTTP and
-    DNS, to the host and to whatever the host translates (NAT). Your home, the folder that you are in and all
-    others are seen as they are, and what is written to them is thrown away, but for those named by --keep. It
-    is a playground and no jail: root's programs are root.
+    DNS, to the host and to whatever the host translates (NAT). Your home, the current folder and all
+    others are visible, and what is written to them is thrown away, except those named by --keep. It is a
+    playground and not a jail: root's programs are root.
 
-    Without root, other users (nobody, postgres) exist in it where /etc/subuid has a range for you and
-    newuidmap is there (apt-get install uidmap).
+    Without root, other users (nobody, postgres) exist in it if /etc/subuid has a range for you and
+    newuidmap is installed (apt-get install uidmap).
 
     \b
     Example:

@@ -38,7 +38,7 @@ def subnet() -> None:
 @new_name_option
 @cidr_option
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), default="private",
-              show_default=True, help="A public subnet is the one NAT serves.")
+              show_default=True, help="NAT serves public subnets.")
 @changing
 def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_json: bool) -> None:
     """Add a subnet to a VPC (in AWS: create-subnet).
@@ -57,7 +57,7 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
 @vpc_option()
 @name_option
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), required=True,
-              help="A public subnet is the one NAT serves.")
+              help="NAT serves public subnets.")
 @changing
 def set_type(context: Context, vpc: str, name: str, kind: str, as_json: bool) -> None:
     """Change a subnet's type in place (in AWS: associate-route-table).
@@ -101,7 +101,7 @@ def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
 @name_option
 @changing
 def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
-    """Delete a subnet and what runs in it (in AWS: delete-subnet).
+    """Delete a subnet and everything in it (in AWS: delete-subnet).
 
     \b
     Example:

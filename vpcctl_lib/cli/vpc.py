@@ -79,9 +79,9 @@ def list_vpcs(topology: Topology, as_json: bool) -> None:
 @name_option
 @reading
 def show(context: Context, name: str, as_json: bool) -> None:
-    """Show all of one VPC, its route table included (in AWS: describe-vpcs, describe-route-tables).
+    """Show everything about one VPC, with its route table (in AWS: describe-vpcs, describe-route-tables).
 
-    Beside each part stands the plain command that shows the same.
+    Beside each part is the plain command that shows the same.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Workloads: started to outlive the command, ready before it returns, stopped with their children."""
+"""Workloads: they outlive the command, are ready before it returns, and are stopped with their children."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from vpcctl_lib.workloads.report import Report
 
 READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
-"""How long a program has to fail at once: a missing library, a bad option."""
+"""How long to wait for an immediate failure: a missing library, a bad option."""
 
 LAST_WORDS_SECONDS = 1.0
-"""How long a keeper whose program has failed has to end by itself, and to say who it is."""
+"""How long a keeper whose program has failed has to end by itself and report its pid."""
 
 PASSING_SECONDS = 2.0
-"""How long another vpcctl and its tools may be in a namespace that is to go; a look takes milliseconds."""
+"""How long another vpcctl and its tools may stay in a namespace that must go; a look takes milliseconds."""
 
 LOOK_SECONDS = 0.02
 STOPS = 3
@@ -37,7 +37,7 @@ TAIL_BYTES = 4096
 
 
 class Desk:
-    """Carries out the operations that are no commands; collects what is worth telling."""
+    """Carries out the operations that are not commands; collects notes for the person."""
 
     def __init__(self, runner: Runner, folder: Path) -> None:
         self._runner = runner
@@ -46,7 +46,7 @@ class Desk:
         self.notes: list[str] = []
 
     def carry_out(self, operation: Operation) -> Mapping[str, str]:
-        """Do it; returns the facts to write down, if it has any."""
+        """Do it; returns facts to record, if there are any."""
         try:
             return self._carry_out(operation)
         except OSError as error:
@@ -71,14 +71,14 @@ class Desk:
         return {}
 
     def _tend(self, operation: Forget | Keep) -> None:
-        """Where the table of connections can't be had, all else is done, and a note says what may follow."""
+        """Without the table of connections everything else is done, and a note gives the possible effect."""
         try:
             operation.carry_out()
         except OSError as error:
             self.notes.append(f"{operation.shortfall}: {error.strerror}")
 
     def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
-        """As `sweep`, but a program that did not start leaves its log where its subnet stays; these logs."""
+        """Like `sweep`, but keeps the logs of failed starts if their subnet stays; returns those."""
         made = list(made)
         going = {one.name for one in made if isinstance(one, Namespace)}
         left = [one for one in made if isinstance(one, Program) and one.mark in self._failed
@@ -87,7 +87,7 @@ class Desk:
         return [self._folder / one.log for one in left]
 
     def sweep(self, gone: Iterable[Resource]) -> None:
-        """Remove logs of workloads that are gone, all of a subnet's with it, and folders that are empty."""
+        """Remove logs of removed workloads, all logs of a removed subnet, and empty folders."""
         try:
             self._sweep(gone)
         except OSError as error:
@@ -143,7 +143,7 @@ class Desk:
             raise VpcctlError(f"sysctl failed: {outcome.reason()}")
 
     def _stop(self, stop: Stop) -> None:
-        """Again until none is left, as one that was just being started may have begun another."""
+        """Repeat until none is left: one that was just starting may have started another."""
         for _ in range(STOPS):
             living = processes.of_workload(stop.namespace, stop.mark, stop.facts)
             if not living:
@@ -155,7 +155,7 @@ class Desk:
             limits.remove(limits.name(stop.mark, int(stop.facts["netns"])))
 
     def _empty(self, empty: EmptyNamespaces) -> None:
-        """Again until none is left, as a process may start others while it is being stopped."""
+        """Repeat until none is left: a process may start others while it is being stopped."""
         for _ in range(10):
             living = _staying(empty.namespaces)
             if not living:
@@ -167,9 +167,9 @@ class Desk:
 
 
 def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]:
-    """Who is in there, less the tools of another vpcctl (a `status` beside a delete): those are waited for.
+    """The processes inside, without the tools of another vpcctl (such as a `status`), which it waits for.
 
-    A tool that is just being started does not have its own environment yet, so everybody is looked at twice.
+    A tool that is just starting does not have its own environment yet, so every process is checked twice.
     """
     deadline = time.monotonic() + PASSING_SECONDS
     before: list[tuple[str, processes.Process]] = []
@@ -183,7 +183,7 @@ def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]
 
 
 def _end(start: Start, report: Report) -> None:
-    """Nothing of it is left; a keeper that is on its way out is waited for."""
+    """End it completely; wait for a keeper that is exiting."""
     report.hear_out(LAST_WORDS_SECONDS)
     for _ in range(STOPS):
         living = processes.of_workload(start.namespace, start.mark, report.facts())
@@ -208,7 +208,7 @@ def _wait_until_ready(start: Start, report: Report) -> None:
 
 
 def _serves(namespace: str, port: int, pid: int) -> bool:
-    """Whether the page comes, and not from somebody else who has the port."""
+    """Whether the page comes, and from this process and no other on the port."""
     return processes.listens(pid, port) and _answers(namespace, port)
 
 
@@ -229,7 +229,7 @@ def _answers(namespace: str, port: int) -> bool:
 
 
 def _advice(start: Start, log: Path) -> str:
-    """The end of what it wrote, or where a file is that it did not find."""
+    """The end of its output, or where a file is that it did not find."""
     covered = [word for word in start.argv if word.startswith(tuple(f"{folder}/" for folder in OWN))]
     if covered:
         return f"a workload has its own {', '.join(OWN)}: {covered[0]} of the host is not in there"

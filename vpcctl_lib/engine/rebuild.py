@@ -1,7 +1,7 @@
-"""The record made anew when it is lost: what was asked for, told by the marks in the kernel.
+"""Rebuilds a lost record: the topology, from the marks in the kernel.
 
-Whoever is root in a subnet's namespace writes what is in there as he likes. So marks are believed only where
-he can't: on the host, in routers, and in the names of namespaces, which only root of the host gives.
+Root in a subnet's namespace can change everything in it. So marks are trusted only where that root can't
+write: on the host, in routers, and in the names of namespaces, which only root of the host can give.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from vpcctl_lib.resources.settings import IP_FORWARD
 from vpcctl_lib.workloads import processes
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
-"""What a link of the host can be called and vpcctl can write into a rule."""
+"""Names of host links that vpcctl can write into a rule."""
 
 
 class _Unknown(VpcctlError):
-    """Something of ours of which too little is left."""
+    """Too little is left of a thing of ours."""
 
 
 class Rebuilder:
-    """Reads one host; `notes` collects what the kernel does not tell."""
+    """Reads one host; `notes` collects what the kernel does not know."""
 
     def __init__(self, kernel: Kernel, variant: Variant) -> None:
         self._kernel = kernel
@@ -59,7 +59,7 @@ class Rebuilder:
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
-        """What was asked for, and all that it takes; what of that is missing, `restore` makes."""
+        """The topology and all its resources; `restore` makes the missing ones."""
         topology = self._topology()
         naming.check_collisions(topology)
         believed = set(naming.namespaces(topology))
@@ -79,7 +79,7 @@ class Rebuilder:
         return Entry(resource)  # type: ignore[arg-type]
 
     def _forwarding_facts(self) -> dict[str, str]:
-        """What ip_forward was, by the comment in our jump; others that were there before us are not known."""
+        """The previous ip_forward, from the comment in our jump; earlier forwarders are unknown."""
         found = self._forwarding()
         if found is None:
             self.notes.append("the value of net.ipv4.ip_forward before is unknown: it will stay on")
@@ -95,7 +95,7 @@ class Rebuilder:
         return any(path.name not in believed for path in Path(NAMESPACE_FILES).glob("*"))
 
     def _note_of_others(self, believed: Collection[str]) -> None:
-        """Namespaces that bear our mark themselves, which whoever is root in them could have given them."""
+        """Note namespaces whose only mark is their own, which root inside could have set."""
         marked = [space for space in sorted(self._kernel.namespaces - set(believed))
                   if any(_mark(link) for link in self._links(space) if link["ifname"] == "lo")]
         if marked:
@@ -103,7 +103,7 @@ class Rebuilder:
                               "has a link to it: it stays as it is")
 
     def _links(self, space: str) -> list[dict[str, Any]]:
-        """The links of a namespace of which nothing is needed; none where they can't be read."""
+        """The links of a namespace that is not essential; none if they can't be read."""
         try:
             return self._kernel.links(space)
         except Unreadable:
@@ -116,7 +116,7 @@ class Rebuilder:
                 raise VpcctlError(f"VPCs '{one.name}' and '{other.name}' both have the address "
                                   f"{addressing.router_end(one.link)}", "remove one of the two")
         routed = [vpc for vpc in vpcs if vpc.routed]
-        # Without a route of its own for another VPC's sake only: it gets one when that goes.
+        # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
         vpcs = [replace(vpc, routed=vpc.routed or any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)] if len(routed) < len(vpcs) else vpcs
         forwarding = self._forwarding() if any(vpc.nat for vpc in vpcs) else None
@@ -157,7 +157,7 @@ class Rebuilder:
         return not wrong
 
     def _place(self, name: str) -> tuple[int, int]:
-        """The place of its rules on the host, then of its cable: the order in which VPCs were made."""
+        """The position of its rules on the host, then of its cable: the order in which VPCs were made."""
         cable = naming.device("vpc-", name)
         rules = self._rules("", naming.HOST_FORWARD)
         found = [number for number, rule in enumerate(rules) if rule.get("-i") == cable]
@@ -204,7 +204,7 @@ class Rebuilder:
         return sorted(believed, key=lambda name: int(ports[name]["ifindex"]))
 
     def _peerings(self, vpcs: Collection[Vpc]) -> tuple[Peering, ...]:
-        """Those of which both routers have an end."""
+        """The peerings of which both routers have an end."""
         known = {vpc.name: vpc for vpc in vpcs}
         ends: dict[Peering, set[str]] = {}
         for vpc in vpcs:
@@ -254,7 +254,7 @@ class Rebuilder:
         return Nat(uplinks[0], int(link.get("mtu", 1500)), tuple(self._resolvers(name, subnets)))
 
     def _resolvers(self, name: str, subnets: Collection[str]) -> Iterator[IPv4Address]:
-        """From the first of the files that we wrote for its subnets."""
+        """The name servers in the first file that we wrote for its subnets."""
         files = (Path(NAMESPACE_FILES, naming.subnet_namespace(name, subnet), "resolv.conf")
                  for subnet in sorted(subnets))
         text = next(filter(None, map(text_of, files)), "")
@@ -266,7 +266,7 @@ class Rebuilder:
                     self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
 
     def _cidrs(self, vpc: Vpc, names: Collection[str]) -> dict[str, IPv4Network]:
-        """Each subnet's CIDR: from its router where that has it, else from its own namespace, with a note."""
+        """Each subnet's CIDR: from its router if possible, else from its own namespace, with a note."""
         sure = {name: cidr for name in names if (cidr := self._router_says(vpc, name)) is not None}
         told = {name: cidr for name in names if name not in sure
                 and (cidr := self._subnet_says(vpc, name)) is not None}
@@ -280,7 +280,7 @@ class Rebuilder:
         return {name: (sure | told)[name] for name in names if name in sure or name in told}
 
     def _router_says(self, vpc: Vpc, name: str) -> IPv4Network | None:
-        """A subnet's CIDR as its router has it, out of its own reach: what else tells it belongs here."""
+        """A subnet's CIDR by its router, out of the subnet's reach; any other trusted source belongs here."""
         mark = naming.owner(vpc.name, name)
         for rule in self._rules(vpc.name, "FORWARD"):
             if rule.get("--comment") == mark and (cidr := _subnet_of(vpc, rule.get("-s", ""))):
@@ -288,7 +288,7 @@ class Rebuilder:
         return _subnet_of(vpc, self._guard_says(vpc.name, name)[0])
 
     def _subnet_says(self, vpc: Vpc, name: str) -> IPv4Network | None:
-        """A subnet's CIDR as its own namespace has it, if it could be one that a person gave it."""
+        """A subnet's CIDR by its own namespace, if a person could have given it."""
         space = naming.subnet_namespace(vpc.name, name)
         try:
             held = self._addresses(space, naming.INSTANCE) if space in self._kernel.namespaces else []
@@ -319,11 +319,11 @@ class Rebuilder:
                       tuple(self._workloads(f"{vpc.name}/{name}", space)))
 
     def _guard_says(self, vpc: str, subnet: str) -> tuple[str, str]:
-        """The CIDR and type of a subnet, out of the guard of the VPC's ports; empty where it has none."""
+        """The CIDR and type of a subnet, from the guard of the VPC's ports; empty if it has none."""
         try:
             listed = self._kernel.bridge_table(vpc, naming.BRIDGE_TABLE) or []
         except Unreadable:
-            # Then the subnet itself is asked, and a note says so.
+            # Then the subnet's own namespace is used, with a note.
             return "", ""
         port = naming.device("s-", subnet)
         comment = next((member.comment for member in members_of(listed) if member.device == port), "")
@@ -350,17 +350,17 @@ class Rebuilder:
 
 
 def _mark(link: dict[str, Any]) -> str:
-    """What a link's alias says behind our prefix; empty if it has none."""
+    """The part of a link's alias after our prefix; empty without the prefix."""
     alias = str(link.get("ifalias", ""))
     return alias.removeprefix(MARK) if alias.startswith(MARK) else ""
 
 
 def intruders(told: Mapping[str, IPv4Network],
               sure: Mapping[str, IPv4Network]) -> dict[str, list[str]]:
-    """Which of the subnets that tell of themselves are not to be believed, and whose addresses they have.
+    """The subnets with untrusted CIDRs that must be left out, and whose addresses they have.
 
-    One that has many others' goes alone, so that it does not take them along; of two that have each other's
-    either may be right.
+    One that overlaps many others is left out alone, so that they stay; of two that overlap each other, either
+    may be right.
     """
     found: dict[str, list[str]] = {}
     while True:

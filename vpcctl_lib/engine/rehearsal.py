@@ -1,4 +1,4 @@
-"""What a plan would do, as text that a person could paste into a root shell, with the same effect."""
+"""What a plan would do, as text that a person can paste into a root shell, with the same effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vpcctl_lib.workloads.processes import is_kept
 
 
 def commands(plan: Plan, folder: Path, runner: Runner) -> list[str]:
-    """The commands in order, then a comment on what they leave out; logs and record lie in `folder`."""
+    """The commands in order, then a comment on what they leave out; logs and record are in `folder`."""
     found = [*_steps(plan, folder, runner), *_sweep(plan, folder)]
     return [*found, f"# state: vpcctl would also record this in {folder / FILE}"] if found else []
 
@@ -39,7 +39,7 @@ def _typed(operation: Operation, folder: Path, runner: Runner) -> str:
         return f"# {forwarders.stays(operation, others)}" if others else str(operation)
     if isinstance(operation, Start):
         log = operation.log_file(folder)
-        # Like our own start of it: a session of its own, nothing of this terminal, and the prompt comes back.
+        # Like our own start: a session of its own, detached from the terminal, and the prompt returns.
         return (f"install -d -m 700 {shlex.join(map(str, _own_folders(log, folder)))}\n"
                 f"setsid --fork env -C / {operation.command(folder)} </dev/null >/dev/null 2>&1")
     return _stopping(operation) if isinstance(operation, Stop) else str(operation)
@@ -50,7 +50,7 @@ def _own_folders(log: Path, folder: Path) -> list[Path]:
 
 
 def _stopping(stop: Stop) -> str:
-    """TERM, the workload's time to obey, KILL: for its keeper, or else for whoever bears its mark."""
+    """TERM, the workload's time to obey, KILL: for its keeper, or else for the processes with its mark."""
     pid = stop.facts.get("pid")
     session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
     if is_kept(stop.facts):
@@ -68,7 +68,7 @@ done"""
 
 
 def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
-    """The logs of workloads that go, and the folders that are empty by it."""
+    """Removes the logs of workloads that go, and the folders that become empty."""
     gone = [step.entry.resource for step in plan.steps if step.verb is Verb.UNMAKE]
     kept = {entry.resource.key for entry in plan.after}
     gone_logs = [folder / one.log for one in gone if isinstance(one, Program) and one.key not in kept]

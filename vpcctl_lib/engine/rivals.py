@@ -1,4 +1,4 @@
-"""Whose a thing is that stands where one of ours is to be, and how it goes away."""
+"""Who owns a thing that is in the place of ours, and how to remove it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vpcctl_lib.workloads import processes
 
 MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
           "static": "a configuration of the host", "boot": "ip route add", "kernel": "the kernel"}
-"""Who writes routes of which protocol (rtnetlink(7), /etc/iproute2/rt_protos)."""
+"""Which program adds routes of which protocol (rtnetlink(7), /etc/iproute2/rt_protos)."""
 
 
 def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
-    """The error for a thing that is there already: what it is, whose, and how to go on."""
+    """The error for a thing that already exists: what it is, whose, and how to go on."""
     try:
         if _is_left_over(resource, kernel):
             return VpcctlError(f"{resource} already exists: an earlier VPC left it, and it is not recorded",
@@ -68,7 +68,7 @@ def _route(route: Route, kernel: Kernel) -> tuple[str, str]:
                  if one["dst"] == destination and one.get("metric", 0) == route.metric), {})
     words = (("via", "gateway"), ("dev", "dev"))
     leads = " ".join(f"{word} {held[key]}" for word, key in words if key in held)
-    # ip-route(8) leaves out what it was typed in with.
+    # ip-route(8) does not print the protocol `boot`.
     protocol = str(held.get("protocol", "boot" if held else ""))
     maker = MAKERS.get(protocol, protocol)
     told = ", ".join(filter(None, (leads and f"it leads {leads}", maker and f"made by {maker}")))

@@ -1,4 +1,4 @@
-"""What bears our mark though nothing in the record is it: rules, chains and files of the host."""
+"""Things on the host that bear our mark and are not in the record: rules, chains and files."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Place = tuple[str, str]
 
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
-    """All of them, each as what it would be if it were recorded; those that others need come first."""
+    """All of them, each as the resource that it would be if recorded; those that others need come first."""
     recorded = [entry.resource for entry in ledger]
     return [*_chains(kernel, recorded), *_rules(kernel, recorded), *_files(recorded)]
 
 
 def mark_of(rule: str) -> str:
-    """The mark in a rule's comment; empty where it has none."""
+    """The mark in a rule's comment; empty if it has none."""
     found = (option[1] for option in words(rule) if option[0] == "--comment" and len(option) > 1)
     return next((text for text in found if text.startswith(MARK)), "")
 
 
 def _chains(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Chain]:
-    """Chains of ours in a table where the record has none."""
+    """Our chains in a table where the record has none."""
     keys = {resource.key for resource in recorded if isinstance(resource, Chain)}
     held = kernel.chains(HOST)
     for table, name in held:
@@ -43,12 +43,12 @@ def _chains(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Chain]:
 
 
 def is_ours(rules: Sequence[str]) -> bool:
-    """Whether a chain of our name is ours: one that was flushed, or has rules with our mark."""
+    """Whether a chain with our name is ours: it is empty, or has rules with our mark."""
     return not rules or any(map(mark_of, rules))
 
 
 def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
-    """Rules in chains that others use too: ours only if table, chain and the whole rule are recorded."""
+    """Rules in shared chains: ours only if table, chain and the whole rule are recorded."""
     known: dict[Place, set[Words]] = {}
     for one in recorded:
         if isinstance(one, SingleRule):
@@ -82,13 +82,13 @@ def _files(recorded: Sequence[Resource]) -> Iterator[File | Folder]:
 
 
 def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
-    """The host's links that bear our mark and that rules of ours are for, though the record has none of them.
+    """The host's links with our mark that our rules protect and that are not in the record.
 
-    Whoever writes the host's chains by the record takes away what closes them off.
+    Rewriting the host's chains from the record would remove that protection.
     """
     places = {place for entry in ledger for place in entry.resource.places}
     names = [name for _, name in socket.if_nameindex() if (HOST, name) not in places]
-    # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
+    # All cables have such names: most hosts have no unrecorded one, so nothing more is read.
     found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""What a plan does about connections that are older than the rules it makes; pure."""
+"""What a plan does about connections that are older than its rules; pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
 def tended(steps: Sequence[Step], shall: Iterable[Resource],
            broken: Collection[Hashable]) -> tuple[Step, ...]:
-    """The steps, with what has to be done before and behind some of them.
+    """The steps, with extra work before and after some of them.
 
-    `shall` is all there will be, `broken` has the keys of what is not as recorded.
+    `shall` is everything wanted, `broken` has the keys of things that are not as recorded.
     """
     done = [(number, step.entry.resource) for number, step in enumerate(steps)
             if step.verb is not Verb.UNMAKE]
@@ -36,7 +36,7 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
             translating[resource.namespace] = number
         elif isinstance(resource, Chain) and resource.is_policy and resource.namespace not in fresh \
                 and (steps[number].verb is Verb.MAKE or resource.key in broken):
-            # A policy that is changed has tracked all along.
+            # A policy that changes has already tracked its connections.
             filtering.setdefault(resource.namespace, []).append(number)
     closing = {number: work for number, step in enumerate(steps) if (work := _closing(step, shall))}
     if not translating and not filtering and not closing:
@@ -56,7 +56,7 @@ def _with(steps: Sequence[Step], before: Mapping[int, Operations],
 
 
 def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
-    """For a subnet of a router that may get out no more: what it has open there."""
+    """For a router's subnet that loses its way out: forget its open connections there."""
     chain, old = step.entry.resource, step.old.resource if step.old else None
     if step.verb is not Verb.CHANGE or not isinstance(chain, Chain) or not isinstance(old, Chain) \
             or not chain.namespace:
@@ -67,7 +67,7 @@ def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:
-    """For what is translated there: connections that began while the rules were gone."""
+    """For translated sources: forget connections that began while the rules were missing."""
     rules = [rule for one in shall if isinstance(one, Chain) and (one.namespace, one.table) == (space, "nat")
              for rule in one.rules]
     sources = tuple(found[1] for rule in rules if (found := _SOURCE.match(rule)))
@@ -75,7 +75,7 @@ def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:
 
 
 def _near(space: str, shall: Iterable[Resource]) -> tuple[str, ...]:
-    """Where no address of the outside is needed: all that has a route of its own."""
+    """Destinations that need no translation: everything with a route of its own."""
     here = [one for one in shall if isinstance(one, (Route, Address)) and one.namespace == space]
     near = [one.destination if isinstance(one, Route) else one.address.network for one in here]
     return tuple(str(one) for one in near if one != EVERYWHERE)

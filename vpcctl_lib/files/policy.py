@@ -18,7 +18,7 @@ from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 _POLICY_KEYS = ("description", "subnet", "ingress", "egress", "default")
 _RULE_KEYS = ("description", "port", "protocol", "action")
-# What a rule calls the far end; `Rule.network` either way.
+# The key of a rule for the far end; `Rule.network` in both directions.
 _NETWORK_KEYS = {"ingress": "source", "egress": "destination"}
 
 _PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; write one rule for each'
@@ -29,7 +29,7 @@ _LAST_PORT = 65535
 _ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f.:/]{1,64}")
 _BARE_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
-# A terminal obeys these, and `firewall show` prints descriptions to a root shell.
+# These control a terminal, and `firewall show` prints descriptions to a root shell.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _Choice = TypeVar("_Choice", bound=Enum)
@@ -54,7 +54,7 @@ def parse(data: object, where: Place, subnet: IPv4Network) -> Policy:
 
 
 def to_document(policy: Policy, subnet: IPv4Network | None = None) -> dict[str, object]:
-    """The policy as a file would hold it; `parse` reads it back to the same."""
+    """The policy as a file has it; `parse` reads it back unchanged."""
     document: dict[str, object] = {}
     if policy.description:
         document["description"] = policy.description
@@ -96,7 +96,7 @@ def _unknown(key: str, where: Place, what: str, keys: tuple[str, ...]) -> BadInp
 
 
 def _nearest(found: object, words: Sequence[str]) -> str:
-    """What was likely meant, or else all that it could be."""
+    """What was probably meant, or else all possible values."""
     near = close(found.lower(), words) if isinstance(found, str) else ""
     all_words = f"use one of: {', '.join(words)}"
     return quoted(f'did you mean "{near}"?', all_words) if near else all_words
@@ -135,7 +135,7 @@ def _rule(data: object, where: Place, direction: str) -> Rule:
 
 
 def _refuse_other_end(data: object, where: Place, direction: str) -> None:
-    """An ingress rule with a destination has a reason of its own to be wrong."""
+    """Refuse the other direction's key: an ingress rule with a destination."""
     for other, key in _NETWORK_KEYS.items():
         if other != direction and isinstance(data, Mapping) and key in data:
             problem = f"an {direction} rule has no {key}: that key is for {other}"
@@ -190,7 +190,7 @@ def _port_hint(found: object) -> str:
 
 
 def _network(found: object, where: Place) -> IPv4Network:
-    """The network named; a bare address is a network of one."""
+    """The network; a bare address is a network of one."""
     if not isinstance(found, str) or not _ADDRESS_LIKE.fullmatch(found):
         raise where.refusal(f"{shown(found)} is not a network", "write for example 10.0.0.0/16 or 10.0.1.5")
     if ":" in found:

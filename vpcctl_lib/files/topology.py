@@ -1,4 +1,4 @@
-"""The topology file: from YAML to what it asks for, and today's topology as such a file."""
+"""The topology file: from YAML to what it asks for, and the current topology as such a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vpcctl_lib.model.topology import (
 VERSION = 1
 RUN_ONLY = ("user", "env", "workdir", "stop_signal")
 SHARED = ("pids", "memory", *upkeep.SHARED)
-"""The keys of programs, and those that web servers have, too."""
+"""The keys of programs, and those that web servers also have."""
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Wanted:
 
 @frozen
 class TopologyFile:
-    """All that a file asks for."""
+    """Everything that a file asks for."""
 
     vpcs: tuple[Wanted, ...]
     peerings: tuple[tuple[Peering, Place], ...]
@@ -66,7 +66,7 @@ class Reader:
         self._warnings: list[str] = []
 
     def read(self) -> TopologyFile:
-        """What the file asks for; BadInput with file, line and place where it can't be right."""
+        """What the file asks for; BadInput with file, line and place if it can't be right."""
         top = self._document.top
         entries = _mapping(self._document.data, top, "a topology", ("version", "vpcs", "peerings"))
         _check_version(entries.get("version"), top.at("version"))
@@ -127,7 +127,7 @@ class Reader:
 def _load(path: Path, cidr: IPv4Network) -> Policy:
     """The policy in a file that this one names; an error shows nothing of it.
 
-    Whoever wrote the name need not be allowed to read the file.
+    The author of the name may not be allowed to read the file.
     """
     try:
         return policy.load(path, cidr)
@@ -136,7 +136,7 @@ def _load(path: Path, cidr: IPv4Network) -> Policy:
 
 
 def told(place: Place, check: Callable[[], T]) -> T:
-    """What the check returns; what it refuses is refused with file, line and place."""
+    """The check's result; its errors get file, line and place."""
     try:
         return check()
     except VpcctlError as error:
@@ -151,7 +151,7 @@ def placed(error: VpcctlError, place: Place) -> VpcctlError:
 
 
 def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -> None:
-    """The first that overlaps one before it is refused at its place."""
+    """Refuse the first that overlaps an earlier one, at its place."""
     others: list[tuple[str, IPv4Network]] = []
     for subnet in subnets:
         here = place.named(subnet.name).at("cidr")
@@ -160,13 +160,13 @@ def _refuse_overlap(subnets: Sequence[Subnet], vpc: IPv4Network, place: Place) -
 
 
 def _check_version(data: object, place: Place) -> None:
-    # Not by value alone: to Python, true and 1.0 are 1.
+    # Not by value alone: for Python, true and 1.0 equal 1.
     if type(data) is not int or data != VERSION:
         raise place.refusal(f"{shown(data)} is not a version of the format", f"write version: {VERSION}")
 
 
 def _given(entries: Mapping[str, object], key: str, otherwise: object) -> object:
-    """What stands after the key; a key with nothing after it is as good as none."""
+    """The value of the key; a key without a value counts as missing."""
     found = entries.get(key)
     return otherwise if found is None else found
 
@@ -268,14 +268,14 @@ def _program(name: str, argv: object, place: Place) -> Workload:
 
 
 def _word(data: object, place: Place) -> str:
-    """A word of a command; a whole number may go without quotes, as it is read as it was written."""
+    """A word of a command; a whole number needs no quotes, because it is read as written."""
     if isinstance(data, str) and "\0" in data:
         raise place.refusal(f"{shown(data)} contains a NUL", "leave it out: an argument can't contain one")
     if isinstance(data, str) or type(data) is int:
         return str(data)
     if isinstance(data, (list, Mapping)):
         raise place.refusal(f"{shown(data)} is not a word", "write all words in one list: [sleep, infinity]")
-    # How a fraction was written is not known here: 1e3 has become 1000.0.
+    # The original form of a fraction is lost: 1e3 has become 1000.0.
     quoted = "" if isinstance(data, float) else f': "{shown(data)}"'
     raise place.refusal(f"{shown(data)} is not a word", f"write it in quotes{quoted}")
 
@@ -287,7 +287,7 @@ def _pair(data: object, place: Place) -> Peering:
 
 
 def to_document(topology: Topology) -> dict[str, object]:
-    """The topology as a file would hold it; reading it back asks for the same."""
+    """The topology as a file has it; reading it back asks for the same."""
     vpcs = {vpc.name: _vpc_document(vpc) for vpc in topology.vpcs}
     document: dict[str, object] = {"version": VERSION, "vpcs": vpcs}
     if topology.peerings:

@@ -1,4 +1,4 @@
-"""How a workload is looked after, in a topology file: read, and written back."""
+"""A workload's upkeep keys in a topology file: read, and written back."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vpcctl_lib.workloads.upkeep import (
 
 T = TypeVar("T")
 SHARED = ("restart", "stop_timeout", "log_max")
-"""The keys that a web server has, too."""
+"""The keys that a web server also has."""
 
 
 def read(entries: Mapping[str, object], place: Place) -> Upkeep:
-    """What the keys of a workload say; BadInput with file, line and place where they can't be right."""
+    """The upkeep in the keys of a workload; BadInput with file, line and place if they can't be right."""
     timeout, size = entries.get("stop_timeout"), entries.get("log_max")
     return Upkeep(
         _environment(entries.get("env"), place.at("env")),
@@ -36,7 +36,7 @@ def read(entries: Mapping[str, object], place: Place) -> Upkeep:
 
 
 def to_document(upkeep: Upkeep) -> dict[str, object]:
-    """The keys that say the same."""
+    """The keys for an upkeep."""
     document: dict[str, object] = {}
     if upkeep.env:
         document["env"] = variables(upkeep.env)
@@ -72,7 +72,7 @@ def _environment(data: object, place: Place) -> tuple[str, ...]:
 
 
 def _value(data: object, place: Place) -> str:
-    """Text; a whole number may go without quotes, as it is read as it was written."""
+    """Text; a whole number needs no quotes, because it is read as written."""
     if isinstance(data, str) or type(data) is int:
         return str(data)
     raise place.refusal(f"{shown(data)} is not text", "write it in quotes")

@@ -1,8 +1,8 @@
-"""The kernel settings of our namespaces, each with its reason, as a new one inherits the host's; pure.
+"""The kernel settings of our namespaces, each with its reason: a new namespace inherits the host's; pure.
 
-A new namespace takes over `net.ipv4.conf.all` and `.default` of the host (net.core.devconf_inherit_init_net),
-which an administrator sets for the host's own sake. What they mean stands in the kernel's
-Documentation/networking/ip-sysctl.rst.
+A new namespace inherits `net.ipv4.conf.all` and `.default` of the host (net.core.devconf_inherit_init_net),
+which an administrator sets for the host's own purposes. The kernel's Documentation/networking/ip-sysctl.rst
+explains them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Profile(Enum):
 
 @frozen
 class Setting:
-    """One key; `router` and `subnet` are its values there, None where it is left alone."""
+    """One key; `router` and `subnet` are its values there, None if it is left alone."""
 
     key: str
     router: str | None
@@ -30,7 +30,7 @@ class Setting:
     reason: str
 
     def value(self, profile: Profile) -> str | None:
-        """What it is in that kind of namespace."""
+        """Its value in that kind of namespace."""
         return self.router if profile is Profile.ROUTER else self.subnet
 
 
@@ -43,7 +43,7 @@ WHOLE = (
     _both("net.ipv6.conf.default.disable_ipv6", "1", "the same, for links to come"),
     # Before the settings of links: the kernel rewrites some of those when this one changes.
     Setting("net.ipv4.ip_forward", "1", "0", "a router passes packets on, a machine in a subnet does not"),
-    # A kind of error that is not in the mask has no limit: neither icmp_ratelimit, which is for each sender,
+    # A kind of error outside the mask has no limit: neither icmp_ratelimit, which is for each sender,
     # nor icmp_msgs_per_sec and icmp_msgs_burst, which are for all (icmpv4_mask_allow() of net/ipv4/icmp.c).
     _both("net.ipv4.icmp_ratemask", "0",
           "else the kernel tells only the first few refused senders, and the others wait"),
@@ -81,7 +81,7 @@ LINKS = (
 
 BRIDGE = (
     Setting("mcast_solicit", "1", None, "every machine is known already: nobody else is asked for twice"),
-    # A multiple of what a jiffy can be, at 100, 250, 300 and 1,000 a second.
+    # A multiple of every possible jiffy: 100, 250, 300 or 1,000 a second.
     Setting("retrans_time_ms", "20", None,
             "an address that nobody has is given up at once: until then it takes one of the 1,024 places "
             "(gc_thresh3) that all namespaces share, and its sender waits for an answer"),
@@ -95,7 +95,7 @@ def whole(profile: Profile) -> tuple[tuple[str, str], ...]:
 
 
 def links(profile: Profile) -> tuple[tuple[str, str], ...]:
-    """The settings of its links, by their last word."""
+    """The settings of its links, by the last part of the key."""
     return tuple(_pairs(LINKS, profile))
 
 

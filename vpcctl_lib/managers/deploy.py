@@ -25,7 +25,7 @@ from vpcctl_lib.workloads import logs, processes
 
 
 class Life(Enum):
-    """Whether a workload runs; restarting is between two of its runs."""
+    """Whether a workload runs; restarting means between two runs."""
 
     RUNNING = "running"
     RESTARTING = "restarting"
@@ -35,7 +35,7 @@ class Life(Enum):
 
 @frozen
 class Running:
-    """A workload as it is now: where, what, its pid while it runs, and what became of it."""
+    """A workload's current state: where, what, its pid while it runs, and its fate."""
 
     vpc: str
     subnet: str
@@ -53,11 +53,11 @@ class DeployManager(Manager):
     """Starts, lists and stops workloads."""
 
     def webserver(self, vpc: str, subnet: str, workload: Workload) -> Change:
-        """Our small web server on a port; the same again changes nothing."""
+        """Start our small web server on a port; repeating it changes nothing."""
         return self._start(vpc, subnet, workload)
 
     def run(self, vpc: str, subnet: str, workload: Workload) -> Change:
-        """Any long-running program; the same again changes nothing."""
+        """Start any long-running program; repeating it changes nothing."""
         naming.check_name(workload.name, "workload")
         for word in (*workload.argv, *workload.upkeep.env, workload.upkeep.workdir):
             _check_text(word)
@@ -123,7 +123,7 @@ class DeployManager(Manager):
         return running
 
     def logs(self, vpc: str, subnet: str, name: str) -> str:
-        """What the workload wrote; one that did not start is no workload, and has left its log."""
+        """The workload's output, even of one that did not start, which left only its log."""
         log = self._log(vpc, subnet, name)
         find_subnet(self.state().topology, vpc, subnet)
         if not naming.NAME.fullmatch(name) or not logs.is_written(log):
@@ -134,7 +134,7 @@ class DeployManager(Manager):
             raise VpcctlError(f"can't read {log}: {error.strerror}") from None
 
     def follow(self, vpc: str, subnet: str, name: str) -> Iterator[bytes]:
-        """What the workload has written, then what it writes, until it ends; at times nothing."""
+        """The workload's output so far, then new output until it ends; sometimes empty."""
         running = self.find(vpc, subnet, name)
         process = running.leader
         try:
@@ -148,7 +148,7 @@ class DeployManager(Manager):
             raise VpcctlError(f"can't read {running.log}: {error.strerror}") from None
 
     def stop(self, vpc_name: str, subnet_name: str, name: str) -> Change:
-        """The workload gone, with its children and its log."""
+        """Stop and remove the workload, with its children and its log."""
         def has(topology: Topology) -> bool:
             vpc = topology.vpc(vpc_name)
             subnet = vpc.subnet(subnet_name) if vpc else None
@@ -176,7 +176,7 @@ def _url(subnet: Subnet, workload: Workload) -> str | None:
 
 
 def _check_port(namespace: str, port: int) -> None:
-    """Refuse a port on which something listens already."""
+    """Refuse a port on which something already listens."""
     if not netns.exists(namespace):
         return
     with netns.within(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
@@ -190,7 +190,7 @@ def _check_port(namespace: str, port: int) -> None:
 
 
 def _check_text(word: str) -> None:
-    """Refuse what no topology file could hold, so that `export` can always write it."""
+    """Refuse what a topology file can't contain, so that `export` can always write it."""
     try:
         word.encode()
     except UnicodeEncodeError:

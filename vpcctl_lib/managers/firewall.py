@@ -19,19 +19,19 @@ from vpcctl_lib.model.topology import Policy, Subnet, Topology
 
 @frozen
 class InForce:
-    """A subnet's policy, and the packets and bytes that each rule has met (`ingress[0]`)."""
+    """A subnet's policy, and the packet and byte counters of each rule (`ingress[0]`)."""
 
     subnet: Subnet
     counters: Mapping[str, tuple[int, int]]
     doubt: str = ""
-    """Why it may not be in force, whatever is recorded."""
+    """Why it might not be in force, whatever is recorded."""
 
 
 class FirewallManager(Manager):
     """Applies, shows and clears policies."""
 
     def apply(self, vpc_name: str, subnet_name: str, file: Path) -> Change:
-        """The policy of the file instead of the one in force; a wrong file changes nothing."""
+        """Replace the policy in force with the file's; a wrong file changes nothing."""
         def decide(topology: Topology) -> Topology:
             _, subnet = find_subnet(topology, vpc_name, subnet_name)
             return _with_policy(topology, vpc_name, subnet_name, policy.load(file, subnet.cidr))
@@ -39,7 +39,7 @@ class FirewallManager(Manager):
         return self.change(decide)
 
     def clear(self, vpc_name: str, subnet_name: str) -> Change:
-        """No policy: the subnet is open again."""
+        """Remove the policy: the subnet is open again."""
         return self.change(lambda topology: _with_policy(topology, vpc_name, subnet_name, None))
 
     def show(self, vpc_name: str, subnet_name: str) -> InForce:

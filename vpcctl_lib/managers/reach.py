@@ -28,7 +28,7 @@ TOOLS = ("ip", "bridge", "tc", "iptables-save")
 
 @frozen
 class Target:
-    """Where a packet shall go."""
+    """The destination of a packet."""
 
     address: IPv4Address
     vpc: Vpc | None = None
@@ -48,7 +48,7 @@ class ReachManager(Manager):
         return self._ask(analyzer, _question(vpc, subnet, target, protocol, port), probe)
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
-        """From every subnet there is, but the target itself."""
+        """From every subnet except the target itself."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
         target = find_target(topology, to)
@@ -83,7 +83,7 @@ def _compared(report: Report, result: Result) -> Report:
 
 
 def _listened(report: Report, result: Result) -> Report:
-    """A way that is open to a port that is not."""
+    """The report if the way is open but nothing listens on the port."""
     if report.verdict is not Verdict.REACHABLE or result is not Result.REFUSED:
         return report
     question = report.question
@@ -92,21 +92,21 @@ def _listened(report: Report, result: Result) -> Report:
     fix = opened(question, Code.NOTHING_LISTENS, question.to_vpc)
     elsewhere = _listens_elsewhere(question)
     if elsewhere:
-        # A web server beside it would be another program on the port of this one.
+        # A web server would need the port of this program.
         told, fix = elsewhere, None
     obstacle = Obstacle(Code.NOTHING_LISTENS, where, told, fix)
     return replace(report, verdict=Verdict.UNREACHABLE, blocked_by=obstacle)
 
 
 def _listens_elsewhere(question: Question) -> str:
-    """What to say of a program that has the port, but on addresses that are not asked; empty without one."""
+    """The message about a program that has the port on other addresses; empty without one."""
     if question.target is None or question.port is None:
         return ""
     try:
         held = listeners(question.target, question.protocol, question.port)
     except OSError:
         return ""
-    # On a wildcard it would have answered: another rule has refused.
+    # On a wildcard it would have answered: another rule refused.
     if not held or any(one == question.address or one.is_unspecified for one in held):
         return ""
     where = " and ".join(map(str, held))
@@ -149,7 +149,7 @@ def _place(text: str, option: str) -> tuple[str, str]:
 
 
 def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
-    """TCP where a port is named, else a ping."""
+    """TCP if a port is given, else a ping."""
     chosen = protocol or (Protocol.ICMP if port is None else Protocol.TCP)
     if chosen is Protocol.ICMP and port is not None:
         raise BadInput("icmp has no ports", "leave out --port, or use --protocol tcp")

@@ -1,4 +1,4 @@
-"""Two topologies held against each other: what is added, changed and removed, and why; pure."""
+"""Two topologies compared: what is added, changed and removed, and why; pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Difference:
 
 
 def compare(old: Topology, new: Topology) -> list[Difference]:
-    """The way from one to the other, VPC by VPC."""
+    """The differences from one to the other, VPC by VPC."""
     return [*_vpcs(old, new), *_peerings(old, new)]
 
 
@@ -100,7 +100,7 @@ def _policy(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
 
 
 def _parts(old: Policy, new: Policy) -> Iterator[str]:
-    """What of a policy is another now."""
+    """The parts of a policy that differ."""
     yield from _rules("ingress", old.ingress, new.ingress)
     yield from _rules("egress", old.egress, new.egress)
     if old.default is not new.default:
@@ -121,7 +121,7 @@ def _rules(direction: str, old: Rules, new: Rules) -> Iterator[str]:
 
 
 def _told(rules: Rules) -> str:
-    # None is not nothing: only where there is a list, what is not in it meets the default.
+    # None differs from an empty list: only with a list do other packets meet the default.
     return "open" if rules is None else _count(rules)
 
 

@@ -1,4 +1,4 @@
-"""Finding things by their names; a wrong one gets the nearest right one as a hint; pure."""
+"""Finding things by name; a wrong name gets the nearest right one as a hint; pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:
 
 
 def nearest(name: str, names: Collection[str], otherwise: str) -> str:
-    """A hint: the name that was probably meant, those there are, or what to do when there is none."""
+    """A hint: the name that was probably meant, the existing names, or what to do if there are none."""
     meant = close(name, names, alike=0.5)
     if meant:
         return f"did you mean '{meant}'?"
@@ -43,7 +43,7 @@ def nearest(name: str, names: Collection[str], otherwise: str) -> str:
 
 
 def close(name: str, names: Iterable[str], alike: float = 0.6) -> str:
-    """That of the names which is most like it, if one is (0 is nothing alike, 1 is the same); else empty."""
+    """The most similar of the names, if one is similar enough (0 is not at all, 1 is equal); else empty."""
     # Imported late: only a wrong name needs it.
     from difflib import get_close_matches
 

@@ -1,4 +1,4 @@
-"""The record as it lies on disk, and the topology in it: all that a command needs which only shows it."""
+"""The record on disk, and the topology in it: all that a read-only command needs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ VERSION = 3
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {
-    # 2 tells which iptables holds the rules; where that is not known yet, the next change finds out.
+    # 2 records which iptables has the rules; if that is unknown, the next change finds out.
     1: lambda data: data,
-    # 3 tells whether ports are guarded, and has MACs, neighbours, more settings: the next change makes them.
+    # 3 records whether ports are guarded, and has MACs, neighbours, settings: the next change makes them.
     2: lambda data: data,
 }
-"""From each older version to the next; all that lie between are taken one after the other."""
+"""From each older version to the next; a record goes through them one after the other."""
 
 
 def topology(folder: Path) -> Topology:
-    """What was asked for and is whole; VpcctlError if the record can't be read or understood.
+    """The topology that is fully in place; VpcctlError if the record can't be read or understood.
 
-    The ledger stays unread: it is most of the file, and knowing its kinds takes most of the program.
+    The ledger is not decoded: it is most of the file, and its kinds need most of the program.
     """
     file = folder / FILE
     data = read(file)
@@ -45,13 +45,13 @@ def topology(folder: Path) -> Topology:
 
 
 def read(file: Path) -> dict[str, Any] | None:
-    """The document, of a version that we know; None if there is none."""
+    """The document, in a version that we know; None if there is none."""
     found = text(file)
     return None if found is None else parse(file, found)
 
 
 def text(file: Path) -> str | None:
-    """The record as it lies there; None if there is none."""
+    """The text of the record; None if there is none."""
     try:
         return disk.read_own(file, check_file).decode()
     except FileNotFoundError:
@@ -70,7 +70,7 @@ def text(file: Path) -> str | None:
 
 
 def parse(file: Path, text: str) -> dict[str, Any]:
-    """The document that a record's text holds, brought to today's version."""
+    """The document in a record's text, migrated to today's version."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -85,7 +85,7 @@ def parse(file: Path, text: str) -> dict[str, Any]:
 
 
 def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
-    """The document in today's words; the file itself changes with the next save."""
+    """The document in today's version; the file itself changes with the next save."""
     try:
         for step in range(version, VERSION):
             data = {**MIGRATIONS[step](data), "version": step + 1}
@@ -95,12 +95,12 @@ def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
 
 
 def backup(file: Path) -> Path:
-    """Where the copy of the last good one lies."""
+    """The path of the copy of the last good record."""
     return file.with_name(f"{file.name}.bak")
 
 
 class Damaged(VpcctlError):
-    """The record is lost: gone, or not to be understood."""
+    """The record is lost: missing, or damaged."""
 
 
 def damaged(file: Path, why: str) -> VpcctlError:

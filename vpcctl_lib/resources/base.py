@@ -1,4 +1,4 @@
-"""What every owned thing has in common: a key, how it is made, changed and unmade."""
+"""What every owned thing has in common: a key, and how it is made, changed and unmade."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vpcctl_lib.resources.tracking import Forget, Keep
 Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]
 Facts = Mapping[str, str]
-"""What was learned about a resource when it was made: the setting found, the process started."""
+"""Facts from the making of a resource: the setting found, the process started."""
 
 
 class Condition(Enum):
@@ -37,30 +37,30 @@ class Fault:
     condition: Condition
     detail: str = ""
     remedy: Operations = ()
-    """What must be done beside the resource's own steps, before it is made anew or changed."""
+    """Extra steps before the resource is recreated or changed."""
 
     where: str = ""
-    """The namespace of which not all can be read."""
+    """The namespace that can't be read completely."""
 
 
 MISSING = Fault(Condition.MISSING)
 EMPTY = Fault(Condition.FOREIGN, "it is empty")
-"""A namespace without our mark, nor anything else in it: perhaps one that we were about to mark."""
+"""A namespace without our mark or anything else in it: perhaps one that we were about to mark."""
 
 
 def changed(detail: str) -> Fault:
-    """Something is there, but not as it was made."""
+    """It exists, but not as it was made."""
     return Fault(Condition.CHANGED, detail)
 
 
 def unreadable(error: Unreadable, remedy: Operations = ()) -> Fault:
-    """Whether it is as it was made can't be told."""
+    """It can't be read, so its state is unknown."""
     told = f"its {error.what} can't be read: {error.why}"
     return Fault(Condition.UNREADABLE, told, remedy, error.namespace)
 
 
 class Taken(VpcctlError):
-    """A name that we need is that of a namespace or of a link on the host, whoever made it."""
+    """A name that we need already belongs to a namespace or to a link on the host."""
 
     def __init__(self, message: str, hint: str, place: Place) -> None:
         super().__init__(message, hint)
@@ -68,17 +68,17 @@ class Taken(VpcctlError):
 
 
 Place = tuple[str, str]
-"""A namespace, and a link in it; all of the namespace where the link is empty."""
+"""A namespace, and a link in it; an empty link is the whole namespace."""
 
 
 def within(namespace: str, device: str = "") -> frozenset[Place]:
-    """The homes of a thing on a link in a namespace; the host is no home, as it never goes."""
+    """The homes of a thing on a link in a namespace; the host is not a home, because it never goes."""
     homes = {(namespace, device)} if device else set()
     return frozenset(homes | ({(namespace, "")} if namespace else set()))
 
 
 def on(namespace: str) -> str:
-    """Where a thing is, for the end of a sentence."""
+    """The location of a thing, for the end of a sentence."""
     return f" in {namespace}" if namespace else " on the host"
 
 
@@ -87,52 +87,52 @@ class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
 
     in_place: ClassVar[bool] = False
-    """Whether `change` mends it whatever state it is in; else it is unmade and made anew."""
+    """Whether `change` repairs it from any state; else it is unmade and recreated."""
 
     @property
     def key(self) -> Hashable:
-        """What stays the same while the resource changes; by default nothing may change."""
+        """The part that stays the same when the resource changes; by default nothing may change."""
         return self
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace and the link whose end is this resource's end too."""
+        """The namespace and the link that this resource goes with."""
         return frozenset()
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """What it can't outlive as it is: its homes, and what else has to be there for it."""
+        """What it can't outlive unchanged: its homes, and anything else that it needs."""
         return self.homes
 
     @property
     def places(self) -> frozenset[Place]:
-        """What this resource is a home of."""
+        """The places of which this resource is the home."""
         return frozenset()
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """Facts that must be written down before it is made; only reads."""
+        """Facts that must be recorded before it is made; only reads."""
         return {}
 
     def is_outlived(self, facts: Facts) -> bool:
-        """Whether the facts are of an earlier life of the host, in which they were true of another thing."""
+        """Whether the facts come from an earlier boot of the host, where they described another thing."""
         return False
 
     @abstractmethod
     def make(self) -> Operations:
-        """The steps that make it; the first fails if another has made a thing of that name."""
+        """The steps that make it; the first fails if somebody else made a thing of that name."""
 
     def learn(self) -> dict[str, str]:
-        """Facts that can only be known once it is made; only reads."""
+        """Facts that exist only once it is made; only reads."""
         return {}
 
     @abstractmethod
     def unmake(self, facts: Facts) -> Operations:
-        """The steps that take it away; each may find its thing already gone."""
+        """The steps that remove it; each accepts that its thing is already gone."""
 
     @abstractmethod
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """How the kernel differs from this; only reads."""
 
     def change(self, old: Resource) -> Operations:
-        """The steps from `old`, of the same key, to this one; by default the making does it."""
+        """The steps from `old`, with the same key, to this one; by default those of `make`."""
         return self.make()

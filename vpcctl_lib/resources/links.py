@@ -1,4 +1,4 @@
-"""Namespaces and the links in them: cables, bridges, and how each link is set."""
+"""Namespaces and the links in them: cables, bridges, and the settings of each link."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from vpcctl_lib.workloads import processes
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
-"""RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything about it there."""
+"""RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
 
 IDENTITY = "identity"
-"""The fact by which a namespace is known again."""
+"""The fact by which a namespace is recognised."""
 
 LOOPBACK = "lo"
 GROUP = "30320"
@@ -42,7 +42,7 @@ GROUP = "30320"
 
 
 NAMED = 5
-"""So many of the processes in somebody else's namespace are named."""
+"""The most processes of somebody else's namespace to name."""
 
 
 @frozen
@@ -63,28 +63,28 @@ class Namespace(Resource):
 
     @property
     def places(self) -> frozenset[Place]:
-        """All that is in it goes with it."""
+        """Everything in it goes with it."""
         return frozenset({(self.name, "")})
 
     def make(self) -> Operations:
-        """From the host: in a batch of another namespace it would be lost in a private mount namespace.
+        """Made from the host: in a batch of another namespace it would be lost in a private mount namespace.
 
-        A file of that name that is left without its namespace goes first.
+        A left-over file of that name without a namespace is removed first.
         """
         husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
         return (*husk, Ip(HOST, ("netns", "add", self.name)))
 
     def learn(self) -> dict[str, str]:
-        """What it is known by, whatever root inside does with the marks."""
+        """Its identity, which root inside can't change."""
         identity = netns.identity(self.name)
         return {IDENTITY: identity} if identity else {}
 
     def unmake(self, facts: Facts) -> Operations:
-        """After its processes: one that lives on would keep the links when the name is gone."""
+        """After its processes: a surviving one would keep the links after the name is gone."""
         return (Ip(HOST, ("netns", "del", self.name)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """There, and ours: the very one that we made, or something in it bears our mark."""
+        """It must exist and be ours: the same one that we made, or something in it bears our mark."""
         if self.name not in kernel.namespaces:
             return MISSING
         if IDENTITY in facts and facts[IDENTITY] == netns.identity(self.name):
@@ -100,13 +100,13 @@ class Namespace(Resource):
 
 
 def _is_bare(link: dict[str, Any]) -> bool:
-    """A link that nobody has set up: what a new namespace has, and the end of a cable just plugged in."""
+    """A link that is not set up: one of a new namespace, or the end of a new cable."""
     addressed = any(one.get("family") == "inet" for one in link.get("addr_info", ()))
     return link["ifname"] == LOOPBACK or (link["ifname"] in (UPLINK, INSTANCE) and not addressed)
 
 
 def _described(device: str) -> str:
-    """What a link on the host is, in the words of whoever made it; empty where those tell nothing."""
+    """A description of a link on the host, from its kind and alias; empty if it has neither."""
     folder = Path("/sys/class/net", device)
     try:
         alias = (folder / "ifalias").read_text().strip()
@@ -150,7 +150,7 @@ class Veth(Resource):
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """It is unmade by itself, but goes with the namespace of either end."""
+        """It is unmade explicitly, but goes with the namespace of either end."""
         return self.homes | {(namespace, "") for namespace in self.ends}
 
     def make(self) -> Operations:
@@ -159,11 +159,11 @@ class Veth(Resource):
         return (Ip(self.namespace, ("link", "add", self.device, "type", "veth", *peer)),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Explicitly, as a namespace's own end takes its cables down only some time later."""
+        """Explicitly, because the end of a namespace removes its cables only some time later."""
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Both ends in their places, and each the other's."""
+        """Both ends must be in their places, and belong to each other."""
         near = kernel.link(self.namespace, self.device)
         if near is None:
             return self._halved(kernel)
@@ -179,7 +179,7 @@ class Veth(Resource):
         return Fault(Condition.CHANGED, f"{gone}: another link has its name", (away,))
 
     def _halved(self, kernel: Kernel) -> Fault:
-        """The near end renamed or moved, or its namespace deleted and the far end about to follow."""
+        """The near end was renamed or moved, or its namespace deleted and the far end about to follow."""
         if kernel.link(self.peer_namespace, self.peer_device) is None:
             return MISSING
         away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
@@ -196,7 +196,7 @@ def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @frozen
 class Bridge(Resource):
-    """A switch with a fixed address: without one it takes its lowest port's, and changes with the ports."""
+    """A switch with a fixed MAC: otherwise it uses the lowest of its ports', which changes with the ports."""
 
     namespace: str
     device: str
@@ -217,11 +217,11 @@ class Bridge(Resource):
         return (Ip(self.namespace, ("link", "add", self.device, "address", self.mac, "type", "bridge")),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Its ports fall off by themselves."""
+        """Its ports leave it by themselves."""
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """A bridge with that MAC."""
+        """There must be a bridge with that MAC."""
         link = kernel.link(self.namespace, self.device)
         if link is None:
             return MISSING
@@ -233,7 +233,7 @@ class Bridge(Resource):
 
 @frozen
 class Port(Resource):
-    """How a link that is there is set: marked, up, without IPv6 addresses, perhaps plugged into a bridge."""
+    """The settings of an existing link: marked, up, without IPv6 addresses, perhaps a bridge port."""
 
     namespace: str
     device: str
@@ -256,11 +256,11 @@ class Port(Resource):
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """A bridge that goes lets go of its ports."""
+        """A bridge that goes releases its ports."""
         return self.homes | within(self.namespace, self.master)
 
     def make(self) -> Operations:
-        """The mark first, so that a link that is ours says so as early as it can."""
+        """The mark first, so that our link is recognisable as early as possible."""
         return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
 
     @property
@@ -280,10 +280,10 @@ class Port(Resource):
         return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)
 
     def change(self, old: Resource) -> Operations:
-        """Everything again; only the MTU of a link of ours ever changes by itself, and its MAC once.
+        """Sets everything again; normally only the MTU of our link changes, and its MAC once.
 
-        A link that was too small for IPv6 gets an address of it when it grows. The MAC is set only where it
-        is another, as the kernel forgets all neighbours by it (neigh_changeaddr).
+        A link that was too small for IPv6 gets an IPv6 address when it grows. The MAC is set only if it
+        differs, because the kernel then forgets all neighbours (neigh_changeaddr).
         """
         if self.device == LOOPBACK:
             return self._set()
@@ -296,7 +296,7 @@ class Port(Resource):
         return ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Marked, up, plugged in, of the right size."""
+        """The link must be marked, up, plugged in, and have the right MTU."""
         link = kernel.link(self.namespace, self.device)
         if link is None:
             return MISSING
@@ -317,7 +317,7 @@ class Port(Resource):
 
 @frozen
 class Altname(Resource):
-    """The full name of a link whose kernel name had to be cut."""
+    """The full name of a link whose kernel name is shortened."""
 
     namespace: str
     device: str
@@ -332,7 +332,7 @@ class Altname(Resource):
         return (Ip(self.namespace, ("link", "property", verb, "dev", self.device, "altname", self.name)),)
 
     def make(self) -> Operations:
-        """Beside the kernel name: every ip command takes either."""
+        """In addition to the kernel name: every ip command accepts either."""
         return self._words("add")
 
     def unmake(self, facts: Facts) -> Operations:
@@ -340,7 +340,7 @@ class Altname(Resource):
         return self._words("del")
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The link has it."""
+        """The link must have it."""
         link = kernel.link(self.namespace, self.device)
         return None if link and self.name in link.get("altnames", ()) else MISSING
 

@@ -1,4 +1,4 @@
-"""Single steps of work on the host, and how consecutive ones become few commands; pure but for files."""
+"""Single steps of work on the host, and how consecutive ones become few commands; pure except for files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vpcctl_lib.kernel.sayings import GONE, sentence
 from vpcctl_lib.visible import visible
 
 HOST = ""
-"""The namespace the command was started in, where others have the name of theirs."""
+"""Stands for the namespace of the command itself; the others have names."""
 
 _BREAKS_A_WORD = re.compile(r"""[\s"'\\#\x00-\x1f\x7f]""")
-"""What is no part of a word to `ip -batch`: it begins another, a quotation, a comment or a command."""
+"""Characters that end a word for `ip -batch`: they begin another word, quotation, comment or command."""
 
 _BREAKS_A_LINE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What would begin another line of an iptables-restore file, or end the text."""
+"""Characters that begin another line of an iptables-restore file, or end the text."""
 
 BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 
@@ -40,7 +40,7 @@ class Tool(Enum):
 
 @frozen
 class Ip:
-    """One `ip` command in a namespace, with more words where the kernel speaks IPv6."""
+    """One `ip` command in a namespace, with more words if the kernel has IPv6."""
 
     namespace: str
     words: tuple[str, ...]
@@ -84,7 +84,7 @@ class Iptables:
 
 @frozen
 class Sysctl:
-    """One kernel setting of the host; a key this kernel lacks is passed over (`sysctl -e`)."""
+    """One kernel setting of the host; a key that this kernel lacks is ignored (`sysctl -e`)."""
 
     key: str
     value: str
@@ -102,21 +102,21 @@ Pairs = tuple[tuple[str, str], ...]
 class Set:
     """Settings of a namespace, written as sysctl(8) would: a process for each of 200 namespaces takes 0.4 s.
 
-    With `gone_is_fine` there is nothing to do where the namespace is gone.
+    With `gone_is_fine` there is nothing to do if the namespace is gone.
     """
 
     namespace: str
     values: Pairs
     gone_is_fine: bool = False
     links: Pairs = ()
-    """Of net.ipv4.conf, for links to come and for each that is there: a link follows `default` only until
-    that was once written, even on the host before the namespace was made (devinet_copy_dflt_conf)."""
+    """Of net.ipv4.conf, for new links and for each existing one: a link follows `default` only until its own
+    value is written once, even on the host before the namespace was made (devinet_copy_dflt_conf)."""
 
     fresh: bool = False
-    """Whether the namespace is new, and has what a new one is born with: that is looked at only once."""
+    """Whether the namespace is new and has the initial settings, which are read only once."""
 
     def carry_out(self) -> None:
-        """Set those that this kernel has, and that are not so already."""
+        """Set those that this kernel has and that differ."""
         try:
             netns.within(self.namespace, self._write)
         except netns.Gone:
@@ -129,7 +129,7 @@ class Set:
         written = tuple(pair for pair in values if _put(f"{SETTINGS}/{pair[0].replace('.', '/')}", pair[1]))
         on_links: set[tuple[str, str]] = set()
         folder = f"{SETTINGS}/net/ipv4/conf"
-        # The two first: what they say, a link that is made meanwhile takes over.
+        # These two first: a link that is created meanwhile inherits their values.
         others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")] if common else []
         for name in (*EVERYWHERE, *others):
             on_links |= {pair for pair in common if _put(f"{folder}/{name}/{pair[0]}", pair[1])}
@@ -142,7 +142,7 @@ class Set:
         return f"{told}\n{self._loop()}" if self.links else told
 
     def _loop(self) -> str:
-        """The same for links, as a script: it is some sixty settings, of which most are one value."""
+        """The same for links, as a script: some sixty settings, most with one value."""
         return str(Command(("sh", "-e"), _script(self.links), self.namespace))
 
 
@@ -162,12 +162,12 @@ EVERYWHERE = ("all", "default")
 
 
 _BORN: dict[tuple[Pairs, Pairs], tuple[Pairs, Pairs]] = {}
-"""Of what a new namespace shall have, what the first one of this run did not: all are born alike, and to look
-at sixty settings of each of 200 takes a tenth of the time that it takes to make them."""
+"""The settings that the first new namespace of this run lacked: all start alike, and reading sixty settings
+of each of 200 takes a tenth of the time that it takes to make them."""
 
 
 def _put(path: str, value: str) -> bool:
-    """Write a setting that this kernel has and that is another; whether it was."""
+    """Write a setting if this kernel has it and it differs; whether it did."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -178,7 +178,7 @@ def _put(path: str, value: str) -> bool:
         finally:
             os.close(file)
     except FileNotFoundError:
-        # Its link may have gone meanwhile, and the settings with it.
+        # Its link may have gone meanwhile, with its settings.
         return False
 
 
@@ -190,11 +190,11 @@ class Make:
     content: str | None = None
 
     def carry_out(self) -> None:
-        """Write it, to be read by everybody whatever the umask; a folder may be there already."""
+        """Write it, readable by everybody whatever the umask; a folder may already exist."""
         if self.content is None:
             disk.make_folder(self.path)
             return
-        # In place: a workload that runs has the file itself mounted, whatever its name leads to later.
+        # In place: a running workload has the file itself mounted, whatever its name leads to later.
         file = disk.open_kept(self.path, os.O_WRONLY | os.O_TRUNC, disk.PUBLIC, always=True)
         try:
             disk.write_all(file, self.content.encode())
@@ -209,13 +209,13 @@ class Make:
 
 @frozen
 class Remove:
-    """A file, or a folder if it is empty, to remove; one that is gone, or another's, is no error."""
+    """A file, or an empty folder, to remove; one that is gone, or not ours, is not an error."""
 
     path: Path
     folder: bool = False
 
     def carry_out(self) -> None:
-        """Remove it; a folder that others put something in, or mounted something on, stays."""
+        """Remove it; a folder with something of others in it, or mounted on it, stays."""
         is_folder = self.path.is_dir() and not self.path.is_symlink()
         if not self.folder and not is_folder:
             self.path.unlink(missing_ok=True)
@@ -238,10 +238,10 @@ class PutBack:
     ours: str
     along: tuple[tuple[str, str, str], ...] = ()
     beside: frozenset[str] = frozenset()
-    """What else could use it (`forwarders`) and was there before us."""
+    """What else could use it (`forwarders`) and existed before us."""
 
     def command(self) -> Command | None:
-        """What puts it back, by what the kernel has now; None if that is not ours any more."""
+        """The command that puts it back, for the kernel's current value; None if that is no longer ours."""
         if _setting(self.key) != self.ours:
             return None
         rest = [(key, old if _setting(key) == ours else _setting(key)) for key, old, ours in self.along]
@@ -256,7 +256,7 @@ class PutBack:
 
 
 def _setting(key: str) -> str | None:
-    """A kernel setting; sysctl(8): where a slash separates, dots belong to a name such as eth0.10."""
+    """A kernel setting; sysctl(8): with slashes as separators, dots belong to a name such as eth0.10."""
     path = SETTINGS / (key if "/" in key else key.replace(".", "/"))
     try:
         return path.read_text().strip()
@@ -284,7 +284,7 @@ class Batch:
         return self.steps[0].namespace
 
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """The command; with `carry_on`, `ip` goes on past a step that fails; `counters` are by line."""
+        """The command; with `carry_on`, `ip` continues after a failed step; `counters` are by line."""
         if self.tool in (Tool.IP, Tool.BRIDGE):
             return _lines(self, carry_on)
         if self.tool is Tool.NFT:
@@ -311,7 +311,7 @@ class Batch:
         return lines
 
     def done_before_failure(self, stderr: str) -> frozenset[int] | None:
-        """The numbers of the steps that took effect, if the failed command said how far it came."""
+        """The numbers of the steps that took effect, if the failed command said how far it got."""
         found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
         if self.tool is Tool.SYSCTL:
             return frozenset(range(len(self.steps)))
@@ -338,11 +338,11 @@ class Batch:
 
 
 def _lines(batch: Batch, carry_on: bool) -> Command:
-    """Whatever a name holds, it stays one word of one command."""
+    """Refuse words that would not stay one word of one command."""
     tool = batch.tool.value
     steps = [step for step in batch.steps if isinstance(step, (Ip, Fdb))]
     words = [word for step in steps for word in step.words]
-    # All at once: to look at each of a large network's takes as long as to start ten programs.
+    # All at once: checking each one of a large network takes as long as starting ten programs.
     if not all(words) or _BREAKS_A_WORD.search("".join(words)):
         raise _refusal(tool, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
     lines = list(map(str, steps))
@@ -365,12 +365,12 @@ def _refusal(tool: str, text: str) -> VpcctlError:
 
 
 def problems(stderr: str) -> str:
-    """What the command complained of, less what says that a thing to be removed is already gone."""
+    """The command's errors, without those for a thing to remove that is already gone."""
     return sentence("\n".join(line for line in stderr.splitlines() if not GONE.search(line)))
 
 
 def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:
-    """The restore lines that give a chain exactly these rules; `fresh` fails if another has made it."""
+    """The restore lines that give a chain exactly these rules; `fresh` fails if the chain exists."""
     if chain in BUILTIN:
         head = [f":{chain} {policy or 'ACCEPT'} [0:0]", f"-F {chain}"]
     else:

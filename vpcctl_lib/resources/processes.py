@@ -17,14 +17,14 @@ from vpcctl_lib.model.topology import Restart, Upkeep
 from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable, signal_number
 
 PROCESSES = 2048
-"""How many a workload may have unless it is told otherwise: as many as Podman gives a container
+"""How many processes a workload may have by default: as many as Podman gives a container
 (containers.conf(5), `pids_limit`)."""
 
 LOG_BYTES = 10 << 20
-"""How large a log grows before it becomes the older one, which goes when the next does."""
+"""The size at which a log becomes the older one, which is deleted when the next one is full."""
 
 STOP_SECONDS = 10
-"""How long what a stop signal has not ended may go on, unless told otherwise: as `docker stop`."""
+"""How long a program may outlive the stop signal by default: as with `docker stop`."""
 
 KEEPER_SECONDS = 3.0
 """How long a keeper may take beyond the time that it gives its program."""
@@ -34,7 +34,7 @@ KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
 
 @frozen
 class EmptyNamespaces:
-    """Stop all that runs in namespaces, as they are about to go."""
+    """Stop everything that runs in namespaces that are about to go."""
 
     namespaces: tuple[str, ...]
 
@@ -58,7 +58,7 @@ class Start:
     log: str
     port: int | None = None
     number: int = 0
-    """Of the VPC's cable, from which the number of its user follows."""
+    """The number of the VPC's cable, which determines that of its user."""
 
     user: str = ""
     pids: int | None = None
@@ -66,7 +66,7 @@ class Start:
     upkeep: Upkeep = Upkeep()
 
     def command(self, folder: Path) -> Command:
-        """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
+        """The command that starts it: its keeper, which does the rest; logs are in the folder."""
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
         upkeep = self.upkeep
@@ -79,27 +79,27 @@ class Start:
         return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 
     def log_file(self, folder: Path) -> Path:
-        """Where its output goes."""
+        """The file for its output."""
         return folder / self.log
 
 
 @frozen
 class Stop:
-    """Stop a workload's processes, and those only."""
+    """Stop only a workload's processes."""
 
     namespace: str
     mark: str
     log: str
     facts: Mapping[str, str] = field(default_factory=dict)
     seconds: int = STOP_SECONDS
-    """How long the keeper lets the program obey."""
+    """How long the keeper waits for the program to obey."""
 
     def __str__(self) -> str:
         return f"kill {self.facts.get('pid', '')}  # workload {self.mark}"
 
 
 def upkeep_of(orders: Orders) -> Upkeep:
-    """What a keeper's orders say of it; BadInput where they say what nobody could have asked for."""
+    """The upkeep in a keeper's orders; BadInput if nobody could have asked for it."""
     for one in orders.env:
         parse_variable(one)
     check_workdir(orders.workdir)

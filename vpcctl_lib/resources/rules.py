@@ -1,4 +1,4 @@
-"""What iptables holds: chains that we own whole, and single rules in chains that are others'."""
+"""What we have in iptables: whole chains, and single rules in chains of others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Chain(Resource):
 
     @property
     def key(self) -> Hashable:
-        """Where it is; its rules may change."""
+        """Its place; the rules may change."""
         return ("chain", self.namespace, self.table, self.name)
 
     @property
@@ -51,11 +51,11 @@ class Chain(Resource):
 
     @property
     def is_policy(self) -> bool:
-        """Whether it is part of a subnet's firewall; a router's chains have a policy of their own."""
+        """Whether it is part of a subnet's firewall; a router's chains have their own policy."""
         return bool(self.namespace) and self.table == "filter" and not self.policy
 
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
-        """All chains there before a rule leads to one, and none gone before the last that led to it."""
+        """Makes all chains before a rule leads to one, and removes none before the last rule to it."""
         inner = unpacked(self.inner)
         return self._lines([f":{name} - [0:0]" for name in inner],
                            chain_lines(self.name, self.rules, self.policy, fresh),
@@ -66,22 +66,22 @@ class Chain(Resource):
         return tuple(Iptables(self.namespace, self.table, line) for part in parts for line in part)
 
     def make(self) -> Operations:
-        """A chain of that name that is not ours is an error, never taken over."""
+        """An existing chain that is not ours is an error; it is never taken over."""
         return self._written(fresh=True)
 
     def change(self, old: Resource) -> Operations:
-        """Emptied and filled again within one commit, so that no packet meets half of it."""
+        """Emptied and filled again in one commit, so that no packet meets half of it."""
         before = unpacked(old.inner) if isinstance(old, Chain) and old.inner != self.inner else {}
         kept = unpacked(self.inner) if before else {}
         return self._written(fresh=False, gone=tuple(name for name in before if name not in kept))
 
     def unmake(self, facts: Facts) -> Operations:
-        """A built-in chain is emptied and open again, one of ours is gone."""
+        """A built-in chain becomes empty and open, one of ours is removed."""
         own = chain_lines(self.name, ()) if self.name in BUILTIN else _removal((self.name,))
         return self._lines(own, _removal(tuple(unpacked(self.inner))))
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Its policy, and exactly its rules in their order; the same of the chains that it leads to."""
+        """It must have its policy and exactly its rules in order, and so must the chains that it leads to."""
         try:
             held = kernel.chain(self.namespace, self.table, self.name)
         except Unreadable as error:
@@ -97,10 +97,10 @@ class Chain(Resource):
         return self._inner_fault(kernel)
 
     def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
-        """What makes room for our chains in a namespace of ours: nft can remove what iptables can't read."""
+        """Makes room for our chains in our namespace: nft can remove what iptables can't read."""
         if error.why != NOT_OF_IPTABLES or not kernel.has_tool("nft"):
             return ()
-        # Added first, so that it is no failure if it has gone meanwhile.
+        # Added first, so that it is not a failure if it has gone meanwhile.
         table = f"table ip {self.table}"
         return (Nft(self.namespace, f"add {table}\ndelete {table}\n"),)
 
@@ -130,7 +130,7 @@ def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
 
 @lru_cache(maxsize=4)
 def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
-    """The chains that `packed` made short, each with at least one rule."""
+    """The chains in a text of `packed`, each with at least one rule."""
     chains: dict[str, list[str]] = {}
     try:
         lines = zlib.decompress(b85decode(text)).decode().splitlines() if text else []
@@ -144,7 +144,7 @@ def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def _removal(names: tuple[str, ...]) -> list[str]:
-    """First all empty, since one may lead to another."""
+    """First all are emptied, since one may lead to another."""
     return [*(f"-F {name}" for name in names), *(f"-X {name}" for name in names)]
 
 
@@ -164,22 +164,22 @@ class SingleRule(Resource):
     rule: str
     top: bool = False
     alike: int = 0
-    """Which it is of several that say the same, where nobody should have made more than one."""
+    """Its number among several identical rules; there should be only one."""
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
         return self.put(1) if self.top else (Iptables("", self.table, f"-A {self.chain} {self.rule}"),)
 
     def put(self, number: int) -> Operations:
-        """As the rule of that number of its chain."""
+        """Insert it at that number in its chain."""
         return (Iptables("", self.table, f"-I {self.chain} {number} {self.rule}"),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """By its words, so that nobody else's rule can be meant."""
+        """By its text, so that no other rule can be deleted."""
         return (Iptables("", self.table, f"-D {self.chain} {self.rule}"),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """In its chain; at the top, if that is its place."""
+        """It must be in its chain; at the top, if that is its place."""
         held = kernel.chain("", self.table, self.chain)
         shall = words(self.rule)
         times = held.rules.count(shall) if held else 0

@@ -1,4 +1,4 @@
-"""The topology as plain values, the one shape that JSON and tables are made of; pure."""
+"""The topology as plain values, from which both JSON and tables are made; pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
 
 
 def overview(overview: Overview) -> View:
-    """A VPC with all that is to be known of it, and the plain commands that show the same."""
+    """A VPC with everything about it, and the plain commands that show the same."""
     view = vpc(overview.topology, overview.vpc)
     size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
     inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
@@ -102,7 +102,7 @@ def ending(running: Running) -> View:
 
 
 def passage(passage: Passage) -> View:
-    """Whether a VPC's packets leave, and what keeps them from it."""
+    """Whether a VPC's packets leave, and what stops them."""
     return {"vpc": passage.vpc, "interface": passage.interface or None, "state": passage.state.value,
             "causes": [{"why": cause.why, "help": cause.help or None, "sure": cause.sure}
                        for cause in passage.causes]}
@@ -117,7 +117,7 @@ def _upkeep(upkeep: Upkeep) -> View:
 
 
 def _fate(fate: Fate | None) -> View:
-    """How the program ended last, and when; null for what did not happen, or can't be read without root."""
+    """How and when the program last ended; null for what did not happen, or can't be read without root."""
     if fate is None:
         return {"restarts": None, "exit_code": None, "signal": None, "ended": None}
     code = fate.code
@@ -127,7 +127,7 @@ def _fate(fate: Fate | None) -> View:
 
 
 def firewall(vpc_name: str, force: InForce) -> View:
-    """A subnet's policy with its counters; `policy` is null where none is applied."""
+    """A subnet's policy with its counters; `policy` is null if there is none."""
     # Imported late: it brings the readers of JSON and YAML.
     from vpcctl_lib.files.policy import to_document
 
