@@ -1,12 +1,12 @@
 #!/bin/bash
-# Tells the whole story, from the first VPC to a host without a trace of one, and checks each step by what really
+# Shows the whole story, from the first VPC to a host without a trace of one, and checks each step by what really
 # happens: exit codes and packets.
 #
 #   ./demo.sh                 in a sandbox: a private host with a simulated internet; needs no root
 #   sudo ./demo.sh --on-host  on this host, through its real uplink; what the demo made is deleted at the end
 set -u
 
-# The whole paths in PATH only: an empty or relative one is the folder that we are in, which may be anybody's.
+# Only the absolute paths in PATH: an empty or relative one is the current folder, which may belong to anybody.
 set -f
 IFS=:
 path=

@@ -366,7 +366,7 @@ def test_a_lost_record_leaves_forwarding_and_says_so(host: Host, tmp_path: Path,
     assert code == 0
     assert err == (
         "cleanup.sh: net.ipv4.ip_forward is 1 and stays so: "
-        f"{tmp_path}/state.json does not tell what it was before\n"
+        f"{tmp_path}/state.json does not say what it was before\n"
     )
     assert host.sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
 

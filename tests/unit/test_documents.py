@@ -158,7 +158,7 @@ def test_yaml_keys_are_text_as_written(tmp_path: Path) -> None:
         ("p.json", '{"\\ud800": 1}', r'"\ud800" is not Unicode text'),
         ("p.yaml", "", "p.yaml: is empty"),
         ("p.json", "\ufeff \n", "p.json: is empty"),
-        ("p.yaml", "# nothing\n", "p.yaml: is empty but for comments"),
+        ("p.yaml", "# nothing\n", "p.yaml: is empty except for comments"),
         ("p.yaml", "a: \x1b[2J", r'line 1: is not text: it contains the character "\x1b"'),
         ("p.json", b"{}\n\x00\x01", r'p.json, line 2: is not text: it contains the character "\x00"'),
         ("p.json", b"\xff\xfe{\x00}\x00", "p.json, line 1: is not UTF-8 text"),

@@ -300,7 +300,7 @@ class _Builder:
         """The document, after all tokens are read."""
         first = next(self.tokens, None)
         if first is None:
-            raise BadInput(f"{self.name}: is empty but for comments")
+            raise BadInput(f"{self.name}: is empty except for comments")
         self.lines[""] = first.line
         data = self.value(first, "", 1)
         # What follows the value may still be wrong: a second document, a stray bracket.

@@ -35,7 +35,7 @@ def missing(runner: Runner) -> str:
     The kernel only checks the probe, which never takes effect (`nft --check`).
     """
     if which(TOOL, path=search_path()) is None:
-        return "is not found; install it: apt-get install nftables"
+        return "not found; install it: apt-get install nftables"
     if os.geteuid() != 0:
         # A dry run by a plain user can't ask the kernel.
         return ""

@@ -205,8 +205,8 @@ class Walk:
         if end.entry and not lets_in(self.scene, end, link.mac, packet.flow.source):
             where, port = end.entry
             raise Blocked(Code.SOURCE_REFUSED, self.scene.of(where).title,
-                          f"{packet.flow.source} with MAC {link.mac} may not send through port {port} "
-                          f"(nft table bridge {BRIDGE_TABLE})", Cause(device=port))
+                          f"{packet.flow.source} with MAC {link.mac} is not allowed to send through port "
+                          f"{port} (nft table bridge {BRIDGE_TABLE})", Cause(device=port))
 
     def _check_port(self, end: End) -> None:
         """A bridge without flooding forwards only to ports that it knows the MAC at."""
@@ -294,7 +294,7 @@ def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route)
     states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
               for state in one.states}
     if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
-        told = f"whether {wanted} is there, on {link.name}, only a packet can tell: --probe"
+        told = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
         raise Undecided(here.title, told)
 
 
