@@ -74,8 +74,8 @@ def _hash(self: object) -> int:
 
 
 def _shown(self: object) -> str:
-    told = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
-    return f"{type(self).__qualname__}({', '.join(told)})"
+    shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def _refuse(self: object, name: str, *_value: object) -> None:

@@ -84,17 +84,17 @@ class Root(click.Group):
 
 
 def _advised(error: click.ClickException, words: list[str]) -> BadInput:
-    told = error.format_message().replace("\n", " ").rstrip(".")
+    message = error.format_message().replace("\n", " ").rstrip(".")
     ctx = getattr(error, "ctx", None)
     if ctx is None:
-        return BadInput(told, f"see: {typed.command_path(words, root)} --help")
-    unknown = re.match(r"No such command '(.+?)'(\.|$)", told)
+        return BadInput(message, f"see: {typed.command_path(words, root)} --help")
+    unknown = re.match(r"No such command '(.+?)'(\.|$)", message)
     if unknown and isinstance(ctx.command, click.Group):
         return BadInput(*typed.unknown_command(unknown[1], ctx, words))
     hint = f"see: {ctx.command_path} --help"
-    if isinstance(error, click.MissingParameter) or told.startswith("Got unexpected extra"):
-        return BadInput(*typed.misplaced(ctx, words) or (told, f"{typed.incomplete(ctx, words)}; {hint}"))
-    return BadInput(told, hint)
+    if isinstance(error, click.MissingParameter) or message.startswith("Got unexpected extra"):
+        return BadInput(*typed.misplaced(ctx, words) or (message, f"{typed.incomplete(ctx, words)}; {hint}"))
+    return BadInput(message, hint)
 
 
 def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:

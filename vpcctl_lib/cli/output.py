@@ -85,8 +85,8 @@ def failure(error: VpcctlError, as_json: bool) -> None:
     progress.stop()
     if as_json and not isinstance(error, Unwritten) and _told_as_json(error):
         return
-    told = click.style("Error: ", fg="red") + visible(error.message)
-    click.echo(told, err=True, color=_colour(sys.stderr))
+    line = click.style("Error: ", fg="red") + visible(error.message)
+    click.echo(line, err=True, color=_colour(sys.stderr))
     if error.hint:
         click.echo(f"Hint: {visible(error.hint)}", err=True)
 

@@ -46,11 +46,11 @@ def row(report: Report, draws: bool) -> Sequence[str]:
     """The report as a line of a table."""
     blocked = report.blocked_by
     mark = f"{MARKS[report.verdict][0]} " if draws else ""
-    told = ("-", "-", report.why or "-")
+    detail = ("-", "-", report.why or "-")
     if blocked:
-        told = (blocked.code.value, blocked.where, blocked.fix or "-")
+        detail = (blocked.code.value, blocked.where, blocked.fix or "-")
     start = f"{report.question.vpc.name}/{report.question.subnet.name}"
-    return start, f"{mark}{report.verdict.value}", *told
+    return start, f"{mark}{report.verdict.value}", *detail
 
 
 def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
@@ -105,9 +105,9 @@ def _nexthops(report: Report) -> Iterator[str]:
     yield "By next hop:"
     for one in report.nexthops:
         blocked = one.blocked_by
-        told = f": {blocked.code.value}: {blocked.rule}" if blocked else f": {one.why}" if one.why else ""
+        detail = f": {blocked.code.value}: {blocked.rule}" if blocked else f": {one.why}" if one.why else ""
         mine = "" if one.is_real else ", which other packets take"
-        yield f"  {one.name}{mine}: {one.verdict.value}{told}"
+        yield f"  {one.name}{mine}: {one.verdict.value}{detail}"
 
 
 def _headline(question: Question) -> str:

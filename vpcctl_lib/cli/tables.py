@@ -50,12 +50,12 @@ def _head(view: View) -> str:
              "Peers": ", ".join(view["peers"]) or "none"}
     commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
                 **({"Ports": "guard"} if view["guarded"] else {})}
-    told = {name: (value, view["see"][commands[name]] if name in commands else "")
+    facts = {name: (value, view["see"][commands[name]] if name in commands else "")
             for name, value in lines.items()}
-    wide = max(len(value) for value, command in told.values() if command)
-    longest = max(len(command) for _, command in told.values())
+    wide = max(len(value) for value, command in facts.values() if command)
+    longest = max(len(command) for _, command in facts.values())
     beside = 11 + wide + 2 + longest <= output.width()
-    return "\n".join(line for name, (value, command) in told.items()
+    return "\n".join(line for name, (value, command) in facts.items()
                      for line in _fact(name, value, command, wide if beside else 0))
 
 

@@ -35,9 +35,9 @@ last two are for the map of its users (user_namespaces(7))."""
 class Reporter:
     """Reports our progress to the parent, line by line on standard output; the reader may be gone."""
 
-    def say(self, word: str, told: object = "") -> None:
+    def say(self, word: str, detail: object = "") -> None:
         """One line, such as `failed no such file`."""
-        line = f"{word} {told}".replace("\n", " ").encode(errors="backslashreplace")
+        line = f"{word} {detail}".replace("\n", " ").encode(errors="backslashreplace")
         try:
             os.write(1, line + b"\n")
         except OSError:

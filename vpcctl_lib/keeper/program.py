@@ -79,7 +79,7 @@ class Program:
         if self._identity and os.fstat(output).st_uid != self._identity.uid:
             # So that it can open /dev/stdout, which is the pipe's inode, by its name.
             os.fchown(output, self._identity.uid, self._identity.gid)
-        told, telling = os.pipe()
+        reports, telling = os.pipe()
         heard, hearing = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -87,7 +87,7 @@ class Program:
         os.close(telling)
         os.close(heard)
         failure = ""
-        with os.fdopen(told, "rb", 0) as pipe, os.fdopen(hearing, "wb", 0) as answers:
+        with os.fdopen(reports, "rb", 0) as pipe, os.fdopen(hearing, "wb", 0) as answers:
             first = pipe.read(1)
             if first == OWN_USERS:
                 try:

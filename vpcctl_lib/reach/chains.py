@@ -91,16 +91,16 @@ class Table:
         """A rule that might match counts only if that makes a difference."""
         if rule.parsed.target in PASSING:
             return after
-        told = f"{why}, in: {rule}"
+        reason = f"{why}, in: {rule}"
         if after.doubts >= DOUBTS:
-            return Outcome(UNKNOWN, after.packet, rule, why=told)
+            return Outcome(UNKNOWN, after.packet, rule, why=reason)
         after = replace(after, doubts=after.doubts + 1)
         taken = self._apply(rule, after)
         one = taken if isinstance(taken, Outcome) else self._run(taken)
         other = self._run(after)
         if _same(one, other):
             return other
-        return Outcome(UNKNOWN, after.packet, rule, why=one.why or other.why or told)
+        return Outcome(UNKNOWN, after.packet, rule, why=one.why or other.why or reason)
 
     def _apply(self, rule: Rule, after: _Spot) -> Outcome | _Spot:
         parsed = rule.parsed

@@ -106,10 +106,10 @@ class Fixer:
 
     def _lost(self, here: str, table: str, chain: str) -> bool:
         """Whether rules of ours are missing from a chain."""
-        shall = self._intent.rules(here, table, chain)
+        wanted = self._intent.rules(here, table, chain)
         held = [words(rule.words) for tables in self._scene.of(here).tables
                 for rule in (tables[table][chain].rules if chain in tables.get(table, {}) else ())]
-        return any(rule not in held for rule in shall)
+        return any(rule not in held for rule in wanted)
 
     def _link(self, here: str, blocked: Blocked) -> str | None:
         if here == HOST and not self._intent.has_link(here, blocked.cause.device):

@@ -181,9 +181,9 @@ def _check(namespace: Namespace, table: str, outcome: Outcome, legacy: bool) -> 
         raise Undecided(namespace.title, outcome.why)
     if outcome.target in ("DROP", "REJECT"):
         rule = outcome.rule
-        told = f"{_in(table)}{rule or outcome.policy}"
+        reason = f"{_in(table)}{rule or outcome.policy}"
         chain = rule.chain if rule else outcome.policy.split()[0]
-        raise Blocked(Code.FIREWALL_DENY, namespace.title, told,
+        raise Blocked(Code.FIREWALL_DENY, namespace.title, reason,
                       Cause(table, chain, rule.words if rule else "", legacy))
 
 
@@ -213,8 +213,8 @@ def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str,
     """nf_nat_masquerade_ipv4(): the packet gets an address of the link by which it leaves, or is dropped."""
     source = choose(namespace, ways.outgoing, ways.gateway or flow.destination)
     if source.is_unspecified:
-        told = f"link {ways.outgoing} has no address to masquerade onto"
-        raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.outgoing))
+        reason = f"link {ways.outgoing} has no address to masquerade onto"
+        raise Blocked(Code.NO_ADDRESS, namespace.title, reason, Cause(device=ways.outgoing))
     ports = ports or (RANDOM if any(option.name in RANDOMLY for option in options) else "")
     return replace(flow, source=source, source_port=_ports(ports, flow.source_port))
 
@@ -226,8 +226,8 @@ def _redirected(namespace: Namespace, hook: Hook, flow: Flow, ways: Ways, ports:
     else:
         link = namespace.links.get(ways.incoming)
         if link is None or not link.addresses:
-            told = f"link {ways.incoming} has no address to redirect to"
-            raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.incoming))
+            reason = f"link {ways.incoming} has no address to redirect to"
+            raise Blocked(Code.NO_ADDRESS, namespace.title, reason, Cause(device=ways.incoming))
         here = link.addresses[0].address
     return replace(flow, destination=here, destination_port=_ports(ports, flow.destination_port))
 

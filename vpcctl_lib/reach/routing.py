@@ -33,8 +33,8 @@ def usable(namespace: Namespace, route: Route | None, destination: IPv4Address) 
         raise Blocked(Code.NO_ROUTE, where, f"no route to {destination}", Cause(address=destination))
     if route.kind in REFUSALS:
         by_rule = route.rule is not None and route.rule.action in REFUSALS
-        told = str(route) if by_rule else f"route {route}"
-        raise Blocked(Code.NO_ROUTE, where, told, Cause(rule=str(route), address=destination))
+        reason = str(route) if by_rule else f"route {route}"
+        raise Blocked(Code.NO_ROUTE, where, reason, Cause(rule=str(route), address=destination))
     if route.kind not in ("unicast", "local"):
         raise Undecided(where, f"{destination} is a {route.kind} address, which is not modelled")
     return route
@@ -133,8 +133,8 @@ def check_source(namespace: Namespace, answer: Lookup, device: str) -> None:
     if strictness or _custom_rules(namespace):
         _full_check(namespace, answer, device, strictness, accepts)
     elif not accepts and namespace.owns(answer.destination):
-        told = f"{answer.destination} is an address of {namespace.title} itself"
-        raise _refused(namespace, answer, device, told)
+        reason = f"{answer.destination} is an address of {namespace.title} itself"
+        raise _refused(namespace, answer, device, reason)
 
 
 def _custom_rules(namespace: Namespace) -> bool:

@@ -242,8 +242,8 @@ class Scene:
     def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
         """The answer of `ip route get` for a packet: the kernel chooses among several next hops."""
         outcome = self._runner.ask(("ip", "-j", "route", "get", *lookup.words()), name)
-        told: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
-        return (told[0].get("dev", ""), told[0].get("gateway", "")) if told else ("", "")
+        answers: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
+        return (answers[0].get("dev", ""), answers[0].get("gateway", "")) if answers else ("", "")
 
     def _passage(self, name: str) -> Passage:
         near, tables, chains, stations = self._ask(

@@ -103,8 +103,8 @@ class Explorer:
             return
         bridge = namespace.links.get(link.master)
         if bridge is None or bridge.kind != "bridge":
-            told = f"{link.name} in {namespace.title} belongs to {link.master}, which is not a bridge"
-            self._segment.odd.append(told)
+            reason = f"{link.name} in {namespace.title} belongs to {link.master}, which is not a bridge"
+            self._segment.odd.append(reason)
         elif bridge.is_up and link.port_state == BRIDGE_FORWARDING:
             trail = replace(trail, entry=trail.entry or (namespace.name, link.name))
             self._segment.ends.append(trail.to(namespace, bridge))
@@ -120,8 +120,8 @@ class Explorer:
 
     def _note_odd(self, namespace: Namespace, link: Link) -> None:
         if link.odd:
-            told = f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"
-            self._segment.odd.append(told)
+            reason = f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"
+            self._segment.odd.append(reason)
 
 
 def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Link] | None:

@@ -133,8 +133,8 @@ class Analyzer:
         if detour is None:
             return Obstacle(blocked.code, blocked.where, blocked.rule, fix)
         fix, otherwise = detour.added or detour.deleted, detour.deleted if detour.added else None
-        told = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
-        return Obstacle(blocked.code, blocked.where, told, fix, otherwise)
+        reason = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
+        return Obstacle(blocked.code, blocked.where, reason, fix, otherwise)
 
     def _detour(self, question: Question, walk: Walk) -> Detour | None:
         # A namespace that does not answer ARP because of such a rule is asked, but not on the way.

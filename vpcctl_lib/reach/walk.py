@@ -212,15 +212,15 @@ class Walk:
         """A bridge without flooding forwards only to ports that it knows the MAC at."""
         lost = lost_at(self.scene, end)
         if lost:
-            told = f"the bridge does not know that MAC {end.link.mac} is at port {lost[1]}"
-            raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, told, Cause(device=lost[1]))
+            reason = f"the bridge does not know that MAC {end.link.mac} is at port {lost[1]}"
+            raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, reason, Cause(device=lost[1]))
 
     def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
                route: Route, segment: Segment) -> Arrival:
         """Out of what is visible: from the host to the world, if an answer can come back."""
         if here.name != HOST:
-            told = f"{segment.outside[0]} leads to a namespace without a name: it can't be read"
-            raise Undecided(here.title, told)
+            reason = f"{segment.outside[0]} leads to a namespace without a name: it can't be read"
+            raise Undecided(here.title, reason)
         if not here.owns(packet.flow.source):
             raise Blocked(Code.NO_NAT, here.title,
                           f"{packet} leaves by {link.name} with a source address that answers can't reach")
@@ -260,9 +260,9 @@ class Walk:
         after, decisions = self._tracker.pass_hook(here, hook, packet, ways)
         for decision in decisions:
             self._note_diversion(here, decision)
-            told = _worth_telling(decision)
-            if told:
-                self._tell(here, told)
+            reason = _worth_telling(decision)
+            if reason:
+                self._tell(here, reason)
         if after.flow != packet.flow:
             self._tell(here, f"translated: {packet} is now {after}")
         return after
@@ -294,8 +294,8 @@ def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route)
     states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
               for state in one.states}
     if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
-        told = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
-        raise Undecided(here.title, told)
+        reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
+        raise Undecided(here.title, reason)
 
 
 def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:

@@ -58,12 +58,12 @@ def _dataclass_encoder(kind: Any) -> Encoder:
     defaults = [(field.name, field.default) for field in fields(kind)]
 
     def encoded(value: Any) -> Any:
-        told = {}
+        result = {}
         for name, default in defaults:
             item = getattr(value, name)
             if default is MISSING or item != default:
-                told[name] = item if type(item) in PLAIN else encode(item)
-        return told
+                result[name] = item if type(item) in PLAIN else encode(item)
+        return result
 
     return encoded
 

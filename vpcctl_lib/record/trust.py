@@ -35,8 +35,8 @@ def check_folder(folder: Path) -> None:
         trusted = {0, os.getuid()} | (set() if is_last else strangers)
         problem = _problem(status, trusted, is_last)
         if problem:
-            told = "it" if place == folder else str(place)
-            raise VpcctlError(f"the state folder {folder} is not root's alone: {told} {problem}",
+            culprit = "it" if place == folder else str(place)
+            raise VpcctlError(f"the state folder {folder} is not root's alone: {culprit} {problem}",
                               _hint(place, status, trusted, is_last or place == folder))
 
 

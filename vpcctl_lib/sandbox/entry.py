@@ -118,15 +118,15 @@ def _join_namespaces(is_plain: bool, uid: int, gid: int) -> None:
 def _supervise(pid: int) -> int:
     """Wait for process 1; a signal to us ends it, and with it everything inside."""
     while True:
-        told = signal.sigwaitinfo(WATCHED)
-        if told.si_signo == signal.SIGCHLD:
+        received = signal.sigwaitinfo(WATCHED)
+        if received.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return inside.exit_code(status)
-        elif not is_typed(told):
+        elif not is_typed(received):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return 128 + told.si_signo
+            return 128 + received.si_signo
 
 
 def _foreground() -> int | None:

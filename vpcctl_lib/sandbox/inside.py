@@ -45,10 +45,10 @@ def run(job: Job, ready: Callable[[], None]) -> int:
     fork_until_ready(serve)
     configure(plan.host_links())
     check_firewall()
-    told = shell.shortfall(left, job.environment, os.getcwd())
+    warning = shell.shortfall(left, job.environment, os.getcwd())
     # A sandbox within a sandbox: the outer one throws it away.
-    if told and "VPCCTL_SANDBOX" not in os.environ:
-        job.tell(told)
+    if warning and "VPCCTL_SANDBOX" not in os.environ:
+        job.tell(warning)
     if job.greeting:
         job.tell(job.greeting)
     pid = _start(job)

@@ -248,9 +248,9 @@ def _inward(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
             yield Cause(f"the way back is unknown: {way.failure}", sure=False,
                         at_home=not question.incoming)
         else:
-            told = _obstacle(vpc, question.destination, way, facts.routes)
+            obstacle = _obstacle(vpc, question.destination, way, facts.routes)
             listed = f"{question.destination} ({name})" if name else str(question.destination)
-            missed.setdefault((not question.incoming, *told), []).append(listed)
+            missed.setdefault((not question.incoming, *obstacle), []).append(listed)
     for (at_home, why, helps), subnets in missed.items():
         more = f" and {len(subnets) - 3} more" if len(subnets) > 3 else ""
         listed = ", ".join(subnets[:3]) + more

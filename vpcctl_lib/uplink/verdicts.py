@@ -210,19 +210,19 @@ class _Walk:
     def _of(self, rule: Rule, depth: int) -> _Ends:
         unsure: _Ends = frozenset()
         for statement in rule.statements:
-            (kind, told), = statement.items()
+            (kind, body), = statement.items()
             if kind == "vmap":
-                ends = self._mapped(told, depth, rule)
+                ends = self._mapped(body, depth, rule)
                 unsure |= ends & _NEXT
                 if ends != _NEXT:
                     return ends | unsure
             elif kind in _VERDICTS:
-                return self._ended(kind, told, depth, rule) | unsure
+                return self._ended(kind, body, depth, rule) | unsure
             elif kind in UNFORESEEN:
                 self._blame(kind, rule)
                 return frozenset({_End.ACCEPTED, _End.REFUSED}) | unsure
             elif kind not in HARMLESS:
-                matches = self._matches(kind, told)
+                matches = self._matches(kind, body)
                 if matches is False:
                     return _NEXT
                 unsure = unsure if matches else _NEXT
@@ -232,9 +232,9 @@ class _Walk:
         if not self._why:
             self._why, self._handle = f"a rule of it says {kind}", rule.handle
 
-    def _ended(self, kind: str, told: Any, depth: int, rule: Rule) -> _Ends:
+    def _ended(self, kind: str, body: Any, depth: int, rule: Rule) -> _Ends:
         if kind in ("jump", "goto"):
-            ends = self._in(told["target"], depth - 1)
+            ends = self._in(body["target"], depth - 1)
             after = _End.NEXT if kind == "jump" else _End.RETURNED
             back = {_End.NEXT, _End.RETURNED}
             return (ends - back) | {after} if ends & back else ends
@@ -242,29 +242,29 @@ class _Walk:
             self._blame(kind, rule)
         return frozenset({_VERDICTS[kind]})
 
-    def _matches(self, kind: str, told: Any) -> bool | None:
+    def _matches(self, kind: str, body: Any) -> bool | None:
         """Whether it matches; None if that depends on something unknown."""
         if kind == "limit":
-            return not (isinstance(told, dict) and told.get("inv"))
+            return not (isinstance(body, dict) and body.get("inv"))
         if kind != "match":
             return None
-        header = told["left"].get("payload", {}).get("protocol") if isinstance(told["left"], dict) else None
+        header = body["left"].get("payload", {}).get("protocol") if isinstance(body["left"], dict) else None
         if header in HEADERS and header != self._facts["meta", "l4proto"]:
             # nft first checks that the packet is of that kind.
             return False
-        value, operator = self._value(told["left"]), told["op"]
+        value, operator = self._value(body["left"]), body["op"]
         if value is None or operator not in ("==", "!=", "in"):
             return None
-        found = self._is_in(value, told["right"])
+        found = self._is_in(value, body["right"])
         return found if found is None or operator != "!=" else not found
 
     def _value(self, left: Any) -> object | None:
         if not isinstance(left, dict) or len(left) != 1:
             return None
-        (kind, told), = left.items()
-        if kind == "payload" and "protocol" in told:
-            return self._facts.get((told["protocol"], told["field"]))
-        return self._facts.get((kind, told["key"])) if kind in ("meta", "ct") and "key" in told else None
+        (kind, body), = left.items()
+        if kind == "payload" and "protocol" in body:
+            return self._facts.get((body["protocol"], body["field"]))
+        return self._facts.get((kind, body["key"])) if kind in ("meta", "ct") and "key" in body else None
 
     def _is_in(self, value: object, right: Any) -> bool | None:
         if isinstance(right, str) and right.startswith("@"):
@@ -276,8 +276,8 @@ class _Walk:
         found = [_is(value, member) for member in members]
         return True if True in found else None if None in found else False
 
-    def _mapped(self, told: Any, depth: int, rule: Rule) -> _Ends:
-        value, data = self._value(told["key"]), told["data"]
+    def _mapped(self, body: Any, depth: int, rule: Rule) -> _Ends:
+        value, data = self._value(body["key"]), body["data"]
         if isinstance(data, str):
             data = self._chain.table.sets.get(data.removeprefix("@"))
         entries = data.get("set", []) if isinstance(data, dict) else []
@@ -286,8 +286,8 @@ class _Walk:
         ends: set[_End] = set()
         for matches, verdict in possible:
             if matches is not False:
-                (kind, told), = verdict.items()
-                ends |= self._ended(kind, told, depth, rule) if kind in _VERDICTS else _NEXT
+                (kind, body), = verdict.items()
+                ends |= self._ended(kind, body, depth, rule) if kind in _VERDICTS else _NEXT
             if matches:
                 return frozenset(ends)
         return frozenset({*ends, _End.NEXT})

@@ -54,9 +54,9 @@ class Report:
         while self._read(deadline - time.monotonic()):
             continue
         for line in self._lines:
-            word, _, told = line.partition(" ")
+            word, _, detail = line.partition(" ")
             if word == "keeper":
-                self._take(word, " ", told)
+                self._take(word, " ", detail)
 
     def _read(self, seconds: float) -> bytes | None:
         """What has come, as lines and unchanged; None if nothing came within the time."""
@@ -69,17 +69,17 @@ class Report:
         self._lines += (line.decode(errors="replace") for line in lines)
         return data
 
-    def _take(self, word: str, _: str, told: str) -> None:
+    def _take(self, word: str, _: str, detail: str) -> None:
         if word == "keeper":
-            self._keeper = processes.look(int(told))
+            self._keeper = processes.look(int(detail))
         elif word == "short":
-            self.shortfalls.append(told)
+            self.shortfalls.append(detail)
         elif word == "started":
             self._started = True
         elif word == "failed":
-            raise VpcctlError(told)
+            raise VpcctlError(detail)
         elif word == "ended":
-            raise VpcctlError(f"it ended with {_how(int(told))}")
+            raise VpcctlError(f"it ended with {_how(int(detail))}")
 
     @property
     def started(self) -> bool:
