@@ -211,7 +211,7 @@ def test_a_user_of_the_host(vpc1: Host) -> None:
     for root in ("root", "0"):
         vpc1.refused(f"{deploy} {root} -- sleep 9", code=2, says=f"'{root}' is root")
     for none in ("nixda", "4242", "9999999999999999999999"):
-        vpc1.refused(f"{deploy} {none} -- sleep 9", code=2, says=f"no user '{none}'")
+        vpc1.refused(f"{deploy} {none} -- sleep 9", code=2, says=f"user '{none}' does not exist")
 
 
 FORKS = """
@@ -386,7 +386,7 @@ def test_it_hears_signals_that_its_starter_does_not(vpc1: Host) -> None:
 def test_files_for_the_namespace_make_none_on_the_host(vpc1: Host) -> None:
     vpc1.sh("mkdir -p /etc/netns/vpc1-public/folder; echo x >/etc/netns/vpc1-public/no-such-file")
     done = vpc1.do("deploy run --vpc vpc1 --subnet public --name worker -- sleep 1000")
-    assert "what /etc/netns has for /etc/no-such-file is not there" in done.err
+    assert "what /etc/netns has for /etc/no-such-file is missing" in done.err
     assert vpc1.run("ls", "/etc/no-such-file", "/etc/folder").out == ""
     vpc1.sh("rm -r /etc/netns/vpc1-public")
 

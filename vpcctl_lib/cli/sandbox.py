@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--name", default="sandbox", show_default=True, metavar="NAME",
               help="The name of the private host.")
 @click.option("--join", is_flag=False, flag_value="", metavar="[PID|NAME]",
-              help="Enter a running sandbox from another terminal, by its PID if there are several.")
+              help="Enter a running sandbox from another terminal, by its PID or name if there are several.")
 @click.option("--list", "is_list", is_flag=True, help="List the running sandboxes.")
 @click.option("--json", "as_json", is_flag=True, help="With --list: print one JSON document.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD...]")
