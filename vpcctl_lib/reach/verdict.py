@@ -8,7 +8,6 @@ from dataclasses import replace
 from enum import Enum
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import instance
 from vpcctl_lib.model.naming import HOST_INPUT, INSTANCE
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import detours
@@ -133,14 +132,14 @@ class Analyzer:
         if detour is None:
             return Obstacle(blocked.code, blocked.where, blocked.rule, fix)
         fix, otherwise = detour.added or detour.deleted, detour.deleted if detour.added else None
-        reason = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
-        return Obstacle(blocked.code, blocked.where, reason, fix, otherwise)
+        told = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
+        return Obstacle(blocked.code, blocked.where, told, fix, otherwise)
 
     def _detour(self, question: Question, walk: Walk) -> Detour | None:
         # A namespace that does not answer ARP because of such a rule is asked, but not on the way.
         names = dict.fromkeys([*reversed(walk.passed), *(one.name for one in self.scene.known())])
         passed = [self.scene.of(name) for name in names]
-        ends = (instance(question.subnet.cidr), question.address)
+        ends = (question.sender.address, question.address)
         return detours.find(passed, self._intent, ends if walk.is_back else ends[::-1],
                             lambda: self._progress(question, walk))
 
@@ -191,7 +190,7 @@ class Analyzer:
 
     def _lost(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
         """A recorded route that is missing on the way: without it the packet went where it is refused."""
-        address = instance(question.subnet.cidr) if walk.is_back else question.address
+        address = question.sender.address if walk.is_back else question.address
         passed = [hop.where for hop in walk.hops if hop.back == walk.is_back]
         for name in dict.fromkeys([*passed, blocked.where]):
             route = self._intent.route(name, address)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from enum import Enum
-from typing import ClassVar
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import Kernel, Unreadable
+from vpcctl_lib.kernel.reader import Kernel, Unreadable, Words
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources.operations import KernelStep, Make, PutBack, Remove, Set
-from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
-from vpcctl_lib.resources.tracking import Forget, Keep
+from vpcctl_lib.resources.operation import Facts, Operation
+from vpcctl_lib.resources.owners import Owner
+from vpcctl_lib.workloads.processes import Process
 
-Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]
-Facts = Mapping[str, str]
-"""Facts from the making of a resource: the setting found, the process started."""
 
 
 class Condition(Enum):
@@ -70,6 +69,9 @@ class Taken(VpcctlError):
 Place = tuple[str, str]
 """A namespace, and a link in it; an empty link is the whole namespace."""
 
+CABLES = "cables"
+"""In the place of a link: all cables of a namespace, which one command removes."""
+
 
 def within(namespace: str, device: str = "") -> frozenset[Place]:
     """The homes of a thing on a link in a namespace; the host is not a home, because it never goes."""
@@ -83,11 +85,88 @@ def on(namespace: str) -> str:
 
 
 @frozen
+class Leavings:
+    """Files that a removed thing leaves in the state folder, and their folder."""
+
+    files: tuple[Path, ...]
+    folder: Path
+
+
+@frozen
+class Going:
+    """Everything that goes at once, for work before the first of it."""
+
+    spaces: tuple[str, ...]
+    """The namespaces."""
+
+    hubs: frozenset[str] = frozenset()
+    """Those of them whose cables go as a group."""
+
+
+@frozen
+class Slot:
+    """A rule's place in a shared chain."""
+
+    table: str
+    chain: str
+    rule: Words
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The table and the chain."""
+        return (self.table, self.chain)
+
+
+@frozen
+class Senders:
+    """The senders in a namespace with these sources: networks or addresses, as iptables writes them."""
+
+    namespace: str
+    sources: tuple[str, ...]
+
+
+class Part(Enum):
+    """The part of the host's rules that packets leaving a VPC need."""
+
+    TRANSLATION = "NAT's rules"
+    PASSAGE = "the host's rules for them"
+
+
+class Remains(Protocol):
+    """What the kernel still has of a lost record; `notes` collects what it has not."""
+
+    notes: list[str]
+
+    def forwarding(self) -> str | None:
+        """The host's ip_forward before us."""
+
+    def keeper(self, namespace: str, mark: str) -> Process | None:
+        """The first process of a workload that runs."""
+
+    def has_others(self, folder: str) -> bool:
+        """Whether others have something in a folder that we made, or may have made."""
+
+
+Kind = TypeVar("Kind", bound="Resource")
+
+
+@frozen
 class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
 
     in_place: ClassVar[bool] = False
     """Whether `change` repairs it from any state; else it is unmade and recreated."""
+
+    comes_back: ClassVar[bool] = False
+    """Whether an undo makes it again though it was not as recorded; nothing else is broken again."""
+
+    unasked: ClassVar[bool] = False
+    """Whether it is made wherever it can be, and says nothing of what was asked for."""
+
+    @classmethod
+    def among(cls: type[Kind], resources: Iterable[object]) -> Iterator[Kind]:
+        """Those of this kind, to read what only it has; never to choose what is done with one."""
+        return (one for one in resources if isinstance(one, cls))
 
     @property
     def key(self) -> Hashable:
@@ -108,6 +187,67 @@ class Resource(ABC):
     def places(self) -> frozenset[Place]:
         """The places of which this resource is the home."""
         return frozenset()
+
+    @property
+    def takes(self) -> frozenset[Place]:
+        """The places whose things surely go with it, without a command of their own."""
+        return self.places
+
+    @property
+    def goes_with(self) -> frozenset[Place]:
+        """The things that it goes with: its homes, and anything else that ends it."""
+        return self.homes
+
+    @property
+    def space(self) -> str:
+        """The namespace, if it is one; else empty."""
+        return ""
+
+    @property
+    def workload(self) -> str:
+        """The mark of the workload that it runs, or empty: a workload uses all else, so it goes first."""
+        return ""
+
+    @property
+    def cable_of(self) -> str:
+        """For a cable, the namespace that it was made from; empty for anything else, and for the host."""
+        return ""
+
+    @property
+    def slot(self) -> Slot | None:
+        """Its place among others' rules, whose order counts; None for anything that is not such a rule."""
+        return None
+
+    def makes_way(self, wanted: Sequence[Resource]) -> bool:
+        """Whether something wanted replaces it, so that it goes only once that exists."""
+        return False
+
+    def ahead(self, going: Going) -> Operations:
+        """The work before anything in it goes; equal work of several is done once."""
+        return ()
+
+    @property
+    def policy_of(self) -> str:
+        """The namespace whose policy it is part of, or empty: rules that stay keep their counters."""
+        return ""
+
+    @property
+    def translates(self) -> Senders | None:
+        """The senders whose packets it gives another source; None for anything that is not part of NAT."""
+        return None
+
+    def shuts_in(self, old: Resource) -> Senders | None:
+        """The senders that lose their way out when `old` becomes this."""
+        return None
+
+    @property
+    def reaches(self) -> tuple[str, IPv4Network] | None:
+        """The network that it leads to from a namespace, if it is a route or adds one."""
+        return None
+
+    def lets_out(self, owner: str) -> Part | None:
+        """The part of the host's rules for packets leaving the VPC of that mark that it is."""
+        return None
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Facts that must be recorded before it is made; only reads."""
@@ -132,6 +272,34 @@ class Resource(ABC):
     @abstractmethod
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """How the kernel differs from this; only reads."""
+
+    def leavings(self, state: Path) -> Leavings | None:
+        """What it leaves in the state folder when it is removed; None if nothing."""
+        return None
+
+    def is_taken(self, kernel: Kernel) -> bool:
+        """Whether somebody else's thing has its name, if the tool fails without naming it; only reads."""
+        return False
+
+    def owner_found(self, kernel: Kernel) -> Owner:
+        """The owner of the thing in its place, and the command that removes that; only reads."""
+        return "", ""
+
+    def is_left_over(self, kernel: Kernel) -> bool:
+        """Whether the thing in its place bears our mark, from an earlier VPC; only reads."""
+        return False
+
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """The facts of a lost record, as far as the kernel has them; only reads."""
+        return {}
+
+    def unrecorded(self) -> tuple[str, str] | None:
+        """What it is and what shows that it is ours, if not in the record; None if nothing shows that."""
+        return str(self), ""
+
+    def put(self, number: int) -> Operations:
+        """The steps that make it as the rule of that number, if it has a slot."""
+        return self.make()
 
     def change(self, old: Resource) -> Operations:
         """The steps from `old`, with the same key, to this one; by default those of `make`."""

@@ -14,8 +14,10 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources import forwarders
-from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
-from vpcctl_lib.resources.operations import HOST, Make, PutBack, Remove, Sysctl
+from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Remains, Resource, changed
+from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import HOST, Make, Remove, Sysctl
+from vpcctl_lib.resources.putback import PutBack
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
 SETTINGS = Path("/proc/sys/net/ipv4")
@@ -79,6 +81,14 @@ class Forwarding(Resource):
         told = "; ".join(f"{key} is 0, not 1" for key in closed)
         return Fault(Condition.CHANGED, told, remedy) if closed else None
 
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """The previous value, from the comment in our jump; earlier forwarders are unknown."""
+        found = remains.forwarding()
+        if found is None:
+            remains.notes.append("the value of net.ipv4.ip_forward before is unknown: it will stay on")
+            return {}
+        return {IP_FORWARD: found, IDENTITY: netns.own_identity()}
+
     def __str__(self) -> str:
         return f"{IP_FORWARD} on the host"
 
@@ -104,6 +114,14 @@ class Folder(Resource):
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """There."""
         return None if Path(self.path).is_dir() else MISSING
+
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """If others have something in it, it may have existed before us."""
+        return {"existed": "yes"} if remains.has_others(self.path) else {}
+
+    def unrecorded(self) -> tuple[str, str] | None:
+        """Its owner is unknown."""
+        return None
 
     def __str__(self) -> str:
         return f"folder {self.path}"

@@ -1,4 +1,4 @@
-"""Namespaces and the links in them: cables, bridges, and the settings of each link."""
+"""Links in namespaces: cables, bridges, and the settings of each link."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model.naming import INSTANCE, MARK, UPLINK
+from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.resources import owners
 from vpcctl_lib.resources.base import (
-    EMPTY,
+    CABLES,
     MISSING,
     Condition,
-    Facts,
     Fault,
     Operations,
     Place,
@@ -26,84 +25,14 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.namespaces import GROUP, LOOPBACK
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
-from vpcctl_lib.workloads import processes
+from vpcctl_lib.resources.owners import Owner
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
 """RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
-
-IDENTITY = "identity"
-"""The fact by which a namespace is recognised."""
-
-LOOPBACK = "lo"
-GROUP = "30320"
-"""The group of all links in our namespaces: 100 cables deleted one by one take 2.4 s, as a group 0.05 s."""
-
-
-NAMED = 5
-"""The most processes of somebody else's namespace to name."""
-
-
-@frozen
-class Namespace(Resource):
-    """A named network namespace."""
-
-    name: str
-    owner: str
-
-    def survey(self, runner: Runner) -> dict[str, str]:
-        """Refuses a name that somebody else's namespace has."""
-        if netns.exists(self.name):
-            inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
-            told = f"network namespace '{self.name}' already exists, and vpcctl did not make it"
-            raise Taken(f"{told}: {inside} runs in it" if inside else told,
-                        "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
-        return {}
-
-    @property
-    def places(self) -> frozenset[Place]:
-        """Everything in it goes with it."""
-        return frozenset({(self.name, "")})
-
-    def make(self) -> Operations:
-        """Made from the host: in a batch of another namespace it would be lost in a private mount namespace.
-
-        A left-over file of that name without a namespace is removed first.
-        """
-        husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
-        return (*husk, Ip(HOST, ("netns", "add", self.name)))
-
-    def learn(self) -> dict[str, str]:
-        """Its identity, which root inside can't change."""
-        identity = netns.identity(self.name)
-        return {IDENTITY: identity} if identity else {}
-
-    def unmake(self, facts: Facts) -> Operations:
-        """After its processes: a surviving one would keep the links after the name is gone."""
-        return (Ip(HOST, ("netns", "del", self.name)),)
-
-    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """It must exist and be ours: the same one that we made, or something in it bears our mark."""
-        if self.name not in kernel.namespaces:
-            return MISSING
-        if IDENTITY in facts and facts[IDENTITY] == netns.identity(self.name):
-            return None
-        links = kernel.links(self.name)
-        if any(link.get("ifalias", "").startswith(MARK) for link in links):
-            return None
-        unmarked = Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
-        return EMPTY if all(map(_is_bare, links)) else unmarked
-
-    def __str__(self) -> str:
-        return f"namespace {self.name}"
-
-
-def _is_bare(link: dict[str, Any]) -> bool:
-    """A link that is not set up: one of a new namespace, or the end of a new cable."""
-    addressed = any(one.get("family") == "inet" for one in link.get("addr_info", ()))
-    return link["ifname"] == LOOPBACK or (link["ifname"] in (UPLINK, INSTANCE) and not addressed)
-
 
 def _described(device: str) -> str:
     """A description of a link on the host, from its kind and alias; empty if it has neither."""
@@ -119,11 +48,21 @@ def _described(device: str) -> str:
 
 
 @frozen
-class Veth(Resource):
-    """A cable between two namespaces; it goes with either of its ends."""
+class Link(Resource):
+    """A link, or the settings of one."""
 
     namespace: str
     device: str
+
+    def owner_found(self, kernel: Kernel) -> Owner:
+        """The link with its name."""
+        return owners.of_link(self.namespace, self.device, kernel)
+
+
+@frozen
+class Veth(Link):
+    """A cable between two namespaces; it goes with either of its ends."""
+
     peer_namespace: str
     peer_device: str
 
@@ -147,6 +86,16 @@ class Veth(Resource):
     def places(self) -> frozenset[Place]:
         """Addresses and routes at its ends go with it."""
         return frozenset({(self.namespace, self.device), (self.peer_namespace, self.peer_device)})
+
+    @property
+    def goes_with(self) -> frozenset[Place]:
+        """The group of either end."""
+        return frozenset((namespace, CABLES) for namespace in self.ends)
+
+    @property
+    def cable_of(self) -> str:
+        """Its first end's."""
+        return self.namespace
 
     @property
     def stands_in(self) -> frozenset[Place]:
@@ -195,11 +144,9 @@ def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 @frozen
-class Bridge(Resource):
+class Bridge(Link):
     """A switch with a fixed MAC: otherwise it uses the lowest of its ports', which changes with the ports."""
 
-    namespace: str
-    device: str
     mac: str
 
     @property
@@ -232,11 +179,9 @@ class Bridge(Resource):
 
 
 @frozen
-class Port(Resource):
+class Port(Link):
     """The settings of an existing link: marked, up, without IPv6 addresses, perhaps a bridge port."""
 
-    namespace: str
-    device: str
     owner: str
     master: str = ""
     mtu: int = 1500
