@@ -1,6 +1,6 @@
 #!/bin/sh
 # Removes from this host everything that bears vpcctl's mark, and nothing else, whatever it is called. It goes by
-# what the kernel holds, and needs neither Python nor a state file. The marks are: a link's alias that begins with
+# the kernel's state, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
 # VPCCTL-POSTROUTING, VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first
 # line begins with "# vpcctl:".
@@ -8,8 +8,8 @@
 set -u
 LC_ALL=C
 
-# The whole paths in PATH, then the folders of system tools: an empty or relative path is the folder that we are in,
-# which may be anybody's.
+# The absolute paths in PATH, then the folders of system tools: an empty or relative path is the current folder,
+# which may belong to anybody.
 set -f
 IFS=:
 path=
@@ -47,8 +47,8 @@ Exit codes: 0 nothing of vpcctl's is left, 1 something is (it says what), 2 bad 
 USAGE
 }
 
-# What others named (links, comments) must not steer the terminal of who looks on: all but printable ASCII, tabs
-# and line breaks as \033.
+# Names that others gave (links, comments) must not control the reader's terminal: everything except printable ASCII,
+# tabs and line breaks is escaped as \033.
 visible() {
     awk '
         BEGIN { for (i = 1; i < 256; i++) escape[sprintf("%c", i)] = sprintf("\\%03o", i) }
@@ -65,7 +65,7 @@ visible() {
 
 say() { printf 'cleanup.sh: %s\n' "$1" | visible >&2; }
 
-# A shell out of busybox may take its own ip before any in PATH, and that one knows neither JSON nor namespaces.
+# A busybox shell may prefer its own ip to any in PATH, and that one knows neither JSON nor namespaces.
 find_ip() {
     set -f
     IFS=:
@@ -78,7 +78,7 @@ find_ip() {
 
 ip() { "$ip_program" "$@"; }
 
-# Something keeps us from telling that nothing is left.
+# Something keeps us from knowing that nothing is left.
 trouble() {
     say "$1"
     problem=yes
@@ -108,8 +108,8 @@ run() {
     return "$status"
 }
 
-# Names of the links that bear our mark, out of `ip -j link`. An alias can hold anything, a quote or a line that
-# looks like ours included, so the JSON is read string by string.
+# Names of the links that bear our mark, out of `ip -j link`. An alias can contain anything, even a quote or a line that
+# looks like ours, so the JSON is read string by string.
 marked() {
     awk '
         function unescaped(string) {
@@ -178,7 +178,7 @@ remove_links() {
         # Gone already if it was the other end of a cable.
         ip link show dev "$link" >/dev/null 2>&1 && run ip link delete dev "$link"
     done
-    # Before the namespaces: whoever still holds one open would keep what is in it.
+    # Before the namespaces: a process that still holds one open would keep what is in it.
     for path in "$namespaces"/* "$namespaces"/.[!.]*; do
         namespace=${path##*/}
         [ -e "$path" ] && links_in "$namespace" | while IFS= read -r link; do
@@ -219,7 +219,7 @@ saved_rules() {
     done
 }
 
-# The lines that are whole: a comment can go on over several, which may look like anything.
+# The complete lines: a comment can span several, which may look like anything.
 whole_lines() {
     awk '
         {
@@ -300,15 +300,15 @@ remove_files() {
     done
 }
 
-# A number of user that is unknown here (user_namespaces(7)), or nothing: where root is a plain user's, the host's own
-# / and /var belong to it.
+# The uid of unknown users here (user_namespaces(7)), or nothing: in a plain user's namespace, the host's own / and
+# /var belong to it.
 unmapped() {
     unknown=$(cat /proc/sys/kernel/overflowuid)
     awk -v unknown="$unknown" '$1 <= unknown && unknown < $1 + $2 { known = 1 }
         END { if (!known) print unknown }' /proc/self/uid_map
 }
 
-# Refuse what others could change: it belongs to somebody else than root, or they may write to it. `above` is yes for
+# Refuse what others could change: it does not belong to root, or others may write to it. `above` is yes for
 # the folders on the way: these may be sticky, or an unknown user's.
 refuse_stranger() {
     place=$1
@@ -326,11 +326,11 @@ refuse_stranger() {
         l* | ?????-??-*) return 0 ;;
         d????????[tT]*) [ -z "$above" ] && [ "$place" != /var/lib/vpcctl ] || return 0 ;;
     esac
-    say "$state_dir is not root's alone: $place can be written by others; type: chmod go-w $place"
+    say "$state_dir is not root's alone: $place is writable by others; run: chmod go-w $place"
     exit 1
 }
 
-# Each folder and link on the way to a path, as the kernel goes it, and where it ends.
+# Each folder and link on the way to a path, as the kernel resolves it, and its end.
 check_way() {
     way=$1
     case $way in /*) ;; *) way=$(pwd -P)/$way ;; esac
@@ -357,18 +357,18 @@ check_way() {
     refuse_stranger "${here:-/}" ''
 }
 
-# The record tells what to write to /proc/sys: nobody but root may have written it.
+# The record decides what is written to /proc/sys: only root may have written it.
 check_state() {
     [ -d "$state_dir" ] || return 0
     check_way "$state_dir"
     if [ -L "$state_dir/state.json" ]; then
-        say "$state_dir/state.json is a link, and is not followed"
+        say "$state_dir/state.json is a symbolic link, which vpcctl does not follow"
         exit 1
     fi
     [ ! -e "$state_dir/state.json" ] || refuse_stranger "$state_dir/state.json" ''
 }
 
-# The objects "found" of the state file, a line each, less those of an earlier start of the host: what was found
+# The objects "found" of the state file, one a line, without those of an earlier boot of the host: what was found
 # then is of no use now.
 found_now() {
     [ -r "$state_dir/state.json" ] || return 0
@@ -377,8 +377,8 @@ found_now() {
         awk -v boot="$boot" '!/"identity" *: *"/ || index($0, boot)'
 }
 
-# The sysctls as they were before us, `KEY VALUE` a line, out of the objects "found" of the state file (a workload
-# has one too). Only those we may have changed: whoever can write the file must not get root to write another.
+# The sysctls as they were before us, `KEY VALUE` a line, from the objects "found" of the state file (a workload
+# has one too). Only those we may have changed: somebody who can write the file must not make root write others.
 recorded() {
     found_now | tr ',{}' '\n' |
         sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
@@ -386,7 +386,7 @@ recorded() {
         grep -E '^net\.ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects)) '
 }
 
-# In sysctl's spelling the dots of an interface's name may stand as slashes.
+# sysctl may write the dots of an interface's name as slashes.
 path_of() {
     case $1 in
         net.ipv4.ip_forward) echo /proc/sys/net/ipv4/ip_forward ;;
@@ -397,7 +397,7 @@ path_of() {
     esac
 }
 
-# Those of workloads that have ended; in others may be those of a sandbox.
+# Those of workloads that have ended; others may contain those of a sandbox.
 remove_cgroups() {
     for folder in /sys/fs/cgroup/vpcctl/* /sys/fs/cgroup/*/vpcctl/*; do
         { [ -d "$folder" ] && [ -z "$(cat "$folder/cgroup.procs")" ]; } || continue
@@ -406,7 +406,7 @@ remove_cgroups() {
     done
 }
 
-# What ip_forward was before us by the comment of our jump, for where no record tells.
+# What ip_forward was before us, by the comment of our jump, if there is no record.
 noted_forwarding() {
     for tool in $(firewalls); do
         saved_rules "$tool" | whole_lines | sed -n \
@@ -414,7 +414,7 @@ noted_forwarding() {
     done | head -n 1
 }
 
-# What of others' passes packets on, found and worded as vpcctl_lib/resources/forwarders.py does it.
+# Things of others that forward packets, found and worded as in vpcctl_lib/resources/forwarders.py.
 forwarders() {
     {
         passing_links
@@ -423,7 +423,7 @@ forwarders() {
     } | tr -c 'A-Za-z0-9 _./:,!=+@\n-' '?' | awk '!seen[$0]++'
 }
 
-# The names in `ip -o link`, less those of our own.
+# The names in `ip -o link`, without our own.
 of_others() { awk -F': ' '{ sub(/@.*/, "", $2); print $2 }' | grep -vxF -e "$ours"; }
 
 passing_links() {
@@ -438,7 +438,7 @@ passing_links() {
     done
 }
 
-# A link with a default route is the way out, and nobody is behind it.
+# A link with a default route is the way out, and nothing is behind it.
 leads_to_others() {
     awk '/^(default|0\.0\.0\.0\/[01]|128\.0\.0\.0\/1) / { out = 1 }
         /^[0-9]/ { behind = 1 }
@@ -487,7 +487,7 @@ passing_tables() {
         }'
 }
 
-# Those that were not there when forwarding was turned on: what lived without it can go on so.
+# Those that were not there when forwarding was turned on: what worked without it can continue without it.
 newcomers() {
     beside=$(found_now | sed -n 's/.*"beside" *: *"\([^"]*\)".*/\1/p' | head -n 1)
     forwarders | while IFS= read -r one; do
@@ -503,7 +503,7 @@ put_back() {
             END { if (NR > 2) printf " and %d more", NR - 2 }')
         if [ -n "$others" ]; then
             say "net.ipv4.ip_forward stays 1, since others may need it: $others;\
- if none does, type: sysctl -w net.ipv4.ip_forward=0"
+ if none does, run: sysctl -w net.ipv4.ip_forward=0"
             return
         fi
     fi
@@ -521,7 +521,7 @@ put_back() {
 warn_of_lost_state() {
     if [ -n "$had_rules" ] && [ -z "$noted" ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] &&
         ! tail -n 1 "$state_dir/state.json" 2>/dev/null | grep -q '} *$'; then
-        say "net.ipv4.ip_forward is 1 and stays so: $state_dir/state.json does not tell what it was before"
+        say "net.ipv4.ip_forward is 1 and stays so: $state_dir/state.json does not say what it was before"
     fi
 }
 
@@ -551,7 +551,7 @@ what_is_left() {
     (dry=yes && clean)
 }
 
-# What was recorded is gone, so the record goes too; a copy stays, since it may be all that tells what there was.
+# What was recorded is gone, so the record goes too; a copy stays, because it may be the only description left.
 retire_state() {
     if [ -e "$state_dir/state.json" ]; then
         run mv -f "$state_dir/state.json" "$state_dir/state.json.cleaned"
@@ -587,15 +587,15 @@ while [ $# -gt 0 ]; do
 done
 
 if [ "$(id -u)" -ne 0 ]; then
-    say "needs root; type: sudo $0"
+    say "needs root; run: sudo $0"
     exit 1
 fi
 find_ip
 if [ -z "$ip_program" ]; then
     if [ -z "$(firewalls)" ]; then
-        trouble "iproute2's ip and iptables not found, so all stays; type: apt-get install iproute2 iptables"
+        trouble "iproute2's ip and iptables not found, so all stays; run: apt-get install iproute2 iptables"
     else
-        trouble "iproute2's ip not found, so links and namespaces stay; type: apt-get install iproute2"
+        trouble "iproute2's ip not found, so links and namespaces stay; run: apt-get install iproute2"
     fi
 elif [ -n "$(ip -j link show dev lo | marked)" ]; then
     say "this is the inside of one of vpcctl's namespaces; run it on the host"
@@ -609,7 +609,7 @@ fi
 clean
 warn_of_lost_state
 if [ -n "$had_namespaces" ] && [ -z "$(firewalls)" ]; then
-    trouble "iptables not found, so firewall rules stay; type: apt-get install iptables"
+    trouble "iptables not found, so firewall rules stay; run: apt-get install iptables"
 fi
 if [ -z "$dry" ]; then
     left=$(what_is_left 2>/dev/null)

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Tells the whole story, from the first VPC to a host without a trace of one, and checks each step by what really
+# Shows the whole story, from the first VPC to a host without a trace of one, and checks each step by what really
 # happens: exit codes and packets.
 #
 #   ./demo.sh                 in a sandbox: a private host with a simulated internet; needs no root
 #   sudo ./demo.sh --on-host  on this host, through its real uplink; what the demo made is deleted at the end
 set -u
 
-# The whole paths in PATH only: an empty or relative one is the folder that we are in, which may be anybody's.
+# Only the absolute paths in PATH: an empty or relative one is the current folder, which may belong to anybody.
 set -f
 IFS=:
 path=
@@ -253,7 +253,7 @@ prepare() {
 
 on_this_host() {
     if [ "$(id -u)" -ne 0 ]; then
-        echo "demo.sh: needs root; type: sudo $0 --on-host" >&2
+        echo "demo.sh: needs root; run: sudo $0 --on-host" >&2
         exit 1
     fi
     prepare

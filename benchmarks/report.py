@@ -63,7 +63,7 @@ a firewall, a record or undo. The CNI plugin and Mininet build the same bare plu
 
 
 class Goal(NamedTuple):
-    """A figure, the format it is told in, and what it should be at least or at most."""
+    """A figure, the format in which it is printed, and what it should be at least or at most."""
 
     what: str
     figure: float

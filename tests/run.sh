@@ -31,7 +31,7 @@ install_tools() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" --editable '.[dev]'
 }
 
-# With the launcher's lock, since it uses the same .venv and would take a half-made one for broken.
+# With the launcher's lock, since it uses the same .venv and would consider a half-made one broken.
 make_venv() {
     local lock
     exec {lock}<.
@@ -69,7 +69,7 @@ done
 # To start the workers takes a second, which only pays for many tests. Half of their time they wait: for the
 # kernel, for a packet that must not come.
 [ $# -gt 0 ] || set -- -n "$(($(nproc) * 3 / 2))" --dist worksteal
-# Thousands of interpreters are started, which would compile all modules anew.
+# Thousands of interpreters are started, each of which would compile all modules.
 unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"
 
@@ -81,7 +81,7 @@ trap 'rm -f "$output"; give_to_owner' EXIT
 make_venv
 
 if [ -n "${NEIGHBOURS-}" ]; then
-    # What can't be had is listed at the end.
+    # What is unavailable is listed at the end.
     .ci/neighbours.sh
 fi
 

@@ -1,4 +1,4 @@
-"""The one kind of error a person sees, what of it quotes a file, and the exit codes of the command line."""
+"""The one kind of error a person sees, its parts that quote a file, and the command line's exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
 
 
 BEGIN, INSTEAD, END = "\ufdd0", "\ufdd1", "\ufdd2"
-"""Stand around a quotation in a message on its way to the error: no characters of any text (Unicode 23.7)."""
+"""Delimit a quotation in a message until the error is made: no text contains these (Unicode 23.7)."""
 
 NOT_SHOWN = "(not shown)"
 _MARKS = re.compile(f"[{BEGIN}{INSTEAD}{END}]")
@@ -23,7 +23,7 @@ _QUOTATION = re.compile(f"{BEGIN}([^{_MARKS.pattern[1:-1]}]*){INSTEAD}([^{_MARKS
 
 
 def quoted(text: str, instead: str = NOT_SHOWN) -> str:
-    """Text out of a file, for a message; `instead` stands where the file is none of the reader's business."""
+    """Text from a file, for a message; `instead` replaces it for readers who must not see the file."""
     return BEGIN + _MARKS.sub("", text) + INSTEAD + _MARKS.sub("", instead) + END
 
 
@@ -43,25 +43,25 @@ class VpcctlError(Exception):
     def __init__(self, message: str, hint: str = "", code: int = ExitCode.FAILED) -> None:
         super().__init__(revealed(message))
         self.told = message, hint
-        """Message and hint with their quotations marked, for an error that goes on with them."""
+        """Message and hint with their quotations marked, for an error that wraps this one."""
         self.message = revealed(message)
         self.hint = revealed(hint)
         self.code = int(code)
 
     def discreet(self) -> str:
-        """The message for others than the one who named the file: it quotes none."""
+        """The message for readers other than the one who named the file: it quotes nothing."""
         said, whole = self.told[0], revealed(self.told[0])
-        # What was added to the message since quotes nothing.
+        # Text that was added to the message later quotes nothing.
         return self.message.replace(whole, withheld(said), 1) if whole else self.message
 
     def withholding(self) -> VpcctlError:
-        """The same error, of a file that the person did not name: none of what stands in it."""
+        """The same error for a file that the person did not name: without the file's content."""
         message, hint = map(withheld, self.told)
         return VpcctlError(message, hint, self.code)
 
 
 class BadInput(VpcctlError):
-    """What was typed, or a file that was named, can't be right whatever the host looks like."""
+    """What was typed, or a named file, can't be right whatever the host looks like."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint, ExitCode.BAD_INPUT)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses that are made sooner: every command makes some eighty of them as it starts."""
+"""Frozen dataclasses that are faster to define: every command defines some eighty of them as it starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
 else:
     def dataclass_transform(**_how: object) -> object:
-        """Only of use to who checks types."""
+        """Only for type checkers."""
         return lambda decorator: decorator
 
 Kind = TypeVar("Kind")
@@ -21,10 +21,10 @@ COMPARED = "__compared__"
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: type[Kind]) -> type[Kind]:
-    """As `dataclass(frozen=True)`, which compiles six functions a class.
+    """Like `dataclass(frozen=True)`, which compiles six functions for each class.
 
-    Five of them are shared here, and `__init__` is compiled when the first object is made: in one command,
-    most kinds have none.
+    Here five of them are shared, and `__init__` is compiled for the first object: in one command, most kinds
+    have none.
     """
     made = dataclass(init=False, eq=False, repr=False)(kind)
     compared = [one.name for one in fields(made) if one.compare]  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def frozen(kind: type[Kind]) -> type[Kind]:
 
 
 def _made_first(self: object, *values: object, **named: object) -> None:
-    """The `__init__` of a kind of which there is no object yet: compiles its own and goes on with that."""
+    """The `__init__` of a kind without objects: compiles the real one and continues with it."""
     kind: Any = type(self)
     kind.__init__ = _compiled(fields(kind))
     kind.__init__(self, *values, **named)
@@ -46,7 +46,7 @@ def _compiled(parts: tuple[Field[Any], ...]) -> Callable[..., None]:
     places |= {f"make_{one.name}": one.default_factory for one in parts}
     lines = ["def __init__(self, " + ", ".join(map(_parameter, parts)) + "):", "  known = self.__dict__",
              *(f"  known[{one.name!r}] = {_value(one)}" for one in parts)]
-    exec("\n".join(lines), places)  # noqa: S102  as dataclasses does; nothing in it but the names of fields
+    exec("\n".join(lines), places)  # noqa: S102  as dataclasses does; it contains only the names of fields
     made: Callable[..., None] = places["__init__"]
     return made
 
@@ -74,8 +74,8 @@ def _hash(self: object) -> int:
 
 
 def _shown(self: object) -> str:
-    told = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
-    return f"{type(self).__qualname__}({', '.join(told)})"
+    shown = (f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if one.repr)  # type: ignore[arg-type]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def _refuse(self: object, name: str, *_value: object) -> None:

@@ -1,4 +1,4 @@
-"""Others' text made safe to show: what steers a terminal, or hides what a line says, is spelt out; pure."""
+"""Others' text made safe to show: characters that control a terminal or hide text are escaped; pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u20
 
 
 def visible(text: str, keep: str = "\n\t") -> str:
-    """The text with such characters as escapes (`\\x1b`, `\\u202e`), but for those to keep."""
-    # Nearly all that is shown has none of them.
+    """The text with such characters as escapes (`\\x1b`, `\\u202e`), except those to keep."""
+    # Nearly all text has none of them.
     if _ODD.search(text) is None:
         return text
     return _ODD.sub(lambda found: found[0] if found[0] in keep else _escape(ord(found[0])), text)
 
 
 def printable(text: str) -> str:
-    """The text with all that can't be seen as escapes: white space that is no blank, too."""
+    """The text with everything invisible as escapes, including white space other than blanks."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

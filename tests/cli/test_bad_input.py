@@ -116,35 +116,36 @@ def check_policy(prepared: Any, file: Path, told: str) -> None:
 
 
 UNKNOWN = [
-    ("vpc show --name vcp1", "no VPC 'vcp1'", "did you mean 'vpc1'?"),
-    ("vpc delete --name zzz", "no VPC 'zzz'", "there is: vpc1, vpc2, vpc3"),
-    ("subnet list --vpc vpc9", "no VPC 'vpc9'", "did you mean"),
-    ("subnet add --vpc vpc9 --name a --cidr 10.0.5.0/24", "no VPC 'vpc9'", "did you mean"),
-    ("subnet delete --vpc vpc1 --name publik", "no subnet 'publik' in VPC 'vpc1'", "'public'?"),
-    ("subnet delete --vpc vpc3 --name web", "no subnet 'web'", "add it: vpcctl subnet add"),
-    ("nat enable --vpc zzz", "no VPC 'zzz'", "there is"),
-    ("nat disable --vpc zzz", "no VPC 'zzz'", "there is"),
+    ("vpc show --name vcp1", "VPC 'vcp1' does not exist", "did you mean 'vpc1'?"),
+    ("vpc delete --name zzz", "VPC 'zzz' does not exist", "use one of: vpc1, vpc2, vpc3"),
+    ("subnet list --vpc vpc9", "VPC 'vpc9' does not exist", "did you mean"),
+    ("subnet add --vpc vpc9 --name a --cidr 10.0.5.0/24", "VPC 'vpc9' does not exist", "did you mean"),
+    ("subnet delete --vpc vpc1 --name publik", "subnet 'publik' does not exist in VPC 'vpc1'", "'public'?"),
+    ("subnet delete --vpc vpc3 --name web", "subnet 'web' does not exist", "add it: vpcctl subnet add"),
+    ("nat enable --vpc zzz", "VPC 'zzz' does not exist", "use one of"),
+    ("nat disable --vpc zzz", "VPC 'zzz' does not exist", "use one of"),
     ("nat enable --vpc vpc1 --interface eth9", "'eth9' is not an interface", "eth0"),
     ("nat enable --vpc vpc1 --interface lo", "'lo' can't be an uplink", "eth0"),
-    ("peer create --vpc1 vpc1 --vpc2 zzz", "no VPC 'zzz'", "there is"),
+    ("peer create --vpc1 vpc1 --vpc2 zzz", "VPC 'zzz' does not exist", "use one of"),
     ("peer create --vpc1 vpc1 --vpc2 vpc1", "can't be peered with itself", "name two VPCs"),
     ("peer delete --vpc1 vpc1 --vpc2 vpc3", "are not peered", "vpcctl peer list"),
-    ("firewall show --vpc vpc1 --subnet x", "no subnet 'x'", "there is: private, public"),
-    ("firewall clear --vpc vpc1 --subnet x", "no subnet 'x'", "there is"),
-    ("firewall apply --vpc vpc1 --subnet x --policy x", "no subnet 'x'", "there is"),
-    ("deploy webserver --vpc vpc1 --subnet x", "no subnet 'x'", "there is"),
-    ("deploy stop --vpc vpc1 --subnet public --name worke", "no workload", "'worker'?"),
-    ("deploy logs --vpc vpc1 --subnet private --name w", "no workload", "vpcctl deploy"),
-    ("deploy list --vpc zzz", "no VPC 'zzz'", "there is"),
-    ("exec --vpc vpc1 --subnet x -- true", "no subnet 'x'", "there is"),
-    ("vpc create --name vpc1 --cidr 10.7.0.0/16", "exists with CIDR 10.0.0.0/16", "delete it"),
+    ("firewall show --vpc vpc1 --subnet x", "subnet 'x' does not exist", "use one of: private, public"),
+    ("firewall clear --vpc vpc1 --subnet x", "subnet 'x' does not exist", "use one of"),
+    ("firewall apply --vpc vpc1 --subnet x --policy x", "subnet 'x' does not exist", "use one of"),
+    ("deploy webserver --vpc vpc1 --subnet x", "subnet 'x' does not exist", "use one of"),
+    ("deploy stop --vpc vpc1 --subnet public --name worke", "does not exist in vpc1/", "'worker'?"),
+    ("deploy logs --vpc vpc1 --subnet private --name w", "does not exist in vpc1/", "vpcctl deploy"),
+    ("deploy list --vpc zzz", "VPC 'zzz' does not exist", "use one of"),
+    ("exec --vpc vpc1 --subnet x -- true", "subnet 'x' does not exist", "use one of"),
+    ("vpc create --name vpc1 --cidr 10.7.0.0/16", "already exists with CIDR 10.0.0.0/16", "delete it"),
     ("vpc create --name new --cidr 10.99.3.0/24",
      "the host's route to 10.99.0.0/16 (dev tun0)", "--allow-overlap"),
     ("vpc create --name vpc1-public --cidr 10.7.0.0/16", "same namespace vpc1-public", "choose"),
-    ("subnet add --vpc vpc1 --name public --cidr 10.0.7.0/24", "exists in VPC", "delete it"),
-    ("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24", "exists in VPC",
+    ("subnet add --vpc vpc1 --name public --cidr 10.0.7.0/24", "already exists in VPC", "delete it"),
+    ("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24", "already exists in VPC",
      "vpcctl subnet set --vpc vpc1 --name public --type private"),
-    ("deploy run --vpc vpc1 --subnet public --name worker -- id", "is another one", "stop it first"),
+    ("deploy run --vpc vpc1 --subnet public --name worker -- id", "with another command or other options",
+     "stop it first"),
 ]
 
 
@@ -188,9 +189,10 @@ NOT_TEXT = [
     ("deploy run --vpc vpc1 --subnet public -- sleep --name", "Missing option '--name'"),
     ("deploy run --vpc vpc1 --subnet private --name new -- sleep", "is not UTF-8 text"),
     ("deploy run --dry-run --vpc vpc1 --subnet private --name new -- sleep", "is not UTF-8 text"),
-    ("vpc show --name", "no VPC"), ("exec --subnet public --vpc", "Missing argument"),
+    ("vpc show --name", "does not exist"), ("exec --subnet public --vpc", "Missing argument"),
     ("apply -f", "no such file"), ("firewall apply --vpc vpc1 --subnet public --policy", "no such file"),
-    ("reach --from vpc1/public --to", "no VPC"), ("nat enable --vpc vpc2 --interface", "not an interface"),
+    ("reach --from vpc1/public --to", "does not exist"),
+    ("nat enable --vpc vpc2 --interface", "not an interface"),
     ("exec --vpc vpc1 --subnet public --", "command not found"),
 ]
 
@@ -242,7 +244,7 @@ def test_a_plain_user_hears_what_to_type(words: tuple[str, ...], prepared: Any,
     monkeypatch.setattr("sys.argv", ["./vpcctl", *words])
     done = prepared(*words, uid=1000)
     assert done.code == 1
-    assert done.one_line().startswith("Error: this needs root\nHint: type: sudo ./vpcctl ")
+    assert done.one_line().startswith("Error: this command needs root\nHint: run: sudo ./vpcctl ")
     assert " ".join(words) in done.err
     assert prepared.files() == before
 

@@ -100,7 +100,8 @@ def test_a_wrong_command_is_refused_as_without_it(words: str, vpcctl: Any, polic
     ours, dashes, theirs = words.format(policy=policy).partition(" -- ")
     done = vpcctl(*ours.split(), "--dry-run", *(("--", theirs) if dashes else ()))
     assert done.code == 1
-    assert "no VPC 'vpc" in done.one_line()
+    assert "VPC 'vpc" in done.one_line()
+    assert "does not exist" in done.one_line()
     assert not vpcctl.folder.exists()
 
 
@@ -109,6 +110,6 @@ def test_after_a_restart_all_that_is_missing_is_made(prepared: Any, monkeypatch:
     done = prepared("vpc", "delete", "--name", "vpc1", "--dry-run")
     assert "netns add vpc2\n" in done.out
     assert "netns add vpc1\n" not in done.out
-    assert done.err.startswith("vpcctl: vpc2, vpc2-web, vpc3: gone, though recorded")
+    assert done.err.startswith("vpcctl: vpc2, vpc2-web, vpc3: recorded, but missing")
     refused = prepared("vpc", "delete", "--name", "vpc1", "--dry-run", uid=1000)
-    assert "this needs root" in refused.one_line()
+    assert "this command needs root" in refused.one_line()

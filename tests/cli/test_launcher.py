@@ -253,7 +253,7 @@ def test_without_ensurepip_it_names_the_package(checkout: Checkout, system: Path
     done = checkout.run()
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "vpcctl: can't make .venv: this Python has no ensurepip. Type: apt-get install python3-venv\n"
+        "vpcctl: can't make .venv: this Python has no ensurepip. Run: apt-get install python3-venv\n"
     )
 
 

@@ -47,7 +47,8 @@ SAID = {
     "vpc describe prod": "vpcctl vpc show --name prod",
     "nat create": "the verb is enable", "peer add": "create",
     "firewall list": "the verb is show", "deploy ps": "the verb is list", "vpc creat": "the verb is create",
-    "statsu": "did you mean 'status'?", "blorb": "there is: apply, capture", "vpc blorb": "there is: create",
+    "statsu": "did you mean 'status'?", "blorb": "use one of: apply, capture",
+    "vpc blorb": "use one of: create",
 }
 
 
@@ -135,4 +136,4 @@ def test_help_is_a_word_too(typed: str, same: str, vpcctl: Any) -> None:
 def test_what_follows_is_not_touched(prepared: Any) -> None:
     """A command's own words may be `help` or `--json`."""
     done = prepared("exec", "--vpc", "vpc9", "--subnet", "x", "--", "help", "--json")
-    assert done.err.startswith("Error: no VPC 'vpc9'")
+    assert done.err.startswith("Error: VPC 'vpc9' does not exist")

@@ -111,7 +111,7 @@ def test_a_full_disk_is_told_in_one_line(folder: Path, words: str) -> None:
 def test_where_no_document_can_be_written_the_error_is_told_beside_it(folder: Path) -> None:
     code, err = with_output(folder, "vpc show --name nowhere --json", "/dev/full")
     assert code == 1
-    assert err.startswith("Error: no VPC 'nowhere'\n")
+    assert err.startswith("Error: VPC 'nowhere' does not exist\n")
 
 
 @pytest.mark.parametrize("words", ["vpc list", "vpc list --json", "vpc show --name nowhere --json"])

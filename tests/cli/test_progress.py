@@ -49,7 +49,7 @@ def test_a_long_wait_is_shown_and_cleared_away(tmp_path: Path) -> None:
     drawn, _, rest = seen.rpartition("\r\x1b[K")
     assert "1 s, working" in drawn
     assert "Error" not in drawn
-    assert "no VPC 'no'" in rest
+    assert "VPC 'no' does not exist" in rest
 
 
 @as_root
@@ -75,4 +75,4 @@ def test_nothing_in_a_pipe(tmp_path: Path) -> None:
     assert run(tmp_path, writer, HELD_SECONDS) == 1
     os.close(writer)
     with open(reader) as pipe:
-        assert pipe.read().startswith("Error: no VPC 'no'")
+        assert pipe.read().startswith("Error: VPC 'no' does not exist")

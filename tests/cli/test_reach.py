@@ -108,7 +108,7 @@ def test_people_see_numbered_hops_the_verdict_and_the_fix() -> None:
         "   3  shop-db   route 10.0.0.0/16 dev eth0", "reachable"]
     assert told(BLOCKED)[2:] == ["unreachable: FIREWALL_DENY", "Where: shop-db",
                                  "What:  -A INPUT -j DROP [2 packets]", "Fix:   iptables -D INPUT …",
-                                 "Note:  the fix removes what somebody made by hand"]
+                                 "Note:  the fix removes something made by hand"]
     assert told(UNCLEAR)[-1] == "unknown: shop-db: '-m set' is not modelled"
 
 

@@ -60,7 +60,7 @@ def test_those_that_run_are_listed(vpcctl: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("words", "told"), [
-    (["--name", "No.Such"], "a host can't be called"),
+    (["--name", "No.Such"], "can't be a host name"),
     (["--keep", "/no/such/folder"], "/no/such/folder"),
     (["--join", "--keep", "/"], "--keep is for a new sandbox"),
 ])

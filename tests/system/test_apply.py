@@ -139,7 +139,7 @@ def test_vpcs_that_the_file_does_not_name_stay(applied: Host) -> None:
 def test_a_dry_run_shows_the_plan_and_changes_nothing(host: Host) -> None:
     before = host.portrait()
     told = host.do("apply --dry-run -f", host.write("network.yaml", FILE)).out
-    assert "# + vpc vpc1: 10.0.0.0/16 is not there yet" in told
+    assert "# + vpc vpc1: 10.0.0.0/16 does not exist yet" in told
     assert "\nnetns add vpc1-public\n" in told
     host.check_same(before)
 
@@ -150,7 +150,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(host: Host) -> None:
     ("interface: eth0", "interface: eth7", "line 5: vpcs.vpc1.nat"),
     ("172.16.0.0/16\n    subnets:\n      a: {cidr: 172.16.1.0/24}", "203.0.113.0/24",
      "overlaps the host's route"),
-    ("[vpc1, vpc2]", "[vpc1, vpc3]", "peerings[0]: no VPC 'vpc3'"),
+    ("[vpc1, vpc2]", "[vpc1, vpc3]", "peerings[0]: VPC 'vpc3' does not exist"),
     ("port: 80, protocol", "port: 0, protocol", "firewall.ingress[0].port"),
     ("webserver-80:", "server:", "a web server's name is webserver-PORT"),
     ("subnets:\n      a", "subnet:\n      a", "did you mean subnets?"),

@@ -158,7 +158,7 @@ def test_in_a_namespace_that_somebody_deleted(vpc1: Host, command: str) -> None:
     policy = vpc1.write("policy.json", '{"ingress": []}')
     vpc1.do(f"firewall apply --vpc vpc1 --subnet public --policy {policy}")
     vpc1.sh(losing("vpc1-public", "vpc1", "s-public"))
-    done = vpc1.refused(command, says="namespace vpc1-public is gone, though recorded")
+    done = vpc1.refused(command, says="namespace vpc1-public is recorded, but missing")
     assert "vpcctl restore" in done.err
     vpc1.do("restore")
 
@@ -207,7 +207,7 @@ def test_what_is_no_file_in_the_place_of_ours(nat: Host, thing: str) -> None:
     nat.sh(f"cd /etc/netns/vpc1-public && rm resolv.conf && {thing} resolv.conf; "
            f"mkdir /etc/netns/another && cd /etc/netns/another && {thing} resolv.conf")
     status = nat.vpcctl("status")
-    assert (status.code, "it is no file" in status.out) == (1, True), status
+    assert (status.code, "it is not a file" in status.out) == (1, True), status
     nat.do("vpc delete --name vpc1")
     left = ["another", "other", *(["vpc1-public"] if thing == "mkdir" else [])]
     assert nat.sh("ls /etc/netns").split() == left
@@ -259,5 +259,5 @@ def test_a_restore_that_does_not_last_does_not_claim_to(vpc1: Host) -> None:
     vpc1.sh("iptables -F VPCCTL-INPUT")
     done = vpc1.vpcctl("restore", PATH=f"{folder}:{os.environ['PATH']}")
     assert (done.code, done.out) == (1, "")
-    assert "still not as recorded: link eth0 in vpc1-private: its state is down, not up" in done.err
+    assert "could be restored: link eth0 in vpc1-private: its state is down, not up" in done.err
     vpc1.do("restore")

@@ -125,4 +125,4 @@ def test_following_is_no_json(vpc1: Host) -> None:
     done = vpc1.vpcctl("deploy", "logs", "--vpc", "vpc1", "--subnet", "public", "--name", "quiet", "-f",
                        "--json")
     assert done.code == 2
-    assert "no JSON document" in done.json["error"]["message"]
+    assert "exclude each other" in done.json["error"]["message"]

@@ -366,7 +366,7 @@ def test_a_lost_record_leaves_forwarding_and_says_so(host: Host, tmp_path: Path,
     assert code == 0
     assert err == (
         "cleanup.sh: net.ipv4.ip_forward is 1 and stays so: "
-        f"{tmp_path}/state.json does not tell what it was before\n"
+        f"{tmp_path}/state.json does not say what it was before\n"
     )
     assert host.sh("cat /proc/sys/net/ipv4/ip_forward") == "1\n"
 
@@ -409,7 +409,7 @@ def test_without_both_one_line_names_all_there_is_to_install(host: Host, used: d
     code, _, err = host.cleanup()
     host.sh(f"umount {' '.join(programs)}")
     assert (code, err) == (1, "cleanup.sh: iproute2's ip and iptables not found, so all stays; "
-                              "type: apt-get install iproute2 iptables\n")
+                              "run: apt-get install iproute2 iptables\n")
 
 
 def hide(host: Host, *programs: str) -> None:
@@ -489,7 +489,7 @@ def test_it_needs_root(host: Host) -> None:
     enter = host.enter if as_user else []
     done = subprocess.run([*enter, *as_user, "sh", "-s"], stdin=SCRIPT.open(), capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "cleanup.sh: needs root; type: sudo sh\n"
+    assert done.stderr == "cleanup.sh: needs root; run: sudo sh\n"
 
 
 USED_HOST = """
@@ -541,10 +541,10 @@ STRANGER = 54321
     (STRANGER, 0o755, "above", f"above belongs to uid {STRANGER}"),
     (STRANGER, 0o777, "link", f"link belongs to uid {STRANGER}"),
     (STRANGER, 0o644, "above/state/state.json", f"state.json belongs to uid {STRANGER}"),
-    (0, 0o775, "above/state", "above/state can be written by others"),
-    (0, 0o777, "above", "above can be written by others"),
-    (0, 0o1777, "above/state", "above/state can be written by others"),
-    (0, 0o666, "above/state/state.json", "state.json can be written by others"),
+    (0, 0o775, "above/state", "above/state is writable by others"),
+    (0, 0o777, "above", "above is writable by others"),
+    (0, 0o1777, "above/state", "above/state is writable by others"),
+    (0, 0o666, "above/state/state.json", "state.json is writable by others"),
 ])
 def test_a_record_that_others_can_write_is_refused(host: Host, tmp_path: Path, shell: str, owner: int,
                                                    mode: int, where: str, told: str) -> None:

@@ -143,7 +143,7 @@ def test_a_vpc_of_the_same_name_is_left_alone() -> None:
 def test_on_a_host_it_needs_root(nobody: tuple[str, ...]) -> None:
     done = subprocess.run([*nobody, DEMO, "--on-host"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"demo.sh: needs root; type: sudo {DEMO} --on-host\n"
+    assert done.stderr == f"demo.sh: needs root; run: sudo {DEMO} --on-host\n"
 
 
 @pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--host", 2)])

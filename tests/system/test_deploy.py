@@ -68,7 +68,7 @@ def test_where_only_root_is_mapped_it_still_has_none(make_host: Callable[..., Ho
     host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
     host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24")
     told = host.do(f"{WEB} --port 80").err
-    assert "vpc1/public/webserver-80: it has no user of its own, as none but root is mapped here" in told
+    assert "vpc1/public/webserver-80: it has no user of its own: only root is mapped here" in told
     host.reaches("", "10.0.1.2:80")
     found = status(host, workload(host, "webserver-80")["pid"])
     assert (found["NoNewPrivs"], int(found["CapEff"], 16), int(found["CapBnd"], 16)) == ("1", 0, 0)
@@ -126,7 +126,7 @@ def test_low_ports_and_several_servers(vpc1: Host) -> None:
 
 def test_a_port_that_is_taken(vpc1: Host) -> None:
     vpc1.listen("vpc1-public", "8080")
-    vpc1.refused(WEB, says="port 8080 is taken in vpc1-public")
+    vpc1.refused(WEB, says="port 8080 is already in use in vpc1-public")
     vpc1.do(WEB, "--port", "8081")
 
 

@@ -189,7 +189,7 @@ def test_nothing_is_left_of_a_deleted_vpc_with_all_there_is(vpc2: Host) -> None:
 
 def test_deleting_twice_is_an_error_without_harm(vpc1: Host) -> None:
     vpc1.do("vpc delete --name vpc1")
-    vpc1.refused("vpc delete --name vpc1", says="no VPC 'vpc1'")
+    vpc1.refused("vpc delete --name vpc1", says="VPC 'vpc1' does not exist")
 
 
 @pytest.mark.parametrize("gone", [

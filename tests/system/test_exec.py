@@ -109,7 +109,7 @@ def test_the_folder_is_kept(vpc1: Host) -> None:
 
 @pytest.mark.parametrize(("line", "code", "says"), [
     ("exec --vpc vpc1 --subnet publik -- true", 1, "did you mean 'public'?"),
-    ("exec --vpc nobody --subnet public -- true", 1, "no VPC 'nobody'"),
+    ("exec --vpc nobody --subnet public -- true", 1, "VPC 'nobody' does not exist"),
     ("exec --vpc vpc1 --subnet public", 2, ""), ("exec --vpc vpc1 -- true", 2, "--subnet"),
 ])
 def test_nonsense_is_refused(vpc1: Host, line: str, code: int, says: str) -> None:

@@ -297,7 +297,7 @@ def test_a_host_whose_kernel_has_no_guard_does_without(host: Host) -> None:
     assert "not guarded" in host.do("vpc show --name vpc1").out
     del host.environment["PATH"]
     (note,) = host.do("status --json").json["status"]["notes"]
-    assert "is there now: vpcctl restore" in note
+    assert "is now found: vpcctl restore" in note
     host.do("restore")
     assert host.do("status --json").json["status"]["notes"] == []
     last = ether(MINE, HIS, IPV4, udp(ME, VICTIM, (7, 7), END))

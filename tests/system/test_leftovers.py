@@ -52,7 +52,7 @@ def test_rules_that_are_there_twice(vpc1: Host) -> None:
     vpc1.do("nat enable --vpc vpc1")
     vpc1.sh("iptables -A FORWARD -m comment --comment vpcctl:host -j VPCCTL-FORWARD")
     vpc1.sh("iptables -t nat -A POSTROUTING -m comment --comment vpcctl:host -j VPCCTL-POSTROUTING")
-    assert "it is there 2 times" in vpc1.vpcctl("status").out
+    assert "it exists 2 times" in vpc1.vpcctl("status").out
     vpc1.do("restore")
     assert vpc1.do("status").out == "in sync\n"
 
@@ -81,7 +81,7 @@ def test_an_unrecorded_namespace_and_link_are_left_with_advice(vpc1: Host) -> No
     vpc1.sh("ip link add odd type bridge; ip link set odd alias vpcctl:vpc9")
     assert unrecorded(vpc1) == ["namespace vpc1-old", "link odd on the host"]
     printed = vpc1.vpcctl("restore").err
-    assert "take it up: vpcctl restore --from-kernel, or remove it: ip netns del vpc1-old" in printed
+    assert "adopt it: vpcctl restore --from-kernel, or remove it: ip netns del vpc1-old" in printed
     assert "remove it: ip link del odd" in printed
     assert len(unrecorded(vpc1)) == 2
     vpc1.sh("ip netns del vpc1-old; ip link del odd")
@@ -146,14 +146,14 @@ def test_what_the_record_lacks_is_taken_up_as_it_is(older: Host) -> None:
     links = older.sh("ip -br link")
     rules = older.sh(SAVED)
     told = older.do("restore --from-kernel").err
-    assert "taken up from the kernel: vpc1/late, vpc2, vpc1+vpc2" in told
+    assert "adopted from the kernel: vpc1/late, vpc2, vpc1+vpc2" in told
     assert older.sh(SAVED) == rules
     assert older.sh("ip -br link") == links
     assert older.do("status").out == "in sync\n"
     kinds = {(one["vpc"], one["name"]): one["type"] for one in older.do("subnet list --json").json["subnets"]}
     assert kinds["vpc1", "late"] == kinds["vpc2", "public"] == "public"
     older.reaches("vpc1-late", *INTERNET, "172.16.1.2")
-    older.refused("restore --from-kernel", says="the record is sound: nothing is to be rebuilt")
+    older.refused("restore --from-kernel", says="the record is not lost: there is nothing to rebuild")
 
 
 def test_what_is_taken_up_can_be_rehearsed(older: Host) -> None:

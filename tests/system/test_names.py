@@ -74,7 +74,7 @@ def test_others_things_are_never_taken_over(vpc1: Host) -> None:
     for line, name in (("vpc create --name other --cidr 10.5.0.0/16", "other"),
                        ("vpc create --name lan --cidr 10.5.0.0/16", "vpc-lan"),
                        ("subnet add --vpc vpc1 --name elsewhere --cidr 10.0.5.0/24", "vpc1-elsewhere")):
-        vpc1.refused(line, says=f"'{name}' exists, and vpcctl did not make it")
+        vpc1.refused(line, says=f"'{name}' already exists, and vpcctl did not make it")
 
 
 @pytest.mark.parametrize("table", ["FORWARD", "INPUT"])

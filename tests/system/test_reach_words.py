@@ -17,18 +17,18 @@ def blocked(host: Host, to: str, *words: str) -> Any:
 
 
 @pytest.mark.parametrize(("address", "told"), [
-    ("10.0.9.9", "no subnet of VPC 'vpc1' holds it (public 10.0.1.0/24, private 10.0.2.0/24)"),
-    ("10.0.2.77", "the one machine of vpc1/private is 10.0.2.2")])
+    ("10.0.9.9", "no subnet of VPC 'vpc1' contains it (public 10.0.1.0/24, private 10.0.2.0/24)"),
+    ("10.0.2.77", "the only one in vpc1/private has 10.0.2.2")])
 def test_an_address_that_nobody_has(address: str, told: str, vpc1: Host) -> None:
     found = blocked(vpc1, address)
     assert (found["code"], found["fix"]) == ("NO_NEIGHBOUR", None)
-    assert found["rule"] == f"nobody has the address {address}: {told}"
+    assert found["rule"] == f"no machine has the address {address}: {told}"
 
 
 def test_one_that_somebody_lost_is_not_called_so(vpc1: Host) -> None:
     vpc1.sh("ip addr flush dev eth0", "vpc1-private")
     found = blocked(vpc1, "vpc1/private")
-    assert "nobody has the address" not in found["rule"]
+    assert "no machine has the address" not in found["rule"]
     assert found["fix"] == "vpcctl restore"
     vpc1.do("restore")
 

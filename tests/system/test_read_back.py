@@ -97,7 +97,7 @@ def test_another_s_namespace_of_that_name_is_still_foreign(vpc1: Host) -> None:
             "ip -n vpc1-public link add eth7 type bridge; "
             "while ip -n vpc1 link show s-public; do sleep 0.02; done >/dev/null 2>&1")
     assert "it does not bear vpcctl's mark" in vpc1.vpcctl("status").out
-    vpc1.refused("restore", says="is not the one that vpcctl made")
+    vpc1.refused("restore", says="is not the one vpcctl made")
     vpc1.sh("ip netns del vpc1-public")
     vpc1.do("restore")
 
@@ -127,7 +127,7 @@ def test_a_table_that_iptables_can_t_read_is_told_of_and_made_anew(guarded: Host
     assert done.code == 1
     assert [one for one in done.json["status"]["findings"] if one["condition"] == "unreadable"] == [
         {"condition": "unreadable", "what": "namespace vpc1-public", "detail":
-         "its table filter can't be read: nft made something in it that iptables has no words for"}]
+         "its table filter can't be read: nft made something in it that iptables can't show"}]
     shown = guarded.do("firewall show --vpc vpc1 --subnet public")
     assert ("?" in shown.out, "the table filter of vpc1-public can't be read" in shown.err) == (True, True)
     guarded.do("firewall apply --vpc vpc2 --subnet public --policy", guarded.write("policy.json", POLICY))
@@ -230,10 +230,10 @@ def test_no_mark_of_a_subnet_s_own_is_believed(vpc2: Host, text: bytes) -> None:
 
 
 @pytest.mark.parametrize(("address", "says"), [
-    ("10.0.0.2/16", "by its own namespace it has addresses of private, third"),
-    ("10.0.2.2/24", "by its own namespace it has addresses of private"),
-    ("192.168.0.2/24", "it has lost its address"), ("10.0.1.7/24", "it has lost its address"),
-    ("1.1.1.1/32", "it has lost its address")])
+    ("10.0.0.2/16", "its own namespace has addresses of private, third"),
+    ("10.0.2.2/24", "its own namespace has addresses of private"),
+    ("192.168.0.2/24", "its address is missing"), ("10.0.1.7/24", "its address is missing"),
+    ("1.1.1.1/32", "its address is missing")])
 def test_a_subnet_that_lies_of_its_addresses_gets_none_of_others(vpc2: Host, address: str, says: str) -> None:
     vpc2.do("subnet add --vpc vpc1 --name third --cidr 10.0.3.0/24")
     vpc2.sh(f"ip addr flush dev eth0; ip addr add {address} dev eth0", "vpc1-public")
@@ -241,7 +241,7 @@ def test_a_subnet_that_lies_of_its_addresses_gets_none_of_others(vpc2: Host, add
     vpc2.sh("nft delete table bridge vpcctl", "vpc1")
     vpc2.sh(LOSE)
     done = vpc2.do("restore --from-kernel")
-    assert f"subnet 'vpc1/public' can't be known: {says}" in done.err
+    assert f"subnet 'vpc1/public' can't be rebuilt: {says}" in done.err
     cidrs = {subnet["name"]: subnet["cidr"] for subnet in vpc2.do("subnet list --json").json["subnets"]
              if subnet["vpc"] == "vpc1"}
     assert "public" not in cidrs
@@ -272,8 +272,8 @@ def test_where_the_router_tells_a_cidr_the_subnet_is_not_asked(vpc2: Host) -> No
     vpc2.sh("ip addr flush dev eth0; ip addr add 10.0.2.2/24 dev eth0", "vpc1-public")
     vpc2.sh(LOSE)
     done = vpc2.do("restore --from-kernel")
-    assert "the CIDRs of private in VPC 'vpc1' are as their own namespaces have them" in done.err
-    assert "can't be known" not in done.err
+    assert "the CIDRs of private in VPC 'vpc1' come from their own namespaces" in done.err
+    assert "can't be rebuilt" not in done.err
     assert [one["cidr"] for one in vpc2.do("subnet list --json").json["subnets"] if one["vpc"] == "vpc1"] == [
         "10.0.1.0/24", "10.0.2.0/24"]
     vpc2.sh("ip addr del 10.0.2.2/24 dev eth0", "vpc1-public")
@@ -308,7 +308,7 @@ def test_a_policy_that_vpcctl_did_not_write_is_not_recorded(guarded: Host) -> No
     rules = guarded.sh("iptables -S INPUT", "vpc1-public")
     guarded.sh(LOSE)
     done = guarded.do("restore --from-kernel")
-    assert "the policy of 'vpc1/public' can't be known: ingress[0] is not as vpcctl writes it" in done.err
+    assert "the policy of 'vpc1/public' can't be rebuilt: ingress[0] is not as vpcctl writes it" in done.err
     assert guarded.sh("iptables -S INPUT", "vpc1-public") == rules
     guarded.do("firewall apply --vpc vpc1 --subnet public --policy", guarded.write("policy.json", POLICY))
     assert guarded.do("status").out == "in sync\n"

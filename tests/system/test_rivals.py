@@ -20,7 +20,7 @@ def told(done: Result) -> tuple[str, str]:
 @pytest.mark.parametrize(("line", "before", "says"), [
     ("nat enable --vpc vpc1", "ip -n vpc1 route add default via 169.254.64.0",
      "route default via 169.254.64.0 dev uplink in vpc1 already exists, and vpcctl did not make it: it leads "
-     "via 169.254.64.0 dev uplink, made by somebody's ip route add"),
+     "via 169.254.64.0 dev uplink, made by ip route add"),
     ("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24",
      "ip -n vpc1 link add s-late type bridge && ip -n vpc1 link set s-late alias mine",
      "cable s-late in vpc1 to eth0 in vpc1-late already exists, and vpcctl did not make it: a bridge with "
@@ -39,9 +39,9 @@ def test_in_a_router(line: str, before: str, says: str, vpc1: Host) -> None:
 def test_on_the_host(host: Host) -> None:
     host.sh("ip link add vpc-new type bridge && ip link set vpc-new alias 'of the office'")
     error, hint = told(host.vpcctl("vpc", "create", "--name", "new", "--cidr", "10.0.0.0/16"))
-    assert error == ("a link 'vpc-new' exists, and vpcctl did not make it: it is a bridge with the alias "
-                     "'of the office'")
-    assert host.sh(hint.partition("whose it is: ")[2])
+    assert error == ("link 'vpc-new' already exists, and vpcctl did not make it: it is a bridge with the "
+                     "alias 'of the office'")
+    assert host.sh(hint.partition("to see what made it: ")[2])
     host.sh("ip link del vpc-new")
 
 

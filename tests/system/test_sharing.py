@@ -114,10 +114,10 @@ def test_whatever_forwards_is_seen_and_named(nat: Host, case: str) -> None:
     before = nat.portrait()
     dry = nat.do("nat disable --vpc vpc1 --dry-run").out
     assert f"# {FORWARDING} stays 1" in dry
-    assert f"{FORWARDING}=0\n" not in dry.replace(f"type: sysctl -w {FORWARDING}=0", "")
+    assert f"{FORWARDING}=0\n" not in dry.replace(f"run: sysctl -w {FORWARDING}=0", "")
     nat.check_same(before)
     (told,) = [line for line in nat.do("nat disable --vpc vpc1").err.splitlines() if FORWARDING in line]
-    assert f"others may need it: {words}; if none does, type: sysctl -w {FORWARDING}=0" in told
+    assert f"others may need it: {words}; if none does, run: sysctl -w {FORWARDING}=0" in told
     assert forwarding(nat) == "1"
     nat.sh(f"{go}; sysctl -qw {FORWARDING}=0")
 
@@ -138,7 +138,7 @@ def test_cleanup_judges_alike(nat: Host, case: str) -> None:
     told = clean_up(nat)
     assert forwarding(nat) == ("1" if words else "0")
     assert told == (f"cleanup.sh: {FORWARDING} stays 1, since others may need it: {words[0]}; "
-                    f"if none does, type: sysctl -w {FORWARDING}=0\n" if words else "")
+                    f"if none does, run: sysctl -w {FORWARDING}=0\n" if words else "")
     nat.sh(f"{go}; sysctl -qw {FORWARDING}=0; rm /var/lib/vpcctl/state.json.cleaned")
 
 

@@ -51,4 +51,4 @@ def test_in_a_sandbox_without_root_a_folder_of_the_user_s_own_will_do(
     host.do(f"--state-dir {own} vpc create --name vpc1 --cidr 10.0.0.0/16")
     host.do(f"--state-dir {own} vpc delete --name vpc1")
     own.chmod(0o777)
-    host.refused(f"--state-dir {own} vpc list", says="it can be written by others (mode 0777)")
+    host.refused(f"--state-dir {own} vpc list", says="it is writable by others (mode 0777)")

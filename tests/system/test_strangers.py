@@ -124,7 +124,7 @@ def test_it_has_no_key_of_the_session_that_started_it(vpc1: Host) -> None:
     """add_key(2) and keyctl(2) by number, as glibc has neither; the same as `keyctl session` does."""
     numbers = {"x86_64": (248, 250), "aarch64": (217, 219)}.get(os.uname().machine)
     if numbers is None:
-        pytest.skip("the numbers of add_key and keyctl are not known on this machine")
+        pytest.skip("the numbers of add_key and keyctl are unknown on this machine")
     starter = f"""
 import ctypes, os
 call = ctypes.CDLL(None, use_errno=True).syscall
@@ -197,7 +197,7 @@ def test_no_file_makes_it_root(vpc1: Host) -> None:
     text = ("{version: 1, vpcs: {vpc1: {cidr: 10.0.0.0/16, subnets: {s: {cidr: 10.0.1.0/24, "
             "workloads: {w: {run: [sleep, '9'], user: root}}}}}}}")
     file = vpc1.write("root.yaml", text)
-    vpc1.refused("apply -f", file, code=2, says="'root' is root, and a workload never is")
+    vpc1.refused("apply -f", file, code=2, says="'root' is root: a workload never runs as root")
 
 
 @as_root
@@ -211,7 +211,7 @@ def test_a_user_of_the_host(vpc1: Host) -> None:
     for root in ("root", "0"):
         vpc1.refused(f"{deploy} {root} -- sleep 9", code=2, says=f"'{root}' is root")
     for none in ("nixda", "4242", "9999999999999999999999"):
-        vpc1.refused(f"{deploy} {none} -- sleep 9", code=2, says=f"no user '{none}'")
+        vpc1.refused(f"{deploy} {none} -- sleep 9", code=2, says=f"user '{none}' does not exist")
 
 
 FORKS = """
@@ -300,7 +300,7 @@ def test_it_has_no_more_memory_than_it_may(cgroups: Host) -> None:
 
 def test_a_limit_that_can_t_be_held_is_refused(vpc1: Host) -> None:
     vpc1.refused("deploy run --vpc vpc1 --subnet public --name w --memory 64M -- sleep 1000",
-                 says="no cgroup here that could limit its memory")
+                 says="no cgroup here can limit its memory")
 
 
 def test_its_log_is_root_s_alone_and_keeps_the_newest(vpc1: Host) -> None:
@@ -386,7 +386,7 @@ def test_it_hears_signals_that_its_starter_does_not(vpc1: Host) -> None:
 def test_files_for_the_namespace_make_none_on_the_host(vpc1: Host) -> None:
     vpc1.sh("mkdir -p /etc/netns/vpc1-public/folder; echo x >/etc/netns/vpc1-public/no-such-file")
     done = vpc1.do("deploy run --vpc vpc1 --subnet public --name worker -- sleep 1000")
-    assert "what /etc/netns has for /etc/no-such-file is not there" in done.err
+    assert "what /etc/netns has for /etc/no-such-file is missing" in done.err
     assert vpc1.run("ls", "/etc/no-such-file", "/etc/folder").out == ""
     vpc1.sh("rm -r /etc/netns/vpc1-public")
 

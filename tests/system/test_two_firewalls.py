@@ -85,7 +85,7 @@ def test_a_lost_record_is_rebuilt_from_the_one_that_holds_the_marks(docker: Host
 def test_where_both_hold_rules_it_is_told(host: Host) -> None:
     host.sh(DOCKER)
     told = host.do(BUILD[0])
-    assert "both kinds of iptables hold rules here" in told.err
+    assert "both kinds of iptables have rules here" in told.err
     assert marks(host, "iptables-legacy") == 0
     status = host.do("status")
     assert (status.out, "iptables-legacy-save" in status.err) == ("in sync\n", True)

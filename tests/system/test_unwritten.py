@@ -12,7 +12,7 @@ FULL = "Error: can't write to standard output: No space left on device"
 @pytest.mark.parametrize("option", ["", " --json"])
 def test_a_change_that_can_t_be_told_is_made_and_said_to_be(host: Host, option: str) -> None:
     done = host.run("sh", "-c", f"{CREATE}{option} >/dev/full")
-    assert (done.code, done.err) == (1, f"{FULL}; what was asked for is done\n")
+    assert (done.code, done.err) == (1, f"{FULL}; the command itself is done\n")
     assert host.do("status").out == "in sync\n"
     assert [vpc["name"] for vpc in host.do("vpc list --json").json["vpcs"]] == ["vpc1"]
 
@@ -36,4 +36,4 @@ def test_who_can_t_be_told_the_steps_of_a_change_does_not_break_it_off(host: Hos
     assert host.do("status").out == "in sync\n"
     # Neither undone nor left for this command to finish.
     done = host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
-    assert (done.out, done.err) == ("unchanged: VPC 'vpc1' is there (10.0.0.0/16)\n", "")
+    assert (done.out, done.err) == ("unchanged: VPC 'vpc1' already exists (10.0.0.0/16)\n", "")

@@ -28,7 +28,7 @@ def test_what_is_no_json_is_told_of_the_command() -> None:
     assert parsed(outcome("\n")) == []
     assert parsed(outcome("", ), "{}") == {}
     for text in ('[{"ifname"', "[" * 100_000, "what?"):
-        with pytest.raises(VpcctlError, match="ip -n vpc1 -j link printed what is no JSON"):
+        with pytest.raises(VpcctlError, match="ip -n vpc1 -j link printed something that is not JSON"):
             parsed(outcome(text))
     with pytest.raises(VpcctlError, match="ip -n vpc1 -j link failed: no such thing"):
         parsed(outcome("", 1, "no such thing\n"))

@@ -140,11 +140,11 @@ def test_yaml_keys_are_text_as_written(tmp_path: Path) -> None:
         ("p.yaml", "a: @x", "line 1, column 4: is not YAML: "),
         ("p.yaml", "%YAML 3.0\n---\na: 1", "line 1, column 1: is not YAML: "),
         ("p.yaml", "a:\n - !!python/object/apply:os.system [x]", 'line 2: the tag "!!python/object/'),
-        ("p.yaml", "a: !mine x", 'line 1: the tag "!mine" is not taken'),
+        ("p.yaml", "a: !mine x", 'line 1: the tag "!mine" is not supported'),
         ("p.yaml", "a: !!str 80", 'line 1: the tag "!!str" '),
-        ("p.yaml", "a: 1\nb:\n  c: 2\n  'c': 3", "line 4: b.c: the key stands twice, first on line 3"),
-        ("p.json", '{"a": 1,\n"a": 1}', "p.json, line 2: a: the key stands twice, first on line 1"),
-        ("p.yaml", "a: &x [1]\nb: *x", 'p.yaml, line 2: the alias "*x" is not followed'),
+        ("p.yaml", "a: 1\nb:\n  c: 2\n  'c': 3", "line 4: b.c: the key already exists, on line 3"),
+        ("p.json", '{"a": 1,\n"a": 1}', "p.json, line 2: a: the key already exists, on line 1"),
+        ("p.yaml", "a: &x [1]\nb: *x", 'p.yaml, line 2: the alias "*x" is not supported'),
         ("p.yaml", "&x [*x]", 'line 1: the alias "*x"'),
         ("p.yaml", "? [a]\n: 1", "line 1: a key must be text"),
         ("p.yaml", "a: 1\n---\nb: 1", "p.yaml, line 2: a second document begins here"),
@@ -158,9 +158,9 @@ def test_yaml_keys_are_text_as_written(tmp_path: Path) -> None:
         ("p.json", '{"\\ud800": 1}', r'"\ud800" is not Unicode text'),
         ("p.yaml", "", "p.yaml: is empty"),
         ("p.json", "\ufeff \n", "p.json: is empty"),
-        ("p.yaml", "# nothing\n", "p.yaml: is empty but for comments"),
-        ("p.yaml", "a: \x1b[2J", r'line 1: is not text: it holds the character "\x1b"'),
-        ("p.json", b"{}\n\x00\x01", r'p.json, line 2: is not text: it holds the character "\x00"'),
+        ("p.yaml", "# nothing\n", "p.yaml: is empty except for comments"),
+        ("p.yaml", "a: \x1b[2J", r'line 1: is not text: it contains the character "\x1b"'),
+        ("p.json", b"{}\n\x00\x01", r'p.json, line 2: is not text: it contains the character "\x00"'),
         ("p.json", b"\xff\xfe{\x00}\x00", "p.json, line 1: is not UTF-8 text"),
         ("p.yaml", b"a: 1\nb: \xe9\n", "p.yaml, line 2: is not UTF-8 text"),
     ],
@@ -186,7 +186,7 @@ def test_alias_bomb(tmp_path: Path) -> None:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10)]
     path = write(tmp_path, "p.yaml", "\n".join(["l0: &l0 [lol]", *levels]))
     error = refusal(path)
-    assert 'p.yaml, line 2: the alias "*l0" is not followed' in error.message
+    assert 'p.yaml, line 2: the alias "*l0" is not supported' in error.message
     assert "in full" in error.hint
 
 
@@ -329,7 +329,7 @@ def test_a_file_that_has_nothing_yet_is_refused(tmp_path: Path, monkeypatch: pyt
     os.set_blocking(reader, False)
     monkeypatch.setattr(os, "open", lambda path, *how: reader if path == file else whole(path, *how))
     monkeypatch.setattr(os, "fstat", lambda _: status)
-    assert refusal(file).message == f"{file}: can't be read: it has nothing to read now"
+    assert refusal(file).message == f"{file}: can't be read: it has no data yet"
     os.close(writer)
 
 

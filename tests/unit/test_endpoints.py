@@ -53,9 +53,9 @@ def test_addresses_are_of_both_families_and_the_mac_follows_from_the_first() -> 
 def test_a_bare_subnet_has_nobody() -> None:
     assert endpoints.own(VPC, BARE) is None
     assert endpoints.in_subnet(VPC, BARE) == ()
-    with pytest.raises(VpcctlError, match="no machine of its own in vpc1/bare"):
+    with pytest.raises(VpcctlError, match="vpc1/bare has no machine of its own"):
         find_endpoint(NETWORK, Site("vpc1", "bare"))
-    with pytest.raises(VpcctlError, match="no machine 'web2' in vpc1/public") as refused:
+    with pytest.raises(VpcctlError, match="machine 'web2' does not exist in vpc1/public") as refused:
         find_endpoint(NETWORK, Site("vpc1", "public", "web2"))
     assert "web1" in refused.value.hint
 
@@ -81,9 +81,9 @@ def test_the_record_keeps_machines() -> None:
 def test_comparison_tells_of_machines() -> None:
     alone = replace(VPC, subnets=(replace(PUBLIC, machines=(OWN,)), BARE))
     assert list(map(str, compare(Topology((alone,)), NETWORK))) == [
-        "+ machine vpc1/public/web1: it is not there yet",
-        "+ workload vpc1/public/web1/worker: it is not there yet",
-        "+ machine vpc1/public/guest: it is not there yet"]
+        "+ machine vpc1/public/web1: it does not exist yet",
+        "+ workload vpc1/public/web1/worker: it does not exist yet",
+        "+ machine vpc1/public/guest: it does not exist yet"]
     assert [str(one)[:28] for one in compare(NETWORK, Topology((alone,)))] == [
         "- machine vpc1/public/web1: ", "- machine vpc1/public/guest:"]
     moved = PUBLIC.with_machine(replace(WEB1, addresses=(IPv4Address("10.0.1.9"),)))

@@ -123,7 +123,7 @@ def _asked(wanted: Wanted) -> Vpc:
 
 
 def without_found(topology: Topology) -> Topology:
-    """The network with nothing in it that the host decides: `auto` is no interface's name."""
+    """The network with nothing in it that the host decides: `auto` is not an interface's name."""
     vpcs = (replace(vpc, nat=replace(vpc.nat, interface="") if vpc.nat and vpc.nat.follows else vpc.nat)
             for vpc in topology.vpcs)
     return without(replace(topology, vpcs=tuple(vpcs)), FOUND)

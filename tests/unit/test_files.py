@@ -95,7 +95,7 @@ def test_no_link_is_followed_to_the_record(tmp_path: Path) -> None:
     Store(tmp_path).save(State())
     (tmp_path / "state.json").rename(elsewhere)
     (tmp_path / "state.json").symlink_to(elsewhere)
-    with pytest.raises(VpcctlError, match="state.json is a link, and is not followed"):
+    with pytest.raises(VpcctlError, match="state.json is a symbolic link, which vpcctl does not follow"):
         document.topology(tmp_path)
 
 
@@ -105,10 +105,10 @@ def test_a_fifo_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name
     store = Store(tmp_path)
     log(store)
     if name == "lock":
-        with pytest.raises(VpcctlError, match="it is no regular file"):
+        with pytest.raises(VpcctlError, match="it is not a regular file"):
             lock(store)
     elif name == "state.json":
-        with pytest.raises(VpcctlError, match="it is no regular file"):
+        with pytest.raises(VpcctlError, match="it is not a regular file"):
             store.load()
 
 

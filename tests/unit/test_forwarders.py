@@ -112,7 +112,7 @@ def test_only_what_came_since_counts_and_a_record_keeps_the_rest_apart() -> None
 
 
 def test_what_could_be_read_before_and_can_t_be_now_is_not_guessed() -> None:
-    with pytest.raises(VpcctlError, match="not known whether others need"):
+    with pytest.raises(VpcctlError, match="unknown whether others need"):
         forwarders.newcomers(Seen(unread=("the rest",)), frozenset({"link v"}))
 
 
@@ -120,7 +120,7 @@ def test_one_line_names_two_and_counts_the_rest() -> None:
     others = [f"link {name}" for name in "abcd"]
     told = forwarders.stays("net.ipv4.ip_forward", "1", "0", others)
     assert told == ("net.ipv4.ip_forward stays 1, since others may need it: link a, link b and 2 more; "
-                    "if none does, type: sysctl -w net.ipv4.ip_forward=0")
+                    "if none does, run: sysctl -w net.ipv4.ip_forward=0")
 
 
 @pytest.mark.parametrize(("mark", "found"), [

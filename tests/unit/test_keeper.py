@@ -114,7 +114,7 @@ def test_each_vpc_has_its_own_user_in_each_range() -> None:
 
 @pytest.mark.parametrize(("said", "message"), [
     (b"keeper 1\nfailed no such file\n", "no such file"), (b"ended 3\n", "it ended with exit status 3"),
-    (b"ended -9\n", "it ended with signal 9"), (b"", "ended without a word")])
+    (b"ended -9\n", "it ended with signal 9"), (b"", "ended without a report")])
 def test_a_report_of_a_failure(said: bytes, message: str) -> None:
     reader, writer = os.pipe()
     os.write(writer, said)

@@ -150,14 +150,14 @@ def test_files_as_a_person_could_paste_them() -> None:
                                   "a\x85b"])
 def test_a_word_that_would_not_stay_one_is_refused(word: str) -> None:
     for steps in ((Ip("vpc1", ("link", "del", word)),), (Ip("vpc1", UP), Ip("vpc1", ("link", "del", word)))):
-        with pytest.raises(VpcctlError, match="can't be handed to ip") as raised:
+        with pytest.raises(VpcctlError, match="can't be passed to ip") as raised:
             batch(steps).command(carry_on=True)
         assert not set("\n\x1b") & set(raised.value.message)
 
 
 @pytest.mark.parametrize("line", ["-A INPUT -j DROP\nCOMMIT", "-A INPUT\r", "-A INPUT -i \x1b", "-A INPUT\0"])
 def test_a_rule_that_would_not_stay_one_is_refused(line: str) -> None:
-    with pytest.raises(VpcctlError, match="can't be handed to iptables-restore"):
+    with pytest.raises(VpcctlError, match="can't be passed to iptables-restore"):
         batch((Iptables("vpc1", "filter", line),)).command()
 
 

@@ -239,7 +239,7 @@ def test_somebody_elses_thing_of_our_name_is_never_touched() -> None:
     ledger = made(ONE)
     namespace = find(ledger, Namespace)
     foreign = {namespace.resource.key: Fault(Condition.FOREIGN, "no mark")}
-    with pytest.raises(VpcctlError, match="namespace vpc1 is not the one that vpcctl made"):
+    with pytest.raises(VpcctlError, match="namespace vpc1 is not the one vpcctl made"):
         difference(ledger, (), foreign)
     empty = {namespace.resource.key: EMPTY}
     with pytest.raises(VpcctlError, match="it is empty"):
@@ -319,7 +319,7 @@ def test_what_can_t_be_read_nor_mended_is_left_alone() -> None:
 def test_a_namespace_that_may_be_another_s_is_not_made_anew() -> None:
     space = Namespace("vpc1-web", "vpcctl:vpc1/web")
     ledger = [replace(entry, under_way=Verb.MAKE if entry.resource == space else None) for entry in made(ONE)]
-    with pytest.raises(VpcctlError, match="namespace vpc1-web may be another's"):
+    with pytest.raises(VpcctlError, match="namespace vpc1-web might be another's"):
         difference(ledger, blueprint(ONE), blind(space))
 
 

@@ -102,12 +102,12 @@ def test_rules(extra: dict[str, object], expected: Rule) -> None:
 @pytest.mark.parametrize(
     ("data", "message", "hint"),
     [
-        ([], "policy.json: a policy is a mapping, not a list", "its keys are description, subnet, ingress"),
+        ([], "policy.json: a policy is a mapping, not a list", "use one of: description, subnet, ingress"),
         ("text", 'a policy is a mapping, not "text"', ""),
         (None, "a policy is a mapping, not null", ""),
         ({"ingres": []}, 'policy.json: ingres: a policy has no key "ingres"', 'did you mean "ingress"?'),
         ({"Default": "deny"}, 'Default: a policy has no key "Default"', 'did you mean "default"?'),
-        ({"rules": 1, "x\x1b\n": 1}, 'rules: a policy has no key "rules"', "it can be description, subnet, "),
+        ({"rules": 1, "x\x1b\n": 1}, 'rules: a policy has no key "rules"', "use one of: description, "),
         ({"x\x1b\n": 1}, r'a policy has no key "x\x1b\n"', ""),
         ({"ingress": None}, "ingress: ingress is a list of rules, not null", "write [] for no rules"),
         ({"egress": None}, "egress: egress is a list of rules, not null", "write [] for no rules"),
@@ -116,11 +116,11 @@ def test_rules(extra: dict[str, object], expected: Rule) -> None:
         ({"ingress": [80]}, "policy.json: ingress[0]: a rule is a mapping, not 80", "port, protocol, action"),
         ({"ingress": [TCP_ALLOW, []]}, "ingress[1]: a rule is a mapping, not a list", ""),
         ({"default": "Deny"}, 'default: "Deny" is not one of allow, deny', 'did you mean "deny"?'),
-        ({"default": "drop"}, 'default: "drop" is not one of allow, deny', "it can be allow, deny"),
+        ({"default": "drop"}, 'default: "drop" is not one of allow, deny', "use one of: allow, deny"),
         ({"default": None}, "default: null is not one of allow, deny", ""),
         ({"default": True}, "default: true is not one of allow, deny", ""),
         ({"description": 5}, "description: a description is text, not 5", "quotes"),
-        ({"description": "\x1b[2J"}, r'description: "\x1b[2J" holds a control character', ""),
+        ({"description": "\x1b[2J"}, r'description: "\x1b[2J" contains a control character', ""),
         (
             {"subnet": "10.0.9.0/24"},
             "subnet: the policy is for 10.0.9.0/24, but the subnet is 10.0.1.0/24",
@@ -149,11 +149,11 @@ PORT_HINT = "a port is a number from 1 to 65535, or a range"
         (True, PORT_HINT),
         (None, PORT_HINT),
         (80.0, PORT_HINT),
-        ([80, 443], "several are several rules"),
+        ([80, 443], "write one rule for each"),
         ({}, PORT_HINT),
         ("", PORT_HINT),
         ("http", PORT_HINT),
-        ("80,443", "several are several rules"),
+        ("80,443", "write one rule for each"),
         ("0-100", PORT_HINT),
         ("1-65536", PORT_HINT),
         ("-80", PORT_HINT),
@@ -194,7 +194,7 @@ def test_a_port_refused(port: object, hint: str) -> None:
         ({"protocol": "all", "action": "deny", "port": 8}, "ingress[0].port: a rule for all takes no", "tcp"),
         (
             {**TCP_ALLOW, "destination": "10.0.0.0/16"},
-            "ingress[0].destination: an ingress rule has no destination: that is for egress",
+            "ingress[0].destination: an ingress rule has no destination: that key is for egress",
             'write "source", or move it to egress',
         ),
         ({**TCP_ALLOW, "description": ["x"]}, "ingress[0].description: a description is text", ""),
@@ -210,8 +210,8 @@ def test_a_rule_refused(rule: object, message: str, hint: str) -> None:
     ("source", "message", "hint"),
     [
         ("10.0.1.5/24", "10.0.1.5/24 has host bits set", "did you mean 10.0.1.0/24?"),
-        ("fd00::/8", '"fd00::/8" is an IPv6 network', "vpcctl speaks IPv4 only"),
-        ("::1", '"::1" is an IPv6 network', "vpcctl speaks IPv4 only"),
+        ("fd00::/8", '"fd00::/8" is an IPv6 network', "vpcctl supports IPv4 only"),
+        ("::1", '"::1" is an IPv6 network', "vpcctl supports IPv4 only"),
         ("10.0.0.0/33", "10.0.0.0/33", ""),
         ("10.0.0.300", "10.0.0.300", ""),
         ("10.0.0", "10.0.0", ""),
@@ -234,7 +234,8 @@ def test_a_network_refused(source: object, message: str, hint: str) -> None:
 
 def test_a_source_in_egress_refused() -> None:
     error = refusal({"egress": [{**TCP_ALLOW, "source": "10.0.0.0/16"}]})
-    assert error.message == "policy.json: egress[0].source: an egress rule has no source: that is for ingress"
+    assert error.message == ("policy.json: egress[0].source: an egress rule has no source: "
+                             "that key is for ingress")
     assert error.hint == 'write "destination", or move it to ingress'
 
 

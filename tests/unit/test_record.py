@@ -90,7 +90,7 @@ def test_old_versions_go_step_by_step(tmp_path: Path, monkeypatch: pytest.Monkey
     store.save(store.load())
     assert json.loads(file.read_text())["version"] == document.VERSION
     file.write_text('{"version": -1, "ledger": []}')
-    with pytest.raises(VpcctlError, match="no record of version -1"):
+    with pytest.raises(VpcctlError, match="not a record of version -1"):
         store.load()
 
 
@@ -113,7 +113,7 @@ def test_one_that_was_cut_short_names_its_backup(tmp_path: Path, rest: int) -> N
     assert f"cp {tmp_path}/state.json.bak {tmp_path}/state.json" in caught.value.hint
     assert "restore --from-kernel" in caught.value.hint
     (tmp_path / "state.json").unlink()
-    with pytest.raises(VpcctlError, match="is gone, though its backup is there"):
+    with pytest.raises(VpcctlError, match="is missing, but its backup exists"):
         store.load()
 
 

@@ -313,7 +313,7 @@ def test_the_one_that_is_meant_is_joined(wanted: str, found: list[Sandbox]) -> N
 @pytest.mark.parametrize(("found", "wanted", "message", "hint"), [
     ([], "", "no sandbox of yours is running", "vpcctl sandbox"),
     ([ONE, OTHER], "", "7 (sandbox, in /a), 9 (lab, in /b)", "vpcctl sandbox --join 9"),
-    ([ONE], "8", "no sandbox '8' is running", "7 (sandbox, in /a)"),
+    ([ONE], "8", "sandbox '8' is not running", "7 (sandbox, in /a)"),
 ])
 def test_where_it_is_not_clear_all_are_named(found: list[Sandbox], wanted: str, message: str,
                                              hint: str) -> None:
@@ -356,7 +356,7 @@ def test_the_greeting_says_what_stays_and_how_to_leave() -> None:
     assert "exit" in banner((), has_users=True)
     assert "uidmap" not in banner((), has_users=True)
     assert "uidmap" in banner((), has_users=False)
-    assert "but in /work" in banner(("/work",), has_users=True)
+    assert "except in /work" in banner(("/work",), has_users=True)
 
 
 @pytest.mark.parametrize(("left", "named"), [

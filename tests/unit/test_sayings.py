@@ -10,13 +10,13 @@ from vpcctl_lib.kernel.sayings import SAYINGS, advice, sentence
 
 SAID = {
     "RTNETLINK answers: File exists\nCommand failed -:12\n": "it already exists",
-    "RTNETLINK answers: No such process\nCommand failed -:1": "it is not there",
+    "RTNETLINK answers: No such process\nCommand failed -:1": "it does not exist",
     "RTNETLINK answers: Exchange full": "the bridge has no free port (Exchange full)",
     "RTNETLINK answers: Device or resource busy\n": "it is in use (Device or resource busy)",
-    "RTNETLINK answers: Network is unreachable": "nothing leads to its gateway (Network is unreachable)",
+    "RTNETLINK answers: Network is unreachable": "its gateway is unreachable (Network is unreachable)",
     "Error: Nexthop has invalid gateway.\nCommand failed -:2":
-        "nothing leads to its gateway (Network is unreachable)",
-    "RTNETLINK answers: Operation not supported": "this kernel has no such thing (Operation not supported)",
+        "its gateway is unreachable (Network is unreachable)",
+    "RTNETLINK answers: Operation not supported": "this kernel does not support it (Operation not supported)",
     'Cannot create namespace file "/run/netns/vpc1": No space left on device':
         'Cannot create namespace file "/run/netns/vpc1": No space left on device',
     "Error: argument \"x\" is wrong: Invalid handle": 'argument "x" is wrong: Invalid handle',

@@ -110,13 +110,13 @@ NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
     (b"", "is damaged: "),
     (b"{", "is damaged: "),
     (b"\xff\xfe", "is damaged: "),
-    (b"null", "no version"),
-    (b"[]", "no version"),
-    (b"{}", "no version"),
+    (b"null", "its version is unknown"),
+    (b"[]", "its version is unknown"),
+    (b"{}", "its version is unknown"),
     (b"[" * 100_000, "is damaged: "),
     (json.dumps(GOOD).encode()[:-2], "is damaged: "),
-    ({**GOOD, "version": 0}, "no version"),
-    ({**GOOD, "version": "1"}, "no version"),
+    ({**GOOD, "version": 0}, "its version is unknown"),
+    ({**GOOD, "version": "1"}, "its version is unknown"),
     ({**GOOD, "version": document.VERSION + 1}, f"this vpcctl knows up to {document.VERSION}"),
     ({**GOOD, "version": 99, "topology": "unknown"}, "has version 99"),
     ({"version": 1}, "topology: dict belongs here"),
@@ -125,9 +125,9 @@ NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
     ({**GOOD, "ledger": None}, "ledger: list belongs here"),
     ({**GOOD, "ledger": {}}, "ledger: list belongs here"),
     ({**GOOD, "ledger": [NAMESPACE, "x"]}, "ledger[1]: dict belongs here, not 'x'"),
-    ({**GOOD, "ledger": [{}]}, "ledger[0]: no kind of resource None"),
-    ({**GOOD, "ledger": [{**NAMESPACE, "kind": "shell"}]}, "ledger[0]: no kind of resource 'shell'"),
-    ({**GOOD, "ledger": [{**NAMESPACE, "kind": ["veth"]}]}, "ledger[0]: no kind of resource ['veth']"),
+    ({**GOOD, "ledger": [{}]}, "ledger[0]: None is not a kind of resource"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "kind": "shell"}]}, "ledger[0]: 'shell' is not a kind of resource"),
+    ({**GOOD, "ledger": [{**NAMESPACE, "kind": ["veth"]}]}, "ledger[0]: ['veth'] is not a kind of resource"),
     ({**GOOD, "ledger": [{**NAMESPACE, "command": "rm"}]}, "ledger[0].command: not a field of Namespace"),
     ({**GOOD, "ledger": [{**NAMESPACE, "found": 7}]}, "ledger[0].found: dict belongs here"),
     ({**GOOD, "ledger": [{**NAMESPACE, "under_way": "burn"}]}, "ledger[0].under_way: 'burn' is not"),
@@ -165,7 +165,7 @@ def test_a_file_that_may_not_be_read(store: Store, monkeypatch: pytest.MonkeyPat
         raise PermissionError
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(VpcctlError, match="may not read .*state.json") as caught:
+    with pytest.raises(VpcctlError, match="can't read .*state.json: permission denied") as caught:
         store.load()
     assert "sudo" in caught.value.hint
 
@@ -175,7 +175,7 @@ def test_a_folder_that_may_not_be_written(store: Store, monkeypatch: pytest.Monk
                                           uid: int, way_on: str) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    with pytest.raises(VpcctlError, match="may not write to") as caught, store.locked():
+    with pytest.raises(VpcctlError, match="can't write to .*: permission denied") as caught, store.locked():
         pass
     assert way_on in caught.value.hint
 
@@ -183,7 +183,7 @@ def test_a_folder_that_may_not_be_written(store: Store, monkeypatch: pytest.Monk
 def test_a_folder_that_can_not_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file" / "x")
-    with pytest.raises(VpcctlError, match="can't hold the state") as caught, store.locked():
+    with pytest.raises(VpcctlError, match="can't be the state folder") as caught, store.locked():
         pass
     assert "--state-dir" in caught.value.hint
 

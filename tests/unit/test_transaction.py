@@ -323,7 +323,7 @@ class Simulation:
     # The desk.
 
     def carry_out(self, operation: object) -> Mapping[str, str]:
-        """Do what is no command."""
+        """Do what is not a command."""
         self.operations += 1
         if self.operations == self.fail_at:
             raise VpcctlError("/etc/netns: Read-only file system")

@@ -44,10 +44,10 @@ def test_a_folder_of_root_s_own(folder: Path) -> None:
 @pytest.mark.parametrize(("prepare", "told"), [
     (lambda folder: give(folder), f"it belongs to uid {STRANGER}"),
     (lambda folder: give(folder.parent), f"above belongs to uid {STRANGER}"),
-    (lambda folder: open_to(folder, 0o775), "it can be written by others (mode 0775)"),
-    (lambda folder: open_to(folder, 0o777), "it can be written by others (mode 0777)"),
-    (lambda folder: open_to(folder, 0o1777), "it can be written by others (mode 1777)"),
-    (lambda folder: open_to(folder.parent, 0o757), "above can be written by others (mode 0757)"),
+    (lambda folder: open_to(folder, 0o775), "it is writable by others (mode 0775)"),
+    (lambda folder: open_to(folder, 0o777), "it is writable by others (mode 0777)"),
+    (lambda folder: open_to(folder, 0o1777), "it is writable by others (mode 1777)"),
+    (lambda folder: open_to(folder.parent, 0o757), "above is writable by others (mode 0757)"),
 ], ids=["given", "above given", "group", "all", "sticky", "above all"])
 def test_a_folder_that_somebody_else_could_fill(folder: Path, prepare: Prepare, told: str) -> None:
     prepare(folder)

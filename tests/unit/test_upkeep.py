@@ -86,8 +86,8 @@ def network(folder: Path, name: str, workload: dict[str, object]) -> topology.To
 @pytest.mark.parametrize(("key", "value", "says"), [
     ("env", ["A=1"], "is not variables by name"), ("env", {"A": True}, "is not text"),
     ("env", {"A": 1.5}, "is not text"), ("env", {"": "x"}, "can't be the name"),
-    ("workdir", "srv", "is not an absolute path"), ("workdir", True, "is not right"),
-    ("stop_signal", "TREM", "is not a signal"), ("stop_signal", True, "is not right"),
+    ("workdir", "srv", "is not an absolute path"), ("workdir", True, "is not valid"),
+    ("stop_signal", "TREM", "is not a signal"), ("stop_signal", True, "is not valid"),
     ("stop_timeout", "soon", "is not a time"), ("stop_timeout", 1.5, "is not a time"),
     ("restart", "sometimes", "is not a way to restart"), ("restart", True, "is not a way to restart"),
     ("log_max", 5, "is not the size of a log"), ("log_max", "1", "too small"),

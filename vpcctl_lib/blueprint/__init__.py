@@ -1,4 +1,4 @@
-"""From the topology to the resources that make it true, in the order in which they are made; pure.
+"""From the topology to its resources, in the order in which they are made; pure.
 
 The order lets consecutive steps share a command: all namespaces, all cables, then namespace by namespace.
 """

@@ -31,11 +31,11 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.operations import HOST
 
 NAMESPACE_FILES = "/etc/netns"
-"""ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
+"""ip-netns(8): files in /etc/netns/NAME replace those of /etc under `ip netns exec NAME`."""
 
 JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
          ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
-"""From where on the host the chains of ours are jumped to."""
+"""The host's chains with jumps to ours."""
 
 JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
 """Not with iptables-legacy, whose kernels may lack that table."""
@@ -70,7 +70,7 @@ def host(topology: Topology) -> Iterator[Resource]:
     has_nat = any(vpc.nat for vpc in topology.vpcs)
     if has_nat:
         yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
-        # At the end: where others exempt something of theirs from NAT, their rules stand first.
+        # At the end: if others exempt something of theirs from NAT, their rules come first.
         jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
         yield SingleRule("nat", "POSTROUTING", jump)
     yield from _resolvers(topology)
@@ -79,14 +79,14 @@ def host(topology: Topology) -> Iterator[Resource]:
 
 
 def _jump_mark(own: str, topology: Topology) -> str:
-    """With what forwarding was before, in the jump for what is forwarded: a lost record leaves that."""
+    """The jump for forwarded packets also records the previous ip_forward: it survives a lost record."""
     if own != naming.HOST_FORWARD or topology.forwarding is None:
         return naming.host_mark()
     return f'"{naming.host_mark(topology.forwarding)}"'
 
 
 def _resolvers(topology: Topology) -> Iterator[Resource]:
-    """Names resolve where NAT lets the questions out."""
+    """The files for name resolution, if NAT lets queries out."""
     asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
               for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC
               for one in endpoints.in_subnet(vpc, subnet) if one.is_ours]

@@ -1,4 +1,4 @@
-"""What several features say of links: their readable names and the size of their packets; pure."""
+"""What several features need for links: their readable names and their MTU; pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from vpcctl_lib.resources import Altname, Resource
 
 
 def altname(namespace: str, prefix: str, name: str) -> Iterator[Resource]:
-    """The readable name, where the kernel's is too short for it."""
+    """The readable name, if it is too long for the kernel."""
     full = naming.altname(prefix, name)
     if full:
         yield Altname(namespace, naming.device(prefix, name), full)
 
 
 def mtu(vpc: Vpc) -> int:
-    """Of both ends of the cable to the host: what the way out takes, if that is less than Ethernet's."""
+    """The MTU of both ends of the cable to the host: that of the way out, if less than Ethernet's."""
     return min(1500, vpc.nat.mtu) if vpc.nat else 1500

@@ -26,17 +26,17 @@ from vpcctl_lib.resources.rules import packed
 
 
 def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
-    """Those that are ours to make."""
+    """The namespaces that we make."""
     return (Namespace(one.namespace, one.site.owner) for one in machines if one.is_ours)
 
 
 def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
-    """What its namespace has: its end of the cable, its routes (those to peers too), its firewall."""
+    """What is in its namespace: its end of the cable, its routes (also those to peers), its firewall."""
     router = addressing.gateway(vpc.cidr)
     yield Settings(one.namespace, profile=Profile.SUBNET.value)
     yield Port(one.namespace, "lo", one.site.owner)
     yield Port(one.namespace, naming.INSTANCE, one.site.owner, mac=one.mac)
-    # Nobody but the gateway is on the link, so that it is the only neighbour: the guard switches the rest.
+    # The gateway is the only neighbour on the link: the guard switches the rest.
     for address in one.addresses:
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, naming.INSTANCE, address, routed=False)

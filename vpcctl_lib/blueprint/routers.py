@@ -65,7 +65,7 @@ def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
 
 
 def guard(vpc: Vpc, quotes: bool) -> Guard:
-    """What the bridge's ports may send: each what is its machine's."""
+    """The guard of the bridge's ports: each may send only as its machine."""
     members = tuple(Member(one.port, one.mac, address, f"{subnet.cidr} {subnet.type.value}")
                     for subnet in vpc.subnets for one in endpoints.in_subnet(vpc, subnet)
                     for address in one.ipv4)
@@ -73,7 +73,7 @@ def guard(vpc: Vpc, quotes: bool) -> Guard:
 
 
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
-    """Its firewall, and NAT of its own where the host has no route to it."""
+    """Its firewall, and its own NAT if the host has no route to it."""
     yield Chain(vpc.name, "filter", "INPUT", router_input(topology, vpc), policy="DROP")
     yield Chain(vpc.name, "filter", "FORWARD", router_forward(topology, vpc), policy="DROP")
     if vpc.nat:

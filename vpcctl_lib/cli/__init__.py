@@ -1,4 +1,4 @@
-"""The command line: one file a group, one catch for what goes wrong, one place that exits."""
+"""The command line: one file for each group, one place that catches errors, one that exits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 class Root(click.Group):
-    """The root group: what fails in any command is told here, and becomes the exit code."""
+    """The root group: it reports the error of any command, and sets the exit code."""
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None,  # type: ignore[override]
              **extra: Any) -> None:
@@ -60,7 +60,7 @@ class Root(click.Group):
         try:
             return self._outcome(words, settings, name, extra)
         except BrokenPipeError:
-            # The reader (head, less) has gone: nothing more can be told, nor need be.
+            # The reader (head, less) has closed the pipe: nothing more can be printed, or needs to be.
             return 1
         finally:
             progress.stop()
@@ -84,17 +84,17 @@ class Root(click.Group):
 
 
 def _advised(error: click.ClickException, words: list[str]) -> BadInput:
-    told = error.format_message().replace("\n", " ").rstrip(".")
+    message = error.format_message().replace("\n", " ").rstrip(".")
     ctx = getattr(error, "ctx", None)
     if ctx is None:
-        return BadInput(told, f"see: {typed.command_path(words, root)} --help")
-    unknown = re.match(r"No such command '(.+?)'(\.|$)", told)
+        return BadInput(message, f"see: {typed.command_path(words, root)} --help")
+    unknown = re.match(r"No such command '(.+?)'(\.|$)", message)
     if unknown and isinstance(ctx.command, click.Group):
         return BadInput(*typed.unknown_command(unknown[1], ctx, words))
     hint = f"see: {ctx.command_path} --help"
-    if isinstance(error, click.MissingParameter) or told.startswith("Got unexpected extra"):
-        return BadInput(*typed.misplaced(ctx, words) or (told, f"{typed.incomplete(ctx, words)}; {hint}"))
-    return BadInput(told, hint)
+    if isinstance(error, click.MissingParameter) or message.startswith("Got unexpected extra"):
+        return BadInput(*typed.misplaced(ctx, words) or (message, f"{typed.incomplete(ctx, words)}; {hint}"))
+    return BadInput(message, hint)
 
 
 def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:
@@ -108,7 +108,7 @@ def _fail(error: VpcctlError, words: list[str], settings: Settings) -> int:
 @click.version_option(__version__, prog_name="vpcctl")
 @click.option("--state-dir", envvar="VPCCTL_STATE_DIR", type=click.Path(path_type=Path, file_okay=False),
               default=DEFAULT_FOLDER, show_default=True, metavar="DIR",
-              help="Where state.json, lock and vpcctl.log live.")
+              help="The folder of state.json, lock and vpcctl.log.")
 @click.pass_obj
 def root(settings: Settings, state_dir: Path) -> None:
     """Real VPCs on one Linux host: isolated networks with subnets, NAT, peering and firewalls.
@@ -126,7 +126,7 @@ def root(settings: Settings, state_dir: Path) -> None:
 
 def main() -> None:
     """The entry point of the installed program."""
-    # A command lives for a moment and makes no garbage in cycles to speak of; looking for it costs a fifth.
+    # A command runs briefly and makes hardly any cyclic garbage; collecting it takes a fifth of the time.
     gc.disable()
     atexit.register(gc.freeze)  # nor when Python ends
     streams.set_up()

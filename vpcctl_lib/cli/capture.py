@@ -31,7 +31,7 @@ def capture(settings: Settings, vpc: str, subnet: str, words: tuple[str, ...]) -
     from vpcctl_lib.managers.exec import writes_elsewhere
 
     if sys.stdout.isatty() and not writes_elsewhere(words):
-        raise BadInput("packets are no text: a terminal can't show them",
+        raise BadInput("packets are binary: a terminal can't show them",
                        "pipe them to wireshark -k -i -, or write a file: -- -w FILE; to read them as text: "
                        f"vpcctl exec --vpc {vpc} --subnet {subnet} -- tcpdump -n")
     return managers.ExecManager(settings.context()).capture(Site(vpc, subnet), words)

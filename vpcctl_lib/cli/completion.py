@@ -1,4 +1,4 @@
-"""Completion in shells: live names out of the record, and `vpcctl completion`, which prints the script."""
+"""Completion in shells: live names from the record, and `vpcctl completion`, which prints the script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vpcctl_lib.record.trust import check_folder
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM = "vpcctl"
 VARIABLE = "_VPCCTL_COMPLETE"
-"""By which click tells that a shell wants completions: _<PROGRAM>_COMPLETE."""
+"""The variable with which a shell asks click for completions: _<PROGRAM>_COMPLETE."""
 
 
 def _topology(ctx: click.Context) -> Topology:
@@ -24,7 +24,7 @@ def _topology(ctx: click.Context) -> Topology:
         check_folder(Path(folder))
         return document.topology(Path(folder))
     except VpcctlError:
-        # Whoever presses Tab wants names, or else nothing.
+        # Tab must print names or nothing, never an error.
         return Topology()
 
 
@@ -33,26 +33,26 @@ def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the VPCs; for --vpc1 and --vpc2 without the one that the other names."""
+    """The names of the VPCs; for --vpc1 and --vpc2 without the one that the other option names."""
     both = {"vpc1", "vpc2"} - {parameter.name}
     taken = {ctx.params.get(name) for name in both}
     return _beginning((vpc.name for vpc in _topology(ctx).vpcs if vpc.name not in taken), incomplete)
 
 
 def complete_subnet(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the subnets of the VPC that was named, or of all."""
+    """The names of the subnets of the given VPC, or of all."""
     return _beginning((subnet.name for subnet in _subnets(ctx)), incomplete)
 
 
 def complete_workload(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the workloads of the VPC and the subnet that were named, or of all."""
+    """The names of the workloads of the given VPC and subnet, or of all."""
     wanted = ctx.params.get("subnet")
     return _beginning((workload.name for subnet in _subnets(ctx) if wanted in (None, subnet.name)
                        for machine in subnet.machines for workload in machine.workloads), incomplete)
 
 
 def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The subnets as VPC/SUBNET; where a packet may go to, the VPCs and the internet too."""
+    """The subnets as VPC/SUBNET; for a destination, also the VPCs and `internet`."""
     topology = _topology(ctx)
     places = [f"{vpc.name}/{subnet.name}" for vpc in topology.vpcs for subnet in vpc.subnets]
     others = [*(vpc.name for vpc in topology.vpcs), "internet"] if parameter.name == "to" else []
@@ -70,7 +70,7 @@ def _subnets(ctx: click.Context) -> Iterator[Subnet]:
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script by which a shell completes commands, options and live names (in AWS: aws_completer).
+    """Print the script with which a shell completes commands, options and live names (in AWS: aws_completer).
 
     \b
     Example:
@@ -78,23 +78,24 @@ def completion(ctx: click.Context, shell: str) -> None:
       source <(vpcctl completion zsh)                                   # in ~/.zshrc, after compinit
       vpcctl completion fish > ~/.config/fish/completions/vpcctl.fish
 
-    `vpcctl` has to be on PATH: from a checkout, link it: ln -s "$PWD/vpcctl" /usr/local/bin
+    `vpcctl` must be on PATH: from a checkout, link it: ln -s "$PWD/vpcctl" /usr/local/bin
     """
     from vpcctl_lib.cli import output
 
     text = script(ctx, shell)
     if not text:
-        raise VpcctlError(f"this click has no completion for {shell}", "upgrade it: pip install -U click")
+        raise VpcctlError(f"this version of click has no completion for {shell}",
+                          "upgrade it: pip install -U click")
     output.result(text)
 
 
 def script(ctx: click.Context, shell: str) -> str:
-    """The script for a shell; empty where click has none for it."""
+    """The script for a shell; empty if click has none for it."""
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     if kind is None:
         return ""
     found = kind(ctx.find_root().command, {}, PROGRAM, VARIABLE)
-    # Not found.source(): for bash that starts one to ask for its version.
+    # Not found.source(): for bash it starts a shell to ask for its version.
     return (found.source_template % found.source_vars()).rstrip("\n")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLLOW_SECONDS = 0.1
-"""Between two looks at a log; a person takes it for at once."""
+"""Between two reads of a log; to a person it looks instant."""
 
 new_name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The workload.",
@@ -59,17 +59,17 @@ def _report(manager: managers.DeployManager, change: Change, site: Site, name: s
 
 
 def care(function: F) -> F:
-    """How any workload is limited and looked after; hands over one of these, without name and program."""
+    """The options for limits and upkeep of any workload; passes on a Workload without name and program."""
     @click.option("--memory", type=Parsed(parse_bytes), metavar="SIZE",
-                  help="As much memory at most, such as 64M.")
+                  help="The most memory, such as 64M.")
     @click.option("--pids", type=click.IntRange(1, MOST_PROCESSES), metavar="N",
-                  help="As many processes at most (2048 if you don't say).")
+                  help="The most processes (default: 2048).")
     @click.option("--restart", type=click.Choice([kind.value for kind in Restart]), default=Restart.NO.value,
-                  show_default=True, help="Whether it is started again when it has ended.")
+                  show_default=True, help="When to start it again after it ends.")
     @click.option("--stop-timeout", type=Parsed(parse_seconds), metavar="T",
-                  help="How long it may take to stop before it is killed, such as 30s or 2m (10s).")
+                  help="How long it may take to stop before it is killed, such as 30s or 2m (default: 10s).")
     @click.option("--log-max", type=Parsed(parse_log_size), metavar="SIZE",
-                  help="From what size on a new log is begun; the one before is kept (10M).")
+                  help="The size at which a new log begins; the previous one is kept (default: 10M).")
     @functools.wraps(function)
     def command(*args: Any, memory: int | None, pids: int | None, restart: str, stop_timeout: int | None,
                 log_max: int | None, **kwargs: Any) -> Any:
@@ -112,12 +112,13 @@ def _workdir(_: click.Context, __: click.Parameter, given: str) -> str:
 @subnet_option
 @new_name_option
 @click.option("--user", default="", metavar="USER",
-              help="A user of this host, by name or number, not one of the VPC's own.")
+              help="A user of this host, by name or number (default: a user of the VPC's own).")
 @click.option("--env", multiple=True, callback=_variables, metavar="K=V",
-              help="A variable of its environment; as often as you like.")
-@click.option("--workdir", default="", callback=_workdir, metavar="DIR", help="The folder it begins in (/).")
+              help="An environment variable; may be repeated.")
+@click.option("--workdir", default="", callback=_workdir, metavar="DIR",
+              help="The folder it starts in (default: /).")
 @click.option("--stop-signal", type=Parsed(parse_signal), metavar="SIG",
-              help="What asks it to stop (TERM).")
+              help="The signal that asks it to stop (default: TERM).")
 @care
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @changing
@@ -125,8 +126,8 @@ def run(context: Context, vpc: str, subnet: str, name: str, user: str, env: tupl
         stop_signal: str | None, workload: Workload, command: tuple[str, ...], as_json: bool) -> None:
     """Start any long-running program, as an unprivileged user (in AWS: run-instances).
 
-    It sees no process but its own, and has its own /tmp, /run and /dev. All ends with its first process,
-    unless --restart says that it is started again.
+    It sees only its own processes, and has its own /tmp, /run and /dev. Everything ends with its first
+    process, unless --restart starts it again.
 
     \b
     Example:
@@ -160,7 +161,7 @@ def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
 @vpc_option()
 @subnet_option
 @name_option
-@click.option("-f", "--follow", is_flag=True, help="Go on until the workload ends, or Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until the workload ends, or Ctrl-C.")
 @reading
 def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_json: bool) -> None:
     """Print what a workload wrote (in AWS: get-console-output).
@@ -172,7 +173,7 @@ def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_js
     manager = managers.DeployManager(context)
     if follow:
         if as_json:
-            raise click.UsageError("--follow has no end, so there is no JSON document of it")
+            raise click.UsageError("--follow and --json exclude each other")
         _follow(manager.follow(Site(vpc, subnet), name))
         return
     text = manager.logs(Site(vpc, subnet), name)
@@ -199,7 +200,7 @@ def _follow(parts: Iterator[bytes]) -> None:
 @name_option
 @changing
 def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
-    """Stop a workload with all that it started (in AWS: terminate-instances).
+    """Stop a workload and everything that it started (in AWS: terminate-instances).
 
     \b
     Example:
@@ -207,4 +208,4 @@ def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> N
     """
     change = managers.DeployManager(context).stop(Site(vpc, subnet), name)
     report(change, as_json, "workload", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
-           f"'{name}' stopped in {vpc}/{subnet}", f"'{name}' is gone")
+           f"'{name}' stopped in {vpc}/{subnet}", f"workload '{name}' does not exist in {vpc}/{subnet}")

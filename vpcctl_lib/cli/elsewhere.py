@@ -1,17 +1,17 @@
-"""What users of `aws ec2`, `docker`, `kubectl` and `ip` type, and which of our commands does it; pure."""
+"""What users of `aws ec2`, `docker`, `kubectl` and `ip` type, and our command for it; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
 Commands = Mapping[str, Collection[str]]
-"""Our commands, each with those below it."""
+"""Our commands, each with its subcommands."""
 
 PROGRAMS = frozenset(("aws", "ec2", "docker", "podman", "nerdctl", "kubectl", "incus", "lxc", "ip"))
-"""Left out in front of a command."""
+"""Skipped in front of a command."""
 
 SHOWN = frozenset(("describe", "get", "info", "inspect", "view"))
-"""Verbs for one thing or for many, as the noun has it."""
+"""Verbs for one thing or for many, depending on the noun."""
 
 VERBS: tuple[frozenset[str], ...] = tuple(frozenset(words.split()) for words in (
     "create add enable apply new make mk set up allow authorize attach associate allocate accept request put "
@@ -24,7 +24,7 @@ VERBS: tuple[frozenset[str], ...] = tuple(frozenset(words.split()) for words in 
     "stop delete del rm remove kill terminate halt down",
     "logs log tail attach",
 ))
-"""Words that mean the same: ours for it is that one which the noun has."""
+"""Words that mean the same: the noun's own verb is among them."""
 
 WORDS: Mapping[str, str] = {
     word: ours for ours, words in {
@@ -65,7 +65,7 @@ WORDS: Mapping[str, str] = {
 
 
 def meant(words: Sequence[str], commands: Commands) -> tuple[tuple[str, ...], int] | None:
-    """Our command for what was typed, and how many of the words named it; None where nobody knows.
+    """Our command for the words, and how many of them name it; None if there is none.
 
     The words are noun and verb in either order (`network create`, `get pods`), or both in one (`create-vpc`).
     """
@@ -79,7 +79,7 @@ def meant(words: Sequence[str], commands: Commands) -> tuple[tuple[str, ...], in
 
 
 def verb_of(group: str, verb: str, commands: Commands, one: bool = False) -> str:
-    """The verb that a noun of ours has for another, where only `one` thing is meant; empty if it has none."""
+    """Our noun's verb for another program's, `one` if a single thing is meant; empty if it has none."""
     own = commands.get(group, ())
     classes = [found for found in VERBS if verb in found]
     if one and verb in SHOWN:
@@ -88,7 +88,7 @@ def verb_of(group: str, verb: str, commands: Commands, one: bool = False) -> str
 
 
 def _readings(typed: Sequence[str]) -> list[tuple[int, str, str]]:
-    """How many words a reading takes, its noun and its verb; the one that says most comes first."""
+    """How many words each reading uses, its noun and its verb; the most specific comes first."""
     if not typed:
         return []
     first, second = typed[0], typed[1] if len(typed) > 1 else ""
@@ -98,7 +98,7 @@ def _readings(typed: Sequence[str]) -> list[tuple[int, str, str]]:
     if _is_verb(first) and second in WORDS:
         found.append((2, second, first))
     if first in WORDS and second in WORDS:
-        # Such as `netns exec`: the second says it all.
+        # Such as `netns exec`: the second word is enough.
         found.append((2, second, ""))
     if first in WORDS:
         found.append((1, first, ""))

@@ -13,9 +13,9 @@ from vpcctl_lib.model.endpoints import Site
 @vpc_option()
 @subnet_option
 @click.option("-i", "--interactive", is_flag=True, expose_value=False,
-              help="As docker has it: standard input is passed on. It always is.")
+              help="For users of docker: pass on standard input (always done).")
 @click.option("-t", "--tty", is_flag=True, expose_value=False,
-              help="As docker has it: CMD gets the terminal. It does wherever there is one.")
+              help="For users of docker: give CMD the terminal (always done if there is one).")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @click.pass_obj
 def exec_command(settings: Settings, vpc: str, subnet: str, command: tuple[str, ...]) -> int:

@@ -34,7 +34,7 @@ def firewall() -> None:
               help="A policy in JSON or YAML.")
 @changing
 def apply(context: Context, vpc: str, subnet: str, policy: Path, as_json: bool) -> None:
-    """Put a policy in force instead of the one before (in AWS: authorize-security-group-ingress).
+    """Put a policy in force; it replaces the previous one (in AWS: authorize-security-group-ingress).
 
     \b
     Example:
@@ -73,7 +73,7 @@ def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
 @subnet_option
 @changing
 def clear(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
-    """Take the policy away: the subnet is open again (in AWS: revoke all rules, allow all).
+    """Remove the policy: the subnet is open again (in AWS: revoke all rules, allow all).
 
     \b
     Example:
@@ -81,4 +81,4 @@ def clear(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
     """
     change = managers.FirewallManager(context).clear(vpc, subnet)
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, subnet)),
-           f"{vpc}/{subnet} has no policy any more", f"{vpc}/{subnet} has no policy")
+           f"{vpc}/{subnet} no longer has a policy", f"{vpc}/{subnet} has no policy")

@@ -18,7 +18,7 @@ FORMATS = ("tree", "mermaid", "dot", "svg", "json")
 
 @click.command("graph")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="tree", show_default=True,
-              help="Mermaid is what GitHub draws, DOT what Graphviz does.")
+              help="GitHub draws Mermaid, Graphviz draws DOT.")
 @showing
 def graph_command(topology: Topology, form: str, as_json: bool) -> None:
     """Draw VPCs, subnets, NAT, peerings, policies and workloads (in AWS: the VPC console's resource map).
@@ -28,7 +28,7 @@ def graph_command(topology: Topology, form: str, as_json: bool) -> None:
       vpcctl graph
       vpcctl graph --format svg > network.svg
     """
-    # Imported late: drawing has rooms of its own.
+    # Imported late: only this command draws.
     from vpcctl_lib import graph
     from vpcctl_lib.graph.text import plain
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 @click.command()
 @reading
 def status(context: Context, as_json: bool) -> int:
-    """Compare what is recorded with what the kernel has (in AWS: AWS Config, drift detection).
+    """Compare the record with the kernel (in AWS: AWS Config, drift detection).
 
     Exit code 0 and "in sync", or 1 and each thing that is missing, changed, half-made, or marked as
     vpcctl's but not recorded, each namespace that can't be read, and each VPC whose packets are lost,
-    with why. Whether packets leave is asked of the kernel. Processes that others started in subnets are
-    listed, and no fault.
+    with the reason. It asks the kernel whether packets leave. It also lists processes that others started
+    in subnets; they do not change the exit code.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def status(context: Context, as_json: bool) -> int:
 
 
 def _tell(found: Status) -> None:
-    # Imported late, as what it needs is loaded by then; Tab asks this module for its help only.
+    # Imported late: completion needs only this module's help.
     from vpcctl_lib.uplink.packets import State
 
     for note in found.notes:
@@ -68,11 +68,11 @@ def _tell(found: Status) -> None:
         rows = [(one.condition, one.what, _with_end(one.detail, ends.get(one.what)))
                 for one in found.findings]
         output.table(("CONDITION", "WHAT", "DETAIL"), rows, "")
-        output.note("to make it as recorded again: vpcctl restore")
+        output.note("to put it back as recorded: vpcctl restore")
     if any(one.causes for one in found.packets):
-        output.table(("PACKETS OF", "ARE", "WHY", "WHAT HELPS"),
+        output.table(("PACKETS OF", "ARE", "WHY", "FIX"),
                      [(one.vpc, one.state.value, cause.why, cause.help or "-")
-                      for one in found.packets for cause in one.causes], "", below="WHAT HELPS")
+                      for one in found.packets for cause in one.causes], "", below="FIX")
     elif not found.findings:
         output.result("in sync")
 
@@ -86,13 +86,13 @@ def _with_end(detail: str, end: str | None) -> str:
 @click.option("--install-unit", is_flag=True, help="Write the systemd unit that restores at boot.")
 @click.option("--remove-unit", is_flag=True, help="Remove that unit.")
 @click.option("--unit-dir", type=click.Path(path_type=Path, file_okay=False), default="/etc/systemd/system",
-              show_default=True, metavar="DIR", help="Where that unit lies.")
+              show_default=True, metavar="DIR", help="The folder of that unit.")
 @changing
 def restore(context: Context, from_kernel: bool, install_unit: bool, remove_unit: bool, unit_dir: Path,
             as_json: bool) -> None:
     """Make the kernel match the record again (in AWS: nothing; the cloud does it for you).
 
-    After a reboot, a firewall flush or reload, a crash, a deleted link or namespace.
+    Run it after a reboot, a firewall flush or reload, a crash, a deleted link or namespace.
 
     \b
     Example:
@@ -104,7 +104,7 @@ def restore(context: Context, from_kernel: bool, install_unit: bool, remove_unit
     if install_unit:
         _report(manager.install_unit(os.path.abspath(sys.argv[0]), unit_dir), as_json, "the unit is written")
     elif remove_unit:
-        _report(manager.remove_unit(unit_dir), as_json, "the unit is gone")
+        _report(manager.remove_unit(unit_dir), as_json, "the unit is removed")
     elif from_kernel:
         _report(manager.from_kernel(), as_json, "the record is rebuilt, and everything is as recorded")
     else:

@@ -1,24 +1,24 @@
-"""How wide columns are, so that nothing breaks inside an address, a name or a command; pure."""
+"""The widths of columns, chosen so that no address, name or command is broken; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 GAP = 2
-"""Columns of space between two columns of a table."""
+"""Spaces between two columns of a table."""
 
 Cells = Sequence[Sequence[str]]
 Measure = Callable[[str], int]
 
 
 def natural(rows: Cells, measure: Measure = len) -> int:
-    """How wide a table is in which no cell folds."""
+    """The width of a table in which no cell folds."""
     columns = list(zip(*rows, strict=True))
     return sum(max(map(measure, column)) for column in columns) + GAP * (len(columns) - 1)
 
 
 def widths(rows: Cells, width: int, measure: Measure = len) -> list[int] | None:
-    """The width of each column, where rows fit if cells fold between words; None where they do not."""
+    """The width of each column if rows fit with cells folded between words; None if they do not."""
     columns = list(zip(*rows, strict=True))
     whole = [max(map(measure, column)) for column in columns]
     least = [max(measure(word) for cell in column for word in (cell.split() or [""])) for column in columns]
@@ -28,7 +28,7 @@ def widths(rows: Cells, width: int, measure: Measure = len) -> list[int] | None:
     spare = room - sum(least)
     if spare < 0:
         return None
-    # The narrow ones get what they lack first: most of them then need not fold.
+    # The narrow ones get their full width first: most of them then need not fold.
     found = list(least)
     for number in sorted(range(len(columns)), key=lambda one: whole[one] - least[one]):
         more = min(spare, whole[number] - least[number])
@@ -38,7 +38,7 @@ def widths(rows: Cells, width: int, measure: Measure = len) -> list[int] | None:
 
 
 def folded(text: str, width: int, measure: Measure = len) -> Iterator[str]:
-    """Lines of whole words; one that is wider than that stands alone on its line."""
+    """Lines of whole words; a word that is too wide has a line of its own."""
     line = ""
     for word in text.split():
         longer = f"{line} {word}" if line else word
@@ -50,7 +50,7 @@ def folded(text: str, width: int, measure: Measure = len) -> Iterator[str]:
 
 
 def records(rows: Cells, width: int, measure: Measure = len) -> Iterator[str]:
-    """A table that is too wide, row by row: each cell behind its heading, on a line of its own or several."""
+    """A table that is too wide, row by row: each cell after its heading, on one or more lines."""
     heads = rows[0]
     label = max(map(measure, heads)) + 2
     longest = max(measure(word) for row in rows[1:] for cell in row for word in (cell.split() or [""]))
@@ -69,7 +69,7 @@ def records(rows: Cells, width: int, measure: Measure = len) -> Iterator[str]:
 
 
 def without(rows: Cells, column: str, keys: int = 1) -> tuple[Cells, list[tuple[str, str]]]:
-    """The rows less that column, and what stood there, each with the name of its row (its first cells)."""
+    """The rows without that column, and its cells, each with the name of its row (the row's first cells)."""
     place = rows[0].index(column)
     kept = [[*row[:place], *row[place + 1:]] for row in rows]
     return kept, [("/".join(row[:keys]), row[place]) for row in rows[1:] if row[place] not in ("", "-")]

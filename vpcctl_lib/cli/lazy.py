@@ -1,4 +1,4 @@
-"""Commands that are imported when they are first asked for."""
+"""Commands that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class Commands(MutableMapping[str, click.Command]):
-    """The commands of a group by name; `homes` tells module and attribute of each, as `vpc.vpc`."""
+    """The commands of a group by name; `homes` has the module and attribute of each, such as `vpc.vpc`."""
 
     def __init__(self, homes: Mapping[str, str]) -> None:
         self._homes = dict(homes)

@@ -33,7 +33,7 @@ def _report(change: Change, vpc: str, as_json: bool, done: str, unchanged: str) 
 @nat.command()
 @vpc_option()
 @click.option("--interface", metavar="IF",
-              help="The uplink; default: the link that packets leave by; auto: follow it.")
+              help="The uplink (default: the link that packets leave by); auto: follow it.")
 @changing
 def enable(context: Context, vpc: str, interface: str | None, as_json: bool) -> None:
     """Let a VPC's public subnets out (in AWS: attach an internet gateway).
@@ -46,7 +46,7 @@ def enable(context: Context, vpc: str, interface: str | None, as_json: bool) -> 
     enabled = find_vpc(change.topology, vpc).nat
     uplink = enabled.interface if enabled else ""
     _report(change, vpc, as_json, f"NAT enabled for VPC '{vpc}' out of {uplink}",
-            f"NAT is enabled for VPC '{vpc}' out of {uplink}")
+            f"NAT is already enabled for VPC '{vpc}' out of {uplink}")
 
 
 @nat.command()

@@ -1,7 +1,7 @@
-"""The only place that prints: results to stdout, all else to stderr.
+"""The only place that prints: results to stdout, everything else to stderr.
 
-Whatever is printed may be a stranger's: a link's alias, a workload's log. `visible` makes it harmless here,
-and our own colours are put on afterwards.
+Printed text may come from strangers: a link's alias, a workload's log. `visible` makes it harmless here;
+our own colours are added afterwards.
 """
 
 from __future__ import annotations
@@ -25,74 +25,74 @@ from vpcctl_lib.visible import visible
 
 JSON_VERSION = 1
 LONG_TABLE = 1000
-"""Rows from which on nobody looks at how cells are folded: rich takes a millisecond for each."""
+"""From this many rows on, cells are not folded: rich takes a millisecond for each row."""
 
 WIDE = 10_000
-"""Columns of a table that goes to a file or a pipe: whole, however long its lines."""
+"""The width of a table for a file or a pipe: wide enough for any line."""
 
 
 @frozen
 class Painted:
-    """A text in a colour: kept apart until it is printed, since one with its codes in it could be forged."""
+    """A text in a colour: kept apart until printed, since a text that contains codes could be forged."""
 
     text: str
     colour: str
 
 
 def result(text: str | Painted) -> None:
-    """What a command found or did."""
+    """Print what a command found or did."""
     progress.stop()
     click.echo(_coloured(text) if isinstance(text, Painted) else visible(text))
 
 
 class Log:
-    """What a workload writes, printed as it comes; a character may come in two parts."""
+    """A workload's output, printed as it comes; a character may come in two parts."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def part(self, data: bytes, final: bool = False) -> None:
-        """The next bytes of it."""
+        """Print the next bytes."""
         progress.stop()
         click.echo(visible(self._decoder.decode(data, final)), nl=False)
 
 
 def document(name: str, value: Any) -> None:
-    """One JSON document with the thing under its name."""
+    """Print one JSON document with the thing under its name."""
     progress.stop()
     click.echo(json.dumps({"version": JSON_VERSION, name: value}, indent=2))
 
 
 def note(text: str) -> None:
-    """Something worth telling beside the result."""
+    """Print a note beside the result."""
     progress.stop()
     click.echo(f"vpcctl: {visible(text, keep='')}", err=True)
 
 
 def remark(text: str) -> None:
-    """The same as it is, line by line."""
+    """Print text unchanged, line by line."""
     progress.stop()
     click.echo(visible(text), err=True)
 
 
 def command(what: object) -> None:
-    """A command that is about to run (-v)."""
+    """Print a command that is about to run (-v)."""
     click.echo(f"+ {visible(str(what))}", err=True)
 
 
 def failure(error: VpcctlError, as_json: bool) -> None:
-    """What went wrong, and what would be right."""
+    """Print what went wrong, and what would be right."""
     progress.stop()
     if as_json and not isinstance(error, Unwritten) and _told_as_json(error):
         return
-    told = click.style("Error: ", fg="red") + visible(error.message)
-    click.echo(told, err=True, color=_colour(sys.stderr))
+    line = click.style("Error: ", fg="red") + visible(error.message)
+    click.echo(line, err=True, color=_colour(sys.stderr))
     if error.hint:
         click.echo(f"Hint: {visible(error.hint)}", err=True)
 
 
 def unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What only a mistake of ours raises, as Python tells it."""
+    """Print the traceback of an exception that only a bug of ours can raise."""
     # Imported late: it is hardly ever needed.
     import traceback
 
@@ -100,7 +100,7 @@ def unforeseen(kind: type[BaseException], error: BaseException, trace: Traceback
 
 
 def _told_as_json(error: VpcctlError) -> bool:
-    """Whether the document came out; where it did not, standard error is left to tell it."""
+    """Whether the document was printed; if not, standard error gets the message."""
     try:
         document("error", {"message": error.message, "hint": error.hint, "code": error.code})
     except Unwritten:
@@ -110,10 +110,10 @@ def _told_as_json(error: VpcctlError) -> bool:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str, below: str = "",
           keys: int = 1) -> None:
-    """Rows under headings; a line that says so when there are none.
+    """Print rows under headings, or a line that says that there are none.
 
-    On a terminal that is too narrow the column `below`, of commands, follows line by line, each with the
-    name of its row, which its first cells (`keys`) are.
+    On a terminal that is too narrow, the column `below`, which has commands, follows line by line, each
+    with the name of its row: the row's first cells (`keys`).
     """
     progress.stop()
     cells = [tuple(visible(cell, keep="") for cell in row) for row in rows]
@@ -126,15 +126,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str, bel
 
 
 def width() -> int:
-    """Columns of the terminal; without one, lines are as long as they are."""
-    # Imported late: a pipe does without.
+    """Columns of the terminal; without one, lines are never folded."""
+    # Imported late: a pipe does not need it.
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
 
 
 def _draw(rows: layout.Cells, below: str, keys: int) -> None:
-    # Imported late: rich takes as long as all the rest, and is needed only to draw.
+    # Imported late: rich takes as long as everything else, and is needed only to draw.
     from rich.cells import cell_len
 
     wide = width()
@@ -155,13 +155,13 @@ def _drawn(rows: layout.Cells, widths: Sequence[int]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    # The space only behind a cell: where it is on both sides, versions of rich differ in the first column.
+    # Padding only after a cell: with both sides padded, versions of rich differ in the first column.
     drawn = Table(box=None, pad_edge=False, padding=(0, layout.GAP, 0, 0), header_style="bold")
     for column, wide in zip(rows[0], widths, strict=True):
         drawn.add_column(column, overflow="fold", width=wide)
     for row in rows[1:]:
         drawn.add_row(*map(Text, row))
-    # Else FORCE_COLOR would have it style what goes into a pipe.
+    # Else FORCE_COLOR would add styles in a pipe.
     console = Console(file=sys.stdout, width=WIDE, force_terminal=_colour(sys.stdout), highlight=False)
     with console.capture() as captured:
         console.print(drawn)
@@ -169,7 +169,7 @@ def _drawn(rows: layout.Cells, widths: Sequence[int]) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as their widest cell, as rich has them where there is room."""
+    """Columns as wide as their widest cell, as rich makes them if there is room."""
     lines = [[" ".join(cell.split()) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for row in lines:
@@ -177,16 +177,16 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def draws() -> bool:
-    """Whether a person looks on: signs such as ✔ are for a terminal, words alone for a pipe."""
+    """Whether the output is a terminal, which gets signs such as ✔; a pipe gets only words."""
     return sys.stdout.isatty()
 
 
 def _coloured(text: Painted) -> str:
-    """The text in its colour, where there are colours."""
+    """The text in its colour, if colours are on."""
     shown = visible(text.text)
     return click.style(shown, fg=text.colour) if _colour(sys.stdout) else shown
 
 
 def _colour(stream: Any) -> bool:
-    """No colour in a pipe, nor for those who set NO_COLOR (no-color.org)."""
+    """No colour in a pipe, or with NO_COLOR set (no-color.org)."""
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR")

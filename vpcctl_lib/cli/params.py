@@ -1,4 +1,4 @@
-"""Types of parameters, and the options that several commands share, each said once."""
+"""Types of parameters, and the options that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ PORT = click.IntRange(1, 65535)
 
 
 class FileName(click.Path):
-    """A file's name; an empty one would name the folder that we are in."""
+    """A file's name; an empty one would name the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The name, as click.Path has it."""
+        """The name, as click.Path returns it."""
         if value == "":
             self.fail("the file's name is empty", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
-    """What one of our own readers makes of the text; its errors are told as they are."""
+    """The value that one of our own parsers reads from the text; its errors are printed unchanged."""
 
     name = "text"
 
@@ -46,7 +46,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What it means; a default is that already."""
+        """The value; a default is already one."""
         return self._parse(value) if isinstance(value, str) else value
 
 
@@ -56,14 +56,14 @@ def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Networ
 
 @dataclass
 class Settings:
-    """What the root command was told, for all commands."""
+    """The root command's options, for all commands."""
 
     folder: Path = document.DEFAULT_FOLDER
     audit: Audit | None = None
 
     def context(self, verbose: bool = False, dry_run: bool = False) -> Context:
-        """What a manager works with."""
-        # Imported late, with all that changes the host: what only shows the record starts three times faster.
+        """What a manager needs."""
+        # Imported late, with everything that changes the host: read-only commands start three times faster.
         from vpcctl_lib.kernel.audit import Audit
         from vpcctl_lib.kernel.run import Runner
         from vpcctl_lib.managers.base import Context
@@ -91,7 +91,7 @@ cidr_option = click.option("--cidr", required=True, callback=_parse_cidr, metava
 
 
 def showing(function: F) -> F:
-    """A command that only shows what is recorded: adds --json, hands over the topology."""
+    """A command that only shows the record: adds --json, passes the topology."""
     @json_option
     @click.pass_obj
     @functools.wraps(function)
@@ -103,7 +103,7 @@ def showing(function: F) -> F:
 
 
 def reading(function: F) -> F:
-    """A command that asks the host, too: adds --json, hands over the context."""
+    """A command that also reads the host: adds --json, passes the context."""
     @json_option
     @click.pass_obj
     @functools.wraps(function)
@@ -115,7 +115,7 @@ def reading(function: F) -> F:
 
 
 def changing(function: F) -> F:
-    """A command that changes something: adds --json, --dry-run and -v, hands over the context."""
+    """A command that changes something: adds --json, --dry-run and -v, passes the context."""
     @json_option
     @click.option("--dry-run", is_flag=True, help="Print the commands that would run; change nothing.")
     @click.option("-v", "--verbose", is_flag=True, help="Show each command as it runs.")
@@ -131,13 +131,13 @@ def changing(function: F) -> F:
 
 def report(change: Change, as_json: bool, name: str, view: Callable[[Change], Any], done: str,
            unchanged: str) -> None:
-    """Tell what came of a change: the thing itself as JSON, or one line."""
+    """Print the result of a change: the thing itself as JSON, or one line."""
     try:
         _report(change, as_json, name, view, done if change.changed else f"unchanged: {unchanged}")
     except Unwritten as error:
         if not change.changed or change.commands is not None:
             raise
-        raise Unwritten(f"{error.message}; what was asked for is done") from None
+        raise Unwritten(f"{error.message}; the command itself is done") from None
 
 
 def _report(change: Change, as_json: bool, name: str, view: Callable[[Change], Any], line: str) -> None:

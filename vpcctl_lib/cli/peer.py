@@ -58,7 +58,7 @@ def create(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
 @both_options
 @changing
 def delete(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
-    """End a peering at once, live connections included (in AWS: delete-vpc-peering-connection).
+    """End a peering at once, open connections included (in AWS: delete-vpc-peering-connection).
 
     \b
     Example:

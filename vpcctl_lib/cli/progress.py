@@ -1,4 +1,4 @@
-"""A line on stderr that tells what takes so long: on a terminal only, and only after the first second."""
+"""A line on stderr that shows the step under way: only on a terminal, and only after the first second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """Shows the step under way until something is printed; a thread draws, as the work has no pauses."""
+    """Shows the step under way until something is printed; a thread draws, because the work has no pauses."""
 
     def __init__(self) -> None:
         self._step: object = "working"
@@ -26,10 +26,10 @@ class Progress:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """From here on a second counts; in pipes nothing does."""
+        """Start the clock; in a pipe nothing is drawn."""
         if self._thread is not None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             return
-        # Imported late: most starts draw nothing.
+        # Imported late: most runs draw nothing.
         import threading
 
         from vpcctl_lib.kernel.interrupts import held
@@ -40,17 +40,17 @@ class Progress:
             self._thread.start()
 
     def resume(self) -> None:
-        """Go on after something was printed, if it was begun at all."""
+        """Continue after something was printed, if it was started at all."""
         if self._ended is not None:
             self.start()
 
     def step(self, what: object) -> None:
-        """What is being done now; spelt only when it is drawn."""
+        """Set the current step; its text is made only when it is drawn."""
         self._steps += 1
         self._step = what
 
     def stop(self) -> None:
-        """The line goes, so that something else can be printed."""
+        """Clear the line, so that something else can be printed."""
         if self._thread is not None and self._ended is not None:
             self._ended.set()
             self._thread.join()
@@ -78,7 +78,7 @@ class Progress:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
         except OSError:
             columns = 0
-        # A terminal that doesn't know its width says 0.
+        # A terminal that doesn't know its width reports 0.
         return (columns or 80) - 1
 
     def _write(self, text: str) -> None:
@@ -87,4 +87,4 @@ class Progress:
 
 
 progress = Progress()
-"""Of this run: one command, one line."""
+"""The progress of this run: one command, one line."""

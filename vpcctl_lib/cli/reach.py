@@ -22,11 +22,12 @@ PROTOCOLS = [protocol.value for protocol in Protocol if protocol is not Protocol
 
 @click.command()
 @click.option("--from", "start", metavar="VPC/SUBNET", shell_complete=complete_place,
-              help="Who sends. Without it: every subnet, one line each.")
+              help="Who sends (default: every subnet, one line each).")
 @click.option("--to", required=True, metavar="TARGET", shell_complete=complete_place,
               help="A subnet (VPC/SUBNET), a VPC's router (VPC), an address, or internet.")
 @click.option("--port", type=PORT, help="The port, for tcp and udp.")
-@click.option("--protocol", type=click.Choice(PROTOCOLS), help="Default: tcp with --port, else icmp.")
+@click.option("--protocol", type=click.Choice(PROTOCOLS),
+              help="The protocol (default: tcp with --port, else icmp).")
 @click.option("--probe", is_flag=True, help="Also send one real packet, and say whether it agrees.")
 @reading
 def reach(context: Context, start: str | None, to: str, port: int | None, protocol: str | None, probe: bool,
@@ -34,13 +35,13 @@ def reach(context: Context, start: str | None, to: str, port: int | None, protoc
     """Say whether a packet gets there, and how to open what stops it (in AWS: Reachability Analyzer).
 
     Hop by hop, it reads the live kernel (routes, cables, rules, settings); it sends nothing, unless --probe
-    is given. Exit code 0 if it gets there and its answer back; 1 if not, or if that can't be told.
+    is given. Exit code 0 if it gets there and its answer back; 1 if not, or if that is unknown.
 
     \b
     Example:
       vpcctl reach --from vpc1/public --to vpc1/private --port 8080
     """
-    # Imported late: this has rooms of its own, which completion does without.
+    # Imported late: completion does not need it.
     from vpcctl_lib.managers.reach import ReachManager
 
     chosen = Protocol(protocol) if protocol else None

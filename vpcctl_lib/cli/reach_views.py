@@ -14,7 +14,7 @@ from vpcctl_lib.reach.walk import Hop
 
 COMMANDS = ("Fix:", "Or:")
 NO_COMMAND = "no command opens this"
-REMOVES = "removes what somebody made by hand"
+REMOVES = "removes something made by hand"
 MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
          Verdict.UNKNOWN: ("?", "yellow")}
 
@@ -46,11 +46,11 @@ def row(report: Report, draws: bool) -> Sequence[str]:
     """The report as a line of a table."""
     blocked = report.blocked_by
     mark = f"{MARKS[report.verdict][0]} " if draws else ""
-    told = ("-", "-", report.why or "-")
+    detail = ("-", "-", report.why or "-")
     if blocked:
-        told = (blocked.code.value, blocked.where, blocked.fix or "-")
+        detail = (blocked.code.value, blocked.where, blocked.fix or "-")
     start = f"{report.question.vpc.name}/{report.question.subnet.name}"
-    return start, f"{mark}{report.verdict.value}", *told
+    return start, f"{mark}{report.verdict.value}", *detail
 
 
 def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
@@ -59,7 +59,7 @@ def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
         if isinstance(text, Painted) or len(text) <= width:
             yield text
         elif text.startswith(COMMANDS) and not text.endswith(NO_COMMAND):
-            # A command stands alone: whoever copies it gets all of it, and nothing else.
+            # A command has a line of its own, so that it can be copied whole.
             head, _, command = text.partition(":")
             yield from (f"{head}:", command.strip())
         else:
@@ -67,7 +67,7 @@ def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
 
 
 def _folded(text: str, width: int) -> Iterator[str]:
-    """Whole words, beneath the column in which the text of the first line begins."""
+    """Folded between words; further lines are indented to the text of the first line."""
     columns = re.match(r" +\d+  \S+ +|[A-Z][a-z]+: +", text)
     head = columns[0] if columns else ""
     first, *rest = layout.folded(text[len(head):], max(width - len(head), width // 2))
@@ -99,15 +99,15 @@ def _lines(report: Report, draws: bool) -> Iterator[str | Painted]:
 
 
 def _nexthops(report: Report) -> Iterator[str]:
-    """Where it matters by which next hop a packet goes, what becomes of it by each."""
+    """If the next hop matters, what happens to the packet by each."""
     if len({(one.verdict, one.blocked_by, one.why) for one in report.nexthops}) < 2:
         return
     yield "By next hop:"
     for one in report.nexthops:
         blocked = one.blocked_by
-        told = f": {blocked.code.value}: {blocked.rule}" if blocked else f": {one.why}" if one.why else ""
+        detail = f": {blocked.code.value}: {blocked.rule}" if blocked else f": {one.why}" if one.why else ""
         mine = "" if one.is_real else ", which other packets take"
-        yield f"  {one.name}{mine}: {one.verdict.value}{told}"
+        yield f"  {one.name}{mine}: {one.verdict.value}{detail}"
 
 
 def _headline(question: Question) -> str:

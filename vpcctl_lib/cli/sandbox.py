@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.option("--keep", multiple=True, metavar="DIR", help="Keep what is written to DIR; may be repeated.",
               type=click.Path(exists=True, file_okay=False, resolve_path=True))
 @click.option("--name", default="sandbox", show_default=True, metavar="NAME",
-              help="What the private host is called.")
+              help="The name of the private host.")
 @click.option("--join", is_flag=False, flag_value="", metavar="[PID|NAME]",
-              help="Enter a sandbox that runs, from another terminal; which, if there are several.")
-@click.option("--list", "is_list", is_flag=True, help="List the sandboxes that run.")
+              help="Enter a running sandbox from another terminal, by its PID or name if there are several.")
+@click.option("--list", "is_list", is_flag=True, help="List the running sandboxes.")
 @click.option("--json", "as_json", is_flag=True, help="With --list: print one JSON document.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD...]")
 @click.pass_context
@@ -32,14 +32,14 @@ def sandbox(ctx: click.Context, keep: tuple[str, ...], name: str, join: str | No
             as_json: bool, command: tuple[str, ...]) -> int:
     """A private host to try things on, gone when CMD (or a shell) ends (in AWS: a throw-away account).
 
-    It needs no root where the kernel lets users make namespaces. It has its own network, firewall, /etc, /tmp
+    It needs no root if the kernel lets users make namespaces. It has its own network, firewall, /etc, /tmp
     and /var/lib/vpcctl, an eth0, and behind that a small simulated internet: 8.8.8.8 answers ping, HTTP and
-    DNS, to the host and to whatever the host translates (NAT). Your home, the folder that you are in and all
-    others are seen as they are, and what is written to them is thrown away, but for those named by --keep. It
-    is a playground and no jail: root's programs are root.
+    DNS, to the host and to whatever the host translates (NAT). Your home, the current folder and all
+    others are visible, and what is written to them is thrown away, except those named by --keep. It is a
+    playground and not a jail: root's programs are root.
 
-    Without root, other users (nobody, postgres) exist in it where /etc/subuid has a range for you and
-    newuidmap is there (apt-get install uidmap).
+    Without root, other users (nobody, postgres) exist in it if /etc/subuid has a range for you and
+    newuidmap is installed (apt-get install uidmap).
 
     \b
     Example:
@@ -56,7 +56,8 @@ def sandbox(ctx: click.Context, keep: tuple[str, ...], name: str, join: str | No
         _show(sandboxes.running(), as_json)
         return 0
     if not NAME.fullmatch(name):
-        raise BadInput(f"a host can't be called '{name}'", "use up to 31 of a-z, 0-9 and -, from a letter on")
+        raise BadInput(f"'{name}' can't be a host name",
+                       "use up to 31 of a-z, 0-9 and -, beginning with a letter")
     if join is not None and keep:
         raise BadInput("--keep is for a new sandbox", "leave it out, or leave out --join")
     wish = sandboxes.Wish(command, keep, name, partial(script, ctx), output.remark)

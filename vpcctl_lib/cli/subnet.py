@@ -38,7 +38,7 @@ def subnet() -> None:
 @new_name_option
 @cidr_option
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), default="private",
-              show_default=True, help="A public subnet is the one NAT serves.")
+              show_default=True, help="NAT serves public subnets.")
 @changing
 def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_json: bool) -> None:
     """Add a subnet to a VPC (in AWS: create-subnet).
@@ -50,14 +50,14 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
     change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
-           f"subnet '{name}' is there ({kind}, {cidr})")
+           f"subnet '{name}' already exists ({kind}, {cidr})")
 
 
 @subnet.command("set")
 @vpc_option()
 @name_option
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), required=True,
-              help="A public subnet is the one NAT serves.")
+              help="NAT serves public subnets.")
 @changing
 def set_type(context: Context, vpc: str, name: str, kind: str, as_json: bool) -> None:
     """Change a subnet's type in place (in AWS: associate-route-table).
@@ -71,7 +71,8 @@ def set_type(context: Context, vpc: str, name: str, kind: str, as_json: bool) ->
     """
     change = managers.SubnetManager(context).set(vpc, name, SubnetType(kind))
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
-           f"subnet '{name}' of VPC '{vpc}' is {kind} now", f"subnet '{name}' of VPC '{vpc}' is {kind}")
+           f"subnet '{name}' of VPC '{vpc}' is now {kind}",
+           f"subnet '{name}' of VPC '{vpc}' is already {kind}")
 
 
 @subnet.command("list")
@@ -100,7 +101,7 @@ def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
 @name_option
 @changing
 def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
-    """Delete a subnet and what runs in it (in AWS: delete-subnet).
+    """Delete a subnet and everything in it (in AWS: delete-subnet).
 
     \b
     Example:
@@ -108,4 +109,4 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     """
     change = managers.SubnetManager(context).delete(vpc, name)
     report(change, as_json, "subnet", lambda _: {"vpc": vpc, "name": name},
-           f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' is gone")
+           f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' does not exist in VPC '{vpc}'")

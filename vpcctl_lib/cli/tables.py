@@ -1,4 +1,4 @@
-"""Views as tables for a person, where more than one command shows them."""
+"""Views as tables for a person, if several commands show them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ View = dict[str, Any]
 
 
 def overview(view: View) -> None:
-    """All of one VPC."""
+    """Everything about one VPC."""
     see = view["see"]
     output.result(_head(view))
     _heading("Route table", see["routes"])
@@ -50,17 +50,17 @@ def _head(view: View) -> str:
              "Peers": ", ".join(view["peers"]) or "none"}
     commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
                 **({"Ports": "guard"} if view["guarded"] else {})}
-    told = {name: (value, view["see"][commands[name]] if name in commands else "")
+    facts = {name: (value, view["see"][commands[name]] if name in commands else "")
             for name, value in lines.items()}
-    wide = max(len(value) for value, command in told.values() if command)
-    longest = max(len(command) for _, command in told.values())
+    wide = max(len(value) for value, command in facts.values() if command)
+    longest = max(len(command) for _, command in facts.values())
     beside = 11 + wide + 2 + longest <= output.width()
-    return "\n".join(line for name, (value, command) in told.items()
+    return "\n".join(line for name, (value, command) in facts.items()
                      for line in _fact(name, value, command, wide if beside else 0))
 
 
 def _fact(name: str, value: str, command: str, wide: int) -> Iterator[str]:
-    """The value, and the command that shows it: beside it where there is room for all, else below."""
+    """The value, and the command that shows it: beside it if there is room for all, else below."""
     if command and wide:
         yield f"{name + ':':<11}{value:<{wide}}  {command}"
         return
@@ -92,7 +92,7 @@ def workloads(found: list[View], empty: str) -> None:
         "RESTARTS": [str(one["restarts"] or "-") for one in found],
         "LAST END": [end(one) for one in found],
         "URL OR COMMAND": [one["url"] or " ".join(one["command"]) for one in found]}
-    # Most never end, and are never started again: then the table is the shorter for it.
+    # Most never end and are never restarted: then the table is shorter.
     shown = {name: column for name, column in columns.items()
              if name not in ("RESTARTS", "LAST END") or set(column) != {"-"}}
     output.table(tuple(shown), list(zip(*shown.values(), strict=True)), empty,
@@ -100,7 +100,7 @@ def workloads(found: list[View], empty: str) -> None:
 
 
 def end(one: View) -> str:
-    """How a workload ended last, and when."""
+    """How and when a workload last ended."""
     if one["ended"] is None:
         return "-"
     how = f"signal {one['signal']}" if one["signal"] else f"exit status {one['exit_code']}"

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def apply(context: Context, file: str, prune: bool, as_json: bool) -> None:
     """Make the host match a topology file, all or nothing (in AWS: CloudFormation).
 
-    Shows what it adds (+), changes (~) and removes (-), and why, by what is recorded; whether the host still
-    has that, `vpcctl status` tells.
+    Shows what it adds (+), changes (~) and removes (-), and why, compared with the record. `vpcctl status`
+    shows whether the host still matches the record.
 
     \b
     Example:
@@ -54,10 +54,10 @@ def apply(context: Context, file: str, prune: bool, as_json: bool) -> None:
 
 
 def _read(file: str) -> tuple[Document, Path]:
-    """The document, and where the paths in it begin."""
+    """The document, and the folder that its paths are relative to."""
     from vpcctl_lib.files import documents
 
-    # As typed: to a Path, ./- is no other than -.
+    # As typed: a Path does not distinguish ./- from -.
     if file != "-":
         return documents.read(Path(file)), Path(file).parent
     progress.stop()
@@ -69,7 +69,7 @@ def _read(file: str) -> tuple[Document, Path]:
 @click.command()
 @showing
 def export(topology: Topology, as_json: bool) -> None:
-    """Write today's network as a topology file (in AWS: CloudFormation's IaC generator).
+    """Write the current network as a topology file (in AWS: CloudFormation's IaC generator).
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What was typed as it should have been: options in their places, values that stand alone given a name."""
+"""The corrected command for what was typed: options in their places, lone values after their options."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vpcctl_lib.cli.elsewhere import Commands, meant, verb_of
 from vpcctl_lib.model.lookup import close
 
 ANYWHERE = ("--json", "--dry-run", "-v", "--verbose")
-"""Options of a command that may stand before it as well."""
+"""Options of a command that may also come before it."""
 
 HELP = "help"
 _CIDR = re.compile(r"[\d.]+(/\d*)?")
 
 
 def straightened(words: Sequence[str], root: click.Group) -> list[str]:
-    """The words with such options behind their command, and with `help` turned into --help."""
+    """The words with such options after their command, and with `help` turned into --help."""
     moved: list[str] = []
     kept: list[str] = []
     here: click.Command = root
@@ -60,7 +60,7 @@ class Advice(NamedTuple):
 
 
 def unknown_command(name: str, ctx: click.Context, words: Sequence[str]) -> Advice:
-    """For a command that there is not: ours for it, the nearest, or all that there are."""
+    """The advice for an unknown command: ours for it, the nearest, or all commands."""
     group, root = cast(click.Group, ctx.command), cast(click.Group, ctx.find_root().command)
     typed = tail(ctx, words)
     if group is not root:
@@ -71,7 +71,7 @@ def unknown_command(name: str, ctx: click.Context, words: Sequence[str]) -> Advi
         return Advice(f"No such command '{' '.join(typed[:count])}'",
                       f"in vpcctl it is: {_line(root, path, typed[count:])}")
     near = close(name, group.commands, alike=0.7)
-    hint = f"did you mean '{near}'?" if near else f"there is: {', '.join(sorted(group.commands))}"
+    hint = f"did you mean '{near}'?" if near else f"use one of: {', '.join(sorted(group.commands))}"
     return Advice(f"No such command '{name}'", f"{hint}; see: {ctx.command_path} --help")
 
 
@@ -83,7 +83,7 @@ def _unknown_verb(name: str, ctx: click.Context, group: click.Group, root: click
     if verb:
         return Advice(message, f"the verb is {verb}: {_line(root, (noun, verb), typed[1:])}")
     verbs = ", ".join(sorted(group.commands))
-    return Advice(message, f"there is: {verbs}; see: {ctx.command_path} --help")
+    return Advice(message, f"use one of: {verbs}; see: {ctx.command_path} --help")
 
 
 def tree(root: click.Group) -> Commands:
@@ -93,7 +93,7 @@ def tree(root: click.Group) -> Commands:
 
 
 def tail(ctx: click.Context, words: Sequence[str]) -> list[str]:
-    """The words behind the command of a context."""
+    """The words after the command of a context."""
     rest = list(words)
     for name in ctx.command_path.split()[1:]:
         rest = rest[rest.index(name) + 1:] if name in rest else rest
@@ -117,7 +117,7 @@ def _line(root: click.Group, path: Sequence[str], rest: Sequence[str]) -> str:
 
 
 def corrected(path: str, command: click.Command, typed: Sequence[str]) -> str:
-    """The whole command with each value behind its option, and words in capitals where one is missing."""
+    """The whole command with each value after its option, and words in capitals for missing ones."""
     words, own = _split(command, typed)
     given, lone = _sorted_out(command, words)
     wanted = [option for option in command.params if isinstance(option, click.Option) and option.required
@@ -139,12 +139,12 @@ def _pair(name: str, value: str) -> list[str]:
 
 
 def _argument(command: click.Command) -> bool:
-    """Whether a command takes another one, behind `--`."""
+    """Whether a command takes another one, after `--`."""
     return any(isinstance(one, click.Argument) and one.required for one in command.params)
 
 
 def _split(command: click.Command, typed: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Our own words, and those of the command that follows them, which may lack its `--`."""
+    """Our own words, and those of the command that follows, even without its `--`."""
     if "--" in typed:
         place = list(typed).index("--")
         return typed[:place], typed[place + 1:]
@@ -158,7 +158,7 @@ def _split(command: click.Command, typed: Sequence[str]) -> tuple[Sequence[str],
 
 
 def _sorted_out(command: click.Command, typed: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """The options among the words that the command has, each with its value; and what stands alone."""
+    """The command's options among the words, each with its value; and the lone values."""
     flags = {name: option.is_flag for option in command.params if isinstance(option, click.Option)
              for name in option.opts}
     given: dict[str, str] = {}
@@ -171,13 +171,13 @@ def _sorted_out(command: click.Command, typed: Sequence[str]) -> tuple[dict[str,
         elif name in flags:
             given[name] = value if equals or flags[name] or not rest else rest.pop(0)
         elif rest and not equals and not rest[0].startswith("-"):
-            # Another program's option: of its values, a CIDR says by itself what it is.
+            # Another program's option: of its values, only a CIDR is recognisable.
             lone += [one for one in (rest.pop(0),) if "/" in one and _CIDR.fullmatch(one)]
     return given, lone
 
 
 def _assigned(wanted: Sequence[click.Option], lone: Sequence[str]) -> dict[str, str]:
-    """Which option each value that stands alone was meant for."""
+    """The option that each lone value was meant for."""
     open_, found = [option.opts[-1] for option in wanted], dict[str, str]()
 
     def give(name: str, value: str) -> bool:
@@ -203,23 +203,23 @@ def _assigned(wanted: Sequence[click.Option], lone: Sequence[str]) -> dict[str, 
 
 
 def misplaced(ctx: click.Context, words: Sequence[str]) -> Advice | None:
-    """For values that stand alone where the command takes options only."""
+    """The advice for lone values after a command that takes only options."""
     command, behind = ctx.command, tail(ctx, words)
     typed, _ = _split(command, behind)
     _, lone = _sorted_out(command, typed)
     if not lone or not any(isinstance(one, click.Option) and one.required for one in command.params):
         return None
-    return Advice(f"'{' '.join(lone)}' stands alone: an option has to say what it is",
+    return Advice(f"'{' '.join(lone)}' stands alone: it must follow an option",
                   f"write: {corrected(ctx.command_path, command, behind)}")
 
 
 def incomplete(ctx: click.Context, words: Sequence[str]) -> str:
-    """The whole command where an option or argument is missing."""
+    """The whole command, if an option or argument is missing."""
     return f"write: {corrected(ctx.command_path, ctx.command, tail(ctx, words))}"
 
 
 def command_path(words: Sequence[str], root: click.Group) -> str:
-    """The command that the words begin with, as far as there is one."""
+    """The command that the words begin with, as far as it exists."""
     here: click.Command = root
     path, rest = ["vpcctl"], list(words)
     while rest and isinstance(here, click.Group):

@@ -40,7 +40,8 @@ def _view(name: str, change: Change) -> dict[str, Any]:
 @vpc.command()
 @new_name_option
 @cidr_option
-@click.option("--allow-overlap", is_flag=True, help="Even over a route of the host, which then keeps it.")
+@click.option("--allow-overlap", is_flag=True,
+              help="Allow a CIDR that overlaps a route of the host, which then keeps it.")
 @changing
 def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, as_json: bool) -> None:
     """Create a VPC: a router of its own with a bridge (in AWS: create-vpc).
@@ -51,7 +52,7 @@ def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, 
     """
     change = managers.VpcManager(context).create(name, cidr, allow_overlap)
     report(change, as_json, "vpc", lambda change: _view(name, change),
-           f"VPC '{name}' created ({cidr})", f"VPC '{name}' is there ({cidr})")
+           f"VPC '{name}' created ({cidr})", f"VPC '{name}' already exists ({cidr})")
 
 
 @vpc.command("list")
@@ -78,9 +79,9 @@ def list_vpcs(topology: Topology, as_json: bool) -> None:
 @name_option
 @reading
 def show(context: Context, name: str, as_json: bool) -> None:
-    """Show all of one VPC, its route table included (in AWS: describe-vpcs, describe-route-tables).
+    """Show everything about one VPC, with its route table (in AWS: describe-vpcs, describe-route-tables).
 
-    Beside each part stands the plain command that shows the same.
+    Beside each part is the plain command that shows the same.
 
     \b
     Example:
@@ -105,4 +106,4 @@ def delete(context: Context, name: str, as_json: bool) -> None:
     """
     change = managers.VpcManager(context).delete(name)
     report(change, as_json, "vpc", lambda _: {"name": name},
-           f"VPC '{name}' deleted", f"VPC '{name}' is gone")
+           f"VPC '{name}' deleted", f"VPC '{name}' does not exist")

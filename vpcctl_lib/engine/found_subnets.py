@@ -16,7 +16,7 @@ from vpcctl_lib.resources.guard import Member, members_of
 
 
 class SubnetReader:
-    """Reads one host; what the kernel does not tell is added to the notes."""
+    """Reads one host; adds to the notes what the kernel does not know."""
 
     def __init__(self, kernel: Kernel, notes: list[str]) -> None:
         self._kernel = kernel
@@ -31,22 +31,22 @@ class SubnetReader:
         return tuple(self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items())
 
     def _cidrs(self, vpc: Vpc, inside: Mapping[str, list[Site]]) -> dict[str, IPv4Network]:
-        """Each subnet's CIDR: from its router where that has it, else from its own namespace, with a note."""
+        """Each subnet's CIDR: from its router if possible, else from its own namespace, with a note."""
         sure = {name: cidr for name, sites in inside.items()
                 if (cidr := self._router_says(vpc, sites)) is not None}
         told = {name: cidr for name, sites in inside.items() if name not in sure
                 and (cidr := self._subnet_says(vpc, sites[0])) is not None}
         for name, others in intruders(told, sure).items():
-            self._notes.append(f"subnet '{vpc.name}/{name}' can't be known: by its own namespace it has "
+            self._notes.append(f"subnet '{vpc.name}/{name}' can't be rebuilt: its own namespace has "
                                f"addresses of {', '.join(others)}")
             del told[name]
         if told:
-            self._notes.append(f"the CIDRs of {', '.join(told)} in VPC '{vpc.name}' are as their own "
-                               "namespaces have them, where others may be root: see whether they are right")
+            self._notes.append(f"the CIDRs of {', '.join(told)} in VPC '{vpc.name}' come from their own "
+                               "namespaces, where others may be root: check that they are right")
         return {name: (sure | told)[name] for name in inside if name in sure or name in told}
 
     def _router_says(self, vpc: Vpc, sites: Sequence[Site]) -> IPv4Network | None:
-        """A subnet's CIDR as its router has it, out of its own reach: what else tells it belongs here."""
+        """A subnet's CIDR by its router, out of the subnet's reach; any other trusted source belongs here."""
         mark = naming.owner(vpc.name, sites[0].subnet)
         for rule in rules(self._kernel, vpc.name, "FORWARD"):
             if rule.get("--comment") == mark and (cidr := _subnet_of(vpc, rule.get("-s", ""))):
@@ -54,18 +54,18 @@ class SubnetReader:
         return next((cidr for site in sites if (cidr := _subnet_of(vpc, self._said(site)[0]))), None)
 
     def _subnet_says(self, vpc: Vpc, site: Site) -> IPv4Network | None:
-        """A subnet's CIDR as its own namespace has it, if it could be one that a person gave it."""
+        """A subnet's CIDR by its own namespace, if a person could have given it."""
         space, name = site.namespace, f"{site.vpc}/{site.subnet}"
         try:
             held = addresses(self._kernel, space, naming.INSTANCE) if space in self._kernel.namespaces else []
         except Unreadable as error:
-            self._notes.append(f"subnet '{name}' can't be known: {error.message}")
+            self._notes.append(f"subnet '{name}' can't be rebuilt: {error.message}")
             return None
         cidrs = [cidr for one in held if (cidr := _subnet_of(vpc, str(one.network)))
                  and (site.machine or one.ip == addressing.instance(cidr))]
         if len(cidrs) != 1:
-            lost = "it has more than one address such as vpcctl gives" if cidrs else "it has lost its address"
-            self._notes.append(f"subnet '{name}' can't be known: {lost}")
+            lost = "it has several addresses of the kind vpcctl gives" if cidrs else "its address is missing"
+            self._notes.append(f"subnet '{name}' can't be rebuilt: {lost}")
         return cidrs[0] if len(cidrs) == 1 else None
 
     def _subnet(self, vpc: Vpc, cidr: IPv4Network, sites: Sequence[Site]) -> Subnet:
@@ -76,30 +76,30 @@ class SubnetReader:
         if told:
             public = told == SubnetType.PUBLIC.value
         elif vpc.nat is None:
-            self._notes.append(f"whether '{vpc.name}/{name}' was public is not known without NAT: "
-                               "it is private now")
+            self._notes.append(f"whether '{vpc.name}/{name}' was public is unknown without NAT: "
+                               "it is now private")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         machines = tuple(filter(None, (self._machine(site, cidr) for site in sites)))
         return Subnet(name, cidr, kind, self._policy(sites[0]), machines)
 
     def _machine(self, site: Site, cidr: IPv4Network) -> Machine | None:
         if site.namespace not in self._kernel.namespaces:
-            self._notes.append(f"the policy and the workloads of '{site}' are not known: its "
-                               "namespace is gone, and made anew")
+            self._notes.append(f"the policy and the workloads of '{site}' are unknown: its "
+                               "namespace was missing, and is recreated")
         chosen = self._chosen(site, cidr)
         if site.machine and not chosen:
-            self._notes.append(f"machine '{site}' can't be known: it has lost its address")
+            self._notes.append(f"machine '{site}' can't be rebuilt: its address is missing")
             return None
         return Machine(site.machine, chosen, workloads=tuple(self._workloads(site)))
 
     def _chosen(self, site: Site, cidr: IPv4Network) -> tuple[IPv4Address, ...]:
-        """A machine's addresses as the router guards them, else as its own namespace has them.
+        """A machine's addresses by the router's guard, else by its own namespace.
 
-        None for a subnet's own machine that has the one address which it has if nobody chooses.
+        None for a subnet's own machine with only its default address.
         """
         guarded = [member.address for member in self._members(site)]
         held = guarded or [one.ip for one in self._own_addresses(site)]
-        # The kernel lists the elements of a set in an order of its own: the one that the MAC is of is first.
+        # The kernel lists the elements of a set in its own order: the address of the MAC comes first.
         found = sorted((one for one in dict.fromkeys(held) if one in cidr),
                        key=lambda one: (naming.instance_mac(site.vpc, one) != self._mac(site), one))
         is_plain = not site.machine and (not guarded or found == [addressing.instance(cidr)])
@@ -115,7 +115,7 @@ class SubnetReader:
             return []
 
     def _said(self, site: Site) -> tuple[str, str]:
-        """The CIDR and type of a machine's subnet, out of the guard of the VPC's ports; empty without one."""
+        """The CIDR and type of a machine's subnet, from the guard of the VPC's ports; empty without one."""
         comment = next((member.comment for member in self._members(site)), "")
         cidr, _, kind = comment.partition(" ")
         return cidr, kind
@@ -124,7 +124,7 @@ class SubnetReader:
         try:
             listed = self._kernel.bridge_table(site.vpc, naming.BRIDGE_TABLE) or []
         except Unreadable:
-            # Then the subnet itself is asked, and a note says so.
+            # Then the subnet's own namespace is used, with a note.
             return []
         port = naming.port(site.subnet, site.machine)
         return [member for member in members_of(listed) if member.device == port]
@@ -134,11 +134,11 @@ class SubnetReader:
         try:
             policy = policy_of(self._kernel, site.namespace)
         except (Misread, Unreadable) as error:
-            self._notes.append(f"the policy of '{vpc}/{name}' can't be known: {error.message}; its rules "
+            self._notes.append(f"the policy of '{vpc}/{name}' can't be rebuilt: {error.message}; its rules "
                                f"stay as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")
             return None
         if policy is not None:
-            self._notes.append(f"descriptions in the policy of '{vpc}/{name}' are not known")
+            self._notes.append(f"descriptions in the policy of '{vpc}/{name}' are unknown")
         return policy
 
     def _workloads(self, site: Site) -> Iterator[Workload]:
@@ -146,7 +146,8 @@ class SubnetReader:
             try:
                 yield workload(mark.removeprefix(f"{site}/"), given)
             except VpcctlError as error:
-                self._notes.append(f"a process in {site.namespace} is no workload of ours: {error.message}")
+                self._notes.append(f"a process in {site.namespace} is not one of vpcctl's workloads: "
+                                   f"{error.message}")
 
 
 def addresses(kernel: Kernel, namespace: str, device: str) -> list[IPv4Interface]:
@@ -164,10 +165,10 @@ def rules(kernel: Kernel, namespace: str, chain: str, table: str = "filter") -> 
 
 def intruders(told: Mapping[str, IPv4Network],
               sure: Mapping[str, IPv4Network]) -> dict[str, list[str]]:
-    """Which of the subnets that tell of themselves are not to be believed, and whose addresses they have.
+    """The subnets with untrusted CIDRs that must be left out, and whose addresses they have.
 
-    One that has many others' goes alone, so that it does not take them along; of two that have each other's
-    either may be right.
+    One that overlaps many others is left out alone, so that they stay; of two that overlap each other, either
+    may be right.
     """
     found: dict[str, list[str]] = {}
     while True:

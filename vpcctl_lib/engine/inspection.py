@@ -1,4 +1,4 @@
-"""The kernel held against the record: what is missing, what is changed, what bears our mark unrecorded."""
+"""The kernel compared with the record: what is missing, changed, or marked as ours but not recorded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Condition, Fault, Resource
 from vpcctl_lib.resources.base import unreadable
 
-TAKE_UP = "take it up: vpcctl restore --from-kernel"
+TAKE_UP = "adopt it: vpcctl restore --from-kernel"
 
 
 @frozen
@@ -36,7 +36,7 @@ def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
 
 
 def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
-    """A namespace that can't be read is its own trouble, and nobody else's; the host is everybody's."""
+    """An unreadable namespace is a fault only of its own resources; an unreadable host concerns all."""
     try:
         return entry.resource.check(kernel, entry.found)
     except Unreadable as error:
@@ -46,9 +46,9 @@ def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
 
 
 def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
-    """For each resource the machine's namespace whose root can break it; empty for the host and the routers.
+    """For each resource, the machine's namespace whose root can break it; empty for the host and the routers.
 
-    A machine's cable is the machine's whole: who deletes one end of it deletes both.
+    A machine's cable belongs to the machine: deleting one end deletes both.
     """
     spaces = {one.namespace: (one.site.vpc, one.port) for one in endpoints.everywhere(topology)}
     ports = {port: space for space, port in spaces.items()}
@@ -62,9 +62,9 @@ def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
 
 def findings(kernel: Kernel, ledger: Sequence[Entry], wanted: Sequence[Resource],
              faults: dict[Hashable, Fault]) -> list[Finding]:
-    """All that `status` tells of the record, in the order of the ledger; empty when in sync.
+    """All differences that `status` reports, in the order of the ledger; empty when in sync.
 
-    `faults` is what `inspect` found of the ledger.
+    `faults` is what `inspect` found for the ledger.
     """
     owned = {entry.resource.key for entry in ledger}
     return [*_recorded(ledger, faults),
@@ -78,30 +78,30 @@ def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterato
     for entry in ledger:
         fault = faults.get(entry.resource.key)
         if fault and fault.condition is Condition.UNREADABLE and not entry.under_way:
-            # Told once, and not of each thing that may be in there.
+            # Reported once, and not for each thing inside.
             if fault not in told:
                 yield Finding(fault.condition.value, f"namespace {fault.where}", fault.detail)
             told.add(fault)
         elif entry.under_way:
             state = fault.condition.value if fault else "there"
-            detail = f"a command that was to {entry.under_way.value} it was cut short; it is {state}"
+            detail = f"an interrupted command was to {entry.under_way.value} it; it is {state}"
             yield Finding("half-made", str(entry.resource), detail)
         elif fault:
             yield Finding(fault.condition.value, str(entry.resource), fault.detail)
 
 
 def unrecorded(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
-    """What bears our mark though the record does not know it."""
+    """What bears our mark and is not in the record."""
     yield from kept_apart(kernel, ledger)
     for what, why in filter(None, (stray.unrecorded() for stray in strays(kernel, ledger))):
-        detail = "nothing in the record is it: vpcctl restore removes it"
+        detail = "it is not in the record: vpcctl restore removes it"
         yield Finding("unrecorded", what, f"{why}: {detail}" if why else detail)
 
 
 def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
-    """Namespaces and links that bear our mark and are not recorded; somebody's programs may be in there.
+    """Namespaces and links that bear our mark and are not recorded; programs may run in them.
 
-    `restore` takes none of them away: they may be all that is left of a VPC.
+    `restore` removes none of them: they may be all that is left of a VPC.
     """
     ours = {entry.resource.space for entry in ledger} - {""}
     places = {place for entry in ledger for place in entry.resource.homes | entry.resource.places}
@@ -120,7 +120,7 @@ def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def _readable(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:
-    """The links of a namespace: none if it can't be read, of which the faults of what is in it tell."""
+    """The links of a namespace; none if it can't be read, which the faults of its resources report."""
     try:
         return kernel.links(namespace)
     except Unreadable:

@@ -1,4 +1,4 @@
-"""The keepers that run in a namespace, and the workloads that their orders tell of (a record is rebuilt)."""
+"""The keepers that run in a namespace, and the workloads in their orders, for rebuilding the record."""
 
 from __future__ import annotations
 

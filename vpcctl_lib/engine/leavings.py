@@ -1,4 +1,4 @@
-"""What is gone leaves files in the state folder: logs, and folders that are empty without them."""
+"""Files that removed things leave in the state folder: logs, and folders that become empty without them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def leavings(gone: Iterable[Resource], state: Path) -> list[Leavings]:
 
 
 def sweep(found: Iterable[Leavings], state: Path) -> None:
-    """Remove it, and the folders above that are empty by it."""
+    """Remove it, and the folders above that become empty."""
     try:
         for left in found:
             for file in left.files:
@@ -29,9 +29,9 @@ def sweep(found: Iterable[Leavings], state: Path) -> None:
 
 
 def sweep_undone(found: Iterable[Leavings], state: Path, evidence: Collection[Path]) -> list[Path]:
-    """As `sweep`, but a log that tells why something failed stays; returns these logs.
+    """Like `sweep`, but keeps a log that says why something failed; returns these logs.
 
-    Not where more goes that it belongs to: a subnet's logs go with the subnet.
+    Except if what it belongs to goes, too: a subnet's logs go with the subnet.
     """
     found = list(found)
     owners = {log: [left for left in found if log in left.files] for log in evidence if logs.is_written(log)}

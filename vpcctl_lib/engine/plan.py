@@ -1,4 +1,4 @@
-"""The difference between what shall be and what we own, as steps that can be taken back."""
+"""The difference between what is wanted and what we own, as steps that can be undone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Plan:
     after: tuple[Entry, ...]
 
     def under_way(self) -> tuple[Entry, ...]:
-        """The ledger to write down before the first step: all that may exist, with what happens to it."""
+        """The ledger to save before the first step: everything that may exist, with what happens to it."""
         verbs = {id(step.entry): step.verb for step in self.steps if step.verb is not Verb.UNMAKE}
         coming = [Entry(entry.resource, entry.found, verbs[id(entry)]) if id(entry) in verbs else entry
                   for entry in self.after]
@@ -46,9 +46,9 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
                runner: Runner | None = None) -> Plan:
     """The plan from the ledger to the wanted resources: unmake in reverse, then make and change in order.
 
-    `faults` tells, by key, where the kernel is known to differ from the ledger: what is missing is made,
-    what is changed is mended, or unmade and made anew with all that depends on it. The runner asks what
-    must be known before something is made.
+    `faults` has, by key, where the kernel is known to differ from the ledger: a missing thing is made, a
+    changed one is repaired, or unmade and recreated with everything that depends on it. The runner reads
+    what must be known before something is made.
     """
     runner = runner or Runner()
     _refuse_foreign(ledger, faults)
@@ -56,7 +56,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     given: set[Operation] = set()
     if faults:
         ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
-    # Most of a large network stays as it is: it is matched whole, and only the rest by its keys.
+    # Most of a large network stays unchanged: it is matched by equality, and only the rest by key.
     whole = {entry.resource: entry for entry in ledger}
     ledger = list(whole.values())
     matches = [(resource, whole.get(resource)) for resource in wanted]
@@ -83,7 +83,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
                               partial(resource.unmake, after[-1].found)))
         elif match is None or fault:
             old = entry.resource
-            # What several share is done once, before the first of them.
+            # A step that several share is done once, before the first of them.
             remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in given)
             given.update(remedy)
             steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *resource.change(old)),
@@ -93,7 +93,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
 
 
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
-    """Without what can't be read, nor mended: it is left alone, unless its making was cut short."""
+    """Without things that can't be read, so not repaired: they stay, unless their making was interrupted."""
     blind = {key for key, fault in faults.items()
              if fault.condition is Condition.UNREADABLE and not fault.remedy}
     if not blind:
@@ -104,42 +104,42 @@ def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
 
 def _goes(entry: Entry, same: Collection[int], shall: Collection[Hashable],
           anew: Collection[Hashable]) -> bool:
-    """Whether it is to be unmade: not wanted at all, or to be made anew."""
+    """Whether it must be unmade: it is not wanted, or must be recreated."""
     if id(entry) in same:
         return bool(anew) and entry.resource.key in anew
     return entry.resource.key not in shall or entry.resource.key in anew
 
 
 def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
-    """Somebody else's thing with our thing's name is never touched."""
+    """Refuse to touch somebody else's thing with our thing's name."""
     for entry in ledger if faults else ():
         fault = faults.get(entry.resource.key)
         if fault and entry.under_way and entry.resource.space \
                 and fault.condition is Condition.UNREADABLE:
-            raise VpcctlError(f"{entry.resource} may be another's: {fault.detail}",
+            raise VpcctlError(f"{entry.resource} might be another's: {fault.detail}",
                               "remove it if it is not: ip netns del " + entry.resource.space)
         if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY) \
                 and not _never_ours(entry, faults):
-            raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",
+            raise VpcctlError(f"{entry.resource} is not the one vpcctl made: {fault.detail}",
                               "rename or remove it, then run: vpcctl restore")
 
 
 def _never_ours(entry: Entry, faults: Faults) -> bool:
-    """Another's, in the place of what an interrupted command was about to make."""
+    """Somebody else's thing, in the place of one that an interrupted command was about to make."""
     fault = faults.get(entry.resource.key) if entry.under_way is Verb.MAKE else None
     return fault is not None and fault.condition is Condition.FOREIGN and fault != EMPTY
 
 
 def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
           shall: Collection[Hashable]) -> frozenset[Hashable]:
-    """The keys of what must be unmade and made again, for itself or because its home goes.
+    """The keys of things that must be recreated, because of a fault of their own or because their home goes.
 
-    `same` are the entries (by identity) of what stays as it is, `shall` the keys of all else that is wanted.
+    `same` are the entries (by identity) that stay unchanged, `shall` the keys of everything else wanted.
     """
     if not faults and len(same) == len(ledger):
         return frozenset()
     keys: set[Hashable] = set()
-    # What goes breaks what stands in it, wherever the ledger has the two: after a crash, what goes is last.
+    # A thing that goes breaks what is in it, whatever their order in the ledger: after a crash it comes last.
     broken = set[Place]().union(*(entry.resource.places for entry in ledger
                                   if id(entry) not in same and entry.resource.key not in shall))
     for entry in ledger:
@@ -155,9 +155,9 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
-    """What runs, then what clears the way, then the rest: whatever stands in a thing goes before that.
+    """Programs, then preparations, then the rest: a thing inside another goes before it.
 
-    What goes with something else needs no command of its own.
+    A thing that goes with another needs no command of its own.
     """
     entries = _outside_in(entries)
     spaces = tuple(filter(None, (entry.resource.space for entry in entries)))
@@ -177,7 +177,7 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
 
 
 def _outside_in(entries: Sequence[Entry]) -> list[Entry]:
-    """In their order, but for what stands in a thing that would go before it."""
+    """In their order, except things inside another one that would go before them."""
     standing: dict[Place, list[Entry]] = {}
     for entry in entries:
         for place in entry.resource.stands_in:

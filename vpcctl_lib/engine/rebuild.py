@@ -1,7 +1,7 @@
-"""The record made anew when it is lost: what was asked for, told by the marks in the kernel.
+"""Rebuilds a lost record: the topology, from the marks in the kernel.
 
-Whoever is root in a subnet's namespace writes what is in there as he likes. So marks are believed only where
-he can't: on the host, in routers, and in the names of namespaces, which only root of the host gives.
+Root in a subnet's namespace can change everything in it. So marks are trusted only where that root can't
+write: on the host, in routers, and in the names of namespaces, which only root of the host can give.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.workloads import processes
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
-"""What a link of the host can be called and vpcctl can write into a rule."""
+"""Names of host links that vpcctl can write into a rule."""
 
 
 class _Unknown(VpcctlError):
-    """Something of ours of which too little is left."""
+    """Too little is left of a thing of ours."""
 
 
 class Rebuilder:
-    """Reads one host; `notes` collects what the kernel does not tell."""
+    """Reads one host; `notes` collects what the kernel does not know."""
 
     def __init__(self, kernel: Kernel, variant: Variant) -> None:
         self._kernel = kernel
@@ -54,7 +54,7 @@ class Rebuilder:
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
-        """What was asked for, and all that it takes; what of that is missing, `restore` makes."""
+        """The topology and all its resources; `restore` makes the missing ones."""
         topology = self._topology()
         naming.check_collisions(topology)
         self._believed = frozenset(naming.namespaces(topology))
@@ -67,26 +67,26 @@ class Rebuilder:
         return found[0] if found else None
 
     def forwarding(self) -> str | None:
-        """What the host's ip_forward was before us, by the comment in our jump."""
+        """The host's ip_forward before us, by the comment in our jump."""
         told = (naming.forwarding_in(rule.get("--comment", "")) for rule in self._rules("", "FORWARD")
                 if rule.get("-j") == naming.HOST_FORWARD)
         return next(filter(None, told), None)
 
     def has_others(self, folder: str) -> bool:
-        """Whether the folder of namespaces' files has those of a namespace that is not ours."""
+        """Whether the folder of namespaces' files has files of a namespace that is not ours."""
         return folder == NAMESPACE_FILES \
             and any(path.name not in self._believed for path in Path(folder).glob("*"))
 
     def _note_of_others(self, believed: Collection[str]) -> None:
-        """Namespaces that bear our mark themselves, which whoever is root in them could have given them."""
+        """Note namespaces whose only mark is their own, which root inside could have set."""
         marked = [space for space in sorted(self._kernel.namespaces - set(believed))
                   if any(_mark(link) for link in self._links(space) if link["ifname"] == "lo")]
         if marked:
             self.notes.append(f"{', '.join(marked)}: marked as vpcctl's, but neither the host nor a router "
-                              "knows of it: it is left as it is")
+                              "has a link to it: it stays as it is")
 
     def _links(self, space: str) -> list[dict[str, Any]]:
-        """The links of a namespace of which nothing is needed; none where they can't be read."""
+        """The links of a namespace that is not essential; none if they can't be read."""
         try:
             return self._kernel.links(space)
         except Unreadable:
@@ -99,7 +99,7 @@ class Rebuilder:
                 raise VpcctlError(f"VPCs '{one.name}' and '{other.name}' both have the address "
                                   f"{addressing.router_end(one.link)}", "remove one of the two")
         routed = [vpc for vpc in vpcs if vpc.routed]
-        # Without a route of its own for another VPC's sake only: it gets one when that goes.
+        # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
         vpcs = [replace(vpc, routed=vpc.routed or any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)] if len(routed) < len(vpcs) else vpcs
         forwarding = self.forwarding() if any(vpc.nat for vpc in vpcs) else None
@@ -136,11 +136,11 @@ class Rebuilder:
             wrong = True
         if wrong:
             self.notes.append(f"link {link['ifname']}{on(space)} bears the mark {link['ifalias']}, but "
-                              "vpcctl did not make it: it is left as it is")
+                              "vpcctl did not make it: it stays as it is")
         return not wrong
 
     def _place(self, name: str) -> tuple[int, int]:
-        """The place of its rules on the host, then of its cable: the order in which VPCs were made."""
+        """The position of its rules on the host, then of its cable: the order in which VPCs were made."""
         cable = naming.device("vpc-", name)
         rules = self._rules("", naming.HOST_FORWARD)
         found = [number for number, rule in enumerate(rules) if rule.get("-i") == cable]
@@ -153,19 +153,19 @@ class Rebuilder:
             sites = self._sites(vpc)
             vpc = replace(vpc, nat=self._nat(name, sites))
         except (_Unknown, BadInput, Unreadable) as error:
-            self.notes.append(f"VPC '{name}' can't be known: {error.message}; remove it with cleanup.sh, or "
-                              "by hand")
+            self.notes.append(f"VPC '{name}' can't be rebuilt: {error.message}; remove it with cleanup.sh, "
+                              "or by hand")
             return None
         return replace(vpc, subnets=SubnetReader(self._kernel, self.notes).subnets(vpc, sites))
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
         if name not in self._kernel.namespaces:
-            raise _Unknown("its namespace is gone")
+            raise _Unknown("its namespace is missing")
         bridge = self._address(name, naming.device("br-", name))
         uplink = self._address(name, naming.UPLINK)
         if bridge is None or uplink is None:
-            raise _Unknown("it has lost its addresses")
+            raise _Unknown("its addresses are missing")
         addressing.check_vpc(bridge.network)
         link = (int(uplink.ip) - int(addressing.LINKS.network_address)) // 2
         if uplink.ip not in addressing.LINKS or uplink.ip != addressing.router_end(link):
@@ -199,7 +199,7 @@ class Rebuilder:
         return naming.NAME.fullmatch(text) is not None and not text.endswith("-")
 
     def _peerings(self, vpcs: Collection[Vpc]) -> tuple[Peering, ...]:
-        """Those of which both routers have an end."""
+        """The peerings of which both routers have an end."""
         known = {vpc.name: vpc for vpc in vpcs}
         ends: dict[Peering, set[str]] = {}
         for vpc in vpcs:
@@ -216,8 +216,8 @@ class Rebuilder:
         cidrs = [known[name].cidr for name in (peering.vpc1, peering.vpc2)]
         if len(ends) == 2 and not cidrs[0].overlaps(cidrs[1]):
             return True
-        wrong = "their CIDRs overlap" if len(ends) == 2 else "one end of its cable is gone"
-        self.notes.append(f"the peering of '{peering.vpc1}' and '{peering.vpc2}' can't be known: {wrong}")
+        wrong = "their CIDRs overlap" if len(ends) == 2 else "one end of its cable is missing"
+        self.notes.append(f"the peering of '{peering.vpc1}' and '{peering.vpc2}' can't be rebuilt: {wrong}")
         return False
 
     def _address(self, namespace: str, device: str) -> IPv4Interface | None:
@@ -237,13 +237,13 @@ class Rebuilder:
                     for rule in self._rules("", chain, "nat") if "-o" in rule
                     and rule.get("--comment", "").partition("/")[0] == f"{MARK}{name}"]
         if not uplinks or not _INTERFACE.fullmatch(uplinks[0]):
-            self.notes.append(f"the uplink of VPC '{name}' is not known: vpcctl nat enable --vpc {name}")
+            self.notes.append(f"the uplink of VPC '{name}' is unknown: vpcctl nat enable --vpc {name}")
             return None
         link = self._kernel.link("", uplinks[0]) or {}
         return Nat(uplinks[0], int(link.get("mtu", 1500)), tuple(self._resolvers(name, sites)))
 
     def _resolvers(self, name: str, sites: Collection[Site]) -> Iterator[IPv4Address]:
-        """From the first of the files that we wrote for its machines."""
+        """The name servers in the first file that we wrote for its machines."""
         files = (Path(NAMESPACE_FILES, site.namespace, "resolv.conf") for site in sorted(sites))
         text = next(filter(None, map(text_of, files)), "")
         for words in map(str.split, text.splitlines()):
@@ -251,10 +251,10 @@ class Rebuilder:
                 try:
                     yield IPv4Address(" ".join(words[1:]))
                 except AddressValueError:
-                    self.notes.append(f"a resolver of VPC '{name}' is no address, and left out")
+                    self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
 
 
 def _mark(link: dict[str, Any]) -> str:
-    """What a link's alias says behind our prefix; empty if it has none."""
+    """The part of a link's alias after our prefix; empty without the prefix."""
     alias = str(link.get("ifalias", ""))
     return alias.removeprefix(MARK) if alias.startswith(MARK) else ""

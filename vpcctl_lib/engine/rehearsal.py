@@ -1,4 +1,4 @@
-"""What a plan would do, as text that a person could paste into a root shell, with the same effect."""
+"""What a plan would do, as text that a person can paste into a root shell, with the same effect."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vpcctl_lib.resources.operation import Desk
 
 
 def commands(plan: Plan, folder: Path, runner: Runner) -> list[str]:
-    """The commands in order, then a comment on what they leave out; logs and record lie in `folder`."""
+    """The commands in order, then a comment on what they leave out; logs and record are in `folder`."""
     found = [*_steps(plan, folder, runner), *_sweep(plan, folder)]
     return [*found, f"# state: vpcctl would also record this in {folder / FILE}"] if found else []
 
@@ -32,7 +32,7 @@ def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
 
 
 def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
-    """The logs of workloads that go, and the folders that are empty by it."""
+    """Removes the logs of workloads that go, and the folders that become empty."""
     kept = {entry.resource.key for entry in plan.after}
     gone = (step.entry.resource for step in plan.steps
             if step.verb is Verb.UNMAKE and step.entry.resource.key not in kept)

@@ -1,4 +1,4 @@
-"""What is said where another's thing stands in the place of one of ours."""
+"""The error if somebody else's thing is in the place of ours."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from vpcctl_lib.resources import Resource
 
 
 def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
-    """The error for a thing that is there already: what it is, whose, and how to go on."""
+    """The error for a thing that already exists: what it is, whose, and how to go on."""
     try:
         if resource.is_left_over(kernel):
             return VpcctlError(f"{resource} already exists: an earlier VPC left it, and it is not recorded",
-                               "vpcctl restore removes what bears vpcctl's mark and is nobody's")
+                               "remove it: vpcctl restore")
         owner, removal = resource.owner_found(kernel)
     except (VpcctlError, OSError):
         owner, removal = "", ""

@@ -1,4 +1,4 @@
-"""Where our rules stood in chains that others use too, so that an undo puts them back there."""
+"""The positions of our rules in shared chains, so that an undo puts them back there."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Place = tuple[str, str]
 
 
 class RuleOrder:
-    """The shared chains that rules of ours leave, as they were before the first left."""
+    """The shared chains that our rules leave, as they were before the first one left."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._before: dict[Place, tuple[Words, ...]] = {}
 
     def note(self, leaving: Iterable[Resource]) -> None:
-        """Look at the chains that these are about to leave, unless that was done before.
+        """Read the chains that these are about to leave, unless that was done before.
 
-        Where they can't be read, a delete goes on: it is what a person does on a broken host.
+        If they can't be read, a delete continues: people need it on a broken host.
         """
         places = {slot.place for one in leaving if (slot := one.slot)} - self._before.keys()
         if places:
@@ -35,7 +35,7 @@ class RuleOrder:
                 self._before.update({place: _held(kernel, place) for place in places})
 
     def back(self, coming: Sequence[Resource], going: Sequence[Resource]) -> Mapping[Resource, Operations]:
-        """What puts those that come back in their places, one after the other, once the others have gone."""
+        """The operations that put returning rules in their places, in order, after the others have gone."""
         rules = [(one, slot) for one in coming if (slot := one.slot) and slot.place in self._before]
         if not rules:
             return {}
@@ -49,7 +49,7 @@ class RuleOrder:
     def _put(self, resource: Resource, slot: Slot, now: list[Words]) -> Operations:
         before = self._before[slot.place]
         if slot.rule not in before:
-            # Somebody took it away before we could.
+            # Somebody removed it before we could.
             return ()
         index = position(slot.rule, before, now)
         now.insert(index, slot.rule)
@@ -62,9 +62,9 @@ def _held(kernel: Kernel, place: Place) -> tuple[Words, ...]:
 
 
 def position(rule: Words, before: Sequence[Words], now: Sequence[Words]) -> int:
-    """The index at which a rule goes back: behind all that stood before it and still stands there.
+    """The index at which a rule goes back: after all rules that were before it and still exist.
 
-    What others put at the top or at the end meanwhile keeps its place.
+    Rules that others added at the top or the end meanwhile keep their place.
     """
     index = 0
     for other in before[:before.index(rule)]:

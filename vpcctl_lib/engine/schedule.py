@@ -1,4 +1,4 @@
-"""Which operations share a command, and which commands may run side by side; pure."""
+"""Which operations share a command, and which commands may run in parallel; pure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Item:
 
 @frozen
 class Group:
-    """Consecutive operations that one command carries out, or a single one that is no command."""
+    """Consecutive operations that one command carries out, or a single one that is not a command."""
 
     items: tuple[Item, ...]
     tolerant: bool
-    """Whether a thing that is missing is no failure: what it was to lose is lost."""
+    """Whether a missing thing is not a failure: there is nothing left to remove."""
 
     places: frozenset[str] | None
-    """The namespaces that it has to do with, the host's name being empty; None is all there are."""
+    """The namespaces that it affects; the host's name is empty, None means all."""
 
     def batch(self) -> Batch | None:
         """The items as one command, or None for a single operation that is not a command."""
@@ -37,19 +37,19 @@ class Group:
         return operations[0].batch(operations)
 
     def by_step(self) -> Iterator[Group]:
-        """The group cut into one for each step."""
+        """The group split into one for each step."""
         for _, items in groupby(self.items, key=lambda item: item.step):
             yield Group(tuple(items), self.tolerant, self.places)
 
 
 def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
-    """The operations of the steps in order, cut where the command, the namespace or the tolerance changes."""
+    """The operations of the steps in order, split where command, namespace or tolerance change."""
     marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE)
               for number, step in enumerate(steps) for operation in step.work]
     for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
         members = [member for _, member in run]
         items = tuple(item for item, _ in members)
-        # All in one namespace, so that a step's places are the same for each of its operations.
+        # All are in one namespace, so that a step's places are the same for each of its operations.
         met = [_places(steps[number], items[0].operation) for number in {item.step for item in items}]
         places = frozenset[str]().union(*(found or () for found in met)) if None not in met else None
         yield Group(items, members[0][1], places)
@@ -61,7 +61,7 @@ def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
 
 
 def _places(step: Step, operation: Operation) -> frozenset[str] | None:
-    """Where it is done, and where the resource has its ends; what goes may take more along than it names."""
+    """Where it is done, and where the resource has its ends; a removal may affect more than it names."""
     resource = step.entry.resource
     homes = resource.homes
     if step.verb is Verb.UNMAKE and not any(space and not device for space, device in homes):
@@ -70,7 +70,7 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
 
 
 def waits(found: Iterable[Group]) -> list[frozenset[int]]:
-    """For each group the numbers of those it waits for: the last before it in each of its places."""
+    """For each group, the numbers of those it waits for: the last one before it in each of its places."""
     told: list[frozenset[int]] = []
     last: dict[str, int] = {}
     everywhere = frozenset[int]()

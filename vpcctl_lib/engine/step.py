@@ -1,4 +1,4 @@
-"""One step of a plan, which can be taken back."""
+"""One step of a plan, which can be undone."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vpcctl_lib.resources import EMPTY, Condition, Fault, Operations
 
 @frozen
 class Step:
-    """One resource's way from what is to what shall be: what to do, and what takes it back."""
+    """One resource's change: what to do, and how to undo it."""
 
     verb: Verb
     entry: Entry
     work: Operations
     undo: Callable[[], Operations]
-    """What takes it back; worked out only when it has to be."""
+    """How to undo it; computed only when needed."""
 
     old: Entry | None = None
     """What a change changes."""
 
     def took_effect(self, fault: Fault | None) -> bool:
-        """Whether there is something to take back, told by what is wrong with the resource now."""
+        """Whether there is something to undo, judged by the resource's fault now."""
         if self.verb is Verb.MAKE:
             return fault is None or fault == EMPTY \
                 or fault.condition in (Condition.CHANGED, Condition.UNREADABLE)

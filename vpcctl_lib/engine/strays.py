@@ -1,4 +1,4 @@
-"""What bears our mark though nothing in the record is it: rules, chains and files of the host."""
+"""Things on the host that bear our mark and are not in the record: rules, chains and files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Place = tuple[str, str]
 
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
-    """All of them, each as what it would be if it were recorded; those that others need come first."""
+    """All of them, each as the resource that it would be if recorded; those that others need come first."""
     recorded = [entry.resource for entry in ledger]
     keys = {one.key for one in recorded}
     return [*_chains(kernel, keys), *_rules(kernel, recorded), *_files(keys)]
 
 
 def _chains(kernel: Kernel, keys: Collection[Hashable]) -> Iterator[Chain]:
-    """Chains of ours in a table where the record has none."""
+    """Our chains in a table where the record has none."""
     held = kernel.chains(HOST)
     for table, name in held:
         chain = Chain(HOST, table, name, tuple(held.lines((table, name))))
@@ -38,7 +38,7 @@ def _chains(kernel: Kernel, keys: Collection[Hashable]) -> Iterator[Chain]:
 
 
 def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
-    """Rules in chains that others use too: ours only if table, chain and the whole rule are recorded."""
+    """Rules in shared chains: ours only if table, chain and the whole rule are recorded."""
     known: dict[Place, set[Words]] = {}
     for slot in filter(None, (one.slot for one in recorded)):
         known.setdefault(slot.place, set()).add(slot.rule)
@@ -70,13 +70,13 @@ def _files(keys: Collection[Hashable]) -> Iterator[Resource]:
 
 
 def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
-    """The host's links that bear our mark and that rules of ours are for, though the record has none of them.
+    """The host's links with our mark that our rules protect and that are not in the record.
 
-    Whoever writes the host's chains by the record takes away what closes them off.
+    Rewriting the host's chains from the record would remove that protection.
     """
     places = {place for entry in ledger for place in entry.resource.places}
     names = [name for _, name in socket.if_nameindex() if (HOST, name) not in places]
-    # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
+    # All cables have such names: most hosts have no unrecorded one, so nothing more is read.
     found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
     if not found:
         return []

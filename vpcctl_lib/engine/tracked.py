@@ -1,4 +1,4 @@
-"""What a plan does about connections that are older than the rules it makes; pure."""
+"""What a plan does about connections that are older than its rules; pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from vpcctl_lib.resources.tracking import Forget, Keep
 
 def tended(steps: Sequence[Step], shall: Iterable[Resource],
            broken: Collection[Hashable]) -> tuple[Step, ...]:
-    """The steps, with what has to be done before and behind some of them.
+    """The steps, with extra work before and after some of them.
 
-    `shall` is all there will be, `broken` has the keys of what is not as recorded.
+    `shall` is everything wanted, `broken` has the keys of things that are not as recorded.
     """
     done = [(number, step.entry.resource) for number, step in enumerate(steps)
             if step.verb is not Verb.UNMAKE]
@@ -29,7 +29,7 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
             translating[translated.namespace] = number
         elif policy_of and policy_of not in fresh \
                 and (steps[number].verb is Verb.MAKE or resource.key in broken):
-            # A policy that is changed has tracked all along.
+            # A policy that changes has already tracked its connections.
             filtering.setdefault(policy_of, []).append(number)
     closing = {number: work for number, step in enumerate(steps) if (work := _closing(step, shall))}
     if not translating and not filtering and not closing:
@@ -49,19 +49,19 @@ def _with(steps: Sequence[Step], before: Mapping[int, Operations],
 
 
 def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
-    """For a subnet of a router that may get out no more: what it has open there."""
+    """For a router's subnet that loses its way out: forget its open connections there."""
     shut = step.entry.resource.shuts_in(step.old.resource) if step.old and step.verb is Verb.CHANGE else None
     return (Forget(shut.namespace, shut.sources, _near(shut.namespace, shall), whole=True),) if shut else ()
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:
-    """For what is translated there: connections that began while the rules were gone."""
+    """For translated sources: forget connections that began while the rules were missing."""
     translated = filter(None, (one.translates for one in shall))
     sources = tuple(source for one in translated if one.namespace == space for source in one.sources)
     return (Forget(space, sources, _near(space, shall)),) if sources else ()
 
 
 def _near(space: str, shall: Iterable[Resource]) -> tuple[str, ...]:
-    """Where no address of the outside is needed: all that has a route of its own."""
+    """Destinations that need no translation: everything with a route of its own."""
     reached = filter(None, (one.reaches for one in shall))
     return tuple(str(network) for where, network in reached if where == space and network != EVERYWHERE)

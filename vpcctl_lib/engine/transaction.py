@@ -1,4 +1,4 @@
-"""The one place that changes the host: all of a plan or nothing, written down before it is done."""
+"""The one place that changes the host: all of a plan or nothing, recorded before it is done."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Desk
 from vpcctl_lib.resources.operations import problems
 
 HANDS = 16
-"""Commands that run side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
+"""Commands in parallel: an iptables-restore mostly waits for the kernel (RCU)."""
 
 
 class Transaction:
@@ -43,14 +43,14 @@ class Transaction:
         self._facts: dict[object, Mapping[str, str]] = {}
 
     def apply(self, plan: Plan, before: State, topology: Topology) -> list[str]:
-        """Carry out the plan; on a failure or a signal put everything back and raise. Returns notes."""
+        """Carry out the plan; on a failure or a signal undo everything and raise. Returns notes."""
         with Interrupts() as interrupts:
             try:
                 if plan.steps:
                     self._store.save(State(topology, plan.under_way(), before.settled))
                 self._forward(plan, interrupts)
                 self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
-                # Before the last save: a crash after it would leave logs that nobody knows of.
+                # Before the last save: a crash after it would leave logs that nothing refers to.
                 stay = {entry.resource.key for entry in plan.after}
                 gone = (step.entry.resource for step in plan.steps
                         if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay)
@@ -60,7 +60,7 @@ class Transaction:
                 self._back(plan, before, error)
                 raise
             except Exception as unforeseen:
-                # It is told as it is, with its traceback, and undone all the same.
+                # It is reported unchanged, with its traceback, and undone all the same.
                 told = VpcctlError("")
                 self._back(plan, before, told)
                 if told.message:
@@ -69,14 +69,14 @@ class Transaction:
         return self._desk.notes
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
-        """Side by side, but in one place one after the other; an undo finds all come to rest."""
+        """In parallel, but one after the other in each place; an undo starts after all have ended."""
         found = list(groups(plan.steps))
         tasks = [partial(self._do, group, plan, interrupts) for group in found]
         Crew(tasks, waits(found), HANDS).work()
         interrupts.check()
 
     def _learn(self, made: Iterable[Resource]) -> None:
-        """Facts of what was made that could not be known before."""
+        """Record facts of new resources that could not be known before."""
         found = [resource for resource in made if type(resource).learn is not Resource.learn]
         if not found:
             return
@@ -92,7 +92,7 @@ class Transaction:
             self._make(group, plan)
 
     def _make(self, group: Group, plan: Plan) -> None:
-        """Do these; the first failure ends it, and only what took effect counts as done."""
+        """Do these; stop at the first failure, and count only what took effect as done."""
         batch = group.batch()
         if batch is None:
             self._make_alone(group, plan)
@@ -103,7 +103,7 @@ class Transaction:
             return
         effective = batch.done_before_failure(outcome.stderr)
         if effective is None and len(group.items) == 1 and THERE.search(outcome.stderr):
-            # Asked, the kernel would show what another has made, and the undo would take that away.
+            # The kernel would show somebody else's thing, and the undo would remove it.
             effective = frozenset()
         if effective is None:
             self._ask_what_is_done(group, plan)
@@ -115,7 +115,7 @@ class Transaction:
         raise self._refused(culprit, batch, outcome)
 
     def _standing(self, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
-        """What was there already, where the tool tells no name; only resources that can tell are asked."""
+        """The thing that already exists, if the tool does not name it; asks only resources that can tell."""
         if not THERE.search(outcome.stderr):
             return None
         kernel, done = Kernel(self._runner), self._done
@@ -126,14 +126,14 @@ class Transaction:
             return None
 
     def _refused(self, culprit: Resource | None, batch: Batch, outcome: Outcome) -> VpcctlError:
-        """What failed, in words; a thing that is there already is named with its owner."""
+        """The error for a failed command; it names a thing that already exists with its owner."""
         if culprit is not None and THERE.search(outcome.stderr):
             return refusal(culprit, Kernel(self._runner))
         at = f" at {culprit}" if culprit else batch.where
         return VpcctlError(f"{batch.name} failed{at}: {outcome.reason()}", advice(outcome.stderr))
 
     def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
-        """Of a policy that is changed: what the rules that stay have counted."""
+        """For a policy that changes: the counters of the rules that stay."""
         steps = (plan.steps[item.step] for item in group.items)
         changed = any(step.verb is Verb.CHANGE and step.entry.resource.policy_of for step in steps)
         return batch.counters(self._runner) if changed else NO_COUNTERS
@@ -153,7 +153,7 @@ class Transaction:
             self._facts[steps[item.step].entry.resource.key] = facts
 
     def _unmake(self, group: Group, plan: Plan) -> None:
-        """Do these; what is gone already is no failure."""
+        """Do these; a thing that is already gone is not a failure."""
         self._order.note(plan.steps[item.step].entry.resource for item in group.items)
         failures = self._tolerantly(group, plan.steps)
         if failures:
@@ -162,12 +162,12 @@ class Transaction:
         self._done.update(item.step for item in group.items)
 
     def _ask_what_is_done(self, group: Group, plan: Plan) -> None:
-        """The failed command does not say how far it came: the kernel does."""
+        """The failed command does not say how far it got, so ask the kernel."""
         steps = {item.step: plan.steps[item.step] for item in group.items}
         try:
             found = inspect(Kernel(self._runner), [step.entry for step in steps.values()])
         except VpcctlError:
-            # Undoing what is not there is no failure; not undoing what is there would be one.
+            # Undoing a missing thing is not a failure; not undoing an existing one would be.
             self._done.update(steps)
             return
         self._done.update(number for number, step in steps.items()
@@ -185,8 +185,8 @@ class Transaction:
             return []
         parts = list(group.by_step())
         if batch.needs_all and len(parts) > 1:
-            # One missing rule keeps its whole table from being committed: each resource for itself then, but
-            # for the tables before, lest a rule that another has twice is removed twice.
+            # One missing rule stops the commit of its whole table: then each resource on its own, except
+            # the tables before, so that a duplicate of somebody else's rule is not removed as well.
             done = batch.done_before_failure(outcome.stderr) or frozenset()
             items = tuple(item for number, item in enumerate(group.items) if number not in done)
             return [failure for part in replace(group, items=items).by_step()
@@ -206,9 +206,9 @@ class Transaction:
         return []
 
     def _is_so(self, step: Step, undoing: bool) -> bool:
-        """Whether it is as it shall be already: gone, there, or (once undone) as it was before a change.
+        """Whether it is already as wanted: gone, present, or (when undoing) as it was before a change.
 
-        The older iptables-restore fails without a reason, and what could not be done need not be undone.
+        The older iptables-restore fails without a reason, and what was not done need not be undone.
         """
         entry = step.old if step.verb is Verb.CHANGE and undoing else step.entry
         if entry is None or (step.verb is Verb.CHANGE and not undoing):
@@ -220,7 +220,7 @@ class Transaction:
         return fault == (None if (step.verb is not Verb.MAKE) == undoing else MISSING)
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
-        """Undo in reverse what was done; what could not be undone is told, and stays in the ledger."""
+        """Undo in reverse what was done; what could not be undone is reported, and stays in the ledger."""
         back = [replace(step, work=step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
         self._facts.clear()
@@ -232,13 +232,13 @@ class Transaction:
         told = [f"and this could not be undone: {'; '.join(failures)}"] if failures else []
         if isinstance(error, Interrupted) and not failures:
             told = ["everything was put back as it was"]
-        # The notes tell of what nothing brings back: others' processes in a namespace that was to go.
+        # The notes report what can't be undone: others' processes in a namespace that was about to go.
         error.message = "; ".join(filter(None, [error.message, *self._desk.notes, *told]))
         if failures:
             error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
 
     def _in_order(self, back: list[Step]) -> tuple[list[Step], list[str]]:
-        """With each rule going back to where it stood; at the end of its chain, where that can't be told."""
+        """Each rule goes back to its position; to the end of its chain if the position is unknown."""
         coming = [step.entry.resource for step in back if step.verb is Verb.UNMAKE and step.work]
         going = [step.entry.resource for step in back if step.verb is Verb.MAKE]
         try:
@@ -265,7 +265,7 @@ class Transaction:
         return []
 
     def _was_done(self, number: int, step: Step) -> bool:
-        # What needs no command went with its home, if that went; to make what is there is no failure.
+        # A thing without a command went with its home; making an existing thing is not a failure.
         covered = step.verb is Verb.UNMAKE and not step.work
         return number in self._done or (covered and bool(self._done))
 

@@ -1,4 +1,4 @@
-"""What a sound record lacks of what the kernel has; pure."""
+"""What the kernel has and an intact record lacks; pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vpcctl_lib.model.topology import Topology
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
-    """The recorded topology as it is, with the VPCs, subnets and peerings more that were found.
+    """The recorded topology, with the additional VPCs, subnets and peerings that were found.
 
-    VpcctlError where one of them has what a recorded one has.
+    VpcctlError if one of them conflicts with a recorded one.
     """
     result = recorded
     for vpc in found.vpcs:
@@ -32,7 +32,7 @@ def united(recorded: Topology, found: Topology) -> Topology:
 
 
 def added(before: Topology, after: Topology) -> list[str]:
-    """The names of what is more: `vpc2`, `vpc1/late`, `vpc1+vpc2`."""
+    """The names of the additions: `vpc2`, `vpc1/late`, `vpc1+vpc2`."""
     names = []
     for vpc in after.vpcs:
         known = before.vpc(vpc.name)

@@ -1,4 +1,4 @@
-"""A JSON or YAML file that a person named: read safely, and able to say on which line a value stands."""
+"""A JSON or YAML file that a person named: read safely, with the line of each value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def shown(value: object) -> str:
-    """A value as an error message quotes it: short, on one line, nothing a terminal would obey."""
+    """A value as an error message quotes it: short, on one line, without control characters."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, (list, tuple)):
@@ -40,13 +40,13 @@ def shown(value: object) -> str:
 
 @frozen
 class Place:
-    """A spot in a document, such as `ingress[2].port`; the empty path is the whole of it."""
+    """A place in a document, such as `ingress[2].port`; the empty path is the whole document."""
 
     document: Document
     path: str = ""
     around: Place | None = field(default=None, repr=False)
     told: str = field(default="", repr=False)
-    """The path with what of it the file chose marked as a quotation."""
+    """The path, with the parts that come from the file marked as quotations."""
 
     def at(self, step: str | int) -> Place:
         """The place one step further in: a key that the format knows, or an index from 0."""
@@ -59,19 +59,19 @@ class Place:
 
     @property
     def line(self) -> int | None:
-        """The line on which it begins; what is not there is missing from what is around it."""
+        """The line on which it begins; for a missing place, the line of what it is missing from."""
         line = self.document.line(self.path)
         return self.around.line if line is None and self.around else line
 
     def refusal(self, problem: str, hint: str = "") -> BadInput:
-        """The error for what stands here: file, line, place and problem in one line."""
+        """The error for this place: file, line, place and problem in one line."""
         place = f"{self.told}: " if self.told else ""
         return _refusal(self.document.name, self.line, f"{place}{problem}", hint)
 
 
 @frozen
 class Document:
-    """What a file holds (None, bool, int, float, str, lists, dicts with text keys), and where."""
+    """The content of a file (None, bool, int, float, str, lists, dicts with text keys), with its lines."""
 
     name: str
     data: object
@@ -109,7 +109,7 @@ def read(path: Path) -> Document:
 
 
 def read_stream(stream: BinaryIO, name: str) -> Document:
-    """The document that comes out of there: JSON if its first character says so, else YAML."""
+    """The document in a stream: JSON if its first character says so, else YAML."""
     return _document(name, named.from_stream(stream, name))
 
 
@@ -121,11 +121,11 @@ def _document(name: str, raw: bytes, suffix: str = "") -> Document:
 
 
 def written(data: object) -> str:
-    """The data as YAML, which `read` reads back to the same."""
+    """The data as YAML, which `read` reads back unchanged."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Writes YAML 1.1, and puts in quotes what only we would read otherwise."""
+        """Writes YAML 1.1, and quotes text that only we would read differently."""
 
         def ignore_aliases(self, data: object) -> bool:
             return True
@@ -136,7 +136,7 @@ def written(data: object) -> str:
 
 
 def _needs_quotes(text: str) -> bool:
-    """Whether it would be read as a number or constant, or has what is printed as an escape."""
+    """Whether it would be read as a number or constant, or contains a character that needs an escape."""
     return not isinstance(_plain(text), str) or visible(text) != text
 
 
@@ -152,7 +152,7 @@ def _refusal(name: str, line: int | None, problem: str, hint: str = "") -> BadIn
     return BadInput(f"{where}: {problem}", hint)
 
 
-# What YAML calls not printable; of these JSON allows only U+007F and up, which no honest file holds.
+# Characters that YAML calls not printable; of these JSON allows only U+007F and up, which no honest file has.
 _CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]|\ufffe|\uffff")
 
 
@@ -165,7 +165,7 @@ def _text(name: str, raw: bytes) -> str:
     odd = _CONTROL.search(text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
-        raise _refusal(name, line, f"is not text: it holds the character {shown(odd[0])}")
+        raise _refusal(name, line, f"is not text: it contains the character {shown(odd[0])}")
     if not text.strip():
         raise BadInput(f"{name}: is empty")
     return text
@@ -179,7 +179,7 @@ class _Kind(Enum):
 
 
 class _Token(NamedTuple):
-    """What both formats come down to; `plain` text may be a number or a constant, quoted text is text."""
+    """The common token of both formats; `plain` text may be a number or a constant, quoted text is text."""
 
     kind: _Kind
     line: int
@@ -194,7 +194,7 @@ def _read_json(name: str, text: str) -> Document:
     except json.JSONDecodeError as error:
         where = f"{name}, line {error.lineno}" + quoted(f", column {error.colno}", "")
         problem = quoted(f": {error.msg[0].lower()}{error.msg[1:]}", "")
-        hint = "JSON takes no comments, no single quotes and no comma after the last item; a .yaml file does"
+        hint = "JSON allows no comments, no single quotes and no comma after the last item; a .yaml file does"
         raise BadInput(f"{where}: is not JSON{problem}", hint) from None
     except RecursionError:
         raise _refusal(name, None, TOO_DEEP) from None
@@ -206,7 +206,7 @@ _JSON_KINDS = {"{": _Kind.MAPPING, "[": _Kind.LIST, "}": _Kind.END, "]": _Kind.E
 
 
 def _json_tokens(text: str) -> Iterator[_Token]:
-    """The tokens of a text already known to be JSON, so that commas and colons say nothing more."""
+    """The tokens of a text already known to be JSON, so that commas and colons can be skipped."""
     line, seen = 1, 0
     for match in _JSON_TOKEN.finditer(text):
         line += text.count("\n", seen, match.start())
@@ -226,18 +226,18 @@ def _read_yaml(name: str, text: str) -> Document:
         return _Builder(name, _yaml_tokens(name, text)).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # Newer libyaml gives up by itself, far beyond our limit, before it has told of the first bracket.
+        # Newer libyaml gives up by itself, far beyond our limit, before it reports the first bracket.
         if "nesting depth" in str(error.problem):
             raise _refusal(name, mark.line + 1 if mark else None, TOO_DEEP) from None
         where = f"{name}, line {mark.line + 1}" + quoted(f", column {mark.column + 1}", "") if mark else name
         hint = "YAML is indented with spaces, not tabs" if "\t" in text else ""
-        # The parser's own words may hold characters, or names, that stand there.
+        # The parser's own message may contain characters or names from the file.
         problem = quoted(f": {printable(str(error.problem or error.context))}", "")
         raise BadInput(f"{where}: is not YAML{problem}", hint) from None
 
 
 def _yaml_tokens(name: str, text: str) -> Iterator[_Token]:
-    """The tokens of a YAML text; what could construct, repeat or follow something is refused."""
+    """The tokens of a YAML text; refuses tags, aliases and further documents."""
     import yaml
 
     # Events and not nodes: composing a megabyte of brackets takes minutes, and recurses without a limit.
@@ -248,9 +248,9 @@ def _yaml_tokens(name: str, text: str) -> Iterator[_Token]:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise _refusal(name, line, "a second document begins here", "keep one to a file")
+                raise _refusal(name, line, "a second document begins here", "keep one document in a file")
         elif isinstance(event, yaml.AliasEvent):
-            problem = f"the alias {shown(f'*{event.anchor}')} is not followed"
+            problem = f"the alias {shown(f'*{event.anchor}')} is not supported"
             raise _refusal(name, line, problem, "write the value out in full")
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)):
             _refuse_tag(name, line, event.tag)
@@ -262,7 +262,7 @@ def _yaml_tokens(name: str, text: str) -> Iterator[_Token]:
 def _refuse_tag(name: str, line: int, tag: str | None) -> None:
     if tag is not None:
         word = tag.replace("tag:yaml.org,2002:", "!!")
-        problem = f"the tag {shown(word)} is not taken"
+        problem = f"the tag {shown(word)} is not supported"
         raise _refusal(name, line, problem, "write the plain value, and quotes around text")
 
 
@@ -285,7 +285,7 @@ _CONSTANTS: dict[str, object] = {
     **dict.fromkeys(_spellings("true"), True),
     **dict.fromkeys(_spellings("false"), False),
 }
-# Not -0: no int is, and `kill -0` is not `kill 0`.
+# Not -0: no int is -0, and `kill -0` is not `kill 0`.
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _INFINITIES = (*_spellings(".inf"), *_spellings("-.inf"))
@@ -294,7 +294,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _plain(text: str) -> object:
-    """A number or constant as JSON spells it, else text: YAML 1.1 would read `yes`, 022 and dates."""
+    """A number or constant in JSON's syntax, else text: YAML 1.1 would convert `yes`, 022 and dates."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if _INTEGER.fullmatch(text):
@@ -305,7 +305,7 @@ def _plain(text: str) -> object:
 
 
 class _Builder:
-    """Makes a document out of tokens, writing down where each place begins."""
+    """Builds a document from tokens, and records where each place begins."""
 
     def __init__(self, name: str, tokens: Iterator[_Token]) -> None:
         self.name = name
@@ -313,13 +313,13 @@ class _Builder:
         self.lines: dict[str, int] = {}
 
     def document(self) -> Document:
-        """The document, once the tokens have been read to their end."""
+        """The document, after all tokens are read."""
         first = next(self.tokens, None)
         if first is None:
-            raise BadInput(f"{self.name}: is empty but for comments")
+            raise BadInput(f"{self.name}: is empty except for comments")
         self.lines[""] = first.line
         data = self.value(first, "", 1)
-        # What follows the value is still to be judged: a second document, a stray bracket.
+        # What follows the value may still be wrong: a second document, a stray bracket.
         next(self.tokens, None)
         return Document(self.name, data, self.lines)
 
@@ -344,18 +344,18 @@ class _Builder:
         """The entries up to the end of the mapping."""
         entries: dict[str, object] = {}
         while (key := next(self.tokens)).kind is not _Kind.END:
-            # A key is text as it stands: YAML's own reading makes `on:` True and `22:22` 1342.
+            # A key is plain text: YAML's own conversion makes `on:` True and `22:22` 1342.
             if key.kind is not _Kind.SCALAR:
                 raise _refusal(self.name, key.line, "a key must be text")
             here = _join(path, self.text(key, path))
             if key.text in entries:
-                raise self.refusal(key, here, f"the key stands twice, first on line {self.lines[here]}")
+                raise self.refusal(key, here, f"the key already exists, on line {self.lines[here]}")
             self.lines[here] = key.line
             entries[key.text] = self.value(next(self.tokens), here, depth + 1)
         return entries
 
     def scalar(self, token: _Token, path: str) -> object:
-        """The token's value: what is quoted is text, whatever it looks like."""
+        """The token's value: quoted text stays text, whatever it looks like."""
         value = _plain(token.text) if token.plain else token.text
         if isinstance(value, str):
             return self.text(token, path)
@@ -364,7 +364,7 @@ class _Builder:
         return value
 
     def text(self, token: _Token, path: str) -> str:
-        """The token's text; half a surrogate pair, which JSON can spell, could never be printed."""
+        """The token's text; refuses half a surrogate pair, which JSON can write but nobody can print."""
         if _SURROGATE.search(token.text):
             raise self.refusal(token, path, f"{shown(token.text)} is not Unicode text")
         return token.text

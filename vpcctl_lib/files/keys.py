@@ -112,9 +112,9 @@ def _no_thing(kind: Kind, data: object) -> Refusal:
 
 def _no_key(kind: Kind, key: str) -> Refusal:
     meant = close(key, kind.names)
-    known = f"there is: {', '.join(kind.names)}"
+    known = f"use one of: {', '.join(kind.names)}"
     hint = quoted(f"did you mean {meant}?", known) if meant else known
-    return f"{shown(key)} is no key of {kind.what}", hint
+    return f"{shown(key)} is not a key of {kind.what}", hint
 
 
 MAPPING_HINT = "write a mapping of keys to values"

@@ -1,4 +1,4 @@
-"""The bytes of a file that a person named, of no more than a limit; no device and no pipe is set off."""
+"""The bytes of a file that a person named, up to a limit; never opens a device or a pipe."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MAX_BYTES = 4 * 1024 * 1024
 
 
 def from_path(path: Path, name: str) -> bytes:
-    """All of a regular file; BadInput says why not, about it as `name`."""
+    """All of a regular file; BadInput, which calls it `name`, says why not."""
     try:
-        # Before it is opened, as that can set a device off; and after, as it may be another by then.
+        # Before it is opened, which can trigger a device; and after, because it may be another file by then.
         _check_kind(path.stat(), name)
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
@@ -24,7 +24,7 @@ def from_path(path: Path, name: str) -> bytes:
     except OSError as error:
         raise _unreadable(name, error) from None
     except ValueError:
-        raise BadInput(f"{name}: can't be read: a file's name can't hold a NUL") from None
+        raise BadInput(f"{name}: can't be read: a file's name can't contain a NUL") from None
     if len(raw) > MAX_BYTES:
         size = max(status.st_size, len(raw))
         raise BadInput(f"{name}: too large: {size:,} bytes, the limit is {MAX_BYTES:,} (4 MiB)")
@@ -32,7 +32,7 @@ def from_path(path: Path, name: str) -> bytes:
 
 
 def from_stream(stream: BinaryIO, name: str) -> bytes:
-    """All that comes out of there; BadInput as above."""
+    """Everything in the stream; BadInput as above."""
     try:
         raw = _read(stream, name)
     except OSError as error:
@@ -45,8 +45,8 @@ def from_stream(stream: BinaryIO, name: str) -> bytes:
 def _read(file: BinaryIO, name: str) -> bytes:
     raw: bytes | None = file.read(MAX_BYTES + 1)
     if raw is None:
-        # As /proc/kmsg answers, which calls itself a regular file.
-        raise BadInput(f"{name}: can't be read: it has nothing to read now")
+        # The answer of /proc/kmsg, which claims to be a regular file.
+        raise BadInput(f"{name}: can't be read: it has no data yet")
     return raw
 
 

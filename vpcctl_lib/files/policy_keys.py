@@ -10,7 +10,7 @@ from vpcctl_lib.model.topology import Action, Policy, Protocol, Rule
 
 def _rule(direction: str, far_end: str, other: str, others_end: str) -> Kind:
     """The rules of a direction, which have a key of their own for the far end."""
-    not_here = (f"an {direction} rule has no {others_end}: that is for {other}",
+    not_here = (f"an {direction} rule has no {others_end}: that key is for {other}",
                 f'write "{far_end}", or move it to {other}')
     return Kind(
         f"{direction}_rule", "a rule", Rule, f"A rule for {direction} traffic; the first match decides.", (

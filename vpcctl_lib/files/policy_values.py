@@ -15,7 +15,7 @@ from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import close
 from vpcctl_lib.model.topology import Ports, Protocol
 
-_PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; several are several rules'
+_PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; write one rule for each'
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,5})")
 _NEARLY_RANGE = re.compile(r"\s*([0-9]{1,5})\s*(?:-|–|:|\.\.)\s*([0-9]{1,5})\s*")
 LAST_PORT = 65535
@@ -30,12 +30,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def _nearest(found: object, words: Sequence[str]) -> str:
     """What was likely meant, or else all that it could be."""
     near = close(found.lower(), words) if isinstance(found, str) else ""
-    all_words = f"it can be {', '.join(words)}"
+    all_words = f"use one of: {', '.join(words)}"
     return quoted(f'did you mean "{near}"?', all_words) if near else all_words
 
 
 def _no_thing(kind: Kind, data: object) -> Refusal:
-    return f"{kind.what} is a mapping, not {shown(data)}", f"its keys are {', '.join(kind.names)}"
+    return f"{kind.what} is a mapping, not {shown(data)}", f"use one of: {', '.join(kind.names)}"
 
 
 def _no_key(kind: Kind, key: str) -> Refusal:
@@ -102,7 +102,7 @@ def _checked(first: int, last: int, found: object, place: Place) -> Ports:
         raise place.refusal(f"{shown(found)} is not a port", _PORT_HINT)
     if first > last:
         hint = quoted(f'did you mean "{last}-{first}"?', _PORT_HINT)
-        raise place.refusal(f"{shown(found)} runs backwards", hint)
+        raise place.refusal(f"{shown(found)} is not a range: it ends before it begins", hint)
     return Ports(first, last)
 
 
@@ -126,7 +126,7 @@ def _network(found: object, place: Place) -> IPv4Network:
     if not isinstance(found, str) or not _ADDRESS_LIKE.fullmatch(found):
         raise place.refusal(f"{shown(found)} is not a network", "write for example 10.0.0.0/16 or 10.0.1.5")
     if ":" in found:
-        raise place.refusal(f"{shown(found)} is an IPv6 network", "vpcctl speaks IPv4 only")
+        raise place.refusal(f"{shown(found)} is an IPv6 network", "vpcctl supports IPv4 only")
     try:
         return parse_network(f"{found}/32" if _BARE_ADDRESS.fullmatch(found) else found)
     except BadInput as error:
@@ -137,7 +137,7 @@ def _description(found: object, place: Place) -> str:
     if not isinstance(found, str):
         raise place.refusal(f"a description is text, not {shown(found)}", "put it in quotes")
     if _CONTROL.search(found):
-        raise place.refusal(f"{shown(found)} holds a control character", "a description is text to be read")
+        raise place.refusal(f"{shown(found)} contains a control character", "write plain text")
     return found
 
 

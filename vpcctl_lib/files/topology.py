@@ -1,4 +1,4 @@
-"""The topology file: from YAML to what it asks for, and today's topology as such a file."""
+"""The topology file: from YAML to what it asks for, and the current topology as such a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Wanted:
 
 @frozen
 class TopologyFile:
-    """All that a file asks for."""
+    """Everything that a file asks for."""
 
     vpcs: tuple[Wanted, ...]
     peerings: tuple[tuple[Peering, Place], ...]
@@ -43,7 +43,7 @@ class Reader:
         self._document = document
 
     def read(self) -> TopologyFile:
-        """What the file asks for; BadInput with file, line and place where it can't be right."""
+        """What the file asks for; BadInput with file, line and place if it can't be right."""
         top = self._document.top
         whole = Reading(top, folder=self._folder)
         found: Topology = keys.read(TOPOLOGY, self._document.data, top, whole)

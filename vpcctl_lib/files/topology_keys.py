@@ -10,7 +10,7 @@ from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc, Workload
 VERSION = 1
 """Of the format of topology files."""
 
-NO_CIDR = ("it has no cidr", "add for example cidr: 10.0.0.0/16")
+NO_CIDR = ("it has no cidr", "write for example cidr: 10.0.0.0/16")
 
 WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's own, or a program.", (
     Key("webserver", values.WEBSERVER, "The port of a web server named webserver-PORT.", ("port",)),
@@ -27,7 +27,7 @@ WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's ow
         ("upkeep.stop_timeout",), blank=True, listed=3),
     Key("restart", values.RESTART, "When it is started again after it has ended.", ("upkeep.restart",),
         blank=True, listed=2),
-    Key("log_max", values.LOG_SIZE, "The size at which its log begins anew, such as 10M.",
+    Key("log_max", values.LOG_SIZE, "The size at which its log starts again, such as 10M.",
         ("upkeep.log_max",), blank=True, listed=3),
 ), named="workload", either={"webserver": "a web server", "run": "a program"},
     either_hint="write {webserver: 80} or {run: [sleep, infinity]}")

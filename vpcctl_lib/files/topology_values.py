@@ -39,9 +39,9 @@ def choices(kinds: type[Enum]) -> list[object]:
 def version(number: int) -> Value:
     """The version of the format, which is that one."""
     def read(data: object, place: Place) -> int:
-        # Not by value alone: to Python, true and 1.0 are 1.
+        # Not by value alone: for Python, true and 1.0 equal 1.
         if type(data) is not int or data != number:
-            raise place.refusal(f"{shown(data)} is no version of the format", f"write version: {number}")
+            raise place.refusal(f"{shown(data)} is not a version of the format", f"write version: {number}")
         return number
 
     return alone(read, int, {"const": number})
@@ -86,14 +86,14 @@ def _no_overlap(data: object, place: Place) -> bool:
 def _type(data: object, place: Place) -> SubnetType:
     kinds = [kind.value for kind in SubnetType]
     if data not in kinds:
-        raise place.refusal(f"{shown(data)} is no type of subnet", f"use {' or '.join(kinds)}")
+        raise place.refusal(f"{shown(data)} is not a type of subnet", f"use one of: {', '.join(kinds)}")
     return SubnetType(data)
 
 
 def _uplink(data: object, place: Place) -> tuple[str, bool]:
     """The interface, empty for the way out, and whether it follows that."""
     if not isinstance(data, str) or not data:
-        raise place.refusal(f"{shown(data)} is no interface", "write for example eth0")
+        raise place.refusal(f"{shown(data)} is not an interface", "write for example eth0")
     return ("", True) if data == AUTO else (data, False)
 
 
@@ -112,7 +112,7 @@ def or_path(kind: Kind) -> Value:
     """A policy of that kind, or the path of its file."""
     def read_policy(data: object, place: Place, here: Reading) -> Any:
         if data == "":
-            raise place.refusal('"" is no path', "name a policy's file, or write the policy here")
+            raise place.refusal('"" is not a path', "name a policy's file, or write the policy here")
         if isinstance(data, str):
             return told(place, lambda: _load(kind, here.folder / data, here))
         return read(kind, data, place, here)
@@ -135,13 +135,13 @@ def _load(kind: Kind, path: Path, here: Reading) -> Any:
 
 def _peerings(data: object, place: Place) -> tuple[Peering, ...]:
     if not isinstance(data, list):
-        raise place.refusal(f"{shown(data)} is no list of peerings", "write - [vpc1, vpc2]")
+        raise place.refusal(f"{shown(data)} is not a list of peerings", "write - [vpc1, vpc2]")
     return tuple(_pair(pair, place.at(number)) for number, pair in enumerate(data))
 
 
 def _pair(data: object, place: Place) -> Peering:
     if not isinstance(data, list) or len(data) != 2 or not all(isinstance(name, str) for name in data):
-        raise place.refusal(f"{shown(data)} is no pair of VPCs", "write [vpc1, vpc2]")
+        raise place.refusal(f"{shown(data)} is not a pair of VPCs", "write [vpc1, vpc2]")
     return Peering.between(*data)
 
 
@@ -156,26 +156,26 @@ def _webserver(data: object, place: Place, here: Reading) -> int:
 
 def _program(data: object, place: Place) -> tuple[str, ...]:
     if not isinstance(data, list) or not data:
-        raise place.refusal(f"{shown(data)} is no command", "write a list of words: [sleep, infinity]")
+        raise place.refusal(f"{shown(data)} is not a command", "write a list of words: [sleep, infinity]")
     return tuple(_word(word, place.at(number)) for number, word in enumerate(data))
 
 
 def _word(data: object, place: Place) -> str:
     """A word of a command; a whole number may go without quotes, as it is read as it was written."""
     if isinstance(data, str) and "\0" in data:
-        raise place.refusal(f"{shown(data)} holds a NUL", "leave it out: no program can be given one")
+        raise place.refusal(f"{shown(data)} contains a NUL", "leave it out: an argument can't contain one")
     if isinstance(data, str) or type(data) is int:
         return str(data)
     if isinstance(data, (list, Mapping)):
-        raise place.refusal(f"{shown(data)} is no word", "write all words in one list: [sleep, infinity]")
+        raise place.refusal(f"{shown(data)} is not a word", "write all words in one list: [sleep, infinity]")
     # How a fraction was written is not known here: 1e3 has become 1000.0.
     in_quotes = "" if isinstance(data, float) else f': "{shown(data)}"'
-    raise place.refusal(f"{shown(data)} is no word", f"write it in quotes{in_quotes}")
+    raise place.refusal(f"{shown(data)} is not a word", f"write it in quotes{in_quotes}")
 
 
 def _user(data: object, place: Place) -> str:
     if not isinstance(data, str):
-        raise place.refusal(f"{shown(data)} is no user's name", "write for example postgres")
+        raise place.refusal(f"{shown(data)} is not a user's name", "write for example postgres")
     told(place, lambda: check_user(data))
     return data
 
@@ -183,13 +183,13 @@ def _user(data: object, place: Place) -> str:
 def _processes(data: object, place: Place) -> int:
     if type(data) is int and 1 <= data <= MOST_PROCESSES:
         return data
-    raise place.refusal(f"{shown(data)} is no number of processes",
+    raise place.refusal(f"{shown(data)} is not a number of processes",
                         f"write a number from 1 to {MOST_PROCESSES}")
 
 
 def _memory(data: object, place: Place) -> int:
     if not isinstance(data, str):
-        raise place.refusal(f"{shown(data)} is no amount of memory", "write for example 64M")
+        raise place.refusal(f"{shown(data)} is not an amount of memory", "write for example 64M")
     return told(place, lambda: parse_bytes(data))
 
 
@@ -219,7 +219,7 @@ def _text(example: str, parse: Callable[[str], str]) -> Callable[[object, Place]
     def read(data: object, place: Place) -> str:
         text = str(data) if type(data) is int else data
         if not isinstance(text, str) or not text:
-            raise place.refusal(f"{shown(text)} is not right here", f"write for example {example}")
+            raise place.refusal(f"{shown(text)} is not valid here", f"write for example {example}")
         return told(place, lambda: parse(text))
 
     return read
@@ -242,7 +242,7 @@ def _restart(data: object, place: Place) -> Restart:
     if data is False:
         return Restart.NO
     if data not in kinds:
-        raise place.refusal(f"{shown(data)} is not a way to restart", f"use {', '.join(kinds)}")
+        raise place.refusal(f"{shown(data)} is not a way to restart", f"use one of: {', '.join(kinds)}")
     return Restart(data)
 
 

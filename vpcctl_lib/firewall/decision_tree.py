@@ -1,11 +1,11 @@
-"""Many rules as a tree of chains in which a packet meets few, with the verdicts of their plain order; pure.
+"""Many rules as a tree of chains: a packet meets few, and the verdicts are those of the plain list; pure.
 
 Each chain stands for a region: a protocol, a prefix of far ends and a range of ports. It either leads on to
-chains for parts of that region, or holds the rules that speak of it, whole and in their order.
+chains for parts of that region, or holds the rules that overlap it, whole and in their order.
 
-Where rules for far ends and rules for ports alternate, no part of a region has much fewer of them. There a
-chain first notes in the packet's mark which blocks of consecutive rules have one that matches, and then leads
-on to the first of these blocks.
+If rules for far ends and rules for ports alternate, splitting a region does not help. Then a chain first
+notes in the packet's mark which blocks of consecutive rules have one that matches, and leads on to the first
+of these blocks.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from vpcctl_lib.firewall.splits import LEAF, Line, Lines, Region, Split, best, j
 from vpcctl_lib.model.topology import Action
 
 ROOM = 14
-"""Chains one below the other under the built-in one: the kernel takes 16 in all (NFT_JUMP_STACK_SIZE)."""
+"""How deep chains may nest under the built-in one: the kernel allows 16 in all (NFT_JUMP_STACK_SIZE)."""
 
 COPIES, MIXED_COPIES = 2.2, 1.3
-"""How many lines a rule may become on average, standing in each region that it spans: a range of ports
-begins in one and ends in another. Rules for all ports had better be told from others by something else.
+"""How many lines a rule may become on average, since it is in each region that it spans: a range of ports
+begins in one and ends in another. Rules for all ports should be split by something other than ports.
 """
 
 SECTIONS = 4
-"""Lists of one kind of rule that are rather read one after another than in blocks."""
+"""The most lists of one kind of rule to read one after another; more are read in blocks."""
 
 BLOCKS = 24
-"""Bits of the mark: two levels of so many blocks leave few of ten thousand rules to be read in order."""
+"""Bits of the mark: two levels of this many blocks leave few of ten thousand rules to be read in order."""
 
 WORTH_BLOCKS = 2 * LEAF
-"""Up to so many rules, to read them all is as short."""
+"""Up to this many rules, reading them all is as short."""
 
 NOTES = (1 << BLOCKS) - 1
 FORGET = f"-j MARK --set-xmark 0x0/{NOTES:#x}"
@@ -50,8 +50,8 @@ class Tree:
     chains: dict[str, Texts] = field(default_factory=dict)
 
     def grow(self, lines: Sequence[Line]) -> Texts:
-        """The rules that stand for these, where they stand; the chains they lead to are then in `chains`."""
-        # By what they match, since a second one that matches the same is never read.
+        """The rules that replace these in their chain; adds the chains to which they lead to `chains`."""
+        # By what they match, since a second rule that matches the same is never reached.
         unlike: dict[tuple[object, ...], Line] = {}
         for line in lines:
             unlike.setdefault(line[2:], line)
@@ -59,19 +59,19 @@ class Tree:
         found = self._read(everything.up_to_cover(unlike.values()), everything, COPIES, ROOM)
         unread = _unread(lines, [*found, *(text for texts in self.chains.values() for text in texts)])
         if unread:
-            # No packet gets to them, as an earlier rule always speaks first; they are kept for who asks.
+            # No packet reaches them, since an earlier rule always matches; they are kept for the reader.
             self.chains[f"{self.prefix}UNREACHED"] = unread
         return found
 
     def _read(self, lines: Lines, region: Region, copies: float, room: int) -> Texts:
-        """The rules for a region, to stand among others: a packet that none matches goes on to the next."""
+        """The rules for a region, inline: a packet that none matches goes on to the next rule."""
         if len(lines) <= LEAF:
             return tuple(line.text for line in lines)
         few = copies if len(set(map(region.kind, lines))) == 1 else min(copies, MIXED_COPIES)
         split = best(lines, region, few, self.far_end) if room >= 2 else None
         if split:
             return (f"-j {self._chain(self._dispatch(split, len(lines), copies, room - 1))}",)
-        # Rules that can't be told apart together may be in two or more lists, one read after the other.
+        # Rules that no single split separates may be in several lists, read one after the other.
         lists = _lists(lines, region)
         if lists:
             return tuple(text for part in lists for text in self._read(part, region, copies, room))
@@ -80,7 +80,7 @@ class Tree:
         return (f"-j {self._chain(self._in_blocks(lines, region, room - 1))}",)
 
     def _dispatch(self, split: Split, count: int, copies: float, room: int) -> Texts:
-        """The rules of a chain that only leads on; it is left for good (-g), so that no packet comes back."""
+        """The rules of a chain that only leads on; it uses goto (-g), so that no packet comes back."""
         left = copies * count / size(split)
         texts = []
         for branch in split:
@@ -99,18 +99,18 @@ class Tree:
                       for line in joined(block))
         texts = [FORGET, *self._read(notes, region, COPIES, room), f"{_noted(0, NOTES)} -j RETURN"]
         for number, block in enumerate(blocks):
-            # The packet shall leave without our notes, as it came.
+            # The packet must leave without our notes, as it came.
             inner = self._chain((FORGET, *self._read(block, region, COPIES, room - 1)))
             texts.append(f"{_noted(1 << number, 1 << number)} -g {inner}")
         return tuple(texts)
 
     def _note(self, line: Line, bit: int) -> Line:
-        """A line that sets a bit where the given one matches; all do alike, so that their order is free."""
+        """A line that sets a bit if the given one matches; all do the same, so their order is free."""
         text = f"{line.test(self.far_end)} -j MARK --set-xmark {bit:#x}/{bit:#x}"
         return line._replace(text=text.lstrip(), action=Action.ALLOW)
 
     def _lead(self, texts: Texts) -> str:
-        """For good to a chain of these; to the one that they lead to, if they do nothing else."""
+        """A goto to a chain of these, or directly to the chain they lead to, if they do nothing else."""
         if len(texts) == 1 and texts[0].startswith(f"-j {self.prefix}"):
             return f"-g {texts[0].removeprefix('-j ')}"
         return f"-g {self._chain(texts)}"
@@ -131,7 +131,7 @@ def _unread(lines: Sequence[Line], texts: Sequence[str]) -> Texts:
 
 
 def _lists(lines: Lines, region: Region) -> list[Lines]:
-    """What may be read one after another: a few sections as they stand; any lists, where all do the same."""
+    """Lists that may be read one after another: a few sections in order, or any lists if all do the same."""
     sections = [tuple(section) for _, section in groupby(lines, region.kind)]
     if 1 < len(sections) <= SECTIONS:
         return sections

@@ -1,4 +1,4 @@
-"""A policy as the iptables rules of its subnet's namespace, and the counters that those rules gather."""
+"""A policy as the iptables rules of its subnet's namespace, and the counters of those rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"
 MANY = 64
-"""From so many rules on, they are read as a tree: fewer are easier to understand where they stand."""
+"""From this many rules on, they become a tree: a shorter list is easier to understand as it is."""
 
 _TARGETS = {Action.ALLOW: "ACCEPT", Action.DENY: "DROP"}
 _INDEX = r"(?:ingress|egress)(?:\[\d+\]|\.default)"
@@ -23,14 +23,14 @@ _COUNTED = re.compile(rf'^\[(\d+):(\d+)\] -A .*--comment ("?)vpcctl:({_INDEX})\3
 
 @frozen
 class Filter:
-    """The rules of a built-in chain, each what follows `-A INPUT `, and the chains that they lead to."""
+    """The rules of a built-in chain, each as the text after `-A INPUT `, and the chains they lead to."""
 
     rules: tuple[str, ...]
     inner: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def ingress_filter(policy: Policy) -> Filter:
-    """INPUT, so that a packet meets few rules even if there are many."""
+    """INPUT, arranged so that a packet meets few rules even if there are many."""
     return _filter(ingress_rules(policy), policy.ingress, Tree(INGRESS_TREE, "-s"))
 
 
@@ -40,7 +40,7 @@ def egress_filter(policy: Policy) -> Filter:
 
 
 def is_ingress(chain: str) -> bool:
-    """Whether a chain of a subnet's namespace is for what comes in."""
+    """Whether a chain of a subnet's namespace is for incoming packets."""
     return chain == "INPUT" or chain.startswith(INGRESS_TREE)
 
 
@@ -53,19 +53,19 @@ def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: Tree) -> Filt
 
 
 def ingress_rules(policy: Policy) -> tuple[str, ...]:
-    """The rules of INPUT, in order: each is what follows `-A INPUT `."""
+    """The rules of INPUT, in order: each is the text after `-A INPUT `."""
     return _chain("ingress", policy.ingress, policy.default)
 
 
 def egress_rules(policy: Policy) -> tuple[str, ...]:
-    """The rules of OUTPUT, in order: each is what follows `-A OUTPUT `; none if it is open."""
+    """The rules of OUTPUT, in order: each is the text after `-A OUTPUT `; none if it is open."""
     return () if policy.egress is None else _chain("egress", policy.egress, policy.default)
 
 
 def counters(listing: str) -> dict[str, tuple[int, int]]:
-    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), out of what `iptables-save -c` says.
+    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), from the output of `iptables-save -c`.
 
-    A rule may stand in several chains, of which a packet meets one.
+    A rule may be in several chains; a packet meets one of them.
     """
     found: dict[str, tuple[int, int]] = {}
     for packets, size, _, index in _COUNTED.findall(listing):
@@ -77,7 +77,7 @@ def counters(listing: str) -> dict[str, tuple[int, int]]:
 def _chain(direction: str, rules: tuple[Rule, ...], default: Action) -> tuple[str, ...]:
     loopback = "-i lo" if direction == "ingress" else "-o lo"
     return (
-        # RELATED lets in the ICMP errors about a connection: path MTU discovery fails without.
+        # RELATED lets in the ICMP errors about a connection: path MTU discovery fails without them.
         "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         f"{loopback} -j ACCEPT",
         # A FIN, Xmas or NULL scan fits no connection, and would pass a rule that opens the port.

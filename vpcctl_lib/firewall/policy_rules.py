@@ -1,4 +1,4 @@
-"""A policy read back from the rules of its subnet's namespace, which root in there may have written; pure."""
+"""A policy read back from the rules of its subnet's namespace, where root may have changed them; pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 INGRESS, EGRESS = "ingress", "egress"
 _PLACES = {INGRESS: ("INPUT", INGRESS_TREE, "-s"), EGRESS: ("OUTPUT", EGRESS_TREE, "-d")}
-"""The chain of a direction, how the chains that it leads to begin, and the option for the far end."""
+"""By direction: the chain, the prefix of the chains to which it leads, and the option for the far end."""
 
 _RULE = re.compile(r"(?:ingress|egress)\[(\d{1,6})\]")
 
 
 class Misread(VpcctlError):
-    """A rule bears our tag and is not as vpcctl would write it."""
+    """A rule has our tag, but is not as vpcctl would write it."""
 
 
 def policy_of(kernel: Kernel, space: str) -> Policy | None:
@@ -53,7 +53,7 @@ def _direction(kernel: Kernel, space: str, direction: str) -> tuple[Action | Non
 
 
 def _rules(kernel: Kernel, space: str, direction: str) -> Iterator[Words]:
-    """Those of a built-in chain, and of the chains to which it leads if there are many."""
+    """The rules of a built-in chain, and of the chains to which it leads if there are many."""
     chain, tree, _ = _PLACES[direction]
     inner = [name for table, name in kernel.chains(space) if table == "filter" and name.startswith(tree)]
     for name in (chain, *inner):

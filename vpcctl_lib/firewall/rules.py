@@ -1,4 +1,4 @@
-"""The iptables rules of the VPC routers and of the host, as text that follows `-A CHAIN `; pure."""
+"""The iptables rules of the VPC routers and of the host, as the text after `-A CHAIN `; pure."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ BEGUN = "-m conntrack ! --ctstate ESTABLISHED,RELATED"
 UNREACHABLE = "-j REJECT --reject-with icmp-net-unreachable"
 CLOSED = "-j REJECT --reject-with icmp-host-prohibited"
 MASQUERADE = "-j MASQUERADE --random-fully"
-"""By random ports: a tenant that names its own can't take one that the host's programs are about to use."""
+"""With random ports: a tenant can't choose a port that the host's programs are about to use."""
 
 Reached = Iterable[tuple[Vpc, bool]]
 """VPCs, each with whether the host has a route to it."""
 
 Sources = list[tuple[str, str]]
-"""Addresses, each with the mark of what has them."""
+"""Addresses, each with the mark of its owner."""
 
 
 def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
-    """What a VPC's router lets through; all else is told at once that there is no way."""
+    """What a VPC's router lets through; it answers everything else with "network unreachable"."""
     # An INVALID packet is never translated: it would leave the host with a private source.
-    # Where no route is, an answer is refused as well: accepted, it would go in circles over lo.
+    # An answer without a route is refused as well: if accepted, it would go in circles over lo.
     return (f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}", f"{ESTABLISHED} -j ACCEPT", *_within(vpc),
             *_errors(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
 
 
 def _within(vpc: Vpc) -> Iterator[str]:
     bridge = naming.device("br-", vpc.name)
-    # Switched frames come by here where someone turns bridge-nf-call-iptables on.
+    # Switched frames pass here if somebody turns bridge-nf-call-iptables on.
     yield f"-s {vpc.cidr} -d {vpc.cidr} -i {bridge} -o {bridge} -j ACCEPT"
     yield f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK} -o {bridge} -j ACCEPT"
 
 
 def _errors(vpc: Vpc) -> Iterator[str]:
-    """ICMP errors about what the VPC asked outside, and to the host about what it asked here.
+    """ICMP errors about the VPC's connections to the outside, and to the host about its connections here.
 
-    Whatever else calls itself RELATED may be forged, to cut a connection of somebody else's: what has a way
-    of its own needs none of this.
+    Any other RELATED packet may be forged, to cut another tenant's connection; allowed traffic does not need
+    this rule.
     """
     bridge, host = naming.device("br-", vpc.name), addressing.host_end(vpc.link)
     yield f"-i {naming.UPLINK} -o {bridge} {RELATED} --ctorigsrc {vpc.cidr} -j ACCEPT"
@@ -62,7 +62,7 @@ def _outward(vpc: Vpc) -> Iterator[str]:
 
 
 def _metadata(vpc: Vpc, sources: Sources, incoming: str, outgoing: str, comment: str) -> Iterator[str]:
-    """No way to where clouds hand out credentials, but for a resolver there that the host itself uses."""
+    """Refuses the addresses where clouds hand out credentials, except a resolver there that the host uses."""
     resolvers = vpc.nat.resolvers if vpc.nat else ()
     for server in resolvers:
         if any(server in block for block in addressing.METADATA):
@@ -84,7 +84,7 @@ def _peers(topology: Topology, vpc: Vpc) -> Iterator[str]:
 
 
 def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
-    """Who may speak to the router itself: its own VPC, its peers and the host."""
+    """Who may send to the router itself: its own VPC, its peers and the host."""
     bridge = naming.device("br-", vpc.name)
     own = (f"-s {vpc.cidr} -i {bridge}", f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK}")
     peers = (f"-s {peer.cidr} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name))
@@ -93,17 +93,17 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
 
 
 def router_mangle() -> tuple[str, ...]:
-    """TCP learns of an uplink with a small MTU even where ICMP is lost on the way (RFC 2923)."""
+    """Tells TCP of an uplink with a small MTU, even if ICMP is lost on the way (RFC 2923)."""
     return (f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",)
 
 
 def router_nat(vpc: Vpc) -> tuple[str, ...]:
-    """For a VPC the host has no route to: its own link address stands in for its subnets."""
+    """For a VPC to which the host has no route: its link address replaces those of its subnets."""
     return tuple(f"-s {subnet.cidr} -o {naming.UPLINK} {MASQUERADE}" for subnet in public(vpc))
 
 
 def host_nat(vpcs: Reached) -> tuple[str, ...]:
-    """What leaves the host gets its address."""
+    """Packets that leave the host get the host's address."""
     return tuple(rule for vpc, routed in vpcs for rule in _masquerade(vpc, routed))
 
 
@@ -115,19 +115,19 @@ def _masquerade(vpc: Vpc, routed: bool) -> list[str]:
 
 
 def _sources(vpc: Vpc, routed: bool) -> Sources:
-    """The addresses (each with its mark) that NAT traffic of a VPC has when it comes to the host."""
+    """The source addresses, each with its mark, with which a VPC's NAT traffic reaches the host."""
     if not routed:
         return [(f"{addressing.router_end(vpc.link)}/32", naming.owner(vpc.name))]
     return [(str(subnet.cidr), naming.owner(vpc.name, subnet.name)) for subnet in public(vpc)]
 
 
 def host_forward(vpcs: Reached) -> tuple[str, ...]:
-    """Between the cables and the uplink, and nowhere else: not to another VPC, not from a neighbour."""
+    """Forwards only between cables and the uplink: not to another VPC, not from a neighbour."""
     return tuple(rule for vpc, routed in vpcs for rule in _host_forward(vpc, routed))
 
 
 def _host_forward(vpc: Vpc, routed: bool) -> Iterator[str]:
-    # By exact name: `vpc-+` would also mean an interface of somebody else that is called vpc-something.
+    # By exact name: `vpc-+` would also match somebody else's interface with such a name.
     cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
     yield f"-i {cable} {INVALID} {comment} -j DROP"
     yield f"-o {cable} {INVALID} {comment} -j DROP"
@@ -142,7 +142,7 @@ def _host_forward(vpc: Vpc, routed: bool) -> Iterator[str]:
 
 
 def host_input(vpcs: Reached) -> tuple[str, ...]:
-    """The host is no neighbour of its tenants: they may only answer it."""
+    """Tenants may only answer the host, never open a connection to it."""
     return tuple(rule for vpc, routed in vpcs for rule in _host_input(vpc, routed))
 
 
@@ -150,16 +150,16 @@ def _host_input(vpc: Vpc, routed: bool) -> Iterator[str]:
     cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
     yield f"-i {cable} {INVALID} {comment} -j DROP"
     yield f"-i {cable} {ESTABLISHED} {comment} -j ACCEPT"
-    # An ICMP error about what the host asked there, and not about its other connections.
+    # An ICMP error about the host's connection to that VPC, and not about its other connections.
     for asked in (addressing.router_end(vpc.link), *([vpc.cidr] if routed else [])):
         yield f"-i {cable} {RELATED} --ctorigdst {asked} {comment} -j ACCEPT"
     yield f"-i {cable} {comment} {CLOSED}"
 
 
 def host_guard(vpcs: Reached) -> tuple[str, ...]:
-    """Before all other rules, of whatever table: where a VPC's addresses come from, and what comes of one.
+    """Before the rules of all other tables: only its cable brings a VPC's addresses, and no forged errors.
 
-    In a table that `iptables -F` leaves alone, and to which no other program adds accepts.
+    It is in a table that `iptables -F` leaves alone, and to which no other program adds accepts.
     """
     own = _comment(f"{naming.MARK}host")
     return (f"-i lo {own} -j RETURN", *(rule for vpc, routed in vpcs for rule in _host_guard(vpc, routed)))
@@ -171,38 +171,38 @@ def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
     for source in _addresses(vpc, routed):
         yield f"-s {source} ! -i {cable} {comment} -j DROP"
     yield f"-i {cable} {INVALID} {comment} -j DROP"
-    # Two of the module, as each holds one network: an error about a connection from or to this VPC only.
+    # Used twice, since it holds one network: an error about a connection from or to this VPC only.
     yield (f"-i {cable} {RELATED} ! --ctorigsrc {own} ! --ctorigdst {own} "
            f"-m conntrack ! --ctorigdst {addressing.router_end(vpc.link)} {comment} -j DROP")
 
 
 def host_guard_out(vpcs: Reached) -> tuple[str, ...]:
-    """After all other rules: what no chain has refused with an answer, as it was emptied, goes no further."""
+    """After all other rules: if the chain that refuses with an answer was flushed, the packet stops here."""
     return tuple(rule for vpc, routed in vpcs for rule in _host_guard_out(vpc, routed))
 
 
 def _host_guard_out(vpc: Vpc, routed: bool) -> Iterator[str]:
     cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
-    # Into a VPC nobody begins a connection but the host itself, whose address on the cable no other can have.
+    # Only the host itself opens connections into a VPC, from its address on the cable, which is unique.
     yield f"! -s {addressing.host_end(vpc.link)}/32 -o {cable} {BEGUN} {comment} -j DROP"
     beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
     router = f"{addressing.router_end(vpc.link)}/32"
     for source in ([str(vpc.cidr), router] if routed else [router]):
-        # An address inside that CIDR which the host itself got meanwhile is not cut off.
+        # If the host itself has got an address inside that CIDR, it is not cut off.
         yield f"-s {source} {beside}-m addrtype ! --src-type LOCAL {comment} -j DROP"
 
 
 def host_guard_in(vpcs: Reached) -> tuple[str, ...]:
-    """After what `filter` refuses with an answer: what a rule of others accepts there still gets no further.
+    """After `filter`, which refuses with an answer: what somebody else's rule accepts there still stops here.
 
-    Docker, ufw and people put accepts of theirs above our jump.
+    Docker, ufw and people put their own accepts above our jump.
     """
     return tuple(f"-i {naming.device('vpc-', vpc.name)} {BEGUN} {_comment(naming.owner(vpc.name))} -j DROP"
                  for vpc, _ in vpcs)
 
 
 def _addresses(vpc: Vpc, routed: bool) -> list[str]:
-    """What nobody else on this host can have: its cable's, and its CIDR's if the host's route leads there."""
+    """The addresses unique on this host: its cable's, and its CIDR if the host's route leads there."""
     link = f"{addressing.host_end(vpc.link)}/31"
     return [str(vpc.cidr), link] if routed else [link]
 

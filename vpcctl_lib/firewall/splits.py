@@ -1,4 +1,4 @@
-"""Ways to tell rules apart: parts of all packets, each with the rules that speak of them; pure."""
+"""Ways to split rules: parts of all packets, each with the rules that match some of them; pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Action, Protocol, Rule
 
 LEAF = 16
-"""Rules that are simply read in order."""
+"""The most rules that are simply read in order."""
 
 FANOUT = 8
-"""Chains that one leads on to: a packet meets the fewest rules with about that many."""
+"""Chains that one chain leads on to: a packet meets the fewest rules with about this many."""
 
 FILLED = 0.6
-"""How full the last chains shall be: lines that span two of their regions stand in both."""
+"""How full the last chains should be: lines that span two of their regions are in both."""
 
 LAST_PORT, ADDRESS_BITS = 65535, 32
 
@@ -36,7 +36,7 @@ class Line(NamedTuple):
     last: int
 
     def test(self, far_end: str) -> str:
-        """What it matches, as iptables' words; `far_end` is the option for that."""
+        """What it matches, in iptables' words; `far_end` is the option for the far end."""
         network = f"{far_end} {_dotted(self.start)}/{self.length}" if self.length else ""
         if (self.first, self.last) != (0, LAST_PORT):
             return f"{network} {_port_test(self.protocol, self.first, self.last)}".lstrip()
@@ -55,7 +55,7 @@ def line(rule: Rule, text: str) -> Line:
 
 
 def joined(lines: Lines) -> Lines:
-    """Lines that together match the same, with ports of the same far end that meet in one of them."""
+    """Lines that together match the same; adjoining ports of one far end become one line."""
     ends: dict[tuple[object, ...], list[Line]] = {}
     for line in lines:
         ends.setdefault(line[2:5], []).append(line)
@@ -76,7 +76,7 @@ def _spans(alike: list[Line]) -> Iterator[Line]:
 
 @frozen
 class Region:
-    """Packets that a chain is for; `protocol` ALL is any, None is one that no rule names."""
+    """The packets that a chain is for; `protocol` ALL is any, None is one that no rule names."""
 
     protocol: Protocol | None = Protocol.ALL
     start: int = 0
@@ -85,7 +85,7 @@ class Region:
     last: int = LAST_PORT
 
     def up_to_cover(self, lines: Iterable[Line]) -> Lines:
-        """Of lines that overlap the region, those up to the first that matches all of it.
+        """The lines that overlap the region, up to the first that matches all of it.
 
         No packet gets past that one.
         """
@@ -98,12 +98,12 @@ class Region:
         return tuple(found)
 
     def kind(self, line: Line) -> tuple[bool, bool]:
-        """Whether the line asks for a part of the region's far ends, and for one of its ports."""
+        """Whether the line matches only part of the region's far ends, and only part of its ports."""
         return line.length > self.length, line.first > self.first or line.last < self.last
 
 
 class Branch(NamedTuple):
-    """A part of a region: the test that leads there (empty: what no test before it took), and its lines."""
+    """A part of a region: the test that leads there (empty: the rest), and its lines."""
 
     test: str
     region: Region
@@ -112,11 +112,11 @@ class Branch(NamedTuple):
 
 Split = list[Branch]
 Prefix = tuple[int, int]
-"""The first address, and the number of leading bits that count."""
+"""The first address, and the prefix length."""
 
 
 def best(lines: Lines, region: Region, copies: float, far_end: str) -> Split | None:
-    """The way that leaves the smallest parts, if there is one in which a line becomes few copies."""
+    """The split with the smallest parts, if there is one that copies lines rarely."""
     if region.protocol is Protocol.ALL:
         found = _by_protocol(lines, region, copies)
         if found:
@@ -134,7 +134,7 @@ def size(split: Split) -> int:
 
 
 def _cost(split: Split) -> int:
-    """Low for parts that are small and alike."""
+    """Low for parts that are small and equal."""
     return sum(len(branch.lines) ** 2 for branch in split)
 
 
@@ -165,7 +165,7 @@ def _by_protocol(lines: Lines, region: Region, copies: float) -> Split | None:
 
 
 def _by_port(lines: Lines, region: Region) -> Split | None:
-    """Ranges of ports that about as many lines begin and end in."""
+    """Ranges of ports with about the same number of lines that begin or end in them."""
     edges = sorted([line.first for line in lines if line.first > region.first]
                    + [line.last + 1 for line in lines if line.last < region.last])
     parts = _parts_wanted(lines)
@@ -176,7 +176,7 @@ def _by_port(lines: Lines, region: Region) -> Split | None:
     split = [_branch(_port_test(region.protocol, first, last), replace(region, first=first, last=last),
                      (line for line in lines if line.first <= last and line.last >= first))
              for first, last in spans]
-    # Nothing is left for it but what has no port to test.
+    # Only lines without ports remain for it.
     split[-1] = split[-1]._replace(test="")
     return split
 
@@ -188,7 +188,7 @@ def _port_test(protocol: Protocol, first: int, last: int) -> str:
 
 
 def _by_far_end(lines: Lines, region: Region, option: str) -> Split | None:
-    """Prefixes that hold about as many lines each, the narrow before the wide, and the rest."""
+    """Prefixes with about the same number of lines each, narrow before wide, and the rest."""
     prefixes = _prefixes(lines, region)
     if not prefixes:
         return None
@@ -202,7 +202,7 @@ def _by_far_end(lines: Lines, region: Region, option: str) -> Split | None:
 
 
 def _parts(line: Line, prefixes: Sequence[Prefix]) -> list[int]:
-    """The prefixes, or the rest, that take addresses of the line; each takes what none before it did."""
+    """The prefixes, or the rest, that take the line's addresses; each takes what those before it did not."""
     found: list[int] = []
     for number, (start, length) in enumerate(prefixes):
         if line.length >= length:
@@ -214,7 +214,7 @@ def _parts(line: Line, prefixes: Sequence[Prefix]) -> list[int]:
 
 
 def _prefixes(lines: Lines, region: Region) -> list[Prefix]:
-    """Prefixes inside the region, the narrow before the wide, with about as many of the lines in each."""
+    """Prefixes inside the region, narrow before wide, with about the same number of lines in each."""
     narrow = sorted((line.start, line.length) for line in lines if line.length > region.length)
     enough = max(2, math.ceil(len(narrow) / _parts_wanted(lines)))
 
@@ -226,7 +226,7 @@ def _prefixes(lines: Lines, region: Region) -> list[Prefix]:
 
 
 def _carve(whole: Prefix, count: Callable[[int, int], int], enough: int) -> list[Prefix]:
-    """From the narrowest, the prefixes in which enough lines are left by those found in them."""
+    """From the narrowest on, the prefixes that have enough lines without those of prefixes already found."""
     found: list[Prefix] = []
 
     def left(start: int, length: int) -> int:

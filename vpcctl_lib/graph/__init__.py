@@ -1,4 +1,4 @@
-"""The topology as a picture: a graph value, and that in each format; pure.
+"""The topology as a picture: a graph value, and its rendering in each format; pure.
 
 Rooms: value; text (tree, Mermaid, DOT, plain values); shapes, blocks (a VPC), grid, wires, layout, svg.
 """
@@ -13,7 +13,7 @@ __all__ = ["Format", "Graph", "draw", "graph"]
 
 
 class Format(Enum):
-    """How a graph can be written, other than as JSON."""
+    """The formats of a graph, apart from JSON."""
 
     TREE = "tree"
     MERMAID = "mermaid"
@@ -23,7 +23,7 @@ class Format(Enum):
 
 def draw(drawn: Graph, form: Format) -> str:
     """The graph in that format."""
-    # Imported late: who wants a tree needs no layout.
+    # Imported late: a tree needs no layout.
     if form is Format.SVG:
         from vpcctl_lib.graph.svg import svg
 

@@ -1,4 +1,4 @@
-"""A VPC's box with its subnets in it, laid out by itself at 0, 0; pure."""
+"""A VPC's box with its subnets in it, laid out on its own at 0, 0; pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vpcctl_lib.graph.value import SubnetNode, VpcNode
 PAD, GAP, LINE = 14.0, 10.0, 17.0
 NAME, SMALL, TITLE = 13.0, 11.5, 16.0
 ICON = 14.0
-"""Room left of a workload's name for its mark."""
+"""The space left of a workload's name for its mark."""
 
 NARROWEST = 230.0
 WORKLOADS = 6
-"""So many are named in a subnet; the rest is counted."""
+"""The most workloads that are named in a subnet; the rest is counted."""
 
 
 def block(vpc: VpcNode) -> Picture:
-    """The VPC: its head, then the public and the private subnets, each kind under its name."""
+    """The VPC: its head, then the public and the private subnets, each kind under its heading."""
     body, y = _body(vpc)
     inner = max([NARROWEST, *(box.right for box in body.boxes), _head_width(vpc)])
     head = list(_head(vpc, inner))
@@ -61,7 +61,7 @@ def wrapped(text: str, room: float) -> list[str]:
 
 
 def _body(vpc: VpcNode) -> tuple[Picture, float]:
-    """The subnets, and how far down they go."""
+    """The subnets, and the y of their lower end."""
     if not vpc.subnets:
         return Picture(0, 0, (), (Text(0, SMALL, "no subnets yet", SMALL, "fact"),)), SMALL
     cell = max(_cell_width(subnet) for subnet in vpc.subnets)

@@ -12,10 +12,10 @@ from vpcctl_lib.graph.shapes import Box, Picture
 MARGIN, LANE, AIR = 20.0, 12.0, 16.0
 UPLINK_HEIGHT, TRUNK = 34.0, 20.0
 COLOURS = 6
-"""So many colours tell the lines of peerings apart."""
+"""The number of colours that distinguish the lines of peerings."""
 
 RATIO = 1.5
-"""Of width to height, that of most screens."""
+"""Width to height, as on most screens."""
 
 Span = tuple[float, float]
 
@@ -30,7 +30,7 @@ class Grid:
 
 
 def columns(blocks: Sequence[Picture]) -> int:
-    """As many as bring the whole nearest to the shape of a screen."""
+    """The number of columns that brings the whole nearest to the shape of a screen."""
     def away(wide: int) -> float:
         tried = grid(blocks, wide, 0, 0, [2 * AIR] * (len(blocks) + 1))
         return abs(log(tried.right / max(box.bottom for box in tried.boxes) / RATIO))
@@ -39,7 +39,7 @@ def columns(blocks: Sequence[Picture]) -> int:
 
 
 def grid(blocks: Sequence[Picture], columns: int, left: float, top: float, gutters: Sequence[float]) -> Grid:
-    """The boxes in so many columns, from that corner on, with gutters of these heights."""
+    """The boxes in this many columns, from that corner on, with gutters of these heights."""
     rows = [blocks[start:start + columns] for start in range(0, len(blocks), columns)]
     widths = [max(one.width for one in blocks[column::columns]) for column in range(columns)]
     heights = [max(one.height for one in row) for row in rows]

@@ -1,4 +1,4 @@
-"""Where everything stands: VPCs in a grid, lines between them, ways out, what the marks mean; pure."""
+"""Where everything is: VPCs in a grid, lines between them, ways out, the legend; pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _drawn(graph: Graph, blocks: Sequence[Picture], places: Grid, wires: tuple[W
     texts: list[Text] = []
     for made, place in zip(blocks, places.boxes, strict=True):
         moved = made.moved(place.x, place.y)
-        # All boxes of a row are as high, and all of a column as wide, as the largest.
+        # Boxes of a row have the same height, boxes of a column the same width: that of the largest.
         boxes += [replace(place, title=made.boxes[0].title), *moved.boxes[1:]]
         texts += moved.texts
     for number, uplink in enumerate(graph.uplinks):

@@ -1,4 +1,4 @@
-"""What a picture is made of: boxes, texts and lines, and how wide a text may come out; pure."""
+"""The parts of a picture: boxes, texts and lines, and how wide a text may become; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vpcctl_lib.frozen import frozen
 
 WIDE, NARROW = frozenset("mwMW@%"), frozenset("fijlrt.,:;'|!()[]/ 1")
 HEIGHT = 1.25
-"""Of a line, in its font's size."""
+"""The height of a line, in font sizes."""
 
 
 @frozen
@@ -54,7 +54,7 @@ class Text:
 
     @property
     def box(self) -> Box:
-        """The room that it takes, at the most."""
+        """The most room that it takes."""
         return Box(self.x, self.y - self.size, width(self.text, self.size), self.size * HEIGHT)
 
     def moved(self, x: float, y: float) -> Text:
@@ -73,7 +73,7 @@ class Wire:
 
 @frozen
 class Picture:
-    """All that is to be drawn, boxes first."""
+    """Everything to draw, boxes first."""
 
     width: float
     height: float
@@ -90,5 +90,5 @@ class Picture:
 
 
 def width(text: str, size: float) -> float:
-    """A text's width in the fonts that browsers take for sans-serif, bold and by a little too much."""
+    """A text's width in the fonts that browsers use for sans-serif, in bold, slightly overestimated."""
     return size * sum(0.95 if one in WIDE else 0.4 if one in NARROW else 0.66 for one in text)

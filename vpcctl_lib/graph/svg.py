@@ -1,4 +1,4 @@
-"""The picture as SVG, light or dark as the reader's system is; pure."""
+"""The picture as SVG, light or dark to match the reader's system; pure."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def _subnet_branch(subnet: SubnetNode, width: int, reach: int) -> Branch:
 
 
 def mermaid(graph: Graph) -> str:
-    """A flowchart; numbers stand for names, as Mermaid has reserved words."""
+    """A flowchart; numbers replace names, because Mermaid has reserved words."""
     numbers = {vpc.name: f"v{number}" for number, vpc in enumerate(graph.vpcs)}
     lines = ["flowchart TB", *(f"  {line}" for line in _mermaid_lines(graph, numbers))]
     return "\n".join(lines)
@@ -78,7 +78,7 @@ def _mermaid_vpc(vpc: VpcNode, number: str) -> Iterator[str]:
 
 
 def _entities(text: str) -> str:
-    """An interface's name may hold nearly anything; Mermaid writes its entities with a number sign."""
+    """An interface's name may contain nearly anything; Mermaid writes entities with a number sign."""
     return "".join(one if one.isalnum() or one in "-_." else f"#{ord(one)};" for one in text)
 
 

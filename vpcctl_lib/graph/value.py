@@ -1,4 +1,4 @@
-"""The topology as what a picture shows of it; pure."""
+"""What a picture shows of the topology; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vpcctl_lib.model.topology import Policy, Subnet, SubnetType, Topology, Vpc,
 
 @frozen
 class SubnetNode:
-    """A subnet; `policy` tells in a few words what is in force, and is empty where nothing is."""
+    """A subnet; `policy` summarises what is in force, and is empty if nothing is."""
 
     name: str
     cidr: str
@@ -47,7 +47,7 @@ class Graph:
 
     @property
     def uplinks(self) -> tuple[str, ...]:
-        """The interfaces that some NAT leads to, in the order in which they come up."""
+        """The interfaces that some NAT leads to, in order of appearance."""
         return tuple(dict.fromkeys(vpc.uplink for vpc in self.vpcs if vpc.uplink))
 
 

@@ -1,4 +1,4 @@
-"""The lines for NAT and peerings: up and down at the boxes, along lanes in the gutters; pure."""
+"""The lines for NAT and peerings: vertical at the boxes, along lanes in the gutters; pure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vpcctl_lib.graph.shapes import Wire
 from vpcctl_lib.graph.value import Graph
 
 PORT, FIRST = 14.0, 22.0
-"""How far apart lines meet a box, and how far from its corner the first does."""
+"""The distance between lines at a box, and of the first from the corner."""
 
 
 @dataclass
 class Gutter:
-    """The room between two rows: lanes, each with the spans that lines already take of it."""
+    """The space between two rows: lanes, each with the spans that lines already use."""
 
     lanes: list[list[Span]] = field(default_factory=list)
 
     def lane(self, one: float, other: float) -> int:
-        """The number of a lane that is free from the one x to the other."""
+        """The number of a lane that is free between the two x."""
         span = (min(one, other) - LANE, max(one, other) + LANE)
         for number, taken in enumerate(self.lanes):
             if all(span[1] <= start or end <= span[0] for start, end in taken):
@@ -31,7 +31,7 @@ class Gutter:
         return len(self.lanes) - 1
 
     def height(self) -> float:
-        """What the lanes need, with air on both sides."""
+        """The height of the lanes, with space on both sides."""
         return 2 * AIR + max(0, len(self.lanes) - 1) * LANE
 
 
@@ -80,7 +80,7 @@ class Wiring:
         return box.right - FIRST - place * PORT % (box.width - 2 * FIRST) + PORT / 2
 
     def _trunk_lanes(self, number: int, uplink: str) -> dict[int, tuple[int, list[float]]]:
-        """By row, the lane and the places where the VPCs with this uplink are met."""
+        """By row, the lane and the x of the VPCs with this uplink."""
         ports: dict[int, list[float]] = {}
         for place, vpc in enumerate(self._graph.vpcs):
             if vpc.uplink == uplink:

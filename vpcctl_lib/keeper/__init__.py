@@ -1,1 +1,1 @@
-"""The first process of each workload, which keeps it apart from others and ends all of it."""
+"""The first process of each workload: it isolates the workload and ends all of it."""

@@ -1,4 +1,4 @@
-"""Run by its path: `python3 -I -S …/keeper/__main__.py ORDERS -- PROGRAM`, which reads no other settings."""
+"""Run by its path: `python3 -I -S …/keeper/__main__.py ORDERS -- PROGRAM`, without any other settings."""
 
 import os
 import sys

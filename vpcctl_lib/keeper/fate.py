@@ -1,4 +1,4 @@
-"""What has become of a workload: how its program ended last, when, and how often it was started again."""
+"""What became of a workload: how and when its program last ended, and how often it was restarted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from typing import NamedTuple
 
 ENDING = ".fate"
-"""Of the file beside the log."""
+"""The suffix of the file beside the log."""
 
 MODE = 0o600
 SIZE = 128
-"""Bytes, always as many: what was written once can be written over on a full disk."""
+"""Its size in bytes, always the same: a full disk still lets us overwrite what is there."""
 
 
 class Fate(NamedTuple):
@@ -28,7 +28,7 @@ def written(fate: Fate) -> bytes:
 
 
 def read(content: bytes) -> Fate | None:
-    """What it says; None where it says nothing that we know."""
+    """What the file says; None if it says nothing that we know."""
     try:
         return Fate(**json.loads(content))
     except (ValueError, TypeError):
@@ -36,7 +36,7 @@ def read(content: bytes) -> Fate | None:
 
 
 class FateFile:
-    """Kept beside the log for as long as that; a disk that takes nothing must not stop the program."""
+    """A file beside the log, kept as long as the log; a full disk must not stop the program."""
 
     def __init__(self, log: str) -> None:
         self._file = -1
@@ -51,7 +51,7 @@ class FateFile:
         self.write(Fate())
 
     def write(self, fate: Fate) -> None:
-        """Instead of what it said before."""
+        """Replace what the file says."""
         try:
             os.pwrite(self._file, written(fate), 0)
         except OSError:

@@ -1,4 +1,4 @@
-"""The files that a workload sees: the host's, less what others share through them."""
+"""The files that a workload sees: the host's, without those through which others could be reached."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from vpcctl_lib.kernel import syscalls
 from vpcctl_lib.kernel.syscalls import MountFlag
 
 OWN = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - these are covered, not used
-"""Empty folders of its own: in the host's are the sockets and the files by which strangers meet."""
+"""Folders that are its own and empty: the host's have sockets and files through which others communicate."""
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
          "stderr": "/proc/self/fd/2"}
 PRIVATE = "/dev"
-"""Has only what every program needs: /dev/net/tun, /dev/fuse and more are open to all on many hosts."""
+"""Has only what every program needs: on many hosts /dev/net/tun, /dev/fuse and more are open to all."""
 
 SAFE = MountFlag.NOSUID | MountFlag.NODEV
 SAFEST = SAFE | MountFlag.NOEXEC
 SPACE = "size=10%"
-"""Of the memory, for all folders that are its own together (tmpfs(5))."""
+"""Share of the memory for all of its own folders together (tmpfs(5))."""
 
 SHM = f"{PRIVATE}/shm"
 
@@ -31,7 +31,7 @@ MOUNTS = "/proc/self/mountinfo"
 def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]:
     """Give this process's mount namespace folders of its own; called before it has a PID namespace.
 
-    With `read_only` nothing else can be written to. Returns what could not be done.
+    With `read_only` nothing else can be written to. Returns what failed.
     """
     syscalls.mount("", "/", "", MountFlag.PRIVATE | MountFlag.RECURSIVE, "")
     shortfalls = _close(read_only)
@@ -46,20 +46,20 @@ def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]
         try:
             _bind(descriptor, target, own)
         except OSError as error:
-            shortfalls.append(f"what /etc/netns has for {target} is not there: {error.strerror}")
+            shortfalls.append(f"what /etc/netns has for {target} is missing: {error.strerror}")
     return shortfalls
 
 
 def _outermost(*paths: str) -> tuple[str, ...]:
-    """Those that are not in another of them, which goes over them, too."""
+    """Those that are not inside another of them: covering the outer one covers them, too."""
     return tuple(dict.fromkeys(path for path in paths
                                if not any(path.startswith(f"{other}/") for other in paths)))
 
 
 def _take_away(*folders: str) -> None:
-    """Unmount what is mounted in these: covered, it would still be listed in /proc/self/mountinfo.
+    """Unmount what is mounted in these: if only covered, /proc/self/mountinfo would still list it.
 
-    There is the name of each namespace, and so of all VPCs of others and their subnets.
+    It shows the name of each namespace, and so of all other VPCs and their subnets.
     """
     inside = tuple(f"{os.path.realpath(folder)}/" for folder in folders)
     while True:
@@ -71,35 +71,35 @@ def _take_away(*folders: str) -> None:
 
 
 def _unescaped(path: str) -> str:
-    """A path that /proc writes, with a blank, a tab, a line's end or a backslash as its number (proc(5))."""
+    """A path as /proc writes it: blanks, tabs, newlines and backslashes are octal numbers (proc(5))."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
 
 
 def _detach(place: str) -> bool:
-    """Whether it is gone, with all that is mounted below."""
+    """Unmount it with everything mounted below; whether that worked."""
     try:
         syscalls.unmount(place)
     except OSError:
-        # What a user namespace was born with is locked (mount_namespaces(7)), or something is over it.
+        # What a user namespace was born with is locked (mount_namespaces(7)), or something covers it.
         return False
     return True
 
 
 def _close(read_only: bool) -> list[str]:
-    """A user who owns nothing could still write to what all may write to, and leave something for others.
+    """A user who owns nothing could still write where everybody may, and leave something for others.
 
-    A program whose file gives it capabilities, such as ping, is refused to who may have none, unless it is
-    on a file system that gives nothing (nosuid): then it runs without them.
+    A program whose file gives it capabilities, such as ping, does not start without them, unless it is
+    on a file system mounted nosuid: then it runs without them.
     """
     try:
         syscalls.restrict_mounts("/", read_only)
     except OSError as error:
-        return [f"it can write to what all may write to: {error.strerror}"] if read_only else []
+        return [f"it can write to folders that everybody may write to: {error.strerror}"] if read_only else []
     return []
 
 
 def _cover(targets: tuple[str, ...]) -> None:
-    """One file system in memory, of which each of these shows a folder of its own."""
+    """Mount one file system in memory; each of these shows its own folder of it."""
     base = targets[0]
     _tmpfs(base, f"mode=755,{SPACE}", SAFE)
     held = []
@@ -115,7 +115,7 @@ def _cover(targets: tuple[str, ...]) -> None:
 def arrange_processes() -> int:
     """Its own /proc, whose settings can't be written; called in the PID namespace.
 
-    Returns a descriptor of the settings of users, which goes on to be writable.
+    Returns a descriptor of the settings of users, which stays writable.
     """
     syscalls.mount("proc", "/proc", "proc", SAFEST, "")
     users = os.open("/proc/sys/user", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -126,7 +126,7 @@ def arrange_processes() -> int:
 
 
 def _namespace_files(namespace: str) -> list[tuple[int, str]]:
-    """What stands in for files of /etc (ip-netns(8)), held open before what they lead to is covered."""
+    """The files that replace those of /etc (ip-netns(8)), opened before their targets are covered."""
     folder = f"{NAMESPACE_FILES}/{namespace}"
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return [(os.open(f"{folder}/{name}", os.O_PATH | os.O_CLOEXEC), os.path.realpath(f"/etc/{name}"))
@@ -134,7 +134,7 @@ def _namespace_files(namespace: str) -> list[tuple[int, str]]:
 
 
 def _bind(descriptor: int, target: str, own: tuple[str, ...]) -> None:
-    """Over a file, which is made only where it has been covered: /etc/resolv.conf often leads to /run."""
+    """Bind over a file, which is created only where it was covered: /etc/resolv.conf often leads to /run."""
     if not os.path.lexists(target) and target.startswith(tuple(f"{folder}/" for folder in own)):
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))

@@ -22,22 +22,22 @@ PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signa
 CHUNK = 1 << 16
 END, NOTHING = 0, -1
 GRACE_SECONDS = 10.0
-"""How long what the stop signal has not ended may go on, unless told otherwise."""
+"""How long a program may outlive the stop signal by default."""
 
 TO_END = (5,)
-"""CAP_KILL: all that it needs of root's capabilities once the program runs, which is another user's."""
+"""CAP_KILL: the only capability it needs once the program runs, which belongs to another user."""
 
 TO_START = (6, 7, 8, 21, 31)
-"""CAP_SETGID, SETUID, SETPCAP, SYS_ADMIN and SETFCAP: what it needs to start the program again, of which the
+"""CAP_SETGID, SETUID, SETPCAP, SYS_ADMIN and SETFCAP: what it needs to restart the program; the
 last two are for the map of its users (user_namespaces(7))."""
 
 
 class Reporter:
-    """Tells whoever started us how far we are, a line each on standard output; nobody may listen any more."""
+    """Reports our progress to the parent, line by line on standard output; the reader may be gone."""
 
-    def say(self, word: str, told: object = "") -> None:
+    def say(self, word: str, detail: object = "") -> None:
         """One line, such as `failed no such file`."""
-        line = f"{word} {told}".replace("\n", " ").encode(errors="backslashreplace")
+        line = f"{word} {detail}".replace("\n", " ").encode(errors="backslashreplace")
         try:
             os.write(1, line + b"\n")
         except OSError:
@@ -45,7 +45,7 @@ class Reporter:
 
 
 def main(argv: list[str]) -> int:
-    """Begin a keeper and say who it is; this process itself ends at once."""
+    """Start a keeper and report its pid; this process itself ends at once."""
     given = orders.read(argv)
     reporter = Reporter()
     _forget_signals()
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
 
 
 def _forget_signals() -> None:
-    """What whoever started us blocks or ignores must not keep us, nor the program, from hearing it."""
+    """Undo the parent's signal settings: neither we nor the program may miss a signal because of them."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -79,7 +79,7 @@ class Keeper:
     """One workload from its first process to its last."""
 
     def __init__(self, given: Orders, reporter: Reporter) -> None:
-        """In the host's namespaces: take hold of what will be out of sight, then leave them."""
+        """In the host's namespaces: open what will be out of sight, then leave them."""
         self._reporter = reporter
         _close_all()
         self._log = Log(given.log, given.log_bytes)
@@ -93,11 +93,11 @@ class Keeper:
         self._stop_signal = given.stop_signal or signal.SIGTERM
         self._patience = GRACE_SECONDS if given.stop_timeout is None else given.stop_timeout
         self._stopping = math.inf
-        """When those that the stop signal has not ended are killed."""
+        """When to kill those that outlive the stop signal."""
 
         self._restarts = Restarts(given.restart)
         self._due = math.inf
-        """When the program is started again."""
+        """When to restart the program."""
 
         network = os.stat("/proc/self/ns/net").st_ino
         self._cgroups = limits.Cgroups(limits.name(given.mark, network), {limits.PROCESSES: given.pids,
@@ -105,24 +105,24 @@ class Keeper:
         try:
             self._leave(given)
         except Exception:
-            # Whatever it is: `main` reports it, and nobody else knows of the cgroups.
+            # Whatever it is: `main` reports it, and only we know of the cgroups.
             self._cgroups.remove()
             raise
 
     def _leave(self, given: Orders) -> None:
         self._pids = given.pids if limits.PROCESSES in self._cgroups.lacking else 0
         if limits.MEMORY in self._cgroups.lacking:
-            raise OSError(0, "there is no cgroup here that could limit its memory")
+            raise OSError(0, "no cgroup here can limit its memory")
         if given.uid is None and not given.user:
-            self._reporter.say("short", "it has no user of its own, as none but root is mapped here")
+            self._reporter.say("short", "it has no user of its own: only root is mapped here")
             if self._pids and limits.is_exempt():
-                self._reporter.say("short", "nothing limits how many processes it starts")
+                self._reporter.say("short", "nothing limits the number of its processes")
         syscalls.unshare(Namespace.MOUNT | Namespace.IPC | Namespace.PID)
         for shortfall in folders.arrange(given.namespace, given.hide, read_only=not given.user):
             self._reporter.say("short", shortfall)
 
     def keep(self) -> int:
-        """As process 1: until nothing of the workload is left; the program's own exit code."""
+        """As process 1: run until nothing of the workload is left; return the program's exit code."""
         try:
             os.setsid()
             _leave_keyring(self._reporter)
@@ -152,7 +152,7 @@ class Keeper:
         self._began = time.monotonic()
 
     def _start_again(self) -> bool:
-        """Whether it runs; if not, it is as if it had ended at once."""
+        """Whether it runs; if not, treat it as if it had ended at once."""
         self._due = math.inf
         self._tell(self._fate._replace(restarts=self._fate.restarts + 1))
         try:
@@ -164,7 +164,7 @@ class Keeper:
         return True
 
     def _note_end(self, code: int) -> None:
-        """Write down how the program ended, and settle whether and when it is started again."""
+        """Write down how the program ended, and decide whether and when to restart it."""
         ran = 0.0 if code == NOT_STARTED else time.monotonic() - self._began
         self._main = 0
         self._status = code if code >= 0 else 128 - code
@@ -178,7 +178,7 @@ class Keeper:
         self._fate_file.write(fate)
 
     def _tend(self, output: int, wake: int) -> None:
-        """Copy to the log and reap, until no process is left, none is to come, and the pipe is empty."""
+        """Copy to the log and reap until no process is left, no restart is due, and the pipe is empty."""
         os.set_blocking(output, False)
         poll = select.poll()
         poll.register(output, select.POLLIN)
@@ -200,18 +200,18 @@ class Keeper:
             continue
 
     def _copy(self, output: int) -> int:
-        """How many bytes there were to write down; NOTHING where there may be more later."""
+        """The number of bytes copied; NOTHING if more may come later."""
         try:
             data = os.read(output, CHUNK)
         except BlockingIOError:
-            # The program may have read them itself, as the pipe is its own.
+            # The program may have read them itself: it can open its own pipe.
             return NOTHING
         if data:
             self._log.write(data)
         return len(data)
 
     def _heed(self, signals: bytes) -> bool:
-        """Do what the signals say; whether a process is left."""
+        """Act on the signals; whether a process is left."""
         for number in set(signals):
             if number == signal.SIGTERM:
                 self._stopping = min(self._stopping, time.monotonic() + self._patience)
@@ -234,18 +234,18 @@ class Keeper:
                 self._note_end(code)
                 self._reporter.say("ended", code)
                 if self._stopping == math.inf:
-                    # What it has left behind is no workload any more.
+                    # What it left behind no longer belongs to a workload.
                     _signal(-1, signal.SIGKILL)
 
 
 def _close_all() -> None:
-    """Nothing of whoever started us is open, but for the standard three."""
+    """Close every descriptor that we inherited, except the standard three."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             try:
                 os.close(int(name))
             except OSError:
-                # The one by which they were listed.
+                # The descriptor that listed them.
                 continue
 
 
@@ -260,7 +260,7 @@ def _leave_keyring(reporter: Reporter) -> None:
 
 
 def _wake() -> int:
-    """A descriptor from which the numbers of the signals come that this process gets."""
+    """A descriptor that delivers the numbers of the signals that this process gets."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -270,7 +270,7 @@ def _wake() -> int:
 
 
 def _note(_: int, __: object) -> None:
-    """The wake-up descriptor tells the loop."""
+    """Does nothing: the wake-up descriptor notifies the loop."""
 
 
 def _signal(pid: int, number: int) -> None:

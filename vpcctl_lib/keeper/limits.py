@@ -1,4 +1,4 @@
-"""How many processes and how much memory a workload may have, held by a cgroup where there is one."""
+"""How many processes and how much memory a workload may have, enforced by a cgroup if possible."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 MOUNTS = "/proc/self/mountinfo"
 PARENT = "vpcctl"
-"""The cgroup below which all of ours are."""
+"""The parent of all our cgroups."""
 
 TRIES = 5
 PROCESSES, MEMORY = "pids", "memory"
 FILES = {(PROCESSES, 1): "pids.max", (PROCESSES, 2): "pids.max",
          (MEMORY, 1): "memory.limit_in_bytes", (MEMORY, 2): "memory.max"}
-"""What takes each limit, by controller and version (Documentation/admin-guide/cgroup-v1, cgroup-v2.rst)."""
+"""The file for each limit, by controller and version (Documentation/admin-guide/cgroup-v1, cgroup-v2.rst)."""
 
 
 class Controller(NamedTuple):
-    """Where a cgroup controller is mounted, and of which version it is."""
+    """Where a cgroup controller is mounted, and its cgroup version."""
 
     name: str
     folder: str
@@ -27,14 +27,14 @@ class Controller(NamedTuple):
 
 
 class Cgroups:
-    """A cgroup of this name for each limit that the kernel can hold; `lacking` names those it can't."""
+    """A cgroup of this name for each limit that the kernel can enforce; `lacking` names the others."""
 
     def __init__(self, name: str, limits: Mapping[str, int]) -> None:
         self.lacking: list[str] = []
         self._name = name
         self._entries: list[int] = []
         self._tops: list[int] = []
-        """Held open, as other file systems go over them."""
+        """Held open, because other file systems will cover them."""
 
         wanted = {controller: limit for controller, limit in limits.items() if limit}
         found = {one.name: one for one in _controllers(wanted)} if wanted else {}
@@ -49,7 +49,7 @@ class Cgroups:
             _write(f"{folder}/{FILES[controller.name, controller.version]}", str(limit))
             entry = os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
-            # Read-only in a container, or another program's to arrange: then it is as if there were none.
+            # Read-only in a container, or managed by another program: treat it as missing.
             return False
         self._entries.append(entry)
         self._tops.append(os.open(controller.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -61,24 +61,24 @@ class Cgroups:
             os.write(entry, b"0")
 
     def remove(self) -> None:
-        """Nothing runs in them any more."""
+        """Remove the cgroups, in which nothing runs any more."""
         for top in self._tops:
             _remove(f"{PARENT}/{self._name}", top)
 
 
 def name(mark: str, network: int) -> str:
-    """A name that no other workload on this machine has: the number of its network is in it."""
+    """A name that no other workload on this machine has: it contains the number of its network."""
     return f"{mark.replace('/', '.')}.{network}"
 
 
 def remove(name: str) -> None:
-    """Remove the cgroups of that name that nothing runs in, which a keeper that was killed has left."""
+    """Remove the empty cgroups of that name, left over from a keeper that was killed."""
     for folder in {one.folder for one in _controllers((PROCESSES, MEMORY))}:
         _remove(f"{folder}/{PARENT}/{name}", None)
 
 
 def _remove(folder: str, top: int | None) -> None:
-    """The one above it, too, unless it holds others; the kernel may have kept that when the last one went."""
+    """The one above it, too, unless it has others; the kernel may have kept it when the last one went."""
     for one in (folder, os.path.dirname(folder)):
         try:
             os.rmdir(one, dir_fd=top)
@@ -89,7 +89,7 @@ def _remove(folder: str, top: int | None) -> None:
 
 
 def _make_folder(controller: Controller, folder: str) -> None:
-    """Again where somebody removes the one above it meanwhile, as it was the last."""
+    """Retry if the one above it is removed meanwhile because it was empty."""
     for attempt in range(TRIES):
         try:
             if controller.version == 2:
@@ -102,13 +102,13 @@ def _make_folder(controller: Controller, folder: str) -> None:
 
 
 def is_exempt() -> bool:
-    """Whether no limit counts our user's processes, as it is the machine's root (setrlimit(2))."""
+    """Whether our user is the machine's root, whose processes no limit counts (setrlimit(2))."""
     with open("/proc/self/uid_map") as spans:
         return any(line.split()[:2] == ["0", "0"] for line in spans)
 
 
 def bound_processes(number: int) -> None:
-    """Without a cgroup: as many processes for the user in its user namespace, in which we are already."""
+    """Without a cgroup: limit the user's processes in its user namespace, which we have already entered."""
     resource.setrlimit(resource.RLIMIT_NPROC, (number, number))
 
 
@@ -134,7 +134,7 @@ def _offered(folder: str) -> list[str]:
 
 
 def _pass_on(controller: Controller) -> None:
-    """A cgroup has the controllers that the one above it passes on."""
+    """Enable the controllers for the cgroups below: they have only what their parent passes on."""
     os.makedirs(f"{controller.folder}/{PARENT}", exist_ok=True)
     for folder in (controller.folder, f"{controller.folder}/{PARENT}"):
         _write(f"{folder}/cgroup.subtree_control", f"+{controller.name}")

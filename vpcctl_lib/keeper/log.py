@@ -1,4 +1,4 @@
-"""A workload's log: what came through its pipe, twice the limit at most, and never the last of a disk."""
+"""A workload's log: what came through its pipe, at most twice the limit; it never fills the disk."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 MODE = 0o600
 OLDER = ".1"
-"""The ending of the log before this one."""
+"""The suffix of the previous log."""
 
 RESERVE_BYTES = 64 << 20
 RESERVE_PART = 8
-"""A log leaves that much of its disk to others, or an eighth of a small disk, whichever is less."""
+"""A log leaves this much of its disk free, or an eighth of the disk if that is less."""
 
 
 class Log:
-    """Appends to a file in a folder that is held open: it goes on below whatever is mounted over it."""
+    """Appends to a file in a folder that is held open, so it works even if something covers that."""
 
     def __init__(self, path: str, limit: int) -> None:
         folder, self._name = os.path.split(path)
@@ -28,7 +28,7 @@ class Log:
         return os.open(self._name, how, MODE, dir_fd=self._folder)
 
     def write(self, data: bytes) -> None:
-        """Add it; what finds no room is counted, and told once there is some. The program never waits."""
+        """Append; what finds no room is counted, and the count written later. The program never waits."""
         try:
             if not self._has_room():
                 self._lost += len(data)
@@ -40,7 +40,7 @@ class Log:
             self._lost += len(data) - written
             self._rotate()
         except OSError:
-            # A full or failing disk must not stop the program; the count tells of it later.
+            # A full or failing disk must not stop the program; the count reports it later.
             self._lost += len(data)
 
     def _has_room(self) -> bool:
@@ -56,7 +56,7 @@ class Log:
                 os.rename(self._name, self._name + OLDER, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             fresh = self._open()
         except OSError:
-            # Its folder is gone: what nobody can read any more must not grow.
+            # Its folder was removed: a file that nobody can read must not grow.
             os.ftruncate(self._file, 0)
             return
         os.close(self._file)

@@ -1,4 +1,4 @@
-"""What a keeper is told, as the words of its command line and back; pure."""
+"""A keeper's orders, as the words of its command line and back; pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Orders(NamedTuple):
     """Folders that the program must not see."""
 
     uid: int | None = None
-    """The number of a user who owns nothing; None to stay whoever starts it."""
+    """The number of a user who owns nothing; None to keep the user who starts it."""
 
     user: str = ""
     """A user of this host, with that user's groups, instead of the number."""
@@ -32,14 +32,14 @@ class Orders(NamedTuple):
 
     log_bytes: int = 0
     env: tuple[str, ...] = ()
-    """K=V, beside what every workload has."""
+    """K=V, in addition to what every workload has."""
 
     workdir: str = ""
     stop_signal: int = 0
-    """The number of what a TERM is passed on as; 0 for TERM itself."""
+    """The signal that replaces TERM; 0 for TERM itself."""
 
     stop_timeout: int | None = None
-    """Seconds from then on to KILL; None for the usual time."""
+    """Seconds from then until KILL; None for the default."""
 
     restart: str = ""
     """`on-failure` or `always`."""
@@ -51,7 +51,7 @@ LISTS = ("hide", "env")
 
 
 def words(orders: Orders) -> tuple[str, ...]:
-    """The command line that tells these."""
+    """The command line for these orders."""
     return (*_settings(orders), END, *orders.program)
 
 
@@ -69,7 +69,7 @@ def _settings(orders: Orders) -> Iterator[str]:
 
 
 def read(argv: Sequence[str]) -> Orders:
-    """The orders that a command line tells; ValueError where it tells none."""
+    """The orders in a command line; ValueError if it has none."""
     end = list(argv).index(END)
     found: dict[str, object] = {"program": tuple(argv[end + 1:])}
     lists: dict[str, list[str]] = {name: [] for name in LISTS}
@@ -90,7 +90,7 @@ def read(argv: Sequence[str]) -> Orders:
 
 
 def of(command: Sequence[str]) -> Orders | None:
-    """The orders in the command line of a keeper that runs; None where it is none."""
+    """The orders in the command line of a running keeper; None if it is not one."""
     for number, word in enumerate(command):
         if word.endswith("/keeper/__main__.py"):
             try:

@@ -1,4 +1,4 @@
-"""The workload's own program: as whom it runs, and the way from process 1 to it."""
+"""The workload's own program: the user it runs as, and how process 1 starts it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FIRST_VICTIM = "500"
 
 UMASK = 0o022
 NOT_STARTED = 127
-"""The exit status of a program that can't be started, as a shell has it."""
+"""The exit status of a program that can't be started, as in a shell."""
 
 OWN_USERS, NO_USERS, NO_NEED, FAILED = b"+", b"-", b"0", "!"
-"""What the child says first: that it waits for its users to be mapped, that it has no user namespace though
-others can make one, that nobody can, or what went wrong."""
+"""What the child reports first: that it waits for its users to be mapped, that it has no user namespace
+although others can make one, that nobody can, or what went wrong."""
 
 ANY_SOCKETS = "*"
-"""What it may say next: that nothing confines what sockets it makes."""
+"""What it may report next: that its sockets are not confined."""
 
 
 class Identity(NamedTuple):
@@ -40,30 +40,30 @@ class Identity(NamedTuple):
 
 
 def identity(given: Orders) -> Identity | None:
-    """Whom the orders name; None to stay who we are. OSError where there is no such user."""
+    """The user that the orders name; None to keep our own. OSError if the user does not exist."""
     if given.user:
         try:
             found = account(given.user)
         except (KeyError, OverflowError):
-            raise OSError(0, f"there is no user '{given.user}'") from None
+            raise OSError(0, f"user '{given.user}' does not exist on this host") from None
         if found.pw_uid == 0:
-            raise OSError(0, f"'{given.user}' is root, and a workload never is")
+            raise OSError(0, f"'{given.user}' is root: a workload never runs as root")
         return Identity(found.pw_uid, found.pw_gid, tuple(os.getgrouplist(found.pw_name, found.pw_gid)))
     if given.uid == 0:
-        raise OSError(0, "a workload is never root")
+        raise OSError(0, "a workload never runs as root")
     return None if given.uid is None else Identity(given.uid, given.uid)
 
 
 class Program:
-    """Made while the host's users can still be asked for."""
+    """Created while the host's users can still be looked up."""
 
     def __init__(self, given: Orders) -> None:
         self._argv = given.program
         self.users_are_locked = False
-        """Whether it can make no user namespace, once it has been started."""
+        """Once started: whether it can't make user namespaces."""
 
         self.sockets_are_confined = False
-        """Whether it can make those only that its network namespace confines, once it has been started."""
+        """Once started: whether it can make only sockets that its network namespace confines."""
 
         self._identity = identity(given)
         home = account(given.user).pw_dir if given.user else "/"
@@ -72,14 +72,14 @@ class Program:
         self._workdir = given.workdir
 
     def start(self, output: int, users: int, cgroups: Cgroups, pids: int) -> int:
-        """Its pid, once it is itself; OSError with the reason where it can't be started.
+        """Start it and return its pid once it runs; OSError with the reason if it can't be started.
 
-        `users` is a descriptor of /proc/sys/user, `pids` a limit where no cgroup holds one.
+        `users` is a descriptor of /proc/sys/user, `pids` a limit that no cgroup enforces.
         """
         if self._identity and os.fstat(output).st_uid != self._identity.uid:
             # So that it can open /dev/stdout, which is the pipe's inode, by its name.
             os.fchown(output, self._identity.uid, self._identity.gid)
-        told, telling = os.pipe()
+        reports, telling = os.pipe()
         heard, hearing = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -87,7 +87,7 @@ class Program:
         os.close(telling)
         os.close(heard)
         failure = ""
-        with os.fdopen(told, "rb", 0) as pipe, os.fdopen(hearing, "wb", 0) as answers:
+        with os.fdopen(reports, "rb", 0) as pipe, os.fdopen(hearing, "wb", 0) as answers:
             first = pipe.read(1)
             if first == OWN_USERS:
                 try:
@@ -106,7 +106,7 @@ class Program:
         return pid
 
     def _become(self, output: int, users: int, cgroups: Cgroups, pids: int, telling: int, heard: int) -> int:
-        """In the child: only returns where it fails. Once the user has changed nothing can be imported."""
+        """In the child: returns only on failure. Nothing can be imported once the user has changed."""
         try:
             os.setsid()
             os.umask(UMASK)
@@ -120,12 +120,12 @@ class Program:
             self._lock_users(users, telling, heard)
             if pids:
                 limits.bound_processes(pids)
-            # While it still may: the new user can't.
+            # Now, because the new user can't.
             syscalls.renounce()
             self._change_user()
             if self._workdir:
                 os.chdir(self._workdir)
-            # Last of all: what it forbids, its own way here may need.
+            # Last, because the steps above may need what it forbids.
             if not sockets.confine():
                 os.write(telling, ANY_SOCKETS.encode())
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -137,9 +137,9 @@ class Program:
             return NOT_STARTED
 
     def _lock_users(self, users: int, telling: int, heard: int) -> None:
-        """A user namespace in which none can be made, as its maker would have all capabilities in there.
+        """Enter a user namespace in which none can be made: its maker would have all capabilities there.
 
-        Its own user makes it: what it takes of the kernel's limits for each user is not taken from root's.
+        The workload's user makes it, so it counts against that user's limits and not root's.
         """
         if self._identity:
             os.seteuid(self._identity.uid)
@@ -162,7 +162,7 @@ class Program:
             os.setresuid(*[self._identity.uid] * 3)
 
     def _execute(self) -> OSError:
-        """Become the program; what kept us from it, as execvp(3) would tell."""
+        """Become the program; return the error if that fails, as execvp(3) would report it."""
         name, failure = self._argv[0], OSError(errno.ENOENT, os.strerror(errno.ENOENT), self._argv[0])
         folders = self._environment["PATH"].split(":")
         found = [name] if "/" in name else [f"{folder}/{name}" for folder in folders]
@@ -176,7 +176,7 @@ class Program:
 
 
 def _lose_precedence() -> None:
-    """Of whoever started us: no better turn at the processors, and no right to one later (sched(7))."""
+    """Drop an inherited scheduling priority, and the right to one later (sched(7))."""
     for kind in (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
         resource.setrlimit(kind, (0, 0))
     if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
@@ -186,7 +186,7 @@ def _lose_precedence() -> None:
 
 
 def _map_users(pid: int) -> None:
-    """Every user of ours is the same one in the child's user namespace."""
+    """Map every user to itself in the child's user namespace."""
     for kind in ("uid", "gid"):
         with open(f"/proc/self/{kind}_map") as held:
             spans = [line.split() for line in held]

@@ -1,6 +1,6 @@
 """The kinds of sockets that a workload can make: those that its network namespace confines; pure but for one.
 
-AF_VSOCK knows no network namespaces: it leads to the hypervisor, and to whoever else listens there.
+AF_VSOCK ignores network namespaces: it leads to the hypervisor, and to anything that listens there.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple
 from vpcctl_lib.kernel import syscalls
 
 FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET)
-"""A list of what is let through: who knows what a kernel of tomorrow has, or one with more modules.
+"""A list of what is allowed: later kernels, or other modules, may bring new families.
 
-AF_ALG, AF_BLUETOOTH, AF_RDS, AF_TIPC, AF_VSOCK and some thirty more are nothing that a program in a VPC has
-to do with, and have been ways into the kernel. AF_PACKET takes a capability that no workload has.
+A program in a VPC does not need AF_ALG, AF_BLUETOOTH, AF_RDS, AF_TIPC, AF_VSOCK and some thirty more, which
+have been ways into the kernel. AF_PACKET takes a capability that no workload has.
 """
 
 class _Machine(NamedTuple):
@@ -27,7 +27,7 @@ class _Machine(NamedTuple):
     socket: int
     pair: int
     older: tuple[int, tuple[int, ...]] | None = None
-    """The 32-bit machine that it can be as well, and that one's numbers for sockets."""
+    """Its 32-bit variant, and that one's numbers for sockets."""
 
 
 _MACHINES = {
@@ -40,7 +40,7 @@ _IO_URING_SETUP = 425
 """io_uring_setup(2), the same on all: IORING_OP_SOCKET makes sockets that no filter sees."""
 
 _X32 = 0x40000000
-"""What the numbers of x86's third way into the kernel begin with (asm/unistd.h)."""
+"""Marks the system call numbers of x86's third ABI, x32 (asm/unistd.h)."""
 
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
 """Offsets in struct seccomp_data (linux/seccomp.h); all these machines have the lower half first."""
@@ -53,7 +53,7 @@ _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
 
 
 class _Line(NamedTuple):
-    """An instruction; it goes on where `yes` or `no` says, or with the next one."""
+    """An instruction; the filter continues at `yes` or `no`, or with the next one."""
 
     code: int
     value: int
@@ -63,9 +63,9 @@ class _Line(NamedTuple):
 
 
 def filter_of(machine: str) -> bytes | None:
-    """The BPF program for a kind of machine, None where its numbers are not known.
+    """The BPF program for a kind of machine; None if its numbers are unknown.
 
-    A 32-bit program can make no socket: socketcall(2) has its arguments where no filter sees them.
+    A 32-bit program can't make sockets: socketcall(2) has its arguments where no filter sees them.
     """
     if machine not in _MACHINES:
         return None
@@ -90,13 +90,13 @@ def filter_of(machine: str) -> bytes | None:
 
 
 def _packed(line: _Line, at: int, places: dict[str, int]) -> bytes:
-    """A struct sock_filter, which tells how many instructions are passed over."""
+    """A struct sock_filter, whose jumps count the instructions to skip."""
     skips = [places[label] - at - 1 if label else 0 for label in (line.yes, line.no)]
     return struct.pack("=HBBI", line.code, *skips, line.value)
 
 
 def confine() -> bool:
-    """Let this process and its children make no other sockets; False where that can't be had here."""
+    """Forbid all other sockets to this process and its children; False if this host can't."""
     program = filter_of(os.uname().machine)
     if program is None:
         return False

@@ -1,4 +1,4 @@
-"""What `ip -j` and its like answer: a stranger's text, as root in a namespace names what is in it; pure."""
+"""The output of `ip -j` and others, which is untrusted: root in a namespace names what is in it; pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _KNOWN = frozenset('"\\/bfnrt')
 
 
 def parsed(outcome: Outcome, otherwise: str = "[]") -> Any:
-    """The JSON that a command printed, `otherwise` where it printed nothing; VpcctlError if it did not."""
+    """The JSON that a command printed, `otherwise` if it printed nothing; VpcctlError if it is not JSON."""
     if outcome.status != 0:
         raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
     text = outcome.stdout.strip() or otherwise
     try:
         return lenient(text)
     except (ValueError, RecursionError) as error:
-        raise VpcctlError(f"{outcome.command} printed what is no JSON: {error}") from None
+        raise VpcctlError(f"{outcome.command} printed something that is not JSON: {error}") from None
 
 
 def lenient(text: str) -> Any:
-    """JSON as iproute2 writes it: control characters stand as they are, and older ones wrote \\' for '."""
+    """JSON as iproute2 writes it: control characters are not escaped, and older versions wrote \\' for '."""
     try:
         return json.loads(text, strict=False)
     except ValueError:
@@ -33,12 +33,12 @@ def lenient(text: str) -> Any:
 
 
 def _known(escape: re.Match[str]) -> str:
-    """An escape of JSON's as it is, any other as what it escapes."""
+    """An escape of JSON unchanged, any other as the character that it escapes."""
     return escape[0] if escape[1] in _KNOWN or len(escape[1]) > 1 else escape[1]
 
 
 def whole_lines(text: str) -> list[str]:
-    """The lines that iptables-save printed; a comment may hold line breaks, and is no line of its own."""
+    """The lines that iptables-save printed; a line break inside a comment does not end a line."""
     lines: list[str] = []
     broken = ""
     for line in text.split("\n"):
@@ -51,6 +51,6 @@ def whole_lines(text: str) -> list[str]:
 
 
 def _is_open(line: str) -> bool:
-    """Whether a quotation goes on after its end."""
+    """Whether a quotation continues after its end."""
     plain = re.sub(r"\\.", "", line, flags=re.DOTALL) if "\\" in line else line
     return plain.count('"') % 2 == 1

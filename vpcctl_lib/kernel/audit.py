@@ -16,14 +16,14 @@ from vpcctl_lib.kernel.run import Outcome
 from vpcctl_lib.visible import visible
 
 LONGEST = 2000
-"""Characters of one command that are logged: a policy of 10,000 rules is not copied into the log."""
+"""The most characters of one command in the log: a policy of 10,000 rules is not copied into it."""
 
 LARGEST = 10 * 1024 * 1024
-"""Bytes from which on a new log is begun; the one before is kept."""
+"""The size in bytes at which a new log begins; the previous one is kept."""
 
 
 class Audit:
-    """Appends to vpcctl.log, one line an event; a log that can't be written stops no reader."""
+    """Appends to vpcctl.log, one line for each event; an unwritable log stops no read-only command."""
 
     def __init__(self, log: Path) -> None:
         self._log = _Log(log)
@@ -37,20 +37,20 @@ class Audit:
         self._write(f"exit {outcome.status} {outcome.milliseconds:.1f} ms: {command}{said}")
 
     def record_own(self, text: str) -> None:
-        """What vpcctl has done itself, told as the command that does the same."""
+        """What vpcctl did itself, written as the command that does the same."""
         self._begin()
         self._write(f"done: {_line(text)}")
 
     def record_end(self, code: int, message: str = "") -> None:
-        """How a command that changes things, or that failed, came out.
+        """The result of a command that changes things, or that failed.
 
-        Everybody may read the log: the message quotes no file (`VpcctlError.discreet`).
+        Everybody may read the log, so the message quotes no file (`VpcctlError.discreet`).
         """
         self._begin()
         self._write(f"ended with {code}" + (f": {message}" if message else ""))
 
     def _begin(self) -> None:
-        """The command line goes before the first thing that it does."""
+        """Log the command line before its first action."""
         if not self._begun:
             self._begun = True
             self._write(f"user {_user()} ran: {shlex.join(['vpcctl', *sys.argv[1:]])}")
@@ -66,7 +66,7 @@ class Audit:
 
 
 class _Log:
-    """The file, open to append to until we end; from a size on it gets another name, and a new one begins."""
+    """The file, open for appending until we end; when it is too large it is renamed, and a new one begins."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -85,15 +85,15 @@ class _Log:
         if self._file < 0:
             self._file = file
             return
-        # Under the number that it had: another thread may just be writing to that.
+        # Under the same descriptor number: another thread may just be writing to it.
         os.dup2(file, self._file, inheritable=False)
         os.close(file)
 
     def _renew(self) -> None:
-        """One of all who write renames it, the others find the new one; if that can't be, it goes on growing.
+        """One of the writers renames it, the others find the new one; if renaming fails, it keeps growing.
 
-        They wait for each other at a file that nobody else may open: the log itself may be locked by whoever
-        may read it.
+        They lock a file that nobody else may open: the log itself can be locked by anybody who may read
+        it.
         """
         with suppress(OSError):
             lock = disk.open_kept(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR, disk.SECRET)
@@ -113,7 +113,7 @@ class _Log:
 
 
 def _line(text: str) -> str:
-    """One line, in which nothing steers the terminal of who reads it; a word typed may be any bytes."""
+    """One line that can't control the reader's terminal; a typed word may be any bytes."""
     flat = " ⏎ ".join(text.splitlines())
     if len(flat) > LONGEST:
         flat = f"{flat[:LONGEST]} … ({len(flat)} characters)"

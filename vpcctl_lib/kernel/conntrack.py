@@ -1,6 +1,6 @@
 """The kernel's table of connections, over netlink (linux/netfilter/nfnetlink_conntrack.h): find, forget, add.
 
-conntrack(8) is not on every host, and has no word for "not translated": that takes a program around it.
+conntrack(8) is not on every host, and can't match "not translated": that takes a program around it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ESTABLISHED = 3
 
 _LARGEST = 1 << 16
 _TIMEOUTS = {socket.IPPROTO_TCP: 432_000, socket.IPPROTO_UDP: 180}
-"""Seconds until the kernel has seen a packet of it, and sets its own: what it gives by default at most."""
+"""Seconds until the kernel sees a packet of it and sets its own timeout: the longest default."""
 
 
 class _Part(IntEnum):
@@ -49,20 +49,20 @@ class _Part(IntEnum):
 
 @frozen
 class Ends:
-    """The two ends of a connection, seen from who began it."""
+    """The two ends of a connection, seen from the side that began it."""
 
     protocol: int
     source: tuple[IPv4Address, int]
     destination: tuple[IPv4Address, int]
 
     def back(self) -> Ends:
-        """Seen from the other end."""
+        """The ends seen from the other side."""
         return Ends(self.protocol, self.destination, self.source)
 
 
 @frozen
 class Known:
-    """An entry: who it is from and for, whether it leaves with another source, and what names it."""
+    """An entry: its ends, whether it leaves with another source, and its identity."""
 
     source: IPv4Address
     destination: IPv4Address
@@ -71,7 +71,7 @@ class Known:
 
 
 class Table:
-    """The connections of the calling thread's network namespace; OSError where they can't be had."""
+    """The connections of the calling thread's network namespace; OSError if they are unavailable."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
@@ -84,12 +84,12 @@ class Table:
         self._socket.close()
 
     def forget(self, is_meant: Callable[[Known], bool]) -> int:
-        """Delete the entries that are meant; how many there were."""
+        """Delete the chosen entries; returns their number."""
         found = [entry for entry in self._all() if is_meant(entry)]
         return sum(self._changed(_DELETE, 0, entry.words, errno.ENOENT) for entry in found)
 
     def add(self, connections: Iterable[Ends]) -> int:
-        """Have it know open connections; how many it did not know."""
+        """Add open connections; returns how many were new."""
         how = _CREATE | _EXCLUSIVE
         return sum(self._changed(_NEW, how, _entry(one), errno.EEXIST) for one in connections)
 
@@ -122,7 +122,7 @@ class Table:
                     found.append(entry)
 
     def _messages(self) -> Iterator[tuple[int, bytes]]:
-        """What one reading brings: a message's kind, and what stands behind its header."""
+        """The messages of one read: each one's kind, and the bytes after its header."""
         data = self._socket.recv(_LARGEST)
         while len(data) >= _HEADER.size:
             length, kind, _, _, _ = _HEADER.unpack_from(data)
@@ -137,7 +137,7 @@ def _known(text: bytes) -> Known | None:
     addresses = dict(ends)
     if not {1, 2} <= addresses.keys():
         return None
-    # With its number: what has the same ends a moment later is another connection.
+    # With its number: an entry with the same ends a moment later is another connection.
     named = (_Part.ORIGINAL, _Part.ZONE, _Part.ID)
     words = b"".join(_attribute(part, parts[part], part is _Part.ORIGINAL) for part in named if part in parts)
     source, destination = (IPv4Address(addresses[number]) for number in (1, 2))

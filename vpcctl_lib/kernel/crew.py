@@ -1,4 +1,4 @@
-"""Tasks of which some wait for others, worked off side by side by a few threads."""
+"""Tasks, some of which wait for others, done in parallel by a few threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Task = Callable[[], None]
 
 
 class Crew:
-    """Works off tasks, each after those it waits for; the caller's thread takes part."""
+    """Does tasks, each after those it waits for; the caller's thread takes part."""
 
     def __init__(self, tasks: Sequence[Task], waits: Sequence[Collection[int]], most: int) -> None:
         self._tasks = tasks
@@ -33,7 +33,7 @@ class Crew:
         self._threads: list[Thread] = []
 
     def work(self) -> None:
-        """Do all; after a failure nothing more is begun, and it is raised once all has come to rest."""
+        """Do all; after a failure no task starts, and the failure is raised once the running ones end."""
         self._work()
         for thread in self._threads:
             thread.join()
@@ -49,7 +49,7 @@ class Crew:
             self._end(number)
 
     def _next(self) -> int | None:
-        """The first of the tasks that are ready; None when there is nothing left to begin."""
+        """The first task that is ready; None if no task is left to start."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or not self._under_way or self._failures)
             if not self._ready or self._failures:
@@ -65,7 +65,7 @@ class Crew:
         try:
             thread.start()
         except RuntimeError:
-            # No memory, or no process more for this user (pthread_create(3)): those there are do it all.
+            # No memory or no more processes for this user (pthread_create(3)): existing threads do it all.
             self._spare = 0
             return
         self._spare -= 1
@@ -86,7 +86,7 @@ class Crew:
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item], most: int) -> list[Result]:
-    """What the function makes of each item, side by side; signals wait until all have answered."""
+    """The function's results for the items, computed in parallel; signals wait until all have answered."""
     results: dict[int, Result] = {}
 
     def take(number: int, item: Item) -> None:

@@ -23,30 +23,30 @@ QUOTING = """table bridge vpcctl-probe {
 	}
 }
 """
-UNQUOTED = ("subnets of one VPC can send each other forged ICMP errors: this nft can't look into what an "
+UNQUOTED = ("subnets of one VPC can send each other forged ICMP errors: this nft can't match what an "
             "ICMP error quotes")
 UNGUARDED = ("the ports of bridges are not guarded, so that subnets of one VPC can take each other's "
              "addresses: nft {}")
 
 
 def missing(runner: Runner) -> str:
-    """What keeps this host from it, in words that follow "nft"; empty if nothing does.
+    """Why this host can't, as words after "nft"; empty if it can.
 
-    The probe is only checked by the kernel, and never takes effect (`nft --check`).
+    The kernel only checks the probe, which never takes effect (`nft --check`).
     """
     if which(TOOL, path=search_path()) is None:
-        return "is not there; install it: apt-get install nftables"
+        return "not found; install it: apt-get install nftables"
     if os.geteuid() != 0:
-        # A rehearsal by a plain user can't ask the kernel.
+        # A dry run by a plain user can't ask the kernel.
         return ""
     outcome = runner.ask((TOOL, "--check", "--file", "-"), stdin=PROBE)
     return f"has no family bridge in this kernel ({outcome.reason()})" if outcome.status else ""
 
 
 def reads_quotes(runner: Runner) -> bool:
-    """Whether nft here can look into what an ICMP error quotes (raw payload in the type of a set).
+    """Whether this nft can match what an ICMP error quotes (raw payload in the type of a set).
 
-    Where it can, nothing is `missing`: to ask for the more is enough, as a check takes the kernel 15 ms.
+    If it can, nothing is `missing`: this one check is enough, since a check takes the kernel 15 ms.
     """
     if which(TOOL, path=search_path()) is None:
         return False

@@ -1,4 +1,4 @@
-"""What the host itself looks like: its routes and its links; only asks."""
+"""The host's own routes and links; read-only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFUSING = ("blackhole", "unreachable", "prohibit", "throw")
 """Kinds of routes (ip-route(8)) that lead nowhere."""
 
 KINDS = (UNICAST, *REFUSING, LOCAL)
-"""Those that say where packets to single hosts go, the most telling first."""
+"""The kinds that decide where packets to single hosts go, the most specific first."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class HostLink:
 
 
 class Host:
-    """The host as it was when first asked; each thing is asked once, however many VPCs want to know."""
+    """The host as it was when first read; everything is read once, however many VPCs need it."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -67,7 +67,7 @@ class Host:
 
     @cached_property
     def routes(self) -> list[HostRoute]:
-        """The host's routes to single hosts and networks, of all tables; default routes are left out."""
+        """The host's routes to single hosts and networks, from all tables, without default routes."""
         found = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"),
                            route.get("type", UNICAST), str(route.get("table", "main")))
                  for route in self._ask("-4", "route", "show", "table", "all")
@@ -78,7 +78,7 @@ class Host:
     def overlap(self, cidr: IPv4Network, ours: Collection[str]) -> HostRoute | None:
         """A route of the host, other than over links of `ours`, that shares addresses with `cidr`.
 
-        A wider one that refuses is none: such aggregates stand for what no narrower route is for.
+        A wider route that refuses does not count: such aggregates are for addresses without a narrower route.
         """
         return next((route for route in self.routes
                      if (route.device not in ours or route.kind in REFUSING)
@@ -86,9 +86,9 @@ class Host:
                      and not (route.kind in REFUSING and route.network.prefixlen < cidr.prefixlen)), None)
 
     def taken(self, block: IPv4Network, ours: Collection[str]) -> list[IPv4Network]:
-        """What of a block of addresses the host uses, other than over links of `ours`.
+        """The parts of a block of addresses that the host uses, other than over links of `ours`.
 
-        A route to more than the block is none of it: all of link-local may be one link's (RFC 3927).
+        A route to more than the block does not count: one link may have all of link-local (RFC 3927).
         """
         return [route.network for route in self.routes
                 if route.device not in ours and route.network.subnet_of(block)]
@@ -111,4 +111,4 @@ def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostL
             return candidate
     names = ", ".join(sorted(link.name for link in usable)) or "none"
     what = "can't be an uplink" if name == "lo" or name in ours else "is not an interface of this host"
-    raise BadInput(f"{quoted(repr(name))} {what}", f"interfaces here: {names}")
+    raise BadInput(f"{quoted(repr(name))} {what}", f"use one of: {names}")

@@ -30,7 +30,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         for number in NOTED:
-            # What is ignored, as nohup(1) has it, stays ignored.
+            # An ignored signal, as under nohup(1), stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._old[number] = signal.signal(number, self._note)
         return self
@@ -52,7 +52,7 @@ class Interrupts:
 def held() -> Iterator[None]:
     """Signals take effect at the end of the block: Python can't be interrupted while it starts a thread."""
     if threading.current_thread() is not threading.main_thread():
-        # It is the main thread that signals come to, and it waits for this one.
+        # Signals go to the main thread, which waits for this one.
         yield
         return
     came: list[int] = []

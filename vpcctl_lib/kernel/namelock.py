@@ -1,7 +1,7 @@
-"""The lock that `ip netns add` waits for, for ever, and that anybody may hold: taken in its place.
+"""Takes the lock for which `ip netns add` would wait for ever, and which anybody may hold.
 
-iproute2 locks the folder of the names (netns_add() of ip/ipnetns.c) lest two that begin at once both mount
-something over it.
+iproute2 locks the folder of the names (netns_add() of ip/ipnetns.c), so that two that start at once do not
+both mount something over it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from vpcctl_lib.kernel import netns, syscalls
 
 SECONDS = 1.0
-"""How long an honest one may hold it: it takes the time of two mounts."""
+"""How long an honest holder needs it: the time of two mounts."""
 
 PAUSE_SECONDS = 0.01
 CALLS = {"x86_64": (0xC000003E, 73), "aarch64": (0xC00000B7, 32), "riscv64": (0xC00000F3, 32),
@@ -33,9 +33,9 @@ _ALLOW, _DONE = 0x7FFF0000, 0x00050000
 
 @contextmanager
 def held() -> Iterator[Callable[[], None] | None]:
-    """Hold the lock, or do without it after a second; yields what the program for which that is does first.
+    """Hold the lock, or continue without it after a second; yields what the program must do first.
 
-    None where nothing can be done for it here: it then locks the folder itself.
+    Yields None if this host can't: the program then locks the folder itself.
     """
     program = filter_of(os.uname().machine)
     folder = _open() if program else -1
@@ -50,7 +50,7 @@ def held() -> Iterator[Callable[[], None] | None]:
 
 
 def filter_of(machine: str) -> bytes | None:
-    """The BPF program by which a lock is taken for held; None where the machine's numbers are not known."""
+    """The BPF program that makes flock(2) succeed; None if the machine's numbers are unknown."""
     if machine not in CALLS:
         return None
     arch, call = CALLS[machine]
@@ -63,7 +63,7 @@ def _open() -> int:
     try:
         return os.open(netns.NAMES, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        # There is none yet, so nobody holds it.
+        # The folder does not exist yet, so nobody holds its lock.
         return -1
 
 
@@ -80,7 +80,7 @@ def _lock(folder: int) -> None:
 
 
 def _skip(program: bytes, folder: int) -> None:
-    """In the child: have no lock waited for; where that can't be, ours is given up, which is the same one."""
+    """In the child: wait for no lock; if that fails, release ours, because it is the same one."""
     try:
         syscalls.filter_calls(program)
     except OSError:

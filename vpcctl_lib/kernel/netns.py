@@ -1,4 +1,4 @@
-"""Stand in a network namespace for a moment, to open a socket there without starting a process."""
+"""Enter a network namespace for a moment, to open a socket there without starting a process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLONE_NEWNET = 0x40000000
 
 
 class Gone(FileNotFoundError):
-    """There is no namespace of that name; told in the words of `ip netns exec`."""
+    """No namespace has that name; the message is that of `ip netns exec`."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__(errno.ENOENT, f'Cannot open network namespace "{namespace}"', str(NAMES / namespace))
@@ -43,7 +43,7 @@ class Gone(FileNotFoundError):
 
 
 def exists(namespace: str) -> bool:
-    """Whether a namespace of that name is there; a file that holds none is not one."""
+    """Whether a namespace of that name exists; a plain file is not one."""
     try:
         return (NAMES / namespace).stat().st_dev == os.stat("/proc/self/ns/net").st_dev
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def exists(namespace: str) -> bool:
 
 
 def is_husk(namespace: str) -> bool:
-    """Whether there is an empty file of that name, as an unmount or a crash leaves it, and no namespace."""
+    """Whether an empty file has that name, left by an unmount or a crash, and no namespace."""
     try:
         status = os.lstat(NAMES / namespace)
     except FileNotFoundError:
@@ -60,12 +60,12 @@ def is_husk(namespace: str) -> bool:
 
 
 def have_ipv6() -> bool:
-    """Whether they have IPv6: not where the kernel was started with `ipv6.disable=1`, or built without."""
+    """Whether namespaces have IPv6: not if the kernel was started with `ipv6.disable=1`, or built without."""
     return os.path.exists(IPV6)
 
 
 def names() -> frozenset[str]:
-    """The names of all namespaces that `ip netns` knows; a file that holds none is not one."""
+    """The names of all namespaces that `ip netns` knows; a plain file is not one."""
     device = os.stat("/proc/self/ns/net").st_dev
     try:
         with os.scandir(NAMES) as found:
@@ -75,7 +75,7 @@ def names() -> frozenset[str]:
 
 
 def _device(entry: os.DirEntry[str]) -> int:
-    """Of the file system that it is on; 0 if it is gone, as others delete theirs while we look."""
+    """The device of its file system; 0 if it is gone: others delete theirs while we look."""
     try:
         return entry.stat().st_dev
     except FileNotFoundError:
@@ -83,7 +83,7 @@ def _device(entry: os.DirEntry[str]) -> int:
 
 
 def inode(namespace: str) -> int:
-    """The number by which /proc/PID/ns/net names it; 0 if it is not there."""
+    """The number in /proc/PID/ns/net; 0 if it does not exist."""
     try:
         return (NAMES / namespace).stat().st_ino
     except FileNotFoundError:
@@ -91,9 +91,9 @@ def inode(namespace: str) -> int:
 
 
 def identity(namespace: str) -> str:
-    """What no other namespace has had since the host started, nor will; empty where the kernel does not say.
+    """An identity that is unique among all namespaces of this boot; empty if the kernel does not provide it.
 
-    Inode numbers are given out again, and what is in a namespace belongs to whoever is root there.
+    Inode numbers are reused, and root in a namespace controls what is in it.
     """
     try:
         cookie = within(namespace, _cookie)
@@ -109,7 +109,7 @@ def _boot(file: Path) -> str:
 
 
 def own_identity() -> str:
-    """The same of the namespace that we are in; where the kernel does not say, only which start it is of."""
+    """The identity of our own namespace; if the kernel does not provide it, only that of the boot."""
     boot = BOOT_ID.read_text().strip()
     try:
         return f"{boot} {_cookie()}"
@@ -137,9 +137,9 @@ def _setns() -> Callable[[int], None]:
 
 
 def within(namespace: str, task: Callable[[], T]) -> T:
-    """What the task returns: sockets that it opens and programs that it starts belong to that namespace.
+    """Run the task and return its result: its sockets and programs belong to that namespace.
 
-    Never in the main thread, by which others tell where a process is: a delete ends who is in a namespace.
+    Never in the main thread, which shows others where a process is: a delete ends processes in a namespace.
     """
     if threading.current_thread() is threading.main_thread():
         return aside(lambda: within(namespace, task))
@@ -148,14 +148,14 @@ def within(namespace: str, task: Callable[[], T]) -> T:
 
 
 def aside(task: Callable[[], T]) -> T:
-    """What the task returns, carried out in one thread for all the namespaces that it enters."""
+    """Run the task in one thread for all the namespaces that it enters, and return its result."""
     results: list[T] = []
     failures: list[BaseException] = []
 
     def take() -> None:
         try:
             results.append(task())
-        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(error)
 
     thread = threading.Thread(target=take)
@@ -182,7 +182,7 @@ def _entered(namespace: str) -> Iterator[None]:
             _setns()(there)
         except OSError as error:
             if error.errno == errno.EINVAL:
-                # A file, as `ip netns add` makes it a moment before the namespace.
+                # A plain file: `ip netns add` creates it a moment before the namespace.
                 raise Gone(namespace) from None
             raise VpcctlError(f"can't enter network namespace {namespace}: {error.strerror}") from None
         finally:

@@ -1,4 +1,4 @@
-"""What the kernel has, asked once per namespace and kept for the length of one look; changes nothing."""
+"""What the kernel has, read once for each namespace and kept for one look; changes nothing."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, search_path
 
 Words = frozenset[tuple[str, ...]]
-"""A rule as the set of its options, each with its values: the order is the writer's, not the kernel's."""
+"""A rule as the set of its options, each with its values: their order is the writer's, not the kernel's."""
 
 EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
 """Options that every packet matches: iptables-save leaves them out."""
 
 _INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
-"""What iptables-save says, with exit status 0, of a table that it leaves out."""
+"""What iptables-save prints, with exit status 0, about a table that it leaves out."""
 
-NOT_OF_IPTABLES = "nft made something in it that iptables has no words for"
+NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
-"""Namespaces looked at side by side; the time goes into starting `ip`."""
+"""Namespaces that are read in parallel; starting `ip` takes the time."""
 
 LOOKS = 2
-"""How often a namespace is looked at before a failure is believed: it may have been made anew meanwhile."""
+"""How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
 
 
 @frozen
 class HeldChain:
-    """A chain as it is: its policy (empty for one that is no built-in) and its rules in order."""
+    """A chain in the kernel: its policy (empty unless built-in) and its rules in order."""
 
     policy: str
     rules: tuple[Words, ...] = ()
 
 
 class Saved(Mapping[tuple[str, str], HeldChain]):
-    """The chains that iptables-save printed; only those are read that somebody asks for."""
+    """The chains that iptables-save printed; each is parsed only when it is asked for."""
 
     def __init__(self, text: str) -> None:
         self._policies: dict[tuple[str, str], str] = {}
         self._lines: dict[tuple[str, str], list[str]] = {}
         self._read: dict[tuple[str, str], HeldChain] = {}
         self.unreadable = frozenset(_INCOMPATIBLE.findall(text))
-        """Tables in which nft made what iptables has no words for."""
+        """Tables in which nft made something that iptables can't show."""
         table = ""
         for line in whole_lines(text):
             if line.startswith("*"):
@@ -70,7 +70,7 @@ class Saved(Mapping[tuple[str, str], HeldChain]):
         return self._read[place]
 
     def lines(self, place: tuple[str, str]) -> list[str]:
-        """The rules of a chain as they were printed, each what follows `-A CHAIN `."""
+        """The rules of a chain as they were printed, each as the text after `-A CHAIN `."""
         return [(*line.split(" ", 2), "")[2] for line in self._lines.get(place, ())]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -81,7 +81,7 @@ class Saved(Mapping[tuple[str, str], HeldChain]):
 
 
 class Unreadable(VpcctlError):
-    """Something of a namespace can't be read; whoever is root in it can bring that about."""
+    """Something in a namespace can't be read; root inside can cause that."""
 
     def __init__(self, namespace: str, what: str, why: str) -> None:
         super().__init__(f"the {what} of {namespace or 'the host'} can't be read: {why}")
@@ -104,7 +104,7 @@ class View:
 
 
 class Kernel:
-    """The kernel as it was when first asked."""
+    """The kernel as it was when first read."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -113,7 +113,7 @@ class Kernel:
         self.namespaces = set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
-        """Ask for many namespaces at once; those that are not there have nothing."""
+        """Read many namespaces at once; those that do not exist have nothing."""
         wanted = [name for name in namespaces if name not in self._views]
         self._views.update(zip(wanted, each(self._view, wanted, LOOKERS), strict=True))
 
@@ -134,7 +134,7 @@ class Kernel:
             except _Failed as failed:
                 failure = failed
             if namespace and not netns.exists(namespace):
-                # Others delete theirs while we look, and another vpcctl deletes ours.
+                # Others delete theirs while we look, and another vpcctl may delete ours.
                 self.namespaces.discard(namespace)
                 return View()
             if failure.late:
@@ -142,7 +142,7 @@ class Kernel:
         return View(failure=failure.message)
 
     def _seen(self, namespace: str) -> View:
-        # Namespaces look alike from outside /sys; ip asks the right one over netlink.
+        # /sys does not tell namespaces apart from outside; ip asks the right one over netlink.
         links = self._json(namespace, "ip", "-j", "-d", "addr", "show")
         routes = self._json(namespace, "ip", "-j", "-4", "route", "show", "table", "main")
         return View({link["ifname"]: link for link in links if link}, routes)
@@ -181,7 +181,7 @@ class Kernel:
         return self._rules[namespace]
 
     def has_tool(self, name: str) -> bool:
-        """Whether a program of that name is there."""
+        """Whether the host has a program of that name."""
         return which(name, path=search_path()) is not None
 
     def _saved(self, namespace: str) -> Saved:
@@ -199,7 +199,7 @@ class Kernel:
         raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
 
     def setting(self, namespace: str, key: str) -> str | None:
-        """A kernel setting of a namespace; None if this kernel, or this host now, has none such."""
+        """A kernel setting of a namespace; None if this kernel, or this host now, does not have it."""
         path = Path("/proc/sys") / key.replace(".", "/")
         try:
             return (netns.within(namespace, path.read_text) if namespace else path.read_text()).strip()
@@ -207,7 +207,7 @@ class Kernel:
             return None
 
     def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
-        """Kernel settings of a namespace, those that this kernel has, all read in one visit."""
+        """Kernel settings of a namespace, as far as this kernel has them, all read in one visit."""
         def read() -> dict[str, str]:
             texts = ((key, _read(f"/proc/sys/{key.replace('.', '/')}")) for key in keys)
             return {key: " ".join(text.split()) for key, text in texts if text is not None}
@@ -218,7 +218,7 @@ class Kernel:
             return {}
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """The neighbours of a namespace by link and address, as `ip -j neigh` tells them."""
+        """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""
         view = self._of(namespace)
         if view.neighbours is None:
             asked = ("ip", "-j", "-4", "neigh", "show")
@@ -227,7 +227,7 @@ class Kernel:
         return view.neighbours
 
     def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """The addresses that bridges of a namespace know, by port and MAC, as `bridge -j fdb` tells them."""
+        """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
         view = self._of(namespace)
         if view.stations is None:
             found = self._part(namespace, "bridges", "bridge", "-j", "fdb", "show")
@@ -235,11 +235,12 @@ class Kernel:
         return view.stations
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
-        """What nft holds in a table of family bridge, None if there is none; Unreadable without nft."""
+        """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
         if not self._is_there(namespace):
             return None
         if not self.has_tool("nft"):
-            raise Unreadable(namespace, f"nft table {name}", "nft is not found (apt-get install nftables)")
+            raise Unreadable(namespace, f"nft table {name}",
+                             "nft not found; install it: apt-get install nftables")
         outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
         if outcome.status != 0:
             return None
@@ -257,7 +258,7 @@ class Kernel:
 
 
 class _Failed(VpcctlError):
-    """A command that told nothing; `late` if it was given up on."""
+    """A command that failed; `late` if it timed out."""
 
     def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
         super().__init__(error.message)
@@ -265,7 +266,7 @@ class _Failed(VpcctlError):
 
 
 def _read(path: str) -> str | None:
-    """A file below /proc; None if there is none. By the system's calls: `status` reads thousands."""
+    """A file below /proc; None if there is none. With plain system calls: `status` reads thousands."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -273,28 +274,28 @@ def _read(path: str) -> str | None:
         finally:
             os.close(file)
     except FileNotFoundError:
-        # A link's settings go with it, under an open file too (grab_header in fs/proc/proc_sysctl.c).
+        # A link's settings vanish with it, even from an open file (grab_header in fs/proc/proc_sysctl.c).
         return None
 
 
 def words(rule: str) -> Words:
-    """A rule's options and values, however it is spelt: quotes, order, implied matches don't count."""
+    """A rule's options and values, without differences in quotes, order and implied matches."""
     options: list[list[str]] = []
     for word in _split(rule):
         if options and options[-1] == ["!"]:
-            # What is denied is another option: `! -s A -d B` is not `-s A ! -d B`.
+            # A negated option is another option: `! -s A -d B` is not `-s A ! -d B`.
             options[-1] = [f"! {word}"]
         elif word.startswith(("-", "!")) or not options:
             options.append([word])
         else:
             options[-1].append(",".join(sorted(word.split(","))))
-    # Every protocol match is implied by -p, and iptables-save adds it.
+    # -p implies every protocol match, and iptables-save adds it.
     told = (tuple(option) for option in options if option[0] != "-m")
     return frozenset(option for option in told if option not in EVERYTHING)
 
 
 def _split(rule: str) -> list[str]:
-    """As a shell would; ten thousand rules in quotes that hold no space don't take seconds for it."""
+    """Split like a shell; fast enough for ten thousand rules with quoted words without spaces."""
     quoted = rule.split('"')[1::2]
     plain = "\\" not in rule and "'" not in rule and all(text.split() == [text] for text in quoted)
     if plain:
@@ -302,5 +303,5 @@ def _split(rule: str) -> list[str]:
     try:
         return shlex.split(rule)
     except ValueError:
-        # A comment with a line break in it, as others may write, is cut off where the line ends.
+        # A comment with a line break, as others may write, is cut off at the end of the line.
         return rule.split()

@@ -28,7 +28,7 @@ Statement = Mapping[str, Any]
 
 @frozen
 class Rule:
-    """What a rule says, and the number that `nft delete rule` knows it by."""
+    """The content of a rule, and its number for `nft delete rule`."""
 
     statements: Sequence[Statement]
     handle: int = 0
@@ -36,7 +36,7 @@ class Rule:
 
 @frozen
 class Chain:
-    """A chain, with its table's name; `hook` is empty for one that only others call."""
+    """A chain, with its table's name; `hook` is empty for a chain that only other chains call."""
 
     family: str
     table: str
@@ -47,7 +47,7 @@ class Chain:
     kind: str = "filter"
     policy: str = "accept"
     devices: frozenset[str] = frozenset()
-    """Of a chain of hook ingress or egress; empty if not known."""
+    """Of a chain of hook ingress or egress; empty if unknown."""
 
     @property
     def is_of_iptables(self) -> bool:
@@ -57,7 +57,7 @@ class Chain:
 
 @frozen
 class Table:
-    """A table; a dormant one has its chains at no hook (nft(8), "TABLES")."""
+    """A table; the chains of a dormant one have no hook (nft(8), "TABLES")."""
 
     family: str
     name: str
@@ -70,7 +70,7 @@ Ruleset = tuple[Table, ...]
 
 
 def read(runner: Runner) -> Ruleset:
-    """All tables of the host; VpcctlError if nft fails, or says what nobody understands."""
+    """All tables of the host; VpcctlError if nft fails, or its output is not understood."""
     listed = parsed(runner.ask_once(LISTING), NOTHING)
     devices = {}
     if any("hook" in chain and chain["hook"] in ("ingress", "egress") for chain in _all(listed, "chain")):
@@ -78,12 +78,12 @@ def read(runner: Runner) -> Ruleset:
     try:
         return tables(listed, devices)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise VpcctlError(f"nft lists rules of a form that is not known: {error!r}") from None
+        raise VpcctlError(f"nft lists rules of an unknown form: {error!r}") from None
 
 
 def tables(listed: Mapping[str, Any],
            devices: Mapping[tuple[str, str, str], frozenset[str]] | None = None) -> Ruleset:
-    """What `nft -j list ruleset` printed."""
+    """The tables in the output of `nft -j list ruleset`."""
     rules: dict[tuple[str, str, str], list[Rule]] = {}
     for rule in _all(listed, "rule"):
         place = rule["family"], rule["table"], rule["chain"]
@@ -115,7 +115,7 @@ def _places(chains: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str
 
 
 def _is_dormant(table: Mapping[str, Any]) -> bool:
-    """nft 1.0.6 prints the first letter of each flag only."""
+    """nft 1.0.6 prints only the first letter of each flag."""
     flags = table.get("flags", ())
     return any(flag[:1] == "d" for flag in ([flags] if isinstance(flags, str) else flags))
 
@@ -125,7 +125,7 @@ def _named(devices: Any) -> frozenset[str]:
 
 
 def _devices(text: str) -> dict[tuple[str, str, str], frozenset[str]]:
-    """By chain, what it is hooked to."""
+    """By chain, the devices of its hook."""
     found: dict[tuple[str, str, str], frozenset[str]] = {}
     family = table = name = ""
     for match in _BLOCK.finditer(text):

@@ -24,25 +24,25 @@ TIMEOUT_SECONDS = 60.0
 
 PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "ss": "iproute2", "nft": "nftables", "sysctl": "procps",
             "unshare": "util-linux", "mount": "mount"}
-"""The Debian package that brings each tool we may miss; all that begins with iptables is in that."""
+"""The Debian package of each tool that may be missing; every tool named iptables… is in that one."""
 
 TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")
-"""What it takes to change a host: what of it is missing is told in one go."""
+"""The tools that a change needs: all missing ones are reported at once."""
 
 OWN_WAY = ("ip", "tc", "bridge")
-"""Tools that a person tells the namespace with `-n`. We enter it before we start them: on their own they
-leave the mounts behind too (iproute2's netns_switch), and to copy those takes the longer the more
-namespaces, each being a mount, there are."""
+"""Tools that take the namespace with `-n`. We enter it before we start them: on their own they also unshare
+the mounts (iproute2's netns_switch), and copying those takes longer the more namespaces, each being a mount,
+there are."""
 
 ADD = "netns add "
 TOOL = {"VPCCTL_TOOL": "1"}
-"""In the environment of the tools that we wait for: another vpcctl then takes them for no stranger."""
+"""In the environment of the tools that we wait for, by which another vpcctl recognises them."""
 
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""Where tools are looked for whatever PATH says."""
+"""Folders that are searched for tools whatever PATH says."""
 
 WATCHED = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD})
-"""What somebody may send us in the place of a program on our terminal, and what tells of its end."""
+"""The signals that we may get in place of a program on our terminal, and the one for its end."""
 
 FROM_KERNEL = 0x80
 """SI_KERNEL of asm-generic/siginfo.h."""
@@ -53,7 +53,7 @@ Child = subprocess.Popen[bytes]
 
 @frozen
 class Command:
-    """A program with its arguments, what it reads on its standard input, and the namespace it runs in."""
+    """A program with its arguments, its standard input, and the namespace it runs in."""
 
     argv: tuple[str, ...]
     stdin: str = ""
@@ -79,7 +79,7 @@ class Command:
 
 @frozen
 class Outcome:
-    """What a command did: its exit status, what it printed, and how long it took."""
+    """The result of a command: its exit status, its output, and how long it took."""
 
     command: Command
     status: int
@@ -88,28 +88,28 @@ class Outcome:
     milliseconds: float
 
     def reason(self) -> str:
-        """What the command itself said went wrong, in one line and in words for a person."""
+        """The command's own error, in one line and in words for a person."""
         return sentence(self.stderr) or f"exit status {self.status}"
 
 
 def _ignore(_: object) -> None:
-    """Stands where nobody listens."""
+    """The default for callers that do not listen."""
 
 
 @frozen
 class Runner:
-    """Runs commands; `announce` hears of each before it runs, `record` of each that has run."""
+    """Runs commands; calls `announce` before each, and `record` after each."""
 
     announce: Callable[[object], None] = _ignore
     record: Callable[[Outcome], None] = _ignore
     note: Callable[[str], None] = _ignore
-    """Hears of what was done without a command: a file or a setting written."""
+    """Called for actions without a command: a file or a setting written."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     """Tools that have another name on this host."""
 
     answers: dict[tuple[str, ...], Outcome] = field(default_factory=dict, compare=False)
-    """What was asked once for all."""
+    """Answers that are kept."""
 
     def spelt(self, command: Command) -> Command:
         """The command with the name that its tool has here."""
@@ -123,7 +123,7 @@ class Runner:
         return outcome
 
     def ask_once(self, argv: tuple[str, ...]) -> Outcome:
-        """What the host answered first; for what this command does not change."""
+        """The host's first answer, kept; for things that this command does not change."""
         if argv not in self.answers:
             self.answers[argv] = self.ask(argv)
         return self.answers[argv]
@@ -132,8 +132,8 @@ class Runner:
         """Run a command that changes the host."""
         command = self.spelt(command)
         self.announce(command)
-        # With the lock: if we are killed, the next of us waits until it has ended. Our other files close by
-        # themselves (PEP 446); to look in /proc for more takes a twentieth of the time that a network takes.
+        # With the lock: if we are killed, the next vpcctl waits until it has ended. Our other files close by
+        # themselves (PEP 446); looking in /proc for more takes a twentieth of the time that a network takes.
         if not command.names_namespaces:
             outcome = _run(command, close_fds=False)
         else:
@@ -145,7 +145,7 @@ class Runner:
     def attach(self, argv: Sequence[str]) -> int:
         """Run a command on this terminal and return its exit code (128 + n after signal n, as shells do)."""
         started = time.monotonic()
-        # Blocked, then waited for: none can arrive between two lines of ours.
+        # Blocked, then waited for: no signal can arrive between two lines.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         try:
@@ -160,7 +160,7 @@ class Runner:
     def spawn(self, command: Command, variables: Mapping[str, str], report: int) -> Child:
         """Start a process that outlives us: a session of its own, no terminal; it writes to `report`.
 
-        It has the variables from its first moment on, so that it can be found whenever we are killed.
+        It has the variables from its first moment on, so that it can be found even if we are killed.
         """
         self.announce(command)
         started = time.monotonic()
@@ -172,7 +172,7 @@ class Runner:
 
 @cache
 def _located(tool: str, path: str) -> str | None:
-    """Where a tool is; looked for once, as a change of 200 subnets starts `ip` 200 times."""
+    """The path of a tool; looked up once, since a change of 200 subnets starts `ip` 200 times."""
     return which(tool, path=path)
 
 
@@ -182,7 +182,7 @@ def has(tool: str) -> bool:
 
 
 def need(*tools: str) -> None:
-    """Refuse to go on when a tool is missing, naming the package that brings it."""
+    """Refuse to continue if a tool is missing, and name its package."""
     missing = [tool for tool in tools if not has(tool)]
     if missing:
         packages = " ".join(sorted(set(map(_package, missing))))
@@ -198,7 +198,7 @@ def ends_within(child: Child, seconds: float) -> bool:
     try:
         watched = os.pidfd_open(child.pid)
     except OSError:
-        # No descriptor is left for it: then by looking again and again.
+        # No descriptor is left for it: poll instead.
         return _ends_meanwhile(child, seconds)
     try:
         poll = select.poll()
@@ -224,7 +224,7 @@ def start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     program = argv[0] if "/" in argv[0] else which(argv[0], path=environment["PATH"])
     if program is None:
         raise FileNotFoundError(argv[0])
-    # Python ignores these two; what we start expects to die of them.
+    # Python ignores these two; our children must die of them.
     ignored = (signal.SIGPIPE, signal.SIGXFSZ)
     return os.posix_spawn(program, tuple(argv), environment, setsigmask=(), setsigdef=ignored)
 
@@ -240,7 +240,7 @@ def fork(task: Callable[[], int]) -> int:
 def search_path() -> str:
     """The folders of PATH and then those that hold system tools, which a plain user's PATH lacks on Debian.
 
-    None but whole paths: an empty or relative one is the folder that we are in, which may be anybody's.
+    Only absolute paths: an empty or relative one is the current folder, which may belong to anybody.
     """
     named = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder.startswith("/")]
     return os.pathsep.join(dict.fromkeys((*named, *SYSTEM_FOLDERS)))
@@ -248,7 +248,7 @@ def search_path() -> str:
 
 @cache
 def _environment(path: str) -> dict[bytes, bytes]:
-    """Ours, for a tool; worked out once and in bytes, as a change of 200 subnets starts 400 tools."""
+    """Our environment for a tool; built once and in bytes, since a change of 200 subnets starts 400 tools."""
     return {**os.environb, b"LC_ALL": b"C", b"PATH": os.fsencode(path)}
 
 
@@ -266,7 +266,7 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
         return subprocess.Popen(argv, env={**_environment(path), **more}, **how)  # type: ignore[call-overload,no-any-return]  # noqa: S603
 
     try:
-        # What `ip netns exec` does, less the two programs and the mounts that it takes.
+        # What `ip netns exec` does, without its two programs and its mounts.
         return netns.within(command.namespace, begin) if command.namespace else begin()
     except netns.Gone:
         raise
@@ -277,8 +277,8 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
 def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = None) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch.
 
-    It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
-    waiting, and if we are killed it ends its work. `before` is what it does before it is that program.
+    It reads and writes memory and not pipes: it needs no feeding, processes that it leaves do not keep us
+    waiting, and if we are killed it still finishes. `before` runs in the child before the program.
     """
     started, late = time.monotonic(), ""
     with _memory(command.stdin) as given, _memory() as out, _memory() as err:
@@ -297,7 +297,7 @@ def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = 
 
 
 def _memory(text: str = "") -> BinaryIO:
-    """A file in memory (memfd_create(2)) that holds the text."""
+    """A file in memory (memfd_create(2)) that contains the text."""
     try:
         file = os.fdopen(os.memfd_create("vpcctl"), "w+b")
     except OSError as error:
@@ -313,7 +313,7 @@ def _text(memory: BinaryIO) -> str:
 
 
 def _tend(process: subprocess.Popen[bytes]) -> int:
-    """Wait for it, and pass on what we are sent in its place; what is typed, it gets by itself."""
+    """Wait for it, and pass on signals that we get in its place; it gets typed ones itself."""
     while True:
         told = signal.sigwaitinfo(WATCHED)
         if told.si_signo != signal.SIGCHLD:

@@ -1,4 +1,4 @@
-"""What iptables-save prints of others' rules, as the same tables and chains that nft's are; pure."""
+"""Others' rules in the output of iptables-save, as the same tables and chains as nft's; pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from vpcctl_lib.kernel.ruleset import Chain, Rule, Ruleset, Statement, Table
 from vpcctl_lib.model.naming import MARK
 
 PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
-"""Tables whose rules may refuse; nat's can't (iptables-extensions(8)), and only translates."""
+"""Tables whose rules may refuse; nat's can't (iptables-extensions(8)): it only translates."""
 
 HOOKS = {"PREROUTING": "prerouting", "FORWARD": "forward", "POSTROUTING": "postrouting"}
 LETS_THROUGH = "VPCCTL-FORWARD"
 SIMPLE = frozenset({"-m", "--comment", "--reject-with"})
-"""Options with a word that decides nothing."""
+"""Options whose value decides nothing."""
 
 UNKNOWN: Statement = {"xt": None}
 
 
 def tables(saved: str) -> Ruleset:
-    """Its tables; of our own rules only the one that lets a VPC's packets through."""
+    """The tables; of our own rules, only the one that lets a VPC's packets through."""
     found: dict[str, dict[str, Chain]] = {}
     chains: dict[str, Chain] = {}
     rules: dict[tuple[str, str], list[Rule]] = {}
@@ -46,7 +46,7 @@ def tables(saved: str) -> Ruleset:
 
 def _rule(words: list[str]) -> Iterator[Statement]:
     if any(word.startswith(MARK) for word in words):
-        # Our rules are judged by the record; the guard refuses nothing that is a VPC's own.
+        # Our rules are compared with the record; the guard does not refuse a VPC's own packets.
         yield {"accept": None} if LETS_THROUGH in words else {"continue": None}
         return
     position, negated = 0, False
@@ -65,7 +65,7 @@ def _rule(words: list[str]) -> Iterator[Statement]:
         elif word in SIMPLE:
             position += 1
         else:
-            # Its words, if it has any, are none of ours.
+            # Its options, if any, are not among those we know.
             yield UNKNOWN
             while position + 1 < len(words) and not words[position + 1].startswith(("-", "!")):
                 position += 1

@@ -15,7 +15,7 @@ _LAST_CAPABILITY = 63
 
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "loongarch64": 219, "armv7l": 311, "i686": 288,
            "ppc64le": 271, "s390x": 280}
-"""The number of keyctl(2), which glibc has no function for, by machine (asm/unistd.h)."""
+"""The number of keyctl(2), for which glibc has no function, by machine (asm/unistd.h)."""
 
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
@@ -23,7 +23,7 @@ _MNT_DETACH = 2
 
 
 class Namespace(IntFlag):
-    """What a process can have of its own (CLONE_NEW… in sched.h)."""
+    """The kinds of namespaces (CLONE_NEW… in sched.h)."""
 
     MOUNT = 0x00020000
     UTS = 0x04000000
@@ -74,14 +74,14 @@ def mount(source: str, target: str, kind: str, flags: MountFlag, options: str) -
 
 
 def unmount(target: str) -> None:
-    """Take away what is mounted there, with all below it, whoever still uses it (MNT_DETACH, umount2(2))."""
+    """Unmount what is mounted there, with everything below, even if in use (MNT_DETACH, umount2(2))."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH), f"umount {target}")
 
 
 def copy_of_mounts(path: str) -> int:
-    """A folder with all that is mounted below it, as a descriptor that whatever covers it later is not in.
+    """A descriptor of a copy of a folder with everything mounted below it; later mounts do not cover it.
 
-    open_tree(2), Linux 5.2, with one number on all machines, as move_mount(2) has.
+    open_tree(2), Linux 5.2, with the same number on all machines, like move_mount(2).
     """
     flags = ctypes.c_uint(_CLONE | _CLOSE_ON_EXEC | _AT_RECURSIVE)
     found = int(_libc.syscall(ctypes.c_long(_OPEN_TREE), ctypes.c_int(_HERE), path.encode(), flags))
@@ -97,25 +97,25 @@ def attach(mounts: int, target: str) -> None:
 
 
 def die_with_parent(signal: int) -> None:
-    """Have the kernel send us this signal when the process that forked us ends."""
+    """Have the kernel send us this signal when our parent ends."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal), 0, 0, 0), "prctl")
 
 
 def set_name(name: str) -> None:
-    """Be called that in /proc/PID/comm: up to 15 bytes."""
+    """Set our name in /proc/PID/comm: up to 15 bytes."""
     _check(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl")
 
 
 def renounce() -> None:
-    """Have no capability from the next program on, and none come back by any (capabilities(7))."""
+    """Drop all capabilities from the next program on, for good (capabilities(7))."""
     for capability in range(_LAST_CAPABILITY + 1):
-        # EINVAL: this kernel knows no such capability.
+        # EINVAL: this kernel does not have the capability.
         _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
 
 
 def raise_permitted() -> None:
-    """Have in effect again what a change of the effective user took out of it."""
+    """Make permitted capabilities effective again after a change of the effective user."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     sets = (ctypes.c_uint32 * 6)()
     _check(_libc.capget(header, sets), "capget")
@@ -124,7 +124,7 @@ def raise_permitted() -> None:
 
 
 def restrict_mounts(folder: str, read_only: bool) -> None:
-    """From there on down no program gets what its file would give it, and perhaps nothing can be written.
+    """Below that folder, set-id bits and file capabilities have no effect; optionally it is read-only.
 
     mount_setattr(2), Linux 5.12, with one number on all machines.
     """
@@ -142,7 +142,7 @@ class _Program(ctypes.Structure):
 
 
 def filter_calls(program: bytes) -> None:
-    """Have a BPF program decide on each system call from now on, of children too (seccomp(2)).
+    """Let a BPF program decide on each system call from now on, including children's (seccomp(2)).
 
     Needs `no_new_privs`, or CAP_SYS_ADMIN.
     """
@@ -152,7 +152,7 @@ def filter_calls(program: bytes) -> None:
 
 
 def keep(*capabilities: int) -> None:
-    """From now on have these capabilities only, all below 32 (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
+    """Keep only these capabilities from now on, all below 32 (capset(2), _LINUX_CAPABILITY_VERSION_3)."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     effective = permitted = sum(1 << capability for capability in capabilities)
     sets = (ctypes.c_uint32 * 6)(effective, permitted, 0, 0, 0, 0)
@@ -160,10 +160,10 @@ def keep(*capabilities: int) -> None:
 
 
 def join_new_keyring() -> None:
-    """Leave the session keyring of whoever started us for an empty one (keyctl(2))."""
+    """Replace the inherited session keyring with an empty one (keyctl(2))."""
     number = _KEYCTL.get(os.uname().machine)
     if number is None:
-        raise OSError(0, "the number of keyctl is not known on this machine", "keyctl")
+        raise OSError(0, "the number of keyctl is unknown on this machine", "keyctl")
     if _libc.syscall(ctypes.c_long(number), ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
         _check(-1, "keyctl")
 

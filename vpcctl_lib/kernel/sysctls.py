@@ -1,8 +1,8 @@
-"""The kernel settings of our namespaces, each with its reason, as a new one inherits the host's; pure.
+"""The kernel settings of our namespaces, each with its reason: a new namespace inherits the host's; pure.
 
-A new namespace takes over `net.ipv4.conf.all` and `.default` of the host (net.core.devconf_inherit_init_net),
-which an administrator sets for the host's own sake. What they mean stands in the kernel's
-Documentation/networking/ip-sysctl.rst.
+A new namespace inherits `net.ipv4.conf.all` and `.default` of the host (net.core.devconf_inherit_init_net),
+which an administrator sets for the host's own purposes. The kernel's Documentation/networking/ip-sysctl.rst
+explains them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Profile(Enum):
 
 @frozen
 class Setting:
-    """One key; `router` and `subnet` are its values there, None where it is left alone."""
+    """One key; `router` and `subnet` are its values there, None if it is left alone."""
 
     key: str
     router: str | None
@@ -30,7 +30,7 @@ class Setting:
     reason: str
 
     def value(self, profile: Profile) -> str | None:
-        """What it is in that kind of namespace."""
+        """Its value in that kind of namespace."""
         return self.router if profile is Profile.ROUTER else self.subnet
 
 
@@ -39,54 +39,54 @@ def _both(key: str, value: str, reason: str) -> Setting:
 
 
 WHOLE = (
-    _both("net.ipv6.conf.all.disable_ipv6", "1", "fe80:: would walk past every IPv4 rule"),
-    _both("net.ipv6.conf.default.disable_ipv6", "1", "the same, for links to come"),
+    _both("net.ipv6.conf.all.disable_ipv6", "1", "fe80:: would bypass every IPv4 rule"),
+    _both("net.ipv6.conf.default.disable_ipv6", "1", "the same for new links"),
     # Before the settings of links: the kernel rewrites some of those when this one changes.
-    Setting("net.ipv4.ip_forward", "1", "0", "a router passes packets on, a machine in a subnet does not"),
-    # A kind of error that is not in the mask has no limit: neither icmp_ratelimit, which is for each sender,
+    Setting("net.ipv4.ip_forward", "1", "0", "a router forwards packets, a machine in a subnet does not"),
+    # A kind of error outside the mask has no limit: neither icmp_ratelimit, which is for each sender,
     # nor icmp_msgs_per_sec and icmp_msgs_burst, which are for all (icmpv4_mask_allow() of net/ipv4/icmp.c).
     _both("net.ipv4.icmp_ratemask", "0",
-          "else the kernel tells only the first few refused senders, and the others wait"),
+          "else the kernel answers only the first few refused senders, and the others wait"),
     Setting("net.bridge.bridge-nf-call-iptables", "0", None,
-            "its default is 1 wherever br_netfilter is loaded: switching would meet FORWARD"),
+            "its default is 1 if br_netfilter is loaded: switched frames would meet FORWARD"),
     Setting("net.ipv4.ip_unprivileged_port_start", None, "0",
             "a workload without capabilities serves port 80"),
     Setting("net.ipv4.ping_group_range", None, "0 2147483647", "a workload without capabilities can ping"),
 )
-"""Those of a namespace as a whole, in the order in which they are set."""
+"""Those of a whole namespace, in the order in which they are set."""
 
 LINKS = (
-    _both("accept_local", "0", "a packet with one's own address that comes from outside is forged"),
-    _both("accept_redirects", "0", "a neighbour could take over the way to any address"),
-    _both("accept_source_route", "0", "the sender does not choose the way"),
-    _both("arp_accept", "0", "an answer that nobody asked for makes no entry"),
+    _both("accept_local", "0", "a packet from outside with one's own address is forged"),
+    _both("accept_redirects", "0", "a neighbour could redirect the packets to any address"),
+    _both("accept_source_route", "0", "the sender must not choose the way"),
+    _both("arp_accept", "0", "an unrequested answer must not make an entry"),
     _both("arp_announce", "0", "1 and 2 may ask with an address that a peer does not know"),
-    _both("arp_filter", "0", "who answers does not hang on routes"),
+    _both("arp_filter", "0", "answers must not depend on routes"),
     _both("arp_ignore", "0", "a host with strictARP has 1: nobody would answer on an unnumbered peering"),
     _both("bc_forwarding", "0", "a broadcast stays where it is"),
     _both("bootp_relay", "0", "nobody relays DHCP"),
-    _both("drop_gratuitous_arp", "0", "a machine that is made anew may say so"),
+    _both("drop_gratuitous_arp", "0", "a recreated machine may announce itself"),
     Setting("drop_unicast_in_l2_multicast", "1", None,
-            "a packet for one that came in a frame for all is forged"),
+            "a unicast packet in a broadcast frame is forged"),
     _both("log_martians", "0", "a tenant could fill the host's kernel log"),
-    _both("proxy_arp", "0", "a router answers for itself only; the bridge's ports answer for machines"),
+    _both("proxy_arp", "0", "a router answers only for itself; the bridge's ports answer for machines"),
     _both("proxy_arp_pvlan", "0", "the same"),
     _both("route_localnet", "0", "127.0.0.0/8 of one machine is never another's"),
     _both("rp_filter", "0", "the rules say which source may come from where, and refuse with an answer"),
-    _both("secure_redirects", "1", "were a redirect believed, then a gateway's only"),
-    Setting("send_redirects", "0", None, "a router tells nobody of a shorter way past itself"),
-    _both("src_valid_mark", "0", "a packet's mark has no say in where it may come from"),
+    _both("secure_redirects", "1", "if redirects were accepted, then only a gateway's"),
+    Setting("send_redirects", "0", None, "a router must not announce a shorter way past itself"),
+    _both("src_valid_mark", "0", "a packet's mark must not decide where it may come from"),
 )
 """Those of links (net.ipv4.conf): for all, for new ones, and for each of ours."""
 
 BRIDGE = (
-    Setting("mcast_solicit", "1", None, "every machine is known already: nobody else is asked for twice"),
-    # A multiple of what a jiffy can be, at 100, 250, 300 and 1,000 a second.
+    Setting("mcast_solicit", "1", None, "all machines are known: one question about others is enough"),
+    # A multiple of every possible jiffy: 100, 250, 300 or 1,000 a second.
     Setting("retrans_time_ms", "20", None,
             "an address that nobody has is given up at once: until then it takes one of the 1,024 places "
             "(gc_thresh3) that all namespaces share, and its sender waits for an answer"),
 )
-"""Those of a router's bridge as the kernel looks for neighbours there (net.ipv4.neigh)."""
+"""Those of a router's bridge, for its neighbours (net.ipv4.neigh)."""
 
 
 def whole(profile: Profile) -> tuple[tuple[str, str], ...]:
@@ -95,7 +95,7 @@ def whole(profile: Profile) -> tuple[tuple[str, str], ...]:
 
 
 def links(profile: Profile) -> tuple[tuple[str, str], ...]:
-    """The settings of its links, by their last word."""
+    """The settings of its links, by the last part of the key."""
     return tuple(_pairs(LINKS, profile))
 
 

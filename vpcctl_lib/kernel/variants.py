@@ -1,4 +1,4 @@
-"""The two iptables of a host, nf_tables and legacy: each knows its own rules only, and packets meet both."""
+"""The two iptables of a host, nf_tables and legacy: each knows only its own rules, and packets meet both."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vpcctl_lib.model.topology import Variant
 RESTORE = "iptables-restore"
 TOOLS = ("iptables", "iptables-save", RESTORE)
 LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
-"""The tables of iptables-legacy that are in use; without a look at it, iptables-legacy-save may load them."""
+"""The tables of iptables-legacy in use; checked first, because iptables-legacy-save may load them."""
 
 _CLOSED = re.compile(r"^:\S+ DROP ", re.MULTILINE)
 
 
 def standard(runner: Runner) -> Variant:
-    """The one that `iptables-restore` stands for, which writes our rules; `iptables` may be wrapped alone."""
+    """The one behind `iptables-restore`, which writes our rules; `iptables` alone may be a wrapper."""
     need(RESTORE)
-    # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper has to be asked.
+    # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper must be asked.
     program = os.path.basename(os.path.realpath(which(RESTORE, path=search_path()) or ""))
     for variant in Variant:
         if variant.value in program:
@@ -32,7 +32,7 @@ def standard(runner: Runner) -> Variant:
 
 
 def names(runner: Runner, variant: Variant | None) -> Mapping[str, str]:
-    """What the tools of that variant are called, where it is another name than the usual one."""
+    """The names of that variant's tools, if they differ from the usual ones."""
     if variant is None or variant is standard(runner):
         return {}
     return {tool: _name(variant, tool) for tool in TOOLS}
@@ -43,9 +43,9 @@ def _name(variant: Variant, tool: str) -> str:
 
 
 def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
-    """What that variant's iptables-save says of the host; empty if it holds nothing, or isn't there.
+    """The output of that variant's iptables-save on the host; empty if there are no rules, or no such tool.
 
-    It is empty, too, if it fails; with `must`, that is a VpcctlError.
+    It is also empty if the tool fails; with `must`, a failure is a VpcctlError.
     """
     tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
     if which(tool, path=search_path()) is None or (variant is Variant.LEGACY and not _legacy_tables()):
@@ -60,7 +60,7 @@ def _legacy_tables() -> str:
     try:
         return LEGACY_TABLES.read_text().strip()
     except (FileNotFoundError, PermissionError):
-        # Without the module there are none; root of a user namespace may not look, and has none but its own.
+        # Without the module there are none; root of a user namespace can't look, and has only its own.
         return ""
 
 
@@ -70,7 +70,7 @@ def is_in_use(saved: str) -> bool:
 
 
 def choose(runner: Runner) -> Variant:
-    """The one in use on this host: the usual one, unless only the other holds rules."""
+    """The one in use on this host: the usual one, unless only the other has rules."""
     usual = standard(runner)
     other = usual.other
     if is_in_use(rules(runner, other)) and not is_in_use(rules(runner, usual)):
@@ -79,15 +79,15 @@ def choose(runner: Runner) -> Variant:
 
 
 def warnings(runner: Runner, ours: Variant) -> list[str]:
-    """What to tell where the other one, which our rules are not in, holds rules too."""
+    """The warning if the other one, without our rules, also has rules."""
     if not is_in_use(rules(runner, ours.other)):
         return []
     save, other = (_name(variant, "iptables-save") for variant in (ours, ours.other))
-    return [f"both kinds of iptables hold rules here, and packets have to pass both: vpcctl's are in {save}; "
-            f"if something does not get through, look into {other}"]
+    return [f"both kinds of iptables have rules here, and packets must pass both: vpcctl's are in {save}; "
+            f"if packets are lost, see {other}"]
 
 
 def marked(runner: Runner, mark: str) -> Variant:
-    """The one that holds the mark on the host; the one in use if neither does."""
+    """The one whose rules on the host bear our mark; the one in use if neither's do."""
     found = [variant for variant in Variant if mark in rules(runner, variant)]
     return found[0] if found else choose(runner)

@@ -1,4 +1,4 @@
-"""Which way a packet takes, as the kernel itself says (`ip route get … fibmatch`); only asks."""
+"""The way of a packet, by the kernel itself (`ip route get … fibmatch`); read-only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FAILED = re.compile(r"Command failed -:(\d+)")
 
 UNKNOWN = "unknown"
 REFUSED = "refused"
-"""Kinds of ways that are none: nobody could be asked, and the kernel has no route or one that refuses."""
+"""Kinds that lead nowhere: the kernel was not asked, or has no route, or one that refuses."""
 
 
 @frozen
 class Question:
-    """To where; with a source and a link, of a packet that came in by it, else of one of the host's own."""
+    """The destination; with a source and a link for a packet that came in by it, else for the host's own."""
 
     destination: IPv4Address
     source: IPv4Address | None = None
@@ -43,7 +43,7 @@ class Hop:
 
 @frozen
 class Way:
-    """The route that a packet takes: `unicast`, `local`, or one of the kinds that are none."""
+    """The route that a packet takes: `unicast`, `local`, or one of the kinds that lead nowhere."""
 
     kind: str = "unicast"
     hops: tuple[Hop, ...] = ()
@@ -53,7 +53,7 @@ class Way:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The links that it may take; several where the route has several next hops."""
+        """The links that it may take; several if the route has several next hops."""
         return tuple(dict.fromkeys(hop.device for hop in self.hops))
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ Ways = Mapping[Question, Way]
 
 
 def ask(runner: Runner, questions: Iterable[Question]) -> Ways:
-    """The answers of this moment; all questions go to one `ip -batch`."""
+    """The current answers; all questions go to one `ip -batch`."""
     asked = tuple(dict.fromkeys(questions))
     if not asked:
         return {}
@@ -83,7 +83,7 @@ def ask(runner: Runner, questions: Iterable[Question]) -> Ways:
 
 
 def answers(asked: Sequence[Question], outcome: Outcome) -> Ways:
-    """What `ip -force -batch` told, by question: what failed stands on standard error with its line."""
+    """The answers of `ip -force -batch`, by question: failures are on standard error with their line."""
     refused = dict(_refusals(outcome.stderr))
     told = _documents(outcome.stdout)
     found: dict[Question, Way] = {}
@@ -106,7 +106,7 @@ def _refusals(stderr: str) -> Iterator[tuple[int, str]]:
 
 
 def _documents(stdout: str) -> Iterator[Way]:
-    """Each answer is a document on a line of its own; one that is none ends what is known."""
+    """Each answer is a document on a line of its own; stops at the first line that is not one."""
     for line in filter(None, map(str.strip, stdout.splitlines())):
         try:
             routes = lenient(line)

@@ -1,6 +1,6 @@
 """One manager for each group of commands: it checks and changes the topology, and returns a result.
 
-Each is loaded when it is first asked for, as what it needs takes longer to load than most commands to run.
+Each is loaded on first use: what it needs takes longer to load than most commands take to run.
 """
 
 from importlib import import_module
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.vpc import VpcManager as VpcManager
 else:
     def __getattr__(name: str) -> type:
-        """`VpcManager` out of the module `vpc`, and so on (PEP 562)."""
+        """`VpcManager` from the module `vpc`, and so on (PEP 562)."""
         home = name.removesuffix("Manager").lower()
         if not name.endswith("Manager"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What all managers share: the way from a decision about the topology to the host."""
+"""What all managers share: how a decision about the topology reaches the host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GONE = changed("it has ended")
 
 @frozen
 class Context:
-    """What a command works with."""
+    """What a command needs."""
 
     store: Store
     runner: Runner
@@ -44,7 +44,7 @@ class Context:
 
 @frozen
 class Change:
-    """What came of a decision: the topology now, whether anything was done, and what is worth telling."""
+    """The result of a decision: the topology now, whether anything changed, and notes."""
 
     topology: Topology
     changed: bool
@@ -56,7 +56,7 @@ class Manager:
     """Checks and changes the topology; the transaction does the rest."""
 
     def __init__(self, context: Context, leader: Manager | None = None) -> None:
-        """A manager that works for another shares its warnings, and what it knows of the host."""
+        """A manager that works for another shares its warnings, and its knowledge of the host."""
         self.context = context
         self.runner = context.runner
         self.host: Host = leader.host if leader else Host(context.runner)
@@ -66,26 +66,26 @@ class Manager:
         self._variant: Variant | None = None
 
     def warn(self, text: str) -> None:
-        """Tell the person something that stops nothing."""
+        """Warn the person; nothing stops."""
         self._warnings.append(text)
 
     def remake(self, key: Hashable) -> None:
-        """Have the resource of that key made anew, though it is recorded."""
+        """Have the resource of that key recreated, although it is recorded."""
         self._anew.add(key)
 
     def state(self) -> State:
-        """What is recorded, without a change that is under way; reading never waits."""
+        """The recorded topology, without a change that is under way; reading never waits."""
         state = self.context.store.load()
         return replace(state, topology=state.settled, previous=None)
 
     def use(self, variant: Variant | None) -> None:
-        """From now on, have commands go to that kind of iptables."""
+        """Use that kind of iptables from now on."""
         if variant is not self._variant:
             self.runner = replace(self.context.runner, names=variants.names(self.context.runner, variant))
             self._variant = variant
 
     def load(self) -> State:
-        """The record as it is, to change or check what it tells of, in the iptables that holds our rules."""
+        """The record, for a change or check, with the iptables that has our rules."""
         state = self.context.store.load()
         self.use(state.iptables)
         return state
@@ -110,47 +110,47 @@ class Manager:
         return Change(topology, True, (*self._warnings, *notes))
 
     def check_made(self) -> None:
-        """Whether it is so now, where there is reason to doubt it."""
+        """Check the result, if there is reason to doubt it."""
 
     def faults(self, state: State, wanted: Topology) -> Faults:
-        """Where the kernel is known to differ from the record: what `remake` named, or all after a crash."""
+        """Where the kernel differs from the record: what `remake` named, or everything after a crash."""
         unsure = state.previous is not None or self._has_lost_namespaces(state, wanted)
         damage = self._damage(state) if unsure else {}
         return {**damage, **dict.fromkeys(self._anew, GONE)}
 
     def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
-        """All of the plan, or nothing of it; what is worth telling."""
+        """Carry out all of the plan or nothing; returns notes."""
         return self._apply(plan, state, topology)
 
     def _apply(self, plan: Plan, state: State, topology: Topology) -> list[str]:
-        # Before anything is begun: those of the other iptables may have been removed since the first VPC.
+        # Before anything starts: the other iptables' tools may have been removed since the first VPC.
         need(*self.runner.names.values())
         return Transaction(self.runner, self.context.store).apply(plan, state, topology)
 
     def _healed(self, state: State) -> State:
-        """The state once what an interrupted command left half-made is finished, or else undone."""
+        """Finish, or else undo, what an interrupted command left half-made; returns the state."""
         if state.previous is None:
             return state
         try:
             self._finish(state, state.topology)
             self._interrupted = state.previous
-            self.warn("an interrupted command had left something half-made: it is finished now")
+            self.warn("an interrupted command left something half-made: it is now finished")
         except Interrupted:
             raise
         except VpcctlError as error:
             self._finish(state, state.previous)
             self._interrupted = state.topology
-            self.warn("an interrupted command had left something half-made, which can't be finished "
-                      f"({error.message}): it is undone now")
+            self.warn("an interrupted command left something half-made, which can't be finished "
+                      f"({error.message}): it is now undone")
         return self.load()
 
     def _finish(self, state: State, topology: Topology) -> None:
-        """From whatever is there to that topology; others' things are nobody's fault."""
+        """Go from the current state to that topology; others' things are not faults."""
         plan = difference(state.ledger, blueprint(topology), self._damage(state), self.runner)
         self._warnings += self._apply(plan, state, topology)
 
     def _damage(self, state: State) -> Faults:
-        """What is wrong after a crash, but for others' things in the place of whole ones; root can tell."""
+        """The faults after a crash, except others' things in the place of complete ones; needs root."""
         need_root()
         found = inspect(Kernel(self.runner), state.ledger)
         half_made = {entry.resource.key for entry in state.ledger if entry.under_way}
@@ -158,16 +158,16 @@ class Manager:
                 if key in half_made or fault.condition is not Condition.FOREIGN}
 
     def _has_lost_namespaces(self, state: State, wanted: Topology) -> bool:
-        """Whether the host has restarted, or somebody deleted one: no plan by the record alone would do."""
+        """Whether the host restarted, or somebody deleted one: then the record alone can't give a plan."""
         recorded = {entry.resource.space for entry in state.ledger} - {""}
         lost = recorded - netns.names()
         again = lost.intersection(naming.namespaces(wanted))
         if again:
-            self.warn(f"{', '.join(sorted(again))}: gone, though recorded; what is missing is made again")
+            self.warn(f"{', '.join(sorted(again))}: recorded, but missing; what is missing is recreated")
         return bool(lost)
 
     def was_finished(self, had: Callable[[Topology], bool]) -> bool:
-        """Whether what is to go went just now, as the interrupted command that took it was finished."""
+        """Whether the thing to delete has just gone, because an interrupted delete was finished."""
         return self._interrupted is not None and had(self._interrupted)
 
     def _rehearse(self, decide: Callable[[Topology], Topology]) -> Change:
@@ -188,39 +188,39 @@ class Manager:
             raise self._explained(taken) from None
 
     def held(self, state: State) -> Sequence[Entry]:
-        """What there is of ours, as far as the command has to do with it: by default what is recorded."""
+        """What we have, as far as it matters to the command: by default what is recorded."""
         return state.ledger
 
     def check_strange(self, state: State) -> None:
-        """No chain of the host is written anew while it closes off what the record does not know."""
+        """Refuse to rewrite the host's chains while they protect something that is not in the record."""
         cables = strange_cables(Kernel(self.runner), state.ledger)
         if cables:
-            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record, by which the "
-                              "host's rules for it would go",
-                              "take up what the kernel has: vpcctl restore --from-kernel; or remove it: "
+            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record: the "
+                              "host's rules for it would be lost",
+                              "adopt it: vpcctl restore --from-kernel; or remove it: "
                               + "; ".join(f"ip link del {cable}" for cable in cables))
 
     def marked_variant(self) -> Variant:
-        """The iptables with our rules, by the record or else by their marks; commands go to it then."""
+        """The iptables with our rules, by the record or else by their marks; it is used from then on."""
         variant = self._variant or variants.marked(self.context.runner, naming.HOST_FORWARD)
         self.use(variant)
         return variant
 
     def _explained(self, taken: Taken) -> VpcctlError:
-        """What is in the way, said of a leftover of our own as well; with what really helps."""
+        """The error for what is in the way, which may be our own leftover; with a hint that helps."""
         kernel, (namespace, device) = Kernel(self.runner), taken.place
         if not is_marked(kernel, namespace, device or "lo"):
             return taken
         what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
         away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
         known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
-        hint = f"remove it with all that is in it: {away}"
+        hint = f"remove it with everything in it: {away}"
         if namespace in known:
-            hint = f"take it up again: vpcctl restore --from-kernel; or {hint}"
-        return VpcctlError(f"{what} bears vpcctl's mark, but the record does not have it", hint)
+            hint = f"adopt it: vpcctl restore --from-kernel; or {hint}"
+        return VpcctlError(f"{what} bears vpcctl's mark, but is not in the record", hint)
 
     def _settled(self, before: Topology, topology: Topology) -> Topology:
-        """What the first VPC settles until the last is gone: the iptables with our rules, the guard."""
+        """Settles for the first VPC, until the last is gone: the iptables with our rules, the guard."""
         return self._with_guard(before, replace(topology, iptables=self._iptables(before, topology)))
 
     def _iptables(self, before: Topology, topology: Topology) -> Variant | None:
@@ -234,7 +234,7 @@ class Manager:
         return variant
 
     def _with_guard(self, before: Topology, topology: Topology) -> Topology:
-        """Once so, always so; what was not possible may be by now."""
+        """Once guarded, always guarded; what was not possible may be possible by now."""
         if not topology.vpcs:
             return replace(topology, guarded=None, quotes=None)
         quotes = topology.quotes or guarding.reads_quotes(self.runner)
@@ -247,7 +247,7 @@ class Manager:
 
 
 def _forwarding(state: State, topology: Topology) -> str | None:
-    """What ip_forward was before our NAT: as recorded since the host started, or else as it is now."""
+    """The ip_forward before our NAT: as recorded since the boot, or else the current value."""
     if not any(vpc.nat for vpc in topology.vpcs):
         return None
     forwarding = Forwarding()
@@ -258,14 +258,14 @@ def _forwarding(state: State, topology: Topology) -> str | None:
 
 
 def need_root() -> None:
-    """Refuse to change the host as a plain user, naming the command to type."""
+    """Refuse to change the host as a plain user, and name the command to type."""
     if os.geteuid() != 0:
-        raise VpcctlError("this needs root", f"type: sudo {shlex.join(sys.argv)}")
+        raise VpcctlError("this command needs root", f"run: sudo {shlex.join(sys.argv)}")
 
 
 def standing(namespace: str) -> str:
-    """The name of a recorded namespace that is there; VpcctlError tells the way on where it is gone."""
+    """The name of a recorded namespace that exists; VpcctlError says how to go on if it is missing."""
     if not netns.exists(namespace):
-        raise VpcctlError(f"namespace {namespace} is gone, though recorded",
-                          "bring it back with all that was in it: sudo vpcctl restore")
+        raise VpcctlError(f"namespace {namespace} is recorded, but missing",
+                          "bring it back with everything in it: sudo vpcctl restore")
     return namespace

@@ -25,7 +25,7 @@ from vpcctl_lib.workloads import logs, processes
 
 
 class Life(Enum):
-    """Whether a workload runs; restarting is between two of its runs."""
+    """Whether a workload runs; restarting means between two runs."""
 
     RUNNING = "running"
     RESTARTING = "restarting"
@@ -35,7 +35,7 @@ class Life(Enum):
 
 @frozen
 class Running:
-    """A workload as it is now: where, what, its pid while it runs, and what became of it."""
+    """A workload's current state: where, what, its pid while it runs, and its fate."""
 
     site: Site
     workload: Workload
@@ -52,11 +52,11 @@ class DeployManager(Manager):
     """Starts, lists and stops workloads."""
 
     def webserver(self, site: Site, workload: Workload) -> Change:
-        """Our small web server on a port; the same again changes nothing."""
+        """Start our small web server on a port; repeating it changes nothing."""
         return self._start(site, workload)
 
     def run(self, site: Site, workload: Workload) -> Change:
-        """Any long-running program; the same again changes nothing."""
+        """Start any long-running program; repeating it changes nothing."""
         naming.check_name(workload.name, "workload")
         for word in (*workload.argv, *workload.upkeep.env, workload.upkeep.workdir):
             _check_text(word)
@@ -68,7 +68,8 @@ class DeployManager(Manager):
             where = find_endpoint(topology, site)
             existing = next((one for one in where.workloads if one.name == workload.name), None)
             if existing is not None and existing != workload:
-                raise VpcctlError(f"workload {workload.name!r} of {site} is another one",
+                raise VpcctlError(f"workload '{workload.name}' already exists in {site}, "
+                                  "with another command or other options",
                                   "stop it first, or choose another name")
             running = self._find(site, workload.name)
             if running is not None and running.leader is not None:
@@ -112,13 +113,13 @@ class DeployManager(Manager):
         where = find_endpoint(self.state().topology, site)
         running = self._find(site, name)
         if running is None:
-            raise VpcctlError(f"no workload '{name}' in {site}",
+            raise VpcctlError(f"workload '{name}' does not exist in {site}",
                               nearest(name, [workload.name for workload in where.workloads],
                                       "see: vpcctl deploy list"))
         return running
 
     def logs(self, site: Site, name: str) -> str:
-        """What the workload wrote; one that did not start is no workload, and has left its log."""
+        """The workload's output, even of one that did not start, which left only its log."""
         log = self._log(site, name)
         find_endpoint(self.state().topology, site)
         if not naming.NAME.fullmatch(name) or not logs.is_written(log):
@@ -129,7 +130,7 @@ class DeployManager(Manager):
             raise VpcctlError(f"can't read {log}: {error.strerror}") from None
 
     def follow(self, site: Site, name: str) -> Iterator[bytes]:
-        """What the workload has written, then what it writes, until it ends; at times nothing."""
+        """The workload's output so far, then new output until it ends; sometimes empty."""
         running = self.find(site, name)
         process = running.leader
         try:
@@ -143,7 +144,7 @@ class DeployManager(Manager):
             raise VpcctlError(f"can't read {running.log}: {error.strerror}") from None
 
     def stop(self, site: Site, name: str) -> Change:
-        """The workload gone, with its children and its log."""
+        """Stop and remove the workload, with its children and its log."""
         def has(topology: Topology) -> bool:
             vpc = topology.vpc(site.vpc)
             subnet = vpc.subnet(site.subnet) if vpc else None
@@ -177,7 +178,7 @@ def _url(where: Endpoint, workload: Workload) -> str | None:
 
 
 def _check_port(namespace: str, port: int) -> None:
-    """Refuse a port on which something listens already."""
+    """Refuse a port on which something already listens."""
     if not netns.exists(namespace):
         return
     with netns.within(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
@@ -185,13 +186,13 @@ def _check_port(namespace: str, port: int) -> None:
         try:
             listener.bind(("0.0.0.0", port))  # noqa: S104 - the web server listens on all of the namespace
         except OSError as error:
-            raise VpcctlError(f"port {port} is taken in {namespace} ({error.strerror})",
-                              f"choose another, or see who has it: ip netns exec {namespace} ss -ltnp"
+            raise VpcctlError(f"port {port} is already in use in {namespace} ({error.strerror})",
+                              f"choose another, or see what uses it: ip netns exec {namespace} ss -ltnp"
                               ) from None
 
 
 def _check_text(word: str) -> None:
-    """Refuse what no topology file could hold, so that `export` can always write it."""
+    """Refuse what a topology file can't contain, so that `export` can always write it."""
     try:
         word.encode()
     except UnicodeEncodeError:

@@ -31,7 +31,7 @@ class ExecManager(Manager):
         return self.runner.attach(("ip", "netns", "exec", standing(where.namespace), *command))
 
     def capture(self, site: Site, words: tuple[str, ...]) -> int:
-        """Run tcpdump there: packets in its own format on standard output, unless the words say where to."""
+        """Run tcpdump there: packets in its own format go to standard output, unless it is given a file."""
         where = find_endpoint(self.state().topology, site)
         need_root()
         need("ip", "tcpdump")
@@ -43,7 +43,7 @@ class ExecManager(Manager):
 
 
 def writes_elsewhere(words: Collection[str]) -> bool:
-    """Whether tcpdump is told where to write to."""
+    """Whether the arguments tell tcpdump where to write."""
     return _given(words, "-w")
 
 
@@ -52,7 +52,7 @@ def _given(words: Collection[str], *options: str) -> bool:
 
 
 def _check_user() -> None:
-    """Debian's tcpdump becomes the user of its name, which is refused where there is none but root."""
+    """Debian's tcpdump becomes its own user, which fails if only root exists."""
     try:
         able = is_mapped(pwd.getpwnam("tcpdump").pw_uid)
     except KeyError:

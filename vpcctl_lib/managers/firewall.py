@@ -18,12 +18,12 @@ from vpcctl_lib.model.topology import Policy, Subnet, Topology
 
 @frozen
 class InForce:
-    """A subnet's policy, and the packets and bytes that each rule has met (`ingress[0]`)."""
+    """A subnet's policy, and the packet and byte counters of each rule (`ingress[0]`)."""
 
     subnet: Subnet
     counters: Mapping[str, tuple[int, int]]
     doubt: str = ""
-    """Why it may not be in force, whatever is recorded."""
+    """Why it might not be in force, whatever is recorded."""
 
 
 class FirewallManager(Manager):
@@ -41,7 +41,7 @@ class FirewallManager(Manager):
         return self.change(decide)
 
     def clear(self, vpc_name: str, subnet_name: str) -> Change:
-        """No policy: the subnet is open again."""
+        """Remove the policy: the subnet is open again."""
         return self.change(lambda topology: _with_policy(topology, vpc_name, subnet_name, None))
 
     def show(self, vpc_name: str, subnet_name: str) -> InForce:

@@ -1,4 +1,4 @@
-"""The host as a whole: is it as recorded, and making it so again."""
+"""The host as a whole: does it match the record, and restoring it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stranger:
 
 @frozen
 class Status:
-    """The kernel held against the record."""
+    """The kernel compared with the record."""
 
     findings: tuple[Finding, ...]
     strangers: tuple[Stranger, ...] = ()
@@ -56,7 +56,7 @@ class Status:
 
     @property
     def in_sync(self) -> bool:
-        """Whether all is as recorded and no VPC's packets are known to be lost."""
+        """Whether everything is as recorded and no VPC's packets are known to be lost."""
         return not self.findings and not packets.lost(self.packets)
 
 
@@ -64,13 +64,13 @@ class HostManager(Manager):
     """Compares the kernel with the record, both ways, and makes it match again."""
 
     def __init__(self, context: Context, leader: Manager | None = None) -> None:
-        """Nothing is known of the host yet."""
+        """Nothing is known about the host yet."""
         super().__init__(context, leader)
         self._blind: Mapping[str, Fault] = {}
         self._failures: list[str] = []
 
     def status(self) -> Status:
-        """What differs, nothing when in sync; who else is there; what else is worth knowing."""
+        """What differs (nothing when in sync), foreign processes, and notes."""
         need_root()
         need("ip", "iptables")
         state = self.load()
@@ -85,7 +85,7 @@ class HostManager(Manager):
         notes = variants.warnings(self.context.runner, state.iptables) if state.iptables else []
         if state.topology.guarded is False:
             missing = guarding.missing(self.runner)
-            notes.append(guarding.UNGUARDED.format(missing or "is there now: vpcctl restore"))
+            notes.append(guarding.UNGUARDED.format(missing or "is now found: vpcctl restore"))
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
         notes += dict.fromkeys(uplinks.warnings)
@@ -94,7 +94,7 @@ class HostManager(Manager):
                       tuple(stopped))
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
-        """Whatever runs in our namespaces and is no workload, nor was started by one."""
+        """Processes in our namespaces that are not workloads, and were not started by one."""
         spaces = [space for entry in state.ledger if (space := entry.resource.space)]
         leaders = filter(None, (processes.recognise(entry.found) for entry in state.ledger
                                 if entry.resource.workload))
@@ -109,7 +109,7 @@ class HostManager(Manager):
                 yield Stranger(space, process.pid, process.program())
 
     def restore(self) -> Change:
-        """Everything recorded is there again; what is there already stays untouched."""
+        """Bring back everything that is recorded; what exists stays untouched."""
         change = self.change(self._followed)
         if self._blind and not change.changed:
             self._tell_of(self._blind)
@@ -120,7 +120,7 @@ class HostManager(Manager):
         return replace(change, notes=tuple(dict.fromkeys((*change.notes, *left, *apart))))
 
     def _followed(self, topology: Topology) -> Topology:
-        """The topology with NAT where the way out is by now, and the name servers of today."""
+        """The topology with NAT at the current way out, and the current name servers."""
         uplinks = Uplinks(Asked(self.runner, self.host))
         uplinks.learn(topology)
         for vpc in topology.vpcs:
@@ -132,7 +132,7 @@ class HostManager(Manager):
         return topology
 
     def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
-        """All at once; if that fails, subnet by subnet: no tenant keeps the others from being mended."""
+        """All at once; if that fails, subnet by subnet: no tenant can stop the repair of others."""
         try:
             return self._apply(plan, state, topology)
         except Interrupted:
@@ -153,13 +153,13 @@ class HostManager(Manager):
             except VpcctlError as error:
                 failed.append(error.message)
         if len(failed) == len(parts):
-            # It is nobody's in particular.
+            # It is not the fault of a single one.
             raise whole
         self._failures += dict.fromkeys(failed)
         return notes
 
     def _parts(self, topology: Topology) -> list[Faults]:
-        """What is wrong by whose it is: first that of hosts and routers, then that of each subnet."""
+        """The faults by owner: first those of the host and routers, then those of each subnet."""
         state = self.load()
         if state.previous is not None:
             # What could not be undone comes first.
@@ -172,7 +172,7 @@ class HostManager(Manager):
         return [part for part in parts.values() if part]
 
     def check_made(self) -> None:
-        """Nothing that was broken is believed to be mended without a look."""
+        """Check that everything that was broken is repaired."""
         state = self.load()
         found = inspect(Kernel(self.runner), state.ledger)
         left = {_named(entry.resource, fault): fault for entry in state.ledger
@@ -182,15 +182,16 @@ class HostManager(Manager):
 
     def _tell_of(self, left: Mapping[str, Fault]) -> NoReturn:
         told = (f"{name}: {fault.detail or fault.condition.value}" for name, fault in left.items())
-        raise VpcctlError(f"this is still not as recorded: {'; '.join((*self._failures, *told))}",
-                          "all else is; whoever changes it may do so again: see vpcctl status")
+        raise VpcctlError(f"not everything could be restored: {'; '.join((*self._failures, *told))}",
+                          "everything else is restored; if something keeps changing it, find out what: "
+                          "vpcctl status")
 
     def held(self, state: State) -> Sequence[Entry]:
-        """What bears our mark and is nobody's, too: it goes."""
+        """Also what bears our mark and is not recorded: it goes."""
         return (*state.ledger, *map(Entry, strays(Kernel(self.runner), state.ledger)))
 
     def from_kernel(self) -> Change:
-        """The record made anew from the marks in the kernel, and then all of it there again."""
+        """Rebuild the record from the marks in the kernel, and then restore everything in it."""
         need_root()
         need(*TOOLS)
         if self.context.dry_run:
@@ -209,7 +210,7 @@ class HostManager(Manager):
         return self._unfinished()
 
     def _taken_up(self, before: State) -> tuple[State, State, Plan] | None:
-        """What a sound record lacks of what the kernel has, added to it; None if that is nothing."""
+        """Add to an intact record what only the kernel has; None if there is nothing to add."""
         if before.previous is not None:
             return None
         variant = self.marked_variant()
@@ -219,13 +220,13 @@ class HostManager(Manager):
         if topology == before.topology:
             return None
         more = added(before.topology, topology)
-        self.warn(f"taken up from the kernel: {', '.join(more)}")
+        self.warn(f"adopted from the kernel: {', '.join(more)}")
         for note in dict.fromkeys(rebuilder.notes):
             if any(f"'{name}'" in note for name in more):
                 self.warn(note)
         topology = self._settled(before.topology, topology)
         wanted = blueprint(topology)
-        # What both know is looked at as the kernel is to have it: most of it has that already.
+        # Things in both are compared with the wanted state: most of them already have it.
         shall = {resource.key: resource for resource in wanted}
         known = [replace(entry, resource=shall.get(entry.resource.key, entry.resource))
                  for entry in before.ledger]
@@ -240,18 +241,18 @@ class HostManager(Manager):
         return Change(state.topology, True, (), tuple(commands(plan, self.context.store.folder, self.runner)))
 
     def _unfinished(self) -> Change:
-        """The same command was cut short when it had the record, but not yet all that this tells of."""
+        """An earlier run of this command was interrupted after it had rebuilt the record: finish it."""
         if self.context.store.load().previous is None:
-            raise VpcctlError("the record is sound: nothing is to be rebuilt", "see: vpcctl status")
+            raise VpcctlError("the record is not lost: there is nothing to rebuild", "see: vpcctl status")
         return self.restore()
 
     def _from_kernel(self) -> Change:
-        """One change: a failure leaves what was lost as it was; after a crash the next command finishes."""
+        """One change: a failure leaves the lost record as before; after a crash the next command finishes."""
         state, plan = self._rebuilt()
         with Interrupts() as interrupts, self.context.store.set_aside() as kept:
             interrupts.check()
             for path in kept:
-                self.warn(f"what was left of the record is kept as {path}")
+                self.warn(f"the damaged record is kept as {path}")
             notes = self._apply(plan, state, state.topology)
         return Change(state.topology, True, (*self._warnings, *notes))
 
@@ -262,7 +263,7 @@ class HostManager(Manager):
         state = rebuilder.state()
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
-        # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
+        # A port guard is not part of the request: it is made if possible and missing.
         topology = self._with_guard(Topology(), state.topology)
         wanted = blueprint(topology)
         state = replace(state, topology=topology, ledger=(*state.ledger, *_unasked(wanted)))
@@ -274,12 +275,12 @@ class HostManager(Manager):
         return self._unit(work, partial(_write_whole, work), "enable")
 
     def remove_unit(self, folder: Path) -> Change:
-        """The unit gone."""
+        """Remove the unit."""
         work = Remove(folder / unit.NAME)
         return self._unit(work, partial(_remove_whole, work), "disable")
 
     def _unit(self, work: Make | Remove, task: Callable[[], None], verb: str) -> Change:
-        """The unit's file is no part of any VPC: it is written as it is, without the ledger."""
+        """The unit's file does not belong to a VPC: it is written directly, without the ledger."""
         if self.context.dry_run:
             return Change(Topology(), True, (), (str(work),))
         need_root()
@@ -287,11 +288,11 @@ class HostManager(Manager):
             task()
         except OSError as error:
             raise VpcctlError(f"{work.path}: {error.strerror}") from None
-        self.warn(f"type: systemctl daemon-reload; systemctl {verb} {unit.NAME}")
+        self.warn(f"run: systemctl daemon-reload; systemctl {verb} {unit.NAME}")
         return Change(Topology(), True, tuple(self._warnings))
 
     def faults(self, state: State, wanted: Topology) -> Faults:
-        """All that is wrong, as all of it is to be mended."""
+        """All faults, because all must be repaired."""
         need_root()
         found = inspect(Kernel(self.runner), state.ledger)
         blind = [fault for fault in found.values() if fault.condition is Condition.UNREADABLE]
@@ -304,7 +305,7 @@ def _unasked(wanted: Sequence[Resource]) -> Iterator[Entry]:
 
 
 def _named(resource: Resource, fault: Fault) -> str:
-    """What a fault is told of: all of a namespace that can't be read at once."""
+    """The name for a fault: one for all of a namespace that can't be read."""
     return f"namespace {fault.where}" if fault.condition is Condition.UNREADABLE else str(resource)
 
 
@@ -313,13 +314,13 @@ def _fresh(path: Path) -> Path:
 
 
 def _remove_whole(work: Remove) -> None:
-    """The file, and what an earlier command may have left beside it when it was killed."""
+    """Remove the file, and what a killed command may have left beside it."""
     _fresh(work.path).unlink(missing_ok=True)
     work.do()
 
 
 def _write_whole(work: Make) -> None:
-    """The file as it was, or the new one: never half of it."""
+    """Leaves the old file or the new one: never half of it."""
     fresh = _fresh(work.path)
     with Interrupts() as interrupts:
         try:

@@ -13,14 +13,14 @@ from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.topology import Nat, Topology, Vpc
 
 AUTO = "auto"
-"""In the place of an interface: the way out, also when that is another one."""
+"""Instead of an interface: the way out, even if it changes."""
 
 
 class NatManager(Manager):
     """Enables and disables NAT for a VPC."""
 
     def enable(self, vpc_name: str, interface: str | None) -> Change:
-        """NAT out of that interface, by default the one that packets leave by; `auto` follows it."""
+        """Enable NAT out of that interface, by default the one that packets leave by; `auto` follows it."""
         def decide(topology: Topology) -> Topology:
             vpc = find_vpc(topology, vpc_name)
             return topology.with_vpc(replace(vpc, nat=self.uplink(topology, vpc, interface)))
@@ -28,7 +28,7 @@ class NatManager(Manager):
         return self.looked_after(self.change(decide), (vpc_name,))
 
     def uplink(self, topology: Topology, vpc: Vpc, interface: str | None) -> Nat:
-        """That interface, or the way out, as NAT needs to know it; only asks."""
+        """NAT's facts about that interface, or about the way out; only reads."""
         uplinks = Uplinks(Asked(self.runner, self.host))
         named = None if interface == AUTO else interface
         nat = uplinks.nat(topology, vpc, named, follows=interface == AUTO)
@@ -37,21 +37,21 @@ class NatManager(Manager):
         return nat
 
     def looked_after(self, change: Change, names: tuple[str, ...]) -> Change:
-        """The change with what keeps packets of these VPCs from leaving, or answers from coming back."""
+        """The change, with warnings about what stops packets of these VPCs or their answers."""
         if change.commands is not None:
             return change
-        # The work is done, and recorded: whoever asks us to stop now gets it as done.
+        # The work is done and recorded: a signal now does not undo it.
         with Interrupts():
             try:
                 passages = packets.look(Asked(self.runner), change.topology)
             except VpcctlError as error:
-                unknown = f"not known whether packets leave: {error.message}"
+                unknown = f"unknown whether packets leave: {error.message}"
                 return replace(change, notes=(*change.notes, unknown))
         more = packets.warnings([one for one in passages if one.vpc in names])
         return replace(change, notes=tuple(dict.fromkeys((*change.notes, *more))))
 
     def disable(self, vpc_name: str) -> Change:
-        """No NAT; where there is none, nothing changes."""
+        """Disable NAT; without NAT nothing changes."""
         def decide(topology: Topology) -> Topology:
             return topology.with_vpc(replace(find_vpc(topology, vpc_name), nat=None))
 

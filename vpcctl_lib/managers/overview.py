@@ -1,4 +1,4 @@
-"""All of one VPC, as it is recorded and as it is now."""
+"""Everything about one VPC, as recorded and as it is now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Variant, Vpc
 
 READERS = 4
-"""Subnets whose counters are read side by side; the time goes into starting the programs."""
+"""Subnets whose counters are read in parallel; starting the programs takes the time."""
 
 
 @frozen
@@ -32,7 +32,7 @@ class Overview:
 
 
 class OverviewManager(Manager):
-    """Looks at a whole VPC; needs root for the counters only, and does without."""
+    """Reads a whole VPC; needs root only for the counters, and works without."""
 
     def show(self, name: str) -> Overview:
         """The VPC of that name."""
@@ -52,6 +52,6 @@ class OverviewManager(Manager):
             self.use(variant)
             outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         except VpcctlError:
-            # Without the tool there is all the rest to tell.
+            # Without the tool, everything else is still shown.
             return {}
         return counters(outcome.stdout) if outcome.status == 0 else {}

@@ -1,4 +1,4 @@
-"""What of the host decides whether packets leave VPCs: asked here, judged by `packets`."""
+"""What on the host decides whether packets leave VPCs: read here, judged by `packets`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from vpcctl_lib.uplink.packets import (
 from vpcctl_lib.uplink.resolvers import Reached
 from vpcctl_lib.uplink.verdicts import BaseChain, base_chains
 
-NO_NFT = "nft is not found (apt-get install nftables)"
+NO_NFT = "nft not found; install it: apt-get install nftables"
 FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
 
 
 class Asked:
-    """The host, and the kernel's ways, as they were when first asked; all questions of a look go at once."""
+    """The host, and the kernel's ways, as they were when first read; all questions go at once."""
 
     def __init__(self, runner: Runner, found: Host | None = None) -> None:
         self.runner = runner
@@ -49,7 +49,7 @@ class Asked:
         self._ways: dict[Question, Way] = {}
 
     def ways(self, asked: Iterable[Question]) -> dict[Question, Way]:
-        """The answers, those that are known already included."""
+        """The answers, including those already known."""
         wanted = list(asked)
         self._ways |= ways.ask(self.runner, (one for one in wanted if one not in self._ways))
         return {question: self._ways[question] for question in wanted}
@@ -57,7 +57,7 @@ class Asked:
 
 def look(asked: Asked, topology: Topology, faults: Mapping[str, Sequence[Cause]] | None = None
          ) -> list[Passage]:
-    """Whether packets leave each VPC; what can't be asked is not known, and no error."""
+    """Whether packets leave each VPC; what can't be read is unknown, and not an error."""
     if not topology.vpcs:
         return []
     facts = Facts(_links(asked.host.links), asked.ways(questions(topology)), asked.host.routes,
@@ -92,7 +92,7 @@ def _chains(runner: Runner) -> Sequence[BaseChain] | str:
 
 def faulty(topology: Topology, ledger: Sequence[Entry],
            faults: Mapping[Hashable, Fault]) -> dict[str, list[Cause]]:
-    """By VPC, which rules of ours that its packets need on the host are not as recorded."""
+    """By VPC, which of our rules that its packets need on the host are not as recorded."""
     found: dict[str, list[Cause]] = {}
     for entry in ledger:
         if faults.get(entry.resource.key) is None:
@@ -107,7 +107,7 @@ def faulty(topology: Topology, ledger: Sequence[Entry],
 
 
 class Uplinks:
-    """Chooses what NAT goes out of, by what the kernel does with a VPC's packets."""
+    """Chooses NAT's uplink, by what the kernel does with a VPC's packets."""
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
@@ -115,13 +115,13 @@ class Uplinks:
         self.warnings: list[str] = []
 
     def learn(self, topology: Topology) -> None:
-        """Ask at once what all VPCs with NAT need to know."""
+        """Ask all questions for VPCs with NAT at once."""
         self._asked.ways(question for vpc in topology.vpcs if vpc.nat
                          for question in (*self._leaving(topology, vpc),
                                           *self._resolving(topology, vpc).values()))
 
     def nat(self, topology: Topology, vpc: Vpc, interface: str | None, follows: bool = False) -> Nat:
-        """NAT out of that interface, or of the link that the VPC's packets leave by."""
+        """NAT out of that interface, or out of the link that the VPC's packets leave by."""
         leaving = self._out(topology, vpc)
         ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
         uplink = host.link(self._host.links, interface or _only(vpc, leaving), ours)
@@ -133,7 +133,7 @@ class Uplinks:
         return replace(nat, resolvers=found.servers)
 
     def refreshed(self, topology: Topology, vpc: Vpc, nat: Nat) -> Nat:
-        """NAT as it is to be by now: its uplink where it follows, its name servers."""
+        """NAT as it should be now: its uplink if it follows, its name servers."""
         if nat.follows:
             try:
                 return self.nat(topology, vpc, None, follows=True)
@@ -141,7 +141,7 @@ class Uplinks:
                 self.warnings.append(f"NAT of VPC '{vpc.name}' stays at {nat.interface}: {error.message}")
         found = self.resolvers(topology, vpc, nat, self._out(topology, vpc))
         self.warnings += found.warnings
-        # Without any it is a host that is not on the net now: what was known is better than nothing.
+        # Without any the host is offline: the recorded ones are better than nothing.
         return replace(nat, resolvers=found.servers or nat.resolvers)
 
     def resolvers(self, topology: Topology, vpc: Vpc, nat: Nat, leaving: Sequence[Way]) -> Reached:
@@ -149,7 +149,7 @@ class Uplinks:
         servers = self._resolving(topology, vpc)
         found: dict[IPv4Address, Way] = {}
         if {way.devices for way in leaving} == {(nat.interface,)}:
-            # Else nothing leaves by the uplink, and name servers are not what is wrong.
+            # Else nothing leaves by the uplink, and name servers are not the problem.
             answers = self._asked.ways(servers.values())
             found = {server: answers[question] for server, question in servers.items()}
         return resolvers.reached(vpc, nat.interface, servers, found)
@@ -170,7 +170,7 @@ class Uplinks:
         return resolvers.used({address for link in self._host.links for address in link.addresses})
 
     def _plain(self, vpc: Vpc, question: Question) -> Question:
-        """As the host's own packet where the kernel does not yet pass on any: it would tell nothing else."""
+        """As the host's own packet if the kernel does not forward yet: it would answer nothing else."""
         return question if _forwards(naming.device("vpc-", vpc.name)) else Question(question.destination)
 
 
@@ -205,12 +205,12 @@ def told(cause: Cause) -> str:
 
 
 def warnings(passages: Sequence[Passage]) -> list[str]:
-    """What is to be told of packets that do not leave, or may not."""
+    """The warnings about packets that do not leave, or might not."""
     return [f"VPC '{one.vpc}': {told(cause)}" for one in passages for cause in one.causes]
 
 
 def drift(topology: Topology, uplinks: Uplinks) -> list[Finding]:
-    """What `restore` would have NAT do otherwise by now."""
+    """What `restore` would change about NAT now."""
     found = []
     uplinks.learn(topology)
     for vpc in topology.vpcs:
@@ -218,10 +218,10 @@ def drift(topology: Topology, uplinks: Uplinks) -> list[Finding]:
             now = uplinks.refreshed(topology, vpc, vpc.nat)
             if now.interface != vpc.nat.interface:
                 found.append(Finding("changed", f"uplink of VPC '{vpc.name}'",
-                                     f"packets leave by {now.interface} now, not {vpc.nat.interface}"))
+                                     f"packets now leave by {now.interface}, not {vpc.nat.interface}"))
             if now.resolvers != vpc.nat.resolvers:
                 found.append(Finding("changed", f"name servers of VPC '{vpc.name}'",
-                                     f"they are {_list(now.resolvers)} now, not {_list(vpc.nat.resolvers)}"))
+                                     f"they are now {_list(now.resolvers)}, not {_list(vpc.nat.resolvers)}"))
     return found
 
 

@@ -14,17 +14,17 @@ class PeerManager(Manager):
     """Creates and deletes peerings."""
 
     def create(self, one: str, other: str) -> Change:
-        """A peering of the two, in whichever order; the same again changes nothing."""
+        """Peer the two, in any order; repeating it changes nothing."""
         return self.change(lambda topology: self.joined(topology, one, other))
 
     def joined(self, topology: Topology, one: str, other: str) -> Topology:
-        """The topology with the two peered; VpcctlError where they can't be."""
+        """The topology with the two peered; VpcctlError if they can't be."""
         first, second = find_vpc(topology, one), find_vpc(topology, other)
         if one == other:
             raise BadInput(f"VPC '{one}' can't be peered with itself", "name two VPCs")
         if first.cidr.overlaps(second.cidr):
             raise VpcctlError(f"'{one}' ({first.cidr}) and '{other}' ({second.cidr}) overlap: "
-                              "they can't be peered", "an address would be in both; use distinct CIDRs")
+                              "they can't be peered", "peered VPCs must have distinct CIDRs")
         self._check_ways(topology, one, other)
         self._check_ways(topology, other, one)
         peering = Peering.between(one, other)
@@ -32,15 +32,15 @@ class PeerManager(Manager):
         return replace(topology, peerings=kept)
 
     def _check_ways(self, topology: Topology, name: str, new: str) -> None:
-        """A route table has one way to an address: no two peers of a VPC may overlap."""
+        """A route table has one way to an address, so no two peers of a VPC may overlap."""
         cidr = find_vpc(topology, new).cidr
         for peer in topology.peers_of(name):
             if peer.name != new and peer.cidr.overlaps(cidr):
                 raise VpcctlError(f"'{name}' is peered with '{peer.name}' ({peer.cidr}), which overlaps "
-                                  f"'{new}' ({cidr})", "its route table can have one of the two")
+                                  f"'{new}' ({cidr})", "its route table can have only one of the two")
 
     def delete(self, one: str, other: str) -> Change:
-        """The peering of the two, gone at once."""
+        """Delete the peering of the two at once."""
         def decide(topology: Topology) -> Topology:
             find_vpc(topology, one)
             find_vpc(topology, other)

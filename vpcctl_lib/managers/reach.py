@@ -30,7 +30,7 @@ TOOLS = ("ip", "bridge", "tc", "iptables-save")
 
 @frozen
 class Target:
-    """Where a packet shall go."""
+    """The destination of a packet."""
 
     address: IPv4Address
     vpc: Vpc | None = None
@@ -51,7 +51,7 @@ class ReachManager(Manager):
         return self._ask(analyzer, _question(sender, target, protocol, port), probe)
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
-        """From every machine there is, but the target itself."""
+        """From every machine except the target itself."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
         target = find_target(topology, to)
@@ -86,7 +86,7 @@ def _compared(report: Report, result: Result) -> Report:
 
 
 def _listened(report: Report, result: Result) -> Report:
-    """A way that is open to a port that is not."""
+    """The report if the way is open but nothing listens on the port."""
     if report.verdict is not Verdict.REACHABLE or result is not Result.REFUSED:
         return report
     question = report.question
@@ -95,21 +95,21 @@ def _listened(report: Report, result: Result) -> Report:
     fix = opened(question, Code.NOTHING_LISTENS, question.to_vpc)
     elsewhere = _listens_elsewhere(question)
     if elsewhere:
-        # A web server beside it would be another program on the port of this one.
+        # A web server would need the port of this program.
         told, fix = elsewhere, None
     obstacle = Obstacle(Code.NOTHING_LISTENS, where, told, fix)
     return replace(report, verdict=Verdict.UNREACHABLE, blocked_by=obstacle)
 
 
 def _listens_elsewhere(question: Question) -> str:
-    """What to say of a program that has the port, but on addresses that are not asked; empty without one."""
+    """The message about a program that has the port on other addresses; empty without one."""
     if question.target is None or question.port is None:
         return ""
     try:
         held = listeners(question.target, question.protocol, question.port)
     except OSError:
         return ""
-    # On a wildcard it would have answered: another rule has refused.
+    # On a wildcard it would have answered: another rule refused.
     if not held or any(one == question.address or one.is_unspecified for one in held):
         return ""
     where = " and ".join(map(str, held))
@@ -157,12 +157,12 @@ def _found(topology: Topology, site: Site) -> Found:
 
 
 def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
-    """TCP where a port is named, else a ping."""
+    """TCP if a port is given, else a ping."""
     chosen = protocol or (Protocol.ICMP if port is None else Protocol.TCP)
     if chosen is Protocol.ICMP and port is not None:
         raise BadInput("icmp has no ports", "leave out --port, or use --protocol tcp")
     if chosen is not Protocol.ICMP and port is None:
-        raise BadInput(f"{chosen.value} needs a port", "add for example --port 80")
+        raise BadInput(f"{chosen.value} needs a port", "write for example --port 80")
     return chosen
 
 

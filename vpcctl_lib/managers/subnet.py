@@ -22,7 +22,7 @@ class SubnetManager(Manager):
     """Adds subnets to VPCs and deletes them."""
 
     def add(self, vpc_name: str, name: str, cidr: IPv4Network, kind: SubnetType) -> Change:
-        """A subnet of that name, CIDR and type; the same again changes nothing."""
+        """Add a subnet of that name, CIDR and type; repeating it changes nothing."""
         naming.check_name(name, "subnet")
 
         def decide(topology: Topology) -> Topology:
@@ -35,15 +35,15 @@ class SubnetManager(Manager):
                 return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
             if (existing.cidr, existing.type) != (cidr, kind):
                 way = "delete it first, or choose another name" if existing.cidr != cidr \
-                    else f"change its type where it is: {setting(vpc_name, name, kind)}"
-                raise VpcctlError(f"subnet '{name}' exists in VPC '{vpc_name}' as {existing.type.value} "
-                                  f"{existing.cidr}", way)
+                    else f"change its type: {setting(vpc_name, name, kind)}"
+                raise VpcctlError(f"subnet '{name}' already exists in VPC '{vpc_name}' as "
+                                  f"{existing.type.value} {existing.cidr}", way)
             return topology
 
         return self.change(decide)
 
     def set(self, vpc_name: str, name: str, kind: SubnetType) -> Change:
-        """A subnet of another type, in place: its address, policy, workloads and connections inside stay."""
+        """Change a subnet's type in place: its address, policy, workloads and connections inside stay."""
         def decide(topology: Topology) -> Topology:
             vpc, subnet = find_subnet(topology, vpc_name, name)
             return topology.with_vpc(vpc.with_subnet(replace(subnet, type=kind)))
@@ -51,14 +51,14 @@ class SubnetManager(Manager):
         return self.change(decide)
 
     def _look_around(self, topology: Topology, vpc: Vpc, cidr: IPv4Network) -> None:
-        """What of the host came into its way since the VPC was made."""
+        """Warn of routes on the host that conflict since the VPC was made."""
         ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
         route = self.host.overlap(cidr, ours) if routed(topology, vpc) else None
         if route is not None and route.network.prefixlen >= vpc.cidr.prefixlen:
-            self.warn(f"{cidr} overlaps {route}: the host, and answers by NAT, may not reach the subnet")
+            self.warn(f"{cidr} overlaps {route}: the host, and answers by NAT, might not reach the subnet")
 
     def delete(self, vpc_name: str, name: str) -> Change:
-        """The subnet and what runs in it."""
+        """Delete the subnet and everything in it."""
         def decide(topology: Topology) -> Topology:
             if not has_subnet(topology, vpc_name, name) and self.was_finished(
                     lambda before: has_subnet(before, vpc_name, name)):

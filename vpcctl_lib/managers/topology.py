@@ -20,7 +20,7 @@ Show = Callable[[Sequence[Difference]], None]
 
 
 class TopologyManager(Manager):
-    """Makes the host match a topology file, by the same checks and the same plan as the single commands."""
+    """Makes the host match a topology file, with the same checks and the same plan as the single commands."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -29,9 +29,9 @@ class TopologyManager(Manager):
         self._peers = PeerManager(context, self)
 
     def apply(self, document: Document, folder: Path, prune: bool, show: Show) -> Change:
-        """What the file asks for, in one go; `show` is told the plan before anything is done.
+        """Apply what the file asks for, in one change; `show` gets the plan before anything is done.
 
-        VPCs that the file does not name stay, unless `prune`; paths in it begin in the folder.
+        VPCs that the file does not name stay, unless `prune`; paths in it are relative to the folder.
         """
         file = Reader(document, folder).read()
         for warning in file.warnings:
@@ -72,7 +72,7 @@ class TopologyManager(Manager):
         return result.with_vpc(replace(vpc, nat=self._uplink(result, vpc, wanted)))
 
     def _placed(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
-        """The topology with that VPC where it was, or at the end, with its CIDR checked as if it were new."""
+        """The topology with that VPC in its old position, or at the end; its CIDR is checked as if new."""
         before = topology.vpc(wanted.name)
         others = topology if before is None else replace(
             topology, vpcs=tuple(vpc for vpc in topology.vpcs if vpc.name != wanted.name))
@@ -81,7 +81,7 @@ class TopologyManager(Manager):
         return topology.with_vpc(replace(added, link=before.link) if before else added)
 
     def _uplink(self, topology: Topology, vpc: Vpc, wanted: Wanted) -> Nat | None:
-        """What NAT the VPC has already is kept where it fits: applying twice changes nothing."""
+        """The VPC's existing NAT stays if it fits: applying twice changes nothing."""
         if wanted.interface is None:
             return None
         if vpc.nat and wanted.interface in ("", AUTO if vpc.nat.follows else vpc.nat.interface):
@@ -105,13 +105,13 @@ class TopologyManager(Manager):
 
 
 def _moving(topology: Topology, file: TopologyFile) -> set[str]:
-    """The VPCs there that the file gives another CIDR."""
+    """The existing VPCs to which the file gives another CIDR."""
     there = {vpc.name: vpc.cidr for vpc in topology.vpcs}
     return {wanted.name for wanted in file.vpcs if there.get(wanted.name, wanted.cidr) != wanted.cidr}
 
 
 def _check_names(topology: Topology, file: TopologyFile) -> None:
-    """Refuse names that collide, at the later one's place, or at that of the only one in the file."""
+    """Refuse names that collide, at the place of the later one, or of the only one in the file."""
     found = naming.collision(topology)
     places = {wanted.name: wanted.place for wanted in file.vpcs}
     for one in (found.second, found.first) if found else ():

@@ -10,7 +10,7 @@ NAME = "vpcctl-restore.service"
 
 
 def text(program: str, state: Path) -> str:
-    """The unit. After all that writes the firewall anew, so that our jumps stand before theirs."""
+    """The unit. It runs after everything that rewrites the firewall, so that our jumps come before theirs."""
     command = shlex.join((program, "--state-dir", str(state), "restore"))
     return f"""\
 # Written by: vpcctl restore --install-unit

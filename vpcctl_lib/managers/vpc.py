@@ -16,7 +16,7 @@ class VpcManager(Manager):
     """Creates and deletes VPCs."""
 
     def create(self, name: str, cidr: IPv4Network, allow_overlap: bool = False) -> Change:
-        """A VPC of that name and CIDR; the same again changes nothing."""
+        """Create a VPC of that name and CIDR; repeating it changes nothing."""
         naming.check_name(name, "VPC")
         for warning in addressing.check_vpc(cidr):
             self.warn(warning)
@@ -26,7 +26,7 @@ class VpcManager(Manager):
             if existing is None:
                 return self.added(topology, name, cidr, allow_overlap)
             if existing.cidr != cidr:
-                raise VpcctlError(f"VPC '{name}' exists with CIDR {existing.cidr}",
+                raise VpcctlError(f"VPC '{name}' already exists with CIDR {existing.cidr}",
                                   f"delete it first, or give the VPC of {cidr} another name")
             return topology
 
@@ -34,9 +34,9 @@ class VpcManager(Manager):
 
     def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool,
               leaving: Collection[str] = (), how: str = "--allow-overlap") -> Topology:
-        """The topology with one VPC more; VpcctlError where the host has a route in its way.
+        """The topology with one more VPC; VpcctlError if it conflicts with a route of the host.
 
-        The VPCs that are `leaving` give up their CIDRs in the same change; `how` to allow it is for the hint.
+        The VPCs that are `leaving` free their CIDRs in the same change; `how` to allow it is for the hint.
         """
         for other in topology.vpcs:
             if other.name not in leaving and other.cidr.overlaps(cidr):
@@ -55,7 +55,7 @@ class VpcManager(Manager):
         return topology.with_vpc(Vpc(name, cidr, link, routed=route is None))
 
     def delete(self, name: str) -> Change:
-        """The VPC and everything in it."""
+        """Delete the VPC and everything in it."""
         def decide(topology: Topology) -> Topology:
             if topology.vpc(name) is None and self.was_finished(lambda before: before.vpc(name) is not None):
                 return topology

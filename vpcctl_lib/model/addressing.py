@@ -1,4 +1,4 @@
-"""Rules about addresses: which CIDRs a VPC or subnet may have, how many, and which address goes where."""
+"""Rules about addresses: which CIDRs a VPC or subnet may have, how many, and which address is for what."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BRIDGE_PORTS = 1023
 """BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the port 0 that is not used."""
 
 LINKS = IPv4Network("169.254.64.0/18")
-"""Where the cables between host and VPCs take their /31s from (RFC 3021, in link-local, RFC 3927)."""
+"""The block of the /31s for cables between host and VPCs (RFC 3021, in link-local, RFC 3927)."""
 
 METADATA = {
     IPv4Network("169.254.0.0/16"): "link-local (RFC 3927); 169.254.169.254 is that of AWS, Google, Azure and "
@@ -27,7 +27,7 @@ METADATA = {
     IPv4Network("168.63.129.16/32"): 'Azure\'s WireServer (Azure, "What is IP address 168.63.129.16?")',
     IPv4Network("192.0.0.192/32"): 'Oracle Cloud Classic (OCI Classic, "Retrieving Instance Metadata")',
 }
-"""Where clouds hand a machine's credentials to whoever asks from it, with the source of each."""
+"""Addresses where clouds give a machine's credentials to any program on it, with the source of each."""
 
 LINK_COUNT = LINKS.num_addresses // 2
 
@@ -46,11 +46,11 @@ PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 
 
 def parse_network(text: str) -> IPv4Network:
-    """The network that `text` spells as a.b.c.d/prefix; BadInput says what is wrong with it."""
+    """The network in `text`, written as a.b.c.d/prefix; BadInput says what is wrong with it."""
     address, slash, prefix = text.strip().partition("/")
-    said, example = quoted(repr(text)), "use for example 10.0.0.0/16"
+    said, example = quoted(repr(text)), "write for example 10.0.0.0/16"
     if ":" in address:
-        raise BadInput(f"{said} is an IPv6 network; vpcctl speaks IPv4 only", example)
+        raise BadInput(f"{said} is an IPv6 network; vpcctl supports IPv4 only", example)
     if not slash:
         meant = quoted(f"write for example {_around(address)}", example)
         raise BadInput(f"{said} has no prefix length", meant)
@@ -68,7 +68,7 @@ def parse_network(text: str) -> IPv4Network:
 
 
 def _around(address: str) -> IPv4Network:
-    """A network with that address, or any where it is none."""
+    """A network with that address, or a default if it is not an address."""
     try:
         return IPv4Network((IPv4Address(address), 24), strict=False)
     except AddressValueError:
@@ -76,7 +76,7 @@ def _around(address: str) -> IPv4Network:
 
 
 def check_vpc(cidr: IPv4Network) -> list[str]:
-    """Refuse what can't be a VPC's CIDR; return the warnings that an allowed one deserves."""
+    """Refuse what can't be a VPC's CIDR; return warnings about an allowed one."""
     for block, what in NOT_PRIVATE.items():
         if cidr.overlaps(block):
             raise BadInput(f"{cidr} can't be a private network: it is in or over {block}, {what}",
@@ -105,14 +105,14 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
 
 
 def check_count(vpc: str, machines: int) -> None:
-    """Refuse more machines than the VPC's bridge has ports: each subnet has one, if it is not bare."""
+    """Refuse more machines than the VPC's bridge has ports: each subnet has one, unless it is bare."""
     if machines > BRIDGE_PORTS:
         raise VpcctlError(f"VPC '{vpc}' would have {machines:,} subnets: its bridge has {BRIDGE_PORTS:,} "
                           "ports", "use another VPC, and peer the two")
 
 
 def overlapping(networks: Iterable[IPv4Network]) -> bool:
-    """Whether any two share addresses; CIDRs that do lie one within the other, so neighbours tell it."""
+    """Whether any two overlap; overlapping CIDRs contain each other, so comparing neighbours is enough."""
     spans = sorted((int(network.network_address), int(network.broadcast_address)) for network in networks)
     return any(start <= end for (_, end), (start, _) in pairwise(spans))
 
@@ -123,18 +123,18 @@ def gateway(vpc: IPv4Network) -> IPv4Address:
 
 
 def instance(subnet: IPv4Network) -> IPv4Address:
-    """The subnet's first instance: the second host, as the first of a VPC's first subnet is the gateway."""
+    """The subnet's first instance: the second host, because the first may be the VPC's gateway."""
     return subnet.network_address + 2
 
 
 def used(subnet: IPv4Network, vpc: IPv4Network, machines: Iterable[IPv4Address]) -> int:
-    """How many addresses of a subnet are taken: its first and last, machines', the router's if there."""
+    """The number of used addresses in a subnet: first and last, machines', the router's if inside."""
     taken = {subnet.network_address, subnet.broadcast_address, gateway(vpc), *machines}
     return sum(address in subnet for address in taken)
 
 
 def interface(address: IPv4Address, prefixlen: int) -> IPv4Interface:
-    """The address with its prefix; by its number, since spelling it and reading it again takes longer."""
+    """The address with its prefix; made from numbers, because formatting and parsing take longer."""
     return IPv4Interface((int(address), prefixlen))
 
 
@@ -153,8 +153,9 @@ def free_link(taken: Collection[int], in_use: Collection[IPv4Network] = ()) -> i
     for number in range(LINK_COUNT):
         if number not in taken and not any(map(link_network(number).overlaps, in_use)):
             return number
-    others = f" or used by the host ({', '.join(map(str, in_use))})" if in_use else ""
-    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are taken{others}", "delete a VPC first")
+    others = f" or taken by the host ({', '.join(map(str, in_use))})" if in_use else ""
+    raise VpcctlError(f"all {LINK_COUNT} links to VPCs in {LINKS} are already in use{others}",
+                      "delete a VPC first")
 
 
 def link_network(link: int) -> IPv4Network:

@@ -1,4 +1,4 @@
-"""Two topologies held against each other: what is added, changed and removed, and why; pure."""
+"""Two topologies compared: what is added, changed and removed, and why; pure."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ class Difference:
 
 
 def compare(old: Topology, new: Topology) -> list[Difference]:
-    """The way from one to the other, VPC by VPC."""
+    """The differences from one to the other, VPC by VPC."""
     return [*_vpcs(old, new), *_peerings(old, new)]
 
 
 def _vpcs(old: Topology, new: Topology) -> Iterator[Difference]:
     for vpc in old.vpcs:
         if new.vpc(vpc.name) is None:
-            yield Difference(Sign.REMOVE, f"vpc {vpc.name}", f"{vpc.cidr} and all in it is not in the file")
+            yield Difference(Sign.REMOVE, f"vpc {vpc.name}",
+                             f"{vpc.cidr} and everything in it is not in the file")
     for vpc in new.vpcs:
         before = old.vpc(vpc.name)
         if before is None:
-            yield Difference(Sign.ADD, f"vpc {vpc.name}", f"{vpc.cidr} is not there yet")
+            yield Difference(Sign.ADD, f"vpc {vpc.name}", f"{vpc.cidr} does not exist yet")
             before = Vpc(vpc.name, vpc.cidr)
         elif before.cidr != vpc.cidr:
             yield Difference(Sign.CHANGE, f"vpc {vpc.name}", f"cidr {before.cidr} becomes {vpc.cidr}")
@@ -76,7 +77,7 @@ def _subnets(old: Vpc, new: Vpc) -> Iterator[Difference]:
         name = f"{new.name}/{subnet.name}"
         before = old.subnet(subnet.name)
         if before is None:
-            told = f"{subnet.type.value} {subnet.cidr} is not there yet"
+            told = f"{subnet.type.value} {subnet.cidr} does not exist yet"
             yield Difference(Sign.ADD, f"subnet {name}", told)
             before = Subnet(subnet.name, subnet.cidr, subnet.type, machines=_bare(subnet))
         elif (before.cidr, before.type) != (subnet.cidr, subnet.type):
@@ -99,7 +100,7 @@ def _policy(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
 
 
 def _parts(old: Policy, new: Policy) -> Iterator[str]:
-    """What of a policy is another now."""
+    """The parts of a policy that differ."""
     yield from _rules("ingress", old.ingress, new.ingress)
     yield from _rules("egress", old.egress, new.egress)
     if old.default is not new.default:
@@ -120,7 +121,7 @@ def _rules(direction: str, old: Rules, new: Rules) -> Iterator[str]:
 
 
 def _told(rules: Rules) -> str:
-    # None is not nothing: only where there is a list, what is not in it meets the default.
+    # None differs from an empty list: only with a list do other packets meet the default.
     return "open" if rules is None else _count(rules)
 
 
@@ -144,7 +145,7 @@ def _machines(subnet: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
     for machine in new.machines:
         name, before = _site(subnet, machine), old.machine(machine.name)
         if before is None:
-            yield Difference(Sign.ADD, f"machine {name}", "it is not there yet")
+            yield Difference(Sign.ADD, f"machine {name}", "it does not exist yet")
             before = Machine(machine.name, machine.addresses, machine.namespace)
         elif (before.addresses, before.namespace) != (machine.addresses, machine.namespace):
             yield Difference(Sign.CHANGE, f"machine {name}", "its addresses or its namespace differ")
@@ -162,7 +163,7 @@ def _workloads(name: str, old: Machine, new: Machine) -> Iterator[Difference]:
     for workload in new.workloads:
         before = old.workload(workload.name)
         if before is None:
-            yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it is not there yet")
+            yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it does not exist yet")
         elif before != workload:
             yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or options differ")
 
@@ -173,4 +174,4 @@ def _peerings(old: Topology, new: Topology) -> Iterator[Difference]:
             yield Difference(Sign.REMOVE, f"peering {peering.vpc1} - {peering.vpc2}", "it is not in the file")
     for peering in new.peerings:
         if peering not in old.peerings:
-            yield Difference(Sign.ADD, f"peering {peering.vpc1} - {peering.vpc2}", "it is not there yet")
+            yield Difference(Sign.ADD, f"peering {peering.vpc1} - {peering.vpc2}", "it does not exist yet")

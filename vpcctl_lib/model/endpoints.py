@@ -1,4 +1,4 @@
-"""Where machines stand in the network: what follows from a machine's place and addresses; pure."""
+"""Machines in the network: what follows from a machine's place and addresses; pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Site(NamedTuple):
 
     @property
     def namespace(self) -> str:
-        """The namespace, where it is one of ours."""
+        """The namespace, if it is one of ours."""
         return naming.namespace(*self)
 
     @property
@@ -54,7 +54,7 @@ class Endpoint:
 
     @cached_property
     def mac(self) -> str:
-        """Of its link. Worked out when it is asked for: what only lists machines needs no digest."""
+        """The MAC of its link. Computed on demand: commands that only list machines need no digest."""
         return naming.instance_mac(self.site.vpc, self.address)
 
     @property
@@ -64,7 +64,7 @@ class Endpoint:
 
     @property
     def address(self) -> IPv4Address:
-        """The first of them, which its MAC follows from, and which others know it by."""
+        """The first address, which determines its MAC, and by which others know it."""
         return self.ipv4[0]
 
     @property
@@ -89,7 +89,7 @@ def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], l
 
 
 def own(vpc: Vpc, subnet: Subnet) -> Endpoint | None:
-    """The subnet's own machine, which the article knows; None for a bare subnet."""
+    """The subnet's own machine, as in the article; None for a bare subnet."""
     machine = subnet.machine()
     return endpoint(vpc, subnet, machine) if machine else None
 

@@ -1,4 +1,4 @@
-"""Finding things by their names; a wrong one gets the nearest right one as a hint; pure."""
+"""Finding things by name; a wrong name gets the nearest right one as a hint; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def find_vpc(topology: Topology, name: str) -> Vpc:
     """The VPC of that name; VpcctlError with the nearest right name if there is none."""
     vpc = topology.vpc(name)
     if vpc is None:
-        raise VpcctlError(f"no VPC '{name}'", nearest(name, [vpc.name for vpc in topology.vpcs],
+        raise VpcctlError(f"VPC '{name}' does not exist", nearest(name, [vpc.name for vpc in topology.vpcs],
                                                       "create it: vpcctl vpc create --name … --cidr …"))
     return vpc
 
@@ -23,7 +23,7 @@ def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subn
     vpc = find_vpc(topology, vpc_name)
     subnet = vpc.subnet(name)
     if subnet is None:
-        raise VpcctlError(f"no subnet '{name}' in VPC '{vpc_name}'",
+        raise VpcctlError(f"subnet '{name}' does not exist in VPC '{vpc_name}'",
                           nearest(name, [subnet.name for subnet in vpc.subnets],
                                   f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
     return vpc, subnet
@@ -40,8 +40,9 @@ def find_machine(subnet: Subnet, site: Site) -> Machine:
     machine = subnet.machine(site.machine)
     if machine is None:
         names = [one.name for one in subnet.machines if one.name]
-        what = f"no machine '{site.machine}' in" if site.machine else "no machine of its own in"
-        raise VpcctlError(f"{what} {site.vpc}/{site.subnet}",
+        place = f"{site.vpc}/{site.subnet}"
+        raise VpcctlError(f"machine '{site.machine}' does not exist in {place}" if site.machine else
+                          f"{place} has no machine of its own",
                           nearest(site.machine, names, "it has no machine"))
     return machine
 
@@ -53,15 +54,15 @@ def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:
 
 
 def nearest(name: str, names: Collection[str], otherwise: str) -> str:
-    """A hint: the name that was probably meant, those there are, or what to do when there is none."""
+    """A hint: the name that was probably meant, the existing names, or what to do if there are none."""
     meant = close(name, names, alike=0.5)
     if meant:
         return f"did you mean '{meant}'?"
-    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise
+    return f"use one of: {', '.join(sorted(names)[:20])}" if names else otherwise
 
 
 def close(name: str, names: Iterable[str], alike: float = 0.6) -> str:
-    """That of the names which is most like it, if one is (0 is nothing alike, 1 is the same); else empty."""
+    """The most similar of the names, if one is similar enough (0 is not at all, 1 is equal); else empty."""
     # Imported late: only a wrong name needs it.
     from difflib import get_close_matches
 

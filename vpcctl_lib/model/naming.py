@@ -1,4 +1,4 @@
-"""Rules about names: what a person may call things, and what the kernel's objects are called for them."""
+"""Rules about names: which names people may use, and the names of the kernel's objects for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEVICE_LENGTH = 15
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 MARK = "vpcctl:"
-"""What every link's alias and every host rule's comment begins with, so a lost state file is survivable."""
+"""The start of every link's alias and every host rule's comment, with which a lost record can be rebuilt."""
 
 UPLINK = "uplink"
 INSTANCE = "eth0"
@@ -26,7 +26,7 @@ HOST_GUARD_OUT = "VPCCTL-GUARD-OUT"
 HOST_GUARD_IN = "VPCCTL-GUARD-IN"
 HOST_NAT = "VPCCTL-POSTROUTING"
 HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT})
-"""The chains on the host that are ours whole."""
+"""The chains on the host that are entirely ours."""
 
 BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
@@ -41,7 +41,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def device(prefix: str, name: str) -> str:
-    """The device's name: the readable one if the kernel takes it, else prefix and hash."""
+    """The device's name: the readable one if the kernel accepts it, else prefix and hash."""
     full = prefix + name
     if len(full) <= DEVICE_LENGTH:
         return full
@@ -61,22 +61,22 @@ def mac(vpc: str) -> str:
 
 
 def instance_mac(vpc: str, address: IPv4Address) -> str:
-    """The address of a machine's link: what its neighbours know of it stays true when it is made anew.
+    """The MAC of a machine's link: fixed, so that its neighbours' entries stay valid when it is recreated.
 
-    It is never the bridge's own, whatever the VPC is called: the two differ in their second byte.
+    It always differs from the bridge's own MAC, whatever the VPC's name: the second bytes differ.
     """
     return ":".join(f"{octet:02x}" for octet in (0x02, _digest(vpc)[0] ^ 0xFF, *address.packed))
 
 
 def _digest(name: str) -> bytes:
-    # Imported late: it loads OpenSSL, and short names need none of it.
+    # Imported late: it loads OpenSSL, which short names don't need.
     from hashlib import sha256
 
     return sha256(name.encode()).digest()
 
 
 def namespace(vpc: str, subnet: str, machine: str = "") -> str:
-    """The namespace of a machine; the VPC's own has the VPC's name. No name has a dot, so none collides."""
+    """The namespace of a machine; the VPC's own has the VPC's name. Names have no dot, so none collides."""
     return f"{vpc}-{subnet}.{machine}" if machine else f"{vpc}-{subnet}"
 
 
@@ -86,7 +86,7 @@ def port(subnet: str, machine: str = "") -> str:
 
 
 def port_altname(subnet: str, machine: str = "") -> str:
-    """The port's full name where `port` had to hash; else empty."""
+    """The port's full name if `port` had to hash; else empty."""
     return altname(*_port(subnet, machine))
 
 
@@ -108,12 +108,12 @@ def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
 
 
 def host_mark(forwarding: str | None = None) -> str:
-    """The mark of what belongs to all VPCs; with what the host's ip_forward was, where that is known."""
+    """The mark of what belongs to all VPCs; with the host's previous ip_forward, if known."""
     return f"{MARK}host" if forwarding is None else f"{MARK}host ip_forward={forwarding}"
 
 
 def forwarding_in(mark: str) -> str | None:
-    """What such a mark tells of ip_forward; None if it tells nothing."""
+    """The ip_forward in such a mark; None if it has none."""
     told = re.fullmatch(rf"{MARK}host ip_forward=([01])", mark)
     return told[1] if told else None
 
@@ -137,7 +137,7 @@ class Named(NamedTuple):
 
 
 class Collision(NamedTuple):
-    """Two things whose kernel objects would have one name."""
+    """Two things whose kernel objects would have the same name."""
 
     first: Named
     second: Named
@@ -162,7 +162,7 @@ def _kernel_names(topology: Topology) -> Iterator[tuple[str, Named]]:
 
 
 def collision(topology: Topology) -> Collision | None:
-    """The first two things whose kernel objects would have one name, such as a-b/c and a/b-c."""
+    """The first two things whose kernel objects would have the same name, such as a-b/c and a/b-c."""
     seen: dict[str, Named] = {}
     for name, what in _kernel_names(topology):
         if name in seen:
@@ -172,7 +172,7 @@ def collision(topology: Topology) -> Collision | None:
 
 
 def check_collisions(topology: Topology) -> None:
-    """Refuse two things whose kernel objects would have one name."""
+    """Refuse two things whose kernel objects would have the same name."""
     found = collision(topology)
     if found:
         raise found.refusal(found.second)

@@ -11,7 +11,7 @@ from vpcctl_lib.frozen import frozen
 
 
 class SubnetType(Enum):
-    """A public subnet is the one NAT serves."""
+    """NAT serves public subnets."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -70,7 +70,7 @@ MOST_PROCESSES = 1 << 22
 
 
 class Restart(Enum):
-    """When a program that has ended is started again."""
+    """When to restart a program that has ended."""
 
     NO = "no"
     ON_FAILURE = "on-failure"
@@ -79,7 +79,7 @@ class Restart(Enum):
 
 @frozen
 class Upkeep:
-    """How a workload is looked after."""
+    """A workload's upkeep: stop, restart, environment, log."""
 
     env: tuple[str, ...] = ()
     """K=V, sorted."""
@@ -98,7 +98,7 @@ class Upkeep:
 
 @frozen
 class Workload:
-    """A program that runs in a subnet; `port` is set for our own web server only."""
+    """A program that runs in a subnet; `port` is set only for our own web server."""
 
     name: str
     argv: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ class Workload:
 
 @frozen
 class Machine:
-    """What has an address in a subnet, and a namespace; the subnet's own machine has no name."""
+    """Something with an address in a subnet, and a namespace; the subnet's own machine has no name."""
 
     name: str = ""
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
@@ -149,20 +149,20 @@ class Subnet:
         return next((machine for machine in self.machines if machine.name == name), None)
 
     def with_machine(self, machine: Machine) -> Subnet:
-        """This subnet with that machine added, or put in place of the one of the same name."""
+        """This subnet with that machine added, or replacing the one of the same name."""
         kept = [machine if old.name == machine.name else old for old in self.machines]
         return replace(self, machines=tuple(kept if machine in kept else [*kept, machine]))
 
 
 @frozen
 class Nat:
-    """The uplink that public subnets masquerade behind, and what was found there when it was enabled."""
+    """The uplink that public subnets masquerade behind, and what was found there when NAT was enabled."""
 
     interface: str
     mtu: int = 1500
     resolvers: tuple[IPv4Address, ...] = ()
     follows: bool = False
-    """Whether `restore` moves it to the link that is the way out by then (`--interface auto`)."""
+    """Whether `restore` moves it to the link that is then the way out (`--interface auto`)."""
 
 
 @frozen
@@ -181,12 +181,12 @@ class Vpc:
         return next((subnet for subnet in self.subnets if subnet.name == name), None)
 
     def with_subnet(self, subnet: Subnet) -> Vpc:
-        """This VPC with that subnet added, or put in place of the one of the same name."""
+        """This VPC with that subnet added, or replacing the one of the same name."""
         kept = [subnet if old.name == subnet.name else old for old in self.subnets]
         return replace(self, subnets=tuple(kept if subnet in kept else [*kept, subnet]))
 
     def without_subnet(self, name: str) -> Vpc:
-        """This VPC with the subnet of that name gone."""
+        """This VPC without the subnet of that name."""
         return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name))
 
 
@@ -209,23 +209,23 @@ class Peering:
 
 
 class Variant(Enum):
-    """The two kinds of iptables, as `iptables --version` tells them apart."""
+    """The two kinds of iptables, as `iptables --version` names them."""
 
     NFT = "nft"
     LEGACY = "legacy"
 
     @property
     def other(self) -> Variant:
-        """The one that this one is not."""
+        """The other kind."""
         return Variant.LEGACY if self is Variant.NFT else Variant.NFT
 
 
 @frozen
 class Topology:
-    """All that was asked for on this host, in the order it was asked for.
+    """Everything that was asked for on this host, in order.
 
-    `iptables` is the kind that was in use when the first VPC came; it holds our rules until the last is gone.
-    `guarded` tells whether this host can guard the ports of bridges; None where that is not known yet.
+    `iptables` is the kind that was in use for the first VPC; it has our rules until the last VPC is gone.
+    `guarded` is whether this host can guard the ports of bridges; None if that is not known yet.
     `forwarding` is what the host's ip_forward was before the first NAT; None without NAT, or if unknown.
     """
 
@@ -234,7 +234,7 @@ class Topology:
     iptables: Variant | None = None
     guarded: bool | None = None
     quotes: bool | None = None
-    """Whether that guard looks into what ICMP errors quote, which takes a newer nft."""
+    """Whether that guard matches what ICMP errors quote, which needs a newer nft."""
     forwarding: str | None = None
 
     def vpc(self, name: str) -> Vpc | None:
@@ -250,12 +250,12 @@ class Topology:
                     yield peer
 
     def with_vpc(self, vpc: Vpc) -> Topology:
-        """This topology with that VPC added, or put in place of the one of the same name."""
+        """This topology with that VPC added, or replacing the one of the same name."""
         kept = [vpc if old.name == vpc.name else old for old in self.vpcs]
         return replace(self, vpcs=tuple(kept if vpc in kept else [*kept, vpc]))
 
     def without_vpc(self, name: str) -> Topology:
-        """This topology with that VPC and its peerings gone."""
+        """This topology without that VPC and its peerings."""
         return replace(
             self, vpcs=tuple(vpc for vpc in self.vpcs if vpc.name != name),
             peerings=tuple(peering for peering in self.peerings if name not in (peering.vpc1, peering.vpc2)))

@@ -14,18 +14,18 @@ UNKNOWN = "UNKNOWN"
 ENDS = frozenset({"ACCEPT", "DROP", "REJECT", "SNAT", "DNAT", "MASQUERADE", "REDIRECT"})
 PASSING = frozenset({"", "LOG", "NFLOG", "TCPMSS", "TRACE", "CHECKSUM", "CLASSIFY", "RATEEST",
                      "AUDIT", "LED"})
-"""Targets after which the next rule is read and the packet is what it was, as far as any rule can see."""
+"""Targets after which the next rule is read, and which change nothing that a rule can match."""
 
 CHANGING = frozenset({"MARK", "CONNMARK", "NOTRACK", "CT", "TOS", "DSCP", "SET"})
 DOUBTS = 8
-"""Rules in a row that can't be told, each of which is followed both ways."""
+"""The most undecided rules in a row that are each followed both ways."""
 
 Stack = tuple[tuple[Chain, int], ...]
 
 
 @frozen
 class Outcome:
-    """How a table decided: the target, the rule that said so (none: the policy), the packet after it."""
+    """How a table decided: the target, the rule that decided (none: the policy), the packet after it."""
 
     target: str
     packet: Packet
@@ -37,14 +37,14 @@ class Outcome:
 
 @frozen
 class _Spot:
-    """The next rule to read, where to return to, and what rules on the way did."""
+    """The next rule to read, where to return to, and what the rules so far did."""
 
     chain: Chain
     number: int
     stack: Stack
     packet: Packet
     policy: str
-    """What the built-in chain says in the end, however far a goto has led from it."""
+    """The policy of the built-in chain, however far a goto has led from it."""
 
     untracked: bool = False
     doubts: int = 0
@@ -58,7 +58,7 @@ class Table:
         self._place = place
 
     def decide(self, chain: str, packet: Packet) -> Outcome:
-        """What becomes of the packet in a built-in chain; ACCEPT if the table hasn't got it."""
+        """What happens to the packet in a built-in chain; ACCEPT if the table does not have the chain."""
         if chain not in self._chains:
             return Outcome("ACCEPT", packet)
         policy = self._chains[chain].policy or "ACCEPT"
@@ -81,26 +81,26 @@ class Table:
         return self._end(spot)
 
     def _end(self, spot: _Spot) -> Outcome:
-        """Out of rules: back to the chain that jumped here, or the policy."""
+        """After the last rule: back to the chain that jumped here, or the policy."""
         if spot.stack:
             (chain, number), stack = spot.stack[-1], spot.stack[:-1]
             return self._run(replace(spot, chain=chain, number=number, stack=stack))
         return Outcome(spot.policy.split()[-1], spot.packet, None, spot.policy, untracked=spot.untracked)
 
     def _doubt(self, rule: Rule, after: _Spot, why: str) -> Outcome | _Spot:
-        """A rule that may or may not match counts only if that makes a difference."""
+        """A rule that might match counts only if that makes a difference."""
         if rule.parsed.target in PASSING:
             return after
-        told = f"{why}, in: {rule}"
+        reason = f"{why}, in: {rule}"
         if after.doubts >= DOUBTS:
-            return Outcome(UNKNOWN, after.packet, rule, why=told)
+            return Outcome(UNKNOWN, after.packet, rule, why=reason)
         after = replace(after, doubts=after.doubts + 1)
         taken = self._apply(rule, after)
         one = taken if isinstance(taken, Outcome) else self._run(taken)
         other = self._run(after)
         if _same(one, other):
             return other
-        return Outcome(UNKNOWN, after.packet, rule, why=one.why or other.why or told)
+        return Outcome(UNKNOWN, after.packet, rule, why=one.why or other.why or reason)
 
     def _apply(self, rule: Rule, after: _Spot) -> Outcome | _Spot:
         parsed = rule.parsed
@@ -120,7 +120,7 @@ class Table:
         return self._run(replace(after, chain=chain, number=0, stack=stack))
 
     def _change(self, rule: Rule, after: _Spot) -> Outcome | _Spot:
-        """Targets that change the packet and go on."""
+        """Targets that change the packet and continue."""
         parsed = rule.parsed
         if parsed.target == "MARK":
             return replace(after, packet=replace(after.packet, mark=_marked(parsed, after.packet.mark)))

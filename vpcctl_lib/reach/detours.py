@@ -1,4 +1,4 @@
-"""Policy rules (`ip rule`) that send a packet elsewhere: found by walking again as if they were not there."""
+"""Policy rules (`ip rule`) that send a packet elsewhere: found by walking again without them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from vpcctl_lib.reach.routes import PolicyRule
 from vpcctl_lib.reach.scene import Namespace
 
 FIRST = 1
-"""The priority of a rule that stands before all others but that for a host's own addresses (0)."""
+"""The priority of a rule before all others except the one for a host's own addresses (0)."""
 
 MOST = 64
-"""So many rules are tried: each costs a walk."""
+"""The most rules to try: each costs a walk."""
 
 Progress = Callable[[], float]
-"""Walks again; how far that got, infinite if all the way."""
+"""Walks again; returns how far the packet got, infinite if it arrived."""
 
 
 @frozen
 class Detour:
-    """The rule at fault; `around` is a rule that leaves it alone and helps, None if there is none."""
+    """The rule at fault; `around` is a rule that helps without removing it, None if there is none."""
 
     namespace: Namespace
     rule: PolicyRule
@@ -48,7 +48,7 @@ class Detour:
 
 def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address],
          progress: Progress) -> Detour | None:
-    """The rule without which the packet gets further; None if it is none of these namespaces'."""
+    """The rule without which the packet gets further; None if these namespaces have no such rule."""
     so_far = progress()
     tried = [(place, rule) for place in places for rule in place.rules
              if not rule.is_built_in and not rule.odd]
@@ -63,7 +63,7 @@ def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address
 
 
 def _with(place: Namespace, rules: list[PolicyRule], progress: Progress) -> float:
-    """How far it would get with these rules in force there."""
+    """How far the packet would get with these rules in force there."""
     held, place.rules = place.rules, rules
     try:
         return progress()
@@ -77,7 +77,7 @@ def _first(place: Namespace, rule: PolicyRule) -> list[PolicyRule]:
 
 
 def _around(place: Namespace, intent: Intent, ends: Sequence[IPv4Address]) -> Iterator[PolicyRule]:
-    """Rules that have the namespace go by its main table for one end's VPC, or for one address."""
+    """Rules that make the namespace use its main table for one end's VPC, or for one address."""
     held = [next((vpc.cidr for vpc in intent.topology.vpcs if end in vpc.cidr), IPv4Network(end))
             for end in ends]
     yield from (PolicyRule("main", destination=cidr, priority=FIRST) for cidr in held)

@@ -1,4 +1,4 @@
-"""The command that opens what stops a packet: vpcctl's own where it does it, else what undoes the damage."""
+"""The command that removes an obstacle: vpcctl's own if there is one, else the one that undoes the damage."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from vpcctl_lib.uplink.packets import aside
 
 RESTORE = "vpcctl restore"
 DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})
-"""How it shows that a packet leaves by another link than its NAT does."""
+"""The codes that a packet gets if it leaves by another link than its NAT."""
 
 HALFWAY = 1
-"""More steps than from refusing a packet to refusing its answer in the same place."""
+"""More steps than between refusing a packet and refusing its answer in the same place."""
 
 RESTORED = frozenset({Code.NAMESPACE_MISSING, Code.NO_NAT})
 
@@ -41,7 +41,7 @@ class Fixer:
         self._intent = intent
 
     def fix(self, question: Question, blocked: Blocked, is_back: bool, progress: Progress) -> str | None:
-        """The command for it; it opens this obstacle, and another may stand behind it."""
+        """The command for an obstacle; another obstacle may be behind this one."""
         here = HOST if blocked.where == "host" else blocked.where
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
         offered = opened(question, blocked.code, other)
@@ -66,11 +66,11 @@ class Fixer:
         return None
 
     def _way_out(self, question: Question, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
-        """Whether the host's way out is another than NAT's, and what has NAT follow it."""
+        """Whether the host's way out differs from NAT's, and the command that makes NAT follow it."""
         cable = device("vpc-", question.vpc.name)
         route = lookup(self._scene.of(HOST), Lookup(question.address, self._source(question), cable))
         if route is None:
-            # Nobody but the host's own network set-up brings back its way out.
+            # Only the host's own network set-up can bring back its way out.
             return blocked.code is Code.NO_ROUTE, None
         if route.kind != "unicast" or route.devices == (nat.interface,) or blocked.code not in DIVERTED:
             return False, None
@@ -83,7 +83,7 @@ class Fixer:
         return True, RESTORE if nat.follows else enable
 
     def _source(self, question: Question) -> IPv4Address:
-        """The address that the packet has when it comes to the host."""
+        """The packet's source address when it reaches the host."""
         vpc = question.vpc
         own = routed(self._intent.topology, vpc)
         return question.sender.address if own else router_end(vpc.link)
@@ -104,31 +104,31 @@ class Fixer:
         return RESTORE
 
     def _lost(self, here: str, table: str, chain: str) -> bool:
-        """Whether rules of ours are gone from a chain."""
-        shall = self._intent.rules(here, table, chain)
+        """Whether rules of ours are missing from a chain."""
+        wanted = self._intent.rules(here, table, chain)
         held = [words(rule.words) for tables in self._scene.of(here).tables
                 for rule in (tables[table][chain].rules if chain in tables.get(table, {}) else ())]
-        return any(rule not in held for rule in shall)
+        return any(rule not in held for rule in wanted)
 
     def _link(self, here: str, blocked: Blocked) -> str | None:
         if here == HOST and not self._intent.has_link(here, blocked.cause.device):
             link = self._scene.of(here).links.get(blocked.cause.device)
             if link and link.is_up:
-                # Without a carrier: only whoever has the other end can plug it in.
+                # Without a carrier: only somebody at the other end can plug it in.
                 return None
             ours = any(blocked.cause.device == device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)
             return RESTORE if ours else f"ip link set dev {blocked.cause.device} up"
         return RESTORE
 
     def _route(self, here: str, blocked: Blocked) -> str | None:
-        """A refusing route was made by hand; a missing one is in the record, or nobody knows it."""
+        """A refusing route was added by hand; a missing one is in the record, or unknown."""
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
             is_route = blocked.rule == f"route {blocked.cause.rule}"
             return f"ip {_in(here)}route del {blocked.cause.rule}" if is_route else None
         return RESTORE if here in self._ours() else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
-        """A hand-made route to a gateway that nobody has goes; else the record knows who is to answer."""
+        """Removes a hand-made route to a gateway that nobody has; else the record says who must answer."""
         for route in self._scene.of(here).routes:
             leads = route.gateway is not None and route.gateway == blocked.cause.address
             if leads and route.device == blocked.cause.device and not self._intent.made(here, route):
@@ -138,7 +138,7 @@ class Fixer:
         return RESTORE if here in self._ours() else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:
-        """A setting that the record has is restored, others are set, if that alone lets the packet on."""
+        """Restores a setting that is in the record, sets others, if that alone lets the packet through."""
         cause = blocked.cause
         if blocked.code is Code.NO_FORWARDING:
             restored = cause.setting == "net.ipv4.ip_forward" and here in self._ours() \
@@ -165,14 +165,14 @@ class Fixer:
             namespace.setting = held
 
     def _astray(self, here: str, address: IPv4Address | None) -> str | None:
-        """The removal of the route, made by hand, that sends the answer elsewhere."""
+        """The command that removes the hand-made route that sends the answer elsewhere."""
         route = lookup(self._scene.of(here), Lookup(address)) if address else None
         if route is None or route.hops or route.kind == "local" or self._intent.made(here, route):
             return None
         return f"ip {_in(here)}route del {route}"
 
     def _is_lost(self, here: str, address: IPv4Address) -> bool:
-        """Whether the record has a way back to an address that the kernel lacks."""
+        """Whether the record has a way back to an address, and the kernel does not."""
         route = self._intent.route(here, address)
         return route is not None and not self._intent.holds(route, self._scene.of(here))
 
@@ -182,7 +182,7 @@ def _in(namespace: str) -> str:
 
 
 def _way(route: Route) -> Way:
-    """A route as `status` knows it."""
+    """A route as `status` shows it."""
     hops = tuple(Hop(hop.device, str(hop.gateway or "")) for hop in route.hops)
     return Way(hops=hops, network=route.network, table=route.table)
 
@@ -192,7 +192,7 @@ def _inside(namespace: str) -> str:
 
 
 def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
-    """What the person would type to have it as a VPC offers it."""
+    """The command that opens it the way a VPC offers it."""
     vpc, subnet = question.vpc, question.subnet
     if code is Code.NOT_PEERED and other is not None:
         return f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {other.name}"
@@ -200,7 +200,7 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
     if code is Code.NO_NAT and vpc.nat is None:
         return enable
     if code is Code.PRIVATE_SUBNET:
-        # In place: nothing that runs or is reached by its address may be the price.
+        # In place: running programs and their addresses must not be lost.
         opened = f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public"
         return opened if vpc.nat else f"{opened} && {enable}"
     if code is Code.HOST_CLOSED:

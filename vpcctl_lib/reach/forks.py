@@ -18,14 +18,14 @@ Taken = Mapping[Key, int]
 
 @frozen
 class Fork:
-    """A choice that came up on a walk, and which next hop the walk went by."""
+    """A choice on a walk, and the next hop that the walk took."""
 
     key: Key
     where: str
     hops: tuple[Route, ...]
     index: int
     kernels: int | None
-    """The one that the kernel chooses; None where it goes by more than is known of a packet."""
+    """The one that the kernel chooses; None if the choice depends on more than is known of a packet."""
 
     @property
     def is_real(self) -> bool:
@@ -36,19 +36,19 @@ class Fork:
         return f"{self.where}: {self.hops[self.index].hop}"
 
     def others(self) -> Iterator[int]:
-        """The next hops that the walk did not go by."""
+        """The next hops that the walk did not take."""
         return (number for number in range(len(self.hops)) if number != self.index)
 
 
 class Forks:
-    """The choices of one walk; those in `taken` are made already."""
+    """The choices of one walk; those in `taken` are already made."""
 
     def __init__(self, taken: Taken) -> None:
         self.taken = taken
         self.met: dict[Key, Fork] = {}
 
     def pick(self, namespace: Namespace, route: Route, lookup: Lookup) -> Route:
-        """The route by one next hop; the same one each time it is asked."""
+        """The route by one next hop; always the same one."""
         if not route.hops:
             return route
         key = (namespace.name, str(route), lookup)
@@ -60,7 +60,7 @@ class Forks:
         return fork.hops[fork.index]
 
     def left(self) -> Iterator[Taken]:
-        """The choices of the walks that would go another way where this one chose first."""
+        """The choices of the walks that differ from this one where it chose for itself first."""
         made: dict[Key, int] = {}
         for key, fork in self.met.items():
             if key not in self.taken:

@@ -38,10 +38,10 @@ ORDER = {
 """The tables of each hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h)."""
 
 RANDOM, RANDOMLY = "1024-65535", frozenset({"--random", "--random-fully"})
-"""What the kernel chooses from for a port that is not a system's own (nf_nat_l4proto_unique_tuple)."""
+"""The range from which the kernel chooses an unprivileged port (nf_nat_l4proto_unique_tuple)."""
 
 FIRST = frozenset({Hook.PREROUTING, Hook.OUTPUT})
-"""Where a connection is first seen, and its destination translated; its source is at the others."""
+"""The hooks where a connection is first seen and its destination translated; its source is at the others."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Connection:
     original: Flow
     translated: Flow
     by_answer: bool = False
-    """Begun by what is the answer elsewhere: the first packet went another way."""
+    """Begun by a packet that is an answer elsewhere: the first packet went another way."""
 
     answered: bool = False
 
@@ -62,7 +62,7 @@ class Connection:
 
 @frozen
 class Ways:
-    """The links of a packet at a hook; `route_device` and `gateway` are what MASQUERADE goes by."""
+    """The links of a packet at a hook; `route_device` and `gateway` decide MASQUERADE's address."""
 
     incoming: str = ""
     outgoing: str = ""
@@ -72,7 +72,7 @@ class Ways:
 
 @frozen
 class Decision:
-    """A table's word that is worth telling."""
+    """A table's decision that is worth reporting."""
 
     table: str
     outcome: Outcome
@@ -86,7 +86,7 @@ class Tracker:
 
     def pass_hook(self, namespace: Namespace, hook: Hook, packet: Packet,
                   ways: Ways) -> tuple[Packet, list[Decision]]:
-        """The packet after a hook, and what decided; Blocked or Undecided if it does not get through."""
+        """The packet after a hook, and what decided; raises Blocked or Undecided if it is stopped."""
         self._check_foreign(namespace, hook)
         place = Place(ways.incoming, ways.outgoing, lambda address: address_type(namespace, address),
                       ways.switched)
@@ -141,7 +141,7 @@ class Tracker:
 
 
 def _again(packet: Packet, known: Connection) -> State:
-    """A later packet of a connection whose answer went another way stays new; TCP's fits nothing then."""
+    """A later packet of a connection whose answer went another way stays new; for TCP it is then invalid."""
     if known.answered:
         return State.ESTABLISHED
     return State.NEW if packet.first or packet.protocol is not Protocol.TCP else State.INVALID
@@ -176,14 +176,14 @@ def _filter(namespace: Namespace, hook: Hook, name: str, packet: Packet, place: 
 
 
 def _check(namespace: Namespace, table: str, outcome: Outcome, legacy: bool) -> None:
-    """Go on only with a packet that was let through."""
+    """Continue only with a packet that was let through."""
     if outcome.target == UNKNOWN:
         raise Undecided(namespace.title, outcome.why)
     if outcome.target in ("DROP", "REJECT"):
         rule = outcome.rule
-        told = f"{_in(table)}{rule or outcome.policy}"
+        reason = f"{_in(table)}{rule or outcome.policy}"
         chain = rule.chain if rule else outcome.policy.split()[0]
-        raise Blocked(Code.FIREWALL_DENY, namespace.title, told,
+        raise Blocked(Code.FIREWALL_DENY, namespace.title, reason,
                       Cause(table, chain, rule.words if rule else "", legacy))
 
 
@@ -210,24 +210,24 @@ def _translated(namespace: Namespace, hook: Hook, outcome: Outcome, ways: Ways,
 
 def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str,
                  options: tuple[Option, ...]) -> Flow:
-    """nf_nat_masquerade_ipv4(): an address of the link it leaves by, or it is dropped."""
+    """nf_nat_masquerade_ipv4(): the packet gets an address of the link by which it leaves, or is dropped."""
     source = choose(namespace, ways.outgoing, ways.gateway or flow.destination)
     if source.is_unspecified:
-        told = f"link {ways.outgoing} has no address to masquerade onto"
-        raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.outgoing))
+        reason = f"link {ways.outgoing} has no address to masquerade onto"
+        raise Blocked(Code.NO_ADDRESS, namespace.title, reason, Cause(device=ways.outgoing))
     ports = ports or (RANDOM if any(option.name in RANDOMLY for option in options) else "")
     return replace(flow, source=source, source_port=_ports(ports, flow.source_port))
 
 
 def _redirected(namespace: Namespace, hook: Hook, flow: Flow, ways: Ways, ports: str) -> Flow:
-    """To the namespace itself: the first address of the link it came by (nf_nat_redirect_ipv4)."""
+    """To the namespace itself: the first address of the incoming link (nf_nat_redirect_ipv4)."""
     if hook is Hook.OUTPUT:
         here = IPv4Address("127.0.0.1")
     else:
         link = namespace.links.get(ways.incoming)
         if link is None or not link.addresses:
-            told = f"link {ways.incoming} has no address to redirect to"
-            raise Blocked(Code.NO_ADDRESS, namespace.title, told, Cause(device=ways.incoming))
+            reason = f"link {ways.incoming} has no address to redirect to"
+            raise Blocked(Code.NO_ADDRESS, namespace.title, reason, Cause(device=ways.incoming))
         here = link.addresses[0].address
     return replace(flow, destination=here, destination_port=_ports(ports, flow.destination_port))
 

@@ -1,4 +1,4 @@
-"""What the record says the host should have: to tell what nobody opened from what somebody broke; pure."""
+"""What the host should have by the record: separates what was never opened from what was broken; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMED = 10
 
 
 class Intent:
-    """The record, asked by place."""
+    """The record, queried by place."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -31,7 +31,7 @@ class Intent:
 
     @cached_property
     def namespaces(self) -> frozenset[str]:
-        """The names of all that are ours."""
+        """The names of all our namespaces."""
         return frozenset(one.space for one in self._resources) - {""}
 
     @cached_property
@@ -54,12 +54,12 @@ class Intent:
         return self.subnet(namespace) is not None
 
     def vpc_of(self, near: Vpc, address: IPv4Address) -> Vpc | None:
-        """The VPC that an address means to another one: itself, a peer, any other."""
+        """The VPC with that address, seen from another one: itself, else a peer, else any other."""
         ranked = [near, *self.topology.peers_of(near.name), *self.topology.vpcs]
         return next((vpc for vpc in ranked if address in vpc.cidr), None)
 
     def namespace_at(self, near: Vpc, address: IPv4Address) -> str | None:
-        """The namespace of whoever has an address, or else of the first in its subnet, seen from a VPC."""
+        """The namespace of an address's machine, or else of the first in its subnet, seen from a VPC."""
         vpc = self.vpc_of(near, address)
         if vpc is None:
             return None
@@ -68,7 +68,7 @@ class Intent:
         return next((one.namespace for one in (*has, *near_by)), None)
 
     def nobody_at(self, near: Vpc, address: IPv4Address) -> str:
-        """What to say of an address that is nobody's by the record; empty for one that is somebody's."""
+        """The message for an address that no machine has by the record; empty if one has it."""
         vpc = self.vpc_of(near, address)
         if vpc is None or address == gateway(vpc.cidr) \
                 or any(address == held.ip for one in in_vpc(vpc) for held in one.addresses):
@@ -78,7 +78,7 @@ class Intent:
             return f"nobody has the address {address}: {_machines(vpc, subnet)}"
         held = ", ".join(f"{one.name} {one.cidr}" for one in vpc.subnets[:NAMED])
         more = ", …" if len(vpc.subnets) > NAMED else ""
-        return (f"nobody has the address {address}: no subnet of VPC '{vpc.name}' holds it "
+        return (f"no machine has the address {address}: no subnet of VPC '{vpc.name}' contains it "
                 f"({held or 'it has none'}{more})")
 
     def route(self, namespace: str, address: IPv4Address) -> Route | None:
@@ -97,7 +97,7 @@ class Intent:
                    for one in Route.among(self._resources) if one.namespace == namespace)
 
     def is_ours(self, title: str) -> bool:
-        """Whether a place is a namespace of ours, or the host."""
+        """Whether a place is one of our namespaces, or the host."""
         return title == "host" or title in self.namespaces
 
     def has_link(self, namespace: str, device: str) -> bool:
@@ -116,7 +116,7 @@ class Intent:
                 *(slot.rule for slot in slots if slot.place == (table, name))]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
-        """Whether a rule is ours; without one it is the chain's policy that is asked for."""
+        """Whether a rule is ours; an empty rule asks for the chain's policy."""
         if rule:
             return words(rule) in self.rules(namespace, table, name)
         chain = self.chain(namespace, table, name)
@@ -124,7 +124,7 @@ class Intent:
 
 
 def _machines(vpc: Vpc, subnet: Subnet) -> str:
-    """Which addresses there are in a subnet, in words."""
+    """The addresses in a subnet, in words."""
     held = [str(one.address) for one in in_subnet(vpc, subnet)]
     name = f"{vpc.name}/{subnet.name}"
     if len(held) < 2:

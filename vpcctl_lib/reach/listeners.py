@@ -1,4 +1,4 @@
-"""On which addresses of a namespace a program listens, as proc_pid_net(5) has it."""
+"""The addresses of a namespace on which a program listens, from proc_pid_net(5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parsed(table: str, state: str, port: int) -> Iterator[Address]:
 
 
 def _address(text: str) -> Address:
-    """Four bytes in the order of this machine make a word."""
+    """Four bytes as a word in this machine's byte order."""
     words = (int(text[start:start + 8], 16) for start in range(0, len(text), 8))
     packed = b"".join(struct.pack("=I", word) for word in words)
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6

@@ -1,4 +1,4 @@
-"""Whether one rule speaks of a packet: yes, no, or unknown with why (iptables-extensions(8)); pure."""
+"""Whether one rule matches a packet: yes, no, or unknown with the reason (iptables-extensions(8)); pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ICMP_TYPES = {"echo-reply": 0, "pong": 0, "destination-unreachable": 3, "source-
               "timestamp-reply": 14, "address-mask-request": 17, "address-mask-reply": 18}
 MODULES = frozenset({"tcp", "udp", "icmp", "comment", "conntrack", "state", "multiport", "mark", "addrtype",
                      "iprange", "physdev"})
-"""Those that say nothing beside their options, each of which is looked up in TESTS."""
+"""Modules that test nothing but their options, each of which is in TESTS."""
 
 VIRTUAL_STATES = frozenset({"SNAT", "DNAT"})
 
@@ -35,7 +35,7 @@ class Truth(Enum):
 
 @frozen
 class Answer:
-    """The truth of a condition, and why it can't be told."""
+    """The truth of a condition, or why it is unknown."""
 
     truth: Truth
     why: str = ""
@@ -45,7 +45,7 @@ YES, NO = Answer(Truth.YES), Answer(Truth.NO)
 
 
 def unknown(why: str) -> Answer:
-    """Can't be told."""
+    """Unknown, with the reason."""
     return Answer(Truth.UNKNOWN, why)
 
 
@@ -56,7 +56,7 @@ def decided(is_so: bool) -> Answer:
 
 @frozen
 class Place:
-    """Where the rule is met: the links, and what type the namespace calls an address (addrtype)."""
+    """Where the rule is met: the links, and the type of an address in that namespace (addrtype)."""
 
     incoming: str = ""
     outgoing: str = ""
@@ -65,7 +65,7 @@ class Place:
 
 
 def matches(rule: Parsed, packet: Packet, place: Place) -> Answer:
-    """All conditions together: one that fails settles it, whatever else is unknown."""
+    """All conditions together: one that fails decides, even if others are unknown."""
     doubt = YES
     for condition in rule.conditions:
         answer = _condition(condition, packet, place)
@@ -101,7 +101,7 @@ def _inside(value: str, address: IPv4Address) -> Answer:
 
 
 def _interface(wanted: str, name: str) -> Answer:
-    """A + at the end stands for the rest of the name."""
+    """A + at the end matches the rest of the name."""
     return decided(name.startswith(wanted[:-1]) if wanted.endswith("+") else name == wanted)
 
 
@@ -115,7 +115,7 @@ def _span(text: str) -> Ports:
 
 
 def _within(value: str, ports: Ports | None) -> Answer:
-    """A port that the kernel chooses is a range: a rule for part of it may or may not match."""
+    """A port that the kernel chooses is a range: a rule for part of it might match."""
     if ports is None:
         return NO
     spans = [_span(part) for part in value.split(",")]
@@ -153,7 +153,7 @@ def _icmp_type(option: Option, value: str, packet: Packet, place: Place) -> Answ
     kind, __, code = value.partition("/")
     number = int(kind) if kind.isdigit() else ICMP_TYPES.get(kind)
     if number is None:
-        return NO if "unreachable" in kind else unknown(f"icmp type '{kind}' is not known")
+        return NO if "unreachable" in kind else unknown(f"icmp type '{kind}' is unknown")
     return decided(number == packet.icmp and code in ("", "0"))
 
 
@@ -210,7 +210,7 @@ TESTS: dict[tuple[str, str], Test] = {
         _address_type(value, packet.flow.destination, place),
     ("iprange", "--src-range"): lambda _, value, packet, __: _between(value, packet.flow.source),
     ("iprange", "--dst-range"): lambda _, value, packet, __: _between(value, packet.flow.destination),
-    # Only frames that a bridge switches come through it; those that are routed come by their own links.
+    # Only frames that a bridge switches match; routed packets have their own links.
     ("physdev", "--physdev-is-bridged"): lambda _, __, ___, place: decided(place.switched),
 }
 for _name in ("tcp", "udp", "multiport"):

@@ -53,7 +53,7 @@ class Blocked(Exception):
 
 
 class Undecided(Exception):
-    """What happens here can't be told without guessing."""
+    """What happens here is unknown."""
 
     def __init__(self, where: str, why: str) -> None:
         super().__init__(why)
@@ -62,7 +62,7 @@ class Undecided(Exception):
 
 @frozen
 class Cause:
-    """What a fix has to know: table, chain and words of a rule, or the link or setting that it hangs on."""
+    """What a fix needs: table, chain and words of a rule, or the link or setting that is at fault."""
 
     table: str = ""
     chain: str = ""
@@ -75,7 +75,7 @@ class Cause:
 
 @frozen
 class Flow:
-    """Both ends of a packet: what connection tracking knows it by."""
+    """Both ends of a packet, by which connection tracking identifies it."""
 
     source: IPv4Address
     destination: IPv4Address
@@ -83,13 +83,13 @@ class Flow:
     destination_port: Ports | None = None
 
     def back(self) -> Flow:
-        """That of the answer."""
+        """The flow of the answer."""
         return Flow(self.destination, self.source, self.destination_port, self.source_port)
 
 
 @frozen
 class Packet:
-    """A packet on its way; `mark` is None once it can't be told."""
+    """A packet on its way; `mark` is None if it is unknown."""
 
     protocol: Protocol
     flow: Flow
@@ -105,7 +105,7 @@ class Packet:
         return replace(self, flow=flow)
 
     def outside(self) -> Packet:
-        """As in another namespace: mark and state stay behind (skb_scrub_packet in net/core/skbuff.c)."""
+        """As it enters another namespace: without mark and state (skb_scrub_packet in net/core/skbuff.c)."""
         return replace(self, mark=0, state=State.NEW)
 
     def __str__(self) -> str:

@@ -20,14 +20,14 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 2.0
 IP_RECVERR = 11
-"""linux/in.h: hear of every ICMP error at once."""
+"""linux/in.h: report every ICMP error at once."""
 
 
 class Result(Enum):
     """What a packet met."""
 
     ANSWERED = "answered"
-    REFUSED = "refused: it got there and nothing listens, or a rule answered with a reset"
+    REFUSED = "refused: it arrived and nothing listens, or a rule answered with a reset"
     REJECTED = "rejected on the way"
     SILENCE = "no answer"
 
@@ -39,7 +39,7 @@ REJECTIONS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, err
 
 @frozen
 class Probe:
-    """What came of it, and whether the walk said the same; None where the packet proves nothing."""
+    """The result, and whether the walk agrees; None if the packet proves nothing."""
 
     result: str
     agrees: bool | None
@@ -94,7 +94,7 @@ def _echo(opened: socket.socket, address: str, _: int) -> None:
 
 
 def _undisturbed(opened: socket.socket, number: bytes, deadline: float, call: Callable[[], T]) -> T:
-    """What the call returns: a raw socket hears of every ICMP error, those for others' packets too."""
+    """Repeat the call: a raw socket gets every ICMP error, even those about other packets."""
     while (left := deadline - time.monotonic()) > 0:
         opened.settimeout(left)
         try:
@@ -134,11 +134,11 @@ WAYS: dict[Protocol, Callable[[socket.socket, str, int], None]] = {
 
 
 def judge(result: Result, protocol: Protocol, is_reachable: bool, is_rejected: bool) -> Probe:
-    """Whether the packet did what the walk said; an unanswered datagram may have been taken in silence."""
+    """Whether the packet did what the walk said; an unanswered datagram may have arrived."""
     if result is Result.ANSWERED:
         return Probe(result.value, is_reachable, result)
     if result is Result.REFUSED:
         return Probe(result.value, True if is_reachable else is_rejected, result)
     if result is Result.SILENCE and protocol is Protocol.UDP and is_reachable:
-        return Probe("no answer: the datagram may have been taken in silence", None, result)
+        return Probe("no answer: the datagram may have arrived, since UDP needs no answer", None, result)
     return Probe(result.value, not is_reachable, result)

@@ -11,7 +11,7 @@ from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Vpc
 
 @frozen
 class Question:
-    """From a machine to an address, which may be that of a machine or of a VPC's router."""
+    """From a machine to an address, perhaps that of a machine or of a VPC's router."""
 
     vpc: Vpc
     subnet: Subnet
@@ -35,7 +35,7 @@ class Question:
 
     @property
     def target(self) -> str | None:
-        """The namespace that shall get it, if one was named."""
+        """The namespace that must get it, if one was named."""
         if self.to_vpc is None or self.to_subnet is None:
             return self.to_vpc.name if self.to_vpc else None
         return endpoint(self.to_vpc, self.to_subnet, self.to_machine).namespace

@@ -1,4 +1,4 @@
-"""Routes and policy rules as `ip -j -d` shows them, and which is a packet's (ip-rule(8)); pure."""
+"""Routes and policy rules as `ip -j -d` shows them, and which one a packet takes (ip-rule(8)); pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUILT_IN = ("local", "main", "default")
 
 @frozen
 class Lookup:
-    """What a route is asked for."""
+    """What a route lookup depends on."""
 
     destination: IPv4Address
     source: IPv4Address | None = None
@@ -38,10 +38,10 @@ class Lookup:
     outgoing: str = ""
     mark: int | None = 0
     protocol: Protocol | None = None
-    """None is what an ARP question counts as: it has no protocol for `ipproto` to match."""
+    """None for an ARP question: it has no protocol for `ipproto` to match."""
 
     def words(self) -> Iterator[str]:
-        """As `ip route get` asks it."""
+        """The arguments of `ip route get`."""
         yield str(self.destination)
         if self.source is not None:
             yield from ("from", str(self.source))
@@ -90,7 +90,7 @@ class PolicyRule:
             and self.table in BUILT_IN
 
     def __str__(self) -> str:
-        """The words by which `ip rule` takes it, and deletes it again."""
+        """The words with which `ip rule` adds and deletes it."""
         words = ["not" if self.negated else "", *_selector("from", self.source),
                  *_selector("to", self.destination), *_named("iif", self.incoming),
                  *_named("oif", self.outgoing), *_named("fwmark", self._marks()),
@@ -107,7 +107,7 @@ class PolicyRule:
         return ["lookup", self.table, *shortest] if self.action in ACTIONS else [self.action]
 
     def speaks_of(self, lookup: Lookup) -> bool | None:
-        """Whether it matches; None if that can't be told."""
+        """Whether it matches; None if that is unknown."""
         sure = [lookup.destination in self.destination, self.incoming in ("", lookup.incoming),
                 self.outgoing in ("", lookup.outgoing), self._source(lookup.source)]
         if not all(sure):
@@ -124,7 +124,7 @@ class PolicyRule:
 
 @frozen
 class Route:
-    """A line of a route table; `odd` says what of it is not modelled."""
+    """A line of a route table; `odd` says which part of it is not modelled."""
 
     network: IPv4Network
     kind: str = "unicast"
@@ -138,7 +138,7 @@ class Route:
     tos: bool = False
     odd: str = ""
     hops: tuple[Route, ...] = ()
-    """Where it has several next hops, the route by each; `device` and `gateway` are empty then."""
+    """With several next hops, the route by each; `device` and `gateway` are then empty."""
 
     rule: PolicyRule | None = None
     """The policy rule by which it was found."""
@@ -156,7 +156,7 @@ class Route:
         return route if odd else route._by_hops(one.get("nexthops", ()))
 
     def _by_hops(self, hops: Sequence[dict[str, Any]]) -> Route:
-        """The same with those of its next hops that are alive."""
+        """The same with only those next hops that are alive."""
         alive = [one for one in hops if "dead" not in one.get("flags", ())]
         ways = tuple(replace(self, device=one["dev"], gateway=_gateway(one)) for one in alive)
         if len(ways) == 1:
@@ -185,14 +185,14 @@ class Route:
         return f"via {self.gateway} dev {self.device}" if self.gateway else f"dev {self.device}"
 
     def serves(self, lookup: Lookup) -> bool:
-        """Whether it can be the one for that lookup."""
+        """Whether it matches that lookup."""
         if lookup.destination not in self.network or self.dead or self.tos:
             return False
         return not lookup.outgoing or lookup.outgoing in self.devices
 
 
 def _selector(word: str, network: IPv4Network) -> list[str]:
-    """`from` is written even of a rule that is for all: without it `ip rule add` would warn."""
+    """`from` is written even for a rule that matches all: `ip rule add` would warn without it."""
     if network == EVERYWHERE:
         return ["from", "all"] if word == "from" else []
     return [word, str(network).removesuffix("/32")]
@@ -223,7 +223,7 @@ def _network(one: dict[str, Any], key: str) -> IPv4Network:
 
 
 class CantTell(Exception):
-    """The tables have something that is not modelled."""
+    """The tables contain something that is not modelled."""
 
 
 def find(routes: list[Route], rules: list[PolicyRule], lookup: Lookup) -> Route | None:

@@ -1,4 +1,4 @@
-"""Which way a namespace sends a packet, and whether it believes where one came from."""
+"""Which way a namespace sends a packet, and whether it accepts a packet's source."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def usable(namespace: Namespace, route: Route | None, destination: IPv4Address) 
         raise Blocked(Code.NO_ROUTE, where, f"no route to {destination}", Cause(address=destination))
     if route.kind in REFUSALS:
         by_rule = route.rule is not None and route.rule.action in REFUSALS
-        told = str(route) if by_rule else f"route {route}"
-        raise Blocked(Code.NO_ROUTE, where, told, Cause(rule=str(route), address=destination))
+        reason = str(route) if by_rule else f"route {route}"
+        raise Blocked(Code.NO_ROUTE, where, reason, Cause(rule=str(route), address=destination))
     if route.kind not in ("unicast", "local"):
         raise Undecided(where, f"{destination} is a {route.kind} address, which is not modelled")
     return route
@@ -49,7 +49,7 @@ def outward(namespace: Namespace, packet: Packet, pick: Pick) -> Route:
 
 
 def address_type(namespace: Namespace, address: IPv4Address) -> str:
-    """inet_addr_type(): what the local table says of an address."""
+    """inet_addr_type(): the type of an address by the local table."""
     if address.is_multicast:
         return "MULTICAST"
     kinds = [route.kind for route in namespace.routes
@@ -58,16 +58,16 @@ def address_type(namespace: Namespace, address: IPv4Address) -> str:
 
 
 def next_hop(namespace: Namespace, route: Route) -> IPv4Address | None:
-    """The gateway that packets go to; None where they go straight to their target.
+    """The gateway that packets go to; None if they go straight to their target.
 
-    That is also what the kernel makes of a gateway which is the namespace's own address: its scope is the
-    host, and rt_set_nexthop() of net/ipv4/route.c asks for a link.
+    The kernel also goes straight if the gateway is the namespace's own address: its scope is the host, and
+    rt_set_nexthop() of net/ipv4/route.c requires a link.
     """
     return None if route.gateway is None or namespace.owns(route.gateway) else route.gateway
 
 
 def source_for(namespace: Namespace, route: Route, destination: IPv4Address) -> IPv4Address:
-    """The address that a packet gets that was not given one (fib_result_prefsrc)."""
+    """The address of a packet that has none yet (fib_result_prefsrc)."""
     if route.source:
         return route.source
     if route.kind == "local":
@@ -77,7 +77,7 @@ def source_for(namespace: Namespace, route: Route, destination: IPv4Address) -> 
 
 def choose(namespace: Namespace, device: str, towards: IPv4Address | None,
            scope: str = "global") -> IPv4Address:
-    """inet_select_addr() of net/ipv4/devinet.c: of that link's addresses, else of another link's."""
+    """inet_select_addr() of net/ipv4/devinet.c: an address of that link, else of another link."""
     link = namespace.links.get(device)
     held = [one for one in link.addresses if not one.secondary and _wide(one.scope, scope)] if link else []
     for one in held:
@@ -117,7 +117,7 @@ def _out(route: Route) -> str:
 
 
 def check_forwarding(namespace: Namespace, device: str, destination: IPv4Address) -> None:
-    """Only routers pass on what is not for them; IN_DEV_FORWARD asks the link it came by."""
+    """Only routers forward; IN_DEV_FORWARD reads the setting of the incoming link."""
     if namespace.per_link(device, "forwarding"):
         return
     whole = not namespace.number("net/ipv4/ip_forward")
@@ -127,18 +127,18 @@ def check_forwarding(namespace: Namespace, device: str, destination: IPv4Address
 
 
 def check_source(namespace: Namespace, answer: Lookup, device: str) -> None:
-    """fib_validate_source() of net/ipv4/fib_frontend.c: would the answer go back by the link it came by?"""
+    """fib_validate_source() of net/ipv4/fib_frontend.c: would the answer go back by the incoming link?"""
     strictness = namespace.strictest(device, "rp_filter")
     accepts = bool(namespace.strictest(device, "accept_local"))
     if strictness or _custom_rules(namespace):
         _full_check(namespace, answer, device, strictness, accepts)
     elif not accepts and namespace.owns(answer.destination):
-        told = f"{answer.destination} is an address of {namespace.title} itself"
-        raise _refused(namespace, answer, device, told)
+        reason = f"{answer.destination} is an address of {namespace.title} itself"
+        raise _refused(namespace, answer, device, reason)
 
 
 def _custom_rules(namespace: Namespace) -> bool:
-    """fib4_has_custom_rules(): whether anything but the three that every namespace starts with is there."""
+    """fib4_has_custom_rules(): whether there are rules beyond the three of every namespace."""
     return [rule.table for rule in namespace.rules] != list(BUILT_IN)
 
 
@@ -174,10 +174,10 @@ def _refused(namespace: Namespace, answer: Lookup, device: str, why: str) -> Blo
 
 
 def link_of(namespace: Namespace, device: str) -> Link:
-    """The link of that name, which has to be up and plugged in."""
+    """The link of that name, which must be up and have a carrier."""
     link = namespace.links.get(device)
     if link is None:
-        raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} is not there", Cause(device=device))
+        raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} does not exist", Cause(device=device))
     if not link.is_up or not link.carrier:
         state = "is down" if not link.is_up else "has no carrier: its other end is down"
         raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} {state}", Cause(device=device))

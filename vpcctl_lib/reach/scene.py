@@ -1,4 +1,4 @@
-"""What a namespace has, asked once when a packet first comes there; changes nothing."""
+"""What a namespace has, read once when a packet first arrives there; changes nothing."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ COVERED = frozenset({"filter", "nat", "mangle", "raw", "security"})
 """The tables of family ip that iptables-save shows."""
 
 HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "pfifo", "noop", "cake", "sfq"})
-"""Queueing disciplines that drop only what comes too fast."""
+"""Queueing disciplines that drop only what arrives too fast."""
 
 BRIDGE_FORWARDING = "forwarding"
 
 
 @frozen
 class Held:
-    """An address on a link; `network` is that of the far end where the link is point-to-point."""
+    """An address on a link; `network` is the far end's if the link is point-to-point."""
 
     address: IPv4Address
     network: IPv4Network
@@ -62,17 +62,17 @@ class Link:
     peer_name: str = ""
     port_state: str = BRIDGE_FORWARDING
     odd: str = ""
-    """What sets it apart in a way that is not modelled."""
+    """A property of it that is not modelled."""
 
     nf_call: bool = False
     is_flooded: bool = True
-    """Whether a bridge sends out by this port what it knows no port for."""
+    """Whether a bridge floods frames with an unknown destination to this port."""
 
     hears_all: bool = True
-    """Whether broadcasts come out of this port of a bridge."""
+    """Whether a bridge floods broadcasts to this port."""
 
     has_proxy: bool = False
-    """Whether the bridge answers ARP questions that come in by this port."""
+    """Whether the bridge answers ARP questions that arrive at this port."""
 
 
 @frozen
@@ -87,32 +87,32 @@ class Neighbour:
 
 @frozen
 class Passage:
-    """What only packets that start here, end here or are passed on have to do with."""
+    """What matters only for packets that start, end or are forwarded here."""
 
     neighbours: tuple[Neighbour, ...] = ()
     tables: tuple[Tables, ...] = ()
     foreign: Mapping[str, str] = field(default_factory=dict)
-    """Hooks at which something decides that is not modelled, and what."""
+    """Hooks at which something that is not modelled decides, and what it is."""
 
     guard: frozenset[Member] | None = None
-    """The machines that may send through ports of the namespace's bridges; None where these have no guard."""
+    """The machines that may send through ports of the namespace's bridges; None without a guard."""
 
     switched: Mapping[IPv4Address, str] = field(default_factory=dict)
-    """The MACs to which that guard sends what is for an address, whatever MAC it was sent to."""
+    """The MACs to which that guard redirects packets, by their destination address."""
 
     stations: tuple[tuple[str, str], ...] = ()
-    """The MACs that bridges of the namespace were told of for good, each with its port."""
+    """The permanent MAC entries of the namespace's bridges, each with its port."""
 
 
 class Settings(Protocol):
-    """Reads a kernel setting; None if there is none such."""
+    """Reads a kernel setting; None if it does not exist."""
 
     def __call__(self, key: str, /) -> str | None: ...
 
 
 @dataclass
 class Namespace:
-    """A namespace: empty if it is not there."""
+    """A namespace: empty if it does not exist."""
 
     name: str
     exists: bool = True
@@ -123,21 +123,21 @@ class Namespace:
     passage: Callable[[], Passage] = Passage
     numbers: Callable[[], Mapping[int, str]] = dict
     taken: Callable[[Lookup], tuple[str, str]] = lambda lookup: ("", "")
-    """The link and the gateway that the kernel itself would choose; empty where it does not say."""
+    """The link and the gateway that the kernel itself would choose; empty if it does not say."""
 
     @property
     def title(self) -> str:
-        """How a person calls it."""
+        """Its name in messages."""
         return self.name or "host"
 
     @cached_property
     def by_index(self) -> Mapping[int, Link]:
-        """Its links by number, as the other ends of cables know them."""
+        """Its links by number, by which the other ends of cables refer to them."""
         return {link.index: link for link in self.links.values()}
 
     @property
     def names(self) -> Mapping[int, str]:
-        """What its numbers for other namespaces are called."""
+        """The names behind its numbers for other namespaces."""
         return self.numbers()
 
     @property
@@ -147,31 +147,31 @@ class Namespace:
 
     @property
     def tables(self) -> tuple[Tables, ...]:
-        """Its iptables; of both kinds, where both have rules."""
+        """Its iptables rules; of both kinds, if both have rules."""
         return self.passage().tables
 
     @property
     def foreign(self) -> Mapping[str, str]:
-        """Hooks at which something decides that is not modelled, and what."""
+        """Hooks at which something that is not modelled decides, and what it is."""
         return self.passage().foreign
 
     @property
     def guard(self) -> frozenset[Member] | None:
-        """Who may send through the ports of its bridges; None where anybody may."""
+        """Who may send through the ports of its bridges; None if anybody may."""
         return self.passage().guard
 
     @property
     def switched(self) -> Mapping[IPv4Address, str]:
-        """The MACs to which that guard sends what is for an address."""
+        """The MACs to which that guard sends packets, by their destination address."""
         return self.passage().switched
 
     @property
     def stations(self) -> tuple[tuple[str, str], ...]:
-        """The MACs that its bridges were told of for good, each with its port."""
+        """The permanent MAC entries of its bridges, each with its port."""
         return self.passage().stations
 
     def number(self, key: str) -> int:
-        """A setting as a number; what this kernel lacks is off."""
+        """A setting as a number; one that this kernel lacks is 0."""
         return int(self.setting(key) or 0)
 
     def per_link(self, device: str, key: str) -> int:
@@ -179,12 +179,12 @@ class Namespace:
         return self.number(f"net/ipv4/conf/{device}/{key}")
 
     def strictest(self, device: str, key: str) -> int:
-        """IN_DEV_MAXCONF of include/linux/inetdevice.h: the higher of the link's and that of all."""
+        """IN_DEV_MAXCONF of include/linux/inetdevice.h: the higher of the link's value and that of `all`."""
         return max(self.per_link("all", key), self.per_link(device, key))
 
     @property
     def ports(self) -> Ports:
-        """Those the kernel chooses for whoever connects."""
+        """The ports from which the kernel chooses for a client."""
         first, last = (self.setting("net/ipv4/ip_local_port_range") or "32768 60999").split()
         return Ports(int(first), int(last))
 
@@ -194,7 +194,7 @@ class Namespace:
 
 
 class Scene:
-    """All namespaces, each as it was when first asked."""
+    """All namespaces, each as it was when first read."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -208,17 +208,17 @@ class Scene:
         return self._known[name]
 
     def _told(self, name: str, ask: Callable[[], T]) -> T:
-        """What it has; where that can't be read, a packet's way through it can't be told."""
+        """What it has; raises Undecided if that can't be read."""
         try:
             return ask()
         except (VpcctlError, ValueError, LookupError, TypeError) as error:
-            # Who is root in there can have tools print what nobody understands; the host is everybody's.
+            # Root in there can make tools print what nobody understands; the host's failure concerns all.
             if name == HOST:
                 raise
             raise Undecided(name, f"it can't be read: {error}") from None
 
     def known(self) -> list[Namespace]:
-        """Those that were asked so far."""
+        """The namespaces that were read so far."""
         return list(self._known.values())
 
     def _load(self, name: str) -> Namespace:
@@ -230,7 +230,7 @@ class Scene:
             lambda: self._json(name, "ip", "-j", "-d", "-4", "rule", "show"),
             lambda: self._json(name, "tc", "-j", "qdisc", "show"))
         found = [parse_link(one, queues) for one in links if one]
-        # A broadcast in a VPC comes to all of its subnets, and is answered by one: the rest is asked later.
+        # A broadcast in a VPC reaches all of its subnets, and one answers: the others are read later.
         return Namespace(
             name, True, {link.name: link for link in found},
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
@@ -240,10 +240,10 @@ class Scene:
             cache(lambda lookup: self._taken(name, lookup)))
 
     def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
-        """What `ip route get` says of a packet: the kernel chooses among several next hops."""
+        """The answer of `ip route get` for a packet: the kernel chooses among several next hops."""
         outcome = self._runner.ask(("ip", "-j", "route", "get", *lookup.words()), name)
-        told: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
-        return (told[0].get("dev", ""), told[0].get("gateway", "")) if told else ("", "")
+        answers: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
+        return (answers[0].get("dev", ""), answers[0].get("gateway", "")) if answers else ("", "")
 
     def _passage(self, name: str) -> Passage:
         near, tables, chains, stations = self._ask(
@@ -269,7 +269,7 @@ class Scene:
         return found
 
     def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
-        """What iptables-save shows; both kinds, where rules of both are there."""
+        """The output of iptables-save; of both kinds, if both have rules."""
         text = self._text(name, "iptables-save", "-c")
         texts = [text]
         other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
@@ -280,7 +280,7 @@ class Scene:
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
     def _chains(self, name: str) -> dict[str, Any]:
-        """All chains of nftables, by which it may decide what iptables does not know."""
+        """All chains of nftables, which may decide what iptables does not know of."""
         if which("nft", path=search_path()) is None:
             return {}
         found: dict[str, Any] = parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}")
@@ -303,7 +303,7 @@ def text_in(namespace: str, path: str) -> str:
 
 
 def read_setting(namespace: str, key: str) -> str | None:
-    """A kernel setting of a namespace, written with slashes as link names have dots."""
+    """A kernel setting of a namespace, written with slashes because link names contain dots."""
     return text_in(namespace, f"/proc/sys/{key}").strip() or None
 
 
@@ -344,16 +344,16 @@ def _odd(link: dict[str, Any], data: dict[str, Any], port: dict[str, Any],
 
 
 def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
-    """The lines of `ip -j neigh` that have an answer or lack one."""
+    """The lines of `ip -j neigh` that are resolved or have failed."""
     for one in found:
         states = tuple(one.get("state", ()))
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
 
 
 def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
-    """The numbers in `ip -j netns list`, which asks for each name what its number is.
+    """The numbers in `ip -j netns list`, which looks up the number of each name.
 
-    `list-id` has the kernel tell all numbers there are, of which Linux 6.18 tells the first 134 only.
+    `list-id` asks the kernel for all numbers, and Linux 6.18 reports only the first 134.
     """
     return {one["id"]: one["name"] for one in listed if "id" in one}
 

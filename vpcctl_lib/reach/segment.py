@@ -20,7 +20,7 @@ NEVER_ASKED = frozenset({"PERMANENT"})
 
 @frozen
 class Switched:
-    """A frame passed from port to port of a bridge."""
+    """A frame switched from port to port of a bridge."""
 
     namespace: str
     bridge: str
@@ -36,7 +36,7 @@ class End:
     link: Link
     way: tuple[Switched, ...] = ()
     entry: tuple[str, str] | None = None
-    """The namespace and the port by which frames first come to a bridge."""
+    """The namespace and the port at which frames first reach a bridge."""
 
     exits: tuple[tuple[str, str], ...] = ()
     """The namespaces and the ports by which they leave bridges."""
@@ -51,17 +51,17 @@ class Trail:
     exits: tuple[tuple[str, str], ...] = ()
 
     def to(self, namespace: Namespace, link: Link) -> End:
-        """The end that it has led to."""
+        """The end to which it leads."""
         return End(namespace.name, link, self.way, self.entry, self.exits)
 
 
 @dataclass
 class Segment:
-    """All that a broadcast from one link comes to."""
+    """Everything that a broadcast from one link reaches."""
 
     ends: list[End] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
-    """Links that lead out of what can be seen from here."""
+    """Links that lead out of what is visible from here."""
 
     odd: list[str] = field(default_factory=list)
 
@@ -75,7 +75,7 @@ class Explorer:
         self._segment = Segment()
 
     def explore(self, namespace: Namespace, link: Link) -> Segment:
-        """The segment of what leaves by that link."""
+        """The segment that a packet leaving by that link reaches."""
         if link.kind == "bridge":
             self._flood(namespace, link, "", Trail())
         else:
@@ -103,8 +103,8 @@ class Explorer:
             return
         bridge = namespace.links.get(link.master)
         if bridge is None or bridge.kind != "bridge":
-            told = f"{link.name} in {namespace.title} belongs to {link.master}, which is no bridge"
-            self._segment.odd.append(told)
+            reason = f"{link.name} in {namespace.title} belongs to {link.master}, which is not a bridge"
+            self._segment.odd.append(reason)
         elif bridge.is_up and link.port_state == BRIDGE_FORWARDING:
             trail = replace(trail, entry=trail.entry or (namespace.name, link.name))
             self._segment.ends.append(trail.to(namespace, bridge))
@@ -120,12 +120,12 @@ class Explorer:
 
     def _note_odd(self, namespace: Namespace, link: Link) -> None:
         if link.odd:
-            told = f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"
-            self._segment.odd.append(told)
+            reason = f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"
+            self._segment.odd.append(reason)
 
 
 def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Link] | None:
-    """The other end of a veth cable, if it is in a namespace that has a name, or on the host."""
+    """The other end of a veth cable, if it is in a named namespace or on the host."""
     if link.kind != "veth":
         return None
     if link.peer_nsid is None:
@@ -136,7 +136,7 @@ def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Lin
         return None
     far = scene.of(name)
     found = far.by_index.get(link.peer_index)
-    # A number without a name may also be that of a container: the cable has to lead back.
+    # A number without a name may also belong to a container: the cable must lead back.
     return (far, found) if found and (name or _leads_to(found, namespace, link, far)) else None
 
 
@@ -148,8 +148,8 @@ def _leads_to(found: Link, namespace: Namespace, link: Link, host: Namespace) ->
 
 def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
               source: IPv4Address) -> list[End]:
-    """Those who answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
-    # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is an address of ours.
+    """The ends that answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
+    # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is a local address.
     sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
     heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender)]
     return [end for end in heard if _is_answered_by_proxy(scene, end, wanted) or (
@@ -157,7 +157,7 @@ def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wante
 
 
 def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address) -> bool:
-    """Whether the first bridge on the way takes a frame of that sender at its port."""
+    """Whether the first bridge on the way accepts a frame from that sender at its port."""
     if end.entry is None:
         return True
     namespace, port = end.entry
@@ -166,7 +166,7 @@ def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address) -> bool:
 
 
 def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
-    """Where the guard of the first bridge on the way sends a packet that was on its way to `end`."""
+    """Where the guard of the first bridge on the way sends a packet that was addressed to `end`."""
     guarding = scene.of(end.entry[0]).switched if end.entry else {}
     mac = guarding.get(destination, end.link.mac)
     if mac == end.link.mac:
@@ -175,10 +175,10 @@ def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address)
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
-    """The bridge's port that a frame for one machine has to leave by and does not; None if it gets there.
+    """The bridge port by which a frame for one machine should leave and does not; None if it arrives.
 
-    A port that is not flooded gets frames for those that it was told of only; a machine told of at another
-    port gets its frames there.
+    A port that is not flooded gets only frames for its permanent MAC entries; a machine that is entered at
+    another port gets its frames there.
     """
     for namespace, port in end.exits:
         here = scene.of(namespace)
@@ -190,12 +190,12 @@ def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
 
 
 def _hears(scene: Scene, end: End) -> bool:
-    """Whether a question to all comes to it, and its answer back."""
+    """Whether a broadcast question reaches it, and its answer comes back."""
     return all(scene.of(namespace).links[port].hears_all for namespace, port in end.exits)
 
 
 def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:
-    """br_do_proxy_suppress_arp() of net/bridge/br_arp_nd_proxy.c: with what the namespace knows of it."""
+    """br_do_proxy_suppress_arp() of net/bridge/br_arp_nd_proxy.c: from the namespace's own ARP table."""
     if end.entry is None or not end.exits:
         return False
     here = scene.of(end.entry[0])
@@ -224,7 +224,7 @@ def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4
 
 
 def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Address) -> tuple[list[End], bool]:
-    """Who the ARP table says has the address, and whether it was told so for good by hand."""
+    """Who has the address by the ARP table, and whether the entry is permanent."""
     for one in near.neighbours:
         if one.address == wanted and one.device == link.name and VALID & set(one.states):
             ends = [end for end in segment.ends if end.link.mac == one.mac]
@@ -233,7 +233,7 @@ def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Addres
 
 
 def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link]]:
-    """All known links that hold an address, reachable or not."""
+    """All known links that have an address, reachable or not."""
     for namespace in scene.known():
         for link in namespace.links.values():
             if any(held.address == address for held in link.addresses) and link.name != LOOPBACK:

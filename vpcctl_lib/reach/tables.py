@@ -1,4 +1,4 @@
-"""What `iptables-save -c` says, as tables of chains of rules; pure."""
+"""The output of `iptables-save -c`, as tables of chains of rules; pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Option:
 
 @frozen
 class Parsed:
-    """A rule taken apart: its conditions, its target, whether it goes there for good (`-g`)."""
+    """A parsed rule: its conditions, its target, whether it is a goto (`-g`)."""
 
     conditions: tuple[Option, ...] = ()
     target: str = ""
@@ -45,7 +45,7 @@ class Parsed:
 
 @frozen
 class Rule:
-    """A rule as it stands, with the packets and bytes that have met it."""
+    """A rule as written, with its packet and byte counters."""
 
     chain: str
     words: str
@@ -54,7 +54,7 @@ class Rule:
 
     @property
     def parsed(self) -> Parsed:
-        """Taken apart, once."""
+        """The parsed rule, parsed once."""
         return parse_rule(self.words)
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Rule:
 
 @dataclass
 class Chain:
-    """A chain; its policy is empty unless it is built in."""
+    """A chain; its policy is empty unless it is built-in."""
 
     name: str
     policy: str = ""
@@ -74,7 +74,7 @@ Tables = Mapping[str, Mapping[str, Chain]]
 
 
 def parse_save(text: str) -> Tables:
-    """The tables in what iptables-save printed, of either kind (nf_tables, legacy), with or without -c."""
+    """The tables in the output of iptables-save, of either kind (nf_tables, legacy), with or without -c."""
     tables: dict[str, dict[str, Chain]] = {}
     chains: dict[str, Chain] = {}
     for line in whole_lines(text):
@@ -91,13 +91,13 @@ def parse_save(text: str) -> Tables:
 
 
 def incompatible(text: str) -> list[str]:
-    """The tables that iptables-save could not show, since nft made rules in them that it has no words for."""
+    """The tables that iptables-save could not show, because nft made rules in them that it can't express."""
     return re.findall(r"^# Table `(\S+)' is incompatible", text, re.MULTILINE)
 
 
 @lru_cache(maxsize=65536)
 def parse_rule(words: str) -> Parsed:
-    """The words that follow `-A CHAIN`, taken apart."""
+    """Parse the words after `-A CHAIN`."""
     options = tuple(_options(_split(words)))
     for number, option in enumerate(options):
         if option.name in ("-j", "-g", "--jump", "--goto"):
@@ -107,7 +107,7 @@ def parse_rule(words: str) -> Parsed:
 
 
 def _split(words: str) -> list[str]:
-    # shlex takes as long as all the rest together, and few rules have quotes.
+    # shlex takes as long as everything else together, and few rules have quotes.
     if '"' not in words and "'" not in words and "\\" not in words:
         return words.split()
     try:
@@ -129,7 +129,7 @@ def _options(words: list[str]) -> Iterator[Option]:
         values = tuple(words[start:position])
         if name == "-m":
             module = values[0] if values else ""
-        # Some modules say all by their name: `-m socket` is a condition too.
+        # Some modules need no options: `-m socket` alone is a condition.
         yield Option(name, values, negated, "" if name == "-m" else module)
 
 

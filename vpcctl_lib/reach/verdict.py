@@ -1,4 +1,4 @@
-"""The answer to "does a packet get there?": a walk, told in the words of VPCs."""
+"""The answer to "does a packet get there?": a walk, explained in terms of VPCs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from vpcctl_lib.reach.segment import owners
 from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
-"""What a VPC does where nothing was opened."""
+"""The codes for what a VPC refuses by default."""
 
 REMOVING = (" -D ", " rule del ", " route del ")
 
 MOST_WAYS = 32
-"""Combinations of next hops that are walked."""
+"""The most combinations of next hops to walk."""
 
 
 class Verdict(Enum):
-    """Whether the packet gets there and its answer back."""
+    """Whether the packet arrives and its answer comes back."""
 
     REACHABLE = "reachable"
     UNREACHABLE = "unreachable"
@@ -41,14 +41,14 @@ class Verdict(Enum):
 
 @frozen
 class Obstacle:
-    """What stops the packet: a stable code, where, the rule or thing itself, and a command that opens it."""
+    """What stops the packet: a stable code, the place, the rule or thing, and a command that opens it."""
 
     code: Code
     where: str
     rule: str
     fix: str | None = None
     otherwise: str | None = None
-    """A second command that opens it, and removes what somebody made by hand."""
+    """A second command that opens it, and removes something made by hand."""
 
     @property
     def removes(self) -> bool:
@@ -58,14 +58,14 @@ class Obstacle:
 
 @frozen
 class Nexthop:
-    """What becomes of packets by one of a route's several next hops."""
+    """What happens to packets by one of a route's several next hops."""
 
     name: str
     verdict: Verdict
     blocked_by: Obstacle | None
     why: str
     is_real: bool
-    """Whether the packet that is asked about may go by it; else it is other packets' way."""
+    """Whether the packet in question may take it; otherwise only other packets do."""
 
 
 @frozen
@@ -80,11 +80,11 @@ class Report:
     is_back: bool = False
     probe: Probe | None = None
     nexthops: tuple[Nexthop, ...] = ()
-    """By each next hop, where a route on the way has several."""
+    """One for each next hop, if a route on the way has several."""
 
 
 class Analyzer:
-    """Answers questions about the host as it was when first asked."""
+    """Answers questions about the host as it was when first read."""
 
     def __init__(self, scene: Scene, topology: Topology) -> None:
         self.scene = scene
@@ -93,7 +93,7 @@ class Analyzer:
         self._fixer = Fixer(scene, self._intent)
 
     def ask(self, question: Question) -> Report:
-        """Walk, and tell what came of it; by each next hop, where there are several."""
+        """Walk, and report the result; by each next hop if there are several."""
         pending: list[Taken] = [{}]
         found: list[tuple[Report, Forks, Taken]] = []
         while pending and len(found) < MOST_WAYS:
@@ -123,10 +123,10 @@ class Analyzer:
         self._check_target(question, arrival, walk)
 
     def _obstacle(self, question: Question, blocked: Blocked, walk: Walk) -> Obstacle:
-        """What stops the packet, and what to type; a policy rule that sends it elsewhere is named."""
+        """What stops the packet, and what to type; names a policy rule that sends it elsewhere."""
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
         fix = self._fixer.fix(question, blocked, walk.is_back, lambda: self._progress(question, walk))
-        # Where NAT can follow a rule, as that of a VPN, it is to stay in force.
+        # If NAT can follow a rule, such as a VPN's, the rule must stay in force.
         own = opened(question, blocked.code, other) or (fix or "").startswith("vpcctl nat enable")
         detour = None if own else self._detour(question, walk)
         if detour is None:
@@ -136,7 +136,7 @@ class Analyzer:
         return Obstacle(blocked.code, blocked.where, told, fix, otherwise)
 
     def _detour(self, question: Question, walk: Walk) -> Detour | None:
-        # Whoever does not answer an ARP question for such a rule is asked, but not passed.
+        # A namespace that does not answer ARP because of such a rule is asked, but not on the way.
         names = dict.fromkeys([*reversed(walk.passed), *(one.name for one in self.scene.known())])
         passed = [self.scene.of(name) for name in names]
         ends = (question.sender.address, question.address)
@@ -153,26 +153,27 @@ class Analyzer:
         return math.inf
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
-        """Somebody else may have answered: a translation, or with overlapping CIDRs the nearer one."""
+        """Another machine may have answered: by translation or, with overlapping CIDRs, the nearer one."""
         wanted = question.target
         if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
             return
         if wanted not in self.scene.names:
-            raise Blocked(Code.NAMESPACE_MISSING, wanted, f"no network namespace '{wanted}'")
+            raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.to_vpc.cidr.overlaps(question.vpc.cidr)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
-        raise Blocked(code, where, f"{question.address} is here for {question.start}, not in {wanted}")
+        raise Blocked(code, where, f"{question.address} is local to {question.start}, not in {wanted}")
 
     def _refined(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
-        """The obstacle whose code says most: what is missing, not how that shows."""
+        """The obstacle with the most telling code: what is missing, not its symptom."""
         where, rule = blocked.where, blocked.rule
         cause = replace(blocked.cause, address=blocked.cause.address or question.address)
         missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
-            return Blocked(Code.NAMESPACE_MISSING, missing, f"no network namespace '{missing}'", cause)
+            return Blocked(Code.NAMESPACE_MISSING, missing,
+                           f"network namespace '{missing}' does not exist", cause)
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:
@@ -188,7 +189,7 @@ class Analyzer:
         return Blocked(blocked.code, where, rule, cause)
 
     def _lost(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
-        """A recorded route that is gone on the way: without it the packet strayed to where it is refused."""
+        """A recorded route that is missing on the way: without it the packet went where it is refused."""
         address = question.sender.address if walk.is_back else question.address
         passed = [hop.where for hop in walk.hops if hop.back == walk.is_back]
         for name in dict.fromkeys([*passed, blocked.where]):
@@ -198,14 +199,14 @@ class Analyzer:
             fault = cable_fault(self.scene, self.scene.of(name), route.device)
             cause = Cause(device=route.device, address=address)
             code = Code.LINK_DOWN if fault else Code.NO_ROUTE
-            return Blocked(code, name, fault or f"{route} is gone", cause)
+            return Blocked(code, name, fault or f"{route} is missing", cause)
         if blocked.code is Code.NO_ROUTE and not self._intent.is_ours(blocked.where):
-            # Somebody else's namespace has no way back to an address of a VPC: nobody translated it.
+            # A foreign namespace has no way back to an address of a VPC: the address was not translated.
             return Blocked(Code.NO_NAT, "host", blocked.rule)
         return blocked
 
     def _nobody(self, question: Question) -> str:
-        """What to say of an address that nobody has, neither by the record nor in the kernel."""
+        """The message for an address that no machine has, neither in the record nor in the kernel."""
         held = any(owners(self.scene, question.address))
         return "" if held else self._intent.nobody_at(question.vpc, question.address)
 
@@ -215,7 +216,7 @@ class Analyzer:
         return next((name for name in wanted if name and name not in self.scene.names), "")
 
     def _fault(self, question: Question, blocked: Blocked) -> str:
-        """A link that is down or unplugged, where a lost route or a silent neighbour is what shows."""
+        """A link that is down or unplugged, whose symptom is a lost route or a silent neighbour."""
         here = HOST if blocked.where == "host" else blocked.where
         if blocked.code is Code.NO_ROUTE and blocked.cause.address:
             route = self._intent.route(here, blocked.cause.address)
@@ -232,7 +233,7 @@ class Analyzer:
         return next(filter(None, (cable_fault(self.scene, *end) for end in ends)), "")
 
     def _is_damage(self, blocked: Blocked) -> bool:
-        """Whether it is there though the record doesn't say so, or the other way round."""
+        """Whether it exists without being recorded, or the other way round."""
         here = HOST if blocked.where == "host" else blocked.where
         cause = blocked.cause
         if blocked.code is Code.NO_ROUTE:
@@ -245,7 +246,7 @@ class Analyzer:
         return not self._intent.has_rule(here, cause.table, cause.chain, cause.rule)
 
     def _closed(self, question: Question) -> Code | None:
-        """What nobody has opened between the two ends; None if all was."""
+        """What was never opened between the two ends; None if everything was."""
         there = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
         if there == question.vpc:
             return None
@@ -264,7 +265,7 @@ class Analyzer:
 
 
 def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:
-    """One report of the walks by all next hops; the first goes by those that the kernel chooses, if known."""
+    """One report of the walks by all next hops; the first walk takes the kernel's choice, if known."""
     first = found[0][0]
     if len(found) == 1:
         return first
@@ -283,7 +284,7 @@ def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:
 
 
 def _nexthop(report: Report, forks: Forks, taken: Taken) -> Nexthop:
-    """Named by the choice in which the walk differs from those before it, or else by its first."""
+    """Named after the choice in which the walk differs from those before it, or else after its first."""
     met = list(forks.met.values())
     fork = forks.met.get(list(taken)[-1], met[0]) if taken else met[0]
     return Nexthop(str(fork), report.verdict, report.blocked_by, report.why,
@@ -291,7 +292,7 @@ def _nexthop(report: Report, forks: Forks, taken: Taken) -> Nexthop:
 
 
 def disproved(report: Report, probe: Probe) -> Report:
-    """The report beside what a real packet did; where the two disagree, nothing is certain."""
+    """The report compared with a real packet; if the two disagree, the verdict is undecided."""
     if probe.agrees is False:
         why = f"the walk says {report.verdict.value}, but the packet sent says: {probe.result}"
         return replace(report, verdict=Verdict.UNKNOWN, why=why, probe=probe)

@@ -36,14 +36,14 @@ from vpcctl_lib.reach.segment import (
 )
 
 FURTHEST = 40
-"""Hops before a walk is going in circles."""
+"""The most hops; a longer walk is going in circles."""
 
 SYN, SYN_ACK, ACK = frozenset({"SYN"}), frozenset({"SYN", "ACK"}), frozenset({"ACK", "PSH"})
 
 
 @frozen
 class Hop:
-    """A step of the way: the namespace, what decided there, and whether it is the way back."""
+    """A step of the way: the namespace, what decided there, and whether it is on the way back."""
 
     where: str
     what: str
@@ -52,7 +52,7 @@ class Hop:
 
 @frozen
 class Arrival:
-    """Where a packet ended up: in a namespace, or (`beyond`) out of the host by a link."""
+    """Where a packet ended: in a namespace, or (`beyond`) out of the host by a link."""
 
     namespace: str
     packet: Packet
@@ -63,12 +63,12 @@ class Walk:
     """One conversation: the first packet, its answer, and for TCP the two that follow."""
 
     def __init__(self, scene: Scene, taken: Taken | None = None) -> None:
-        """With `taken`, by these next hops where routes have several."""
+        """With `taken`, by these next hops if routes have several."""
         self.scene = scene
         self.forks = Forks(taken or {})
         self.hops: list[Hop] = []
         self.passed: list[str] = []
-        """The namespaces whose routes were asked, in order; one stands here each time."""
+        """The namespaces whose routes were asked, in order, with repetitions."""
 
         self._tracker = Tracker()
         self.is_back = False
@@ -76,10 +76,10 @@ class Walk:
         self._silent = False
 
     def converse(self, start: str, destination: IPv4Address, protocol: Protocol, port: int | None) -> Arrival:
-        """Follow the packet there and its answer back; Blocked or Undecided where that ends."""
+        """Follow the packet there and its answer back; raises Blocked or Undecided where that ends."""
         here = self.scene.of(start)
         if not here.exists:
-            raise Blocked(Code.NAMESPACE_MISSING, start, f"no network namespace '{start}'")
+            raise Blocked(Code.NAMESPACE_MISSING, start, f"network namespace '{start}' does not exist")
         packet = self._first(here, destination, protocol, port)
         there = self.send(here, packet)
         self._answer(there, here)
@@ -105,7 +105,7 @@ class Walk:
         return packet.between(replace(flow, source=source))
 
     def _answer(self, there: Arrival, here: Namespace) -> None:
-        """The way back of what arrived."""
+        """The way back of the answer."""
         self.is_back = True
         packet = there.packet
         flags = frozenset[str]()
@@ -140,7 +140,7 @@ class Walk:
         return self._transmit(here, route, sent, FURTHEST)
 
     def _loop(self, here: Namespace, packet: Packet) -> Arrival:
-        """To itself, over lo."""
+        """To the namespace itself, over lo."""
         link_of(here, LOOPBACK)
         packet = self._pass(here, Hook.POSTROUTING, packet, Ways("", LOOPBACK))
         packet = self._pass(here, Hook.PREROUTING, packet, Ways(LOOPBACK))
@@ -156,7 +156,7 @@ class Walk:
         return Arrival(here.name, packet)
 
     def _transmit(self, here: Namespace, route: Route, packet: Packet, left: int) -> Arrival:
-        """Out by a link, to whoever has the next address."""
+        """Out by a link, to the machine with the next address."""
         if left <= 0:
             raise Blocked(Code.ROUTING_LOOP, here.title, f"{packet} goes in circles")
         gateway = next_hop(here, route)
@@ -177,7 +177,7 @@ class Walk:
 
     def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
                    packet: Packet) -> End | None:
-        """Who gets the frame; None is somebody outside of what can be seen."""
+        """Who gets the frame; None is a machine outside of what is visible."""
         if segment.odd:
             raise Undecided(here.title, segment.odd[0])
         known, by_hand = remembered(here, link, segment, wanted)
@@ -187,7 +187,7 @@ class Walk:
             found = answering(self.scene, here, link, segment, wanted, packet.flow.source)
         if len(found) > 1:
             names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
-            raise Undecided(here.title, f"{wanted} is in {names}: whoever answers first gets it")
+            raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
         if found:
             self._check_sender(link, found[0], packet)
             end = switched(self.scene, segment, found[0], packet.flow.destination)
@@ -201,35 +201,35 @@ class Walk:
                       Cause(device=link.name, address=wanted))
 
     def _check_sender(self, link: Link, end: End, packet: Packet) -> None:
-        """Bridges pass on what comes from whom it claims to."""
+        """A guarded bridge forwards only frames whose sender is genuine."""
         if end.entry and not lets_in(self.scene, end, link.mac, packet.flow.source):
             where, port = end.entry
             raise Blocked(Code.SOURCE_REFUSED, self.scene.of(where).title,
-                          f"{packet.flow.source} with MAC {link.mac} may not send through port {port} "
-                          f"(nft table bridge {BRIDGE_TABLE})", Cause(device=port))
+                          f"{packet.flow.source} with MAC {link.mac} is not allowed to send through port "
+                          f"{port} (nft table bridge {BRIDGE_TABLE})", Cause(device=port))
 
     def _check_port(self, end: End) -> None:
-        """They pass it on to ports where they know somebody."""
+        """A bridge without flooding forwards only to ports that it knows the MAC at."""
         lost = lost_at(self.scene, end)
         if lost:
-            told = f"nobody told the bridge that MAC {end.link.mac} is at port {lost[1]}"
-            raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, told, Cause(device=lost[1]))
+            reason = f"the bridge does not know that MAC {end.link.mac} is at port {lost[1]}"
+            raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, reason, Cause(device=lost[1]))
 
     def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
                route: Route, segment: Segment) -> Arrival:
-        """Out of what can be seen: from the host to the world, if an answer can find its way back."""
+        """Out of what is visible: from the host to the world, if an answer can come back."""
         if here.name != HOST:
-            told = f"{segment.outside[0]} leads to a namespace without a name: it can't be looked into"
-            raise Undecided(here.title, told)
+            reason = f"{segment.outside[0]} leads to a namespace without a name: it can't be read"
+            raise Undecided(here.title, reason)
         if not here.owns(packet.flow.source):
             raise Blocked(Code.NO_NAT, here.title,
-                          f"{packet} leaves by {link.name} with a source that no answer comes back to")
+                          f"{packet} leaves by {link.name} with a source address that answers can't reach")
         _check_known(here, link, wanted, route)
         self._tell(here, f"{packet} leaves this host by {link.name}, for {wanted}")
         return Arrival(here.name, packet, link.name)
 
     def _switch(self, way: tuple[Switched, ...], packet: Packet) -> Packet:
-        """Through bridges, and where bridge-nf-call-iptables is on through their namespaces' rules."""
+        """Through bridges and, if bridge-nf-call-iptables is on, through their namespaces' rules."""
         for step in way:
             namespace = self.scene.of(step.namespace)
             self._tell(namespace, f"bridge {step.bridge} switches from {step.incoming} to {step.outgoing}")
@@ -239,13 +239,13 @@ class Walk:
         return packet
 
     def _filter_frame(self, namespace: Namespace, bridge: str, packet: Packet) -> Packet:
-        """br_netfilter_hooks.c: a frame meets the rules as if it came by the bridge and left by it."""
+        """br_netfilter_hooks.c: a frame meets the rules as if it came in and left by the bridge."""
         packet = self._pass(namespace, Hook.PREROUTING, packet, Ways(bridge, switched=True))
         packet = self._pass(namespace, Hook.FORWARD, packet, Ways(bridge, bridge, switched=True))
         return self._pass(namespace, Hook.POSTROUTING, packet, Ways("", bridge, switched=True))
 
     def _arrive(self, here: Namespace, device: str, packet: Packet, left: int) -> Arrival:
-        """A packet that came in by a link: for this namespace, or to be passed on."""
+        """A packet that came in by a link: for this namespace, or to be forwarded."""
         self.passed.append(here.name)
         packet = self._pass(here, Hook.PREROUTING, packet, Ways(device))
         route = inward(here, packet, device, self.forks.pick)
@@ -260,16 +260,16 @@ class Walk:
         after, decisions = self._tracker.pass_hook(here, hook, packet, ways)
         for decision in decisions:
             self._note_diversion(here, decision)
-            told = _worth_telling(decision)
-            if told:
-                self._tell(here, told)
+            reason = _worth_telling(decision)
+            if reason:
+                self._tell(here, reason)
         if after.flow != packet.flow:
             self._tell(here, f"translated: {packet} is now {after}")
         return after
 
 
     def _note_diversion(self, here: Namespace, decision: Decision) -> None:
-        """Keep the rule that sent the packet elsewhere: only the end shows whether that matters."""
+        """Remember the rule that sent the packet elsewhere: only the end shows whether that matters."""
         rule = decision.outcome.rule
         if rule and decision.outcome.target in ("DNAT", "REDIRECT"):
             cause = Cause("nat", rule.chain, rule.words)
@@ -281,7 +281,7 @@ def _way_out(route: Route) -> str:
 
 
 def _worth_telling(decision: Decision) -> str:
-    """The rule that let the packet through; a policy only where it had rules before it, in FORWARD mostly."""
+    """The rule that let the packet through; a policy only after rules, mostly in FORWARD."""
     outcome = decision.outcome
     table = "" if decision.table == "filter" else f"-t {decision.table} "
     if outcome.rule is not None:
@@ -290,19 +290,19 @@ def _worth_telling(decision: Decision) -> str:
 
 
 def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route) -> None:
-    """A neighbour on the uplink that isn't a router may or may not be there."""
+    """A neighbour on the uplink that isn't a router may or may not exist."""
     states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
               for state in one.states}
     if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
-        told = f"whether {wanted} is there, on {link.name}, only a packet can tell: --probe"
-        raise Undecided(here.title, told)
+        reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
+        raise Undecided(here.title, reason)
 
 
 def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:
-    """What is wrong between a link and whatever its cable is plugged into; empty if nothing is."""
+    """What is wrong between a link and the other end of its cable; empty if nothing is."""
     link = namespace.links.get(device)
     if link is None:
-        return f"link {device} in {namespace.title} is not there"
+        return f"link {device} in {namespace.title} does not exist"
     if not link.is_up:
         return f"link {device} in {namespace.title} is down"
     other = peer(scene, namespace, link)

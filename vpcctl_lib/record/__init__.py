@@ -1,1 +1,1 @@
-"""What we own, and the file that says so."""
+"""What we own, and the file that records it."""

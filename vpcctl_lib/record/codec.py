@@ -1,6 +1,6 @@
 """Frozen dataclasses to plain JSON values and back, by their type hints.
 
-Each type's way is worked out once and kept as a function: a record of 2,000 subnets has 14,000 entries.
+Each type's conversion is built once, as a function: a record of 2,000 subnets has 14,000 entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLAIN = (str, int, float, bool, NoneType)
 
 
 class Misfit(ValueError):
-    """A value that does not fit the type it is read as, and the place where it stands."""
+    """A value that does not fit its type, and its place."""
 
     def __init__(self, problem: str, place: str = "") -> None:
         super().__init__(f"{place}: {problem}" if place else problem)
@@ -30,12 +30,12 @@ class Misfit(ValueError):
         self.place = place
 
     def within(self, place: str) -> Misfit:
-        """The same, told from further out: places are only spelt once something is wrong."""
+        """The same with the outer place in front: places are only built for an error."""
         return Misfit(self.problem, place + self.place)
 
 
 def encode(value: Any) -> Any:
-    """A JSON value for `value`; fields that hold their default are left out."""
+    """A JSON value for `value`; fields with their default are left out."""
     kind: Any = type(value)
     return _encoder(kind)(value)
 
@@ -59,18 +59,18 @@ def _dataclass_encoder(kind: Any) -> Encoder:
     defaults = [(field.name, field.default) for field in fields(kind)]
 
     def encoded(value: Any) -> Any:
-        told = {}
+        result = {}
         for name, default in defaults:
             item = getattr(value, name)
             if default is MISSING or item != default:
-                told[name] = item if type(item) in PLAIN else encode(item)
-        return told
+                result[name] = item if type(item) in PLAIN else encode(item)
+        return result
 
     return encoded
 
 
 def decode(kind: type[T], data: Any, place: str = "") -> T:
-    """The `kind` that `data` spells; Misfit where it does not."""
+    """The `kind` that `data` encodes; Misfit if it does not."""
     wanted: Any = kind
     try:
         value: T = _decoder(wanted)(data)
@@ -179,7 +179,7 @@ def _textual(kind: Any) -> Decoder:
 
 
 def expect(kind: type[T], data: Any, place: str = "") -> T:
-    """The data, if it is of that kind; Misfit where it is not."""
+    """The data, if it is of that kind; Misfit if it is not."""
     if isinstance(data, kind) and (kind is not int or not isinstance(data, bool)):
         return data
     raise Misfit(f"{kind.__name__} belongs here, not {data!r:.40}", place)

@@ -1,4 +1,4 @@
-"""The record as it lies on disk, and the topology in it: all that a command needs which only shows it."""
+"""The record on disk, and the topology in it: all that a read-only command needs."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def _with_machine(subnet: dict[str, Any]) -> dict[str, Any]:
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {
-    # 2 tells which iptables holds the rules; where that is not known yet, the next change finds out.
+    # 2 records which iptables has the rules; if that is unknown, the next change finds out.
     1: lambda data: data,
-    # 3 tells whether ports are guarded, and has MACs, neighbours, more settings: the next change makes them.
+    # 3 records whether ports are guarded, and has MACs, neighbours, settings: the next change makes them.
     2: lambda data: data,
-    # 4 knows machines: those of a subnet have what the subnet had.
+    # 4 has machines: those of a subnet have what the subnet had.
     3: lambda data: {**data, **{key: _machined(data[key]) for key in TOPOLOGIES if data.get(key)}},
 }
-"""From each older version to the next; all that lie between are taken one after the other."""
+"""From each older version to the next; a record goes through them one after the other."""
 
 
 def topology(folder: Path) -> Topology:
-    """What was asked for and is whole; VpcctlError if the record can't be read or understood.
+    """The topology that is fully in place; VpcctlError if the record can't be read or understood.
 
-    The ledger stays unread: it is most of the file, and knowing its kinds takes most of the program.
+    The ledger is not decoded: it is most of the file, and its kinds need most of the program.
     """
     file = folder / FILE
     data = read(file)
@@ -61,32 +61,32 @@ def topology(folder: Path) -> Topology:
 
 
 def read(file: Path) -> dict[str, Any] | None:
-    """The document, of a version that we know; None if there is none."""
+    """The document, in a version that we know; None if there is none."""
     found = text(file)
     return None if found is None else parse(file, found)
 
 
 def text(file: Path) -> str | None:
-    """The record as it lies there; None if there is none."""
+    """The text of the record; None if there is none."""
     try:
         return disk.read_own(file, check_file).decode()
     except FileNotFoundError:
         if backup(file).exists():
-            raise Damaged(f"{file} is gone, though its backup is there", _way_on(file)) from None
+            raise Damaged(f"{file} is missing, but its backup exists", _way_on(file)) from None
         return None
     except PermissionError:
-        raise VpcctlError(f"may not read {file}", "run it as root: sudo vpcctl …") from None
+        raise VpcctlError(f"can't read {file}: permission denied", "run it as root: sudo vpcctl …") from None
     except NotADirectoryError:
-        raise VpcctlError(f"{file.parent} is not in a folder", "name a folder with --state-dir") from None
+        raise VpcctlError(f"{file.parent} is not a folder", "name a folder with --state-dir") from None
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
-            raise VpcctlError(f"{file} is a link, and is not followed",
+            raise VpcctlError(f"{file} is a symbolic link, which vpcctl does not follow",
                               "put the file itself there, or name its folder with --state-dir") from None
         raise damaged(file, str(error)) from None
 
 
 def parse(file: Path, text: str) -> dict[str, Any]:
-    """The document that a record's text holds, brought to today's version."""
+    """The document in a record's text, migrated to today's version."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -96,27 +96,27 @@ def parse(file: Path, text: str) -> dict[str, Any]:
         raise VpcctlError(f"{file} has version {version}; this vpcctl knows up to {VERSION}",
                           "use the newer vpcctl that wrote it; nothing was changed")
     if type(version) is not int or version not in (*MIGRATIONS, VERSION):
-        raise damaged(file, "it has no version that vpcctl knows")
+        raise damaged(file, "its version is unknown")
     return _migrated(file, dict(data), version)
 
 
 def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
-    """The document in today's words; the file itself changes with the next save."""
+    """The document in today's version; the file itself changes with the next save."""
     try:
         for step in range(version, VERSION):
             data = {**MIGRATIONS[step](data), "version": step + 1}
     except (KeyError, TypeError, AttributeError) as error:
-        raise damaged(file, f"it is no record of version {version}: {error}") from None
+        raise damaged(file, f"it is not a record of version {version}: {error}") from None
     return data
 
 
 def backup(file: Path) -> Path:
-    """Where the copy of the last good one lies."""
+    """The path of the copy of the last good record."""
     return file.with_name(f"{file.name}.bak")
 
 
 class Damaged(VpcctlError):
-    """The record is lost: gone, or not to be understood."""
+    """The record is lost: missing, or damaged."""
 
 
 def damaged(file: Path, why: str) -> VpcctlError:
@@ -126,6 +126,6 @@ def damaged(file: Path, why: str) -> VpcctlError:
 
 def _way_on(file: Path) -> str:
     """What brings back a lost record: its backup, the marks in the kernel, or a clean start."""
-    copy = f"the last good one: cp {backup(file)} {file}; or " if backup(file).exists() else ""
-    return (f"{copy}rebuilt from the marks in the kernel: vpcctl restore --from-kernel; or take all away by "
-            "its marks: cleanup.sh")
+    copy = f"restore the last good one: cp {backup(file)} {file}; or " if backup(file).exists() else ""
+    return (f"{copy}rebuild it from the marks in the kernel: vpcctl restore --from-kernel; or remove "
+            "everything that bears a mark: cleanup.sh")

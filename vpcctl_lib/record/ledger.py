@@ -1,4 +1,4 @@
-"""What we own, in the order in which it was made, and what was asked for; as the record has it."""
+"""What we own, in the order in which it was made, and the topology that was asked for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Verb(Enum):
 
 @frozen
 class Entry:
-    """A resource that we own, what was learned of it, and what was being done to it when this was written."""
+    """A resource that we own, the facts about it, and what was being done to it when this was written."""
 
     resource: Resource
     found: dict[str, str] = field(default_factory=dict)
@@ -30,26 +30,26 @@ class Entry:
 
 @frozen
 class State:
-    """What was asked for, and the ledger of what we own, in the order in which it is made."""
+    """The topology that was asked for, and the ledger of what we own, in the order of making."""
 
     topology: Topology = Topology()
     ledger: tuple[Entry, ...] = ()
     previous: Topology | None = None
-    """While a change is under way: what was asked for before it."""
+    """While a change is under way: the topology before it."""
 
     @property
     def settled(self) -> Topology:
-        """What was asked for and is whole: a change that is under way does not show."""
+        """The topology that is fully in place: without a change that is under way."""
         return self.topology if self.previous is None else self.previous
 
     @property
     def iptables(self) -> Variant | None:
-        """Which of the two holds our rules; None where none were made yet."""
+        """Which of the two iptables has our rules; None if none were made yet."""
         return self.topology.iptables or (self.previous.iptables if self.previous else None)
 
 
 def read(lines: object) -> tuple[Entry, ...]:
-    """The ledger that a record holds; Misfit says where it can't be understood."""
+    """The ledger in a record; Misfit says which place can't be understood."""
     entries: list[Entry] = []
     given = expect(list, lines, "ledger")
     try:
@@ -65,6 +65,6 @@ def _entry(line: object) -> Entry:
     name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise Misfit(f"no kind of resource {name!r}")
+        raise Misfit(f"{name!r} is not a kind of resource")
     return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),
                  None if verb is None else decode(Verb, verb, ".under_way"))

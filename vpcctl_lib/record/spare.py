@@ -1,4 +1,4 @@
-"""A file that keeps room on the disk for the record, so that what takes things away needs no free room."""
+"""A file that reserves disk space for the record, so that a delete works on a full disk."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pathlib import Path
 from vpcctl_lib.kernel import disk
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""No block, or no inode, is left; or none for this user."""
+"""No block or inode is left, or none for this user."""
 
 EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
 
 HERE = -100
-"""AT_FDCWD: paths as they stand."""
+"""AT_FDCWD: paths are used as they are."""
 
 LEAST, MORE = 16 * 1024, 48 * 1024
-"""Room beyond twice the record: what is under way is in the record twice, before and after. The difference
-is what the record may grow by before the spare is made larger."""
+"""Space beyond twice the record: a change under way is in the record twice, before and after. The record may
+grow by this much before the spare is enlarged."""
 
 
 class Spare:
-    """A file of a size for the next record, in the same folder."""
+    """A file large enough for the next record, in the same folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def renew(self, record: int) -> None:
-        """Have it be of a size for a record of that size; where the disk has no room it stays as it is."""
+        """Make it large enough for a record of that size; on a full disk it stays as it is."""
         wanted = 2 * record + MORE
         try:
             status = os.lstat(self._path)
             fits = 2 * record + LEAST <= status.st_size <= 4 * wanted
             if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-                # What is kept of a lost record has been exchanged with it.
+                # A lost record that is kept has been exchanged with it.
                 self._path.unlink()
             elif fits:
                 return
@@ -56,10 +56,10 @@ class Spare:
             os.close(file)
 
     def replace(self, targets: Sequence[Path], text: bytes) -> None:
-        """Have each of the files hold the text, one after the other, in the room that is ours already.
+        """Write the text to each of the files, one after the other, in the space that is already reserved.
 
-        The text goes into the spare, which changes names with the file then: so no inode is needed, no block
-        is given back that another could take first, and what was the file is the next one's spare.
+        The text goes into the spare, which then exchanges names with the file: this needs no new inode, frees
+        no block that another program could take first, and makes the old file the next spare.
         OSError if there is no spare, or if it is too small and the disk has no more.
         """
         for target in targets:
@@ -67,7 +67,7 @@ class Spare:
             try:
                 _exchange(self._path, target)
             except OSError:
-                # There is no such file yet, or the file system has no such call: the room is given back.
+                # The file does not exist yet, or the file system can't exchange: give the space back.
                 self._path.replace(target)
 
     def _fill(self, text: bytes) -> None:
@@ -91,7 +91,7 @@ def _no_room(path: Path) -> OSError:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Two names of files change places at once (renameat2(2))."""
+    """Exchange two file names atomically (renameat2(2))."""
     # Imported late: only a full disk needs it.
     import ctypes
 

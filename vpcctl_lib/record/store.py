@@ -1,4 +1,4 @@
-"""The record on disk: what was asked for and what we own; locked, versioned, replaced as a whole."""
+"""The record on disk: the topology and what we own; locked, versioned, replaced as a whole."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Store:
         self.log = folder / "vpcctl.log"
         self._spare = Spare(folder / ".state.json.spare")
         self._texts: dict[int, tuple[Entry | Resource | Topology, str]] = {}
-        """The text of what was read or written before, by identity: most of a large record stays."""
+        """The text of parts that were read or written before, by identity: most of a large record stays."""
 
     def load(self) -> State:
-        """What is recorded; an empty state if nothing is. VpcctlError if it can't be read or understood."""
+        """The recorded state; empty if there is none. VpcctlError if it can't be read or understood."""
         text = document.text(self.file)
         if text is None:
             return State()
@@ -56,7 +56,7 @@ class Store:
             raise document.damaged(self.file, str(error)) from None
 
     def _keep(self, text: str, entries: Sequence[Entry]) -> None:
-        """Entries are written again as they were read, if the text is as we write it: a line each."""
+        """Keep the text of entries to write it again unchanged, if it is in our own format: one line each."""
         lines = _lines(text)
         if len(lines) == len(entries):
             self._texts = {id(entry): (entry, line) for entry, line in zip(entries, lines, strict=True)}
@@ -64,7 +64,7 @@ class Store:
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
 
-        Beside it lies a copy of the last one with nothing under way.
+        A copy of the last one with nothing under way is kept beside it.
         """
         targets = (self.file,) if state.previous is not None else (self.file, document.backup(self.file))
         text = self._whole(state).encode()
@@ -74,7 +74,7 @@ class Store:
             except OSError as error:
                 if error.errno not in FULL:
                     raise
-                # The backup first: the larger file, of a change under way, becomes the spare then.
+                # The backup first: the larger file, of a change under way, then becomes the spare.
                 self._spare.replace(targets[::-1], text)
             self._sync_folder()
         except OSError as error:
@@ -83,7 +83,7 @@ class Store:
             self._spare.renew(len(text))
 
     def _replace(self, targets: Sequence[Path], text: bytes) -> None:
-        """All of them written beside, and only then renamed."""
+        """Write all of them under other names, and only then rename them."""
         fresh = {target: self.folder / f".{target.name}.new" for target in targets}
         try:
             for temporary in fresh.values():
@@ -97,7 +97,7 @@ class Store:
             raise
 
     def _whole(self, state: State) -> str:
-        """A line a resource, for a person (and cleanup.sh) to read; much smaller than indented JSON."""
+        """One line for each resource, for people (and cleanup.sh); much smaller than indented JSON."""
         previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
         entries = ",\n".join(map(self._text, state.ledger))
         return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{entries}\n]}}\n'
@@ -105,7 +105,7 @@ class Store:
     def _text(self, part: Entry | Resource | Topology) -> str:
         held = self._texts.get(id(part))
         if held is None:
-            # With the part beside it, so that no other can have its identity meanwhile.
+            # Kept with the part, so that no other object can get its identity meanwhile.
             held = self._texts[id(part)] = (part, self._spelt(part))
         return held[1]
 
@@ -113,14 +113,14 @@ class Store:
         if not isinstance(part, Entry):
             kind = {"kind": NAMES[type(part)]} if isinstance(part, Resource) else {}
             return json.dumps({**kind, **encode(part)})
-        # A resource is spelt once, though its entry changes while it is being made.
+        # A resource is encoded once, although its entry changes while it is being made.
         text = self._text(part.resource)
         found = f', "found": {json.dumps(part.found)}' if part.found else ""
         verb = f', "under_way": "{part.under_way.value}"' if part.under_way else ""
         return f"{text[:-1]}{found}{verb}}}" if found or verb else text
 
     def lost(self) -> bool:
-        """Whether there is no record, or none that can be understood; a newer vpcctl's is an error."""
+        """Whether the record is missing or damaged; a newer vpcctl's is an error."""
         try:
             self.load()
         except document.Damaged:
@@ -129,7 +129,7 @@ class Store:
 
     @contextmanager
     def set_aside(self) -> Iterator[list[Path]]:
-        """What is left of a lost record, under other names; as it was again if making a new one fails."""
+        """Rename what is left of a lost record; rename it back if making a new one fails."""
         ending = f"lost-{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
         kept: dict[Path, Path] = {}
         disk = (self.file, document.backup(self.file))
@@ -137,7 +137,7 @@ class Store:
         try:
             for file in disk:
                 if file not in new:
-                    # A second name: there is no moment in which what is left has none.
+                    # A second name first, so that the file has a name at any moment.
                     os.link(file, file.with_name(f"{file.name}.{ending}"))
                     kept[file] = file.with_name(f"{file.name}.{ending}")
             yield list(kept.values())
@@ -146,7 +146,7 @@ class Store:
                 file.unlink(missing_ok=True)
             for file, other in kept.items():
                 other.replace(file)
-                # rename(2) does nothing while both still name the same file.
+                # rename(2) does nothing while both names lead to the same file.
                 other.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise VpcctlError(f"can't keep {error.filename}: {error.strerror}") from None
@@ -161,7 +161,7 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that every change is made under; waits for who has it, then names it.
+        """Hold the lock of every change; wait for its holder, and name the holder if it takes too long.
 
         The tools that change something hold it too (`Runner.change`).
         """
@@ -177,7 +177,7 @@ class Store:
             os.close(lock)
 
     def _open_lock(self) -> int:
-        """The lock, which only its owner may open: whoever can open a file can hold its lock for ever."""
+        """The lock file, which only its owner may open: who can open a file can hold its lock for ever."""
         path = self.folder / "lock"
         try:
             return disk.open_kept(path, os.O_RDWR, disk.SECRET, always=True)
@@ -185,7 +185,7 @@ class Store:
             raise VpcctlError(f"can't open {path}: {error.strerror}") from None
 
     def _sign(self, lock: int) -> None:
-        """Say in the lock who holds it; on a full disk it goes without."""
+        """Write our pid into the lock file; on a full disk it stays without."""
         try:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
@@ -196,16 +196,16 @@ class Store:
     def _make_folder(self) -> None:
         try:
             disk.make_folder(self.folder)
-            # Somebody else may have made a part of it since the command began.
+            # Somebody else may have made part of it since the command began.
             check_folder(self.folder)
             if not os.access(self.folder, os.W_OK):
                 raise PermissionError
         except PermissionError:
-            # Root may write anywhere but to what is mounted read-only.
-            hint = "run it as root: sudo vpcctl …" if os.geteuid() else "name another with --state-dir"
-            raise VpcctlError(f"may not write to {self.folder}", hint) from None
+            # Root may write anywhere except to a read-only mount.
+            hint = "run it as root: sudo vpcctl …" if os.geteuid() else "name another folder with --state-dir"
+            raise VpcctlError(f"can't write to {self.folder}: permission denied", hint) from None
         except OSError as error:
-            raise VpcctlError(f"{self.folder} can't hold the state: {error.strerror}",
+            raise VpcctlError(f"{self.folder} can't be the state folder: {error.strerror}",
                               "name a folder with --state-dir") from None
 
     def _acquire(self, lock: int) -> None:
@@ -223,10 +223,10 @@ class Store:
 
 
 def _lines(text: str) -> list[str]:
-    """The ledger's lines, less the commas between them, if all are as we write them; else none.
+    """The ledger's lines without the commas between them, if all are in our own format; else none.
 
-    As many of these as entries are then one each. Anything after a line's end, a blank as well, would stand
-    between it and the comma that we put there.
+    If there are as many lines as entries, each line is one entry. Anything after an entry, even a blank,
+    would be between it and the comma that we add.
     """
     before, _, held = text.partition(LEDGER)
     if not (before.startswith(HEAD) and held.startswith(ENTRY) and held.endswith(END)):

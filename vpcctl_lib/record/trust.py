@@ -1,4 +1,4 @@
-"""Whose folder it is: what root writes to and believes lies where nobody else can have put it."""
+"""Who can write to the state folder: root reads and writes only where nobody else can."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 
 DEFAULT_FOLDER = Path("/var/lib/vpcctl")
-"""Where the state is unless somebody says otherwise."""
+"""The default state folder."""
 
 LINKS = 40
-"""As many as the kernel itself follows on one way (path_resolution(7))."""
+"""As many links as the kernel itself follows in one path (path_resolution(7))."""
 
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse, as root, a folder that somebody else could fill: its own owner, or that of one above it.
+    """Refuse, as root, a folder that another user could change: its owner, or the owner of one above it.
 
-    Each folder and link on the way is looked at, as the kernel goes it. What is missing is no fault: it is
-    made by us, and the way is looked at again then.
+    Every folder and link on the way is checked, as the kernel resolves the path. A missing part is accepted:
+    we create it, and the path is checked again then.
     """
     if os.geteuid() != 0:
         return
@@ -35,15 +35,15 @@ def check_folder(folder: Path) -> None:
         trusted = {0, os.getuid()} | (set() if is_last else strangers)
         problem = _problem(status, trusted, is_last)
         if problem:
-            told = "it" if place == folder else str(place)
-            raise VpcctlError(f"the state folder {folder} is not root's alone: {told} {problem}",
+            culprit = "it" if place == folder else str(place)
+            raise VpcctlError(f"the state folder {folder} is not root's alone: {culprit} {problem}",
                               _hint(place, status, trusted, is_last or place == folder))
 
 
 def _close(folder: Path) -> None:
-    """Take from others the right to write to a folder of root's, which is for nothing but our state.
+    """Remove write permission for others from a folder of root's that holds only our state.
 
-    What they put there before still belongs to them, and is refused by that.
+    Files that they put there before still belong to them, and are refused for that reason.
     """
     try:
         file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -68,15 +68,15 @@ def check_file(path: Path, file: int) -> None:
 
 
 def _problem(status: os.stat_result, trusted: set[int], is_last: bool) -> str:
-    """Why somebody else could change what is there; empty if nobody can."""
+    """Why another user could change it; empty if none can."""
     if status.st_uid not in trusted:
         return f"belongs to {_user(status.st_uid)}"
     if stat.S_ISLNK(status.st_mode) or not status.st_mode & OTHERS_MAY_WRITE:
         return ""
-    # In such a folder nobody renames or removes what is not theirs, and what lies in it is looked at next.
+    # In a sticky folder users can rename or remove only their own files, and the next part is checked, too.
     if status.st_mode & stat.S_ISVTX and not is_last:
         return ""
-    return f"can be written by others (mode {stat.S_IMODE(status.st_mode):04o})"
+    return f"is writable by others (mode {stat.S_IMODE(status.st_mode):04o})"
 
 
 def _hint(place: Path, status: os.stat_result, trusted: set[int], is_last: bool) -> str:
@@ -84,9 +84,9 @@ def _hint(place: Path, status: os.stat_result, trusted: set[int], is_last: bool)
     if not is_last:
         return "use a folder that only root can write to, such as --state-dir /var/lib/vpcctl"
     if status.st_uid not in trusted:
-        return ("use another, such as --state-dir /var/lib/vpcctl; or if you know what is in it: "
+        return ("use another, such as --state-dir /var/lib/vpcctl; or if you trust what is in it: "
                 f"chown -R root: {place}")
-    return f"if you know what is in it: chmod -R go-w {place}"
+    return f"if you trust what is in it: chmod -R go-w {place}"
 
 
 def _user(uid: int) -> str:
@@ -97,7 +97,7 @@ def _user(uid: int) -> str:
 
 
 def _way(path: str) -> Iterator[tuple[Path, os.stat_result, bool]]:
-    """Each folder and link that the kernel comes by on its way; then, marked as the last, where it ends."""
+    """Each folder and link that the kernel passes on the path; then, marked as the last, its end."""
     here, left, links = "/", _parts(path), 0
     status = os.lstat(here)
     yield Path(here), status, False
@@ -108,7 +108,7 @@ def _way(path: str) -> Iterator[tuple[Path, os.stat_result, bool]]:
             status = os.lstat(here)
             target = os.readlink(here) if stat.S_ISLNK(status.st_mode) else ""
         except OSError:
-            # Whoever opens it says what is wrong.
+            # Opening it reports what is wrong.
             return
         yield Path(here), status, False
         if target:
@@ -125,12 +125,12 @@ def _parts(path: str) -> list[str]:
 
 
 def unmapped(uid_map: str = "") -> set[int]:
-    """The uid that all unknown users have here, where root is a plain user's (user_namespaces(7)).
+    """The uid of all unknown users in a user namespace of a plain user (user_namespaces(7)).
 
-    The host's own / and /var belong to such a one. Who it is can't be told; but this root can do no more than
-    the user who made the namespace, whom the host's root rules anyway. Only folders above are taken from it,
-    never the state folder itself. Where the number is that of a user of this namespace (on every real host:
-    nobody), it tells nothing, and is a stranger's.
+    The host's own / and /var belong to it. The real owner is unknown; but root here can do no more than the
+    user who made the namespace, and the host's root controls that user anyway. It is trusted only for folders
+    above, never for the state folder itself. If the number also belongs to a user of this namespace (on every
+    real host: nobody), it proves nothing, and is not trusted.
     """
     unknown = int(Path("/proc/sys/kernel/overflowuid").read_text())
     lines = (uid_map or Path("/proc/self/uid_map").read_text()).splitlines()

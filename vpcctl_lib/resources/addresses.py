@@ -1,4 +1,4 @@
-"""Addresses of links, and the routes that go over them."""
+"""Addresses of links, and the routes over them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vpcctl_lib.resources.owners import Owner
 
 
 def addressed(namespace: str, device: str) -> Place:
-    """The place of what lives as long as the link has its address."""
+    """The place of things that exist as long as the link has its address."""
     return (namespace, f"{device} address")
 
 
@@ -34,7 +34,7 @@ def addressed(namespace: str, device: str) -> Place:
 class Address(Resource):
     """An address on a link; with a `peer` the link is point-to-point.
 
-    Where it is not `routed`, the others of its network are not reached over the link without a gateway.
+    If it is not `routed`, the other addresses of its network are not reached directly over the link.
     """
 
     namespace: str
@@ -47,7 +47,7 @@ class Address(Resource):
 
     @property
     def key(self) -> Hashable:
-        """All but whether it is routed."""
+        """Everything except whether it is routed."""
         return ("address", self.namespace, self.device, self.address, self.peer)
 
     @property
@@ -57,12 +57,12 @@ class Address(Resource):
 
     @property
     def places(self) -> frozenset[Place]:
-        """With a link's last address the kernel takes its routes (fib_disable_ip in net/ipv4)."""
+        """The kernel removes a link's routes with its last address (fib_disable_ip in net/ipv4)."""
         return frozenset({addressed(self.namespace, self.device)})
 
     @property
     def takes(self) -> frozenset[Place]:
-        """Nothing: the kernel leaves the routes of a link that has another (after a failed undo)."""
+        """Nothing: the kernel keeps the routes if the link has another address (after a failed undo)."""
         return frozenset()
 
     def _words(self) -> tuple[str, ...]:
@@ -72,11 +72,11 @@ class Address(Resource):
 
     @property
     def _beyond(self) -> str:
-        """Where the kernel's own route for it leads."""
+        """The destination of the kernel's own route for it."""
         return str(self.peer or self.address.network)
 
     def make(self) -> Operations:
-        """Fails if the address is there."""
+        """Fails if the address exists."""
         flags = () if self.routed else ("noprefixroute",)
         return (Ip(self.namespace, ("addr", "add", *self._words(), *flags)),)
 
@@ -85,16 +85,16 @@ class Address(Resource):
         return (Ip(self.namespace, ("addr", "del", *self._words())),)
 
     def change(self, old: Resource) -> Operations:
-        """The kernel's route comes or goes; the address stays, and with it all that goes over the link."""
+        """Add or remove the kernel's route; the address stays, and with it everything that uses the link."""
         route = ("route", "replace", self._beyond, "dev", self.device, "proto", "kernel", "scope", "link",
                  "src", str(self.address.ip))
         if self.routed:
             return (Ip(self.namespace, route),)
-        # Replaced first, as it may be gone.
+        # Replaced first, because it may be missing.
         return (Ip(self.namespace, route), Ip(self.namespace, ("route", "del", *route[2:])))
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """On its link, with its prefix and peer, with the kernel's route for it or without."""
+        """The address must be on its link, with its prefix and peer, with or without the kernel's route."""
         link = kernel.link(self.namespace, self.device) or {}
         peer = str(self.peer) if self.peer else None
         shall = (str(self.address.ip), 32 if peer else self.address.network.prefixlen, peer)
@@ -114,11 +114,11 @@ class Address(Resource):
         return self.namespace, self.address.network
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """Nobody tells whose an address is."""
+        """The owner of an address is unknown."""
         return "", f"{owners.ip(self.namespace)} addr del {self.address} dev {self.device}"
 
     def _is_routed(self, kernel: Kernel) -> bool:
-        # Another of ours may lead there by a gateway.
+        # Another route of ours may lead there by a gateway.
         return any(one["dst"] == self._beyond and one.get("dev") == self.device and "gateway" not in one
                    for one in kernel.routes(self.namespace))
 
@@ -135,11 +135,11 @@ class Route(Resource):
     device: str
     via: IPv4Address | None = None
     metric: int = 0
-    """Of routes to one place the kernel takes that with the lowest."""
+    """Of routes to one destination the kernel uses the one with the lowest metric."""
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace, the link and its address, which lo has by itself."""
+        """The namespace, the link and its address, which lo always has."""
         address = set() if self.device == "lo" else {addressed(self.namespace, self.device)}
         return within(self.namespace, self.device) | address
 
@@ -151,15 +151,15 @@ class Route(Resource):
         return (destination, *target, "dev", self.device, *scope, *metric)
 
     def make(self) -> Operations:
-        """Fails if there is such a route, whoever made it."""
+        """Fails if such a route exists, whatever made it."""
         return (Ip(self.namespace, ("route", "add", *self._words())),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Exactly this route: another to the same place stays."""
+        """Removes exactly this route: another to the same destination stays."""
         return (Ip(self.namespace, ("route", "del", *self._words())),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """In the main table, over its link."""
+        """The route must be in the main table, over its link."""
         destination = self._words()[0].removesuffix("/32")
         via = str(self.via) if self.via else None
         shall = (destination, via, self.device, self.metric)
@@ -167,9 +167,9 @@ class Route(Resource):
         if shall in [(one["dst"], one.get("gateway"), one.get("dev"), one.get("metric", 0)) for one in routes
                      if one.get("protocol") != "kernel"]:
             return None
-        # The kernel makes one for an address, which root inside may have added.
+        # The kernel adds one for an address, which root inside may have added.
         others = [one for one in routes if one.get("metric", 0) == self.metric]
-        # On the host it is another's, and stays.
+        # On the host it belongs to somebody else, and stays.
         return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
 
     @property
@@ -178,11 +178,11 @@ class Route(Resource):
         return self.namespace, self.destination
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """Whatever route leads there with its metric."""
+        """The route that leads there with its metric."""
         return owners.of_route(self.namespace, self._words()[0], self.metric, kernel)
 
     def _replaced(self, other: dict[str, Any]) -> Fault:
-        """Somebody put another to the same place in a namespace of ours; the kernel takes one at a time."""
+        """Somebody added another to the same destination in our namespace; the kernel uses one at a time."""
         leads = other.get("type") or other.get("gateway") or other.get("dev")
         metric = ("metric", str(self.metric)) if self.metric else ()
         away = Ip(self.namespace, ("route", "del", self._words()[0], *metric))

@@ -1,4 +1,4 @@
-"""What every owned thing has in common: a key, how it is made, changed and unmade."""
+"""What every owned thing has in common: a key, and how it is made, changed and unmade."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ class Fault:
     condition: Condition
     detail: str = ""
     remedy: Operations = ()
-    """What must be done beside the resource's own steps, before it is made anew or changed."""
+    """Extra steps before the resource is recreated or changed."""
 
     where: str = ""
-    """The namespace of which not all can be read."""
+    """The namespace that can't be read completely."""
 
 
 MISSING = Fault(Condition.MISSING)
 EMPTY = Fault(Condition.FOREIGN, "it is empty")
-"""A namespace without our mark, nor anything else in it: perhaps one that we were about to mark."""
+"""A namespace without our mark or anything else in it: perhaps one that we were about to mark."""
 
 
 def changed(detail: str) -> Fault:
-    """Something is there, but not as it was made."""
+    """It exists, but not as it was made."""
     return Fault(Condition.CHANGED, detail)
 
 
 def unreadable(error: Unreadable, remedy: Operations = ()) -> Fault:
-    """Whether it is as it was made can't be told."""
+    """It can't be read, so its state is unknown."""
     told = f"its {error.what} can't be read: {error.why}"
     return Fault(Condition.UNREADABLE, told, remedy, error.namespace)
 
 
 class Taken(VpcctlError):
-    """A name that we need is that of a namespace or of a link on the host, whoever made it."""
+    """A name that we need already belongs to a namespace or to a link on the host."""
 
     def __init__(self, message: str, hint: str, place: Place) -> None:
         super().__init__(message, hint)
@@ -67,26 +67,26 @@ class Taken(VpcctlError):
 
 
 Place = tuple[str, str]
-"""A namespace, and a link in it; all of the namespace where the link is empty."""
+"""A namespace, and a link in it; an empty link is the whole namespace."""
 
 CABLES = "cables"
 """In the place of a link: all cables of a namespace, which one command removes."""
 
 
 def within(namespace: str, device: str = "") -> frozenset[Place]:
-    """The homes of a thing on a link in a namespace; the host is no home, as it never goes."""
+    """The homes of a thing on a link in a namespace; the host is not a home, because it never goes."""
     homes = {(namespace, device)} if device else set()
     return frozenset(homes | ({(namespace, "")} if namespace else set()))
 
 
 def on(namespace: str) -> str:
-    """Where a thing is, for the end of a sentence."""
+    """The location of a thing, for the end of a sentence."""
     return f" in {namespace}" if namespace else " on the host"
 
 
 @frozen
 class Leavings:
-    """Files that a thing which is gone leaves in the state folder, and the folder that they are in."""
+    """Files that a removed thing leaves in the state folder, and their folder."""
 
     files: tuple[Path, ...]
     folder: Path
@@ -94,7 +94,7 @@ class Leavings:
 
 @frozen
 class Going:
-    """All that goes at once, for what is done before the first of it."""
+    """Everything that goes at once, for work before the first of it."""
 
     spaces: tuple[str, ...]
     """The namespaces."""
@@ -105,7 +105,7 @@ class Going:
 
 @frozen
 class Slot:
-    """A rule's place in a chain that others use too."""
+    """A rule's place in a shared chain."""
 
     table: str
     chain: str
@@ -119,32 +119,32 @@ class Slot:
 
 @frozen
 class Senders:
-    """Those in a namespace that have these sources: networks or addresses, as iptables has them."""
+    """The senders in a namespace with these sources: networks or addresses, as iptables writes them."""
 
     namespace: str
     sources: tuple[str, ...]
 
 
 class Part(Enum):
-    """What of the host's rules packets need that leave a VPC."""
+    """The part of the host's rules that packets leaving a VPC need."""
 
     TRANSLATION = "NAT's rules"
     PASSAGE = "the host's rules for them"
 
 
 class Remains(Protocol):
-    """What of a lost record is left in the kernel; `notes` collects what is not."""
+    """What the kernel still has of a lost record; `notes` collects what it has not."""
 
     notes: list[str]
 
     def forwarding(self) -> str | None:
-        """What the host's ip_forward was before us."""
+        """The host's ip_forward before us."""
 
     def keeper(self, namespace: str, mark: str) -> Process | None:
         """The first process of a workload that runs."""
 
     def has_others(self, folder: str) -> bool:
-        """Whether others have something in a folder that we made, or may have."""
+        """Whether others have something in a folder that we made, or may have made."""
 
 
 Kind = TypeVar("Kind", bound="Resource")
@@ -155,7 +155,7 @@ class Resource(ABC):
     """A thing in the kernel or on disk that we own, described by typed fields and never by a command."""
 
     in_place: ClassVar[bool] = False
-    """Whether `change` mends it whatever state it is in; else it is unmade and made anew."""
+    """Whether `change` repairs it from any state; else it is unmade and recreated."""
 
     comes_back: ClassVar[bool] = False
     """Whether an undo makes it again though it was not as recorded; nothing else is broken again."""
@@ -165,136 +165,136 @@ class Resource(ABC):
 
     @classmethod
     def among(cls: type[Kind], resources: Iterable[object]) -> Iterator[Kind]:
-        """Those of this kind, for who reads what only it has; never to choose what is done with one."""
+        """Those of this kind, to read what only it has; never to choose what is done with one."""
         return (one for one in resources if isinstance(one, cls))
 
     @property
     def key(self) -> Hashable:
-        """What stays the same while the resource changes; by default nothing may change."""
+        """The part that stays the same when the resource changes; by default nothing may change."""
         return self
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace and the link whose end is this resource's end too."""
+        """The namespace and the link that this resource goes with."""
         return frozenset()
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """What it can't outlive as it is: its homes, and what else has to be there for it."""
+        """What it can't outlive unchanged: its homes, and anything else that it needs."""
         return self.homes
 
     @property
     def places(self) -> frozenset[Place]:
-        """What this resource is a home of."""
+        """The places of which this resource is the home."""
         return frozenset()
 
     @property
     def takes(self) -> frozenset[Place]:
-        """Those of its places whose things surely go with it, without a command of their own."""
+        """The places whose things surely go with it, without a command of their own."""
         return self.places
 
     @property
     def goes_with(self) -> frozenset[Place]:
-        """What takes it along when it goes: its homes, and what else ends it."""
+        """The things that it goes with: its homes, and anything else that ends it."""
         return self.homes
 
     @property
     def space(self) -> str:
-        """The namespace that it is; empty for all else."""
+        """The namespace, if it is one; else empty."""
         return ""
 
     @property
     def workload(self) -> str:
-        """The mark of the workload that it runs, which uses all the rest: it goes first. Or empty."""
+        """The mark of the workload that it runs, or empty: a workload uses all else, so it goes first."""
         return ""
 
     @property
     def cable_of(self) -> str:
-        """The namespace that it was made from as a cable; empty for all else, and for the host."""
+        """For a cable, the namespace that it was made from; empty for anything else, and for the host."""
         return ""
 
     @property
     def slot(self) -> Slot | None:
-        """Where it stands among others' rules, whose order counts; None for all that is not such a rule."""
+        """Its place among others' rules, whose order counts; None for anything that is not such a rule."""
         return None
 
     def makes_way(self, wanted: Sequence[Resource]) -> bool:
-        """Whether something wanted does its work, so that it goes only once that is there."""
+        """Whether something wanted replaces it, so that it goes only once that exists."""
         return False
 
     def ahead(self, going: Going) -> Operations:
-        """What is done before anything in it goes; what several say in the same words is done once."""
+        """The work before anything in it goes; equal work of several is done once."""
         return ()
 
     @property
     def policy_of(self) -> str:
-        """The namespace whose policy it is part of: rules that stay keep what they have counted. Or empty."""
+        """The namespace whose policy it is part of, or empty: rules that stay keep their counters."""
         return ""
 
     @property
     def translates(self) -> Senders | None:
-        """Whose packets get another source by it; None for all that is no part of NAT."""
+        """The senders whose packets it gives another source; None for anything that is not part of NAT."""
         return None
 
     def shuts_in(self, old: Resource) -> Senders | None:
-        """Who gets out no more once it has become this from `old`."""
+        """The senders that lose their way out when `old` becomes this."""
         return None
 
     @property
     def reaches(self) -> tuple[str, IPv4Network] | None:
-        """The network that it leads to from a namespace, where it is a route or brings one."""
+        """The network that it leads to from a namespace, if it is a route or adds one."""
         return None
 
     def lets_out(self, owner: str) -> Part | None:
-        """Which part of the host's rules for what leaves the VPC of that mark it is."""
+        """The part of the host's rules for packets leaving the VPC of that mark that it is."""
         return None
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """Facts that must be written down before it is made; only reads."""
+        """Facts that must be recorded before it is made; only reads."""
         return {}
 
     def is_outlived(self, facts: Facts) -> bool:
-        """Whether the facts are of an earlier life of the host, in which they were true of another thing."""
+        """Whether the facts come from an earlier boot of the host, where they described another thing."""
         return False
 
     @abstractmethod
     def make(self) -> Operations:
-        """The steps that make it; the first fails if another has made a thing of that name."""
+        """The steps that make it; the first fails if somebody else made a thing of that name."""
 
     def learn(self) -> dict[str, str]:
-        """Facts that can only be known once it is made; only reads."""
+        """Facts that exist only once it is made; only reads."""
         return {}
 
     @abstractmethod
     def unmake(self, facts: Facts) -> Operations:
-        """The steps that take it away; each may find its thing already gone."""
+        """The steps that remove it; each accepts that its thing is already gone."""
 
     @abstractmethod
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """How the kernel differs from this; only reads."""
 
     def leavings(self, state: Path) -> Leavings | None:
-        """What it leaves in the state folder when it is gone; None if nothing."""
+        """What it leaves in the state folder when it is removed; None if nothing."""
         return None
 
     def is_taken(self, kernel: Kernel) -> bool:
-        """Whether another's thing has its name, of a kind whose tool fails without naming it; only reads."""
+        """Whether somebody else's thing has its name, if the tool fails without naming it; only reads."""
         return False
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """Whose the thing is that stands in its place, and what takes that away; only reads."""
+        """The owner of the thing in its place, and the command that removes that; only reads."""
         return "", ""
 
     def is_left_over(self, kernel: Kernel) -> bool:
-        """Whether what stands in its place bears our mark: of an earlier VPC; only reads."""
+        """Whether the thing in its place bears our mark, from an earlier VPC; only reads."""
         return False
 
     def relearn(self, remains: Remains) -> dict[str, str]:
-        """The facts that were in a record which is lost, as far as the kernel tells them; only reads."""
+        """The facts of a lost record, as far as the kernel has them; only reads."""
         return {}
 
     def unrecorded(self) -> tuple[str, str] | None:
-        """What it is, and what shows that it is ours, if no record has it; None if nothing shows that."""
+        """What it is and what shows that it is ours, if not in the record; None if nothing shows that."""
         return str(self), ""
 
     def put(self, number: int) -> Operations:
@@ -302,5 +302,5 @@ class Resource(ABC):
         return self.make()
 
     def change(self, old: Resource) -> Operations:
-        """The steps from `old`, of the same key, to this one; by default the making does it."""
+        """The steps from `old`, with the same key, to this one; by default those of `make`."""
         return self.make()

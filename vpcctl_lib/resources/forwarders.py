@@ -1,4 +1,4 @@
-"""What else on the host passes packets on, and so needs its `ip_forward`; pure but for `look`."""
+"""What else on the host forwards packets, and so needs its `ip_forward`; pure except `look`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CABLES = frozenset({"veth", "tun", "wireguard", "vxlan", "geneve", "gre", "ipip"
 """Kinds of links that lead to containers, virtual machines and other sites (ip-link(8))."""
 
 DEFAULTS = frozenset({"default", "0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"})
-"""A link with such a route is the host's own way out, as a VPN's is, and nobody is behind it."""
+"""A link with such a route is the host's own way out, such as a VPN, and nothing is behind it."""
 
 QUESTIONS = (("ip", "-j", "-d", "link", "show"), ("ip", "-j", "-4", "route", "show", "table", "all"))
 TRANSLATING = frozenset({"MASQUERADE", "SNAT", "DNAT", "NETMAP"})
@@ -33,20 +33,21 @@ _ODD = re.compile(rb"[^A-Za-z0-9 _./:,!=+@-]")
 
 @frozen
 class Seen:
-    """What was seen of the host: links and routes as `ip -j` has them, rules as iptables-save and nft do."""
+    """What was read from the host: links and routes from `ip -j`, rules from iptables-save and nft."""
 
     links: tuple[Mapping[str, Any], ...] = ()
     routes: tuple[Mapping[str, Any], ...] = ()
     saved: tuple[str, ...] = ()
     tables: Ruleset = ()
     unread: tuple[str, ...] = field(default=())
-    """What could not be read, of which the worst is to be thought."""
+    """What could not be read, which may need forwarding."""
 
 
 def look(runner: Runner, must: bool = False) -> Seen:
-    """Ask for it all; only reads. VpcctlError where that fails, but for nft, which a kernel may not have.
+    """Read all of it. VpcctlError if that fails, except for nft, which a kernel may not have.
 
-    Rules of iptables that can't be read are none, as a delete has to work then too, unless they must be.
+    Rules of iptables that can't be read count as none, so that a delete still works, unless they must be
+    read.
     """
     links, routes = (parsed(runner.ask(argv), "[]") for argv in QUESTIONS)
     saved = tuple(variants.rules(runner, variant, must) for variant in Variant)
@@ -61,46 +62,46 @@ def look(runner: Runner, must: bool = False) -> Seen:
 
 
 def forwarders(seen: Seen) -> tuple[str, ...]:
-    """Each thing of others' that needs forwarding, in the words of cleanup.sh."""
+    """Everything of others that needs forwarding, in the words of cleanup.sh."""
     found = (*_bridges(seen), *_cables(seen), *_rules(seen.saved), *_tables(seen), *seen.unread)
     return tuple(dict.fromkeys(map(_plain, found)))
 
 
 def newcomers(seen: Seen, before: Collection[str]) -> tuple[str, ...]:
-    """Those that were not there before: what lived without forwarding can go on so.
+    """Those that were not there before: what worked without forwarding can continue without it.
 
-    VpcctlError where something can't be read that could be before.
+    VpcctlError if something can't be read that could be read before.
     """
     lost = [one for one in map(_plain, seen.unread) if one not in before]
     if lost:
-        raise VpcctlError(f"not known whether others need the host's forwarding: {'; '.join(lost)}")
+        raise VpcctlError(f"unknown whether others need the host's forwarding: {'; '.join(lost)}")
     return tuple(one for one in forwarders(seen) if one not in before)
 
 
 def told(found: Collection[str]) -> str:
-    """Two of them, and how many more."""
+    """Two of them, and the number of others."""
     first, more = list(found)[:2], len(found) - 2
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 def stays(key: str, ours: str, old: str, others: Collection[str]) -> str:
-    """Why a setting is not put back, in one line, and how to do that all the same."""
+    """Why a setting is not put back, in one line, and how to do it anyway."""
     return (f"{key} stays {ours}, since others may need it: {told(others)}; "
-            f"if none does, type: sysctl -w {key}={old}")
+            f"if none does, run: sysctl -w {key}={old}")
 
 
 def written(found: Iterable[str]) -> str:
-    """As one text for the record, in which each stands between bars."""
+    """One text for the record, with each item between bars."""
     return "|".join(("", *found, ""))
 
 
 def read(text: str) -> frozenset[str]:
-    """What `written` made one text of."""
+    """The items in the text that `written` returned."""
     return frozenset(filter(None, text.split("|")))
 
 
 def _plain(text: str) -> str:
-    """Without what would end a word in JSON, in a shell or on a terminal."""
+    """Without characters that are special in JSON, in a shell or on a terminal."""
     return _ODD.sub(b"?", text.encode()).decode()
 
 
@@ -120,7 +121,7 @@ def _bridges(seen: Seen) -> Iterator[str]:
 
 
 def _cables(seen: Seen) -> Iterator[str]:
-    """Those with a route to somebody behind them."""
+    """Those with a route to something behind them."""
     behind: dict[str, set[str]] = {}
     for route in seen.routes:
         if "dev" in route and route.get("type", "unicast") == "unicast":
@@ -131,7 +132,7 @@ def _cables(seen: Seen) -> Iterator[str]:
 
 
 def _rules(saved: Iterable[str]) -> Iterator[str]:
-    """What translates, and what the chain FORWARD accepts, itself or by a chain that it leads to."""
+    """Rules that translate, and rules that accept in FORWARD or in a chain that it leads to."""
     for text in saved:
         for table, rules in _by_table(text).items():
             if table == "nat":
@@ -146,7 +147,7 @@ def _rules(saved: Iterable[str]) -> Iterator[str]:
 
 
 def _by_table(text: str) -> dict[str, list[str]]:
-    """The rules of others, less `-A`, by table."""
+    """The rules of others, without `-A`, by table."""
     tables: dict[str, list[str]] = {}
     table = ""
     for line in whole_lines(text):
@@ -162,12 +163,12 @@ def _chain(rule: str) -> str:
 
 
 def _target(rule: str) -> str:
-    """The last, as a comment may hold what looks like one."""
+    """The last match, because a comment may contain something that looks like one."""
     return next(reversed(_TARGET.findall(rule)), "")
 
 
 def _reached(rules: Collection[str]) -> frozenset[str]:
-    """The chains that packets may come to which are passed on."""
+    """The chains that forwarded packets may reach."""
     leads: dict[str, set[str]] = {}
     for rule in rules:
         leads.setdefault(_chain(rule), set()).add(_target(rule))
@@ -180,7 +181,7 @@ def _reached(rules: Collection[str]) -> frozenset[str]:
 
 
 def _tables(seen: Seen) -> Iterator[str]:
-    """The tables of nft that translate, or accept what is passed on."""
+    """The tables of nft that translate, or accept forwarded packets."""
     known = {("ip", name) for name in OF_IPTABLES} if any(seen.saved) else set()
     yield from (f"nft table {table.family} {table.name}" for table in seen.tables
                 if table.family in ("ip", "inet") and (table.family, table.name) not in known
@@ -188,7 +189,7 @@ def _tables(seen: Seen) -> Iterator[str]:
 
 
 def _passes_on(chain: Chain) -> bool:
-    """Whether it translates or, as one of the hook forward, may accept more than answers."""
+    """Whether it translates or, at the hook forward, may accept more than answers."""
     for rule in chain.rules:
         words = frozenset(_keys(rule.statements))
         answers = "established" in words or "icmp" in words
@@ -199,7 +200,7 @@ def _passes_on(chain: Chain) -> bool:
 
 
 def _keys(part: Any) -> Iterator[str]:
-    """All words in it: what JSON has as keys and as values."""
+    """All words in it: the keys and values of the JSON."""
     if isinstance(part, Mapping):
         for key, value in part.items():
             yield key

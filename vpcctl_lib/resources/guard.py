@@ -1,4 +1,4 @@
-"""The guard of a VPC's bridge: an nft table that lets in through each port only what its machine may send."""
+"""The guard of a VPC's bridge: an nft table that accepts at each port only what its machine may send."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Nft
 
 HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
-"""Whatever is there goes; the first line makes a table where there is none, lest the second fails."""
+"""Deletes an existing table; the first line creates one if there is none, so that the second can't fail."""
 
 FORM = 2
-"""Counts the forms of the table, so that the next change replaces one of an older form."""
+"""The version of the table's form, so that the next change replaces an older one."""
 
 OWN, MACS, MACHINES, QUOTED = "own", "macs", "machines", "quoted"
 TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"]}
 QUOTE = "@th,192,32"
 """The destination of the packet that an ICMP error quotes: behind its own 8 bytes, 16 into the quoted header
-(RFC 792, RFC 791). No machine can get an error about a packet that did not come to who sends the error."""
+(RFC 792, RFC 791). A machine can only send an error about a packet that was addressed to it."""
 
 ERRORS = ("destination-unreachable", "source-quench", "redirect", "time-exceeded", "parameter-problem")
 NOBODY = str(IPv4Address(0))
 PRIORITY = -200
-"""That of `filter` in the family bridge, before br_netfilter hands frames to iptables (its own is 0)."""
+"""The priority of `filter` in the family bridge, before br_netfilter passes frames to iptables (at 0)."""
 
-# By the type that stands in the frame itself (`ether type`): what `meta protocol` says of a frame with a VLAN
-# tag is the type behind the tag.
+# By the type that stands in the frame itself (`ether type`): for a frame with a VLAN tag, `meta protocol`
+# is the type after the tag.
 CHAINS = {
     "ipv4": (
         f"iifname . ether saddr . ip saddr != @{OWN} drop",
-        # Machines send everything to the gateway's MAC: what is for a neighbour is switched to it.
+        # Machines send everything to the gateway's MAC: packets for a neighbour are switched to it.
         f"ether daddr set ip daddr map @{MACHINES}",
         # Only a first fragment has ports.
         "ip frag-off & 0x1fff != 0 accept",
@@ -45,14 +45,14 @@ CHAINS = {
         "accept",
     ),
     "errors": (
-        # The rest of what it quotes may come later.
+        # The rest of the quoted packet may come later.
         "ip frag-off & 0x2000 != 0 drop",
         f"iifname . {QUOTE} @{QUOTED} accept",
         "drop",
     ),
     "arps": (
         "arp htype != 1 drop", "arp ptype != ip drop", "arp hlen != 6 drop", "arp plen != 4 drop",
-        # A probe (RFC 5227): whether an address is taken, asked by one that does not have it yet.
+        # A probe (RFC 5227): a machine without an address asks whether the address is in use.
         f"arp operation request arp saddr ip {NOBODY} iifname . ether saddr @{MACS} "
         f"iifname . arp saddr ether @{MACS} accept",
         f"iifname . ether saddr . arp saddr ip != @{OWN} drop",
@@ -62,14 +62,14 @@ CHAINS = {
     ),
     "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps }",),
 }
-"""The rules by chain; all else (IPv6, VLAN tags, STP, LLDP, …) meets the policy, which is to drop."""
+"""The rules by chain; the policy drops everything else (IPv6, VLAN tags, STP, LLDP, …)."""
 
 _TO_ERRORS = next(index for index, rule in enumerate(CHAINS["ipv4"]) if "goto errors" in rule)
 
 
 @frozen
 class Member:
-    """A machine behind a port; the comment tells its subnet's CIDR and type, for a record that is rebuilt."""
+    """A machine behind a port; the comment has its subnet's CIDR and type, for rebuilding the record."""
 
     device: str
     mac: str
@@ -78,7 +78,7 @@ class Member:
 
     @property
     def elements(self) -> dict[str, str]:
-        """As an element of each set."""
+        """Its element in each set."""
         port = f'"{self.device}" . {self.mac}'
         return {OWN: f'{port} . {self.address} comment "{self.comment}"', MACS: port,
                 MACHINES: f"{self.address} : {self.mac}",
@@ -87,13 +87,13 @@ class Member:
 
 @frozen
 class Guard(Resource):
-    """The table, loaded whole: between two sets of machines there is no moment without a guard."""
+    """The table, loaded atomically: when the machines change, there is no moment without a guard."""
 
     namespace: str
     members: tuple[Member, ...] = ()
     form: int = 1
     quotes: bool = False
-    """Whether nft here can look into what an ICMP error quotes."""
+    """Whether this nft can match what an ICMP error quotes."""
 
     in_place = True
     unasked = True
@@ -109,7 +109,7 @@ class Guard(Resource):
         return within(self.namespace)
 
     def make(self) -> Operations:
-        """All of it at once."""
+        """Loads all of it at once."""
         return (Nft(self.namespace, HEAD + self.text()),)
 
     def unmake(self, facts: Facts) -> Operations:
@@ -117,7 +117,7 @@ class Guard(Resource):
         return (Nft(self.namespace, HEAD),)
 
     def text(self) -> str:
-        """The table as nft reads it."""
+        """The table in nft's syntax."""
         sets = {name: f"set {name} {{\n\t\ttype {' . '.join(types)}" for name, types in TYPES.items()}
         sets[MACHINES] = f"map {MACHINES} {{\n\t\ttype ipv4_addr : ether_addr"
         if self.quotes:
@@ -133,7 +133,7 @@ class Guard(Resource):
         return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The hook, the policy, exactly our rules in their order, exactly our machines."""
+        """The table must have our hook, our policy, exactly our rules in order, and exactly our machines."""
         listed = kernel.bridge_table(self.namespace, BRIDGE_TABLE)
         if listed is None:
             return MISSING
@@ -158,7 +158,7 @@ class Guard(Resource):
 
 
 def _chains(chains: Mapping[str, Any], quotes: bool) -> dict[str, Any]:
-    """Those of a table that looks into what ICMP errors quote, or does not."""
+    """The chains of a table that matches what ICMP errors quote, or does not."""
     if quotes:
         return dict(chains)
     kept = {name: rules for name, rules in chains.items() if name != "errors"}
@@ -182,17 +182,17 @@ def is_whole(listed: list[dict[str, Any]]) -> bool:
 
 
 def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
-    """The machines in a table that nft has listed; an element of another shape is a stranger's."""
+    """The machines in a table that nft has listed; an element of another form is not ours."""
     return frozenset(map(_member, _elements_of(listed, OWN)))
 
 
 def switched_by(listed: list[dict[str, Any]]) -> dict[IPv4Address, str]:
-    """To which MAC the table sends what is for an address."""
+    """The MAC to which the table sends packets for an address."""
     return {IPv4Address(parts[0]): parts[1] for parts in _parts_of(listed, MACHINES)}
 
 
 def _parts_of(listed: list[dict[str, Any]], name: str) -> set[tuple[str, ...]]:
-    """The elements of a set or map, each as the texts that it is made of."""
+    """The elements of a set or map, each as a list of its parts."""
     listings = [element.get("concat", ()) if isinstance(element, dict) else element
                 for element in _elements_of(listed, name)]
     return {tuple(map(str, parts)) if isinstance(parts, list) else () for parts in listings}
@@ -212,25 +212,25 @@ def _member(element: Any) -> Member:
 
 
 def _wrong_rules(listed: list[dict[str, Any]], quotes: bool) -> Iterator[str]:
-    """What differs beside the machines."""
+    """What differs apart from the machines."""
     expressions = _chains(EXPRESSIONS, quotes)
     chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
     if chains.keys() != expressions.keys():
-        yield f"its chains are {', '.join(chains) or 'gone'}"
+        yield f"its chains are {', '.join(chains) or 'missing'}"
     hook = {key: value for key, value in chains.get("prerouting", {}).items()
             if key in ("type", "hook", "prio", "policy")}
     if hook != {"type": "filter", "hook": "prerouting", "prio": PRIORITY, "policy": "drop"}:
-        yield f"its hook is {' '.join(map(str, hook.values())) or 'gone'}"
+        yield f"its hook is {' '.join(map(str, hook.values())) or 'missing'}"
     sets = {item[kind]["name"]: item[kind].get("type") for item in listed for kind in ("set", "map")
             if kind in item}
-    # How nft tells of a type that it has worked out itself differs between its versions.
+    # Versions of nft differ in how they print a type that nft inferred.
     shall = {**TYPES, MACHINES: "ipv4_addr", **({QUOTED: sets.get(QUOTED)} if quotes else {})}
     if sets != shall:
-        yield f"its sets are {', '.join(sets) or 'gone'}"
+        yield f"its sets are {', '.join(sets) or 'missing'}"
     for name, rules in expressions.items():
         held = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == name]
         if held != list(rules):
-            yield f"the rules of its chain {name} are others"
+            yield f"the rules of its chain {name} differ"
     kinds = {kind for item in listed for kind in item}
     if not kinds <= {"metainfo", "table", "set", "map", "chain", "rule"}:
         yield "something of another kind is in it"

@@ -1,4 +1,4 @@
-"""What we set or write on the host itself, which others share: forwarding, files and folders."""
+"""What we set or write on the host itself, shared with others: forwarding, files and folders."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
 SETTINGS = Path("/proc/sys/net/ipv4")
 _ALONG = re.compile(r"net\.ipv4\.conf\.all\.accept_redirects|net/ipv4/conf/(?!\.{1,2}/)[^/\s]+/forwarding")
-"""What writing ip_forward can change: a record that names another setting does not get it written."""
+"""What writing ip_forward can change: a setting outside this list in a record is never written."""
 
 IDENTITY = "identity"
-"""Among the facts: the host's network, in that life of it (cleanup.sh reads the first word, the boot id)."""
+"""A fact: the identity of the host's network in this boot (cleanup.sh reads the first word, the boot id)."""
 
 BESIDE = "beside"
-"""Among the facts: what of others' could have forwarded, but lived without."""
+"""A fact: what others had that could have forwarded, but worked without it."""
 
 
 @frozen
 class Forwarding(Resource):
-    """The host's `ip_forward`, which NAT needs, and what the kernel changes along with it."""
+    """The host's `ip_forward`, which NAT needs, and the settings that the kernel changes along with it."""
 
     in_place = True
 
@@ -53,11 +53,11 @@ class Forwarding(Resource):
         return found
 
     def value(self) -> str:
-        """What it is now, 0 or 1."""
+        """Its current value, 0 or 1."""
         return (SETTINGS / "ip_forward").read_text().strip()
 
     def is_outlived(self, facts: Facts) -> bool:
-        """A start of the host, or of its container, sets it anew; older records don't tell of which it is."""
+        """A boot of the host or its container sets it again; older records don't say which boot they saw."""
         return facts.get(IDENTITY, "") not in ("", netns.own_identity())
 
     def make(self) -> Operations:
@@ -65,7 +65,7 @@ class Forwarding(Resource):
         return (Sysctl(IP_FORWARD, "1"),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Back to what was found since the host started, unless others have come to need it."""
+        """Back to the value found since the boot, unless others need it by now."""
         if facts.get(IP_FORWARD, "1") != "0" or self.is_outlived(facts):
             return ()
         along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
@@ -73,7 +73,7 @@ class Forwarding(Resource):
         return (PutBack(IP_FORWARD, "0", "1", along, forwarders.read(facts.get(BESIDE, ""))),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Still on, by our own links as well; what others do with theirs is their affair."""
+        """It must be on, and on our own links, too; others may do as they like with theirs."""
         if kernel.setting(HOST, IP_FORWARD) != "1":
             return changed(f"{IP_FORWARD} is not 1")
         closed = closed_links(kernel, HOST)
@@ -82,10 +82,10 @@ class Forwarding(Resource):
         return Fault(Condition.CHANGED, told, remedy) if closed else None
 
     def relearn(self, remains: Remains) -> dict[str, str]:
-        """What it was, by the comment in our jump; others that were there before us are not known."""
+        """The previous value, from the comment in our jump; earlier forwarders are unknown."""
         found = remains.forwarding()
         if found is None:
-            remains.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
+            remains.notes.append("the value of net.ipv4.ip_forward before is unknown: it will stay on")
             return {}
         return {IP_FORWARD: found, IDENTITY: netns.own_identity()}
 
@@ -95,20 +95,20 @@ class Forwarding(Resource):
 
 @frozen
 class Folder(Resource):
-    """A folder that has to be there; ours, and removed, only if it was not."""
+    """A folder that must exist; it is ours, and removed later, only if we created it."""
 
     path: str
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """Whether somebody has made it before us."""
+        """Whether somebody made it before us."""
         return {"existed": "yes"} if Path(self.path).is_dir() else {}
 
     def make(self) -> Operations:
-        """One that is there already is used as it is."""
+        """An existing one is used as it is."""
         return (Make(Path(self.path)),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Not while something is in it, and not if it was there before."""
+        """Not removed while something is in it, or if it existed before."""
         return () if facts.get("existed") else (Remove(Path(self.path), folder=True),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -116,11 +116,11 @@ class Folder(Resource):
         return None if Path(self.path).is_dir() else MISSING
 
     def relearn(self, remains: Remains) -> dict[str, str]:
-        """It may have been there before us if others have something in it."""
+        """If others have something in it, it may have existed before us."""
         return {"existed": "yes"} if remains.has_others(self.path) else {}
 
     def unrecorded(self) -> tuple[str, str] | None:
-        """Nothing shows whose it is."""
+        """Its owner is unknown."""
         return None
 
     def __str__(self) -> str:
@@ -138,16 +138,17 @@ class File(Resource):
 
     @property
     def key(self) -> Hashable:
-        """Where it is; its content may change."""
+        """Its path; the content may change."""
         return ("file", self.path)
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """Refuses to take over a file that is there."""
+        """Refuses to take over an existing file."""
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
-            raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",
-                              "remove such things: vpcctl restore")
+            raise VpcctlError(f"{self.path} is left over from something that vpcctl made, and is not in "
+                              "the record",
+                              "remove it: vpcctl restore")
         if os.path.lexists(self.path):
-            raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
+            raise VpcctlError(f"{self.path} already exists, and vpcctl did not make it",
                               "move it away, or give the subnet another name")
         return {}
 
@@ -160,12 +161,12 @@ class File(Resource):
         return (Remove(Path(self.path)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """There, with our content."""
+        """The file must exist, with our content."""
         if not os.path.lexists(self.path):
             return MISSING
         held = text_of(Path(self.path))
         if held is None:
-            return changed("it is no file")
+            return changed("it is not a file")
         return None if held == self.content else changed("its content differs")
 
     def __str__(self) -> str:
@@ -173,9 +174,9 @@ class File(Resource):
 
 
 def text_of(path: Path) -> str | None:
-    """What a file holds; None if it is none, which is not opened either: a pipe would wait for a writer."""
+    """The content of a file; None if it is not one. Others are not opened: a pipe would wait for a writer."""
     try:
         return path.read_text(errors="replace") if path.is_file() else None
     except FileNotFoundError:
-        # It went between the two.
+        # It was removed between the two calls.
         return None

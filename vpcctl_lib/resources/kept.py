@@ -1,4 +1,4 @@
-"""What the rules of a policy that stay have counted; pure."""
+"""The counters of the rules that stay when a policy changes; pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Key = tuple[str, Words]
 
 
 def kept(listing: str, lines: Iterable[str]) -> dict[str, str]:
-    """For lines of a restore file the counters of the same rule, out of `iptables-save -c`.
+    """For lines of a restore file, the counters of the same rule in `iptables-save -c`.
 
-    A rule is the same in its chain wherever it stands there: its comment has its number, and does not count.
+    A rule is the same at any position of its chain: its comment has its number, and is ignored.
     """
     before = {_key(chain, rule): counters for counters, chain, rule in _COUNTED.findall(listing)
               if counters != _NOTHING}

@@ -1,4 +1,4 @@
-"""Links in namespaces: cables, bridges, and how each link is set."""
+"""Links in namespaces: cables, bridges, and the settings of each link."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from vpcctl_lib.resources.owners import Owner
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
-"""RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything about it there."""
+"""RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
 
 def _described(device: str) -> str:
-    """What a link on the host is, in the words of whoever made it; empty where those tell nothing."""
+    """A description of a link on the host, from its kind and alias; empty if it has neither."""
     folder = Path("/sys/class/net", device)
     try:
         alias = (folder / "ifalias").read_text().strip()
@@ -49,13 +49,13 @@ def _described(device: str) -> str:
 
 @frozen
 class Link(Resource):
-    """A link, or how one is set."""
+    """A link, or the settings of one."""
 
     namespace: str
     device: str
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """Whatever link has its name."""
+        """The link with its name."""
         return owners.of_link(self.namespace, self.device, kernel)
 
 
@@ -72,8 +72,8 @@ class Veth(Link):
         import socket
 
         if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
-            told = f"a link '{self.device}' exists, and vpcctl did not make it{_described(self.device)}"
-            raise Taken(told, "choose another name, or rename the link; whose it is: "
+            told = f"link '{self.device}' already exists, and vpcctl did not make it{_described(self.device)}"
+            raise Taken(told, "choose another name, or rename the link; to see what made it: "
                               f"ip -d link show {self.device}", (HOST, self.device))
         return {}
 
@@ -99,7 +99,7 @@ class Veth(Link):
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """It is unmade by itself, but goes with the namespace of either end."""
+        """It is unmade explicitly, but goes with the namespace of either end."""
         return self.homes | {(namespace, "") for namespace in self.ends}
 
     def make(self) -> Operations:
@@ -108,11 +108,11 @@ class Veth(Link):
         return (Ip(self.namespace, ("link", "add", self.device, "type", "veth", *peer)),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Explicitly, as a namespace's own end takes its cables down only some time later."""
+        """Explicitly, because the end of a namespace removes its cables only some time later."""
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Both ends in their places, and each the other's."""
+        """Both ends must be in their places, and belong to each other."""
         near = kernel.link(self.namespace, self.device)
         if near is None:
             return self._halved(kernel)
@@ -121,18 +121,18 @@ class Veth(Link):
             return None
         if not near.get("ifalias", "").startswith(MARK):
             return Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
-        gone = f"its other end, {self.peer_device}, is gone"
+        gone = f"its other end, {self.peer_device}, is missing"
         if far is None:
             return changed(gone)
         away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
         return Fault(Condition.CHANGED, f"{gone}: another link has its name", (away,))
 
     def _halved(self, kernel: Kernel) -> Fault:
-        """The near end renamed or moved, or its namespace deleted and the far end about to follow."""
+        """The near end was renamed or moved, or its namespace deleted and the far end about to follow."""
         if kernel.link(self.peer_namespace, self.peer_device) is None:
             return MISSING
         away = Ip(self.peer_namespace, ("link", "del", self.peer_device))
-        return Fault(Condition.CHANGED, f"its end {self.device} is gone", (away,))
+        return Fault(Condition.CHANGED, f"its end {self.device} is missing", (away,))
 
     def __str__(self) -> str:
         return f"cable {self.device}{on(self.namespace)} to {self.peer_device}{on(self.peer_namespace)}"
@@ -145,7 +145,7 @@ def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 @frozen
 class Bridge(Link):
-    """A switch with a fixed address: without one it takes its lowest port's, and changes with the ports."""
+    """A switch with a fixed MAC: otherwise it uses the lowest of its ports', which changes with the ports."""
 
     mac: str
 
@@ -164,11 +164,11 @@ class Bridge(Link):
         return (Ip(self.namespace, ("link", "add", self.device, "address", self.mac, "type", "bridge")),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """Its ports fall off by themselves."""
+        """Its ports leave it by themselves."""
         return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """A bridge with that MAC."""
+        """There must be a bridge with that MAC."""
         link = kernel.link(self.namespace, self.device)
         if link is None:
             return MISSING
@@ -180,7 +180,7 @@ class Bridge(Link):
 
 @frozen
 class Port(Link):
-    """How a link that is there is set: marked, up, without IPv6 addresses, perhaps plugged into a bridge."""
+    """The settings of an existing link: marked, up, without IPv6 addresses, perhaps a bridge port."""
 
     owner: str
     master: str = ""
@@ -201,11 +201,11 @@ class Port(Link):
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """A bridge that goes lets go of its ports."""
+        """A bridge that goes releases its ports."""
         return self.homes | within(self.namespace, self.master)
 
     def make(self) -> Operations:
-        """The mark first, so that a link that is ours says so as early as it can."""
+        """The mark first, so that our link is recognisable as early as possible."""
         return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
 
     @property
@@ -225,10 +225,10 @@ class Port(Link):
         return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)
 
     def change(self, old: Resource) -> Operations:
-        """Everything again; only the MTU of a link of ours ever changes by itself, and its MAC once.
+        """Sets everything again; normally only the MTU of our link changes, and its MAC once.
 
-        A link that was too small for IPv6 gets an address of it when it grows. The MAC is set only where it
-        is another, as the kernel forgets all neighbours by it (neigh_changeaddr).
+        A link that was too small for IPv6 gets an IPv6 address when it grows. The MAC is set only if it
+        differs, because the kernel then forgets all neighbours (neigh_changeaddr).
         """
         if self.device == LOOPBACK:
             return self._set()
@@ -241,7 +241,7 @@ class Port(Link):
         return ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Marked, up, plugged in, of the right size."""
+        """The link must be marked, up, plugged in, and have the right MTU."""
         link = kernel.link(self.namespace, self.device)
         if link is None:
             return MISSING
@@ -262,7 +262,7 @@ class Port(Link):
 
 @frozen
 class Altname(Resource):
-    """The full name of a link whose kernel name had to be cut."""
+    """The full name of a link whose kernel name is shortened."""
 
     namespace: str
     device: str
@@ -277,7 +277,7 @@ class Altname(Resource):
         return (Ip(self.namespace, ("link", "property", verb, "dev", self.device, "altname", self.name)),)
 
     def make(self) -> Operations:
-        """Beside the kernel name: every ip command takes either."""
+        """In addition to the kernel name: every ip command accepts either."""
         return self._words("add")
 
     def unmake(self, facts: Facts) -> Operations:
@@ -285,7 +285,7 @@ class Altname(Resource):
         return self._words("del")
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The link has it."""
+        """The link must have it."""
         link = kernel.link(self.namespace, self.device)
         return None if link and self.name in link.get("altnames", ()) else MISSING
 

@@ -1,4 +1,4 @@
-"""Namespaces, and what is done before one goes."""
+"""Namespaces, and the work before one goes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.workloads import logs, processes
 
 IDENTITY = "identity"
-"""The fact by which a namespace is known again."""
+"""The fact by which a namespace is recognised."""
 
 LOOPBACK = "lo"
 GROUP = "30320"
 """The group of all links in our namespaces: 100 cables deleted one by one take 2.4 s, as a group 0.05 s."""
 
 NAMED = 5
-"""So many of the processes in somebody else's namespace are named."""
+"""The most processes of somebody else's namespace to name."""
 
 
 @frozen
@@ -51,14 +51,14 @@ class Namespace(Resource):
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
-            told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"
+            told = f"network namespace '{self.name}' already exists, and vpcctl did not make it"
             raise Taken(f"{told}: {inside} runs in it" if inside else told,
                         "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
         return {}
 
     @property
     def places(self) -> frozenset[Place]:
-        """All that is in it goes with it."""
+        """Everything in it goes with it."""
         return frozenset({(self.name, "")})
 
     @property
@@ -67,29 +67,29 @@ class Namespace(Resource):
         return self.name
 
     def ahead(self, going: Going) -> Operations:
-        """Nothing runs in any that goes; the cables made from it go at once."""
+        """Stop everything in those that go; the cables made from it go at once."""
         cables = (Ip(self.name, ("link", "del", "group", GROUP)),) if self.name in going.hubs else ()
         return (EmptyNamespaces(going.spaces), *cables)
 
     def make(self) -> Operations:
-        """From the host: in a batch of another namespace it would be lost in a private mount namespace.
+        """Made from the host: in a batch of another namespace it would be lost in a private mount namespace.
 
-        A file of that name that is left without its namespace goes first.
+        A left-over file of that name without a namespace is removed first.
         """
         husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
         return (*husk, Ip(HOST, ("netns", "add", self.name)))
 
     def learn(self) -> dict[str, str]:
-        """What it is known by, whatever root inside does with the marks."""
+        """Its identity, which root inside can't change."""
         identity = netns.identity(self.name)
         return {IDENTITY: identity} if identity else {}
 
     def unmake(self, facts: Facts) -> Operations:
-        """After its processes: one that lives on would keep the links when the name is gone."""
+        """After its processes: a surviving one would keep the links after the name is gone."""
         return (Ip(HOST, ("netns", "del", self.name)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """There, and ours: the very one that we made, or something in it bears our mark."""
+        """It must exist and be ours: the same one that we made, or something in it bears our mark."""
         if self.name not in kernel.namespaces:
             return MISSING
         if IDENTITY in facts and facts[IDENTITY] == netns.identity(self.name):
@@ -105,12 +105,12 @@ class Namespace(Resource):
         return self.learn()
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """Whoever runs in it."""
+        """The programs that run in it."""
         programs = ", ".join(sorted({one.program() for one in processes.inside(self.name)}))
         return f"{programs} runs in it" if programs else "", f"ip netns del {self.name}"
 
     def leavings(self, state: Path) -> Leavings | None:
-        """All logs of a subnet's workloads, those of programs that did not start too."""
+        """All logs of a subnet's workloads, including those of failed starts."""
         folder = logs.folder_of(state, self.owner)
         return Leavings(tuple(logs.left_in(folder)), folder) if folder.exists() else None
 
@@ -119,6 +119,6 @@ class Namespace(Resource):
 
 
 def _is_bare(link: dict[str, Any]) -> bool:
-    """A link that nobody has set up: what a new namespace has, and the end of a cable just plugged in."""
+    """A link that is not set up: one of a new namespace, or the end of a new cable."""
     addressed = any(one.get("family") == "inet" for one in link.get("addr_info", ()))
     return link["ifname"] == LOOPBACK or (link["ifname"] in (UPLINK, INSTANCE) and not addressed)

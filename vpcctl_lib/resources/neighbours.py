@@ -1,4 +1,4 @@
-"""Who is where on a bridge, told for good: its ports learn nothing, and nobody has to ask."""
+"""Permanent entries for the machines on a bridge: its ports learn nothing, and ARP is not needed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Fdb, Ip
 
 SWITCHING = {"learning": False, "flood": False, "mcast_flood": False, "bcast_flood": False, "proxy_arp": True}
-"""How a port switches, in the words of ip-link(8): it learns no address and gets no frame that is not for it;
-the bridge answers ARP for the machines that it knows."""
+"""The flags of a port, as in ip-link(8): it learns no address and gets no frames for others; the bridge
+answers ARP for the machines that it knows."""
 
 
 @frozen
@@ -34,7 +34,7 @@ class AtPort(Resource):
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """A bridge that is made anew knows nothing."""
+        """A recreated bridge knows nothing."""
         return self.homes | within(self.namespace, self.bridge)
 
 
@@ -48,7 +48,7 @@ class Switching(AtPort):
         return ("switching", self.namespace, self.device)
 
     def make(self) -> Operations:
-        """Once the link is a port."""
+        """After the link became a port."""
         return (self._set(SWITCHING),)
 
     def _set(self, flags: dict[str, bool]) -> Ip:
@@ -56,7 +56,7 @@ class Switching(AtPort):
         return Ip(self.namespace, ("link", "set", self.device, "type", "bridge_slave", *words))
 
     def unmake(self, facts: Facts) -> Operations:
-        """As a new port is."""
+        """Back to the defaults of a new port."""
         return (self._set({flag: not value for flag, value in SWITCHING.items()}),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -75,7 +75,7 @@ class Switching(AtPort):
 
 @frozen
 class Station(AtPort):
-    """A machine's MAC at its bridge port, where it stays whatever frames come from elsewhere."""
+    """A machine's MAC at its bridge port, where it stays whatever frames arrive at other ports."""
 
     mac: str
 
@@ -88,11 +88,11 @@ class Station(AtPort):
         return Fdb(self.namespace, ("fdb", verb, self.mac, "dev", self.device, "master", "static"))
 
     def make(self) -> Operations:
-        """In the place of an entry that was learned."""
+        """Replaces a learned entry."""
         return (self._words("replace"),)
 
     def change(self, old: Resource) -> Operations:
-        """The old address is nobody's any more."""
+        """Nobody has the old address any more."""
         other = isinstance(old, Station) and old.mac != self.mac
         return (*(old.unmake({}) if other else ()), *self.make())
 
@@ -101,7 +101,7 @@ class Station(AtPort):
         return (self._words("del"),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """At its port, for good."""
+        """It must be at its port, permanent."""
         held = kernel.stations(self.namespace).get((self.device, self.mac))
         if held is None:
             return MISSING
@@ -113,9 +113,9 @@ class Station(AtPort):
 
 @frozen
 class Neighbour(Resource):
-    """A neighbour's MAC that is known for good: nobody is asked, and nobody else can answer.
+    """A neighbour's permanent MAC: no question is sent, so nobody else can answer.
 
-    It does not count where the table that all namespaces share is full (gc_thresh3).
+    It is exempt from the limit of the table that all namespaces share (gc_thresh3).
     """
 
     namespace: str
@@ -136,7 +136,7 @@ class Neighbour(Resource):
         return within(self.namespace, self.device) | {addressed(self.namespace, self.device)}
 
     def make(self) -> Operations:
-        """In the place of what was learned."""
+        """Replaces what was learned."""
         return (Ip(self.namespace, ("neigh", "replace", str(self.address), "lladdr", self.mac,
                                     "dev", self.device, "nud", "permanent")),)
 
@@ -145,7 +145,7 @@ class Neighbour(Resource):
         return (Ip(self.namespace, ("neigh", "del", str(self.address), "dev", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Known by that MAC, for good."""
+        """It must have that MAC, permanent."""
         held = kernel.neighbours(self.namespace).get((self.device, str(self.address)))
         if held is None:
             return MISSING

@@ -12,7 +12,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Command, Runner
 
 Facts = Mapping[str, str]
-"""What was learned about a resource when it was made: the setting found, the process started."""
+"""Facts from the making of a resource: the setting found, the process started."""
 
 NO_FACTS: Facts = {}
 NO_COUNTERS: Mapping[str, str] = {}
@@ -20,7 +20,7 @@ NO_COUNTERS: Mapping[str, str] = {}
 
 @dataclass
 class Desk:
-    """Carries out operations that are no commands, and is what they have at hand for it."""
+    """What operations that are not commands need to carry themselves out."""
 
     runner: Runner
     folder: Path
@@ -33,7 +33,7 @@ class Desk:
     """Logs that tell why something failed: they stay when it is undone."""
 
     def carry_out(self, operation: Operation) -> Facts:
-        """Do it; returns the facts to write down, if it has any."""
+        """Do it; returns facts to record, if there are any."""
         try:
             return operation.carry_out(self)
         except OSError as error:
@@ -45,38 +45,38 @@ class Operation:
 
     @property
     def kin(self) -> Hashable:
-        """Equal for operations that one command carries out, if they follow each other; None if none does."""
+        """Equal for consecutive operations that one command can carry out; None if no command does."""
         return None
 
     def places(self, ends: frozenset[str]) -> frozenset[str] | None:
-        """The places that it has to do with, where one operation follows the other; None is everywhere.
+        """The places that it affects, where operations go one after the other; None is everywhere.
 
-        `ends` are the namespaces that its resource has to do with, the host's name being empty.
+        `ends` are the namespaces that its resource affects; the host's name is empty.
         """
         return None
 
     def batch(self, kin: Sequence[Operation]) -> Batch | None:
-        """The command that carries out these, of which it is the first; None if it carries itself out."""
+        """The command for these, of which it is the first; None if it carries itself out."""
         return None
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Do it, where no command does; returns the facts to write down. OSError, VpcctlError if it fails."""
+        """Do it, if no command does; returns the facts to record. OSError, VpcctlError if it fails."""
         raise NotImplementedError(f"{type(self).__name__} has neither a batch nor a way to carry itself out")
 
     def typed(self, desk: Desk) -> str:
-        """What a person would paste into a root shell for it; looks at the host, changes nothing."""
+        """What a person can paste into a root shell for it; reads the host, changes nothing."""
         return str(self)
 
 
 class Deed(Operation, ABC):
-    """An operation that Python does by itself, with nothing but what the operation says."""
+    """An operation that Python does by itself, from the operation's fields alone."""
 
     @abstractmethod
     def do(self) -> None:
         """Do it; OSError if it fails."""
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Announced before, and noted when it is done, as commands are."""
+        """Announced before and recorded after, like commands."""
         desk.runner.announce(self)
         self.do()
         desk.runner.note(str(self))
@@ -125,21 +125,21 @@ class Batch(ABC):
 
     @property
     def where(self) -> str:
-        """Where a failure was, for the middle of a sentence; empty where the tool says it, or on the host."""
+        """The place of a failure, for the middle of a sentence; empty if the tool says it, or on the host."""
         return f" in {self.namespace}" if self.namespace else ""
 
     @abstractmethod
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """The command; with `carry_on` it goes on past what fails, if it can; `counters` are by line."""
+        """The command; with `carry_on` it continues after a failure, if it can; `counters` are by line."""
 
     @abstractmethod
     def done_before_failure(self, stderr: str) -> frozenset[int] | None:
         """The numbers of the operations that took effect; None if the failed command does not say."""
 
     def failed_at(self, effective: frozenset[int] | None) -> int | None:
-        """The number of the operation that failed, by what took effect; None if that is not known."""
+        """The number of the operation that failed, by what took effect; None if unknown."""
         return None
 
     def counters(self, runner: Runner) -> Mapping[str, str]:
-        """What has been counted by what it is to write, by line; asks the kernel."""
+        """The current counters of the rules that it will write, by line; asks the kernel."""
         return NO_COUNTERS

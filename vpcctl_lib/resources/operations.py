@@ -18,24 +18,24 @@ from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Deed, Line
 from vpcctl_lib.visible import visible
 
 HOST = ""
-"""The namespace the command was started in, where others have the name of theirs."""
+"""Stands for the namespace of the command itself; the others have names."""
 
 _BREAKS_A_WORD = re.compile(r"""[\s"'\\#\x00-\x1f\x7f]""")
-"""What is no part of a word to `ip -batch`: it begins another, a quotation, a comment or a command."""
+"""Characters that end a word for `ip -batch`: they begin another word, quotation, comment or command."""
 
 _BREAKS_A_LINE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What would begin another line of an iptables-restore file, or end the text."""
+"""Characters that begin another line of an iptables-restore file, or end the text."""
 
 BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 
 
 class _Lines(Batch):
-    """One line for each step, of which a failure tells the number."""
+    """One line for each step; a failure reports the line's number."""
 
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """Whatever a name holds, it stays one word of one command."""
+        """Refuse words that would not stay one word of one command."""
         words = [word for step in self.steps for word in step.words]
-        # All at once: to look at each of a large network's takes as long as to start ten programs.
+        # All at once: checking each one of a large network takes as long as starting ten programs.
         if not all(words) or _BREAKS_A_WORD.search("".join(words)):
             raise _refusal(self.name, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
         lines = list(map(str, self.steps))
@@ -46,7 +46,7 @@ class _Lines(Batch):
                        self.namespace)
 
     def done_before_failure(self, stderr: str) -> frozenset[int] | None:
-        """Those of the lines before the one that it failed at."""
+        """The steps of the lines before the one that failed."""
         failed = _failed_line(stderr)
         return None if failed is None else frozenset(range(min(failed - 1, len(self.steps))))
 
@@ -71,7 +71,7 @@ class IpBatch(_Lines):
 
 @frozen
 class Ip(Line):
-    """One `ip` command in a namespace, with more words where the kernel speaks IPv6."""
+    """One `ip` command in a namespace, with more words if the kernel has IPv6."""
 
     namespace: str
     words: tuple[str, ...]
@@ -163,7 +163,7 @@ class RestoreBatch(Batch):
         return frozenset(done)
 
     def counters(self, runner: Runner) -> Mapping[str, str]:
-        """What the rules that stay have counted."""
+        """The counters of the rules that stay."""
         held = runner.ask(("iptables-save", "-c", "-t", "filter"), self.namespace)
         return kept(held.stdout, [step.line for step in self.steps])
 
@@ -184,7 +184,7 @@ class SysctlBatch(Batch):
     name = "sysctl"
 
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """It goes on past what fails by itself."""
+        """It continues after a failure by itself."""
         return Command(("sysctl", "-q", "-e", "-w", *(f"{step.key}={step.value}" for step in self.steps)))
 
     def done_before_failure(self, stderr: str) -> frozenset[int] | None:
@@ -194,7 +194,7 @@ class SysctlBatch(Batch):
 
 @frozen
 class Sysctl(Line):
-    """One kernel setting of the host; a key this kernel lacks is passed over (`sysctl -e`)."""
+    """One kernel setting of the host; a key that this kernel lacks is ignored (`sysctl -e`)."""
 
     key: str
     value: str
@@ -214,25 +214,25 @@ Pairs = tuple[tuple[str, str], ...]
 class Set(Deed):
     """Settings of a namespace, written as sysctl(8) would: a process for each of 200 namespaces takes 0.4 s.
 
-    With `gone_is_fine` there is nothing to do where the namespace is gone.
+    With `gone_is_fine` there is nothing to do if the namespace is gone.
     """
 
     namespace: str
     values: Pairs
     gone_is_fine: bool = False
     links: Pairs = ()
-    """Of net.ipv4.conf, for links to come and for each that is there: a link follows `default` only until
-    that was once written, even on the host before the namespace was made (devinet_copy_dflt_conf)."""
+    """Of net.ipv4.conf, for new links and for each existing one: a link follows `default` only until its own
+    value is written once, even on the host before the namespace was made (devinet_copy_dflt_conf)."""
 
     fresh: bool = False
-    """Whether the namespace is new, and has what a new one is born with: that is looked at only once."""
+    """Whether the namespace is new and has the initial settings, which are read only once."""
 
     def places(self, ends: frozenset[str]) -> frozenset[str] | None:
         """Its namespace, and where its resource has its ends."""
         return ends | {self.namespace}
 
     def do(self) -> None:
-        """Set those that this kernel has, and that are not so already."""
+        """Set those that this kernel has and that differ."""
         try:
             netns.within(self.namespace, self._write)
         except netns.Gone:
@@ -245,7 +245,7 @@ class Set(Deed):
         written = tuple(pair for pair in values if _put(f"{SETTINGS}/{pair[0].replace('.', '/')}", pair[1]))
         on_links: set[tuple[str, str]] = set()
         folder = f"{SETTINGS}/net/ipv4/conf"
-        # The two first: what they say, a link that is made meanwhile takes over.
+        # These two first: a link that is created meanwhile inherits their values.
         others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")] if common else []
         for name in (*EVERYWHERE, *others):
             on_links |= {pair for pair in common if _put(f"{folder}/{name}/{pair[0]}", pair[1])}
@@ -258,7 +258,7 @@ class Set(Deed):
         return f"{told}\n{self._loop()}" if self.links else told
 
     def _loop(self) -> str:
-        """The same for links, as a script: it is some sixty settings, of which most are one value."""
+        """The same for links, as a script: some sixty settings, most with one value."""
         return str(Command(("sh", "-e"), _script(self.links), self.namespace))
 
 
@@ -278,12 +278,12 @@ EVERYWHERE = ("all", "default")
 
 
 _BORN: dict[tuple[Pairs, Pairs], tuple[Pairs, Pairs]] = {}
-"""Of what a new namespace shall have, what the first one of this run did not: all are born alike, and to look
-at sixty settings of each of 200 takes a tenth of the time that it takes to make them."""
+"""The settings that the first new namespace of this run lacked: all start alike, and reading sixty settings
+of each of 200 takes a tenth of the time that it takes to make them."""
 
 
 def _put(path: str, value: str) -> bool:
-    """Write a setting that this kernel has and that is another; whether it was."""
+    """Write a setting if this kernel has it and it differs; whether it did."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -294,12 +294,12 @@ def _put(path: str, value: str) -> bool:
         finally:
             os.close(file)
     except FileNotFoundError:
-        # Its link may have gone meanwhile, and the settings with it.
+        # Its link may have gone meanwhile, with its settings.
         return False
 
 
 FILES = frozenset({"/"})
-"""Where files are written, one after the other: a folder comes before what is in it."""
+"""The place of all file operations, which go in order: a folder comes before its content."""
 
 
 @frozen
@@ -314,11 +314,11 @@ class Make(Deed):
         return FILES
 
     def do(self) -> None:
-        """Write it, to be read by everybody whatever the umask; a folder may be there already."""
+        """Write it, readable by everybody whatever the umask; a folder may already exist."""
         if self.content is None:
             disk.make_folder(self.path)
             return
-        # In place: a workload that runs has the file itself mounted, whatever its name leads to later.
+        # In place: a running workload has the file itself mounted, whatever its name leads to later.
         file = disk.open_kept(self.path, os.O_WRONLY | os.O_TRUNC, disk.PUBLIC, always=True)
         try:
             disk.write_all(file, self.content.encode())
@@ -333,13 +333,13 @@ class Make(Deed):
 
 @frozen
 class Remove(Deed):
-    """A file, or a folder if it is empty, to remove; one that is gone, or another's, is no error."""
+    """A file, or an empty folder, to remove; one that is gone, or not ours, is not an error."""
 
     path: Path
     folder: bool = False
 
     def do(self) -> None:
-        """Remove it; a folder that others put something in, or mounted something on, stays."""
+        """Remove it; a folder with something of others in it, or mounted on it, stays."""
         is_folder = self.path.is_dir() and not self.path.is_symlink()
         if not self.folder and not is_folder:
             self.path.unlink(missing_ok=True)
@@ -358,17 +358,17 @@ def _whole(line: str) -> str:
 
 def _refusal(tool: str, text: str) -> VpcctlError:
     shown = visible(text, keep="")
-    return VpcctlError(f"'{shown}' can't be handed to {tool}, which would read something else",
-                       "rename what is called so")
+    return VpcctlError(f"'{shown}' can't be passed to {tool}, which would misread it",
+                       "rename it")
 
 
 def problems(stderr: str) -> str:
-    """What the command complained of, less what says that a thing to be removed is already gone."""
+    """The command's errors, without those for a thing to remove that is already gone."""
     return sentence("\n".join(line for line in stderr.splitlines() if not GONE.search(line)))
 
 
 def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:
-    """The restore lines that give a chain exactly these rules; `fresh` fails if another has made it."""
+    """The restore lines that give a chain exactly these rules; `fresh` fails if the chain exists."""
     if chain in BUILTIN:
         head = [f":{chain} {policy or 'ACCEPT'} [0:0]", f"-F {chain}"]
     else:

@@ -1,4 +1,4 @@
-"""Whose a link or a route is that stands where one of ours is to be, and how it goes away."""
+"""Who owns a link or a route that is in the place of ours, and how to remove it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import MARK
 
 MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
-          "static": "somebody's configuration", "boot": "somebody's ip route add", "kernel": "the kernel"}
-"""Who writes routes of which protocol (rtnetlink(7), /etc/iproute2/rt_protos)."""
+          "static": "a configuration of the host", "boot": "ip route add", "kernel": "the kernel"}
+"""Which program adds routes of which protocol (rtnetlink(7), /etc/iproute2/rt_protos)."""
 
 Owner = tuple[str, str]
-"""What a person is told of whose it is, and what they type to remove it; either may be empty."""
+"""The owner in words, and the command that removes the thing; either may be empty."""
 
 
 def of_link(namespace: str, device: str, kernel: Kernel) -> Owner:
@@ -27,12 +27,12 @@ def of_link(namespace: str, device: str, kernel: Kernel) -> Owner:
 
 
 def of_route(namespace: str, destination: str, metric: int, kernel: Kernel) -> Owner:
-    """A route, by where it leads and by who makes routes of its protocol."""
+    """A route, by its way and by the program that adds routes of its protocol."""
     held = next((one for one in kernel.routes(namespace)
                  if one["dst"] == destination and one.get("metric", 0) == metric), {})
     words = (("via", "gateway"), ("dev", "dev"))
     leads = " ".join(f"{word} {held[key]}" for word, key in words if key in held)
-    # ip-route(8) leaves out what it was typed in with.
+    # ip-route(8) does not print the protocol `boot`.
     protocol = str(held.get("protocol", "boot" if held else ""))
     maker = MAKERS.get(protocol, protocol)
     told = ", ".join(filter(None, (leads and f"it leads {leads}", maker and f"made by {maker}")))

@@ -27,27 +27,27 @@ from vpcctl_lib.workloads.report import Report
 from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable, signal_number
 
 PROCESSES = 2048
-"""How many a workload may have unless it is told otherwise: as many as Podman gives a container
+"""How many processes a workload may have by default: as many as Podman gives a container
 (containers.conf(5), `pids_limit`)."""
 
 LOG_BYTES = 10 << 20
-"""How large a log grows before it becomes the older one, which goes when the next does."""
+"""The size at which a log becomes the older one, which is deleted when the next one is full."""
 
 STOP_SECONDS = 10
-"""How long what a stop signal has not ended may go on, unless told otherwise: as `docker stop`."""
+"""How long a program may outlive the stop signal by default: as with `docker stop`."""
 
 KEEPER_SECONDS = 3.0
 """How long a keeper may take beyond the time that it gives its program."""
 
 READY_SECONDS = 10.0
 SETTLE_SECONDS = 0.3
-"""How long a program has to fail at once: a missing library, a bad option."""
+"""How long to wait for an immediate failure: a missing library, a bad option."""
 
 LAST_WORDS_SECONDS = 1.0
-"""How long a keeper whose program has failed has to end by itself, and to say who it is."""
+"""How long a keeper whose program has failed has to end by itself and report its pid."""
 
 PASSING_SECONDS = 2.0
-"""How long another vpcctl and its tools may be in a namespace that is to go; a look takes milliseconds."""
+"""How long another vpcctl and its tools may stay in a namespace that must go; a look takes milliseconds."""
 
 LOOK_SECONDS = 0.02
 STOPS = 3
@@ -57,12 +57,12 @@ KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
 
 @frozen
 class EmptyNamespaces(Operation):
-    """Stop all that runs in namespaces, as they are about to go."""
+    """Stop everything that runs in namespaces that are about to go."""
 
     namespaces: tuple[str, ...]
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Again until none is left, as a process may start others while it is being stopped."""
+        """Repeat until none is left: a process may start others while it is being stopped."""
         desk.runner.announce(self)
         for _ in range(10):
             living = _staying(self.namespaces)
@@ -84,9 +84,9 @@ def _emptying(namespace: str) -> str:
 
 
 def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]:
-    """Who is in there, less the tools of another vpcctl (a `status` beside a delete): those are waited for.
+    """The processes inside, without the tools of another vpcctl (such as a `status`), which it waits for.
 
-    A tool that is just being started does not have its own environment yet, so everybody is looked at twice.
+    A tool that is just starting does not have its own environment yet, so every process is checked twice.
     """
     deadline = time.monotonic() + PASSING_SECONDS
     before: list[tuple[str, processes.Process]] = []
@@ -109,7 +109,7 @@ class Start(Operation):
     log: str
     port: int | None = None
     number: int = 0
-    """Of the VPC's cable, from which the number of its user follows."""
+    """The number of the VPC's cable, which determines that of its user."""
 
     user: str = ""
     pids: int | None = None
@@ -117,7 +117,7 @@ class Start(Operation):
     upkeep: Upkeep = Upkeep()
 
     def command(self, folder: Path) -> Command:
-        """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
+        """The command that starts it: its keeper, which does the rest; logs are in the folder."""
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
         upkeep = self.upkeep
@@ -130,11 +130,11 @@ class Start(Operation):
         return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 
     def log_file(self, folder: Path) -> Path:
-        """Where its output goes."""
+        """The file for its output."""
         return folder / self.log
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Ready when this returns; the log of one that did not start is evidence."""
+        """Ready when this returns; keeps the log of a failed start."""
         log = self.log_file(desk.folder)
         make_secret_folder(desk.folder, os.path.dirname(self.log))
         reader, writer = os.pipe()
@@ -155,7 +155,7 @@ class Start(Operation):
             return report.facts()
 
     def typed(self, desk: Desk) -> str:
-        """Like our own start: a session of its own, nothing of this terminal, and the prompt comes back."""
+        """Like our own start: a session of its own, detached from the terminal, and the prompt returns."""
         folder, log = desk.folder, self.log_file(desk.folder)
         own = [above for above in reversed(log.parents) if folder in above.parents]
         return (f"install -d -m 700 {shlex.join(map(str, own))}\n"
@@ -163,7 +163,7 @@ class Start(Operation):
 
 
 def _end(start: Start, report: Report) -> None:
-    """Nothing of it is left; a keeper that is on its way out is waited for."""
+    """End it completely; wait for a keeper that is exiting."""
     report.hear_out(LAST_WORDS_SECONDS)
     for _ in range(STOPS):
         living = processes.of_workload(start.namespace, start.mark, report.facts())
@@ -188,7 +188,7 @@ def _wait_until_ready(start: Start, report: Report) -> None:
 
 
 def _serves(namespace: str, port: int, pid: int) -> bool:
-    """Whether the page comes, and not from somebody else who has the port."""
+    """Whether the page comes, and from this process and no other on the port."""
     return processes.listens(pid, port) and _answers(namespace, port)
 
 
@@ -209,7 +209,7 @@ def _answers(namespace: str, port: int) -> bool:
 
 
 def _advice(start: Start, log: Path) -> str:
-    """The end of what it wrote, or where a file is that it did not find."""
+    """The end of its output, or where a file is that it did not find."""
     covered = [word for word in start.argv if word.startswith(tuple(f"{folder}/" for folder in OWN))]
     if covered:
         return f"a workload has its own {', '.join(OWN)}: {covered[0]} of the host is not in there"
@@ -223,17 +223,17 @@ def _advice(start: Start, log: Path) -> str:
 
 @frozen
 class Stop(Operation):
-    """Stop a workload's processes, and those only."""
+    """Stop only a workload's processes."""
 
     namespace: str
     mark: str
     log: str
     facts: Mapping[str, str] = field(default_factory=dict)
     seconds: int = STOP_SECONDS
-    """How long the keeper lets the program obey."""
+    """How long the keeper waits for the program to obey."""
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Again until none is left, as one that was just being started may have begun another."""
+        """Repeat until none is left: one that was just starting may have started another."""
         desk.runner.announce(self)
         for _ in range(STOPS):
             living = processes.of_workload(self.namespace, self.mark, self.facts)
@@ -247,7 +247,7 @@ class Stop(Operation):
         return NO_FACTS
 
     def typed(self, desk: Desk) -> str:
-        """TERM, the workload's time to obey, KILL: for its keeper, or else for whoever bears its mark."""
+        """TERM, the workload's time to obey, KILL: for its keeper, or else for processes with its mark."""
         pid = self.facts.get("pid")
         session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
         if processes.is_kept(self.facts):
@@ -268,7 +268,7 @@ done"""
 
 
 def upkeep_of(orders: Orders) -> Upkeep:
-    """What a keeper's orders say of it; BadInput where they say what nobody could have asked for."""
+    """The upkeep in a keeper's orders; BadInput if nobody could have asked for it."""
     for one in orders.env:
         parse_variable(one)
     check_workdir(orders.workdir)

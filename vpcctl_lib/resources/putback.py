@@ -1,4 +1,4 @@
-"""A step that puts a setting back which the whole host shares."""
+"""A step that puts back a setting that the whole host shares."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class PutBack(Operation):
     ours: str
     along: tuple[tuple[str, str, str], ...] = ()
     beside: frozenset[str] = frozenset()
-    """What else could use it (`forwarders`) and was there before us."""
+    """What else could use it (`forwarders`) and existed before us."""
 
     def carry_out(self, desk: Desk) -> Facts:
         """Put it back, or note why it stays."""
         command = self.command()
         if command is None:
-            desk.notes.append(f"{self.key} is not as vpcctl set it: it stays as somebody else did")
+            desk.notes.append(f"{self.key} was changed by something else: it stays as it is")
             return NO_FACTS
         stays = self._stays(desk.runner)
         if stays:
@@ -52,7 +52,7 @@ class PutBack(Operation):
         return forwarders.stays(self.key, self.ours, self.old, others) if others else ""
 
     def command(self) -> Command | None:
-        """What puts it back, by what the kernel has now; None if that is not ours any more."""
+        """The command that puts it back, for the kernel's current value; None if that is no longer ours."""
         if _setting(self.key) != self.ours:
             return None
         rest = [(key, old if _setting(key) == ours else _setting(key)) for key, old, ours in self.along]
@@ -67,7 +67,7 @@ class PutBack(Operation):
 
 
 def _setting(key: str) -> str | None:
-    """A kernel setting; sysctl(8): where a slash separates, dots belong to a name such as eth0.10."""
+    """A kernel setting; sysctl(8): with slashes as separators, dots belong to a name such as eth0.10."""
     path = SETTINGS / (key if "/" in key else key.replace(".", "/"))
     try:
         return path.read_text().strip()

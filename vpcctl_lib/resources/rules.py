@@ -1,4 +1,4 @@
-"""What iptables holds: chains that we own whole, and single rules in chains that are others'."""
+"""What we have in iptables: whole chains, and single rules in chains of others."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Chain(Resource):
 
     @property
     def key(self) -> Hashable:
-        """Where it is; its rules may change."""
+        """Its place; the rules may change."""
         return ("chain", self.namespace, self.table, self.name)
 
     @property
@@ -60,19 +60,19 @@ class Chain(Resource):
 
     @property
     def policy_of(self) -> str:
-        """Of a subnet; a router's chains have a policy of their own."""
+        """A subnet's; a router's chains have their own policy."""
         return self.namespace if self.table == "filter" and not self.policy else ""
 
     @property
     def translates(self) -> Senders | None:
-        """Whoever one of its rules masquerades."""
+        """The senders that one of its rules masquerades."""
         if self.table != "nat":
             return None
         found = (_SOURCE.match(rule) for rule in self.rules)
         return Senders(self.namespace, tuple(one[1] for one in found if one))
 
     def shuts_in(self, old: Resource) -> Senders | None:
-        """Of a router: whoever a rule that is gone let out by the uplink."""
+        """For a router: the senders that a removed rule let out by the uplink."""
         if not isinstance(old, Chain) or not self.namespace:
             return None
         gone = (_OUTWARD.match(rule) for rule in old.rules if rule not in self.rules)
@@ -80,11 +80,11 @@ class Chain(Resource):
         return Senders(self.namespace, sources) if sources else None
 
     def lets_out(self, owner: str) -> Part | None:
-        """On the host, where a chain is every VPC's."""
+        """On the host, where a chain serves every VPC."""
         return None if self.namespace else _part(self.table, str(self))
 
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
-        """All chains there before a rule leads to one, and none gone before the last that led to it."""
+        """Makes all chains before a rule leads to one, and removes none before the last rule to it."""
         inner = unpacked(self.inner)
         return self._lines([f":{name} - [0:0]" for name in inner],
                            chain_lines(self.name, self.rules, self.policy, fresh),
@@ -95,22 +95,22 @@ class Chain(Resource):
         return tuple(Iptables(self.namespace, self.table, line) for part in parts for line in part)
 
     def make(self) -> Operations:
-        """A chain of that name that is not ours is an error, never taken over."""
+        """An existing chain that is not ours is an error; it is never taken over."""
         return self._written(fresh=True)
 
     def change(self, old: Resource) -> Operations:
-        """Emptied and filled again within one commit, so that no packet meets half of it."""
+        """Emptied and filled again in one commit, so that no packet meets half of it."""
         before = unpacked(old.inner) if isinstance(old, Chain) and old.inner != self.inner else {}
         kept = unpacked(self.inner) if before else {}
         return self._written(fresh=False, gone=tuple(name for name in before if name not in kept))
 
     def unmake(self, facts: Facts) -> Operations:
-        """A built-in chain is emptied and open again, one of ours is gone."""
+        """A built-in chain becomes empty and open, one of ours is removed."""
         own = chain_lines(self.name, ()) if self.name in BUILTIN else _removal((self.name,))
         return self._lines(own, _removal(tuple(unpacked(self.inner))))
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Its policy, and exactly its rules in their order; the same of the chains that it leads to."""
+        """It must have its policy and exactly its rules in order, and so must the chains that it leads to."""
         try:
             held = kernel.chain(self.namespace, self.table, self.name)
         except Unreadable as error:
@@ -126,11 +126,11 @@ class Chain(Resource):
         return self._inner_fault(kernel)
 
     def is_taken(self, kernel: Kernel) -> bool:
-        """A chain of our own is there though it is yet to be made: iptables-restore tells the line only."""
+        """Our own chain exists although it is not made yet: iptables-restore reports only the line."""
         return self.name not in BUILTIN and kernel.chain(self.namespace, self.table, self.name) is not None
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """Nobody tells whose a chain is."""
+        """The owner of a chain is unknown."""
         inside = f"ip netns exec {self.namespace} " if self.namespace else ""
         return "", f"{inside}iptables -t {self.table} -F {self.name}"
 
@@ -140,10 +140,10 @@ class Chain(Resource):
             and is_ours(kernel.chains(HOST).lines((self.table, self.name)))
 
     def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
-        """What makes room for our chains in a namespace of ours: nft can remove what iptables can't read."""
+        """Makes room for our chains in our namespace: nft can remove what iptables can't read."""
         if error.why != NOT_OF_IPTABLES or not kernel.has_tool("nft"):
             return ()
-        # Added first, so that it is no failure if it has gone meanwhile.
+        # Added first, so that it is not a failure if it has gone meanwhile.
         table = f"table ip {self.table}"
         return (Nft(self.namespace, f"add {table}\ndelete {table}\n"),)
 
@@ -173,7 +173,7 @@ def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
 
 @lru_cache(maxsize=4)
 def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
-    """The chains that `packed` made short, each with at least one rule."""
+    """The chains in a text of `packed`, each with at least one rule."""
     chains: dict[str, list[str]] = {}
     try:
         lines = zlib.decompress(b85decode(text)).decode().splitlines() if text else []
@@ -187,7 +187,7 @@ def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def _removal(names: tuple[str, ...]) -> list[str]:
-    """First all empty, since one may lead to another."""
+    """First all are emptied, since one may lead to another."""
     return [*(f"-F {name}" for name in names), *(f"-X {name}" for name in names)]
 
 
@@ -195,7 +195,7 @@ def _difference(held: tuple[Words, ...], shall: tuple[Words, ...]) -> str:
     lost, more = len(set(shall) - set(held)), len(set(held) - set(shall))
     if lost or more:
         return f"{lost} of its {len(shall)} rules missing, {more} not ours"
-    return "its rules are in another order or there twice"
+    return "its rules are in another order, or exist twice"
 
 
 @frozen
@@ -209,11 +209,11 @@ class SingleRule(Resource):
     comes_back = True
 
     alike: int = 0
-    """Which it is of several that say the same, where nobody should have made more than one."""
+    """Its number among several identical rules; there should be only one."""
 
     @property
     def translates(self) -> Senders | None:
-        """Nobody by itself: it leads to the chain that does."""
+        """None by itself: it leads to the chain that does."""
         return Senders(HOST, ()) if self.table == "nat" else None
 
     def lets_out(self, owner: str) -> Part | None:
@@ -233,7 +233,7 @@ class SingleRule(Resource):
         return self.put(1) if self.top else (Iptables("", self.table, f"-A {self.chain} {self.rule}"),)
 
     def makes_way(self, wanted: Sequence[Resource]) -> bool:
-        """For a chain of ours with a rule for the same packets, unless it leads to one itself."""
+        """If a chain of ours has a rule for the same packets, unless it leads to one itself."""
         if self.top:
             return False
         packets = _packets(self.rule)
@@ -242,22 +242,22 @@ class SingleRule(Resource):
                    for rule in one.rules)
 
     def put(self, number: int) -> Operations:
-        """As the rule of that number of its chain."""
+        """Insert it at that number in its chain."""
         return (Iptables("", self.table, f"-I {self.chain} {number} {self.rule}"),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """By its words, so that nobody else's rule can be meant."""
+        """By its text, so that no other rule can be deleted."""
         return (Iptables("", self.table, f"-D {self.chain} {self.rule}"),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """In its chain; at the top, if that is its place."""
+        """It must be in its chain; at the top, if that is its place."""
         held = kernel.chain("", self.table, self.chain)
         shall = words(self.rule)
         times = held.rules.count(shall) if held else 0
         if held is None or times == 0:
             return MISSING
         if times > 1:
-            return Fault(Condition.CHANGED, f"it is there {times} times", self.unmake({}) * (times - 1))
+            return Fault(Condition.CHANGED, f"it exists {times} times", self.unmake({}) * (times - 1))
         return changed("other rules stand before it") if self.top and held.rules[0] != shall else None
 
     def unrecorded(self) -> tuple[str, str] | None:
@@ -274,12 +274,12 @@ def _packets(rule: str) -> str:
 
 
 def is_ours(rules: Sequence[str]) -> bool:
-    """Whether a chain of our name is ours: one that was flushed, or has rules with our mark."""
+    """Whether a chain with our name is ours: it is empty, or has rules with our mark."""
     return not rules or any(map(mark_of, rules))
 
 
 def mark_of(rule: str) -> str:
-    """The mark in a rule's comment; empty where it has none."""
+    """The mark in a rule's comment; empty if it has none."""
     found = (option[1] for option in words(rule) if option[0] == "--comment" and len(option) > 1)
     return next((text for text in found if text.startswith(MARK)), "")
 

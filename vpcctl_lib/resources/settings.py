@@ -20,17 +20,17 @@ SYSCTLS = Path("/proc/sys")
 IP_FORWARD = "net.ipv4.ip_forward"
 PING_GROUPS = "net.ipv4.ping_group_range"
 WAS = "was "
-"""Before the name of a setting: what it was. (cleanup.sh puts back those of the host, without this.)"""
+"""Prefix of a setting's old value among the facts. (cleanup.sh puts back the host's, which lack it.)"""
 
 
 @frozen
 class Settings(Resource):
-    """Kernel settings of one of our own namespaces, which nobody shares, or of one link there."""
+    """Kernel settings of one of our own namespaces, which is not shared, or of one link there."""
 
     namespace: str
     values: Pairs = ()
     profile: str = ""
-    """The name of a Profile: all its settings (the record would be three times as large with each in it)."""
+    """The name of a Profile, for all its settings (the record would be three times as large with each)."""
 
     device: str = ""
 
@@ -58,15 +58,15 @@ class Settings(Resource):
 
     @property
     def _is_known(self) -> bool:
-        """A profile of another version, which an older record may name, is as good as none."""
+        """A profile of another version, which an older record may name, counts as none."""
         return self.profile in {profile.value for profile in Profile}
 
     def make(self) -> Operations:
-        """All of them in one go; where the namespace is yet to come, it will be as any other new one."""
+        """All of them at once; a namespace that does not exist yet will be like any other new one."""
         return (Set(self.namespace, self._whole, links=self._links, fresh=not netns.exists(self.namespace)),)
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """The old values, if the namespace is there and has lived with others."""
+        """The old values, if the namespace exists with other values."""
         if not netns.exists(self.namespace):
             return {}
         return netns.within(self.namespace, self._held)
@@ -84,13 +84,13 @@ class Settings(Resource):
                 yield f"net.ipv4.conf.{name}.{key}", value
 
     def unmake(self, facts: Facts) -> Operations:
-        """Back to the old values, where they were not just the new namespace's."""
+        """Back to the old values, unless the namespace was new."""
         old = tuple((key.removeprefix(WAS), value) for key, value in reversed([*facts.items()])
                     if key.startswith(WAS))
         return (Set(self.namespace, old, gone_is_fine=True),) if old else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """Each as it was set; what this kernel lacks can't be wrong."""
+        """Each must be as it was set; a setting that this kernel lacks is ignored."""
         if self.namespace not in kernel.namespaces:
             return MISSING
         if self.device and kernel.link(self.namespace, self.device) is None:
@@ -106,7 +106,7 @@ class Settings(Resource):
         return Fault(Condition.CHANGED, "; ".join(told), remedy) if told else None
 
     def _checked_links(self, kernel: Kernel) -> list[str]:
-        """A router's own links; in a subnet only its cable, as root in there may do as it likes with more."""
+        """A router's own links; in a subnet only its cable: root there may do as it likes with others."""
         if self.profile == Profile.SUBNET.value:
             return [INSTANCE] if kernel.link(self.namespace, INSTANCE) else []
         return _routed(kernel, self.namespace) if self._links else []
@@ -122,15 +122,15 @@ def _text(path: Path) -> str:
 
 @cache
 def _ping_groups() -> str:
-    """All groups that there are here: in a sandbox without root only one is, and the kernel refuses more."""
+    """All groups that exist here: a sandbox without root has only one, and the kernel refuses more."""
     spans = (line.split() for line in Path("/proc/self/gid_map").read_text().splitlines())
     return f"0 {min(2147483647, max(int(first) + int(count) - 1 for first, _, count in spans))}"
 
 
 def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
-    """The settings by which links of ours pass nothing on though their namespace does.
+    """The settings because of which our links do not forward although their namespace does.
 
-    Writing ip_forward sets them all, but only where it changes that. A bridge's ports only switch.
+    Writing ip_forward sets them all, but only if its value changes. A bridge's ports only switch.
     """
     keys = [f"net.ipv4.conf.{name}.forwarding" for name in _routed(kernel, namespace)]
     held = kernel.settings(namespace, keys)

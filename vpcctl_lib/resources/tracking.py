@@ -1,4 +1,4 @@
-"""Steps that see to connections which were there before the rules that go by them."""
+"""Steps for connections that are older than the rules that depend on them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ TABLES = (("tcp", socket.IPPROTO_TCP, OPEN), ("udp", socket.IPPROTO_UDP, frozens
 
 
 class Tending(Operation, ABC):
-    """What is done about a namespace's table of connections."""
+    """Work on a namespace's table of connections."""
 
     namespace: str
 
     @property
     @abstractmethod
     def shortfall(self) -> str:
-        """What may be so where the table can't be had."""
+        """The possible effect if the table is unavailable."""
 
     def places(self, ends: frozenset[str]) -> frozenset[str] | None:
         """Its namespace, and where its resource has its ends."""
         return ends | {self.namespace}
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Where the table can't be had, all else is done, and a note says what may follow."""
+        """If the table is unavailable, everything else is done, and a note gives the possible effect."""
         desk.runner.announce(self)
         try:
             self.do()
@@ -47,15 +47,15 @@ class Tending(Operation, ABC):
 
     @abstractmethod
     def do(self) -> None:
-        """Do it; OSError where the kernel has no such table."""
+        """Do it; OSError if the kernel has no such table."""
 
 
 @frozen
 class Forget(Tending):
-    """Delete the entries of connections that left with their own source, as they were begun without NAT.
+    """Delete the entries of connections that leave untranslated because they began without NAT.
 
-    A connection is translated at its first packet or never: only a new entry gets NAT. Those that go to
-    `near` are not translated, and stay. With `whole` all others go: they may begin no more.
+    A connection is translated at its first packet or never: only a new entry gets NAT. Connections to
+    `near` are not translated, and stay. With `whole` all others go: they are no longer allowed.
     """
 
     namespace: str
@@ -65,12 +65,12 @@ class Forget(Tending):
 
     @property
     def shortfall(self) -> str:
-        """What may be so where the table can't be had."""
+        """The possible effect if the table is unavailable."""
         return "connections to the internet may go on until they end" if self.whole \
             else "connections that began without NAT may go on without it"
 
     def do(self) -> None:
-        """Those from the sources, and no others; OSError where the kernel has no such table."""
+        """Only those from the sources; OSError if the kernel has no such table."""
         sources, near = map(_networks, (self.sources, self.near))
 
         def is_meant(entry: Known) -> bool:
@@ -84,7 +84,7 @@ class Forget(Tending):
         _within(self.namespace, forget)
 
     def __str__(self) -> str:
-        # Those that go to `near` go too: tracking knows them again with their next packet.
+        # Those to `near` are deleted, too: tracking recreates them with their next packet.
         ends = "".join(f"  conntrack -D -s {source}\n" for source in self.sources)
         looks = ends if self.whole else "".join(f"  conntrack -L -s {source} | sed -nE '{_UNTRANSLATED}' |\n"
                         "    while read -r words; do conntrack -D $words; done\n" for source in self.sources)
@@ -97,22 +97,22 @@ _UNTRANSLATED = (rf"s/^(\S+) .* {_ENDS} sport=(\S+) dport=(\S+) .* dst=\2 .*/-p 
                  r"--sport \4 --dport \5/p; "
                  rf"s/^(icmp) .* {_ENDS} type=(\S+) code=(\S+) id=(\S+) .* dst=\2 .*/-p \1 -s \2 -d \3 "
                  r"--icmp-type \4 --icmp-code \5 --icmp-id \6/p")
-"""What of a line of `conntrack -L` deletes its entry, where the answers go to who asked."""
+"""The part of a line of `conntrack -L` that deletes its entry, if answers go to the original source."""
 
 
 @frozen
 class Keep(Tending):
-    """Have connection tracking know a subnet's open connections before its rules go by that.
+    """Enter a subnet's open connections into connection tracking before its rules depend on it.
 
-    Until the first rule that needs it, the kernel tracks nothing in a namespace: an answer that comes then
-    would be the first packet of a connection which nobody allowed.
+    Before the first rule that needs it, the kernel tracks nothing in a namespace: the next answer would
+    look like the first packet of a connection that is not allowed.
     """
 
     namespace: str
     shortfall = "connections that were open before the policy may stall"
 
     def do(self) -> None:
-        """Those of all sockets that have another end; OSError where the kernel has no such table."""
+        """Those of all connected sockets; OSError if the kernel has no such table."""
         def add() -> None:
             with Table() as table:
                 table.add(list(connections()))
@@ -138,7 +138,7 @@ def connections() -> Iterator[Ends]:
     """The connections of all sockets in the network namespace of this thread."""
     for name, protocol, states in TABLES:
         for file in (f"/proc/thread-self/net/{name}", f"/proc/thread-self/net/{name}6"):
-            # Without IPv6 there is no second one.
+            # Without IPv6 there is no second file.
             text = Path(file).read_text() if Path(file).exists() else ""
             for words in map(str.split, text.splitlines()[1:]):
                 ends = [_end(word) for word in words[1:3]]
@@ -147,7 +147,7 @@ def connections() -> Iterator[Ends]:
 
 
 def _end(word: str) -> tuple[IPv4Address, int] | None:
-    """An end as /proc/net/tcp has it; None if it is of IPv6 itself, or if there is none."""
+    """An end from /proc/net/tcp; None if it is a real IPv6 address, or missing."""
     address, _, port = word.partition(":")
     parts = [struct.pack("=I", int(address[at:at + 8], 16)) for at in range(0, len(address), 8)]
     mapped = len(parts) == 1 or b"".join(parts[:3]) == b"\0" * 10 + b"\xff\xff"

@@ -28,7 +28,7 @@ class Program(Resource):
     port: int | None = None
     address: str = ""
     number: int = field(default=0, compare=False)
-    """Of the VPC's cable; it never changes, and an older record that lacks it is no reason to restart."""
+    """The number of the VPC's cable; it never changes, and an older record without it causes no restart."""
 
     user: str = ""
     pids: int | None = None
@@ -37,7 +37,7 @@ class Program(Resource):
 
     @property
     def key(self) -> Hashable:
-        """Whose it is."""
+        """Its mark."""
         return ("program", self.mark)
 
     @property
@@ -46,7 +46,7 @@ class Program(Resource):
         return self.mark
 
     def make(self) -> Operations:
-        """Ready when this is done."""
+        """Start it and wait until it is ready."""
         argv = self.argv
         if self.port is not None:
             vpc, _, machine = self.mark.rpartition("/")[0].partition("/")
@@ -55,26 +55,26 @@ class Program(Resource):
                       self.memory, self.upkeep),)
 
     def unmake(self, facts: Facts) -> Operations:
-        """With its children and its log."""
+        """Stop it, with its children; its log goes, too."""
         seconds = STOP_SECONDS if self.upkeep.stop_timeout is None else self.upkeep.stop_timeout
         return (Stop(self.namespace, self.mark, self.log, dict(facts), seconds),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The very process that was started, still in its namespace, and apart from others' workloads."""
+        """The recorded process must run, in its namespace, and isolated from others' workloads."""
         process = recognise(facts)
         if process is None:
             return changed("it is not running")
         if not inside_of(process, self.namespace):
-            return changed("it left its namespace, which is gone")
+            return changed("its namespace is missing")
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
 
     def relearn(self, remains: Remains) -> dict[str, str]:
-        """Of the keeper that runs for it."""
+        """From the keeper that runs for it."""
         keeper = remains.keeper(self.namespace, self.mark)
         return kept_identity(keeper) if keeper else {}
 
     def leavings(self, state: Path) -> Leavings | None:
-        """Its log, and all that belongs to it."""
+        """Its log, and everything that belongs to it."""
         log = state / self.log
         return Leavings(tuple(logs.files(log)), log.parent)
 

@@ -1,4 +1,4 @@
-"""A child that says when it is ready, or what stopped it."""
+"""A child process that reports when it is ready, or why it failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import fork
 
 Task = Callable[[Callable[[], None]], int]
-"""Does its work and returns an exit status; calls what it was given once others can rely on it."""
+"""Does its work and returns an exit status; calls its argument once it is ready."""
 
 _READY = b"ready\n"
 
@@ -24,7 +24,7 @@ class CannotRun(VpcctlError):
 
 
 def fork_until_ready(task: Task) -> int:
-    """Run the task in a copy of this process; its pid once it is ready, or the error that it met before."""
+    """Run the task in a copy of this process; return its pid once it is ready, or raise its error."""
     reader, writer = os.pipe()
     pid = fork(lambda: _report(task, writer))
     os.close(writer)

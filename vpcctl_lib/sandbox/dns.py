@@ -14,7 +14,7 @@ _TTL = 60
 
 
 def answer(query: bytes) -> bytes | None:
-    """The reply to a DNS query; None for what is not one and had better stay without."""
+    """The reply to a DNS query; None for anything else, which gets no answer."""
     if len(query) < _HEADER or query[2] & 0x80:
         return None
     question = _question(query)

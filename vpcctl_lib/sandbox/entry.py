@@ -1,4 +1,4 @@
-"""Enters a sandbox, and ends it when its program ends or we are told to."""
+"""Enters a sandbox, and ends it when its program ends or a signal says so."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wish:
     kept: tuple[str, ...] = ()
     name: str = plan.HOSTNAME
     completion: Callable[[str], str] = lambda shell: ""
-    """The script by which that shell completes vpcctl's words; empty for one that can't."""
+    """The completion script for that shell; empty if it has none."""
 
     tell: Callable[[str], None] = lambda text: None
     """Prints for a person."""
@@ -61,7 +61,7 @@ def enter(wish: Wish) -> int:
 
 
 def join(wish: Wish, wanted: str) -> int:
-    """The same in a sandbox that runs: the one of that pid or name, or the only one."""
+    """The same in a running sandbox: the one with that pid or name, or the only one."""
     sandbox = joining.chosen(joining.running(), wanted)
     here = os.getcwd()
     joining.join(sandbox)
@@ -78,7 +78,7 @@ def _job(wish: Wish, is_plain: bool) -> inside.Job:
 
 
 def _run(task: Task) -> int:
-    # Blocked, then waited for: none can arrive between two lines of ours.
+    # Blocked, then waited for: no signal can arrive between two lines.
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     terminal = _foreground()
@@ -89,7 +89,7 @@ def _run(task: Task) -> int:
 
 
 def shell() -> str:
-    """The person's shell, or the first one there is."""
+    """The person's shell, or the first one that exists."""
     wanted = (os.environ.get("SHELL", ""), "/bin/bash", "/bin/sh")
     return next((path for path in wanted if os.access(path, os.X_OK)), "/bin/sh")
 
@@ -103,7 +103,7 @@ def launcher_folder() -> str | None:
 
 
 def is_powerful(uid: int, status: str) -> bool:
-    """Whether a process with that /proc/self/status may make namespaces as it is."""
+    """Whether a process with that /proc/self/status may make namespaces without a user namespace."""
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     return uid == 0 and int(effective, 16) & _NEEDED == _NEEDED
 
@@ -118,15 +118,15 @@ def _join_namespaces(is_plain: bool, uid: int, gid: int) -> None:
 def _supervise(pid: int) -> int:
     """Wait for process 1; a signal to us ends it, and with it everything inside."""
     while True:
-        told = signal.sigwaitinfo(WATCHED)
-        if told.si_signo == signal.SIGCHLD:
+        received = signal.sigwaitinfo(WATCHED)
+        if received.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return inside.exit_code(status)
-        elif not is_typed(told):
+        elif not is_typed(received):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return 128 + told.si_signo
+            return 128 + received.si_signo
 
 
 def _foreground() -> int | None:
@@ -137,7 +137,7 @@ def _foreground() -> int | None:
 
 
 def _restore(group: int | None) -> None:
-    """Take the terminal back: a shell inside can't, since it does not see our process group."""
+    """Take the terminal back: a shell inside can't give it, since it does not see our process group."""
     if group is not None and group == os.getpgrp():
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Takes the steps of the plan that give a sandbox its own folders."""
+"""Carries out the steps of the plan that give a sandbox its own folders."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WHOLE = (0, 0, 4294967295)
 
 
 def build(kept: Sequence[str], more: Sequence[Step], hostname: str) -> list[str]:
-    """Build the sandbox's folders in this process's mount namespace; those that stay the host's own.
+    """Build the sandbox's folders in this process's mount namespace; returns those that stay the host's.
 
-    `kept` are whole paths of folders that shall do so. What else is in the list, the kernel can't cover.
+    `kept` are whole paths of folders that must stay. The kernel can't cover the others in the list.
     """
     here = os.getcwd()
     copies = [(path, syscalls.copy_of_mounts(path)) for path in kept]
@@ -34,7 +34,7 @@ def build(kept: Sequence[str], more: Sequence[Step], hostname: str) -> list[str]
         Path(path).mkdir(parents=True, exist_ok=True)
         syscalls.attach(copy, path)
         os.close(copy)
-    # The same path again, now through the new mounts; if they hide it or only root was let in, we stay here.
+    # The same path again, now through the new mounts; if they hide it or it is root's alone, we stay here.
     with suppress(FileNotFoundError, PermissionError):
         os.chdir(here)
     return left
@@ -45,7 +45,7 @@ def _is_whole() -> bool:
 
 
 def _mounted() -> set[str]:
-    """Where something is mounted; blanks in it stand as \\040 and the like (proc_pid_mountinfo(5))."""
+    """The mount points; blanks are written as \\040 and the like (proc_pid_mountinfo(5))."""
     places = (line.split(" ")[4] for line in MOUNTS.read_text().splitlines())
     return {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), place) for place in places}
 
@@ -57,7 +57,7 @@ def _folders_in(path: str) -> list[str]:
 
 
 def take(steps: Sequence[Step]) -> list[str]:
-    """Take the steps; the folders that could not be covered."""
+    """Carry out the steps; returns the folders that could not be covered."""
     left = []
     for step in steps:
         if isinstance(step, Mount):
@@ -76,19 +76,19 @@ def take(steps: Sequence[Step]) -> list[str]:
 
 
 def _cover(step: Cover) -> bool:
-    """Put a layer over a folder, which has the folder's owner and mode as far as these exist here."""
+    """Put a layer over a folder, with the folder's owner and mode as far as these exist here."""
     held, upper = os.stat(step.path), f"{step.scratch}/upper"
     os.makedirs(upper)
     os.mkdir(f"{step.scratch}/work")
     os.chmod(upper, stat.S_IMODE(held.st_mode))
     with suppress(OSError):
         os.chown(upper, held.st_uid, held.st_gid)
-        # A change of the owner takes the set-id bits away.
+        # Changing the owner clears the set-id bits.
         os.chmod(upper, stat.S_IMODE(held.st_mode))
     try:
         syscalls.mount("vpcctl", step.path, "overlay", MountFlag.NODEV, step.options)
     except OSError:
-        # Before Linux 5.11 plain users can't; a third layer and some file systems are refused to all.
+        # Before Linux 5.11 plain users can't; nobody can add a third layer or cover some file systems.
         return False
     return True
 
@@ -114,7 +114,7 @@ def _write(step: File) -> None:
 
 
 def _copy(step: Copy) -> None:
-    # It copies all it can and complains at the end, about keys and the like that only root may read.
+    # It copies all it can, and fails at the end because of keys and the like that only root may read.
     with suppress(shutil.Error):
         shutil.copytree(step.source, step.target, symlinks=True, dirs_exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Process 1 of a sandbox: builds it, starts the program, and reaps whatever is left to it."""
+"""Process 1 of a sandbox: builds it, starts the program, and reaps all orphans."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Job:
 
 
 def run(job: Job, ready: Callable[[], None]) -> int:
-    """Be process 1 until the program ends; its exit code, by which the kernel ends all the others."""
+    """Be process 1 until the program ends; returns its exit code. The kernel then ends all the others."""
     syscalls.die_with_parent(signal.SIGKILL)
     syscalls.set_name(COMM)
     with explained(job.is_plain):
@@ -45,10 +45,10 @@ def run(job: Job, ready: Callable[[], None]) -> int:
     fork_until_ready(serve)
     configure(plan.host_links())
     check_firewall()
-    told = shell.shortfall(left, job.environment, os.getcwd())
-    # Within a sandbox, that one throws it away.
-    if told and "VPCCTL_SANDBOX" not in os.environ:
-        job.tell(told)
+    warning = shell.shortfall(left, job.environment, os.getcwd())
+    # A sandbox within a sandbox: the outer one throws it away.
+    if warning and "VPCCTL_SANDBOX" not in os.environ:
+        job.tell(warning)
     if job.greeting:
         job.tell(job.greeting)
     pid = _start(job)
@@ -57,7 +57,7 @@ def run(job: Job, ready: Callable[[], None]) -> int:
 
 
 def attend(job: Job, ready: Callable[[], None]) -> int:
-    """In a sandbox that another process 1 keeps: run the program; its exit code."""
+    """In a sandbox that another process 1 runs: run the program; returns its exit code."""
     syscalls.die_with_parent(signal.SIGKILL)
     with suppress(OSError):
         os.chdir(job.kept[0])

@@ -32,7 +32,7 @@ def serve(ready: Callable[[], None]) -> int:
 
 
 def _leave_terminal() -> None:
-    """Hold neither the caller's terminal nor its pipes: who reads the program's output must see its end."""
+    """Release the caller's terminal and pipes: a reader of the program's output must see its end."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nowhere, standard)
@@ -49,7 +49,7 @@ class _NameServer(socketserver.ThreadingUDPServer):
 
 
 class _Web(socketserver.StreamRequestHandler):
-    """Answers any request with the address it came from, which is how NAT shows."""
+    """Answers any request with the address it came from, which makes NAT visible."""
 
     timeout = _PATIENCE_SECONDS
 
@@ -76,7 +76,7 @@ class _Name(socketserver.BaseRequestHandler):
     """Answers one DNS query."""
 
     def handle(self) -> None:
-        """Answer, or keep silent when it was none."""
+        """Answer a query, and ignore anything else."""
         query, socket = self.request
         reply = answer(query)
         if reply is not None:

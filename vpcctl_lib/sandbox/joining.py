@@ -1,4 +1,4 @@
-"""Sandboxes that run, told by their process 1, and the way into one of them."""
+"""Running sandboxes, recognised by their process 1, and the way into one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"user": Namespace.USER, "net": Namespace.NET, "uts": Namespace.UTS, "pi
 
 @frozen
 class Sandbox:
-    """One that runs: its process 1 as seen from here, its host name, and the folder it was started in."""
+    """A running one: its process 1 as seen from here, its host name, and the folder it was started in."""
 
     pid: int
     name: str
@@ -32,7 +32,7 @@ class Sandbox:
 
 
 def running(proc: Path = PROC) -> list[Sandbox]:
-    """Those of this user (for root: all), the oldest first."""
+    """The sandboxes of this user (for root: all), oldest first."""
     found = []
     for process in proc.glob("[0-9]*"):
         with suppress(OSError):
@@ -49,13 +49,13 @@ def _is_first(status: str) -> bool:
 
 
 def chosen(found: Sequence[Sandbox], wanted: str) -> Sandbox:
-    """The one of that pid or name, or the only one; VpcctlError if it can't be told which."""
+    """The one with that pid or name, or the only one; VpcctlError if that is ambiguous."""
     if not found:
         raise VpcctlError("no sandbox of yours is running", "start one: vpcctl sandbox")
     matching = [one for one in found if wanted in ("", one.name, str(one.pid))]
     listed = ", ".join(f"{one.pid} ({one.name}, in {one.folder})" for one in found)
     if not matching:
-        raise VpcctlError(f"no sandbox '{wanted}' is running", f"there is: {listed}")
+        raise VpcctlError(f"sandbox '{wanted}' is not running", f"use one of: {listed}")
     if len(matching) > 1:
         raise VpcctlError(f"{len(matching)} sandboxes are running: {listed}",
                           f"say which: vpcctl sandbox --join {matching[-1].pid}")
@@ -78,5 +78,5 @@ def join(sandbox: Sandbox) -> None:
     except FileNotFoundError:
         raise VpcctlError(f"sandbox {sandbox.pid} has just ended", "see: vpcctl sandbox --list") from None
     except OSError as error:
-        raise VpcctlError(f"may not enter sandbox {sandbox.pid}: {error.strerror}",
+        raise VpcctlError(f"can't enter sandbox {sandbox.pid}: {error.strerror}",
                           "join it as the user who started it") from None

@@ -1,4 +1,4 @@
-"""The users of a sandbox without root: a range of numbers where the host has set one aside, or root alone."""
+"""The users of a sandbox without root: the range of numbers that the host reserves, or root alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vpcctl_lib.kernel.syscalls import Namespace
 from vpcctl_lib.kernel.users import name_of
 
 SUBIDS = {"gid": Path("/etc/subgid"), "uid": Path("/etc/subuid")}
-"""In the order in which they are used: users without groups would be of no use."""
+"""In the order of use: users are useless without groups."""
 
 Range = tuple[int, int]
-"""The first number and how many there are."""
+"""The first number and the count."""
 
 
 def set_aside(text: str, name: str, number: int) -> Range | None:
@@ -29,7 +29,7 @@ def set_aside(text: str, name: str, number: int) -> Range | None:
 
 
 def unshare(namespaces: Namespace, uid: int, gid: int) -> None:
-    """Move into these and a user namespace in which we are root, with as many users as we may have."""
+    """Move into these and a user namespace in which we are root, with as many users as the host allows."""
     ranges = _ranges(uid)
     reader, writer = os.pipe()
     helper = fork(lambda: _map(reader, writer, os.getppid(), (gid, uid), ranges)) if ranges else None
@@ -45,7 +45,7 @@ def unshare(namespaces: Namespace, uid: int, gid: int) -> None:
 
 
 def _ranges(uid: int) -> dict[str, Range]:
-    """Those of both kinds; none where one is missing, or the tools that write them."""
+    """The ranges of users and groups; none if one is missing, or the tools that write them."""
     found: dict[str, Range] = {}
     for kind, file in SUBIDS.items():
         with suppress(OSError):
@@ -55,7 +55,7 @@ def _ranges(uid: int) -> dict[str, Range]:
 
 
 def _map(reader: int, writer: int, target: int, ours: tuple[int, int], ranges: dict[str, Range]) -> int:
-    """Write the maps from outside, as soon as the namespace is there: only these set-uid tools may."""
+    """Write the maps from outside, as soon as the namespace exists: only these set-uid tools may."""
     os.close(writer)
     if not os.read(reader, 1):
         return 1
@@ -68,7 +68,7 @@ def _map(reader: int, writer: int, target: int, ours: tuple[int, int], ranges: d
 
 
 def _map_ourselves(uid: int, gid: int) -> None:
-    """Root alone, for which nobody's leave is needed."""
+    """Map root alone, which needs no permission."""
     Path("/proc/self/setgroups").write_text("deny")
     for kind, number in (("uid", uid), ("gid", gid)):
         map_file = Path(f"/proc/self/{kind}_map")

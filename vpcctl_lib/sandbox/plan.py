@@ -18,13 +18,13 @@ HOSTNAME = "sandbox"
 STATE = "/var/lib/vpcctl"
 
 APART = frozenset({"/proc", "/sys", "/dev", "/run", "/etc"})
-"""Folders that have a way of their own in here, or are the kernel's."""
+"""Folders that are handled apart, or are the kernel's."""
 
 SPLIT = frozenset({"/", "/var", "/var/lib"})
-"""Folders that are covered part by part: the first can't be, in the last we make a folder of ours."""
+"""Folders that are covered part by part: the first can't be covered whole, the last gets a folder of ours."""
 
 MANY = 100
-"""Entries of a folder with mounts below from which on it is left as it is: a store of containers."""
+"""With more entries, a folder with mounts below is left alone: it is a store of containers."""
 
 _SCRATCH = "/run"
 _TAME = MountFlag.NOSUID | MountFlag.NODEV
@@ -48,7 +48,7 @@ class File:
 
 @frozen
 class Copy:
-    """As much of a folder as we may read, put into another."""
+    """As much of a folder as we may read, copied into another."""
 
     source: str
     target: str
@@ -64,7 +64,7 @@ class Mirror:
 
 @frozen
 class Mount:
-    """A file system that goes over a folder, and what to do where the kernel refuses it."""
+    """A file system that covers a folder, and what to do if the kernel refuses it."""
 
     kind: str
     target: str
@@ -76,7 +76,7 @@ class Mount:
 
 @frozen
 class Cover:
-    """A folder whose changes are kept in memory and thrown away, if the kernel can do that."""
+    """A folder whose changes stay in memory and are thrown away, if the kernel can do that."""
 
     path: str
     scratch: str
@@ -106,7 +106,7 @@ def _covered(folder: str, split: Collection[str], folders_in: FoldersIn) -> Iter
 
 
 def _above(path: str) -> Iterator[str]:
-    """The folders on the way to a place, but for what lies apart."""
+    """The folders above a place, except those that are handled apart."""
     if not any(path == apart or path.startswith(f"{apart}/") for apart in APART):
         while path != "/":
             path = os.path.dirname(path)
@@ -115,7 +115,7 @@ def _above(path: str) -> Iterator[str]:
 
 def covers(folders: Sequence[str], is_whole: bool) -> tuple[Step, ...]:
     """The steps that cover them; `is_whole`: all users of the host exist here."""
-    # Root of a user namespace may not write trusted.* attributes, by which overlayfs notes what is gone.
+    # Root of a user namespace can't write trusted.* attributes, with which overlayfs marks what is deleted.
     more = "" if is_whole else ",userxattr"
     return tuple(Cover(path, f"{_SCRATCH}/{number}", f"lowerdir={_escaped(path)},"
                        f"upperdir={_SCRATCH}/{number}/upper,workdir={_SCRATCH}/{number}/work{more}")
@@ -128,8 +128,8 @@ def _escaped(path: str) -> str:
 
 def filesystem(has_state: bool, has_netns: bool, covers: Sequence[Step] = (), more: Sequence[Step] = (),
                hostname: str = HOSTNAME) -> tuple[Step, ...]:
-    """The steps that give a mount namespace its own /proc, /sys, /run, /etc and /var/lib/vpcctl, and all else
-    in layers that are thrown away.
+    """The steps that give a mount namespace its own /proc, /sys, /run, /etc and /var/lib/vpcctl, and put
+    everything else under layers that are thrown away.
 
     `has_state`: the host has /var/lib/vpcctl; `has_netns`: it has /etc/netns; `more`: steps that fill /etc.
     """
@@ -145,25 +145,25 @@ def filesystem(has_state: bool, has_netns: bool, covers: Sequence[Step] = (), mo
         *_var_lib(),
         *([] if has_state else [Folder(STATE)]),
         _tmpfs(STATE),
-        # Over the scratch space: /run starts empty, and nobody meddles with what lies under the overlay.
+        # Over the scratch space: /run starts empty, and nobody can reach what lies under the overlay.
         _tmpfs("/run"),
     )
 
 
 def _etc(hostname: str) -> tuple[Step, ...]:
-    """An /etc that can be written to and leaves the host's alone."""
+    """A writable /etc that leaves the host's alone."""
     upper, work = f"{_SCRATCH}/etc", f"{_SCRATCH}/etc.work"
     ours = (File(f"{upper}/resolv.conf", f"nameserver {RESOLVER}\n"),
             File(f"{upper}/hosts", f"127.0.0.1 localhost {hostname}\n::1 localhost\n"),
             File(f"{upper}/hostname", f"{hostname}\n"))
-    # Refused over two overlays, and to plain users where something is mounted below /etc (containers do).
+    # Refused over two overlays, and to plain users if something is mounted below /etc (as in containers).
     copied = (Copy("/etc", upper), *ours, Mount("", "/etc", MountFlag.BIND, source=upper))
     options = f"lowerdir=/etc,upperdir={upper},workdir={work}"
     return Folder(upper), Folder(work), *ours, Mount("overlay", "/etc", _TAME, options, instead=copied)
 
 
 def _var_lib() -> tuple[Step, ...]:
-    """A /var/lib of its own; all that is in the host's shows through, since a workplace may be there."""
+    """A /var/lib of its own; everything in the host's shows through, since a working folder may be there."""
     outside = f"{_SCRATCH}/lib"
     bind = Mount("", outside, MountFlag.BIND | MountFlag.RECURSIVE, source="/var/lib")
     return Folder(outside), bind, _tmpfs("/var/lib"), Mirror(outside, "/var/lib")
@@ -183,7 +183,7 @@ def internet_links(sandbox_pid: int, ipv6: bool) -> str:
         f"link add sandbox index 8 type veth peer name eth0 netns {sandbox_pid}",
         *(["link set sandbox addrgenmode none"] if ipv6 else []),
         f"addr add {GATEWAY}/24 dev sandbox",
-        # No route but that of the cable: a source that nobody translated gets no answer.
+        # No route except the cable's: an untranslated source gets no answer.
         "link set sandbox up",
     ]) + "\n"
 

@@ -18,7 +18,7 @@ _SWITCHES = (
 
 @contextmanager
 def explained(is_plain: bool) -> Iterator[None]:
-    """Turns what the kernel refuses within the block into an error that says how to go on."""
+    """Turns a refusal by the kernel within the block into an error that says how to go on."""
     try:
         yield
     except OSError as error:
@@ -26,19 +26,19 @@ def explained(is_plain: bool) -> Iterator[None]:
 
 
 def explain(error: OSError, is_plain: bool, read: Callable[[str], str | None]) -> VpcctlError:
-    """What to tell whoever met this error; `is_plain`: not root; `read`: a sysctl's value, None if absent."""
+    """The message and hint for this error; `is_plain`: not root; `read`: a sysctl's value, None if absent."""
     for name, refusing, allowing in _SWITCHES if is_plain else ():
         if read(name) == refusing:
             return VpcctlError(f"this host does not let you make user namespaces ({name} = {refusing})",
                                f"run it with sudo, or allow them: sudo sysctl -w {name}={allowing}")
     reason = ": ".join(part for part in (error.filename, error.strerror) if part)
     if error.filename == "mount proc on /proc":
-        return VpcctlError(f"this container keeps a sandbox from having a /proc of its own ({reason})",
+        return VpcctlError(f"this container does not let a sandbox have a /proc of its own ({reason})",
                            "start the container with --security-opt systempaths=unconfined (Docker), "
                            "--security-opt unmask=ALL (Podman) or --privileged")
     way = "run it with sudo; in a container, " if is_plain else "in a container, "
     return VpcctlError(f"this host does not let you make a sandbox ({reason})",
-                       f"{way}start that with --privileged")
+                       f"{way}start the container with --privileged")
 
 
 def read_sysctl(name: str) -> str | None:

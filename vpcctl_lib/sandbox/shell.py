@@ -22,7 +22,7 @@ class Shell:
 
 
 def prepared(program: str, script: str) -> Shell:
-    """The shell so that it reads the person's own start-up file and then the completion script."""
+    """The shell, set up to read the person's own start-up file and then the completion script."""
     kind = os.path.basename(program)
     if not script:
         return Shell((program,))
@@ -39,11 +39,11 @@ def prepared(program: str, script: str) -> Shell:
 
 
 def banner(kept: Sequence[str], has_users: bool) -> str:
-    """What it is, what stays and how to leave."""
-    stays = f"What you write is thrown away when you leave, but in {', '.join(kept)}." if kept else \
+    """The greeting: what the sandbox is, what stays and how to leave."""
+    stays = f"What you write is thrown away when you leave, except in {', '.join(kept)}." if kept else \
         "What you write, /tmp, your home and this folder included, is thrown away when you leave " \
         "(--keep DIR keeps a folder)."
-    users = "" if has_users else "Only root exists in it: for nobody, postgres and others, leave and type: " \
+    users = "" if has_users else "Only root exists in it: for nobody, postgres and others, leave and run: " \
         "sudo apt-get install uidmap\n"
     return ("This is a sandbox: a private host of your own, whose eth0 leads to a small simulated internet "
             f"(8.8.8.8).\n{stays}\n{users}"
@@ -51,7 +51,7 @@ def banner(kept: Sequence[str], has_users: bool) -> str:
 
 
 def shortfall(left: Sequence[str], environment: Mapping[str, str], here: str) -> str:
-    """Which of the folders that a person counts on are the host's own after all; empty if none is."""
+    """A warning of folders that should be private and are the host's own; empty if there are none."""
     counted = dict.fromkeys(("/tmp", environment.get("HOME", "/root"), here))  # noqa: S108
     real = [path for path in counted
             if any(path == one or path.startswith(f"{one}/") for one in left)]

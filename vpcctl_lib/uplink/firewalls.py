@@ -1,4 +1,4 @@
-"""Whether another firewall on the host refuses what a VPC with a way out needs, and what to type; pure."""
+"""Whether another firewall on the host refuses packets that a VPC needs, and what to type; pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Found = list[tuple[Packet, Verdict]]
 
 @frozen
 class Obstacle:
-    """What a chain refuses, or may, why, and what helps."""
+    """What a chain refuses or might refuse, why, and what helps."""
 
     why: str
     help: str = ""
@@ -25,7 +25,7 @@ class Obstacle:
 
 
 def needed(cable: str, uplink: str, inside: IPv4Address, outside: IPv4Address) -> list[Packet]:
-    """The packets that have to pass: each service's first, its answer, and what follows."""
+    """The packets that must pass: the first to each service, its answer, and what follows."""
     return [Packet(cable, uplink, inside, outside, kind, protocol, port)
             for protocol, port in SERVICES for kind in Kind]
 
@@ -34,7 +34,7 @@ def obstacles(chains: Sequence[BaseChain], packets: Sequence[Packet]) -> Iterato
     """Each chain that does not let all of them pass."""
     for chain in chains:
         found = [(packet, chain.verdict(packet)) for packet in packets]
-        for fate, says in ((Fate.REFUSED, "refuses"), (Fate.UNSURE, "may refuse")):
+        for fate, says in ((Fate.REFUSED, "refuses"), (Fate.UNSURE, "might refuse")):
             worst = [(packet, verdict) for packet, verdict in found if verdict.fate is fate]
             if worst:
                 what = _what({(one.protocol, one.port) for one, _ in worst})
@@ -51,7 +51,7 @@ def _what(services: set[tuple[str, int]]) -> str:
 
 
 def _opened(chain: BaseChain, found: Found) -> str:
-    """What lets our packets through there."""
+    """The command that lets our packets through there."""
     if chain.chain.table == "firewalld" and chain.chain.hook == "forward":
         return _zone(found[0][0].cable)
     if chain.tool:
@@ -69,7 +69,7 @@ def _opened(chain: BaseChain, found: Found) -> str:
 
 
 def _outward(chain: BaseChain, packet: Packet) -> str:
-    """The match of what a VPC sends; empty where it can't be told from what the host sends."""
+    """The match for what a VPC sends; empty if it looks the same as what the host sends."""
     hook = chain.chain.hook
     if hook == "egress":
         return ""
@@ -78,7 +78,7 @@ def _outward(chain: BaseChain, packet: Packet) -> str:
 
 
 def _answer(chain: BaseChain, packet: Packet) -> str:
-    """The match of answers; empty where they can't be told from what else comes in."""
+    """The match for answers; empty if they look the same as other incoming packets."""
     hook = chain.chain.hook
     if hook == "ingress" or (hook == "prerouting" and chain.chain.priority <= CONNTRACK):
         return ""
@@ -100,7 +100,7 @@ def _removed(chain: BaseChain, place: str, found: Found, is_answer: bool) -> Ite
 
 
 def _inserted(chain: BaseChain, found: Found) -> Iterator[str]:
-    """Before the first rule that is not ours: what keeps others off stays the first."""
+    """A rule before the first one that is not ours: our rules against spoofing stay first."""
     base = chain.chain
     rules = [rule.statements for rule in base.rules]
     ours = next((number for number, rule in enumerate(rules) if rule != ({"continue": None},)), len(rules))

@@ -21,20 +21,20 @@ OUTSIDE = (IPv4Address("8.8.8.8"), IPv4Address("198.41.0.4"))
 """One in each half of the internet, as a VPN may have a route to either: Google's DNS, a.root-servers.net."""
 
 ASIDE = "30320"
-"""The table that a route for VPCs alone is put in: the number of our links' group."""
+"""The table for a route that only VPCs use: the number of our links' group."""
 
 
 FIRST = 1
-"""The priority of a policy rule that stands before all others but that for the host's own addresses (0)."""
+"""The priority of a policy rule before all others except the one for the host's own addresses (0)."""
 
 
 class State(Enum):
-    """What becomes of a VPC's packets."""
+    """What happens to a VPC's packets."""
 
     LEAVE = "leave"
     LOST = "lost"
     CUT_OFF = "cut off"
-    """What leaves leaves, and the host itself does not reach all of its subnets."""
+    """Outgoing packets leave, but the host itself does not reach all of its subnets."""
 
     UNKNOWN = "not known"
     NONE = "none to leave"
@@ -43,13 +43,13 @@ class State(Enum):
 
 @frozen
 class Cause:
-    """Why packets are lost, or may be, and what helps."""
+    """Why packets are lost, or might be, and what helps."""
 
     why: str
     help: str = ""
     sure: bool = True
     at_home: bool = False
-    """Whether it concerns the host's own packets only."""
+    """Whether it affects only the host's own packets."""
 
 
 @frozen
@@ -64,7 +64,7 @@ class Passage:
 
 @frozen
 class Links:
-    """The host's links: those that are up, and of these those that are plugged in."""
+    """The host's links: those that are up, and those of them with a carrier."""
 
     there: frozenset[str] = frozenset()
     up: frozenset[str] = frozenset()
@@ -73,23 +73,23 @@ class Links:
 
 @frozen
 class Facts:
-    """What was asked of the host."""
+    """The host's answers."""
 
     links: Links = Links()
     ways: Ways = field(default_factory=dict)
     routes: Sequence[HostRoute] = ()
     chains: Sequence[BaseChain] | str = ()
-    """Other firewalls' base chains on the way of a VPC's packets, or why they are not known."""
+    """Other firewalls' base chains on the way of a VPC's packets, or why they are unknown."""
 
     passes_on: bool = True
-    """Whether the host passes packets on (`ip_forward`)."""
+    """Whether the host forwards packets (`ip_forward`)."""
 
     faults: Mapping[str, Sequence[Cause]] = field(default_factory=dict)
-    """By VPC, what of its way on the host is not as recorded."""
+    """By VPC: what differs from the record on its way through the host."""
 
 
 def source(topology: Topology, vpc: Vpc) -> IPv4Address:
-    """An address that packets of a VPC come to the host with."""
+    """The source address with which a VPC's packets reach the host."""
     if not routed(topology, vpc):
         return addressing.router_end(vpc.link)
     subnets = public(vpc)
@@ -97,7 +97,7 @@ def source(topology: Topology, vpc: Vpc) -> IPv4Address:
 
 
 def outward(topology: Topology, vpc: Vpc) -> list[Question]:
-    """Which way its packets leave, asked of each source that the host may have a rule for."""
+    """The questions by which way its packets leave, one for each source that the host may have a rule for."""
     cable = naming.device("vpc-", vpc.name)
     sources = [source(topology, vpc)]
     if routed(topology, vpc):
@@ -108,7 +108,7 @@ def outward(topology: Topology, vpc: Vpc) -> list[Question]:
 
 
 def inward(topology: Topology, vpc: Vpc) -> dict[str, Question]:
-    """By subnet, the host's own way to it, or where NAT serves it that of answers."""
+    """By subnet: the host's own way to it, or the way of answers if it has NAT."""
     if not routed(topology, vpc):
         back = Question(source(topology, vpc), OUTSIDE[0], vpc.nat.interface) if vpc.nat else None
         return {"": back} if back else {}
@@ -124,7 +124,7 @@ def _back(vpc: Vpc, address: IPv4Address, is_served: bool) -> Question:
 
 
 def questions(topology: Topology) -> Iterator[Question]:
-    """All that `judge` wants to know the kernel's answer to."""
+    """All questions whose answers `judge` needs."""
     for vpc in topology.vpcs:
         if vpc.nat:
             yield from outward(topology, vpc)
@@ -132,7 +132,7 @@ def questions(topology: Topology) -> Iterator[Question]:
 
 
 def judge(topology: Topology, facts: Facts) -> list[Passage]:
-    """Each VPC with NAT, and those without that the host does not reach."""
+    """Each VPC with NAT, and each without NAT that the host does not reach."""
     found = []
     for vpc in topology.vpcs:
         causes = tuple(dict.fromkeys(_causes(topology, vpc, facts)))
@@ -155,7 +155,7 @@ def _state(vpc: Vpc, causes: Sequence[Cause]) -> State:
 
 def _causes(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
     if vpc.nat and not facts.passes_on:
-        yield Cause("the host passes on no packets (net.ipv4.ip_forward = 0)", "vpcctl restore")
+        yield Cause("the host does not forward packets (net.ipv4.ip_forward = 0)", "vpcctl restore")
         return
     if vpc.nat:
         yield from facts.faults.get(vpc.name, ())
@@ -171,20 +171,20 @@ def _causes(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
 
 
 def _together(stands: Sequence[Cause], leaves: Sequence[Cause]) -> Iterator[Cause]:
-    """A link that is gone or down, and packets that leave elsewhere for it, are one trouble with one help."""
+    """A link that is missing or down, and packets that therefore leave elsewhere, are one problem."""
     if len(stands) == len(leaves) == 1:
         link, way = stands[0], leaves[0]
-        # Where packets have another way out already, NAT follows them; else the link itself is mended.
+        # If packets already have another way out, NAT follows them; otherwise the link itself is fixed.
         yield replace(way, why=f"{link.why}, and {way.why}", help=way.help or link.help, sure=True)
     else:
         yield from (*stands, *leaves)
 
 
 def _link(vpc: Vpc, nat: Nat, links: Links) -> Iterator[Cause]:
-    """Whether the uplink is there, and plugged in."""
+    """Whether the uplink exists and has a carrier."""
     name = nat.interface
     if name not in links.there:
-        yield Cause(f"there is no link {name} any more",
+        yield Cause(f"link {name} does not exist",
                     f"bring it back, or name another: vpcctl nat enable --vpc {vpc.name} --interface LINK")
     elif name not in links.up:
         yield Cause(f"link {name} is down", f"ip link set dev {name} up")
@@ -194,11 +194,11 @@ def _link(vpc: Vpc, nat: Nat, links: Links) -> Iterator[Cause]:
 
 
 def way_out(vpc: Vpc, nat: Nat, ways: Sequence[Way], routes: Sequence[HostRoute] = ()) -> Iterator[Cause]:
-    """Whether packets to the internet leave by the uplink of NAT, and by no other link."""
-    # What leaves by the same links is one trouble, though it has several routes.
+    """Whether packets to the internet leave by NAT's uplink, and by no other link."""
+    # Packets that leave by the same links are one problem, even with several routes.
     for way in {way.devices or way.failure: way for way in reversed(ways)}.values():
         if way.kind == UNKNOWN:
-            yield Cause(f"the kernel's way out is not known: {way.failure}", sure=False)
+            yield Cause(f"the kernel's way out is unknown: {way.failure}", sure=False)
         elif way.kind == REFUSED or not way.devices:
             yield Cause(_no_way(way, routes))
         elif len(way.devices) > 1:
@@ -217,7 +217,7 @@ def _no_way(way: Way, routes: Sequence[HostRoute]) -> str:
 
 
 def _moved(vpc: Vpc, nat: Nat, way: Way, ways: Sequence[Way]) -> str:
-    """What has NAT follow, where all packets leave by one link that can be an uplink."""
+    """The command that makes NAT follow, if all packets leave by one link that can be an uplink."""
     device = way.devices[0]
     if device == "lo" or device.startswith("vpc-") or {one.devices for one in ways} != {(device,)}:
         return ""
@@ -225,7 +225,7 @@ def _moved(vpc: Vpc, nat: Nat, way: Way, ways: Sequence[Way]) -> str:
 
 
 def aside(vpc: Vpc, interface: str, way: Way) -> str:
-    """The commands that send a VPC's packets by one of several next hops only; empty if it is none."""
+    """The commands that send a VPC's packets by only one of several next hops; empty without that hop."""
     hop = next((hop for hop in way.hops if hop.device == interface), None)
     if hop is None:
         return ""
@@ -236,7 +236,7 @@ def aside(vpc: Vpc, interface: str, way: Way) -> str:
 
 
 def _inward(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
-    """Whether what is for the VPC's addresses goes down its cable, told once of all with one obstacle."""
+    """Whether packets to the VPC's addresses go down its cable; one cause for all with the same obstacle."""
     cable = naming.device("vpc-", vpc.name)
     missed: dict[tuple[bool, str, str], list[str]] = {}
     for name, question in inward(topology, vpc).items():
@@ -245,12 +245,12 @@ def _inward(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
         if way is None or way.devices == (cable,) or is_gone:
             continue
         if way.kind == UNKNOWN:
-            yield Cause(f"the way back is not known: {way.failure}", sure=False,
+            yield Cause(f"the way back is unknown: {way.failure}", sure=False,
                         at_home=not question.incoming)
         else:
-            told = _obstacle(vpc, question.destination, way, facts.routes)
+            obstacle = _obstacle(vpc, question.destination, way, facts.routes)
             listed = f"{question.destination} ({name})" if name else str(question.destination)
-            missed.setdefault((not question.incoming, *told), []).append(listed)
+            missed.setdefault((not question.incoming, *obstacle), []).append(listed)
     for (at_home, why, helps), subnets in missed.items():
         more = f" and {len(subnets) - 3} more" if len(subnets) > 3 else ""
         listed = ", ".join(subnets[:3]) + more
@@ -273,7 +273,7 @@ def _obstacle(vpc: Vpc, address: IPv4Address, way: Way, routes: Sequence[HostRou
         return (f"the host's route to {way} comes first",
                 f"ip rule add to {vpc.cidr} pref {FIRST} table main")
     if vpc.cidr.subnet_of(way.network) and vpc.cidr != way.network:
-        return f"the host's route to {vpc.cidr} is gone", "vpcctl restore"
+        return f"the host's route to {vpc.cidr} is missing", "vpcctl restore"
     return (f"the host's route to {way} comes first",
             f"remove that route (ip route del {way.network}), or give the subnet another CIDR")
 
@@ -283,12 +283,12 @@ def _in_table(table: str) -> str:
 
 
 def _cable(topology: Topology, vpc: Vpc, facts: Facts) -> Iterator[Cause]:
-    """A link of the host's that has got the addresses of the VPC's cable meanwhile."""
+    """A link of the host that now has the addresses of the VPC's cable."""
     mine = addressing.link_network(vpc.link)
     ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
     for route in facts.routes:
         if route.device not in ours and route.network.overlaps(mine) and _is_narrow(route.network):
-            yield Cause(f"{route} has the addresses of its cable ({mine}): either loses packets",
+            yield Cause(f"{route} has the addresses of its cable ({mine}): both lose packets",
                         f"vpcctl export >FILE, vpcctl vpc delete --name {vpc.name}, vpcctl apply -f FILE")
 
 
@@ -297,9 +297,9 @@ def _is_narrow(network: IPv4Network) -> bool:
 
 
 def _others(topology: Topology, vpc: Vpc, nat: Nat, facts: Facts) -> Iterator[Cause]:
-    """Other firewalls, by whose base chains packets come as well."""
+    """Other firewalls, whose base chains packets also pass."""
     if isinstance(facts.chains, str):
-        yield Cause(f"whether another firewall refuses them is not known: {facts.chains}", sure=False)
+        yield Cause(f"whether another firewall refuses them is unknown: {facts.chains}", sure=False)
         return
     needs = needed(naming.device("vpc-", vpc.name), nat.interface, source(topology, vpc), OUTSIDE[0])
     for found in obstacles(facts.chains, needs):

@@ -17,10 +17,10 @@ BEHIND_STUBS = tuple(map(Path, (
 
 
 def used(own: Collection[IPv4Address]) -> tuple[IPv4Address, ...]:
-    """Those that the host's programs ask, in their order; none on the host itself, whose addresses are `own`.
+    """Those that the host's programs ask, in order; none on the host itself, whose addresses are `own`.
 
-    /etc/resolv.conf says which (resolv.conf(5)). Only where that names nobody but a stub on the host, or
-    nobody at all, which means the same, it is looked behind.
+    /etc/resolv.conf says which (resolv.conf(5)). If it names only a stub on the host, or nothing at all,
+    which means the same, the servers behind the stub are used.
     """
     named = list(_servers(FILE))
     if any(not _is_here(server, own) for server in named):
@@ -54,7 +54,7 @@ def _servers(file: Path) -> Iterator[IPv4Address | IPv6Address]:
 
 @frozen
 class Reached:
-    """The name servers that a VPC can ask, and what is to be told of the others."""
+    """The name servers that a VPC can ask, and warnings about the others."""
 
     servers: tuple[IPv4Address, ...]
     warnings: tuple[str, ...] = ()
@@ -62,9 +62,9 @@ class Reached:
 
 def reached(vpc: Vpc, interface: str, servers: Collection[IPv4Address],
             ways: dict[IPv4Address, Way]) -> Reached:
-    """Those of the servers whose questions leave by the uplink; what is not known of one counts for it.
+    """The servers whose queries leave by the uplink; a server with an unknown way is kept.
 
-    `ways` tells the host's way to each, for packets of the VPC.
+    `ways` has the host's way to each, for packets of the VPC.
     """
     kept, warnings = [], []
     for server in servers:

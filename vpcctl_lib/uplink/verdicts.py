@@ -1,6 +1,6 @@
-"""What a base chain of another firewall does to a VPC's packet, at whichever hook of the host; pure.
+"""What a base chain of another firewall does to a VPC's packet, at any hook of the host; pure.
 
-A packet meets all base chains of a hook; an accept of ours ends ours only (nft(8), "VERDICT STATEMENT").
+A packet meets all base chains of a hook; an accept in ours ends only ours (nft(8), "VERDICT STATEMENT").
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from vpcctl_lib.kernel.ruleset import Chain, Rule, Table
 FAMILIES = ("ip", "inet", "netdev")
 HOOKS = ("ingress", "prerouting", "forward", "postrouting", "egress")
 CONNTRACK, DNAT, SNAT = -200, -100, 100
-"""When connections are recognised, and addresses translated (include/uapi/linux/netfilter_ipv4.h)."""
+"""The priorities of connection tracking and of translation (include/uapi/linux/netfilter_ipv4.h)."""
 
 CLIENT = 49152
-"""A client's port, as the first of those that nobody assigns (RFC 6335, section 6)."""
+"""A client's port: the first of those that nobody assigns (RFC 6335, section 6)."""
 
 HEADERS = frozenset({"tcp", "udp", "udplite", "icmp", "icmpv6", "igmp", "ip6", "sctp", "dccp", "esp", "ah",
                      "arp"})
-"""What nft looks into only if the packet has it."""
+"""What nft reads only if the packet has it."""
 
 DEEPEST = 16
 """NFT_JUMP_STACK_SIZE of the kernel's include/net/netfilter/nf_tables.h."""
 
 
 class Fate(Enum):
-    """What becomes of a packet in a chain."""
+    """What happens to a packet in a chain."""
 
     PASSES = "passes"
     REFUSED = "refused"
@@ -59,16 +59,16 @@ class Packet:
 
     @property
     def incoming(self) -> str:
-        """The link that it comes in by."""
+        """The link by which it comes in."""
         return self.uplink if self.kind is Kind.ANSWERS else self.cable
 
     @property
     def outgoing(self) -> str:
-        """The link that it leaves by."""
+        """The link by which it leaves."""
         return self.cable if self.kind is Kind.ANSWERS else self.uplink
 
     def facts(self, hook: str = "forward", priority: int = 0) -> Mapping[tuple[str, str], object]:
-        """What nft's expressions would find in it there; what is not among them is not known."""
+        """What nft's expressions would find in it there; anything else is unknown."""
         comes = "" if hook == "egress" else self.incoming
         goes = "" if hook in ("ingress", "prerouting") else self.outgoing
         port, own = ("sport", "dport") if self.kind is Kind.ANSWERS else ("dport", "sport")
@@ -78,12 +78,12 @@ class Packet:
                  (self.protocol, port): self.port, ("th", port): self.port}
         addresses = self._addresses(hook, priority)
         if ("ip", "daddr") in addresses and ("ip", "saddr") in addresses:
-            # Beyond the translation its port is any.
+            # Its port after the translation is unknown.
             found |= {(self.protocol, own): CLIENT, ("th", own): CLIENT}
         return {**found, **addresses, **self._tracked(hook, priority)}
 
     def _addresses(self, hook: str, priority: int) -> dict[tuple[str, str], object]:
-        """Outside of our translation, the VPC's address is the host's."""
+        """Outside our translation, the VPC's address is the host's."""
         if self.kind is Kind.ANSWERS:
             found: dict[tuple[str, str], object] = {("ip", "saddr"): self.outside}
             if not (hook == "ingress" or (hook == "prerouting" and priority <= DNAT)):
@@ -112,7 +112,7 @@ class Packet:
 
 @frozen
 class Verdict:
-    """What one chain does to a packet, by which of its parts, and the rule's number (0: its policy)."""
+    """What one chain does to a packet, which of its parts decides, and the rule's number (0: its policy)."""
 
     fate: Fate
     why: str = ""
@@ -121,7 +121,7 @@ class Verdict:
 
 @frozen
 class BaseChain:
-    """A base chain, with all of its table; `tool` is that iptables which made it, else it is nft's."""
+    """A base chain with its whole table; `tool` is the iptables that made it, or empty for nft."""
 
     chain: Chain
     table: Table
@@ -134,14 +134,14 @@ class BaseChain:
         return f"nft chain {chain.family} {chain.table} {chain.name}"
 
     def meets(self, packet: Packet) -> bool:
-        """Whether the packet comes by here at all."""
+        """Whether the packet passes this chain at all."""
         if self.chain.kind == "nat" and packet.kind is not Kind.OPENS:
             return False
         link = {"ingress": packet.incoming, "egress": packet.outgoing}.get(self.chain.hook, "")
         return not link or not self.chain.devices or link in self.chain.devices
 
     def verdict(self, packet: Packet) -> Verdict:
-        """What becomes of it here."""
+        """What happens to it here."""
         if not self.meets(packet):
             return Verdict(Fate.PASSES)
         found = _Walk(self, packet).verdict()
@@ -151,7 +151,7 @@ class BaseChain:
 
 
 def base_chains(tables: Sequence[Table], tool: str = "") -> list[BaseChain]:
-    """Those that a packet of a VPC's may meet on the host."""
+    """Those that a VPC's packet may meet on the host."""
     return [BaseChain(chain, table, tool) for table in tables
             if table.family in FAMILIES and not table.is_dormant
             for chain in table.chains.values() if chain.hook in HOOKS]
@@ -171,7 +171,7 @@ _NEXT: _Ends = frozenset({_End.NEXT})
 
 
 class _Walk:
-    """One packet in one base chain; what may match or not is followed both ways."""
+    """One packet in one base chain; a rule that might match is followed both ways."""
 
     def __init__(self, chain: BaseChain, packet: Packet) -> None:
         self._chain = chain
@@ -181,7 +181,7 @@ class _Walk:
         self._known: dict[str, _Ends] = {}
 
     def verdict(self) -> Verdict:
-        """What becomes of it."""
+        """What happens to it."""
         ends = self._in(self._chain.chain.name, DEEPEST)
         refused = _End.REFUSED in ends
         passed = _End.ACCEPTED in ends
@@ -210,19 +210,19 @@ class _Walk:
     def _of(self, rule: Rule, depth: int) -> _Ends:
         unsure: _Ends = frozenset()
         for statement in rule.statements:
-            (kind, told), = statement.items()
+            (kind, body), = statement.items()
             if kind == "vmap":
-                ends = self._mapped(told, depth, rule)
+                ends = self._mapped(body, depth, rule)
                 unsure |= ends & _NEXT
                 if ends != _NEXT:
                     return ends | unsure
             elif kind in _VERDICTS:
-                return self._ended(kind, told, depth, rule) | unsure
+                return self._ended(kind, body, depth, rule) | unsure
             elif kind in UNFORESEEN:
                 self._blame(kind, rule)
                 return frozenset({_End.ACCEPTED, _End.REFUSED}) | unsure
             elif kind not in HARMLESS:
-                matches = self._matches(kind, told)
+                matches = self._matches(kind, body)
                 if matches is False:
                     return _NEXT
                 unsure = unsure if matches else _NEXT
@@ -232,9 +232,9 @@ class _Walk:
         if not self._why:
             self._why, self._handle = f"a rule of it says {kind}", rule.handle
 
-    def _ended(self, kind: str, told: Any, depth: int, rule: Rule) -> _Ends:
+    def _ended(self, kind: str, body: Any, depth: int, rule: Rule) -> _Ends:
         if kind in ("jump", "goto"):
-            ends = self._in(told["target"], depth - 1)
+            ends = self._in(body["target"], depth - 1)
             after = _End.NEXT if kind == "jump" else _End.RETURNED
             back = {_End.NEXT, _End.RETURNED}
             return (ends - back) | {after} if ends & back else ends
@@ -242,29 +242,29 @@ class _Walk:
             self._blame(kind, rule)
         return frozenset({_VERDICTS[kind]})
 
-    def _matches(self, kind: str, told: Any) -> bool | None:
-        """Whether it does; None if the packet's first lines do not tell."""
+    def _matches(self, kind: str, body: Any) -> bool | None:
+        """Whether it matches; None if that depends on something unknown."""
         if kind == "limit":
-            return not (isinstance(told, dict) and told.get("inv"))
+            return not (isinstance(body, dict) and body.get("inv"))
         if kind != "match":
             return None
-        header = told["left"].get("payload", {}).get("protocol") if isinstance(told["left"], dict) else None
+        header = body["left"].get("payload", {}).get("protocol") if isinstance(body["left"], dict) else None
         if header in HEADERS and header != self._facts["meta", "l4proto"]:
-            # Before it looks there, nft sees to it that the packet is of that kind.
+            # nft first checks that the packet is of that kind.
             return False
-        value, operator = self._value(told["left"]), told["op"]
+        value, operator = self._value(body["left"]), body["op"]
         if value is None or operator not in ("==", "!=", "in"):
             return None
-        found = self._is_in(value, told["right"])
+        found = self._is_in(value, body["right"])
         return found if found is None or operator != "!=" else not found
 
     def _value(self, left: Any) -> object | None:
         if not isinstance(left, dict) or len(left) != 1:
             return None
-        (kind, told), = left.items()
-        if kind == "payload" and "protocol" in told:
-            return self._facts.get((told["protocol"], told["field"]))
-        return self._facts.get((kind, told["key"])) if kind in ("meta", "ct") and "key" in told else None
+        (kind, body), = left.items()
+        if kind == "payload" and "protocol" in body:
+            return self._facts.get((body["protocol"], body["field"]))
+        return self._facts.get((kind, body["key"])) if kind in ("meta", "ct") and "key" in body else None
 
     def _is_in(self, value: object, right: Any) -> bool | None:
         if isinstance(right, str) and right.startswith("@"):
@@ -276,8 +276,8 @@ class _Walk:
         found = [_is(value, member) for member in members]
         return True if True in found else None if None in found else False
 
-    def _mapped(self, told: Any, depth: int, rule: Rule) -> _Ends:
-        value, data = self._value(told["key"]), told["data"]
+    def _mapped(self, body: Any, depth: int, rule: Rule) -> _Ends:
+        value, data = self._value(body["key"]), body["data"]
         if isinstance(data, str):
             data = self._chain.table.sets.get(data.removeprefix("@"))
         entries = data.get("set", []) if isinstance(data, dict) else []
@@ -286,8 +286,8 @@ class _Walk:
         ends: set[_End] = set()
         for matches, verdict in possible:
             if matches is not False:
-                (kind, told), = verdict.items()
-                ends |= self._ended(kind, told, depth, rule) if kind in _VERDICTS else _NEXT
+                (kind, body), = verdict.items()
+                ends |= self._ended(kind, body, depth, rule) if kind in _VERDICTS else _NEXT
             if matches:
                 return frozenset(ends)
         return frozenset({*ends, _End.NEXT})
@@ -297,10 +297,10 @@ _VERDICTS = {"accept": _End.ACCEPTED, "drop": _End.REFUSED, "reject": _End.REFUS
              "continue": _End.NEXT, "jump": _End.NEXT, "goto": _End.RETURNED,
              **dict.fromkeys(("dnat", "snat", "masquerade", "redirect"), _End.ACCEPTED)}
 HARMLESS = frozenset({"counter", "log", "mangle", "flow", "dup", "ct helper", "ct timeout", "ct expectation"})
-"""Statements after which the rule goes on, and whose packet is the same to us."""
+"""Statements after which the rule continues with the same packet, as far as we care."""
 
 UNFORESEEN = frozenset({"queue", "notrack", "fwd", "tproxy", "synproxy"})
-"""A program decides, the connection is not tracked, which NAT needs, or the packet goes elsewhere."""
+"""A program decides, the connection is not tracked although NAT needs that, or the packet goes elsewhere."""
 
 
 def _is(value: object, member: Any) -> bool | None:

@@ -1,4 +1,4 @@
-"""The topology as plain values, the one shape that JSON and tables are made of; pure."""
+"""The topology as plain values, from which both JSON and tables are made; pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
 
 
 def overview(overview: Overview) -> View:
-    """A VPC with all that is to be known of it, and the plain commands that show the same."""
+    """A VPC with everything about it, and the plain commands that show the same."""
     view = vpc(overview.topology, overview.vpc)
     size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
     inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
@@ -106,7 +106,7 @@ def ending(running: Running) -> View:
 
 
 def passage(passage: Passage) -> View:
-    """Whether a VPC's packets leave, and what keeps them from it."""
+    """Whether a VPC's packets leave, and what stops them."""
     return {"vpc": passage.vpc, "interface": passage.interface or None, "state": passage.state.value,
             "causes": [{"why": cause.why, "help": cause.help or None, "sure": cause.sure}
                        for cause in passage.causes]}
@@ -121,7 +121,7 @@ def _upkeep(upkeep: Upkeep) -> View:
 
 
 def _fate(fate: Fate | None) -> View:
-    """How the program ended last, and when; null for what did not happen, or can't be read without root."""
+    """How and when the program last ended; null for what did not happen, or can't be read without root."""
     if fate is None:
         return {"restarts": None, "exit_code": None, "signal": None, "ended": None}
     code = fate.code

@@ -14,14 +14,14 @@ SYSTEM = ("/usr/bin/python3", "/usr/local/bin/python3")
 
 
 def web_server(vpc: str, subnet: str, address: str, port: int) -> tuple[str, ...]:
-    """The command of the web server; by its text, as its user may not reach the folder of our code."""
+    """The command of the web server; it contains the program text, since its user may not reach our code."""
     source = Path(__file__).with_name("webserver.py").read_text()
     return (python(), "-I", "-c", source, vpc, subnet, address, str(port))
 
 
 def python() -> str:
-    """The interpreter; VpcctlError if all there are lie in folders closed to others, such as /root."""
-    # Imported late: it reads much, and only a new web server needs it.
+    """The interpreter; VpcctlError if every one is in a folder closed to others, such as /root."""
+    # Imported late: it is large, and only a new web server needs it.
     import sysconfig
 
     ours = os.path.realpath(sys.executable)
@@ -30,14 +30,14 @@ def python() -> str:
     for path in SYSTEM:
         if _open_to_all(path):
             return path
-    raise VpcctlError(f"no Python that an unprivileged user may run: {ours} lies in a closed folder",
+    raise VpcctlError(f"no Python that an unprivileged user may run: {ours} is in a closed folder",
                       "install the system's: apt-get install python3")
 
 
 def _open_to_all(path: str) -> bool:
-    """Whether others may read the file and pass all the folders above it (path_resolution(7)).
+    """Whether others may read the file and enter all folders above it (path_resolution(7)).
 
-    Not what is in a folder of which a workload has its own.
+    False in folders of which a workload has its own.
     """
     real = Path(os.path.realpath(path))
     if any(str(real).startswith(f"{folder}/") for folder in OWN):

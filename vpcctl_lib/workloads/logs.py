@@ -1,4 +1,4 @@
-"""Workloads' logs as files: what a workload wrote, the older log before the newer, read from the end."""
+"""Workloads' logs as files: a workload's output, the older log before the newer, read from the end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vpcctl_lib.model.naming import MARK
 
 
 def files(log: Path) -> list[Path]:
-    """All that there may be of a workload: the log, the one before it, and what has become of the program."""
+    """All files that a workload may have: the log, the previous one, and the program's fate."""
     return [*_parts(log), _fate(log)]
 
 
 def _parts(log: Path) -> tuple[Path, Path]:
-    """The older one, which may be missing, and the log itself."""
+    """The older log, which may be missing, and the log itself."""
     return log.with_name(log.name + OLDER), log
 
 
@@ -26,7 +26,7 @@ def _fate(log: Path) -> Path:
 
 
 def fate(log: Path) -> Fate | None:
-    """What has become of the workload's program; None where that is not known, or not to be read."""
+    """What became of the workload's program; None if that is unknown or unreadable."""
     try:
         return read(_fate(log).read_bytes())
     except OSError:
@@ -42,23 +42,23 @@ def is_written(log: Path) -> bool:
 
 
 def folder_of(state: Path, owner: str) -> Path:
-    """Where the logs of a subnet's workloads lie, by the mark of the subnet."""
+    """The folder of a subnet's workload logs, by the mark of the subnet."""
     return state / "logs" / owner.removeprefix(MARK)
 
 
 def left_in(folder: Path) -> list[Path]:
-    """All files of ours in a subnet's folder, those of programs that did not start too."""
+    """All our files in a subnet's folder, including those of programs that did not start."""
     return sorted(folder.glob("*.log*"))
 
 
 def remove(log: Path) -> None:
-    """Gone, with all that belongs to it."""
+    """Remove the log with everything that belongs to it."""
     for file in files(log):
         file.unlink(missing_ok=True)
 
 
 def text(log: Path) -> str:
-    """All that is kept of what the workload wrote; FileNotFoundError if it has no log."""
+    """All output of the workload that is kept; FileNotFoundError if it has no log."""
     older, newer = _parts(log)
     before = older.read_bytes() if older.exists() else b""
     return (before + newer.read_bytes()).decode(errors="replace")
@@ -72,11 +72,11 @@ def tail(log: Path, size: int) -> bytes:
 
 
 def follow(log: Path) -> Generator[bytes, None, None]:
-    """All that is kept, then what is added, for ever; nothing at times. It goes on where a new log begins."""
+    """All that is kept, then what is added, for ever; sometimes empty. It continues with a new log."""
     file = log.open("rb")
     try:
         older, _ = _parts(log)
-        # Where it became the older one just now, it is read once.
+        # If it has just become the older one, it is read once.
         if older.exists() and _is_another(older, os.fstat(file.fileno())):
             yield older.read_bytes()
         while True:

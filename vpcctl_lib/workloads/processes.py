@@ -1,4 +1,4 @@
-"""Processes on this host: who they are beyond doubt, which network namespace they live in, how they end."""
+"""Processes on this host: their identity, their network namespace, and how they are ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOOL = b"VPCCTL_TOOL=1"
 """The environment variable of the tools of every vpcctl (`run.TOOL`)."""
 
 LONGEST_ENVIRONMENT = 1 << 17
-"""Bytes of a process's environment that are read: ours are the first, and others may have megabytes."""
+"""Bytes of a process's environment to read: ours come first, and others may have megabytes."""
 
 EXITING = 4
 """PF_EXITING of include/linux/sched.h."""
@@ -34,13 +34,13 @@ LISTEN = "0A"
 
 @frozen
 class Process:
-    """A process, told apart from a later one of the same pid by its start time."""
+    """A process, distinguished from a later one with the same pid by its start time."""
 
     pid: int
     start: int
     session: int
     parent: int = field(compare=False)
-    """Another, once its parent has ended."""
+    """It changes once its parent has ended."""
 
     def program(self) -> str:
         """The name of its program; empty if it has ended."""
@@ -53,7 +53,7 @@ class Process:
 
 
 def _text(pid: int, name: str) -> str:
-    """A file of a process, in which it can write any bytes as its name; empty if it has ended."""
+    """The text of a /proc file of a process, whose name can be any bytes; empty if it has ended."""
     try:
         return (PROC / str(pid) / name).read_bytes().decode(errors="replace")
     except OSError:
@@ -61,7 +61,7 @@ def _text(pid: int, name: str) -> str:
 
 
 def boot_id() -> str:
-    """Changes with every boot, as pids and start times begin anew; empty where /proc shows processes only."""
+    """Changes with every boot, when pids and start times start over; empty if /proc shows only processes."""
     try:
         return (PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -69,30 +69,30 @@ def boot_id() -> str:
 
 
 def look(pid: int) -> Process | None:
-    """The process of that pid, unless there is none or it has ended and waits for its parent."""
+    """The process with that pid; None if there is none, or if it is a zombie."""
     text = _text(pid, "stat")
     if not text:
         return None
-    # proc(5): the second field is the name in parentheses, and may hold any character.
+    # proc(5): the second field is the name in parentheses, and may contain any character.
     fields = text[text.rindex(")") + 2:].split()
     state, parent, session, start = fields[0], int(fields[1]), int(fields[3]), int(fields[19])
     return None if state in "ZX" else Process(pid, start, session, parent)
 
 
 def identity(process: Process) -> dict[str, str]:
-    """What is written down of a process, to know it again."""
+    """The facts by which a process is recognised later."""
     return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id(),
             "netns": str(_network(process.pid))}
 
 
 def kept_identity(keeper: Process) -> dict[str, str]:
-    """What is written down of a workload by its keeper: also the pid of the program itself."""
+    """The facts about a workload from its keeper: also the pid of the program itself."""
     oldest = next(iter(children(keeper.pid)), None)
     return {**identity(keeper), "main": str(oldest.pid if oldest else 0)}
 
 
 def recognise(facts: Mapping[str, str]) -> Process | None:
-    """The very process that was written down, if it still runs."""
+    """The recorded process, if it still runs."""
     if not facts.get("pid") or facts.get("boot") != boot_id():
         return None
     process = look(int(facts["pid"]))
@@ -100,7 +100,7 @@ def recognise(facts: Mapping[str, str]) -> Process | None:
 
 
 def is_hidden(facts: Mapping[str, str]) -> bool:
-    """Whether it can't be told if it runs: this user is not shown others' processes (proc(5), `hidepid`)."""
+    """Whether it is unknown if it runs: this user can't see others' processes (proc(5), `hidepid`)."""
     if not facts.get("pid") or not boot_id():
         return bool(facts.get("pid"))
     if facts.get("boot") != boot_id() or _text(int(facts["pid"]), "stat"):
@@ -115,7 +115,7 @@ def is_hidden(facts: Mapping[str, str]) -> bool:
 
 
 def is_ending(process: Process) -> bool:
-    """Whether it is on its way out: it runs nothing more, and is no zombie yet (proc(5), `flags` of stat)."""
+    """Whether it is exiting: it runs no more code, and is not a zombie yet (proc(5), `flags` of stat)."""
     text = _text(process.pid, "stat")
     return bool(text) and bool(int(text[text.rindex(")") + 2:].split()[6]) & EXITING)
 
@@ -137,12 +137,12 @@ def _open_files(pid: int) -> Iterator[str]:
         for number in os.listdir(PROC / str(pid) / "fd"):
             yield os.readlink(PROC / str(pid) / "fd" / number)
     except OSError:
-        # It has ended, or closed one meanwhile: the next look tells.
+        # It has ended, or closed one meanwhile: the next look decides.
         return
 
 
 def inside_of(process: Process, namespace: str) -> bool:
-    """Whether it lives in that network namespace."""
+    """Whether it is in that network namespace."""
     number = netns.inode(namespace)
     return bool(number) and _network(process.pid) == number
 
@@ -153,7 +153,7 @@ def inside(namespace: str) -> list[Process]:
 
 
 def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
-    """All processes in these network namespaces, each with its namespace; one look for all of them."""
+    """All processes in these network namespaces, each with its namespace, from one pass over /proc."""
     names = {netns.inode(namespace): namespace for namespace in namespaces}
     names.pop(0, None)
     found = ((names.get(_network(process.pid)), process) for process in (_all() if names else ()))
@@ -161,22 +161,22 @@ def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
 
 
 def is_passing(process: Process) -> bool:
-    """Whether it is a tool of some vpcctl, that ends by itself in a moment."""
+    """Whether it is a tool of some vpcctl, which ends by itself in a moment."""
     return TOOL in _environment(process.pid) and is_own(process)
 
 
 def is_own(process: Process) -> bool:
-    """Whether it is of our user, with all that this user may do: what its environment says is true then.
+    """Whether it is our user's, with all of that user's rights: its environment is then trustworthy.
 
-    A workload's processes are in a user namespace below ours. Anybody can write TOOL or a mark in theirs.
+    A workload's processes are in a user namespace below ours. Anybody can put TOOL or a mark into theirs.
     """
-    # Not by the owner of the folder: a process that can't be dumped is shown as root's (proc(5)).
+    # Not by the owner of the folder: proc(5) shows a process that can't be dumped as root's.
     same_user = _field(_text(process.pid, "status"), "Uid")[1:2] == [str(os.geteuid())]
     return same_user and _room(process.pid, "user") == _room("self", "user")
 
 
 def _field(status: str, name: str) -> list[str]:
-    # Not splitlines: the name of the program may hold what that takes for the end of a line.
+    # Not splitlines: the program's name may contain other line separators.
     return next((line.split()[1:] for line in status.split("\n") if line.startswith(f"{name}:")), [])
 
 
@@ -187,7 +187,7 @@ def is_keeper(process: Process) -> bool:
 
 
 def runs_as_we_do(process: Process) -> bool:
-    """Whether its program is the very file of our interpreter: one in a container is another."""
+    """Whether its program is the same file as our interpreter: one in a container is another file."""
     try:
         return os.path.samestat((PROC / str(process.pid) / "exe").stat(), (PROC / "self/exe").stat())
     except OSError:
@@ -195,7 +195,7 @@ def runs_as_we_do(process: Process) -> bool:
 
 
 def is_kept(facts: Mapping[str, str]) -> bool:
-    """Whether the workload has a keeper; one that an older vpcctl started has none."""
+    """Whether the workload has a keeper; a workload of an older vpcctl has none."""
     return "main" in facts
 
 
@@ -211,12 +211,12 @@ def main(facts: Mapping[str, str]) -> int | None:
 
 
 def children(pid: int) -> list[Process]:
-    """The processes that it has started, or that were left to it, the oldest first."""
+    """The processes that it started or inherited, oldest first."""
     return sorted((process for process in _all() if process.parent == pid), key=lambda one: one.start)
 
 
 def room(process: Process) -> int:
-    """The number of its PID namespace, which a workload has to itself; 0 if it can't be told."""
+    """The number of its PID namespace, which is the workload's own; 0 if unknown."""
     return _room(process.pid, "pid")
 
 
@@ -243,7 +243,7 @@ def _room(pid: int | str, kind: str) -> int:
 
 
 def marked(mark: str, among: Iterable[Process]) -> list[Process]:
-    """Those that were started as the workload of that mark, or by it."""
+    """Those that were started as the workload with that mark, or by it."""
     word = f"{MARK}={mark}".encode()
     return [process for process in among if word in _environment(process.pid)]
 
@@ -257,22 +257,22 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def mark_of(process: Process) -> str:
-    """Whose workload it was started as, or by; empty if it is none."""
+    """The mark of the workload that it belongs to; empty if it belongs to none."""
     prefix = f"{MARK}=".encode()
     marks = [word[len(prefix):] for word in _environment(process.pid) if word.startswith(prefix)]
     return marks[0].decode(errors="replace") if marks else ""
 
 
 def argv(process: Process) -> tuple[str, ...]:
-    """Its command line, as it shows it now."""
+    """Its current command line."""
     words = (PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")[:-1]
     return tuple(word.decode(errors="surrogateescape") for word in words)
 
 
 def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
-    """The workload's keeper; else its processes, of its session or with its mark, in its namespace.
+    """The workload's keeper; else its processes, by session or mark, in its namespace.
 
-    The namespace may have lost its name, and one that is on its way out is in none any more.
+    The namespace may have lost its name, and an exiting process has left it.
     """
     leader = recognise(facts)
     homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
@@ -284,7 +284,7 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
         return keepers
     if leader and is_ending(leader):
         return [leader]
-    # One that was just started is still here, on its way into its namespace.
+    # A process that was just started may still be here, before it enters its namespace.
     found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
     if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
         found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
@@ -292,7 +292,7 @@ def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Pro
 
 
 def end(processes: Iterable[Process], seconds: float = GRACE_SECONDS) -> list[Process]:
-    """TERM, so long to obey, KILL; returns those that are still there."""
+    """TERM, a time to obey, KILL; returns those that still run."""
     living = {fd: process for process in processes if (fd := _descriptor(process)) >= 0}
     try:
         _signal(living, signal.SIGTERM)
@@ -323,11 +323,12 @@ def _signal(living: Mapping[int, Process], number: signal.Signals) -> None:
         except ProcessLookupError:
             continue
         except PermissionError as error:
-            raise VpcctlError(f"may not stop {process.name()}", "run as root") from error
+            raise VpcctlError(f"can't stop {process.name()}: permission denied",
+                              "run it as root: sudo vpcctl …") from error
 
 
 def _wait(living: Mapping[int, Process], seconds: float) -> dict[int, Process]:
-    """Those that have not ended within the time; a pidfd is readable once its process has."""
+    """Those that have not ended within the time; a pidfd is readable once its process has ended."""
     left = dict(living)
     deadline = time.monotonic() + seconds
     poll = select.poll()

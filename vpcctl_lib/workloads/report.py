@@ -1,4 +1,4 @@
-"""What a keeper tells of the workload that it starts, while somebody waits for it."""
+"""What a keeper reports while it starts a workload and we wait."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Report:
         self._keeper: processes.Process | None = None
         self._started = False
         self.shortfalls: list[str] = []
-        """In what the workload is less apart from others than it should be."""
+        """How the workload is less isolated than it should be."""
 
     def __enter__(self) -> Report:
         return self
@@ -35,31 +35,31 @@ class Report:
         os.close(self._pipe)
 
     def listen(self, seconds: float) -> bool:
-        """Wait for the next words, so long at most; whether some came. VpcctlError if it failed or ended."""
+        """Wait for the next report, up to that time; whether one came. VpcctlError if it failed or ended."""
         data = self._read(seconds)
         if data is None:
             return False
         if not data:
-            raise VpcctlError("its first process ended without a word")
+            raise VpcctlError("its first process ended without a report")
         while self._lines:
             self._take(*self._lines.pop(0).partition(" "))
         return True
 
     def hear_out(self, seconds: float) -> None:
-        """After a failure, wait until nobody can tell more, so long at most: all are on their way out then.
+        """After a failure, wait until no writer is left, up to that time: all of them are exiting then.
 
-        Who the keeper is may be told only after what went wrong.
+        The keeper's pid may come after the error.
         """
         deadline = time.monotonic() + seconds
         while self._read(deadline - time.monotonic()):
             continue
         for line in self._lines:
-            word, _, told = line.partition(" ")
+            word, _, detail = line.partition(" ")
             if word == "keeper":
-                self._take(word, " ", told)
+                self._take(word, " ", detail)
 
     def _read(self, seconds: float) -> bytes | None:
-        """What has come, in lines and as it is; None if nothing came within the time."""
+        """What has come, as lines and unchanged; None if nothing came within the time."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
         if not poll.poll(max(0.0, seconds) * 1000):
@@ -69,17 +69,17 @@ class Report:
         self._lines += (line.decode(errors="replace") for line in lines)
         return data
 
-    def _take(self, word: str, _: str, told: str) -> None:
+    def _take(self, word: str, _: str, detail: str) -> None:
         if word == "keeper":
-            self._keeper = processes.look(int(told))
+            self._keeper = processes.look(int(detail))
         elif word == "short":
-            self.shortfalls.append(told)
+            self.shortfalls.append(detail)
         elif word == "started":
             self._started = True
         elif word == "failed":
-            raise VpcctlError(told)
+            raise VpcctlError(detail)
         elif word == "ended":
-            raise VpcctlError(f"it ended with {_how(int(told))}")
+            raise VpcctlError(f"it ended with {_how(int(detail))}")
 
     @property
     def started(self) -> bool:
@@ -91,7 +91,7 @@ class Report:
         return int(processes.kept_identity(self._keeper)["main"]) if self._keeper else 0
 
     def facts(self) -> Mapping[str, str]:
-        """What is written down of the workload, to know it again."""
+        """The facts by which the workload is recognised later."""
         if self._keeper is None:
             return {}
         return processes.kept_identity(self._keeper)

@@ -1,4 +1,4 @@
-"""How a workload is looked after, as people write it: read, checked and written back; pure."""
+"""A workload's upkeep settings as people write them: parsed, checked and written back; pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEVER = (signal.SIGSTOP, signal.SIGCONT)
 
 
 def parse_seconds(text: str) -> int:
-    """The seconds that `text` writes, such as 10, 90s or 2m."""
+    """The seconds in `text`, such as 10, 90s or 2m."""
     found = TIME.fullmatch(text)
     if found is None:
         raise BadInput(f"{quoted(repr(text))} is not a time", "write for example 10s or 2m")
@@ -43,7 +43,7 @@ def parse_signal(text: str) -> str:
 
 
 def signal_name(number: int) -> str:
-    """The name, without SIG, of a signal; its number where it has none."""
+    """The name, without SIG, of a signal; its number if it has none."""
     try:
         return signal.Signals(number).name.removeprefix("SIG")
     except ValueError:
@@ -51,7 +51,7 @@ def signal_name(number: int) -> str:
 
 
 def signal_number(name: str) -> int:
-    """The number of a signal that `parse_signal` has named; 0 for none."""
+    """The number of a signal that `parse_signal` returned; 0 for none."""
     return int(signal.Signals[f"SIG{name}"]) if name else 0
 
 
@@ -65,16 +65,16 @@ def parse_variable(text: str) -> tuple[str, str]:
 
 
 def check_variable(name: str, value: str) -> None:
-    """Refuse what no environment could hold, and the name by which we know a workload's processes."""
+    """Refuse what an environment can't contain, and the name by which we recognise a workload's processes."""
     if not name or "=" in name or "\0" in name + value:
         raise BadInput(f"{quoted(repr(name))} can't be the name of a variable" if "\0" not in value
-                       else f"the value of {quoted(repr(name))} holds a NUL", "write K=V")
+                       else f"the value of {quoted(repr(name))} contains a NUL", "write K=V")
     if name == MARK:
         raise BadInput(f"{MARK} is vpcctl's own", "choose another name")
 
 
 def environment(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """K=V for each, sorted: their order says nothing."""
+    """K=V for each, sorted: their order means nothing."""
     return tuple(f"{name}={value}" for name, value in sorted(variables.items()))
 
 
@@ -84,6 +84,6 @@ def variables(environment: tuple[str, ...]) -> dict[str, str]:
 
 
 def check_workdir(path: str) -> None:
-    """Refuse a working directory that depends on where somebody is."""
+    """Refuse a working directory that depends on the current one."""
     if path and (not path.startswith("/") or "\0" in path):
         raise BadInput(f"{quoted(repr(path))} is not an absolute path", "write for example /srv")

@@ -1,4 +1,4 @@
-# vpcctl web server: one page that says where it runs. Run by its text, as its user may not read this file.
+# vpcctl web server: one page that says where it runs. Run from its text: its user may not read this file.
 """The page of `deploy webserver`: arguments are the VPC, the subnet, the address and the port."""
 
 import json
@@ -38,21 +38,21 @@ class Page(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *values: object) -> None:
-        """One line a request, at once."""
+        """One line for each request, written at once."""
         moment = self.log_date_time_string()
         line = f"{self.client_address[0]} {format % values}"
-        # What a client sent may hold escape codes for the terminal on which this is read.
+        # A client's request may contain escape codes for the reader's terminal.
         sys.stdout.write(f"{moment} {line.encode('unicode_escape').decode()}\n")
         sys.stdout.flush()
 
 
 class Server(ThreadingHTTPServer):
-    """A thread a client; it asks no name server who it is itself."""
+    """One thread for each client; never looks up its own name."""
 
     daemon_threads = True
 
     def server_bind(self) -> None:
-        """Without the look-up of HTTPServer, which takes as long as a silent name server is waited for."""
+        """Without HTTPServer's look-up, which waits for a silent name server."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "", int(sys.argv[4])
 
