@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -10,16 +9,12 @@ from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
 from vpcctl_lib import addressing, forwarders, netns, users
 from vpcctl_lib.model import Peering, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.resources import File, Folder, host, processes, workload
-
-settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
-settings.load_profile("vpcctl")
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
