@@ -12,9 +12,9 @@ import pytest
 from tests.recorded import RECORDED, Recorded
 from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.inspection import findings, inspect
+from vpcctl_lib.inspection import findings, inspect, kept_apart
 from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.ledger import State
+from vpcctl_lib.ledger import State, Verb
 from vpcctl_lib.model import Nat, Subnet, SubnetType, Topology, Variant
 from vpcctl_lib.rebuild import Rebuilder
 from vpcctl_lib.resources import Forwarding, Namespace, Program
@@ -473,3 +473,171 @@ def test_a_question_that_was_not_recorded_fails(scene: Scene) -> None:
     del scene().asked['["vpc1", "iptables-save"]']
     with pytest.raises(AssertionError, match="not recorded"):
         rebuilt()
+
+
+def test_of_the_host_that_cannot_be_read_no_resource_is_blamed(scene: Scene) -> None:
+    recorded = scene()
+    recorded.fail("", *ADDR, says="Operation not permitted")
+    with pytest.raises(VpcctlError, match="the links of the host can't be read"):
+        inspect(Kernel(Runner()), recorded.state().ledger)
+    assert inspect(Kernel(Runner()), [entry for entry in recorded.state().ledger
+                                      if "vpc1-" in str(entry.resource) and "file" not in str(entry.resource)]) == {}
+
+
+@pytest.mark.parametrize(("verb", "word"), [(Verb.MAKE, "make"), (Verb.UNMAKE, "unmake"), (Verb.CHANGE, "change")])
+def test_what_a_command_left_half_made_is_told_with_what_there_is(scene: Scene, verb: Verb, word: str) -> None:
+    recorded = scene()
+    ledger = [replace(entry, under_way=verb if str(entry.resource) in (
+        "namespace vpc1-private", "link s-private in vpc1") else None) for entry in recorded.state().ledger]
+    recorded.without_link("vpc1", "s-private")
+    told = {one.what: (one.condition, one.detail)
+            for one in findings(Kernel(Runner()), ledger, (), inspect(Kernel(Runner()), ledger))}
+    cut_short = f"a command that was to {word} it was cut short; it is "
+    assert told["namespace vpc1-private"] == ("half-made", f"{cut_short}there")
+    assert told["link s-private in vpc1"] == ("half-made", f"{cut_short}missing")
+    assert told["cable s-private in vpc1 to eth0 in vpc1-private"][0] == "changed"
+
+
+def test_what_is_half_made_and_cannot_be_read_is_told_for_itself(scene: Scene) -> None:
+    recorded = scene()
+    recorded.fail("vpc1-private", *ADDR, says="Operation not permitted")
+    ledger = [replace(entry, under_way=Verb.MAKE if str(entry.resource) == "link eth0 in vpc1-private" else None)
+              for entry in recorded.state().ledger]
+    told = [(one.condition, one.what) for one in
+            findings(Kernel(Runner()), ledger, (), inspect(Kernel(Runner()), ledger))]
+    assert sorted(told) == [("half-made", "link eth0 in vpc1-private"), ("unreadable", "namespace vpc1-private")]
+
+
+def test_rules_and_files_of_ours_that_the_record_lacks(scene: Scene) -> None:
+    recorded = scene()
+    whole, gone = recorded.state().ledger, ("rule", "file /", "folder /")
+    ledger = [entry for entry in whole if not str(entry.resource).startswith(gone)]
+    assert len(ledger) < len(whole)
+    recorded.edit_rules("", "*filter\n", "*filter\n:USER - [0:0]\n")
+    recorded.edit_rules("", "COMMIT\n", '-A POSTROUTING -m comment --comment "vpcctl:vpc9/nat" -j ACCEPT\nCOMMIT\n')
+    told = {(one.condition, one.what): one.detail
+            for one in findings(Kernel(Runner()), ledger, (), inspect(Kernel(Runner()), ledger))}
+    assert {condition for condition, _ in told} == {"unrecorded"}
+    away = "nothing in the record is it: vpcctl restore removes it"
+    assert told["unrecorded", f"file {recorded.folder}/vpc1-public/resolv.conf"] == away
+    assert f"vpcctl:vpc9/nat: {away}" in told.values()
+    assert any(what.startswith("rule of FORWARD, table filter on the host") for _, what in told)
+    assert not any(what.startswith("folder") for _, what in told)
+
+
+def test_marks_that_the_record_lacks_are_told_in_order(scene: Scene) -> None:
+    recorded = scene("a namespace bears the mark")
+    plain = {"status": 0, "stderr": "", "stdout": [{"ifname": "lo", "flags": [], "addr_info": []}]}
+    odd = {"status": 0, "stderr": "", "stdout": [{"ifname": "lo", "addr_info": []},
+                                                  {"ifname": "eth9", "ifalias": "vpcctl:x", "addr_info": []}]}
+    marked = {"status": 0, "stderr": "", "stdout": [{"ifname": "eth0", "addr_info": []},
+                                                     {"ifname": "lo", "ifalias": "vpcctl:x", "addr_info": []}]}
+    for name, said in (("plain", plain), ("odd", odd), ("zoo", marked), ("blind", {"status": 1, "stdout": "",
+                                                                                  "stderr": "not permitted"})):
+        recorded.names.append(name)
+        recorded.asked[f'["{name}", "ip", "-j", "-d", "addr", "show"]'] = said
+        recorded.asked[f'["{name}", "ip", "-j", "-4", "route", "show", "table", "main"]'] = {
+            "status": 0, "stderr": "", "stdout": []}
+    recorded.links("vpc1")["lo"]["ifalias"] = "vpcctl:vpc1"
+    recorded.printed("vpc2", *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:vpc2/x", "addr_info": []})
+    recorded.printed("vpc1", *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:vpc1/x", "addr_info": []})
+    told = [(one.what, one.detail) for one in kept_apart(Kernel(Runner()), recorded.state().ledger)]
+    take_up = "take it up: vpcctl restore --from-kernel, or remove it: "
+    assert told == [
+        *((f"namespace {name}", f"it bears vpcctl's mark; {take_up}ip netns del {name}") for name in ("other", "zoo")),
+        ("link lan on the host", f"vpcctl:vpc7; {take_up}ip link del lan"),
+        ("link mine in vpc1", f"vpcctl:vpc1/x; {take_up}ip -n vpc1 link del mine"),
+        ("link mine in vpc2", f"vpcctl:vpc2/x; {take_up}ip -n vpc2 link del mine")]
+    # What is not there any more is not asked.
+    recorded.names.remove("vpc2")
+    assert "mine in vpc2" not in str([*kept_apart(Kernel(Runner()), recorded.state().ledger)])
+    state, notes = rebuilt()
+    assert notes[-1] == ("other, vpc1-private, vpc2-a-name-that-is-hashed, zoo: marked as vpcctl's, but neither the "
+                         "host nor a router knows of it: it is left as it is")
+
+
+def test_routers_whose_networks_overlap_are_no_peers(scene: Scene) -> None:
+    recorded = scene()
+    recorded.links("vpc2")["br-vpc2"]["addr_info"][0].update(local="10.0.0.1", prefixlen=8)
+    state, notes = rebuilt()
+    assert state.topology.peerings == ()
+    assert "the peering of 'vpc1' and 'vpc2' can't be known: their CIDRs overlap" in notes
+
+
+def test_of_two_vpcs_with_one_network_the_one_without_a_route_waits_for_its_own(scene: Scene) -> None:
+    recorded = scene()
+    recorded.links("vpc2")["br-vpc2"]["addr_info"][0].update(local="10.0.0.1", prefixlen=16)
+    recorded.routes("")[:] = [one for one in recorded.routes("") if one.get("dev") != "vpc-vpc2"]
+    vpcs = rebuilt()[0].topology.vpcs
+    assert [(vpc.name, vpc.routed) for vpc in vpcs] == [("vpc1", True), ("vpc2", True)]
+    # Of those that have a route the first to be made comes first, whatever its name.
+    for route in recorded.routes(""):
+        if route.get("dev") == "vpc-vpc1":
+            route["dev"] = "vpc-vpc2"
+    vpcs = rebuilt()[0].topology.vpcs
+    assert [(vpc.name, vpc.routed) for vpc in vpcs] == [("vpc2", True), ("vpc1", True)]
+
+
+def test_a_router_over_a_network_that_no_vpc_may_have(scene: Scene) -> None:
+    recorded = scene()
+    recorded.links("vpc2")["br-vpc2"]["addr_info"][0].update(local="127.0.0.1", prefixlen=8)
+    state, notes = rebuilt()
+    assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1"]
+    assert any(note.startswith("VPC 'vpc2' can't be known: 127.0.0.0/8 can't be a private network") for note in notes)
+
+
+def test_a_router_that_cannot_be_read(scene: Scene) -> None:
+    recorded = scene()
+    recorded.fail("vpc2", *ADDR, says="Operation not permitted")
+    state, notes = rebuilt()
+    assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1"]
+    assert any(note.startswith("VPC 'vpc2' can't be known: the links of vpc2 can't be read") for note in notes)
+
+
+def test_a_policy_that_cannot_be_read(scene: Scene) -> None:
+    recorded = scene()
+    recorded.fail("vpc1-public", "iptables-save", says="Operation not permitted")
+    state, notes = rebuilt()
+    assert subnets(state.topology)["public"].policy is None
+    assert [note.partition(":")[0] for note in notes] == ["the policy of 'vpc1/public' can't be known"]
+
+
+@pytest.mark.parametrize(("interface", "known"), [("lan", "lan"), ('"odd/name"', None)])
+def test_an_uplink_is_the_one_of_our_rules_if_a_link_may_be_called_so(scene: Scene, interface: str,
+                                                                      known: str | None) -> None:
+    recorded = scene()
+    said = recorded.asked['["", "iptables-save"]']
+    said["stdout"] = said["stdout"].replace("-i eth0 ", f"-i {interface} ")
+    state, notes = rebuilt()
+    assert state.topology.vpcs[0].nat == (Nat("lan", 1500, (IPv4Address("8.8.8.8"),)) if known else None)
+    assert ("the uplink of VPC 'vpc1' is not known: vpcctl nat enable --vpc vpc1" in notes) is (known is None)
+
+
+def test_only_our_jump_tells_what_forwarding_was(scene: Scene) -> None:
+    recorded = scene()
+    recorded.edit_rules("", f"-j {naming.HOST_FORWARD}\n", "-j USER\n")
+    assert rebuilt()[0].topology.forwarding is None
+
+
+def test_two_that_would_have_one_name_in_the_kernel_are_refused(scene: Scene,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Topology) -> None:
+        raise VpcctlError("they collide")
+
+    scene()
+    monkeypatch.setattr(naming, "check_collisions", refuse)
+    with pytest.raises(VpcctlError, match="they collide"):
+        rebuilt()
+
+
+def test_a_workload_that_ended_since_has_no_facts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = scene()
+    real, looks = recorded._keepers, []
+
+    def ended(space: str) -> object:
+        looks.append(space)
+        return {} if looks.count(space) > 1 else real(space)
+
+    monkeypatch.setattr("vpcctl_lib.rebuild.keepers", ended)
+    state, _ = rebuilt()
+    assert [entry.found for entry in state.ledger if isinstance(entry.resource, Program)] == [{}, {}]
