@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import blueprint, netns, rebuild, run, strays
+from vpcctl_lib import blueprint
+from vpcctl_lib.engine import rebuild, strays
 from vpcctl_lib.keeper import orders
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.ledger import State
-from vpcctl_lib.processes import Process
+from vpcctl_lib.kernel import netns, run
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import workload
-from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.store import Store
+from vpcctl_lib.workloads.processes import Process
 
 RECORDED = json.loads(Path(__file__).with_name("unit").joinpath("recorded/kernel.json").read_text())
 

@@ -15,12 +15,14 @@ import click.testing
 import pytest
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import forwarders, guarding, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
-from vpcctl_lib.ledger import State
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.transaction import Transaction
+from vpcctl_lib.kernel import guarding, netns, run
+from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.managers import packets
-from vpcctl_lib.model import (
+from vpcctl_lib.model.topology import (
     Action,
     Nat,
     Peering,
@@ -34,12 +36,11 @@ from vpcctl_lib.model import (
     Vpc,
     Workload,
 )
-from vpcctl_lib.plan import difference
-from vpcctl_lib.resources import File, Folder, Namespace, workload
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
+from vpcctl_lib.resources import File, Folder, Namespace, forwarders, workload
 from vpcctl_lib.resources import host as host_resources
-from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.store import Store
-from vpcctl_lib.transaction import Transaction
+from vpcctl_lib.uplink import resolvers
 
 ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
           '{"dst": "192.0.2.0/24", "dev": "eth0"}, '

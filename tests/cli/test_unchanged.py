@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.ledger import State
-from vpcctl_lib.model import Topology
-from vpcctl_lib.plan import Plan
-from vpcctl_lib.transaction import Transaction
+from vpcctl_lib.engine.plan import Plan
+from vpcctl_lib.engine.transaction import Transaction
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.record.ledger import State
 
 POLICY = {"subnet": "10.0.1.0/24", "ingress": [
     {"port": 80, "protocol": "tcp", "action": "allow", "description": "the [web]"},

@@ -23,15 +23,17 @@ from unittest import mock
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 
-from vpcctl_lib import keepers, netns, processes, run  # noqa: E402 - from the checkout that this stands in
 from vpcctl_lib.blueprint import NAMESPACE_FILES  # noqa: E402
+from vpcctl_lib.engine import keepers
+from vpcctl_lib.engine.inspection import findings, inspect  # noqa: E402
+from vpcctl_lib.engine.rebuild import Rebuilder  # noqa: E402
 from vpcctl_lib.errors import VpcctlError  # noqa: E402
-from vpcctl_lib.inspection import findings, inspect  # noqa: E402
-from vpcctl_lib.kernel import Kernel  # noqa: E402
-from vpcctl_lib.model import Variant  # noqa: E402
-from vpcctl_lib.rebuild import Rebuilder  # noqa: E402
-from vpcctl_lib.run import Command, Outcome, Runner  # noqa: E402
-from vpcctl_lib.store import Store  # noqa: E402
+from vpcctl_lib.kernel import netns, run
+from vpcctl_lib.kernel.reader import Kernel  # noqa: E402
+from vpcctl_lib.kernel.run import Command, Outcome, Runner  # noqa: E402
+from vpcctl_lib.model.topology import Variant  # noqa: E402
+from vpcctl_lib.record.store import Store  # noqa: E402
+from vpcctl_lib.workloads import processes  # noqa: E402 - from the checkout that this stands in
 
 POLICY = """{"subnet": "10.0.1.0/24", "ingress": [{"port": 80, "protocol": "tcp", "action": "allow"},
   {"port": "8000-8100", "protocol": "tcp", "action": "deny", "source": "10.0.0.0/16"}],

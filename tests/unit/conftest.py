@@ -12,9 +12,10 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib import addressing, forwarders, netns, users
-from vpcctl_lib.model import Peering, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.resources import File, Folder, host, processes, workload
+from vpcctl_lib.kernel import netns, users
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.resources import File, Folder, forwarders, host, processes, workload
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")

@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import rule_order, transaction
+from vpcctl_lib.engine import rule_order, transaction
+from vpcctl_lib.engine.plan import Plan
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.interrupts import Interrupted
-from vpcctl_lib.kernel import HeldChain, words
-from vpcctl_lib.ledger import Entry, State, Verb
-from vpcctl_lib.model import Topology, Vpc
-from vpcctl_lib.plan import Plan
+from vpcctl_lib.kernel.interrupts import Interrupted
+from vpcctl_lib.kernel.reader import HeldChain, words
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.record.ledger import Entry, State, Verb
+from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import (
     EMPTY,
     MISSING,
@@ -34,10 +38,6 @@ from vpcctl_lib.resources import (
     changed,
 )
 from vpcctl_lib.resources.processes import Start, Stop
-from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.step import Step
-from vpcctl_lib.store import Store
-from vpcctl_lib.transaction import Transaction
 
 UNSUPPORTED = "RTNETLINK answers: Operation not supported"
 NO_SUCH_THING = "this kernel has no such thing (Operation not supported)"

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.recorded import RECORDED, Recorded
-from vpcctl_lib import naming
+from vpcctl_lib.engine.inspection import findings, inspect, kept_apart
+from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.inspection import findings, inspect, kept_apart
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.ledger import State, Verb
-from vpcctl_lib.model import Nat, Subnet, SubnetType, Topology, Variant
-from vpcctl_lib.rebuild import Rebuilder
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant
+from vpcctl_lib.record.ledger import State, Verb
 from vpcctl_lib.resources import Forwarding, Namespace, Program
-from vpcctl_lib.run import Runner
 
 SCENES = tuple(RECORDED)
 LONG = "a-name-that-is-hashed"
@@ -638,6 +638,6 @@ def test_a_workload_that_ended_since_has_no_facts(scene: Scene, monkeypatch: pyt
         looks.append(space)
         return {} if looks.count(space) > 1 else real(space)
 
-    monkeypatch.setattr("vpcctl_lib.rebuild.keepers", ended)
+    monkeypatch.setattr("vpcctl_lib.engine.rebuild.keepers", ended)
     state, _ = rebuilt()
     assert [entry.found for entry in state.ledger if isinstance(entry.resource, Program)] == [{}, {}]

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.ledger import Entry, Verb
-from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.operations import Ip, Iptables, Make, Sysctl
-from vpcctl_lib.plan import difference
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.schedule import FILES, Group, groups, waits
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import Address, Folder, Forwarding, Namespace, Operation, Resource, Settings, Veth
+from vpcctl_lib.resources.operations import Ip, Iptables, Make, Sysctl
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.resources.tracking import Forget, Keep
-from vpcctl_lib.schedule import FILES, Group, groups, waits
-from vpcctl_lib.step import Step
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import files as kept_files
-from vpcctl_lib import record
-from vpcctl_lib import store as store_module
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import Entry, State, Verb
-from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.kernel import disk as kept_files
+from vpcctl_lib.kernel.run import Command, Runner
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.record import document
+from vpcctl_lib.record import store as store_module
+from vpcctl_lib.record.ledger import Entry, State, Verb
+from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import Namespace
-from vpcctl_lib.run import Command, Runner
-from vpcctl_lib.store import Store
 
 SPARE = ".state.json.spare"
 GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
@@ -119,7 +119,7 @@ NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
     (json.dumps(GOOD).encode()[:-2], "is damaged: "),
     ({**GOOD, "version": 0}, "no version"),
     ({**GOOD, "version": "1"}, "no version"),
-    ({**GOOD, "version": record.VERSION + 1}, f"this vpcctl knows up to {record.VERSION}"),
+    ({**GOOD, "version": document.VERSION + 1}, f"this vpcctl knows up to {document.VERSION}"),
     ({**GOOD, "version": 99, "topology": "unknown"}, "has version 99"),
     ({"version": 1}, "topology: dict belongs here"),
     ({**GOOD, "topology": {"vpcs": [{}]}}, "topology.vpcs[0]: "),
@@ -210,7 +210,7 @@ def test_a_full_disk_is_told_by_the_lock(store: Store) -> None:
 
 
 def test_who_waits_too_long_hears_who_has_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vpcctl_lib.store.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("vpcctl_lib.record.store.LOCK_SECONDS", 0.05)
     told = rf"another vpcctl \(pid {os.getpid()}\)"
     with store.locked(), pytest.raises(VpcctlError, match=told), store.locked():
         pass
@@ -345,7 +345,7 @@ def test_what_was_read_is_written_as_it_was_read(store: Store, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    (f'"version": {record.VERSION}', f'"version":  {record.VERSION}'), ('[\n{"kind"', '[\n {"kind"'),
+    (f'"version": {document.VERSION}', f'"version":  {document.VERSION}'), ('[\n{"kind"', '[\n {"kind"'),
     ('"}\n]}\n', '"}\n]}'), ('"}\n]}\n', '"}\n]}\n\n'), ('"vpcctl:vpc1"', '"vpcctl:vpc1"\n'),
     ('},\n{"kind": "namespace", "name": "vpc3"', '}, {"kind": "namespace", "name": "vpc3"'),
     ('},\n{"kind": "namespace", "name": "vpc3"', '},\n{"name": "vpc3", "kind": "namespace"')])
@@ -383,7 +383,7 @@ def test_a_full_disk_has_the_room_that_was_kept_for_the_record(store: Store,
     refuse_to_write(monkeypatch, errno.ENOSPC)
     store.save(State(ledger=LEDGER[:1]))
     assert Store(store.folder).load() == State(ledger=LEDGER[:1])
-    assert record.backup(store.file).read_bytes() == store.file.read_bytes()
+    assert document.backup(store.file).read_bytes() == store.file.read_bytes()
     assert sorted(path.name for path in store.folder.iterdir()) == [SPARE, "state.json", "state.json.bak"]
 
 
@@ -409,11 +409,11 @@ def test_what_could_not_be_written_leaves_nothing_beside_the_record(
 def test_room_is_kept_for_the_record_once_it_is_whole(store: Store) -> None:
     store.save(State(previous=Topology()))
     assert not (store.folder / SPARE).exists()
-    assert not record.backup(store.file).exists()
+    assert not document.backup(store.file).exists()
     store.save(State())
     size = store.file.stat().st_size
     assert (store.folder / SPARE).stat().st_size == 2 * size + 48 * 1024
-    assert record.backup(store.file).exists()
+    assert document.backup(store.file).exists()
 
 
 def test_saving_and_locking_leave_no_file_open(store: Store) -> None:
@@ -450,7 +450,7 @@ def test_whoever_could_open_the_lock_of_an_older_vpcctl_can_no_more(store: Store
 
 
 def test_a_lock_that_nobody_signed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vpcctl_lib.store.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("vpcctl_lib.record.store.LOCK_SECONDS", 0.05)
     with store.locked():
         (store.folder / "lock").write_text("")
         with pytest.raises(VpcctlError, match=r"another vpcctl \(pid unknown\)"), store.locked():

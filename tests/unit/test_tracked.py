@@ -7,11 +7,11 @@ from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
 
-from vpcctl_lib.ledger import Entry, Verb
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.tracked import tended
+from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import Address, Chain, Namespace, Operations, Resource, Route, SingleRule
 from vpcctl_lib.resources.tracking import Forget, Keep
-from vpcctl_lib.step import Step
-from vpcctl_lib.tracked import tended
 
 OUT = "-s 10.0.1.0/24 -o uplink -m comment --comment vpcctl:vpc1/public -j ACCEPT"
 NAT = Chain("", "nat", "VPCCTL-NAT", ("-s 10.0.0.0/16 -o eth0 -j MASQUERADE", "-d 10.0.0.0/8 -j RETURN",

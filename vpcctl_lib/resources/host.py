@@ -7,15 +7,16 @@ import re
 from collections.abc import Hashable
 from pathlib import Path
 
-from vpcctl_lib import forwarders, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import MARK
-from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.resources import forwarders
 from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.operations import HOST, Make, PutBack, Remove, Sysctl
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
-from vpcctl_lib.run import Runner
 
 SETTINGS = Path("/proc/sys/net/ipv4")
 _ALONG = re.compile(r"net\.ipv4\.conf\.all\.accept_redirects|net/ipv4/conf/(?!\.{1,2}/)[^/\s]+/forwarding")

@@ -7,11 +7,11 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from vpcctl_lib import netns, processes
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
-from vpcctl_lib.operations import HOST, Ip
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
@@ -26,7 +26,8 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
-from vpcctl_lib.run import Runner
+from vpcctl_lib.resources.operations import HOST, Ip
+from vpcctl_lib.workloads import processes
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
-from vpcctl_lib import keeper, users
+from vpcctl_lib import keeper
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.orders import MARK, Orders, words
-from vpcctl_lib.model import Restart, Upkeep
-from vpcctl_lib.run import Command
-from vpcctl_lib.upkeep import check_workdir, parse_signal, parse_variable, signal_number
+from vpcctl_lib.kernel import users
+from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.model.topology import Restart, Upkeep
+from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable, signal_number
 
 PROCESSES = 2048
 """How many a workload may have unless it is told otherwise: as many as Podman gives a container

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from vpcctl_lib import netns
-from vpcctl_lib.conntrack import Ends, Known, Table
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.run import Command
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.conntrack import Ends, Known, Table
+from vpcctl_lib.kernel.run import Command
 
 OPEN = frozenset({1, 4, 5, 8, 9})
 """States of a socket whose connection still carries data: ESTABLISHED, and those that are closed on one side

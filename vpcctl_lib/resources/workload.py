@@ -6,12 +6,12 @@ from collections.abc import Hashable
 from dataclasses import field
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.interpreter import web_server
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.model import Upkeep
-from vpcctl_lib.processes import inside_of, is_kept, recognise
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.topology import Upkeep
 from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
+from vpcctl_lib.workloads.interpreter import web_server
+from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
 
 
 @frozen
