@@ -1,4 +1,4 @@
-"""What all tests share: signals as in a shell's foreground, however the tests were started; how many examples."""
+"""What all tests share: signals as in a shell's foreground, and how many examples a property has."""
 
 import os
 import signal

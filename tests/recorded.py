@@ -1,4 +1,4 @@
-"""What the kernel's tools said of a recorded network (tests/system/record_kernel.py), played back to who asks."""
+"""What the kernel's tools said of a recorded network, played back (tests/system/record_kernel.py)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ RECORDED = json.loads(Path(__file__).with_name("unit").joinpath("recorded/kernel
 
 def question(command: Command) -> str:
     """What is asked, where, and with what input: the key under which the answer is kept."""
-    return json.dumps([command.namespace, *command.argv, *([{"stdin": command.stdin}] if command.stdin else [])])
+    return json.dumps(
+        [command.namespace, *command.argv, *([{"stdin": command.stdin}] if command.stdin else [])]
+    )
 
 
 class Recorded:
@@ -35,7 +37,9 @@ class Recorded:
     def __init__(self, scene: str, folder: Path) -> None:
         held = _with(RECORDED["whole"], RECORDED[scene] if scene != "whole" else {})
         self.asked: dict[str, Any] = held["asked"]
-        self.settings: dict[str, str | None] = RECORDED["whole"]["settings"] | RECORDED[scene].get("settings", {})
+        self.settings: dict[str, str | None] = RECORDED["whole"]["settings"] | RECORDED[scene].get(
+            "settings", {}
+        )
         self.names: list[str] = held["names"]
         self.identities: dict[str, str] = held["identities"]
         self.keepers: dict[str, dict[str, Any]] = held["keepers"]
@@ -90,8 +94,12 @@ class Recorded:
         return found
 
     def _facts(self, leader: Process) -> dict[str, str]:
-        return next(one["facts"] for space in self.keepers.values() for one in space.values()
-                    if one["pid"] == leader.pid)
+        return next(
+            one["facts"]
+            for space in self.keepers.values()
+            for one in space.values()
+            if one["pid"] == leader.pid
+        )
 
     def _pids(self, space: str) -> set[int]:
         return {one["pid"] for one in self.keepers.get(space, {}).values()}
@@ -117,7 +125,9 @@ class Recorded:
 
     def routes(self, namespace: str) -> list[dict[str, Any]]:
         """The routes of a namespace, to be changed."""
-        routes: list[dict[str, Any]] = self.printed(namespace, "ip", "-j", "-4", "route", "show", "table", "main")
+        routes: list[dict[str, Any]] = self.printed(
+            namespace, "ip", "-j", "-4", "route", "show", "table", "main"
+        )
         return routes
 
     def edit_rules(self, namespace: str, old: str, new: str) -> None:

@@ -1,4 +1,4 @@
-"""A command that changes nothing says so and writes nothing; one that changes only what is recorded is carried out."""
+"""A command that changes nothing says so and writes nothing; a description alone is a change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_description_alone_is_a_change(prepared: Any, tmp_path: Path, monkeypa
     monkeypatch.setattr(Transaction, "apply", apply)
     (tmp_path / "policy.json").write_text(json.dumps({**POLICY, **change}))
     before = prepared.files()
-    done = prepared(*"firewall apply --vpc vpc1 --subnet public --policy policy.json".split())
+    done = prepared(*["firewall", "apply", "--vpc", "vpc1", "--subnet", "public", "--policy", "policy.json"])
     assert (done.code, done.err) == (0, "")
     assert [(plan.steps, topology.vpcs[0].subnets[0].policy.description) for plan, topology in applied] == (
         [((), "of the shop")] if carried_out else [])

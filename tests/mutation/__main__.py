@@ -1,7 +1,8 @@
-"""Mutation check of the rooms in pyproject.toml: ./tests/run.sh --mutants [ROOM | FILE | TEST FILE …].
+"""Mutation check of the rooms in rooms.yaml: ./tests/run.sh --mutants [--quick] [ROOM | FILE | TEST FILE …].
 
 For each room: how many mutants the unit and command-line tests see, and which not. It fails where a room has
-less than the floor, or a mutant survives that survivors.yaml doesn't explain.
+less than the floor, or a mutant survives that survivors.yaml doesn't explain. With --quick no property test
+is run: for one who writes tests for a file.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ def main(words: Sequence[str]) -> int:
     settings = yaml.safe_load((HERE / "rooms.yaml").read_text(encoding="utf-8"))
     rooms = {room: _files(patterns) for room, patterns in settings["rooms"].items()}
     tests = [word for word in words if word.startswith("tests/")]
-    chosen = [word for word in words if word not in tests]
+    chosen = [word for word in words if word not in (*tests, "--quick")]
     rooms = {room: [path for path in paths if not chosen or room in chosen or str(path) in chosen]
              for room, paths in rooms.items()}
     os.environ["VPCCTL_PROFILE"] = "mutants"
     worker = Worker([one for paths in rooms.values() for path in paths for one in mutants(path)],
-                    os.cpu_count() or 1)
+                    os.cpu_count() or 1, "--quick" in words)
     left_out = [f"--ignore={path}" for path in settings["left out"]]
     code = pytest.main([*PLUGINS, "-o", "addopts=--import-mode=importlib", *left_out,
                         *(tests or settings["tests"])], [worker])
@@ -76,8 +77,8 @@ def _tell(verdicts: Mapping[Mutant, str], rooms: Rooms, floor: int) -> int:
                 explained[one.name] -= 1
             else:
                 new.append(one)
-        print(f"  {len(survivors) - len(new)} survivors are explained in survivors.yaml, these are not:" if new else
-              f"  all {len(survivors)} survivors are explained in survivors.yaml")
+        print(f"  {len(survivors) - len(new)} of {len(survivors)} survivors are explained in survivors.yaml"
+              + (", these are not:" if new else ""))
         for one in new:
             print(f"  {one}  [{verdicts[one]}]")
         failed = failed or bool(new) or 100 * killed < floor * len(here)

@@ -147,7 +147,8 @@ def _operand(node: ast.BoolOp) -> Iterator[Changed]:
 def _compared(node: ast.Compare) -> Iterator[Changed]:
     for place, one in enumerate(node.ops):
         other = SWAPPED[type(one)]()
-        yield node, ast.Compare(node.left, [*node.ops[:place], other, *node.ops[place + 1:]], node.comparators)
+        ops = [*node.ops[:place], other, *node.ops[place + 1:]]
+        yield node, ast.Compare(node.left, ops, node.comparators)
 
 
 def _counted(node: ast.BinOp) -> Iterator[Changed]:

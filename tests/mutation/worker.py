@@ -1,7 +1,7 @@
 """Tries mutants inside one pytest process: the tests are collected once, and each mutant has a fork of it.
 
-A fork gives the functions in question other code objects; no file is changed, nothing imported again. So tests
-that start vpcctl as a process of its own see no mutant, and are left out.
+A fork gives the functions in question other code objects; no file is changed, nothing imported again. So
+tests that start vpcctl as a process of its own see no mutant, and are left out.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ PATIENCE = 5
 """Seconds that a mutant has beyond three times what its tests took with the right code."""
 
 ENOUGH = 20.0
-"""Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, the likeliest to see it first: some lines are passed by
-thousands of tests, most of them the same test with other values."""
+"""Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, the likeliest
+to see it first: some lines are passed by thousands of tests, most of them the same with other values."""
 
 
 @dataclass
@@ -43,6 +43,9 @@ class Worker:
 
     mutants: Sequence[Mutant]
     hands: int
+    quick: bool = False
+    """Without property tests."""
+
     verdicts: dict[Mutant, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
 
@@ -52,9 +55,10 @@ class Worker:
         # What has been made so far isn't looked at by the garbage collector in every fork.
         gc.collect()
         gc.freeze()
-        covered, seconds = self._cover(session.items)
+        items = [one for one in session.items if not (self.quick and is_property(one))]
+        covered, seconds = self._cover(items)
         if not self.broken:
-            self._try_all(session.items, covered, seconds)
+            self._try_all(items, covered, seconds)
         return True
 
     def _cover(self, items: Sequence[pytest.Item]) -> tuple[Covered, dict[int, float]]:
@@ -116,14 +120,15 @@ class Worker:
 
 def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int],
                seconds: Mapping[int, float]) -> list[int]:
-    """The module's own tests, then unit tests, then the rest; of tests with many values one of each first."""
+    """Single cases, the module's own tests and unit tests come first; of many values one or two."""
     times_seen: Counter[str] = Counter()
     ranked = []
     for number in sorted(tests, key=seconds.__getitem__):
         name = items[number].nodeid.partition("[")[0]
         path = items[number].path
         times_seen[name] += 1
-        ranked.append((times_seen[name] > 2, path.stem != f"test_{Path(mutant.path).stem}",
+        ranked.append((times_seen[name] > 2, is_property(items[number]),
+                       path.stem != f"test_{Path(mutant.path).stem}",
                        path.parent.name != "unit", times_seen[name], seconds[number], number))
     chosen, total = [], 0.0
     for *_, took, number in sorted(ranked):
@@ -132,6 +137,11 @@ def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int
             break
         chosen.append(number)
     return chosen
+
+
+def is_property(item: pytest.Item) -> bool:
+    """Whether it is one of Hypothesis's, which has many examples."""
+    return item.get_closest_marker("hypothesis") is not None
 
 
 def _fork(work: Callable[[], object]) -> int:

@@ -1,4 +1,4 @@
-"""What a transaction makes of a command that fails: what is undone, what is told, what the record has then."""
+"""What a transaction makes of a command that fails: what is undone, told and recorded."""
 
 from __future__ import annotations
 
@@ -92,8 +92,11 @@ class Host:
     def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
         if self.unreadable:
             raise VpcctlError(self.unreadable)
-        return {entry.resource.key: self.faults[entry.resource.key] for entry in entries
-                if entry.resource.key in self.faults}
+        return {
+            entry.resource.key: self.faults[entry.resource.key]
+            for entry in entries
+            if entry.resource.key in self.faults
+        }
 
     def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
         if self.unreadable:
@@ -120,8 +123,10 @@ def made(*resources: Resource) -> list[Step]:
 
 
 def gone(*resources: Resource, facts: Mapping[str, str] | None = None) -> list[Step]:
-    return [Step(Verb.UNMAKE, Entry(one, dict(facts or {})), one.unmake(facts or {}), one.make)
-            for one in resources]
+    return [
+        Step(Verb.UNMAKE, Entry(one, dict(facts or {})), one.unmake(facts or {}), one.make)
+        for one in resources
+    ]
 
 
 def rewritten(old: Resource, new: Resource) -> Step:
@@ -159,7 +164,10 @@ def put_back(folder: Path, *steps: Step) -> None:
 
 # What failed, in words.
 
-def test_what_a_batch_failed_at_is_named_and_only_what_was_before_it_is_undone(host: Host, tmp_path: Path) -> None:
+
+def test_what_a_batch_failed_at_is_named_and_only_what_was_before_it_is_undone(
+    host: Host, tmp_path: Path
+) -> None:
     steps = made(*(Bridge("", f"br{number}", "02:00:00:00:00:01") for number in range(1, 4)))
     host.failing = {"link add": f"{UNSUPPORTED}\nCommand failed -:2"}
     told = failure(host, tmp_path, *steps)
@@ -178,7 +186,9 @@ def test_of_a_single_command_its_resource_is_named(host: Host, tmp_path: Path) -
     assert len(host.done) == 1, "nothing is undone"
 
 
-def test_of_a_batch_that_does_not_say_nothing_is_named_and_the_kernel_is_asked(host: Host, tmp_path: Path) -> None:
+def test_of_a_batch_that_does_not_say_nothing_is_named_and_the_kernel_is_asked(
+    host: Host, tmp_path: Path
+) -> None:
     host.failing["netns add"] = UNSUPPORTED
     host.faults[ONE.key] = MISSING
     assert failure(host, tmp_path, *made(ONE, TWO)).message == f"ip failed: {NO_SUCH_THING}"
@@ -207,11 +217,17 @@ def test_what_is_there_already_is_somebody_s_and_not_undone(host: Host, tmp_path
     assert len(host.done) == 1
 
 
-@pytest.mark.parametrize(("stands", "told"), [
-    ({"VPCCTL-FORWARD": ()}, "chain VPCCTL-FORWARD of table filter on the host is another's"),
-    ({"INPUT": ()}, "iptables-restore failed: "), ({}, "iptables-restore failed: ")])
-def test_a_chain_that_is_there_already_is_found_by_asking(host: Host, tmp_path: Path,
-                                                          stands: dict[str, tuple[str, ...]], told: str) -> None:
+@pytest.mark.parametrize(
+    ("stands", "told"),
+    [
+        ({"VPCCTL-FORWARD": ()}, "chain VPCCTL-FORWARD of table filter on the host is another's"),
+        ({"INPUT": ()}, "iptables-restore failed: "),
+        ({}, "iptables-restore failed: "),
+    ],
+)
+def test_a_chain_that_is_there_already_is_found_by_asking(
+    host: Host, tmp_path: Path, stands: dict[str, tuple[str, ...]], told: str
+) -> None:
     host.failing["iptables-restore"] = "iptables-restore: CHAIN_ADD failed (File exists): chain"
     host.chains, host.faults = stands, {OURS.key: Fault(Condition.FOREIGN, "another's")}
     builtin = Chain("", "filter", "INPUT", ("-j ACCEPT",))
@@ -239,9 +255,14 @@ def test_a_policy_that_is_changed_keeps_its_counters(host: Host, tmp_path: Path)
     assert "[7:700] -A INPUT -p tcp" in host.done[0]
 
 
-@pytest.mark.parametrize("step", [
-    made(POLICY)[0], rewritten(Chain("", "filter", "VPCCTL-FORWARD", ("-j DROP",)), OURS),
-    rewritten(Bridge("one", "br", "02:00:00:00:00:01"), Bridge("one", "br", "02:00:00:00:00:02"))])
+@pytest.mark.parametrize(
+    "step",
+    [
+        made(POLICY)[0],
+        rewritten(Chain("", "filter", "VPCCTL-FORWARD", ("-j DROP",)), OURS),
+        rewritten(Bridge("one", "br", "02:00:00:00:00:01"), Bridge("one", "br", "02:00:00:00:00:02")),
+    ],
+)
 def test_what_is_no_change_of_a_policy_has_no_counters(host: Host, tmp_path: Path, step: Step) -> None:
     host.saved = SAVED
     apply(host, tmp_path, [step])
@@ -250,6 +271,7 @@ def test_what_is_no_change_of_a_policy_has_no_counters(host: Host, tmp_path: Pat
 
 
 # What goes.
+
 
 def test_what_is_gone_already_is_no_failure(host: Host, tmp_path: Path) -> None:
     host.failing["netns del"] = 'Cannot remove namespace file "/run/netns/one": No such file or directory'
@@ -269,24 +291,33 @@ def test_what_cannot_be_taken_away_is_told_and_what_went_is_made_again(host: Hos
     put_back(tmp_path, *steps)
 
 
-RULES = tuple(SingleRule(table, chain, f"-s 10.0.{number}.0/24 -j ACCEPT")
-              for number, (table, chain) in enumerate((("nat", "POSTROUTING"), ("filter", "FORWARD"),
-                                                       ("filter", "FORWARD"))))
+RULES = tuple(
+    SingleRule(table, chain, f"-s 10.0.{number}.0/24 -j ACCEPT")
+    for number, (table, chain) in enumerate(
+        (("nat", "POSTROUTING"), ("filter", "FORWARD"), ("filter", "FORWARD"))
+    )
+)
 
 
 def test_a_rule_that_is_missing_keeps_no_other_from_going(host: Host, tmp_path: Path) -> None:
     steps = gone(*RULES)
-    host.failing = {"*nat\n": "line 5 failed: does a matching rule exist in that chain",
-                    "10.0.1.0": "line 2 failed: does a matching rule exist in that chain"}
+    host.failing = {
+        "*nat\n": "line 5 failed: does a matching rule exist in that chain",
+        "10.0.1.0": "line 2 failed: does a matching rule exist in that chain",
+    }
     assert apply(host, tmp_path, steps) == State(TOPOLOGY)
     assert len(host.done) == 3, "all, then each that was not committed"
     assert [("10.0.0.0" in line, "10.0.1.0" in line, "10.0.2.0" in line) for line in host.done] == [
-        (True, True, True), (False, True, False), (False, False, True)]
+        (True, True, True),
+        (False, True, False),
+        (False, False, True),
+    ]
 
 
 @pytest.mark.parametrize(("fault", "fine"), [(MISSING, True), (None, False), (changed("x"), False)])
-def test_the_older_iptables_fails_without_a_reason(host: Host, tmp_path: Path, fault: Fault | None,
-                                                   fine: bool) -> None:
+def test_the_older_iptables_fails_without_a_reason(
+    host: Host, tmp_path: Path, fault: Fault | None, fine: bool
+) -> None:
     (rule,) = RULES[:1]
     host.failing["-D POSTROUTING"] = ""
     host.faults = {rule.key: fault} if fault else {}
@@ -303,9 +334,12 @@ def test_where_the_kernel_cannot_be_asked_a_failure_is_one(host: Host, tmp_path:
 
 # The undo.
 
+
 def test_what_could_not_be_undone_is_told_and_stays_in_the_record(host: Host, tmp_path: Path) -> None:
-    host.failing = {"iptables-restore": "iptables-restore: line 2 failed: Operation not supported",
-                    "netns del": "RTNETLINK answers: Device or resource busy"}
+    host.failing = {
+        "iptables-restore": "iptables-restore: line 2 failed: Operation not supported",
+        "netns del": "RTNETLINK answers: Device or resource busy",
+    }
     host.faults = {POLICY.key: MISSING}
     steps = made(ONE, POLICY)
     told = failure(host, tmp_path, *steps)
@@ -341,13 +375,16 @@ def test_notes_and_what_is_left_are_told_with_a_failure(host: Host, tmp_path: Pa
     host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
     host.notes, host.left = ["2 processes were ended"], [Path("/var/log/worker.log")]
     told = failure(host, tmp_path, *made(ONE, WEB))
-    assert (told.message, told.hint) == ("it does not start; 2 processes were ended",
-                                         "all of it: /var/log/worker.log")
+    assert (told.message, told.hint) == (
+        "it does not start; 2 processes were ended",
+        "all of it: /var/log/worker.log",
+    )
     assert host.swept == [ONE, WEB]
 
 
-def test_a_record_that_cannot_be_put_back_is_told(host: Host, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_put_back_is_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
     save, saved = Store.save, []
 
@@ -362,8 +399,9 @@ def test_a_record_that_cannot_be_put_back_is_told(host: Host, tmp_path: Path,
     assert told.message == "it does not start; and this could not be undone: the disk is full"
 
 
-def test_an_interrupt_says_that_all_was_put_back_only_if_it_was(host: Host, tmp_path: Path,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_says_that_all_was_put_back_only_if_it_was(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object) -> None:
         raise Interrupted(15)
 
@@ -382,8 +420,9 @@ def test_rules_go_back_to_where_they_stood(host: Host, tmp_path: Path) -> None:
     assert f"-I FORWARD 2 {rule.rule}" in host.done[-1]
 
 
-def test_rules_go_to_the_end_where_their_place_cannot_be_told(host: Host, tmp_path: Path,
-                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_go_to_the_end_where_their_place_cannot_be_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rule = SingleRule("filter", "FORWARD", "-s 10.0.1.0/24 -j ACCEPT")
 
     def unreadable(*_: object) -> None:
@@ -398,8 +437,10 @@ def test_rules_go_to_the_end_where_their_place_cannot_be_told(host: Host, tmp_pa
 
 # Facts.
 
-def test_what_was_learned_in_making_is_recorded(host: Host, tmp_path: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+
+def test_what_was_learned_in_making_is_recorded(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Namespace, "learn", lambda self: {"identity": f"of {self.name}"})
     host.facts = {"pid": "7"}
     state = apply(host, tmp_path, made(ONE, WEB))
@@ -408,34 +449,69 @@ def test_what_was_learned_in_making_is_recorded(host: Host, tmp_path: Path,
 
 
 def test_what_is_made_again_by_an_undo_is_recorded_with_its_new_facts(
-        host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Namespace, "learn", lambda self: {"identity": f"of {self.name}"})
     host.failing = {"netns add two": "odd"}
     host.faults, host.facts = {TWO.key: MISSING}, {"pid": "8"}
     steps = [*gone(WEB, facts={"pid": "7", "main": "9"}), *gone(ONE), *made(TWO)]
     failure(host, tmp_path, *steps)
     assert [(entry.resource, entry.found) for entry in Store(tmp_path).load().ledger] == [
-        (WEB, {"pid": "8", "main": "9"}), (ONE, {"identity": "of one"})]
+        (WEB, {"pid": "8", "main": "9"}),
+        (ONE, {"identity": "of one"}),
+    ]
 
 
 def test_logs_go_of_what_goes_and_not_of_what_is_made_anew(host: Host, tmp_path: Path) -> None:
     apply(host, tmp_path, [*gone(WEB, ONE), *made(WEB)])
     assert host.swept == [ONE]
-    assert [kind.__name__ for kind in (Stop, Start)] == [line.split()[0] for line in host.done
-                                                             if line.startswith(("Stop", "Start"))]
+    assert [kind.__name__ for kind in (Stop, Start)] == [
+        line.split()[0] for line in host.done if line.startswith(("Stop", "Start"))
+    ]
 
 
 # What took effect.
 
-@pytest.mark.parametrize(("verb", "effects"), [
-    (Verb.MAKE, {"nothing": True, "missing": False, "empty": True, "changed": True, "foreign": False,
-                 "unreadable": True}),
-    (Verb.CHANGE, dict.fromkeys(("nothing", "missing", "empty", "changed", "foreign", "unreadable"), True)),
-    (Verb.UNMAKE, {"nothing": False, "missing": True, "empty": True, "changed": True, "foreign": True,
-                   "unreadable": True})])
+
+@pytest.mark.parametrize(
+    ("verb", "effects"),
+    [
+        (
+            Verb.MAKE,
+            {
+                "nothing": True,
+                "missing": False,
+                "empty": True,
+                "changed": True,
+                "foreign": False,
+                "unreadable": True,
+            },
+        ),
+        (
+            Verb.CHANGE,
+            dict.fromkeys(("nothing", "missing", "empty", "changed", "foreign", "unreadable"), True),
+        ),
+        (
+            Verb.UNMAKE,
+            {
+                "nothing": False,
+                "missing": True,
+                "empty": True,
+                "changed": True,
+                "foreign": True,
+                "unreadable": True,
+            },
+        ),
+    ],
+)
 def test_whether_there_is_something_to_take_back(verb: Verb, effects: dict[str, bool]) -> None:
-    faults = {"nothing": None, "missing": MISSING, "empty": EMPTY, "changed": changed("x"),
-              "foreign": Fault(Condition.FOREIGN, "x"), "unreadable": Fault(Condition.UNREADABLE, "x")}
+    faults = {
+        "nothing": None,
+        "missing": MISSING,
+        "empty": EMPTY,
+        "changed": changed("x"),
+        "foreign": Fault(Condition.FOREIGN, "x"),
+        "unreadable": Fault(Condition.UNREADABLE, "x"),
+    }
     step = Step(verb, Entry(Folder("/a")), (), tuple)
     assert {name: step.took_effect(fault) for name, fault in faults.items()} == effects
-

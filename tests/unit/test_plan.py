@@ -43,8 +43,8 @@ from vpcctl_lib.resources import (
     Veth,
     changed,
 )
-from vpcctl_lib.resources.operations import Ip, Nft, Set
 from vpcctl_lib.resources.links import GROUP
+from vpcctl_lib.resources.operations import Ip, Nft, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.resources.tracking import Forget, Keep
 
@@ -363,7 +363,8 @@ def test_another_s_thing_in_the_place_of_what_was_about_to_be_made_was_never_our
     # It may be empty, as a making that was cut short leaves it.
     namespace = find(ledger, Namespace).resource
     half_made = [replace(entry, under_way=Verb.MAKE) for entry in ledger]
-    assert str(namespace) in named(difference(half_made, (), {namespace.key: EMPTY}), Verb.UNMAKE, covered=True)
+    plan = difference(half_made, (), {namespace.key: EMPTY})
+    assert str(namespace) in named(plan, Verb.UNMAKE, covered=True)
 
 
 def test_what_can_t_be_read_is_mended_if_it_was_being_made_and_others_faults_stay() -> None:

@@ -335,8 +335,8 @@ def test_what_was_read_is_written_as_it_was_read(store: Store, monkeypatch: pyte
     fresh.save(State(state.topology, (*state.ledger, more)))
     assert spelt == [more.resource, Topology()], "most of a large record stays, and is not spelt again"
     assert store.file.read_text() == before.replace(
-        "\n]}", ',\n{"kind": "namespace", "name": "vpc4", "owner": "vpcctl:vpc4", "found": {"identity": "a 2"}, '
-                '"under_way": "change"}\n]}')
+        "\n]}", ',\n{"kind": "namespace", "name": "vpc4", "owner": "vpcctl:vpc4", '
+                '"found": {"identity": "a 2"}, "under_way": "change"}\n]}')
     # Nor is anything that this store has written before.
     spelt.clear()
     fresh.save(State(state.topology, (*state.ledger, more)))

@@ -1,4 +1,4 @@
-"""What is done about connections older than the rules: forgotten where they went untranslated or may go no more."""
+"""Connections older than the rules: which are forgotten, which are kept."""
 
 from __future__ import annotations
 
@@ -14,16 +14,26 @@ from vpcctl_lib.resources import Address, Chain, Namespace, Operations, Resource
 from vpcctl_lib.resources.tracking import Forget, Keep
 
 OUT = "-s 10.0.1.0/24 -o uplink -m comment --comment vpcctl:vpc1/public -j ACCEPT"
-NAT = Chain("", "nat", "VPCCTL-NAT", ("-s 10.0.0.0/16 -o eth0 -j MASQUERADE", "-d 10.0.0.0/8 -j RETURN",
-                                      "-s 10.9.0.0/16 -o eth1 -j MASQUERADE --random"))
+NAT = Chain(
+    "",
+    "nat",
+    "VPCCTL-NAT",
+    (
+        "-s 10.0.0.0/16 -o eth0 -j MASQUERADE",
+        "-d 10.0.0.0/8 -j RETURN",
+        "-s 10.9.0.0/16 -o eth1 -j MASQUERADE --random",
+    ),
+)
 POLICY = Chain("vpc1-web", "filter", "INPUT", ("-j ACCEPT",))
 EGRESS = Chain("vpc1-web", "filter", "OUTPUT", ("-j ACCEPT",))
 ROUTER = Chain("vpc1", "filter", "FORWARD", (OUT, "-j DROP"))
-NEAR = (Route("", IPv4Network("10.0.0.0/16"), device="vpc-vpc1"),
-        Address("", "vpc-vpc1", IPv4Interface("169.254.64.0/31")),
-        Route("", IPv4Network("0.0.0.0/0"), device="eth0"),
-        Route("vpc1", IPv4Network("172.16.0.0/16"), device="pcx-vpc2"),
-        Address("vpc1", "br-vpc1", IPv4Interface("10.0.0.1/16")))
+NEAR = (
+    Route("", IPv4Network("10.0.0.0/16"), device="vpc-vpc1"),
+    Address("", "vpc-vpc1", IPv4Interface("169.254.64.0/31")),
+    Route("", IPv4Network("0.0.0.0/0"), device="eth0"),
+    Route("vpc1", IPv4Network("172.16.0.0/16"), device="pcx-vpc2"),
+    Address("vpc1", "br-vpc1", IPv4Interface("10.0.0.1/16")),
+)
 WORK = tuple(Namespace("x", "vpcctl:x").make())
 
 
@@ -31,12 +41,13 @@ def step(verb: Verb, resource: Resource, old: Resource | None = None) -> Step:
     return Step(verb, Entry(resource), WORK, tuple, Entry(old) if old else None)
 
 
-def added(*steps: Step, shall: tuple[Resource, ...] = (*NEAR, NAT), broken: tuple[Resource, ...] = ()
-          ) -> list[tuple[Operations, Operations]]:
+def added(
+    *steps: Step, shall: tuple[Resource, ...] = (*NEAR, NAT), broken: tuple[Resource, ...] = ()
+) -> list[tuple[Operations, Operations]]:
     """What is put before and behind the work of each step."""
     found = tended(steps, shall, [one.key for one in broken])
     assert [replace(one, work=WORK) for one in found] == list(steps)
-    return [(one.work[:one.work.index(WORK[0])], one.work[one.work.index(WORK[0]) + 1:]) for one in found]
+    return [(one.work[: one.work.index(WORK[0])], one.work[one.work.index(WORK[0]) + 1 :]) for one in found]
 
 
 FORGET = (Forget("", ("10.0.0.0/16", "10.9.0.0/16"), ("10.0.0.0/16", "169.254.64.0/31")),)
@@ -76,7 +87,9 @@ def test_a_policy_keeps_what_is_open_while_it_is_made() -> None:
     assert added(step(Verb.CHANGE, POLICY)) == [((), ())]
     assert added(step(Verb.CHANGE, POLICY), broken=(POLICY,)) == [(keep, keep)]
     assert added(step(Verb.MAKE, Namespace("vpc1-web", "vpcctl:vpc1/web")), step(Verb.MAKE, POLICY)) == [
-        ((), ()), ((), ())]
+        ((), ()),
+        ((), ()),
+    ]
 
 
 def test_a_policy_and_nat_at_once() -> None:

@@ -11,8 +11,9 @@ from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc
 
-WEB, DB, LATE = (Subnet(name, IPv4Network(f"10.0.{number}.0/24"))
-                 for number, name in enumerate(("web", "db", "late"), 1))
+WEB, DB, LATE = (
+    Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db", "late"), 1)
+)
 ONE = Vpc("one", IPv4Network("10.0.0.0/16"), subnets=(WEB,))
 TWO = Vpc("two", IPv4Network("172.16.0.0/16"), 1)
 THREE = Vpc("three", IPv4Network("192.168.0.0/16"), 2, subnets=(Subnet("a", IPv4Network("192.168.1.0/24")),))
@@ -20,11 +21,13 @@ THREE = Vpc("three", IPv4Network("192.168.0.0/16"), 2, subnets=(Subnet("a", IPv4
 
 def test_vpcs_subnets_and_peerings_that_the_record_lacks_come_behind_its_own() -> None:
     recorded = Topology((TWO, ONE), (Peering("one", "two"),))
-    found = Topology((replace(ONE, subnets=(DB, WEB, LATE)), TWO, THREE),
-                     (Peering("one", "three"), Peering("one", "two")))
+    found = Topology(
+        (replace(ONE, subnets=(DB, WEB, LATE)), TWO, THREE), (Peering("one", "three"), Peering("one", "two"))
+    )
     result = united(recorded, found)
-    assert result == Topology((TWO, replace(ONE, subnets=(WEB, DB, LATE)), THREE),
-                              (Peering("one", "two"), Peering("one", "three")))
+    assert result == Topology(
+        (TWO, replace(ONE, subnets=(WEB, DB, LATE)), THREE), (Peering("one", "two"), Peering("one", "three"))
+    )
     assert added(recorded, result) == ["one/db", "one/late", "three", "one+three"]
     assert united(result, found) == result
     assert added(result, result) == []
@@ -43,7 +46,8 @@ def test_a_vpc_of_another_network_and_a_subnet_over_a_recorded_one_are_not_taken
     assert united(recorded, Topology((moved,))) == recorded
     over = Subnet("over", IPv4Network("10.0.0.0/22"))
     assert united(recorded, Topology((replace(ONE, subnets=(over, DB)),))) == Topology(
-        (replace(ONE, subnets=(WEB, DB)),))
+        (replace(ONE, subnets=(WEB, DB)),)
+    )
 
 
 def test_two_vpcs_of_one_link_address_are_refused() -> None:
