@@ -33,8 +33,8 @@ PATIENCE = 5
 """Seconds that a mutant has beyond three times what its tests took with the right code."""
 
 ENOUGH = 20.0
-"""Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, the likeliest
-to see it first: some lines are passed by thousands of tests, most of them the same with other values."""
+"""Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, likeliest
+first: some lines are passed by thousands of tests, most of them the same with other values."""
 
 
 @dataclass
