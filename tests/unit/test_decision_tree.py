@@ -70,14 +70,15 @@ def corners(policy: Sequence[Rule], seed: int) -> list[Packet]:
 
 @given(st.lists(rules, min_size=MANY, max_size=3 * MANY), st.lists(packets, max_size=20),
        st.sampled_from(Action), st.integers(0, 99))
-def test_the_verdict_is_that_of_the_plain_order(ingress: list[Rule], some: list[Packet], default: Action,
-                                                seed: int) -> None:
+def test_the_verdict_is_that_of_the_plain_order_and_no_rule_is_lost(
+        ingress: list[Rule], some: list[Packet], default: Action, seed: int) -> None:
     policy = Policy(tuple(ingress), tuple(ingress), default)
     for plain, found in ((ingress_rules(policy), ingress_filter(policy)),
                          (egress_rules(policy), egress_filter(policy))):
         for packet in (*some, *corners(policy.ingress, seed)):
             told, shall = decided(found.rules, packet, found.inner), decided(plain, packet, {})
             assert (told or "").split()[-1] == (shall or "").split()[-1]
+        assert set(plain) <= {*found.rules, *(text for texts in found.inner.values() for text in texts)}
 
 
 @given(st.lists(rules, min_size=MANY, max_size=3 * MANY), st.integers(0, 99))
@@ -114,14 +115,6 @@ def test_rules_of_two_kinds_in_turns(ingress: list[Rule], blocks: int, mark: int
         assert (told or "").split()[-1] == (decided(shall, packet, {}) or "").split()[-1]
         assert walk.mark in (mark, mark & ~decision_tree.NOTES)
         assert walk.deepest <= DEEPEST
-
-
-@given(st.lists(rules, min_size=MANY, max_size=2 * MANY))
-def test_no_rule_is_lost(ingress: list[Rule]) -> None:
-    policy = Policy(tuple(ingress))
-    found = ingress_filter(policy)
-    standing = {*found.rules, *(text for texts in found.inner.values() for text in texts)}
-    assert set(ingress_rules(policy)) <= standing
 
 
 def test_few_rules_stay_where_a_person_would_read_them() -> None:
