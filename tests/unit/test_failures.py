@@ -515,3 +515,76 @@ def test_whether_there_is_something_to_take_back(verb: Verb, effects: dict[str, 
     }
     step = Step(verb, Entry(Folder("/a")), (), tuple)
     assert {name: step.took_effect(fault) for name, fault in faults.items()} == effects
+
+
+# What of an undo depends on how it was.
+
+
+@pytest.mark.parametrize(("fault", "fine"), [(None, True), (MISSING, False), (changed("x"), False)])
+def test_a_change_that_need_not_be_undone_is_as_before(
+    host: Host, tmp_path: Path, fault: Fault | None, fine: bool
+) -> None:
+    old, new = (Chain("", "filter", "VPCCTL-FORWARD", (rule,)) for rule in ("-j DROP", "-j ACCEPT"))
+    host.failing = {"Start": "it does not start", "-A VPCCTL-FORWARD -j DROP": ""}
+    host.faults = {WEB.key: MISSING, old.key: fault} if fault else {WEB.key: MISSING}
+    told = failure(host, tmp_path, rewritten(old, new), *made(WEB)).message
+    assert ("could not be undone" not in told) is fine
+
+
+def test_where_it_cannot_be_seen_whether_it_is_so_the_undo_failed(host: Host, tmp_path: Path) -> None:
+    host.failing, host.unreadable = {"Start": "it does not start", "Stop": "busy"}, "no answer"
+    assert "could not be undone: busy" in failure(host, tmp_path, *made(ONE, WEB)).message
+
+
+def test_a_program_that_does_not_stop_keeps_its_namespace(host: Host, tmp_path: Path) -> None:
+    host.failing = {"Stop": "can't stop it", "kill": "can't stop it"}
+    steps = gone(WEB, ONE, facts={"pid": "7"})
+    assert failure(host, tmp_path, *steps).message == "can't stop it"
+    put_back(tmp_path, *steps)
+
+
+def test_a_hint_of_the_failure_stays_before_that_of_the_undo(host: Host, tmp_path: Path) -> None:
+    host.failing = {"netns add two": f"{UNSUPPORTED}", "Stop": "busy"}
+    host.faults, host.left = {TWO.key: MISSING}, [Path("/log")]
+    told = failure(host, tmp_path, *made(WEB, TWO))
+    assert told.hint.startswith("its modules must be there")
+    host.failing = {"netns add two": f"{UNSUPPORTED}"}
+    told = failure(host, tmp_path, *made(WEB, TWO))
+    assert told.hint.startswith("its modules must be there")
+    assert told.hint.endswith("; all of it: /log")
+
+
+def test_only_what_was_made_is_undone_and_only_new_logs_go(host: Host, tmp_path: Path) -> None:
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *made(ONE, WEB))
+    assert [line for line in host.done if "Stop" in line] == []
+    host.swept.clear()
+    old = Chain("", "filter", "VPCCTL-FORWARD", ("-j DROP",))
+    failure(host, tmp_path, rewritten(old, OURS), *made(WEB))
+    assert host.swept == [WEB], "what was there before keeps what it has"
+
+
+def test_what_went_with_its_home_is_made_again_with_it_and_not_without(host: Host, tmp_path: Path) -> None:
+    inside = Bridge("one", "br", "02:00:00:00:00:01")
+
+    def steps() -> list[Step]:
+        covered = Step(Verb.UNMAKE, Entry(inside), (), inside.make)
+        return [covered, *gone(ONE), *made(WEB)]
+
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *steps())
+    assert "link add br" in host.done[-1]
+    host.done.clear()
+    # Nothing was done at all: the bridge is there.
+    host.failing = {"netns del": "RTNETLINK answers: Device or resource busy"}
+    failure(host, tmp_path, *steps())
+    assert not any("link add br" in line for line in host.done)
+
+
+def test_rules_that_were_made_do_not_count_as_standing(host: Host, tmp_path: Path) -> None:
+    mine, late = (SingleRule("filter", "FORWARD", f"-s 10.0.{n}.0/24 -j ACCEPT") for n in (1, 2))
+    host.chains = {"FORWARD": ("-j A", mine.rule, "-j B")}
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *gone(mine), *made(late, WEB))
+    assert f"-I FORWARD 2 {mine.rule}" in host.done[-1]
+    assert any(f"-D FORWARD {late.rule}" in line for line in host.done)

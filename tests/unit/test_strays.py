@@ -81,8 +81,8 @@ def test_rules_that_are_marked_or_lead_to_us(rule: str) -> None:
     assert found(kernel, SingleRule("filter", "INPUT", rule)) == [ours]
 
 
-@pytest.mark.parametrize("rule", [OTHERS, SPELT, "-j VPCCTL-OTHER", f"-m comment --comment {HOST_FORWARD} -j DROP",
-                                  "-j DROP", "-i VPCCTL-x -j USER"])
+@pytest.mark.parametrize("rule", [OTHERS, SPELT, "-j VPCCTL-OTHER", "-j DROP", "-i VPCCTL-x -j USER",
+                                  f"-m comment --comment {HOST_FORWARD} -j DROP"])
 def test_rules_of_others(rule: str) -> None:
     assert found(Held(FORWARD=(rule,), USER=(rule,))) == []
 
@@ -97,8 +97,8 @@ def test_rules_that_say_the_same_are_told_apart() -> None:
 
 
 def test_files_that_the_record_lacks(files: Path) -> None:
-    for name, text in (("vpc1-b", "# vpcctl:vpc1/b\n"), ("vpc1-a", "# vpcctl:vpc1/a\n"), ("mine", "nameserver x\n"),
-                       ("later", "x\n# vpcctl:vpc1/a\n")):
+    for name, text in (("vpc1-b", "# vpcctl:vpc1/b\n"), ("vpc1-a", "# vpcctl:vpc1/a\n"),
+                       ("mine", "nameserver x\n"), ("later", "x\n# vpcctl:vpc1/a\n")):
         (files / name).mkdir()
         (files / name / "resolv.conf").write_text(text)
     (files / "odd/resolv.conf").mkdir(parents=True)
