@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import blueprint
-from vpcctl_lib.engine import rebuild, strays
+from vpcctl_lib.blueprint import host
+from vpcctl_lib.engine import found_subnets, rebuild, strays
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.kernel import netns, run
 from vpcctl_lib.kernel.reader import Kernel
@@ -68,10 +68,11 @@ class Recorded:
         patch.setattr(netns, "identity", lambda name: self.identities.get(name, ""))
         patch.setattr(netns, "own_identity", lambda: self.identities[""])
         patch.setattr(rebuild, "keepers", self._keepers)
-        patch.setattr(rebuild.processes, "kept_identity", self._facts)
+        patch.setattr(found_subnets, "keepers", self._keepers)
+        patch.setattr(workload, "kept_identity", self._facts)
         patch.setattr(workload, "recognise", self._recognise)
         patch.setattr(workload, "inside_of", lambda one, space: one.pid in self._pids(space))
-        for module in (blueprint, rebuild, strays):
+        for module in (host, rebuild, strays):
             patch.setattr(module, "NAMESPACE_FILES", str(self.folder))
 
     def _answer(self, command: Command, **_: object) -> Outcome:

@@ -61,6 +61,7 @@ class Host:
     unreadable: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    evidence: set[Path] = field(default_factory=set)
     left: list[Path] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     asked: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
@@ -81,13 +82,6 @@ class Host:
         if said is not None:
             raise VpcctlError(said)
         return self.facts if isinstance(operation, Start) else {}
-
-    def sweep(self, gone: Iterable[Resource]) -> None:
-        self.swept += gone
-
-    def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
-        self.swept += made
-        return self.left
 
     def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
         if self.unreadable:
@@ -115,7 +109,17 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
     monkeypatch.setattr(transaction, "HANDS", 1)
     monkeypatch.setattr(transaction, "refusal", lambda culprit, _: VpcctlError(f"{culprit} is another's"))
-    return Host()
+    host = Host()
+
+    def undone(found: Iterable[Resource], _: Path, evidence: set[Path]) -> list[Path]:
+        assert evidence is host.evidence
+        host.swept += found
+        return host.left
+
+    monkeypatch.setattr(transaction, "leavings", lambda gone, _: list(gone))
+    monkeypatch.setattr(transaction, "sweep", lambda found, _: host.swept.extend(found))
+    monkeypatch.setattr(transaction, "sweep_undone", undone)
+    return host
 
 
 def made(*resources: Resource) -> list[Step]:

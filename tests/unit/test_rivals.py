@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.engine import rivals
 from vpcctl_lib.engine.rivals import refusal
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.reader import Saved
-from vpcctl_lib.resources import Address, Bridge, Chain, Folder, Namespace, Port, Resource, Route, Veth
+from vpcctl_lib.resources import (
+    Address,
+    Bridge,
+    Chain,
+    Folder,
+    Namespace,
+    Port,
+    Resource,
+    Route,
+    Veth,
+    namespaces,
+)
 
 ROUTE = Route("", IPv4Network("10.0.0.0/16"), "vpc-vpc1", IPv4Address("169.254.64.1"))
 DEFAULT = Route("vpc1", IPv4Network("0.0.0.0/0"), "uplink", IPv4Address("169.254.64.0"), 7)
@@ -49,7 +59,7 @@ class Program:
 def programs(monkeypatch: pytest.MonkeyPatch) -> list[Program]:
     """What runs in any namespace."""
     found: list[Program] = []
-    monkeypatch.setattr(rivals.processes, "inside", lambda _: found)
+    monkeypatch.setattr(namespaces.processes, "inside", lambda _: found)
     return found
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
-from vpcctl_lib.engine.schedule import FILES, Group, groups, waits
+from vpcctl_lib.engine.schedule import Group, groups, waits
 from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import Address, Folder, Forwarding, Namespace, Operation, Resource, Settings, Veth
-from vpcctl_lib.resources.operations import Ip, Iptables, Make, Sysctl
+from vpcctl_lib.resources.operations import FILES, Ip, Iptables, Make, Sysctl
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.resources.tracking import Forget, Keep
 
@@ -146,7 +146,8 @@ def test_where_a_group_has_to_do_with() -> None:
     assert places(Verb.MAKE, Folder("/etc/netns")) == FILES
     # What goes on the host, or with its namespace, may take along what it does not name.
     assert places(Verb.UNMAKE, INSIDE, Ip("vpc1", ("a", "b"))) == {"vpc1"}
-    assert places(Verb.UNMAKE, INSIDE, Ip("", ("a", "b"))) is None
+    on_host = Address("", "vpc-a", IPv4Interface("169.254.64.0/31"))
+    assert places(Verb.UNMAKE, on_host, Ip("", ("a", "b"))) is None
     assert places(Verb.UNMAKE, SPACE, Ip("vpc1", ("a", "b"))) is None
     assert places(Verb.MAKE, Forwarding()) is None
     assert places(Verb.MAKE, SPACE, EmptyNamespaces(("vpc1",))) is None
