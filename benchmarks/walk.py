@@ -34,7 +34,7 @@ class Walk:
         for rule in rules:
             self.read += 1
             taken = _taken_apart(rule)
-            if not all(TESTS[name](self, value) for name, value in taken.conditions):
+            if not _matches(taken.tests, self.packet, self.mark):
                 continue
             if taken.target == "RETURN":
                 return None
@@ -48,28 +48,51 @@ class Walk:
                     return found
         return None
 
-    def is_within(self, network: str) -> bool:
-        """Whether the far end is in it."""
-        start, length = _network(network)
-        return (start ^ self.packet.far_end) >> (32 - length) == 0
 
-    def is_port(self, span: str) -> bool:
-        """Whether it goes to one of these."""
-        first, _, last = span.partition(":")
-        return int(first) <= self.packet.port <= int(last or first)
-
-    def is_marked(self, text: str) -> bool:
-        """Whether the mark has these bits."""
-        bits, of = _bits(text)
-        return self.mark & of == bits
+Test = Callable[[Packet, int], bool]
+"""Whether a packet, with the mark that it has by now, is meant."""
 
 
-Test = Callable[[Walk, str], bool]
-TESTS: dict[str, Test] = {
-    "-p": lambda walk, value: value == walk.packet.protocol,
-    "-s": Walk.is_within, "-d": Walk.is_within, "--dport": Walk.is_port, "--mark": Walk.is_marked,
-    # A new connection of somebody else.
-    "-i": lambda *_: False, "-o": lambda *_: False, "--ctstate": lambda *_: False,
+def _matches(tests: Sequence[Test], packet: Packet, mark: int) -> bool:
+    for test in tests:  # noqa: SIM110 - a generator a rule takes as long as all the rest
+        if not test(packet, mark):
+            return False
+    return True
+
+
+def _protocol(name: str) -> Test:
+    return lambda packet, _: packet.protocol == name
+
+
+def _within(network: str) -> Test:
+    """Whether the far end is in it."""
+    address, _, length = network.partition("/")
+    shift = 32 - int(length)
+    prefix = int(IPv4Address(address)) >> shift
+    return lambda packet, _: packet.far_end >> shift == prefix
+
+
+def _port(span: str) -> Test:
+    """Whether it goes to one of these."""
+    first, _, last = span.partition(":")
+    low, high = int(first), int(last or first)
+    return lambda packet, _: low <= packet.port <= high
+
+
+def _marked(text: str) -> Test:
+    """Whether the mark has these bits."""
+    bits, of = _bits(text)
+    return lambda _, mark: mark & of == bits
+
+
+def _never(_: str) -> Test:
+    """A new connection of somebody else."""
+    return lambda *_: False
+
+
+TESTS: dict[str, Callable[[str], Test]] = {
+    "-p": _protocol, "-s": _within, "-d": _within, "--dport": _port, "--mark": _marked,
+    "-i": _never, "-o": _never, "--ctstate": _never,
 }
 
 
@@ -77,7 +100,7 @@ TESTS: dict[str, Test] = {
 class TakenApart:
     """A rule's conditions, and where it leads; `value` is that of the target."""
 
-    conditions: tuple[tuple[str, str], ...]
+    tests: tuple[Test, ...]
     target: str
     value: str
     for_good: bool
@@ -88,14 +111,8 @@ def _taken_apart(rule: str) -> TakenApart:
     words = rule.split()
     jump = next(number for number, word in enumerate(words) if word in ("-j", "-g"))
     pairs = zip(words[:jump], words[1:jump], strict=False)
-    return TakenApart(tuple(pair for pair in pairs if pair[0] in TESTS), words[jump + 1], words[-1],
-                      words[jump] == "-g")
-
-
-@lru_cache(maxsize=1 << 20)
-def _network(text: str) -> tuple[int, int]:
-    address, _, length = text.partition("/")
-    return int(IPv4Address(address)), int(length)
+    tests = tuple(TESTS[name](value) for name, value in pairs if name in TESTS)
+    return TakenApart(tests, words[jump + 1], words[-1], words[jump] == "-g")
 
 
 def _bits(text: str) -> tuple[int, int]:

@@ -1,7 +1,16 @@
-"""What all tests share: signals as in a shell's foreground, however the tests were started."""
+"""What all tests share: signals as in a shell's foreground, and how many examples a property has."""
 
+import os
 import signal
 from typing import Any
+
+from hypothesis import Phase, settings
+
+settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
+# Any example that fails will do, and the same must fail each time.
+settings.register_profile("mutants", deadline=None, max_examples=50, derandomize=True, database=None,
+                          phases=(Phase.explicit, Phase.generate))
+settings.load_profile(os.environ.get("VPCCTL_PROFILE", "vpcctl"))
 
 BESIDE = "beside other programs: "
 """How the reason begins for which a test beside a program that is not here was skipped."""

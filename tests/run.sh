@@ -3,6 +3,8 @@
 #
 #   ./tests/run.sh                        everything
 #   ./tests/run.sh --long                 the property and fault tests for longer
+#   ./tests/run.sh --mutants              which small changes of the code the unit and command-line tests don't see: an
+#                                         hour on two cores; `--mutants record`, or a file, for a part of it
 #   ./tests/run.sh tests/unit -k policy   other arguments go to pytest
 #   NEIGHBOURS=1 ./tests/run.sh           beside real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and
 #                                         WireGuard, too: root's, 330 MB in .neighbours, two minutes more. They are
@@ -58,14 +60,24 @@ give_to_owner() {
     fi
 }
 
+mutants=
 for argument; do
     shift
     if [ "$argument" = --long ]; then
         export VPCCTL_LONG=1
+    elif [ "$argument" = --mutants ]; then
+        mutants=yes
     else
         set -- "$@" "$argument"
     fi
 done
+if [ -n "$mutants" ]; then
+    make_venv
+    # A mutant may do what the code never would: what it could reach of this host's network is not there.
+    isolated=(unshare --net --mount)
+    [ "$(id -u)" -eq 0 ] || isolated=(unshare --map-root-user --net --mount)
+    exec "${isolated[@]}" .venv/bin/python -m tests.mutation "$@"
+fi
 # To start the workers takes a second, which only pays for many tests. Half of their time they wait: for the
 # kernel, for a packet that must not come.
 [ $# -gt 0 ] || set -- -n "$(($(nproc) * 3 / 2))" --dist worksteal

@@ -13,7 +13,6 @@ from unittest import mock
 
 import click.testing
 import pytest
-from hypothesis import settings
 
 import vpcctl_lib.sandbox
 from vpcctl_lib.blueprint import blueprint
@@ -43,9 +42,6 @@ from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import File, Folder, Namespace, forwarders, workload
 from vpcctl_lib.resources import host as host_resources
 from vpcctl_lib.uplink import resolvers
-
-settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
-settings.load_profile("vpcctl")
 
 ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
           '{"dst": "192.0.2.0/24", "dev": "eth0"}, '

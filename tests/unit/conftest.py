@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -10,7 +9,6 @@ from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
@@ -18,9 +16,6 @@ from vpcctl_lib.kernel import netns, users
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.resources import File, Folder, forwarders, host, processes, workload
-
-settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
-settings.load_profile("vpcctl")
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")

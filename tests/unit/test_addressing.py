@@ -144,3 +144,10 @@ def test_a_resolver_of_a_cloud_is_known_for_what_it_is() -> None:
     for text in refused:
         assert any(IPv4Address(text) in block for block in addressing.METADATA), text
     assert not any(IPv4Address("9.9.9.9") in block for block in addressing.METADATA)
+
+
+@pytest.mark.parametrize(("subnet", "taken"), [
+    # The first and last, the instance's, and in the VPC's first subnet the router's.
+    ("10.0.0.0/24", 4), ("10.0.1.0/24", 3), ("10.0.0.0/30", 4), ("10.0.255.0/24", 3), ("10.0.0.0/16", 4)])
+def test_how_many_addresses_of_a_subnet_are_taken(subnet: str, taken: int) -> None:
+    assert addressing.used(IPv4Network(subnet), VPC) == taken

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 import pytest
 
 from vpcctl_lib.model.comparison import compare
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule, Subnet, SubnetType, Topology, Vpc
 
 HTTP = Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80))
 SSH = Rule(Protocol.TCP, Action.ALLOW, Ports(22, 22))
@@ -41,3 +41,13 @@ def test_what_of_a_firewall_differs(old: Policy | None, new: Policy | None, told
 
 def test_a_firewall_that_is_the_same() -> None:
     assert compare(network(POLICY), network(POLICY)) == []
+
+def test_a_subnet_of_another_type_or_cidr_is_changed() -> None:
+    old = network(None)
+    subnet = old.vpcs[0].subnets[0]
+    for new, told in ((replace(subnet, type=SubnetType.PUBLIC), "public 10.0.1.0/24"),
+                      (replace(subnet, cidr=IPv4Network("10.0.2.0/24")), "private 10.0.2.0/24")):
+        wanted = Topology((replace(old.vpcs[0], subnets=(new,)),))
+        assert [str(line) for line in compare(old, wanted)] == [
+            f"~ subnet a/s: private 10.0.1.0/24 becomes {told}"]
+        assert compare(wanted, wanted) == []

@@ -28,3 +28,17 @@ def test_another_rule_begins_at_nothing() -> None:
               "-A INPUT -m comment --comment vpcctl:ingress.default -j ACCEPT"]
     assert kept(LISTING, others) == {}
     assert kept("", others) == {}
+
+
+def test_what_has_counted_nothing_and_what_is_no_rule_is_left_out() -> None:
+    ssh = "-A INPUT -p tcp -m tcp --dport 22 -m comment --comment vpcctl:ingress[1] -j ACCEPT"
+    assert kept(LISTING, [ssh, "*filter", "-F INPUT", "COMMIT"]) == {}
+
+
+def test_others_comments_tell_rules_apart_and_so_do_other_options_with_our_mark() -> None:
+    listing = ('[1:60] -A INPUT -m comment --comment "one" -j ACCEPT\n'
+               "[2:60] -A INPUT -j vpcctl:x\n[4:60] -A OUTPUT\n")
+    assert kept(listing, ["-A INPUT -m comment --comment two -j ACCEPT", "-A INPUT -j vpcctl:y",
+                          "-A INPUT"]) == {}
+    same = ["-A INPUT -m comment --comment one -j ACCEPT", "-A OUTPUT"]
+    assert kept(listing, same) == dict(zip(same, ["[1:60]", "[4:60]"], strict=True))

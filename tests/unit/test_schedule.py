@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,13 @@ from hypothesis import strategies as st
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.schedule import Group, groups, waits
+from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.resources.operations import Make
+from vpcctl_lib.record.ledger import Entry, Verb
+from vpcctl_lib.resources import Address, Folder, Forwarding, Namespace, Operation, Resource, Settings, Veth
+from vpcctl_lib.resources.operations import FILES, Ip, Iptables, Make, Sysctl
+from vpcctl_lib.resources.processes import EmptyNamespaces
+from vpcctl_lib.resources.tracking import Forget, Keep
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -84,3 +90,66 @@ def test_the_host_forwards_last_and_files_wait_for_files_only() -> None:
 def test_what_goes_goes_one_after_the_other() -> None:
     found = planned(TWO, Topology())
     assert [set(told) for told in waits(found)] == [set(), *({number} for number in range(len(found) - 1))]
+
+
+def step(verb: Verb, resource: Resource, *work: Operation) -> Step:
+    return Step(verb, Entry(resource), work or resource.make(), tuple)
+
+
+SPACE = Namespace("vpc1", "vpcctl:vpc1")
+INSIDE = Address("vpc1", "uplink", IPv4Interface("10.0.0.1/24"))
+
+
+def cut(*steps: Step, forward: bool = True) -> list[tuple[int, bool]]:
+    """The groups: how many operations each has, and whether it is tolerant."""
+    return [(len(group.items), group.tolerant) for group in groups(steps, forward)]
+
+
+def test_a_command_is_of_one_tool_in_one_namespace_and_of_one_tolerance() -> None:
+    host, other = Ip("", ("a", "b")), Ip("vpc1", ("a", "b"))
+    rule, setting = Iptables("vpc1", "filter", "-A INPUT"), Sysctl("net.ipv4.ip_forward", "1")
+    assert cut(step(Verb.MAKE, SPACE, host, host), step(Verb.CHANGE, SPACE, host)) == [(3, False)]
+    assert cut(step(Verb.MAKE, SPACE, host, other, other, rule, rule, other)) == [
+        (1, False), (2, False), (2, False), (1, False)]
+    assert cut(step(Verb.MAKE, SPACE, setting, setting, host)) == [(2, False), (1, False)]
+    away = step(Verb.UNMAKE, SPACE, host)
+    assert cut(away, away, step(Verb.MAKE, SPACE, host)) == [(2, True), (1, False)]
+    # An undo is tolerant by itself, and in one go.
+    assert cut(away, away, step(Verb.MAKE, SPACE, host), forward=False) == [(3, False)]
+
+
+def test_what_is_no_command_stands_alone() -> None:
+    make = Make(Path("/etc/netns"))
+    found = list(groups([step(Verb.MAKE, Folder("/etc/netns"), make, make)]))
+    assert [(len(group.items), group.batch()) for group in found] == [(1, None), (1, None)]
+
+
+def test_a_group_is_cut_by_step() -> None:
+    host = Ip("", ("a", "b"))
+    steps = [step(Verb.UNMAKE, SPACE, host, host), step(Verb.UNMAKE, SPACE, host)]
+    (whole,) = groups(steps)
+    parts = list(whole.by_step())
+    assert [len(part.items) for part in parts] == [2, 1]
+    assert {(part.tolerant, part.places) for part in parts} == {(True, whole.places)}
+
+
+def test_where_a_group_has_to_do_with() -> None:
+    def places(verb: Verb, resource: Resource, *work: Operation) -> frozenset[str] | None:
+        return next(groups([step(verb, resource, *work)])).places
+
+    assert places(Verb.MAKE, INSIDE) == {"vpc1"}
+    assert places(Verb.MAKE, Veth("vpc1", "s-a", "vpc1-a", "eth0")) == {"vpc1", "vpc1-a"}
+    assert places(Verb.MAKE, SPACE) == {"", "vpc1"}
+    assert places(Verb.MAKE, Settings("vpc1", profile="router 2")) == {"vpc1"}
+    assert places(Verb.MAKE, INSIDE, Forget("vpc1", ())) == {"vpc1"}
+    assert places(Verb.MAKE, INSIDE, Keep("vpc1")) == {"vpc1"}
+    assert places(Verb.MAKE, Folder("/etc/netns")) == FILES
+    # What goes on the host, or with its namespace, may take along what it does not name.
+    assert places(Verb.UNMAKE, INSIDE, Ip("vpc1", ("a", "b"))) == {"vpc1"}
+    on_host = Address("", "vpc-a", IPv4Interface("169.254.64.0/31"))
+    assert places(Verb.UNMAKE, on_host, Ip("", ("a", "b"))) is None
+    assert places(Verb.UNMAKE, SPACE, Ip("vpc1", ("a", "b"))) is None
+    assert places(Verb.MAKE, Forwarding()) is None
+    assert places(Verb.MAKE, SPACE, EmptyNamespaces(("vpc1",))) is None
+    (group,) = groups([step(Verb.MAKE, SPACE), step(Verb.MAKE, Namespace("vpc2", "vpcctl:vpc2"))])
+    assert group.places == {"", "vpc1", "vpc2"}

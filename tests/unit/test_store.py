@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import disk as kept_files
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.record import document
+from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import Namespace
@@ -305,3 +307,171 @@ def test_a_record_that_was_gone_is_gone_again(tmp_path: Path) -> None:
     with pytest.raises(VpcctlError, match="no way"):
         save_and_fail(Store(tmp_path))
     assert files(tmp_path) == {}
+
+
+LEDGER = (Entry(Namespace("vpc1", "vpcctl:vpc1"), {"identity": "a 1"}),
+          Entry(Namespace("vpc2", "vpcctl:vpc2"), {}, Verb.MAKE), Entry(Namespace("vpc3", "vpcctl:vpc3")))
+
+
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is spelt from now on, and not taken as it was read."""
+    found: list[object] = []
+    real = store_module.encode
+
+    def encode(part: object) -> Any:
+        found.append(part)
+        return real(part)
+
+    monkeypatch.setattr(store_module, "encode", encode)
+    return found
+
+
+def test_what_was_read_is_written_as_it_was_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(State(ledger=LEDGER))
+    before = store.file.read_text()
+    fresh = Store(store.folder)
+    state, spelt = fresh.load(), encoded(monkeypatch)
+    more = Entry(Namespace("vpc4", "vpcctl:vpc4"), {"identity": "a 2"}, Verb.CHANGE)
+    fresh.save(State(state.topology, (*state.ledger, more)))
+    assert spelt == [more.resource, Topology()], "most of a large record stays, and is not spelt again"
+    assert store.file.read_text() == before.replace(
+        "\n]}", ',\n{"kind": "namespace", "name": "vpc4", "owner": "vpcctl:vpc4", '
+                '"found": {"identity": "a 2"}, "under_way": "change"}\n]}')
+    # Nor is anything that this store has written before.
+    spelt.clear()
+    fresh.save(State(state.topology, (*state.ledger, more)))
+    assert spelt == []
+    assert Store(store.folder).load().ledger == (*LEDGER, more)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    (f'"version": {document.VERSION}', f'"version":  {document.VERSION}'), ('[\n{"kind"', '[\n {"kind"'),
+    ('"}\n]}\n', '"}\n]}'), ('"}\n]}\n', '"}\n]}\n\n'), ('"vpcctl:vpc1"', '"vpcctl:vpc1"\n'),
+    ('},\n{"kind": "namespace", "name": "vpc3"', '}, {"kind": "namespace", "name": "vpc3"'),
+    ('},\n{"kind": "namespace", "name": "vpc3"', '},\n{"name": "vpc3", "kind": "namespace"')])
+def test_what_was_not_written_by_us_is_spelt_anew(store: Store, monkeypatch: pytest.MonkeyPatch,
+                                                  old: str, new: str) -> None:
+    store.save(State(ledger=LEDGER))
+    whole = store.file.read_text()
+    assert old in whole
+    store.file.write_text(whole.replace(old, new))
+    fresh = Store(store.folder)
+    state, spelt = fresh.load(), encoded(monkeypatch)
+    assert state.ledger == LEDGER
+    fresh.save(state)
+    assert spelt == [*(entry.resource for entry in LEDGER), Topology()]
+    assert store.file.read_text() == whole
+
+
+def refuse_to_write(monkeypatch: pytest.MonkeyPatch, number: int, *, after: int = 0) -> None:
+    """The disk has that trouble with every new file, but for the first few."""
+    real, written = kept_files.write_new, []
+
+    def write_new(path: Path, content: bytes) -> None:
+        written.append(path)
+        if len(written) > after:
+            raise OSError(number, os.strerror(number))
+        real(path, content)
+
+    monkeypatch.setattr(kept_files, "write_new", write_new)
+
+
+def test_a_full_disk_has_the_room_that_was_kept_for_the_record(store: Store,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(State(ledger=LEDGER))
+    store.save(State(ledger=LEDGER, previous=Topology()))
+    refuse_to_write(monkeypatch, errno.ENOSPC)
+    store.save(State(ledger=LEDGER[:1]))
+    assert Store(store.folder).load() == State(ledger=LEDGER[:1])
+    assert document.backup(store.file).read_bytes() == store.file.read_bytes()
+    assert sorted(path.name for path in store.folder.iterdir()) == [SPARE, "state.json", "state.json.bak"]
+
+
+def test_another_trouble_of_the_disk_is_no_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(State(ledger=LEDGER))
+    refuse_to_write(monkeypatch, errno.EIO)
+    with pytest.raises(VpcctlError, match="Input/output error"):
+        store.save(State())
+    assert store.load().ledger == LEDGER
+
+
+def test_what_could_not_be_written_leaves_nothing_beside_the_record(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(State(ledger=LEDGER))
+    before = sorted(path.name for path in store.folder.iterdir())
+    refuse_to_write(monkeypatch, errno.EIO, after=1)
+    with pytest.raises(VpcctlError):
+        store.save(State())
+    assert sorted(path.name for path in store.folder.iterdir()) == before
+    assert store.load().ledger == LEDGER
+
+
+def test_room_is_kept_for_the_record_once_it_is_whole(store: Store) -> None:
+    store.save(State(previous=Topology()))
+    assert not (store.folder / SPARE).exists()
+    assert not document.backup(store.file).exists()
+    store.save(State())
+    size = store.file.stat().st_size
+    assert (store.folder / SPARE).stat().st_size == 2 * size + 48 * 1024
+    assert document.backup(store.file).exists()
+
+
+def test_saving_and_locking_leave_no_file_open(store: Store) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with store.locked():
+            store.save(State())
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_record_is_lost_if_it_is_gone_or_damaged_and_not_if_it_is_sound(store: Store) -> None:
+    assert store.lost()
+    store.save(State())
+    assert not store.lost()
+    store.file.write_text("{")
+    assert store.lost()
+    store.file.unlink()
+    assert store.lost()
+
+
+def test_a_lock_that_is_no_file(store: Store) -> None:
+    (store.folder / "lock").mkdir()
+    with pytest.raises(VpcctlError, match=r"can't open .*lock: Is a directory"), store.locked():
+        pass
+
+
+def test_whoever_could_open_the_lock_of_an_older_vpcctl_can_no_more(store: Store) -> None:
+    lock = store.folder / "lock"
+    lock.write_text("12345678901234567890\n")
+    lock.chmod(0o644)
+    with store.locked():
+        assert lock.read_text() == f"{os.getpid()}\n", "and nothing of who had it before"
+        assert lock.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_that_nobody_signed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vpcctl_lib.record.store.LOCK_SECONDS", 0.05)
+    with store.locked():
+        (store.folder / "lock").write_text("")
+        with pytest.raises(VpcctlError, match=r"another vpcctl \(pid unknown\)"), store.locked():
+            pass
+
+
+def test_on_a_full_disk_the_lock_goes_unsigned(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with store.locked():
+        monkeypatch.undo()
+        assert (store.folder / "lock").read_text() == ""
+
+
+def test_a_folder_that_is_not_to_be_trusted_is_refused_once_it_is_there(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise VpcctlError(f"{folder} is another's")
+
+    monkeypatch.setattr(store_module, "check_folder", refuse)
+    with pytest.raises(VpcctlError, match="is another's"), store.locked():
+        pass

@@ -12,7 +12,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
-from vpcctl_lib.model.topology import Topology, Vpc
-from vpcctl_lib.record.ledger import Entry, State
+from vpcctl_lib.model.topology import Policy, Subnet, Topology, Vpc
+from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import (
     MISSING,
@@ -573,3 +573,39 @@ def test_what_could_not_be_undone_is_told_beside_what_nobody_thought_of(
         host.become(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),)))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert all(entry.under_way for entry in host.store.load().ledger)
+
+
+def test_what_may_come_to_be_is_written_down_before_the_first_command(
+        patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, change, seen = Host(patched), Simulation.change, []
+    one, other = (Topology((Vpc(name, IPv4Network("10.0.0.0/16")),)) for name in ("vpc1", "vpc2"))
+    host.become(one)
+    held = {entry.resource.key for entry in host.store.load().ledger}
+
+    def watched(simulation: Simulation, command: Command) -> Outcome:
+        seen.append(host.store.load())
+        return change(simulation, command)
+
+    monkeypatch.setattr(Simulation, "change", watched)
+    host.become(other)
+    wanted = {resource.key for resource in blueprint(other)}
+    assert seen, "something was changed"
+    for state in seen:
+        assert (state.topology, state.previous) == (other, one)
+        assert {entry.resource.key for entry in state.ledger} == held | wanted
+        under_way = {entry.resource.key: entry.under_way for entry in state.ledger if entry.under_way}
+        assert {key for key, verb in under_way.items() if verb is Verb.UNMAKE} == held - wanted
+        assert {key for key, verb in under_way.items() if verb is Verb.MAKE} == wanted - held
+    assert host.store.load().previous is None
+
+
+def test_a_topology_that_takes_no_step_is_recorded_all_the_same(patched: Path) -> None:
+    host = Host(patched)
+    vpc = Vpc("vpc1", IPv4Network("10.0.0.0/16"),
+              subnets=(Subnet("web", IPv4Network("10.0.1.0/24"), policy=Policy(description="one")),))
+    host.become(Topology((vpc,)))
+    changes = host.kernel.operations
+    said = replace(vpc, subnets=(replace(vpc.subnets[0], policy=Policy(description="two")),))
+    host.become(Topology((said,)))
+    assert host.kernel.operations == changes
+    assert host.store.load().topology == Topology((said,))

@@ -1,0 +1,237 @@
+"""Tries mutants inside one pytest process: the tests are collected once, and each mutant has a fork of it.
+
+A fork gives the functions in question other code objects; no file is changed, nothing imported again. So
+tests that start vpcctl as a process of its own see no mutant, and are left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FunctionType
+
+import coverage
+import pytest
+
+from tests.mutation.sites import Mutant, mutated
+
+KILLED, SURVIVED, NOT_COVERED = "killed", "survived", "not covered"
+Places = dict[tuple[str, int, str], list[FunctionType]]
+Covered = dict[str, dict[int, list[int]]]
+"""By file and line, the numbers of the tests that come by."""
+
+PATIENCE = 5
+"""Seconds that a mutant has beyond three times what its tests took with the right code."""
+
+ENOUGH = 20.0
+"""Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, likeliest
+first: some lines are passed by thousands of tests, most of them the same with other values."""
+
+
+@dataclass
+class Worker:
+    """The pytest plugin. The verdicts are in `verdicts`, once pytest has ended."""
+
+    mutants: Sequence[Mutant]
+    hands: int
+    quick: bool = False
+    """Without property tests."""
+
+    verdicts: dict[Mutant, str] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """In place of running each test once."""
+        # What has been made so far isn't looked at by the garbage collector in every fork.
+        gc.collect()
+        gc.freeze()
+        items = [one for one in session.items if not (self.quick and is_property(one))]
+        covered, seconds = self._cover(items)
+        if not self.broken:
+            self._try_all(items, covered, seconds)
+        return True
+
+    def _cover(self, items: Sequence[pytest.Item]) -> tuple[Covered, dict[int, float]]:
+        """Which tests run which lines, and how long each takes: each hand takes a part of the tests."""
+        files = {str(Path(one.path).resolve()) for one in self.mutants}
+        parts = [list(range(len(items)))[hand::self.hands] for hand in range(self.hands)]
+        with tempfile.TemporaryDirectory() as folder:
+            results = [Path(folder, str(hand)) for hand in range(self.hands)]
+            children = [_fork(lambda part=part, result=result: _measure(items, part, files, result))
+                        for part, result in zip(parts, results, strict=True)]
+            for child in children:
+                os.waitpid(child, 0)
+            covered: Covered = defaultdict(lambda: defaultdict(list))
+            seconds: dict[int, float] = {}
+            for result in results:
+                found = json.loads(result.read_text())
+                self.broken += found["failed"]
+                seconds |= {int(number): took for number, took in found["seconds"].items()}
+                for path, line, tests in found["lines"]:
+                    covered[path][line] += tests
+        return covered, seconds
+
+    def _try_all(self, items: Sequence[pytest.Item], covered: Covered, seconds: dict[int, float]) -> None:
+        """One fork for each mutant that any test comes by, at most as many at a time as there are hands."""
+        places = _functions({one.path for one in self.mutants})
+        running: dict[int, tuple[Mutant, float]] = {}
+        shown = time.monotonic()
+        for mutant in self.mutants:
+            lines = covered.get(str(Path(mutant.path).resolve()), {})
+            tests = {one for line in range(mutant.line, mutant.last_line + 1) for one in lines.get(line, ())}
+            if not tests:
+                self.verdicts[mutant] = NOT_COVERED
+                continue
+            ordered = _likeliest(mutant, items, tests, seconds)
+            while len(running) >= self.hands:
+                self._wait(running)
+            child = _fork(lambda mutant=mutant, ordered=ordered: _try(mutant, places, items, ordered))
+            limit = time.monotonic() + 3 * sum(seconds[one] for one in ordered) + PATIENCE
+            running[child] = mutant, limit
+            if time.monotonic() > shown + 30:
+                shown = time.monotonic()
+                print(f"{len(self.verdicts)} of {len(self.mutants)} mutants", file=sys.stderr, flush=True)
+        while running:
+            self._wait(running)
+
+    def _wait(self, running: dict[int, tuple[Mutant, float]]) -> None:
+        """Until one has come to its end; who takes far too long is ended, and counts as seen."""
+        while True:
+            for child, (mutant, limit) in [*running.items()]:
+                if time.monotonic() > limit:
+                    os.kill(child, signal.SIGKILL)
+                done, status = os.waitpid(child, os.WNOHANG)
+                if done:
+                    del running[child]
+                    self.verdicts[mutant] = SURVIVED if status == 0 else KILLED
+                    return
+            time.sleep(0.005)
+
+
+def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int],
+               seconds: Mapping[int, float]) -> list[int]:
+    """Single cases, the module's own tests and unit tests come first; of many values one or two."""
+    times_seen: Counter[str] = Counter()
+    ranked = []
+    for number in sorted(tests, key=seconds.__getitem__):
+        name = items[number].nodeid.partition("[")[0]
+        path = items[number].path
+        times_seen[name] += 1
+        ranked.append((times_seen[name] > 2, is_property(items[number]),
+                       path.stem != f"test_{Path(mutant.path).stem}",
+                       path.parent.name != "unit", times_seen[name], seconds[number], number))
+    chosen, total = [], 0.0
+    for *_, took, number in sorted(ranked):
+        total += took
+        if chosen and total > ENOUGH:
+            break
+        chosen.append(number)
+    return chosen
+
+
+def is_property(item: pytest.Item) -> bool:
+    """Whether it is one of Hypothesis's, which has many examples."""
+    return item.get_closest_marker("hypothesis") is not None
+
+
+def _fork(work: Callable[[], object]) -> int:
+    """A child that does this, quietly, and ends with its result as exit code."""
+    child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        with open(os.devnull, "r+") as nothing:
+            for stream in (0, 1, 2):
+                os.dup2(nothing.fileno(), stream)
+        code = int(bool(work()))
+    finally:
+        os._exit(code)
+
+
+class _Reports:
+    """Collects what failed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(f"{report.nodeid} ({report.when})\n{report.longreprtext[-2000:]}")
+
+
+def _run(items: Sequence[pytest.Item], numbers: Sequence[int], before: Callable[[int], object]) -> _Reports:
+    """These tests in this order, until one fails."""
+    reports = _Reports()
+    items[0].config.pluginmanager.register(reports)
+    for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+        before(number)
+        item, after = items[number], None if following is None else items[following]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        if reports.failed:
+            break
+    return reports
+
+
+def _measure(items: Sequence[pytest.Item], part: Sequence[int], files: Iterable[str], result: Path) -> int:
+    measuring = coverage.Coverage(data_file=None, include=sorted(files), config_file=False, messages=False)
+    started: list[tuple[int, float]] = []
+
+    def note(number: int) -> None:
+        measuring.switch_context(str(number))
+        started.append((number, time.process_time()))
+
+    measuring.start()
+    reports = _run(items, part, note)
+    measuring.stop()
+    started.append((-1, time.process_time()))
+    seconds = {one: then - now for (one, now), (_, then) in zip(started, started[1:], strict=False)}
+    data = measuring.get_data()
+    lines = [(path, line, [int(test) for test in tests if test])
+             for path in data.measured_files() for line, tests in data.contexts_by_lineno(path).items()]
+    result.write_text(json.dumps({"failed": reports.failed, "seconds": seconds, "lines": lines}))
+    return 0
+
+
+def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], tests: Sequence[int]) -> bool:
+    """Whether one of these tests sees the mutant."""
+    module = compile(mutated(mutant), str(Path(mutant.path).resolve()), "exec", dont_inherit=True)
+    for key, code in _codes(module):
+        for function in places.get(key, ()):
+            if function.__code__.co_freevars == code.co_freevars:
+                function.__code__ = code
+    return bool(_run(items, tests, lambda _: None).failed)
+
+
+def _codes(module: CodeType) -> Iterable[tuple[tuple[str, int, str], CodeType]]:
+    """The code of each outermost function, with where it stands."""
+    for code in module.co_consts:
+        if isinstance(code, CodeType):
+            if code.co_flags & 0x2:  # CO_OPTIMIZED and CO_NEWLOCALS: a function; a class has neither
+                yield (code.co_filename, code.co_firstlineno, code.co_name), code
+            else:
+                yield from _codes(code)
+
+
+def _functions(paths: Iterable[str]) -> Places:
+    """All functions that were made of these files."""
+    files = {str(Path(path).resolve()) for path in paths}
+    gc.unfreeze()
+    found: Places = defaultdict(list)
+    for one in gc.get_objects():
+        if isinstance(one, FunctionType) and one.__code__.co_filename in files:
+            found[one.__code__.co_filename, one.__code__.co_firstlineno, one.__code__.co_name].append(one)
+    gc.freeze()
+    return found
+
+

@@ -1,0 +1,150 @@
+"""What the kernel's tools said of a recorded network, played back (tests/system/record_kernel.py)."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcctl_lib.blueprint import host
+from vpcctl_lib.engine import found_subnets, rebuild, strays
+from vpcctl_lib.keeper import orders
+from vpcctl_lib.kernel import netns, run
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
+from vpcctl_lib.resources import workload
+from vpcctl_lib.workloads.processes import Process
+
+RECORDED = json.loads(Path(__file__).with_name("unit").joinpath("recorded/kernel.json").read_text())
+
+
+def question(command: Command) -> str:
+    """What is asked, where, and with what input: the key under which the answer is kept."""
+    return json.dumps(
+        [command.namespace, *command.argv, *([{"stdin": command.stdin}] if command.stdin else [])]
+    )
+
+
+class Recorded:
+    """One recorded network. A test may change what was recorded; who asks what was not fails."""
+
+    def __init__(self, scene: str, folder: Path) -> None:
+        held = _with(RECORDED["whole"], RECORDED[scene] if scene != "whole" else {})
+        self.asked: dict[str, Any] = held["asked"]
+        self.settings: dict[str, str | None] = RECORDED["whole"]["settings"] | RECORDED[scene].get(
+            "settings", {}
+        )
+        self.names: list[str] = held["names"]
+        self.identities: dict[str, str] = held["identities"]
+        self.keepers: dict[str, dict[str, Any]] = held["keepers"]
+        self.folder = folder / "netns"
+        self.folder.mkdir()
+        for name, text in held["files"].items():
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_text(text)
+        self._state = folder / "state"
+        self._state.mkdir(mode=0o700)
+        text = json.dumps(held["record"]).replace("/etc/netns", str(self.folder))
+        Store(self._state).file.write_text(text)
+
+    def state(self) -> State:
+        """The record that vpcctl wrote of it."""
+        return Store(self._state).load()
+
+    def play(self, patch: pytest.MonkeyPatch) -> None:
+        """From now on, this is what there is."""
+        patch.setattr(run, "_run", self._answer)
+        patch.setattr(Kernel, "setting", lambda _, namespace, key: self.settings[f"{namespace} {key}"])
+        patch.setattr(Kernel, "settings", lambda _, *given: self._all_settings(*given))
+        patch.setattr(Kernel, "has_tool", lambda *_: True)
+        patch.setattr(netns, "names", lambda: frozenset(self.names))
+        patch.setattr(netns, "exists", lambda name: name in self.names)
+        patch.setattr(netns, "identity", lambda name: self.identities.get(name, ""))
+        patch.setattr(netns, "own_identity", lambda: self.identities[""])
+        patch.setattr(rebuild, "keepers", self._keepers)
+        patch.setattr(found_subnets, "keepers", self._keepers)
+        patch.setattr(workload, "kept_identity", self._facts)
+        patch.setattr(workload, "recognise", self._recognise)
+        patch.setattr(workload, "inside_of", lambda one, space: one.pid in self._pids(space))
+        for module in (host, rebuild, strays):
+            patch.setattr(module, "NAMESPACE_FILES", str(self.folder))
+
+    def _answer(self, command: Command, **_: object) -> Outcome:
+        key = question(command)
+        assert key in self.asked, f"not recorded: {key}; see tests/system/record_kernel.py"
+        said = self.asked[key]
+        printed = said["stdout"] if isinstance(said["stdout"], str) else json.dumps(said["stdout"])
+        return Outcome(command, said["status"], printed, said["stderr"], 1.0)
+
+    def _all_settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
+        found = {key: self.settings[f"{namespace} {key}"] for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _keepers(self, space: str) -> dict[str, tuple[Process, orders.Orders]]:
+        found = {}
+        for mark, one in (self.keepers.get(space, {}) if space in self.names else {}).items():
+            given = orders.of(tuple(one["argv"]))
+            assert given is not None
+            found[mark] = Process(one["pid"], int(one["facts"]["start"]), 0, 0), given
+        return found
+
+    def _facts(self, leader: Process) -> dict[str, str]:
+        return next(
+            one["facts"]
+            for space in self.keepers.values()
+            for one in space.values()
+            if one["pid"] == leader.pid
+        )
+
+    def _pids(self, space: str) -> set[int]:
+        return {one["pid"] for one in self.keepers.get(space, {}).values()}
+
+    def _recognise(self, facts: dict[str, str]) -> Process | None:
+        known = set().union(*map(self._pids, self.keepers))
+        return Process(int(facts["pid"]), int(facts["start"]), 0, 0) if int(facts["pid"]) in known else None
+
+    # For tests that change what was recorded.
+
+    def printed(self, namespace: str, *argv: str) -> Any:
+        """What a command printed, to be changed."""
+        return self.asked[json.dumps([namespace, *argv])]["stdout"]
+
+    def links(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """The links of a namespace by name, each to be changed."""
+        return {link["ifname"]: link for link in self.printed(namespace, "ip", "-j", "-d", "addr", "show")}
+
+    def without_link(self, namespace: str, device: str) -> None:
+        """A link less."""
+        links = self.printed(namespace, "ip", "-j", "-d", "addr", "show")
+        links[:] = [link for link in links if link["ifname"] != device]
+
+    def routes(self, namespace: str) -> list[dict[str, Any]]:
+        """The routes of a namespace, to be changed."""
+        routes: list[dict[str, Any]] = self.printed(
+            namespace, "ip", "-j", "-4", "route", "show", "table", "main"
+        )
+        return routes
+
+    def edit_rules(self, namespace: str, old: str, new: str) -> None:
+        """Another text in the place of one that iptables-save printed."""
+        said = self.asked[json.dumps([namespace, "iptables-save"])]
+        assert old in said["stdout"], said["stdout"]
+        said["stdout"] = said["stdout"].replace(old, new)
+
+    def fail(self, namespace: str, *argv: str, says: str) -> None:
+        """A command that fails."""
+        self.asked[json.dumps([namespace, *argv])] = {"status": 1, "stdout": "", "stderr": says}
+
+
+def _with(whole: Any, changed: Any) -> Any:
+    """The whole with what differs put in; null takes away."""
+    if not isinstance(changed, dict) or not isinstance(whole, dict):
+        return copy.deepcopy(changed)
+    found = {key: copy.deepcopy(value) for key, value in whole.items() if key not in changed}
+    return found | {key: _with(whole.get(key), value) for key, value in changed.items() if value is not None}

@@ -1,0 +1,67 @@
+"""What unit tests take for the kernel's answers is what it still says: recorded anew, and compared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host import CHECKOUT
+
+RECORDED = CHECKOUT / "tests/unit/recorded/kernel.json"
+SAME = frozenset(("ifname", "ifalias", "master", "mtu", "addr_info", "family", "local", "prefixlen",
+                  "linkinfo", "info_kind", "dst", "gateway", "dev", "metric", "protocol", "lladdr", "type"))
+"""What of ip's and bridge's answers is asked for; the rest is another in every host or kernel."""
+
+ANEW = ("identities", "keepers", "record")
+"""What is another in every run."""
+
+
+@pytest.fixture(scope="module")
+def anew() -> dict[str, Any]:
+    """The same network, recorded now."""
+    recorder = Path(__file__).with_name("record_kernel.py")
+    done = subprocess.run([sys.executable, CHECKOUT / "vpcctl", "sandbox", "--", sys.executable, recorder],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def essence(answer: Any) -> Any:
+    """What counts of an answer."""
+    if isinstance(answer, list):
+        # IPv6 addresses are made of MACs, which are random.
+        return [essence(one) for one in answer if not isinstance(one, dict) or one.get("family") != "inet6"]
+    if isinstance(answer, dict):
+        if "nftables" in answer:
+            return sorted({kind for one in answer["nftables"] for kind in one})
+        return {key: essence(value) for key, value in answer.items() if key in SAME and value != []}
+    return answer
+
+
+def answers(scene: dict[str, Any]) -> dict[str, Any]:
+    return {question: (said["status"], essence(said["stdout"])) for question, said in scene["asked"].items()
+            # A bridge forgets its other stations when it likes.
+            if "fdb" not in question and "neigh" not in question}
+
+
+def test_the_same_is_asked_and_answered(anew: dict[str, Any]) -> None:
+    whole, now = json.loads(RECORDED.read_text())["whole"], anew["whole"]
+    assert whole.keys() == now.keys()
+    assert whole["asked"].keys() == now["asked"].keys(), "record anew: see tests/system/record_kernel.py"
+    assert answers(whole) == answers(now)
+    for part in whole.keys() - {"asked", *ANEW}:
+        assert whole[part] == now[part], part
+
+
+def test_the_same_damages_are_seen(anew: dict[str, Any]) -> None:
+    scenes = json.loads(RECORDED.read_text())
+    assert scenes.keys() == anew.keys()
+    for name in scenes.keys() - {"whole"}:
+        known = anew["whole"]["asked"].keys() | anew[name]["asked"].keys()
+        assert scenes[name].get("asked", {}).keys() <= known, name
+        assert scenes[name].get("names") == anew[name].get("names"), name
+        assert scenes[name].get("settings") == anew[name].get("settings"), name

@@ -1,0 +1,594 @@
+"""What a transaction makes of a command that fails: what is undone, told and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcctl_lib.engine import rule_order, transaction
+from vpcctl_lib.engine.plan import Plan
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.transaction import Transaction
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.interrupts import Interrupted
+from vpcctl_lib.kernel.reader import HeldChain, words
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.record.ledger import Entry, State, Verb
+from vpcctl_lib.record.store import Store
+from vpcctl_lib.resources import (
+    EMPTY,
+    MISSING,
+    Bridge,
+    Chain,
+    Condition,
+    Fault,
+    Folder,
+    Namespace,
+    Operation,
+    Operations,
+    Program,
+    Resource,
+    SingleRule,
+    changed,
+)
+from vpcctl_lib.resources.processes import Start, Stop
+
+UNSUPPORTED = "RTNETLINK answers: Operation not supported"
+NO_SUCH_THING = "this kernel has no such thing (Operation not supported)"
+TOPOLOGY = Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),))
+ONE, TWO = Namespace("one", "vpcctl:one"), Namespace("two", "vpcctl:two")
+WEB = Program("one", "vpc1/web/worker", "logs/worker.log", ("sleep", "9"))
+POLICY = Chain("one", "filter", "INPUT", ('-p tcp -m comment --comment "vpcctl:ingress.default" -j ACCEPT',))
+OURS = Chain("", "filter", "VPCCTL-FORWARD", ("-j ACCEPT",))
+
+
+@dataclass
+class Host:
+    """Runner, desk and kernel: carries out nothing, and says what the test has it say."""
+
+    failing: dict[str, str] = field(default_factory=dict)
+    """By what stands in a command what it says as it fails."""
+
+    faults: dict[Hashable, Fault] = field(default_factory=dict)
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    saved: str = ""
+    unreadable: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    evidence: set[Path] = field(default_factory=set)
+    left: list[Path] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    asked: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    swept: list[Resource] = field(default_factory=list)
+
+    def change(self, command: Command) -> Outcome:
+        self.done.append(str(command))
+        said = next((said for text, said in self.failing.items() if text in str(command)), None)
+        return Outcome(command, 0 if said is None else 1, "", said or "", 0.0)
+
+    def ask(self, argv: tuple[str, ...], namespace: str = "", stdin: str = "") -> Outcome:
+        self.asked.append((argv, namespace))
+        return Outcome(Command(argv, stdin, namespace), 0, self.saved, "", 0.0)
+
+    def carry_out(self, operation: Operation) -> Mapping[str, str]:
+        self.done.append(f"{type(operation).__name__} {operation}")
+        said = next((said for text, said in self.failing.items() if text in self.done[-1]), None)
+        if said is not None:
+            raise VpcctlError(said)
+        return self.facts if isinstance(operation, Start) else {}
+
+    def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
+        if self.unreadable:
+            raise VpcctlError(self.unreadable)
+        return {
+            entry.resource.key: self.faults[entry.resource.key]
+            for entry in entries
+            if entry.resource.key in self.faults
+        }
+
+    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+        if self.unreadable:
+            raise VpcctlError(self.unreadable)
+        return HeldChain("", tuple(map(words, self.chains[name]))) if name in self.chains else None
+
+    def link(self, namespace: str, device: str) -> None:
+        return None
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(transaction, "Desk", lambda runner, _: runner)
+    monkeypatch.setattr(transaction, "Kernel", lambda runner: runner)
+    monkeypatch.setattr(rule_order, "Kernel", lambda runner: runner)
+    monkeypatch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
+    monkeypatch.setattr(transaction, "HANDS", 1)
+    monkeypatch.setattr(transaction, "refusal", lambda culprit, _: VpcctlError(f"{culprit} is another's"))
+    host = Host()
+
+    def undone(found: Iterable[Resource], _: Path, evidence: set[Path]) -> list[Path]:
+        assert evidence is host.evidence
+        host.swept += found
+        return host.left
+
+    monkeypatch.setattr(transaction, "leavings", lambda gone, _: list(gone))
+    monkeypatch.setattr(transaction, "sweep", lambda found, _: host.swept.extend(found))
+    monkeypatch.setattr(transaction, "sweep_undone", undone)
+    return host
+
+
+def made(*resources: Resource) -> list[Step]:
+    return [Step(Verb.MAKE, Entry(one), one.make(), lambda one=one: one.unmake({})) for one in resources]
+
+
+def gone(*resources: Resource, facts: Mapping[str, str] | None = None) -> list[Step]:
+    return [
+        Step(Verb.UNMAKE, Entry(one, dict(facts or {})), one.unmake(facts or {}), one.make)
+        for one in resources
+    ]
+
+
+def rewritten(old: Resource, new: Resource) -> Step:
+    def back() -> Operations:
+        return old.change(new)
+
+    return Step(Verb.CHANGE, Entry(new), new.change(old), back, Entry(old))
+
+
+def plan(*steps: Step) -> Plan:
+    before = [step.old or step.entry for step in steps if step.verb is not Verb.MAKE]
+    after = [step.entry for step in steps if step.verb is not Verb.UNMAKE]
+    return Plan(steps, tuple(before), tuple(after))
+
+
+def apply(host: Any, folder: Path, steps: Sequence[Step]) -> State:
+    """What is recorded once the steps are carried out."""
+    wanted = plan(*steps)
+    before = State(Topology(), wanted.before)
+    store = Store(folder)
+    store.save(before)
+    Transaction(host, store).apply(wanted, before, TOPOLOGY)
+    return Store(folder).load()
+
+
+def failure(host: Any, folder: Path, *steps: Step) -> VpcctlError:
+    with pytest.raises(VpcctlError) as caught:
+        apply(host, folder, steps)
+    return caught.value
+
+
+def put_back(folder: Path, *steps: Step) -> None:
+    assert Store(folder).load() == State(Topology(), plan(*steps).before)
+
+
+# What failed, in words.
+
+
+def test_what_a_batch_failed_at_is_named_and_only_what_was_before_it_is_undone(
+    host: Host, tmp_path: Path
+) -> None:
+    steps = made(*(Bridge("", f"br{number}", "02:00:00:00:00:01") for number in range(1, 4)))
+    host.failing = {"link add": f"{UNSUPPORTED}\nCommand failed -:2"}
+    told = failure(host, tmp_path, *steps)
+    assert told.message == f"ip failed at {steps[1].entry.resource}: {NO_SUCH_THING}"
+    assert told.hint.startswith("its modules must be there")
+    assert "br1" in host.done[1]
+    assert "del" in host.done[1]
+    assert not [line for line in host.done[1:] if "br2" in line or "br3" in line]
+    put_back(tmp_path)
+
+
+def test_of_a_single_command_its_resource_is_named(host: Host, tmp_path: Path) -> None:
+    host.failing["add one"] = UNSUPPORTED
+    host.faults[ONE.key] = MISSING
+    assert failure(host, tmp_path, *made(ONE)).message == f"ip failed at namespace one: {NO_SUCH_THING}"
+    assert len(host.done) == 1, "nothing is undone"
+
+
+def test_of_a_batch_that_does_not_say_nothing_is_named_and_the_kernel_is_asked(
+    host: Host, tmp_path: Path
+) -> None:
+    host.failing["netns add"] = UNSUPPORTED
+    host.faults[ONE.key] = MISSING
+    assert failure(host, tmp_path, *made(ONE, TWO)).message == f"ip failed: {NO_SUCH_THING}"
+    assert host.done[1:] == ["ip netns del two"]
+    put_back(tmp_path)
+
+
+def test_where_the_kernel_cannot_be_asked_all_of_it_is_undone(host: Host, tmp_path: Path) -> None:
+    host.failing["netns add"] = UNSUPPORTED
+    host.unreadable = "no answer"
+    failure(host, tmp_path, *made(ONE, TWO))
+    assert "netns del two\nnetns del one" in host.done[1]
+
+
+def test_rules_that_fail_are_named_by_where_they_are(host: Host, tmp_path: Path) -> None:
+    host.failing["iptables-restore"] = "iptables-restore: line 2 failed: Operation not supported"
+    host.faults = {POLICY.key: MISSING, OURS.key: MISSING}
+    assert failure(host, tmp_path, *made(POLICY)).message.startswith("iptables-restore failed in one: ")
+    assert failure(host, tmp_path, *made(OURS)).message.startswith("iptables-restore failed: ")
+
+
+def test_what_is_there_already_is_somebody_s_and_not_undone(host: Host, tmp_path: Path) -> None:
+    host.failing["add one"] = "RTNETLINK answers: File exists"
+    told = failure(host, tmp_path, *made(ONE))
+    assert told.message == "namespace one is another's"
+    assert len(host.done) == 1
+
+
+@pytest.mark.parametrize(
+    ("stands", "told"),
+    [
+        ({"VPCCTL-FORWARD": ()}, "chain VPCCTL-FORWARD of table filter on the host is another's"),
+        ({"INPUT": ()}, "iptables-restore failed: "),
+        ({}, "iptables-restore failed: "),
+    ],
+)
+def test_a_chain_that_is_there_already_is_found_by_asking(
+    host: Host, tmp_path: Path, stands: dict[str, tuple[str, ...]], told: str
+) -> None:
+    host.failing["iptables-restore"] = "iptables-restore: CHAIN_ADD failed (File exists): chain"
+    host.chains, host.faults = stands, {OURS.key: Fault(Condition.FOREIGN, "another's")}
+    builtin = Chain("", "filter", "INPUT", ("-j ACCEPT",))
+    host.faults[builtin.key] = MISSING
+    assert failure(host, tmp_path, *made(builtin, OURS)).message.startswith(told)
+
+
+def test_where_chains_cannot_be_read_none_is_named(host: Host, tmp_path: Path) -> None:
+    host.failing["iptables-restore"] = "iptables-restore: CHAIN_ADD failed (File exists): chain"
+    host.unreadable = "no answer"
+    assert failure(host, tmp_path, *made(OURS)).message.startswith("iptables-restore failed: ")
+
+
+# Counters.
+
+SAVED = '*filter\n[7:700] -A INPUT -p tcp -m comment --comment "vpcctl:ingress.default" -j ACCEPT\nCOMMIT\n'
+
+
+def test_a_policy_that_is_changed_keeps_its_counters(host: Host, tmp_path: Path) -> None:
+    host.saved = SAVED
+    old = Chain("one", "filter", "INPUT", (*POLICY.rules, '-m comment --comment "vpcctl:ingress[0]" -j DROP'))
+    apply(host, tmp_path, [rewritten(old, POLICY)])
+    assert host.asked == [(("iptables-save", "-c", "-t", "filter"), "one")]
+    assert "iptables-restore -w --noflush -c" in host.done[0]
+    assert "[7:700] -A INPUT -p tcp" in host.done[0]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        made(POLICY)[0],
+        rewritten(Chain("", "filter", "VPCCTL-FORWARD", ("-j DROP",)), OURS),
+        rewritten(Bridge("one", "br", "02:00:00:00:00:01"), Bridge("one", "br", "02:00:00:00:00:02")),
+    ],
+)
+def test_what_is_no_change_of_a_policy_has_no_counters(host: Host, tmp_path: Path, step: Step) -> None:
+    host.saved = SAVED
+    apply(host, tmp_path, [step])
+    assert host.asked == []
+    assert not any("[7:700]" in line for line in host.done)
+
+
+# What goes.
+
+
+def test_what_is_gone_already_is_no_failure(host: Host, tmp_path: Path) -> None:
+    host.failing["netns del"] = 'Cannot remove namespace file "/run/netns/one": No such file or directory'
+    assert apply(host, tmp_path, gone(ONE, TWO)) == State(TOPOLOGY)
+    assert host.done == ["ip -force -batch - <<'EOF'\nnetns del one\nnetns del two\nEOF"]
+
+
+def test_what_cannot_be_taken_away_is_told_and_what_went_is_made_again(host: Host, tmp_path: Path) -> None:
+    host.failing["netns del"] = "RTNETLINK answers: Device or resource busy"
+    host.faults[TWO.key] = MISSING
+    steps = gone(ONE, TWO)
+    told = failure(host, tmp_path, *steps)
+    assert "busy" in told.message
+    assert told.message.startswith("ip: ")
+    assert [line for line in host.done[1:] if "add one" in line] == []
+    assert any("netns add two" in line for line in host.done[1:])
+    put_back(tmp_path, *steps)
+
+
+RULES = tuple(
+    SingleRule(table, chain, f"-s 10.0.{number}.0/24 -j ACCEPT")
+    for number, (table, chain) in enumerate(
+        (("nat", "POSTROUTING"), ("filter", "FORWARD"), ("filter", "FORWARD"))
+    )
+)
+
+
+def test_a_rule_that_is_missing_keeps_no_other_from_going(host: Host, tmp_path: Path) -> None:
+    steps = gone(*RULES)
+    host.failing = {
+        "*nat\n": "line 5 failed: does a matching rule exist in that chain",
+        "10.0.1.0": "line 2 failed: does a matching rule exist in that chain",
+    }
+    assert apply(host, tmp_path, steps) == State(TOPOLOGY)
+    assert len(host.done) == 3, "all, then each that was not committed"
+    assert [("10.0.0.0" in line, "10.0.1.0" in line, "10.0.2.0" in line) for line in host.done] == [
+        (True, True, True),
+        (False, True, False),
+        (False, False, True),
+    ]
+
+
+@pytest.mark.parametrize(("fault", "fine"), [(MISSING, True), (None, False), (changed("x"), False)])
+def test_the_older_iptables_fails_without_a_reason(
+    host: Host, tmp_path: Path, fault: Fault | None, fine: bool
+) -> None:
+    (rule,) = RULES[:1]
+    host.failing["-D POSTROUTING"] = ""
+    host.faults = {rule.key: fault} if fault else {}
+    if fine:
+        assert apply(host, tmp_path, gone(rule)) == State(TOPOLOGY)
+    else:
+        assert failure(host, tmp_path, *gone(rule)).message == "iptables-restore: exit status 1"
+
+
+def test_where_the_kernel_cannot_be_asked_a_failure_is_one(host: Host, tmp_path: Path) -> None:
+    host.failing["-D POSTROUTING"], host.unreadable = "", "no answer"
+    assert "iptables-restore: exit status 1" in failure(host, tmp_path, *gone(RULES[0])).message
+
+
+# The undo.
+
+
+def test_what_could_not_be_undone_is_told_and_stays_in_the_record(host: Host, tmp_path: Path) -> None:
+    host.failing = {
+        "iptables-restore": "iptables-restore: line 2 failed: Operation not supported",
+        "netns del": "RTNETLINK answers: Device or resource busy",
+    }
+    host.faults = {POLICY.key: MISSING}
+    steps = made(ONE, POLICY)
+    told = failure(host, tmp_path, *steps)
+    assert "; and this could not be undone: ip: " in told.message
+    state = Store(tmp_path).load()
+    assert [entry.under_way for entry in state.ledger] == [Verb.MAKE, Verb.MAKE]
+    assert (state.topology, state.previous) == (Topology(), Topology())
+
+
+def test_a_failed_undo_has_a_way_on_where_the_failure_had_none(host: Host, tmp_path: Path) -> None:
+    host.failing = {"Start": "it does not start", "netns del": "odd"}
+    host.faults = {WEB.key: MISSING}
+    assert failure(host, tmp_path, *made(ONE, WEB)).hint == "cleanup.sh removes all that bears vpcctl's mark"
+    host.failing = {"Start": "it does not start"}
+    assert failure(host, tmp_path, *made(ONE, WEB)).hint == ""
+
+
+def test_what_could_not_be_done_need_not_be_undone(host: Host, tmp_path: Path) -> None:
+    host.failing = {"Start": "it does not start", "Stop": "no such process"}
+    told = failure(host, tmp_path, *made(ONE, WEB))
+    assert told.message == "it does not start; and this could not be undone: no such process"
+    host.faults = {WEB.key: MISSING}
+    assert failure(host, tmp_path, *made(ONE, WEB)).message == "it does not start"
+
+
+def test_what_is_there_again_already_is_no_failed_undo(host: Host, tmp_path: Path) -> None:
+    host.failing = {"Start": "it does not start", "netns add one": "RTNETLINK answers: File exists"}
+    host.faults = {WEB.key: MISSING}
+    assert failure(host, tmp_path, *gone(ONE), *made(WEB)).message == "it does not start"
+
+
+def test_notes_and_what_is_left_are_told_with_a_failure(host: Host, tmp_path: Path) -> None:
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    host.notes, host.left = ["2 processes were ended"], [Path("/var/log/worker.log")]
+    told = failure(host, tmp_path, *made(ONE, WEB))
+    assert (told.message, told.hint) == (
+        "it does not start; 2 processes were ended",
+        "all of it: /var/log/worker.log",
+    )
+    assert host.swept == [ONE, WEB]
+
+
+def test_a_record_that_cannot_be_put_back_is_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    save, saved = Store.save, []
+
+    def failing(store: Store, state: State) -> None:
+        saved.append(state)
+        if len(saved) == 3:
+            raise VpcctlError("the disk is full")
+        save(store, state)
+
+    monkeypatch.setattr(Store, "save", failing)
+    told = failure(host, tmp_path, *made(ONE, WEB))
+    assert told.message == "it does not start; and this could not be undone: the disk is full"
+
+
+def test_an_interrupt_says_that_all_was_put_back_only_if_it_was(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted(15)
+
+    monkeypatch.setattr(Transaction, "_alone", interrupted)
+    host.faults = {WEB.key: MISSING}
+    assert failure(host, tmp_path, *made(ONE, WEB)).message.endswith("; everything was put back as it was")
+    host.failing = {"netns del": "odd"}
+    assert "put back" not in failure(host, tmp_path, *made(ONE, WEB)).message
+
+
+def test_rules_go_back_to_where_they_stood(host: Host, tmp_path: Path) -> None:
+    rule = SingleRule("filter", "FORWARD", "-s 10.0.1.0/24 -j ACCEPT")
+    host.chains = {"FORWARD": ("-j A", rule.rule, "-j B")}
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *gone(rule), *made(WEB))
+    assert f"-I FORWARD 2 {rule.rule}" in host.done[-1]
+
+
+def test_rules_go_to_the_end_where_their_place_cannot_be_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = SingleRule("filter", "FORWARD", "-s 10.0.1.0/24 -j ACCEPT")
+
+    def unreadable(*_: object) -> None:
+        raise VpcctlError("the rules can't be read")
+
+    monkeypatch.setattr(rule_order.RuleOrder, "back", unreadable)
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    told = failure(host, tmp_path, *gone(rule), *made(WEB))
+    assert "could not be undone: the order of the host's rules: the rules can't be read" in told.message
+    assert any("-A FORWARD" in line or "-I FORWARD" in line for line in host.done[2:])
+
+
+# Facts.
+
+
+def test_what_was_learned_in_making_is_recorded(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Namespace, "learn", lambda self: {"identity": f"of {self.name}"})
+    host.facts = {"pid": "7"}
+    state = apply(host, tmp_path, made(ONE, WEB))
+    assert [entry.found for entry in state.ledger] == [{"identity": "of one"}, {"pid": "7"}]
+    assert state == State(TOPOLOGY, state.ledger)
+
+
+def test_what_is_made_again_by_an_undo_is_recorded_with_its_new_facts(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Namespace, "learn", lambda self: {"identity": f"of {self.name}"})
+    host.failing = {"netns add two": "odd"}
+    host.faults, host.facts = {TWO.key: MISSING}, {"pid": "8"}
+    steps = [*gone(WEB, facts={"pid": "7", "main": "9"}), *gone(ONE), *made(TWO)]
+    failure(host, tmp_path, *steps)
+    assert [(entry.resource, entry.found) for entry in Store(tmp_path).load().ledger] == [
+        (WEB, {"pid": "8", "main": "9"}),
+        (ONE, {"identity": "of one"}),
+    ]
+
+
+def test_logs_go_of_what_goes_and_not_of_what_is_made_anew(host: Host, tmp_path: Path) -> None:
+    apply(host, tmp_path, [*gone(WEB, ONE), *made(WEB)])
+    assert host.swept == [ONE]
+    assert [kind.__name__ for kind in (Stop, Start)] == [
+        line.split()[0] for line in host.done if line.startswith(("Stop", "Start"))
+    ]
+
+
+# What took effect.
+
+
+@pytest.mark.parametrize(
+    ("verb", "effects"),
+    [
+        (
+            Verb.MAKE,
+            {
+                "nothing": True,
+                "missing": False,
+                "empty": True,
+                "changed": True,
+                "foreign": False,
+                "unreadable": True,
+            },
+        ),
+        (
+            Verb.CHANGE,
+            dict.fromkeys(("nothing", "missing", "empty", "changed", "foreign", "unreadable"), True),
+        ),
+        (
+            Verb.UNMAKE,
+            {
+                "nothing": False,
+                "missing": True,
+                "empty": True,
+                "changed": True,
+                "foreign": True,
+                "unreadable": True,
+            },
+        ),
+    ],
+)
+def test_whether_there_is_something_to_take_back(verb: Verb, effects: dict[str, bool]) -> None:
+    faults = {
+        "nothing": None,
+        "missing": MISSING,
+        "empty": EMPTY,
+        "changed": changed("x"),
+        "foreign": Fault(Condition.FOREIGN, "x"),
+        "unreadable": Fault(Condition.UNREADABLE, "x"),
+    }
+    step = Step(verb, Entry(Folder("/a")), (), tuple)
+    assert {name: step.took_effect(fault) for name, fault in faults.items()} == effects
+
+
+# What of an undo depends on how it was.
+
+
+@pytest.mark.parametrize(("fault", "fine"), [(None, True), (MISSING, False), (changed("x"), False)])
+def test_a_change_that_need_not_be_undone_is_as_before(
+    host: Host, tmp_path: Path, fault: Fault | None, fine: bool
+) -> None:
+    old, new = (Chain("", "filter", "VPCCTL-FORWARD", (rule,)) for rule in ("-j DROP", "-j ACCEPT"))
+    host.failing = {"Start": "it does not start", "-A VPCCTL-FORWARD -j DROP": ""}
+    host.faults = {WEB.key: MISSING, old.key: fault} if fault else {WEB.key: MISSING}
+    told = failure(host, tmp_path, rewritten(old, new), *made(WEB)).message
+    assert ("could not be undone" not in told) is fine
+
+
+def test_where_it_cannot_be_seen_whether_it_is_so_the_undo_failed(host: Host, tmp_path: Path) -> None:
+    host.failing, host.unreadable = {"Start": "it does not start", "Stop": "busy"}, "no answer"
+    assert "could not be undone: busy" in failure(host, tmp_path, *made(ONE, WEB)).message
+
+
+def test_a_program_that_does_not_stop_keeps_its_namespace(host: Host, tmp_path: Path) -> None:
+    host.failing = {"Stop": "can't stop it", "kill": "can't stop it"}
+    steps = gone(WEB, ONE, facts={"pid": "7"})
+    assert failure(host, tmp_path, *steps).message == "can't stop it"
+    put_back(tmp_path, *steps)
+
+
+def test_a_hint_of_the_failure_stays_before_that_of_the_undo(host: Host, tmp_path: Path) -> None:
+    host.failing = {"netns add two": f"{UNSUPPORTED}", "Stop": "busy"}
+    host.faults, host.left = {TWO.key: MISSING}, [Path("/log")]
+    told = failure(host, tmp_path, *made(WEB, TWO))
+    assert told.hint.startswith("its modules must be there")
+    host.failing = {"netns add two": f"{UNSUPPORTED}"}
+    told = failure(host, tmp_path, *made(WEB, TWO))
+    assert told.hint.startswith("its modules must be there")
+    assert told.hint.endswith("; all of it: /log")
+
+
+def test_only_what_was_made_is_undone_and_only_new_logs_go(host: Host, tmp_path: Path) -> None:
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *made(ONE, WEB))
+    assert [line for line in host.done if "Stop" in line] == []
+    host.swept.clear()
+    old = Chain("", "filter", "VPCCTL-FORWARD", ("-j DROP",))
+    failure(host, tmp_path, rewritten(old, OURS), *made(WEB))
+    assert host.swept == [WEB], "what was there before keeps what it has"
+
+
+def test_what_went_with_its_home_is_made_again_with_it_and_not_without(host: Host, tmp_path: Path) -> None:
+    inside = Bridge("one", "br", "02:00:00:00:00:01")
+
+    def steps() -> list[Step]:
+        covered = Step(Verb.UNMAKE, Entry(inside), (), inside.make)
+        return [covered, *gone(ONE), *made(WEB)]
+
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *steps())
+    assert "link add br" in host.done[-1]
+    host.done.clear()
+    # Nothing was done at all: the bridge is there.
+    host.failing = {"netns del": "RTNETLINK answers: Device or resource busy"}
+    failure(host, tmp_path, *steps())
+    assert not any("link add br" in line for line in host.done)
+
+
+def test_rules_that_were_made_do_not_count_as_standing(host: Host, tmp_path: Path) -> None:
+    mine, late = (SingleRule("filter", "FORWARD", f"-s 10.0.{n}.0/24 -j ACCEPT") for n in (1, 2))
+    host.chains = {"FORWARD": ("-j A", mine.rule, "-j B")}
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *gone(mine), *made(late, WEB))
+    assert f"-I FORWARD 2 {mine.rule}" in host.done[-1]
+    assert any(f"-D FORWARD {late.rule}" in line for line in host.done)

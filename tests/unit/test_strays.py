@@ -1,0 +1,129 @@
+"""What bears our mark though nothing in the record is it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpcctl_lib.engine import strays as module
+from vpcctl_lib.engine.strays import is_marked, is_ours, mark_of, strange_cables, strays
+from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.model.naming import HOST_FORWARD
+from vpcctl_lib.record.ledger import Entry
+from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule, Veth
+
+MARKED = '-s 10.0.0.0/16 -m comment --comment "vpcctl:vpc1/nat" -j ACCEPT'
+OTHERS = '-s 192.0.2.0/24 -m comment --comment "mine" -j ACCEPT'
+SPELT = OTHERS.replace("mine", "not vpcctl:vpc1/nat")
+
+
+class Held:
+    """What the host holds."""
+
+    def __init__(self, links: dict[str, dict[str, Any]] | None = None, **chains: tuple[str, ...]) -> None:
+        self.held = links or {}
+        lines = [f":{name} - [0:0]" for name in chains]
+        lines += [f"-A {name} {rule}" for name, rules in chains.items() for rule in rules]
+        self.saved = Saved("\n".join(["*filter", *lines, "COMMIT", ""]))
+
+    def chains(self, namespace: str) -> Saved:
+        assert namespace == ""
+        return self.saved
+
+    def link(self, namespace: str, device: str) -> dict[str, Any] | None:
+        return self.held.get(device)
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where files for namespaces are."""
+    monkeypatch.setattr(module, "NAMESPACE_FILES", str(tmp_path))
+    return tmp_path
+
+
+def found(kernel: Any, *recorded: Resource) -> list[Resource]:
+    return strays(kernel, [Entry(one) for one in recorded])
+
+
+@pytest.mark.parametrize(("rule", "mark"), [
+    (MARKED, "vpcctl:vpc1/nat"), (OTHERS, ""), (SPELT, ""), ("-j ACCEPT", ""), ("-m comment --comment", ""),
+    ("-j vpcctl:vpc1", "")])
+def test_the_mark_of_a_rule_is_in_its_comment(rule: str, mark: str) -> None:
+    assert mark_of(rule) == mark
+
+
+def test_a_chain_of_our_name_is_ours_if_it_is_empty_or_one_rule_is_marked() -> None:
+    assert is_ours(())
+    assert is_ours((OTHERS, MARKED))
+    assert not is_ours((OTHERS,))
+
+
+def test_chains_that_the_record_lacks() -> None:
+    kernel = Held(**{HOST_FORWARD: (OTHERS, MARKED), "USER": (OTHERS,)})
+    chain = Chain("", "filter", HOST_FORWARD, (OTHERS, MARKED))
+    assert found(kernel) == [chain]
+    assert found(kernel, chain) == []
+    assert found(kernel, SingleRule("filter", "FORWARD", OTHERS)) == [chain]
+    # Somebody's own of that name is not ours.
+    assert found(Held(**{HOST_FORWARD: (OTHERS,)})) == []
+
+
+@pytest.mark.parametrize("rule", [MARKED, f"-j {HOST_FORWARD}", f"-p tcp -g {HOST_FORWARD}"])
+def test_rules_that_are_marked_or_lead_to_us(rule: str) -> None:
+    kernel = Held(FORWARD=(OTHERS, rule, "-j DROP"))
+    ours = SingleRule("filter", "FORWARD", rule)
+    assert found(kernel) == [ours]
+    assert found(kernel, ours) == []
+    assert found(kernel, SingleRule("nat", "FORWARD", rule)) == [ours], "another table is another rule"
+    assert found(kernel, SingleRule("filter", "INPUT", rule)) == [ours]
+
+
+@pytest.mark.parametrize("rule", [OTHERS, SPELT, "-j VPCCTL-OTHER", "-j DROP", "-i VPCCTL-x -j USER",
+                                  f"-m comment --comment {HOST_FORWARD} -j DROP"])
+def test_rules_of_others(rule: str) -> None:
+    assert found(Held(FORWARD=(rule,), USER=(rule,))) == []
+
+
+def test_rules_that_say_the_same_are_told_apart() -> None:
+    assert found(Held(FORWARD=(MARKED, MARKED, MARKED), INPUT=(MARKED,))) == [
+        *(SingleRule("filter", "FORWARD", MARKED, alike=number) for number in range(3)),
+        SingleRule("filter", "INPUT", MARKED)]
+    # As the kernel spells a rule of the record is no matter.
+    spelt = SingleRule("filter", "FORWARD", "-s 10.0.0.0/16 -j ACCEPT -m comment --comment vpcctl:vpc1/nat")
+    assert found(Held(FORWARD=(MARKED,)), spelt) == []
+
+
+def test_files_that_the_record_lacks(files: Path) -> None:
+    for name, text in (("vpc1-b", "# vpcctl:vpc1/b\n"), ("vpc1-a", "# vpcctl:vpc1/a\n"),
+                       ("mine", "nameserver x\n"), ("later", "x\n# vpcctl:vpc1/a\n")):
+        (files / name).mkdir()
+        (files / name / "resolv.conf").write_text(text)
+    (files / "odd/resolv.conf").mkdir(parents=True)
+    a, b = (str(files / name / "resolv.conf") for name in ("vpc1-a", "vpc1-b"))
+    assert found(Held()) == [Folder(str(files / "vpc1-a")), File(a, "# vpcctl:vpc1/a\n"),
+                             Folder(str(files / "vpc1-b")), File(b, "# vpcctl:vpc1/b\n")]
+    assert found(Held(), File(a, "whatever")) == [Folder(str(files / "vpc1-b")), File(b, "# vpcctl:vpc1/b\n")]
+
+
+def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("lo", "vpc-in", "vpc-out", "vpc-free", "vpc-mine", "vpc-known", "other")
+    monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(names, 1)))
+    links = {name: {"ifname": name, "ifalias": f"vpcctl:{name}"} for name in names}
+    links["vpc-mine"]["ifalias"] = "mine"
+    rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", "vpc-free")),
+             "-o vpc-out -j DROP")
+    known = [Entry(Veth("", "vpc-known", "known", "uplink")), Entry(Veth("a", "vpc-in", "b", "eth0"))]
+    kernel: Any = Held(links, **{HOST_FORWARD: rules})
+    assert strange_cables(kernel, known) == ["vpc-in", "vpc-out"]
+    others: Any = Held(links, USER=rules)
+    assert strange_cables(others, known) == []
+    plain: Any = Held({})
+    assert strange_cables(plain, ()) == []
+
+
+def test_whether_a_link_is_marked() -> None:
+    kernel: Any = Held({"a": {"ifalias": "vpcctl:a"}, "b": {"ifalias": "b"}, "c": {}})
+    assert [is_marked(kernel, "", name) for name in "abcd"] == [True, False, False, False]

@@ -1,0 +1,118 @@
+"""Connections older than the rules: which are forgotten, which are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Interface, IPv4Network
+
+import pytest
+
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.tracked import tended
+from vpcctl_lib.record.ledger import Entry, Verb
+from vpcctl_lib.resources import Address, Chain, Namespace, Operations, Resource, Route, SingleRule
+from vpcctl_lib.resources.tracking import Forget, Keep
+
+OUT = "-s 10.0.1.0/24 -o uplink -m comment --comment vpcctl:vpc1/public -j ACCEPT"
+NAT = Chain(
+    "",
+    "nat",
+    "VPCCTL-NAT",
+    (
+        "-s 10.0.0.0/16 -o eth0 -j MASQUERADE",
+        "-d 10.0.0.0/8 -j RETURN",
+        "-s 10.9.0.0/16 -o eth1 -j MASQUERADE --random",
+    ),
+)
+POLICY = Chain("vpc1-web", "filter", "INPUT", ("-j ACCEPT",))
+EGRESS = Chain("vpc1-web", "filter", "OUTPUT", ("-j ACCEPT",))
+ROUTER = Chain("vpc1", "filter", "FORWARD", (OUT, "-j DROP"))
+NEAR = (
+    Route("", IPv4Network("10.0.0.0/16"), device="vpc-vpc1"),
+    Address("", "vpc-vpc1", IPv4Interface("169.254.64.0/31")),
+    Route("", IPv4Network("0.0.0.0/0"), device="eth0"),
+    Route("vpc1", IPv4Network("172.16.0.0/16"), device="pcx-vpc2"),
+    Address("vpc1", "br-vpc1", IPv4Interface("10.0.0.1/16")),
+)
+WORK = tuple(Namespace("x", "vpcctl:x").make())
+
+
+def step(verb: Verb, resource: Resource, old: Resource | None = None) -> Step:
+    return Step(verb, Entry(resource), WORK, tuple, Entry(old) if old else None)
+
+
+def added(
+    *steps: Step, shall: tuple[Resource, ...] = (*NEAR, NAT), broken: tuple[Resource, ...] = ()
+) -> list[tuple[Operations, Operations]]:
+    """What is put before and behind the work of each step."""
+    found = tended(steps, shall, [one.key for one in broken])
+    assert [replace(one, work=WORK) for one in found] == list(steps)
+    return [(one.work[: one.work.index(WORK[0])], one.work[one.work.index(WORK[0]) + 1 :]) for one in found]
+
+
+FORGET = (Forget("", ("10.0.0.0/16", "10.9.0.0/16"), ("10.0.0.0/16", "169.254.64.0/31")),)
+
+
+@pytest.mark.parametrize("verb", [Verb.MAKE, Verb.CHANGE])
+def test_nat_on_the_host_forgets_what_began_without_it(verb: Verb) -> None:
+    rule = SingleRule("nat", "POSTROUTING", "-j VPCCTL-NAT")
+    assert added(step(verb, NAT)) == [((), FORGET)]
+    # Once, behind the last of what translates.
+    assert added(step(verb, NAT), step(verb, rule)) == [((), ()), ((), FORGET)]
+
+
+def test_other_rules_forget_nothing() -> None:
+    assert added(step(Verb.MAKE, SingleRule("filter", "FORWARD", "-j VPCCTL-FORWARD"))) == [((), ())]
+    assert added(step(Verb.MAKE, Chain("", "filter", "VPCCTL-FORWARD", NAT.rules))) == [((), ())]
+    assert added(step(Verb.UNMAKE, NAT)) == [((), ())]
+    assert added(step(Verb.MAKE, NAT), shall=NEAR) == [((), ())], "nothing is translated any more"
+
+
+def test_a_namespace_that_is_new_has_no_connections() -> None:
+    inside = Chain("vpc1", "nat", "POSTROUTING", NAT.rules)
+    space = Namespace("vpc1", "vpcctl:vpc1")
+    forgets = (Forget("vpc1", ("10.0.0.0/16", "10.9.0.0/16"), ("172.16.0.0/16", "10.0.0.0/16")),)
+    shall = (*NEAR, inside)
+    assert added(step(Verb.MAKE, inside), shall=shall) == [((), forgets)]
+    assert added(step(Verb.MAKE, space), step(Verb.MAKE, inside), shall=shall) == [((), ()), ((), ())]
+    assert added(step(Verb.CHANGE, space), step(Verb.MAKE, inside), shall=shall) == [((), ()), ((), forgets)]
+    assert added(step(Verb.UNMAKE, space), step(Verb.MAKE, inside), shall=shall) == [((), ()), ((), forgets)]
+
+
+def test_a_policy_keeps_what_is_open_while_it_is_made() -> None:
+    keep = (Keep("vpc1-web"),)
+    assert added(step(Verb.MAKE, POLICY)) == [(keep, keep)]
+    assert added(step(Verb.MAKE, POLICY), step(Verb.MAKE, EGRESS)) == [(keep, ()), ((), keep)]
+    # One that is changed has tracked all along, but where somebody took it away.
+    assert added(step(Verb.CHANGE, POLICY)) == [((), ())]
+    assert added(step(Verb.CHANGE, POLICY), broken=(POLICY,)) == [(keep, keep)]
+    assert added(step(Verb.MAKE, Namespace("vpc1-web", "vpcctl:vpc1/web")), step(Verb.MAKE, POLICY)) == [
+        ((), ()),
+        ((), ()),
+    ]
+
+
+def test_a_policy_and_nat_at_once() -> None:
+    keep = (Keep("vpc1-web"),)
+    assert added(step(Verb.MAKE, POLICY), step(Verb.MAKE, NAT)) == [(keep, keep), ((), FORGET)]
+
+
+def test_a_subnet_that_may_get_out_no_more_loses_what_it_has_open() -> None:
+    closed = replace(ROUTER, rules=("-j DROP",))
+    forgets = (Forget("vpc1", ("10.0.1.0/24",), ("172.16.0.0/16", "10.0.0.0/16"), whole=True),)
+    assert added(step(Verb.CHANGE, closed, ROUTER)) == [((), forgets)]
+    assert added(step(Verb.CHANGE, ROUTER, ROUTER)) == [((), ())]
+    assert added(step(Verb.CHANGE, ROUTER, closed)) == [((), ())]
+    assert added(step(Verb.UNMAKE, closed, ROUTER)) == [((), ())]
+    keep = (Keep("vpc1"),)
+    assert added(step(Verb.MAKE, closed, ROUTER)) == [(keep, keep)]
+    on_host = replace(ROUTER, namespace=""), replace(closed, namespace="")
+    assert added(step(Verb.CHANGE, on_host[1], on_host[0])) == [((), ())], "the host's are not ours to end"
+    # With what translates in the same plan, each has its own.
+    assert added(step(Verb.CHANGE, closed, ROUTER), step(Verb.MAKE, NAT)) == [((), forgets), ((), FORGET)]
+
+
+def test_what_is_no_chain_has_nobody_to_shut_out() -> None:
+    rule = SingleRule("filter", "FORWARD", "-j VPCCTL-FORWARD")
+    assert added(step(Verb.CHANGE, rule, ROUTER)) == [((), ())]
+    assert added(step(Verb.CHANGE, ROUTER, rule)) == [((), ())]
