@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 from vpcctl_lib import netns
@@ -16,7 +15,7 @@ from vpcctl_lib.answers import parsed, whole_lines
 from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.run import TIMEOUT_SECONDS, Outcome, Runner, search_path
+from vpcctl_lib.run import TIMEOUT_SECONDS, Outcome, Runner, has
 
 Words = frozenset[tuple[str, ...]]
 """A rule as the set of its options, each with its values: the order is the writer's, not the kernel's."""
@@ -182,7 +181,7 @@ class Kernel:
 
     def has_tool(self, name: str) -> bool:
         """Whether a program of that name is there."""
-        return which(name, path=search_path()) is not None
+        return has(name)
 
     def _saved(self, namespace: str) -> Saved:
         if namespace and namespace not in self.namespaces:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cache, partial
-from shutil import which
 from typing import BinaryIO
 
 from vpcctl_lib import namelock, netns
@@ -173,12 +172,20 @@ class Runner:
 @cache
 def _located(tool: str, path: str) -> str | None:
     """Where a tool is; looked for once, as a change of 200 subnets starts `ip` 200 times."""
-    return which(tool, path=path)
+    # As shutil.which, which loads the compressors: every command would wait for those.
+    folders = path.split(os.pathsep) if "/" not in tool else [""]
+    found = (os.path.join(folder, tool) for folder in folders)
+    return next((file for file in found if os.path.isfile(file) and os.access(file, os.X_OK)), None)
+
+
+def located(tool: str) -> str | None:
+    """Where the program of that name is, None if this host has none; with a slash in it, it is a path."""
+    return _located(tool, search_path())
 
 
 def has(tool: str) -> bool:
     """Whether this host has that tool."""
-    return _located(tool, search_path()) is not None
+    return located(tool) is not None
 
 
 def need(*tools: str) -> None:
@@ -221,7 +228,7 @@ def _ends_meanwhile(child: Child, seconds: float) -> bool:
 
 def start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """Start a program, found through the PATH it gets, on this terminal with no signal blocked; its pid."""
-    program = argv[0] if "/" in argv[0] else which(argv[0], path=environment["PATH"])
+    program = argv[0] if "/" in argv[0] else _located(argv[0], environment["PATH"])
     if program is None:
         raise FileNotFoundError(argv[0])
     # Python ignores these two; what we start expects to die of them.

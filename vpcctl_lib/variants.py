@@ -6,11 +6,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from shutil import which
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import Variant
-from vpcctl_lib.run import Runner, need, search_path
+from vpcctl_lib.run import Runner, has, located, need
 
 RESTORE = "iptables-restore"
 TOOLS = ("iptables", "iptables-save", RESTORE)
@@ -24,7 +23,7 @@ def standard(runner: Runner) -> Variant:
     """The one that `iptables-restore` stands for, which writes our rules; `iptables` may be wrapped alone."""
     need(RESTORE)
     # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper has to be asked.
-    program = os.path.basename(os.path.realpath(which(RESTORE, path=search_path()) or ""))
+    program = os.path.basename(os.path.realpath(located(RESTORE) or ""))
     for variant in Variant:
         if variant.value in program:
             return variant
@@ -48,7 +47,7 @@ def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
     It is empty, too, if it fails; with `must`, that is a VpcctlError.
     """
     tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
-    if which(tool, path=search_path()) is None or (variant is Variant.LEGACY and not _legacy_tables()):
+    if not has(tool) or (variant is Variant.LEGACY and not _legacy_tables()):
         return ""
     outcome = runner.ask((tool,))
     if must and outcome.status != 0:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Collection
-from shutil import which
 
 from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.lookup import find_subnet
 from vpcctl_lib.managers.base import Manager, need_root, standing
-from vpcctl_lib.run import need, search_path
+from vpcctl_lib.run import has, need
 from vpcctl_lib.users import is_mapped
 
 NOT_FOUND = 127
@@ -25,7 +24,7 @@ class ExecManager(Manager):
         find_subnet(self.state().topology, vpc, subnet)
         need_root()
         need("ip")
-        if which(command[0], path=search_path()) is None:
+        if not has(command[0]):
             raise VpcctlError(f"{command[0]}: command not found", code=NOT_FOUND)
         namespace = standing(naming.subnet_namespace(vpc, subnet))
         return self.runner.attach(("ip", "netns", "exec", namespace, *command))

@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
-from shutil import which
 
 from vpcctl_lib import host, naming, resolvers, ruleset, saved_rules, variants, ways
 from vpcctl_lib.errors import BadInput, VpcctlError
@@ -29,7 +28,7 @@ from vpcctl_lib.packets import (
 )
 from vpcctl_lib.resolvers import Reached
 from vpcctl_lib.resources import Chain, Fault, SingleRule
-from vpcctl_lib.run import Runner, search_path
+from vpcctl_lib.run import Runner, has
 from vpcctl_lib.verdicts import BaseChain, base_chains
 from vpcctl_lib.ways import Question, Way
 
@@ -70,7 +69,7 @@ def _links(found: Sequence[HostLink]) -> Links:
 
 
 def _chains(runner: Runner) -> Sequence[BaseChain] | str:
-    if which("nft", path=search_path()) is None:
+    if not has("nft"):
         return NO_NFT
     try:
         tables = ruleset.read(runner)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from shutil import which
 from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib import netns
@@ -21,7 +20,7 @@ from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
 from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
-from vpcctl_lib.run import Runner, search_path
+from vpcctl_lib.run import Runner, has
 
 T = TypeVar("T")
 HOST = ""
@@ -274,14 +273,14 @@ class Scene:
         texts = [text]
         other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
         legacy = bool(text_in(name, "/proc/thread-self/net/ip_tables_names").strip())
-        if legacy and "(legacy)" not in text and which(other, path=search_path()):
+        if legacy and "(legacy)" not in text and has(other):
             texts.append(self._text(name, other, "-c"))
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
     def _chains(self, name: str) -> dict[str, Any]:
         """All chains of nftables, by which it may decide what iptables does not know."""
-        if which("nft", path=search_path()) is None:
+        if not has("nft"):
             return {}
         found: dict[str, Any] = parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}")
         return found
