@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import os
 import shlex
 import sys
@@ -121,6 +120,9 @@ def _line(text: str) -> str:
 
 
 def _user() -> str:
+    # Imported late: root, who makes all changes, needs it not.
+    import getpass
+
     try:
         name = getpass.getuser() if os.geteuid() else "root"
     except (KeyError, OSError):

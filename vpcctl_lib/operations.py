@@ -13,7 +13,7 @@ from vpcctl_lib import files, netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Command
-from vpcctl_lib.sayings import GONE, sentence
+from vpcctl_lib.sayings import is_gone, sentence
 from vpcctl_lib.visible import visible
 
 HOST = ""
@@ -366,7 +366,7 @@ def _refusal(tool: str, text: str) -> VpcctlError:
 
 def problems(stderr: str) -> str:
     """What the command complained of, less what says that a thing to be removed is already gone."""
-    return sentence("\n".join(line for line in stderr.splitlines() if not GONE.search(line)))
+    return sentence("\n".join(line for line in stderr.splitlines() if not is_gone(line)))
 
 
 def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:

@@ -9,19 +9,16 @@ from functools import partial
 from vpcctl_lib import netns
 from vpcctl_lib.crew import Crew
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted, Interrupts
-from vpcctl_lib.kept import kept
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.ledger import Entry, State, Verb
 from vpcctl_lib.model import Topology
 from vpcctl_lib.operations import BUILTIN, NO_COUNTERS, Batch, Iptables, Tool, problems
-from vpcctl_lib.plan import Plan
+from vpcctl_lib.plan import Faults, Plan
 from vpcctl_lib.resources import MISSING, Chain, Resource
-from vpcctl_lib.rivals import refusal
 from vpcctl_lib.rule_order import RuleOrder
 from vpcctl_lib.run import Outcome, Runner
-from vpcctl_lib.sayings import THERE, advice
+from vpcctl_lib.sayings import advice, is_there
 from vpcctl_lib.schedule import Group, Item, groups, waits
 from vpcctl_lib.step import Step
 from vpcctl_lib.store import Store
@@ -101,7 +98,7 @@ class Transaction:
             self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
-        if effective is None and len(group.items) == 1 and THERE.search(outcome.stderr):
+        if effective is None and len(group.items) == 1 and is_there(outcome.stderr):
             # Asked, the kernel would show what another has made, and the undo would take that away.
             effective = frozenset()
         if effective is None:
@@ -113,7 +110,7 @@ class Transaction:
 
     def _standing(self, batch: Batch, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
         """The chain that iptables-restore found there already; it tells the line, and no name."""
-        if batch.tool is not Tool.IPTABLES or not THERE.search(outcome.stderr):
+        if batch.tool is not Tool.IPTABLES or not is_there(outcome.stderr):
             return None
         kernel, done = Kernel(self._runner), self._done
         wanted = (plan.steps[item.step].entry.resource for item in group.items if item.step not in done)
@@ -125,7 +122,9 @@ class Transaction:
 
     def _refused(self, culprit: Resource | None, batch: Batch, outcome: Outcome) -> VpcctlError:
         """What failed, in words; a thing that is there already is named with its owner."""
-        if culprit is not None and THERE.search(outcome.stderr):
+        if culprit is not None and is_there(outcome.stderr):
+            from vpcctl_lib.rivals import refusal
+
             return refusal(culprit, Kernel(self._runner))
         where = f" in {batch.namespace}" if batch.namespace and batch.tool is not Tool.IP else ""
         at = f" at {culprit}" if culprit else where
@@ -138,6 +137,9 @@ class Transaction:
                       and step.entry.resource.is_policy for step in steps)
         if not changed or batch.tool is not Tool.IPTABLES:
             return NO_COUNTERS
+        # Imported late: most changes leave every policy as it is.
+        from vpcctl_lib.kept import kept
+
         told = self._runner.ask(("iptables-save", "-c", "-t", "filter"), batch.namespace)
         return kept(told.stdout, [step.line for step in batch.steps if isinstance(step, Iptables)])
 
@@ -168,13 +170,19 @@ class Transaction:
         """The failed command does not say how far it came: the kernel does."""
         steps = {item.step: plan.steps[item.step] for item in group.items}
         try:
-            found = inspect(Kernel(self._runner), [step.entry for step in steps.values()])
+            found = self._faults([step.entry for step in steps.values()])
         except VpcctlError:
             # Undoing what is not there is no failure; not undoing what is there would be one.
             self._done.update(steps)
             return
         self._done.update(number for number, step in steps.items()
                           if step.took_effect(found.get(step.entry.resource.key)))
+
+    def _faults(self, entries: Sequence[Entry]) -> Faults:
+        # Imported late: most commands end well.
+        from vpcctl_lib.inspection import inspect
+
+        return inspect(Kernel(self._runner), entries)
 
     def _tolerantly(self, group: Group, steps: Sequence[Step], undoing: bool = False) -> list[str]:
         batch = group.batch()
@@ -196,7 +204,7 @@ class Transaction:
                     for failure in self._tolerantly(part, steps, undoing)]
         left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
         if undoing:
-            left = "; ".join(part for part in left.split("; ") if not THERE.search(part))
+            left = "; ".join(part for part in left.split("; ") if not is_there(part))
         if not left or (batch.tool is Tool.IPTABLES and self._is_so(steps[group.items[0].step], undoing)):
             return []
         return [f"{batch.tool.value}: {left}"]
@@ -217,7 +225,7 @@ class Transaction:
         if entry is None or (step.verb is Verb.CHANGE and not undoing):
             return False
         try:
-            fault = inspect(Kernel(self._runner), [entry]).get(entry.resource.key)
+            fault = self._faults([entry]).get(entry.resource.key)
         except VpcctlError:
             return False
         return fault == (None if (step.verb is not Verb.MAKE) == undoing else MISSING)

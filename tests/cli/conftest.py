@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import forwarders, guarding, netns, resolvers, run
+from vpcctl_lib import forwarders, guarding, interpreter, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.ledger import State
@@ -36,7 +36,7 @@ from vpcctl_lib.model import (
     Workload,
 )
 from vpcctl_lib.plan import difference
-from vpcctl_lib.resources import File, Folder, Namespace, workload
+from vpcctl_lib.resources import File, Folder, Namespace
 from vpcctl_lib.resources import host as host_resources
 from vpcctl_lib.run import Command, Outcome
 from vpcctl_lib.store import Store
@@ -161,7 +161,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})
-        patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        patch.setattr(interpreter, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
         yield folder
 
 

@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib import addressing, forwarders, netns, users
+from vpcctl_lib import addressing, forwarders, interpreter, netns, users
 from vpcctl_lib.model import Peering, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.resources import File, Folder, host, processes, workload
+from vpcctl_lib.resources import File, Folder, host, processes
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
 settings.load_profile("vpcctl")
@@ -82,5 +82,5 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(users, "is_mapped", lambda _: True)
         patch.setattr(processes, "KEEPER", "/opt/vpcctl/vpcctl_lib/keeper/__main__.py")
         patch.setattr(processes.sys, "executable", "/usr/bin/python3")
-        patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        patch.setattr(interpreter, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
         yield values

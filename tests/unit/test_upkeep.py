@@ -11,9 +11,10 @@ from vpcctl_lib import topology_file
 from vpcctl_lib.documents import read
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.keeper import orders
+from vpcctl_lib.keepers import upkeep_of
 from vpcctl_lib.model import Restart, Upkeep
 from vpcctl_lib.quantities import parse_log_size
-from vpcctl_lib.resources.processes import Start, upkeep_of
+from vpcctl_lib.resources.processes import Start
 from vpcctl_lib.upkeep import parse_seconds, parse_signal, parse_variable, signal_name, signal_number
 
 

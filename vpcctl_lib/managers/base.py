@@ -13,14 +13,11 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.host import Host
-from vpcctl_lib.inspection import inspect
 from vpcctl_lib.interrupts import Interrupted
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.ledger import Entry, State
 from vpcctl_lib.model import Topology, Variant
 from vpcctl_lib.plan import Faults, Plan, difference
-from vpcctl_lib.rebuild import Rebuilder
-from vpcctl_lib.rehearsal import commands
 from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
@@ -151,6 +148,9 @@ class Manager:
     def _damage(self, state: State) -> Faults:
         """What is wrong after a crash, but for others' things in the place of whole ones; root can tell."""
         need_root()
+        # Imported late: most changes follow no crash.
+        from vpcctl_lib.inspection import inspect
+
         found = inspect(Kernel(self.runner), state.ledger)
         half_made = {entry.resource.key for entry in state.ledger if entry.under_way}
         return {key: fault for key, fault in found.items()
@@ -173,6 +173,8 @@ class Manager:
         state = self.load()
         self.check_strange(state)
         topology, plan = self._plan(state, decide)
+        from vpcctl_lib.rehearsal import commands
+
         told = commands(plan, self.context.store.folder, self.runner)
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
@@ -212,6 +214,9 @@ class Manager:
             return taken
         what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
         away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
+        # Imported late: nothing is in the way of most changes.
+        from vpcctl_lib.rebuild import Rebuilder
+
         known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
         hint = f"remove it with all that is in it: {away}"
         if namespace in known:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable
 from pathlib import Path
 
-from vpcctl_lib import forwarders, netns
+from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
@@ -40,6 +40,9 @@ class Forwarding(Resource):
         """
         found = {IP_FORWARD: self.value(), IDENTITY: netns.own_identity()}
         if found[IP_FORWARD] == "0":
+            # Imported late: most changes leave forwarding as it is.
+            from vpcctl_lib import forwarders
+
             found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
             redirects = SETTINGS / "conf/all/accept_redirects"
             found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
@@ -65,6 +68,8 @@ class Forwarding(Resource):
         """Back to what was found since the host started, unless others have come to need it."""
         if facts.get(IP_FORWARD, "1") != "0" or self.is_outlived(facts):
             return ()
+        from vpcctl_lib import forwarders
+
         along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
                       for key, value in facts.items() if _ALONG.fullmatch(key) and value in ("0", "1"))
         return (PutBack(IP_FORWARD, "0", "1", along, forwarders.read(facts.get(BESIDE, ""))),)

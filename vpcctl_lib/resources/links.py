@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from vpcctl_lib import netns, processes
+from vpcctl_lib import netns
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
@@ -54,6 +54,9 @@ class Namespace(Resource):
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
+            # Imported late: it only says who is in the way.
+            from vpcctl_lib import processes
+
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
             told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"
             raise Taken(f"{told}: {inside} runs in it" if inside else told,

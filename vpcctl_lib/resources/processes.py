@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
-from vpcctl_lib import keeper, users
-from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.keeper.orders import MARK, Orders, words
 from vpcctl_lib.model import Restart, Upkeep
 from vpcctl_lib.run import Command
-from vpcctl_lib.upkeep import check_workdir, parse_signal, parse_variable, signal_number
 
 PROCESSES = 2048
 """How many a workload may have unless it is told otherwise: as many as Podman gives a container
@@ -28,7 +24,7 @@ STOP_SECONDS = 10
 KEEPER_SECONDS = 3.0
 """How long a keeper may take beyond the time that it gives its program."""
 
-KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
+KEEPER = str(Path(__file__).parents[1] / "keeper" / "__main__.py")
 
 
 @frozen
@@ -66,6 +62,11 @@ class Start:
 
     def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
+        # Imported late: few changes start a workload.
+        from vpcctl_lib import users
+        from vpcctl_lib.keeper.orders import MARK, Orders, words
+        from vpcctl_lib.upkeep import signal_number
+
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
         upkeep = self.upkeep
@@ -95,16 +96,3 @@ class Stop:
 
     def __str__(self) -> str:
         return f"kill {self.facts.get('pid', '')}  # workload {self.mark}"
-
-
-def upkeep_of(orders: Orders) -> Upkeep:
-    """What a keeper's orders say of it; BadInput where they say what nobody could have asked for."""
-    for one in orders.env:
-        parse_variable(one)
-    check_workdir(orders.workdir)
-    if orders.restart not in {"", *(kind.value for kind in Restart)}:
-        raise BadInput(f"{orders.restart!r} is not a way to restart")
-    stop_signal = parse_signal(str(orders.stop_signal)) if orders.stop_signal else ""
-    log_max = None if orders.log_bytes == LOG_BYTES else orders.log_bytes or None
-    return Upkeep(orders.env, orders.workdir, stop_signal, orders.stop_timeout,
-                  Restart(orders.restart or Restart.NO.value), log_max)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vpcctl_lib import netns
-from vpcctl_lib.conntrack import Ends, Known, Table
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.run import Command
+
+if TYPE_CHECKING:
+    from vpcctl_lib.conntrack import Ends, Known
+
+TCP, UDP = 6, 17
+"""IPPROTO_TCP and IPPROTO_UDP (linux/in.h)."""
 
 OPEN = frozenset({1, 4, 5, 8, 9})
 """States of a socket whose connection still carries data: ESTABLISHED, and those that are closed on one side
 (include/net/tcp_states.h)."""
 
-TABLES = (("tcp", socket.IPPROTO_TCP, OPEN), ("udp", socket.IPPROTO_UDP, frozenset({1})))
+TABLES = (("tcp", TCP, OPEN), ("udp", UDP, frozenset({1})))
 
 
 @frozen
@@ -41,6 +46,9 @@ class Forget:
 
     def carry_out(self) -> None:
         """Those from the sources, and no others; OSError where the kernel has no such table."""
+        # Imported late, here and below: few changes have to do with connections.
+        from vpcctl_lib.conntrack import Table
+
         sources, near = map(_networks, (self.sources, self.near))
 
         def is_meant(entry: Known) -> bool:
@@ -83,6 +91,8 @@ class Keep:
 
     def carry_out(self) -> None:
         """Those of all sockets that have another end; OSError where the kernel has no such table."""
+        from vpcctl_lib.conntrack import Table
+
         def add() -> None:
             with Table() as table:
                 table.add(list(connections()))
@@ -106,6 +116,8 @@ fi >/dev/null 2>&1
 
 def connections() -> Iterator[Ends]:
     """The connections of all sockets in the network namespace of this thread."""
+    from vpcctl_lib.conntrack import Ends
+
     for name, protocol, states in TABLES:
         for file in (f"/proc/thread-self/net/{name}", f"/proc/thread-self/net/{name}6"):
             # Without IPv6 there is no second one.

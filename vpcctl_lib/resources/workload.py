@@ -6,10 +6,8 @@ from collections.abc import Hashable
 from dataclasses import field
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.interpreter import web_server
 from vpcctl_lib.kernel import Kernel
 from vpcctl_lib.model import Upkeep
-from vpcctl_lib.processes import inside_of, is_kept, recognise
 from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
 
@@ -41,6 +39,9 @@ class Program(Resource):
         """Ready when this is done."""
         argv = self.argv
         if self.port is not None:
+            # Imported late: few changes start a web server.
+            from vpcctl_lib.interpreter import web_server
+
             vpc, subnet, _ = self.mark.split("/")
             argv = web_server(vpc, subnet, self.address, self.port)
         return (Start(self.namespace, self.mark, argv, self.log, self.port, self.number, self.user, self.pids,
@@ -53,6 +54,9 @@ class Program(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The very process that was started, still in its namespace, and apart from others' workloads."""
+        # Imported late: a change goes by the record.
+        from vpcctl_lib.processes import inside_of, is_kept, recognise
+
         process = recognise(facts)
         if process is None:
             return changed("it is not running")
