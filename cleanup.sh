@@ -414,7 +414,7 @@ noted_forwarding() {
     done | head -n 1
 }
 
-# What of others' passes packets on, found and worded as vpcctl_lib/forwarders.py does it.
+# What of others' passes packets on, found and worded as vpcctl_lib/resources/forwarders.py does it.
 forwarders() {
     {
         passing_links

@@ -19,8 +19,9 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from vpcctl_lib.addressing import overlapping
-from vpcctl_lib.model import (
+from vpcctl_lib.model.addressing import overlapping
+from vpcctl_lib.model.naming import collision
+from vpcctl_lib.model.topology import (
     Action,
     Nat,
     Peering,
@@ -37,8 +38,7 @@ from vpcctl_lib.model import (
     Vpc,
     Workload,
 )
-from vpcctl_lib.naming import collision
-from vpcctl_lib.upkeep import environment
+from vpcctl_lib.workloads.upkeep import environment
 
 WEB = "webserver-"
 NAMES = ("a", "web", "a-name-that-is-hashed")

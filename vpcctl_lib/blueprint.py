@@ -8,10 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
-from vpcctl_lib import addressing, naming, sysctls
-from vpcctl_lib.filter_rules import Filter, egress_filter, ingress_filter
-from vpcctl_lib.model import Peering, Subnet, SubnetType, Topology, Variant, Vpc
-from vpcctl_lib.operations import HOST
+from vpcctl_lib.firewall.filter_rules import Filter, egress_filter, ingress_filter
+from vpcctl_lib.firewall.rules import (
+    host_forward,
+    host_guard,
+    host_guard_in,
+    host_guard_out,
+    host_input,
+    host_nat,
+    router_forward,
+    router_input,
+    router_mangle,
+    router_nat,
+)
+from vpcctl_lib.kernel import sysctls
+from vpcctl_lib.kernel.sysctls import Profile
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
+from vpcctl_lib.model.topology import Peering, Subnet, SubnetType, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Address,
     Altname,
@@ -35,21 +49,8 @@ from vpcctl_lib.resources import (
     Veth,
 )
 from vpcctl_lib.resources.guard import FORM as GUARD_FORM
+from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import packed
-from vpcctl_lib.routing import EVERYWHERE, LAST, NOWHERE, routed
-from vpcctl_lib.rules import (
-    host_forward,
-    host_guard,
-    host_guard_in,
-    host_guard_out,
-    host_input,
-    host_nat,
-    router_forward,
-    router_input,
-    router_mangle,
-    router_nat,
-)
-from vpcctl_lib.sysctls import Profile
 
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""

@@ -16,12 +16,14 @@ import pytest
 from hypothesis import settings
 
 import vpcctl_lib.sandbox
-from vpcctl_lib import forwarders, guarding, interpreter, netns, resolvers, run
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
-from vpcctl_lib.ledger import State
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.transaction import Transaction
+from vpcctl_lib.kernel import guarding, netns, run
+from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.managers import packets
-from vpcctl_lib.model import (
+from vpcctl_lib.model.topology import (
     Action,
     Nat,
     Peering,
@@ -35,12 +37,12 @@ from vpcctl_lib.model import (
     Vpc,
     Workload,
 )
-from vpcctl_lib.plan import difference
-from vpcctl_lib.resources import File, Folder, Namespace
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
+from vpcctl_lib.resources import File, Folder, Namespace, forwarders
 from vpcctl_lib.resources import host as host_resources
-from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.store import Store
-from vpcctl_lib.transaction import Transaction
+from vpcctl_lib.uplink import resolvers
+from vpcctl_lib.workloads import interpreter
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
 settings.load_profile("vpcctl")

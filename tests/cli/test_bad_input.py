@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import run
+from vpcctl_lib.kernel import run
 
 NAMES = ["Vpc1", "1vpc", "vpc-", "-vpc", "a" * 32, "my vpc", ";rm -rf", "../x", "", "vpç", "a\nb", "a_b",
          "a.b", "a/b", "$(id)", "\x1b[31m", "a" * 5000]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import netns
+from vpcctl_lib.kernel import netns
 
 PLANS = {
     "vpc create --name new --cidr 10.7.0.0/16": "netns add new",

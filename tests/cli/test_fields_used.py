@@ -10,14 +10,14 @@ import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes, classes, without
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.documents import Document
-from vpcctl_lib.ledger import State
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.files.documents import Document
+from vpcctl_lib.files.topology import to_document
+from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager
 from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.model import Nat, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.plan import difference
-from vpcctl_lib.run import Runner
-from vpcctl_lib.topology_file import to_document
+from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.record.ledger import State
 
 FOUND = {
     **{Field(Topology, name): "the first VPC settles it"

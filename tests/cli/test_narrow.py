@@ -13,8 +13,8 @@ import pytest
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import layout, output
-from vpcctl_lib.ledger import State
-from vpcctl_lib.model import (
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.model.topology import (
     Action,
     Nat,
     Peering,
@@ -28,7 +28,7 @@ from vpcctl_lib.model import (
     Vpc,
     Workload,
 )
-from vpcctl_lib.plan import difference
+from vpcctl_lib.record.ledger import State
 
 WIDTHS = (80, 60, 40)
 VPC, OTHER, SUBNET = "production-eu-west", "development-eu-west", "database-replica"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.ledger import State
-from vpcctl_lib.model import Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.record.ledger import State
 
 WORD = "hunter2SECRET"
 TOPOLOGY = """\

@@ -13,11 +13,12 @@ from click.testing import CliRunner, Result
 from vpcctl_lib.cli import reach_views, root
 from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.managers.reach import find_target
-from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Protocol, Subnet, Topology, Vpc
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.probe import Probe, judge
 from vpcctl_lib.reach.probe import Result as Sent
-from vpcctl_lib.reach.verdict import Obstacle, Question, Report, Verdict, disproved
+from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.verdict import Obstacle, Report, Verdict, disproved
 from vpcctl_lib.reach.walk import Hop
 
 RECORD = {"version": 1, "ledger": [], "topology": {"vpcs": [

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import run
-from vpcctl_lib.run import Command, Outcome
+from vpcctl_lib.kernel import run
+from vpcctl_lib.kernel.run import Command, Outcome
 
 LISTS = {"vpc list": "vpcs", "subnet list": "subnets", "peer list": "peerings", "deploy list": "workloads"}
 SHOWS = {"vpc show --name vpc1": "vpc", "firewall show --vpc vpc1 --subnet public": "firewall"}

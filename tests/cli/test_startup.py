@@ -14,9 +14,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 HEAVY = {
     "asyncio", "concurrent.futures", "ctypes", "difflib", "hashlib", "http", "hypothesis", "logging", "pydoc",
     "rich", "shutil", "socket", "ssl", "subprocess", "tempfile", "unittest", "urllib", "yaml",
-    "vpcctl_lib.blueprint", "vpcctl_lib.documents", "vpcctl_lib.kernel", "vpcctl_lib.managers.base",
-    "vpcctl_lib.policy", "vpcctl_lib.resources", "vpcctl_lib.run", "vpcctl_lib.sandbox", "vpcctl_lib.store",
-    "vpcctl_lib.transaction",
+    "vpcctl_lib.blueprint", "vpcctl_lib.engine.transaction", "vpcctl_lib.files.documents",
+    "vpcctl_lib.files.policy", "vpcctl_lib.kernel.reader", "vpcctl_lib.kernel.run",
+    "vpcctl_lib.managers.base", "vpcctl_lib.record.store", "vpcctl_lib.resources", "vpcctl_lib.sandbox",
 }
 # An editable install has loaded pathlib, with all that it needs, before any program's first line.
 LOADED = """

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import documents, named_file
-from vpcctl_lib.addressing import BRIDGE_PORTS
-from vpcctl_lib.ledger import State
-from vpcctl_lib.model import Policy, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.topology_file import to_document
+from vpcctl_lib.files import documents, named
+from vpcctl_lib.files.topology import to_document
+from vpcctl_lib.model.addressing import BRIDGE_PORTS
+from vpcctl_lib.model.topology import Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.record.ledger import State
 
 ODD = ("echo", "1e5", "12e34567", "1E5", "-1e5", "1e+5", "NaN", "Infinity", "-Infinity", "80", "a\x85b")
 NUMBERS = Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(
@@ -195,7 +195,7 @@ def test_standard_input_is_read_and_named(vpcctl: Any, tmp_path: Path) -> None:
         "Error: standard input, line 9: vpcs.vpc1.subnets.a.firewall: web.yaml: can't be read: "
         "no such file or directory\n")
     assert vpcctl("apply", "-f", "-").one_line() == "Error: standard input: is empty\n"
-    told = vpcctl("apply", "-f", "-", stdin="version: 1\n" + "#" * named_file.MAX_BYTES).one_line()
+    told = vpcctl("apply", "-f", "-", stdin="version: 1\n" + "#" * named.MAX_BYTES).one_line()
     assert told == "Error: standard input: too large: the limit is 4,194,304 bytes (4 MiB)\n"
 
 

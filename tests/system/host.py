@@ -18,7 +18,7 @@ from probes import REACHED
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 
-from vpcctl_lib.record import VERSION  # noqa: E402 - from the checkout that these tests stand in
+from vpcctl_lib.record.document import VERSION  # noqa: E402 - from the checkout that these tests stand in
 
 SERVER = Path(__file__).with_name("host_server.py")
 CANARY = Path(__file__).with_name("canary.sh")

@@ -9,13 +9,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vpcctl_lib.cli.reach_views import report_view  # noqa: E402 - from the checkout that this stands in
-from vpcctl_lib.lookup import find_subnet  # noqa: E402
+from vpcctl_lib.kernel.run import Runner  # noqa: E402
 from vpcctl_lib.managers.reach import find_target  # noqa: E402
-from vpcctl_lib.model import Protocol  # noqa: E402
+from vpcctl_lib.model.lookup import find_subnet  # noqa: E402
+from vpcctl_lib.model.topology import Protocol  # noqa: E402
+from vpcctl_lib.reach.question import Question  # noqa: E402
 from vpcctl_lib.reach.scene import Scene  # noqa: E402
-from vpcctl_lib.reach.verdict import Analyzer, Question  # noqa: E402
-from vpcctl_lib.record import DEFAULT_FOLDER, topology  # noqa: E402
-from vpcctl_lib.run import Runner  # noqa: E402
+from vpcctl_lib.reach.verdict import Analyzer  # noqa: E402
+from vpcctl_lib.record.document import DEFAULT_FOLDER, topology  # noqa: E402
 
 
 def main() -> None:

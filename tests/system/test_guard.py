@@ -31,7 +31,7 @@ from frames import (
 )
 from host import Host
 
-from vpcctl_lib.naming import instance_mac, mac
+from vpcctl_lib.model.naming import instance_mac, mac
 
 ME, VICTIM, GATEWAY = "10.0.2.2", "10.0.1.2", "10.0.0.1"
 MINE, HIS = "02:10:0a:00:02:02", "02:10:0a:00:01:02"

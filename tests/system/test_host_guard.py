@@ -11,7 +11,7 @@ import pytest
 from frames import END, ICMP, IPV4, UDP, ether, icmp, ipv4, listen, names, send, tcp, udp
 from host import INTERNET, UPLINK, Host
 
-from vpcctl_lib.naming import mac
+from vpcctl_lib.model.naming import mac
 
 ROUTERS = mac("vpc1")
 PUBLIC, PRIVATE = "02:10:0a:00:01:02", "02:10:0a:00:02:02"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from host import Host
 
-from vpcctl_lib import sysctls
-from vpcctl_lib.sysctls import Profile
+from vpcctl_lib.kernel import sysctls
+from vpcctl_lib.kernel.sysctls import Profile
 
 KINDS = {"vpc1": Profile.ROUTER, "vpc1-public": Profile.SUBNET, "vpc1-private": Profile.SUBNET}
 WRONG = {"accept_local": 1, "accept_redirects": 1, "accept_source_route": 1, "arp_announce": 2,

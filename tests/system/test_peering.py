@@ -6,7 +6,7 @@ import pytest
 from frames import END, EVERYBODY, IPV4, ether, listen, names, send, udp
 from host import INTERNET, Host
 
-from vpcctl_lib.naming import mac
+from vpcctl_lib.model.naming import mac
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 
 from host import INTERNET, Host
 
-from vpcctl_lib.record import VERSION
+from vpcctl_lib.record.document import VERSION
 
 STATE = "/var/lib/vpcctl/state.json"
 NEW_KINDS = ("switching", "station", "neighbour", "guard")

@@ -14,9 +14,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib import addressing, forwarders, interpreter, netns, users
-from vpcctl_lib.model import Peering, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.resources import File, Folder, host, processes
+from vpcctl_lib.kernel import netns, users
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.resources import File, Folder, forwarders, host, processes
+from vpcctl_lib.workloads import interpreter
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
 settings.load_profile("vpcctl")

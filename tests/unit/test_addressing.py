@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import addressing
-from vpcctl_lib.addressing import check_count, check_subnet, check_vpc, parse_network
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.addressing import check_count, check_subnet, check_vpc, parse_network
 
 VPC = IPv4Network("10.0.0.0/16")
 

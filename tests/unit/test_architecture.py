@@ -3,69 +3,18 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator
-from functools import cache
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-import vpcctl_lib
+from tests.rooms import FILES, NAMES, ROOT, circle, imported, inside, rooms, table, tree
 
-ROOT = Path(vpcctl_lib.__file__).parent
-LAYERS = (
-    "errors frozen",
-    "addressing conntrack decision_tree interrupts keeper lookup model named_file namelock naming netns "
-    "quantities routing run sayings splits syscalls sysctls users visible",
-    "answers audit codec comparison crew documents files filter_rules firewalls forwarders guarding "
-    "host interpreter keepers kernel logs operations policy graph processes report resolvers resources rules "
-    "ruleset saved_rules spare topology_file trust unit upkeep upkeep_file variants verdicts ways webserver",
-    "blueprint inspection kept ledger packets plan policy_rules reach rebuild record rehearsal rivals "
-    "rule_order schedule store step strays tracked transaction union workloads",
-    "managers sandbox",
-    "cli",
-)
-"""From the bottom to the top, packages as one; a module imports from its own layer and from those below."""
-
+MAP = ROOT.parent / "docs/architecture.md"
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 50
-FILES = sorted(ROOT.rglob("*.py"))
-NAMES = {file: str(file.relative_to(ROOT)) for file in FILES}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-@cache
-def tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text())
-
-
-def unit(file: Path) -> str:
-    """The module or package that a file belongs to, such as `run` or `cli`."""
-    return file.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def imported(file: Path) -> set[str]:
-    """The absolute names of all that the file imports, wherever in it."""
-    found = set()
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{NAMES[file]}:{node.lineno}: import by absolute name"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def units_imported(file: Path) -> set[str]:
-    """The units of this program that the file imports."""
-    paths = ([*name.split("."), "__version__"] for name in imported(file))
-    return {path[1] for path in paths if path[0] == "vpcctl_lib"} - {"__version__"}
-
-
-def layer(name: str) -> int:
-    found = [number for number, names in enumerate(LAYERS) if name in names.split()]
-    assert len(found) == 1, f"give {name} a place in LAYERS"
-    return found[0]
 
 
 def calls(file: Path) -> Iterator[tuple[str, int, ast.Call]]:
@@ -79,26 +28,32 @@ def functions(file: Path) -> list[Function]:
     return [node for node in ast.walk(tree(file)) if isinstance(node, Function)]
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parent != ROOT or file.stem != "__init__"],
-                         ids=NAMES.__getitem__)
-def test_imports_go_one_way(file: Path) -> None:
-    upward = [name for name in units_imported(file) if layer(name) > layer(unit(file))]
-    assert not upward, f"{NAMES[file]} imports {upward} from a layer above its own"
+def test_imports_between_rooms_go_one_way() -> None:
+    assert not circle(rooms())
 
 
-def test_no_two_modules_import_each_other() -> None:
-    graph: dict[str, set[str]] = {}
-    for file in FILES:
-        graph.setdefault(unit(file), set()).update(units_imported(file) - {unit(file)})
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+@pytest.mark.parametrize("name", sorted(rooms()))
+def test_imports_within_a_room_go_one_way(name: str) -> None:
+    assert not circle(inside(name))
 
 
-def test_every_layer_names_modules_that_are_there() -> None:
-    units = {unit(file) for file in FILES} - {"__init__"}
-    assert {name for names in LAYERS for name in names.split()} == units
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) in ("a -> b -> c -> a", "b -> c -> a -> b",
+                                                            "c -> a -> b -> c", "a -> c -> b -> a",
+                                                            "c -> b -> a -> c", "b -> a -> c -> b")
+
+
+def test_the_map_of_rooms_is_that_of_the_code() -> None:
+    """With VPCCTL_REWRITE_GOLDEN the map is drawn anew."""
+    text = MAP.read_text()
+    head, begin, rest = text.partition("| floor | room |")
+    drawn, end, tail = rest.partition("\n\n")
+    assert begin
+    assert end
+    wanted = "\n".join(table())
+    if os.environ.get("VPCCTL_REWRITE_GOLDEN"):
+        MAP.write_text(head + wanted + end + tail)
+    assert begin + drawn == wanted or os.environ.get("VPCCTL_REWRITE_GOLDEN")
 
 
 def users(*modules: str) -> set[str]:
@@ -110,10 +65,10 @@ KEEPER = {"keeper/keeper.py", "keeper/program.py"}
 
 
 def test_only_run_starts_processes() -> None:
-    assert users("subprocess", "multiprocessing", "pty") == {"run.py"}
+    assert users("subprocess", "multiprocessing", "pty") == {"kernel/run.py"}
     starters = ("os.system", "os.popen", "os.fork", "os.exec", "os.spawn", "os.posix_spawn", "os._exit")
     starting = {NAMES[file] for file in FILES for name, _, _ in calls(file) if name.startswith(starters)}
-    assert starting == {"run.py"} | KEEPER
+    assert starting == {"kernel/run.py"} | KEEPER
 
 
 def test_nothing_goes_through_a_shell() -> None:
@@ -124,7 +79,7 @@ def test_nothing_goes_through_a_shell() -> None:
 
 def test_only_the_command_line_prints() -> None:
     # The web server is a program of its own, run by its text in a subnet: what it writes is its log.
-    allowed = {"webserver.py"} | {name for name in NAMES.values() if name.startswith("cli/")}
+    allowed = {"workloads/webserver.py"} | {name for name in NAMES.values() if name.startswith("cli/")}
     printing = {NAMES[file] for file in FILES for name, _, _ in calls(file)
                 if name == "print" or name.startswith(("click.", "sys.stdout.", "sys.stderr."))}
     assert printing <= allowed

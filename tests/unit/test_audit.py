@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import audit
-from vpcctl_lib.audit import Audit
+from vpcctl_lib.kernel import audit
+from vpcctl_lib.kernel.audit import Audit
 
 WRITERS, LINES = 4, 400
 

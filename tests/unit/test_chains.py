@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import words
-from vpcctl_lib.operations import Iptables
+from vpcctl_lib.kernel.reader import words
 from vpcctl_lib.resources import Chain, Operations
+from vpcctl_lib.resources.operations import Iptables
 from vpcctl_lib.resources.rules import packed, unpacked
 
 ONE = {"A": ("-s 10.0.0.0/8 -g B", "-j DROP"), "B": ("-j ACCEPT",)}

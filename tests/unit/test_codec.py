@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.codec import Misfit, decode, encode
-from vpcctl_lib.model import Nat, Policy, Ports, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Nat, Policy, Ports, Subnet, Topology, Vpc
+from vpcctl_lib.record.codec import Misfit, decode, encode
 
 VPC = {"name": "vpc1", "cidr": "10.0.0.0/16"}
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.crew import Crew, each
+from vpcctl_lib.kernel.crew import Crew, each
 
 
 @st.composite

@@ -13,11 +13,18 @@ from hypothesis import strategies as st
 
 from benchmarks import policies
 from benchmarks.walk import Packet, Walk
-from vpcctl_lib import decision_tree, splits
-from vpcctl_lib.decision_tree import Tree
-from vpcctl_lib.filter_rules import MANY, Filter, egress_filter, egress_rules, ingress_filter, ingress_rules
-from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
-from vpcctl_lib.splits import line
+from vpcctl_lib.firewall import decision_tree, splits
+from vpcctl_lib.firewall.decision_tree import Tree
+from vpcctl_lib.firewall.filter_rules import (
+    MANY,
+    Filter,
+    egress_filter,
+    egress_rules,
+    ingress_filter,
+    ingress_rules,
+)
+from vpcctl_lib.firewall.splits import line
+from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 MOST_LINES = 4
 """For each rule, on average."""

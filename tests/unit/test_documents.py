@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import documents, named_file
-from vpcctl_lib.documents import Document, shown
 from vpcctl_lib.errors import BadInput, ExitCode, revealed
+from vpcctl_lib.files import documents, named
+from vpcctl_lib.files.documents import Document, shown
 
 POLICY_YAML = """\
 # the web tier
@@ -237,7 +237,7 @@ def test_too_large(tmp_path: Path) -> None:
 
 
 def test_as_large_as_allowed(tmp_path: Path) -> None:
-    assert documents.read(write(tmp_path, "p.json", '"' + "a" * (named_file.MAX_BYTES - 2) + '"')).data
+    assert documents.read(write(tmp_path, "p.json", '"' + "a" * (named.MAX_BYTES - 2) + '"')).data
 
 
 def test_names_are_shown_safely(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_the_import_is_cheap() -> None:
-    code = "import sys, vpcctl_lib.documents; sys.exit('yaml' in sys.modules)"
+    code = "import sys, vpcctl_lib.files.documents; sys.exit('yaml' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -16,17 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fields import FIELDS, FULL, Field, changes, classes, is_possible, places, without
-from vpcctl_lib import documents, model, naming
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.codec import decode, encode
-from vpcctl_lib.comparison import compare
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.files import documents
+from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
-from vpcctl_lib.ledger import Entry
-from vpcctl_lib.model import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.plan import difference
+from vpcctl_lib.model import naming, topology
+from vpcctl_lib.model.comparison import compare
+from vpcctl_lib.model.topology import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.record.codec import decode, encode
+from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Address
-from vpcctl_lib.topology_file import Reader, TopologyFile, Wanted, to_document
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -73,7 +74,8 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for _, kind in inspect.getmembers(model, is_dataclass) if kind.__module__ == model.__name__}
+    there = {kind for _, kind in inspect.getmembers(topology, is_dataclass)
+             if kind.__module__ == topology.__name__}
     assert there == set(classes())
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import files, record
-from vpcctl_lib.audit import Audit
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import State
-from vpcctl_lib.store import Store
+from vpcctl_lib.kernel import disk
+from vpcctl_lib.kernel.audit import Audit
+from vpcctl_lib.record import document
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
 
 UMASKS = [0o000, 0o022, 0o077, 0o777]
 
@@ -95,7 +96,7 @@ def test_no_link_is_followed_to_the_record(tmp_path: Path) -> None:
     (tmp_path / "state.json").rename(elsewhere)
     (tmp_path / "state.json").symlink_to(elsewhere)
     with pytest.raises(VpcctlError, match="state.json is a link, and is not followed"):
-        record.topology(tmp_path)
+        document.topology(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["lock", "vpcctl.log", "state.json"])
@@ -115,8 +116,8 @@ def test_a_fifo_in_the_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name
 def test_a_secret_folder_is_closed_whatever_was_there(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs").chmod(0o755)
-    files.make_secret_folder(tmp_path, "logs/vpc1/public")
-    files.make_secret_folder(tmp_path, "logs/vpc1/private")
+    disk.make_secret_folder(tmp_path, "logs/vpc1/public")
+    disk.make_secret_folder(tmp_path, "logs/vpc1/private")
     made = [tmp_path / part for part in ("logs", "logs/vpc1", "logs/vpc1/public", "logs/vpc1/private")]
     assert [mode(folder) for folder in made] == [0o700] * 4
 
@@ -127,7 +128,7 @@ def test_a_secret_folder_is_made_behind_no_link(tmp_path: Path, name: str) -> No
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="Not a directory|symbolic links"):
-        files.make_secret_folder(tmp_path, "logs/vpc1/public")
+        disk.make_secret_folder(tmp_path, "logs/vpc1/public")
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -138,7 +139,7 @@ def test_a_file_with_a_name_elsewhere_is_left_alone(tmp_path: Path, name: str) -
     precious.chmod(0o640)
     os.link(precious, tmp_path / name)
     with pytest.raises(OSError, match="hard link: the file has 2 names"):
-        files.open_kept(tmp_path / name, os.O_WRONLY | os.O_TRUNC, files.PUBLIC, always=True)
+        disk.open_kept(tmp_path / name, os.O_WRONLY | os.O_TRUNC, disk.PUBLIC, always=True)
     assert (mode(precious), precious.read_text()) == (0o640, "precious")
 
 

@@ -5,8 +5,8 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from vpcctl_lib.filter_rules import counters, egress_rules, ingress_rules
-from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.firewall.filter_rules import counters, egress_rules, ingress_rules
+from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 POLICY = Policy(
     ingress=(

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import forwarders, naming, netns
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.forwarders import Seen
-from vpcctl_lib.ledger import Verb
-from vpcctl_lib.model import Nat, Topology, Vpc
-from vpcctl_lib.operations import PutBack
-from vpcctl_lib.plan import difference
-from vpcctl_lib.resources import Forwarding
-from vpcctl_lib.ruleset import tables
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.ruleset import tables
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Nat, Topology, Vpc
+from vpcctl_lib.record.ledger import Verb
+from vpcctl_lib.resources import Forwarding, forwarders
+from vpcctl_lib.resources.forwarders import Seen
+from vpcctl_lib.resources.operations import PutBack
 
 DOCKER = """*nat
 :POSTROUTING ACCEPT [0:0]

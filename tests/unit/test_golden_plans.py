@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.model import (
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.rehearsal import commands
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.topology import (
     Action,
     Nat,
     Peering,
@@ -31,10 +34,7 @@ from vpcctl_lib.model import (
     Vpc,
     Workload,
 )
-from vpcctl_lib.plan import difference
-from vpcctl_lib.record import DEFAULT_FOLDER
-from vpcctl_lib.rehearsal import commands
-from vpcctl_lib.run import Runner
+from vpcctl_lib.record.document import DEFAULT_FOLDER
 
 GOLDEN = Path(__file__).parent / "golden"
 

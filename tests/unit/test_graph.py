@@ -15,7 +15,7 @@ from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.layout import picture
 from vpcctl_lib.graph.shapes import Box, Picture
 from vpcctl_lib.graph.text import plain
-from vpcctl_lib.model import (
+from vpcctl_lib.model.topology import (
     Action,
     Nat,
     Peering,

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vpcctl_lib import kernel
-from vpcctl_lib.interrupts import Interrupted, Interrupts, held
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.run import Command, Outcome, Runner
+from vpcctl_lib.kernel import reader
+from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts, held
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Command, Outcome, Runner
 
 
 def test_a_signal_waits_for_the_end_of_the_block() -> None:
@@ -58,7 +58,7 @@ def test_in_a_thread_of_a_change_nothing_is_held() -> None:
 
 
 def test_term_still_ends_a_program_that_holds_it() -> None:
-    script = ("import signal; from vpcctl_lib.interrupts import held\n"
+    script = ("import signal; from vpcctl_lib.kernel.interrupts import held\n"
               "with held(): signal.raise_signal(signal.SIGTERM); print('still here', flush=True)")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "still here\n")
@@ -73,7 +73,7 @@ def test_a_look_at_the_kernel_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) 
             asked.append(argv)
             return Outcome(Command(()), 0, "[]", "", 0.0)
 
-    monkeypatch.setattr(kernel.netns, "names", lambda: frozenset("abcdefgh"))
+    monkeypatch.setattr(reader.netns, "names", lambda: frozenset("abcdefgh"))
     with pytest.raises(KeyboardInterrupt):
         Kernel(Interrupting()).look(set("abcdefgh"))
     assert len(asked) == 16

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import logs, users
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.keeper import fate, limits
 from vpcctl_lib.keeper import log as keeper_log
@@ -17,7 +16,9 @@ from vpcctl_lib.keeper.fate import Fate, FateFile
 from vpcctl_lib.keeper.log import Log
 from vpcctl_lib.keeper.orders import Orders, of, read, words
 from vpcctl_lib.keeper.restarts import Restarts
-from vpcctl_lib.report import Report
+from vpcctl_lib.kernel import users
+from vpcctl_lib.workloads import logs
+from vpcctl_lib.workloads.report import Report
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=8)
 all_orders = st.builds(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib.kernel import HeldChain, Kernel, Saved, Unreadable, _read, words
-from vpcctl_lib.operations import _put
-from vpcctl_lib.run import Runner
+from vpcctl_lib.kernel.reader import HeldChain, Kernel, Saved, Unreadable, _read, words
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.resources.operations import _put
 
 SAVED = """\
 # Table `mangle' is incompatible, use 'nft' tool.

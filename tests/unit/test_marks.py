@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes, without
-from vpcctl_lib import processes, rebuild
 from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
+from vpcctl_lib.engine import rebuild
+from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
-from vpcctl_lib.kernel import Kernel, Saved
-from vpcctl_lib.model import Nat, Policy, Rule, Topology, Variant
-from vpcctl_lib.rebuild import Rebuilder
+from vpcctl_lib.kernel.reader import Kernel, Saved
+from vpcctl_lib.model.topology import Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
 from vpcctl_lib.resources.guard import OWN
+from vpcctl_lib.workloads import processes
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 

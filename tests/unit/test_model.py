@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from vpcctl_lib.model import Peering, Ports, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Peering, Ports, Subnet, SubnetType, Topology, Vpc, Workload
 
 A, B, C = (Vpc(name, IPv4Network(f"10.{number}.0.0/16"), number) for number, name in enumerate("abc"))
 WEB, DB = (Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db")))

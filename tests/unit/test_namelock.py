@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import namelock, netns
-from vpcctl_lib.run import Command
+from vpcctl_lib.kernel import namelock, netns
+from vpcctl_lib.kernel.run import Command
 
 
 @pytest.mark.parametrize(("argv", "stdin", "names"), [

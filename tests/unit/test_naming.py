@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import naming
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.model import Subnet, Topology, Vpc
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 names = st.from_regex(r"[a-z][a-z0-9-]{0,29}[a-z0-9]?", fullmatch=True).filter(lambda n: not n.endswith("-"))
 prefixes = st.sampled_from(("br-", "vpc-", "s-", "pcx-"))

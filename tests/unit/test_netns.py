@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import netns
-from vpcctl_lib.kernel import Kernel, Unreadable
-from vpcctl_lib.run import Command, Outcome, Runner
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
+from vpcctl_lib.kernel.run import Command, Outcome, Runner
 
 
 def test_a_name_that_goes_while_we_look_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.operations import (
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.resources.operations import (
     HOST,
     Batch,
     Ip,

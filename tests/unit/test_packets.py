@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.host import HostRoute
-from vpcctl_lib.model import Nat, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.packets import Cause, Facts, Links, Passage, State, inward, judge, outward, questions
-from vpcctl_lib.ruleset import Chain, Rule, Table
-from vpcctl_lib.verdicts import BaseChain
-from vpcctl_lib.ways import REFUSED, UNKNOWN, Hop, Way
+from vpcctl_lib.kernel.host import HostRoute
+from vpcctl_lib.kernel.ruleset import Chain, Rule, Table
+from vpcctl_lib.kernel.ways import REFUSED, UNKNOWN, Hop, Way
+from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.uplink.packets import Cause, Facts, Links, Passage, State, inward, judge, outward, questions
+from vpcctl_lib.uplink.verdicts import BaseChain
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
 PRIVATE = Subnet("private", IPv4Network("10.0.2.0/24"))

@@ -11,11 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import Entry, Verb
-from vpcctl_lib.model import Action, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
-from vpcctl_lib.operations import Ip, Nft, Set
-from vpcctl_lib.plan import Plan, difference
+from vpcctl_lib.model.topology import (
+    Action,
+    Nat,
+    Peering,
+    Policy,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import (
     EMPTY,
     MISSING,
@@ -32,6 +41,7 @@ from vpcctl_lib.resources import (
     Veth,
     changed,
 )
+from vpcctl_lib.resources.operations import Ip, Nft, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.resources.tracking import Forget, Keep
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.filter_rules import egress_filter, ingress_filter
-from vpcctl_lib.kernel import HeldChain, Kernel, Saved
-from vpcctl_lib.model import Action, Policy, Ports, Protocol, Rule
-from vpcctl_lib.policy_rules import Misread, policy_of
+from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
+from vpcctl_lib.firewall.policy_rules import Misread, policy_of
+from vpcctl_lib.kernel.reader import HeldChain, Kernel, Saved
+from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 SPACE = "vpc1-web"
 ALL = IPv4Network("0.0.0.0/0")

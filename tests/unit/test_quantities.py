@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.errors import BadInput
-from vpcctl_lib.quantities import LEAST_MEMORY, parse_bytes, spelt
+from vpcctl_lib.model.quantities import LEAST_MEMORY, parse_bytes, spelt
 
 
 @pytest.mark.parametrize(("text", "amount"), [

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from vpcctl_lib.model import Ports, Protocol
+from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.match import Place, Truth, matches
 from vpcctl_lib.reach.packet import Flow, Packet, State

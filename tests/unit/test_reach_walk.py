@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import netns
-from vpcctl_lib.model import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach import scene
+from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import Scene
-from vpcctl_lib.reach.verdict import Analyzer, Question, Report
-from vpcctl_lib.run import Command, Outcome
+from vpcctl_lib.reach.verdict import Analyzer, Report
 
 RECORDED = json.loads(Path(__file__).with_name("recorded").joinpath("reach.json").read_text())
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)

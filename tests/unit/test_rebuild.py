@@ -6,12 +6,12 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from vpcctl_lib import netns
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.inspection import owners
-from vpcctl_lib.model import Action, Nat, Policy, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.plan import difference
-from vpcctl_lib.rebuild import intruders
+from vpcctl_lib.engine.inspection import owners
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.rebuild import intruders
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.model.topology import Action, Nat, Policy, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.resources import Forwarding, Namespace
 
 LONG = "a-name-that-is-hashed"

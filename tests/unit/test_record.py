@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import record
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import Entry, State
-from vpcctl_lib.store import Store
+from vpcctl_lib.record import document
+from vpcctl_lib.record.ledger import Entry, State
+from vpcctl_lib.record.store import Store
 
 VERSION_1 = """{"version": 1,
 "topology": {"vpcs": [{"name": "vpc1", "cidr": "10.0.0.0/16"}]},
@@ -30,11 +30,11 @@ def test_a_file_of_version_1(tmp_path: Path) -> None:
     assert [str(entry.resource) for entry in loaded.ledger] == ["namespace vpc1"]
     assert loaded.iptables is None, "version 1 did not know which one holds the rules"
     Store(tmp_path).save(loaded)
-    assert json.loads((tmp_path / "state.json").read_text())["version"] == record.VERSION
+    assert json.loads((tmp_path / "state.json").read_text())["version"] == document.VERSION
 
 
 def test_each_old_version_has_its_way_to_the_next() -> None:
-    assert sorted(record.MIGRATIONS) == list(range(1, record.VERSION))
+    assert sorted(document.MIGRATIONS) == list(range(1, document.VERSION))
 
 
 def test_old_versions_go_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,14 +44,14 @@ def test_old_versions_go_step_by_step(tmp_path: Path, monkeypatch: pytest.Monkey
     def unwrapped(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "network": data["network"]["it"]}
 
-    monkeypatch.setattr(record, "MIGRATIONS", {**record.MIGRATIONS, -1: unwrapped, 0: renamed})
+    monkeypatch.setattr(document, "MIGRATIONS", {**document.MIGRATIONS, -1: unwrapped, 0: renamed})
     network = {"it": {"vpcs": [{"name": "vpc1", "cidr": "10.0.0.0/16"}]}}
     file = tmp_path / "state.json"
     file.write_text(json.dumps({"version": -1, "network": network, "ledger": []}))
     store = Store(tmp_path)
     assert [vpc.name for vpc in store.load().topology.vpcs] == ["vpc1"]
     store.save(store.load())
-    assert json.loads(file.read_text())["version"] == record.VERSION
+    assert json.loads(file.read_text())["version"] == document.VERSION
     file.write_text('{"version": -1, "ledger": []}')
     with pytest.raises(VpcctlError, match="no record of version -1"):
         store.load()
@@ -81,7 +81,7 @@ def test_one_that_was_cut_short_names_its_backup(tmp_path: Path, rest: int) -> N
 
 
 def test_who_holds_the_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vpcctl_lib.store.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("vpcctl_lib.record.store.LOCK_SECONDS", 0.05)
     with (tmp_path / "lock").open("w") as held:
         held.write("4711\n")
         held.flush()
@@ -94,5 +94,5 @@ def test_what_is_under_way_does_not_show(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text(VERSION_1)
     whole = Store(tmp_path).load()
     Store(tmp_path).save(State(State().topology, (Entry(whole.ledger[0].resource),), whole.topology))
-    assert record.topology(tmp_path) == whole.topology
+    assert document.topology(tmp_path) == whole.topology
     assert Store(tmp_path).load().settled == whole.topology

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.kernel import words
-from vpcctl_lib.rule_order import position
+from vpcctl_lib.engine.rule_order import position
+from vpcctl_lib.kernel.reader import words
 
 
 def chain(names: str) -> tuple[frozenset[tuple[str, ...]], ...]:

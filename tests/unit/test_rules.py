@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
-from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.rules import (
+from vpcctl_lib.firewall.rules import (
     host_forward,
     host_guard,
     host_guard_out,
@@ -17,6 +16,7 @@ from vpcctl_lib.rules import (
     router_mangle,
     router_nat,
 )
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
 PRIVATE = Subnet("private", IPv4Network("10.0.2.0/24"))

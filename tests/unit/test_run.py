@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import run
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.run import Command, Runner
+from vpcctl_lib.kernel import run
+from vpcctl_lib.kernel.run import Command, Runner
 
 
 def test_a_tool_that_hangs_behind_a_wrapper_is_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

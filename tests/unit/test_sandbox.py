@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.syscalls import MountFlag
 from vpcctl_lib.sandbox import entry, joining, mapping, plan
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.dns import answer
@@ -19,7 +20,6 @@ from vpcctl_lib.sandbox.joining import Sandbox
 from vpcctl_lib.sandbox.plan import Copy, Cover, File, Folder, Mirror, Mount, Step
 from vpcctl_lib.sandbox.refusal import explain
 from vpcctl_lib.sandbox.shell import banner, prepared, shortfall
-from vpcctl_lib.syscalls import MountFlag
 
 
 def targets(steps: tuple[Step, ...]) -> list[tuple[str, str]]:

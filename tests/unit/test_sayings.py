@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vpcctl_lib.sayings import SAYINGS, advice, sentence
+from vpcctl_lib.kernel.sayings import SAYINGS, advice, sentence
 
 SAID = {
     "RTNETLINK answers: File exists\nCommand failed -:12\n": "it already exists",

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.model import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.operations import Make
-from vpcctl_lib.plan import difference
-from vpcctl_lib.schedule import Group, groups, waits
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.schedule import Group, groups, waits
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.resources.operations import Make
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 

@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vpcctl_lib import record
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import Entry, State, Verb
-from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.kernel.run import Command, Runner
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.record import document
+from vpcctl_lib.record.ledger import Entry, State, Verb
+from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import Namespace
-from vpcctl_lib.run import Command, Runner
-from vpcctl_lib.store import Store
 
 SPARE = ".state.json.spare"
 GOOD: dict[str, Any] = {"version": 1, "topology": {}, "ledger": []}
@@ -117,7 +117,7 @@ NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
     (json.dumps(GOOD).encode()[:-2], "is damaged: "),
     ({**GOOD, "version": 0}, "no version"),
     ({**GOOD, "version": "1"}, "no version"),
-    ({**GOOD, "version": record.VERSION + 1}, f"this vpcctl knows up to {record.VERSION}"),
+    ({**GOOD, "version": document.VERSION + 1}, f"this vpcctl knows up to {document.VERSION}"),
     ({**GOOD, "version": 99, "topology": "unknown"}, "has version 99"),
     ({"version": 1}, "topology: dict belongs here"),
     ({**GOOD, "topology": {"vpcs": [{}]}}, "topology.vpcs[0]: "),
@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_by_the_lock(store: Store) -> None:
 
 
 def test_who_waits_too_long_hears_who_has_the_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vpcctl_lib.store.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("vpcctl_lib.record.store.LOCK_SECONDS", 0.05)
     told = rf"another vpcctl \(pid {os.getpid()}\)"
     with store.locked(), pytest.raises(VpcctlError, match=told), store.locked():
         pass

@@ -21,15 +21,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib import rule_order, transaction
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine import rule_order, transaction
+from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.interrupts import Interrupted, Interrupts
-from vpcctl_lib.kernel import HeldChain, words
-from vpcctl_lib.ledger import Entry, State
-from vpcctl_lib.model import Topology, Vpc
-from vpcctl_lib.operations import BUILTIN, Ip, Make, PutBack, Remove, Set
-from vpcctl_lib.plan import difference
+from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kernel.reader import HeldChain, words
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.record.ledger import Entry, State
+from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import (
     MISSING,
     Bridge,
@@ -52,10 +54,8 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.guard import HEAD
 from vpcctl_lib.resources.neighbours import SWITCHING
+from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
-from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.store import Store
-from vpcctl_lib.transaction import Transaction
 
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]

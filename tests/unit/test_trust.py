@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import record, trust
-from vpcctl_lib.audit import Audit
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import State
-from vpcctl_lib.store import Store
+from vpcctl_lib.kernel.audit import Audit
+from vpcctl_lib.record import document, trust
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
 
 STRANGER = 54321
 Prepare = Callable[[Path], None]
@@ -115,7 +115,7 @@ def test_a_stranger_s_record_in_root_s_folder(folder: Path) -> None:
     Store(folder).save(State())
     give(folder / "state.json")
     with pytest.raises(VpcctlError, match=f"state.json is not root's alone: it belongs to uid {STRANGER}"):
-        record.topology(folder)
+        document.topology(folder)
 
 
 def test_a_folder_that_changes_hands_while_the_command_runs(folder: Path) -> None:

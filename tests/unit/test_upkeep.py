@@ -7,15 +7,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vpcctl_lib import topology_file
-from vpcctl_lib.documents import read
+from vpcctl_lib.engine.keepers import upkeep_of
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.files import topology
+from vpcctl_lib.files.documents import read
 from vpcctl_lib.keeper import orders
-from vpcctl_lib.keepers import upkeep_of
-from vpcctl_lib.model import Restart, Upkeep
-from vpcctl_lib.quantities import parse_log_size
+from vpcctl_lib.model.quantities import parse_log_size
+from vpcctl_lib.model.topology import Restart, Upkeep
 from vpcctl_lib.resources.processes import Start
-from vpcctl_lib.upkeep import parse_seconds, parse_signal, parse_variable, signal_name, signal_number
+from vpcctl_lib.workloads.upkeep import (
+    parse_seconds,
+    parse_signal,
+    parse_variable,
+    signal_name,
+    signal_number,
+)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("10", 10), ("90s", 90), ("2m", 120), ("1h", 3600)])
@@ -69,13 +75,13 @@ def test_a_keeper_s_orders_tell_all_of_it(upkeep: Upkeep) -> None:
     assert upkeep_of(found) == upkeep
 
 
-def network(folder: Path, name: str, workload: dict[str, object]) -> topology_file.TopologyFile:
+def network(folder: Path, name: str, workload: dict[str, object]) -> topology.TopologyFile:
     """What a topology file with that workload asks for."""
     subnet = {"cidr": "10.0.1.0/24", "workloads": {name: workload}}
     file = folder / "network.yaml"
     vpc = {"cidr": "10.0.0.0/16", "subnets": {"s": subnet}}
     file.write_text(yaml.safe_dump({"version": 1, "vpcs": {"v": vpc}}))
-    return topology_file.Reader(read(file), folder).read()
+    return topology.Reader(read(file), folder).read()
 
 
 @pytest.mark.parametrize(("key", "value", "says"), [

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import run, variants
+from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.ledger import State
+from vpcctl_lib.kernel import run, variants
+from vpcctl_lib.kernel.run import Command, Outcome, Runner
 from vpcctl_lib.managers.base import Context, Manager
-from vpcctl_lib.model import Topology, Variant
-from vpcctl_lib.plan import Plan
-from vpcctl_lib.run import Command, Outcome, Runner
-from vpcctl_lib.store import Store
+from vpcctl_lib.model.topology import Topology, Variant
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
 
 EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
 CLOSED = EMPTY.replace("FORWARD ACCEPT", "FORWARD DROP")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib import saved_rules
-from vpcctl_lib.ruleset import tables
-from vpcctl_lib.verdicts import BaseChain, Fate, Kind, Packet, base_chains
+from vpcctl_lib.kernel import saved_rules
+from vpcctl_lib.kernel.ruleset import tables
+from vpcctl_lib.uplink.verdicts import BaseChain, Fate, Kind, Packet, base_chains
 
 NEW = Packet("vpc-a", "eth0", IPv4Address("10.0.1.2"), IPv4Address("8.8.8.8"))
 ANSWER = replace(NEW, kind=Kind.ANSWERS)

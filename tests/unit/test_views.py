@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes
-from vpcctl_lib.cli import views
+from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.managers.deploy import Life, Running
 from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.managers.overview import Overview
-from vpcctl_lib.model import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.topology_file import to_document
+from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
+from vpcctl_lib.views import plain
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -36,13 +36,13 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         workloads = tuple(running(vpc, subnet) for subnet in vpc.subnets)
         policies = tuple(InForce(subnet, {}) for subnet in vpc.subnets if subnet.policy is not None)
         flat = tuple(one for some in workloads for one in some)
-        yield "vpcs", [views.vpc(topology, vpc)]
-        yield "subnets", [views.subnet(vpc, subnet) for subnet in vpc.subnets]
-        yield "workloads", [views.workload(one) for one in flat]
-        yield "vpc", views.overview(Overview(topology, vpc, policies, flat))
+        yield "vpcs", [plain.vpc(topology, vpc)]
+        yield "subnets", [plain.subnet(vpc, subnet) for subnet in vpc.subnets]
+        yield "workloads", [plain.workload(one) for one in flat]
+        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat))
         for one in policies:
-            yield "firewall", views.firewall(vpc.name, one)
-    yield "peerings", [views.peering(topology, peering) for peering in topology.peerings]
+            yield "firewall", plain.firewall(vpc.name, one)
+    yield "peerings", [plain.peering(topology, peering) for peering in topology.peerings]
 
 
 def running(vpc: Vpc, subnet: Subnet) -> tuple[Running, ...]:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib import resolvers
-from vpcctl_lib.model import Vpc
-from vpcctl_lib.resolvers import reached, used
-from vpcctl_lib.run import Command, Outcome
-from vpcctl_lib.ways import REFUSED, UNKNOWN, Hop, Question, Way, answers
+from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.ways import REFUSED, UNKNOWN, Hop, Question, Way, answers
+from vpcctl_lib.model.topology import Vpc
+from vpcctl_lib.uplink import resolvers
+from vpcctl_lib.uplink.resolvers import reached, used
 
 A, B, C = (Question(IPv4Address(f"10.0.0.{number}")) for number in (1, 2, 3))
 ROUTE = '[{"dst":"default","gateway":"192.0.2.1","dev":"eth0","flags":[]}]\n'

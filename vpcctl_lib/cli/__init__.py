@@ -18,7 +18,7 @@ from vpcctl_lib.cli.lazy import Commands
 from vpcctl_lib.cli.params import Settings
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.record import DEFAULT_FOLDER
+from vpcctl_lib.record.document import DEFAULT_FOLDER
 
 COMMANDS = Commands({
     "apply": "topology.apply",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from vpcctl_lib import record
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import Subnet, Topology
-from vpcctl_lib.trust import check_folder
+from vpcctl_lib.model.topology import Subnet, Topology
+from vpcctl_lib.record import document
+from vpcctl_lib.record.trust import check_folder
 
 SHELLS = ("bash", "zsh", "fish")
 PROGRAM = "vpcctl"
@@ -19,10 +19,10 @@ VARIABLE = "_VPCCTL_COMPLETE"
 
 
 def _topology(ctx: click.Context) -> Topology:
-    folder = ctx.find_root().params.get("state_dir") or record.DEFAULT_FOLDER
+    folder = ctx.find_root().params.get("state_dir") or document.DEFAULT_FOLDER
     try:
         check_folder(Path(folder))
-        return record.topology(Path(folder))
+        return document.topology(Path(folder))
     except VpcctlError:
         # Whoever presses Tab wants names, or else nothing.
         return Topology()

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, tables, views
+from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_workload
 from vpcctl_lib.cli.params import PORT, Parsed, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.cli.progress import progress
-from vpcctl_lib.model import MOST_PROCESSES, Restart, Upkeep, Workload
-from vpcctl_lib.quantities import parse_bytes, parse_log_size
-from vpcctl_lib.upkeep import check_workdir, environment, parse_seconds, parse_signal, parse_variable
+from vpcctl_lib.model.quantities import parse_bytes, parse_log_size
+from vpcctl_lib.model.topology import MOST_PROCESSES, Restart, Upkeep, Workload
+from vpcctl_lib.views import plain
+from vpcctl_lib.workloads.upkeep import (
+    check_workdir,
+    environment,
+    parse_seconds,
+    parse_signal,
+    parse_variable,
+)
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -47,7 +54,7 @@ def _report(manager: managers.DeployManager, change: Change, vpc: str, subnet: s
     if change.commands is None and not as_json:
         url = manager.find(vpc, subnet, name).url
         where += f": {url}" if url else ""
-    report(change, as_json, "workload", lambda _: views.workload(manager.find(vpc, subnet, name)),
+    report(change, as_json, "workload", lambda _: plain.workload(manager.find(vpc, subnet, name)),
            where, where)
 
 
@@ -140,7 +147,7 @@ def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
     Example:
       vpcctl deploy list
     """
-    found = [views.workload(one) for one in managers.DeployManager(context).list(vpc)]
+    found = [plain.workload(one) for one in managers.DeployManager(context).list(vpc)]
     if as_json:
         output.document("workloads", found)
         return

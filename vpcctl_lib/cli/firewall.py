@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, tables, views
+from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.params import FileName, changing, reading, report, subnet_option, vpc_option
-from vpcctl_lib.lookup import find_subnet
+from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Context
@@ -40,7 +41,7 @@ def apply(context: Context, vpc: str, subnet: str, policy: Path, as_json: bool) 
       vpcctl firewall apply --vpc vpc1 --subnet public --policy policy.json
     """
     change = managers.FirewallManager(context).apply(vpc, subnet, policy)
-    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, subnet)),
+    report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, subnet)),
            f"policy {policy} is in force in {vpc}/{subnet}", f"policy {policy} is in force in {vpc}/{subnet}")
 
 
@@ -56,7 +57,7 @@ def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
       vpcctl firewall show --vpc vpc1 --subnet public
     """
     force = managers.FirewallManager(context).show(vpc, subnet)
-    view = views.firewall(vpc, force)
+    view = plain.firewall(vpc, force)
     if force.doubt:
         output.note(force.doubt)
     if as_json:
@@ -79,5 +80,5 @@ def clear(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
       vpcctl firewall clear --vpc vpc1 --subnet public
     """
     change = managers.FirewallManager(context).clear(vpc, subnet)
-    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, subnet)),
+    report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, subnet)),
            f"{vpc}/{subnet} has no policy any more", f"{vpc}/{subnet} has no policy")

@@ -10,7 +10,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.params import showing
 
 if TYPE_CHECKING:
-    from vpcctl_lib.model import Topology
+    from vpcctl_lib.model.topology import Topology
 
 
 FORMATS = ("tree", "mermaid", "dot", "svg", "json")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, tables, views
+from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.params import changing, reading, report
 from vpcctl_lib.errors import BadInput, ExitCode
+from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -39,8 +40,8 @@ def status(context: Context, as_json: bool) -> int:
         output.document("status", {
             "in_sync": found.in_sync, "findings": [asdict(one) for one in found.findings],
             "processes": [asdict(one) for one in found.strangers], "notes": list(found.notes),
-            "packets": [views.passage(one) for one in found.packets],
-            "stopped": [views.ending(one) for one in found.stopped]})
+            "packets": [plain.passage(one) for one in found.packets],
+            "stopped": [plain.ending(one) for one in found.stopped]})
     else:
         _tell(found)
     return ExitCode.DONE if found.in_sync else ExitCode.FAILED
@@ -48,7 +49,7 @@ def status(context: Context, as_json: bool) -> int:
 
 def _tell(found: Status) -> None:
     # Imported late, as what it needs is loaded by then; Tab asks this module for its help only.
-    from vpcctl_lib.packets import State
+    from vpcctl_lib.uplink.packets import State
 
     for note in found.notes:
         output.note(note)
@@ -63,7 +64,7 @@ def _tell(found: Status) -> None:
         output.note(f"packets leave by {interface}: {', '.join(vpcs)}")
     if found.findings:
         ends = {f"workload {one['vpc']}/{one['subnet']}/{one['name']}": tables.end(one)
-                for one in map(views.ending, found.stopped) if one["ended"]}
+                for one in map(plain.ending, found.stopped) if one["ended"]}
         rows = [(one.condition, one.what, _with_end(one.detail, ends.get(one.what)))
                 for one in found.findings]
         output.table(("CONDITION", "WHAT", "DETAIL"), rows, "")

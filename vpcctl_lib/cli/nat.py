@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import views
 from vpcctl_lib.cli.params import changing, report, vpc_option
-from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.model.lookup import find_vpc
+from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -26,7 +26,7 @@ def nat() -> None:
 
 
 def _report(change: Change, vpc: str, as_json: bool, done: str, unchanged: str) -> None:
-    report(change, as_json, "vpc", lambda change: views.vpc(change.topology, find_vpc(change.topology, vpc)),
+    report(change, as_json, "vpc", lambda change: plain.vpc(change.topology, find_vpc(change.topology, vpc)),
            done, unchanged)
 
 

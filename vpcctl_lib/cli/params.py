@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vpcctl_lib import record
-from vpcctl_lib.addressing import parse_network
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
-from vpcctl_lib.trust import check_folder
+from vpcctl_lib.model.addressing import parse_network
+from vpcctl_lib.record import document
+from vpcctl_lib.record.trust import check_folder
 
 if TYPE_CHECKING:
-    from vpcctl_lib.audit import Audit
+    from vpcctl_lib.kernel.audit import Audit
     from vpcctl_lib.managers.base import Change, Context
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,16 +58,16 @@ def _parse_cidr(_: click.Context, __: click.Parameter, value: str) -> IPv4Networ
 class Settings:
     """What the root command was told, for all commands."""
 
-    folder: Path = record.DEFAULT_FOLDER
+    folder: Path = document.DEFAULT_FOLDER
     audit: Audit | None = None
 
     def context(self, verbose: bool = False, dry_run: bool = False) -> Context:
         """What a manager works with."""
         # Imported late, with all that changes the host: what only shows the record starts three times faster.
-        from vpcctl_lib.audit import Audit
+        from vpcctl_lib.kernel.audit import Audit
+        from vpcctl_lib.kernel.run import Runner
         from vpcctl_lib.managers.base import Context
-        from vpcctl_lib.run import Runner
-        from vpcctl_lib.store import Store
+        from vpcctl_lib.record.store import Store
 
         check_folder(self.folder)
         store = Store(self.folder)
@@ -97,7 +97,7 @@ def showing(function: F) -> F:
     @functools.wraps(function)
     def command(settings: Settings, /, *args: Any, **kwargs: Any) -> Any:
         check_folder(settings.folder)
-        return function(record.topology(settings.folder), *args, **kwargs)
+        return function(document.topology(settings.folder), *args, **kwargs)
 
     return command  # type: ignore[return-value]
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_vpc
 from vpcctl_lib.cli.params import changing, report, showing
-from vpcctl_lib.model import Peering, Topology
+from vpcctl_lib.model.topology import Peering, Topology
+from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Context
@@ -49,7 +50,7 @@ def create(context: Context, vpc1: str, vpc2: str, as_json: bool) -> None:
     """
     change = managers.PeerManager(context).create(vpc1, vpc2)
     report(change, as_json, "peering",
-           lambda change: views.peering(change.topology, Peering.between(vpc1, vpc2)),
+           lambda change: plain.peering(change.topology, Peering.between(vpc1, vpc2)),
            f"VPCs '{vpc1}' and '{vpc2}' are peered", f"VPCs '{vpc1}' and '{vpc2}' are peered")
 
 
@@ -77,7 +78,7 @@ def list_peerings(topology: Topology, as_json: bool) -> None:
     Example:
       vpcctl peer list
     """
-    found = [views.peering(topology, one) for one in topology.peerings]
+    found = [plain.peering(topology, one) for one in topology.peerings]
     if as_json:
         output.document("peerings", found)
         return

@@ -32,7 +32,7 @@ class Progress:
         # Imported late: most starts draw nothing.
         import threading
 
-        from vpcctl_lib.interrupts import held
+        from vpcctl_lib.kernel.interrupts import held
 
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._draw, args=(self._ended,), daemon=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.output import Painted
-from vpcctl_lib.reach.verdict import Nexthop, Question, Report, Verdict
+from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.verdict import Nexthop, Report, Verdict
 from vpcctl_lib.reach.walk import Hop
 
 COMMANDS = ("Fix:", "Or:")

@@ -11,7 +11,7 @@ import click
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import script
 from vpcctl_lib.errors import BadInput
-from vpcctl_lib.naming import NAME
+from vpcctl_lib.model.naming import NAME
 
 if TYPE_CHECKING:
     from vpcctl_lib.sandbox import Sandbox

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, views
+from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet
 from vpcctl_lib.cli.params import changing, cidr_option, report, showing, vpc_option
-from vpcctl_lib.lookup import find_subnet, find_vpc
-from vpcctl_lib.model import SubnetType, Topology
+from vpcctl_lib.model.lookup import find_subnet, find_vpc
+from vpcctl_lib.model.topology import SubnetType, Topology
+from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Context
@@ -47,7 +48,7 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_
       vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
     """
     change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
-    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, name)),
+    report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
            f"subnet '{name}' is there ({kind}, {cidr})")
 
@@ -69,7 +70,7 @@ def set_type(context: Context, vpc: str, name: str, kind: str, as_json: bool) ->
       vpcctl subnet set --vpc vpc1 --name private --type public
     """
     change = managers.SubnetManager(context).set(vpc, name, SubnetType(kind))
-    report(change, as_json, "subnet", lambda change: views.subnet(*find_subnet(change.topology, vpc, name)),
+    report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' of VPC '{vpc}' is {kind} now", f"subnet '{name}' of VPC '{vpc}' is {kind}")
 
 
@@ -84,7 +85,7 @@ def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
       vpcctl subnet list --vpc vpc1
     """
     vpcs = [find_vpc(topology, vpc)] if vpc else topology.vpcs
-    found = [views.subnet(one, subnet) for one in vpcs for subnet in one.subnets]
+    found = [plain.subnet(one, subnet) for one in vpcs for subnet in one.subnets]
     if as_json:
         output.document("subnets", found)
         return

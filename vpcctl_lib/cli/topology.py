@@ -15,10 +15,10 @@ from vpcctl_lib.cli.params import FileName, changing, report, showing
 from vpcctl_lib.cli.progress import progress
 
 if TYPE_CHECKING:
-    from vpcctl_lib.comparison import Difference
-    from vpcctl_lib.documents import Document
+    from vpcctl_lib.files.documents import Document
     from vpcctl_lib.managers.base import Context
-    from vpcctl_lib.model import Topology
+    from vpcctl_lib.model.comparison import Difference
+    from vpcctl_lib.model.topology import Topology
 
 
 @click.command()
@@ -55,7 +55,7 @@ def apply(context: Context, file: str, prune: bool, as_json: bool) -> None:
 
 def _read(file: str) -> tuple[Document, Path]:
     """The document, and where the paths in it begin."""
-    from vpcctl_lib import documents
+    from vpcctl_lib.files import documents
 
     # As typed: to a Path, ./- is no other than -.
     if file != "-":
@@ -75,8 +75,8 @@ def export(topology: Topology, as_json: bool) -> None:
     Example:
       vpcctl export > network.yaml
     """
-    from vpcctl_lib.documents import written
-    from vpcctl_lib.topology_file import to_document
+    from vpcctl_lib.files.documents import written
+    from vpcctl_lib.files.topology import to_document
 
     document = to_document(topology)
     if as_json:

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import click
 
 from vpcctl_lib.cli.elsewhere import Commands, meant, verb_of
-from vpcctl_lib.lookup import close
+from vpcctl_lib.model.lookup import close
 
 ANYWHERE = ("--json", "--dry-run", "-v", "--verbose")
 """Options of a command that may stand before it as well."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, tables, views
+from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_vpc
 from vpcctl_lib.cli.params import changing, cidr_option, reading, report, showing
-from vpcctl_lib.lookup import find_vpc
-from vpcctl_lib.model import Topology
+from vpcctl_lib.model.lookup import find_vpc
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -33,7 +34,7 @@ def vpc() -> None:
 
 
 def _view(name: str, change: Change) -> dict[str, Any]:
-    return views.vpc(change.topology, find_vpc(change.topology, name))
+    return plain.vpc(change.topology, find_vpc(change.topology, name))
 
 
 @vpc.command()
@@ -62,7 +63,7 @@ def list_vpcs(topology: Topology, as_json: bool) -> None:
     Example:
       vpcctl vpc list --json
     """
-    found = [views.vpc(topology, one) for one in topology.vpcs]
+    found = [plain.vpc(topology, one) for one in topology.vpcs]
     if as_json:
         output.document("vpcs", found)
         return
@@ -85,7 +86,7 @@ def show(context: Context, name: str, as_json: bool) -> None:
     Example:
       vpcctl vpc show --name vpc1
     """
-    view = views.overview(managers.OverviewManager(context).show(name))
+    view = plain.overview(managers.OverviewManager(context).show(name))
     if as_json:
         output.document("vpc", view)
     else:

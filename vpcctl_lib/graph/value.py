@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vpcctl_lib import addressing, naming
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Policy, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.topology import Policy, Subnet, SubnetType, Topology, Vpc
 
 
 @frozen

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-from vpcctl_lib import syscalls
-from vpcctl_lib.syscalls import MountFlag
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.syscalls import MountFlag
 
 OWN = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - these are covered, not used
 """Empty folders of its own: in the host's are the sockets and the files by which strangers meet."""

@@ -8,14 +8,14 @@ import select
 import signal
 import time
 
-from vpcctl_lib import syscalls
 from vpcctl_lib.keeper import folders, limits, orders
 from vpcctl_lib.keeper.fate import Fate, FateFile
 from vpcctl_lib.keeper.log import Log
 from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.keeper.program import NOT_STARTED, Program
 from vpcctl_lib.keeper.restarts import Restarts
-from vpcctl_lib.syscalls import Namespace
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.syscalls import Namespace
 
 NETWORKS = "/run/netns"
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)

@@ -8,12 +8,12 @@ import resource
 import signal
 from typing import NamedTuple
 
-from vpcctl_lib import syscalls
 from vpcctl_lib.keeper import limits, sockets
 from vpcctl_lib.keeper.limits import Cgroups
 from vpcctl_lib.keeper.orders import MARK, Orders
-from vpcctl_lib.syscalls import Namespace
-from vpcctl_lib.users import account
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.syscalls import Namespace
+from vpcctl_lib.kernel.users import account
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FIRST_VICTIM = "500"

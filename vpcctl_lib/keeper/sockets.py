@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import NamedTuple
 
-from vpcctl_lib import syscalls
+from vpcctl_lib.kernel import syscalls
 
 FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET)
 """A list of what is let through: who knows what a kernel of tomorrow has, or one with more modules.

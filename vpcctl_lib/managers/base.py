@@ -8,23 +8,24 @@ import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
-from vpcctl_lib import guarding, naming, netns, variants
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.plan import Faults, Plan, difference
+from vpcctl_lib.engine.strays import is_marked, strange_cables
+from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.host import Host
-from vpcctl_lib.interrupts import Interrupted
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.ledger import Entry, State
-from vpcctl_lib.model import Topology, Variant
-from vpcctl_lib.plan import Faults, Plan, difference
+from vpcctl_lib.kernel import guarding, netns, variants
+from vpcctl_lib.kernel.host import Host
+from vpcctl_lib.kernel.interrupts import Interrupted
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import TOOLS, Runner, need
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Topology, Variant
+from vpcctl_lib.record.ledger import Entry, State
+from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
-from vpcctl_lib.run import TOOLS, Runner, need
-from vpcctl_lib.store import Store
-from vpcctl_lib.strays import is_marked, strange_cables
-from vpcctl_lib.transaction import Transaction
 
 GONE = changed("it has ended")
 
@@ -149,7 +150,7 @@ class Manager:
         """What is wrong after a crash, but for others' things in the place of whole ones; root can tell."""
         need_root()
         # Imported late: most changes follow no crash.
-        from vpcctl_lib.inspection import inspect
+        from vpcctl_lib.engine.inspection import inspect
 
         found = inspect(Kernel(self.runner), state.ledger)
         half_made = {entry.resource.key for entry in state.ledger if entry.under_way}
@@ -173,7 +174,7 @@ class Manager:
         state = self.load()
         self.check_strange(state)
         topology, plan = self._plan(state, decide)
-        from vpcctl_lib.rehearsal import commands
+        from vpcctl_lib.engine.rehearsal import commands
 
         told = commands(plan, self.context.store.folder, self.runner)
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
@@ -215,7 +216,7 @@ class Manager:
         what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
         away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
         # Imported late: nothing is in the way of most changes.
-        from vpcctl_lib.rebuild import Rebuilder
+        from vpcctl_lib.engine.rebuild import Rebuilder
 
         known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
         hint = f"remove it with all that is in it: {away}"

@@ -9,17 +9,19 @@ from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
-from vpcctl_lib import addressing, logs, naming, netns, processes
-from vpcctl_lib.documents import shown
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.files.documents import shown
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.fate import Fate
-from vpcctl_lib.ledger import Entry
-from vpcctl_lib.lookup import find_subnet, find_vpc, nearest
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import Subnet, Topology, Workload
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.lookup import find_subnet, find_vpc, nearest
+from vpcctl_lib.model.topology import Subnet, Topology, Workload
+from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Program
-from vpcctl_lib.users import check_user
+from vpcctl_lib.workloads import logs, processes
 
 
 class Life(Enum):

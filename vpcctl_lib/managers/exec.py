@@ -5,12 +5,12 @@ from __future__ import annotations
 import pwd
 from collections.abc import Collection
 
-from vpcctl_lib import naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.lookup import find_subnet
+from vpcctl_lib.kernel.run import has, need
+from vpcctl_lib.kernel.users import is_mapped
 from vpcctl_lib.managers.base import Manager, need_root, standing
-from vpcctl_lib.run import has, need
-from vpcctl_lib.users import is_mapped
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.lookup import find_subnet
 
 NOT_FOUND = 127
 """What a shell returns for a command that it can't find (POSIX, 2.8.2)."""

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vpcctl_lib import naming, policy
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.files import policy
+from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import NOT_OF_IPTABLES, Saved
-from vpcctl_lib.lookup import find_subnet
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Saved
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
-from vpcctl_lib.model import Policy, Subnet, Topology
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.topology import Policy, Subnet, Topology
 
 
 @frozen

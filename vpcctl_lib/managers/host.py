@@ -7,28 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from vpcctl_lib import guarding, naming, processes, unit, variants
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.inspection import Finding, findings, inspect, kept_apart, owners
+from vpcctl_lib.engine.plan import Faults, Plan, difference
+from vpcctl_lib.engine.rebuild import Rebuilder
+from vpcctl_lib.engine.rehearsal import commands
+from vpcctl_lib.engine.strays import strays
+from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.inspection import Finding, findings, inspect, kept_apart, owners
-from vpcctl_lib.interrupts import Interrupted, Interrupts
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.ledger import Entry, State
-from vpcctl_lib.managers import packets
+from vpcctl_lib.kernel import guarding, variants
+from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import TOOLS, need
+from vpcctl_lib.managers import packets, unit
 from vpcctl_lib.managers.base import Change, Context, Manager, need_root
 from vpcctl_lib.managers.deploy import DeployManager, Life, Running
 from vpcctl_lib.managers.packets import Asked, Uplinks
-from vpcctl_lib.model import Topology
-from vpcctl_lib.operations import Make, Remove
-from vpcctl_lib.packets import Passage
-from vpcctl_lib.plan import Faults, Plan, difference
-from vpcctl_lib.rebuild import Rebuilder
-from vpcctl_lib.rehearsal import commands
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Condition, Fault, Guard, Namespace, Program, Resource
-from vpcctl_lib.run import TOOLS, need
-from vpcctl_lib.strays import strays
-from vpcctl_lib.union import added, united
+from vpcctl_lib.resources.operations import Make, Remove
+from vpcctl_lib.uplink.packets import Passage
+from vpcctl_lib.workloads import processes
 
 
 @frozen

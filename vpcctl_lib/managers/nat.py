@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.interrupts import Interrupts
-from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.kernel.interrupts import Interrupts
 from vpcctl_lib.managers import packets
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.managers.packets import Asked, Uplinks
-from vpcctl_lib.model import Nat, Topology, Vpc
+from vpcctl_lib.model.lookup import find_vpc
+from vpcctl_lib.model.topology import Nat, Topology, Vpc
 
 AUTO = "auto"
 """In the place of an interface: the way out, also when that is another one."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from vpcctl_lib import naming, netns
-from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.filter_rules import counters
+from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.lookup import find_vpc
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
-from vpcctl_lib.model import Topology, Variant, Vpc
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.lookup import find_vpc
+from vpcctl_lib.model.topology import Topology, Variant, Vpc
 
 READERS = 4
 """Subnets whose counters are read side by side; the time goes into starting the programs."""

@@ -7,13 +7,18 @@ from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
 
-from vpcctl_lib import host, naming, resolvers, ruleset, saved_rules, variants, ways
+from vpcctl_lib.engine.inspection import Finding
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.host import Host, HostLink
-from vpcctl_lib.inspection import Finding
-from vpcctl_lib.ledger import Entry
-from vpcctl_lib.model import Nat, Topology, Variant, Vpc
-from vpcctl_lib.packets import (
+from vpcctl_lib.kernel import host, ruleset, saved_rules, variants, ways
+from vpcctl_lib.kernel.host import Host, HostLink
+from vpcctl_lib.kernel.run import Runner, has
+from vpcctl_lib.kernel.ways import Question, Way
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Nat, Topology, Variant, Vpc
+from vpcctl_lib.record.ledger import Entry
+from vpcctl_lib.resources import Chain, Fault, SingleRule
+from vpcctl_lib.uplink import resolvers
+from vpcctl_lib.uplink.packets import (
     Cause,
     Facts,
     Links,
@@ -26,11 +31,8 @@ from vpcctl_lib.packets import (
     source,
     way_out,
 )
-from vpcctl_lib.resolvers import Reached
-from vpcctl_lib.resources import Chain, Fault, SingleRule
-from vpcctl_lib.run import Runner, has
-from vpcctl_lib.verdicts import BaseChain, base_chains
-from vpcctl_lib.ways import Question, Way
+from vpcctl_lib.uplink.resolvers import Reached
+from vpcctl_lib.uplink.verdicts import BaseChain, base_chains
 
 NO_NFT = "nft is not found (apt-get install nftables)"
 FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"

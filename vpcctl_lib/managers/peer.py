@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import Peering, Topology
+from vpcctl_lib.model.lookup import find_vpc
+from vpcctl_lib.model.topology import Peering, Topology
 
 
 class PeerManager(Manager):

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 
-from vpcctl_lib import addressing
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.lookup import find_subnet, find_vpc
+from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
-from vpcctl_lib.model import Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.lookup import find_subnet, find_vpc
+from vpcctl_lib.model.topology import Protocol, Subnet, Topology, Vpc
 from vpcctl_lib.reach.fix import opened
 from vpcctl_lib.reach.listeners import listeners
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.probe import Probe, Result, judge, send
+from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import Scene
-from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Question, Report, Verdict, disproved
-from vpcctl_lib.run import need
+from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Report, Verdict, disproved
 
 INTERNET = "internet"
 INTERNET_ADDRESS = IPv4Address("8.8.8.8")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-from vpcctl_lib import addressing, naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.routing import routed
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.lookup import find_subnet, find_vpc, has_subnet
+from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
 
 
 def setting(vpc: str, name: str, kind: SubnetType) -> str:

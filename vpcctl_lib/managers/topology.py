@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vpcctl_lib import naming
-from vpcctl_lib.comparison import Difference, compare
-from vpcctl_lib.documents import Document, Place
+from vpcctl_lib.files.documents import Document, Place
+from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted, placed, told
 from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import Nat, Peering, Topology, Vpc
-from vpcctl_lib.topology_file import Reader, TopologyFile, Wanted, placed, told
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.comparison import Difference, compare
+from vpcctl_lib.model.topology import Nat, Peering, Topology, Vpc
 
 Show = Callable[[Sequence[Difference]], None]
 

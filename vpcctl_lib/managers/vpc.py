@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from ipaddress import IPv4Network
 
-from vpcctl_lib import addressing, naming
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.lookup import find_vpc
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import Topology, Vpc
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.lookup import find_vpc
+from vpcctl_lib.model.topology import Topology, Vpc
 
 
 class VpcManager(Manager):

@@ -6,26 +6,23 @@ import json
 import shlex
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
 
-from vpcctl_lib.addressing import instance, router_end
-from vpcctl_lib.filter_rules import is_ingress
-from vpcctl_lib.kernel import words
-from vpcctl_lib.model import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
-from vpcctl_lib.naming import device
-from vpcctl_lib.packets import aside
-from vpcctl_lib.policy import to_document
+from vpcctl_lib.files.policy import to_document
+from vpcctl_lib.firewall.filter_rules import is_ingress
+from vpcctl_lib.kernel.reader import words
+from vpcctl_lib.kernel.ways import Hop, Way
+from vpcctl_lib.model.addressing import instance, router_end
+from vpcctl_lib.model.naming import device
+from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.topology import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
 from vpcctl_lib.reach.detours import Progress
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
+from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import lookup
 from vpcctl_lib.reach.scene import HOST, Scene
-from vpcctl_lib.routing import routed
-from vpcctl_lib.ways import Hop, Way
-
-if TYPE_CHECKING:
-    from vpcctl_lib.reach.verdict import Question
+from vpcctl_lib.uplink.packets import aside
 
 RESTORE = "vpcctl restore"
 DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})

@@ -7,7 +7,7 @@ from enum import Enum
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Ports, Protocol
+from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
 from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided

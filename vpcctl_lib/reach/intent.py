@@ -6,11 +6,11 @@ from collections.abc import Hashable
 from functools import cached_property
 from ipaddress import IPv4Address
 
-from vpcctl_lib.addressing import gateway, instance
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.kernel import Words, words
-from vpcctl_lib.model import Subnet, Topology, Vpc
-from vpcctl_lib.naming import subnet_namespace
+from vpcctl_lib.kernel.reader import Words, words
+from vpcctl_lib.model.addressing import gateway, instance
+from vpcctl_lib.model.naming import subnet_namespace
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
 from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule

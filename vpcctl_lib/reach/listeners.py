@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from vpcctl_lib import netns
-from vpcctl_lib.model import Protocol
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.model.topology import Protocol
 
 TABLES = Path("/proc/thread-self/net")
 WAITING = {Protocol.TCP: "0A", Protocol.UDP: "07"}

@@ -12,9 +12,9 @@ from enum import Enum
 from ipaddress import IPv4Address
 from typing import TypeVar
 
-from vpcctl_lib import netns
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Protocol
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.model.topology import Protocol
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Protocol
+from vpcctl_lib.model.topology import Protocol
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 KNOWN_ROUTE = frozenset({"type", "dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric",

@@ -9,18 +9,18 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from vpcctl_lib import netns
-from vpcctl_lib.answers import parsed
-from vpcctl_lib.crew import each
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Ports
-from vpcctl_lib.naming import BRIDGE_TABLE
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.answers import parsed
+from vpcctl_lib.kernel.crew import each
+from vpcctl_lib.kernel.run import Runner, has
+from vpcctl_lib.model.naming import BRIDGE_TABLE
+from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
 from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
-from vpcctl_lib.run import Runner, has
 
 T = TypeVar("T")
 HOST = ""

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from vpcctl_lib.answers import whole_lines
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.answers import whole_lines
 
 LINE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)", re.DOTALL)
 ONE_VALUE = frozenset({"--comment", "--log-prefix", "--string"})

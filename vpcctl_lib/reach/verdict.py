@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address
 
-from vpcctl_lib.addressing import instance
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Protocol, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.naming import HOST_INPUT, INSTANCE, subnet_namespace
+from vpcctl_lib.model.addressing import instance
+from vpcctl_lib.model.naming import HOST_INPUT, INSTANCE
+from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import detours
 from vpcctl_lib.reach.detours import Detour
 from vpcctl_lib.reach.fix import Fixer, opened
@@ -19,6 +18,7 @@ from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
+from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.segment import owners
 from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
@@ -38,31 +38,6 @@ class Verdict(Enum):
     REACHABLE = "reachable"
     UNREACHABLE = "unreachable"
     UNKNOWN = "unknown"
-
-
-@frozen
-class Question:
-    """From a subnet to an address, which may be that of a subnet or of a VPC's router."""
-
-    vpc: Vpc
-    subnet: Subnet
-    address: IPv4Address
-    protocol: Protocol
-    port: int | None = None
-    to_vpc: Vpc | None = None
-    to_subnet: Subnet | None = None
-
-    @property
-    def start(self) -> str:
-        """The namespace that sends."""
-        return subnet_namespace(self.vpc.name, self.subnet.name)
-
-    @property
-    def target(self) -> str | None:
-        """The namespace that shall get it, if one was named."""
-        if self.to_vpc is None:
-            return None
-        return subnet_namespace(self.to_vpc.name, self.to_subnet.name) if self.to_subnet else self.to_vpc.name
 
 
 @frozen

@@ -6,8 +6,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Ports, Protocol
-from vpcctl_lib.naming import BRIDGE_TABLE
+from vpcctl_lib.model.naming import BRIDGE_TABLE
+from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
 from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided

@@ -7,8 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.operations import HOST, Ip
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -21,6 +20,7 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.operations import HOST, Ip
 
 
 def addressed(namespace: str, device: str) -> Place:

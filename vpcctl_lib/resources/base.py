@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel, Unreadable
-from vpcctl_lib.operations import KernelStep, Make, PutBack, Remove, Set
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.resources.operations import KernelStep, Make, PutBack, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.tracking import Forget, Keep
-from vpcctl_lib.run import Runner
 
 Operation = KernelStep | Set | PutBack | Make | Remove | EmptyNamespaces | Start | Stop | Forget | Keep
 Operations = tuple[Operation, ...]

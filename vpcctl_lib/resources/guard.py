@@ -7,9 +7,8 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import BRIDGE_TABLE
-from vpcctl_lib.operations import Nft
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.resources.base import (
     MISSING,
     Facts,
@@ -20,6 +19,7 @@ from vpcctl_lib.resources.base import (
     changed,
     within,
 )
+from vpcctl_lib.resources.operations import Nft
 
 HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
 """Whatever is there goes; the first line makes a table where there is none, lest the second fails."""

@@ -7,15 +7,15 @@ import re
 from collections.abc import Hashable
 from pathlib import Path
 
-from vpcctl_lib import netns
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import MARK
-from vpcctl_lib.operations import HOST, Make, PutBack, Remove, Sysctl
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.operations import HOST, Make, PutBack, Remove, Sysctl
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
-from vpcctl_lib.run import Runner
 
 SETTINGS = Path("/proc/sys/net/ipv4")
 _ALONG = re.compile(r"net\.ipv4\.conf\.all\.accept_redirects|net/ipv4/conf/(?!\.{1,2}/)[^/\s]+/forwarding")
@@ -41,7 +41,7 @@ class Forwarding(Resource):
         found = {IP_FORWARD: self.value(), IDENTITY: netns.own_identity()}
         if found[IP_FORWARD] == "0":
             # Imported late: most changes leave forwarding as it is.
-            from vpcctl_lib import forwarders
+            from vpcctl_lib.resources import forwarders
 
             found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
             redirects = SETTINGS / "conf/all/accept_redirects"
@@ -68,7 +68,7 @@ class Forwarding(Resource):
         """Back to what was found since the host started, unless others have come to need it."""
         if facts.get(IP_FORWARD, "1") != "0" or self.is_outlived(facts):
             return ()
-        from vpcctl_lib import forwarders
+        from vpcctl_lib.resources import forwarders
 
         along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
                       for key, value in facts.items() if _ALONG.fullmatch(key) and value in ("0", "1"))

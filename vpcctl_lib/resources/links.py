@@ -7,11 +7,11 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from vpcctl_lib import netns
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import INSTANCE, MARK, UPLINK
-from vpcctl_lib.operations import HOST, Ip
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.naming import INSTANCE, MARK, UPLINK
 from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
@@ -26,7 +26,7 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
-from vpcctl_lib.run import Runner
+from vpcctl_lib.resources.operations import HOST, Ip
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
@@ -55,7 +55,7 @@ class Namespace(Resource):
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
             # Imported late: it only says who is in the way.
-            from vpcctl_lib import processes
+            from vpcctl_lib.workloads import processes
 
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
             told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"

@@ -6,8 +6,7 @@ from collections.abc import Hashable
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.operations import Fdb, Ip
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.addresses import addressed
 from vpcctl_lib.resources.base import (
     MISSING,
@@ -20,6 +19,7 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.operations import Fdb, Ip
 
 SWITCHING = {"learning": False, "flood": False, "mcast_flood": False, "bcast_flood": False, "proxy_arp": True}
 """How a port switches, in the words of ip-link(8): it learns no address and gets no frame that is not for it;

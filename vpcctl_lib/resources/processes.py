@@ -8,8 +8,8 @@ from dataclasses import field
 from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import Restart, Upkeep
-from vpcctl_lib.run import Command
+from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.model.topology import Restart, Upkeep
 
 PROCESSES = 2048
 """How many a workload may have unless it is told otherwise: as many as Podman gives a container
@@ -63,9 +63,9 @@ class Start:
     def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
         # Imported late: few changes start a workload.
-        from vpcctl_lib import users
         from vpcctl_lib.keeper.orders import MARK, Orders, words
-        from vpcctl_lib.upkeep import signal_number
+        from vpcctl_lib.kernel import users
+        from vpcctl_lib.workloads.upkeep import signal_number
 
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)

@@ -7,8 +7,7 @@ from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
-from vpcctl_lib.operations import BUILTIN, Iptables, Nft, chain_lines
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -21,6 +20,7 @@ from vpcctl_lib.resources.base import (
     unreadable,
     within,
 )
+from vpcctl_lib.resources.operations import BUILTIN, Iptables, Nft, chain_lines
 
 
 @frozen

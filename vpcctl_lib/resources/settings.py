@@ -6,11 +6,12 @@ from collections.abc import Hashable, Iterator
 from functools import cache
 from pathlib import Path
 
-from vpcctl_lib import netns, sysctls
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.naming import INSTANCE, MARK
-from vpcctl_lib.operations import EVERYWHERE, Pairs, Set
+from vpcctl_lib.kernel import netns, sysctls
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.sysctls import Profile
+from vpcctl_lib.model.naming import INSTANCE, MARK
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -21,8 +22,7 @@ from vpcctl_lib.resources.base import (
     Resource,
     within,
 )
-from vpcctl_lib.run import Runner
-from vpcctl_lib.sysctls import Profile
+from vpcctl_lib.resources.operations import EVERYWHERE, Pairs, Set
 
 SYSCTLS = Path("/proc/sys")
 IP_FORWARD = "net.ipv4.ip_forward"

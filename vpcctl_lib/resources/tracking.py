@@ -8,12 +8,13 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vpcctl_lib import netns
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.run import Command
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.conntrack import Ends, Known
+from vpcctl_lib.kernel.run import Command
 
 if TYPE_CHECKING:
-    from vpcctl_lib.conntrack import Ends, Known
+    from vpcctl_lib.kernel.conntrack import Ends, Known
 
 TCP, UDP = 6, 17
 """IPPROTO_TCP and IPPROTO_UDP (linux/in.h)."""
@@ -47,7 +48,7 @@ class Forget:
     def carry_out(self) -> None:
         """Those from the sources, and no others; OSError where the kernel has no such table."""
         # Imported late, here and below: few changes have to do with connections.
-        from vpcctl_lib.conntrack import Table
+        from vpcctl_lib.kernel.conntrack import Table
 
         sources, near = map(_networks, (self.sources, self.near))
 
@@ -91,7 +92,7 @@ class Keep:
 
     def carry_out(self) -> None:
         """Those of all sockets that have another end; OSError where the kernel has no such table."""
-        from vpcctl_lib.conntrack import Table
+        from vpcctl_lib.kernel.conntrack import Table
 
         def add() -> None:
             with Table() as table:
@@ -116,7 +117,7 @@ fi >/dev/null 2>&1
 
 def connections() -> Iterator[Ends]:
     """The connections of all sockets in the network namespace of this thread."""
-    from vpcctl_lib.conntrack import Ends
+    from vpcctl_lib.kernel.conntrack import Ends
 
     for name, protocol, states in TABLES:
         for file in (f"/proc/thread-self/net/{name}", f"/proc/thread-self/net/{name}6"):

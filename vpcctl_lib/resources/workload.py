@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from dataclasses import field
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import Kernel
-from vpcctl_lib.model import Upkeep
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.topology import Upkeep
 from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
 
@@ -40,7 +40,7 @@ class Program(Resource):
         argv = self.argv
         if self.port is not None:
             # Imported late: few changes start a web server.
-            from vpcctl_lib.interpreter import web_server
+            from vpcctl_lib.workloads.interpreter import web_server
 
             vpc, subnet, _ = self.mark.split("/")
             argv = web_server(vpc, subnet, self.address, self.port)
@@ -55,7 +55,7 @@ class Program(Resource):
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The very process that was started, still in its namespace, and apart from others' workloads."""
         # Imported late: a change goes by the record.
-        from vpcctl_lib.processes import inside_of, is_kept, recognise
+        from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
 
         process = recognise(facts)
         if process is None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.run import fork
+from vpcctl_lib.kernel.run import fork
 
 Task = Callable[[Callable[[], None]], int]
 """Does its work and returns an exit status; calls what it was given once others can rely on it."""

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 
 import vpcctl_lib
-from vpcctl_lib import syscalls
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.run import TOOLS, WATCHED, is_typed, need, search_path
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.run import TOOLS, WATCHED, is_typed, need, search_path
+from vpcctl_lib.kernel.syscalls import Namespace
+from vpcctl_lib.kernel.users import is_mapped
 from vpcctl_lib.sandbox import inside, joining, mapping, plan
 from vpcctl_lib.sandbox.child import Task, fork_until_ready
 from vpcctl_lib.sandbox.refusal import explained
 from vpcctl_lib.sandbox.shell import Shell, banner, prepared
-from vpcctl_lib.syscalls import Namespace
-from vpcctl_lib.users import is_mapped
 
 NOBODY = 65534
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vpcctl_lib import syscalls
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.syscalls import MountFlag
 from vpcctl_lib.sandbox import plan
 from vpcctl_lib.sandbox.plan import Copy, Cover, File, Folder, Mount, Step
-from vpcctl_lib.syscalls import MountFlag
 
 MOUNTS = Path("/proc/self/mountinfo")
 WHOLE = (0, 0, 4294967295)

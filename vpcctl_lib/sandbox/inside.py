@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from vpcctl_lib import syscalls
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.run import start
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.run import start
 from vpcctl_lib.sandbox import plan, shell
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.filesystem import build, take

@@ -7,11 +7,11 @@ import socketserver
 import threading
 from collections.abc import Callable
 
-from vpcctl_lib import netns, syscalls
+from vpcctl_lib.kernel import netns, syscalls
+from vpcctl_lib.kernel.syscalls import Namespace
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.links import configure
 from vpcctl_lib.sandbox.plan import INTERNET, internet_links
-from vpcctl_lib.syscalls import Namespace
 
 _PATIENCE_SECONDS = 10.0
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from vpcctl_lib import syscalls
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.syscalls import Namespace
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.syscalls import Namespace
 
 COMM = "vpcctl-sandbox"
 """What process 1 of a sandbox is called in /proc/PID/comm."""

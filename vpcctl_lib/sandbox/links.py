@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.run import Command, Runner, has
+from vpcctl_lib.kernel.run import Command, Runner, has
 
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 

@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from vpcctl_lib import syscalls
-from vpcctl_lib.run import Command, Runner, fork, has
-from vpcctl_lib.syscalls import Namespace
-from vpcctl_lib.users import name_of
+from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel.run import Command, Runner, fork, has
+from vpcctl_lib.kernel.syscalls import Namespace
+from vpcctl_lib.kernel.users import name_of
 
 SUBIDS = {"gid": Path("/etc/subgid"), "uid": Path("/etc/subuid")}
 """In the order in which they are used: users without groups would be of no use."""

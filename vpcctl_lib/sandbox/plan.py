@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.syscalls import MountFlag
+from vpcctl_lib.kernel.syscalls import MountFlag
 
 INTERNET = ("8.8.8.8", "1.1.1.1")
 """The addresses at which the simulated internet answers."""

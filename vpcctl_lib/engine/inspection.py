@@ -1,0 +1,141 @@
+"""The kernel held against the record: what is missing, what is changed, what bears our mark unrecorded."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any
+
+from vpcctl_lib.engine.strays import mark_of, strays
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.record.ledger import Entry
+from vpcctl_lib.resources import Condition, Fault, Folder, Namespace, Resource, SingleRule
+from vpcctl_lib.resources.base import unreadable
+
+TAKE_UP = "take it up: vpcctl restore --from-kernel"
+
+
+@frozen
+class Finding:
+    """One thing that is not as recorded."""
+
+    condition: str
+    what: str
+    detail: str = ""
+
+
+def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
+    """The faults of these resources, by key."""
+    entries = list(entries)
+    kernel.look({place for entry in entries for place, _ in (*entry.resource.homes, *entry.resource.places)})
+    faults = ((entry.resource.key, _fault(kernel, entry)) for entry in entries)
+    return {key: fault for key, fault in faults if fault is not None}
+
+
+def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
+    """A namespace that can't be read is its own trouble, and nobody else's; the host is everybody's."""
+    try:
+        return entry.resource.check(kernel, entry.found)
+    except Unreadable as error:
+        if not error.namespace:
+            raise
+        return unreadable(error)
+
+
+def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
+    """For each resource the subnet's namespace whose root can break it; empty for the host and the routers.
+
+    A subnet's cable is the subnet's whole: who deletes one end of it deletes both.
+    """
+    spaces = {naming.subnet_namespace(vpc.name, subnet.name): (vpc.name, naming.device("s-", subnet.name))
+              for vpc in topology.vpcs for subnet in vpc.subnets}
+    ports = {port: space for space, port in spaces.items()}
+    found: dict[Hashable, str] = {}
+    for entry in ledger:
+        places = entry.resource.homes | entry.resource.places
+        mine = (ports.get(place) or (place[0] if place[0] in spaces else "") for place in places)
+        found[entry.resource.key] = next(filter(None, mine), "")
+    return found
+
+
+def findings(kernel: Kernel, ledger: Sequence[Entry], wanted: Sequence[Resource],
+             faults: dict[Hashable, Fault]) -> list[Finding]:
+    """All that `status` tells of the record, in the order of the ledger; empty when in sync.
+
+    `faults` is what `inspect` found of the ledger.
+    """
+    owned = {entry.resource.key for entry in ledger}
+    return [*_recorded(ledger, faults),
+            *(Finding("missing", str(resource), "not recorded as made") for resource in wanted
+              if resource.key not in owned),
+            *unrecorded(kernel, ledger)]
+
+
+def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterator[Finding]:
+    told: set[Fault] = set()
+    for entry in ledger:
+        fault = faults.get(entry.resource.key)
+        if fault and fault.condition is Condition.UNREADABLE and not entry.under_way:
+            # Told once, and not of each thing that may be in there.
+            if fault not in told:
+                yield Finding(fault.condition.value, f"namespace {fault.where}", fault.detail)
+            told.add(fault)
+        elif entry.under_way:
+            state = fault.condition.value if fault else "there"
+            detail = f"a command that was to {entry.under_way.value} it was cut short; it is {state}"
+            yield Finding("half-made", str(entry.resource), detail)
+        elif fault:
+            yield Finding(fault.condition.value, str(entry.resource), fault.detail)
+
+
+def unrecorded(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
+    """What bears our mark though the record does not know it."""
+    yield from kept_apart(kernel, ledger)
+    yield from (_told(stray) for stray in strays(kernel, ledger) if not isinstance(stray, Folder))
+
+
+def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
+    """Namespaces and links that bear our mark and are not recorded; somebody's programs may be in there.
+
+    `restore` takes none of them away: they may be all that is left of a VPC.
+    """
+    ours = {entry.resource.name for entry in ledger if isinstance(entry.resource, Namespace)}
+    places = {place for entry in ledger for place in entry.resource.homes | entry.resource.places}
+    kernel.look(kernel.namespaces)
+    for namespace in sorted(kernel.namespaces - ours):
+        if any(link["ifname"] == "lo" and _is_marked(link) for link in _readable(kernel, namespace)):
+            yield Finding("unrecorded", f"namespace {namespace}",
+                          f"it bears vpcctl's mark; {TAKE_UP}, or remove it: ip netns del {namespace}")
+    for namespace in ("", *sorted(ours & kernel.namespaces)):
+        where = f"in {namespace}" if namespace else "on the host"
+        for link in _readable(kernel, namespace):
+            if (namespace, link["ifname"]) not in places and link["ifname"] != "lo" and _is_marked(link):
+                away = f"ip {f'-n {namespace} ' if namespace else ''}link del {link['ifname']}"
+                yield Finding("unrecorded", f"link {link['ifname']} {where}",
+                              f"{link['ifalias']}; {TAKE_UP}, or remove it: {away}")
+
+
+def _readable(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:
+    """The links of a namespace: none if it can't be read, of which the faults of what is in it tell."""
+    try:
+        return kernel.links(namespace)
+    except Unreadable:
+        if not namespace:
+            raise
+        return []
+
+
+def _is_marked(link: dict[str, Any]) -> bool:
+    return bool(link.get("ifalias", "").startswith(MARK))
+
+
+def _told(stray: Resource) -> Finding:
+    """A thing of the host that `restore` removes."""
+    detail = "nothing in the record is it: vpcctl restore removes it"
+    if isinstance(stray, SingleRule):
+        what = f"rule of {stray.chain}, table {stray.table} on the host"
+        return Finding("unrecorded", what, f"{mark_of(stray.rule) or stray.rule}: {detail}")
+    return Finding("unrecorded", str(stray), detail)

@@ -1,0 +1,97 @@
+"""Which operations share a command, and which commands may run side by side; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.record.ledger import Verb
+from vpcctl_lib.resources import Operation
+from vpcctl_lib.resources.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
+from vpcctl_lib.resources.tracking import Forget, Keep
+
+FILES = frozenset({"/"})
+"""Where files are written, one after the other: a folder comes before what is in it."""
+
+
+@frozen
+class Item:
+    """An operation and the number of the step that it belongs to."""
+
+    step: int
+    operation: Operation
+
+
+@frozen
+class Group:
+    """Consecutive operations that one command carries out, or a single one that is no command."""
+
+    items: tuple[Item, ...]
+    tolerant: bool
+    """Whether a thing that is missing is no failure: what it was to lose is lost."""
+
+    places: frozenset[str] | None
+    """The namespaces that it has to do with, the host's name being empty; None is all there are."""
+
+    def batch(self) -> Batch | None:
+        """The items as one command, or None for a single operation that is not a command."""
+        steps: list[KernelStep] = [item.operation for item in self.items
+                                   if isinstance(item.operation, KERNEL_STEPS)]
+        return Batch(tuple(steps)) if steps else None
+
+    def by_step(self) -> Iterator[Group]:
+        """The group cut into one for each step."""
+        for _, items in groupby(self.items, key=lambda item: item.step):
+            yield Group(tuple(items), self.tolerant, self.places)
+
+
+def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
+    """The operations of the steps in order, cut where the command, the namespace or the tolerance changes."""
+    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE)
+              for number, step in enumerate(steps) for operation in step.work]
+    for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
+        members = [member for _, member in run]
+        items = tuple(item for item, _ in members)
+        # All in one namespace, so that a step's places are the same for each of its operations.
+        met = [_places(steps[number], items[0].operation) for number in {item.step for item in items}]
+        places = frozenset[str]().union(*(found or () for found in met)) if None not in met else None
+        yield Group(items, members[0][1], places)
+
+
+def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
+    operation = item.operation
+    if isinstance(operation, KERNEL_STEPS):
+        return (operation.tool, operation.namespace, tolerant)
+    return (position,)
+
+
+def _places(step: Step, operation: Operation) -> frozenset[str] | None:
+    """Where it is done, and where the resource has its ends; what goes may take more along than it names.
+
+    A setting of the whole host waits for all before it: it forwards nothing before the rules are there.
+    """
+    if isinstance(operation, Make):
+        return FILES
+    if isinstance(operation, Sysctl) or not isinstance(operation, (*KERNEL_STEPS, Set, Forget, Keep)):
+        return None
+    resource, namespace = step.entry.resource, operation.namespace
+    if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):
+        return None
+    return frozenset({namespace, *(space for space, _ in (*resource.homes, *resource.places))})
+
+
+def waits(found: Iterable[Group]) -> list[frozenset[int]]:
+    """For each group the numbers of those it waits for: the last before it in each of its places."""
+    told: list[frozenset[int]] = []
+    last: dict[str, int] = {}
+    everywhere = frozenset[int]()
+    for number, group in enumerate(found):
+        if group.places is None:
+            told.append(frozenset(last.values()) or everywhere)
+            last, everywhere = {}, frozenset({number})
+        else:
+            told.append(everywhere.union(last[place] for place in group.places if place in last))
+            last |= dict.fromkeys(group.places, number)
+    return told

@@ -1,0 +1,103 @@
+"""What bears our mark though nothing in the record is it: rules, chains and files of the host."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from vpcctl_lib.blueprint import NAMESPACE_FILES
+from vpcctl_lib.kernel.reader import Kernel, Words, words
+from vpcctl_lib.model.naming import HOST_CHAINS, MARK
+from vpcctl_lib.record.ledger import Entry
+from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule
+from vpcctl_lib.resources.host import text_of
+from vpcctl_lib.resources.operations import HOST
+
+Place = tuple[str, str]
+"""A table and one of its chains."""
+
+
+def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
+    """All of them, each as what it would be if it were recorded; those that others need come first."""
+    recorded = [entry.resource for entry in ledger]
+    return [*_chains(kernel, recorded), *_rules(kernel, recorded), *_files(recorded)]
+
+
+def mark_of(rule: str) -> str:
+    """The mark in a rule's comment; empty where it has none."""
+    found = (option[1] for option in words(rule) if option[0] == "--comment" and len(option) > 1)
+    return next((text for text in found if text.startswith(MARK)), "")
+
+
+def _chains(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Chain]:
+    """Chains of ours in a table where the record has none."""
+    keys = {resource.key for resource in recorded if isinstance(resource, Chain)}
+    held = kernel.chains(HOST)
+    for table, name in held:
+        chain = Chain(HOST, table, name, tuple(held.lines((table, name))))
+        if name in HOST_CHAINS and chain.key not in keys and is_ours(chain.rules):
+            yield chain
+
+
+def is_ours(rules: Sequence[str]) -> bool:
+    """Whether a chain of our name is ours: one that was flushed, or has rules with our mark."""
+    return not rules or any(map(mark_of, rules))
+
+
+def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
+    """Rules in chains that others use too: ours only if table, chain and the whole rule are recorded."""
+    known: dict[Place, set[Words]] = {}
+    for one in recorded:
+        if isinstance(one, SingleRule):
+            known.setdefault((one.table, one.chain), set()).add(words(one.rule))
+    held = kernel.chains(HOST)
+    for table, name in held:
+        if name in HOST_CHAINS:
+            continue
+        alike = Counter[str]()
+        for rule in held.lines((table, name)):
+            if _is_ours(rule) and words(rule) not in known.get((table, name), ()):
+                yield SingleRule(table, name, rule, alike=alike[rule])
+                alike[rule] += 1
+
+
+def _is_ours(rule: str) -> bool:
+    if MARK not in rule and "VPCCTL-" not in rule:
+        return False
+    leads = any(option[0] in ("-j", "-g") and option[1] in HOST_CHAINS for option in words(rule)
+                if len(option) > 1)
+    return leads or bool(mark_of(rule))
+
+
+def _files(recorded: Sequence[Resource]) -> Iterator[File | Folder]:
+    paths = {resource.path for resource in recorded if isinstance(resource, File)}
+    for path in sorted(Path(NAMESPACE_FILES).glob("*/resolv.conf")):
+        text = text_of(path) or ""
+        if re.match(rf"# {MARK}", text) and str(path) not in paths:
+            yield Folder(str(path.parent))
+            yield File(str(path), text)
+
+
+def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
+    """The host's links that bear our mark and that rules of ours are for, though the record has none of them.
+
+    Whoever writes the host's chains by the record takes away what closes them off.
+    """
+    places = {place for entry in ledger for place in entry.resource.places}
+    names = [name for _, name in socket.if_nameindex() if (HOST, name) not in places]
+    # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
+    found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
+    if not found:
+        return []
+    rules = [rule for place, chain in kernel.chains(HOST).items() if place[1] in HOST_CHAINS
+             for rule in chain.rules]
+    return [name for name in found if any(("-i", name) in rule or ("-o", name) in rule for rule in rules)]
+
+
+def is_marked(kernel: Kernel, namespace: str, device: str) -> bool:
+    """Whether a link bears our mark; its lo stands for a namespace."""
+    link = kernel.link(namespace, device)
+    return bool(link and link.get("ifalias", "").startswith(MARK))

@@ -1,0 +1,297 @@
+"""The one place that changes the host: all of a plan or nothing, written down before it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from vpcctl_lib.engine.desk import Desk
+from vpcctl_lib.engine.plan import Faults, Plan
+from vpcctl_lib.engine.rule_order import RuleOrder
+from vpcctl_lib.engine.schedule import Group, Item, groups, waits
+from vpcctl_lib.engine.step import Step
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.crew import Crew
+from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Outcome, Runner
+from vpcctl_lib.kernel.sayings import advice, is_there
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.record.ledger import Entry, State, Verb
+from vpcctl_lib.record.store import Store
+from vpcctl_lib.resources import MISSING, Chain, Resource
+from vpcctl_lib.resources.operations import BUILTIN, NO_COUNTERS, Batch, Iptables, Tool, problems
+
+HANDS = 16
+"""Commands that run side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
+
+
+class Transaction:
+    """Carries out plans on this host."""
+
+    def __init__(self, runner: Runner, store: Store) -> None:
+        self._runner = runner
+        self._store = store
+        self._desk = Desk(runner, store.folder)
+        self._order = RuleOrder(runner)
+        self._done: set[int] = set()
+        self._facts: dict[object, Mapping[str, str]] = {}
+
+    def apply(self, plan: Plan, before: State, topology: Topology) -> list[str]:
+        """Carry out the plan; on a failure or a signal put everything back and raise. Returns notes."""
+        with Interrupts() as interrupts:
+            try:
+                if plan.steps:
+                    self._store.save(State(topology, plan.under_way(), before.settled))
+                self._forward(plan, interrupts)
+                self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
+                # Before the last save: a crash after it would leave logs that nobody knows of.
+                stay = {entry.resource.key for entry in plan.after}
+                self._desk.sweep(step.entry.resource for step in plan.steps
+                                 if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay)
+                self._store.save(State(topology, self._with_facts(plan.after)))
+            except VpcctlError as error:
+                self._back(plan, before, error)
+                raise
+            except Exception as unforeseen:
+                # It is told as it is, with its traceback, and undone all the same.
+                told = VpcctlError("")
+                self._back(plan, before, told)
+                if told.message:
+                    raise RuntimeError(f"{told.message.removeprefix('and ')} ({told.hint})") from unforeseen
+                raise
+        return self._desk.notes
+
+    def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
+        """Side by side, but in one place one after the other; an undo finds all come to rest."""
+        found = list(groups(plan.steps))
+        tasks = [partial(self._do, group, plan, interrupts) for group in found]
+        Crew(tasks, waits(found), HANDS).work()
+        interrupts.check()
+
+    def _learn(self, made: Iterable[Resource]) -> None:
+        """Facts of what was made that could not be known before."""
+        found = [resource for resource in made if type(resource).learn is not Resource.learn]
+        if not found:
+            return
+        for resource, facts in zip(found, netns.aside(lambda: [one.learn() for one in found]), strict=True):
+            if facts:
+                self._facts[resource.key] = {**self._facts.get(resource.key, {}), **facts}
+
+    def _do(self, group: Group, plan: Plan, interrupts: Interrupts) -> None:
+        interrupts.check()
+        if group.tolerant:
+            self._unmake(group, plan)
+        else:
+            self._make(group, plan)
+
+    def _make(self, group: Group, plan: Plan) -> None:
+        """Do these; the first failure ends it, and only what took effect counts as done."""
+        batch = group.batch()
+        if batch is None:
+            self._make_alone(group, plan)
+            return
+        outcome = self._runner.change(batch.command(counters=self._counters(group, batch, plan)))
+        if outcome.status == 0:
+            self._done.update(item.step for item in group.items)
+            return
+        effective = batch.done_before_failure(outcome.stderr)
+        if effective is None and len(group.items) == 1 and is_there(outcome.stderr):
+            # Asked, the kernel would show what another has made, and the undo would take that away.
+            effective = frozenset()
+        if effective is None:
+            self._ask_what_is_done(group, plan)
+        else:
+            self._done.update(group.items[number].step for number in effective)
+        culprit = _culprit(batch, group, effective, plan) or self._standing(batch, group, plan, outcome)
+        raise self._refused(culprit, batch, outcome)
+
+    def _standing(self, batch: Batch, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
+        """The chain that iptables-restore found there already; it tells the line, and no name."""
+        if batch.tool is not Tool.IPTABLES or not is_there(outcome.stderr):
+            return None
+        kernel, done = Kernel(self._runner), self._done
+        wanted = (plan.steps[item.step].entry.resource for item in group.items if item.step not in done)
+        try:
+            return next((one for one in wanted if isinstance(one, Chain) and one.name not in BUILTIN
+                         and kernel.chain(one.namespace, one.table, one.name) is not None), None)
+        except VpcctlError:
+            return None
+
+    def _refused(self, culprit: Resource | None, batch: Batch, outcome: Outcome) -> VpcctlError:
+        """What failed, in words; a thing that is there already is named with its owner."""
+        if culprit is not None and is_there(outcome.stderr):
+            from vpcctl_lib.engine.rivals import refusal
+
+            return refusal(culprit, Kernel(self._runner))
+        where = f" in {batch.namespace}" if batch.namespace and batch.tool is not Tool.IP else ""
+        at = f" at {culprit}" if culprit else where
+        return VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", advice(outcome.stderr))
+
+    def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
+        """Of a policy that is changed: what the rules that stay have counted."""
+        steps = (plan.steps[item.step] for item in group.items)
+        changed = any(step.verb is Verb.CHANGE and isinstance(step.entry.resource, Chain)
+                      and step.entry.resource.is_policy for step in steps)
+        if not changed or batch.tool is not Tool.IPTABLES:
+            return NO_COUNTERS
+        # Imported late: most changes leave every policy as it is.
+        from vpcctl_lib.engine.kept import kept
+
+        told = self._runner.ask(("iptables-save", "-c", "-t", "filter"), batch.namespace)
+        return kept(told.stdout, [step.line for step in batch.steps if isinstance(step, Iptables)])
+
+    def _make_alone(self, group: Group, plan: Plan) -> None:
+        item = group.items[0]
+        try:
+            self._alone(item, plan.steps)
+        except VpcctlError:
+            self._ask_what_is_done(group, plan)
+            raise
+        self._done.add(item.step)
+
+    def _alone(self, item: Item, steps: Sequence[Step]) -> None:
+        facts = self._desk.carry_out(item.operation)
+        if facts:
+            self._facts[steps[item.step].entry.resource.key] = facts
+
+    def _unmake(self, group: Group, plan: Plan) -> None:
+        """Do these; what is gone already is no failure."""
+        self._order.note(plan.steps[item.step].entry.resource for item in group.items)
+        failures = self._tolerantly(group, plan.steps)
+        if failures:
+            self._ask_what_is_done(group, plan)
+            raise VpcctlError("; ".join(failures), advice("; ".join(failures)))
+        self._done.update(item.step for item in group.items)
+
+    def _ask_what_is_done(self, group: Group, plan: Plan) -> None:
+        """The failed command does not say how far it came: the kernel does."""
+        steps = {item.step: plan.steps[item.step] for item in group.items}
+        try:
+            found = self._faults([step.entry for step in steps.values()])
+        except VpcctlError:
+            # Undoing what is not there is no failure; not undoing what is there would be one.
+            self._done.update(steps)
+            return
+        self._done.update(number for number, step in steps.items()
+                          if step.took_effect(found.get(step.entry.resource.key)))
+
+    def _faults(self, entries: Sequence[Entry]) -> Faults:
+        # Imported late: most commands end well.
+        from vpcctl_lib.engine.inspection import inspect
+
+        return inspect(Kernel(self._runner), entries)
+
+    def _tolerantly(self, group: Group, steps: Sequence[Step], undoing: bool = False) -> list[str]:
+        batch = group.batch()
+        try:
+            if batch is None:
+                return self._alone_tolerantly(group.items[0], steps, undoing)
+            outcome = self._runner.change(batch.command(carry_on=True))
+        except VpcctlError as error:
+            return [error.message]
+        if outcome.status == 0:
+            return []
+        parts = list(group.by_step())
+        if batch.tool is Tool.IPTABLES and len(parts) > 1:
+            # One missing rule keeps its whole table from being committed: each resource for itself then, but
+            # for the tables before, lest a rule that another has twice is removed twice.
+            done = batch.done_before_failure(outcome.stderr) or frozenset()
+            items = tuple(item for number, item in enumerate(group.items) if number not in done)
+            return [failure for part in replace(group, items=items).by_step()
+                    for failure in self._tolerantly(part, steps, undoing)]
+        left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
+        if undoing:
+            left = "; ".join(part for part in left.split("; ") if not is_there(part))
+        if not left or (batch.tool is Tool.IPTABLES and self._is_so(steps[group.items[0].step], undoing)):
+            return []
+        return [f"{batch.tool.value}: {left}"]
+
+    def _alone_tolerantly(self, item: Item, steps: Sequence[Step], undoing: bool) -> list[str]:
+        try:
+            self._alone(item, steps)
+        except VpcctlError as error:
+            return [] if undoing and self._is_so(steps[item.step], undoing) else [error.message]
+        return []
+
+    def _is_so(self, step: Step, undoing: bool) -> bool:
+        """Whether it is as it shall be already: gone, there, or (once undone) as it was before a change.
+
+        The older iptables-restore fails without a reason, and what could not be done need not be undone.
+        """
+        entry = step.old if step.verb is Verb.CHANGE and undoing else step.entry
+        if entry is None or (step.verb is Verb.CHANGE and not undoing):
+            return False
+        try:
+            fault = self._faults([entry]).get(entry.resource.key)
+        except VpcctlError:
+            return False
+        return fault == (None if (step.verb is not Verb.MAKE) == undoing else MISSING)
+
+    def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
+        """Undo in reverse what was done; what could not be undone is told, and stays in the ledger."""
+        back = [replace(step, work=step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
+                if self._was_done(number, step)]
+        self._facts.clear()
+        back, failures = self._in_order(back)
+        for group in groups(back, forward=False):
+            failures += self._tolerantly(group, back, undoing=True)
+        self._learn(step.entry.resource for step in back if step.verb is Verb.UNMAKE)
+        failures += self._put_record_back(plan, before, bool(failures), error)
+        told = [f"and this could not be undone: {'; '.join(failures)}"] if failures else []
+        if isinstance(error, Interrupted) and not failures:
+            told = ["everything was put back as it was"]
+        # The notes tell of what nothing brings back: others' processes in a namespace that was to go.
+        error.message = "; ".join(filter(None, [error.message, *self._desk.notes, *told]))
+        if failures:
+            error.hint = error.hint or "cleanup.sh removes all that bears vpcctl's mark"
+
+    def _in_order(self, back: list[Step]) -> tuple[list[Step], list[str]]:
+        """With each rule going back to where it stood; at the end of its chain, where that can't be told."""
+        coming = [step.entry.resource for step in back if step.verb is Verb.UNMAKE and step.work]
+        going = [step.entry.resource for step in back if step.verb is Verb.MAKE]
+        try:
+            places = self._order.back(coming, going)
+        except VpcctlError as error:
+            return back, [f"the order of the host's rules: {error.message}"]
+        return [replace(step, work=places.get(step.entry.resource, step.work))
+                if step.verb is Verb.UNMAKE else step for step in back], []
+
+    def _put_record_back(self, plan: Plan, before: State, failed: bool, error: VpcctlError) -> list[str]:
+        known = {entry.resource.key for entry in before.ledger}
+        try:
+            if failed:
+                self._store.save(State(before.topology, plan.under_way(), before.settled))
+                return []
+            left = self._desk.sweep_undone(entry.resource for entry in plan.after
+                                           if entry.resource.key not in known)
+            if left:
+                error.hint = "; ".join(filter(None, [error.hint, f"all of it: {', '.join(map(str, left))}"]))
+            self._store.save(replace(before, ledger=self._with_facts(before.ledger)))
+        except VpcctlError as other:
+            return [other.message]
+        return []
+
+    def _was_done(self, number: int, step: Step) -> bool:
+        # What needs no command went with its home, if that went; to make what is there is no failure.
+        covered = step.verb is Verb.UNMAKE and not step.work
+        return number in self._done or (covered and bool(self._done))
+
+    def _with_facts(self, ledger: Sequence[Entry]) -> tuple[Entry, ...]:
+        if not self._facts:
+            return tuple(ledger)
+        return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})
+                     if entry.resource.key in self._facts else entry for entry in ledger)
+
+
+def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> Resource | None:
+    """What `ip` failed at, where it said how far it came."""
+    if batch.tool is not Tool.IP:
+        return None
+    number = len(effective or ())
+    told = effective is not None or len(group.items) == 1
+    if not told or number >= len(group.items):
+        return None
+    return plan.steps[group.items[number].step].entry.resource

@@ -1,0 +1,1 @@
+"""What people write: policies and topologies, as JSON and YAML."""

@@ -1,0 +1,1 @@
+"""The iptables rules of routers, of the host and of policies; pure."""

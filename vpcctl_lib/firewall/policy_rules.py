@@ -1,0 +1,96 @@
+"""A policy read back from the rules of its subnet's namespace, which root in there may have written; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.firewall.filter_rules import EGRESS_TREE, INGRESS_TREE, default_line, rule_line
+from vpcctl_lib.kernel.reader import Kernel, Words, words
+from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+
+INGRESS, EGRESS = "ingress", "egress"
+_PLACES = {INGRESS: ("INPUT", INGRESS_TREE, "-s"), EGRESS: ("OUTPUT", EGRESS_TREE, "-d")}
+"""The chain of a direction, how the chains that it leads to begin, and the option for the far end."""
+
+_RULE = re.compile(r"(?:ingress|egress)\[(\d{1,6})\]")
+
+
+class Misread(VpcctlError):
+    """A rule bears our tag and is not as vpcctl would write it."""
+
+
+def policy_of(kernel: Kernel, space: str) -> Policy | None:
+    """The policy in force in a subnet's namespace, without its descriptions; None if there is none."""
+    default, ingress = _direction(kernel, space, INGRESS)
+    if default is None:
+        return None
+    closed, egress = _direction(kernel, space, EGRESS)
+    if closed not in (None, default):
+        raise Misread("its two defaults differ")
+    return Policy(ingress, None if closed is None else egress, default)
+
+
+def _direction(kernel: Kernel, space: str, direction: str) -> tuple[Action | None, tuple[Rule, ...]]:
+    default: Action | None = None
+    found: dict[int, Rule] = {}
+    for held in _rules(kernel, space, direction):
+        rule = options(held)
+        tag = rule.get("--comment", "").removeprefix(MARK)
+        number = _RULE.fullmatch(tag)
+        if tag == f"{direction}.default":
+            default = _default(direction, rule, held)
+        elif number:
+            read = _rule(direction, int(number[1]), rule, held)
+            if found.setdefault(int(number[1]), read) != read:
+                raise Misread(f"there are two rules {tag}")
+    if sorted(found) != list(range(len(found))):
+        raise Misread(f"some of its {direction} rules are missing")
+    return default, tuple(found[number] for number in sorted(found))
+
+
+def _rules(kernel: Kernel, space: str, direction: str) -> Iterator[Words]:
+    """Those of a built-in chain, and of the chains to which it leads if there are many."""
+    chain, tree, _ = _PLACES[direction]
+    inner = [name for table, name in kernel.chains(space) if table == "filter" and name.startswith(tree)]
+    for name in (chain, *inner):
+        held = kernel.chain(space, "filter", name)
+        yield from held.rules if held else ()
+
+
+def _default(direction: str, rule: dict[str, str], held: Words) -> Action:
+    action = _action(rule)
+    if words(default_line(direction, action)) != held:
+        raise Misread(f"{direction}.default is not as vpcctl writes it")
+    return action
+
+
+def _rule(direction: str, number: int, rule: dict[str, str], held: Words) -> Rule:
+    far_end = _PLACES[direction][2]
+    try:
+        network = IPv4Network(rule[far_end]) if far_end in rule else None
+        read = Rule(Protocol(rule.get("-p", "all")), _action(rule), _ports(rule), network)
+    except ValueError as error:
+        raise Misread(f"{direction}[{number}] is not as vpcctl writes it: {error}") from None
+    if words(rule_line(direction, number, read)) != held:
+        raise Misread(f"{direction}[{number}] is not as vpcctl writes it")
+    return read
+
+
+def _action(rule: dict[str, str]) -> Action:
+    return Action.ALLOW if rule.get("-j") == "ACCEPT" else Action.DENY
+
+
+def options(rule: Words) -> dict[str, str]:
+    """A rule's options, each with its first value."""
+    return {option[0]: option[1] if len(option) > 1 else "" for option in rule}
+
+
+def _ports(rule: dict[str, str]) -> Ports | None:
+    if "--dport" not in rule:
+        return None
+    first, _, last = rule["--dport"].partition(":")
+    return Ports(int(first), int(last or first))

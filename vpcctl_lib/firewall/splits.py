@@ -1,0 +1,254 @@
+"""Ways to tell rules apart: parts of all packets, each with the rules that speak of them; pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.topology import Action, Protocol, Rule
+
+LEAF = 16
+"""Rules that are simply read in order."""
+
+FANOUT = 8
+"""Chains that one leads on to: a packet meets the fewest rules with about that many."""
+
+FILLED = 0.6
+"""How full the last chains shall be: lines that span two of their regions stand in both."""
+
+LAST_PORT, ADDRESS_BITS = 65535, 32
+
+
+class Line(NamedTuple):
+    """A rule as iptables takes it, and what it matches: `first` to `last` are ports."""
+
+    text: str
+    action: Action
+    protocol: Protocol
+    start: int
+    length: int
+    first: int
+    last: int
+
+    def test(self, far_end: str) -> str:
+        """What it matches, as iptables' words; `far_end` is the option for that."""
+        network = f"{far_end} {_dotted(self.start)}/{self.length}" if self.length else ""
+        if (self.first, self.last) != (0, LAST_PORT):
+            return f"{network} {_port_test(self.protocol, self.first, self.last)}".lstrip()
+        return network if self.protocol is Protocol.ALL else f"{network} -p {self.protocol.value}".lstrip()
+
+
+Lines = tuple[Line, ...]
+
+
+def line(rule: Rule, text: str) -> Line:
+    """What the text of a rule matches."""
+    network, ports = rule.network, rule.ports
+    return Line(text, rule.action, rule.protocol,
+                int(network.network_address) if network else 0, network.prefixlen if network else 0,
+                ports.first if ports else 0, ports.last if ports else LAST_PORT)
+
+
+def joined(lines: Lines) -> Lines:
+    """Lines that together match the same, with ports of the same far end that meet in one of them."""
+    ends: dict[tuple[object, ...], list[Line]] = {}
+    for line in lines:
+        ends.setdefault(line[2:5], []).append(line)
+    return tuple(line for alike in ends.values() for line in _spans(alike))
+
+
+def _spans(alike: list[Line]) -> Iterator[Line]:
+    alike.sort(key=lambda line: line.first)
+    span = alike[0]
+    for line in alike[1:]:
+        if line.first > span.last + 1:
+            yield span
+            span = line
+        elif line.last > span.last:
+            span = span._replace(last=line.last)
+    yield span
+
+
+@frozen
+class Region:
+    """Packets that a chain is for; `protocol` ALL is any, None is one that no rule names."""
+
+    protocol: Protocol | None = Protocol.ALL
+    start: int = 0
+    length: int = 0
+    first: int = 0
+    last: int = LAST_PORT
+
+    def up_to_cover(self, lines: Iterable[Line]) -> Lines:
+        """Of lines that overlap the region, those up to the first that matches all of it.
+
+        No packet gets past that one.
+        """
+        found = []
+        for line in lines:
+            found.append(line)
+            if (line.length <= self.length and line.first <= self.first and line.last >= self.last
+                    and line.protocol in (Protocol.ALL, self.protocol)):
+                break
+        return tuple(found)
+
+    def kind(self, line: Line) -> tuple[bool, bool]:
+        """Whether the line asks for a part of the region's far ends, and for one of its ports."""
+        return line.length > self.length, line.first > self.first or line.last < self.last
+
+
+class Branch(NamedTuple):
+    """A part of a region: the test that leads there (empty: what no test before it took), and its lines."""
+
+    test: str
+    region: Region
+    lines: Lines
+
+
+Split = list[Branch]
+Prefix = tuple[int, int]
+"""The first address, and the number of leading bits that count."""
+
+
+def best(lines: Lines, region: Region, copies: float, far_end: str) -> Split | None:
+    """The way that leaves the smallest parts, if there is one in which a line becomes few copies."""
+    if region.protocol is Protocol.ALL:
+        found = _by_protocol(lines, region, copies)
+        if found:
+            return found
+    ways: list[Split | None] = [_by_far_end(lines, region, far_end)]
+    if region.protocol in (Protocol.TCP, Protocol.UDP):
+        ways.append(_by_port(lines, region))
+    fit = [split for split in ways if split and _is_worth(split, len(lines), copies)]
+    return min(fit, key=_cost, default=None)
+
+
+def size(split: Split) -> int:
+    """How many lines its parts have together."""
+    return sum(len(branch.lines) for branch in split)
+
+
+def _cost(split: Split) -> int:
+    """Low for parts that are small and alike."""
+    return sum(len(branch.lines) ** 2 for branch in split)
+
+
+def _is_worth(split: Split, count: int, copies: float) -> bool:
+    largest = max(len(branch.lines) for branch in split)
+    return largest <= 0.8 * count and size(split) <= copies * count
+
+
+def _parts_wanted(lines: Lines) -> int:
+    return min(FANOUT, math.ceil(len(lines) / (LEAF * FILLED)))
+
+
+def _branch(test: str, region: Region, lines: Iterable[Line]) -> Branch:
+    return Branch(test, region, region.up_to_cover(lines))
+
+
+def _by_protocol(lines: Lines, region: Region, copies: float) -> Split | None:
+    """A part for each protocol that a line names, and one for the rest."""
+    counts = Counter(line.protocol for line in lines)
+    named = [protocol for protocol in Protocol if protocol is not Protocol.ALL and counts[protocol]]
+    if not named or len(lines) + counts[Protocol.ALL] * len(named) > copies * len(lines):
+        return None
+    split = [_branch(f"-p {protocol.value}", replace(region, protocol=protocol),
+                     (line for line in lines if line.protocol in (protocol, Protocol.ALL)))
+             for protocol in named]
+    rest = (line for line in lines if line.protocol is Protocol.ALL)
+    return [*split, _branch("", replace(region, protocol=None), rest)]
+
+
+def _by_port(lines: Lines, region: Region) -> Split | None:
+    """Ranges of ports that about as many lines begin and end in."""
+    edges = sorted([line.first for line in lines if line.first > region.first]
+                   + [line.last + 1 for line in lines if line.last < region.last])
+    parts = _parts_wanted(lines)
+    cuts = sorted({edges[len(edges) * part // parts] for part in range(1, parts)}) if edges else []
+    spans = list(zip([region.first, *cuts], [*(cut - 1 for cut in cuts), region.last], strict=True))
+    if len(spans) < 2 or region.protocol is None:
+        return None
+    split = [_branch(_port_test(region.protocol, first, last), replace(region, first=first, last=last),
+                     (line for line in lines if line.first <= last and line.last >= first))
+             for first, last in spans]
+    # Nothing is left for it but what has no port to test.
+    split[-1] = split[-1]._replace(test="")
+    return split
+
+
+def _port_test(protocol: Protocol, first: int, last: int) -> str:
+    """As iptables-save will write it."""
+    span = f"{first}" if first == last else f"{first}:{last}"
+    return f"-p {protocol.value} -m {protocol.value} --dport {span}"
+
+
+def _by_far_end(lines: Lines, region: Region, option: str) -> Split | None:
+    """Prefixes that hold about as many lines each, the narrow before the wide, and the rest."""
+    prefixes = _prefixes(lines, region)
+    if not prefixes:
+        return None
+    parts: list[list[Line]] = [[] for _ in (*prefixes, "rest")]
+    for line in lines:
+        for part in _parts(line, prefixes):
+            parts[part].append(line)
+    split = [_branch(f"{option} {_dotted(start)}/{length}", replace(region, start=start, length=length), part)
+             for (start, length), part in zip(prefixes, parts, strict=False)]
+    return [*split, _branch("", region, parts[-1])]
+
+
+def _parts(line: Line, prefixes: Sequence[Prefix]) -> list[int]:
+    """The prefixes, or the rest, that take addresses of the line; each takes what none before it did."""
+    found: list[int] = []
+    for number, (start, length) in enumerate(prefixes):
+        if line.length >= length:
+            if _within(line.start, start, length):
+                return [*found, number]
+        elif _within(start, line.start, line.length):
+            found.append(number)
+    return [*found, len(prefixes)]
+
+
+def _prefixes(lines: Lines, region: Region) -> list[Prefix]:
+    """Prefixes inside the region, the narrow before the wide, with about as many of the lines in each."""
+    narrow = sorted((line.start, line.length) for line in lines if line.length > region.length)
+    enough = max(2, math.ceil(len(narrow) / _parts_wanted(lines)))
+
+    def count(start: int, length: int) -> int:
+        end = start + (1 << (ADDRESS_BITS - length))
+        return bisect_left(narrow, (end, 0)) - bisect_left(narrow, (start, length))
+
+    return _carve((region.start, region.length), count, enough)
+
+
+def _carve(whole: Prefix, count: Callable[[int, int], int], enough: int) -> list[Prefix]:
+    """From the narrowest, the prefixes in which enough lines are left by those found in them."""
+    found: list[Prefix] = []
+
+    def left(start: int, length: int) -> int:
+        inside = count(start, length)
+        if inside < enough:
+            return inside
+        if length < ADDRESS_BITS:
+            half = 1 << (ADDRESS_BITS - length - 1)
+            for part in (start, start + half):
+                inside += left(part, length + 1) - count(part, length + 1)
+        if inside < enough or (start, length) == whole:
+            return inside
+        found.append((start, length))
+        return 0
+
+    left(*whole)
+    return found
+
+
+def _within(address: int, start: int, length: int) -> bool:
+    return (address ^ start) >> (ADDRESS_BITS - length) == 0
+
+
+def _dotted(address: int) -> str:
+    return ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))

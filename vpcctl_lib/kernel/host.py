@@ -1,0 +1,114 @@
+"""What the host itself looks like: its routes and its links; only asks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from vpcctl_lib.errors import BadInput, quoted
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.answers import parsed
+from vpcctl_lib.kernel.run import Runner
+
+NARROWEST_DEFAULT = 1
+"""A VPN that takes all traffic may do it with 0.0.0.0/1 and 128.0.0.0/1 (OpenVPN's def1)."""
+
+
+UNICAST, LOCAL = "unicast", "local"
+REFUSING = ("blackhole", "unreachable", "prohibit", "throw")
+"""Kinds of routes (ip-route(8)) that lead nowhere."""
+
+KINDS = (UNICAST, *REFUSING, LOCAL)
+"""Those that say where packets to single hosts go, the most telling first."""
+
+
+@frozen
+class HostRoute:
+    """A route of the host, and the link that it leads to."""
+
+    network: IPv4Network
+    device: str
+    kind: str = UNICAST
+    table: str = "main"
+
+    def __str__(self) -> str:
+        if self.kind == LOCAL:
+            return f"the host's own address {self.network.network_address} (on {self.device})"
+        if self.kind in REFUSING:
+            return f"the host's {self.kind} route to {self.network}"
+        return f"the host's route to {self.network} (dev {self.device})"
+
+
+@frozen
+class HostLink:
+    """A link of the host."""
+
+    name: str
+    mtu: int
+    addresses: tuple[IPv4Address, ...]
+    others: tuple[str, ...] = ()
+    """Its other names (altname in ip-link(8)), which udev gives many."""
+
+    is_up: bool = True
+    carrier: bool = True
+
+
+class Host:
+    """The host as it was when first asked; each thing is asked once, however many VPCs want to know."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def _ask(self, *words: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = parsed(self._runner.ask(("ip", "-j", *words)))
+        return found
+
+    @cached_property
+    def routes(self) -> list[HostRoute]:
+        """The host's routes to single hosts and networks, of all tables; default routes are left out."""
+        found = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"),
+                           route.get("type", UNICAST), str(route.get("table", "main")))
+                 for route in self._ask("-4", "route", "show", "table", "all")
+                 if route.get("type", UNICAST) in KINDS and route["dst"] != "default"]
+        return sorted((route for route in found if route.network.prefixlen > NARROWEST_DEFAULT),
+                      key=lambda route: KINDS.index(route.kind))
+
+    def overlap(self, cidr: IPv4Network, ours: Collection[str]) -> HostRoute | None:
+        """A route of the host, other than over links of `ours`, that shares addresses with `cidr`.
+
+        A wider one that refuses is none: such aggregates stand for what no narrower route is for.
+        """
+        return next((route for route in self.routes
+                     if (route.device not in ours or route.kind in REFUSING)
+                     and route.network.overlaps(cidr)
+                     and not (route.kind in REFUSING and route.network.prefixlen < cidr.prefixlen)), None)
+
+    def taken(self, block: IPv4Network, ours: Collection[str]) -> list[IPv4Network]:
+        """What of a block of addresses the host uses, other than over links of `ours`.
+
+        A route to more than the block is none of it: all of link-local may be one link's (RFC 3927).
+        """
+        return [route.network for route in self.routes
+                if route.device not in ours and route.network.subnet_of(block)]
+
+    @cached_property
+    def links(self) -> list[HostLink]:
+        """The host's links with their addresses."""
+        return [HostLink(link["ifname"], link["mtu"],
+                         tuple(IPv4Address(address["local"]) for address in link["addr_info"]
+                               if address["family"] == "inet"), tuple(link.get("altnames", ())),
+                         "UP" in link.get("flags", ()), "LOWER_UP" in link.get("flags", ()))
+                for link in self._ask("addr", "show") if link]
+
+
+def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostLink:
+    """The link of that name, if it can be an uplink; BadInput otherwise."""
+    usable = [link for link in found if link.name != "lo" and link.name not in ours]
+    for candidate in usable:
+        if name in (candidate.name, *candidate.others):
+            return candidate
+    names = ", ".join(sorted(link.name for link in usable)) or "none"
+    what = "can't be an uplink" if name == "lo" or name in ours else "is not an interface of this host"
+    raise BadInput(f"{quoted(repr(name))} {what}", f"interfaces here: {names}")

@@ -1,0 +1,195 @@
+"""Stand in a network namespace for a moment, to open a socket there without starting a process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.interrupts import held
+
+SO_NETNS_COOKIE = 71
+"""linux/asm-generic/socket.h, since Linux 5.14; Python has no name for it."""
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+T = TypeVar("T")
+NAMES = Path("/run/netns")
+"""Where `ip netns` keeps its names (ip-netns(8))."""
+
+IPV6 = "/proc/sys/net/ipv6"
+
+CLONE_NEWNET = 0x40000000
+"""linux/sched.h"""
+
+
+class Gone(FileNotFoundError):
+    """There is no namespace of that name; told in the words of `ip netns exec`."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(errno.ENOENT, f'Cannot open network namespace "{namespace}"', str(NAMES / namespace))
+
+    def __str__(self) -> str:
+        return f"{self.strerror}: No such file or directory"
+
+
+def exists(namespace: str) -> bool:
+    """Whether a namespace of that name is there; a file that holds none is not one."""
+    try:
+        return (NAMES / namespace).stat().st_dev == os.stat("/proc/self/ns/net").st_dev
+    except FileNotFoundError:
+        return False
+
+
+def is_husk(namespace: str) -> bool:
+    """Whether there is an empty file of that name, as an unmount or a crash leaves it, and no namespace."""
+    try:
+        status = os.lstat(NAMES / namespace)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and not status.st_size and not exists(namespace)
+
+
+def have_ipv6() -> bool:
+    """Whether they have IPv6: not where the kernel was started with `ipv6.disable=1`, or built without."""
+    return os.path.exists(IPV6)
+
+
+def names() -> frozenset[str]:
+    """The names of all namespaces that `ip netns` knows; a file that holds none is not one."""
+    device = os.stat("/proc/self/ns/net").st_dev
+    try:
+        with os.scandir(NAMES) as found:
+            return frozenset(entry.name for entry in found if _device(entry) == device)
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _device(entry: os.DirEntry[str]) -> int:
+    """Of the file system that it is on; 0 if it is gone, as others delete theirs while we look."""
+    try:
+        return entry.stat().st_dev
+    except FileNotFoundError:
+        return 0
+
+
+def inode(namespace: str) -> int:
+    """The number by which /proc/PID/ns/net names it; 0 if it is not there."""
+    try:
+        return (NAMES / namespace).stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def identity(namespace: str) -> str:
+    """What no other namespace has had since the host started, nor will; empty where the kernel does not say.
+
+    Inode numbers are given out again, and what is in a namespace belongs to whoever is root there.
+    """
+    try:
+        cookie = within(namespace, _cookie)
+    except OSError:
+        # It is gone, or this is Linux before 5.14.
+        return ""
+    return f"{_boot(BOOT_ID)} {cookie}"
+
+
+@cache
+def _boot(file: Path) -> str:
+    return file.read_text().strip()
+
+
+def own_identity() -> str:
+    """The same of the namespace that we are in; where the kernel does not say, only which start it is of."""
+    boot = BOOT_ID.read_text().strip()
+    try:
+        return f"{boot} {_cookie()}"
+    except OSError:
+        return boot
+
+
+def _cookie() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
+
+
+@cache
+def _setns() -> Callable[[int], None]:
+    # Imported late: few commands enter a namespace. os.setns came with Python 3.12, and we run on 3.10.
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def setns(descriptor: int) -> None:
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    return setns
+
+
+def within(namespace: str, task: Callable[[], T]) -> T:
+    """What the task returns: sockets that it opens and programs that it starts belong to that namespace.
+
+    Never in the main thread, by which others tell where a process is: a delete ends who is in a namespace.
+    """
+    if threading.current_thread() is threading.main_thread():
+        return aside(lambda: within(namespace, task))
+    with _entered(namespace):
+        return task()
+
+
+def aside(task: Callable[[], T]) -> T:
+    """What the task returns, carried out in one thread for all the namespaces that it enters."""
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            results.append(task())
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked for
+            failures.append(error)
+
+    thread = threading.Thread(target=take)
+    with held():
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise VpcctlError(f"can't enter a network namespace: {error}") from None
+        thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+@contextmanager
+def _entered(namespace: str) -> Iterator[None]:
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            there = os.open(f"{NAMES}/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Gone(namespace) from None
+        try:
+            _setns()(there)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                # A file, as `ip netns add` makes it a moment before the namespace.
+                raise Gone(namespace) from None
+            raise VpcctlError(f"can't enter network namespace {namespace}: {error.strerror}") from None
+        finally:
+            os.close(there)
+        try:
+            yield
+        finally:
+            _setns()(home)
+    finally:
+        os.close(home)

@@ -1,0 +1,305 @@
+"""What the kernel has, asked once per namespace and kept for the length of one look; changes nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.answers import parsed, whole_lines
+from vpcctl_lib.kernel.crew import each
+from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
+
+Words = frozenset[tuple[str, ...]]
+"""A rule as the set of its options, each with its values: the order is the writer's, not the kernel's."""
+
+EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
+"""Options that every packet matches: iptables-save leaves them out."""
+
+_INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
+"""What iptables-save says, with exit status 0, of a table that it leaves out."""
+
+NOT_OF_IPTABLES = "nft made something in it that iptables has no words for"
+
+LOOKERS = 4
+"""Namespaces looked at side by side; the time goes into starting `ip`."""
+
+LOOKS = 2
+"""How often a namespace is looked at before a failure is believed: it may have been made anew meanwhile."""
+
+
+@frozen
+class HeldChain:
+    """A chain as it is: its policy (empty for one that is no built-in) and its rules in order."""
+
+    policy: str
+    rules: tuple[Words, ...] = ()
+
+
+class Saved(Mapping[tuple[str, str], HeldChain]):
+    """The chains that iptables-save printed; only those are read that somebody asks for."""
+
+    def __init__(self, text: str) -> None:
+        self._policies: dict[tuple[str, str], str] = {}
+        self._lines: dict[tuple[str, str], list[str]] = {}
+        self._read: dict[tuple[str, str], HeldChain] = {}
+        self.unreadable = frozenset(_INCOMPATIBLE.findall(text))
+        """Tables in which nft made what iptables has no words for."""
+        table = ""
+        for line in whole_lines(text):
+            if line.startswith("*"):
+                table = line[1:].strip()
+            elif line.startswith(":"):
+                name, policy = (*line[1:].split(), "-", "-")[:2]
+                self._policies[table, name] = "" if policy == "-" else policy
+            elif line.startswith("-A "):
+                self._lines.setdefault((table, line.split(" ", 2)[1]), []).append(line)
+
+    def __getitem__(self, place: tuple[str, str]) -> HeldChain:
+        if place not in self._read:
+            rules = tuple(map(words, self.lines(place)))
+            self._read[place] = HeldChain(self._policies[place], rules)
+        return self._read[place]
+
+    def lines(self, place: tuple[str, str]) -> list[str]:
+        """The rules of a chain as they were printed, each what follows `-A CHAIN `."""
+        return [(*line.split(" ", 2), "")[2] for line in self._lines.get(place, ())]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._policies)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+
+class Unreadable(VpcctlError):
+    """Something of a namespace can't be read; whoever is root in it can bring that about."""
+
+    def __init__(self, namespace: str, what: str, why: str) -> None:
+        super().__init__(f"the {what} of {namespace or 'the host'} can't be read: {why}")
+        self.namespace = namespace
+        self.what = what
+        self.why = why
+
+
+@dataclass
+class View:
+    """The links and routes of one namespace."""
+
+    links: dict[str, dict[str, Any]] = field(default_factory=dict)
+    routes: list[dict[str, Any]] = field(default_factory=list)
+    failure: str = ""
+    """Why its links and routes can't be read."""
+
+    neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
+    stations: dict[tuple[str, str], dict[str, Any]] | None = None
+
+
+class Kernel:
+    """The kernel as it was when first asked."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._views: dict[str, View] = {}
+        self._rules: dict[str, Saved] = {}
+        self.namespaces = set(netns.names())
+
+    def look(self, namespaces: Collection[str]) -> None:
+        """Ask for many namespaces at once; those that are not there have nothing."""
+        wanted = [name for name in namespaces if name not in self._views]
+        self._views.update(zip(wanted, each(self._view, wanted, LOOKERS), strict=True))
+
+    def _of(self, namespace: str) -> View:
+        if namespace not in self._views:
+            self._views[namespace] = self._view(namespace)
+        view = self._views[namespace]
+        if view.failure:
+            raise Unreadable(namespace, "links", view.failure)
+        return view
+
+    def _view(self, namespace: str) -> View:
+        if namespace and namespace not in self.namespaces:
+            return View()
+        for _ in range(LOOKS):
+            try:
+                return self._seen(namespace)
+            except _Failed as failed:
+                failure = failed
+            if namespace and not netns.exists(namespace):
+                # Others delete theirs while we look, and another vpcctl deletes ours.
+                self.namespaces.discard(namespace)
+                return View()
+            if failure.late:
+                break
+        return View(failure=failure.message)
+
+    def _seen(self, namespace: str) -> View:
+        # Namespaces look alike from outside /sys; ip asks the right one over netlink.
+        links = self._json(namespace, "ip", "-j", "-d", "addr", "show")
+        routes = self._json(namespace, "ip", "-j", "-4", "route", "show", "table", "main")
+        return View({link["ifname"]: link for link in links if link}, routes)
+
+    def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
+        outcome = self._runner.ask(argv, namespace)
+        try:
+            found: list[dict[str, Any]] = parsed(outcome)
+        except VpcctlError as error:
+            raise _Failed(error, outcome) from None
+        return found
+
+    def link(self, namespace: str, device: str) -> dict[str, Any] | None:
+        """The link as `ip -j -d addr` shows it, or None."""
+        return self._of(namespace).links.get(device)
+
+    def links(self, namespace: str) -> list[dict[str, Any]]:
+        """All links of a namespace."""
+        return list(self._of(namespace).links.values())
+
+    def routes(self, namespace: str) -> list[dict[str, Any]]:
+        """The routes of the main table."""
+        return self._of(namespace).routes
+
+    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+        """A chain with its rules, or None; Unreadable if iptables can't read its table."""
+        saved = self.chains(namespace)
+        if namespace and table in saved.unreadable:
+            raise Unreadable(namespace, f"table {table}", NOT_OF_IPTABLES)
+        return saved.get((table, name))
+
+    def chains(self, namespace: str) -> Saved:
+        """All chains of all tables of a namespace that can be read."""
+        if namespace not in self._rules:
+            self._rules[namespace] = self._saved(namespace)
+        return self._rules[namespace]
+
+    def has_tool(self, name: str) -> bool:
+        """Whether a program of that name is there."""
+        return has(name)
+
+    def _saved(self, namespace: str) -> Saved:
+        if namespace and namespace not in self.namespaces:
+            return Saved("")
+        for _ in range(LOOKS):
+            outcome = self._runner.ask(("iptables-save",), namespace)
+            if namespace and not netns.exists(namespace):
+                # Somebody deleted it while we looked.
+                return Saved("")
+            if outcome.status == 0:
+                return Saved(outcome.stdout)
+            if outcome.milliseconds >= TIMEOUT_SECONDS * 1000:
+                break
+        raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
+
+    def setting(self, namespace: str, key: str) -> str | None:
+        """A kernel setting of a namespace; None if this kernel, or this host now, has none such."""
+        path = Path("/proc/sys") / key.replace(".", "/")
+        try:
+            return (netns.within(namespace, path.read_text) if namespace else path.read_text()).strip()
+        except FileNotFoundError:
+            return None
+
+    def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
+        """Kernel settings of a namespace, those that this kernel has, all read in one visit."""
+        def read() -> dict[str, str]:
+            texts = ((key, _read(f"/proc/sys/{key.replace('.', '/')}")) for key in keys)
+            return {key: " ".join(text.split()) for key, text in texts if text is not None}
+
+        try:
+            return netns.within(namespace, read) if namespace else read()
+        except netns.Gone:
+            return {}
+
+    def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The neighbours of a namespace by link and address, as `ip -j neigh` tells them."""
+        view = self._of(namespace)
+        if view.neighbours is None:
+            asked = ("ip", "-j", "-4", "neigh", "show")
+            found = self._part(namespace, "neighbours", *asked)
+            view.neighbours = {(one["dev"], one["dst"]): one for one in found}
+        return view.neighbours
+
+    def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The addresses that bridges of a namespace know, by port and MAC, as `bridge -j fdb` tells them."""
+        view = self._of(namespace)
+        if view.stations is None:
+            found = self._part(namespace, "bridges", "bridge", "-j", "fdb", "show")
+            view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
+        return view.stations
+
+    def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """What nft holds in a table of family bridge, None if there is none; Unreadable without nft."""
+        if not self._is_there(namespace):
+            return None
+        if not self.has_tool("nft"):
+            raise Unreadable(namespace, f"nft table {name}", "nft is not found (apt-get install nftables)")
+        outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
+        if outcome.status != 0:
+            return None
+        listed: list[dict[str, Any]] = parsed(outcome, "{}")["nftables"]
+        return listed
+
+    def _part(self, namespace: str, what: str, *argv: str) -> list[dict[str, Any]]:
+        try:
+            return self._json(namespace, *argv) if self._is_there(namespace) else []
+        except _Failed as failed:
+            raise Unreadable(namespace, what, failed.message) from None
+
+    def _is_there(self, namespace: str) -> bool:
+        return not namespace or namespace in self.namespaces
+
+
+class _Failed(VpcctlError):
+    """A command that told nothing; `late` if it was given up on."""
+
+    def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
+        super().__init__(error.message)
+        self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
+
+
+def _read(path: str) -> str | None:
+    """A file below /proc; None if there is none. By the system's calls: `status` reads thousands."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(file, 4096).decode()
+        finally:
+            os.close(file)
+    except FileNotFoundError:
+        # A link's settings go with it, under an open file too (grab_header in fs/proc/proc_sysctl.c).
+        return None
+
+
+def words(rule: str) -> Words:
+    """A rule's options and values, however it is spelt: quotes, order, implied matches don't count."""
+    options: list[list[str]] = []
+    for word in _split(rule):
+        if options and options[-1] == ["!"]:
+            # What is denied is another option: `! -s A -d B` is not `-s A ! -d B`.
+            options[-1] = [f"! {word}"]
+        elif word.startswith(("-", "!")) or not options:
+            options.append([word])
+        else:
+            options[-1].append(",".join(sorted(word.split(","))))
+    # Every protocol match is implied by -p, and iptables-save adds it.
+    told = (tuple(option) for option in options if option[0] != "-m")
+    return frozenset(option for option in told if option not in EVERYTHING)
+
+
+def _split(rule: str) -> list[str]:
+    """As a shell would; ten thousand rules in quotes that hold no space don't take seconds for it."""
+    quoted = rule.split('"')[1::2]
+    plain = "\\" not in rule and "'" not in rule and all(text.split() == [text] for text in quoted)
+    if plain:
+        return rule.replace('"', "").split()
+    try:
+        return shlex.split(rule)
+    except ValueError:
+        # A comment with a line break in it, as others may write, is cut off where the line ends.
+        return rule.split()

@@ -1,0 +1,139 @@
+"""The host's rules of nft, read once for each command: tables, their chains, rules and sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.answers import parsed
+from vpcctl_lib.kernel.run import Runner
+
+OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
+"""The tables of family ip that iptables-nft has, with its built-in chains in capitals."""
+
+LISTING = ("nft", "-j", "list", "ruleset")
+DEVICES = ("nft", "list", "chains")
+"""nft's JSON lacks the devices of a netdev chain (1.0.6), its text has them."""
+
+NOTHING = '{"nftables": []}'
+_BLOCK = re.compile(r"^table (\S+) (\S+) \{$|^\tchain (\S+) \{$|hook \S+ devices? (?:= )?(\{[^}]*\}|\S+)",
+                    re.MULTILINE)
+
+Statement = Mapping[str, Any]
+
+
+@frozen
+class Rule:
+    """What a rule says, and the number that `nft delete rule` knows it by."""
+
+    statements: Sequence[Statement]
+    handle: int = 0
+
+
+@frozen
+class Chain:
+    """A chain, with its table's name; `hook` is empty for one that only others call."""
+
+    family: str
+    table: str
+    name: str
+    rules: Sequence[Rule] = ()
+    hook: str = ""
+    priority: int = 0
+    kind: str = "filter"
+    policy: str = "accept"
+    devices: frozenset[str] = frozenset()
+    """Of a chain of hook ingress or egress; empty if not known."""
+
+    @property
+    def is_of_iptables(self) -> bool:
+        """Whether iptables-nft may have made it."""
+        return self.family == "ip" and self.table in OF_IPTABLES and self.name.isupper()
+
+
+@frozen
+class Table:
+    """A table; a dormant one has its chains at no hook (nft(8), "TABLES")."""
+
+    family: str
+    name: str
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    is_dormant: bool = False
+
+
+Ruleset = tuple[Table, ...]
+
+
+def read(runner: Runner) -> Ruleset:
+    """All tables of the host; VpcctlError if nft fails, or says what nobody understands."""
+    listed = parsed(runner.ask_once(LISTING), NOTHING)
+    devices = {}
+    if any("hook" in chain and chain["hook"] in ("ingress", "egress") for chain in _all(listed, "chain")):
+        devices = _devices(runner.ask_once(DEVICES).stdout)
+    try:
+        return tables(listed, devices)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise VpcctlError(f"nft lists rules of a form that is not known: {error!r}") from None
+
+
+def tables(listed: Mapping[str, Any],
+           devices: Mapping[tuple[str, str, str], frozenset[str]] | None = None) -> Ruleset:
+    """What `nft -j list ruleset` printed."""
+    rules: dict[tuple[str, str, str], list[Rule]] = {}
+    for rule in _all(listed, "rule"):
+        place = rule["family"], rule["table"], rule["chain"]
+        rules.setdefault(place, []).append(Rule(tuple(rule.get("expr", ())), rule.get("handle", 0)))
+    chains: dict[tuple[str, str], dict[str, Chain]] = {}
+    for place in (*_places(_all(listed, "chain")), *rules):
+        chains.setdefault(place[:2], {})[place[2]] = Chain(*place, rules.get(place, ()))
+    for chain in _all(listed, "chain"):
+        place = chain["family"], chain["table"], chain["name"]
+        if "hook" in chain:
+            chains[place[:2]][place[2]] = Chain(
+                *place, rules.get(place, ()), chain["hook"], int(chain.get("prio", 0)),
+                chain.get("type", "filter"), chain.get("policy", "accept"),
+                _named(chain.get("dev", ())) or (devices or {}).get(place, frozenset()))
+    sets: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in (*_all(listed, "set"), *_all(listed, "map")):
+        sets.setdefault((one["family"], one["table"]), {})[one["name"]] = {"set": one.get("elem", [])}
+    dormant = {(one["family"], one["name"]) for one in _all(listed, "table") if _is_dormant(one)}
+    return tuple(Table(*place, found, sets.get(place, {}), place in dormant)
+                 for place, found in chains.items())
+
+
+def _all(listed: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
+    return (one[kind] for one in listed.get("nftables", ()) if kind in one)
+
+
+def _places(chains: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    return ((chain["family"], chain["table"], chain["name"]) for chain in chains)
+
+
+def _is_dormant(table: Mapping[str, Any]) -> bool:
+    """nft 1.0.6 prints the first letter of each flag only."""
+    flags = table.get("flags", ())
+    return any(flag[:1] == "d" for flag in ([flags] if isinstance(flags, str) else flags))
+
+
+def _named(devices: Any) -> frozenset[str]:
+    return frozenset([devices] if isinstance(devices, str) else devices)
+
+
+def _devices(text: str) -> dict[tuple[str, str, str], frozenset[str]]:
+    """By chain, what it is hooked to."""
+    found: dict[tuple[str, str, str], frozenset[str]] = {}
+    family = table = name = ""
+    for match in _BLOCK.finditer(text):
+        if match[1]:
+            family, table = match[1], match[2]
+        elif match[3]:
+            name = match[3]
+        else:
+            words = re.findall(r'[^\s{},"]+', match[4])
+            found[family, table, name] = frozenset(words)
+    return found

@@ -1,0 +1,92 @@
+"""The two iptables of a host, nf_tables and legacy: each knows its own rules only, and packets meet both."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.run import Runner, has, located, need
+from vpcctl_lib.model.topology import Variant
+
+RESTORE = "iptables-restore"
+TOOLS = ("iptables", "iptables-save", RESTORE)
+LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
+"""The tables of iptables-legacy that are in use; without a look at it, iptables-legacy-save may load them."""
+
+_CLOSED = re.compile(r"^:\S+ DROP ", re.MULTILINE)
+
+
+def standard(runner: Runner) -> Variant:
+    """The one that `iptables-restore` stands for, which writes our rules; `iptables` may be wrapped alone."""
+    need(RESTORE)
+    # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper has to be asked.
+    program = os.path.basename(os.path.realpath(located(RESTORE) or ""))
+    for variant in Variant:
+        if variant.value in program:
+            return variant
+    return Variant.NFT if "nf_tables" in runner.ask((RESTORE, "--version")).stdout else Variant.LEGACY
+
+
+def names(runner: Runner, variant: Variant | None) -> Mapping[str, str]:
+    """What the tools of that variant are called, where it is another name than the usual one."""
+    if variant is None or variant is standard(runner):
+        return {}
+    return {tool: _name(variant, tool) for tool in TOOLS}
+
+
+def _name(variant: Variant, tool: str) -> str:
+    return tool.replace("iptables", f"iptables-{variant.value}")
+
+
+def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
+    """What that variant's iptables-save says of the host; empty if it holds nothing, or isn't there.
+
+    It is empty, too, if it fails; with `must`, that is a VpcctlError.
+    """
+    tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
+    if not has(tool) or (variant is Variant.LEGACY and not _legacy_tables()):
+        return ""
+    outcome = runner.ask((tool,))
+    if must and outcome.status != 0:
+        raise VpcctlError(f"{tool} failed: {outcome.reason()}")
+    return outcome.stdout
+
+
+def _legacy_tables() -> str:
+    try:
+        return LEGACY_TABLES.read_text().strip()
+    except (FileNotFoundError, PermissionError):
+        # Without the module there are none; root of a user namespace may not look, and has none but its own.
+        return ""
+
+
+def is_in_use(saved: str) -> bool:
+    """Whether there is a rule in it, or a policy that drops."""
+    return "\n-A " in saved or _CLOSED.search(saved) is not None
+
+
+def choose(runner: Runner) -> Variant:
+    """The one in use on this host: the usual one, unless only the other holds rules."""
+    usual = standard(runner)
+    other = usual.other
+    if is_in_use(rules(runner, other)) and not is_in_use(rules(runner, usual)):
+        return other
+    return usual
+
+
+def warnings(runner: Runner, ours: Variant) -> list[str]:
+    """What to tell where the other one, which our rules are not in, holds rules too."""
+    if not is_in_use(rules(runner, ours.other)):
+        return []
+    save, other = (_name(variant, "iptables-save") for variant in (ours, ours.other))
+    return [f"both kinds of iptables hold rules here, and packets have to pass both: vpcctl's are in {save}; "
+            f"if something does not get through, look into {other}"]
+
+
+def marked(runner: Runner, mark: str) -> Variant:
+    """The one that holds the mark on the host; the one in use if neither does."""
+    found = [variant for variant in Variant if mark in rules(runner, variant)]
+    return found[0] if found else choose(runner)

@@ -1,0 +1,1 @@
+"""The topology and the rules about its names and addresses; pure."""

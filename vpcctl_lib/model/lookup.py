@@ -1,0 +1,50 @@
+"""Finding things by their names; a wrong one gets the nearest right one as a hint; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+
+
+def find_vpc(topology: Topology, name: str) -> Vpc:
+    """The VPC of that name; VpcctlError with the nearest right name if there is none."""
+    vpc = topology.vpc(name)
+    if vpc is None:
+        raise VpcctlError(f"no VPC '{name}'", nearest(name, [vpc.name for vpc in topology.vpcs],
+                                                      "create it: vpcctl vpc create --name … --cidr …"))
+    return vpc
+
+
+def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subnet]:
+    """The subnet of that name with its VPC; VpcctlError with the nearest right name if there is none."""
+    vpc = find_vpc(topology, vpc_name)
+    subnet = vpc.subnet(name)
+    if subnet is None:
+        raise VpcctlError(f"no subnet '{name}' in VPC '{vpc_name}'",
+                          nearest(name, [subnet.name for subnet in vpc.subnets],
+                                  f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
+    return vpc, subnet
+
+
+def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:
+    """Whether there is a subnet of that name in a VPC of that name."""
+    vpc = topology.vpc(vpc_name)
+    return vpc is not None and vpc.subnet(name) is not None
+
+
+def nearest(name: str, names: Collection[str], otherwise: str) -> str:
+    """A hint: the name that was probably meant, those there are, or what to do when there is none."""
+    meant = close(name, names, alike=0.5)
+    if meant:
+        return f"did you mean '{meant}'?"
+    return f"there is: {', '.join(sorted(names)[:20])}" if names else otherwise
+
+
+def close(name: str, names: Iterable[str], alike: float = 0.6) -> str:
+    """That of the names which is most like it, if one is (0 is nothing alike, 1 is the same); else empty."""
+    # Imported late: only a wrong name needs it.
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(names), n=1, cutoff=alike)), "")

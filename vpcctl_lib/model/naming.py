@@ -1,0 +1,159 @@
+"""Rules about names: what a person may call things, and what the kernel's objects are called for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from vpcctl_lib.errors import BadInput, VpcctlError, quoted
+from vpcctl_lib.model.topology import Topology
+
+DEVICE_LENGTH = 15
+"""The kernel's IFNAMSIZ is 16, with the closing zero."""
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
+MARK = "vpcctl:"
+"""What every link's alias and every host rule's comment begins with, so a lost state file is survivable."""
+
+UPLINK = "uplink"
+INSTANCE = "eth0"
+HOST_FORWARD = "VPCCTL-FORWARD"
+HOST_INPUT = "VPCCTL-INPUT"
+HOST_GUARD = "VPCCTL-GUARD"
+HOST_GUARD_OUT = "VPCCTL-GUARD-OUT"
+HOST_GUARD_IN = "VPCCTL-GUARD-IN"
+HOST_NAT = "VPCCTL-POSTROUTING"
+HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT})
+"""The chains on the host that are ours whole."""
+
+BRIDGE_TABLE = "vpcctl"
+"""The nft table of family bridge that guards the ports of a VPC's bridge."""
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name`, or refuse it: names become device and namespace names."""
+    if NAME.fullmatch(name) and not name.endswith("-"):
+        return name
+    raise BadInput(f"{quoted(repr(name))} can't be a {what} name",
+                   "use up to 31 of a-z, 0-9 and -, beginning with a letter and not ending in -")
+
+
+def device(prefix: str, name: str) -> str:
+    """The device's name: the readable one if the kernel takes it, else prefix and hash."""
+    full = prefix + name
+    if len(full) <= DEVICE_LENGTH:
+        return full
+    return prefix + _digest(name).hex()[:DEVICE_LENGTH - len(prefix)]
+
+
+def altname(prefix: str, name: str) -> str:
+    """The full name to set as `altname` where `device` had to hash; else empty."""
+    full = prefix + name
+    return "" if device(prefix, name) == full else full
+
+
+def mac(vpc: str) -> str:
+    """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
+    tail = _digest(vpc)[:5]
+    return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
+
+
+def instance_mac(vpc: str, address: IPv4Address) -> str:
+    """The address of a subnet's link: what its neighbours know of it stays true when it is made anew.
+
+    It is never the bridge's own, whatever the VPC is called: the two differ in their second byte.
+    """
+    return ":".join(f"{octet:02x}" for octet in (0x02, _digest(vpc)[0] ^ 0xFF, *address.packed))
+
+
+def _digest(name: str) -> bytes:
+    # Imported late: it loads OpenSSL, and short names need none of it.
+    from hashlib import sha256
+
+    return sha256(name.encode()).digest()
+
+
+def subnet_namespace(vpc: str, subnet: str) -> str:
+    """The namespace of a subnet; the VPC's own has the VPC's name."""
+    return f"{vpc}-{subnet}"
+
+
+def namespaces(topology: Topology) -> Iterator[str]:
+    """The names of all namespaces of a topology."""
+    for vpc in topology.vpcs:
+        yield vpc.name
+        yield from (subnet_namespace(vpc.name, subnet.name) for subnet in vpc.subnets)
+
+
+def owner(vpc: str, subnet: str = "") -> str:
+    """The mark of what belongs to a VPC or to one of its subnets."""
+    return f"{MARK}{vpc}/{subnet}" if subnet else f"{MARK}{vpc}"
+
+
+def host_mark(forwarding: str | None = None) -> str:
+    """The mark of what belongs to all VPCs; with what the host's ip_forward was, where that is known."""
+    return f"{MARK}host" if forwarding is None else f"{MARK}host ip_forward={forwarding}"
+
+
+def forwarding_in(mark: str) -> str | None:
+    """What such a mark tells of ip_forward; None if it tells nothing."""
+    told = re.fullmatch(rf"{MARK}host ip_forward=([01])", mark)
+    return told[1] if told else None
+
+
+def peering_owner(vpc1: str, vpc2: str) -> str:
+    """The mark of what belongs to a peering."""
+    return f"{MARK}{vpc1}+{vpc2}"
+
+
+class Named(NamedTuple):
+    """A VPC, or one of its subnets."""
+
+    vpc: str
+    subnet: str = ""
+
+    def __str__(self) -> str:
+        return f"subnet '{self.subnet}' of VPC '{self.vpc}'" if self.subnet else f"VPC '{self.vpc}'"
+
+
+class Collision(NamedTuple):
+    """Two things whose kernel objects would have one name."""
+
+    first: Named
+    second: Named
+    name: str
+
+    def refusal(self, told: Named) -> VpcctlError:
+        """The error for that one of the two."""
+        other = self.first if told == self.second else self.second
+        return VpcctlError(f"{told} would have the same {self.name} as {other}", "choose another name")
+
+
+def _kernel_names(topology: Topology) -> Iterator[tuple[str, Named]]:
+    for vpc in topology.vpcs:
+        whole = Named(vpc.name)
+        yield f"namespace {vpc.name}", whole
+        yield f"link {device('vpc-', vpc.name)}", whole
+        for subnet in vpc.subnets:
+            part = Named(vpc.name, subnet.name)
+            yield f"namespace {subnet_namespace(vpc.name, subnet.name)}", part
+            yield f"port {device('s-', subnet.name)} of {vpc.name}", part
+
+
+def collision(topology: Topology) -> Collision | None:
+    """The first two things whose kernel objects would have one name, such as a-b/c and a/b-c."""
+    seen: dict[str, Named] = {}
+    for name, what in _kernel_names(topology):
+        if name in seen:
+            return Collision(seen[name], what, name)
+        seen[name] = what
+    return None
+
+
+def check_collisions(topology: Topology) -> None:
+    """Refuse two things whose kernel objects would have one name."""
+    found = collision(topology)
+    if found:
+        raise found.refusal(found.second)

@@ -1,0 +1,38 @@
+"""Which ways there are: the host's to a VPC, and a VPC's own, as AWS shows a route table; pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.topology import Topology, Vpc
+
+EVERYWHERE = IPv4Network("0.0.0.0/0")
+NOWHERE, LAST = "lo", 2**32 - 1
+"""Where a router sends what no other route takes, and the metric that puts it last: on the way to there its
+FORWARD refuses the packet. Without a route the kernel would answer by itself, but a sender only once a second
+(ip_error() of net/ipv4/route.c; net.ipv4.route.error_cost is the host's alone)."""
+
+LOCAL, NAT = "local", "nat"
+
+
+@frozen
+class TableRow:
+    """A line of a VPC's route table: `local`, `nat`, or the cable to a peer."""
+
+    destination: IPv4Network
+    target: str
+
+
+def routed(topology: Topology, vpc: Vpc) -> bool:
+    """Whether the host has a route to the VPC: of VPCs with overlapping CIDRs, the first one."""
+    earlier = topology.vpcs[:topology.vpcs.index(vpc)]
+    return vpc.routed and not any(other.routed and other.cidr.overlaps(vpc.cidr) for other in earlier)
+
+
+def route_table(topology: Topology, vpc: Vpc) -> list[TableRow]:
+    """The ways out of a VPC's subnets, without a look at any other VPC than its peers."""
+    outward = [TableRow(EVERYWHERE, NAT)] if vpc.nat else []
+    peers = [TableRow(peer.cidr, naming.device("pcx-", peer.name)) for peer in topology.peers_of(vpc.name)]
+    return [TableRow(vpc.cidr, LOCAL), *outward, *peers]

@@ -1,0 +1,1 @@
+"""What we own, and the file that says so."""

@@ -1,0 +1,115 @@
+"""The record as it lies on disk, and the topology in it: all that a command needs which only shows it."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import disk
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.record.codec import Misfit, decode
+from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
+from vpcctl_lib.record.trust import check_file
+
+FILE = "state.json"
+VERSION = 3
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: dict[int, Migration] = {
+    # 2 tells which iptables holds the rules; where that is not known yet, the next change finds out.
+    1: lambda data: data,
+    # 3 tells whether ports are guarded, and has MACs, neighbours, more settings: the next change makes them.
+    2: lambda data: data,
+}
+"""From each older version to the next; all that lie between are taken one after the other."""
+
+
+def topology(folder: Path) -> Topology:
+    """What was asked for and is whole; VpcctlError if the record can't be read or understood.
+
+    The ledger stays unread: it is most of the file, and knowing its kinds takes most of the program.
+    """
+    file = folder / FILE
+    data = read(file)
+    try:
+        if data is None:
+            return Topology()
+        place = "previous" if data.get("previous") is not None else "topology"
+        return decode(Topology, data.get(place), place)
+    except Misfit as error:
+        raise damaged(file, str(error)) from None
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """The document, of a version that we know; None if there is none."""
+    found = text(file)
+    return None if found is None else parse(file, found)
+
+
+def text(file: Path) -> str | None:
+    """The record as it lies there; None if there is none."""
+    try:
+        return disk.read_own(file, check_file).decode()
+    except FileNotFoundError:
+        if backup(file).exists():
+            raise Damaged(f"{file} is gone, though its backup is there", _way_on(file)) from None
+        return None
+    except PermissionError:
+        raise VpcctlError(f"may not read {file}", "run it as root: sudo vpcctl …") from None
+    except NotADirectoryError:
+        raise VpcctlError(f"{file.parent} is not in a folder", "name a folder with --state-dir") from None
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise VpcctlError(f"{file} is a link, and is not followed",
+                              "put the file itself there, or name its folder with --state-dir") from None
+        raise damaged(file, str(error)) from None
+
+
+def parse(file: Path, text: str) -> dict[str, Any]:
+    """The document that a record's text holds, brought to today's version."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(file, str(error)) from None
+    version = data.get("version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise VpcctlError(f"{file} has version {version}; this vpcctl knows up to {VERSION}",
+                          "use the newer vpcctl that wrote it; nothing was changed")
+    if type(version) is not int or version not in (*MIGRATIONS, VERSION):
+        raise damaged(file, "it has no version that vpcctl knows")
+    return _migrated(file, dict(data), version)
+
+
+def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
+    """The document in today's words; the file itself changes with the next save."""
+    try:
+        for step in range(version, VERSION):
+            data = {**MIGRATIONS[step](data), "version": step + 1}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(file, f"it is no record of version {version}: {error}") from None
+    return data
+
+
+def backup(file: Path) -> Path:
+    """Where the copy of the last good one lies."""
+    return file.with_name(f"{file.name}.bak")
+
+
+class Damaged(VpcctlError):
+    """The record is lost: gone, or not to be understood."""
+
+
+def damaged(file: Path, why: str) -> VpcctlError:
+    """The error for a record that can't be understood."""
+    return Damaged(f"{file} is damaged: {why}", f"nothing was changed; {_way_on(file)}")
+
+
+def _way_on(file: Path) -> str:
+    """What brings back a lost record: its backup, the marks in the kernel, or a clean start."""
+    copy = f"the last good one: cp {backup(file)} {file}; or " if backup(file).exists() else ""
+    return (f"{copy}rebuilt from the marks in the kernel: vpcctl restore --from-kernel; or take all away by "
+            "its marks: cleanup.sh")

@@ -1,0 +1,70 @@
+"""What we own, in the order in which it was made, and what was asked for; as the record has it."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from enum import Enum
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.topology import Topology, Variant
+from vpcctl_lib.record.codec import Misfit, decode, expect
+from vpcctl_lib.resources import KINDS, Resource
+
+
+class Verb(Enum):
+    """What happens to a resource."""
+
+    MAKE = "make"
+    CHANGE = "change"
+    UNMAKE = "unmake"
+
+
+@frozen
+class Entry:
+    """A resource that we own, what was learned of it, and what was being done to it when this was written."""
+
+    resource: Resource
+    found: dict[str, str] = field(default_factory=dict)
+    under_way: Verb | None = None
+
+
+@frozen
+class State:
+    """What was asked for, and the ledger of what we own, in the order in which it is made."""
+
+    topology: Topology = Topology()
+    ledger: tuple[Entry, ...] = ()
+    previous: Topology | None = None
+    """While a change is under way: what was asked for before it."""
+
+    @property
+    def settled(self) -> Topology:
+        """What was asked for and is whole: a change that is under way does not show."""
+        return self.topology if self.previous is None else self.previous
+
+    @property
+    def iptables(self) -> Variant | None:
+        """Which of the two holds our rules; None where none were made yet."""
+        return self.topology.iptables or (self.previous.iptables if self.previous else None)
+
+
+def read(lines: object) -> tuple[Entry, ...]:
+    """The ledger that a record holds; Misfit says where it can't be understood."""
+    entries: list[Entry] = []
+    given = expect(list, lines, "ledger")
+    try:
+        for line in given:
+            entries.append(_entry(line))
+    except Misfit as misfit:
+        raise misfit.within(f"ledger[{len(entries)}]") from None
+    return tuple(entries)
+
+
+def _entry(line: object) -> Entry:
+    fields = dict(expect(dict, line))
+    name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise Misfit(f"no kind of resource {name!r}")
+    return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),
+                 None if verb is None else decode(Verb, verb, ".under_way"))

@@ -1,0 +1,236 @@
+"""The record on disk: what was asked for and what we own; locked, versioned, replaced as a whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import disk
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.record import document, ledger
+from vpcctl_lib.record.codec import Misfit, decode, encode
+from vpcctl_lib.record.document import FILE, VERSION
+from vpcctl_lib.record.ledger import Entry, State
+from vpcctl_lib.record.spare import FULL, Spare
+from vpcctl_lib.record.trust import check_folder
+from vpcctl_lib.resources import NAMES, Resource
+
+LOCK_SECONDS = 60.0
+HEAD = f'{{"version": {VERSION},\n'
+LEDGER = '"ledger": [\n'
+ENTRY = '{"kind": '
+END = "}\n]}\n"
+
+
+class Store:
+    """The state folder: state.json, lock and vpcctl.log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / FILE
+        self.log = folder / "vpcctl.log"
+        self._spare = Spare(folder / ".state.json.spare")
+        self._texts: dict[int, tuple[Entry | Resource | Topology, str]] = {}
+        """The text of what was read or written before, by identity: most of a large record stays."""
+
+    def load(self) -> State:
+        """What is recorded; an empty state if nothing is. VpcctlError if it can't be read or understood."""
+        text = document.text(self.file)
+        if text is None:
+            return State()
+        data = document.parse(self.file, text)
+        try:
+            topology = decode(Topology, data.get("topology"), "topology")
+            previous = data.get("previous")
+            entries = ledger.read(data.get("ledger"))
+            self._keep(text, entries)
+            return State(topology, entries,
+                         None if previous is None else decode(Topology, previous, "previous"))
+        except Misfit as error:
+            raise document.damaged(self.file, str(error)) from None
+
+    def _keep(self, text: str, entries: Sequence[Entry]) -> None:
+        """Entries are written again as they were read, if the text is as we write it: a line each."""
+        lines = _lines(text)
+        if len(lines) == len(entries):
+            self._texts = {id(entry): (entry, line) for entry, line in zip(entries, lines, strict=True)}
+
+    def save(self, state: State) -> None:
+        """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
+
+        Beside it lies a copy of the last one with nothing under way.
+        """
+        targets = (self.file,) if state.previous is not None else (self.file, document.backup(self.file))
+        text = self._whole(state).encode()
+        try:
+            try:
+                self._replace(targets, text)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                # The backup first: the larger file, of a change under way, becomes the spare then.
+                self._spare.replace(targets[::-1], text)
+            self._sync_folder()
+        except OSError as error:
+            raise VpcctlError(f"can't write {self.file}: {error.strerror}") from None
+        if state.previous is None:
+            self._spare.renew(len(text))
+
+    def _replace(self, targets: Sequence[Path], text: bytes) -> None:
+        """All of them written beside, and only then renamed."""
+        fresh = {target: self.folder / f".{target.name}.new" for target in targets}
+        try:
+            for temporary in fresh.values():
+                disk.write_new(temporary, text)
+            for target, temporary in fresh.items():
+                temporary.replace(target)
+        except OSError:
+            with suppress(OSError):
+                for temporary in fresh.values():
+                    temporary.unlink(missing_ok=True)
+            raise
+
+    def _whole(self, state: State) -> str:
+        """A line a resource, for a person (and cleanup.sh) to read; much smaller than indented JSON."""
+        previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
+        entries = ",\n".join(map(self._text, state.ledger))
+        return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{entries}\n]}}\n'
+
+    def _text(self, part: Entry | Resource | Topology) -> str:
+        held = self._texts.get(id(part))
+        if held is None:
+            # With the part beside it, so that no other can have its identity meanwhile.
+            held = self._texts[id(part)] = (part, self._spelt(part))
+        return held[1]
+
+    def _spelt(self, part: Entry | Resource | Topology) -> str:
+        if not isinstance(part, Entry):
+            kind = {"kind": NAMES[type(part)]} if isinstance(part, Resource) else {}
+            return json.dumps({**kind, **encode(part)})
+        # A resource is spelt once, though its entry changes while it is being made.
+        text = self._text(part.resource)
+        found = f', "found": {json.dumps(part.found)}' if part.found else ""
+        verb = f', "under_way": "{part.under_way.value}"' if part.under_way else ""
+        return f"{text[:-1]}{found}{verb}}}" if found or verb else text
+
+    def lost(self) -> bool:
+        """Whether there is no record, or none that can be understood; a newer vpcctl's is an error."""
+        try:
+            self.load()
+        except document.Damaged:
+            return True
+        return not self.file.exists()
+
+    @contextmanager
+    def set_aside(self) -> Iterator[list[Path]]:
+        """What is left of a lost record, under other names; as it was again if making a new one fails."""
+        ending = f"lost-{time.strftime('%Y%m%dT%H%M%S')}.{os.getpid()}"
+        kept: dict[Path, Path] = {}
+        disk = (self.file, document.backup(self.file))
+        new = [file for file in disk if not file.exists()]
+        try:
+            for file in disk:
+                if file not in new:
+                    # A second name: there is no moment in which what is left has none.
+                    os.link(file, file.with_name(f"{file.name}.{ending}"))
+                    kept[file] = file.with_name(f"{file.name}.{ending}")
+            yield list(kept.values())
+        except (OSError, VpcctlError) as error:
+            for file in new:
+                file.unlink(missing_ok=True)
+            for file, other in kept.items():
+                other.replace(file)
+                # rename(2) does nothing while both still name the same file.
+                other.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise VpcctlError(f"can't keep {error.filename}: {error.strerror}") from None
+            raise
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock that every change is made under; waits for who has it, then names it.
+
+        The tools that change something hold it too (`Runner.change`).
+        """
+        self._make_folder()
+        lock = self._open_lock()
+        try:
+            self._acquire(lock)
+            self._sign(lock)
+            os.set_inheritable(lock, True)
+            yield
+            os.ftruncate(lock, 0)
+        finally:
+            os.close(lock)
+
+    def _open_lock(self) -> int:
+        """The lock, which only its owner may open: whoever can open a file can hold its lock for ever."""
+        path = self.folder / "lock"
+        try:
+            return disk.open_kept(path, os.O_RDWR, disk.SECRET, always=True)
+        except OSError as error:
+            raise VpcctlError(f"can't open {path}: {error.strerror}") from None
+
+    def _sign(self, lock: int) -> None:
+        """Say in the lock who holds it; on a full disk it goes without."""
+        try:
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            if error.errno not in FULL:
+                raise VpcctlError(f"can't write {self.folder / 'lock'}: {error.strerror}") from None
+
+    def _make_folder(self) -> None:
+        try:
+            disk.make_folder(self.folder)
+            # Somebody else may have made a part of it since the command began.
+            check_folder(self.folder)
+            if not os.access(self.folder, os.W_OK):
+                raise PermissionError
+        except PermissionError:
+            # Root may write anywhere but to what is mounted read-only.
+            hint = "run it as root: sudo vpcctl …" if os.geteuid() else "name another with --state-dir"
+            raise VpcctlError(f"may not write to {self.folder}", hint) from None
+        except OSError as error:
+            raise VpcctlError(f"{self.folder} can't hold the state: {error.strerror}",
+                              "name a folder with --state-dir") from None
+
+    def _acquire(self, lock: int) -> None:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    holder = (self.folder / "lock").read_text().strip() or "unknown"
+                    raise VpcctlError(f"another vpcctl (pid {holder}) has held the lock for "
+                                      f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
+                time.sleep(0.02)
+
+
+def _lines(text: str) -> list[str]:
+    """The ledger's lines, less the commas between them, if all are as we write them; else none.
+
+    As many of these as entries are then one each. Anything after a line's end, a blank as well, would stand
+    between it and the comma that we put there.
+    """
+    before, _, held = text.partition(LEDGER)
+    if not (before.startswith(HEAD) and held.startswith(ENTRY) and held.endswith(END)):
+        return []
+    lines = held[len(ENTRY):-len(END)].split(f"}},\n{ENTRY}")
+    is_ours = held.count("\n") == len(lines) - 1 + END.count("\n")
+    return [f"{ENTRY}{line}}}" for line in lines] if is_ours else []

@@ -1,0 +1,1 @@
+"""Whether packets leave a VPC and answers come back, judged by what the host says."""

@@ -1,0 +1,1 @@
+"""What commands answer, as plain values for the command line and an API alike; pure."""

@@ -1,0 +1,144 @@
+"""The topology as plain values, the one shape that JSON and tables are made of; pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.routing import route_table, routed
+from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
+
+if TYPE_CHECKING:
+    from vpcctl_lib.keeper.fate import Fate
+    from vpcctl_lib.managers.deploy import Running
+    from vpcctl_lib.managers.firewall import InForce
+    from vpcctl_lib.managers.overview import Overview
+    from vpcctl_lib.uplink.packets import Passage
+
+View = dict[str, Any]
+
+
+def vpc(topology: Topology, vpc: Vpc) -> View:
+    """A VPC with its subnets."""
+    return {
+        "name": vpc.name, "cidr": str(vpc.cidr), "gateway": str(addressing.gateway(vpc.cidr)),
+        "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
+        "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
+                   "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
+        "nat": {"interface": vpc.nat.interface, "auto": vpc.nat.follows} if vpc.nat else None,
+        "subnets": [subnet(vpc, one) for one in vpc.subnets],
+        "peers": sorted(peer.name for peer in topology.peers_of(vpc.name)),
+        "routes": [{"destination": str(row.destination), "target": row.target}
+                   for row in route_table(topology, vpc)],
+    }
+
+
+def overview(overview: Overview) -> View:
+    """A VPC with all that is to be known of it, and the plain commands that show the same."""
+    view = vpc(overview.topology, overview.vpc)
+    size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
+    inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
+    name = overview.vpc.name
+    return {
+        **view, "guarded": bool(overview.topology.guarded),
+        "addresses": {"total": size, "in_subnets": inside, "free": size - inside},
+        "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "device": naming.device("pcx-", peer.name)}
+                     for peer in overview.topology.peers_of(name)],
+        "policies": [{**firewall(name, force), "see": _see_in(name, force.subnet.name, "iptables -nvL")}
+                     for force in overview.policies],
+        "workloads": [{**workload(one), "see": f"ip netns pids {naming.subnet_namespace(name, one.subnet)}"}
+                      for one in overview.workloads],
+        "see": {"vpc": f"ip -n {name} addr show {bridge}",
+                "uplink": f"ip addr show {view['uplink']['device']}",
+                "nat": "iptables -t nat -S VPCCTL-POSTROUTING", "routes": f"ip -n {name} route",
+                "subnets": f"ip -n {name} link show master {bridge}",
+                "peerings": f"ip -n {name} -br addr show type veth",
+                "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
+    }
+
+
+def _see_in(vpc: str, subnet: str, command: str) -> str:
+    return f"ip netns exec {naming.subnet_namespace(vpc, subnet)} {command}"
+
+
+def subnet(vpc: Vpc, subnet: Subnet) -> View:
+    """A subnet."""
+    size, used = subnet.cidr.num_addresses, addressing.used(subnet.cidr, vpc.cidr)
+    return {
+        "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
+        "namespace": naming.subnet_namespace(vpc.name, subnet.name),
+        "address": str(addressing.instance(subnet.cidr)), "gateway": str(addressing.gateway(vpc.cidr)),
+        "addresses": {"total": size, "used": used, "free": size - used},
+        "firewall": subnet.policy is not None, "workloads": [workload.name for workload in subnet.workloads],
+    }
+
+
+def peering(topology: Topology, peering: Peering) -> View:
+    """A peering with the CIDRs that it joins."""
+    view: View = {"vpc1": peering.vpc1, "vpc2": peering.vpc2}
+    for number, name in enumerate((peering.vpc1, peering.vpc2), 1):
+        found = topology.vpc(name)
+        view[f"cidr{number}"] = str(found.cidr) if found else ""
+    return view
+
+
+def workload(running: Running) -> View:
+    """A workload, and whether it runs."""
+    return {
+        "vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
+        "state": running.life.value, "pid": running.pid, "port": running.workload.port,
+        "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
+        "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
+        "memory": running.workload.memory, **_upkeep(running.workload.upkeep), **_fate(running.fate),
+    }
+
+
+def ending(running: Running) -> View:
+    """A workload that does not run, and how it ended."""
+    return {"vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
+            **_fate(running.fate)}
+
+
+def passage(passage: Passage) -> View:
+    """Whether a VPC's packets leave, and what keeps them from it."""
+    return {"vpc": passage.vpc, "interface": passage.interface or None, "state": passage.state.value,
+            "causes": [{"why": cause.why, "help": cause.help or None, "sure": cause.sure}
+                       for cause in passage.causes]}
+
+
+def _upkeep(upkeep: Upkeep) -> View:
+    # Imported late, here and below: most views show no workload.
+    from vpcctl_lib.workloads.upkeep import variables
+
+    return {
+        "env": variables(upkeep.env), "workdir": upkeep.workdir or None,
+        "stop_signal": upkeep.stop_signal or None, "stop_timeout": upkeep.stop_timeout,
+        "restart": upkeep.restart.value, "log_max": upkeep.log_max,
+    }
+
+
+def _fate(fate: Fate | None) -> View:
+    """How the program ended last, and when; null for what did not happen, or can't be read without root."""
+    if fate is None:
+        return {"restarts": None, "exit_code": None, "signal": None, "ended": None}
+    from vpcctl_lib.workloads.upkeep import signal_name
+
+    code = fate.code
+    ended = None if fate.ended is None else f"{datetime.fromtimestamp(fate.ended, timezone.utc):%FT%TZ}"
+    return {"restarts": fate.restarts, "exit_code": code if code is None or code >= 0 else 128 - code,
+            "signal": signal_name(-code) if code is not None and code < 0 else None, "ended": ended}
+
+
+def firewall(vpc_name: str, force: InForce) -> View:
+    """A subnet's policy with its counters; `policy` is null where none is applied."""
+    # Imported late: it brings the readers of JSON and YAML.
+    from vpcctl_lib.files.policy import to_document
+
+    subnet = force.subnet
+    view: View = {"vpc": vpc_name, "subnet": subnet.name, "policy": None, "counters": {}}
+    if subnet.policy is not None:
+        view["policy"] = to_document(subnet.policy, subnet.cidr)
+        view["counters"] = {index: {"packets": packets, "bytes": size}
+                            for index, (packets, size) in force.counters.items()}
+    return view

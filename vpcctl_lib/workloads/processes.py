@@ -1,0 +1,340 @@
+"""Processes on this host: who they are beyond doubt, which network namespace they live in, how they end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.keeper.orders import MARK
+from vpcctl_lib.kernel import netns
+
+PROC = Path("/proc")
+GRACE_SECONDS = 5.0
+"""How long a process has after TERM before KILL."""
+
+TOOL = b"VPCCTL_TOOL=1"
+"""The environment variable of the tools of every vpcctl (`run.TOOL`)."""
+
+LONGEST_ENVIRONMENT = 1 << 17
+"""Bytes of a process's environment that are read: ours are the first, and others may have megabytes."""
+
+EXITING = 4
+"""PF_EXITING of include/linux/sched.h."""
+
+LISTEN = "0A"
+"""include/net/tcp_states.h"""
+
+
+@frozen
+class Process:
+    """A process, told apart from a later one of the same pid by its start time."""
+
+    pid: int
+    start: int
+    session: int
+    parent: int = field(compare=False)
+    """Another, once its parent has ended."""
+
+    def program(self) -> str:
+        """The name of its program; empty if it has ended."""
+        return _text(self.pid, "comm").strip()
+
+    def name(self) -> str:
+        """Its program and pid, for a person."""
+        program = self.program()
+        return f"{program} (pid {self.pid})" if program else f"pid {self.pid}"
+
+
+def _text(pid: int, name: str) -> str:
+    """A file of a process, in which it can write any bytes as its name; empty if it has ended."""
+    try:
+        return (PROC / str(pid) / name).read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def boot_id() -> str:
+    """Changes with every boot, as pids and start times begin anew; empty where /proc shows processes only."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def look(pid: int) -> Process | None:
+    """The process of that pid, unless there is none or it has ended and waits for its parent."""
+    text = _text(pid, "stat")
+    if not text:
+        return None
+    # proc(5): the second field is the name in parentheses, and may hold any character.
+    fields = text[text.rindex(")") + 2:].split()
+    state, parent, session, start = fields[0], int(fields[1]), int(fields[3]), int(fields[19])
+    return None if state in "ZX" else Process(pid, start, session, parent)
+
+
+def identity(process: Process) -> dict[str, str]:
+    """What is written down of a process, to know it again."""
+    return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id(),
+            "netns": str(_network(process.pid))}
+
+
+def kept_identity(keeper: Process) -> dict[str, str]:
+    """What is written down of a workload by its keeper: also the pid of the program itself."""
+    oldest = next(iter(children(keeper.pid)), None)
+    return {**identity(keeper), "main": str(oldest.pid if oldest else 0)}
+
+
+def recognise(facts: Mapping[str, str]) -> Process | None:
+    """The very process that was written down, if it still runs."""
+    if not facts.get("pid") or facts.get("boot") != boot_id():
+        return None
+    process = look(int(facts["pid"]))
+    return process if process is not None and str(process.start) == facts.get("start") else None
+
+
+def is_hidden(facts: Mapping[str, str]) -> bool:
+    """Whether it can't be told if it runs: this user is not shown others' processes (proc(5), `hidepid`)."""
+    if not facts.get("pid") or not boot_id():
+        return bool(facts.get("pid"))
+    if facts.get("boot") != boot_id() or _text(int(facts["pid"]), "stat"):
+        return False
+    try:
+        os.kill(int(facts["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def is_ending(process: Process) -> bool:
+    """Whether it is on its way out: it runs nothing more, and is no zombie yet (proc(5), `flags` of stat)."""
+    text = _text(process.pid, "stat")
+    return bool(text) and bool(int(text[text.rindex(")") + 2:].split()[6]) & EXITING)
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether the process itself waits for TCP connections to a port (proc(5))."""
+    own = set(_open_files(pid))
+    try:
+        lines = (PROC / str(pid) / "net/tcp").read_text().splitlines()[1:]
+    except OSError:
+        return False
+    sockets = [line.split() for line in lines]
+    return any(fields[1].endswith(f":{port:04X}") and fields[3] == LISTEN and f"socket:[{fields[9]}]" in own
+               for fields in sockets)
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    try:
+        for number in os.listdir(PROC / str(pid) / "fd"):
+            yield os.readlink(PROC / str(pid) / "fd" / number)
+    except OSError:
+        # It has ended, or closed one meanwhile: the next look tells.
+        return
+
+
+def inside_of(process: Process, namespace: str) -> bool:
+    """Whether it lives in that network namespace."""
+    number = netns.inode(namespace)
+    return bool(number) and _network(process.pid) == number
+
+
+def inside(namespace: str) -> list[Process]:
+    """All processes in a network namespace."""
+    return _within({netns.inode(namespace)} - {0})
+
+
+def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
+    """All processes in these network namespaces, each with its namespace; one look for all of them."""
+    names = {netns.inode(namespace): namespace for namespace in namespaces}
+    names.pop(0, None)
+    found = ((names.get(_network(process.pid)), process) for process in (_all() if names else ()))
+    return [(name, process) for name, process in found if name]
+
+
+def is_passing(process: Process) -> bool:
+    """Whether it is a tool of some vpcctl, that ends by itself in a moment."""
+    return TOOL in _environment(process.pid) and is_own(process)
+
+
+def is_own(process: Process) -> bool:
+    """Whether it is of our user, with all that this user may do: what its environment says is true then.
+
+    A workload's processes are in a user namespace below ours. Anybody can write TOOL or a mark in theirs.
+    """
+    # Not by the owner of the folder: a process that can't be dumped is shown as root's (proc(5)).
+    same_user = _field(_text(process.pid, "status"), "Uid")[1:2] == [str(os.geteuid())]
+    return same_user and _room(process.pid, "user") == _room("self", "user")
+
+
+def _field(status: str, name: str) -> list[str]:
+    # Not splitlines: the name of the program may hold what that takes for the end of a line.
+    return next((line.split()[1:] for line in status.split("\n") if line.startswith(f"{name}:")), [])
+
+
+def is_keeper(process: Process) -> bool:
+    """Whether it is the first process of a workload: process 1 of its own PID namespace, and ours."""
+    numbers = _field(_text(process.pid, "status"), "NSpid")
+    return len(numbers) > 1 and numbers[-1] == "1" and is_own(process)
+
+
+def runs_as_we_do(process: Process) -> bool:
+    """Whether its program is the very file of our interpreter: one in a container is another."""
+    try:
+        return os.path.samestat((PROC / str(process.pid) / "exe").stat(), (PROC / "self/exe").stat())
+    except OSError:
+        return False
+
+
+def is_kept(facts: Mapping[str, str]) -> bool:
+    """Whether the workload has a keeper; one that an older vpcctl started has none."""
+    return "main" in facts
+
+
+def main(facts: Mapping[str, str]) -> int | None:
+    """The pid of a workload's program, if it runs; its keeper may have started another one meanwhile."""
+    process = recognise(facts)
+    if process is None or not is_kept(facts):
+        return process.pid if process else None
+    first = look(int(facts["main"]))
+    if first is not None and first.parent == process.pid:
+        return first.pid
+    return next((one.pid for one in children(process.pid)), None)
+
+
+def children(pid: int) -> list[Process]:
+    """The processes that it has started, or that were left to it, the oldest first."""
+    return sorted((process for process in _all() if process.parent == pid), key=lambda one: one.start)
+
+
+def room(process: Process) -> int:
+    """The number of its PID namespace, which a workload has to itself; 0 if it can't be told."""
+    return _room(process.pid, "pid")
+
+
+def _within(networks: Collection[int]) -> list[Process]:
+    return [process for process in _all() if _network(process.pid) in networks] if networks else []
+
+
+def _all() -> Iterator[Process]:
+    for entry in os.listdir(PROC):
+        process = look(int(entry)) if entry.isdigit() else None
+        if process is not None and process.pid != os.getpid():
+            yield process
+
+
+def _network(pid: int) -> int:
+    return _room(pid, "net")
+
+
+def _room(pid: int | str, kind: str) -> int:
+    try:
+        return (PROC / str(pid) / "ns" / kind).stat().st_ino
+    except OSError:
+        return 0
+
+
+def marked(mark: str, among: Iterable[Process]) -> list[Process]:
+    """Those that were started as the workload of that mark, or by it."""
+    word = f"{MARK}={mark}".encode()
+    return [process for process in among if word in _environment(process.pid)]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        with (PROC / str(pid) / "environ").open("rb") as environment:
+            return environment.read(LONGEST_ENVIRONMENT).split(b"\0")
+    except OSError:
+        return []
+
+
+def mark_of(process: Process) -> str:
+    """Whose workload it was started as, or by; empty if it is none."""
+    prefix = f"{MARK}=".encode()
+    marks = [word[len(prefix):] for word in _environment(process.pid) if word.startswith(prefix)]
+    return marks[0].decode(errors="replace") if marks else ""
+
+
+def argv(process: Process) -> tuple[str, ...]:
+    """Its command line, as it shows it now."""
+    words = (PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")[:-1]
+    return tuple(word.decode(errors="surrogateescape") for word in words)
+
+
+def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
+    """The workload's keeper; else its processes, of its session or with its mark, in its namespace.
+
+    The namespace may have lost its name, and one that is on its way out is in none any more.
+    """
+    leader = recognise(facts)
+    homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
+             int(facts.get("netns", 0)) if facts.get("boot") == boot_id() else 0}
+    here = _network(os.getpid())
+    living = _within(homes - {0, here})
+    keepers = marked(mark, filter(is_keeper, living))
+    if keepers:
+        return keepers
+    if leader and is_ending(leader):
+        return [leader]
+    # One that was just started is still here, on its way into its namespace.
+    found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
+    if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
+        found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
+    return [process for process in found.values() if is_keeper(process)] or list(found.values())
+
+
+def end(processes: Iterable[Process], seconds: float = GRACE_SECONDS) -> list[Process]:
+    """TERM, so long to obey, KILL; returns those that are still there."""
+    living = {fd: process for process in processes if (fd := _descriptor(process)) >= 0}
+    try:
+        _signal(living, signal.SIGTERM)
+        left = _wait(living, seconds)
+        _signal(left, signal.SIGKILL)
+        return list(_wait(left, GRACE_SECONDS).values())
+    finally:
+        for fd in living:
+            os.close(fd)
+
+
+def _descriptor(process: Process) -> int:
+    """A pidfd of exactly this process, -1 if it has ended: no later one of its pid can be hit."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return -1
+    if look(process.pid) == process:
+        return fd
+    os.close(fd)
+    return -1
+
+
+def _signal(living: Mapping[int, Process], number: signal.Signals) -> None:
+    for fd, process in living.items():
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            continue
+        except PermissionError as error:
+            raise VpcctlError(f"may not stop {process.name()}", "run as root") from error
+
+
+def _wait(living: Mapping[int, Process], seconds: float) -> dict[int, Process]:
+    """Those that have not ended within the time; a pidfd is readable once its process has."""
+    left = dict(living)
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    for fd in left:
+        poll.register(fd, select.POLLIN)
+    while left and (remaining := deadline - time.monotonic()) > 0:
+        for fd, _ in poll.poll(remaining * 1000):
+            poll.unregister(fd)
+            del left[fd]
+    return left
