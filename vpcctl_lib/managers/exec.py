@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Collection
+from shutil import which
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.run import has, need
+from vpcctl_lib.kernel.run import need, search_path
 from vpcctl_lib.kernel.users import is_mapped
 from vpcctl_lib.managers.base import Manager, need_root, standing
 from vpcctl_lib.model import naming
@@ -24,7 +25,7 @@ class ExecManager(Manager):
         find_subnet(self.state().topology, vpc, subnet)
         need_root()
         need("ip")
-        if not has(command[0]):
+        if which(command[0], path=search_path()) is None:
             raise VpcctlError(f"{command[0]}: command not found", code=NOT_FOUND)
         namespace = standing(naming.subnet_namespace(vpc, subnet))
         return self.runner.attach(("ip", "netns", "exec", namespace, *command))
