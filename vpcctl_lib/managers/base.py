@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Faults, Plan, difference
@@ -15,6 +16,7 @@ from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import guarding, netns, variants
+from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
@@ -238,11 +240,20 @@ class Manager:
             self._warnings += variants.warnings(self.context.runner, variant)
         return variant
 
+    @cached_property
+    def _quotes(self) -> bool:
+        return guarding.reads_quotes(self.runner)
+
+    def look_around(self, topology: Topology, *questions: Callable[[], object]) -> None:
+        """Ask side by side what is asked of the host anyway; the answers are kept."""
+        guard = () if topology.quotes else (lambda: self._quotes,)
+        together(*questions, *guard)
+
     def _with_guard(self, before: Topology, topology: Topology) -> Topology:
         """Once so, always so; what was not possible may be by now."""
         if not topology.vpcs:
             return replace(topology, guarded=None, quotes=None)
-        quotes = topology.quotes or guarding.reads_quotes(self.runner)
+        quotes = topology.quotes or self._quotes
         missing = "" if topology.guarded or quotes else guarding.missing(self.runner)
         if missing and before.guarded is None:
             self.warn(guarding.UNGUARDED.format(missing))
