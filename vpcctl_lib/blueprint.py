@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
-from vpcctl_lib.firewall.filter_rules import Filter, egress_filter, ingress_filter
 from vpcctl_lib.firewall.rules import (
     host_forward,
     host_guard,
@@ -51,6 +51,9 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.guard import FORM as GUARD_FORM
 from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import packed
+
+if TYPE_CHECKING:
+    from vpcctl_lib.firewall.filter_rules import Filter
 
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
@@ -193,6 +196,9 @@ def _instance(vpc: Vpc, subnet: Subnet, peers: Iterable[IPv4Network]) -> Iterato
         yield Route(namespace, destination, naming.INSTANCE, router)
     yield Neighbour(namespace, naming.INSTANCE, router, naming.mac(vpc.name))
     if subnet.policy:
+        # Imported late: the command lines of most changes have no policy in sight.
+        from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
+
         yield _filter(namespace, "INPUT", ingress_filter(subnet.policy))
         if subnet.policy.egress is not None:
             yield _filter(namespace, "OUTPUT", egress_filter(subnet.policy))

@@ -49,8 +49,10 @@ class Transaction:
                 self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
                 # Before the last save: a crash after it would leave logs that nobody knows of.
                 stay = {entry.resource.key for entry in plan.after}
-                self._desk.sweep(step.entry.resource for step in plan.steps
-                                 if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay)
+                gone = [step.entry.resource for step in plan.steps
+                        if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay]
+                if gone:
+                    self._desk.sweep(gone)
                 self._store.save(State(topology, self._with_facts(plan.after)))
             except VpcctlError as error:
                 self._back(plan, before, error)

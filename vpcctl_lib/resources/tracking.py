@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.conntrack import Ends, Known
 from vpcctl_lib.kernel.run import Command
 
 if TYPE_CHECKING:
