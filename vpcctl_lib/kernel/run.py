@@ -285,13 +285,15 @@ def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = 
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch.
 
     It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
-    waiting, and if we are killed it ends its work. `before` is what it does before it is that program.
+    waiting, and if we are killed it ends its work. `before` is what the thread does that starts it: what
+    that leaves in the thread (a filter of system calls), the program inherits.
     """
     started, late = time.monotonic(), ""
     with _memory(command.stdin) as given, _memory() as out, _memory() as err:
+        begin = partial(_popen, command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
+                        close_fds=close_fds)
         try:
-            process = _popen(command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
-                             close_fds=close_fds, preexec_fn=before)
+            process = netns.aside(partial(_after, before, begin)) if before else begin()
         except netns.Gone as error:
             return Outcome(command, 1, "", str(error), _milliseconds_since(started))
         if not ends_within(process, TIMEOUT_SECONDS):
@@ -301,6 +303,12 @@ def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = 
             late = f"no answer within {TIMEOUT_SECONDS:.0f} s"
         return Outcome(command, process.returncode, _text(out), _text(err) + late,
                        _milliseconds_since(started))
+
+
+def _after(before: Callable[[], None], begin: Callable[[], Child]) -> Child:
+    """Begin it behind what comes before, in the same thread: Python would copy itself for a `preexec_fn`."""
+    before()
+    return begin()
 
 
 def _memory(text: str = "") -> BinaryIO:
