@@ -33,7 +33,7 @@ _ALLOW, _DONE = 0x7FFF0000, 0x00050000
 
 @contextmanager
 def held() -> Iterator[Callable[[], None] | None]:
-    """Hold the lock, or do without it after a second; yields what the thread does first that starts the program.
+    """Hold the lock, or do without it after a second; yields what the thread that starts it does first.
 
     None where nothing can be done for it here: it then locks the folder itself.
     """
