@@ -18,6 +18,7 @@ from hypothesis import settings
 import vpcctl_lib.sandbox
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
+from vpcctl_lib.engine import strays
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.kernel import guarding, netns, run
@@ -156,6 +157,8 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(Transaction, "apply", refuse)
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
+        (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
+        patch.setattr(strays, "DEVICES", folder / "dev")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)

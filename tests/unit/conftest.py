@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
+from vpcctl_lib.engine import strays
 from vpcctl_lib.kernel import netns, users
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc, Workload
@@ -76,6 +77,8 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (values / name).write_text(f"{value}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netns, "NAMES", folder / "netns")
+        (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
+        patch.setattr(strays, "DEVICES", folder / "dev")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(host, "SETTINGS", values)
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())

@@ -38,7 +38,8 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
                 and (steps[number].verb is Verb.MAKE or resource.key in broken):
             # A policy that is changed has tracked all along.
             filtering.setdefault(resource.namespace, []).append(number)
-    closing = {number: work for number, step in enumerate(steps) if (work := _closing(step, shall))}
+    closing = {number: work for number, step in enumerate(steps)
+               if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
     if not translating and not filtering and not closing:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
@@ -58,8 +59,7 @@ def _with(steps: Sequence[Step], before: Mapping[int, Operations],
 def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
     """For a subnet of a router that may get out no more: what it has open there."""
     chain, old = step.entry.resource, step.old.resource if step.old else None
-    if step.verb is not Verb.CHANGE or not isinstance(chain, Chain) or not isinstance(old, Chain) \
-            or not chain.namespace:
+    if not isinstance(chain, Chain) or not isinstance(old, Chain) or not chain.namespace:
         return ()
     gone = tuple(found[1] for rule in old.rules
                  if rule not in chain.rules and (found := _OUTWARD.match(rule)))

@@ -129,13 +129,13 @@ class File(Resource):
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses to take over a file that is there."""
+        if not os.path.lexists(self.path):
+            return {}
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
             raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",
                               "remove such things: vpcctl restore")
-        if os.path.lexists(self.path):
-            raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
-                              "move it away, or give the subnet another name")
-        return {}
+        raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
+                          "move it away, or give the subnet another name")
 
     def make(self) -> Operations:
         """Written whole."""
