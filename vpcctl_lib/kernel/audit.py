@@ -120,12 +120,16 @@ def _line(text: str) -> str:
 
 
 def _user() -> str:
-    # Imported late: root, who makes all changes, needs it not.
+    name = _login() if os.geteuid() else "root"
+    behind = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {behind})" if behind else name
+
+
+def _login() -> str:
+    # Imported late: root makes all changes, and is known without.
     import getpass
 
     try:
-        name = getpass.getuser() if os.geteuid() else "root"
+        return getpass.getuser()
     except (KeyError, OSError):
-        name = f"uid {os.geteuid()}"
-    behind = os.environ.get("SUDO_USER")
-    return f"{name} (sudo by {behind})" if behind else name
+        return f"uid {os.geteuid()}"
