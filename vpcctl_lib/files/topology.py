@@ -19,6 +19,7 @@ from vpcctl_lib.model.lookup import close
 from vpcctl_lib.model.quantities import parse_bytes, spelt
 from vpcctl_lib.model.topology import (
     MOST_PROCESSES,
+    Machine,
     Peering,
     Policy,
     Subnet,
@@ -103,9 +104,9 @@ class Reader:
         if kind not in kinds:
             raise place.at("type").refusal(f"{shown(kind)} is no type of subnet", f"use {' or '.join(kinds)}")
         workloads = _mapping(_given(entries, "workloads", {}), place.at("workloads"), "workloads by name")
-        return Subnet(name, cidr, SubnetType(kind), self._policy(entries, cidr, place.at("firewall")),
-                      tuple(_workload(key, one, place.at("workloads").named(key))
-                            for key, one in workloads.items()))
+        own = Machine(workloads=tuple(_workload(key, one, place.at("workloads").named(key))
+                                      for key, one in workloads.items()))
+        return Subnet(name, cidr, SubnetType(kind), self._policy(entries, cidr, place.at("firewall")), (own,))
 
     def _policy(self, entries: Mapping[str, object], cidr: IPv4Network, place: Place) -> Policy | None:
         data = entries.get("firewall")
@@ -308,9 +309,9 @@ def _subnet_document(subnet: Subnet) -> dict[str, object]:
     document: dict[str, object] = {"cidr": str(subnet.cidr), "type": subnet.type.value}
     if subnet.policy is not None:
         document["firewall"] = policy.to_document(subnet.policy)
-    if subnet.workloads:
-        document["workloads"] = {
-            workload.name: _workload_document(workload) for workload in subnet.workloads}
+    own = subnet.machine()
+    if own and own.workloads:
+        document["workloads"] = {workload.name: _workload_document(workload) for workload in own.workloads}
     return document
 
 

@@ -1,7 +1,8 @@
-"""Steps that start and stop processes, which no batch can hold."""
+"""Steps that start and stop processes: ready before the start returns, stopped with their children."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import field
@@ -10,6 +11,7 @@ from pathlib import Path
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.model.topology import Restart, Upkeep
+from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
 PROCESSES = 2048
 """How many a workload may have unless it is told otherwise: as many as Podman gives a container
@@ -28,10 +30,19 @@ KEEPER = str(Path(__file__).parents[1] / "keeper" / "__main__.py")
 
 
 @frozen
-class EmptyNamespaces:
+class EmptyNamespaces(Operation):
     """Stop all that runs in namespaces, as they are about to go."""
 
     namespaces: tuple[str, ...]
+
+    def carry_out(self, desk: Desk) -> Facts:
+        """Again until none is left, as a process may start others while it is being stopped."""
+        # Imported late, as all here that has to do with processes: most changes touch none.
+        from vpcctl_lib.resources import programs
+
+        desk.runner.announce(self)
+        programs.empty(self.namespaces, desk)
+        return NO_FACTS
 
     def __str__(self) -> str:
         return "\n".join(map(_emptying, self.namespaces))
@@ -44,7 +55,7 @@ def _emptying(namespace: str) -> str:
 
 
 @frozen
-class Start:
+class Start(Operation):
     """Start a workload's program and wait until it is ready."""
 
     namespace: str
@@ -62,7 +73,6 @@ class Start:
 
     def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
-        # Imported late: few changes start a workload.
         from vpcctl_lib.keeper.orders import MARK, Orders, words
         from vpcctl_lib.kernel import users
         from vpcctl_lib.workloads.upkeep import signal_number
@@ -82,9 +92,22 @@ class Start:
         """Where its output goes."""
         return folder / self.log
 
+    def carry_out(self, desk: Desk) -> Facts:
+        """Ready when this returns; the log of one that did not start is evidence."""
+        from vpcctl_lib.resources import programs
+
+        return programs.start(self, desk)
+
+    def typed(self, desk: Desk) -> str:
+        """Like our own start: a session of its own, nothing of this terminal, and the prompt comes back."""
+        folder, log = desk.folder, self.log_file(desk.folder)
+        own = [above for above in reversed(log.parents) if folder in above.parents]
+        return (f"install -d -m 700 {shlex.join(map(str, own))}\n"
+                f"setsid --fork env -C / {self.command(folder)} </dev/null >/dev/null 2>&1")
+
 
 @frozen
-class Stop:
+class Stop(Operation):
     """Stop a workload's processes, and those only."""
 
     namespace: str
@@ -93,6 +116,33 @@ class Stop:
     facts: Mapping[str, str] = field(default_factory=dict)
     seconds: int = STOP_SECONDS
     """How long the keeper lets the program obey."""
+
+    def carry_out(self, desk: Desk) -> Facts:
+        """Again until none is left, as one that was just being started may have begun another."""
+        from vpcctl_lib.resources import programs
+
+        desk.runner.announce(self)
+        programs.stop(self.namespace, self.mark, self.facts, self.seconds + KEEPER_SECONDS)
+        return NO_FACTS
+
+    def typed(self, desk: Desk) -> str:
+        """TERM, the workload's time to obey, KILL: for its keeper, or else for whoever bears its mark."""
+        from vpcctl_lib.workloads import processes
+
+        pid = self.facts.get("pid")
+        session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
+        if processes.is_kept(self.facts):
+            session = "grep -qs '^NSpid:.*[[:space:]]1$' /proc/$pid/status && "
+        marked = f"grep -qsz '^VPCCTL_WORKLOAD={self.mark}$' /proc/$pid/environ"
+        turns = 10 * (self.seconds + round(KEEPER_SECONDS))
+        return f"""# workload {self.mark}
+workload() {{
+  for pid in $(ip netns pids {self.namespace}); do {session}{marked} && echo $pid; done
+}}
+for signal in TERM KILL; do
+  workload | xargs -r kill -$signal
+  for turn in $(seq {turns}); do [ -n "$(workload)" ] || break 2; sleep 0.1; done
+done"""
 
     def __str__(self) -> str:
         return f"kill {self.facts.get('pid', '')}  # workload {self.mark}"

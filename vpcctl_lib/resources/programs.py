@@ -1,4 +1,4 @@
-"""Workloads: started to outlive the command, ready before it returns, stopped with their children."""
+"""How the steps of `processes` are carried out: a program is started, waited for and stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Protocol
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.keeper import limits
@@ -13,8 +14,8 @@ from vpcctl_lib.keeper.folders import OWN
 from vpcctl_lib.keeper.orders import MARK
 from vpcctl_lib.kernel.disk import make_secret_folder
 from vpcctl_lib.kernel.netns import within
-from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources.processes import KEEPER_SECONDS, Start, Stop
+from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.resources.operation import Desk, Facts
 from vpcctl_lib.workloads import logs, processes
 from vpcctl_lib.workloads.report import Report
 
@@ -33,46 +34,75 @@ STOPS = 3
 TAIL_BYTES = 4096
 
 
-def start(runner: Runner, folder: Path, one: Start) -> Report:
-    """Start it, and wait until it is ready; what its keeper reported. Its log lies in the folder."""
-    log = one.log_file(folder)
-    make_secret_folder(folder, os.path.dirname(one.log))
+class Start(Protocol):
+    """What has to be known of a program to start it (`processes.Start`)."""
+
+    @property
+    def namespace(self) -> str:
+        """Where it runs."""
+
+    @property
+    def mark(self) -> str:
+        """Whose it is."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The program with its arguments."""
+
+    @property
+    def log(self) -> str:
+        """Where its output goes, below the state folder."""
+
+    @property
+    def port(self) -> int | None:
+        """On which it answers HTTP when it is ready."""
+
+    def command(self, folder: Path) -> Command:
+        """What starts it; logs lie in the folder."""
+
+
+def start(one: Start, desk: Desk) -> Facts:
+    """Ready when this returns; what is written down of it."""
+    log = desk.folder / one.log
+    make_secret_folder(desk.folder, os.path.dirname(one.log))
     reader, writer = os.pipe()
     with Report(reader) as report:
         try:
-            child = runner.spawn(one.command(folder), {MARK: one.mark}, writer)
+            child = desk.runner.spawn(one.command(desk.folder), {MARK: one.mark}, writer)
         finally:
             os.close(writer)
         try:
             _wait_until_ready(one, report)
         except (VpcctlError, OSError) as error:
+            desk.evidence.add(log)
             _end(one, report)
             raise VpcctlError(f"{one.mark} did not start: {error}", _advice(one, log)) from None
         finally:
             child.wait()
-        return report
+        desk.notes += [f"{one.mark}: {short}" for short in report.shortfalls]
+        return report.facts()
 
 
-def stop(one: Stop) -> None:
-    """Stop its processes, again until none is left: one that was just started may have begun another."""
+def stop(namespace: str, mark: str, facts: Facts, seconds: float) -> None:
+    """Stop it within the seconds; until none is left, as one that was just being started may have begun another."""
     for _ in range(STOPS):
-        living = processes.of_workload(one.namespace, one.mark, one.facts)
+        living = processes.of_workload(namespace, mark, facts)
         if not living:
             break
-        left = processes.end(living, one.seconds + KEEPER_SECONDS)
+        left = processes.end(living, seconds)
         if left:
             raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
-    if one.facts.get("netns"):
-        limits.remove(limits.name(one.mark, int(one.facts["netns"])))
+    if facts.get("netns"):
+        limits.remove(limits.name(mark, int(facts["netns"])))
 
 
-def empty(namespaces: Collection[str], notes: list[str]) -> None:
-    """Stop all that runs in there, again until none is left, as it may start others meanwhile; noted."""
+def empty(namespaces: Collection[str], desk: Desk) -> None:
+    """Stop all that runs in there, and note it."""
     for _ in range(10):
         living = _staying(namespaces)
         if not living:
             return
-        notes += [f"stopped {process.name()}, which ran in {space}" for space, process in living]
+        desk.notes += [f"stopped {process.name()}, which ran in {space}" for space, process in living]
         processes.end(process for _, process in living)
     space, _ = living[0]
     raise VpcctlError(f"processes keep starting in {space}", f"ip netns pids {space}")
