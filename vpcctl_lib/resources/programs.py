@@ -84,7 +84,7 @@ def start(one: Start, desk: Desk) -> Facts:
 
 
 def stop(namespace: str, mark: str, facts: Facts, seconds: float) -> None:
-    """Stop it within the seconds; until none is left, as one that was just being started may have begun another."""
+    """Again until none is left, as one that was just being started may have begun another."""
     for _ in range(STOPS):
         living = processes.of_workload(namespace, mark, facts)
         if not living:
