@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import connections, plumbing, traffic
 from benchmarks.report import write
-from benchmarks.timing import medians, programs_started, run
+from benchmarks.timing import medians, programs_started, run, vpcctl
 
 WALK = (
     "vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16",
@@ -28,13 +28,21 @@ WALK = (
 
 
 def start_times(rounds: int) -> dict[str, float]:
-    """A Python that imports click, and our two commands that have to be quick."""
+    """A Python that imports click, three raw `ip -batch`, and our two commands that have to be quick."""
     venv = Path(".venv/bin/python")
     python = str(venv) if venv.exists() else sys.executable
-    return medians(rounds, {
+    vpcctl("vpc create --name start --cidr 10.0.0.0/16")
+    for number in range(3):
+        vpcctl(f"subnet add --vpc start --name s{number} --cidr 10.0.{number}.0/24")
+    found = medians(rounds, {
         "import click": (lambda: run(python, "-c", "import click"), lambda: None),
+        "raw": (plumbing.raw_one, lambda: plumbing.clear_raw(1)),
         "vpc list --json": (lambda: run("vpcctl", "vpc", "list", "--json"), lambda: None),
+        "subnet add": (lambda: vpcctl("subnet add --vpc start --name new --cidr 10.0.9.0/24"),
+                       lambda: vpcctl("subnet delete --vpc start --name new")),
     })
+    vpcctl("vpc delete --name start")
+    return found
 
 
 def programs(count: int) -> dict[str, float]:

@@ -50,6 +50,14 @@ def raw(count: int) -> None:
         run("ip", "-n", f"raw{number}", "-batch", "-", stdin=inside)
 
 
+def raw_one() -> None:
+    """One namespace with three: for its name, for its cable, and inside."""
+    spaces, cables, (inside,) = _lines(1)
+    run("ip", "-batch", "-", stdin=spaces)
+    run("ip", "-batch", "-", stdin=cables)
+    run("ip", "-n", "raw0", "-batch", "-", stdin=inside)
+
+
 def clear_raw(count: int) -> None:
     """Take the raw plumbing away."""
     lines = "".join(f"link del r{number}\nnetns del raw{number}\n" for number in range(count))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 
-_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ODD = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 """C0, DEL and C1; separators and controls of Unicode's bidirectional algorithm (UAX 9); lone surrogates."""
 
 
 def visible(text: str, keep: str = "\n\t") -> str:
-    """The text with such characters as escapes (`\\x1b`, `\\u202e`), except those to keep."""
-    # Nearly all text has none of them.
-    if _ODD.search(text) is None:
+    """The text with such characters as escapes (`\\x1b`, `\\u202e`), but for those to keep."""
+    # Nearly all that is shown has none of them, and then the pattern is not even compiled.
+    if text.isprintable():
         return text
-    return _ODD.sub(lambda found: found[0] if found[0] in keep else _escape(ord(found[0])), text)
+    return re.sub(_ODD, lambda found: found[0] if found[0] in keep else _escape(ord(found[0])), text)
 
 
 def printable(text: str) -> str:

@@ -17,6 +17,7 @@ import pytest
 import vpcctl_lib.sandbox
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
+from vpcctl_lib.engine import strays
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.kernel import guarding, netns, run
@@ -39,9 +40,10 @@ from vpcctl_lib.model.topology import (
 )
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import File, Folder, Namespace, forwarders, workload
+from vpcctl_lib.resources import File, Folder, Namespace, forwarders
 from vpcctl_lib.resources import host as host_resources
 from vpcctl_lib.uplink import resolvers
+from vpcctl_lib.workloads import interpreter
 
 ROUTES = ('[{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, '
           '{"dst": "192.0.2.0/24", "dev": "eth0"}, '
@@ -153,6 +155,8 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(Transaction, "apply", refuse)
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
+        (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
+        patch.setattr(strays, "DEVICES", folder / "dev")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(host_resources, "SETTINGS", folder)
@@ -160,7 +164,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})
-        patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        patch.setattr(interpreter, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
         yield folder
 
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
+from vpcctl_lib.engine import strays
 from vpcctl_lib.kernel import netns, users
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.resources import File, Folder, forwarders, host, processes, workload
+from vpcctl_lib.resources import File, Folder, forwarders, host, processes
+from vpcctl_lib.workloads import interpreter
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
@@ -71,6 +73,8 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (values / name).write_text(f"{value}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netns, "NAMES", folder / "netns")
+        (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
+        patch.setattr(strays, "DEVICES", folder / "dev")
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(host, "SETTINGS", values)
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
@@ -79,5 +83,5 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(users, "is_mapped", lambda _: True)
         patch.setattr(processes, "KEEPER", "/opt/vpcctl/vpcctl_lib/keeper/__main__.py")
         patch.setattr(processes.sys, "executable", "/usr/bin/python3")
-        patch.setattr(workload, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        patch.setattr(interpreter, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
         yield values

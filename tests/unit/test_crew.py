@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.kernel.crew import Crew, each
+from vpcctl_lib.kernel.crew import Crew, each, together
 
 
 @st.composite
@@ -77,3 +77,8 @@ def test_after_a_failure_nothing_more_is_begun_and_all_has_come_to_rest(kind: ty
 def test_results_stand_in_the_order_of_the_items(most: int) -> None:
     assert each(lambda number: number * number, range(20), most) == [number**2 for number in range(20)]
     assert each(str, (), most) == []
+
+
+def test_questions_are_asked_side_by_side() -> None:
+    all_asked = threading.Barrier(3, timeout=10)
+    assert len(set(together(all_asked.wait, all_asked.wait, all_asked.wait))) == 3

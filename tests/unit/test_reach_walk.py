@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel import netns, run
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach import scene
@@ -65,7 +65,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     recorded = Recorded()
     monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
     monkeypatch.setattr(scene, "text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
-    monkeypatch.setattr(scene, "which", lambda tool, path: f"/sbin/{tool}")
+    monkeypatch.setattr(run, "_located", lambda tool, path: f"/sbin/{tool}")
     return recorded  # type: ignore[return-value]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -64,3 +65,27 @@ def test_tools_are_looked_for_in_whole_paths(path: str | None, searched: str, tm
     assert run.search_path() == searched
     assert "planted" not in Runner().ask(("sysctl", "--version")).stdout
     assert Runner().ask(("sh", "-c", "echo $PATH")).stdout == f"{searched}\n"
+
+
+def test_what_comes_before_a_start_happens_in_its_thread_and_in_no_copy_of_us() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def before() -> None:
+        seen.append((os.getpid(), threading.current_thread() is threading.main_thread()))
+
+    assert run._run(Command(("cat",), "fed\n"), False, before).stdout == "fed\n"
+    assert seen == [(os.getpid(), False)]
+
+
+def test_a_tool_is_a_file_that_may_be_run_in_the_first_folder_that_has_one(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (tmp_path / name for name in "abc")
+    (first / "tool").mkdir(parents=True)
+    for folder, mode in ((second, 0o644), (third, 0o755)):
+        folder.mkdir()
+        (folder / "tool").touch(mode)
+    monkeypatch.setenv("PATH", f"{first}:{second}:{third}")
+    assert run.located("tool") == str(third / "tool")
+    assert run.located(str(third / "tool")) == str(third / "tool")
+    assert run.located(str(second / "tool")) is None
+    assert not run.has("tool-that-nobody-has")

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.engine import rule_order, transaction
+from vpcctl_lib.engine import inspection, rule_order, transaction
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
@@ -434,7 +434,7 @@ def patched(bare_host: Path) -> Iterator[Path]:
         patch.setattr(transaction, "Desk", lambda runner, _: runner)
         patch.setattr(transaction, "Kernel", lambda runner: runner)
         patch.setattr(rule_order, "Kernel", lambda runner: runner)
-        patch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
+        patch.setattr(inspection, "inspect", lambda kernel, entries: kernel.inspect(entries))
         patch.setattr(transaction, "Crew", Shuffled)
         patch.setattr(os, "fsync", lambda _: None)
         yield bare_host

@@ -40,7 +40,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
 
         monkeypatch.setattr(run, "_run", answer)
         monkeypatch.setattr(variants, "LEGACY_TABLES", tmp_path / "tables")
-        monkeypatch.setattr(variants, "which", lambda tool, path: str(tmp_path / tool))
+        monkeypatch.setattr(run, "_located", lambda tool, path: str(tmp_path / tool))
         return Runner()
 
     return host

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
 
-from vpcctl_lib.firewall.filter_rules import Filter, egress_filter, ingress_filter
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Endpoint
@@ -23,6 +23,9 @@ from vpcctl_lib.resources import (
     Settings,
 )
 from vpcctl_lib.resources.rules import packed
+
+if TYPE_CHECKING:
+    from vpcctl_lib.firewall.filter_rules import Filter
 
 
 def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
@@ -45,6 +48,9 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         yield Route(one.namespace, destination, naming.INSTANCE, router)
     yield Neighbour(one.namespace, naming.INSTANCE, router, naming.mac(vpc.name))
     if one.policy:
+        # Imported late: most changes have no policy in sight.
+        from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
+
         yield _filter(one.namespace, "INPUT", ingress_filter(one.policy))
         if one.policy.egress is not None:
             yield _filter(one.namespace, "OUTPUT", egress_filter(one.policy))

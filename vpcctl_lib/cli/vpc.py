@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output, tables
+from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_vpc
 from vpcctl_lib.cli.params import changing, cidr_option, reading, report, showing
 from vpcctl_lib.model.lookup import find_vpc
@@ -91,6 +91,9 @@ def show(context: Context, name: str, as_json: bool) -> None:
     if as_json:
         output.document("vpc", view)
     else:
+        # Imported late: the other commands here print no such table.
+        from vpcctl_lib.cli import tables
+
         tables.overview(view)
 
 

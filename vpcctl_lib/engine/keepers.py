@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from vpcctl_lib.errors import BadInput
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.topology import Workload
-from vpcctl_lib.resources.processes import PROCESSES, upkeep_of
+from vpcctl_lib.model.topology import Restart, Upkeep, Workload
+from vpcctl_lib.resources.processes import LOG_BYTES, PROCESSES
 from vpcctl_lib.workloads import processes
+from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable
 
 
 def keepers(space: str) -> dict[str, tuple[processes.Process, Orders]]:
@@ -34,3 +36,16 @@ def workload(name: str, given: Orders) -> Workload:
         program, listening = given.program, None
     pids = None if given.pids == PROCESSES else given.pids
     return Workload(name, program, listening, given.user, pids, given.memory or None, upkeep_of(given))
+
+
+def upkeep_of(orders: Orders) -> Upkeep:
+    """What a keeper's orders say of it; BadInput where they say what nobody could have asked for."""
+    for one in orders.env:
+        parse_variable(one)
+    check_workdir(orders.workdir)
+    if orders.restart not in {"", *(kind.value for kind in Restart)}:
+        raise BadInput(f"{orders.restart!r} is not a way to restart")
+    stop_signal = parse_signal(str(orders.stop_signal)) if orders.stop_signal else ""
+    log_max = None if orders.log_bytes == LOG_BYTES else orders.log_bytes or None
+    return Upkeep(orders.env, orders.workdir, stop_signal, orders.stop_timeout,
+                  Restart(orders.restart or Restart.NO.value), log_max)

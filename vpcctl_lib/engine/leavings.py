@@ -8,7 +8,6 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.resources import Leavings, Resource
 from vpcctl_lib.resources.operations import Remove
-from vpcctl_lib.workloads import logs
 
 
 def leavings(gone: Iterable[Resource], state: Path) -> list[Leavings]:
@@ -33,6 +32,9 @@ def sweep_undone(found: Iterable[Leavings], state: Path, evidence: Collection[Pa
 
     Except if what it belongs to goes, too: a subnet's logs go with the subnet.
     """
+    # Imported late: most changes come through.
+    from vpcctl_lib.workloads import logs
+
     found = list(found)
     owners = {log: [left for left in found if log in left.files] for log in evidence if logs.is_written(log)}
     stays = {log: owner for log, owner in owners.items() if len(owner) == 1}

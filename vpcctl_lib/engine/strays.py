@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,10 @@ from vpcctl_lib.resources.rules import is_ours, mark_of
 
 Place = tuple[str, str]
 """A table and one of its chains."""
+
+
+DEVICES = Path("/proc/self/net/dev")
+"""The links of the network namespace that we are in (/sys shows those of where it was mounted)."""
 
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
@@ -75,14 +78,20 @@ def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
     Rewriting the host's chains from the record would remove that protection.
     """
     places = {place for entry in ledger for place in entry.resource.places}
-    names = [name for _, name in socket.if_nameindex() if (HOST, name) not in places]
-    # All cables have such names: most hosts have no unrecorded one, so nothing more is read.
+    names = [name for name in _links() if (HOST, name) not in places]
+    # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
     found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
     if not found:
         return []
     rules = [rule for place, chain in kernel.chains(HOST).items() if place[1] in HOST_CHAINS
              for rule in chain.rules]
     return [name for name in found if any(("-i", name) in rule or ("-o", name) in rule for rule in rules)]
+
+
+def _links() -> list[str]:
+    """The host's links. Not by `socket.if_nameindex`: every change would wait for `socket` to load."""
+    lines = DEVICES.read_text(errors="surrogateescape").splitlines()[2:]
+    return [line.partition(":")[0].strip() for line in lines]
 
 
 def is_marked(kernel: Kernel, namespace: str, device: str) -> bool:

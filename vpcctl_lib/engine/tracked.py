@@ -31,7 +31,8 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
                 and (steps[number].verb is Verb.MAKE or resource.key in broken):
             # A policy that changes has already tracked its connections.
             filtering.setdefault(policy_of, []).append(number)
-    closing = {number: work for number, step in enumerate(steps) if (work := _closing(step, shall))}
+    closing = {number: work for number, step in enumerate(steps)
+               if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
     if not translating and not filtering and not closing:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
@@ -49,8 +50,8 @@ def _with(steps: Sequence[Step], before: Mapping[int, Operations],
 
 
 def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
-    """For a router's subnet that loses its way out: forget its open connections there."""
-    shut = step.entry.resource.shuts_in(step.old.resource) if step.old and step.verb is Verb.CHANGE else None
+    """For a subnet of a router that may get out no more: what it has open there."""
+    shut = step.entry.resource.shuts_in(step.old.resource) if step.old else None
     return (Forget(shut.namespace, shut.sources, _near(shut.namespace, shall), whole=True),) if shut else ()
 
 

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpcctl_lib.engine.inspection import inspect
 from vpcctl_lib.engine.leavings import leavings, sweep, sweep_undone
-from vpcctl_lib.engine.plan import Plan
-from vpcctl_lib.engine.rivals import refusal
+from vpcctl_lib.engine.plan import Faults, Plan
 from vpcctl_lib.engine.rule_order import RuleOrder
 from vpcctl_lib.engine.schedule import Group, Item, groups, waits
 from vpcctl_lib.engine.step import Step
@@ -19,7 +17,7 @@ from vpcctl_lib.kernel.crew import Crew
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Outcome, Runner
-from vpcctl_lib.kernel.sayings import THERE, advice
+from vpcctl_lib.kernel.sayings import advice, is_there
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -102,8 +100,8 @@ class Transaction:
             self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
-        if effective is None and len(group.items) == 1 and THERE.search(outcome.stderr):
-            # The kernel would show somebody else's thing, and the undo would remove it.
+        if effective is None and len(group.items) == 1 and is_there(outcome.stderr):
+            # Asked, the kernel would show what another has made, and the undo would take that away.
             effective = frozenset()
         if effective is None:
             self._ask_what_is_done(group, plan)
@@ -115,8 +113,8 @@ class Transaction:
         raise self._refused(culprit, batch, outcome)
 
     def _standing(self, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
-        """The thing that already exists, if the tool does not name it; asks only resources that can tell."""
-        if not THERE.search(outcome.stderr):
+        """What was there already, where the tool tells no name; only resources that can tell are asked."""
+        if not is_there(outcome.stderr):
             return None
         kernel, done = Kernel(self._runner), self._done
         wanted = (plan.steps[item.step].entry.resource for item in group.items if item.step not in done)
@@ -126,8 +124,10 @@ class Transaction:
             return None
 
     def _refused(self, culprit: Resource | None, batch: Batch, outcome: Outcome) -> VpcctlError:
-        """The error for a failed command; it names a thing that already exists with its owner."""
-        if culprit is not None and THERE.search(outcome.stderr):
+        """What failed, in words; a thing that is there already is named with its owner."""
+        if culprit is not None and is_there(outcome.stderr):
+            from vpcctl_lib.engine.rivals import refusal
+
             return refusal(culprit, Kernel(self._runner))
         at = f" at {culprit}" if culprit else batch.where
         return VpcctlError(f"{batch.name} failed{at}: {outcome.reason()}", advice(outcome.stderr))
@@ -165,13 +165,19 @@ class Transaction:
         """The failed command does not say how far it got, so ask the kernel."""
         steps = {item.step: plan.steps[item.step] for item in group.items}
         try:
-            found = inspect(Kernel(self._runner), [step.entry for step in steps.values()])
+            found = self._faults([step.entry for step in steps.values()])
         except VpcctlError:
             # Undoing a missing thing is not a failure; not undoing an existing one would be.
             self._done.update(steps)
             return
         self._done.update(number for number, step in steps.items()
                           if step.took_effect(found.get(step.entry.resource.key)))
+
+    def _faults(self, entries: Sequence[Entry]) -> Faults:
+        # Imported late: most commands end well.
+        from vpcctl_lib.engine.inspection import inspect
+
+        return inspect(Kernel(self._runner), entries)
 
     def _tolerantly(self, group: Group, steps: Sequence[Step], undoing: bool = False) -> list[str]:
         batch = group.batch()
@@ -193,7 +199,7 @@ class Transaction:
                     for failure in self._tolerantly(part, steps, undoing)]
         left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
         if undoing:
-            left = "; ".join(part for part in left.split("; ") if not THERE.search(part))
+            left = "; ".join(part for part in left.split("; ") if not is_there(part))
         if not left or (not batch.says_why and self._is_so(steps[group.items[0].step], undoing)):
             return []
         return [f"{batch.name}: {left}"]
@@ -214,7 +220,7 @@ class Transaction:
         if entry is None or (step.verb is Verb.CHANGE and not undoing):
             return False
         try:
-            fault = inspect(Kernel(self._runner), [entry]).get(entry.resource.key)
+            fault = self._faults([entry]).get(entry.resource.key)
         except VpcctlError:
             return False
         return fault == (None if (step.verb is not Verb.MAKE) == undoing else MISSING)

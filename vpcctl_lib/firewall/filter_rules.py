@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 
-from vpcctl_lib.firewall.decision_tree import Tree
-from vpcctl_lib.firewall.splits import line
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
@@ -30,13 +28,13 @@ class Filter:
 
 
 def ingress_filter(policy: Policy) -> Filter:
-    """INPUT, arranged so that a packet meets few rules even if there are many."""
-    return _filter(ingress_rules(policy), policy.ingress, Tree(INGRESS_TREE, "-s"))
+    """INPUT, so that a packet meets few rules even if there are many."""
+    return _filter(ingress_rules(policy), policy.ingress, (INGRESS_TREE, "-s"))
 
 
 def egress_filter(policy: Policy) -> Filter:
     """OUTPUT, likewise."""
-    return _filter(egress_rules(policy), policy.egress or (), Tree(EGRESS_TREE, "-d"))
+    return _filter(egress_rules(policy), policy.egress or (), (EGRESS_TREE, "-d"))
 
 
 def is_ingress(chain: str) -> bool:
@@ -44,12 +42,17 @@ def is_ingress(chain: str) -> bool:
     return chain == "INPUT" or chain.startswith(INGRESS_TREE)
 
 
-def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: Tree) -> Filter:
+def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: tuple[str, str]) -> Filter:
     if len(rules) < MANY:
         return Filter(plain)
+    # Imported late: few policies are as long.
+    from vpcctl_lib.firewall.decision_tree import Tree
+    from vpcctl_lib.firewall.splits import line
+
+    grown = Tree(*tree)
     head, own, default = plain[:-len(rules) - 1], plain[-len(rules) - 1:-1], plain[-1:]
-    read = tree.grow([line(rule, text) for rule, text in zip(rules, own, strict=True)])
-    return Filter((*head, *read, *default), tree.chains)
+    read = grown.grow([line(rule, text) for rule, text in zip(rules, own, strict=True)])
+    return Filter((*head, *read, *default), grown.chains)
 
 
 def ingress_rules(policy: Policy) -> tuple[str, ...]:

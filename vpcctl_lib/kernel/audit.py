@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import os
 import shlex
 import sys
@@ -121,9 +120,16 @@ def _line(text: str) -> str:
 
 
 def _user() -> str:
-    try:
-        name = getpass.getuser() if os.geteuid() else "root"
-    except (KeyError, OSError):
-        name = f"uid {os.geteuid()}"
+    name = _login() if os.geteuid() else "root"
     behind = os.environ.get("SUDO_USER")
     return f"{name} (sudo by {behind})" if behind else name
+
+
+def _login() -> str:
+    # Imported late: root makes all changes, and is known without.
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.geteuid()}"

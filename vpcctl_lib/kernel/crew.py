@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from threading import Condition, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vpcctl_lib.kernel.interrupts import held
 
@@ -96,3 +96,8 @@ def each(function: Callable[[Item], Result], items: Iterable[Item], most: int) -
     with held():
         Crew(tasks, [()] * len(tasks), most).work()
     return [results[number] for number in range(len(tasks))]
+
+
+def together(*questions: Callable[[], Any]) -> list[Any]:
+    """The answers to a few questions, each of which waits for a process of its own, asked side by side."""
+    return each(lambda ask: ask(), questions, len(questions))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from shutil import which
 
-from vpcctl_lib.kernel.run import Runner, search_path
+from vpcctl_lib.kernel.run import Runner, has
 
 TOOL = "nft"
 PROBE = """table bridge vpcctl-probe {
@@ -34,8 +33,8 @@ def missing(runner: Runner) -> str:
 
     The kernel only checks the probe, which never takes effect (`nft --check`).
     """
-    if which(TOOL, path=search_path()) is None:
-        return "not found; install it: apt-get install nftables"
+    if not has(TOOL):
+        return "is not there; install it: apt-get install nftables"
     if os.geteuid() != 0:
         # A dry run by a plain user can't ask the kernel.
         return ""
@@ -48,6 +47,6 @@ def reads_quotes(runner: Runner) -> bool:
 
     If it can, nothing is `missing`: this one check is enough, since a check takes the kernel 15 ms.
     """
-    if which(TOOL, path=search_path()) is None:
+    if not has(TOOL):
         return False
     return os.geteuid() != 0 or runner.ask((TOOL, "--check", "--file", "-"), stdin=QUOTING).status == 0

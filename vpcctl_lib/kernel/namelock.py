@@ -33,7 +33,7 @@ _ALLOW, _DONE = 0x7FFF0000, 0x00050000
 
 @contextmanager
 def held() -> Iterator[Callable[[], None] | None]:
-    """Hold the lock, or continue without it after a second; yields what the program must do first.
+    """Hold the lock, or do without it after a second; yields what the thread that starts it does first.
 
     Yields None if this host can't: the program then locks the folder itself.
     """
@@ -80,7 +80,7 @@ def _lock(folder: int) -> None:
 
 
 def _skip(program: bytes, folder: int) -> None:
-    """In the child: wait for no lock; if that fails, release ours, because it is the same one."""
+    """Have this thread, and what it starts, wait for no lock; where that can't be, ours is given up."""
     try:
         syscalls.filter_calls(program)
     except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import stat
 import sys
 import threading
@@ -45,7 +44,8 @@ class Gone(FileNotFoundError):
 def exists(namespace: str) -> bool:
     """Whether a namespace of that name exists; a plain file is not one."""
     try:
-        return (NAMES / namespace).stat().st_dev == os.stat("/proc/self/ns/net").st_dev
+        # By the system's call: a change of 200 subnets asks 600 times.
+        return os.stat(f"{NAMES}/{namespace}").st_dev == os.stat("/proc/self/ns/net").st_dev
     except FileNotFoundError:
         return False
 
@@ -118,6 +118,9 @@ def own_identity() -> str:
 
 
 def _cookie() -> int:
+    # Imported late: only what makes namespaces asks for it.
+    import socket
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         return int.from_bytes(probe.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 

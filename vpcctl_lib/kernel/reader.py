@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
@@ -16,7 +15,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.answers import parsed, whole_lines
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, search_path
+from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
 
 Words = frozenset[tuple[str, ...]]
 """A rule as the set of its options, each with its values: their order is the writer's, not the kernel's."""
@@ -181,8 +180,8 @@ class Kernel:
         return self._rules[namespace]
 
     def has_tool(self, name: str) -> bool:
-        """Whether the host has a program of that name."""
-        return which(name, path=search_path()) is not None
+        """Whether a program of that name is there."""
+        return has(name)
 
     def _saved(self, namespace: str) -> Saved:
         if namespace and namespace not in self.namespaces:

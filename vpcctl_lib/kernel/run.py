@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cache, partial
-from shutil import which
 from typing import BinaryIO
 
 from vpcctl_lib.errors import VpcctlError
@@ -172,13 +171,21 @@ class Runner:
 
 @cache
 def _located(tool: str, path: str) -> str | None:
-    """The path of a tool; looked up once, since a change of 200 subnets starts `ip` 200 times."""
-    return which(tool, path=path)
+    """Where a tool is; looked for once, as a change of 200 subnets starts `ip` 200 times."""
+    # As shutil.which, which loads the compressors: every command would wait for those.
+    folders = path.split(os.pathsep) if "/" not in tool else [""]
+    found = (os.path.join(folder, tool) for folder in folders)
+    return next((file for file in found if os.path.isfile(file) and os.access(file, os.X_OK)), None)
+
+
+def located(tool: str) -> str | None:
+    """Where the program of that name is, None if this host has none; with a slash in it, it is a path."""
+    return _located(tool, search_path())
 
 
 def has(tool: str) -> bool:
     """Whether this host has that tool."""
-    return _located(tool, search_path()) is not None
+    return located(tool) is not None
 
 
 def need(*tools: str) -> None:
@@ -221,7 +228,7 @@ def _ends_meanwhile(child: Child, seconds: float) -> bool:
 
 def start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """Start a program, found through the PATH it gets, on this terminal with no signal blocked; its pid."""
-    program = argv[0] if "/" in argv[0] else which(argv[0], path=environment["PATH"])
+    program = argv[0] if "/" in argv[0] else _located(argv[0], environment["PATH"])
     if program is None:
         raise FileNotFoundError(argv[0])
     # Python ignores these two; our children must die of them.
@@ -277,14 +284,16 @@ def _popen(command: Command, variables: Mapping[str, str] | None = None,
 def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = None) -> Outcome:
     """Run to the end, in a session of its own so that Ctrl-C reaches us and not half of a batch.
 
-    It reads and writes memory and not pipes: it needs no feeding, processes that it leaves do not keep us
-    waiting, and if we are killed it still finishes. `before` runs in the child before the program.
+    It reads and writes memory and no pipes: it need not be fed, what it leaves behind does not keep us
+    waiting, and if we are killed it ends its work. `before` is what the thread does that starts it: what
+    that leaves in the thread (a filter of system calls), the program inherits.
     """
     started, late = time.monotonic(), ""
     with _memory(command.stdin) as given, _memory() as out, _memory() as err:
+        begin = partial(_popen, command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
+                        close_fds=close_fds)
         try:
-            process = _popen(command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
-                             close_fds=close_fds, preexec_fn=before)
+            process = netns.aside(partial(_after, before, begin)) if before else begin()
         except netns.Gone as error:
             return Outcome(command, 1, "", str(error), _milliseconds_since(started))
         if not ends_within(process, TIMEOUT_SECONDS):
@@ -294,6 +303,12 @@ def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = 
             late = f"no answer within {TIMEOUT_SECONDS:.0f} s"
         return Outcome(command, process.returncode, _text(out), _text(err) + late,
                        _milliseconds_since(started))
+
+
+def _after(before: Callable[[], None], begin: Callable[[], Child]) -> Child:
+    """Begin it behind what comes before, in the same thread: Python would copy itself for a `preexec_fn`."""
+    before()
+    return begin()
 
 
 def _memory(text: str = "") -> BinaryIO:

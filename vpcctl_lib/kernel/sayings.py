@@ -6,10 +6,11 @@ import re
 
 from vpcctl_lib.frozen import frozen
 
-THERE = re.compile(r"File exists|already (exists|assigned)")
-"""What ip and iptables print for a thing that exists: EEXIST."""
+THERE = r"File exists|already (exists|assigned)"
+"""What ip and iptables say of a thing that is there: EEXIST. Patterns are compiled when they are looked for:
+most commands end well."""
 
-GONE = re.compile(
+GONE = (
     r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"
     r"|(Device|Address) not found"
     r"|does a matching rule exist|No chain/target/match by that name|does not exist"
@@ -22,8 +23,6 @@ class Saying:
     """A pattern in a tool's output, our words for it (empty: unchanged), and what helps."""
 
     pattern: str
-    """Compiled on first use: most commands succeed."""
-
     words: str
     hint: str = ""
 
@@ -39,8 +38,8 @@ SAYINGS = (
            "the kernel refuses the rules; iptables-legacy does not say why",
            "a rule that is not in the record may lead to a chain of vpcctl's: "
            "vpcctl restore removes it"),
-    Saying(THERE.pattern, "",
-           "it already exists, and vpcctl did not make it: rename or remove one of the two"),
+    Saying(THERE, "",
+           "it exists already, and vpcctl did not make it: rename or remove one of the two"),
     Saying("Exchange full", "the bridge has no free port (Exchange full)",
            "a bridge takes 1023 ports: use another VPC"),
     Saying("No space left", "",
@@ -66,22 +65,32 @@ SAYINGS = (
            "its gateway is unreachable (Network is unreachable)",
            "a link may be down: see vpcctl status; vpcctl restore brings it up"),
     Saying("Read-only file system", "", "that file system must be writable: mount -o remount,rw PATH"),
-    Saying(GONE.pattern, "", "something that vpcctl made may be missing: see vpcctl status; "
+    Saying(GONE, "", "something that vpcctl made may be gone: see vpcctl status; "
                     "vpcctl restore brings it back"),
 )
 """The first match counts."""
 
-NOISE = re.compile(r"^(Command failed|Try `|Error occurred at line|For more information|Dump terminated)")
-"""Lines that say where in our own input it stopped, or point to a manual."""
+NOISE = r"^(Command failed|Try `|Error occurred at line|For more information|Dump terminated)"
+"""Lines that say where in our own input it stopped, or how to read a manual."""
 
-SPEAKER = re.compile(r"^(RTNETLINK answers: |Error: |sysctl: |ip: |bridge: "
-                     r"|[\w-]*tables(-[a-z]+)*( v[\d.]+)?( \([\w-]+\))?: *)+")
-"""The tool's name at the start of a message: our own text names what failed."""
+SPEAKER = (r"^(RTNETLINK answers: |Error: |sysctl: |ip: |bridge: "
+           r"|[\w-]*tables(-[a-z]+)*( v[\d.]+)?( \([\w-]+\))?: *)+")
+"""Who speaks, where the message begins with it: what failed is named in front of it."""
 
 PLAIN = {"File exists": "it already exists", "No such process": "it does not exist",
          "No such device": "it does not exist", "Invalid argument": "the kernel refuses the value "
          "(Invalid argument)", "Device or resource busy": "it is in use (Device or resource busy)"}
 """Whole messages of the C library that say too little on their own."""
+
+
+def is_there(text: str) -> bool:
+    """Whether a tool said that a thing is there already."""
+    return re.search(THERE, text) is not None
+
+
+def is_gone(text: str) -> bool:
+    """Whether a tool said that a thing is not there."""
+    return re.search(GONE, text) is not None
 
 
 def sentence(stderr: str) -> str:
@@ -92,9 +101,9 @@ def sentence(stderr: str) -> str:
 def plain(line: str) -> str:
     """A line of a tool, in our words if there are any; empty if it means nothing to a person."""
     said = line.strip()
-    if NOISE.search(said):
+    if re.search(NOISE, said):
         return ""
-    text = SPEAKER.sub("", said).rstrip(".")
+    text = re.sub(SPEAKER, "", said).rstrip(".")
     if text in PLAIN:
         return PLAIN[text]
     found = _first(text)

@@ -6,10 +6,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from shutil import which
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.run import Runner, need, search_path
+from vpcctl_lib.kernel.run import Runner, has, located, need
 from vpcctl_lib.model.topology import Variant
 
 RESTORE = "iptables-restore"
@@ -23,8 +22,8 @@ _CLOSED = re.compile(r"^:\S+ DROP ", re.MULTILINE)
 def standard(runner: Runner) -> Variant:
     """The one behind `iptables-restore`, which writes our rules; `iptables` alone may be a wrapper."""
     need(RESTORE)
-    # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper must be asked.
-    program = os.path.basename(os.path.realpath(which(RESTORE, path=search_path()) or ""))
+    # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper has to be asked.
+    program = os.path.basename(os.path.realpath(located(RESTORE) or ""))
     for variant in Variant:
         if variant.value in program:
             return variant
@@ -48,7 +47,7 @@ def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
     It is also empty if the tool fails; with `must`, a failure is a VpcctlError.
     """
     tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
-    if which(tool, path=search_path()) is None or (variant is Variant.LEGACY and not _legacy_tables()):
+    if not has(tool) or (variant is Variant.LEGACY and not _legacy_tables()):
         return ""
     outcome = runner.ask((tool,))
     if must and outcome.status != 0:

@@ -7,17 +7,16 @@ import shlex
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.engine.inspection import inspect
 from vpcctl_lib.engine.plan import Faults, Plan, difference
-from vpcctl_lib.engine.rebuild import Rebuilder
-from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.strays import is_marked, strange_cables
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import guarding, netns, variants
+from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
@@ -152,6 +151,9 @@ class Manager:
     def _damage(self, state: State) -> Faults:
         """The faults after a crash, except others' things in the place of complete ones; needs root."""
         need_root()
+        # Imported late: most changes follow no crash.
+        from vpcctl_lib.engine.inspection import inspect
+
         found = inspect(Kernel(self.runner), state.ledger)
         half_made = {entry.resource.key for entry in state.ledger if entry.under_way}
         return {key: fault for key, fault in found.items()
@@ -174,6 +176,8 @@ class Manager:
         state = self.load()
         self.check_strange(state)
         topology, plan = self._plan(state, decide)
+        from vpcctl_lib.engine.rehearsal import commands
+
         told = commands(plan, self.context.store.folder, self.runner)
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
@@ -213,6 +217,9 @@ class Manager:
             return taken
         what = f"namespace '{namespace}'" if namespace else f"link '{device}'"
         away = f"ip netns del {namespace}" if namespace else f"ip link del {device}"
+        # Imported late: nothing is in the way of most changes.
+        from vpcctl_lib.engine.rebuild import Rebuilder
+
         known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
         hint = f"remove it with everything in it: {away}"
         if namespace in known:
@@ -233,11 +240,20 @@ class Manager:
             self._warnings += variants.warnings(self.context.runner, variant)
         return variant
 
+    @cached_property
+    def _quotes(self) -> bool:
+        return guarding.reads_quotes(self.runner)
+
+    def look_around(self, topology: Topology, *questions: Callable[[], object]) -> None:
+        """Ask side by side what is asked of the host anyway; the answers are kept."""
+        guard = () if topology.quotes else (lambda: self._quotes,)
+        together(*questions, *guard)
+
     def _with_guard(self, before: Topology, topology: Topology) -> Topology:
         """Once guarded, always guarded; what was not possible may be possible by now."""
         if not topology.vpcs:
             return replace(topology, guarded=None, quotes=None)
-        quotes = topology.quotes or guarding.reads_quotes(self.runner)
+        quotes = topology.quotes or self._quotes
         missing = "" if topology.guarded or quotes else guarding.missing(self.runner)
         if missing and before.guarded is None:
             self.warn(guarding.UNGUARDED.format(missing))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import IPv4Address
-from shutil import which
 
 from vpcctl_lib.engine.inspection import Finding
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import host, ruleset, saved_rules, variants, ways
+from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.host import Host, HostLink
-from vpcctl_lib.kernel.run import Runner, search_path
+from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.kernel.ways import Question, Way
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.topology import Nat, Topology, Variant, Vpc
@@ -60,10 +60,10 @@ def look(asked: Asked, topology: Topology, faults: Mapping[str, Sequence[Cause]]
     """Whether packets leave each VPC; what can't be read is unknown, and not an error."""
     if not topology.vpcs:
         return []
-    facts = Facts(_links(asked.host.links), asked.ways(questions(topology)), asked.host.routes,
-                  _chains(asked.runner) if any(vpc.nat for vpc in topology.vpcs) else (), _forwards("all"),
-                  faults or {})
-    return judge(topology, facts)
+    chains = partial(_chains, asked.runner) if any(vpc.nat for vpc in topology.vpcs) else tuple
+    links, found, routes, judges = together(lambda: asked.host.links, lambda: asked.ways(questions(topology)),
+                                            lambda: asked.host.routes, chains)
+    return judge(topology, Facts(_links(links), found, routes, judges, _forwards("all"), faults or {}))
 
 
 def _links(found: Sequence[HostLink]) -> Links:
@@ -73,12 +73,12 @@ def _links(found: Sequence[HostLink]) -> Links:
 
 
 def _chains(runner: Runner) -> Sequence[BaseChain] | str:
-    if which("nft", path=search_path()) is None:
+    if not has("nft"):
         return NO_NFT
     try:
-        tables = ruleset.read(runner)
-        saved = {variant: saved_rules.tables(variants.rules(runner, variant, must=True))
-                 for variant in Variant}
+        rules = (partial(variants.rules, runner, variant, must=True) for variant in Variant)
+        tables, *texts = together(partial(ruleset.read, runner), *rules)
+        saved = {variant: saved_rules.tables(text) for variant, text in zip(Variant, texts, strict=True)}
     except (VpcctlError, LookupError, ValueError) as error:
         return str(error)
     known = {table.name for table in saved[Variant.NFT]} | {"nat"}

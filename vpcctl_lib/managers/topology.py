@@ -38,6 +38,7 @@ class TopologyManager(Manager):
             self.warn(warning)
 
         def decide(topology: Topology) -> Topology:
+            self._look_around(topology, file)
             wanted = self._wanted(topology, file, prune)
             _check_names(wanted, file)
             show(compare(topology, wanted))
@@ -45,6 +46,13 @@ class TopologyManager(Manager):
 
         change = self.change(decide)
         return self._nat.looked_after(change, tuple(wanted.name for wanted in file.vpcs))
+
+    def _look_around(self, topology: Topology, file: TopologyFile) -> None:
+        """What new VPCs, and new NAT, have to know of the host."""
+        new = [wanted for wanted in file.vpcs if topology.vpc(wanted.name) is None]
+        nat = any(wanted.interface is not None for wanted in new)
+        if new:
+            self.look_around(topology, lambda: self.host.routes, *((lambda: self.host.links,) if nat else ()))
 
     def _wanted(self, topology: Topology, file: TopologyFile, prune: bool) -> Topology:
         named = {wanted.name for wanted in file.vpcs}

@@ -24,6 +24,7 @@ class VpcManager(Manager):
         def decide(topology: Topology) -> Topology:
             existing = topology.vpc(name)
             if existing is None:
+                self.look_around(topology, lambda: self.host.routes)
                 return self.added(topology, name, cidr, allow_overlap)
             if existing.cidr != cidr:
                 raise VpcctlError(f"VPC '{name}' already exists with CIDR {existing.cidr}",

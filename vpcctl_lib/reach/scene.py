@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from shutil import which
 from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
@@ -15,7 +14,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.run import Runner, search_path
+from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
@@ -274,14 +273,14 @@ class Scene:
         texts = [text]
         other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
         legacy = bool(text_in(name, "/proc/thread-self/net/ip_tables_names").strip())
-        if legacy and "(legacy)" not in text and which(other, path=search_path()):
+        if legacy and "(legacy)" not in text and has(other):
             texts.append(self._text(name, other, "-c"))
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
     def _chains(self, name: str) -> dict[str, Any]:
-        """All chains of nftables, which may decide what iptables does not know of."""
-        if which("nft", path=search_path()) is None:
+        """All chains of nftables, by which it may decide what iptables does not know."""
+        if not has("nft"):
             return {}
         found: dict[str, Any] = parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}")
         return found

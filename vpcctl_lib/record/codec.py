@@ -5,13 +5,15 @@ Each type's conversion is built once, as a function: a record of 2,000 subnets h
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
+from inspect import get_annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_address
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 Encoder = Callable[[Any], Any]
@@ -140,11 +142,7 @@ def _dict(kind: Any) -> Decoder:
 
 
 def _dataclass(kind: Any) -> Decoder:
-    decoders = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()
-                if name in {field.name for field in fields(kind)}}
-
-    def unknown(_: Any) -> Any:
-        raise Misfit(f"not a field of {kind.__name__}")
+    decoders = _Fields(kind)
 
     def decoded(data: Any) -> Any:
         given = {}
@@ -152,7 +150,7 @@ def _dataclass(kind: Any) -> Decoder:
         entries = expect(dict, data)
         try:
             for name, item in entries.items():
-                given[name] = decoders.get(name, unknown)(item)
+                given[name] = decoders[name](item)
         except Misfit as misfit:
             raise misfit.within(f".{name}") from None
         try:
@@ -161,6 +159,32 @@ def _dataclass(kind: Any) -> Decoder:
             raise Misfit(str(error)) from None
 
     return decoded
+
+
+class _Fields(dict[str, Decoder]):
+    """The ways of a dataclass's fields; a hint is only looked into once a field with it is there to be read.
+
+    Most fields hold their default, and are left out: to work out the hints of all, as `get_type_hints` does,
+    takes a command longer than to read a small record.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self._kind = kind
+        self._names = {field.name for field in fields(kind)}
+
+    def __missing__(self, name: str) -> Decoder:
+        if name not in self._names:
+            raise Misfit(f"not a field of {self._kind.__name__}")
+        home = next(kind for kind in self._kind.__mro__ if name in get_annotations(kind))
+        self[name] = _decoder(_hint(get_annotations(home)[name], home.__module__))
+        return self[name]
+
+
+@cache
+def _hint(text: str, module: str) -> Any:
+    """The type that a hint of that module writes."""
+    return eval(text, vars(sys.modules[module]))  # noqa: S307  as typing does; the text is of our own code
 
 
 def _textual(kind: Any) -> Decoder:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from enum import Enum
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
@@ -15,7 +15,9 @@ from vpcctl_lib.kernel.reader import Kernel, Unreadable, Words
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.owners import Owner
-from vpcctl_lib.workloads.processes import Process
+
+if TYPE_CHECKING:
+    from vpcctl_lib.workloads.processes import Process
 
 Operations = tuple[Operation, ...]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import ruleset, variants
 from vpcctl_lib.kernel.answers import parsed, whole_lines
+from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.ruleset import OF_IPTABLES, Chain, Ruleset
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.model.naming import MARK
@@ -49,16 +51,18 @@ def look(runner: Runner, must: bool = False) -> Seen:
     Rules of iptables that can't be read count as none, so that a delete still works, unless they must be
     read.
     """
-    links, routes = (parsed(runner.ask(argv), "[]") for argv in QUESTIONS)
-    saved = tuple(variants.rules(runner, variant, must) for variant in Variant)
-    tables: Ruleset = ()
-    unread = []
-    if has("nft"):
-        try:
-            tables = ruleset.read(runner)
-        except VpcctlError as error:
-            unread.append(f"what can't be read ({error.message})")
-    return Seen(tuple(links), tuple(routes), saved, tables, tuple(unread))
+    asked = (partial(runner.ask, argv) for argv in QUESTIONS)
+    saved = (partial(variants.rules, runner, variant, must) for variant in Variant)
+    links, routes, (tables, unread), *rules = together(*asked, partial(_listed, runner), *saved)
+    return Seen(tuple(parsed(links)), tuple(parsed(routes)), tuple(rules), tables, unread)
+
+
+def _listed(runner: Runner) -> tuple[Ruleset, tuple[str, ...]]:
+    """What nft lists, and what it can't."""
+    try:
+        return (ruleset.read(runner) if has("nft") else ()), ()
+    except VpcctlError as error:
+        return (), (f"what can't be read ({error.message})",)
 
 
 def forwarders(seen: Seen) -> tuple[str, ...]:

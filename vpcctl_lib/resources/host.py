@@ -13,7 +13,6 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
-from vpcctl_lib.resources import forwarders
 from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Remains, Resource, changed
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Make, Remove, Sysctl
@@ -43,6 +42,9 @@ class Forwarding(Resource):
         """
         found = {IP_FORWARD: self.value(), IDENTITY: netns.own_identity()}
         if found[IP_FORWARD] == "0":
+            # Imported late, here and below: most changes leave forwarding as it is.
+            from vpcctl_lib.resources import forwarders
+
             found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
             redirects = SETTINGS / "conf/all/accept_redirects"
             found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
@@ -68,6 +70,8 @@ class Forwarding(Resource):
         """Back to the value found since the boot, unless others need it by now."""
         if facts.get(IP_FORWARD, "1") != "0" or self.is_outlived(facts):
             return ()
+        from vpcctl_lib.resources import forwarders
+
         along = tuple((key, value, "1" if key.endswith("forwarding") else "0")
                       for key, value in facts.items() if _ALONG.fullmatch(key) and value in ("0", "1"))
         return (PutBack(IP_FORWARD, "0", "1", along, forwarders.read(facts.get(BESIDE, ""))),)
@@ -142,15 +146,14 @@ class File(Resource):
         return ("file", self.path)
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """Refuses to take over an existing file."""
+        """Refuses to take over a file that is there."""
+        if not os.path.lexists(self.path):
+            return {}
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
-            raise VpcctlError(f"{self.path} is left over from something that vpcctl made, and is not in "
-                              "the record",
-                              "remove it: vpcctl restore")
-        if os.path.lexists(self.path):
-            raise VpcctlError(f"{self.path} already exists, and vpcctl did not make it",
-                              "move it away, or give the subnet another name")
-        return {}
+            raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",
+                              "remove such things: vpcctl restore")
+        raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
+                          "move it away, or give the subnet another name")
 
     def make(self) -> Operations:
         """Written whole."""

@@ -27,7 +27,6 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
 from vpcctl_lib.resources.owners import Owner
 from vpcctl_lib.resources.processes import EmptyNamespaces
-from vpcctl_lib.workloads import logs, processes
 
 IDENTITY = "identity"
 """The fact by which a namespace is recognised."""
@@ -50,6 +49,9 @@ class Namespace(Resource):
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
+            # Imported late, as all here that has to do with processes: most changes touch none.
+            from vpcctl_lib.workloads import processes
+
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
             told = f"network namespace '{self.name}' already exists, and vpcctl did not make it"
             raise Taken(f"{told}: {inside} runs in it" if inside else told,
@@ -105,12 +107,16 @@ class Namespace(Resource):
         return self.learn()
 
     def owner_found(self, kernel: Kernel) -> Owner:
-        """The programs that run in it."""
+        """Whoever runs in it."""
+        from vpcctl_lib.workloads import processes
+
         programs = ", ".join(sorted({one.program() for one in processes.inside(self.name)}))
         return f"{programs} runs in it" if programs else "", f"ip netns del {self.name}"
 
     def leavings(self, state: Path) -> Leavings | None:
-        """All logs of a subnet's workloads, including those of failed starts."""
+        """All logs of a subnet's workloads, those of programs that did not start too."""
+        from vpcctl_lib.workloads import logs
+
         folder = logs.folder_of(state, self.owner)
         return Leavings(tuple(logs.left_in(folder)), folder) if folder.exists() else None
 

@@ -12,8 +12,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk, netns
 from vpcctl_lib.kernel.run import Command, Runner
-from vpcctl_lib.kernel.sayings import GONE, sentence
-from vpcctl_lib.resources.kept import kept
+from vpcctl_lib.kernel.sayings import is_gone, sentence
 from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Deed, Line
 from vpcctl_lib.visible import visible
 
@@ -165,6 +164,9 @@ class RestoreBatch(Batch):
     def counters(self, runner: Runner) -> Mapping[str, str]:
         """The counters of the rules that stay."""
         held = runner.ask(("iptables-save", "-c", "-t", "filter"), self.namespace)
+        # Imported late: most changes leave every policy as it is.
+        from vpcctl_lib.resources.kept import kept
+
         return kept(held.stdout, [step.line for step in self.steps])
 
 
@@ -363,8 +365,8 @@ def _refusal(tool: str, text: str) -> VpcctlError:
 
 
 def problems(stderr: str) -> str:
-    """The command's errors, without those for a thing to remove that is already gone."""
-    return sentence("\n".join(line for line in stderr.splitlines() if not GONE.search(line)))
+    """What the command complained of, less what says that a thing to be removed is already gone."""
+    return sentence("\n".join(line for line in stderr.splitlines() if not is_gone(line)))
 
 
 def chain_lines(chain: str, rules: Iterable[str], policy: str = "", fresh: bool = False) -> list[str]:

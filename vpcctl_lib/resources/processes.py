@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
-from vpcctl_lib import keeper
-from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.keeper import limits
-from vpcctl_lib.keeper.folders import OWN
-from vpcctl_lib.keeper.orders import MARK, Orders, words
-from vpcctl_lib.kernel import users
-from vpcctl_lib.kernel.disk import make_secret_folder
-from vpcctl_lib.kernel.netns import within
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.model.topology import Restart, Upkeep
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
-from vpcctl_lib.workloads import logs, processes
-from vpcctl_lib.workloads.report import Report
-from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable, signal_number
 
 PROCESSES = 2048
 """How many processes a workload may have by default: as many as Podman gives a container
@@ -39,20 +26,7 @@ STOP_SECONDS = 10
 KEEPER_SECONDS = 3.0
 """How long a keeper may take beyond the time that it gives its program."""
 
-READY_SECONDS = 10.0
-SETTLE_SECONDS = 0.3
-"""How long to wait for an immediate failure: a missing library, a bad option."""
-
-LAST_WORDS_SECONDS = 1.0
-"""How long a keeper whose program has failed has to end by itself and report its pid."""
-
-PASSING_SECONDS = 2.0
-"""How long another vpcctl and its tools may stay in a namespace that must go; a look takes milliseconds."""
-
-LOOK_SECONDS = 0.02
-STOPS = 3
-TAIL_BYTES = 4096
-KEEPER = str(Path(keeper.__file__).with_name("__main__.py"))
+KEEPER = str(Path(__file__).parents[1] / "keeper" / "__main__.py")
 
 
 @frozen
@@ -62,16 +36,13 @@ class EmptyNamespaces(Operation):
     namespaces: tuple[str, ...]
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Repeat until none is left: a process may start others while it is being stopped."""
+        """Again until none is left, as a process may start others while it is being stopped."""
+        # Imported late, as all here that has to do with processes: most changes touch none.
+        from vpcctl_lib.resources import programs
+
         desk.runner.announce(self)
-        for _ in range(10):
-            living = _staying(self.namespaces)
-            if not living:
-                return NO_FACTS
-            desk.notes += [f"stopped {process.name()}, which ran in {space}" for space, process in living]
-            processes.end(process for _, process in living)
-        space, _ = living[0]
-        raise VpcctlError(f"processes keep starting in {space}", f"ip netns pids {space}")
+        programs.empty(self.namespaces, desk)
+        return NO_FACTS
 
     def __str__(self) -> str:
         return "\n".join(map(_emptying, self.namespaces))
@@ -81,22 +52,6 @@ def _emptying(namespace: str) -> str:
     pids = f"ip netns pids {namespace}"
     gone = f"timeout 5 sh -c 'while {pids} | grep -q .; do sleep 0.1; done'"
     return f"{pids} | xargs -r kill; {gone} || {pids} | xargs -r kill -KILL"
-
-
-def _staying(namespaces: Collection[str]) -> list[tuple[str, processes.Process]]:
-    """The processes inside, without the tools of another vpcctl (such as a `status`), which it waits for.
-
-    A tool that is just starting does not have its own environment yet, so every process is checked twice.
-    """
-    deadline = time.monotonic() + PASSING_SECONDS
-    before: list[tuple[str, processes.Process]] = []
-    while True:
-        living = processes.by_namespace(namespaces)
-        passing = any(processes.is_passing(process) for _, process in living)
-        if not living or time.monotonic() > deadline or (living == before and not passing):
-            return living
-        before = living
-        time.sleep(0.02)
 
 
 @frozen
@@ -117,7 +72,11 @@ class Start(Operation):
     upkeep: Upkeep = Upkeep()
 
     def command(self, folder: Path) -> Command:
-        """The command that starts it: its keeper, which does the rest; logs are in the folder."""
+        """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
+        from vpcctl_lib.keeper.orders import MARK, Orders, words
+        from vpcctl_lib.kernel import users
+        from vpcctl_lib.workloads.upkeep import signal_number
+
         folder = folder.absolute()
         uid = None if self.user else users.usable(self.number)
         upkeep = self.upkeep
@@ -134,25 +93,10 @@ class Start(Operation):
         return folder / self.log
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Ready when this returns; keeps the log of a failed start."""
-        log = self.log_file(desk.folder)
-        make_secret_folder(desk.folder, os.path.dirname(self.log))
-        reader, writer = os.pipe()
-        with Report(reader) as report:
-            try:
-                child = desk.runner.spawn(self.command(desk.folder), {MARK: self.mark}, writer)
-            finally:
-                os.close(writer)
-            try:
-                _wait_until_ready(self, report)
-            except (VpcctlError, OSError) as error:
-                desk.evidence.add(log)
-                _end(self, report)
-                raise VpcctlError(f"{self.mark} did not start: {error}", _advice(self, log)) from None
-            finally:
-                child.wait()
-            desk.notes += [f"{self.mark}: {short}" for short in report.shortfalls]
-            return report.facts()
+        """Ready when this returns; the log of one that did not start is evidence."""
+        from vpcctl_lib.resources import programs
+
+        return programs.start(self, desk)
 
     def typed(self, desk: Desk) -> str:
         """Like our own start: a session of its own, detached from the terminal, and the prompt returns."""
@@ -160,65 +104,6 @@ class Start(Operation):
         own = [above for above in reversed(log.parents) if folder in above.parents]
         return (f"install -d -m 700 {shlex.join(map(str, own))}\n"
                 f"setsid --fork env -C / {self.command(folder)} </dev/null >/dev/null 2>&1")
-
-
-def _end(start: Start, report: Report) -> None:
-    """End it completely; wait for a keeper that is exiting."""
-    report.hear_out(LAST_WORDS_SECONDS)
-    for _ in range(STOPS):
-        living = processes.of_workload(start.namespace, start.mark, report.facts())
-        if not living:
-            return
-        processes.end(living)
-        report.hear_out(LAST_WORDS_SECONDS)
-
-
-def _wait_until_ready(start: Start, report: Report) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not report.started:
-        if not report.listen(deadline - time.monotonic()):
-            raise VpcctlError(f"not ready within {READY_SECONDS:.0f} s")
-    if start.port is None:
-        report.listen(SETTLE_SECONDS)
-        return
-    while not _serves(start.namespace, start.port, report.main()):
-        report.listen(LOOK_SECONDS)
-        if time.monotonic() > deadline:
-            raise VpcctlError(f"not ready within {READY_SECONDS:.0f} s")
-
-
-def _serves(namespace: str, port: int, pid: int) -> bool:
-    """Whether the page comes, and from this process and no other on the port."""
-    return processes.listens(pid, port) and _answers(namespace, port)
-
-
-def _answers(namespace: str, port: int) -> bool:
-    """Whether a GET inside the namespace gets a page; over loopback, which every policy allows."""
-    # Imported late: it brings ssl and email, a third of what a change takes to start.
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        within(namespace, connection.connect)
-        connection.request("GET", "/")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _advice(start: Start, log: Path) -> str:
-    """The end of its output, or where a file is that it did not find."""
-    covered = [word for word in start.argv if word.startswith(tuple(f"{folder}/" for folder in OWN))]
-    if covered:
-        return f"a workload has its own {', '.join(OWN)}: {covered[0]} of the host is not in there"
-    try:
-        text = logs.tail(log, TAIL_BYTES)
-    except FileNotFoundError:
-        return ""
-    lines = text.decode(errors="replace").splitlines()[-3:]
-    return "its log ends: " + " | ".join(lines) if lines else ""
 
 
 @frozen
@@ -233,21 +118,17 @@ class Stop(Operation):
     """How long the keeper waits for the program to obey."""
 
     def carry_out(self, desk: Desk) -> Facts:
-        """Repeat until none is left: one that was just starting may have started another."""
+        """Again until none is left, as one that was just being started may have begun another."""
+        from vpcctl_lib.resources import programs
+
         desk.runner.announce(self)
-        for _ in range(STOPS):
-            living = processes.of_workload(self.namespace, self.mark, self.facts)
-            if not living:
-                break
-            left = processes.end(living, self.seconds + KEEPER_SECONDS)
-            if left:
-                raise VpcctlError(f"can't stop {', '.join(process.name() for process in left)}")
-        if self.facts.get("netns"):
-            limits.remove(limits.name(self.mark, int(self.facts["netns"])))
+        programs.stop(self.namespace, self.mark, self.facts, self.seconds + KEEPER_SECONDS)
         return NO_FACTS
 
     def typed(self, desk: Desk) -> str:
-        """TERM, the workload's time to obey, KILL: for its keeper, or else for processes with its mark."""
+        """TERM, the workload's time to obey, KILL: for its keeper, or else for whoever bears its mark."""
+        from vpcctl_lib.workloads import processes
+
         pid = self.facts.get("pid")
         session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
         if processes.is_kept(self.facts):
@@ -265,16 +146,3 @@ done"""
 
     def __str__(self) -> str:
         return f"kill {self.facts.get('pid', '')}  # workload {self.mark}"
-
-
-def upkeep_of(orders: Orders) -> Upkeep:
-    """The upkeep in a keeper's orders; BadInput if nobody could have asked for it."""
-    for one in orders.env:
-        parse_variable(one)
-    check_workdir(orders.workdir)
-    if orders.restart not in {"", *(kind.value for kind in Restart)}:
-        raise BadInput(f"{orders.restart!r} is not a way to restart")
-    stop_signal = parse_signal(str(orders.stop_signal)) if orders.stop_signal else ""
-    log_max = None if orders.log_bytes == LOG_BYTES else orders.log_bytes or None
-    return Upkeep(orders.env, orders.workdir, stop_signal, orders.stop_timeout,
-                  Restart(orders.restart or Restart.NO.value), log_max)

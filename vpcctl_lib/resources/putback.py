@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Command, Runner
-from vpcctl_lib.resources import forwarders
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 from vpcctl_lib.resources.operations import SETTINGS
 
@@ -48,6 +47,9 @@ class PutBack(Operation):
 
     def _stays(self, runner: Runner) -> str:
         """Why it is not put back; empty if it is."""
+        # Imported late: few changes end the last NAT.
+        from vpcctl_lib.resources import forwarders
+
         others = forwarders.newcomers(forwarders.look(runner), self.beside)
         return forwarders.stays(self.key, self.ours, self.old, others) if others else ""
 

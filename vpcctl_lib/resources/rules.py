@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
-from base64 import b85decode, b85encode
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 
@@ -168,15 +166,26 @@ class Chain(Resource):
 def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
     """Chains by name as one short text."""
     lines = [f"{name} {rule}" for name, rules in chains.items() for rule in rules]
-    return b85encode(zlib.compress("\n".join(lines).encode())).decode() if lines else ""
+    if not lines:
+        return ""
+    # Imported late, here and below: only policies of very many rules have such chains.
+    import zlib
+    from base64 import b85encode
+
+    return b85encode(zlib.compress("\n".join(lines).encode())).decode()
 
 
 @lru_cache(maxsize=4)
 def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
-    """The chains in a text of `packed`, each with at least one rule."""
+    """The chains that `packed` made short, each with at least one rule."""
+    if not text:
+        return {}
+    import zlib
+    from base64 import b85decode
+
     chains: dict[str, list[str]] = {}
     try:
-        lines = zlib.decompress(b85decode(text)).decode().splitlines() if text else []
+        lines = zlib.decompress(b85decode(text)).decode().splitlines()
     except (ValueError, zlib.error):
         raise VpcctlError("the chains in the record are damaged",
                           "put a good copy of state.json in its place, or run cleanup.sh") from None

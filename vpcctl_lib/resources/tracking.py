@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.conntrack import Ends, Known, Table
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
+
+if TYPE_CHECKING:
+    from vpcctl_lib.kernel.conntrack import Ends, Known
+
+TCP, UDP = 6, 17
+"""IPPROTO_TCP and IPPROTO_UDP (linux/in.h)."""
 
 OPEN = frozenset({1, 4, 5, 8, 9})
 """States of a socket whose connection still carries data: ESTABLISHED, and those that are closed on one side
 (include/net/tcp_states.h)."""
 
-TABLES = (("tcp", socket.IPPROTO_TCP, OPEN), ("udp", socket.IPPROTO_UDP, frozenset({1})))
+TABLES = (("tcp", TCP, OPEN), ("udp", UDP, frozenset({1})))
 
 
 class Tending(Operation, ABC):
@@ -70,7 +75,10 @@ class Forget(Tending):
             else "connections that began without NAT may go on without it"
 
     def do(self) -> None:
-        """Only those from the sources; OSError if the kernel has no such table."""
+        """Those from the sources, and no others; OSError where the kernel has no such table."""
+        # Imported late, here and below: few changes have to do with connections.
+        from vpcctl_lib.kernel.conntrack import Table
+
         sources, near = map(_networks, (self.sources, self.near))
 
         def is_meant(entry: Known) -> bool:
@@ -112,7 +120,9 @@ class Keep(Tending):
     shortfall = "connections that were open before the policy may stall"
 
     def do(self) -> None:
-        """Those of all connected sockets; OSError if the kernel has no such table."""
+        """Those of all sockets that have another end; OSError where the kernel has no such table."""
+        from vpcctl_lib.kernel.conntrack import Table
+
         def add() -> None:
             with Table() as table:
                 table.add(list(connections()))
@@ -136,6 +146,8 @@ fi >/dev/null 2>&1
 
 def connections() -> Iterator[Ends]:
     """The connections of all sockets in the network namespace of this thread."""
+    from vpcctl_lib.kernel.conntrack import Ends
+
     for name, protocol, states in TABLES:
         for file in (f"/proc/thread-self/net/{name}", f"/proc/thread-self/net/{name}6"):
             # Without IPv6 there is no second file.

@@ -12,9 +12,6 @@ from vpcctl_lib.model.topology import Upkeep
 from vpcctl_lib.resources.base import Fault, Leavings, Operations, Remains, Resource, changed
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
-from vpcctl_lib.workloads import logs
-from vpcctl_lib.workloads.interpreter import web_server
-from vpcctl_lib.workloads.processes import inside_of, is_kept, kept_identity, recognise
 
 
 @frozen
@@ -49,6 +46,9 @@ class Program(Resource):
         """Start it and wait until it is ready."""
         argv = self.argv
         if self.port is not None:
+            # Imported late: few changes start a web server.
+            from vpcctl_lib.workloads.interpreter import web_server
+
             vpc, _, machine = self.mark.rpartition("/")[0].partition("/")
             argv = web_server(vpc, machine, self.address, self.port)
         return (Start(self.namespace, self.mark, argv, self.log, self.port, self.number, self.user, self.pids,
@@ -60,7 +60,10 @@ class Program(Resource):
         return (Stop(self.namespace, self.mark, self.log, dict(facts), seconds),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The recorded process must run, in its namespace, and isolated from others' workloads."""
+        """The very process that was started, still in its namespace, and apart from others' workloads."""
+        # Imported late, as all here that has to do with processes: most changes touch none.
+        from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
+
         process = recognise(facts)
         if process is None:
             return changed("it is not running")
@@ -69,12 +72,16 @@ class Program(Resource):
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
 
     def relearn(self, remains: Remains) -> dict[str, str]:
-        """From the keeper that runs for it."""
+        """Of the keeper that runs for it."""
+        from vpcctl_lib.workloads.processes import kept_identity
+
         keeper = remains.keeper(self.namespace, self.mark)
         return kept_identity(keeper) if keeper else {}
 
     def leavings(self, state: Path) -> Leavings | None:
-        """Its log, and everything that belongs to it."""
+        """Its log, and all that belongs to it."""
+        from vpcctl_lib.workloads import logs
+
         log = state / self.log
         return Leavings(tuple(logs.files(log)), log.parent)
 

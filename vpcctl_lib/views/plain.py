@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.routing import route_table, routed
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
-from vpcctl_lib.workloads.upkeep import signal_name, variables
 
 if TYPE_CHECKING:
     from vpcctl_lib.keeper.fate import Fate
@@ -113,6 +112,9 @@ def passage(passage: Passage) -> View:
 
 
 def _upkeep(upkeep: Upkeep) -> View:
+    # Imported late, here and below: most views show no workload.
+    from vpcctl_lib.workloads.upkeep import variables
+
     return {
         "env": variables(upkeep.env), "workdir": upkeep.workdir or None,
         "stop_signal": upkeep.stop_signal or None, "stop_timeout": upkeep.stop_timeout,
@@ -124,6 +126,8 @@ def _fate(fate: Fate | None) -> View:
     """How and when the program last ended; null for what did not happen, or can't be read without root."""
     if fate is None:
         return {"restarts": None, "exit_code": None, "signal": None, "ended": None}
+    from vpcctl_lib.workloads.upkeep import signal_name
+
     code = fate.code
     ended = None if fate.ended is None else f"{datetime.fromtimestamp(fate.ended, timezone.utc):%FT%TZ}"
     return {"restarts": fate.restarts, "exit_code": code if code is None or code >= 0 else 128 - code,
