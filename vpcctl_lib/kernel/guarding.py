@@ -34,7 +34,7 @@ def missing(runner: Runner) -> str:
     The kernel only checks the probe, which never takes effect (`nft --check`).
     """
     if not has(TOOL):
-        return "is not there; install it: apt-get install nftables"
+        return "not found; install it: apt-get install nftables"
     if os.geteuid() != 0:
         # A dry run by a plain user can't ask the kernel.
         return ""

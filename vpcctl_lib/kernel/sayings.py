@@ -39,7 +39,7 @@ SAYINGS = (
            "a rule that is not in the record may lead to a chain of vpcctl's: "
            "vpcctl restore removes it"),
     Saying(THERE, "",
-           "it exists already, and vpcctl did not make it: rename or remove one of the two"),
+           "it already exists, and vpcctl did not make it: rename or remove one of the two"),
     Saying("Exchange full", "the bridge has no free port (Exchange full)",
            "a bridge takes 1023 ports: use another VPC"),
     Saying("No space left", "",

@@ -150,9 +150,9 @@ class File(Resource):
         if not os.path.lexists(self.path):
             return {}
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
-            raise VpcctlError(f"{self.path} is left of something that vpcctl made before, and not recorded",
+            raise VpcctlError(f"{self.path} is left over from something that vpcctl made, and is not in the record",
                               "remove such things: vpcctl restore")
-        raise VpcctlError(f"{self.path} exists and vpcctl did not make it",
+        raise VpcctlError(f"{self.path} already exists, and vpcctl did not make it",
                           "move it away, or give the subnet another name")
 
     def make(self) -> Operations:
