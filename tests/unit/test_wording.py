@@ -44,6 +44,7 @@ WORDS = {
     r"\bcan't be known\b": "can't be rebuilt",
     r"\bspeaks IPv4": "supports IPv4 only",
     r"\bput(s)? in the place of\b": "replace",
+    r"\bnobody has the address\b": "no machine has the address",
 }
 """What a message does not say, and what it says instead."""
 

@@ -75,7 +75,7 @@ class Intent:
             return ""
         subnet = next((one for one in vpc.subnets if address in one.cidr), None)
         if subnet is not None:
-            return f"nobody has the address {address}: {_machines(vpc, subnet)}"
+            return f"no machine has the address {address}: {_machines(vpc, subnet)}"
         held = ", ".join(f"{one.name} {one.cidr}" for one in vpc.subnets[:NAMED])
         more = ", …" if len(vpc.subnets) > NAMED else ""
         return (f"no machine has the address {address}: no subnet of VPC '{vpc.name}' contains it "
@@ -128,5 +128,5 @@ def _machines(vpc: Vpc, subnet: Subnet) -> str:
     held = [str(one.address) for one in in_subnet(vpc, subnet)]
     name = f"{vpc.name}/{subnet.name}"
     if len(held) < 2:
-        return f"the one machine of {name} is {held[0]}" if held else f"{name} has no machine"
-    return f"the machines of {name} are {', '.join(held[:NAMED])}{', …' if len(held) > NAMED else ''}"
+        return f"the only one in {name} has {held[0]}" if held else f"{name} has no machine"
+    return f"those in {name} have {', '.join(held[:NAMED])}{', …' if len(held) > NAMED else ''}"
