@@ -25,6 +25,7 @@ from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.managers import packets
 from vpcctl_lib.model.topology import (
     Action,
+    Machine,
     Nat,
     Peering,
     Policy,
@@ -57,7 +58,8 @@ LINKS = ('[{"ifname": "lo", "mtu": 65536, "flags": ["UP"], "addr_info": []}, '
 WEB = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80), description="the [web]"),
               Rule(Protocol.TCP, Action.DENY, Ports(8000, 8100), IPv4Network("10.0.0.0/16"))))
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, WEB,
-                (Workload("webserver-80", port=80), Workload("worker", ("sleep", "infinity"))))
+                (Machine(workloads=(Workload("webserver-80", port=80),
+                                    Workload("worker", ("sleep", "infinity")))),))
 PREPARED = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), nat=Nat("eth0", 1500, (IPv4Address("9.9.9.9"),)),
          subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),

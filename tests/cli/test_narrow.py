@@ -16,6 +16,7 @@ from vpcctl_lib.cli import layout, output
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.model.topology import (
     Action,
+    Machine,
     Nat,
     Peering,
     Policy,
@@ -35,8 +36,9 @@ VPC, OTHER, SUBNET = "production-eu-west", "development-eu-west", "database-repl
 POLICY = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(8000, 8100), IPv4Network("192.168.100.128/25"),
                       description="from the office in the second floor"),), (), Action.DENY)
 RUN = ("python3", "-m", "http.server", "--directory", "/srv/www/production/static", "8443")
+MACHINE = Machine(workloads=(Workload("static-files-server", RUN), Workload("webserver-8080", port=8080)))
 SUBNETS = tuple(Subnet(f"{SUBNET}-{number}", IPv4Network(f"192.168.10{number}.128/25"), SubnetType.PUBLIC,
-                       POLICY, (Workload("static-files-server", RUN), Workload("webserver-8080", port=8080)))
+                       POLICY, (MACHINE,))
                 for number in range(3))
 LONG = Topology((Vpc(VPC, IPv4Network("192.168.0.0/16"), nat=Nat("eth0", 1500), subnets=SUBNETS),
                  Vpc(OTHER, IPv4Network("172.16.128.0/17"), 1)), (Peering(OTHER, VPC),), guarded=True)

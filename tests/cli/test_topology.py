@@ -11,13 +11,13 @@ import pytest
 from vpcctl_lib.files import documents, named
 from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.model.addressing import BRIDGE_PORTS
-from vpcctl_lib.model.topology import Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
 ODD = ("echo", "1e5", "12e34567", "1E5", "-1e5", "1e+5", "NaN", "Infinity", "-Infinity", "80", "a\x85b")
 NUMBERS = Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(
     Subnet("a", IPv4Network("10.0.1.0/24"), policy=Policy(description="1e5"),
-           workloads=(Workload("worker", ODD),)),)),))
+           machines=(Machine(workloads=(Workload("worker", ODD),)),)),)),))
 
 
 def test_what_looks_like_a_number_is_exported_as_text(vpcctl: Any, tmp_path: Path) -> None:

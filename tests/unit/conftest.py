@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.fields import is_possible, made
 from vpcctl_lib.kernel import netns, users
 from vpcctl_lib.model import addressing
-from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.resources import File, Folder, forwarders, host, processes, workload
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
@@ -28,6 +28,7 @@ VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
 
 workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2).map(tuple)
+own = st.tuples(st.builds(Machine, workloads=workloads))
 
 
 @st.composite
@@ -36,7 +37,7 @@ def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
     names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
     size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
     parts = draw(st.permutations(list(islice(vpc.subnets(new_prefix=size), 4))))
-    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), workloads=workloads))
+    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), machines=own))
                  for name, part in zip(names, parts, strict=False))
 
 

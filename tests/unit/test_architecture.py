@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.rooms import FILES, NAMES, ROOT, circle, imported, inside, rooms, table, tree
+from vpcctl_lib.resources import Resource, links
+from vpcctl_lib.resources.operation import Operation
 
 MAP = ROOT.parent / "docs/architecture.md"
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 50
@@ -129,3 +133,58 @@ def test_every_function_is_typed(file: Path) -> None:
         untyped = [one.arg for one in arguments if one.annotation is None and one.arg not in ("self", "cls")]
         assert not untyped, f"{function.name}: {untyped}"
         assert function.returns is not None, f"{function.name} says what it returns"
+
+
+def asked(code: ast.Module) -> Iterator[ast.expr]:
+    """The kinds that a module compares something's kind with, as they are written."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            yield node.args[1]
+        elif isinstance(node, ast.Compare):
+            sides = (node.left, *node.comparators)
+            if any(ast.unparse(side).startswith("type(") for side in sides):
+                yield from sides
+        elif isinstance(node, ast.MatchClass):
+            yield node.cls
+
+
+def kinds(expression: ast.expr, known: Mapping[str, object]) -> Iterator[type]:
+    """The classes that an expression is made of; what is only known as the program runs is none."""
+    for node in ast.walk(expression):
+        found = known.get(node.id) if isinstance(node, ast.Name) else None
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found = getattr(known.get(node.value.id), node.attr, None)
+        for one in found if isinstance(found, tuple) else get_args(found) or (found,):
+            if isinstance(one, type):
+                yield one
+
+
+def concrete(code: ast.Module, known: Mapping[str, object]) -> list[str]:
+    """The kinds of resources and operations that a module asks for by name."""
+    return [kind.__name__ for expression in asked(code) for kind in kinds(expression, known)
+            if issubclass(kind, (Resource, Operation)) and kind not in (Resource, Operation)]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not NAMES[file].startswith("resources/")],
+                         ids=NAMES.__getitem__)
+def test_nothing_outside_asks_which_kind_a_resource_or_an_operation_is(file: Path) -> None:
+    if any(asked(tree(file))):
+        name = ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+        assert not concrete(tree(file), vars(importlib.import_module(name)))
+
+
+def test_only_who_reads_the_record_by_kind_selects_one() -> None:
+    assert {NAMES[file] for file in FILES for name, _, _ in calls(file) if name.endswith(".among")} \
+        == {"reach/intent.py"}
+
+
+@pytest.mark.parametrize("line", [
+    "isinstance(one, Veth)", "isinstance(one, Veth | int)", "isinstance(one, (int, Veth))",
+    "isinstance(one, links.Veth)", "isinstance(one, CABLES)", "isinstance(one, EITHER)", "type(one) is Veth",
+    "type(one) in (int, Veth)", "Veth is type(one)", "issubclass(type(one), Veth)",
+    "match one:\n    case Veth():\n        pass",
+])
+def test_who_asks_for_a_kind_is_found(line: str) -> None:
+    known = {"Veth": links.Veth, "links": links, "CABLES": (links.Veth,), "EITHER": links.Veth | int}
+    assert concrete(ast.parse(line), known) == ["Veth"]
+    assert not concrete(ast.parse(line), {**known, **dict.fromkeys(known, Resource)})

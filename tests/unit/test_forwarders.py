@@ -19,7 +19,6 @@ from vpcctl_lib.model.topology import Nat, Topology, Vpc
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Forwarding, forwarders
 from vpcctl_lib.resources.forwarders import Seen
-from vpcctl_lib.resources.operations import PutBack
 
 DOCKER = """*nat
 :POSTROUTING ACCEPT [0:0]
@@ -119,7 +118,7 @@ def test_what_could_be_read_before_and_can_t_be_now_is_not_guessed() -> None:
 
 def test_one_line_names_two_and_counts_the_rest() -> None:
     others = [f"link {name}" for name in "abcd"]
-    told = forwarders.stays(PutBack("net.ipv4.ip_forward", "0", "1"), others)
+    told = forwarders.stays("net.ipv4.ip_forward", "1", "0", others)
     assert told == ("net.ipv4.ip_forward stays 1, since others may need it: link a, link b and 2 more; "
                     "if none does, type: sysctl -w net.ipv4.ip_forward=0")
 

@@ -20,6 +20,7 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.topology import (
     Action,
+    Machine,
     Nat,
     Peering,
     Policy,
@@ -55,7 +56,17 @@ GUARDED = PLAIN.with_subnet(replace(PUBLIC, policy=POLICY))
 PEER = Vpc("vpc2", IPv4Network("172.16.0.0/16"), link=1,
            subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),))
 TWIN = Vpc("production-europe-west", IPv4Network("10.0.0.0/16"), link=1, subnets=(PUBLIC,))
-FULL = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, workloads=WORKLOADS))
+
+
+def running(workloads: tuple[Workload, ...]) -> Subnet:
+    """The public subnet with programs in its own machine."""
+    return replace(PUBLIC, machines=(Machine(workloads=workloads),))
+
+
+FULL = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(Machine(workloads=WORKLOADS),)))
+CROWD = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(
+    *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),), workloads=WORKLOADS),
+    Machine("a-name-that-is-hashed", (IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6"))))))
 PEERING = (Peering("vpc1", "vpc2"),)
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
@@ -63,6 +74,8 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create-second": (Topology((PLAIN,)), Topology((PLAIN, PEER))),
     "vpc-create-over-a-route-of-the-host": (Topology(), Topology((replace(EMPTY, routed=False),))),
     "vpc-create-long-name": (Topology(), Topology((replace(EMPTY, name="production-europe-west"),))),
+    "machines": (Topology((OPEN,)), Topology((CROWD,))),
+    "machines-delete": (Topology((CROWD,)), Topology((OPEN,))),
     "vpc-delete": (Topology((EMPTY,)), Topology()),
     "vpc-delete-with-everything": (Topology((FULL, PEER), PEERING), Topology((PEER,))),
     "vpc-delete-first-of-two-that-overlap": (
@@ -95,10 +108,10 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "firewall-apply-again": (
         Topology((GUARDED,)), Topology((PLAIN.with_subnet(replace(PUBLIC, policy=Policy((ALLOW_WEB,)))),))),
     "firewall-clear": (Topology((GUARDED,)), Topology((PLAIN,))),
-    "deploy": (Topology((PLAIN,)), Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=WORKLOADS)),))),
+    "deploy": (Topology((PLAIN,)), Topology((PLAIN.with_subnet(running(WORKLOADS)),))),
     "deploy-looked-after": (Topology((PLAIN,)),
-                            Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=(KEPT,))),))),
-    "deploy-stop": (Topology((PLAIN.with_subnet(replace(PUBLIC, workloads=WORKLOADS)),)), Topology((PLAIN,))),
+                            Topology((PLAIN.with_subnet(running((KEPT,))),))),
+    "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 
 

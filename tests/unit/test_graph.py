@@ -15,8 +15,10 @@ from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.layout import picture
 from vpcctl_lib.graph.shapes import Box, Picture
 from vpcctl_lib.graph.text import plain
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import (
     Action,
+    Machine,
     Nat,
     Peering,
     Policy,
@@ -39,7 +41,8 @@ def subnets(vpc: int, count: int) -> tuple[Subnet, ...]:
     return tuple(Subnet(
         name, IPv4Network(f"10.{vpc}.{number}.0/24"),
         SubnetType.PRIVATE if number % 3 else SubnetType.PUBLIC, None if number % 2 else POLICY,
-        tuple(Workload(f"webserver-{8080 + one}", port=8080 + one) for one in range(number % 9)),
+        (Machine(workloads=tuple(Workload(f"webserver-{8080 + one}", port=8080 + one)
+                                 for one in range(number % 9))),),
     ) for number, name in enumerate(names))
 
 
@@ -159,7 +162,7 @@ def test_each_text_names_everything(topology: Topology, form: Format) -> None:
     for vpc in topology.vpcs:
         assert vpc.name in text
         assert all(subnet.name in text and str(subnet.cidr) in text for subnet in vpc.subnets)
-        assert all(workload.name in text for subnet in vpc.subnets for workload in subnet.workloads)
+        assert all(workload.name in text for one in endpoints.in_vpc(vpc) for workload in one.workloads)
 
 
 def test_the_tree() -> None:

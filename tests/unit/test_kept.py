@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vpcctl_lib.engine.kept import kept
+from vpcctl_lib.resources.kept import kept
 
 LISTING = """*filter
 :INPUT ACCEPT [7:7]

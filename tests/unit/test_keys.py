@@ -16,17 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fields import FIELDS, FULL, POLICY, Field, hints, made
+from tests.fields import FIELDS, FULL, POLICY, Field, hints, made, parts
 from tests.unit import test_fields
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.files import documents, policy
 from vpcctl_lib.files.documents import Document
-from vpcctl_lib.files.keys import Key, Kind
+from vpcctl_lib.files.keys import Key, Kind, write
 from vpcctl_lib.files.policy_keys import INGRESS_RULE
 from vpcctl_lib.files.schema import schemas, within
 from vpcctl_lib.files.topology import Reader, to_document
 from vpcctl_lib.files.topology_keys import SUBNET, TOPOLOGY, VPC, WORKLOAD
-from vpcctl_lib.model.topology import Policy, Topology
+from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Workload
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -35,6 +35,7 @@ SCHEMAS = {name: jsonschema.Draft7Validator(schema) for name, schema in schemas(
 KINDS = list({kind.id: kind for kind in within(TOPOLOGY)}.values())
 KEYS = [(kind, key) for kind in KINDS for key in kind.keys]
 NETWORK = IPv4Network("10.0.1.0/24")
+WEB = Workload("web", ("sleep", "1"))
 
 
 def stood_for(kind: Kind, key: Key) -> Iterator[Field]:
@@ -44,7 +45,7 @@ def stood_for(kind: Kind, key: Key) -> Iterator[Field]:
         model = kind.model
         for step in path.split("."):
             yield Field(model, step)
-            model = hints(model)[step]
+            model = next(parts(hints(model)[step]))
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)
@@ -85,6 +86,15 @@ def test_what_is_exported_has_its_keys_in_the_order_of_the_table() -> None:
     subnet = whole["vpcs"]["vpc1"]["subnets"]["public"]
     assert list(subnet["workloads"]["worker"]) == [key.name for key in WORKLOAD.keys][1:]
     assert list(subnet["firewall"]["ingress"][0]) == [key.name for key in INGRESS_RULE.keys]
+
+
+@pytest.mark.parametrize(("machines", "workloads"), [
+    ((), None), ((Machine("a", workloads=(WEB,)),), None), ((Machine("a"), Machine(workloads=(WEB,))), ["web"])])
+def test_the_workloads_in_a_file_are_those_of_the_machine_without_a_name(
+        machines: tuple[Machine, ...], workloads: list[str] | None) -> None:
+    document = write(SUBNET, Subnet("s", NETWORK, machines=machines))
+    found: Any = document.get("workloads")
+    assert (found and list(found)) == workloads
 
 
 def test_the_schemas_are_current() -> None:

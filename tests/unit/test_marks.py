@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes, without
-from vpcctl_lib.blueprint import NAMESPACE_FILES, blueprint
-from vpcctl_lib.engine import rebuild
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.blueprint.host import NAMESPACE_FILES
+from vpcctl_lib.engine import found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.kernel.reader import Kernel, Saved
-from vpcctl_lib.model.topology import Nat, Policy, Rule, Topology, Variant
+from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
 from vpcctl_lib.resources.guard import OWN
 from vpcctl_lib.workloads import processes
@@ -109,14 +110,19 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     kernel.write_files(folder)
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
     patch.setattr(rebuild, "keepers", kernel.keepers)
+    patch.setattr(found_subnets, "keepers", kernel.keepers)
     patch.setattr(processes, "kept_identity", lambda _: {})
     return in_order(Rebuilder(kernel, topology.iptables or Variant.NFT).state().topology)
+
+
+def sorted_machine(machine: Machine) -> Machine:
+    return replace(machine, workloads=tuple(sorted(machine.workloads, key=lambda one: one.name)))
 
 
 def in_order(topology: Topology) -> Topology:
     """The network with all in the order of names."""
     vpcs = (replace(vpc, subnets=tuple(sorted((
-        replace(subnet, workloads=tuple(sorted(subnet.workloads, key=lambda one: one.name)))
+        replace(subnet, machines=tuple(map(sorted_machine, subnet.machines)))
         for subnet in vpc.subnets), key=lambda one: one.name))) for vpc in topology.vpcs)
     return replace(topology, vpcs=tuple(sorted(vpcs, key=lambda one: one.name)),
                    iptables=topology.iptables or Variant.NFT,

@@ -7,7 +7,17 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from vpcctl_lib.model.topology import Peering, Ports, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    OWN,
+    Machine,
+    Peering,
+    Ports,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 A, B, C = (Vpc(name, IPv4Network(f"10.{number}.0.0/16"), number) for number, name in enumerate("abc"))
 WEB, DB = (Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db")))
@@ -20,8 +30,10 @@ def test_things_are_found_by_name() -> None:
     assert replace(A, subnets=(WEB,)).subnet("web") is WEB
     assert A.subnet("web") is None
     worker = Workload("worker", ("sleep", "1"))
-    assert replace(WEB, workloads=(worker,)).workload("worker") is worker
-    assert WEB.workload("worker") is None
+    assert Machine(workloads=(worker,)).workload("worker") is worker
+    assert OWN.workload("worker") is None
+    assert WEB.machine() == OWN
+    assert WEB.machine("web1") is None
 
 
 def test_a_new_one_goes_to_the_end() -> None:

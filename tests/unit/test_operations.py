@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.resources.operation import Batch, Operation
 from vpcctl_lib.resources.operations import (
     HOST,
-    Batch,
     Ip,
     Iptables,
     Make,
@@ -21,36 +22,44 @@ from vpcctl_lib.resources.operations import (
     problems,
 )
 
+
+def batch(steps: Sequence[Operation]) -> Batch:
+    """The command that carries them out."""
+    made = steps[0].batch(steps)
+    assert made
+    return made
+
+
 UP, ROUTE = ("link", "set", "lo", "up"), ("route", "add", "default", "dev", "lo")
-THREE = Batch(tuple(Ip("vpc1", ("link", "set", name, "up")) for name in "abc"))
-TABLES = Batch((Iptables("vpc1", "filter", "-A INPUT -j DROP"),
+THREE = batch(tuple(Ip("vpc1", ("link", "set", name, "up")) for name in "abc"))
+TABLES = batch((Iptables("vpc1", "filter", "-A INPUT -j DROP"),
                 Iptables("vpc1", "nat", "-A OUTPUT -j ACCEPT"),
                 Iptables("vpc1", "filter", "-A OUTPUT -j DROP")))
 
 
 def test_one_step_is_a_command_that_a_person_would_type() -> None:
-    assert str(Batch((Ip("vpc1", UP),)).command()) == "ip -n vpc1 link set lo up"
-    assert str(Batch((Ip(HOST, UP),)).command(carry_on=True)) == "ip link set lo up"
+    assert str(batch((Ip("vpc1", UP),)).command()) == "ip -n vpc1 link set lo up"
+    assert str(batch((Ip(HOST, UP),)).command(carry_on=True)) == "ip link set lo up"
 
 
 def test_several_steps_are_one_batch() -> None:
-    command = Batch((Ip(HOST, UP), Ip(HOST, ROUTE))).command()
+    command = batch((Ip(HOST, UP), Ip(HOST, ROUTE))).command()
     assert command.argv == ("ip", "-batch", "-")
     assert command.stdin == "link set lo up\nroute add default dev lo\n"
     assert str(THREE.command(carry_on=True)).startswith("ip -n vpc1 -force -batch - <<")
 
 
 def test_a_kernel_without_ipv6_is_not_asked_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    batch = Batch((Ip(HOST, ("link", "set", "a", "up"), ipv6=("addrgenmode", "none")),))
-    assert str(batch.command()) == "ip link set a up addrgenmode none"
+    made = batch((Ip(HOST, ("link", "set", "a", "up"), ipv6=("addrgenmode", "none")),))
+    assert str(made.command()) == "ip link set a up addrgenmode none"
     monkeypatch.setattr(netns, "IPV6", str(tmp_path / "none"))
-    assert str(batch.command()) == "ip link set a up"
+    assert str(made.command()) == "ip link set a up"
 
 
 def test_settings_are_one_command_and_unknown_keys_are_passed_over() -> None:
-    batch = Batch((Sysctl("a.b", "1"), Sysctl("c", "0")))
-    assert str(batch.command()) == "sysctl -q -e -w a.b=1 c=0"
-    assert batch.command(carry_on=True) == batch.command()
+    made = batch((Sysctl("a.b", "1"), Sysctl("c", "0")))
+    assert str(made.command()) == "sysctl -q -e -w a.b=1 c=0"
+    assert made.command(carry_on=True) == made.command()
 
 
 def test_rules_are_one_restore_file_in_which_a_table_stands_once() -> None:
@@ -84,7 +93,7 @@ def test_a_restore_takes_effect_table_by_table(stderr: str, done: set[int] | Non
 
 
 def test_settings_before_a_failure_may_all_have_been_made() -> None:
-    assert Batch((Sysctl("a", "1"), Sysctl("b", "1"))).done_before_failure("sysctl: no") == {0, 1}
+    assert batch((Sysctl("a", "1"), Sysctl("b", "1"))).done_before_failure("sysctl: no") == {0, 1}
 
 
 @pytest.mark.parametrize("line", [
@@ -119,14 +128,14 @@ def test_a_chain_of_our_own_is_never_taken_over() -> None:
 def test_folders_and_files_are_made_and_removed(tmp_path: Path) -> None:
     folder, file = tmp_path / "vpc1", tmp_path / "vpc1" / "resolv.conf"
     for _ in "twice":
-        Make(folder).carry_out()
-        Make(file, "nameserver 8.8.8.8\n").carry_out()
+        Make(folder).do()
+        Make(file, "nameserver 8.8.8.8\n").do()
     assert file.read_text() == "nameserver 8.8.8.8\n"
-    Remove(folder, folder=True).carry_out()
+    Remove(folder, folder=True).do()
     assert folder.is_dir(), "somebody's file is in it"
     for _ in "twice":
-        Remove(file).carry_out()
-        Remove(folder, folder=True).carry_out()
+        Remove(file).do()
+        Remove(folder, folder=True).do()
     assert not folder.exists()
 
 
@@ -142,18 +151,18 @@ def test_files_as_a_person_could_paste_them() -> None:
 def test_a_word_that_would_not_stay_one_is_refused(word: str) -> None:
     for steps in ((Ip("vpc1", ("link", "del", word)),), (Ip("vpc1", UP), Ip("vpc1", ("link", "del", word)))):
         with pytest.raises(VpcctlError, match="can't be handed to ip") as raised:
-            Batch(steps).command(carry_on=True)
+            batch(steps).command(carry_on=True)
         assert not set("\n\x1b") & set(raised.value.message)
 
 
 @pytest.mark.parametrize("line", ["-A INPUT -j DROP\nCOMMIT", "-A INPUT\r", "-A INPUT -i \x1b", "-A INPUT\0"])
 def test_a_rule_that_would_not_stay_one_is_refused(line: str) -> None:
     with pytest.raises(VpcctlError, match="can't be handed to iptables-restore"):
-        Batch((Iptables("vpc1", "filter", line),)).command()
+        batch((Iptables("vpc1", "filter", line),)).command()
 
 
 def test_a_script_of_nft_is_one_command() -> None:
-    batch = Batch((Nft("vpc1", "add table ip filter\n"), Nft("vpc1", "delete table ip filter\n")))
-    assert str(batch.command()) == \
+    made = batch((Nft("vpc1", "add table ip filter\n"), Nft("vpc1", "delete table ip filter\n")))
+    assert str(made.command()) == \
         "ip netns exec vpc1 nft -f - <<'EOF'\nadd table ip filter\ndelete table ip filter\nEOF"
-    assert batch.done_before_failure("/dev/stdin:2:1-9: Error: Could not process rule") == set()
+    assert made.done_before_failure("/dev/stdin:2:1-9: Error: Could not process rule") == set()

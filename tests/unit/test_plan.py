@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Hashable
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -15,6 +16,7 @@ from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.topology import (
     Action,
+    Machine,
     Nat,
     Peering,
     Policy,
@@ -141,10 +143,25 @@ def test_what_goes_with_its_namespace_needs_no_command() -> None:
 
 
 def test_programs_end_first_then_all_that_lives_in_the_namespaces() -> None:
-    busy = replace(WEB, workloads=(Workload("worker", ("sleep", "9")),))
+    busy = replace(WEB, machines=(Machine(workloads=(Workload("worker", ("sleep", "9")),)),))
     plan = between(Topology((replace(VPC, subnets=(busy,)),)), Topology())
     assert isinstance(plan.steps[0].entry.resource, Program)
     assert plan.steps[1].work == (EmptyNamespaces(("vpc1-web", "vpc1")),)
+
+
+@given(st.from_type(Topology), st.randoms(use_true_random=False))
+def test_what_stands_in_a_thing_goes_before_it_wherever_the_ledger_has_the_two(
+        topology: Topology, dice: random.Random) -> None:
+    ledger = list(made(topology))
+    dice.shuffle(ledger)
+    # What clears the way comes before all that is unmade.
+    unmade = {step.entry.resource.key: step.entry.resource for step in difference(ledger, ()).steps
+              if step.undo == step.entry.resource.make}
+    assert unmade.keys() == {entry.resource.key for entry in ledger}
+    gone: set[tuple[str, str]] = set()
+    for resource in unmade.values():
+        assert not resource.stands_in & gone, resource
+        gone |= resource.places
 
 
 def test_peers_lose_their_routes_and_keep_the_rest() -> None:

@@ -7,9 +7,9 @@ from ipaddress import IPv4Network
 import pytest
 
 from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.found_subnets import intruders
 from vpcctl_lib.engine.inspection import owners
 from vpcctl_lib.engine.plan import difference
-from vpcctl_lib.engine.rebuild import intruders
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.model.topology import Action, Nat, Policy, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.resources import Forwarding, Namespace

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model.topology import OWN, Machine, Topology, Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
@@ -31,6 +34,40 @@ def test_a_file_of_version_1(tmp_path: Path) -> None:
     assert loaded.iptables is None, "version 1 did not know which one holds the rules"
     Store(tmp_path).save(loaded)
     assert json.loads((tmp_path / "state.json").read_text())["version"] == document.VERSION
+
+
+RECORDED = Path(__file__).with_name("recorded")
+"""What each older vpcctl wrote: two peered VPCs, NAT, a policy, a web server and a program."""
+
+
+def of_the_host(topology: Topology) -> Topology:
+    """The network with nothing in it that an older version did not know of the host."""
+    return replace(topology, iptables=None, guarded=None, quotes=None, forwarding=None)
+
+
+@pytest.mark.parametrize("version", sorted(document.MIGRATIONS))
+def test_what_an_older_version_wrote_is_read(version: int, tmp_path: Path) -> None:
+    shutil.copy(RECORDED / f"state-{version}.json", tmp_path / "state.json")
+    state = Store(tmp_path).load()
+    public, private = state.topology.vpcs[0].subnets
+    assert public.machines == (Machine(workloads=(Workload("webserver-8080", port=8080),)),)
+    assert private.machines == (Machine(workloads=(Workload("worker", ("sleep", "infinity")),)),)
+    assert state.topology.vpcs[1].subnets[0].machines == (OWN,)
+    (tmp_path / "newer").mkdir()
+    shutil.copy(RECORDED / "state-3.json", tmp_path / "newer/state.json")
+    assert of_the_host(state.topology) == of_the_host(document.topology(tmp_path / "newer"))
+    assert document.topology(tmp_path) == state.topology
+    with Store(tmp_path).locked():
+        Store(tmp_path).save(state)
+    assert Store(tmp_path).load() == state
+    assert json.loads((tmp_path / "state.json").read_text())["version"] == document.VERSION
+
+
+def test_a_record_in_the_middle_of_a_change_is_read_too(tmp_path: Path) -> None:
+    data = json.loads((RECORDED / "state-3.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps({**data, "previous": data["topology"]}))
+    state = Store(tmp_path).load()
+    assert state.previous == state.topology
 
 
 def test_each_old_version_has_its_way_to_the_next() -> None:

@@ -54,8 +54,9 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.guard import HEAD
 from vpcctl_lib.resources.neighbours import SWITCHING
-from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, PutBack, Remove, Set
+from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
+from vpcctl_lib.resources.putback import PutBack
 
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
@@ -84,6 +85,7 @@ class Simulation:
     fail_at: int = 0
     operations: int = 0
     notes: list[str] = field(default_factory=list)
+    evidence: set[Path] = field(default_factory=set)
 
     def portrait(self) -> dict[str, Any]:
         """All there is."""
@@ -348,13 +350,6 @@ class Simulation:
         elif isinstance(operation, PutBack):
             (self.settings / "ip_forward").write_text(operation.old)
         return {}
-
-    def sweep_undone(self, made: Iterable[Resource]) -> list[Path]:
-        self.sweep(made)
-        return []
-
-    def sweep(self, gone: object) -> None:
-        """There are no logs."""
 
     # What the kernel would answer to a look at it.
 

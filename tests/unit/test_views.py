@@ -15,6 +15,7 @@ from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.managers.deploy import Life, Running
 from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.managers.overview import Overview
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
 from vpcctl_lib.views import plain
 
@@ -47,8 +48,8 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
 
 def running(vpc: Vpc, subnet: Subnet) -> tuple[Running, ...]:
     """The workloads of a subnet, stopped."""
-    return tuple(Running(vpc.name, subnet.name, one, Life.STOPPED, None, Path("/log"))
-                 for one in subnet.workloads)
+    return tuple(Running(where.site, one, Life.STOPPED, None, Path("/log"))
+                 for where in endpoints.in_subnet(vpc, subnet) for one in where.workloads)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)

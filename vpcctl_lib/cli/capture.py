@@ -9,6 +9,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.model.endpoints import Site
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -33,4 +34,4 @@ def capture(settings: Settings, vpc: str, subnet: str, words: tuple[str, ...]) -
         raise BadInput("packets are no text: a terminal can't show them",
                        "pipe them to wireshark -k -i -, or write a file: -- -w FILE; to read them as text: "
                        f"vpcctl exec --vpc {vpc} --subnet {subnet} -- tcpdump -n")
-    return managers.ExecManager(settings.context()).capture(vpc, subnet, words)
+    return managers.ExecManager(settings.context()).capture(Site(vpc, subnet), words)

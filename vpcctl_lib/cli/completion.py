@@ -48,7 +48,7 @@ def complete_workload(ctx: click.Context, _: click.Parameter, incomplete: str) -
     """The names of the workloads of the VPC and the subnet that were named, or of all."""
     wanted = ctx.params.get("subnet")
     return _beginning((workload.name for subnet in _subnets(ctx) if wanted in (None, subnet.name)
-                       for workload in subnet.workloads), incomplete)
+                       for machine in subnet.machines for workload in machine.workloads), incomplete)
 
 
 def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -15,6 +15,7 @@ from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_workload
 from vpcctl_lib.cli.params import PORT, Parsed, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.cli.progress import progress
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size
 from vpcctl_lib.model.topology import MOST_PROCESSES, Restart, Upkeep, Workload
 from vpcctl_lib.views import plain
@@ -48,13 +49,12 @@ def deploy() -> None:
     """
 
 
-def _report(manager: managers.DeployManager, change: Change, vpc: str, subnet: str, name: str,
-            as_json: bool) -> None:
-    where = f"'{name}' runs in {vpc}/{subnet}"
+def _report(manager: managers.DeployManager, change: Change, site: Site, name: str, as_json: bool) -> None:
+    where = f"'{name}' runs in {site}"
     if change.commands is None and not as_json:
-        url = manager.find(vpc, subnet, name).url
+        url = manager.find(site, name).url
         where += f": {url}" if url else ""
-    report(change, as_json, "workload", lambda _: plain.workload(manager.find(vpc, subnet, name)),
+    report(change, as_json, "workload", lambda _: plain.workload(manager.find(site, name)),
            where, where)
 
 
@@ -94,7 +94,8 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, workload: Work
     """
     manager = managers.DeployManager(context)
     workload = replace(workload, name=f"webserver-{port}", port=port)
-    _report(manager, manager.webserver(vpc, subnet, workload), vpc, subnet, workload.name, as_json)
+    site = Site(vpc, subnet)
+    _report(manager, manager.webserver(site, workload), site, workload.name, as_json)
 
 
 def _variables(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -133,8 +134,9 @@ def run(context: Context, vpc: str, subnet: str, name: str, user: str, env: tupl
     """
     manager = managers.DeployManager(context)
     upkeep = replace(workload.upkeep, env=env, workdir=workdir, stop_signal=stop_signal or "")
-    change = manager.run(vpc, subnet, replace(workload, name=name, argv=command, user=user, upkeep=upkeep))
-    _report(manager, change, vpc, subnet, name, as_json)
+    site = Site(vpc, subnet)
+    change = manager.run(site, replace(workload, name=name, argv=command, user=user, upkeep=upkeep))
+    _report(manager, change, site, name, as_json)
 
 
 @deploy.command("list")
@@ -171,9 +173,9 @@ def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_js
     if follow:
         if as_json:
             raise click.UsageError("--follow has no end, so there is no JSON document of it")
-        _follow(manager.follow(vpc, subnet, name))
+        _follow(manager.follow(Site(vpc, subnet), name))
         return
-    text = manager.logs(vpc, subnet, name)
+    text = manager.logs(Site(vpc, subnet), name)
     if as_json:
         output.document("log", {"vpc": vpc, "subnet": subnet, "name": name, "lines": text.splitlines()})
     elif text:
@@ -203,6 +205,6 @@ def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> N
     Example:
       vpcctl deploy stop --vpc vpc1 --subnet public --name webserver-8080
     """
-    change = managers.DeployManager(context).stop(vpc, subnet, name)
+    change = managers.DeployManager(context).stop(Site(vpc, subnet), name)
     report(change, as_json, "workload", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
            f"'{name}' stopped in {vpc}/{subnet}", f"'{name}' is gone")

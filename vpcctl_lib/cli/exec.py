@@ -6,6 +6,7 @@ import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
+from vpcctl_lib.model.endpoints import Site
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -24,4 +25,4 @@ def exec_command(settings: Settings, vpc: str, subnet: str, command: tuple[str, 
     Example:
       vpcctl exec --vpc vpc1 --subnet public -- ping -c 3 10.0.2.2
     """
-    return managers.ExecManager(settings.context()).run(vpc, subnet, command)
+    return managers.ExecManager(settings.context()).run(Site(vpc, subnet), command)

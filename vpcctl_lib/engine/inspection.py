@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from vpcctl_lib.engine.strays import mark_of, strays
+from vpcctl_lib.engine.strays import strays
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry
-from vpcctl_lib.resources import Condition, Fault, Folder, Namespace, Resource, SingleRule
+from vpcctl_lib.resources import Condition, Fault, Resource
 from vpcctl_lib.resources.base import unreadable
 
 TAKE_UP = "take it up: vpcctl restore --from-kernel"
@@ -46,12 +46,11 @@ def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
 
 
 def owners(topology: Topology, ledger: Iterable[Entry]) -> dict[Hashable, str]:
-    """For each resource the subnet's namespace whose root can break it; empty for the host and the routers.
+    """For each resource the machine's namespace whose root can break it; empty for the host and the routers.
 
-    A subnet's cable is the subnet's whole: who deletes one end of it deletes both.
+    A machine's cable is the machine's whole: who deletes one end of it deletes both.
     """
-    spaces = {naming.subnet_namespace(vpc.name, subnet.name): (vpc.name, naming.device("s-", subnet.name))
-              for vpc in topology.vpcs for subnet in vpc.subnets}
+    spaces = {one.namespace: (one.site.vpc, one.port) for one in endpoints.everywhere(topology)}
     ports = {port: space for space, port in spaces.items()}
     found: dict[Hashable, str] = {}
     for entry in ledger:
@@ -94,7 +93,9 @@ def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterato
 def unrecorded(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
     """What bears our mark though the record does not know it."""
     yield from kept_apart(kernel, ledger)
-    yield from (_told(stray) for stray in strays(kernel, ledger) if not isinstance(stray, Folder))
+    for what, why in filter(None, (stray.unrecorded() for stray in strays(kernel, ledger))):
+        detail = "nothing in the record is it: vpcctl restore removes it"
+        yield Finding("unrecorded", what, f"{why}: {detail}" if why else detail)
 
 
 def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
@@ -102,7 +103,7 @@ def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
 
     `restore` takes none of them away: they may be all that is left of a VPC.
     """
-    ours = {entry.resource.name for entry in ledger if isinstance(entry.resource, Namespace)}
+    ours = {entry.resource.space for entry in ledger} - {""}
     places = {place for entry in ledger for place in entry.resource.homes | entry.resource.places}
     kernel.look(kernel.namespaces)
     for namespace in sorted(kernel.namespaces - ours):
@@ -130,12 +131,3 @@ def _readable(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:
 
 def _is_marked(link: dict[str, Any]) -> bool:
     return bool(link.get("ifalias", "").startswith(MARK))
-
-
-def _told(stray: Resource) -> Finding:
-    """A thing of the host that `restore` removes."""
-    detail = "nothing in the record is it: vpcctl restore removes it"
-    if isinstance(stray, SingleRule):
-        what = f"rule of {stray.chain}, table {stray.table} on the host"
-        return Finding("unrecorded", what, f"{mark_of(stray.rule) or stray.rule}: {detail}")
-    return Finding("unrecorded", str(stray), detail)

@@ -12,24 +12,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.record.ledger import Entry, Verb
-from vpcctl_lib.resources import (
-    EMPTY,
-    Address,
-    Chain,
-    Condition,
-    Fault,
-    Namespace,
-    Operation,
-    Operations,
-    Place,
-    Program,
-    Resource,
-    SingleRule,
-    Veth,
-)
-from vpcctl_lib.resources.links import GROUP
-from vpcctl_lib.resources.operations import HOST, Ip
-from vpcctl_lib.resources.processes import EmptyNamespaces
+from vpcctl_lib.resources import EMPTY, Condition, Fault, Operation, Operations, Place, Resource
+from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
@@ -82,7 +66,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     anew = _anew(ledger, faults, same, shall)
     all_stay = len(same) == len(ledger) and not anew
     going = [] if all_stay else [entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)]
-    late = [entry for entry in going if _is_taken_over(entry.resource, wanted)]
+    late = [entry for entry in going if entry.resource.makes_way(wanted)]
     steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     after = []
     for resource, match in matches:
@@ -108,20 +92,6 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     return Plan(tended(steps, wanted, faults), tuple(ledger), tuple(after))
 
 
-def _is_taken_over(resource: Resource, wanted: Sequence[Resource]) -> bool:
-    """Whether a rule does for the same packets what a chain of ours shall do: it goes once that is there."""
-    if not isinstance(resource, SingleRule) or resource.top:
-        return False
-    packets = _packets(resource.rule)
-    return any(packets == _packets(rule) for one in wanted
-               if isinstance(one, Chain) and (one.namespace, one.table) == (HOST, resource.table)
-               for rule in one.rules)
-
-
-def _packets(rule: str) -> str:
-    return rule.partition(" -j ")[0]
-
-
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
     """Without what can't be read, nor mended: it is left alone, unless its making was cut short."""
     blind = {key for key, fault in faults.items()
@@ -144,10 +114,10 @@ def _refuse_foreign(ledger: Sequence[Entry], faults: Faults) -> None:
     """Somebody else's thing with our thing's name is never touched."""
     for entry in ledger if faults else ():
         fault = faults.get(entry.resource.key)
-        if fault and entry.under_way and isinstance(entry.resource, Namespace) \
+        if fault and entry.under_way and entry.resource.space \
                 and fault.condition is Condition.UNREADABLE:
             raise VpcctlError(f"{entry.resource} may be another's: {fault.detail}",
-                              "remove it if it is not: ip netns del " + entry.resource.name)
+                              "remove it if it is not: ip netns del " + entry.resource.space)
         if fault and fault.condition is Condition.FOREIGN and not (entry.under_way and fault == EMPTY) \
                 and not _never_ours(entry, faults):
             raise VpcctlError(f"{entry.resource} is not the one that vpcctl made: {fault.detail}",
@@ -185,43 +155,55 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
-    """Programs, whatever else runs in namespaces that go, all cables of routers that go, then the rest.
+    """What runs, then what clears the way, then the rest: whatever stands in a thing goes before that.
 
-    What lives in a namespace or on a link that goes as well needs no command of its own.
+    What goes with something else needs no command of its own.
     """
-    # Not with its address: the kernel leaves the routes of a link that has another (after a failed undo).
-    leaving = frozenset[Place]().union(*(entry.resource.places for entry in entries
-                                         if not isinstance(entry.resource, Address)))
-    programs = [entry for entry in entries if isinstance(entry.resource, Program)]
-    yield from (_removal(entry, leaving, faults) for entry in programs)
-    spaces = [(entry, entry.resource.name) for entry in entries if isinstance(entry.resource, Namespace)]
-    if spaces:
-        names = tuple(name for _, name in spaces)
-        yield Step(Verb.UNMAKE, spaces[0][0], (EmptyNamespaces(names),), _nothing)
-    cleared = _routers(entries) if not faults else frozenset()
-    for entry, name in spaces:
-        if name in cleared:
-            yield Step(Verb.UNMAKE, entry, (Ip(name, ("link", "del", "group", GROUP)),), _nothing)
+    entries = _outside_in(entries)
+    spaces = tuple(filter(None, (entry.resource.space for entry in entries)))
+    hubs = frozenset(entry.resource.cable_of for entry in entries).intersection(spaces)
+    going = Going(spaces, frozenset() if faults else hubs)
+    leaving = frozenset[Place]((hub, CABLES) for hub in going.hubs)
+    leaving = leaving.union(*(entry.resource.takes for entry in entries))
+    yield from (_removal(entry, leaving, faults) for entry in entries if entry.resource.workload)
+    given: set[Operation] = set()
     for entry in entries:
-        if not isinstance(entry.resource, Program):
-            yield _removal(entry, leaving, faults, cleared)
+        ahead = entry.resource.ahead(going)
+        work = tuple(one for one in ahead if one not in given) if ahead else ()
+        given.update(work)
+        if work:
+            yield Step(Verb.UNMAKE, entry, work, _nothing)
+    yield from (_removal(entry, leaving, faults) for entry in entries if not entry.resource.workload)
 
 
-def _routers(entries: Sequence[Entry]) -> frozenset[str]:
-    """The namespaces that go with the cables which were made from them."""
-    spaces = {entry.resource.name for entry in entries if isinstance(entry.resource, Namespace)}
-    return frozenset(entry.resource.namespace for entry in entries
-                     if isinstance(entry.resource, Veth) and entry.resource.namespace in spaces)
+def _outside_in(entries: Sequence[Entry]) -> list[Entry]:
+    """In their order, but for what stands in a thing that would go before it."""
+    standing: dict[Place, list[Entry]] = {}
+    for entry in entries:
+        for place in entry.resource.stands_in:
+            standing.setdefault(place, []).append(entry)
+    seen: set[int] = set()
+    found: list[Entry] = []
+
+    def take(entry: Entry) -> None:
+        seen.add(id(entry))
+        for place in entry.resource.places:
+            for other in standing.get(place, ()):
+                if id(other) not in seen:
+                    take(other)
+        found.append(entry)
+
+    for entry in entries:
+        if id(entry) not in seen:
+            take(entry)
+    return found
 
 
-def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults,
-             cleared: frozenset[str] = frozenset()) -> Step:
+def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults) -> Step:
     resource, fault = entry.resource, faults.get(entry.resource.key)
-    covered = resource.homes & leaving or (isinstance(resource, Veth) and resource.ends & cleared)
-    work = () if covered else resource.unmake(entry.found)
+    work = () if resource.goes_with & leaving else resource.unmake(entry.found)
     if fault:
-        # What was broken before is not broken again by an undo; a rule that stood too low stands there again.
-        undo = resource.make if isinstance(resource, SingleRule) else _nothing
+        undo = resource.make if resource.comes_back else _nothing
         return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), undo)
     return Step(Verb.UNMAKE, entry, work, resource.make)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import Kernel, Words, words
+from vpcctl_lib.kernel.reader import Kernel, Words
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources import Operations, Resource, SingleRule
+from vpcctl_lib.resources import Operations, Resource
+from vpcctl_lib.resources.base import Slot
 from vpcctl_lib.resources.operations import HOST
 
 Place = tuple[str, str]
@@ -27,7 +28,7 @@ class RuleOrder:
 
         Where they can't be read, a delete goes on: it is what a person does on a broken host.
         """
-        places = {_place(rule) for rule in leaving if isinstance(rule, SingleRule)} - self._before.keys()
+        places = {slot.place for one in leaving if (slot := one.slot)} - self._before.keys()
         if places:
             kernel = Kernel(self._runner)
             with suppress(VpcctlError):
@@ -35,28 +36,24 @@ class RuleOrder:
 
     def back(self, coming: Sequence[Resource], going: Sequence[Resource]) -> Mapping[Resource, Operations]:
         """What puts those that come back in their places, one after the other, once the others have gone."""
-        rules = [rule for rule in coming if isinstance(rule, SingleRule) and _place(rule) in self._before]
+        rules = [(one, slot) for one in coming if (slot := one.slot) and slot.place in self._before]
         if not rules:
             return {}
         kernel = Kernel(self._runner)
-        now = {place: list(_held(kernel, place)) for place in map(_place, rules)}
-        for rule in going:
-            if isinstance(rule, SingleRule) and words(rule.rule) in now.get(_place(rule), ()):
-                now[_place(rule)].remove(words(rule.rule))
-        return {rule: self._put(rule, now[_place(rule)]) for rule in rules}
+        now = {slot.place: list(_held(kernel, slot.place)) for _, slot in rules}
+        for slot in filter(None, (one.slot for one in going)):
+            if slot.rule in now.get(slot.place, ()):
+                now[slot.place].remove(slot.rule)
+        return {one: self._put(one, slot, now[slot.place]) for one, slot in rules}
 
-    def _put(self, rule: SingleRule, now: list[Words]) -> Operations:
-        spelt, before = words(rule.rule), self._before[_place(rule)]
-        if spelt not in before:
+    def _put(self, resource: Resource, slot: Slot, now: list[Words]) -> Operations:
+        before = self._before[slot.place]
+        if slot.rule not in before:
             # Somebody took it away before we could.
             return ()
-        index = position(spelt, before, now)
-        now.insert(index, spelt)
-        return rule.put(index + 1)
-
-
-def _place(rule: SingleRule) -> Place:
-    return (rule.table, rule.chain)
+        index = position(slot.rule, before, now)
+        now.insert(index, slot.rule)
+        return resource.put(index + 1)
 
 
 def _held(kernel: Kernel, place: Place) -> tuple[Words, ...]:

@@ -9,11 +9,7 @@ from vpcctl_lib.engine.step import Step
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operation
-from vpcctl_lib.resources.operations import KERNEL_STEPS, Batch, KernelStep, Make, Set, Sysctl
-from vpcctl_lib.resources.tracking import Forget, Keep
-
-FILES = frozenset({"/"})
-"""Where files are written, one after the other: a folder comes before what is in it."""
+from vpcctl_lib.resources.operation import Batch
 
 
 @frozen
@@ -37,9 +33,8 @@ class Group:
 
     def batch(self) -> Batch | None:
         """The items as one command, or None for a single operation that is not a command."""
-        steps: list[KernelStep] = [item.operation for item in self.items
-                                   if isinstance(item.operation, KERNEL_STEPS)]
-        return Batch(tuple(steps)) if steps else None
+        operations = [item.operation for item in self.items]
+        return operations[0].batch(operations)
 
     def by_step(self) -> Iterator[Group]:
         """The group cut into one for each step."""
@@ -61,25 +56,17 @@ def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
 
 
 def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
-    operation = item.operation
-    if isinstance(operation, KERNEL_STEPS):
-        return (operation.tool, operation.namespace, tolerant)
-    return (position,)
+    kin = item.operation.kin
+    return (position,) if kin is None else (kin, tolerant)
 
 
 def _places(step: Step, operation: Operation) -> frozenset[str] | None:
-    """Where it is done, and where the resource has its ends; what goes may take more along than it names.
-
-    A setting of the whole host waits for all before it: it forwards nothing before the rules are there.
-    """
-    if isinstance(operation, Make):
-        return FILES
-    if isinstance(operation, Sysctl) or not isinstance(operation, (*KERNEL_STEPS, Set, Forget, Keep)):
+    """Where it is done, and where the resource has its ends; what goes may take more along than it names."""
+    resource = step.entry.resource
+    homes = resource.homes
+    if step.verb is Verb.UNMAKE and not any(space and not device for space, device in homes):
         return None
-    resource, namespace = step.entry.resource, operation.namespace
-    if step.verb is Verb.UNMAKE and (not namespace or (namespace, "") not in resource.homes):
-        return None
-    return frozenset({namespace, *(space for space, _ in (*resource.homes, *resource.places))})
+    return operation.places(frozenset(space for space, _ in (*homes, *resource.places)))
 
 
 def waits(found: Iterable[Group]) -> list[frozenset[int]]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from vpcctl_lib.blueprint import NAMESPACE_FILES
+from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.kernel.reader import Kernel, Words, words
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.operations import HOST
+from vpcctl_lib.resources.rules import is_ours, mark_of
 
 Place = tuple[str, str]
 """A table and one of its chains."""
@@ -23,18 +24,12 @@ Place = tuple[str, str]
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
     """All of them, each as what it would be if it were recorded; those that others need come first."""
     recorded = [entry.resource for entry in ledger]
-    return [*_chains(kernel, recorded), *_rules(kernel, recorded), *_files(recorded)]
+    keys = {one.key for one in recorded}
+    return [*_chains(kernel, keys), *_rules(kernel, recorded), *_files(keys)]
 
 
-def mark_of(rule: str) -> str:
-    """The mark in a rule's comment; empty where it has none."""
-    found = (option[1] for option in words(rule) if option[0] == "--comment" and len(option) > 1)
-    return next((text for text in found if text.startswith(MARK)), "")
-
-
-def _chains(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Chain]:
+def _chains(kernel: Kernel, keys: Collection[Hashable]) -> Iterator[Chain]:
     """Chains of ours in a table where the record has none."""
-    keys = {resource.key for resource in recorded if isinstance(resource, Chain)}
     held = kernel.chains(HOST)
     for table, name in held:
         chain = Chain(HOST, table, name, tuple(held.lines((table, name))))
@@ -42,17 +37,11 @@ def _chains(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Chain]:
             yield chain
 
 
-def is_ours(rules: Sequence[str]) -> bool:
-    """Whether a chain of our name is ours: one that was flushed, or has rules with our mark."""
-    return not rules or any(map(mark_of, rules))
-
-
 def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
     """Rules in chains that others use too: ours only if table, chain and the whole rule are recorded."""
     known: dict[Place, set[Words]] = {}
-    for one in recorded:
-        if isinstance(one, SingleRule):
-            known.setdefault((one.table, one.chain), set()).add(words(one.rule))
+    for slot in filter(None, (one.slot for one in recorded)):
+        known.setdefault(slot.place, set()).add(slot.rule)
     held = kernel.chains(HOST)
     for table, name in held:
         if name in HOST_CHAINS:
@@ -72,13 +61,12 @@ def _is_ours(rule: str) -> bool:
     return leads or bool(mark_of(rule))
 
 
-def _files(recorded: Sequence[Resource]) -> Iterator[File | Folder]:
-    paths = {resource.path for resource in recorded if isinstance(resource, File)}
+def _files(keys: Collection[Hashable]) -> Iterator[Resource]:
     for path in sorted(Path(NAMESPACE_FILES).glob("*/resolv.conf")):
-        text = text_of(path) or ""
-        if re.match(rf"# {MARK}", text) and str(path) not in paths:
+        file = File(str(path), text_of(path) or "")
+        if re.match(rf"# {MARK}", file.content) and file.key not in keys:
             yield Folder(str(path.parent))
-            yield File(str(path), text)
+            yield file
 
 
 def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:

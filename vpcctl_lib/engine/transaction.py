@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpcctl_lib.engine.desk import Desk
 from vpcctl_lib.engine.inspection import inspect
-from vpcctl_lib.engine.kept import kept
+from vpcctl_lib.engine.leavings import leavings, sweep, sweep_undone
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.rivals import refusal
 from vpcctl_lib.engine.rule_order import RuleOrder
@@ -24,8 +23,9 @@ from vpcctl_lib.kernel.sayings import THERE, advice
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import MISSING, Chain, Resource
-from vpcctl_lib.resources.operations import BUILTIN, NO_COUNTERS, Batch, Iptables, Tool, problems
+from vpcctl_lib.resources import MISSING, Resource
+from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Desk
+from vpcctl_lib.resources.operations import problems
 
 HANDS = 16
 """Commands that run side by side: most of an iptables-restore is waiting for the kernel (RCU)."""
@@ -52,8 +52,9 @@ class Transaction:
                 self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
                 # Before the last save: a crash after it would leave logs that nobody knows of.
                 stay = {entry.resource.key for entry in plan.after}
-                self._desk.sweep(step.entry.resource for step in plan.steps
-                                 if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay)
+                gone = (step.entry.resource for step in plan.steps
+                        if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay)
+                sweep(leavings(gone, self._store.folder), self._store.folder)
                 self._store.save(State(topology, self._with_facts(plan.after)))
             except VpcctlError as error:
                 self._back(plan, before, error)
@@ -108,18 +109,19 @@ class Transaction:
             self._ask_what_is_done(group, plan)
         else:
             self._done.update(group.items[number].step for number in effective)
-        culprit = _culprit(batch, group, effective, plan) or self._standing(batch, group, plan, outcome)
+        failed = batch.failed_at(effective)
+        culprit = self._standing(group, plan, outcome) if failed is None \
+            else plan.steps[group.items[failed].step].entry.resource
         raise self._refused(culprit, batch, outcome)
 
-    def _standing(self, batch: Batch, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
-        """The chain that iptables-restore found there already; it tells the line, and no name."""
-        if batch.tool is not Tool.IPTABLES or not THERE.search(outcome.stderr):
+    def _standing(self, group: Group, plan: Plan, outcome: Outcome) -> Resource | None:
+        """What was there already, where the tool tells no name; only resources that can tell are asked."""
+        if not THERE.search(outcome.stderr):
             return None
         kernel, done = Kernel(self._runner), self._done
         wanted = (plan.steps[item.step].entry.resource for item in group.items if item.step not in done)
         try:
-            return next((one for one in wanted if isinstance(one, Chain) and one.name not in BUILTIN
-                         and kernel.chain(one.namespace, one.table, one.name) is not None), None)
+            return next((one for one in wanted if one.is_taken(kernel)), None)
         except VpcctlError:
             return None
 
@@ -127,19 +129,14 @@ class Transaction:
         """What failed, in words; a thing that is there already is named with its owner."""
         if culprit is not None and THERE.search(outcome.stderr):
             return refusal(culprit, Kernel(self._runner))
-        where = f" in {batch.namespace}" if batch.namespace and batch.tool is not Tool.IP else ""
-        at = f" at {culprit}" if culprit else where
-        return VpcctlError(f"{batch.tool.value} failed{at}: {outcome.reason()}", advice(outcome.stderr))
+        at = f" at {culprit}" if culprit else batch.where
+        return VpcctlError(f"{batch.name} failed{at}: {outcome.reason()}", advice(outcome.stderr))
 
     def _counters(self, group: Group, batch: Batch, plan: Plan) -> Mapping[str, str]:
         """Of a policy that is changed: what the rules that stay have counted."""
         steps = (plan.steps[item.step] for item in group.items)
-        changed = any(step.verb is Verb.CHANGE and isinstance(step.entry.resource, Chain)
-                      and step.entry.resource.is_policy for step in steps)
-        if not changed or batch.tool is not Tool.IPTABLES:
-            return NO_COUNTERS
-        told = self._runner.ask(("iptables-save", "-c", "-t", "filter"), batch.namespace)
-        return kept(told.stdout, [step.line for step in batch.steps if isinstance(step, Iptables)])
+        changed = any(step.verb is Verb.CHANGE and step.entry.resource.policy_of for step in steps)
+        return batch.counters(self._runner) if changed else NO_COUNTERS
 
     def _make_alone(self, group: Group, plan: Plan) -> None:
         item = group.items[0]
@@ -187,7 +184,7 @@ class Transaction:
         if outcome.status == 0:
             return []
         parts = list(group.by_step())
-        if batch.tool is Tool.IPTABLES and len(parts) > 1:
+        if batch.needs_all and len(parts) > 1:
             # One missing rule keeps its whole table from being committed: each resource for itself then, but
             # for the tables before, lest a rule that another has twice is removed twice.
             done = batch.done_before_failure(outcome.stderr) or frozenset()
@@ -197,9 +194,9 @@ class Transaction:
         left = problems(outcome.stderr) if outcome.stderr.strip() else outcome.reason()
         if undoing:
             left = "; ".join(part for part in left.split("; ") if not THERE.search(part))
-        if not left or (batch.tool is Tool.IPTABLES and self._is_so(steps[group.items[0].step], undoing)):
+        if not left or (not batch.says_why and self._is_so(steps[group.items[0].step], undoing)):
             return []
-        return [f"{batch.tool.value}: {left}"]
+        return [f"{batch.name}: {left}"]
 
     def _alone_tolerantly(self, item: Item, steps: Sequence[Step], undoing: bool) -> list[str]:
         try:
@@ -257,8 +254,9 @@ class Transaction:
             if failed:
                 self._store.save(State(before.topology, plan.under_way(), before.settled))
                 return []
-            left = self._desk.sweep_undone(entry.resource for entry in plan.after
-                                           if entry.resource.key not in known)
+            made = (entry.resource for entry in plan.after if entry.resource.key not in known)
+            folder = self._store.folder
+            left = sweep_undone(leavings(made, folder), folder, self._desk.evidence)
             if left:
                 error.hint = "; ".join(filter(None, [error.hint, f"all of it: {', '.join(map(str, left))}"]))
             self._store.save(replace(before, ledger=self._with_facts(before.ledger)))
@@ -276,14 +274,3 @@ class Transaction:
             return tuple(ledger)
         return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})
                      if entry.resource.key in self._facts else entry for entry in ledger)
-
-
-def _culprit(batch: Batch, group: Group, effective: frozenset[int] | None, plan: Plan) -> Resource | None:
-    """What `ip` failed at, where it said how far it came."""
-    if batch.tool is not Tool.IP:
-        return None
-    number = len(effective or ())
-    told = effective is not None or len(group.items) == 1
-    if not told or number >= len(group.items):
-        return None
-    return plan.steps[group.items[number].step].entry.resource

@@ -37,7 +37,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
     Key("type", values.TYPE, "NAT serves public subnets only.", kept=True),
     Key("firewall", values.or_path(POLICY), "Its policy, or the path of a policy's file. Open if missing.",
         ("policy",), blank=True),
-    Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
+    Key("workloads", by_name(WORKLOAD, "workloads by name"), "The programs of its own machine, by name.",
+        ("machines.workloads",), blank=True),
 ), named="subnet")
 
 NAT = Kind("nat", "NAT", Nat, "The way out for public subnets.", (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.topology import Policy, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.topology import Policy, Subnet, SubnetType, Topology, Vpc, Workload
 
 
 @frozen
@@ -61,16 +62,25 @@ def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:
     return VpcNode(
         vpc.name, str(vpc.cidr), str(addressing.gateway(vpc.cidr)), naming.device("br-", vpc.name),
         vpc.nat.interface if vpc.nat else "", tuple(peer.name for peer in topology.peers_of(vpc.name)),
-        tuple(map(_subnet, sorted(vpc.subnets, key=lambda one: one.type is not SubnetType.PUBLIC))),
+        tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)),
     )
 
 
-def _subnet(subnet: Subnet) -> SubnetNode:
+def _rank(subnet: Subnet) -> bool:
+    return subnet.type is not SubnetType.PUBLIC
+
+
+def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
+    machines = endpoints.in_subnet(vpc, subnet)
     return SubnetNode(
-        subnet.name, str(subnet.cidr), str(addressing.instance(subnet.cidr)),
+        subnet.name, str(subnet.cidr), ", ".join(str(one.address) for one in machines),
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
-        tuple(workload.name for workload in subnet.workloads),
+        tuple(_program(one, workload) for one in machines for workload in one.workloads),
     )
+
+
+def _program(one: Endpoint, workload: Workload) -> str:
+    return f"{one.site.machine}/{workload.name}" if one.site.machine else workload.name
 
 
 def _told(policy: Policy | None) -> str:

@@ -26,7 +26,7 @@ from vpcctl_lib.model import naming
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import Condition, Forwarding, Namespace, changed
+from vpcctl_lib.resources import Condition, Forwarding, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 
@@ -159,7 +159,7 @@ class Manager:
 
     def _has_lost_namespaces(self, state: State, wanted: Topology) -> bool:
         """Whether the host has restarted, or somebody deleted one: no plan by the record alone would do."""
-        recorded = {entry.resource.name for entry in state.ledger if isinstance(entry.resource, Namespace)}
+        recorded = {entry.resource.space for entry in state.ledger} - {""}
         lost = recorded - netns.names()
         again = lost.intersection(naming.namespaces(wanted))
         if again:

@@ -16,11 +16,11 @@ from vpcctl_lib.keeper.fate import Fate
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.lookup import find_subnet, find_vpc, nearest
-from vpcctl_lib.model.topology import Subnet, Topology, Workload
+from vpcctl_lib.model import endpoints, naming
+from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc, nearest
+from vpcctl_lib.model.topology import Topology, Workload
 from vpcctl_lib.record.ledger import Entry
-from vpcctl_lib.resources import Program
 from vpcctl_lib.workloads import logs, processes
 
 
@@ -37,8 +37,7 @@ class Life(Enum):
 class Running:
     """A workload as it is now: where, what, its pid while it runs, and what became of it."""
 
-    vpc: str
-    subnet: str
+    site: Site
     workload: Workload
     life: Life
     pid: int | None
@@ -52,89 +51,86 @@ class Running:
 class DeployManager(Manager):
     """Starts, lists and stops workloads."""
 
-    def webserver(self, vpc: str, subnet: str, workload: Workload) -> Change:
+    def webserver(self, site: Site, workload: Workload) -> Change:
         """Our small web server on a port; the same again changes nothing."""
-        return self._start(vpc, subnet, workload)
+        return self._start(site, workload)
 
-    def run(self, vpc: str, subnet: str, workload: Workload) -> Change:
+    def run(self, site: Site, workload: Workload) -> Change:
         """Any long-running program; the same again changes nothing."""
         naming.check_name(workload.name, "workload")
         for word in (*workload.argv, *workload.upkeep.env, workload.upkeep.workdir):
             _check_text(word)
         check_user(workload.user)
-        return self._start(vpc, subnet, workload)
+        return self._start(site, workload)
 
-    def _start(self, vpc_name: str, subnet_name: str, workload: Workload) -> Change:
+    def _start(self, site: Site, workload: Workload) -> Change:
         def decide(topology: Topology) -> Topology:
-            vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
-            existing = subnet.workload(workload.name)
+            where = find_endpoint(topology, site)
+            existing = next((one for one in where.workloads if one.name == workload.name), None)
             if existing is not None and existing != workload:
-                raise VpcctlError(f"workload {workload.name!r} of {vpc_name}/{subnet_name} is another one",
+                raise VpcctlError(f"workload {workload.name!r} of {site} is another one",
                                   "stop it first, or choose another name")
-            running = self._find(vpc_name, subnet_name, workload.name)
+            running = self._find(site, workload.name)
             if running is not None and running.leader is not None:
                 return topology
-            self.remake(("program", f"{vpc_name}/{subnet_name}/{workload.name}"))
+            self.remake(("program", f"{site}/{workload.name}"))
             if workload.port is not None:
-                _check_port(naming.subnet_namespace(vpc.name, subnet.name), workload.port)
-            others = [other for other in subnet.workloads if other.name != workload.name]
-            return topology.with_vpc(vpc.with_subnet(replace(subnet, workloads=(*others, workload))))
+                _check_port(where.namespace, workload.port)
+            others = [other for other in where.workloads if other.name != workload.name]
+            return _with_workloads(topology, site, (*others, workload))
 
         return self.change(decide)
 
-    def _find(self, vpc: str, subnet: str, name: str) -> Running | None:
-        wanted = (vpc, subnet, name)
-        return next((one for one in self.list() if (one.vpc, one.subnet, one.workload.name) == wanted), None)
+    def _find(self, site: Site, name: str) -> Running | None:
+        return next((one for one in self.list() if (one.site, one.workload.name) == (site, name)), None)
 
     def list(self, vpc_name: str | None = None) -> list[Running]:
         """All workloads, or those of one VPC."""
         state = self.state()
         if vpc_name is not None:
             find_vpc(state.topology, vpc_name)
-        programs = {entry.resource.mark: entry for entry in state.ledger
-                    if isinstance(entry.resource, Program)}
+        programs = {mark: entry for entry in state.ledger if (mark := entry.resource.workload)}
         return [running for running in self._running(state.topology, programs)
-                if vpc_name in (None, running.vpc)]
+                if vpc_name in (None, running.site.vpc)]
 
     def _running(self, topology: Topology, programs: dict[str, Entry]) -> Iterator[Running]:
-        for vpc in topology.vpcs:
-            for subnet in vpc.subnets:
-                for workload in subnet.workloads:
-                    entry = programs.get(f"{vpc.name}/{subnet.name}/{workload.name}")
-                    facts = entry.found if entry else {}
-                    leader = processes.recognise(facts)
-                    pid = processes.main(facts) if leader else None
-                    log = self._log(vpc.name, subnet.name, workload.name)
-                    yield Running(vpc.name, subnet.name, workload, _life(facts, leader, pid), pid, log,
-                                  _url(subnet, workload), logs.fate(log), leader)
+        for where in endpoints.everywhere(topology):
+            for workload in where.workloads:
+                entry = programs.get(f"{where.site}/{workload.name}")
+                facts = entry.found if entry else {}
+                leader = processes.recognise(facts)
+                pid = processes.main(facts) if leader else None
+                log = self._log(where.site, workload.name)
+                yield Running(where.site, workload, _life(facts, leader, pid), pid, log,
+                              _url(where, workload), logs.fate(log), leader)
 
-    def _log(self, vpc: str, subnet: str, name: str) -> Path:
-        return self.context.store.folder / f"logs/{vpc}/{subnet}/{name}.log"
+    def _log(self, site: Site, name: str) -> Path:
+        return self.context.store.folder / f"logs/{site}/{name}.log"
 
-    def find(self, vpc: str, subnet: str, name: str) -> Running:
+    def find(self, site: Site, name: str) -> Running:
         """The workload of that name; VpcctlError with the nearest right name if there is none."""
-        _, where = find_subnet(self.state().topology, vpc, subnet)
-        running = self._find(vpc, subnet, name)
+        where = find_endpoint(self.state().topology, site)
+        running = self._find(site, name)
         if running is None:
-            raise VpcctlError(f"no workload '{name}' in {vpc}/{subnet}",
+            raise VpcctlError(f"no workload '{name}' in {site}",
                               nearest(name, [workload.name for workload in where.workloads],
                                       "see: vpcctl deploy list"))
         return running
 
-    def logs(self, vpc: str, subnet: str, name: str) -> str:
+    def logs(self, site: Site, name: str) -> str:
         """What the workload wrote; one that did not start is no workload, and has left its log."""
-        log = self._log(vpc, subnet, name)
-        find_subnet(self.state().topology, vpc, subnet)
+        log = self._log(site, name)
+        find_endpoint(self.state().topology, site)
         if not naming.NAME.fullmatch(name) or not logs.is_written(log):
-            log = self.find(vpc, subnet, name).log
+            log = self.find(site, name).log
         try:
             return logs.text(log)
         except OSError as error:
             raise VpcctlError(f"can't read {log}: {error.strerror}") from None
 
-    def follow(self, vpc: str, subnet: str, name: str) -> Iterator[bytes]:
+    def follow(self, site: Site, name: str) -> Iterator[bytes]:
         """What the workload has written, then what it writes, until it ends; at times nothing."""
-        running = self.find(vpc, subnet, name)
+        running = self.find(site, name)
         process = running.leader
         try:
             with closing(logs.follow(running.log)) as parts:
@@ -146,22 +142,28 @@ class DeployManager(Manager):
         except OSError as error:
             raise VpcctlError(f"can't read {running.log}: {error.strerror}") from None
 
-    def stop(self, vpc_name: str, subnet_name: str, name: str) -> Change:
+    def stop(self, site: Site, name: str) -> Change:
         """The workload gone, with its children and its log."""
         def has(topology: Topology) -> bool:
-            vpc = topology.vpc(vpc_name)
-            subnet = vpc.subnet(subnet_name) if vpc else None
-            return subnet is not None and subnet.workload(name) is not None
+            vpc = topology.vpc(site.vpc)
+            subnet = vpc.subnet(site.subnet) if vpc else None
+            machine = subnet.machine(site.machine) if subnet else None
+            return machine is not None and machine.workload(name) is not None
 
         def decide(topology: Topology) -> Topology:
             if not has(topology) and self.was_finished(has):
                 return topology
-            self.find(vpc_name, subnet_name, name)
-            vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
-            kept = tuple(workload for workload in subnet.workloads if workload.name != name)
-            return topology.with_vpc(vpc.with_subnet(replace(subnet, workloads=kept)))
+            self.find(site, name)
+            held = find_endpoint(topology, site).workloads
+            return _with_workloads(topology, site, tuple(one for one in held if one.name != name))
 
         return self.change(decide)
+
+
+def _with_workloads(topology: Topology, site: Site, workloads: tuple[Workload, ...]) -> Topology:
+    vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+    machine = replace(find_machine(subnet, site), workloads=workloads)
+    return topology.with_vpc(vpc.with_subnet(subnet.with_machine(machine)))
 
 
 def _life(facts: Mapping[str, str], leader: processes.Process | None, pid: int | None) -> Life:
@@ -170,8 +172,8 @@ def _life(facts: Mapping[str, str], leader: processes.Process | None, pid: int |
     return Life.UNKNOWN if processes.is_hidden(facts) else Life.STOPPED
 
 
-def _url(subnet: Subnet, workload: Workload) -> str | None:
-    return f"http://{addressing.instance(subnet.cidr)}:{workload.port}" if workload.port else None
+def _url(where: Endpoint, workload: Workload) -> str | None:
+    return f"http://{where.address}:{workload.port}" if workload.port else None
 
 
 def _check_port(namespace: str, port: int) -> None:

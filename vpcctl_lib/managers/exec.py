@@ -11,7 +11,8 @@ from vpcctl_lib.kernel.run import need, search_path
 from vpcctl_lib.kernel.users import is_mapped
 from vpcctl_lib.managers.base import Manager, need_root, standing
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.lookup import find_endpoint
 
 NOT_FOUND = 127
 """What a shell returns for a command that it can't find (POSIX, 2.8.2)."""
@@ -20,26 +21,24 @@ NOT_FOUND = 127
 class ExecManager(Manager):
     """Runs commands in subnets."""
 
-    def run(self, vpc: str, subnet: str, command: tuple[str, ...]) -> int:
+    def run(self, site: Site, command: tuple[str, ...]) -> int:
         """Run it on this terminal; returns its exit code."""
-        find_subnet(self.state().topology, vpc, subnet)
+        where = find_endpoint(self.state().topology, site)
         need_root()
         need("ip")
         if which(command[0], path=search_path()) is None:
             raise VpcctlError(f"{command[0]}: command not found", code=NOT_FOUND)
-        namespace = standing(naming.subnet_namespace(vpc, subnet))
-        return self.runner.attach(("ip", "netns", "exec", namespace, *command))
+        return self.runner.attach(("ip", "netns", "exec", standing(where.namespace), *command))
 
-    def capture(self, vpc: str, subnet: str, words: tuple[str, ...]) -> int:
+    def capture(self, site: Site, words: tuple[str, ...]) -> int:
         """Run tcpdump there: packets in its own format on standard output, unless the words say where to."""
-        find_subnet(self.state().topology, vpc, subnet)
+        where = find_endpoint(self.state().topology, site)
         need_root()
         need("ip", "tcpdump")
         _check_user()
         interface = () if _given(words, "-i", "--interface") else ("-i", naming.INSTANCE)
         target = () if writes_elsewhere(words) else ("-w", "-")
-        namespace = standing(naming.subnet_namespace(vpc, subnet))
-        return self.runner.attach(("ip", "netns", "exec", namespace,
+        return self.runner.attach(("ip", "netns", "exec", standing(where.namespace),
                                    "tcpdump", "-U", *interface, *target, *words))
 
 

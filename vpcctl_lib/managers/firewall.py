@@ -11,7 +11,7 @@ from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Saved
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.topology import Policy, Subnet, Topology
 
@@ -48,11 +48,12 @@ class FirewallManager(Manager):
         """The policy in force, with the kernel's counters."""
         state = self.state()
         vpc, subnet = find_subnet(state.topology, vpc_name, subnet_name)
-        if subnet.policy is None:
+        where = endpoints.own(vpc, subnet)
+        if subnet.policy is None or where is None:
             return InForce(subnet, {})
         need_root()
         self.use(state.iptables)
-        namespace = naming.subnet_namespace(vpc.name, subnet.name)
+        namespace = where.namespace
         outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
         if outcome.status != 0:
             standing(namespace)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,7 +28,7 @@ from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State
-from vpcctl_lib.resources import Condition, Fault, Guard, Namespace, Program, Resource
+from vpcctl_lib.resources import Condition, Fault, Resource
 from vpcctl_lib.resources.operations import Make, Remove
 from vpcctl_lib.uplink.packets import Passage
 from vpcctl_lib.workloads import processes
@@ -94,10 +95,9 @@ class HostManager(Manager):
 
     def _strangers(self, state: State) -> Iterator[Stranger]:
         """Whatever runs in our namespaces and is no workload, nor was started by one."""
-        resources = [entry.resource for entry in state.ledger]
-        spaces = [resource.name for resource in resources if isinstance(resource, Namespace)]
+        spaces = [space for entry in state.ledger if (space := entry.resource.space)]
         leaders = filter(None, (processes.recognise(entry.found) for entry in state.ledger
-                                if isinstance(entry.resource, Program)))
+                                if entry.resource.workload))
         rooms, sessions = set(), set()
         for leader in leaders:
             sessions.add(leader.session)
@@ -230,7 +230,7 @@ class HostManager(Manager):
         known = [replace(entry, resource=shall.get(entry.resource.key, entry.resource))
                  for entry in before.ledger]
         keys = {entry.resource.key for entry in known}
-        fresh = [entry for entry in (*found.ledger, *_guards(wanted))
+        fresh = [entry for entry in (*found.ledger, *_unasked(wanted))
                  if entry.resource.key in shall and entry.resource.key not in keys]
         state = State(topology, (*known, *fresh))
         self.check_strange(state)
@@ -265,27 +265,28 @@ class HostManager(Manager):
         # What guards ports says nothing of what was asked for: it is made where it can be and is missing.
         topology = self._with_guard(Topology(), state.topology)
         wanted = blueprint(topology)
-        state = replace(state, topology=topology, ledger=(*state.ledger, *_guards(wanted)))
+        state = replace(state, topology=topology, ledger=(*state.ledger, *_unasked(wanted)))
         return state, difference(state.ledger, wanted, self.faults(state, topology), self.runner)
 
     def install_unit(self, program: str, folder: Path) -> Change:
         """A systemd unit that restores at boot; written again if it is ours."""
-        return self._unit(Make(folder / unit.NAME, unit.text(program, self.context.store.folder.absolute())))
+        work = Make(folder / unit.NAME, unit.text(program, self.context.store.folder.absolute()))
+        return self._unit(work, partial(_write_whole, work), "enable")
 
     def remove_unit(self, folder: Path) -> Change:
         """The unit gone."""
-        return self._unit(Remove(folder / unit.NAME))
+        work = Remove(folder / unit.NAME)
+        return self._unit(work, partial(_remove_whole, work), "disable")
 
-    def _unit(self, work: Make | Remove) -> Change:
+    def _unit(self, work: Make | Remove, task: Callable[[], None], verb: str) -> Change:
         """The unit's file is no part of any VPC: it is written as it is, without the ledger."""
         if self.context.dry_run:
             return Change(Topology(), True, (), (str(work),))
         need_root()
         try:
-            _carry_out_whole(work)
+            task()
         except OSError as error:
             raise VpcctlError(f"{work.path}: {error.strerror}") from None
-        verb = "enable" if isinstance(work, Make) else "disable"
         self.warn(f"type: systemctl daemon-reload; systemctl {verb} {unit.NAME}")
         return Change(Topology(), True, tuple(self._warnings))
 
@@ -298,8 +299,8 @@ class HostManager(Manager):
         return found
 
 
-def _guards(wanted: Sequence[Resource]) -> Iterator[Entry]:
-    return (Entry(resource) for resource in wanted if isinstance(resource, Guard))
+def _unasked(wanted: Sequence[Resource]) -> Iterator[Entry]:
+    return (Entry(resource) for resource in wanted if resource.unasked)
 
 
 def _named(resource: Resource, fault: Fault) -> str:
@@ -307,17 +308,22 @@ def _named(resource: Resource, fault: Fault) -> str:
     return f"namespace {fault.where}" if fault.condition is Condition.UNREADABLE else str(resource)
 
 
-def _carry_out_whole(work: Make | Remove) -> None:
-    """The file as it was, or the new one, or none: never half of it."""
-    fresh = work.path.with_name(f".{work.path.name}.new")
-    if isinstance(work, Remove):
-        # An earlier command may have left it when it was killed.
-        fresh.unlink(missing_ok=True)
-        work.carry_out()
-        return
+def _fresh(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _remove_whole(work: Remove) -> None:
+    """The file, and what an earlier command may have left beside it when it was killed."""
+    _fresh(work.path).unlink(missing_ok=True)
+    work.do()
+
+
+def _write_whole(work: Make) -> None:
+    """The file as it was, or the new one: never half of it."""
+    fresh = _fresh(work.path)
     with Interrupts() as interrupts:
         try:
-            replace(work, path=fresh).carry_out()
+            replace(work, path=fresh).do()
             interrupts.check()
             fresh.replace(work.path)
         except (OSError, Interrupted):

@@ -13,9 +13,9 @@ from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.lookup import find_vpc
-from vpcctl_lib.model.topology import Topology, Variant, Vpc
+from vpcctl_lib.model.topology import Subnet, Topology, Variant, Vpc
 
 READERS = 4
 """Subnets whose counters are read side by side; the time goes into starting the programs."""
@@ -39,13 +39,14 @@ class OverviewManager(Manager):
         state = self.state()
         topology, vpc = state.topology, find_vpc(state.topology, name)
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
-        counted = each(lambda subnet: self._counters(vpc.name, subnet.name, state.iptables), guarded, READERS)
+        counted = each(lambda subnet: self._counters(vpc, subnet, state.iptables), guarded, READERS)
         policies = tuple(map(InForce, guarded, counted))
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)))
 
-    def _counters(self, vpc: str, subnet: str, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
-        namespace = naming.subnet_namespace(vpc, subnet)
-        if os.geteuid() != 0 or not netns.exists(namespace):
+    def _counters(self, vpc: Vpc, subnet: Subnet, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
+        where = endpoints.own(vpc, subnet)
+        namespace = where.namespace if where else ""
+        if not namespace or os.geteuid() != 0 or not netns.exists(namespace):
             return {}
         try:
             self.use(variant)

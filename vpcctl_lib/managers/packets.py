@@ -17,7 +17,8 @@ from vpcctl_lib.kernel.ways import Question, Way
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.topology import Nat, Topology, Variant, Vpc
 from vpcctl_lib.record.ledger import Entry
-from vpcctl_lib.resources import Chain, Fault, SingleRule
+from vpcctl_lib.resources import Fault
+from vpcctl_lib.resources.base import Part
 from vpcctl_lib.uplink import resolvers
 from vpcctl_lib.uplink.packets import (
     Cause,
@@ -94,27 +95,15 @@ def faulty(topology: Topology, ledger: Sequence[Entry],
     """By VPC, which rules of ours that its packets need on the host are not as recorded."""
     found: dict[str, list[Cause]] = {}
     for entry in ledger:
-        fault, resource = faults.get(entry.resource.key), entry.resource
-        if fault is None or not isinstance(resource, (SingleRule, Chain)) \
-                or (isinstance(resource, Chain) and resource.namespace):
+        if faults.get(entry.resource.key) is None:
             continue
-        is_nat = resource.table == "nat"
-        if is_nat or "FORWARD" in str(resource):
-            for vpc in topology.vpcs:
-                if vpc.nat and _concerns(resource, vpc):
-                    told = "NAT's rules" if is_nat else "the host's rules for them"
-                    cause = Cause(f"{told} are not as recorded", "vpcctl restore", sure=is_nat)
-                    found.setdefault(vpc.name, []).append(cause)
+        for vpc in topology.vpcs:
+            part = entry.resource.lets_out(naming.owner(vpc.name)) if vpc.nat else None
+            if part:
+                cause = Cause(f"{part.value} are not as recorded", "vpcctl restore",
+                              sure=part is Part.TRANSLATION)
+                found.setdefault(vpc.name, []).append(cause)
     return found
-
-
-def _concerns(resource: SingleRule | Chain, vpc: Vpc) -> bool:
-    """A single rule bears the mark of its VPC, or that of the host; a chain is everybody's."""
-    mark = naming.owner(vpc.name)
-    words = resource.rule.split() if isinstance(resource, SingleRule) else ()
-    marks = [word for word in words if word.startswith(naming.MARK)]
-    return not marks or f"{naming.MARK}host" in marks \
-        or any(word == mark or word.startswith(f"{mark}/") for word in marks)
 
 
 class Uplinks:

@@ -11,8 +11,9 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
 from vpcctl_lib.model import addressing
-from vpcctl_lib.model.lookup import find_subnet, find_vpc
-from vpcctl_lib.model.topology import Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.model.endpoints import Site, endpoint
+from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc
+from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Topology, Vpc
 from vpcctl_lib.reach.fix import opened
 from vpcctl_lib.reach.listeners import listeners
 from vpcctl_lib.reach.packet import Code
@@ -21,6 +22,7 @@ from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Report, Verdict, disproved
 
+Found = tuple[Vpc, Subnet, Machine]
 INTERNET = "internet"
 INTERNET_ADDRESS = IPv4Address("8.8.8.8")
 TOOLS = ("ip", "bridge", "tc", "iptables-save")
@@ -33,6 +35,7 @@ class Target:
     address: IPv4Address
     vpc: Vpc | None = None
     subnet: Subnet | None = None
+    machine: Machine = OWN
 
 
 class ReachManager(Manager):
@@ -42,19 +45,19 @@ class ReachManager(Manager):
         """From one subnet."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
-        vpc, subnet = find_subnet(topology, *_place(start, "--from"))
+        sender = _found(topology, _site(start, "--from"))
         target = find_target(topology, to)
         analyzer = self._analyzer(topology)
-        return self._ask(analyzer, _question(vpc, subnet, target, protocol, port), probe)
+        return self._ask(analyzer, _question(sender, target, protocol, port), probe)
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
-        """From every subnet there is, but the target itself."""
+        """From every machine there is, but the target itself."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
         target = find_target(topology, to)
         analyzer = self._analyzer(topology)
-        return [self._ask(analyzer, _question(vpc, subnet, target, protocol, port), probe)
-                for vpc, subnet in _others(topology, target)]
+        return [self._ask(analyzer, _question(sender, target, protocol, port), probe)
+                for sender in _others(topology, target)]
 
     def _topology(self) -> Topology:
         return self.context.store.load().topology
@@ -118,10 +121,10 @@ def _listens_elsewhere(question: Question) -> str:
 
 
 def find_target(topology: Topology, to: str) -> Target:
-    """A subnet (V/S), a VPC's router (V), an address, or the internet."""
+    """A machine (V/S or V/S/N), a VPC's router (V), an address, or the internet."""
     if "/" in to:
-        vpc, subnet = find_subnet(topology, *_place(to, "--to"))
-        return Target(addressing.instance(subnet.cidr), vpc, subnet)
+        vpc, subnet, machine = _found(topology, _site(to, "--to"))
+        return Target(endpoint(vpc, subnet, machine).address, vpc, subnet, machine)
     if to == INTERNET and topology.vpc(to) is None:
         return Target(INTERNET_ADDRESS)
     if to[:1].isdigit():
@@ -141,11 +144,16 @@ def _address(text: str) -> IPv4Address:
     return address
 
 
-def _place(text: str, option: str) -> tuple[str, str]:
-    vpc, slash, subnet = text.partition("/")
-    if not (vpc and slash and subnet):
+def _site(text: str, option: str) -> Site:
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
         raise BadInput(f"{option} {text!r} is not a subnet", "write VPC/SUBNET, such as vpc1/public")
-    return vpc, subnet
+    return Site(*parts)
+
+
+def _found(topology: Topology, site: Site) -> Found:
+    vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+    return vpc, subnet, find_machine(subnet, site)
 
 
 def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
@@ -158,12 +166,15 @@ def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
     return chosen
 
 
-def _question(vpc: Vpc, subnet: Subnet, target: Target, protocol: Protocol, port: int | None) -> Question:
-    return Question(vpc, subnet, target.address, protocol, port, target.vpc, target.subnet)
+def _question(sender: Found, target: Target, protocol: Protocol, port: int | None) -> Question:
+    vpc, subnet, machine = sender
+    return Question(vpc, subnet, target.address, protocol, port, target.vpc, target.subnet, machine,
+                    target.machine)
 
 
-def _others(topology: Topology, target: Target) -> Iterator[tuple[Vpc, Subnet]]:
+def _others(topology: Topology, target: Target) -> Iterator[Found]:
     for vpc in topology.vpcs:
         for subnet in vpc.subnets:
-            if (vpc, subnet) != (target.vpc, target.subnet):
-                yield vpc, subnet
+            for machine in subnet.machines:
+                if (vpc, subnet, machine) != (target.vpc, target.subnet, target.machine):
+                    yield vpc, subnet, machine

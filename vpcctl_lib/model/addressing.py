@@ -104,10 +104,10 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
             raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a free part of the VPC")
 
 
-def check_count(vpc: str, subnets: int) -> None:
-    """Refuse more subnets than the VPC's bridge has ports."""
-    if subnets > BRIDGE_PORTS:
-        raise VpcctlError(f"VPC '{vpc}' would have {subnets:,} subnets: its bridge has {BRIDGE_PORTS:,} "
+def check_count(vpc: str, machines: int) -> None:
+    """Refuse more machines than the VPC's bridge has ports: each subnet has one, if it is not bare."""
+    if machines > BRIDGE_PORTS:
+        raise VpcctlError(f"VPC '{vpc}' would have {machines:,} subnets: its bridge has {BRIDGE_PORTS:,} "
                           "ports", "use another VPC, and peer the two")
 
 
@@ -127,9 +127,9 @@ def instance(subnet: IPv4Network) -> IPv4Address:
     return subnet.network_address + 2
 
 
-def used(subnet: IPv4Network, vpc: IPv4Network) -> int:
-    """How many addresses of a subnet are taken: its first and last, the instance's, the router's if there."""
-    taken = {subnet.network_address, subnet.broadcast_address, instance(subnet), gateway(vpc)}
+def used(subnet: IPv4Network, vpc: IPv4Network, machines: Iterable[IPv4Address]) -> int:
+    """How many addresses of a subnet are taken: its first and last, machines', the router's if there."""
+    taken = {subnet.network_address, subnet.broadcast_address, gateway(vpc), *machines}
     return sum(address in subnet for address in taken)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Nat, Policy, Rule, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import OWN, Machine, Nat, Policy, Rule, Subnet, Topology, Vpc
 
 Rules = Sequence[Rule] | None
 
@@ -78,12 +78,12 @@ def _subnets(old: Vpc, new: Vpc) -> Iterator[Difference]:
         if before is None:
             told = f"{subnet.type.value} {subnet.cidr} is not there yet"
             yield Difference(Sign.ADD, f"subnet {name}", told)
-            before = Subnet(subnet.name, subnet.cidr, subnet.type)
+            before = Subnet(subnet.name, subnet.cidr, subnet.type, machines=_bare(subnet))
         elif (before.cidr, before.type) != (subnet.cidr, subnet.type):
             was = f"{before.type.value} {before.cidr} becomes {subnet.type.value} {subnet.cidr}"
             yield Difference(Sign.CHANGE, f"subnet {name}", was)
         yield from _policy(name, before, subnet)
-        yield from _workloads(name, before, subnet)
+        yield from _machines(name, before, subnet)
 
 
 def _policy(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
@@ -132,7 +132,30 @@ def _undescribed(rules: Sequence[Rule]) -> list[Rule]:
     return [replace(rule, description="") for rule in rules]
 
 
-def _workloads(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
+def _bare(subnet: Subnet) -> tuple[Machine, ...]:
+    """Its own machine, if it has one, with nothing in it."""
+    return (OWN,) if subnet.machine() else ()
+
+
+def _machines(subnet: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
+    for machine in old.machines:
+        if new.machine(machine.name) is None:
+            yield Difference(Sign.REMOVE, f"machine {_site(subnet, machine)}", "it is not in the file")
+    for machine in new.machines:
+        name, before = _site(subnet, machine), old.machine(machine.name)
+        if before is None:
+            yield Difference(Sign.ADD, f"machine {name}", "it is not there yet")
+            before = Machine(machine.name, machine.addresses, machine.namespace)
+        elif (before.addresses, before.namespace) != (machine.addresses, machine.namespace):
+            yield Difference(Sign.CHANGE, f"machine {name}", "its addresses or its namespace differ")
+        yield from _workloads(name, before, machine)
+
+
+def _site(subnet: str, machine: Machine) -> str:
+    return f"{subnet}/{machine.name}" if machine.name else subnet
+
+
+def _workloads(name: str, old: Machine, new: Machine) -> Iterator[Difference]:
     for workload in old.workloads:
         if new.workload(workload.name) is None:
             yield Difference(Sign.REMOVE, f"workload {name}/{workload.name}", "it is not in the file")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
+from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 
 def find_vpc(topology: Topology, name: str) -> Vpc:
@@ -26,6 +27,23 @@ def find_subnet(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Subn
                           nearest(name, [subnet.name for subnet in vpc.subnets],
                                   f"add it: vpcctl subnet add --vpc {vpc_name} --name … --cidr …"))
     return vpc, subnet
+
+
+def find_endpoint(topology: Topology, site: Site) -> Endpoint:
+    """The machine at that place; VpcctlError with the nearest right name if there is none."""
+    vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+    return endpoint(vpc, subnet, find_machine(subnet, site))
+
+
+def find_machine(subnet: Subnet, site: Site) -> Machine:
+    """The machine of that name in its subnet; VpcctlError with the nearest right name if there is none."""
+    machine = subnet.machine(site.machine)
+    if machine is None:
+        names = [one.name for one in subnet.machines if one.name]
+        what = f"no machine '{site.machine}' in" if site.machine else "no machine of its own in"
+        raise VpcctlError(f"{what} {site.vpc}/{site.subnet}",
+                          nearest(site.machine, names, "it has no machine"))
+    return machine
 
 
 def has_subnet(topology: Topology, vpc_name: str, name: str) -> bool:

@@ -61,7 +61,7 @@ def mac(vpc: str) -> str:
 
 
 def instance_mac(vpc: str, address: IPv4Address) -> str:
-    """The address of a subnet's link: what its neighbours know of it stays true when it is made anew.
+    """The address of a machine's link: what its neighbours know of it stays true when it is made anew.
 
     It is never the bridge's own, whatever the VPC is called: the two differ in their second byte.
     """
@@ -75,21 +75,36 @@ def _digest(name: str) -> bytes:
     return sha256(name.encode()).digest()
 
 
-def subnet_namespace(vpc: str, subnet: str) -> str:
-    """The namespace of a subnet; the VPC's own has the VPC's name."""
-    return f"{vpc}-{subnet}"
+def namespace(vpc: str, subnet: str, machine: str = "") -> str:
+    """The namespace of a machine; the VPC's own has the VPC's name. No name has a dot, so none collides."""
+    return f"{vpc}-{subnet}.{machine}" if machine else f"{vpc}-{subnet}"
+
+
+def port(subnet: str, machine: str = "") -> str:
+    """The port of the VPC's bridge that leads to a machine."""
+    return device(*_port(subnet, machine))
+
+
+def port_altname(subnet: str, machine: str = "") -> str:
+    """The port's full name where `port` had to hash; else empty."""
+    return altname(*_port(subnet, machine))
+
+
+def _port(subnet: str, machine: str) -> tuple[str, str]:
+    return ("i-", f"{subnet}.{machine}") if machine else ("s-", subnet)
 
 
 def namespaces(topology: Topology) -> Iterator[str]:
     """The names of all namespaces of a topology."""
     for vpc in topology.vpcs:
         yield vpc.name
-        yield from (subnet_namespace(vpc.name, subnet.name) for subnet in vpc.subnets)
+        yield from (namespace(vpc.name, subnet.name, machine.name)
+                    for subnet in vpc.subnets for machine in subnet.machines if not machine.namespace)
 
 
-def owner(vpc: str, subnet: str = "") -> str:
-    """The mark of what belongs to a VPC or to one of its subnets."""
-    return f"{MARK}{vpc}/{subnet}" if subnet else f"{MARK}{vpc}"
+def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
+    """The mark of what belongs to a VPC, to one of its subnets, or to a machine that has a name."""
+    return MARK + "/".join(filter(None, (vpc, subnet, machine)))
 
 
 def host_mark(forwarding: str | None = None) -> str:
@@ -109,12 +124,15 @@ def peering_owner(vpc1: str, vpc2: str) -> str:
 
 
 class Named(NamedTuple):
-    """A VPC, or one of its subnets."""
+    """A VPC, one of its subnets, or a machine there."""
 
     vpc: str
     subnet: str = ""
+    machine: str = ""
 
     def __str__(self) -> str:
+        if self.machine:
+            return f"machine '{self.machine}' of subnet '{self.vpc}/{self.subnet}'"
         return f"subnet '{self.subnet}' of VPC '{self.vpc}'" if self.subnet else f"VPC '{self.vpc}'"
 
 
@@ -137,9 +155,10 @@ def _kernel_names(topology: Topology) -> Iterator[tuple[str, Named]]:
         yield f"namespace {vpc.name}", whole
         yield f"link {device('vpc-', vpc.name)}", whole
         for subnet in vpc.subnets:
-            part = Named(vpc.name, subnet.name)
-            yield f"namespace {subnet_namespace(vpc.name, subnet.name)}", part
-            yield f"port {device('s-', subnet.name)} of {vpc.name}", part
+            for machine in subnet.machines:
+                part = Named(vpc.name, subnet.name, machine.name)
+                yield f"namespace {namespace(vpc.name, subnet.name, machine.name)}", part
+                yield f"port {port(subnet.name, machine.name)} of {vpc.name}", part
 
 
 def collision(topology: Topology) -> Collision | None:

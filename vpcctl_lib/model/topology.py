@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from vpcctl_lib.frozen import frozen
 
@@ -114,18 +114,44 @@ class Workload:
 
 
 @frozen
-class Subnet:
-    """A part of a VPC's CIDR with a namespace of its own."""
+class Machine:
+    """What has an address in a subnet, and a namespace; the subnet's own machine has no name."""
 
-    name: str
-    cidr: IPv4Network
-    type: SubnetType = SubnetType.PRIVATE
-    policy: Policy | None = None
+    name: str = ""
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Those chosen; without any it has the subnet's second host address."""
+
+    namespace: str = ""
+    """The path of a namespace that somebody else made; empty for one of ours."""
+
     workloads: tuple[Workload, ...] = ()
 
     def workload(self, name: str) -> Workload | None:
         """The workload of that name, if there is one."""
         return next((workload for workload in self.workloads if workload.name == name), None)
+
+
+OWN = Machine()
+
+
+@frozen
+class Subnet:
+    """A part of a VPC's CIDR, and the machines in it; its policy is theirs."""
+
+    name: str
+    cidr: IPv4Network
+    type: SubnetType = SubnetType.PRIVATE
+    policy: Policy | None = None
+    machines: tuple[Machine, ...] = (OWN,)
+
+    def machine(self, name: str = "") -> Machine | None:
+        """The machine of that name, by default the subnet's own, if there is one."""
+        return next((machine for machine in self.machines if machine.name == name), None)
+
+    def with_machine(self, machine: Machine) -> Subnet:
+        """This subnet with that machine added, or put in place of the one of the same name."""
+        kept = [machine if old.name == machine.name else old for old in self.machines]
+        return replace(self, machines=tuple(kept if machine in kept else [*kept, machine]))
 
 
 @frozen

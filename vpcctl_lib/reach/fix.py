@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.reader import words
 from vpcctl_lib.kernel.ways import Hop, Way
-from vpcctl_lib.model.addressing import instance, router_end
+from vpcctl_lib.model.addressing import router_end
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
@@ -86,7 +86,7 @@ class Fixer:
         """The address that the packet has when it comes to the host."""
         vpc = question.vpc
         own = routed(self._intent.topology, vpc)
-        return instance(question.subnet.cidr) if own else router_end(vpc.link)
+        return question.sender.address if own else router_end(vpc.link)
 
     def _ours(self) -> frozenset[str]:
         return self._intent.namespaces | {HOST}
@@ -100,7 +100,7 @@ class Fixer:
             return f"{_inside(here)}{tool}{table} {what}"
         found = self._intent.subnet(here)
         if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
-            return _allowed(*found, question, is_ingress(cause.chain), instance(question.subnet.cidr))
+            return _allowed(*found, question, is_ingress(cause.chain), question.sender.address)
         return RESTORE
 
     def _lost(self, here: str, table: str, chain: str) -> bool:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel.reader import Words, words
-from vpcctl_lib.model.addressing import gateway, instance
-from vpcctl_lib.model.naming import subnet_namespace
+from vpcctl_lib.model.addressing import gateway
+from vpcctl_lib.model.endpoints import in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
-from vpcctl_lib.resources import Chain, Namespace, Port, Route, SingleRule
+from vpcctl_lib.resources import Chain, Port, Resource, Route
 
 BUILTIN_POLICY = "ACCEPT"
 NAMED = 10
-"""So many subnets are named where one is looked for."""
+"""So many subnets or machines are named where one is looked for."""
 
 
 class Intent:
@@ -27,28 +26,28 @@ class Intent:
         self.topology = topology
 
     @cached_property
-    def _resources(self) -> list[Hashable]:
-        return list(blueprint(self.topology))
+    def _resources(self) -> list[Resource]:
+        return blueprint(self.topology)
 
     @cached_property
     def namespaces(self) -> frozenset[str]:
         """The names of all that are ours."""
-        return frozenset(one.name for one in self._resources if isinstance(one, Namespace))
+        return frozenset(one.space for one in self._resources) - {""}
 
     @cached_property
     def _chains(self) -> dict[tuple[str, str, str], Chain]:
         return {(one.namespace, one.table, one.name): one
-                for chain in self._resources if isinstance(chain, Chain)
+                for chain in Chain.among(self._resources)
                 for one in (chain, *chain.inner_chains())}
 
     @cached_property
     def _ports(self) -> frozenset[tuple[str, str]]:
-        return frozenset((one.namespace, one.device) for one in self._resources if isinstance(one, Port))
+        return frozenset((one.namespace, one.device) for one in Port.among(self._resources))
 
     def subnet(self, namespace: str) -> tuple[Vpc, Subnet] | None:
-        """The subnet that a namespace is."""
+        """The subnet whose machine a namespace is."""
         return next(((vpc, subnet) for vpc in self.topology.vpcs for subnet in vpc.subnets
-                     if subnet_namespace(vpc.name, subnet.name) == namespace), None)
+                     for one in in_subnet(vpc, subnet) if one.namespace == namespace), None)
 
     def is_subnet(self, namespace: str) -> bool:
         """Whether a namespace is a subnet's."""
@@ -60,22 +59,23 @@ class Intent:
         return next((vpc for vpc in ranked if address in vpc.cidr), None)
 
     def namespace_at(self, near: Vpc, address: IPv4Address) -> str | None:
-        """The namespace of the subnet that an address is in, seen from a VPC."""
+        """The namespace of whoever has an address, or else of the first in its subnet, seen from a VPC."""
         vpc = self.vpc_of(near, address)
         if vpc is None:
             return None
-        return next((subnet_namespace(vpc.name, subnet.name) for subnet in vpc.subnets
-                     if address in subnet.cidr), None)
+        near_by = [one for subnet in vpc.subnets if address in subnet.cidr for one in in_subnet(vpc, subnet)]
+        has = [one for one in near_by if address in (held.ip for held in one.addresses)]
+        return next((one.namespace for one in (*has, *near_by)), None)
 
     def nobody_at(self, near: Vpc, address: IPv4Address) -> str:
         """What to say of an address that is nobody's by the record; empty for one that is somebody's."""
         vpc = self.vpc_of(near, address)
-        if vpc is None or address in (gateway(vpc.cidr), *(instance(one.cidr) for one in vpc.subnets)):
+        if vpc is None or address == gateway(vpc.cidr) \
+                or any(address == held.ip for one in in_vpc(vpc) for held in one.addresses):
             return ""
         subnet = next((one for one in vpc.subnets if address in one.cidr), None)
         if subnet is not None:
-            return (f"nobody has the address {address}: the one machine of {vpc.name}/{subnet.name} "
-                    f"is {instance(subnet.cidr)}")
+            return f"nobody has the address {address}: {_machines(vpc, subnet)}"
         held = ", ".join(f"{one.name} {one.cidr}" for one in vpc.subnets[:NAMED])
         more = ", …" if len(vpc.subnets) > NAMED else ""
         return (f"nobody has the address {address}: no subnet of VPC '{vpc.name}' holds it "
@@ -83,8 +83,8 @@ class Intent:
 
     def route(self, namespace: str, address: IPv4Address) -> Route | None:
         """The recorded route to an address."""
-        found = [one for one in self._resources if isinstance(one, Route)
-                 and one.namespace == namespace and address in one.destination]
+        found = [one for one in Route.among(self._resources)
+                 if one.namespace == namespace and address in one.destination]
         return max(found, key=lambda one: (one.destination.prefixlen, -one.metric), default=None)
 
     def holds(self, route: Route, held: Held) -> bool:
@@ -94,7 +94,7 @@ class Intent:
     def made(self, namespace: str, route: Line) -> bool:
         """Whether a route that the kernel has is a recorded one."""
         return any((one.destination, one.device, one.via) == (route.network, route.device, route.gateway)
-                   for one in self._resources if isinstance(one, Route) and one.namespace == namespace)
+                   for one in Route.among(self._resources) if one.namespace == namespace)
 
     def is_ours(self, title: str) -> bool:
         """Whether a place is a namespace of ours, or the host."""
@@ -111,9 +111,9 @@ class Intent:
     def rules(self, namespace: str, table: str, name: str) -> list[Words]:
         """The rules of a chain as recorded, in a form that can be compared."""
         chain = self.chain(namespace, table, name)
-        singles = [one.rule for one in self._resources if isinstance(one, SingleRule)
-                   and not namespace and (one.table, one.chain) == (table, name)]
-        return [words(rule) for rule in (*(chain.rules if chain else ()), *singles)]
+        slots = () if namespace else filter(None, (one.slot for one in self._resources))
+        return [*map(words, chain.rules if chain else ()),
+                *(slot.rule for slot in slots if slot.place == (table, name))]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
         """Whether a rule is ours; without one it is the chain's policy that is asked for."""
@@ -121,3 +121,12 @@ class Intent:
             return words(rule) in self.rules(namespace, table, name)
         chain = self.chain(namespace, table, name)
         return chain is not None and chain.policy not in ("", BUILTIN_POLICY)
+
+
+def _machines(vpc: Vpc, subnet: Subnet) -> str:
+    """Which addresses there are in a subnet, in words."""
+    held = [str(one.address) for one in in_subnet(vpc, subnet)]
+    name = f"{vpc.name}/{subnet.name}"
+    if len(held) < 2:
+        return f"the one machine of {name} is {held[0]}" if held else f"{name} has no machine"
+    return f"the machines of {name} are {', '.join(held[:NAMED])}{', …' if len(held) > NAMED else ''}"

@@ -8,7 +8,6 @@ from dataclasses import replace
 from enum import Enum
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import instance
 from vpcctl_lib.model.naming import HOST_INPUT, INSTANCE
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import detours
@@ -140,7 +139,7 @@ class Analyzer:
         # Whoever does not answer an ARP question for such a rule is asked, but not passed.
         names = dict.fromkeys([*reversed(walk.passed), *(one.name for one in self.scene.known())])
         passed = [self.scene.of(name) for name in names]
-        ends = (instance(question.subnet.cidr), question.address)
+        ends = (question.sender.address, question.address)
         return detours.find(passed, self._intent, ends if walk.is_back else ends[::-1],
                             lambda: self._progress(question, walk))
 
@@ -190,7 +189,7 @@ class Analyzer:
 
     def _lost(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
         """A recorded route that is gone on the way: without it the packet strayed to where it is refused."""
-        address = instance(question.subnet.cidr) if walk.is_back else question.address
+        address = question.sender.address if walk.is_back else question.address
         passed = [hop.where for hop in walk.hops if hop.back == walk.is_back]
         for name in dict.fromkeys([*passed, blocked.where]):
             route = self._intent.route(name, address)

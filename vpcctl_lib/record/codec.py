@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_address
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 Encoder = Callable[[Any], Any]
 Decoder = Callable[[Any], Any]
-TEXTUAL = (IPv4Address, IPv4Interface, IPv4Network)
+ADDRESSES = (IPv4Address, IPv6Address)
+TEXTUAL = (*ADDRESSES, IPv4Interface, IPv4Network)
 PLAIN = (str, int, float, bool, NoneType)
 
 
@@ -82,7 +83,7 @@ def decode(kind: type[T], data: Any, place: str = "") -> T:
 def _decoder(kind: Any) -> Decoder:
     origin = get_origin(kind)
     if origin in (Union, UnionType):
-        return _optional(kind)
+        return _union(kind)
     if origin is tuple:
         return _tuple(get_args(kind))
     if origin is dict:
@@ -94,10 +95,11 @@ def _decoder(kind: Any) -> Decoder:
     return lambda data: data if type(data) is kind else expect(kind, data)
 
 
-def _optional(kind: Any) -> Decoder:
-    (inner,) = (option for option in get_args(kind) if option is not NoneType)
-    decoder = _decoder(inner)
-    return lambda data: None if data is None else decoder(data)
+def _union(kind: Any) -> Decoder:
+    """An address of either family, or a value that may be none."""
+    options = [option for option in get_args(kind) if option is not NoneType]
+    decoder = _textual(ip_address) if set(options) == set(ADDRESSES) else _decoder(*options)
+    return decoder if NoneType not in get_args(kind) else lambda data: None if data is None else decoder(data)
 
 
 def _tuple(kinds: tuple[Any, ...]) -> Decoder:

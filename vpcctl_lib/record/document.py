@@ -16,7 +16,21 @@ from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.record.trust import check_file
 
 FILE = "state.json"
-VERSION = 3
+VERSION = 4
+
+TOPOLOGIES = ("topology", "previous")
+
+
+def _machined(topology: dict[str, Any]) -> dict[str, Any]:
+    """A topology of version 3 with the workloads of each subnet in its own machine."""
+    return {**topology, "vpcs": [{**vpc, "subnets": [_with_machine(one) for one in vpc.get("subnets", ())]}
+                                 for vpc in topology.get("vpcs", ())]}
+
+
+def _with_machine(subnet: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in subnet.items() if key != "workloads"}
+    return {**kept, "machines": [{"workloads": subnet["workloads"]}]} if subnet.get("workloads") else kept
+
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {
@@ -24,6 +38,8 @@ MIGRATIONS: dict[int, Migration] = {
     1: lambda data: data,
     # 3 tells whether ports are guarded, and has MACs, neighbours, more settings: the next change makes them.
     2: lambda data: data,
+    # 4 knows machines: those of a subnet have what the subnet had.
+    3: lambda data: {**data, **{key: _machined(data[key]) for key in TOPOLOGIES if data.get(key)}},
 }
 """From each older version to the next; all that lie between are taken one after the other."""
 

@@ -5,9 +5,8 @@ from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
     Condition,
-    Facts,
     Fault,
-    Operation,
+    Leavings,
     Operations,
     Place,
     Resource,
@@ -15,8 +14,10 @@ from vpcctl_lib.resources.base import (
 )
 from vpcctl_lib.resources.guard import Guard, Member
 from vpcctl_lib.resources.host import File, Folder, Forwarding
-from vpcctl_lib.resources.links import Altname, Bridge, Namespace, Port, Veth
+from vpcctl_lib.resources.links import Altname, Bridge, Port, Veth
+from vpcctl_lib.resources.namespaces import Namespace
 from vpcctl_lib.resources.neighbours import Neighbour, Station, Switching
+from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.rules import Chain, SingleRule
 from vpcctl_lib.resources.settings import Settings
 from vpcctl_lib.resources.workload import Program
@@ -33,6 +34,6 @@ KINDS: dict[str, type[Resource]] = {
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 __all__ = ["EMPTY", "KINDS", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain", "Condition",
-           "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Member", "Namespace", "Neighbour",
-           "Operation", "Operations", "Place", "Port", "Program", "Resource", "Route", "Settings",
-           "SingleRule", "Station", "Switching", "Veth", "changed"]
+           "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Member", "Namespace",
+           "Neighbour", "Operation", "Operations", "Place", "Port", "Program", "Resource", "Route",
+           "Settings", "SingleRule", "Station", "Switching", "Veth", "changed"]

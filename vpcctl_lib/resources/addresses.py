@@ -8,10 +8,10 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.resources import owners
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
-    Facts,
     Fault,
     Operations,
     Place,
@@ -20,7 +20,9 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
+from vpcctl_lib.resources.owners import Owner
 
 
 def addressed(namespace: str, device: str) -> Place:
@@ -57,6 +59,11 @@ class Address(Resource):
     def places(self) -> frozenset[Place]:
         """With a link's last address the kernel takes its routes (fib_disable_ip in net/ipv4)."""
         return frozenset({addressed(self.namespace, self.device)})
+
+    @property
+    def takes(self) -> frozenset[Place]:
+        """Nothing: the kernel leaves the routes of a link that has another (after a failed undo)."""
+        return frozenset()
 
     def _words(self) -> tuple[str, ...]:
         if self.peer is not None:
@@ -100,6 +107,15 @@ class Address(Resource):
             return None
         how = "gone" if self.routed else "straight onto the link"
         return changed(f"the route to {self._beyond} is {how}")
+
+    @property
+    def reaches(self) -> tuple[str, IPv4Network]:
+        """Its own network."""
+        return self.namespace, self.address.network
+
+    def owner_found(self, kernel: Kernel) -> Owner:
+        """Nobody tells whose an address is."""
+        return "", f"{owners.ip(self.namespace)} addr del {self.address} dev {self.device}"
 
     def _is_routed(self, kernel: Kernel) -> bool:
         # Another of ours may lead there by a gateway.
@@ -155,6 +171,15 @@ class Route(Resource):
         others = [one for one in routes if one.get("metric", 0) == self.metric]
         # On the host it is another's, and stays.
         return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
+
+    @property
+    def reaches(self) -> tuple[str, IPv4Network]:
+        """Where it leads."""
+        return self.namespace, self.destination
+
+    def owner_found(self, kernel: Kernel) -> Owner:
+        """Whatever route leads there with its metric."""
+        return owners.of_route(self.namespace, self._words()[0], self.metric, kernel)
 
     def _replaced(self, other: dict[str, Any]) -> Fault:
         """Somebody put another to the same place in a namespace of ours; the kernel takes one at a time."""

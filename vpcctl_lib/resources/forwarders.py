@@ -15,7 +15,6 @@ from vpcctl_lib.kernel.ruleset import OF_IPTABLES, Chain, Ruleset
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import Variant
-from vpcctl_lib.resources.operations import PutBack
 
 CABLES = frozenset({"veth", "tun", "wireguard", "vxlan", "geneve", "gre", "ipip"})
 """Kinds of links that lead to containers, virtual machines and other sites (ip-link(8))."""
@@ -84,10 +83,10 @@ def told(found: Collection[str]) -> str:
     return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
-def stays(setting: PutBack, others: Collection[str]) -> str:
+def stays(key: str, ours: str, old: str, others: Collection[str]) -> str:
     """Why a setting is not put back, in one line, and how to do that all the same."""
-    return (f"{setting.key} stays {setting.ours}, since others may need it: {told(others)}; "
-            f"if none does, type: sysctl -w {setting.key}={setting.old}")
+    return (f"{key} stays {ours}, since others may need it: {told(others)}; "
+            f"if none does, type: sysctl -w {key}={old}")
 
 
 def written(found: Iterable[str]) -> str:

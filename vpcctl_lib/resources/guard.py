@@ -9,16 +9,8 @@ from typing import Any
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
-from vpcctl_lib.resources.base import (
-    MISSING,
-    Facts,
-    Fault,
-    Operations,
-    Place,
-    Resource,
-    changed,
-    within,
-)
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Nft
 
 HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
@@ -104,6 +96,7 @@ class Guard(Resource):
     """Whether nft here can look into what an ICMP error quotes."""
 
     in_place = True
+    unasked = True
 
     @property
     def key(self) -> Hashable:
@@ -135,7 +128,8 @@ class Guard(Resource):
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
-        lines = ",\n".join(f"\t\t\t{member.elements[name]}" for member in self.members)
+        # A machine with several addresses is several members, with one MAC.
+        lines = ",\n".join(dict.fromkeys(f"\t\t\t{member.elements[name]}" for member in self.members))
         return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:

@@ -14,8 +14,10 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources import forwarders
-from vpcctl_lib.resources.base import MISSING, Condition, Facts, Fault, Operations, Resource, changed
-from vpcctl_lib.resources.operations import HOST, Make, PutBack, Remove, Sysctl
+from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Remains, Resource, changed
+from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import HOST, Make, Remove, Sysctl
+from vpcctl_lib.resources.putback import PutBack
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
 SETTINGS = Path("/proc/sys/net/ipv4")
@@ -79,6 +81,14 @@ class Forwarding(Resource):
         told = "; ".join(f"{key} is 0, not 1" for key in closed)
         return Fault(Condition.CHANGED, told, remedy) if closed else None
 
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """What it was, by the comment in our jump; others that were there before us are not known."""
+        found = remains.forwarding()
+        if found is None:
+            remains.notes.append("what net.ipv4.ip_forward was before is not known: it will stay on")
+            return {}
+        return {IP_FORWARD: found, IDENTITY: netns.own_identity()}
+
     def __str__(self) -> str:
         return f"{IP_FORWARD} on the host"
 
@@ -104,6 +114,14 @@ class Folder(Resource):
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """There."""
         return None if Path(self.path).is_dir() else MISSING
+
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """It may have been there before us if others have something in it."""
+        return {"existed": "yes"} if remains.has_others(self.path) else {}
+
+    def unrecorded(self) -> tuple[str, str] | None:
+        """Nothing shows whose it is."""
+        return None
 
     def __str__(self) -> str:
         return f"folder {self.path}"

@@ -1,4 +1,4 @@
-"""Namespaces and the links in them: cables, bridges, and how each link is set."""
+"""Links in namespaces: cables, bridges, and how each link is set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model.naming import INSTANCE, MARK, UPLINK
+from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.resources import owners
 from vpcctl_lib.resources.base import (
-    EMPTY,
+    CABLES,
     MISSING,
     Condition,
-    Facts,
     Fault,
     Operations,
     Place,
@@ -26,84 +25,14 @@ from vpcctl_lib.resources.base import (
     on,
     within,
 )
+from vpcctl_lib.resources.namespaces import GROUP, LOOPBACK
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
-from vpcctl_lib.workloads import processes
+from vpcctl_lib.resources.owners import Owner
 
 DEFAULT_MTU = 1500
 IPV6_MTU = 1280
 """RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything about it there."""
-
-IDENTITY = "identity"
-"""The fact by which a namespace is known again."""
-
-LOOPBACK = "lo"
-GROUP = "30320"
-"""The group of all links in our namespaces: 100 cables deleted one by one take 2.4 s, as a group 0.05 s."""
-
-
-NAMED = 5
-"""So many of the processes in somebody else's namespace are named."""
-
-
-@frozen
-class Namespace(Resource):
-    """A named network namespace."""
-
-    name: str
-    owner: str
-
-    def survey(self, runner: Runner) -> dict[str, str]:
-        """Refuses a name that somebody else's namespace has."""
-        if netns.exists(self.name):
-            inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
-            told = f"a network namespace '{self.name}' exists, and vpcctl did not make it"
-            raise Taken(f"{told}: {inside} runs in it" if inside else told,
-                        "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
-        return {}
-
-    @property
-    def places(self) -> frozenset[Place]:
-        """All that is in it goes with it."""
-        return frozenset({(self.name, "")})
-
-    def make(self) -> Operations:
-        """From the host: in a batch of another namespace it would be lost in a private mount namespace.
-
-        A file of that name that is left without its namespace goes first.
-        """
-        husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
-        return (*husk, Ip(HOST, ("netns", "add", self.name)))
-
-    def learn(self) -> dict[str, str]:
-        """What it is known by, whatever root inside does with the marks."""
-        identity = netns.identity(self.name)
-        return {IDENTITY: identity} if identity else {}
-
-    def unmake(self, facts: Facts) -> Operations:
-        """After its processes: one that lives on would keep the links when the name is gone."""
-        return (Ip(HOST, ("netns", "del", self.name)),)
-
-    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """There, and ours: the very one that we made, or something in it bears our mark."""
-        if self.name not in kernel.namespaces:
-            return MISSING
-        if IDENTITY in facts and facts[IDENTITY] == netns.identity(self.name):
-            return None
-        links = kernel.links(self.name)
-        if any(link.get("ifalias", "").startswith(MARK) for link in links):
-            return None
-        unmarked = Fault(Condition.FOREIGN, "it does not bear vpcctl's mark")
-        return EMPTY if all(map(_is_bare, links)) else unmarked
-
-    def __str__(self) -> str:
-        return f"namespace {self.name}"
-
-
-def _is_bare(link: dict[str, Any]) -> bool:
-    """A link that nobody has set up: what a new namespace has, and the end of a cable just plugged in."""
-    addressed = any(one.get("family") == "inet" for one in link.get("addr_info", ()))
-    return link["ifname"] == LOOPBACK or (link["ifname"] in (UPLINK, INSTANCE) and not addressed)
-
 
 def _described(device: str) -> str:
     """What a link on the host is, in the words of whoever made it; empty where those tell nothing."""
@@ -119,11 +48,21 @@ def _described(device: str) -> str:
 
 
 @frozen
-class Veth(Resource):
-    """A cable between two namespaces; it goes with either of its ends."""
+class Link(Resource):
+    """A link, or how one is set."""
 
     namespace: str
     device: str
+
+    def owner_found(self, kernel: Kernel) -> Owner:
+        """Whatever link has its name."""
+        return owners.of_link(self.namespace, self.device, kernel)
+
+
+@frozen
+class Veth(Link):
+    """A cable between two namespaces; it goes with either of its ends."""
+
     peer_namespace: str
     peer_device: str
 
@@ -147,6 +86,16 @@ class Veth(Resource):
     def places(self) -> frozenset[Place]:
         """Addresses and routes at its ends go with it."""
         return frozenset({(self.namespace, self.device), (self.peer_namespace, self.peer_device)})
+
+    @property
+    def goes_with(self) -> frozenset[Place]:
+        """The group of either end."""
+        return frozenset((namespace, CABLES) for namespace in self.ends)
+
+    @property
+    def cable_of(self) -> str:
+        """Its first end's."""
+        return self.namespace
 
     @property
     def stands_in(self) -> frozenset[Place]:
@@ -195,11 +144,9 @@ def _leads_to(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 @frozen
-class Bridge(Resource):
+class Bridge(Link):
     """A switch with a fixed address: without one it takes its lowest port's, and changes with the ports."""
 
-    namespace: str
-    device: str
     mac: str
 
     @property
@@ -232,11 +179,9 @@ class Bridge(Resource):
 
 
 @frozen
-class Port(Resource):
+class Port(Link):
     """How a link that is there is set: marked, up, without IPv6 addresses, perhaps plugged into a bridge."""
 
-    namespace: str
-    device: str
     owner: str
     master: str = ""
     mtu: int = 1500

@@ -8,17 +8,8 @@ from ipaddress import IPv4Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.addresses import addressed
-from vpcctl_lib.resources.base import (
-    MISSING,
-    Facts,
-    Fault,
-    Operations,
-    Place,
-    Resource,
-    changed,
-    on,
-    within,
-)
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Fdb, Ip
 
 SWITCHING = {"learning": False, "flood": False, "mcast_flood": False, "bcast_flood": False, "proxy_arp": True}

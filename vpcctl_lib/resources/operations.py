@@ -1,19 +1,20 @@
-"""Single steps of work on the host, and how consecutive ones become few commands; pure but for files."""
+"""Single steps of work on the host: what ip, bridge, nft, iptables and sysctl do; settings and files."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from functools import cache
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk, netns
-from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.kernel.sayings import GONE, sentence
+from vpcctl_lib.resources.kept import kept
+from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Deed, Line
 from vpcctl_lib.visible import visible
 
 HOST = ""
@@ -28,78 +29,189 @@ _BREAKS_A_LINE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 
 
-class Tool(Enum):
-    """The program that carries a step out."""
+class _Lines(Batch):
+    """One line for each step, of which a failure tells the number."""
 
-    IP = "ip"
-    BRIDGE = "bridge"
-    NFT = "nft"
-    IPTABLES = "iptables-restore"
-    SYSCTL = "sysctl"
+    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
+        """Whatever a name holds, it stays one word of one command."""
+        words = [word for step in self.steps for word in step.words]
+        # All at once: to look at each of a large network's takes as long as to start ten programs.
+        if not all(words) or _BREAKS_A_WORD.search("".join(words)):
+            raise _refusal(self.name, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
+        lines = list(map(str, self.steps))
+        if len(lines) == 1:
+            return Command((self.name, *lines[0].split(" ")), namespace=self.namespace)
+        force = ("-force",) if carry_on else ()
+        return Command((self.name, *force, "-batch", "-"), "".join(f"{line}\n" for line in lines),
+                       self.namespace)
+
+    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
+        """Those of the lines before the one that it failed at."""
+        failed = _failed_line(stderr)
+        return None if failed is None else frozenset(range(min(failed - 1, len(self.steps))))
+
+
+def _failed_line(stderr: str) -> int | None:
+    found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
+    return int(next(filter(None, found.groups()))) if found else None
+
+
+class IpBatch(_Lines):
+    """Steps as one `ip -batch`."""
+
+    name = "ip"
+    where = ""
+
+    def failed_at(self, effective: frozenset[int] | None) -> int | None:
+        """The first that took no effect."""
+        number = len(effective or ())
+        told = effective is not None or len(self.steps) == 1
+        return number if told and number < len(self.steps) else None
 
 
 @frozen
-class Ip:
+class Ip(Line):
     """One `ip` command in a namespace, with more words where the kernel speaks IPv6."""
 
     namespace: str
     words: tuple[str, ...]
     ipv6: tuple[str, ...] = ()
-    tool = Tool.IP
+    tool = IpBatch
 
     def __str__(self) -> str:
         return " ".join((*self.words, *(self.ipv6 if self.ipv6 and netns.have_ipv6() else ())))
 
 
+class BridgeBatch(_Lines):
+    """Steps as one `bridge -batch`."""
+
+    name = "bridge"
+
+
 @frozen
-class Fdb:
+class Fdb(Line):
     """One `bridge` command in a namespace."""
 
     namespace: str
     words: tuple[str, ...]
-    tool = Tool.BRIDGE
+    tool = BridgeBatch
 
     def __str__(self) -> str:
         return " ".join(self.words)
 
 
+class NftBatch(Batch):
+    """Scripts as one."""
+
+    name = "nft"
+
+    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
+        """One after the other."""
+        return Command(("nft", "-f", "-"), "".join(step.text for step in self.steps), self.namespace)
+
+    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
+        """All takes effect at once, or nothing."""
+        return frozenset()
+
+
 @frozen
-class Nft:
+class Nft(Line):
     """A whole nft script for a namespace: all of it takes effect at once, or nothing."""
 
     namespace: str
     text: str
-    tool = Tool.NFT
+    tool = NftBatch
+
+
+class RestoreBatch(Batch):
+    """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT."""
+
+    name = "iptables-restore"
+    needs_all = True
+    says_why = False
+
+    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
+        """The rest of each chain stays."""
+        lines = (f"{counters[line]} {line}" if line in counters else line for line, _ in self._file())
+        text = "".join(f"{_whole(line)}\n" for line in lines)
+        how = ("-c",) if counters else ()
+        return Command(("iptables-restore", "-w", "--noflush", *how), text, self.namespace)
+
+    def _file(self) -> list[tuple[str, int | None]]:
+        """The lines of the file, each with the number of its step; a table's steps stay together."""
+        lines: list[tuple[str, int | None]] = []
+        numbered = list(enumerate(self.steps))
+        for table in dict.fromkeys(step.table for step in self.steps):
+            lines.append((f"*{table}", None))
+            lines += [(step.line, number) for number, step in numbered if step.table == table]
+            lines.append(("COMMIT", None))
+        return lines
+
+    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
+        """Those of the tables that were committed before."""
+        failed = _failed_line(stderr)
+        if failed is None:
+            return None
+        done: set[int] = set()
+        table: set[int] = set()
+        for line, number in self._file()[:failed - 1]:
+            if number is not None:
+                table.add(number)
+            elif line == "COMMIT":
+                done |= table
+                table = set()
+        return frozenset(done)
+
+    def counters(self, runner: Runner) -> Mapping[str, str]:
+        """What the rules that stay have counted."""
+        held = runner.ask(("iptables-save", "-c", "-t", "filter"), self.namespace)
+        return kept(held.stdout, [step.line for step in self.steps])
 
 
 @frozen
-class Iptables:
+class Iptables(Line):
     """One line of an iptables-restore file."""
 
     namespace: str
     table: str
     line: str
-    tool = Tool.IPTABLES
+    tool = RestoreBatch
+
+
+class SysctlBatch(Batch):
+    """Settings as one sysctl(8)."""
+
+    name = "sysctl"
+
+    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
+        """It goes on past what fails by itself."""
+        return Command(("sysctl", "-q", "-e", "-w", *(f"{step.key}={step.value}" for step in self.steps)))
+
+    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
+        """Any of them may have been set."""
+        return frozenset(range(len(self.steps)))
 
 
 @frozen
-class Sysctl:
+class Sysctl(Line):
     """One kernel setting of the host; a key this kernel lacks is passed over (`sysctl -e`)."""
 
     key: str
     value: str
     namespace = HOST
-    tool = Tool.SYSCTL
+    tool = SysctlBatch
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Everywhere: the host forwards nothing before all rules are there."""
+        return None
 
 
-KernelStep = Ip | Fdb | Nft | Iptables | Sysctl
-KERNEL_STEPS = (Ip, Fdb, Nft, Iptables, Sysctl)
 SETTINGS = Path("/proc/sys")
 Pairs = tuple[tuple[str, str], ...]
 
 
 @frozen
-class Set:
+class Set(Deed):
     """Settings of a namespace, written as sysctl(8) would: a process for each of 200 namespaces takes 0.4 s.
 
     With `gone_is_fine` there is nothing to do where the namespace is gone.
@@ -115,7 +227,11 @@ class Set:
     fresh: bool = False
     """Whether the namespace is new, and has what a new one is born with: that is looked at only once."""
 
-    def carry_out(self) -> None:
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Its namespace, and where its resource has its ends."""
+        return ends | {self.namespace}
+
+    def do(self) -> None:
         """Set those that this kernel has, and that are not so already."""
         try:
             netns.within(self.namespace, self._write)
@@ -182,14 +298,22 @@ def _put(path: str, value: str) -> bool:
         return False
 
 
+FILES = frozenset({"/"})
+"""Where files are written, one after the other: a folder comes before what is in it."""
+
+
 @frozen
-class Make:
+class Make(Deed):
     """A file or (without content) a folder to write."""
 
     path: Path
     content: str | None = None
 
-    def carry_out(self) -> None:
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Among files."""
+        return FILES
+
+    def do(self) -> None:
         """Write it, to be read by everybody whatever the umask; a folder may be there already."""
         if self.content is None:
             disk.make_folder(self.path)
@@ -208,13 +332,13 @@ class Make:
 
 
 @frozen
-class Remove:
+class Remove(Deed):
     """A file, or a folder if it is empty, to remove; one that is gone, or another's, is no error."""
 
     path: Path
     folder: bool = False
 
-    def carry_out(self) -> None:
+    def do(self) -> None:
         """Remove it; a folder that others put something in, or mounted something on, stays."""
         is_folder = self.path.is_dir() and not self.path.is_symlink()
         if not self.folder and not is_folder:
@@ -224,132 +348,6 @@ class Remove:
 
     def __str__(self) -> str:
         return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
-
-
-@frozen
-class PutBack:
-    """A shared setting of the host to put back as it was found, unless somebody has changed it since.
-
-    `along` are settings that the kernel changed with it: each with its old value, and the kernel's.
-    """
-
-    key: str
-    old: str
-    ours: str
-    along: tuple[tuple[str, str, str], ...] = ()
-    beside: frozenset[str] = frozenset()
-    """What else could use it (`forwarders`) and was there before us."""
-
-    def command(self) -> Command | None:
-        """What puts it back, by what the kernel has now; None if that is not ours any more."""
-        if _setting(self.key) != self.ours:
-            return None
-        rest = [(key, old if _setting(key) == ours else _setting(key)) for key, old, ours in self.along]
-        return self._write((key, value) for key, value in rest if value is not None)
-
-    def _write(self, rest: Iterable[tuple[str, str]]) -> Command:
-        pairs = (f"{key}={value}" for key, value in ((self.key, self.old), *rest))
-        return Command(("sysctl", "-q", "-e", "-w", *pairs))
-
-    def __str__(self) -> str:
-        return str(self._write((key, old) for key, old, _ in self.along))
-
-
-def _setting(key: str) -> str | None:
-    """A kernel setting; sysctl(8): where a slash separates, dots belong to a name such as eth0.10."""
-    path = SETTINGS / (key if "/" in key else key.replace(".", "/"))
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        return None
-
-
-NO_COUNTERS: Mapping[str, str] = {}
-
-
-@frozen
-class Batch:
-    """Consecutive steps that one command carries out."""
-
-    steps: tuple[KernelStep, ...]
-
-    @property
-    def tool(self) -> Tool:
-        """The program that all the steps share."""
-        return self.steps[0].tool
-
-    @property
-    def namespace(self) -> str:
-        """The namespace that all the steps share."""
-        return self.steps[0].namespace
-
-    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """The command; with `carry_on`, `ip` goes on past a step that fails; `counters` are by line."""
-        if self.tool in (Tool.IP, Tool.BRIDGE):
-            return _lines(self, carry_on)
-        if self.tool is Tool.NFT:
-            scripts = "".join(step.text for step in self.steps if isinstance(step, Nft))
-            return Command(("nft", "-f", "-"), scripts, self.namespace)
-        if self.tool is Tool.SYSCTL:
-            settings = [f"{step.key}={step.value}" for step in self.steps if isinstance(step, Sysctl)]
-            return Command(("sysctl", "-q", "-e", "-w", *settings))
-        lines = (f"{counters[line]} {line}" if line in counters else line
-                 for line, _ in self._restore_lines())
-        text = "".join(f"{_whole(line)}\n" for line in lines)
-        how = ("-c",) if counters else ()
-        return Command(("iptables-restore", "-w", "--noflush", *how), text, self.namespace)
-
-    def _restore_lines(self) -> list[tuple[str, int | None]]:
-        """The lines of the restore file, each with the number of its step; a table's steps stay together."""
-        lines: list[tuple[str, int | None]] = []
-        numbered = [(number, step) for number, step in enumerate(self.steps) if isinstance(step, Iptables)]
-        tables = dict.fromkeys(step.table for _, step in numbered)
-        for table in tables:
-            lines.append((f"*{table}", None))
-            lines += [(step.line, number) for number, step in numbered if step.table == table]
-            lines.append(("COMMIT", None))
-        return lines
-
-    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
-        """The numbers of the steps that took effect, if the failed command said how far it came."""
-        found = re.search(r"Command failed .*:(\d+)|line:? (\d+)", stderr)
-        if self.tool is Tool.SYSCTL:
-            return frozenset(range(len(self.steps)))
-        if self.tool is Tool.NFT:
-            return frozenset()
-        if found is None:
-            return None
-        failed = int(next(filter(None, found.groups())))
-        if self.tool in (Tool.IP, Tool.BRIDGE):
-            return frozenset(range(min(failed - 1, len(self.steps))))
-        return self._committed_before(failed)
-
-    def _committed_before(self, failed: int) -> frozenset[int]:
-        """A restore file takes effect table by table, at each COMMIT."""
-        done: set[int] = set()
-        table: set[int] = set()
-        for line, number in self._restore_lines()[:failed - 1]:
-            if number is not None:
-                table.add(number)
-            elif line == "COMMIT":
-                done |= table
-                table = set()
-        return frozenset(done)
-
-
-def _lines(batch: Batch, carry_on: bool) -> Command:
-    """Whatever a name holds, it stays one word of one command."""
-    tool = batch.tool.value
-    steps = [step for step in batch.steps if isinstance(step, (Ip, Fdb))]
-    words = [word for step in steps for word in step.words]
-    # All at once: to look at each of a large network's takes as long as to start ten programs.
-    if not all(words) or _BREAKS_A_WORD.search("".join(words)):
-        raise _refusal(tool, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
-    lines = list(map(str, steps))
-    if len(lines) == 1:
-        return Command((tool, *lines[0].split(" ")), namespace=batch.namespace)
-    force = ("-force",) if carry_on else ()
-    return Command((tool, *force, "-batch", "-"), "".join(f"{line}\n" for line in lines), batch.namespace)
 
 
 def _whole(line: str) -> str:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from base64 import b85decode, b85encode
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
+from vpcctl_lib.model.naming import HOST_CHAINS, MARK, UPLINK
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
-    Facts,
     Fault,
     Operations,
+    Part,
     Place,
     Resource,
+    Senders,
+    Slot,
     changed,
     unreadable,
     within,
 )
-from vpcctl_lib.resources.operations import BUILTIN, Iptables, Nft, chain_lines
+from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, Nft, chain_lines
+from vpcctl_lib.resources.owners import Owner
+
+_OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
+_SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
 
 @frozen
@@ -50,9 +59,29 @@ class Chain(Resource):
         return within(self.namespace)
 
     @property
-    def is_policy(self) -> bool:
-        """Whether it is part of a subnet's firewall; a router's chains have a policy of their own."""
-        return bool(self.namespace) and self.table == "filter" and not self.policy
+    def policy_of(self) -> str:
+        """Of a subnet; a router's chains have a policy of their own."""
+        return self.namespace if self.table == "filter" and not self.policy else ""
+
+    @property
+    def translates(self) -> Senders | None:
+        """Whoever one of its rules masquerades."""
+        if self.table != "nat":
+            return None
+        found = (_SOURCE.match(rule) for rule in self.rules)
+        return Senders(self.namespace, tuple(one[1] for one in found if one))
+
+    def shuts_in(self, old: Resource) -> Senders | None:
+        """Of a router: whoever a rule that is gone let out by the uplink."""
+        if not isinstance(old, Chain) or not self.namespace:
+            return None
+        gone = (_OUTWARD.match(rule) for rule in old.rules if rule not in self.rules)
+        sources = tuple(one[1] for one in gone if one)
+        return Senders(self.namespace, sources) if sources else None
+
+    def lets_out(self, owner: str) -> Part | None:
+        """On the host, where a chain is every VPC's."""
+        return None if self.namespace else _part(self.table, str(self))
 
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
         """All chains there before a rule leads to one, and none gone before the last that led to it."""
@@ -95,6 +124,20 @@ class Chain(Resource):
         if held.rules != shall:
             return changed(_difference(held.rules, shall))
         return self._inner_fault(kernel)
+
+    def is_taken(self, kernel: Kernel) -> bool:
+        """A chain of our own is there though it is yet to be made: iptables-restore tells the line only."""
+        return self.name not in BUILTIN and kernel.chain(self.namespace, self.table, self.name) is not None
+
+    def owner_found(self, kernel: Kernel) -> Owner:
+        """Nobody tells whose a chain is."""
+        inside = f"ip netns exec {self.namespace} " if self.namespace else ""
+        return "", f"{inside}iptables -t {self.table} -F {self.name}"
+
+    def is_left_over(self, kernel: Kernel) -> bool:
+        """One of ours on the host."""
+        return self.namespace == HOST and self.name in HOST_CHAINS \
+            and is_ours(kernel.chains(HOST).lines((self.table, self.name)))
 
     def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
         """What makes room for our chains in a namespace of ours: nft can remove what iptables can't read."""
@@ -163,12 +206,40 @@ class SingleRule(Resource):
     chain: str
     rule: str
     top: bool = False
+    comes_back = True
+
     alike: int = 0
     """Which it is of several that say the same, where nobody should have made more than one."""
+
+    @property
+    def translates(self) -> Senders | None:
+        """Nobody by itself: it leads to the chain that does."""
+        return Senders(HOST, ()) if self.table == "nat" else None
+
+    def lets_out(self, owner: str) -> Part | None:
+        """It bears the mark of its VPC, or that of the host."""
+        marks = [word for word in self.rule.split() if word.startswith(MARK)]
+        concerns = not marks or f"{MARK}host" in marks \
+            or any(word == owner or word.startswith(f"{owner}/") for word in marks)
+        return _part(self.table, str(self)) if concerns else None
+
+    @property
+    def slot(self) -> Slot | None:
+        """In its chain."""
+        return Slot(self.table, self.chain, words(self.rule))
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
         return self.put(1) if self.top else (Iptables("", self.table, f"-A {self.chain} {self.rule}"),)
+
+    def makes_way(self, wanted: Sequence[Resource]) -> bool:
+        """For a chain of ours with a rule for the same packets, unless it leads to one itself."""
+        if self.top:
+            return False
+        packets = _packets(self.rule)
+        return any(packets == _packets(rule) for one in wanted
+                   if isinstance(one, Chain) and (one.namespace, one.table) == (HOST, self.table)
+                   for rule in one.rules)
 
     def put(self, number: int) -> Operations:
         """As the rule of that number of its chain."""
@@ -189,5 +260,31 @@ class SingleRule(Resource):
             return Fault(Condition.CHANGED, f"it is there {times} times", self.unmake({}) * (times - 1))
         return changed("other rules stand before it") if self.top and held.rules[0] != shall else None
 
+    def unrecorded(self) -> tuple[str, str] | None:
+        """By its mark, or else by its words."""
+        where = f"rule of {self.chain}, table {self.table} on the host"
+        return where, mark_of(self.rule) or self.rule
+
     def __str__(self) -> str:
         return f"rule {self.chain} {self.rule} of table {self.table} on the host"
+
+
+def _packets(rule: str) -> str:
+    return rule.partition(" -j ")[0]
+
+
+def is_ours(rules: Sequence[str]) -> bool:
+    """Whether a chain of our name is ours: one that was flushed, or has rules with our mark."""
+    return not rules or any(map(mark_of, rules))
+
+
+def mark_of(rule: str) -> str:
+    """The mark in a rule's comment; empty where it has none."""
+    found = (option[1] for option in words(rule) if option[0] == "--comment" and len(option) > 1)
+    return next((text for text in found if text.startswith(MARK)), "")
+
+
+def _part(table: str, text: str) -> Part | None:
+    if table == "nat":
+        return Part.TRANSLATION
+    return Part.PASSAGE if "FORWARD" in text else None

@@ -12,16 +12,8 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model.naming import INSTANCE, MARK
-from vpcctl_lib.resources.base import (
-    MISSING,
-    Condition,
-    Facts,
-    Fault,
-    Operations,
-    Place,
-    Resource,
-    within,
-)
+from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Place, Resource, within
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import EVERYWHERE, Pairs, Set
 
 SYSCTLS = Path("/proc/sys")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -12,6 +13,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.conntrack import Ends, Known, Table
 from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
 OPEN = frozenset({1, 4, 5, 8, 9})
 """States of a socket whose connection still carries data: ESTABLISHED, and those that are closed on one side
@@ -20,8 +22,36 @@ OPEN = frozenset({1, 4, 5, 8, 9})
 TABLES = (("tcp", socket.IPPROTO_TCP, OPEN), ("udp", socket.IPPROTO_UDP, frozenset({1})))
 
 
+class Tending(Operation, ABC):
+    """What is done about a namespace's table of connections."""
+
+    namespace: str
+
+    @property
+    @abstractmethod
+    def shortfall(self) -> str:
+        """What may be so where the table can't be had."""
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Its namespace, and where its resource has its ends."""
+        return ends | {self.namespace}
+
+    def carry_out(self, desk: Desk) -> Facts:
+        """Where the table can't be had, all else is done, and a note says what may follow."""
+        desk.runner.announce(self)
+        try:
+            self.do()
+        except OSError as error:
+            desk.notes.append(f"{self.shortfall}: {error.strerror}")
+        return NO_FACTS
+
+    @abstractmethod
+    def do(self) -> None:
+        """Do it; OSError where the kernel has no such table."""
+
+
 @frozen
-class Forget:
+class Forget(Tending):
     """Delete the entries of connections that left with their own source, as they were begun without NAT.
 
     A connection is translated at its first packet or never: only a new entry gets NAT. Those that go to
@@ -39,7 +69,7 @@ class Forget:
         return "connections to the internet may go on until they end" if self.whole \
             else "connections that began without NAT may go on without it"
 
-    def carry_out(self) -> None:
+    def do(self) -> None:
         """Those from the sources, and no others; OSError where the kernel has no such table."""
         sources, near = map(_networks, (self.sources, self.near))
 
@@ -71,7 +101,7 @@ _UNTRANSLATED = (rf"s/^(\S+) .* {_ENDS} sport=(\S+) dport=(\S+) .* dst=\2 .*/-p 
 
 
 @frozen
-class Keep:
+class Keep(Tending):
     """Have connection tracking know a subnet's open connections before its rules go by that.
 
     Until the first rule that needs it, the kernel tracks nothing in a namespace: an answer that comes then
@@ -81,7 +111,7 @@ class Keep:
     namespace: str
     shortfall = "connections that were open before the policy may stall"
 
-    def carry_out(self) -> None:
+    def do(self) -> None:
         """Those of all sockets that have another end; OSError where the kernel has no such table."""
         def add() -> None:
             with Table() as table:

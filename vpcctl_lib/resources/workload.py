@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import field
+from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.topology import Upkeep
-from vpcctl_lib.resources.base import Facts, Fault, Operations, Resource, changed
+from vpcctl_lib.resources.base import Fault, Leavings, Operations, Remains, Resource, changed
+from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop
+from vpcctl_lib.workloads import logs
 from vpcctl_lib.workloads.interpreter import web_server
-from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
+from vpcctl_lib.workloads.processes import inside_of, is_kept, kept_identity, recognise
 
 
 @frozen
@@ -37,12 +40,17 @@ class Program(Resource):
         """Whose it is."""
         return ("program", self.mark)
 
+    @property
+    def workload(self) -> str:
+        """Its mark."""
+        return self.mark
+
     def make(self) -> Operations:
         """Ready when this is done."""
         argv = self.argv
         if self.port is not None:
-            vpc, subnet, _ = self.mark.split("/")
-            argv = web_server(vpc, subnet, self.address, self.port)
+            vpc, _, machine = self.mark.rpartition("/")[0].partition("/")
+            argv = web_server(vpc, machine, self.address, self.port)
         return (Start(self.namespace, self.mark, argv, self.log, self.port, self.number, self.user, self.pids,
                       self.memory, self.upkeep),)
 
@@ -59,6 +67,16 @@ class Program(Resource):
         if not inside_of(process, self.namespace):
             return changed("it left its namespace, which is gone")
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
+
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """Of the keeper that runs for it."""
+        keeper = remains.keeper(self.namespace, self.mark)
+        return kept_identity(keeper) if keeper else {}
+
+    def leavings(self, state: Path) -> Leavings | None:
+        """Its log, and all that belongs to it."""
+        log = state / self.log
+        return Leavings(tuple(logs.files(log)), log.parent)
 
     def __str__(self) -> str:
         return f"workload {self.mark}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.routing import route_table, routed
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
 from vpcctl_lib.workloads.upkeep import signal_name, variables
@@ -48,7 +48,7 @@ def overview(overview: Overview) -> View:
                      for peer in overview.topology.peers_of(name)],
         "policies": [{**firewall(name, force), "see": _see_in(name, force.subnet.name, "iptables -nvL")}
                      for force in overview.policies],
-        "workloads": [{**workload(one), "see": f"ip netns pids {naming.subnet_namespace(name, one.subnet)}"}
+        "workloads": [{**workload(one), "see": f"ip netns pids {one.site.namespace}"}
                       for one in overview.workloads],
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
                 "uplink": f"ip addr show {view['uplink']['device']}",
@@ -60,18 +60,22 @@ def overview(overview: Overview) -> View:
 
 
 def _see_in(vpc: str, subnet: str, command: str) -> str:
-    return f"ip netns exec {naming.subnet_namespace(vpc, subnet)} {command}"
+    return f"ip netns exec {naming.namespace(vpc, subnet)} {command}"
 
 
 def subnet(vpc: Vpc, subnet: Subnet) -> View:
     """A subnet."""
-    size, used = subnet.cidr.num_addresses, addressing.used(subnet.cidr, vpc.cidr)
+    machines = endpoints.in_subnet(vpc, subnet)
+    size = subnet.cidr.num_addresses
+    used = addressing.used(subnet.cidr, vpc.cidr, (one.address for one in machines))
+    own = endpoints.own(vpc, subnet)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
-        "namespace": naming.subnet_namespace(vpc.name, subnet.name),
-        "address": str(addressing.instance(subnet.cidr)), "gateway": str(addressing.gateway(vpc.cidr)),
+        "namespace": own.namespace if own else None,
+        "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
-        "firewall": subnet.policy is not None, "workloads": [workload.name for workload in subnet.workloads],
+        "firewall": subnet.policy is not None,
+        "workloads": [workload.name for one in machines for workload in one.workloads],
     }
 
 
@@ -87,7 +91,7 @@ def peering(topology: Topology, peering: Peering) -> View:
 def workload(running: Running) -> View:
     """A workload, and whether it runs."""
     return {
-        "vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
+        "vpc": running.site.vpc, "subnet": running.site.subnet, "name": running.workload.name,
         "state": running.life.value, "pid": running.pid, "port": running.workload.port,
         "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
         "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
@@ -97,7 +101,7 @@ def workload(running: Running) -> View:
 
 def ending(running: Running) -> View:
     """A workload that does not run, and how it ended."""
-    return {"vpc": running.vpc, "subnet": running.subnet, "name": running.workload.name,
+    return {"vpc": running.site.vpc, "subnet": running.site.subnet, "name": running.workload.name,
             **_fate(running.fate)}
 
 

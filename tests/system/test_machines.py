@@ -1,0 +1,87 @@
+"""Several machines in a subnet: each is reached, guarded, governed and removed as the subnet's own is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from host import Host
+
+BATCH = Path(__file__).with_name("machines_batch.py")
+WEB1, WEB2, DB1 = "vpc1-public.web1", "vpc1-public.web2", "vpc1-private.db1"
+POLICY = {"ingress": [{"protocol": "icmp", "action": "allow", "source": "10.0.1.0/24"}], "default": "deny"}
+
+
+@pytest.fixture
+def crowd(vpc1: Host) -> Host:
+    """Two machines more in the public subnet, and one in the private."""
+    wanted = [["vpc1", "public", "web1", ["10.0.1.4"], ["sleep", "infinity"]],
+              ["vpc1", "public", "web2", ["10.0.1.5", "10.0.1.6"], []],
+              ["vpc1", "private", "db1", ["10.0.2.9"], []]]
+    done = vpc1.run(sys.executable, str(BATCH), stdin=json.dumps(wanted))
+    assert done.code == 0, done.err
+    return vpc1
+
+
+def test_they_reach_each_other_both_ways_and_nobody_beyond(crowd: Host) -> None:
+    crowd.reaches("vpc1-public", "10.0.1.4", "10.0.1.5", "10.0.1.6", "10.0.2.9")
+    crowd.reaches(WEB1, "10.0.0.1", "10.0.1.2", "10.0.1.6", "10.0.2.9")
+    crowd.reaches(DB1, "10.0.1.4", "10.0.1.5", "10.0.2.2")
+    crowd.never_reaches(WEB1, "8.8.8.8", "172.16.1.2")
+
+
+def test_a_machine_sends_nothing_in_another_s_name(crowd: Host) -> None:
+    crowd.sh("ip addr add 10.0.1.5/32 dev eth0", WEB1)
+    crowd.never_reaches(WEB1, "10.0.1.2", "10.0.2.9", source="10.0.1.5")
+    crowd.reaches(WEB2, "10.0.1.2")
+
+
+def test_the_policy_of_a_subnet_is_that_of_each_machine(crowd: Host) -> None:
+    file = crowd.write("policy.json", POLICY)
+    crowd.do(f"firewall apply --vpc vpc1 --subnet public --policy {file}")
+    crowd.reaches(WEB2, "10.0.1.2", "10.0.1.4")
+    crowd.never_reaches(DB1, "10.0.1.2", "10.0.1.4", "10.0.1.5")
+    crowd.do("firewall clear --vpc vpc1 --subnet public")
+    crowd.reaches(DB1, "10.0.1.2", "10.0.1.4", "10.0.1.5")
+
+
+def test_reach_speaks_of_machines(crowd: Host) -> None:
+    view = crowd.do("reach --from vpc1/private/db1 --to vpc1/public/web1 --json").json["reach"]
+    assert (view["verdict"], view["address"]) == ("reachable", "10.0.1.4")
+    file = crowd.write("policy.json", POLICY)
+    crowd.do(f"firewall apply --vpc vpc1 --subnet public --policy {file}")
+    refused = crowd.vpcctl("reach", "--from", "vpc1/private/db1", "--to", "vpc1/public/web1", "--json")
+    assert refused.json["reach"]["verdict"] == "unreachable"
+    assert refused.json["reach"]["blocked_by"]["where"] == WEB1
+
+
+def test_what_breaks_in_a_machine_is_seen_and_mended(crowd: Host) -> None:
+    assert crowd.do("status --json").json["status"]["in_sync"]
+    crowd.sh("ip addr flush dev eth0", WEB2)
+    crowd.sh(f"ip netns del {DB1}")
+    found = crowd.vpcctl("status", "--json").json["status"]
+    assert not found["in_sync"]
+    assert any(DB1 in str(one) for one in found["findings"])
+    crowd.do("restore")
+    crowd.reaches("vpc1-public", "10.0.1.6", "10.0.2.9")
+    assert crowd.do("status --json").json["status"]["in_sync"]
+
+
+def test_a_lost_record_has_them_again(crowd: Host) -> None:
+    before = crowd.state()["topology"]
+    crowd.sh("rm /var/lib/vpcctl/state.json /var/lib/vpcctl/state.json.bak")
+    crowd.do("restore --from-kernel")
+    assert crowd.state()["topology"]["vpcs"] == before["vpcs"]
+    assert crowd.do("status --json").json["status"]["in_sync"]
+
+
+def test_workloads_of_a_machine_go_with_it(crowd: Host) -> None:
+    (one,) = crowd.do("deploy list --json").json["workloads"]
+    assert one["state"] == "running"
+    assert str(one["pid"]) in crowd.sh(f"ip netns pids {WEB1}").split()
+    crowd.do("subnet delete --vpc vpc1 --name public")
+    assert crowd.do("deploy list --json").json["workloads"] == []
+    assert not crowd.alive(one["pid"])
+    crowd.reaches(DB1, "10.0.2.2")

@@ -1,0 +1,44 @@
+"""From the topology to the resources that make it true, in the order in which they are made; pure.
+
+The order lets consecutive steps share a command: all namespaces, all cables, then namespace by namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vpcctl_lib.blueprint import host, machines, peerings, routers
+from vpcctl_lib.model import endpoints, naming
+from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.resources import Namespace, Resource
+
+
+def blueprint(topology: Topology) -> list[Resource]:
+    """All resources, each once and after those that it needs."""
+    return list(_resources(topology))
+
+
+def _resources(topology: Topology) -> Iterator[Resource]:
+    there = {vpc.name: endpoints.in_vpc(vpc) for vpc in topology.vpcs}
+    for vpc in topology.vpcs:
+        yield Namespace(vpc.name, naming.owner(vpc.name))
+        yield from machines.namespaces(there[vpc.name])
+    for vpc in topology.vpcs:
+        yield from host.cable(vpc, routed(topology, vpc))
+    for vpc in topology.vpcs:
+        yield from routers.router(vpc, there[vpc.name])
+        if topology.guarded:
+            yield routers.guard(vpc, bool(topology.quotes))
+    for peering in topology.peerings:
+        yield from peerings.cable(topology, peering)
+    for vpc in topology.vpcs:
+        yield from routers.rules(topology, vpc)
+    for vpc in topology.vpcs:
+        peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
+        for one in there[vpc.name]:
+            yield from machines.inside(vpc, one, peers)
+    yield from host.host(topology)
+    for vpc in topology.vpcs:
+        for one in there[vpc.name]:
+            yield from machines.programs(vpc, one)

@@ -1,0 +1,99 @@
+"""The host's part: its end of each VPC's cable, its chains, the jumps to them, NAT and name servers; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vpcctl_lib.blueprint.links import altname, mtu
+from vpcctl_lib.firewall.rules import (
+    host_forward,
+    host_guard,
+    host_guard_in,
+    host_guard_out,
+    host_input,
+    host_nat,
+)
+from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.topology import SubnetType, Topology, Variant, Vpc
+from vpcctl_lib.resources import (
+    Address,
+    Chain,
+    File,
+    Folder,
+    Forwarding,
+    Port,
+    Resource,
+    Route,
+    SingleRule,
+    Veth,
+)
+from vpcctl_lib.resources.operations import HOST
+
+NAMESPACE_FILES = "/etc/netns"
+"""ip-netns(8): files in /etc/netns/NAME stand in for those of /etc under `ip netns exec NAME`."""
+
+JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
+         ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
+"""From where on the host the chains of ours are jumped to."""
+
+JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
+"""Not with iptables-legacy, whose kernels may lack that table."""
+
+
+def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
+    """The host's end, and the host's route to the VPC."""
+    device = naming.device("vpc-", vpc.name)
+    mark = naming.owner(vpc.name)
+    yield Veth(HOST, device, vpc.name, naming.UPLINK)
+    yield Port(HOST, device, mark, mtu=mtu(vpc))
+    yield from altname(HOST, "vpc-", vpc.name)
+    yield Address(HOST, device, addressing.interface(addressing.host_end(vpc.link), 31))
+    if routed:
+        yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
+
+
+def host(topology: Topology) -> Iterator[Resource]:
+    """What the host itself needs: its chains, jumps from the top to them, and NAT."""
+    if not topology.vpcs:
+        return
+    reached = [(vpc, routed(topology, vpc)) for vpc in topology.vpcs]
+    yield Chain(HOST, "filter", naming.HOST_FORWARD, host_forward(reached))
+    yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(reached))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD, host_guard(reached))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
+    has_security = topology.iptables is not Variant.LEGACY
+    if has_security:
+        yield Chain(HOST, "security", naming.HOST_GUARD_IN, host_guard_in(reached))
+    for table, chain, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
+        yield SingleRule(table, chain, f"-m comment --comment {_jump_mark(own, topology)} -j {own}", top=True)
+    has_nat = any(vpc.nat for vpc in topology.vpcs)
+    if has_nat:
+        yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
+        # At the end: where others exempt something of theirs from NAT, their rules stand first.
+        jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
+        yield SingleRule("nat", "POSTROUTING", jump)
+    yield from _resolvers(topology)
+    if has_nat:
+        yield Forwarding()
+
+
+def _jump_mark(own: str, topology: Topology) -> str:
+    """With what forwarding was before, in the jump for what is forwarded: a lost record leaves that."""
+    if own != naming.HOST_FORWARD or topology.forwarding is None:
+        return naming.host_mark()
+    return f'"{naming.host_mark(topology.forwarding)}"'
+
+
+def _resolvers(topology: Topology) -> Iterator[Resource]:
+    """Names resolve where NAT lets the questions out."""
+    asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
+              for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC
+              for one in endpoints.in_subnet(vpc, subnet) if one.is_ours]
+    if asking:
+        yield Folder(NAMESPACE_FILES)
+    for one, resolvers in asking:
+        folder = f"{NAMESPACE_FILES}/{one.namespace}"
+        servers = "".join(f"nameserver {server}\n" for server in resolvers)
+        yield Folder(folder)
+        yield File(f"{folder}/resolv.conf", f"# {one.site.owner}\n{servers}")

@@ -1,0 +1,82 @@
+"""A VPC's router: its namespace with the bridge, the machines' ports, its routes and rules; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vpcctl_lib.blueprint.links import altname, mtu
+from vpcctl_lib.firewall.rules import router_forward, router_input, router_mangle, router_nat
+from vpcctl_lib.kernel import sysctls
+from vpcctl_lib.kernel.sysctls import Profile
+from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.resources import (
+    Address,
+    Altname,
+    Bridge,
+    Chain,
+    Guard,
+    Member,
+    Neighbour,
+    Port,
+    Resource,
+    Route,
+    Settings,
+    Station,
+    Switching,
+    Veth,
+)
+from vpcctl_lib.resources.guard import FORM
+
+
+def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
+    """The VPC's namespace: its ends of the cables, its bridge, its route table."""
+    mark = naming.owner(vpc.name)
+    bridge = naming.device("br-", vpc.name)
+    yield Settings(vpc.name, profile=Profile.ROUTER.value)
+    yield Port(vpc.name, "lo", mark)
+    yield Port(vpc.name, naming.UPLINK, mark, mtu=mtu(vpc))
+    yield Address(vpc.name, naming.UPLINK, addressing.interface(addressing.router_end(vpc.link), 31))
+    yield Bridge(vpc.name, bridge, naming.mac(vpc.name))
+    yield Port(vpc.name, bridge, mark)
+    yield from altname(vpc.name, "br-", vpc.name)
+    yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
+    if vpc.nat:
+        yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
+    yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
+    for one in machines:
+        yield from _port(vpc, one, bridge)
+    yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
+    for one in machines:
+        yield Station(vpc.name, one.port, bridge, one.mac)
+
+
+def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
+    yield Veth(vpc.name, one.port, one.namespace, naming.INSTANCE)
+    yield Port(vpc.name, one.port, one.site.owner, bridge)
+    full = naming.port_altname(one.site.subnet, one.site.machine)
+    if full:
+        yield Altname(vpc.name, one.port, full)
+    yield Switching(vpc.name, one.port, bridge)
+    for address in one.ipv4:
+        yield Neighbour(vpc.name, bridge, address, one.mac)
+
+
+def guard(vpc: Vpc, quotes: bool) -> Guard:
+    """What the bridge's ports may send: each what is its machine's."""
+    members = tuple(Member(one.port, one.mac, address, f"{subnet.cidr} {subnet.type.value}")
+                    for subnet in vpc.subnets for one in endpoints.in_subnet(vpc, subnet)
+                    for address in one.ipv4)
+    return Guard(vpc.name, members, FORM, quotes)
+
+
+def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    """Its firewall, and NAT of its own where the host has no route to it."""
+    yield Chain(vpc.name, "filter", "INPUT", router_input(topology, vpc), policy="DROP")
+    yield Chain(vpc.name, "filter", "FORWARD", router_forward(topology, vpc), policy="DROP")
+    if vpc.nat:
+        yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
+        if not routed(topology, vpc):
+            yield Chain(vpc.name, "nat", "POSTROUTING", router_nat(vpc))

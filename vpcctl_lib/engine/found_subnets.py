@@ -1,0 +1,191 @@
+"""The subnets and machines of a VPC whose record is lost, read from its router and their namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from vpcctl_lib.engine.keepers import keepers, workload
+from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.topology import Machine, Policy, Subnet, SubnetType, Vpc, Workload
+from vpcctl_lib.resources.guard import Member, members_of
+
+
+class SubnetReader:
+    """Reads one host; what the kernel does not tell is added to the notes."""
+
+    def __init__(self, kernel: Kernel, notes: list[str]) -> None:
+        self._kernel = kernel
+        self._notes = notes
+
+    def subnets(self, vpc: Vpc, sites: Sequence[Site]) -> tuple[Subnet, ...]:
+        """The subnets that the router has ports for, each with its machines."""
+        inside: dict[str, list[Site]] = {}
+        for site in sites:
+            inside.setdefault(site.subnet, []).append(site)
+        cidrs = self._cidrs(vpc, inside)
+        return tuple(self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items())
+
+    def _cidrs(self, vpc: Vpc, inside: Mapping[str, list[Site]]) -> dict[str, IPv4Network]:
+        """Each subnet's CIDR: from its router where that has it, else from its own namespace, with a note."""
+        sure = {name: cidr for name, sites in inside.items()
+                if (cidr := self._router_says(vpc, sites)) is not None}
+        told = {name: cidr for name, sites in inside.items() if name not in sure
+                and (cidr := self._subnet_says(vpc, sites[0])) is not None}
+        for name, others in intruders(told, sure).items():
+            self._notes.append(f"subnet '{vpc.name}/{name}' can't be known: by its own namespace it has "
+                               f"addresses of {', '.join(others)}")
+            del told[name]
+        if told:
+            self._notes.append(f"the CIDRs of {', '.join(told)} in VPC '{vpc.name}' are as their own "
+                               "namespaces have them, where others may be root: see whether they are right")
+        return {name: (sure | told)[name] for name in inside if name in sure or name in told}
+
+    def _router_says(self, vpc: Vpc, sites: Sequence[Site]) -> IPv4Network | None:
+        """A subnet's CIDR as its router has it, out of its own reach: what else tells it belongs here."""
+        mark = naming.owner(vpc.name, sites[0].subnet)
+        for rule in rules(self._kernel, vpc.name, "FORWARD"):
+            if rule.get("--comment") == mark and (cidr := _subnet_of(vpc, rule.get("-s", ""))):
+                return cidr
+        return next((cidr for site in sites if (cidr := _subnet_of(vpc, self._said(site)[0]))), None)
+
+    def _subnet_says(self, vpc: Vpc, site: Site) -> IPv4Network | None:
+        """A subnet's CIDR as its own namespace has it, if it could be one that a person gave it."""
+        space, name = site.namespace, f"{site.vpc}/{site.subnet}"
+        try:
+            held = addresses(self._kernel, space, naming.INSTANCE) if space in self._kernel.namespaces else []
+        except Unreadable as error:
+            self._notes.append(f"subnet '{name}' can't be known: {error.message}")
+            return None
+        cidrs = [cidr for one in held if (cidr := _subnet_of(vpc, str(one.network)))
+                 and (site.machine or one.ip == addressing.instance(cidr))]
+        if len(cidrs) != 1:
+            lost = "it has more than one address such as vpcctl gives" if cidrs else "it has lost its address"
+            self._notes.append(f"subnet '{name}' can't be known: {lost}")
+        return cidrs[0] if len(cidrs) == 1 else None
+
+    def _subnet(self, vpc: Vpc, cidr: IPv4Network, sites: Sequence[Site]) -> Subnet:
+        name = sites[0].subnet
+        mark = naming.owner(vpc.name, name)
+        public = any(rule.get("--comment") == mark for rule in rules(self._kernel, vpc.name, "FORWARD"))
+        told = next(filter(None, (self._said(site)[1] for site in sites)), "")
+        if told:
+            public = told == SubnetType.PUBLIC.value
+        elif vpc.nat is None:
+            self._notes.append(f"whether '{vpc.name}/{name}' was public is not known without NAT: "
+                               "it is private now")
+        kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
+        machines = tuple(filter(None, (self._machine(site, cidr) for site in sites)))
+        return Subnet(name, cidr, kind, self._policy(sites[0]), machines)
+
+    def _machine(self, site: Site, cidr: IPv4Network) -> Machine | None:
+        if site.namespace not in self._kernel.namespaces:
+            self._notes.append(f"the policy and the workloads of '{site}' are not known: its "
+                               "namespace is gone, and made anew")
+        chosen = self._chosen(site, cidr)
+        if site.machine and not chosen:
+            self._notes.append(f"machine '{site}' can't be known: it has lost its address")
+            return None
+        return Machine(site.machine, chosen, workloads=tuple(self._workloads(site)))
+
+    def _chosen(self, site: Site, cidr: IPv4Network) -> tuple[IPv4Address, ...]:
+        """A machine's addresses as the router guards them, else as its own namespace has them.
+
+        None for a subnet's own machine that has the one address which it has if nobody chooses.
+        """
+        guarded = [member.address for member in self._members(site)]
+        held = guarded or [one.ip for one in self._own_addresses(site)]
+        # The kernel lists the elements of a set in an order of its own: the one that the MAC is of is first.
+        found = sorted((one for one in dict.fromkeys(held) if one in cidr),
+                       key=lambda one: (naming.instance_mac(site.vpc, one) != self._mac(site), one))
+        is_plain = not site.machine and (not guarded or found == [addressing.instance(cidr)])
+        return () if is_plain else tuple(found)
+
+    def _mac(self, site: Site) -> str:
+        return next((member.mac for member in self._members(site)), "")
+
+    def _own_addresses(self, site: Site) -> list[IPv4Interface]:
+        try:
+            return addresses(self._kernel, site.namespace, naming.INSTANCE)
+        except Unreadable:
+            return []
+
+    def _said(self, site: Site) -> tuple[str, str]:
+        """The CIDR and type of a machine's subnet, out of the guard of the VPC's ports; empty without one."""
+        comment = next((member.comment for member in self._members(site)), "")
+        cidr, _, kind = comment.partition(" ")
+        return cidr, kind
+
+    def _members(self, site: Site) -> list[Member]:
+        try:
+            listed = self._kernel.bridge_table(site.vpc, naming.BRIDGE_TABLE) or []
+        except Unreadable:
+            # Then the subnet itself is asked, and a note says so.
+            return []
+        port = naming.port(site.subnet, site.machine)
+        return [member for member in members_of(listed) if member.device == port]
+
+    def _policy(self, site: Site) -> Policy | None:
+        vpc, name = site.vpc, site.subnet
+        try:
+            policy = policy_of(self._kernel, site.namespace)
+        except (Misread, Unreadable) as error:
+            self._notes.append(f"the policy of '{vpc}/{name}' can't be known: {error.message}; its rules "
+                               f"stay as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")
+            return None
+        if policy is not None:
+            self._notes.append(f"descriptions in the policy of '{vpc}/{name}' are not known")
+        return policy
+
+    def _workloads(self, site: Site) -> Iterator[Workload]:
+        for mark, (_, given) in sorted(keepers(site.namespace).items()):
+            try:
+                yield workload(mark.removeprefix(f"{site}/"), given)
+            except VpcctlError as error:
+                self._notes.append(f"a process in {site.namespace} is no workload of ours: {error.message}")
+
+
+def addresses(kernel: Kernel, namespace: str, device: str) -> list[IPv4Interface]:
+    """The IPv4 addresses of a link."""
+    link = kernel.link(namespace, device) or {}
+    return [IPv4Interface((one["local"], one["prefixlen"])) for one in link.get("addr_info", ())
+            if one.get("family") == "inet"]
+
+
+def rules(kernel: Kernel, namespace: str, chain: str, table: str = "filter") -> list[dict[str, str]]:
+    """The rules of a chain, each as its options with their values."""
+    held = kernel.chain(namespace, table, chain)
+    return [options(rule) for rule in held.rules] if held else []
+
+
+def intruders(told: Mapping[str, IPv4Network],
+              sure: Mapping[str, IPv4Network]) -> dict[str, list[str]]:
+    """Which of the subnets that tell of themselves are not to be believed, and whose addresses they have.
+
+    One that has many others' goes alone, so that it does not take them along; of two that have each other's
+    either may be right.
+    """
+    found: dict[str, list[str]] = {}
+    while True:
+        over = {name: [other for other, taken in {**told, **sure}.items()
+                       if other not in (name, *found) and cidr.overlaps(taken)]
+                for name, cidr in told.items() if name not in found}
+        most = max(map(len, over.values()), default=0)
+        if most == 0:
+            return found
+        found.update({name: others for name, others in over.items()
+                      if len(others) == most or any(other in sure for other in others)})
+
+
+def _subnet_of(vpc: Vpc, text: str) -> IPv4Network | None:
+    """The CIDR, if a person could have given it to a subnet of that VPC."""
+    try:
+        cidr = addressing.parse_network(text)
+        addressing.check_subnet(cidr, vpc.cidr, ())
+    except BadInput:
+        return None
+    return cidr

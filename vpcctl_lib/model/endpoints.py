@@ -1,0 +1,110 @@
+"""Where machines stand in the network: what follows from a machine's place and addresses; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from typing import NamedTuple
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Vpc, Workload
+
+Interface = IPv4Interface | IPv6Interface
+
+
+class Site(NamedTuple):
+    """A machine's place; the subnet's own machine has no name."""
+
+    vpc: str
+    subnet: str
+    machine: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self))
+
+    @property
+    def namespace(self) -> str:
+        """The namespace, where it is one of ours."""
+        return naming.namespace(*self)
+
+    @property
+    def owner(self) -> str:
+        """The mark of what belongs to it."""
+        return naming.owner(*self)
+
+
+@frozen
+class Endpoint:
+    """A machine as the network has it."""
+
+    site: Site
+    namespace: str
+    """Its name, or the path of one that somebody else made."""
+
+    port: str
+    """The link of the VPC's router that leads to it."""
+
+    addresses: tuple[Interface, ...]
+    """The first is IPv4; each with the prefix length of its subnet."""
+
+    policy: Policy | None = None
+    workloads: tuple[Workload, ...] = ()
+
+    @cached_property
+    def mac(self) -> str:
+        """Of its link. Worked out when it is asked for: what only lists machines needs no digest."""
+        return naming.instance_mac(self.site.vpc, self.address)
+
+    @property
+    def ipv4(self) -> tuple[IPv4Address, ...]:
+        """Its IPv4 addresses."""
+        return tuple(one.ip for one in self.addresses if isinstance(one, IPv4Interface))
+
+    @property
+    def address(self) -> IPv4Address:
+        """The first of them, which its MAC follows from, and which others know it by."""
+        return self.ipv4[0]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the namespace is one that we make and remove."""
+        return "/" not in self.namespace
+
+
+def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
+    """A machine of a subnet of a VPC."""
+    site = Site(vpc.name, subnet.name, machine.name)
+    ipv4, ipv6 = _addresses(subnet, machine)
+    return Endpoint(site, machine.namespace or site.namespace, naming.port(subnet.name, machine.name),
+                    (*ipv4, *ipv6), subnet.policy, machine.workloads)
+
+
+def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:
+    chosen = [one for one in machine.addresses if isinstance(one, IPv4Address)]
+    others = [IPv6Interface((one, 64)) for one in machine.addresses if not isinstance(one, IPv4Address)]
+    held = chosen or [addressing.instance(subnet.cidr)]
+    return [addressing.interface(one, subnet.cidr.prefixlen) for one in held], others
+
+
+def own(vpc: Vpc, subnet: Subnet) -> Endpoint | None:
+    """The subnet's own machine, which the article knows; None for a bare subnet."""
+    machine = subnet.machine()
+    return endpoint(vpc, subnet, machine) if machine else None
+
+
+def in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
+    """All machines of a subnet."""
+    return tuple(endpoint(vpc, subnet, machine) for machine in subnet.machines)
+
+
+def in_vpc(vpc: Vpc) -> tuple[Endpoint, ...]:
+    """All machines of a VPC, subnet by subnet."""
+    return tuple(one for subnet in vpc.subnets for one in in_subnet(vpc, subnet))
+
+
+def everywhere(topology: Topology) -> Iterator[Endpoint]:
+    """All machines of a topology, VPC by VPC."""
+    for vpc in topology.vpcs:
+        yield from in_vpc(vpc)

@@ -1,0 +1,44 @@
+"""Whose a link or a route is that stands where one of ours is to be, and how it goes away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.naming import MARK
+
+MAKERS = {"dhcp": "a DHCP client", "ra": "a router's advertisement", "bird": "bird", "zebra": "FRR",
+          "static": "somebody's configuration", "boot": "somebody's ip route add", "kernel": "the kernel"}
+"""Who writes routes of which protocol (rtnetlink(7), /etc/iproute2/rt_protos)."""
+
+Owner = tuple[str, str]
+"""What a person is told of whose it is, and what they type to remove it; either may be empty."""
+
+
+def of_link(namespace: str, device: str, kernel: Kernel) -> Owner:
+    """A link, by its kind and its alias."""
+    link: dict[str, Any] = kernel.link(namespace, device) or {}
+    kind = link.get("linkinfo", {}).get("info_kind", "")
+    alias = link.get("ifalias", "")
+    told = " ".join(filter(None, (f"a {kind}" if kind else "", f"with the alias '{alias}'" if alias else "")))
+    if alias.startswith(MARK):
+        told += ", which marks it as an older vpcctl's"
+    return told, f"{ip(namespace)} link del {device}"
+
+
+def of_route(namespace: str, destination: str, metric: int, kernel: Kernel) -> Owner:
+    """A route, by where it leads and by who makes routes of its protocol."""
+    held = next((one for one in kernel.routes(namespace)
+                 if one["dst"] == destination and one.get("metric", 0) == metric), {})
+    words = (("via", "gateway"), ("dev", "dev"))
+    leads = " ".join(f"{word} {held[key]}" for word, key in words if key in held)
+    # ip-route(8) leaves out what it was typed in with.
+    protocol = str(held.get("protocol", "boot" if held else ""))
+    maker = MAKERS.get(protocol, protocol)
+    told = ", ".join(filter(None, (leads and f"it leads {leads}", maker and f"made by {maker}")))
+    return told, f"{ip(namespace)} route del {destination} {leads}".strip()
+
+
+def ip(namespace: str) -> str:
+    """The command, for a namespace."""
+    return f"ip -n {namespace}" if namespace else "ip"
