@@ -89,7 +89,8 @@ def test_what_is_exported_has_its_keys_in_the_order_of_the_table() -> None:
 
 
 @pytest.mark.parametrize(("machines", "workloads"), [
-    ((), None), ((Machine("a", workloads=(WEB,)),), None), ((Machine("a"), Machine(workloads=(WEB,))), ["web"])])
+    ((), None), ((Machine("a", workloads=(WEB,)),), None),
+    ((Machine("a"), Machine(workloads=(WEB,))), ["web"])])
 def test_the_workloads_in_a_file_are_those_of_the_machine_without_a_name(
         machines: tuple[Machine, ...], workloads: list[str] | None) -> None:
     document = write(SUBNET, Subnet("s", NETWORK, machines=machines))
