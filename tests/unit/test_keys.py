@@ -101,7 +101,7 @@ def test_the_workloads_in_a_file_are_those_of_the_machine_without_a_name(
 def test_the_schemas_are_current() -> None:
     done = subprocess.run([sys.executable, ROOT / "docs/schemas/write.py", "--check"], capture_output=True,
                           text=True)
-    assert (done.returncode, done.stderr) == (0, ""), "docs/schemas/write.py writes them anew"
+    assert (done.returncode, done.stderr) == (0, ""), "docs/schemas/write.py writes them again"
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:

@@ -27,7 +27,7 @@ WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's ow
         ("upkeep.stop_timeout",), blank=True, listed=3),
     Key("restart", values.RESTART, "When it is started again after it has ended.", ("upkeep.restart",),
         blank=True, listed=2),
-    Key("log_max", values.LOG_SIZE, "The size at which its log begins anew, such as 10M.",
+    Key("log_max", values.LOG_SIZE, "The size at which its log is rotated, such as 10M.",
         ("upkeep.log_max",), blank=True, listed=3),
 ), named="workload", either={"webserver": "a web server", "run": "a program"},
     either_hint="write {webserver: 80} or {run: [sleep, infinity]}")
