@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 SCHEMAS = {name: jsonschema.Draft7Validator(schema) for name, schema in schemas().items()}
 KINDS = list({kind.id: kind for kind in within(TOPOLOGY)}.values())
 KEYS = [(kind, key) for kind in KINDS for key in kind.keys]
+PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("commands", "policies", "workloads"))
 NETWORK = IPv4Network("10.0.1.0/24")
 WEB = Workload("web", ("sleep", "1"))
 
@@ -72,6 +74,11 @@ def test_every_key_is_described_in_a_line(kind: Kind, key: Key) -> None:
     assert key.about.endswith(".")
     assert "\n" not in key.about
     assert key.of in ("", *kind.either)
+
+
+@pytest.mark.parametrize(("kind", "key"), KEYS, ids=lambda one: getattr(one, "name", "") or one.id)
+def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
+    assert re.search(rf"`{{?{key.name}\b", PAGES), kind.id
 
 
 def test_messages_list_keys_in_their_own_order() -> None:
