@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -16,17 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fields import FIELDS, FULL, POLICY, Field, hints, made
+from tests.fields import FIELDS, FULL, POLICY, Field, hints, made, parts
 from tests.unit import test_fields
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.files import documents, policy
 from vpcctl_lib.files.documents import Document
-from vpcctl_lib.files.keys import Key, Kind
+from vpcctl_lib.files.keys import Key, Kind, write
 from vpcctl_lib.files.policy_keys import INGRESS_RULE
 from vpcctl_lib.files.schema import schemas, within
 from vpcctl_lib.files.topology import Reader, to_document
 from vpcctl_lib.files.topology_keys import SUBNET, TOPOLOGY, VPC, WORKLOAD
-from vpcctl_lib.model.topology import Policy, Topology
+from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Workload
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -34,7 +35,9 @@ ROOT = Path(__file__).parents[2]
 SCHEMAS = {name: jsonschema.Draft7Validator(schema) for name, schema in schemas().items()}
 KINDS = list({kind.id: kind for kind in within(TOPOLOGY)}.values())
 KEYS = [(kind, key) for kind in KINDS for key in kind.keys]
+PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("commands", "policies", "workloads"))
 NETWORK = IPv4Network("10.0.1.0/24")
+WEB = Workload("web", ("sleep", "1"))
 
 
 def stood_for(kind: Kind, key: Key) -> Iterator[Field]:
@@ -44,7 +47,7 @@ def stood_for(kind: Kind, key: Key) -> Iterator[Field]:
         model = kind.model
         for step in path.split("."):
             yield Field(model, step)
-            model = hints(model)[step]
+            model = next(parts(hints(model)[step]))
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)
@@ -73,6 +76,11 @@ def test_every_key_is_described_in_a_line(kind: Kind, key: Key) -> None:
     assert key.of in ("", *kind.either)
 
 
+@pytest.mark.parametrize(("kind", "key"), KEYS, ids=lambda one: getattr(one, "name", "") or one.id)
+def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
+    assert re.search(rf"`{{?{key.name}\b", PAGES), kind.id
+
+
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
         "vpc": "cidr nat subnets allow_overlap", "subnet": "cidr type firewall workloads",
@@ -87,10 +95,20 @@ def test_what_is_exported_has_its_keys_in_the_order_of_the_table() -> None:
     assert list(subnet["firewall"]["ingress"][0]) == [key.name for key in INGRESS_RULE.keys]
 
 
+@pytest.mark.parametrize(("machines", "workloads"), [
+    ((), None), ((Machine("a", workloads=(WEB,)),), None),
+    ((Machine("a"), Machine(workloads=(WEB,))), ["web"])])
+def test_the_workloads_in_a_file_are_those_of_the_machine_without_a_name(
+        machines: tuple[Machine, ...], workloads: list[str] | None) -> None:
+    document = write(SUBNET, Subnet("s", NETWORK, machines=machines))
+    found: Any = document.get("workloads")
+    assert (found and list(found)) == workloads
+
+
 def test_the_schemas_are_current() -> None:
     done = subprocess.run([sys.executable, ROOT / "docs/schemas/write.py", "--check"], capture_output=True,
                           text=True)
-    assert (done.returncode, done.stderr) == (0, ""), "docs/schemas/write.py writes them anew"
+    assert (done.returncode, done.stderr) == (0, ""), "docs/schemas/write.py writes them again"
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:

@@ -75,7 +75,7 @@ class Key:
     """One line for editors."""
 
     fields: tuple[str, ...] | None = None
-    """Those of the model that it stands for, if not the one of its name; with dots for one of a part."""
+    """Those of the model that it stands for, if not the one of its name; with a dot for one of a part."""
 
     required: bool | Refusal = False
     """The refusal of a thing without it, or True: then the value is read as if it were null."""
@@ -173,7 +173,7 @@ class Kind:
         found = []
         for key in self.keys:
             ways = tuple(tuple(path.split(".")) for path in key.stands_for)
-            found.append(Column(key, ways, tuple(_reached(given[way[0]], way[1:]) for way in ways)))
+            found.append(Column(key, ways, tuple(_reached(given[way[0]], way[1:], MISSING) for way in ways)))
         return found
 
     def made(self, here: Reading) -> Any:
@@ -191,7 +191,8 @@ class Kind:
                     parts.setdefault(way[0], {})[way[1]] = value
         for head, some in parts.items():
             whole: Any = next(one.default for one in fields(self.model) if one.name == head)
-            values[head] = replace(whole, **some)
+            several = isinstance(whole, tuple)
+            values[head] = tuple(replace(one, **some) for one in whole) if several else replace(whole, **some)
         return self.model(**values)
 
 
@@ -204,9 +205,13 @@ class Column(NamedTuple):
     """MISSING where it must not be missing."""
 
 
-def _reached(value: Any, way: tuple[str, ...]) -> Any:
-    """What is at the end of that way."""
-    for step in way if value is not MISSING else ():
+def _reached(value: Any, way: tuple[str, ...], otherwise: object) -> Any:
+    """What is at the end of that way; among several parts it leads through the one without a name."""
+    for step in way:
+        if isinstance(value, tuple):
+            value = next((part for part in value if not part.name), MISSING)
+        if value is MISSING:
+            return otherwise
         value = getattr(value, step)
     return value
 
@@ -255,7 +260,8 @@ def write(kind: Kind, thing: object, **given: object) -> dict[str, object]:
     """The thing as a file has it; `given` are the values of keys that stand for no field."""
     document: dict[str, object] = {}
     for key, ways, defaults in kind.columns:
-        values = (given[key.name],) if key.name in given else tuple([_reached(thing, way) for way in ways])
+        values = (given[key.name],) if key.name in given else tuple(
+            [_reached(thing, way, default) for way, default in zip(ways, defaults, strict=True)])
         if key.kept or values != defaults:
             document[key.name] = key.value.write(*values)
     return document

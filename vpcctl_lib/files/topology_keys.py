@@ -27,7 +27,7 @@ WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's ow
         ("upkeep.stop_timeout",), blank=True, listed=3),
     Key("restart", values.RESTART, "When it is started again after it has ended.", ("upkeep.restart",),
         blank=True, listed=2),
-    Key("log_max", values.LOG_SIZE, "The size at which its log starts again, such as 10M.",
+    Key("log_max", values.LOG_SIZE, "The size at which its log is rotated, such as 10M.",
         ("upkeep.log_max",), blank=True, listed=3),
 ), named="workload", either={"webserver": "a web server", "run": "a program"},
     either_hint="write {webserver: 80} or {run: [sleep, infinity]}")
@@ -37,8 +37,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
     Key("type", values.TYPE, "NAT serves public subnets only.", kept=True),
     Key("firewall", values.or_path(POLICY), "Its policy, or the path of a policy's file. Open if missing.",
         ("policy",), blank=True),
-    Key("workloads", values.of_own_machine(by_name(WORKLOAD, "workloads by name")), "Its programs, by name.",
-        ("machines",), blank=True),
+    Key("workloads", by_name(WORKLOAD, "workloads by name"), "The programs of its own machine, by name.",
+        ("machines.workloads",), blank=True),
 ), named="subnet")
 
 NAT = Kind("nat", "NAT", Nat, "The way out for public subnets.", (
