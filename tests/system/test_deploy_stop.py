@@ -91,7 +91,7 @@ def test_others_in_the_subnet_go_on(vpc1: Host) -> None:
 LINGER = f"""
 import os, sys, time
 sys.path.insert(0, {str(CHECKOUT)!r})
-from vpcctl_lib import syscalls
+from vpcctl_lib.kernel import syscalls
 syscalls.join("/proc/" + sys.argv[1] + "/ns/pid", syscalls.Namespace.PID)
 child = os.posix_spawnp("sleep", ["sleep", "infinity"], os.environ)
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
