@@ -217,7 +217,7 @@ def _reached(value: Any, way: tuple[str, ...], otherwise: object) -> Any:
 
 
 def read(kind: Kind, data: object, place: Place, outer: Reading, name: str = "") -> Any:
-    """The thing of that kind; BadInput with file, line and place where it can't be right."""
+    """The thing of that kind; BadInput with file, line and place if it can't be right."""
     if kind.named:
         told(place, lambda: check_name(name, kind.named))
     entries = _entries(kind, data, place)

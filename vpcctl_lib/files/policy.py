@@ -27,6 +27,6 @@ def parse(data: object, where: Place, subnet: IPv4Network) -> Policy:
 
 
 def to_document(policy: Policy, subnet: IPv4Network | None = None) -> dict[str, object]:
-    """The policy as a file would hold it; `parse` reads it back to the same."""
+    """The policy as a file has it; `parse` reads it back unchanged."""
     given = {} if subnet is None else {"subnet": subnet}
     return keys.write(POLICY, policy, **given)

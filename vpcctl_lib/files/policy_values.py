@@ -23,12 +23,12 @@ LAST_PORT = 65535
 _ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f.:/]{1,64}")
 _BARE_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 
-# A terminal obeys these, and `firewall show` prints descriptions to a root shell.
+# These control a terminal, and `firewall show` prints descriptions to a root shell.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def _nearest(found: object, words: Sequence[str]) -> str:
-    """What was likely meant, or else all that it could be."""
+    """What was probably meant, or else all possible values."""
     near = close(found.lower(), words) if isinstance(found, str) else ""
     all_words = f"use one of: {', '.join(words)}"
     return quoted(f'did you mean "{near}"?', all_words) if near else all_words
@@ -122,7 +122,7 @@ def _written_ports(ports: Ports) -> object:
 
 
 def _network(found: object, place: Place) -> IPv4Network:
-    """The network named; a bare address is a network of one."""
+    """The network; a bare address is a network of one."""
     if not isinstance(found, str) or not _ADDRESS_LIKE.fullmatch(found):
         raise place.refusal(f"{shown(found)} is not a network", "write for example 10.0.0.0/16 or 10.0.1.5")
     if ":" in found:

@@ -59,5 +59,5 @@ def _wanted(vpc: Vpc, place: Place) -> Wanted:
 
 
 def to_document(topology: Topology) -> dict[str, object]:
-    """The topology as a file would hold it; reading it back asks for the same."""
+    """The topology as a file has it; reading it back asks for the same."""
     return keys.write(TOPOLOGY, topology, version=VERSION)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 from ipaddress import IPv4Network
@@ -18,7 +17,7 @@ from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
-from vpcctl_lib.model.topology import MOST_PROCESSES, Machine, Nat, Peering, Restart, Subnet, SubnetType
+from vpcctl_lib.model.topology import MOST_PROCESSES, Nat, Peering, Restart, Subnet, SubnetType
 from vpcctl_lib.workloads import upkeep
 
 CIDR = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}"
@@ -124,7 +123,7 @@ def or_path(kind: Kind) -> Value:
 def _load(kind: Kind, path: Path, here: Reading) -> Any:
     """The policy in a file that this one names; an error shows nothing of it.
 
-    Whoever wrote the name need not be allowed to read the file.
+    The author of the name may not be allowed to read the file.
     """
     try:
         document = documents.read(path)
@@ -161,14 +160,14 @@ def _program(data: object, place: Place) -> tuple[str, ...]:
 
 
 def _word(data: object, place: Place) -> str:
-    """A word of a command; a whole number may go without quotes, as it is read as it was written."""
+    """A word of a command; a whole number needs no quotes, because it is read as written."""
     if isinstance(data, str) and "\0" in data:
         raise place.refusal(f"{shown(data)} contains a NUL", "leave it out: an argument can't contain one")
     if isinstance(data, str) or type(data) is int:
         return str(data)
     if isinstance(data, (list, Mapping)):
         raise place.refusal(f"{shown(data)} is not a word", "write all words in one list: [sleep, infinity]")
-    # How a fraction was written is not known here: 1e3 has become 1000.0.
+    # The original form of a fraction is lost: 1e3 has become 1000.0.
     in_quotes = "" if isinstance(data, float) else f': "{shown(data)}"'
     raise place.refusal(f"{shown(data)} is not a word", f"write it in quotes{in_quotes}")
 
@@ -209,7 +208,7 @@ def _environment(data: object, place: Place) -> tuple[str, ...]:
 
 
 def _variable(data: object, place: Place) -> str:
-    """Text; a whole number may go without quotes, as it is read as it was written."""
+    """Text; a whole number needs no quotes, because it is read as written."""
     if isinstance(data, str) or type(data) is int:
         return str(data)
     raise place.refusal(f"{shown(data)} is not text", "write it in quotes")
@@ -276,14 +275,3 @@ SIGNAL = alone(_text("INT", upkeep.parse_signal), str, _NUMBER_OR_TEXT)
 TIMEOUT = alone(_timeout, lambda seconds: f"{seconds}s", {"anyOf": [
     pattern(upkeep.TIME.pattern), {"type": "integer", "minimum": 0, "maximum": upkeep.LONGEST_STOP}]})
 RESTART = alone(_restart, _value, {"enum": [*choices(Restart), False]})
-
-
-def of_own_machine(workloads: Value) -> Value:
-    """Workloads of a subnet: they run in its own machine."""
-    def read(data: object, place: Place, here: Reading) -> tuple[Machine, ...]:
-        return (Machine(workloads=workloads.read(data, place, here)),)
-
-    def write(machines: tuple[Machine, ...]) -> object:
-        return workloads.write(tuple(one for machine in machines for one in machine.workloads))
-
-    return replace(workloads, read=read, write=write, whole=(Machine,))

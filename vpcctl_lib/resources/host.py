@@ -150,7 +150,8 @@ class File(Resource):
         if not os.path.lexists(self.path):
             return {}
         if (text_of(Path(self.path)) or "").startswith(f"# {MARK}"):
-            raise VpcctlError(f"{self.path} is left over from something that vpcctl made, and is not in the record",
+            raise VpcctlError(f"{self.path} is left over from something that vpcctl made, and is not in "
+                              "the record",
                               "remove such things: vpcctl restore")
         raise VpcctlError(f"{self.path} already exists, and vpcctl did not make it",
                           "move it away, or give the subnet another name")
