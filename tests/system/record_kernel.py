@@ -24,7 +24,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 # From the checkout that this stands in.
 
-from vpcctl_lib.blueprint import NAMESPACE_FILES  # noqa: E402
+from vpcctl_lib.blueprint.host import NAMESPACE_FILES  # noqa: E402
 from vpcctl_lib.engine import keepers  # noqa: E402
 from vpcctl_lib.engine.inspection import findings, inspect  # noqa: E402
 from vpcctl_lib.engine.rebuild import Rebuilder  # noqa: E402

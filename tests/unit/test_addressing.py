@@ -147,7 +147,10 @@ def test_a_resolver_of_a_cloud_is_known_for_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(("subnet", "taken"), [
-    # The first and last, the instance's, and in the VPC's first subnet the router's.
+    # The first and last, a machine's, and in the VPC's first subnet the router's.
     ("10.0.0.0/24", 4), ("10.0.1.0/24", 3), ("10.0.0.0/30", 4), ("10.0.255.0/24", 3), ("10.0.0.0/16", 4)])
 def test_how_many_addresses_of_a_subnet_are_taken(subnet: str, taken: int) -> None:
-    assert addressing.used(IPv4Network(subnet), VPC) == taken
+    network = IPv4Network(subnet)
+    assert addressing.used(network, VPC, ()) == taken - 1
+    assert addressing.used(network, VPC, [network[2], IPv4Address("192.0.2.1")]) == taken
+    assert addressing.used(network, VPC, [network[2], network[3]]) == taken + (network.num_addresses > 4)
