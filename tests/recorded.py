@@ -18,7 +18,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import workload
+from vpcctl_lib.workloads import processes
 from vpcctl_lib.workloads.processes import Process
 
 RECORDED = json.loads(Path(__file__).with_name("unit").joinpath("recorded/kernel.json").read_text())
@@ -69,9 +69,9 @@ class Recorded:
         patch.setattr(netns, "own_identity", lambda: self.identities[""])
         patch.setattr(rebuild, "keepers", self._keepers)
         patch.setattr(found_subnets, "keepers", self._keepers)
-        patch.setattr(workload, "kept_identity", self._facts)
-        patch.setattr(workload, "recognise", self._recognise)
-        patch.setattr(workload, "inside_of", lambda one, space: one.pid in self._pids(space))
+        patch.setattr(processes, "kept_identity", self._facts)
+        patch.setattr(processes, "recognise", self._recognise)
+        patch.setattr(processes, "inside_of", lambda one, space: one.pid in self._pids(space))
         for module in (host, rebuild, strays):
             patch.setattr(module, "NAMESPACE_FILES", str(self.folder))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.engine import rule_order, transaction
+from vpcctl_lib.engine import inspection, rivals, rule_order, transaction
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.step import Step
 from vpcctl_lib.engine.transaction import Transaction
@@ -40,7 +40,7 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.processes import Start, Stop
 
 UNSUPPORTED = "RTNETLINK answers: Operation not supported"
-NO_SUCH_THING = "this kernel has no such thing (Operation not supported)"
+NO_SUCH_THING = "this kernel does not support it (Operation not supported)"
 TOPOLOGY = Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16")),))
 ONE, TWO = Namespace("one", "vpcctl:one"), Namespace("two", "vpcctl:two")
 WEB = Program("one", "vpc1/web/worker", "logs/worker.log", ("sleep", "9"))
@@ -106,9 +106,9 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(transaction, "Desk", lambda runner, _: runner)
     monkeypatch.setattr(transaction, "Kernel", lambda runner: runner)
     monkeypatch.setattr(rule_order, "Kernel", lambda runner: runner)
-    monkeypatch.setattr(transaction, "inspect", lambda kernel, entries: kernel.inspect(entries))
+    monkeypatch.setattr(inspection, "inspect", lambda kernel, entries: kernel.inspect(entries))
     monkeypatch.setattr(transaction, "HANDS", 1)
-    monkeypatch.setattr(transaction, "refusal", lambda culprit, _: VpcctlError(f"{culprit} is another's"))
+    monkeypatch.setattr(rivals, "refusal", lambda culprit, _: VpcctlError(f"{culprit} is another's"))
     host = Host()
 
     def undone(found: Iterable[Resource], _: Path, evidence: set[Path]) -> list[Path]:
@@ -176,7 +176,7 @@ def test_what_a_batch_failed_at_is_named_and_only_what_was_before_it_is_undone(
     host.failing = {"link add": f"{UNSUPPORTED}\nCommand failed -:2"}
     told = failure(host, tmp_path, *steps)
     assert told.message == f"ip failed at {steps[1].entry.resource}: {NO_SUCH_THING}"
-    assert told.hint.startswith("its modules must be there")
+    assert told.hint.startswith("load its modules")
     assert "br1" in host.done[1]
     assert "del" in host.done[1]
     assert not [line for line in host.done[1:] if "br2" in line or "br3" in line]
@@ -551,10 +551,10 @@ def test_a_hint_of_the_failure_stays_before_that_of_the_undo(host: Host, tmp_pat
     host.failing = {"netns add two": f"{UNSUPPORTED}", "Stop": "busy"}
     host.faults, host.left = {TWO.key: MISSING}, [Path("/log")]
     told = failure(host, tmp_path, *made(WEB, TWO))
-    assert told.hint.startswith("its modules must be there")
+    assert told.hint.startswith("load its modules")
     host.failing = {"netns add two": f"{UNSUPPORTED}"}
     told = failure(host, tmp_path, *made(WEB, TWO))
-    assert told.hint.startswith("its modules must be there")
+    assert told.hint.startswith("load its modules")
     assert told.hint.endswith("; all of it: /log")
 
 

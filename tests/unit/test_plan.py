@@ -382,7 +382,7 @@ def test_another_s_thing_in_the_place_of_what_was_about_to_be_made_was_never_our
     assert str(route) not in named(plan, Verb.UNMAKE, covered=True)
     assert route not in [entry.resource for entry in plan.before]
     for verb in (Verb.CHANGE, Verb.UNMAKE):
-        with pytest.raises(VpcctlError, match="is not the one that vpcctl made: another's") as caught:
+        with pytest.raises(VpcctlError, match="is not the one vpcctl made: another's") as caught:
             difference(begun(verb), (), foreign)
         assert caught.value.hint == "rename or remove it, then run: vpcctl restore"
     # It may be empty, as a making that was cut short leaves it.

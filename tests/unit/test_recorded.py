@@ -23,10 +23,10 @@ from vpcctl_lib.resources import Forwarding, Namespace, Program
 SCENES = tuple(RECORDED)
 LONG = "a-name-that-is-hashed"
 ADDR = ("ip", "-j", "-d", "addr", "show")
-NO_DESCRIPTIONS = "descriptions in the policy of 'vpc1/public' are not known"
+NO_DESCRIPTIONS = "descriptions in the policy of 'vpc1/public' are unknown"
 AS_THEY_SAY = (
-    "the CIDRs of {} in VPC 'vpc1' are as their own namespaces have them, where others may be root: "
-    "see whether they are right"
+    "the CIDRs of {} in VPC 'vpc1' come from their own namespaces, where others may be root: "
+    "check that they are right"
 )
 
 Scene = Callable[..., Recorded]
@@ -118,11 +118,11 @@ NEW = {
         "missing neighbour 10.0.0.1 on eth0 in vpc1-private",
     ],
     "a link is another's": [
-        "unrecorded link lan on the host: vpcctl:vpc7; take it up: vpcctl restore --from-kernel, "
+        "unrecorded link lan on the host: vpcctl:vpc7; adopt it: vpcctl restore --from-kernel, "
         "or remove it: ip link del lan"
     ],
     "a namespace bears the mark": [
-        "unrecorded namespace other: it bears vpcctl's mark; take it up: vpcctl restore --from-kernel, "
+        "unrecorded namespace other: it bears vpcctl's mark; adopt it: vpcctl restore --from-kernel, "
         "or remove it: ip netns del other"
     ],
     "a route is gone": ["missing route default via 169.254.64.0 dev uplink in vpc1"],
@@ -165,10 +165,10 @@ def test_a_router_that_is_gone_takes_all_with_it(scene: Scene) -> None:
     state, notes = rebuilt()
     assert state == State(Topology(), ())
     assert notes == [
-        "VPC 'vpc2' can't be known: it has lost its addresses; remove it with cleanup.sh, or by hand",
-        "link lan on the host bears the mark vpcctl:vpc7, but vpcctl did not make it: it is left as it is",
+        "VPC 'vpc2' can't be rebuilt: its addresses are missing; remove it with cleanup.sh, or by hand",
+        "link lan on the host bears the mark vpcctl:vpc7, but vpcctl did not make it: it stays as it is",
         f"other, vpc1-private, vpc2, vpc2-{LONG}: marked as vpcctl's, but neither the host nor a "
-        "router knows of it: it is left as it is",
+        "router has a link to it: it stays as it is",
     ]
 
 
@@ -183,7 +183,8 @@ def test_a_namespace_that_is_gone_is_rebuilt_without_what_was_in_it(scene: Scene
         (),
     )
     assert notes == [
-        "the policy and the workloads of 'vpc1/public' are not known: its namespace is gone, and made anew"
+        "the policy and the workloads of 'vpc1/public' are unknown: its namespace was "
+        "missing, and is recreated"
     ]
 
 
@@ -232,17 +233,17 @@ def test_without_nft_a_subnet_of_a_vpc_without_nat_is_taken_for_private(
     monkeypatch.setattr(Kernel, "has_tool", lambda *_: False)
     state, notes = rebuilt()
     assert subnets(state.topology, "vpc2")[LONG].type is SubnetType.PRIVATE
-    assert f"whether 'vpc2/{LONG}' was public is not known without NAT: it is private now" in notes
+    assert f"whether 'vpc2/{LONG}' was public is unknown without NAT: it is now private" in notes
     assert not [note for note in notes if "'vpc1/public' was public" in note]
 
 
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ({"local": "10.0.2.3"}, "it has lost its address"),
-        ({"local": "192.0.2.2"}, "it has lost its address"),
-        ({"prefixlen": 8}, "it has lost its address"),
-        ({"family": "inet6"}, "it has lost its address"),
+        ({"local": "10.0.2.3"}, "its address is missing"),
+        ({"local": "192.0.2.2"}, "its address is missing"),
+        ({"prefixlen": 8}, "its address is missing"),
+        ({"family": "inet6"}, "its address is missing"),
     ],
 )
 def test_an_address_that_vpcctl_gives_nobody_is_none(
@@ -252,7 +253,7 @@ def test_an_address_that_vpcctl_gives_nobody_is_none(
     recorded.links("vpc1-private")["eth0"]["addr_info"][0].update(address)
     state, notes = rebuilt()
     assert [*subnets(state.topology)] == ["public"]
-    assert f"subnet 'vpc1/private' can't be known: {why}" in notes
+    assert f"subnet 'vpc1/private' can't be rebuilt: {why}" in notes
 
 
 def test_of_two_addresses_neither_is_believed(scene: Scene) -> None:
@@ -261,7 +262,7 @@ def test_of_two_addresses_neither_is_believed(scene: Scene) -> None:
     held.append({**held[0], "local": "10.0.3.2"})
     assert [*subnets(rebuilt()[0].topology)] == ["public"]
     assert (
-        "subnet 'vpc1/private' can't be known: it has more than one address such as vpcctl gives"
+        "subnet 'vpc1/private' can't be rebuilt: it has several addresses of the kind vpcctl gives"
         in rebuilt()[1]
     )
 
@@ -273,7 +274,7 @@ def test_a_subnet_that_claims_anothers_addresses_is_left_out(scene: Scene) -> No
     state, notes = rebuilt()
     assert subnets(state.topology) == {}
     assert notes[:2] == [
-        f"subnet 'vpc1/{one}' can't be known: by its own namespace it has addresses of {other}"
+        f"subnet 'vpc1/{one}' can't be rebuilt: its own namespace has addresses of {other}"
         for one, other in (("public", "private"), ("private", "public"))
     ]
 
@@ -284,7 +285,7 @@ def test_a_subnet_whose_links_cannot_be_read(scene: Scene) -> None:
     state, notes = rebuilt()
     assert [*subnets(state.topology)] == ["public"]
     assert any(
-        note.startswith("subnet 'vpc1/private' can't be known: the links of vpc1-private can't be read")
+        note.startswith("subnet 'vpc1/private' can't be rebuilt: the links of vpc1-private can't be read")
         for note in notes
     )
 
@@ -308,7 +309,7 @@ def test_a_link_that_bears_a_mark_and_is_not_as_we_make_them(scene: Scene, alias
     state, notes = rebuilt()
     assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1", "vpc2"]
     assert (
-        f"link eth0 on the host bears the mark {alias}, but vpcctl did not make it: it is left as it is"
+        f"link eth0 on the host bears the mark {alias}, but vpcctl did not make it: it stays as it is"
         in notes
     )
 
@@ -327,8 +328,8 @@ def test_a_port_that_is_not_of_our_bridge_is_no_subnet(scene: Scene) -> None:
     state, notes = rebuilt()
     assert [*subnets(state.topology)] == ["public"]
     assert notes[0] == (
-        "link s-private in vpc1 bears the mark vpcctl:vpc1/private, but vpcctl did not make it: it is "
-        "left as it is"
+        "link s-private in vpc1 bears the mark vpcctl:vpc1/private, but vpcctl did not make it: it "
+        "stays as it is"
     )
 
 
@@ -363,7 +364,7 @@ def test_vpcs_without_rules_come_in_the_order_of_their_cables(scene: Scene) -> N
     state, notes = rebuilt()
     assert [vpc.name for vpc in state.topology.vpcs] == ["vpc2", "vpc1"]
     # Nor is it known then where NAT leads.
-    assert "the uplink of VPC 'vpc1' is not known: vpcctl nat enable --vpc vpc1" in notes
+    assert "the uplink of VPC 'vpc1' is unknown: vpcctl nat enable --vpc vpc1" in notes
     assert state.topology.vpcs[1].nat is None
     assert state.topology.forwarding is None
 
@@ -384,8 +385,8 @@ def test_two_vpcs_of_one_address_are_refused(scene: Scene) -> None:
         ("uplink", {"local": "169.254.64.2"}, "its uplink has the address 169.254.64.2"),
         ("uplink", {"local": "192.0.2.3"}, "its uplink has the address 192.0.2.3"),
         ("br-vpc2", {"local": "172.16.0.2"}, "its bridge has the address 172.16.0.2/16"),
-        ("uplink", {"family": "inet6"}, "it has lost its addresses"),
-        ("br-vpc2", {"family": "inet6"}, "it has lost its addresses"),
+        ("uplink", {"family": "inet6"}, "its addresses are missing"),
+        ("br-vpc2", {"family": "inet6"}, "its addresses are missing"),
     ],
 )
 def test_a_router_whose_addresses_we_never_give(
@@ -397,7 +398,7 @@ def test_a_router_whose_addresses_we_never_give(
     ]
     state, notes = rebuilt()
     assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1"]
-    assert f"VPC 'vpc2' can't be known: {why}; remove it with cleanup.sh, or by hand" in notes
+    assert f"VPC 'vpc2' can't be rebuilt: {why}; remove it with cleanup.sh, or by hand" in notes
 
 
 def test_a_router_without_its_links(scene: Scene) -> None:
@@ -410,7 +411,8 @@ def test_a_router_whose_namespace_is_gone(scene: Scene) -> None:
     scene().names.remove("vpc2")
     state, notes = rebuilt()
     assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1"]
-    assert "VPC 'vpc2' can't be known: its namespace is gone; remove it with cleanup.sh, or by hand" in notes
+    told = "VPC 'vpc2' can't be rebuilt: its namespace is missing; remove it with cleanup.sh, or by hand"
+    assert told in notes
 
 
 @pytest.mark.parametrize(
@@ -434,7 +436,7 @@ def test_a_peering_with_one_end_is_none(scene: Scene) -> None:
     scene().without_link("vpc2", "pcx-vpc1")
     state, notes = rebuilt()
     assert state.topology.peerings == ()
-    assert "the peering of 'vpc1' and 'vpc2' can't be known: one end of its cable is gone" in notes
+    assert "the peering of 'vpc1' and 'vpc2' can't be rebuilt: one end of its cable is missing" in notes
 
 
 @pytest.mark.parametrize(
@@ -463,7 +465,7 @@ def test_nat_has_its_interface_s_mtu_and_the_resolvers_of_the_files(scene: Scene
     )
     state, notes = rebuilt()
     assert state.topology.vpcs[0].nat == Nat("eth0", 1400, (IPv4Address("9.9.9.9"), IPv4Address("8.8.4.4")))
-    assert "a resolver of VPC 'vpc1' is no address, and left out" in notes
+    assert "a resolver of VPC 'vpc1' is not an address, and left out" in notes
 
 
 def test_without_a_default_route_there_is_no_nat(scene: Scene) -> None:
@@ -495,7 +497,7 @@ def test_what_forwarding_was_is_in_our_jump_or_not_known(scene: Scene) -> None:
     recorded.edit_rules("", jump, f"-A FORWARD -j {naming.HOST_FORWARD}")
     state, notes = rebuilt()
     assert state.topology.forwarding is None
-    assert "what net.ipv4.ip_forward was before is not known: it will stay on" in notes
+    assert "the value of net.ipv4.ip_forward before is unknown: it will stay on" in notes
     assert next(entry.found for entry in state.ledger if isinstance(entry.resource, Forwarding)) == {}
 
 
@@ -517,7 +519,7 @@ def test_a_policy_that_was_changed_by_hand_is_not_known(scene: Scene) -> None:
     state, notes = rebuilt()
     assert subnets(state.topology)["public"].policy is None
     assert len(notes) == 1
-    assert notes[0].startswith("the policy of 'vpc1/public' can't be known: ")
+    assert notes[0].startswith("the policy of 'vpc1/public' can't be rebuilt: ")
     assert notes[0].endswith(
         "; its rules stay as they are, until: vpcctl firewall apply --vpc vpc1 --subnet public"
     )
@@ -532,7 +534,8 @@ def test_a_keeper_with_orders_that_nobody_gives_is_no_workload(scene: Scene) -> 
     held["argv"] = [word.replace("private/worker", "private/Not a name") for word in held["argv"]]
     state, notes = rebuilt()
     assert workloads(subnets(state.topology)["private"]) == ()
-    assert any(note.startswith("a process in vpc1-private is no workload of ours: ") for note in notes)
+    told = "a process in vpc1-private is not one of vpcctl's workloads: "
+    assert any(note.startswith(told) for note in notes)
 
 
 # Namespaces that can't be read, and what is half-made.
@@ -611,7 +614,7 @@ def test_what_a_command_left_half_made_is_told_with_what_there_is(
         one.what: (one.condition, one.detail)
         for one in findings(Kernel(Runner()), ledger, (), inspect(Kernel(Runner()), ledger))
     }
-    cut_short = f"a command that was to {word} it was cut short; it is "
+    cut_short = f"an interrupted command was to {word} it; it is "
     assert told["namespace vpc1-private"] == ("half-made", f"{cut_short}there")
     assert told["link s-private in vpc1"] == ("half-made", f"{cut_short}missing")
     assert told["cable s-private in vpc1 to eth0 in vpc1-private"][0] == "changed"
@@ -648,7 +651,7 @@ def test_rules_and_files_of_ours_that_the_record_lacks(scene: Scene) -> None:
         for one in findings(Kernel(Runner()), ledger, (), inspect(Kernel(Runner()), ledger))
     }
     assert {condition for condition, _ in told} == {"unrecorded"}
-    away = "nothing in the record is it: vpcctl restore removes it"
+    away = "it is not in the record: vpcctl restore removes it"
     assert told["unrecorded", f"file {recorded.folder}/vpc1-public/resolv.conf"] == away
     assert f"vpcctl:vpc9/nat: {away}" in told.values()
     assert any(what.startswith("rule of FORWARD, table filter on the host") for _, what in told)
@@ -691,7 +694,7 @@ def test_marks_that_the_record_lacks_are_told_in_order(scene: Scene) -> None:
     recorded.printed("vpc2", *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:vpc2/x", "addr_info": []})
     recorded.printed("vpc1", *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:vpc1/x", "addr_info": []})
     told = [(one.what, one.detail) for one in kept_apart(Kernel(Runner()), recorded.state().ledger)]
-    take_up = "take it up: vpcctl restore --from-kernel, or remove it: "
+    take_up = "adopt it: vpcctl restore --from-kernel, or remove it: "
     assert told == [
         *(
             (f"namespace {name}", f"it bears vpcctl's mark; {take_up}ip netns del {name}")
@@ -707,7 +710,7 @@ def test_marks_that_the_record_lacks_are_told_in_order(scene: Scene) -> None:
     state, notes = rebuilt()
     assert notes[-1] == (
         "other, vpc1-private, vpc2-a-name-that-is-hashed, zoo: marked as vpcctl's, but neither the "
-        "host nor a router knows of it: it is left as it is"
+        "host nor a router has a link to it: it stays as it is"
     )
 
 
@@ -716,7 +719,7 @@ def test_routers_whose_networks_overlap_are_no_peers(scene: Scene) -> None:
     recorded.links("vpc2")["br-vpc2"]["addr_info"][0].update(local="10.0.0.1", prefixlen=8)
     state, notes = rebuilt()
     assert state.topology.peerings == ()
-    assert "the peering of 'vpc1' and 'vpc2' can't be known: their CIDRs overlap" in notes
+    assert "the peering of 'vpc1' and 'vpc2' can't be rebuilt: their CIDRs overlap" in notes
 
 
 def test_of_two_vpcs_with_one_network_the_one_without_a_route_waits_for_its_own(scene: Scene) -> None:
@@ -739,7 +742,8 @@ def test_a_router_over_a_network_that_no_vpc_may_have(scene: Scene) -> None:
     state, notes = rebuilt()
     assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1"]
     assert any(
-        note.startswith("VPC 'vpc2' can't be known: 127.0.0.0/8 can't be a private network") for note in notes
+        note.startswith("VPC 'vpc2' can't be rebuilt: 127.0.0.0/8 can't be a private network")
+        for note in notes
     )
 
 
@@ -749,7 +753,7 @@ def test_a_router_that_cannot_be_read(scene: Scene) -> None:
     state, notes = rebuilt()
     assert [vpc.name for vpc in state.topology.vpcs] == ["vpc1"]
     assert any(
-        note.startswith("VPC 'vpc2' can't be known: the links of vpc2 can't be read") for note in notes
+        note.startswith("VPC 'vpc2' can't be rebuilt: the links of vpc2 can't be read") for note in notes
     )
 
 
@@ -758,7 +762,7 @@ def test_a_policy_that_cannot_be_read(scene: Scene) -> None:
     recorded.fail("vpc1-public", "iptables-save", says="Operation not permitted")
     state, notes = rebuilt()
     assert subnets(state.topology)["public"].policy is None
-    assert [note.partition(":")[0] for note in notes] == ["the policy of 'vpc1/public' can't be known"]
+    assert [note.partition(":")[0] for note in notes] == ["the policy of 'vpc1/public' can't be rebuilt"]
 
 
 @pytest.mark.parametrize(("interface", "known"), [("lan", "lan"), ('"odd/name"', None)])
@@ -770,7 +774,7 @@ def test_an_uplink_is_the_one_of_our_rules_if_a_link_may_be_called_so(
     said["stdout"] = said["stdout"].replace("-i eth0 ", f"-i {interface} ")
     state, notes = rebuilt()
     assert state.topology.vpcs[0].nat == (Nat("lan", 1500, (IPv4Address("8.8.8.8"),)) if known else None)
-    assert ("the uplink of VPC 'vpc1' is not known: vpcctl nat enable --vpc vpc1" in notes) is (known is None)
+    assert ("the uplink of VPC 'vpc1' is unknown: vpcctl nat enable --vpc vpc1" in notes) is (known is None)
 
 
 def test_only_our_jump_tells_what_forwarding_was(scene: Scene) -> None:

@@ -20,8 +20,8 @@ from vpcctl_lib.resources import (
     Resource,
     Route,
     Veth,
-    namespaces,
 )
+from vpcctl_lib.workloads import processes
 
 ROUTE = Route("", IPv4Network("10.0.0.0/16"), "vpc-vpc1", IPv4Address("169.254.64.1"))
 DEFAULT = Route("vpc1", IPv4Network("0.0.0.0/0"), "uplink", IPv4Address("169.254.64.0"), 7)
@@ -59,7 +59,7 @@ class Program:
 def programs(monkeypatch: pytest.MonkeyPatch) -> list[Program]:
     """What runs in any namespace."""
     found: list[Program] = []
-    monkeypatch.setattr(namespaces.processes, "inside", lambda _: found)
+    monkeypatch.setattr(processes, "inside", lambda _: found)
     return found
 
 
@@ -129,7 +129,7 @@ def test_what_is_in_a_namespace_is_removed_there() -> None:
         ),
         (
             ({"dst": "10.0.0.0/16", "dev": "tun0"},),
-            "it leads dev tun0, made by somebody's ip route add",
+            "it leads dev tun0, made by ip route add",
             "ip route del 10.0.0.0/16 dev tun0",
         ),
         (
@@ -155,7 +155,7 @@ def test_a_default_route_of_its_metric() -> None:
         {"dst": "default", "dev": "b", "metric": 7, "protocol": "static"},
     )
     assert told(DEFAULT, Held(routes=routes)) == (
-        "it leads dev b, made by somebody's configuration",
+        "it leads dev b, made by a configuration of the host",
         "ip -n vpc1 route del default dev b",
     )
 
@@ -167,7 +167,7 @@ def test_a_chain_of_our_name_is_a_leftover_if_it_is_empty_or_marked() -> None:
     for saved in ("*filter\n:VPCCTL-FORWARD - [0:0]\nCOMMIT\n", ours):
         error = refusal(chain, Held(saved=saved))  # type: ignore[arg-type]
         assert error.message == f"{chain} already exists: an earlier VPC left it, and it is not recorded"
-        assert error.hint == "vpcctl restore removes what bears vpcctl's mark and is nobody's"
+        assert error.hint == "remove it: vpcctl restore"
     others = ours.replace('-m comment --comment "vpcctl:a" ', "")
     assert told(chain, Held(saved=others))[1] == "iptables -t filter -F VPCCTL-FORWARD"
     assert told(Chain("vpc1", "filter", "VPCCTL-FORWARD", ()), Held(saved=ours))[0] == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +107,12 @@ def test_files_that_the_record_lacks(files: Path) -> None:
     assert found(Held(), File(a, "whatever")) == [Folder(str(files / "vpc1-b")), File(b, "# vpcctl:vpc1/b\n")]
 
 
-def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("lo", "vpc-in", "vpc-out", "vpc-free", "vpc-mine", "vpc-known", "other")
-    monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(names, 1)))
+    devices = tmp_path / "dev"
+    devices.write_text("Inter-|\n face |\n" + "".join(f"{name}: 0 0\n" for name in names))
+    monkeypatch.setattr(module, "DEVICES", devices)
     links = {name: {"ifname": name, "ifalias": f"vpcctl:{name}"} for name in names}
     links["vpc-mine"]["ifalias"] = "mine"
     rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", "vpc-free")),
