@@ -41,7 +41,7 @@ def test_stop(vpc1: Host) -> None:
     vpc1.do(STOP)
     vpc1.check_same(before)
     assert vpc1.do("deploy list --json").json["workloads"] == []
-    vpc1.refused(STOP, says="no workload 'worker'")
+    vpc1.refused(STOP, says="workload 'worker' does not exist")
 
 
 @pytest.mark.parametrize("script", [

@@ -76,7 +76,7 @@ def test_a_resolver_on_the_host_itself_is_not_handed_out(vpc1: Host, server: str
 
 def test_a_resolver_file_of_somebody_else_is_not_taken_over(vpc1: Host) -> None:
     vpc1.sh("mkdir /etc/netns/vpc1-public; echo nameserver 192.0.2.1 >/etc/netns/vpc1-public/resolv.conf")
-    vpc1.refused("nat enable --vpc vpc1", says="/etc/netns/vpc1-public/resolv.conf exists")
+    vpc1.refused("nat enable --vpc vpc1", says="/etc/netns/vpc1-public/resolv.conf already exists")
     vpc1.sh("rm -r /etc/netns/vpc1-public")
 
 

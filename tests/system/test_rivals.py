@@ -49,7 +49,7 @@ def test_a_namespace_in_use(host: Host) -> None:
     host.sh("ip netns add new")
     pid = host.start("new", "sleep", "infinity")
     error, _ = told(host.vpcctl("vpc", "create", "--name", "new", "--cidr", "10.0.0.0/16"))
-    assert error == (f"a network namespace 'new' exists, and vpcctl did not make it: sleep (pid {pid}) "
+    assert error == (f"network namespace 'new' already exists, and vpcctl did not make it: sleep (pid {pid}) "
                      "runs in it")
     host.sh(f"kill {pid}; ip netns del new")
 

@@ -596,4 +596,4 @@ def test_of_several_one_has_to_be_named(sandbox: Argv, started: Callable[[str], 
     assert f"({other}, in /)" in done.stderr
     assert "vpcctl sandbox --join " in done.stderr
     done = run([*sandbox, "--join", "nobody-has-this"], "echo never")
-    assert "no sandbox 'nobody-has-this' is running" in done.stderr
+    assert "sandbox 'nobody-has-this' is not running" in done.stderr

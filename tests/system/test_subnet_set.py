@@ -42,11 +42,11 @@ def test_a_subnet_becomes_public_and_private_again_in_place(used: Host) -> None:
     before = what_stays(used)
     used.never_reaches("vpc1-private", *INTERNET)
     done = used.do("subnet set --vpc vpc1 --name private --type public")
-    assert done.out == "subnet 'private' of VPC 'vpc1' is public now\n"
+    assert done.out == "subnet 'private' of VPC 'vpc1' is now public\n"
     used.reaches("vpc1-private", *INTERNET)
     assert what_stays(used) == before
     assert used.do("subnet set --vpc vpc1 --name private --type public").out == \
-        "unchanged: subnet 'private' of VPC 'vpc1' is public\n"
+        "unchanged: subnet 'private' of VPC 'vpc1' is already public\n"
     closed = used.do("subnet set --vpc vpc1 --name private --type private --json").json
     assert closed["subnet"]["type"] == "private"
     used.never_reaches("vpc1-private", *INTERNET)

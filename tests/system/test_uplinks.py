@@ -267,7 +267,7 @@ def test_without_nft_it_is_not_known(vpc1: Host) -> None:
     done = vpc1.vpcctl("status")
     assert "in sync" not in done.out
     assert "whether another firewall refuses them is unknown: nft not found" in done.out
-    assert packets(vpc1)["state"] == "unknown"
+    assert packets(vpc1)["state"] == "not known"
     vpc1.sh(f"umount -n {nft}; rm /run/none")
     leaves(vpc1, "eth0")
 
