@@ -58,6 +58,10 @@ def test_a_bare_subnet_has_nobody() -> None:
     with pytest.raises(VpcctlError, match="machine 'web2' does not exist in vpc1/public") as refused:
         find_endpoint(NETWORK, Site("vpc1", "public", "web2"))
     assert "web1" in refused.value.hint
+    alone = Topology((replace(VPC, subnets=(replace(PUBLIC, machines=(OWN,)),)),))
+    with pytest.raises(VpcctlError) as refused:
+        find_endpoint(alone, Site("vpc1", "public", "web1"))
+    assert refused.value.hint == "its own machine is vpc1/public"
 
 
 def test_each_machine_has_all_that_a_subnet_s_own_has() -> None:

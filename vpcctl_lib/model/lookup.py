@@ -39,11 +39,11 @@ def find_machine(subnet: Subnet, site: Site) -> Machine:
     """The machine of that name in its subnet; VpcctlError with the nearest right name if there is none."""
     machine = subnet.machine(site.machine)
     if machine is None:
-        names = [one.name for one in subnet.machines if one.name]
         place = f"{site.vpc}/{site.subnet}"
+        names = [one.name for one in subnet.machines if one.name]
+        otherwise = f"its own machine is {place}" if subnet.machine() else "it has no machine"
         raise VpcctlError(f"machine '{site.machine}' does not exist in {place}" if site.machine else
-                          f"{place} has no machine of its own",
-                          nearest(site.machine, names, "it has no machine"))
+                          f"{place} has no machine of its own", nearest(site.machine, names, otherwise))
     return machine
 
 
