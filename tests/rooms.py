@@ -108,8 +108,8 @@ def _shown(name: str) -> str:
 
 def _purpose(name: str) -> str:
     file = ROOT / name / "__init__.py" if (ROOT / name).is_dir() else ROOT / f"{name}.py"
-    told = (ast.get_docstring(tree(file)) or "").partition("\n")[0]
-    return told.rstrip(".").replace("|", "\\|")
+    first_line = (ast.get_docstring(tree(file)) or "").partition("\n")[0]
+    return first_line.rstrip(".").replace("|", "\\|")
 
 
 def _members(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a person gets wrong is told in one line, with what would be right, and changes nothing."""
+"""What a person gets wrong is reported in one line, with what would be right, and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command explains itself, and a word that is not a command or option is told in one line."""
+"""Every command explains itself, and a word that is not a command or option is reported in one line."""
 
 from __future__ import annotations
 
