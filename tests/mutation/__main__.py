@@ -1,23 +1,25 @@
-"""Mutation check of the rooms in rooms.yaml: ./tests/run.sh --mutants [--quick] [ROOM | FILE | TEST FILE …].
+"""Mutation check of the rooms in rooms.yaml: ./tests/run.sh --mutants [OPTION …] [ROOM | FILE | TEST FILE …].
 
-For each room: how many mutants the unit and command-line tests see, and which not. It fails where a room has
-less than the floor, or a mutant survives that survivors.yaml doesn't explain. With --quick no property test
-is run: for one who writes tests for a file.
+For each room: how many mutants the unit and command-line tests see, and which not. It fails if tests see
+less than the floor of a room's mutants, or if survivors.yaml does not explain a survivor.
+
+--quick   runs no property test: for one who writes tests for a file
+--yaml    prints unexplained survivors as survivors.yaml has them
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.mutation.explained import Explained, as_yaml
 from tests.mutation.sites import Mutant, mutants
-from tests.mutation.worker import KILLED, Worker
+from tests.mutation.worker import OUT_OF_TIME, SEEN, Worker
 
 HERE = Path(__file__).parent
 PLUGINS = ("-p", "no:terminal", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:randomly")
@@ -31,19 +33,21 @@ def main(words: Sequence[str]) -> int:
     rooms = {room: [path for path in _files(patterns) if path not in left_alone]
              for room, patterns in settings["rooms"].items()}
     tests = [word for word in words if word.startswith("tests/")]
-    chosen = [word for word in words if word not in (*tests, "--quick")]
+    options = {word for word in words if word.startswith("--")}
+    chosen = [word for word in words if word not in (*tests, *options)]
     rooms = {room: [path for path in paths if not chosen or room in chosen or str(path) in chosen]
              for room, paths in rooms.items()}
     os.environ["VPCCTL_PROFILE"] = "mutants"
     worker = Worker([one for paths in rooms.values() for path in paths for one in mutants(path)],
-                    os.cpu_count() or 1, "--quick" in words)
+                    len(os.sched_getaffinity(0)), "--quick" in options)
     left_out = [f"--ignore={path}" for path in settings["left out"]]
     code = pytest.main([*PLUGINS, "-o", "addopts=--import-mode=importlib", *left_out,
                         *(tests or settings["tests"])], [worker])
     if worker.broken or not worker.verdicts:
         print("\n".join(worker.broken) or "no test was collected", file=sys.stderr)
         return int(code) or 1
-    return _tell(worker.verdicts, rooms, settings["floor"])
+    whole = not tests and "--quick" not in options
+    return _report(worker, rooms, settings["floor"], "--yaml" in options, whole)
 
 
 def _files(patterns: Sequence[str]) -> list[Path]:
@@ -57,34 +61,39 @@ def _files(patterns: Sequence[str]) -> list[Path]:
     return found
 
 
-def _tell(verdicts: Mapping[Mutant, str], rooms: Rooms, floor: int) -> int:
-    explained = Counter((module, function, *change) for group in
-                        yaml.safe_load((HERE / "survivors.yaml").read_text(encoding="utf-8")) or ()
-                        for module, functions in group["mutants"].items()
-                        for function, changes in functions.items() for change in changes)
-    failed = False
+def _report(worker: Worker, rooms: Rooms, floor: int, as_list: bool, whole: bool) -> int:
+    """Prints what was found; the exit code. Only all tests together can show an explanation needless."""
+    explained, failed = Explained.written(), False
     for room, paths in rooms.items():
-        here = [one for one in verdicts if Path(one.path) in paths]
-        if not here:
+        tried = [one for one in worker.verdicts if Path(one.path) in paths]
+        if not tried:
             continue
-        killed = sum(verdicts[one] == KILLED for one in here)
-        print(f"\n{room}: {killed} of {len(here)} mutants killed, {100 * killed / len(here):.1f} %")
+        print(f"\n{_row(worker, room, tried)}")
         for path in paths:
-            ours = [one for one in here if Path(one.path) == path]
-            print(f"  {path}: {sum(verdicts[one] == KILLED for one in ours)} of {len(ours)}")
-        survivors = [one for one in here if verdicts[one] != KILLED]
-        new = []
-        for one in survivors:
-            if explained[one.name]:
-                explained[one.name] -= 1
-            else:
-                new.append(one)
-        print(f"  {len(survivors) - len(new)} of {len(survivors)} survivors are explained in survivors.yaml"
-              + (", these are not:" if new else ""))
-        for one in new:
-            print(f"  {one}  [{verdicts[one]}]")
-        failed = failed or bool(new) or 100 * killed < floor * len(here)
+            print(_row(worker, f"  {path.name}", [one for one in tried if Path(one.path) == path]))
+        survivors = [one for one in tried if worker.verdicts[one] not in SEEN]
+        reasons, new = explained.sorted_out(survivors)
+        needless = explained.needless(tried, survivors) if whole else []
+        for why, count in reasons.most_common():
+            print(f"  {count} survive: {why}")
+        if new:
+            print(f"  {len(new)} survive without an explanation in survivors.yaml:")
+            print(as_yaml(new) if as_list else "\n".join(f"  {one}  [{worker.verdicts[one]}]" for one in new))
+        for one in needless:
+            print(f"  explained in survivors.yaml, but seen or gone: {one}")
+        few = 100 * (len(tried) - len(survivors)) < floor * len(tried)
+        failed = failed or bool(new) or bool(needless) or few
     return int(failed)
+
+
+def _row(worker: Worker, name: str, tried: Sequence[Mutant]) -> str:
+    """A line of the table: mutants, how many were seen, how many of those by taking too long, minutes."""
+    verdicts = [worker.verdicts[one] for one in tried]
+    seen = sum(one in SEEN for one in verdicts)
+    minutes = sum(worker.seconds[one] for one in tried) / worker.hands / 60
+    share = 100 * seen / len(tried) if tried else 100
+    return (f"{name:24} {len(tried):5} mutants {seen:5} killed {share:6.1f} % "
+            f"{verdicts.count(OUT_OF_TIME):4} by time {minutes:6.1f} min")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,10 @@ def _text(node: ast.AST) -> str:
 
 
 class _Replacement(ast.NodeTransformer):
-    """Puts one node in the place of another; a statement that is dropped leaves `pass`."""
+    """Puts one node in the place of another.
+
+    A statement that is dropped stays where it is never run, so that the function keeps its kind and its variables.
+    """
 
     def __init__(self, old: ast.AST, new: ast.AST | None) -> None:
         self.old, self.new = old, new
@@ -76,7 +79,10 @@ class _Replacement(ast.NodeTransformer):
     def visit(self, node: ast.AST) -> ast.AST:
         if node is not self.old:
             return self.generic_visit(node)
-        return ast.copy_location(self.new if self.new is not None else ast.Pass(), node)
+        new = self.new
+        if new is None:
+            new = ast.If(ast.Constant(False), [node], [])  # type: ignore[list-item]
+        return ast.copy_location(new, node)
 
 
 def _sites(tree: ast.Module) -> Iterator[tuple[str, ast.AST, ast.AST | None]]:
@@ -103,7 +109,8 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return
     yield node
-    if isinstance(node, ast.Raise) or _is_error(node):
+    # That both are as long is asserted, not computed with.
+    if isinstance(node, ast.Raise) or _is_error(node) or isinstance(node, ast.keyword) and node.arg == "strict":
         return
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list") or isinstance(node, ast.JoinedStr):
@@ -191,7 +198,6 @@ def _key_less(node: ast.Dict) -> Iterator[Changed]:
 def _called(node: ast.Call) -> Iterator[Changed]:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
     for place, one in enumerate(node.keywords):
-        # That both are as long is asserted, not computed with.
         if one.arg != "strict":
             yield node, ast.Call(node.func, node.args, node.keywords[:place] + node.keywords[place + 1:])
     if name in RENAMED:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -24,13 +26,20 @@ import pytest
 
 from tests.mutation.sites import Mutant, mutated
 
-KILLED, SURVIVED, NOT_COVERED = "killed", "survived", "not covered"
+KILLED, OUT_OF_TIME, SURVIVED, NOT_COVERED = "killed", "out of time", "survived", "not covered"
+SEEN = (KILLED, OUT_OF_TIME)
 Places = dict[tuple[str, int, str], list[FunctionType]]
 Covered = dict[str, dict[int, list[int]]]
 """By file and line, the numbers of the tests that come by."""
 
+Running = dict[int, tuple[Mutant, float, float]]
+"""By process: the mutant, when it was begun, and how many seconds it has."""
+
 PATIENCE = 5
-"""Seconds that a mutant has beyond three times what its tests took with the right code."""
+"""Seconds of the processor that a mutant has beyond three times what its tests took with the right code."""
+
+WAITING = 4
+"""As many times longer it may take in all, on a machine that does other work, too."""
 
 ENOUGH = 20.0
 """Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, likeliest
@@ -47,6 +56,9 @@ class Worker:
     """Without property tests."""
 
     verdicts: dict[Mutant, str] = field(default_factory=dict)
+    seconds: dict[Mutant, float] = field(default_factory=lambda: defaultdict(float))
+    """How long each mutant took."""
+
     broken: list[str] = field(default_factory=list)
 
     @pytest.hookimpl(tryfirst=True)
@@ -84,7 +96,7 @@ class Worker:
     def _try_all(self, items: Sequence[pytest.Item], covered: Covered, seconds: dict[int, float]) -> None:
         """One fork for each mutant that any test comes by, at most as many at a time as there are hands."""
         places = _functions({one.path for one in self.mutants})
-        running: dict[int, tuple[Mutant, float]] = {}
+        running: Running = {}
         shown = time.monotonic()
         for mutant in self.mutants:
             lines = covered.get(str(Path(mutant.path).resolve()), {})
@@ -95,27 +107,36 @@ class Worker:
             ordered = _likeliest(mutant, items, tests, seconds)
             while len(running) >= self.hands:
                 self._wait(running)
-            child = _fork(lambda mutant=mutant, ordered=ordered: _try(mutant, places, items, ordered))
-            limit = time.monotonic() + 3 * sum(seconds[one] for one in ordered) + PATIENCE
-            running[child] = mutant, limit
+            limit = 3 * sum(seconds[one] for one in ordered) + PATIENCE
+            child = _fork(lambda mutant=mutant, ordered=ordered, limit=limit:
+                          _try(mutant, places, items, ordered, limit))
+            running[child] = mutant, time.monotonic(), WAITING * limit
             if time.monotonic() > shown + 30:
                 shown = time.monotonic()
                 print(f"{len(self.verdicts)} of {len(self.mutants)} mutants", file=sys.stderr, flush=True)
         while running:
             self._wait(running)
 
-    def _wait(self, running: dict[int, tuple[Mutant, float]]) -> None:
+    def _wait(self, running: Running) -> None:
         """Until one has come to its end; who takes far too long is ended, and counts as seen."""
         while True:
-            for child, (mutant, limit) in [*running.items()]:
-                if time.monotonic() > limit:
+            now = time.monotonic()
+            for child, (mutant, begun, limit) in [*running.items()]:
+                if now > begun + limit:
                     os.kill(child, signal.SIGKILL)
                 done, status = os.waitpid(child, os.WNOHANG)
                 if done:
                     del running[child]
-                    self.verdicts[mutant] = SURVIVED if status == 0 else KILLED
+                    self.seconds[mutant] = now - begun
+                    self.verdicts[mutant] = _verdict(status)
                     return
             time.sleep(0.005)
+
+
+def _verdict(status: int) -> str:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU):
+        return OUT_OF_TIME
+    return SURVIVED if status == 0 else KILLED
 
 
 def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int],
@@ -203,13 +224,14 @@ def _measure(items: Sequence[pytest.Item], part: Sequence[int], files: Iterable[
     return 0
 
 
-def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], tests: Sequence[int]) -> bool:
-    """Whether one of these tests sees the mutant."""
+def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], tests: Sequence[int],
+         limit: float) -> bool:
+    """Whether one of these tests sees the mutant; ended once it has had so many seconds of the processor."""
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 1))
     module = compile(mutated(mutant), str(Path(mutant.path).resolve()), "exec", dont_inherit=True)
     for key, code in _codes(module):
         for function in places.get(key, ()):
-            if function.__code__.co_freevars == code.co_freevars:
-                function.__code__ = code
+            function.__code__ = code
     return bool(_run(items, tests, lambda _: None).failed)
 
 

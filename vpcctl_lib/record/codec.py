@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from inspect import get_annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_address
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 Encoder = Callable[[Any], Any]
@@ -52,8 +52,6 @@ def _encoder(kind: Any) -> Encoder:
         return str
     if issubclass(kind, tuple):
         return lambda value: [encode(item) for item in value]
-    if issubclass(kind, dict):
-        return lambda value: {key: encode(item) for key, item in value.items()}
     return lambda value: value
 
 
@@ -64,7 +62,7 @@ def _dataclass_encoder(kind: Any) -> Encoder:
         result = {}
         for name, default in defaults:
             item = getattr(value, name)
-            if default is MISSING or item != default:
+            if item != default:
                 result[name] = item if type(item) in PLAIN else encode(item)
         return result
 
@@ -84,7 +82,7 @@ def decode(kind: type[T], data: Any, place: str = "") -> T:
 @cache
 def _decoder(kind: Any) -> Decoder:
     origin = get_origin(kind)
-    if origin in (Union, UnionType):
+    if origin is UnionType:
         return _union(kind)
     if origin is tuple:
         return _tuple(get_args(kind))
@@ -105,7 +103,7 @@ def _union(kind: Any) -> Decoder:
 
 
 def _tuple(kinds: tuple[Any, ...]) -> Decoder:
-    endless = len(kinds) == 2 and kinds[1] is Ellipsis
+    endless = kinds[-1] is Ellipsis
     decoders = [_decoder(kind) for kind in kinds if kind is not Ellipsis]
 
     def decoded(data: Any) -> tuple[Any, ...]:
@@ -129,7 +127,6 @@ def _dict(kind: Any) -> Decoder:
 
     def decoded(data: Any) -> dict[str, Any]:
         done = {}
-        key = ""
         entries = expect(dict, data)
         try:
             for key, item in entries.items():
@@ -146,7 +143,6 @@ def _dataclass(kind: Any) -> Decoder:
 
     def decoded(data: Any) -> Any:
         given = {}
-        name = ""
         entries = expect(dict, data)
         try:
             for name, item in entries.items():
@@ -169,7 +165,6 @@ class _Fields(dict[str, Decoder]):
     """
 
     def __init__(self, kind: Any) -> None:
-        super().__init__()
         self._kind = kind
         self._names = {field.name for field in fields(kind)}
 
@@ -203,7 +198,7 @@ def _textual(kind: Any) -> Decoder:
 
 
 def expect(kind: type[T], data: Any, place: str = "") -> T:
-    """The data, if it is of that kind; Misfit if it is not."""
-    if isinstance(data, kind) and (kind is not int or not isinstance(data, bool)):
+    """The data, if it is of exactly that kind (true is no number); Misfit if it is not."""
+    if type(data) is kind:
         return data
     raise Misfit(f"{kind.__name__} belongs here, not {data!r:.40}", place)

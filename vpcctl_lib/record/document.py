@@ -104,7 +104,7 @@ def _migrated(file: Path, data: dict[str, Any], version: int) -> dict[str, Any]:
     """The document in today's version; the file itself changes with the next save."""
     try:
         for step in range(version, VERSION):
-            data = {**MIGRATIONS[step](data), "version": step + 1}
+            data = MIGRATIONS[step](data)
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(file, f"it is not a record of version {version}: {error}") from None
     return data

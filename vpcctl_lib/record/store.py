@@ -117,7 +117,7 @@ class Store:
         text = self._text(part.resource)
         found = f', "found": {json.dumps(part.found)}' if part.found else ""
         verb = f', "under_way": "{part.under_way.value}"' if part.under_way else ""
-        return f"{text[:-1]}{found}{verb}}}" if found or verb else text
+        return f"{text[:-1]}{found}{verb}}}"
 
     def lost(self) -> bool:
         """Whether the record is missing or damaged; a newer vpcctl's is an error."""
@@ -153,7 +153,7 @@ class Store:
             raise
 
     def _sync_folder(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self.folder, os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:

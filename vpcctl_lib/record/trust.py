@@ -46,7 +46,7 @@ def _close(folder: Path) -> None:
     Files that they put there before still belong to them, and are refused for that reason.
     """
     try:
-        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return
     try:
