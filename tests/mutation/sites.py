@@ -70,7 +70,7 @@ def _text(node: ast.AST) -> str:
 class _Replacement(ast.NodeTransformer):
     """Puts one node in the place of another.
 
-    A statement that is dropped stays where it is never run, so that the function keeps its kind and its variables.
+    A statement that is dropped stays where it never runs: the function keeps its kind and its variables.
     """
 
     def __init__(self, old: ast.AST, new: ast.AST | None) -> None:
@@ -109,8 +109,7 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return
     yield node
-    # That both are as long is asserted, not computed with.
-    if isinstance(node, ast.Raise) or _is_error(node) or isinstance(node, ast.keyword) and node.arg == "strict":
+    if isinstance(node, ast.Raise) or _is_error(node) or _is_strict(node):
         return
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list") or isinstance(node, ast.JoinedStr):
@@ -122,6 +121,11 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 def _is_error(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error")
+
+
+def _is_strict(node: ast.AST) -> bool:
+    """That both are as long is asserted, not computed with."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _changes(node: ast.AST) -> Iterator[Changed]:
@@ -198,7 +202,7 @@ def _key_less(node: ast.Dict) -> Iterator[Changed]:
 def _called(node: ast.Call) -> Iterator[Changed]:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
     for place, one in enumerate(node.keywords):
-        if one.arg != "strict":
+        if not _is_strict(one):
             yield node, ast.Call(node.func, node.args, node.keywords[:place] + node.keywords[place + 1:])
     if name in RENAMED:
         kept = [] if name == "sorted" else node.keywords

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.model.topology import Nat, Policy, Ports, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Machine, Nat, Policy, Ports, Subnet, Topology, Vpc
 from vpcctl_lib.record.codec import Misfit, decode, encode
 
 VPC = {"name": "vpc1", "cidr": "10.0.0.0/16"}
@@ -61,6 +61,8 @@ def test_tuples_of_a_fixed_length_and_dicts() -> None:
     (Vpc, {**VPC, "nat": {"interface": "eth0", "resolvers": ["8.8.8"]}}, "at.nat.resolvers[0]: "),
     (Nat, {"interface": "eth0", "resolvers": "8.8.8.8"}, "at.resolvers: list belongs here"),
     (Nat, {"interface": "eth0", "resolvers": [134744072]}, "at.resolvers[0]: str belongs here"),
+    (Machine, {"addresses": [None]}, "at.addresses[0]: str belongs here, not None"),
+    (Machine, {"addresses": ["10.0.1"]}, "at.addresses[0]: '10.0.1' does not appear to be an IPv4 or IPv6"),
     (Subnet, {**VPC, "type": "secret"}, "at.type: 'secret' is not a valid SubnetType"),
     (Subnet, {**VPC, "type": ["public"]}, "at.type: str belongs here"),
     (Ports, {"first": 1}, "at: "),
@@ -72,6 +74,18 @@ def test_a_misfit_names_its_place(kind: type, data: Any, told: str) -> None:
     with pytest.raises(Misfit) as caught:
         decode(kind, data, "at")
     assert str(caught.value).startswith(told)
+
+
+def test_without_a_place_only_the_problem_is_named() -> None:
+    with pytest.raises(Misfit) as caught:
+        decode(Topology, [])
+    assert str(caught.value) == "dict belongs here, not []"
+
+
+def test_addresses_are_of_either_family() -> None:
+    machine = Machine(addresses=(IPv4Address("10.0.1.2"), IPv6Address("fd00::2")))
+    assert encode(machine) == {"addresses": ["10.0.1.2", "fd00::2"]}
+    assert decode(Machine, encode(machine)) == machine
 
 
 keys = st.sampled_from(("vpcs", "peerings", "name", "cidr", "nat", "subnets")) | st.text()

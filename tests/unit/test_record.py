@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import OWN, Machine, Topology, Workload
+from vpcctl_lib.model.topology import OWN, Machine, Peering, Topology, Variant, Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
@@ -53,6 +53,7 @@ def test_what_an_older_version_wrote_is_read(version: int, tmp_path: Path) -> No
     assert public.machines == (Machine(workloads=(Workload("webserver-8080", port=8080),)),)
     assert private.machines == (Machine(workloads=(Workload("worker", ("sleep", "infinity")),)),)
     assert state.topology.vpcs[1].subnets[0].machines == (OWN,)
+    assert state.topology.peerings == (Peering("vpc1", "vpc2"),)
     (tmp_path / "newer").mkdir()
     shutil.copy(RECORDED / "state-3.json", tmp_path / "newer/state.json")
     assert of_the_host(state.topology) == of_the_host(document.topology(tmp_path / "newer"))
@@ -133,3 +134,11 @@ def test_what_is_under_way_does_not_show(tmp_path: Path) -> None:
     Store(tmp_path).save(State(State().topology, (Entry(whole.ledger[0].resource),), whole.topology))
     assert document.topology(tmp_path) == whole.topology
     assert Store(tmp_path).load().settled == whole.topology
+
+
+@pytest.mark.parametrize(("now", "before", "found"), [
+    (Variant.NFT, None, Variant.NFT), (None, None, None), (Variant.NFT, Variant.LEGACY, Variant.NFT),
+    (None, Variant.LEGACY, Variant.LEGACY)])
+def test_the_iptables_with_our_rules_is_known_while_a_change_takes_the_last_of_them_away(
+        now: Variant | None, before: Variant | None, found: Variant | None) -> None:
+    assert State(Topology(iptables=now), (), before and Topology(iptables=before)).iptables is found

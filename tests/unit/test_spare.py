@@ -50,7 +50,8 @@ def test_it_is_only_made_anew_if_it_is_too_small_or_far_too_large(spare: Spare, 
 
 
 @pytest.mark.parametrize("size", [0, WANTED])
-def test_a_file_with_another_name_is_left_alone_and_a_new_one_made(spare: Spare, path: Path, size: int) -> None:
+def test_a_file_with_another_name_is_left_alone_and_a_new_one_made(spare: Spare, path: Path,
+                                                                   size: int) -> None:
     of_size(path, size)
     other = path.with_name("kept")
     os.link(path, other)

@@ -119,6 +119,11 @@ NAMESPACE = {"kind": "namespace", "name": "a", "owner": "vpcctl:a"}
     (json.dumps(GOOD).encode()[:-2], "is damaged: "),
     ({**GOOD, "version": 0}, "its version is unknown"),
     ({**GOOD, "version": "1"}, "its version is unknown"),
+    ({**GOOD, "version": True}, "its version is unknown"),
+    ({**GOOD, "version": 1.0}, "its version is unknown"),
+    ({**GOOD, "version": 3, "topology": [1]}, "it is not a record of version 3"),
+    ({**GOOD, "version": 3, "topology": {"vpcs": [{"subnets": [5]}]}}, "it is not a record of version 3"),
+    ({**GOOD, "version": 3, "topology": {"vpcs": 5}}, "it is not a record of version 3"),
     ({**GOOD, "version": document.VERSION + 1}, f"this vpcctl knows up to {document.VERSION}"),
     ({**GOOD, "version": 99, "topology": "unknown"}, "has version 99"),
     ({"version": 1}, "topology: dict belongs here"),
@@ -144,6 +149,19 @@ def test_what_is_not_understood_is_told_and_left_alone(store: Store, content: An
     assert told in caught.value.message
     assert "nothing was changed" in caught.value.hint
     assert store.file.read_bytes() == written
+
+
+@pytest.mark.parametrize(("data", "told"), [
+    ({**GOOD, "topology": []}, "topology: dict belongs here"),
+    ({**GOOD, "previous": {"vpcs": [{}]}}, "previous.vpcs[0]: ")])
+def test_a_topology_alone_is_not_understood_in_the_same_words(store: Store, data: Any, told: str) -> None:
+    store.file.write_text(json.dumps(data))
+    with pytest.raises(document.Damaged) as caught:
+        document.topology(store.folder)
+    assert caught.value.message.startswith(f"{store.file} is damaged: {told}")
+    assert caught.value.hint == ("nothing was changed; rebuild it from the marks in the kernel: "
+                                 "vpcctl restore --from-kernel; or remove everything that bears a mark: "
+                                 "cleanup.sh")
 
 
 @given(st.data())
@@ -172,14 +190,15 @@ def test_a_file_that_may_not_be_read(store: Store, monkeypatch: pytest.MonkeyPat
     assert "sudo" in caught.value.hint
 
 
-@pytest.mark.parametrize(("uid", "way_on"), [(0, "--state-dir"), (1000, "sudo")])
+@pytest.mark.parametrize(("uid", "way_on"), [
+    (0, "name another folder with --state-dir"), (1000, "run it as root: sudo vpcctl …")])
 def test_a_folder_that_may_not_be_written(store: Store, monkeypatch: pytest.MonkeyPatch,
                                           uid: int, way_on: str) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     with pytest.raises(VpcctlError, match="can't write to .*: permission denied") as caught, store.locked():
         pass
-    assert way_on in caught.value.hint
+    assert caught.value.hint == way_on
 
 
 def test_a_folder_that_can_not_be(tmp_path: Path) -> None:
@@ -303,6 +322,12 @@ def test_or_can_t_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbe
     assert files(tmp_path) == before
 
 
+def test_or_not_even_begun(tmp_path: Path) -> None:
+    with pytest.raises(VpcctlError, match="no way"), Store(tmp_path).set_aside() as kept:
+        assert kept == []
+        raise VpcctlError("no way")
+
+
 def test_a_record_that_was_gone_is_gone_again(tmp_path: Path) -> None:
     with pytest.raises(VpcctlError, match="no way"):
         save_and_fail(Store(tmp_path))
@@ -346,7 +371,8 @@ def test_what_was_read_is_written_as_it_was_read(store: Store, monkeypatch: pyte
 
 @pytest.mark.parametrize(("old", "new"), [
     (f'"version": {document.VERSION}', f'"version":  {document.VERSION}'), ('[\n{"kind"', '[\n {"kind"'),
-    ('"}\n]}\n', '"}\n]}'), ('"}\n]}\n', '"}\n]}\n\n'), ('"vpcctl:vpc1"', '"vpcctl:vpc1"\n'),
+    ('"}\n]}\n', '"}\n]}'), ('"}\n]}\n', '"}\n ]}\n'), ('"}\n]}\n', '"}\n]}\n\n'),
+    ('"vpcctl:vpc1"', '"vpcctl:vpc1"\n'),
     ('},\n{"kind": "namespace", "name": "vpc3"', '}, {"kind": "namespace", "name": "vpc3"'),
     ('},\n{"kind": "namespace", "name": "vpc3"', '},\n{"name": "vpc3", "kind": "namespace"')])
 def test_what_was_not_written_by_us_is_spelt_anew(store: Store, monkeypatch: pytest.MonkeyPatch,
@@ -404,6 +430,13 @@ def test_what_could_not_be_written_leaves_nothing_beside_the_record(
         store.save(State())
     assert sorted(path.name for path in store.folder.iterdir()) == before
     assert store.load().ledger == LEDGER
+
+
+def test_what_could_not_be_renamed_leaves_nothing_beside_the_record(store: Store) -> None:
+    document.backup(store.file).mkdir()
+    with pytest.raises(VpcctlError, match="Is a directory"):
+        store.save(State())
+    assert sorted(path.name for path in store.folder.iterdir()) == ["state.json", "state.json.bak"]
 
 
 def test_room_is_kept_for_the_record_once_it_is_whole(store: Store) -> None:

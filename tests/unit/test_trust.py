@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,53 @@ def test_a_folder_that_somebody_else_could_fill(folder: Path, prepare: Prepare, 
         trust.check_folder(folder)
     assert caught.value.message.startswith(f"the state folder {folder} is not root's alone: ")
     assert caught.value.message.endswith(told)
-    assert "--state-dir" in caught.value.hint or "chmod" in caught.value.hint
+
+
+ELSEWHERE = "use a folder that only root can write to, such as --state-dir /var/lib/vpcctl"
+
+
+@pytest.mark.parametrize(("prepare", "hint"), [
+    (lambda folder: give(folder), "use another, such as --state-dir /var/lib/vpcctl; or if you trust what is "
+                                  "in it: chown -R root: {folder}"),
+    (lambda folder: open_to(folder, 0o777), "if you trust what is in it: chmod -R go-w {folder}"),
+    (lambda folder: give(folder.parent), ELSEWHERE),
+    (lambda folder: open_to(folder.parent, 0o777), ELSEWHERE),
+], ids=["given", "all", "above given", "above all"])
+def test_what_to_do_about_it(folder: Path, prepare: Prepare, hint: str) -> None:
+    prepare(folder)
+    with pytest.raises(VpcctlError) as caught:
+        trust.check_folder(folder)
+    assert caught.value.hint == hint.format(folder=folder)
+
+
+def test_whoever_became_root_may_own_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "state.json").touch()
+    monkeypatch.setattr(os, "getuid", lambda: STRANGER)
+    trust.check_folder(folder)
+    check_file(folder / "state.json")
+    give(folder)
+    give(folder / "state.json")
+    trust.check_folder(folder)
+    check_file(folder / "state.json")
+
+
+def check_file(path: Path) -> None:
+    with path.open() as opened:
+        trust.check_file(path, opened.fileno())
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o1666])
+def test_a_record_that_others_may_write(folder: Path, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = folder / "state.json"
+    record.touch()
+    record.chmod(mode)
+    with pytest.raises(VpcctlError) as caught:
+        check_file(record)
+    assert caught.value.message == (f"{record} is not root's alone: "
+                                    f"it is writable by others (mode {mode:04o})")
+    assert caught.value.hint == f"if you trust what is in it: chmod -R go-w {record}"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    check_file(record)
 
 
 def test_below_a_sticky_folder_of_root_s_is_fine_and_below_a_stranger_s_is_not(folder: Path) -> None:
@@ -100,6 +147,49 @@ def test_up_and_down_again_through_a_link(folder: Path, tmp_path: Path,
         trust.check_folder(Path("link/../state"))
 
 
+@pytest.fixture
+def maze(tmp_path: Path) -> Path:
+    """Folders a/b and c, and links to them: one absolute, one relative, one to a link."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/absolute").symlink_to(tmp_path / "a")
+    (tmp_path / "c/relative").symlink_to("../a/b")
+    (tmp_path / "c/second").symlink_to("relative")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("path", "passed"), [
+    ("a/b", "a a/b"), ("./a//b/", "a a/b"), ("a/../c", "a . c"), ("c/relative", "c c/relative . a a/b"),
+    ("c/second/../../c", "c c/second c/relative . a a/b a . c"),
+])
+def test_the_way_is_the_kernel_s(maze: Path, path: str, passed: str) -> None:
+    """Every folder and link on it, and its end once more."""
+    above = [*reversed(maze.parents), maze]
+    shall = [*above, *(maze / one for one in passed.split())]
+    way = [(place, is_last) for place, _, is_last in trust._way(f"{maze}/{path}")]
+    assert way == [*((one, False) for one in shall), (shall[-1], True)]
+
+
+def test_an_absolute_link_begins_at_the_top_which_was_looked_at_before(maze: Path) -> None:
+    above = [*reversed(maze.parents), maze]
+    shall = [*above, maze / "c", maze / "c/absolute", *above[1:], maze / "a", maze / "a/b", maze / "a/b"]
+    assert [place for place, _, _ in trust._way(f"{maze}/c/absolute/b")] == shall
+
+
+def test_a_way_that_breaks_off_has_no_end(maze: Path) -> None:
+    way = [(place, is_last) for place, _, is_last in trust._way(f"{maze}/a/gone/b")]
+    assert way == [(place, False) for place in (*reversed(maze.parents), maze, maze / "a")]
+
+
+def test_as_many_links_are_followed_as_the_kernel_follows(maze: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "LINKS", 2)
+    path = f"{maze}/c/second"
+    assert [place for place, _, is_last in trust._way(path) if is_last] == [maze / "a/b"]
+    (maze / "c/third").symlink_to("second")
+    assert not any(is_last for _, _, is_last in trust._way(f"{maze}/c/third"))
+
+
 def test_links_without_end_are_left_to_whoever_opens_them(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("link")
     trust.check_folder(tmp_path / "link")
@@ -138,6 +228,31 @@ def test_the_default_folder_is_closed_where_it_is_root_s(folder: Path,
     assert folder.stat().st_mode & 0o7777 == 0o777
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o1755, 0o700])
+def test_a_default_folder_that_is_closed_stays_as_it_is(folder: Path, mode: int,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "DEFAULT_FOLDER", folder)
+    open_to(folder, mode)
+    before, files = folder.stat(), len(os.listdir("/proc/self/fd"))
+    trust.check_folder(folder)
+    assert folder.stat() == before, "nor is it written to"
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_what_stands_in_the_place_of_the_default_folder_is_not_changed(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing, link, file = (folder.parent / name for name in ("missing", "link", "file"))
+    link.symlink_to(folder)
+    file.touch()
+    for path in (folder, file):
+        path.chmod(0o777)
+    for path in (missing, link, file):
+        monkeypatch.setattr(trust, "DEFAULT_FOLDER", path)
+        with contextlib.nullcontext() if path == missing else pytest.raises(VpcctlError, match="by others"):
+            trust.check_folder(path)
+    assert [path.stat().st_mode & 0o777 for path in (folder, file)] == [0o777, 0o777]
+
+
 @pytest.mark.parametrize("name", ["lock", "vpcctl.log"])
 def test_a_stranger_s_file_that_was_put_there_before(folder: Path, name: str) -> None:
     (folder / name).write_text("theirs")
@@ -170,6 +285,8 @@ def test_where_root_is_a_plain_user_s_an_unknown_user_may_own_what_is_above(
     ("         0          0 4294967295\n", set()),
     ("         0     100000      65536\n", set()),
     ("         0     100000      65534\n     65535    1 1\n", {UNKNOWN}),
+    ("         0     100000      1000\n     65534    1 1\n", set()),
+    ("         0     100000      1000\n     60000    1 6000\n", set()),
 ])
 def test_a_number_that_a_user_here_has_is_nobody_else_s(uid_map: str, strangers: set[int]) -> None:
     assert trust.unmapped(uid_map) == strangers
