@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -15,7 +16,7 @@ from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.step import Step
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.interrupts import Interrupted
+from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -56,6 +57,8 @@ class Host:
     """By what stands in a command what it says as it fails."""
 
     faults: dict[Hashable, Fault] = field(default_factory=dict)
+    """By key, or by the resource itself, if it is the one before a change or the one after it."""
+
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     saved: str = ""
     unreadable: str = ""
@@ -86,11 +89,11 @@ class Host:
     def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
         if self.unreadable:
             raise VpcctlError(self.unreadable)
-        return {
-            entry.resource.key: self.faults[entry.resource.key]
+        found = {
+            entry.resource.key: self.faults.get(entry.resource, self.faults.get(entry.resource.key))
             for entry in entries
-            if entry.resource.key in self.faults
         }
+        return {key: fault for key, fault in found.items() if fault}
 
     def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
         if self.unreadable:
@@ -108,6 +111,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(rule_order, "Kernel", lambda runner: runner)
     monkeypatch.setattr(inspection, "inspect", lambda kernel, entries: kernel.inspect(entries))
     monkeypatch.setattr(transaction, "HANDS", 1)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(rivals, "refusal", lambda culprit, _: VpcctlError(f"{culprit} is another's"))
     host = Host()
 
@@ -207,6 +211,37 @@ def test_where_the_kernel_cannot_be_asked_all_of_it_is_undone(host: Host, tmp_pa
     assert "netns del two\nnetns del one" in host.done[1]
 
 
+def test_of_a_single_command_that_does_not_say_the_kernel_is_asked_too(host: Host, tmp_path: Path) -> None:
+    rule = SingleRule("filter", "FORWARD", "-j ACCEPT")
+    host.failing["-A FORWARD"] = "iptables-restore: odd"
+    failure(host, tmp_path, *made(rule))
+    assert any("-D FORWARD" in line for line in host.done), "it is there"
+    host.done.clear()
+    host.faults[rule.key] = MISSING
+    failure(host, tmp_path, *made(rule))
+    assert len(host.done) == 1
+
+
+def test_of_several_of_which_one_is_there_already_the_kernel_tells_which_are_ours(
+    host: Host, tmp_path: Path
+) -> None:
+    first, second = (Chain("", "filter", f"VPCCTL-{name}", ()) for name in "AB")
+    host.failing["VPCCTL-B -"] = "iptables-restore: CHAIN_ADD failed (File exists)"
+    host.failing["-N VPCCTL-B"] = "iptables-restore: CHAIN_ADD failed (File exists)"
+    host.faults[second.key] = Fault(Condition.FOREIGN, "another's")
+    host.chains = {"VPCCTL-A": (), "VPCCTL-B": ()}
+    told = failure(host, tmp_path, *made(first, second))
+    assert told.message == "chain VPCCTL-B of table filter on the host is another's"
+    assert any("-X VPCCTL-A" in line for line in host.done[1:])
+    assert not any("VPCCTL-B" in line for line in host.done[1:])
+
+
+def test_what_has_another_reason_is_not_laid_to_what_is_there(host: Host, tmp_path: Path) -> None:
+    host.failing["iptables-restore"] = "iptables-restore: line 3 failed: Operation not supported"
+    host.chains, host.faults = {OURS.name: ()}, {OURS.key: Fault(Condition.FOREIGN, "another's")}
+    assert failure(host, tmp_path, *made(OURS)).message == f"iptables-restore failed: {NO_SUCH_THING}"
+
+
 def test_rules_that_fail_are_named_by_where_they_are(host: Host, tmp_path: Path) -> None:
     host.failing["iptables-restore"] = "iptables-restore: line 2 failed: Operation not supported"
     host.faults = {POLICY.key: MISSING, OURS.key: MISSING}
@@ -245,6 +280,18 @@ def test_where_chains_cannot_be_read_none_is_named(host: Host, tmp_path: Path) -
     assert failure(host, tmp_path, *made(OURS)).message.startswith("iptables-restore failed: ")
 
 
+def test_where_only_chains_cannot_be_read_none_is_named(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> None:
+        raise VpcctlError("no answer")
+
+    monkeypatch.setattr(host, "chain", unreadable)
+    host.failing["iptables-restore"] = "iptables-restore: CHAIN_ADD failed (File exists): chain"
+    host.faults[OURS.key] = MISSING
+    assert failure(host, tmp_path, *made(OURS)).message.startswith("iptables-restore failed: ")
+
+
 # Counters.
 
 SAVED = '*filter\n[7:700] -A INPUT -p tcp -m comment --comment "vpcctl:ingress.default" -j ACCEPT\nCOMMIT\n'
@@ -256,6 +303,15 @@ def test_a_policy_that_is_changed_keeps_its_counters(host: Host, tmp_path: Path)
     apply(host, tmp_path, [rewritten(old, POLICY)])
     assert host.asked == [(("iptables-save", "-c", "-t", "filter"), "one")]
     assert "iptables-restore -w --noflush -c" in host.done[0]
+    assert "[7:700] -A INPUT -p tcp" in host.done[0]
+
+
+def test_a_policy_that_is_changed_beside_something_new_keeps_them_too(host: Host, tmp_path: Path) -> None:
+    host.saved = SAVED
+    more = Chain("one", "filter", "OUTPUT", ("-j ACCEPT",))
+    old = Chain("one", "filter", "INPUT", (*POLICY.rules, '-m comment --comment "vpcctl:ingress[0]" -j DROP'))
+    apply(host, tmp_path, [rewritten(old, POLICY), *made(more)])
+    assert len(host.done) == 1
     assert "[7:700] -A INPUT -p tcp" in host.done[0]
 
 
@@ -318,6 +374,56 @@ def test_a_rule_that_is_missing_keeps_no_other_from_going(host: Host, tmp_path: 
     ]
 
 
+@pytest.mark.parametrize("said", ["line 2 failed: does a matching rule exist in that chain", ""])
+def test_of_two_rules_that_fail_each_goes_by_itself(host: Host, tmp_path: Path, said: str) -> None:
+    host.failing["10.0.1.0"] = said
+    host.faults = {RULES[1].key: MISSING}
+    assert apply(host, tmp_path, gone(*RULES[1:])) == State(TOPOLOGY)
+    assert [("10.0.1.0" in line, "10.0.2.0" in line) for line in host.done] == [
+        (True, True),
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_a_tool_that_says_why_is_believed(host: Host, tmp_path: Path) -> None:
+    host.failing["netns del"] = "RTNETLINK answers: Device or resource busy"
+    host.faults[ONE.key] = MISSING
+    assert "busy" in failure(host, tmp_path, *gone(ONE)).message
+
+
+def test_what_is_there_is_no_excuse_for_what_does_not_go(host: Host, tmp_path: Path) -> None:
+    host.failing["netns del"] = "RTNETLINK answers: File exists"
+    assert failure(host, tmp_path, *gone(ONE)).message == "ip: it already exists"
+
+
+def test_a_tool_that_is_not_there_is_reported(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: Command) -> Outcome:
+        raise VpcctlError("ip not found")
+
+    monkeypatch.setattr(host, "change", missing)
+    steps = gone(ONE)
+    assert failure(host, tmp_path, *steps).message == "ip not found"
+    put_back(tmp_path, *steps)
+
+
+def test_a_tool_that_was_cut_off_may_have_done_its_work(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = host.change
+
+    def cut_off(_: Command) -> Outcome:
+        monkeypatch.setattr(host, "change", change)
+        raise VpcctlError("ip takes too long")
+
+    monkeypatch.setattr(host, "change", cut_off)
+    host.faults[ONE.key] = MISSING
+    assert failure(host, tmp_path, *gone(ONE)).message == "ip takes too long"
+    assert host.done == ["ip netns add one"]
+
+
 @pytest.mark.parametrize(("fault", "fine"), [(MISSING, True), (None, False), (changed("x"), False)])
 def test_the_older_iptables_fails_without_a_reason(
     host: Host, tmp_path: Path, fault: Fault | None, fine: bool
@@ -367,6 +473,24 @@ def test_what_could_not_be_done_need_not_be_undone(host: Host, tmp_path: Path) -
     assert told.message == "it does not start; and this could not be undone: no such process"
     host.faults = {WEB.key: MISSING}
     assert failure(host, tmp_path, *made(ONE, WEB)).message == "it does not start"
+
+
+def test_a_program_that_ended_by_itself_need_not_be_stopped(host: Host, tmp_path: Path) -> None:
+    host.failing = {"netns add two": UNSUPPORTED, "Stop": "no such process"}
+    host.faults = {TWO.key: MISSING, WEB.key: MISSING}
+    told = failure(host, tmp_path, *made(WEB, TWO))
+    assert told.message == f"ip failed at namespace two: {NO_SUCH_THING}"
+    assert any(line.startswith("Stop") for line in host.done)
+
+
+def test_of_several_problems_of_an_undo_only_those_that_are_some_are_told(host: Host, tmp_path: Path) -> None:
+    host.failing = {
+        "Start": "it does not start",
+        "netns add": "RTNETLINK answers: Device or resource busy\nRTNETLINK answers: File exists\nodd",
+    }
+    host.faults = {WEB.key: MISSING}
+    told = failure(host, tmp_path, *gone(ONE, TWO), *made(WEB)).message
+    assert told.partition("could not be undone: ")[2] == "ip: it is in use (Device or resource busy); odd"
 
 
 def test_what_is_there_again_already_is_no_failed_undo(host: Host, tmp_path: Path) -> None:
@@ -440,6 +564,35 @@ def test_rules_go_to_the_end_where_their_place_cannot_be_told(
 
 
 # Facts.
+
+
+def test_what_has_no_facts_is_recorded_without(host: Host, tmp_path: Path) -> None:
+    host.facts = {"pid": "7"}
+    assert [entry.found for entry in apply(host, tmp_path, made(OURS, WEB)).ledger] == [{}, {"pid": "7"}]
+
+
+def test_what_is_learned_of_a_thing_adds_to_what_its_making_told(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Program, "learn", lambda _: {"start": "9"})
+    host.facts = {"pid": "7"}
+    assert [entry.found for entry in apply(host, tmp_path, made(WEB)).ledger] == [{"pid": "7", "start": "9"}]
+
+
+def test_what_was_stopped_again_leaves_no_facts(host: Host, tmp_path: Path) -> None:
+    """A program that had ended, started anew, and stopped again by the undo."""
+    host.facts, host.failing, host.faults = {"pid": "9"}, {"netns add two": UNSUPPORTED}, {TWO.key: MISSING}
+    steps = (*made(WEB), *made(TWO))
+    before = State(Topology(), (Entry(WEB, {"pid": "7"}),))
+    store = Store(tmp_path)
+    store.save(before)
+    runner: Any = host
+    with pytest.raises(VpcctlError):
+        Transaction(runner, store).apply(
+            Plan(steps, before.ledger, tuple(step.entry for step in steps)), before, TOPOLOGY
+        )
+    assert any(line.startswith("Start") for line in host.done)
+    assert Store(tmp_path).load() == before
 
 
 def test_what_was_learned_in_making_is_recorded(
@@ -535,6 +688,16 @@ def test_a_change_that_need_not_be_undone_is_as_before(
     assert ("could not be undone" not in told) is fine
 
 
+def test_it_is_the_state_before_the_change_that_is_asked_for(host: Host, tmp_path: Path) -> None:
+    old, new = (Chain("", "filter", "VPCCTL-FORWARD", (rule,)) for rule in ("-j DROP", "-j ACCEPT"))
+    host.failing = {"Start": "it does not start", "-A VPCCTL-FORWARD -j DROP": ""}
+    host.faults = {WEB.key: MISSING, new: changed("x")}
+    assert failure(host, tmp_path, rewritten(old, new), *made(WEB)).message == "it does not start"
+    host.faults = {WEB.key: MISSING, old: changed("x")}
+    told = failure(host, tmp_path, rewritten(old, new), *made(WEB)).message
+    assert "could not be undone" in told
+
+
 def test_where_it_cannot_be_seen_whether_it_is_so_the_undo_failed(host: Host, tmp_path: Path) -> None:
     host.failing, host.unreadable = {"Start": "it does not start", "Stop": "busy"}, "no answer"
     assert "could not be undone: busy" in failure(host, tmp_path, *made(ONE, WEB)).message
@@ -545,6 +708,9 @@ def test_a_program_that_does_not_stop_keeps_its_namespace(host: Host, tmp_path: 
     steps = gone(WEB, ONE, facts={"pid": "7"})
     assert failure(host, tmp_path, *steps).message == "can't stop it"
     put_back(tmp_path, *steps)
+    # Who can't be asked to stop may be gone: that is a failure all the same.
+    host.faults[WEB.key] = MISSING
+    assert failure(host, tmp_path, *steps).message == "can't stop it"
 
 
 def test_a_hint_of_the_failure_stays_before_that_of_the_undo(host: Host, tmp_path: Path) -> None:
@@ -592,3 +758,48 @@ def test_rules_that_were_made_do_not_count_as_standing(host: Host, tmp_path: Pat
     failure(host, tmp_path, *gone(mine), *made(late, WEB))
     assert f"-I FORWARD 2 {mine.rule}" in host.done[-1]
     assert any(f"-D FORWARD {late.rule}" in line for line in host.done)
+    # The one that was made stands before it until it has gone.
+    host.done.clear()
+    host.chains = {"FORWARD": ("-j A", late.rule, mine.rule)}
+    failure(host, tmp_path, *gone(mine), *made(late, WEB))
+    assert f"-I FORWARD 2 {mine.rule}" in host.done[-1]
+
+
+def test_an_undo_is_one_command_where_it_can_be(host: Host, tmp_path: Path) -> None:
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *gone(ONE), *made(TWO, WEB))
+    assert host.done[-1] == "ip -force -batch - <<'EOF'\nnetns del two\nnetns add one\nEOF"
+
+
+def test_a_signal_during_the_last_command_undoes_that_too(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(_: object) -> None:
+        if host.done:
+            raise Interrupted(15)
+
+    monkeypatch.setattr(Interrupts, "check", check)
+    with pytest.raises(Interrupted):
+        apply(host, tmp_path, made(ONE))
+    assert host.done == ["ip netns add one", "ip netns del one"]
+    put_back(tmp_path)
+
+
+def test_a_rule_that_was_made_anew_goes_and_comes_back_in_its_place(host: Host, tmp_path: Path) -> None:
+    rule = SingleRule("filter", "FORWARD", "-s 10.0.1.0/24 -j ACCEPT")
+    host.chains = {"FORWARD": ("-j A", rule.rule, "-j B")}
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    failure(host, tmp_path, *gone(rule), *made(rule, WEB))
+    assert [line for line in host.done[-1].splitlines() if "FORWARD" in line] == [
+        f"-D FORWARD {rule.rule}",
+        f"-I FORWARD 2 {rule.rule}",
+    ]
+
+
+def test_a_rule_that_must_not_come_back_does_not(host: Host, tmp_path: Path) -> None:
+    rule = SingleRule("filter", "FORWARD", "-s 10.0.1.0/24 -j ACCEPT")
+    host.chains = {"FORWARD": ("-j A", rule.rule)}
+    host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
+    away = Step(Verb.UNMAKE, Entry(rule), rule.unmake({}), tuple)
+    failure(host, tmp_path, away, *made(WEB))
+    assert not any("-I FORWARD" in line or "-A FORWARD" in line for line in host.done)

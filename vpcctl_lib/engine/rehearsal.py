@@ -11,7 +11,6 @@ from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.schedule import groups
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.record.document import FILE
-from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources.operation import Desk
 
 
@@ -34,8 +33,7 @@ def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
 def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
     """Removes the logs of workloads that go, and the folders that become empty."""
     kept = {entry.resource.key for entry in plan.after}
-    gone = (step.entry.resource for step in plan.steps
-            if step.verb is Verb.UNMAKE and step.entry.resource.key not in kept)
+    gone = (step.entry.resource for step in plan.steps if step.entry.resource.key not in kept)
     files = [file for left in leavings(gone, folder) for file in left.files]
     if files:
         folders = dict.fromkeys(up for file in files for up in (file.parent, file.parent.parent))

@@ -37,8 +37,6 @@ class RuleOrder:
     def back(self, coming: Sequence[Resource], going: Sequence[Resource]) -> Mapping[Resource, Operations]:
         """The operations that put returning rules in their places, in order, after the others have gone."""
         rules = [(one, slot) for one in coming if (slot := one.slot) and slot.place in self._before]
-        if not rules:
-            return {}
         kernel = Kernel(self._runner)
         now = {slot.place: list(_held(kernel, slot.place)) for _, slot in rules}
         for slot in filter(None, (one.slot for one in going)):

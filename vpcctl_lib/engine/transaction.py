@@ -50,8 +50,7 @@ class Transaction:
                 self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
                 # Before the last save: a crash after it would leave logs that nothing refers to.
                 stay = {entry.resource.key for entry in plan.after}
-                gone = (step.entry.resource for step in plan.steps
-                        if step.verb is Verb.UNMAKE and step.entry.resource.key not in stay)
+                gone = (step.entry.resource for step in plan.steps if step.entry.resource.key not in stay)
                 sweep(leavings(gone, self._store.folder), self._store.folder)
                 self._store.save(State(topology, self._with_facts(plan.after)))
             except VpcctlError as error:
@@ -100,7 +99,7 @@ class Transaction:
             self._done.update(item.step for item in group.items)
             return
         effective = batch.done_before_failure(outcome.stderr)
-        if effective is None and len(group.items) == 1 and is_there(outcome.stderr):
+        if len(group.items) == 1 and is_there(outcome.stderr):
             # Asked, the kernel would show what another has made, and the undo would take that away.
             effective = frozenset()
         if effective is None:
@@ -181,9 +180,9 @@ class Transaction:
 
     def _tolerantly(self, group: Group, steps: Sequence[Step], undoing: bool = False) -> list[str]:
         batch = group.batch()
+        if batch is None:
+            return self._alone_tolerantly(group.items[0], steps, undoing)
         try:
-            if batch is None:
-                return self._alone_tolerantly(group.items[0], steps, undoing)
             outcome = self._runner.change(batch.command(carry_on=True))
         except VpcctlError as error:
             return [error.message]
@@ -216,9 +215,7 @@ class Transaction:
 
         The older iptables-restore fails without a reason, and what was not done need not be undone.
         """
-        entry = step.old if step.verb is Verb.CHANGE and undoing else step.entry
-        if entry is None or (step.verb is Verb.CHANGE and not undoing):
-            return False
+        entry = step.old or step.entry
         try:
             fault = self._faults([entry]).get(entry.resource.key)
         except VpcctlError:

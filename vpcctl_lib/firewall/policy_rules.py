@@ -47,9 +47,9 @@ def _direction(kernel: Kernel, space: str, direction: str) -> tuple[Action | Non
             read = _rule(direction, int(number[1]), rule, held)
             if found.setdefault(int(number[1]), read) != read:
                 raise Misread(f"there are two rules {tag}")
-    if sorted(found) != list(range(len(found))):
+    if found.keys() != set(range(len(found))):
         raise Misread(f"some of its {direction} rules are missing")
-    return default, tuple(found[number] for number in sorted(found))
+    return default, tuple(found[number] for number in range(len(found)))
 
 
 def _rules(kernel: Kernel, space: str, direction: str) -> Iterator[Words]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.routing import NOWHERE
-from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Vpc
 
 TRACKED = "-m conntrack --ctstate ESTABLISHED,RELATED"
 ESTABLISHED = "-m conntrack --ctstate ESTABLISHED"
@@ -56,15 +56,14 @@ def _outward(vpc: Vpc) -> Iterator[str]:
         return
     bridge = naming.device("br-", vpc.name)
     sources = [(str(subnet.cidr), naming.owner(vpc.name, subnet.name)) for subnet in public(vpc)]
-    yield from _metadata(vpc, sources, bridge, naming.UPLINK, "")
+    yield from _metadata(vpc.nat, sources, bridge, naming.UPLINK, "")
     for source, mark in sources:
         yield f"-s {source} -i {bridge} -o {naming.UPLINK} {_comment(mark)} -j ACCEPT"
 
 
-def _metadata(vpc: Vpc, sources: Sources, incoming: str, outgoing: str, comment: str) -> Iterator[str]:
+def _metadata(nat: Nat, sources: Sources, incoming: str, outgoing: str, comment: str) -> Iterator[str]:
     """Refuses the addresses where clouds hand out credentials, except a resolver there that the host uses."""
-    resolvers = vpc.nat.resolvers if vpc.nat else ()
-    for server in resolvers:
+    for server in nat.resolvers:
         if any(server in block for block in addressing.METADATA):
             for source, mark in sources:
                 for protocol in ("udp", "tcp"):
@@ -133,7 +132,7 @@ def _host_forward(vpc: Vpc, routed: bool) -> Iterator[str]:
     yield f"-o {cable} {INVALID} {comment} -j DROP"
     if vpc.nat:
         sources = _sources(vpc, routed)
-        yield from _metadata(vpc, sources, cable, vpc.nat.interface, comment)
+        yield from _metadata(vpc.nat, sources, cable, vpc.nat.interface, comment)
         for source, mark in sources:
             yield f"-s {source} -i {cable} -o {vpc.nat.interface} {_comment(mark)} -j ACCEPT"
         yield f"-i {vpc.nat.interface} -o {cable} {TRACKED} {comment} -j ACCEPT"
