@@ -5,7 +5,17 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from vpcctl_lib.firewall.filter_rules import counters, egress_rules, ingress_rules
+from vpcctl_lib.firewall.filter_rules import (
+    EGRESS_TREE,
+    INGRESS_TREE,
+    MANY,
+    counters,
+    egress_filter,
+    egress_rules,
+    ingress_filter,
+    ingress_rules,
+    is_ingress,
+)
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 POLICY = Policy(
@@ -126,3 +136,38 @@ def test_a_rule_that_stands_in_several_chains_is_counted_whole() -> None:
     listing = "".join(f'[{n}:{n * 60}] -A VPCCTL-IN-000{n} -m comment --comment "vpcctl:ingress[7]" -j DROP\n'
                       for n in (1, 2, 3))
     assert counters(listing) == {"ingress[7]": (6, 360)}
+
+
+def many(count: int) -> Policy:
+    rules = tuple(Rule(Protocol.TCP, Action.ALLOW, Ports(port, port), IPv4Network("10.0.0.0/16"))
+                  for port in range(1, count + 1))
+    return Policy(rules, rules, Action.DENY)
+
+
+def test_of_many_rules_the_first_three_and_the_default_stay_where_they_are() -> None:
+    for plain, found in ((ingress_rules(many(MANY)), ingress_filter(many(MANY))),
+                         (egress_rules(many(MANY)), egress_filter(many(MANY)))):
+        assert (found.rules[:3], found.rules[-1]) == (plain[:3], plain[-1])
+        assert 0 < len(found.rules[3:-1]) < MANY
+        texts = [text for inner in found.inner.values() for text in inner]
+        assert set(plain) <= {*found.rules, *texts}
+        assert not {*plain[:3], plain[-1]} & set(texts)
+
+
+def test_a_tree_s_chains_are_named_by_direction_and_ask_for_the_far_end() -> None:
+    policy = Policy(*(tuple(Rule(Protocol.ALL, Action.ALLOW, None, IPv4Network((0x0A000000 + n, 32)))
+                            for n in range(MANY)) for _ in range(2)))
+    for found, prefix, option in ((ingress_filter(policy), INGRESS_TREE, "-s"),
+                                  (egress_filter(policy), EGRESS_TREE, "-d")):
+        assert found.inner
+        assert all(name.startswith(prefix) for name in found.inner)
+        tests = [text for inner in found.inner.values() for text in inner if "-g " in text]
+        assert tests
+        assert all(text.startswith((f"{option} ", "-g ")) for text in tests)
+
+
+@pytest.mark.parametrize(("chain", "incoming"), [
+    ("INPUT", True), (f"{INGRESS_TREE}0001", True), ("OUTPUT", False), (f"{EGRESS_TREE}0001", False),
+    ("FORWARD", False)])
+def test_which_chains_are_for_incoming_packets(chain: str, incoming: bool) -> None:
+    assert is_ingress(chain) is incoming

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from vpcctl_lib.engine.leavings import leavings, sweep, sweep_undone
+from vpcctl_lib.engine.plan import Plan
+from vpcctl_lib.engine.rehearsal import commands
+from vpcctl_lib.engine.step import Step
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import Bridge, Namespace, Program
 
 SUBNET = Namespace("vpc1-web", "vpcctl:vpc1/web")
@@ -99,3 +104,24 @@ def test_a_log_whose_subnet_goes_too_does_not_stay(state: Path) -> None:
 def test_a_log_of_what_stays_is_not_touched(state: Path) -> None:
     assert sweep_undone(leavings([OTHER], state), state, {state / WORKER.log}) == []
     assert there(state) == ["logs/vpc1/db/late.log", "logs/vpc1/web/worker.log", "logs/vpc1/web/worker.log.1"]
+
+
+def rehearsed(state: Path, gone: list[Program], made: list[Program] | None = None) -> list[str]:
+    """What a dry run prints of the state folder."""
+    after = tuple(map(Entry, made or ()))
+    steps = [*(Step(Verb.UNMAKE, Entry(one), (), tuple) for one in gone),
+             *(Step(Verb.MAKE, one, (), tuple) for one in after)]
+    found = commands(Plan(tuple(steps), tuple(map(Entry, gone)), after), state, Runner())
+    return [line.replace(f"{state}/", "") for line in found if not line.startswith("#")]
+
+
+def test_a_dry_run_prints_which_logs_go_and_the_deepest_folder_first(state: Path) -> None:
+    files = [f"logs/vpc1/{name}" for name in ("web/worker.log.1", "web/worker.log", "web/worker.log.fate",
+                                              "db/late.log.1", "db/late.log", "db/late.log.fate")]
+    assert rehearsed(state, [WORKER, program("late", "db")]) == [
+        f"rm -f {' '.join(files)}",
+        "rmdir --ignore-fail-on-non-empty logs/vpc1/web logs/vpc1/db logs/vpc1 logs"]
+
+
+def test_what_is_made_anew_keeps_its_logs_in_a_dry_run_too(state: Path) -> None:
+    assert rehearsed(state, [WORKER], [WORKER]) == []

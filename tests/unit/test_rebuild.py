@@ -31,6 +31,9 @@ def networks(**cidrs: str) -> dict[str, IPv4Network]:
     # Of two that have each other's, either may be right.
     ({"a": "10.0.1.0/24", "x": "10.0.1.0/25"}, {}, {"a": ["x"], "x": ["a"]}),
     ({"a": "10.0.1.0/24", "x": "10.0.2.0/24"}, {"b": "10.0.2.0/24"}, {"x": ["b"]}),
+    # Whoever has those of one that is sure is wrong, beside one that has more of others'.
+    ({"a": "10.0.1.0/24", "b": "10.0.2.0/24", "x": "10.0.0.0/18", "y": "10.0.64.0/24"}, {"c": "10.0.64.0/18"},
+     {"x": ["a", "b"], "y": ["c"]}),
     ({"a": "10.0.1.0/24", "x": "10.0.1.0/24"}, {"b": "10.0.1.0/24"}, {"a": ["x", "b"], "x": ["a", "b"]}),
 ])
 def test_who_claims_others_addresses(told: dict[str, str], sure: dict[str, str],

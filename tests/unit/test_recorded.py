@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -302,6 +303,14 @@ def test_a_mark_that_two_links_bear_is_refused(scene: Scene) -> None:
     assert caught.value.hint == "remove the one that vpcctl did not make, or its alias"
 
 
+@pytest.mark.parametrize("name", ["Abc", "abc-", "a.c"])
+def test_a_name_that_nobody_may_give_is_not_ours(scene: Scene, name: str) -> None:
+    recorded = scene()
+    recorded.links("")["eth0"].update(ifname=f"vpc-{name}", ifalias=f"vpcctl:{name}")
+    note = f"link vpc-{name} on the host bears the mark vpcctl:{name}, but vpcctl did not make it"
+    assert f"{note}: it stays as it is" in rebuilt()[1]
+
+
 @pytest.mark.parametrize("alias", ["vpcctl:vpc7", "vpcctl:Not a name", "vpcctl:-x"])
 def test_a_link_that_bears_a_mark_and_is_not_as_we_make_them(scene: Scene, alias: str) -> None:
     recorded = scene()
@@ -490,6 +499,28 @@ def test_the_rules_of_an_older_vpcctl_tell_of_nat_too(scene: Scene) -> None:
     assert nat.interface == "eth0"
 
 
+def test_a_mark_of_ours_without_an_interface_tells_nothing_of_nat(scene: Scene) -> None:
+    recorded = scene()
+    recorded.asked['["", "iptables-save"]']["stdout"] = (
+        "*nat\n:POSTROUTING ACCEPT [0:0]\n"
+        '-A POSTROUTING -m comment --comment "vpcctl:vpc1/nat" -j ACCEPT\nCOMMIT\n'
+    )
+    assert "the uplink of VPC 'vpc1' is unknown: vpcctl nat enable --vpc vpc1" in rebuilt()[1]
+
+
+def test_without_rules_for_what_is_forwarded_those_of_nat_tell_of_it(scene: Scene) -> None:
+    recorded = scene()
+    said = recorded.asked['["", "iptables-save"]']
+    said["stdout"] = "".join(
+        line
+        for line in said["stdout"].splitlines(keepends=True)
+        if not line.startswith(f"-A {naming.HOST_FORWARD} ")
+    )
+    nat = next(vpc.nat for vpc in rebuilt()[0].topology.vpcs if vpc.name == "vpc1")
+    assert nat is not None
+    assert nat.interface == "eth0"
+
+
 def test_what_forwarding_was_is_in_our_jump_or_not_known(scene: Scene) -> None:
     recorded = scene()
     said = recorded.asked['["", "iptables-save"]']
@@ -536,6 +567,17 @@ def test_a_keeper_with_orders_that_nobody_gives_is_no_workload(scene: Scene) -> 
     assert workloads(subnets(state.topology)["private"]) == ()
     told = "a process in vpc1-private is not one of vpcctl's workloads: "
     assert any(note.startswith(told) for note in notes)
+
+
+def test_workloads_come_in_the_order_of_their_names(scene: Scene) -> None:
+    recorded = scene()
+    held = recorded.keepers["vpc1-private"]
+    for name in ("zoo", "also"):
+        one = copy.deepcopy(held["vpc1/private/worker"])
+        one["argv"] = [word.replace("private/worker", f"private/{name}") for word in one["argv"]]
+        held[f"vpc1/private/{name}"] = one
+    found = workloads(subnets(rebuilt()[0].topology)["private"])
+    assert [one.name for one in found] == ["also", "worker", "zoo"]
 
 
 # Namespaces that can't be read, and what is half-made.
@@ -681,6 +723,8 @@ def test_marks_that_the_record_lacks_are_told_in_order(scene: Scene) -> None:
         ("plain", plain),
         ("odd", odd),
         ("zoo", marked),
+        ("yak", marked),
+        ("xor", marked),
         ("blind", {"status": 1, "stdout": "", "stderr": "not permitted"}),
     ):
         recorded.names.append(name)
@@ -693,15 +737,21 @@ def test_marks_that_the_record_lacks_are_told_in_order(scene: Scene) -> None:
     recorded.links("vpc1")["lo"]["ifalias"] = "vpcctl:vpc1"
     recorded.printed("vpc2", *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:vpc2/x", "addr_info": []})
     recorded.printed("vpc1", *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:vpc1/x", "addr_info": []})
+    for inside in ("vpc1-private", "vpc1-public"):
+        recorded.printed(inside, *ADDR).append({"ifname": "mine", "ifalias": "vpcctl:x", "addr_info": []})
     told = [(one.what, one.detail) for one in kept_apart(Kernel(Runner()), recorded.state().ledger)]
     take_up = "adopt it: vpcctl restore --from-kernel, or remove it: "
     assert told == [
         *(
             (f"namespace {name}", f"it bears vpcctl's mark; {take_up}ip netns del {name}")
-            for name in ("other", "zoo")
+            for name in ("other", "xor", "yak", "zoo")
         ),
         ("link lan on the host", f"vpcctl:vpc7; {take_up}ip link del lan"),
         ("link mine in vpc1", f"vpcctl:vpc1/x; {take_up}ip -n vpc1 link del mine"),
+        *(
+            (f"link mine in {inside}", f"vpcctl:x; {take_up}ip -n {inside} link del mine")
+            for inside in ("vpc1-private", "vpc1-public")
+        ),
         ("link mine in vpc2", f"vpcctl:vpc2/x; {take_up}ip -n vpc2 link del mine"),
     ]
     # What is not there any more is not asked.
@@ -709,7 +759,7 @@ def test_marks_that_the_record_lacks_are_told_in_order(scene: Scene) -> None:
     assert "mine in vpc2" not in str([*kept_apart(Kernel(Runner()), recorded.state().ledger)])
     state, notes = rebuilt()
     assert notes[-1] == (
-        "other, vpc1-private, vpc2-a-name-that-is-hashed, zoo: marked as vpcctl's, but neither the "
+        "other, vpc1-private, vpc2-a-name-that-is-hashed, xor, yak, zoo: marked as vpcctl's, but neither the "
         "host nor a router has a link to it: it stays as it is"
     )
 
@@ -800,3 +850,121 @@ def test_a_workload_that_ended_since_has_no_facts(scene: Scene, monkeypatch: pyt
     monkeypatch.setattr("vpcctl_lib.engine.rebuild.keepers", lambda space: {})
     state, _ = rebuilt()
     assert [entry.found for entry in state.ledger if isinstance(entry.resource, Program)] == [{}, {}]
+
+
+def test_of_marks_on_a_host_that_cannot_be_read_nothing_is_said(scene: Scene) -> None:
+    recorded = scene()
+    recorded.fail("", *ADDR, says="Operation not permitted")
+    with pytest.raises(VpcctlError, match="the links of the host can't be read"):
+        list(kept_apart(Kernel(Runner()), recorded.state().ledger))
+
+
+# Machines with a name.
+
+GUARDED = ("nft", "-j", "list", "table", "bridge", "vpcctl")
+
+
+def renamed(recorded: Recorded, name: str, subnet: str = "private") -> None:
+    """The subnet's own machine becomes the one of that name."""
+    port = recorded.links("vpc1")[f"s-{subnet}"]
+    port.update(ifname=naming.port(subnet, name), ifalias=f"vpcctl:vpc1/{subnet}/{name}")
+
+
+def guard(recorded: Recorded, *members: tuple[str, str, str, str]) -> None:
+    """The guard's machines: port, MAC, address, comment."""
+    listed = recorded.printed("vpc1", *GUARDED)
+    own = next(item["set"] for item in listed["nftables"] if item.get("set", {}).get("name") == "own")
+    own["elem"] = [
+        {"elem": {"comment": comment, "val": {"concat": list(parts)}}} for *parts, comment in members
+    ]
+
+
+def machines(state: State, subnet: str = "private") -> list[tuple[str, list[str]]]:
+    return [
+        (one.name, [str(address) for address in one.addresses])
+        for one in subnets(state.topology)[subnet].machines
+    ]
+
+
+PRIVATE = "10.0.2.0/24 private"
+
+
+def mac(address: str) -> str:
+    return naming.instance_mac("vpc1", IPv4Address(address))
+
+
+def test_a_machine_has_the_addresses_of_the_guard_that_of_its_mac_first(scene: Scene) -> None:
+    recorded = scene()
+    renamed(recorded, "web1")
+    port = naming.port("private", "web1")
+    guard(recorded, *((port, mac("10.0.2.7"), f"10.0.2.{last}", PRIVATE) for last in (9, 5, 7)))
+    state, notes = rebuilt()
+    assert machines(state) == [("web1", ["10.0.2.7", "10.0.2.5", "10.0.2.9"])]
+    told = "the policy and the workloads of 'vpc1/private/web1' are unknown: "
+    assert f"{told}its namespace was missing, and is recreated" in notes
+
+
+def test_an_address_outside_its_subnet_is_not_a_machine_s(scene: Scene) -> None:
+    recorded = scene()
+    renamed(recorded, "web1")
+    port = naming.port("private", "web1")
+    guard(recorded, *((port, mac("10.0.2.7"), one, PRIVATE) for one in ("10.0.9.9", "10.0.2.7")))
+    assert machines(rebuilt()[0]) == [("web1", ["10.0.2.7"])]
+
+
+def test_a_subnet_s_own_machine_may_have_more_addresses(scene: Scene) -> None:
+    recorded = scene()
+    port = naming.port("private")
+    guard(recorded, *((port, mac("10.0.2.2"), f"10.0.2.{last}", PRIVATE) for last in (2, 8)))
+    assert machines(rebuilt()[0]) == [("", ["10.0.2.2", "10.0.2.8"])]
+    guard(recorded, (port, mac("10.0.2.2"), "10.0.2.2", PRIVATE))
+    assert machines(rebuilt()[0]) == [("", [])], "the address that it has by default"
+
+
+def bare(recorded: Recorded, *addresses: str) -> None:
+    """The machine `web1` of the private subnet, of which nothing but its namespace tells the addresses."""
+    renamed(recorded, "web1")
+    guard(recorded, ("s-other", mac("10.0.2.2"), "10.0.2.2", PRIVATE))
+    space = "vpc1-private.web1"
+    recorded.names.append(space)
+    for key, said in list(recorded.asked.items()):
+        if key.startswith('["vpc1-private", '):
+            recorded.asked[key.replace('["vpc1-private", ', f'["{space}", ')] = copy.deepcopy(said)
+    held = recorded.links(space)["eth0"]["addr_info"]
+    held[:] = [{**held[0], "local": one} for one in addresses]
+
+
+def test_without_a_guard_a_machine_s_own_namespace_tells_its_addresses(scene: Scene) -> None:
+    bare(scene(), "10.0.2.9")
+    state, notes = rebuilt()
+    assert machines(state) == [("web1", ["10.0.2.9"])]
+    assert AS_THEY_SAY.format("private") in notes
+
+
+def test_a_machine_without_an_address_is_left_out(scene: Scene) -> None:
+    recorded = scene()
+    renamed(recorded, "web1", "public")
+    guard(recorded)
+    state, notes = rebuilt()
+    assert machines(state, "public") == []
+    assert "machine 'vpc1/public/web1' can't be rebuilt: its address is missing" in notes
+
+
+def test_a_machine_whose_links_cannot_be_read_is_left_out_too(scene: Scene) -> None:
+    recorded = scene()
+    bare(recorded)
+    recorded.edit_rules("vpc1", "vpcctl:vpc1/public", "vpcctl:vpc1/private")
+    recorded.edit_rules("vpc1", "-s 10.0.1.0/24", "-s 10.0.2.0/24")
+    recorded.fail("vpc1-private.web1", *ADDR, says="Operation not permitted")
+    state, notes = rebuilt()
+    assert machines(state) == []
+    assert "machine 'vpc1/private/web1' can't be rebuilt: its address is missing" in notes
+
+
+@pytest.mark.parametrize("name", ["Not a name", "web-", ""])
+def test_a_machine_of_a_name_that_nobody_may_give_is_none(scene: Scene, name: str) -> None:
+    recorded = scene()
+    renamed(recorded, name)
+    state, notes = rebuilt()
+    assert [*subnets(state.topology)] == ["public"]
+    assert f"bears the mark vpcctl:vpc1/private/{name}, but vpcctl did not make it" in " ".join(notes)

@@ -179,6 +179,11 @@ def test_what_cannot_be_asked_is_somebody_s_all_the_same() -> None:
         def link(self, namespace: str, device: str) -> None:
             raise VpcctlError("no answer")
 
+    class Unreadable(Held):
+        def link(self, namespace: str, device: str) -> None:
+            raise PermissionError("no answer")
+
+    assert refusal(Veth("", "vpc-a", "a", "uplink"), Unreadable()).hint  # type: ignore[arg-type]
     error = refusal(Veth("", "vpc-a", "a", "uplink"), Blind())  # type: ignore[arg-type]
     assert error.message.endswith("already exists, and vpcctl did not make it")
     assert error.hint == "rename or remove one of the two"

@@ -144,6 +144,10 @@ def test_where_a_group_has_to_do_with() -> None:
     assert places(Verb.MAKE, INSIDE, Forget("vpc1", ())) == {"vpc1"}
     assert places(Verb.MAKE, INSIDE, Keep("vpc1")) == {"vpc1"}
     assert places(Verb.MAKE, Folder("/etc/netns")) == FILES
+    # What holds for all makes all of its command do so.
+    kept = [step(Verb.MAKE, INSIDE), step(Verb.UNMAKE, Address("", "vpc-a", IPv4Interface("169.254.64.0/31")),
+                                          Ip("vpc1", ("a", "b")))]
+    assert [group.places for group in groups(kept, forward=False)] == [None]
     # What goes on the host, or with its namespace, may take along what it does not name.
     assert places(Verb.UNMAKE, INSIDE, Ip("vpc1", ("a", "b"))) == {"vpc1"}
     on_host = Address("", "vpc-a", IPv4Interface("169.254.64.0/31"))

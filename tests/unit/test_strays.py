@@ -109,17 +109,18 @@ def test_files_that_the_record_lacks(files: Path) -> None:
 
 def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("lo", "vpc-in", "vpc-out", "vpc-free", "vpc-mine", "vpc-known", "other")
+    names = ("vpc-first", "vpc-in", "vpc-out", "vpc-free", "vpc-mine", "vpc-known", "other", "vpc-\udce4")
     devices = tmp_path / "dev"
-    devices.write_text("Inter-|\n face |\n" + "".join(f"{name}: 0 0\n" for name in names))
+    devices.write_text("Inter-|\n face |\n" + "".join(f"{name}: 0 0\n" for name in names),
+                       errors="surrogateescape")
     monkeypatch.setattr(module, "DEVICES", devices)
     links = {name: {"ifname": name, "ifalias": f"vpcctl:{name}"} for name in names}
     links["vpc-mine"]["ifalias"] = "mine"
-    rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", "vpc-free")),
+    rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", "vpc-free", "vpc-\udce4")),
              "-o vpc-out -j DROP")
     known = [Entry(Veth("", "vpc-known", "known", "uplink")), Entry(Veth("a", "vpc-in", "b", "eth0"))]
     kernel: Any = Held(links, **{HOST_FORWARD: rules})
-    assert strange_cables(kernel, known) == ["vpc-in", "vpc-out"]
+    assert strange_cables(kernel, known) == ["vpc-first", "vpc-in", "vpc-out"]
     others: Any = Held(links, USER=rules)
     assert strange_cables(others, known) == []
     plain: Any = Held({})

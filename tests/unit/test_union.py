@@ -45,6 +45,8 @@ def test_a_vpc_of_another_network_and_a_subnet_over_a_recorded_one_are_not_taken
     moved = replace(ONE, cidr=IPv4Network("10.0.0.0/15"), subnets=(WEB, DB))
     assert united(recorded, Topology((moved,))) == recorded
     over = Subnet("over", IPv4Network("10.0.0.0/22"))
+    both = Topology((replace(ONE, subnets=(WEB, Subnet("far", IPv4Network("10.0.9.0/24")))),))
+    assert united(both, Topology((replace(ONE, subnets=(over,)),))) == both, "over one of two is enough"
     assert united(recorded, Topology((replace(ONE, subnets=(over, DB)),))) == Topology(
         (replace(ONE, subnets=(WEB, DB)),)
     )

@@ -103,8 +103,8 @@ def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
 
     `restore` removes none of them: they may be all that is left of a VPC.
     """
-    ours = {entry.resource.space for entry in ledger} - {""}
-    places = {place for entry in ledger for place in entry.resource.homes | entry.resource.places}
+    ours = {entry.resource.space for entry in ledger}
+    places = {place for entry in ledger for place in entry.resource.places}
     kernel.look(kernel.namespaces)
     for namespace in sorted(kernel.namespaces - ours):
         if any(link["ifname"] == "lo" and _is_marked(link) for link in _readable(kernel, namespace)):

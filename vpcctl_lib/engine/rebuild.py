@@ -7,7 +7,7 @@ write: on the host, in routers, and in the names of namespaces, which only root 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface
 from itertools import combinations
@@ -100,8 +100,8 @@ class Rebuilder:
                                   f"{addressing.router_end(one.link)}", "remove one of the two")
         routed = [vpc for vpc in vpcs if vpc.routed]
         # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
-        vpcs = [replace(vpc, routed=vpc.routed or any(one.cidr.overlaps(vpc.cidr) for one in routed))
-                for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)] if len(routed) < len(vpcs) else vpcs
+        vpcs = [replace(vpc, routed=any(one.cidr.overlaps(vpc.cidr) for one in routed))
+                for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
         forwarding = self.forwarding() if any(vpc.nat for vpc in vpcs) else None
         return Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
                         forwarding=forwarding)
@@ -123,29 +123,26 @@ class Rebuilder:
     def _cables(self) -> Iterator[str]:
         """The names of VPCs, from the host's ends of their cables."""
         for name, link in self._marked("", re.compile(r"[^/+]+", re.DOTALL)).items():
-            if self._believes("", link, "VPC", name, naming.device("vpc-", name)):
+            if self._believes("", link, (name,), naming.device("vpc-", name)):
                 yield name
 
-    def _believes(self, space: str, link: dict[str, Any], what: str, name: str, device: str,
+    def _believes(self, space: str, link: dict[str, Any], names: Iterable[str], device: str,
                   master: str = "") -> bool:
-        """Whether the link is as we would have made it."""
-        try:
-            naming.check_name(name, what)
-            wrong = link["ifname"] != device or link.get("master", "") != master
-        except BadInput:
-            wrong = True
-        if wrong:
+        """Whether the link is as we would have made it for these names."""
+        is_ours = all(map(naming.is_name, names)) and link["ifname"] == device \
+            and link.get("master", "") == master
+        if not is_ours:
             self.notes.append(f"link {link['ifname']}{on(space)} bears the mark {link['ifalias']}, but "
                               "vpcctl did not make it: it stays as it is")
-        return not wrong
+        return is_ours
 
     def _place(self, name: str) -> tuple[int, int]:
         """The position of its rules on the host, then of its cable: the order in which VPCs were made."""
         cable = naming.device("vpc-", name)
         rules = self._rules("", naming.HOST_FORWARD)
-        found = [number for number, rule in enumerate(rules) if rule.get("-i") == cable]
+        first = next((number for number, rule in enumerate(rules) if rule.get("-i") == cable), len(rules))
         link = self._kernel.link("", cable) or {}
-        return (min(found, default=len(rules)), int(link.get("ifindex", 0)))
+        return first, int(link.get("ifindex", 0))
 
     def _vpc(self, name: str) -> Vpc | None:
         try:
@@ -186,17 +183,9 @@ class Rebuilder:
     def _site(self, vpc: str, name: str, link: dict[str, Any]) -> Site | None:
         """A subnet's own machine, `public`, or one that has a name, `public/web1`; None for a stranger's."""
         subnet, slash, machine = name.partition("/")
-        bridge = naming.device("br-", vpc)
-        if slash and not self._is_name(machine):
-            machine = ""
-            subnet = name
-        port = naming.port(subnet, machine)
-        is_ours = self._believes(vpc, link, "subnet", subnet, port, bridge)
+        names = (subnet, machine) if slash else (subnet,)
+        is_ours = self._believes(vpc, link, names, naming.port(subnet, machine), naming.device("br-", vpc))
         return Site(vpc, subnet, machine) if is_ours else None
-
-    @staticmethod
-    def _is_name(text: str) -> bool:
-        return naming.NAME.fullmatch(text) is not None and not text.endswith("-")
 
     def _peerings(self, vpcs: Collection[Vpc]) -> tuple[Peering, ...]:
         """The peerings of which both routers have an end."""
@@ -207,7 +196,7 @@ class Rebuilder:
                 one, _, other = mark.partition("+")
                 far = other if one == vpc.name else one
                 ours = naming.peering_owner(*sorted((vpc.name, far))) == f"{MARK}{mark}" and far in known
-                if ours and self._believes(vpc.name, link, "VPC", far, naming.device("pcx-", far)):
+                if ours and self._believes(vpc.name, link, (far,), naming.device("pcx-", far)):
                     ends.setdefault(Peering.between(one, other), set()).add(vpc.name)
         return tuple(peering for peering in sorted(ends, key=lambda one: (one.vpc1, one.vpc2))
                      if self._joins(known, peering, ends[peering]))

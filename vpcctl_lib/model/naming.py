@@ -32,9 +32,14 @@ BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
 
 
+def is_name(text: str) -> bool:
+    """Whether a thing may be called so: names become device and namespace names."""
+    return NAME.fullmatch(text) is not None and not text.endswith("-")
+
+
 def check_name(name: str, what: str) -> str:
-    """Return `name`, or refuse it: names become device and namespace names."""
-    if NAME.fullmatch(name) and not name.endswith("-"):
+    """Return `name`, or refuse it."""
+    if is_name(name):
         return name
     raise BadInput(f"{quoted(repr(name))} can't be a {what} name",
                    "use up to 31 of a-z, 0-9 and -, beginning with a letter and not ending in -")

@@ -64,9 +64,7 @@ class Spare:
         """
         for target in targets:
             self._fill(text)
-            try:
-                _exchange(self._path, target)
-            except OSError:
+            if not _exchanged(self._path, target):
                 # The file does not exist yet, or the file system can't exchange: give the space back.
                 self._path.replace(target)
 
@@ -90,13 +88,11 @@ def _no_room(path: Path) -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """Exchange two file names atomically (renameat2(2))."""
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two file names atomically (renameat2(2)); whether that was possible."""
     # Imported late: only a full disk needs it.
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if libc.renameat2(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    return hasattr(libc, "renameat2") and libc.renameat2(HERE, names[0], HERE, names[1], EXCHANGE) == 0

@@ -1,0 +1,103 @@
+"""What a topology needs, in the cases that the recorded plans don't have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from vpcctl_lib.blueprint import blueprint, peerings
+from vpcctl_lib.firewall.filter_rules import MANY
+from vpcctl_lib.model.topology import (
+    OWN,
+    Action,
+    Machine,
+    Nat,
+    Peering,
+    Policy,
+    Ports,
+    Protocol,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Variant,
+    Vpc,
+    Workload,
+)
+from vpcctl_lib.resources import Altname, Chain, File, Folder, Port, Program, SingleRule
+from vpcctl_lib.resources.rules import unpacked
+
+PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
+VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"), nat=Nat("eth0"), subnets=(PUBLIC,))
+LONG = ("production-europe-west", "production-europe-east")
+
+
+def resolving(*servers: str, subnet: Subnet = PUBLIC) -> Topology:
+    nat = Nat("eth0", resolvers=tuple(map(IPv4Address, servers)))
+    return Topology((replace(VPC, nat=nat, subnets=(subnet,)),))
+
+
+def test_a_file_names_each_resolver_in_a_line_of_its_own() -> None:
+    files = [one for one in blueprint(resolving("9.9.9.9", "8.8.8.8")) if isinstance(one, File)]
+    assert [one.content for one in files] == [
+        "# vpcctl:vpc1/public\nnameserver 9.9.9.9\nnameserver 8.8.8.8\n"]
+
+
+def test_without_a_resolver_there_is_no_file() -> None:
+    assert [one for one in blueprint(resolving()) if isinstance(one, File | Folder)] == []
+
+
+def test_a_namespace_of_somebody_else_gets_no_file_of_ours() -> None:
+    guest = Machine("guest", (IPv4Address("10.0.1.9"),), namespace="/run/netns/guest")
+    files = [one for one in blueprint(resolving("9.9.9.9", subnet=replace(PUBLIC, machines=(OWN, guest))))
+             if isinstance(one, File)]
+    assert [one.path for one in files] == ["/etc/netns/vpc1-public/resolv.conf"]
+
+
+@pytest.mark.parametrize(("variant", "has"), [(Variant.LEGACY, False), (Variant.NFT, True), (None, True)])
+def test_the_older_iptables_may_have_no_table_of_security(variant: Variant | None, has: bool) -> None:
+    found = blueprint(Topology((VPC,), iptables=variant))
+    tables = [one.table for one in found if isinstance(one, Chain | SingleRule)]
+    assert tables.count("security") == (2 if has else 0), "the chain, and the jump to it"
+
+
+@pytest.mark.parametrize(("nat", "mtu"), [
+    (None, 1500), (Nat("eth0", 1400), 1400), (Nat("eth0", 1500), 1500), (Nat("eth0", 9000), 1500)])
+def test_a_cable_takes_no_larger_packets_than_the_way_out_or_ethernet(nat: Nat | None, mtu: int) -> None:
+    found = blueprint(Topology((replace(VPC, nat=nat),)))
+    ends = [one for one in found if isinstance(one, Port) and one.device in ("vpc-vpc1", "uplink")]
+    assert [one.mtu for one in ends] == [mtu, mtu]
+
+
+def test_a_policy_of_many_rules_has_the_chains_that_it_leads_to() -> None:
+    rules = tuple(Rule(Protocol.TCP, Action.ALLOW, Ports(port, port)) for port in range(1, MANY + 1))
+    subnet = replace(PUBLIC, policy=Policy(rules))
+    (chain,) = [one for one in blueprint(Topology((replace(VPC, subnets=(subnet,)),)))
+                if isinstance(one, Chain) and one.namespace == "vpc1-public"]
+    texts = [*chain.rules, *(text for inner in unpacked(chain.inner).values() for text in inner)]
+    assert all(any(f"ingress[{number}]" in text for text in texts) for number in range(MANY))
+
+
+@pytest.mark.parametrize(("port", "address"), [(80, "10.0.1.2"), (None, "")])
+def test_only_what_listens_is_given_the_address(port: int | None, address: str) -> None:
+    machine = Machine(workloads=(Workload("web", ("sleep", "9"), port=port),))
+    (program,) = [one for one in blueprint(Topology((replace(VPC, subnets=(
+        replace(PUBLIC, machines=(machine,)),)),))) if isinstance(one, Program)]
+    assert program.address == address
+
+
+def test_a_peering_of_long_names_can_be_found_by_them() -> None:
+    vpcs = tuple(Vpc(name, IPv4Network((0x0A000000 + (number << 16), 16)), number)
+                 for number, name in enumerate(LONG))
+    topology = Topology(vpcs, (Peering.between(*LONG),))
+    names = {(one.namespace, one.name) for one in blueprint(topology) if isinstance(one, Altname)}
+    assert {(LONG[0], f"pcx-{LONG[1]}"), (LONG[1], f"pcx-{LONG[0]}")} <= names
+
+
+@pytest.mark.parametrize("gone", ["vpc1", "vpc2"])
+def test_a_peering_with_a_vpc_that_is_not_there_has_no_cable(gone: str) -> None:
+    other = Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1)
+    topology = Topology(tuple(vpc for vpc in (VPC, other) if vpc.name != gone))
+    assert list(peerings.cable(topology, Peering("vpc1", "vpc2"))) == []
