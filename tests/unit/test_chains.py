@@ -48,8 +48,9 @@ def test_unmade() -> None:
         ":INPUT ACCEPT [0:0]", "-F INPUT", "-F A", "-F B", "-X A", "-X B"]
 
 
-names = st.from_regex(r"VPCCTL-[A-Z0-9-]{1,9}", fullmatch=True)
-texts = st.from_regex(r"-s [0-9.]{1,9}/[0-9]{1,2} -j [A-Z]{1,9}", fullmatch=True)
+names = st.text("ABZ019-", min_size=1, max_size=9).map("VPCCTL-{}".format)
+texts = st.builds("-s {}/{} -j {}".format, st.text("0129.", min_size=1, max_size=9), st.integers(0, 99),
+                  st.text("ADZ", min_size=1, max_size=9))
 
 
 @given(st.dictionaries(names, st.lists(texts, min_size=1, max_size=5).map(tuple), max_size=5))

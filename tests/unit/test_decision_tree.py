@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import policies
 from benchmarks.walk import Packet, Walk
+from tests.dear import DEAR
 from vpcctl_lib.firewall import decision_tree, splits
 from vpcctl_lib.firewall.decision_tree import Tree
 from vpcctl_lib.firewall.filter_rules import (
@@ -33,8 +34,31 @@ DEEPEST = 15
 """The kernel takes 16 levels, the built-in chain included."""
 
 
-def decided(rules: tuple[str, ...], packet: Packet, chains: Mapping[str, tuple[str, ...]]) -> str | None:
-    return Walk(chains, packet).verdict(rules)
+def decided(found: Filter, packet: Packet) -> str:
+    return Walk(found.inner, packet).verdict(found.rules) or ""
+
+
+class Plain:
+    """The rules in their plain order, compared as what they are: to read the text of all takes far longer."""
+
+    def __init__(self, rules: Sequence[Rule], texts: Sequence[str]) -> None:
+        assert len(texts) == len(rules) + 4, "three before, and the default"
+        *self._texts, self._default = texts[3:]
+        self._rules = [_compared(rule) for rule in rules]
+
+    def decided(self, packet: Packet) -> str:
+        """The text of the first rule that matches."""
+        for (protocol, low, high, first, last), text in zip(self._rules, self._texts, strict=True):
+            if low <= packet.far_end <= high and first <= packet.port <= last \
+                    and protocol in ("all", packet.protocol):
+                return text
+        return self._default
+
+
+def _compared(rule: Rule) -> tuple[str, int, int, int, int]:
+    network, ports = rule.network or IPv4Network("0.0.0.0/0"), rule.ports
+    return (rule.protocol.value, int(network[0]), int(network[-1]),
+            ports.first if ports else 0, ports.last if ports else 65535)
 
 
 # Few values, so that rules overlap, repeat and hide each other.
@@ -70,27 +94,29 @@ def corners(policy: Sequence[Rule], seed: int) -> list[Packet]:
 
 @given(st.lists(rules, min_size=MANY, max_size=3 * MANY), st.lists(packets, max_size=20),
        st.sampled_from(Action), st.integers(0, 99))
+@DEAR
 def test_the_verdict_is_that_of_the_plain_order_and_no_rule_is_lost(
         ingress: list[Rule], some: list[Packet], default: Action, seed: int) -> None:
     policy = Policy(tuple(ingress), tuple(ingress), default)
-    for plain, found in ((ingress_rules(policy), ingress_filter(policy)),
+    for texts, found in ((ingress_rules(policy), ingress_filter(policy)),
                          (egress_rules(policy), egress_filter(policy))):
+        plain = Plain(ingress, texts)
         for packet in (*some, *corners(policy.ingress, seed)):
-            told, shall = decided(found.rules, packet, found.inner), decided(plain, packet, {})
-            assert (told or "").split()[-1] == (shall or "").split()[-1]
-        assert set(plain) <= {*found.rules, *(text for texts in found.inner.values() for text in texts)}
+            assert decided(found, packet).split()[-1] == plain.decided(packet).split()[-1]
+        assert set(texts) <= {*found.rules, *(text for texts in found.inner.values() for text in texts)}
 
 
 @given(st.lists(rules, min_size=MANY, max_size=3 * MANY), st.integers(0, 99))
+@DEAR
 def test_the_rule_that_decides_is_the_first_that_matches(ingress: list[Rule], seed: int) -> None:
     """So that the counters are those of the plain order; all of one action may come in another one."""
     ingress[0] = replace(ingress[0], action=Action.DENY)
     ingress[1:] = [replace(rule, action=(Action.ALLOW, Action.DENY)[number % 2])
                    for number, rule in enumerate(ingress[1:])]
     policy = Policy(tuple(ingress))
-    found, plain = ingress_filter(policy), ingress_rules(policy)
+    found, plain = ingress_filter(policy), Plain(ingress, ingress_rules(policy))
     for packet in corners(policy.ingress, seed):
-        assert decided(found.rules, packet, found.inner) == decided(plain, packet, {})
+        assert decided(found, packet) == plain.decided(packet)
 
 
 hosts = st.builds(Rule, st.just(Protocol.ALL), st.sampled_from(Action), st.none(), networks)
@@ -100,6 +126,7 @@ in_turns = st.lists(st.tuples(hosts, ports_only | rules), min_size=MANY // 2, ma
 
 
 @given(in_turns, st.sampled_from((2, 5, 24)), st.integers(0, 2**32 - 1), st.integers(0, 99))
+@DEAR
 def test_rules_of_two_kinds_in_turns(ingress: list[Rule], blocks: int, mark: int, seed: int) -> None:
     """With few and short blocks, so that there are blocks of blocks; others' bits of the mark stay."""
     policy = Policy(tuple(ingress))
@@ -108,11 +135,11 @@ def test_rules_of_two_kinds_in_turns(ingress: list[Rule], blocks: int, mark: int
                                     (splits, "LEAF", 2), (decision_tree, "WORTH_BLOCKS", 4)):
             patch.setattr(module, name, value)
         found = ingress_filter(policy)
-    shall = ingress_rules(policy)
+    plain = Plain(ingress, ingress_rules(policy))
     for packet in corners(policy.ingress, seed):
         walk = Walk(found.inner, replace(packet, mark=mark))
-        told = walk.verdict(found.rules)
-        assert (told or "").split()[-1] == (decided(shall, packet, {}) or "").split()[-1]
+        told = walk.verdict(found.rules) or ""
+        assert told.split()[-1] == plain.decided(packet).split()[-1]
         assert walk.mark in (mark, mark & ~decision_tree.NOTES)
         assert walk.deepest <= DEEPEST
 
@@ -151,9 +178,9 @@ def test_of_ten_thousand_rules_a_packet_meets_few_and_the_first_that_matches_dec
         assert walk.mark == 0
     assert sum(map(len, found.inner.values())) <= MOST_LINES * policies.MANY_RULES
     if shape not in IN_ANY_ORDER:
-        plain = ingress_rules(policy)
+        plain = Plain(rules, ingress_rules(policy))
         for packet in (packet for kind in policies.packets(rules, 4, 2).values() for packet in kind):
-            assert decided(found.rules, packet, found.inner) == decided(plain, packet, {})
+            assert decided(found, packet) == plain.decided(packet)
 
 
 def test_rules_that_no_packet_gets_to_are_kept_apart() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dear import DEAR
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.errors import VpcctlError
@@ -56,6 +57,10 @@ WEB = Subnet("web", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
 VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(WEB,))
 OTHER = Vpc("vpc2", IPv4Network("172.16.0.0/16"), link=1)
 ONE = Topology((VPC,))
+RICH = Topology((replace(VPC, nat=Nat("eth0"), subnets=(
+    replace(WEB, policy=Policy(default=Action.DENY),
+            machines=(Machine(workloads=(Workload("worker", ("sleep", "9")),)),)),
+    Subnet("db", IPv4Network("10.0.2.0/24")))), OTHER), (Peering("vpc1", "vpc2"),), guarded=True)
 
 
 def made(topology: Topology) -> tuple[Entry, ...]:
@@ -90,6 +95,7 @@ def check_every_resource_comes_after_its_homes(topology: Topology) -> None:
 
 
 @given(st.from_type(Topology))
+@DEAR
 def test_any_topology(topology: Topology) -> None:
     """In one, as to draw the topology takes most of the time."""
     check_what_is_there_needs_nothing(topology)
@@ -125,11 +131,26 @@ def check_all_that_may_exist_is_written_down_before_the_first_step(plan: Plan) -
 
 
 @given(st.from_type(Topology), st.from_type(Topology))
+@DEAR
 def test_from_any_topology_to_any_other(one: Topology, other: Topology) -> None:
     plan = between(one, other)
     check_the_way(plan, other)
     check_unmaking_comes_first_and_what_stays_keeps_its_facts(one, other)
     check_all_that_may_exist_is_written_down_before_the_first_step(plan)
+
+
+@pytest.mark.parametrize("other", [
+    ONE, Topology((VPC, OTHER)), RICH, replace(RICH, peerings=()), replace(RICH, guarded=False),
+    replace(RICH, vpcs=(replace(RICH.vpcs[0], cidr=IPv4Network("10.0.0.0/15")), *RICH.vpcs[1:])),
+    replace(RICH, vpcs=tuple(replace(vpc, link=vpc.link + 4, nat=None) for vpc in RICH.vpcs)),
+    replace(RICH, vpcs=(replace(RICH.vpcs[0], subnets=(replace(WEB, cidr=IPv4Network("10.0.7.0/24")),)),
+                        *RICH.vpcs[1:])),
+], ids=range(8))
+def test_from_two_peers_with_everything_in_them_to_another_network_and_back(other: Topology) -> None:
+    for before, after in ((RICH, other), (other, RICH)):
+        check_the_way(between(before, after), after)
+        check_unmaking_comes_first_and_what_stays_keeps_its_facts(before, after)
+        check_all_that_may_exist_is_written_down_before_the_first_step(between(before, after))
 
 
 def test_a_new_vpc_is_made_and_nothing_else_is_touched() -> None:
@@ -161,8 +182,18 @@ def test_programs_end_first_then_all_that_lives_in_the_namespaces() -> None:
 
 
 @given(st.from_type(Topology), st.randoms(use_true_random=False))
+@DEAR
 def test_what_stands_in_a_thing_goes_before_it_wherever_the_ledger_has_the_two(
         topology: Topology, dice: random.Random) -> None:
+    check_that_what_stands_in_a_thing_goes_before_it(topology, dice)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_so_it_is_of_two_peers_with_everything_in_them(seed: int) -> None:
+    check_that_what_stands_in_a_thing_goes_before_it(RICH, random.Random(seed))  # noqa: S311 - no secret
+
+
+def check_that_what_stands_in_a_thing_goes_before_it(topology: Topology, dice: random.Random) -> None:
     ledger = list(made(topology))
     dice.shuffle(ledger)
     # What clears the way comes before all that is unmade.
@@ -400,6 +431,10 @@ def test_what_can_t_be_read_is_mended_if_it_was_being_made_and_others_faults_sta
     begun = [replace(entry, under_way=Verb.CHANGE) if entry.resource == chain else entry for entry in ledger]
     plan = difference(begun, blueprint(GUARDED), faults)
     assert (named(plan, Verb.CHANGE), named(plan, Verb.MAKE)) == ([str(chain)], [str(route)])
+    # What was being made and came out otherwise is ours, and mended.
+    begun = [replace(entry, under_way=Verb.MAKE) if entry.resource == chain else entry for entry in ledger]
+    plan = difference(begun, blueprint(GUARDED), {chain.key: changed("a rule is missing")})
+    assert (named(plan, Verb.CHANGE), named(plan, Verb.MAKE)) == ([str(chain)], [])
 
 
 def test_what_outlived_its_facts_is_surveyed_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,6 +455,8 @@ def test_what_outlived_its_facts_is_surveyed_and_made_anew(monkeypatch: pytest.M
     assert [(step.verb, step.entry.resource) for step in plan.steps] == [(Verb.MAKE, Forwarding())]
     assert find(plan.after, Forwarding).found == {"net.ipv4.ip_forward": "0", "identity": "now"}
     assert [one is runner for one in asked] == [True]
+    difference((), blueprint(nat))
+    assert isinstance(asked[-1], Runner)
 
 
 def test_an_undo_breaks_nothing_again_and_puts_rules_back() -> None:

@@ -17,7 +17,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant, Workload
+from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant, Vpc, Workload
 from vpcctl_lib.record.ledger import State, Verb
 from vpcctl_lib.resources import Forwarding, Namespace, Program
 
@@ -461,6 +461,21 @@ def test_an_end_of_a_peering_that_is_not_as_we_make_them(scene: Scene, change: d
     recorded = scene()
     recorded.links("vpc2")["pcx-vpc1"].update(change)
     assert rebuilt()[0].topology.peerings == ()
+
+
+def test_peerings_come_in_the_order_of_their_names(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene()
+    names = ("b", "d", "a", "c")
+    vpcs = [Vpc(name, IPv4Network((0x0A000000 + (n << 16), 16)), n) for n, name in enumerate(names)]
+
+    def ends(_: Rebuilder, space: str, __: object) -> dict[str, dict[str, str]]:
+        """Each is the peer of every other."""
+        far = [name for name in names if name != space]
+        return {"+".join(sorted((space, one))): {"ifname": f"pcx-{one}"} for one in far}
+
+    monkeypatch.setattr(Rebuilder, "_marked", ends)
+    found = Rebuilder(Kernel(Runner()), Variant.NFT)._peerings(vpcs)
+    assert [f"{one.vpc1}{one.vpc2}" for one in found] == ["ab", "ac", "ad", "bc", "bd", "cd"]
 
 
 # NAT.
@@ -919,6 +934,13 @@ def test_a_subnet_s_own_machine_may_have_more_addresses(scene: Scene) -> None:
     assert machines(rebuilt()[0]) == [("", ["10.0.2.2", "10.0.2.8"])]
     guard(recorded, (port, mac("10.0.2.2"), "10.0.2.2", PRIVATE))
     assert machines(rebuilt()[0]) == [("", [])], "the address that it has by default"
+
+
+def test_without_a_guard_a_subnet_s_own_machine_has_the_address_that_it_has_by_default(scene: Scene) -> None:
+    recorded = scene()
+    guard(recorded)
+    recorded.links("vpc1-public")["eth0"]["addr_info"][0].update(local="10.0.1.9")
+    assert machines(rebuilt()[0], "public") == [("", [])]
 
 
 def bare(recorded: Recorded, *addresses: str) -> None:

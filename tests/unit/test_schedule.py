@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dear import DEAR
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.schedule import Group, groups, waits
@@ -43,6 +44,7 @@ def behind(told: list[frozenset[int]]) -> list[set[int]]:
 
 
 @given(st.from_type(Topology), st.from_type(Topology))
+@DEAR
 def test_in_one_place_the_order_stays(one: Topology, other: Topology) -> None:
     found = planned(one, other)
     before = behind(waits(found))
@@ -125,8 +127,8 @@ def test_what_is_no_command_stands_alone() -> None:
 
 
 def test_a_group_is_cut_by_step() -> None:
-    host = Ip("", ("a", "b"))
-    steps = [step(Verb.UNMAKE, SPACE, host, host), step(Verb.UNMAKE, SPACE, host)]
+    one, other = Ip("", ("a", "b")), Ip("", ("c",))
+    steps = [step(Verb.UNMAKE, SPACE, one, other), step(Verb.UNMAKE, SPACE, other)]
     (whole,) = groups(steps)
     parts = list(whole.by_step())
     assert [len(part.items) for part in parts] == [2, 1]

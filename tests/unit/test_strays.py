@@ -97,26 +97,29 @@ def test_rules_that_say_the_same_are_told_apart() -> None:
 
 def test_files_that_the_record_lacks(files: Path) -> None:
     for name, text in (("vpc1-b", "# vpcctl:vpc1/b\n"), ("vpc1-a", "# vpcctl:vpc1/a\n"),
+                       *((f"vpc1-{more}", f"# vpcctl:vpc1/{more}\n") for more in "fced"),
                        ("mine", "nameserver x\n"), ("later", "x\n# vpcctl:vpc1/a\n")):
         (files / name).mkdir()
         (files / name / "resolv.conf").write_text(text)
     (files / "odd/resolv.conf").mkdir(parents=True)
-    a, b = (str(files / name / "resolv.conf") for name in ("vpc1-a", "vpc1-b"))
-    assert found(Held()) == [Folder(str(files / "vpc1-a")), File(a, "# vpcctl:vpc1/a\n"),
-                             Folder(str(files / "vpc1-b")), File(b, "# vpcctl:vpc1/b\n")]
-    assert found(Held(), File(a, "whatever")) == [Folder(str(files / "vpc1-b")), File(b, "# vpcctl:vpc1/b\n")]
+    ours = [one for name in "abcdef"
+            for one in (Folder(str(files / f"vpc1-{name}")),
+                        File(str(files / f"vpc1-{name}/resolv.conf"), f"# vpcctl:vpc1/{name}\n"))]
+    assert found(Held()) == ours
+    assert found(Held(), File(str(files / "vpc1-a/resolv.conf"), "whatever")) == ours[2:]
 
 
 def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("vpc-first", "vpc-in", "vpc-out", "vpc-free", "vpc-mine", "vpc-known", "other", "vpc-\udce4")
+    free = ("vpc-free", "vpc-\udce4")
+    names = ("vpc-first", "vpc-in", "vpc-out", "vpc-mine", "vpc-known", "other", *free)
     devices = tmp_path / "dev"
     devices.write_text("Inter-|\n face |\n" + "".join(f"{name}: 0 0\n" for name in names),
                        errors="surrogateescape")
     monkeypatch.setattr(module, "DEVICES", devices)
     links = {name: {"ifname": name, "ifalias": f"vpcctl:{name}"} for name in names}
     links["vpc-mine"]["ifalias"] = "mine"
-    rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", "vpc-free", "vpc-\udce4")),
+    rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", *free)),
              "-o vpc-out -j DROP")
     known = [Entry(Veth("", "vpc-known", "known", "uplink")), Entry(Veth("a", "vpc-in", "b", "eth0"))]
     kernel: Any = Held(links, **{HOST_FORWARD: rules})

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dear import DEAR
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine import inspection, rule_order, transaction
 from vpcctl_lib.engine.plan import difference
@@ -471,6 +472,7 @@ def unordered(portrait: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(one=st.from_type(Topology), other=st.from_type(Topology))
+@DEAR
 def test_any_topology_becomes_any_other_as_if_made_at_once(
         patched: Path, one: Topology, other: Topology) -> None:
     host = Host(patched)
@@ -490,6 +492,7 @@ def test_any_topology_becomes_any_other_as_if_made_at_once(
 
 
 @given(one=st.from_type(Topology), other=st.from_type(Topology), data=st.data())
+@DEAR
 def test_a_failure_anywhere_leaves_everything_as_it_was(
         patched: Path, one: Topology, other: Topology, data: st.DataObject) -> None:
     host = Host(patched)

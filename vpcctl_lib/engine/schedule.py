@@ -64,7 +64,7 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
     """Where it is done, and where the resource has its ends; a removal may affect more than it names."""
     resource = step.entry.resource
     homes = resource.homes
-    if step.verb is Verb.UNMAKE and not any(space and not device for space, device in homes):
+    if step.verb is Verb.UNMAKE and not any(space for space, _ in homes):
         return None
     return operation.places(frozenset(space for space, _ in (*homes, *resource.places)))
 

@@ -59,8 +59,7 @@ def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]
 def _is_ours(rule: str) -> bool:
     if MARK not in rule and "VPCCTL-" not in rule:
         return False
-    leads = any(option[0] in ("-j", "-g") and option[1] in HOST_CHAINS for option in words(rule)
-                if len(option) > 1)
+    leads = any(option[0] in ("-j", "-g") and option[-1] in HOST_CHAINS for option in words(rule))
     return leads or bool(mark_of(rule))
 
 

@@ -50,9 +50,9 @@ def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: tuple[str, st
     from vpcctl_lib.firewall.splits import line
 
     grown = Tree(*tree)
-    head, own, default = plain[:-len(rules) - 1], plain[-len(rules) - 1:-1], plain[-1:]
-    read = grown.grow([line(rule, text) for rule, text in zip(rules, own, strict=True)])
-    return Filter((*head, *read, *default), grown.chains)
+    before = len(plain) - len(rules) - 1
+    read = grown.grow([line(rule, text) for rule, text in zip(rules, plain[before:-1], strict=True)])
+    return Filter((*plain[:before], *read, plain[-1]), grown.chains)
 
 
 def ingress_rules(policy: Policy) -> tuple[str, ...]:
