@@ -3,8 +3,10 @@
 #
 #   ./tests/run.sh                        everything
 #   ./tests/run.sh --long                 the property and fault tests for longer
-#   ./tests/run.sh --mutants              which small changes of the code the unit and command-line tests don't see: an
-#                                         hour on two cores; `--mutants record`, or a file, for a part of it
+#   ./tests/run.sh --mutants              breaks the code in one place at a time, and counts what the unit and
+#                                         command-line tests see: for the night, as it takes an hour or two. It passes
+#                                         if they see 85 % of each room, and tests/mutation/survivors.yaml explains
+#                                         each of the others. `--mutants record`, or a file, for a part of it
 #   ./tests/run.sh tests/unit -k policy   other arguments go to pytest
 #   NEIGHBOURS=1 ./tests/run.sh           beside real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and
 #                                         WireGuard, too: root's, 330 MB in .neighbours, two minutes more. They are

@@ -1,7 +1,8 @@
 """Mutation check of the rooms in rooms.yaml: ./tests/run.sh --mutants [OPTION …] [ROOM | FILE | TEST FILE …].
 
 For each room: how many mutants the unit and command-line tests see, and which not. It fails if tests see
-less than the floor of a room's mutants, or if survivors.yaml does not explain a survivor.
+less than the floor of a room's mutants, if survivors.yaml does not explain a survivor, or if it explains
+what is not in the code.
 
 --quick   runs no property test: for one who writes tests for a file
 --yaml    prints unexplained survivors as survivors.yaml has them
@@ -62,7 +63,7 @@ def _files(patterns: Sequence[str]) -> list[Path]:
 
 
 def _report(worker: Worker, rooms: Rooms, floor: int, as_list: bool, whole: bool) -> int:
-    """Prints what was found; the exit code. Only all tests together can show an explanation needless."""
+    """Prints what was found; the exit code. Only all tests together show that an explanation has no use."""
     explained, failed = Explained.written(), False
     for room, paths in rooms.items():
         tried = [one for one in worker.verdicts if Path(one.path) in paths]
@@ -73,16 +74,18 @@ def _report(worker: Worker, rooms: Rooms, floor: int, as_list: bool, whole: bool
             print(_row(worker, f"  {path.name}", [one for one in tried if Path(one.path) == path]))
         survivors = [one for one in tried if worker.verdicts[one] not in SEEN]
         reasons, new = explained.sorted_out(survivors)
-        needless = explained.needless(tried, survivors) if whole else []
+        gone = explained.gone(tried)
         for why, count in reasons.most_common():
             print(f"  {count} survive: {why}")
         if new:
             print(f"  {len(new)} survive without an explanation in survivors.yaml:")
             print(as_yaml(new) if as_list else "\n".join(f"  {one}  [{worker.verdicts[one]}]" for one in new))
-        for one in needless:
-            print(f"  explained in survivors.yaml, but seen or gone: {one}")
+        for one in gone:
+            print(f"  explained in survivors.yaml, but not in the code: {one}")
+        for one in explained.seen(tried, survivors) if whole else ():
+            print(f"  explained in survivors.yaml, but seen by a test: {one}")
         few = 100 * (len(tried) - len(survivors)) < floor * len(tried)
-        failed = failed or bool(new) or bool(needless) or few
+        failed = failed or bool(new) or bool(gone) or few
     return int(failed)
 
 

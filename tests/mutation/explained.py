@@ -60,16 +60,24 @@ class Explained:
                 new.append(one)
         return reasons, new
 
-    def needless(self, tried: Sequence[Mutant], survivors: Sequence[Mutant]) -> list[str]:
-        """Of the modules tried: what is explained although it was seen, or isn't in the code any more."""
+    def gone(self, tried: Sequence[Mutant]) -> list[str]:
+        """What is explained of the modules tried, and is not in their code any more."""
+        return self._left_of(tried, tried)
+
+    def seen(self, tried: Sequence[Mutant], survivors: Sequence[Mutant]) -> list[str]:
+        """What is explained of the modules tried, although a test sees it."""
+        gone = self.gone(tried)
+        return [one for one in self._left_of(tried, survivors) if one not in gone]
+
+    def _left_of(self, tried: Sequence[Mutant], found: Sequence[Mutant]) -> list[str]:
         modules = {one.name[0] for one in tried}
-        lived = Counter(one.name for one in survivors)
-        living = {name[:2] for name in lived}
-        found = [f"{module} {function}: {was}  →  {becomes or '(dropped)'}"
-                 for (module, function, was, becomes), times in self._single.items()
-                 if module in modules and times > lived[module, function, was, becomes]]
-        return found + [f"{module} {function}: {ALL}" for module, function in sorted(self._whole - living)
-                        if module in modules]
+        names = Counter(one.name for one in found)
+        functions = {name[:2] for name in names}
+        single = (name for name, times in self._single.items() if times > names[name])
+        return [*(f"{module} {function}: {was}  →  {becomes or '(dropped)'}"
+                  for module, function, was, becomes in single if module in modules),
+                *(f"{module} {function}: {ALL}" for module, function in sorted(self._whole - functions)
+                  if module in modules)]
 
 
 def as_yaml(mutants: Iterable[Mutant]) -> str:

@@ -181,6 +181,14 @@ def test_programs_end_first_then_all_that_lives_in_the_namespaces() -> None:
     assert plan.steps[1].work == (EmptyNamespaces(("vpc1-web", "vpc1")),)
 
 
+def test_a_program_that_is_another_now_ends_and_begins_anew() -> None:
+    one, other = (Topology((replace(VPC, subnets=(replace(WEB, machines=(Machine(workloads=(
+        Workload("worker", ("sleep", seconds)),)),)),)),)) for seconds in "89")
+    steps = between(one, other).steps
+    assert [(step.verb, type(step.entry.resource)) for step in steps] == [
+        (Verb.UNMAKE, Program), (Verb.MAKE, Program)]
+
+
 @given(st.from_type(Topology), st.randoms(use_true_random=False))
 @DEAR
 def test_what_stands_in_a_thing_goes_before_it_wherever_the_ledger_has_the_two(
@@ -197,11 +205,12 @@ def check_that_what_stands_in_a_thing_goes_before_it(topology: Topology, dice: r
     ledger = list(made(topology))
     dice.shuffle(ledger)
     # What clears the way comes before all that is unmade.
-    unmade = {step.entry.resource.key: step.entry.resource for step in difference(ledger, ()).steps
-              if step.undo == step.entry.resource.make}
-    assert unmade.keys() == {entry.resource.key for entry in ledger}
+    unmade = [step.entry.resource for step in difference(ledger, ()).steps
+              if step.undo == step.entry.resource.make]
+    assert len(unmade) == len(ledger)
+    assert {one.key for one in unmade} == {entry.resource.key for entry in ledger}
     gone: set[tuple[str, str]] = set()
-    for resource in unmade.values():
+    for resource in unmade:
         assert not resource.stands_in & gone, resource
         gone |= resource.places
 
