@@ -232,6 +232,8 @@ def test_chains_nest_as_deep_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -
     assert [deepest(single, room) for room in range(9)] == [1, 1, 3, 3, 4, 4, 5, 5, 6]
     in_turns = accepted(*(rule for n in range(100) for rule in (from_network(n), to_port(n + 1))))
     assert [deepest(in_turns, room) for room in range(7)] == [1, 1, 3, 4, 4, 6, 6]
+    monkeypatch.setattr(decision_tree, "BLOCKS", 2)
+    assert [deepest(in_turns, room) for room in range(6)] == [1, 1, 3, 4, 5, 6]
 
 
 def test_as_many_rules_as_a_packet_may_meet_stay_a_list() -> None:
