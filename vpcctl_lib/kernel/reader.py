@@ -16,11 +16,12 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.answers import parsed, whole_lines
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
+from vpcctl_lib.model.addressing import Family
 
 Words = frozenset[tuple[str, ...]]
 """A rule as the set of its options, each with its values: their order is the writer's, not the kernel's."""
 
-EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
+EVERYTHING = frozenset((option, net) for option in ("-s", "-d") for net in ("0.0.0.0/0", "::/0"))
 """Options that every packet matches: iptables-save leaves them out."""
 
 _INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
@@ -108,7 +109,7 @@ class Kernel:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._views: dict[str, View] = {}
-        self._rules: dict[str, Saved] = {}
+        self._rules: dict[tuple[str, Family], Saved] = {}
         self.namespaces = set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
@@ -166,28 +167,28 @@ class Kernel:
         """The routes of the main table."""
         return self._of(namespace).routes
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family = Family.INET) -> HeldChain | None:
         """A chain with its rules, or None; Unreadable if iptables can't read its table."""
-        saved = self.chains(namespace)
+        saved = self.chains(namespace, family)
         if namespace and table in saved.unreadable:
             raise Unreadable(namespace, f"table {table}", NOT_OF_IPTABLES)
         return saved.get((table, name))
 
-    def chains(self, namespace: str) -> Saved:
-        """All chains of all tables of a namespace that can be read."""
-        if namespace not in self._rules:
-            self._rules[namespace] = self._saved(namespace)
-        return self._rules[namespace]
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
+        """All chains of all tables of a namespace and family that can be read."""
+        if (namespace, family) not in self._rules:
+            self._rules[namespace, family] = self._saved(namespace, f"{family.tool}-save")
+        return self._rules[namespace, family]
 
     def has_tool(self, name: str) -> bool:
         """Whether a program of that name is there."""
         return has(name)
 
-    def _saved(self, namespace: str) -> Saved:
+    def _saved(self, namespace: str, tool: str) -> Saved:
         if namespace and namespace not in self.namespaces:
             return Saved("")
         for _ in range(LOOKS):
-            outcome = self._runner.ask(("iptables-save",), namespace)
+            outcome = self._runner.ask((tool,), namespace)
             if namespace and not netns.exists(namespace):
                 # Somebody deleted it while we looked.
                 return Saved("")
@@ -195,7 +196,7 @@ class Kernel:
                 return Saved(outcome.stdout)
             if outcome.milliseconds >= TIMEOUT_SECONDS * 1000:
                 break
-        raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
+        raise Unreadable(namespace, "rules", f"{tool} failed: {outcome.reason()}")
 
     def setting(self, namespace: str, key: str) -> str | None:
         """A kernel setting of a namespace; None if this kernel, or this host now, does not have it."""
