@@ -16,8 +16,8 @@ from vpcctl_lib.engine.step import Step
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted
-from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.saves import HeldChain, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb

@@ -12,8 +12,9 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.strays import strays
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, run
-from vpcctl_lib.kernel.reader import Kernel, words
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome, Runner
+from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State, Verb

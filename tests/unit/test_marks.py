@@ -16,7 +16,8 @@ from vpcctl_lib.engine import found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
-from vpcctl_lib.kernel.reader import Kernel, Saved
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 from vpcctl_lib.firewall.policy_rules import Misread, policy_of
-from vpcctl_lib.kernel.reader import HeldChain, Kernel, Saved
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 

@@ -9,7 +9,7 @@ import pytest
 
 from vpcctl_lib.engine.rivals import refusal
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources import (
     Address,

@@ -9,7 +9,7 @@ import pytest
 
 from vpcctl_lib.engine import strays as module
 from vpcctl_lib.engine.strays import is_marked, is_ours, mark_of, strange_cables, strays
-from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_FORWARD
 from vpcctl_lib.record.ledger import Entry

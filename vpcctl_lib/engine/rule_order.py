@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import Kernel, Words
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import Words
 from vpcctl_lib.resources import Operations, Resource
 from vpcctl_lib.resources.base import SharedChain, Slot
 from vpcctl_lib.resources.operations import HOST

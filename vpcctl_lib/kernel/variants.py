@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Runner, has, located, need
+from vpcctl_lib.kernel.saves import is_in_use
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Variant
 
@@ -17,8 +17,6 @@ PARTS = ("", "-save", "-restore")
 
 LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
 """The tables of iptables-legacy in use; checked first, because iptables-legacy-save may load them."""
-
-_CLOSED = re.compile(r"^:\S+ DROP ", re.MULTILINE)
 
 
 def standard(runner: Runner, family: Family = Family.INET) -> Variant:
@@ -76,11 +74,6 @@ def _legacy_tables() -> str:
     except (FileNotFoundError, PermissionError):
         # Without the module there are none; root of a user namespace can't look, and has only its own.
         return ""
-
-
-def is_in_use(saved: str) -> bool:
-    """Whether there is a rule in it, or a policy that drops."""
-    return "\n-A " in saved or _CLOSED.search(saved) is not None
 
 
 def choose(runner: Runner) -> Variant:

@@ -6,7 +6,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.kernel.reader import Words, words
+from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.addressing import Family, gateway
 from vpcctl_lib.model.endpoints import in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc

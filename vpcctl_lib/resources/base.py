@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import Kernel, Unreadable, Words
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import Words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.owners import Owner

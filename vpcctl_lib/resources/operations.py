@@ -177,11 +177,10 @@ class RestoreBatch(Batch):
 
     def counters(self, runner: Runner) -> Mapping[str, str]:
         """The counters of the rules that stay."""
-        held = runner.ask((f"{self.family.tool}-save", "-c", "-t", "filter"), self.namespace)
         # Imported late: most changes leave every policy as it is.
-        from vpcctl_lib.resources.kept import kept
+        from vpcctl_lib.resources.kept import now
 
-        return kept(held.stdout, [step.line for step in self.steps])
+        return now(runner, self.namespace, self.family, [step.line for step in self.steps])
 
 
 @frozen

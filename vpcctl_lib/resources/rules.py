@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, HeldChain, Kernel, Unreadable, Words, words
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable
+from vpcctl_lib.kernel.saves import HeldChain, Words, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK, UPLINK
 from vpcctl_lib.resources.base import (
