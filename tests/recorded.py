@@ -14,12 +14,12 @@ from vpcctl_lib.blueprint import host
 from vpcctl_lib.engine import found_subnets, rebuild, strays
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.kernel import netns, run
+from vpcctl_lib.kernel.processes import Process
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.workloads import processes
-from vpcctl_lib.workloads.processes import Process
+from vpcctl_lib.workloads import members
 
 RECORDED = json.loads(Path(__file__).with_name("unit").joinpath("recorded/kernel.json").read_text())
 
@@ -69,9 +69,9 @@ class Recorded:
         patch.setattr(netns, "own_identity", lambda: self.identities[""])
         patch.setattr(rebuild, "keepers", self._keepers)
         patch.setattr(found_subnets, "keepers", self._keepers)
-        patch.setattr(processes, "kept_identity", self._facts)
-        patch.setattr(processes, "recognise", self._recognise)
-        patch.setattr(processes, "inside_of", lambda one, space: one.pid in self._pids(space))
+        patch.setattr(members, "kept_identity", self._facts)
+        patch.setattr(Kernel, "process", lambda _, facts: self._recognise(facts))
+        patch.setattr(Kernel, "is_inside", lambda _, one, space: one.pid in self._pids(space))
         for module in (host, rebuild, strays):
             patch.setattr(module, "NAMESPACE_FILES", str(self.folder))
 
@@ -86,7 +86,7 @@ class Recorded:
         found = {key: self.settings[f"{namespace} {key}"] for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
-    def _keepers(self, space: str) -> dict[str, tuple[Process, orders.Orders]]:
+    def _keepers(self, _: Kernel, space: str) -> dict[str, tuple[Process, orders.Orders]]:
         found = {}
         for mark, one in (self.keepers.get(space, {}) if space in self.names else {}).items():
             given = orders.of(tuple(one["argv"]))

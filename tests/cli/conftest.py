@@ -19,7 +19,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
-from vpcctl_lib.kernel import guarding, netns, reader, run
+from vpcctl_lib.kernel import guarding, netns, proc, run
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import (
     Action,
@@ -154,8 +154,8 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
         (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
-        patch.setattr(reader, "NETWORK", folder)
-        patch.setattr(reader, "SYSCTLS", folder)
+        patch.setattr(proc, "NETWORK", folder)
+        patch.setattr(proc, "SYSCTLS", folder)
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())

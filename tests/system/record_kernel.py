@@ -29,12 +29,16 @@ from vpcctl_lib.engine import keepers  # noqa: E402
 from vpcctl_lib.engine.inspection import findings, inspect  # noqa: E402
 from vpcctl_lib.engine.rebuild import Rebuilder  # noqa: E402
 from vpcctl_lib.errors import VpcctlError  # noqa: E402
-from vpcctl_lib.kernel import netns, run  # noqa: E402
+from vpcctl_lib.kernel import (  # noqa: E402
+    netns,
+    processes,  # noqa: E402
+    run,
+)
 from vpcctl_lib.kernel.reader import Kernel  # noqa: E402
 from vpcctl_lib.kernel.run import Command, Outcome, Runner  # noqa: E402
 from vpcctl_lib.model.topology import Variant  # noqa: E402
 from vpcctl_lib.record.store import Store  # noqa: E402
-from vpcctl_lib.workloads import processes  # noqa: E402
+from vpcctl_lib.workloads import members  # noqa: E402
 
 POLICY = """{"subnet": "10.0.1.0/24", "ingress": [{"port": 80, "protocol": "tcp", "action": "allow"},
   {"port": "8000-8100", "protocol": "tcp", "action": "deny", "source": "10.0.0.0/16"}],
@@ -148,9 +152,9 @@ def record(store: Store) -> dict[str, Any]:
                 mark: {
                     "pid": leader.pid,
                     "argv": processes.argv(leader),
-                    "facts": processes.kept_identity(leader),
+                    "facts": members.kept_identity(leader),
                 }
-                for mark, (leader, _) in keepers.keepers(name).items()
+                for mark, (leader, _) in keepers.keepers(Kernel(Runner()), name).items()
             }
             for name in names
         },

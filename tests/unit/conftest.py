@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib.kernel import netns, reader, users
+from vpcctl_lib.kernel import netns, proc, users
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.resources import File, Folder, forwarders, processes
@@ -73,9 +73,9 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netns, "NAMES", folder / "netns")
         (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
-        patch.setattr(reader, "NETWORK", folder)
+        patch.setattr(proc, "NETWORK", folder)
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-        patch.setattr(reader, "SYSCTLS", folder)
+        patch.setattr(proc, "SYSCTLS", folder)
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})

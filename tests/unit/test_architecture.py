@@ -210,6 +210,16 @@ def test_who_asks_a_tool_is_found(line: str) -> None:
     assert not askers(ast.parse("analyzer.ask(question)"))
 
 
+def test_only_one_module_reads_processes() -> None:
+    folders = {NAMES[file] for file in FILES for node in ast.walk(tree(file))
+               if isinstance(node, ast.Constant) and node.value == "/proc"}
+    # A sandbox is joined by its first process; the others mount a /proc.
+    assert folders == {"kernel/processes.py", "sandbox/joining.py", "sandbox/plan.py", "keeper/folders.py"}
+    asked = {NAMES[file] for file in FILES if file.parent.name != "kernel"
+             for name, _, _ in calls(file) if name in ("processes.recognise", "processes.by_namespace")}
+    assert asked == {"workloads/members.py", "resources/programs.py"}, "who looks, asks the reader"
+
+
 def files_named(code: ast.Module) -> Iterator[str]:
     """The files of the kernel that a module names, without what is said in passing."""
     said = {id(node.value) for node in ast.walk(code) if isinstance(node, ast.Expr)}
@@ -218,11 +228,12 @@ def files_named(code: ast.Module) -> Iterator[str]:
             yield from re.findall(r"^/(?:proc|sys)/(?:sys|class|[a-z-]+/net|[0-9]+/net)\b[^ ]*", node.value)
 
 
-def test_only_the_reader_reads_settings_links_and_sockets_from_files() -> None:
+def test_only_one_module_reads_settings_links_and_sockets_from_files() -> None:
     # Which boot it is, which namespace a thread is in, whether there is IPv6; what makes a sandbox or a
     # program's own /proc; which users there are.
-    others = {"kernel/netns.py", "sandbox/links.py", "sandbox/refusal.py", "keeper/folders.py", "record/trust.py"}
-    assert {NAMES[file] for file in FILES if any(files_named(tree(file)))} == {"kernel/reader.py"} | others
+    others = {"kernel/netns.py", "sandbox/links.py", "sandbox/refusal.py", "keeper/folders.py",
+              "record/trust.py"}
+    assert {NAMES[file] for file in FILES if any(files_named(tree(file)))} == {"kernel/proc.py"} | others
 
 
 READING_TEXT = ("startswith", "removeprefix", "partition", "split", "compile", "match", "fullmatch", "search",

@@ -22,7 +22,7 @@ from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
 from vpcctl_lib.resources.guard import OWN
-from vpcctl_lib.workloads import processes
+from vpcctl_lib.workloads import members
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -91,7 +91,7 @@ class Made(Kernel):
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
             for one in members]}}]
 
-    def keepers(self, namespace: str) -> dict[str, tuple[None, Orders]]:
+    def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""
         programs = (one for one in self._made if isinstance(one, Program) and one.namespace == namespace)
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[union-attr]
@@ -113,7 +113,7 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
     patch.setattr(rebuild, "keepers", kernel.keepers)
     patch.setattr(found_subnets, "keepers", kernel.keepers)
-    patch.setattr(processes, "kept_identity", lambda _: {})
+    patch.setattr(members, "kept_identity", lambda _: {})
     return in_order(Rebuilder(kernel, topology.iptables or Variant.NFT).state().topology)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.kernel import netns, reader, run
+from vpcctl_lib.kernel import netns, proc, run
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
@@ -64,7 +64,7 @@ class Recorded:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     recorded = Recorded()
     monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
-    monkeypatch.setattr(reader, "_text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
+    monkeypatch.setattr(proc, "_text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
     monkeypatch.setattr(run, "_located", lambda tool, path: f"/sbin/{tool}")
     return recorded  # type: ignore[return-value]
 

@@ -797,6 +797,6 @@ def test_two_that_would_have_one_name_in_the_kernel_are_refused(
 
 def test_a_workload_that_ended_since_has_no_facts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene()
-    monkeypatch.setattr("vpcctl_lib.engine.rebuild.keepers", lambda space: {})
+    monkeypatch.setattr("vpcctl_lib.engine.rebuild.keepers", lambda kernel, space: {})
     state, _ = rebuilt()
     assert [entry.found for entry in state.ledger if isinstance(entry.resource, Program)] == [{}, {}]

@@ -9,7 +9,7 @@ import pytest
 
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import reader, run, variants
+from vpcctl_lib.kernel import proc, run, variants
 from vpcctl_lib.kernel.run import Command, Outcome, Runner
 from vpcctl_lib.managers.base import Context, Manager
 from vpcctl_lib.model.topology import Topology, Variant
@@ -40,7 +40,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
             return Outcome(command, 0, says[command.argv[0]], "", 0.0)
 
         monkeypatch.setattr(run, "_run", answer)
-        monkeypatch.setattr(reader, "NETWORK", tmp_path)
+        monkeypatch.setattr(proc, "NETWORK", tmp_path)
         monkeypatch.setattr(run, "_located", lambda tool, path: str(tmp_path / tool))
         return Runner()
 

@@ -19,6 +19,7 @@ from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
@@ -33,7 +34,6 @@ from vpcctl_lib.model.topology import (
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.host import text_of
-from vpcctl_lib.workloads import processes
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
 """Names of host links that vpcctl can write into a rule."""
@@ -63,7 +63,7 @@ class Rebuilder:
 
     def keeper(self, namespace: str, mark: str) -> processes.Process | None:
         """The first process of a workload that runs."""
-        found = keepers(namespace).get(mark)
+        found = keepers(self._kernel, namespace).get(mark)
         return found[0] if found else None
 
     def forwarding(self) -> str | None:

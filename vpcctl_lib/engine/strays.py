@@ -8,7 +8,8 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.kernel.reader import Kernel, names_of_links
+from vpcctl_lib.kernel.proc import names_of_links
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
@@ -20,6 +17,7 @@ from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
 
 if TYPE_CHECKING:
+    from vpcctl_lib.kernel.processes import Process
     from vpcctl_lib.kernel.ruleset import Ruleset
     from vpcctl_lib.kernel.ways import Question, Ways
 
@@ -31,16 +29,6 @@ LOOKERS = 4
 
 LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
-
-
-SYSCTLS = Path("/proc/sys")
-NETWORK = Path("/proc/thread-self/net")
-"""Of the namespace that the thread is in (proc_pid_net(5))."""
-
-DESCRIPTIONS = Path("/sys/class/net")
-"""The host's links as files: /sys shows those of the namespace in which it was mounted."""
-
-T = TypeVar("T")
 
 
 class Reading(Enum):
@@ -182,19 +170,19 @@ class Kernel:
 
     def setting(self, namespace: str, key: str) -> str | None:
         """A setting of a namespace now; None if this kernel, or this host now, does not have it."""
-        return setting(key, namespace)
+        return proc.setting(key, namespace)
 
     def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
         """Settings of a namespace now, as far as this kernel has them, all read in one visit."""
         try:
-            return _visit(namespace, lambda: settings(keys))
+            return proc.visit(namespace, lambda: proc.settings(keys))
         except netns.Gone:
             return {}
 
     def both_kinds(self, namespace: str) -> list[str]:
         """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules."""
         first = self._text(namespace, "iptables-save")
-        if "(legacy)" in first or not legacy_tables(namespace) or not has(LEGACY_SAVE):
+        if "(legacy)" in first or not proc.legacy_tables(namespace) or not has(LEGACY_SAVE):
             return [first]
         return [first, self._text(namespace, LEGACY_SAVE)]
 
@@ -245,6 +233,25 @@ class Kernel:
         outcome = self._runner.ask(("nft", "-j", "list", *what), namespace)
         listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
         return listed
+
+    def process(self, facts: Mapping[str, str]) -> Process | None:
+        """The process of these recorded facts, if it still runs now."""
+        # Imported late, here and below: most changes touch no process.
+        from vpcctl_lib.kernel import processes
+
+        return processes.recognise(facts)
+
+    def processes(self, namespaces: Collection[str]) -> list[tuple[str, Process]]:
+        """All processes in these namespaces now, each with its namespace."""
+        from vpcctl_lib.kernel import processes
+
+        return processes.by_namespace(namespaces)
+
+    def is_inside(self, process: Process, namespace: str) -> bool:
+        """Whether a process is in a namespace now."""
+        from vpcctl_lib.kernel import processes
+
+        return processes.inside_of(process, namespace)
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""
@@ -299,80 +306,3 @@ class _Failed(VpcctlError):
     def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
         super().__init__(error.message)
         self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
-
-
-def _visit(namespace: str, task: Callable[[], T]) -> T:
-    return netns.within(namespace, task) if namespace else task()
-
-
-def _file(key: str) -> str:
-    """The file of a setting; sysctl(8): with slashes as separators, dots belong to a name such as eth0.10."""
-    return f"{SYSCTLS}/{key if '/' in key else key.replace('.', '/')}"
-
-
-def settings(keys: Iterable[str]) -> dict[str, str]:
-    """Settings where the calling thread is, as far as this kernel has them."""
-    texts = ((key, _read(_file(key))) for key in keys)
-    return {key: " ".join(text.split()) for key, text in texts if text is not None}
-
-
-def setting(key: str, namespace: str = "") -> str | None:
-    """A setting of a namespace now; None if this kernel, or this host now, does not have it."""
-    return _text_in(namespace, _file(key))
-
-
-def _text_in(namespace: str, path: str) -> str | None:
-    try:
-        text = _visit(namespace, lambda: _read(path))
-    except (netns.Gone, PermissionError):
-        return None
-    return None if text is None else text.strip()
-
-
-def legacy_tables(namespace: str = "") -> str:
-    """The tables of iptables-legacy in use; asked first, because iptables-legacy-save may load them."""
-    # Without the module there are none; root of a user namespace can't look, and has only its own.
-    return _text_in(namespace, f"{NETWORK}/ip_tables_names") or ""
-
-
-def linked() -> list[str]:
-    """The links that have settings where the calling thread is, and `all` and `default`."""
-    return sorted(os.listdir(SYSCTLS / "net/ipv4/conf"))
-
-
-def names_of_links() -> list[str]:
-    """The host's links. Not by `socket.if_nameindex`: every change would wait for `socket` to load."""
-    lines = (NETWORK / "dev").read_text(errors="surrogateescape").splitlines()[2:]
-    return [line.partition(":")[0].strip() for line in lines]
-
-
-def described(device: str) -> str:
-    """A description of a link on the host, from its kind and alias; empty if it has neither."""
-    folder = DESCRIPTIONS / device
-    try:
-        alias = (folder / "ifalias").read_text().strip()
-        kind = re.search(r"^DEVTYPE=(.+)$", (folder / "uevent").read_text(), re.MULTILINE)
-    except OSError:
-        return ""
-    words = (f"a {kind[1]}" if kind else "", f"with the alias '{alias}'" if alias else "")
-    return " ".join(filter(None, words))
-
-
-def sockets(protocol: str) -> list[str]:
-    """The lines of the sockets of `tcp` or `udp` where the calling thread is, IPv6's after IPv4's."""
-    # Without IPv6 there is no second file.
-    files = [file for file in (NETWORK / protocol, NETWORK / f"{protocol}6") if file.exists()]
-    return [line for file in files for line in file.read_text().splitlines()[1:]]
-
-
-def _read(path: str) -> str | None:
-    """A file below /proc; None if there is none. With plain system calls: `status` reads thousands."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(file, 4096).decode()
-        finally:
-            os.close(file)
-    except FileNotFoundError:
-        # A link's settings vanish with it, even from an open file (grab_header in fs/proc/proc_sysctl.c).
-        return None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import legacy_tables
+from vpcctl_lib.kernel.proc import legacy_tables
 from vpcctl_lib.kernel.run import Runner, has, located, need
 from vpcctl_lib.kernel.saves import is_in_use
 from vpcctl_lib.model.addressing import Family

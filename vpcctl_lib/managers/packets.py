@@ -12,7 +12,8 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import host, saved_rules, variants
 from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.host import Host, HostLink
-from vpcctl_lib.kernel.reader import Kernel, setting
+from vpcctl_lib.kernel.proc import setting
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.kernel.ways import Question, Way
 from vpcctl_lib.model import naming

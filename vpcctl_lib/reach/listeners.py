@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.reader import sockets
+from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.model.topology import Protocol
 
 WAITING = {Protocol.TCP: "0A", Protocol.UDP: "07"}

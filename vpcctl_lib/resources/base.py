@@ -19,7 +19,7 @@ from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.owners import Owner
 
 if TYPE_CHECKING:
-    from vpcctl_lib.workloads.processes import Process
+    from vpcctl_lib.kernel.processes import Process
 
 Operations = tuple[Operation, ...]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.reader import Kernel, linked, setting
+from vpcctl_lib.kernel.proc import linked, setting
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Remains, Resource, changed

@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import Kernel, described
+from vpcctl_lib.kernel.proc import described
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources import owners

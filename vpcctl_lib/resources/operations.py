@@ -11,7 +11,7 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk, netns
-from vpcctl_lib.kernel.reader import SYSCTLS
+from vpcctl_lib.kernel.proc import SYSCTLS
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.kernel.sayings import is_gone, sentence
 from vpcctl_lib.model.addressing import Family

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import setting
+from vpcctl_lib.kernel.proc import setting
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 

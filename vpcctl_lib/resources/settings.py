@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns, sysctls
-from vpcctl_lib.kernel.reader import Kernel, linked, settings
+from vpcctl_lib.kernel.proc import linked, settings
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model.naming import INSTANCE, MARK

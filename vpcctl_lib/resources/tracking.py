@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.reader import sockets
+from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
