@@ -190,14 +190,14 @@ def main() -> None:
             subprocess.run(["sh", "-c", script], check=True, timeout=30, stdout=subprocess.DEVNULL)
             now = record(Store(folder / "state"))
             found[name] = difference(found["whole"], now) if found else now
-    print(_written(found).replace(scratch, "/var/lib/scratch").replace(str(CHECKOUT), "/opt/vpcctl"))
+    print(written(found).replace(scratch, "/var/lib/scratch").replace(str(CHECKOUT), "/opt/vpcctl"))
 
 
-def _written(found: dict[str, Any]) -> str:
+def written(found: dict[str, Any]) -> str:
     """JSON with one answer a line, for those who read what changed."""
     if not isinstance(found, dict) or not any(isinstance(part, dict) for part in found.values()):
         return json.dumps(found, ensure_ascii=False, sort_keys=True)
-    parts = (f"{json.dumps(name)}: {_written(part)}" for name, part in found.items())
+    parts = (f"{json.dumps(name)}: {written(part)}" for name, part in found.items())
     return "{" + ",\n".join(parts) + "}"
 
 

@@ -182,7 +182,7 @@ class Kernel:
     def both_kinds(self, namespace: str) -> list[str]:
         """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules."""
         first = self._text(namespace, "iptables-save")
-        if "(legacy)" in first or not proc.legacy_tables(namespace) or not has(LEGACY_SAVE):
+        if "(legacy)" in first or not proc.legacy_tables(namespace) or not self.has_tool(LEGACY_SAVE):
             return [first]
         return [first, self._text(namespace, LEGACY_SAVE)]
 
@@ -223,7 +223,7 @@ class Kernel:
 
     def nft_chains(self, namespace: str) -> list[dict[str, Any]]:
         """All chains of nft in a namespace now, as it lists them; none without nft."""
-        return self._nft(namespace, "chains") if has("nft") else []
+        return self._nft(namespace, "chains") if self.has_tool("nft") else []
 
     def nft_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]]:
         """The content of a table of nft now; VpcctlError if there is none."""
