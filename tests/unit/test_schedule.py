@@ -68,6 +68,14 @@ def test_a_subnet_waits_for_its_cable_and_not_for_another_vpc() -> None:
     assert inside not in before[other]
 
 
+def test_a_guard_waits_for_its_namespace_and_nothing_for_the_guard() -> None:
+    found = planned(Topology(), replace(TWO, guarded=True))
+    before = behind(waits(found))
+    guard = named(found, "ip netns exec left nft")
+    assert before[guard] == {named(found, "netns add left")}
+    assert all(guard not in before[number] for number, group in enumerate(found) if group.places is not None)
+
+
 def test_a_peerings_cable_waits_for_both_routers() -> None:
     found = planned(Topology(), TWO)
     before = behind(waits(found))

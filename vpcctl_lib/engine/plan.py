@@ -86,8 +86,9 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
             # A step that several share is done once, before the first of them.
             remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in given)
             given.update(remedy)
-            steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *resource.change(old)),
-                              partial(old.change, resource), entry))
+            turn = resource.repair if fault else resource.change
+            steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *turn(old)),
+                              partial(old.repair, resource), entry))
     steps += _unmake(late, faults)
     return Plan(tended(steps, wanted, faults), tuple(ledger), tuple(after))
 

@@ -70,7 +70,10 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
 
 
 def waits(found: Iterable[Group]) -> list[frozenset[int]]:
-    """For each group, the numbers of those it waits for: the last one before it in each of its places."""
+    """For each group, the numbers of those it waits for: the last one before it in each of its places.
+
+    A place inside a namespace, `vpc1 guard`, also waits for what was done to the namespace before.
+    """
     told: list[frozenset[int]] = []
     last: dict[str, int] = {}
     everywhere = frozenset[int]()
@@ -79,6 +82,7 @@ def waits(found: Iterable[Group]) -> list[frozenset[int]]:
             told.append(frozenset(last.values()) or everywhere)
             last, everywhere = {}, frozenset({number})
         else:
-            told.append(everywhere.union(last[place] for place in group.places if place in last))
+            around = (space for place in group.places for space in (place, place.partition(" ")[0]))
+            told.append(everywhere.union(last[place] for place in around if place in last))
             last |= dict.fromkeys(group.places, number)
     return told

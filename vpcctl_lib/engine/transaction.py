@@ -96,6 +96,9 @@ class Transaction:
             self._make_alone(group, plan)
             return
         outcome = self._runner.change(batch.command(counters=self._counters(group, batch, plan)))
+        other = batch.otherwise() if outcome.status else None
+        if other:
+            outcome = self._runner.change(other.command())
         if outcome.status == 0:
             self._done.update(item.step for item in group.items)
             return

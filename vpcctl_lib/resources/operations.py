@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -112,6 +112,11 @@ class NftBatch(Batch):
         """All takes effect at once, or nothing."""
         return frozenset()
 
+    def otherwise(self) -> Batch | None:
+        """The whole of each thing, where each script only says what differs."""
+        whole = [Nft(step.namespace, step.whole, step.apart) for step in self.steps]
+        return NftBatch(whole) if all(step.text for step in whole) else None
+
 
 @frozen
 class Nft(Line):
@@ -119,7 +124,22 @@ class Nft(Line):
 
     namespace: str
     text: str
+    apart: str = ""
+    """A name for what it affects, if nothing else in its namespace does, nor waits for it; else empty."""
+
+    whole: str = ""
+    """For a script that changes what should be there: one that makes it from any state."""
+
     tool = NftBatch
+
+    @property
+    def kin(self) -> Hashable:
+        """Scripts for the same thing."""
+        return (self.tool, self.namespace, self.apart)
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Its namespace, or a place inside it."""
+        return frozenset({f"{self.namespace} {self.apart}"}) if self.apart else super().places(ends)
 
 
 class RestoreBatch(Batch):
