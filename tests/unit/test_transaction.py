@@ -438,18 +438,17 @@ def need(condition: bool, otherwise: str) -> None:
 class Shuffled:
     """Does tasks in a random one of the orders that are allowed, as no two runs of a real crew are alike."""
 
-    def __init__(self, tasks: Sequence[Callable[[], None]], waits: Sequence[frozenset[int]], _: int) -> None:
-        self._tasks, self._waits = tasks, waits
-        self._dice = random.Random(len(tasks))  # noqa: S311 - picks an order
+    def __init__(self, _: int) -> None:
+        pass
 
-    def work(self) -> None:
+    def work(self, tasks: Iterable[tuple[Callable[[], None], frozenset[int]]]) -> None:
         """All of them, up to the first failure."""
-        done: set[int] = set()
-        while len(done) < len(self._tasks):
-            number = self._dice.choice([number for number, waits in enumerate(self._waits)
-                                        if number not in done and waits <= done])
-            self._tasks[number]()
-            done.add(number)
+        waiting = dict(enumerate(tasks))
+        dice = random.Random(len(waiting))  # noqa: S311 - picks an order
+        while waiting:
+            number = dice.choice([number for number, (_, others) in waiting.items()
+                                  if not others & waiting.keys()])
+            waiting.pop(number)[0]()
 
 
 @pytest.fixture(scope="module")

@@ -69,20 +69,18 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
     return operation.places(frozenset(space for space, _ in (*homes, *resource.places)))
 
 
-def waits(found: Iterable[Group]) -> list[frozenset[int]]:
-    """For each group, the numbers of those it waits for: the last one before it in each of its places.
+def waits(found: Iterable[Group]) -> Iterator[tuple[Group, frozenset[int]]]:
+    """Each group, and the numbers of those it waits for: the last one before it in each of its places.
 
     A place inside a namespace, `vpc1 guard`, also waits for what was done to the namespace before.
     """
-    told: list[frozenset[int]] = []
     last: dict[str, int] = {}
     everywhere = frozenset[int]()
     for number, group in enumerate(found):
         if group.places is None:
-            told.append(frozenset(last.values()) or everywhere)
+            yield group, frozenset(last.values()) or everywhere
             last, everywhere = {}, frozenset({number})
         else:
             around = (space for place in group.places for space in (place, place.partition(" ")[0]))
-            told.append(everywhere.union(last[place] for place in around if place in last))
+            yield group, everywhere.union(last[place] for place in around if place in last)
             last |= dict.fromkeys(group.places, number)
-    return told

@@ -68,9 +68,8 @@ class Transaction:
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
         """In parallel, but one after the other in each place; an undo starts after all have ended."""
-        found = list(groups(plan.steps))
-        tasks = [partial(self._do, group, plan, interrupts) for group in found]
-        Crew(tasks, waits(found), HANDS).work()
+        Crew(HANDS).work((partial(self._do, group, plan, interrupts), others)
+                         for group, others in waits(groups(plan.steps)))
         interrupts.check()
 
     def _learn(self, made: Iterable[Resource]) -> None:
