@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.schedule import groups, waits
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
@@ -101,7 +100,7 @@ def entry(name: str) -> Entry:
 
 
 def planned(*steps: tuple[Entry, Sequence[Operation], Sequence[Operation]]) -> Plan:
-    made = tuple(Step(Verb.MAKE, one, tuple(work), partial(tuple, undo)) for one, work, undo in steps)
+    made = tuple(Step(Verb.MAKE, one, ready(work), ready(undo)) for one, work, undo in steps)
     return Plan(made, (), tuple(one for one, _, _ in steps))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.schedule import Group, groups, waits
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import Address, Folder, Forwarding, Namespace, Operation, Resource, Settings, Veth
@@ -102,7 +102,7 @@ def test_what_goes_goes_one_after_the_other() -> None:
 
 
 def step(verb: Verb, resource: Resource, *work: Operation) -> Step:
-    return Step(verb, Entry(resource), work or resource.make(), tuple)
+    return Step(verb, Entry(resource), ready(work) if work else resource.make, tuple)
 
 
 SPACE = Namespace("vpc1", "vpcctl:vpc1")

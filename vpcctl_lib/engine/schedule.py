@@ -44,8 +44,8 @@ class Group:
 
 def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
     """The operations of the steps in order, split where command, namespace or tolerance change."""
-    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE)
-              for number, step in enumerate(steps) for operation in step.work]
+    marked = ((Item(number, operation), forward and step.verb is Verb.UNMAKE)
+              for number, step in enumerate(steps) for operation in step.work)
     for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
         members = [member for _, member in run]
         items = tuple(item for item, _ in members)

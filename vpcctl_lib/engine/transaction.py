@@ -229,7 +229,7 @@ class Transaction:
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
         """Undo in reverse what was done; what could not be undone is reported, and stays in the ledger."""
-        back = [replace(step, work=step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
+        back = [step.doing(step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
         self._facts.clear()
         back, failures = self._in_order(back)
@@ -253,7 +253,7 @@ class Transaction:
             places = self._order.back(coming, going)
         except VpcctlError as error:
             return back, [f"the order of the host's rules: {error.message}"]
-        return [replace(step, work=places.get(step.entry.resource, step.work))
+        return [step.doing(places.get(step.entry.resource, step.work))
                 if step.verb is Verb.UNMAKE else step for step in back], []
 
     def _put_record_back(self, plan: Plan, before: State, failed: bool, error: VpcctlError) -> list[str]:
