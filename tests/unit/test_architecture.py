@@ -188,3 +188,33 @@ def test_who_asks_for_a_kind_is_found(line: str) -> None:
     known = {"Veth": links.Veth, "links": links, "CABLES": (links.Veth,), "EITHER": links.Veth | int}
     assert concrete(ast.parse(line), known) == ["Veth"]
     assert not concrete(ast.parse(line), {**known, **dict.fromkeys(known, Resource)})
+
+
+READING_TEXT = ("startswith", "removeprefix", "partition", "split", "compile", "match", "fullmatch", "search",
+                "findall", "finditer", "sub")
+
+
+def read_for(code: ast.Module, wanted: str) -> bool:
+    """Whether text is taken apart by something that contains the wanted word; writing it is another thing."""
+    for node in ast.walk(code):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in READING_TEXT:
+            parts = node.args
+        elif isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        if any(isinstance(one, ast.Constant) and isinstance(one.value, str) and wanted in one.value
+               for part in parts for one in ast.walk(part)):
+            return True
+    return False
+
+
+def test_only_one_module_takes_apart_what_iptables_save_prints() -> None:
+    assert [NAMES[file] for file in FILES if read_for(tree(file), "-A")] == ["kernel/saves.py"]
+    assert [NAMES[file] for file in FILES if read_for(tree(file), "is incompatible")] == ["kernel/saves.py"]
+
+
+@pytest.mark.parametrize("line", ['text.startswith("-A ")', 're.compile(rf"^-A {name}")', 'word == "-A"',
+                                  'line.partition(" -A ")', '"-A" in words'])
+def test_who_takes_apart_a_rule_is_found(line: str) -> None:
+    assert read_for(ast.parse(line), "-A")
+    assert not read_for(ast.parse('rules.append(f"-A {chain} {rule}")'), "-A")

@@ -16,8 +16,9 @@ from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted
-from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.saves import HeldChain, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -92,7 +93,7 @@ class Host:
             if entry.resource.key in self.faults
         }
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family = Family.INET) -> HeldChain | None:
         if self.unreadable:
             raise VpcctlError(self.unreadable)
         return HeldChain("", tuple(map(words, self.chains[name]))) if name in self.chains else None

@@ -16,7 +16,9 @@ from vpcctl_lib.engine import found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
-from vpcctl_lib.kernel.reader import Kernel, Saved
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
 from vpcctl_lib.resources.guard import OWN
@@ -69,7 +71,7 @@ class Made(Kernel):
                  **({"gateway": str(one.via)} if one.via else {})}
                 for one in self._made if isinstance(one, Route) and one.namespace == namespace]
 
-    def chains(self, namespace: str) -> Saved:
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         """Ours, and on the host the jumps to them."""
         lines = []
         for one in self._made:

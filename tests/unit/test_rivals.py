@@ -9,7 +9,8 @@ import pytest
 
 from vpcctl_lib.engine.rivals import refusal
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources import (
     Address,
     Bridge,
@@ -41,7 +42,7 @@ class Held:
     def routes(self, namespace: str) -> tuple[dict[str, Any], ...]:
         return self.lines
 
-    def chains(self, namespace: str) -> Saved:
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         return Saved(self.saved)
 
 

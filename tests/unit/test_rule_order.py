@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.engine.rule_order import position
-from vpcctl_lib.kernel.reader import words
+from vpcctl_lib.kernel.saves import words
 
 
 def chain(names: str) -> tuple[frozenset[tuple[str, ...]], ...]:

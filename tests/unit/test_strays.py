@@ -9,7 +9,8 @@ import pytest
 
 from vpcctl_lib.engine import strays as module
 from vpcctl_lib.engine.strays import is_marked, is_ours, mark_of, strange_cables, strays
-from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_FORWARD
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule, Veth
@@ -28,7 +29,7 @@ class Held:
         lines += [f"-A {name} {rule}" for name, rules in chains.items() for rule in rules]
         self.saved = Saved("\n".join(["*filter", *lines, "COMMIT", ""]))
 
-    def chains(self, namespace: str) -> Saved:
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         assert namespace == ""
         return self.saved
 

@@ -27,8 +27,9 @@ from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
-from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.saves import HeldChain, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Policy, Subnet, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -58,6 +59,8 @@ from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
 
+RESTORES = {f"{family.tool}-restore": family for family in Family}
+EMPTY = Topology()
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
 Table = tuple[str, dict[str, set[str]]]
@@ -123,8 +126,8 @@ class Simulation:
             told = self.ip(namespace, argv[1:], command.stdin)
         elif argv[0] == "nft":
             told = self.nft(namespace, command.stdin)
-        elif argv[0] == "iptables-restore":
-            told = self.restore(namespace, command.stdin)
+        elif argv[0] in RESTORES:
+            told = self.restore(namespace, command.stdin, RESTORES[argv[0]])
         else:
             assert argv[:4] == ["sysctl", "-q", "-e", "-w"]
             told = self.sysctl(argv[4:])
@@ -301,7 +304,7 @@ class Simulation:
             return str(error)
         return ""
 
-    def restore(self, namespace: str, text: str) -> str:
+    def restore(self, namespace: str, text: str, family: Family) -> str:
         """Table by table: what fails in one changes nothing of it."""
         if namespace not in self.namespaces:
             return "No such file or directory"
@@ -310,14 +313,14 @@ class Simulation:
             try:
                 self.count()
                 if line.startswith("*"):
-                    table = line[1:]
+                    table = line[1:] + family.suffix
                 elif line == "COMMIT":
                     held = copy.deepcopy((self.chains, self.policies))
                 else:
                     self.rule((namespace, table), line)
             except Refused as error:
                 self.chains, self.policies = held
-                return f"iptables-restore: line {number} failed: {error}"
+                return f"{family.tool}-restore: line {number} failed: {error}"
         return ""
 
     def rule(self, where: Place, line: str) -> None:
@@ -332,7 +335,8 @@ class Simulation:
         elif verb in (":", "-N ", "-F "):
             self.chains[place] = []
         elif verb == "-X ":
-            users = [rule for rules in self.chains.values() for rule in rules if rule.endswith(f"-j {name}")]
+            users = [rule for at, rules in self.chains.items() if at[:2] == where for rule in rules
+                     if rule.endswith(f"-j {name}")]
             need(not self.chains[place] and not users, "Device or resource busy")
             del self.chains[place]
         elif verb == "-D ":
@@ -378,9 +382,11 @@ class Simulation:
 
     # What the kernel would answer to a look at it.
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(
+        self, namespace: str, table: str, name: str, family: Family = Family.INET
+    ) -> HeldChain | None:
         """A chain of a table."""
-        rules = self.chains.get((namespace, table, name))
+        rules = self.chains.get((namespace, table + family.suffix, name))
         return None if rules is None else HeldChain("", tuple(map(words, rules)))
 
     def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
@@ -395,10 +401,11 @@ class Simulation:
         if isinstance(resource, Port):
             return "alias" in self.links.get((resource.namespace, resource.device), {})
         if isinstance(resource, Chain):
-            place = (resource.namespace, resource.table, resource.name)
+            place = (resource.namespace, resource.table + resource.family.suffix, resource.name)
             return self.chains.get(place) == list(resource.rules)
         if isinstance(resource, SingleRule):
-            return resource.rule in self.chains.get(("", resource.table, resource.chain), [])
+            place = ("", resource.table + resource.family.suffix, resource.chain)
+            return resource.rule in self.chains.get(place, [])
         if isinstance(resource, (File, Folder)):
             return resource.path in self.files
         if isinstance(resource, Program):
@@ -475,8 +482,12 @@ class Host:
 
     def become(self, topology: Topology) -> None:
         """As a manager would: from the record to the topology."""
+        self.have(blueprint(topology), topology)
+
+    def have(self, wanted: Sequence[Resource], topology: Topology = EMPTY) -> None:
+        """From the record to these resources."""
         before = self.store.load()
-        plan = difference(before.ledger, blueprint(topology))
+        plan = difference(before.ledger, wanted)
         runner: Any = self.kernel
         Transaction(runner, self.store).apply(plan, before, topology)
 
@@ -633,3 +644,52 @@ def test_a_topology_that_takes_no_step_is_recorded_all_the_same(patched: Path) -
     host.become(Topology((said,)))
     assert host.kernel.operations == changes
     assert host.store.load().topology == Topology((said,))
+
+
+def rules(*families: Family) -> list[Resource]:
+    """The same chain and the same jump to it in each family's table."""
+    return [one for family in families for one in (
+        Chain("", "filter", "VPCCTL-FORWARD", ("-i vpc-vpc1 -j ACCEPT",), family=family),
+        SingleRule("filter", "FORWARD", "-j VPCCTL-FORWARD", top=True, family=family))]
+
+
+def test_each_family_has_its_own_rules(patched: Path) -> None:
+    host = Host(patched)
+    empty = host.kernel.portrait()
+    host.have(rules(*Family))
+    made = {("", "filter", "VPCCTL-FORWARD"): ["-i vpc-vpc1 -j ACCEPT"],
+            ("", "filter", "FORWARD"): ["-j VPCCTL-FORWARD"]}
+    sixth = {(space, f"{table} of ip6tables", name): held for (space, table, name), held in made.items()}
+    assert host.kernel.portrait()["chains"] == made | sixth
+    host.have(rules(Family.INET))
+    assert host.kernel.portrait()["chains"] == made
+    host.have(rules(Family.INET6))
+    assert host.kernel.portrait()["chains"] == sixth
+    host.have(())
+    assert host.kernel.portrait() == empty
+
+
+def test_a_failure_puts_the_rules_of_ipv6_back_in_their_places(patched: Path) -> None:
+    host = Host(patched)
+    host.have(rules(*Family))
+    place = ("", "filter of ip6tables", "FORWARD")
+    # Another order than that of IPv4: what goes back to its place has been read from its own table.
+    host.kernel.chains[place][:0] = ["-s fd00:1::/64 -j ACCEPT", "-s fd00:2::/64 -j ACCEPT"]
+    before, recorded = host.kernel.portrait(), host.store.load()
+    went = host.kernel.operations
+    host.have(())
+    steps = host.kernel.operations - went
+    for number in range(1, steps + 1):
+        again = Host(patched)
+        again.have(rules(*Family))
+        again.kernel.chains[place][:0] = before["chains"][place][:2]
+        again.kernel.fail_at = again.kernel.operations + number
+        told = ""
+        try:
+            again.have(())
+        except VpcctlError as error:
+            told = error.message
+        # What could not be emptied in one go was emptied rule by rule, and nothing failed.
+        assert again.kernel.portrait() == (before if told else host.kernel.portrait()), number
+        assert "could not be undone" not in told
+        assert again.store.load() == (recorded if told else host.store.load())

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.answers import parsed, whole_lines
+from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
-
-Words = frozenset[tuple[str, ...]]
-"""A rule as the set of its options, each with its values: their order is the writer's, not the kernel's."""
-
-EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
-"""Options that every packet matches: iptables-save leaves them out."""
-
-_INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
-"""What iptables-save prints, with exit status 0, about a table that it leaves out."""
+from vpcctl_lib.kernel.saves import HeldChain, Saved
+from vpcctl_lib.model.addressing import Family
 
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
@@ -33,50 +23,6 @@ LOOKERS = 4
 
 LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
-
-
-@frozen
-class HeldChain:
-    """A chain in the kernel: its policy (empty unless built-in) and its rules in order."""
-
-    policy: str
-    rules: tuple[Words, ...] = ()
-
-
-class Saved(Mapping[tuple[str, str], HeldChain]):
-    """The chains that iptables-save printed; each is parsed only when it is asked for."""
-
-    def __init__(self, text: str) -> None:
-        self._policies: dict[tuple[str, str], str] = {}
-        self._lines: dict[tuple[str, str], list[str]] = {}
-        self._read: dict[tuple[str, str], HeldChain] = {}
-        self.unreadable = frozenset(_INCOMPATIBLE.findall(text))
-        """Tables in which nft made something that iptables can't show."""
-        table = ""
-        for line in whole_lines(text):
-            if line.startswith("*"):
-                table = line[1:].strip()
-            elif line.startswith(":"):
-                name, policy = (*line[1:].split(), "-", "-")[:2]
-                self._policies[table, name] = "" if policy == "-" else policy
-            elif line.startswith("-A "):
-                self._lines.setdefault((table, line.split(" ", 2)[1]), []).append(line)
-
-    def __getitem__(self, place: tuple[str, str]) -> HeldChain:
-        if place not in self._read:
-            rules = tuple(map(words, self.lines(place)))
-            self._read[place] = HeldChain(self._policies[place], rules)
-        return self._read[place]
-
-    def lines(self, place: tuple[str, str]) -> list[str]:
-        """The rules of a chain as they were printed, each as the text after `-A CHAIN `."""
-        return [(*line.split(" ", 2), "")[2] for line in self._lines.get(place, ())]
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._policies)
-
-    def __len__(self) -> int:
-        return len(self._policies)
 
 
 class Unreadable(VpcctlError):
@@ -108,7 +54,7 @@ class Kernel:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._views: dict[str, View] = {}
-        self._rules: dict[str, Saved] = {}
+        self._rules: dict[tuple[str, Family], Saved] = {}
         self.namespaces = set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
@@ -166,28 +112,28 @@ class Kernel:
         """The routes of the main table."""
         return self._of(namespace).routes
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family = Family.INET) -> HeldChain | None:
         """A chain with its rules, or None; Unreadable if iptables can't read its table."""
-        saved = self.chains(namespace)
+        saved = self.chains(namespace, family)
         if namespace and table in saved.unreadable:
             raise Unreadable(namespace, f"table {table}", NOT_OF_IPTABLES)
         return saved.get((table, name))
 
-    def chains(self, namespace: str) -> Saved:
-        """All chains of all tables of a namespace that can be read."""
-        if namespace not in self._rules:
-            self._rules[namespace] = self._saved(namespace)
-        return self._rules[namespace]
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
+        """All chains of all tables of a namespace and family that can be read."""
+        if (namespace, family) not in self._rules:
+            self._rules[namespace, family] = self._saved(namespace, f"{family.tool}-save")
+        return self._rules[namespace, family]
 
     def has_tool(self, name: str) -> bool:
         """Whether a program of that name is there."""
         return has(name)
 
-    def _saved(self, namespace: str) -> Saved:
+    def _saved(self, namespace: str, tool: str) -> Saved:
         if namespace and namespace not in self.namespaces:
             return Saved("")
         for _ in range(LOOKS):
-            outcome = self._runner.ask(("iptables-save",), namespace)
+            outcome = self._runner.ask((tool,), namespace)
             if namespace and not netns.exists(namespace):
                 # Somebody deleted it while we looked.
                 return Saved("")
@@ -195,7 +141,7 @@ class Kernel:
                 return Saved(outcome.stdout)
             if outcome.milliseconds >= TIMEOUT_SECONDS * 1000:
                 break
-        raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
+        raise Unreadable(namespace, "rules", f"{tool} failed: {outcome.reason()}")
 
     def setting(self, namespace: str, key: str) -> str | None:
         """A kernel setting of a namespace; None if this kernel, or this host now, does not have it."""
@@ -256,6 +202,14 @@ class Kernel:
         return not namespace or namespace in self.namespaces
 
 
+def counted(runner: Runner, namespace: str, family: Family = Family.INET) -> Saved:
+    """The filter rules of a namespace with their current counters; VpcctlError if they can't be read."""
+    outcome = runner.ask((f"{family.tool}-save", "-c", "-t", "filter"), namespace)
+    if outcome.status != 0:
+        raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
+    return Saved(outcome.stdout)
+
+
 class _Failed(VpcctlError):
     """A command that failed; `late` if it timed out."""
 
@@ -275,32 +229,3 @@ def _read(path: str) -> str | None:
     except FileNotFoundError:
         # A link's settings vanish with it, even from an open file (grab_header in fs/proc/proc_sysctl.c).
         return None
-
-
-def words(rule: str) -> Words:
-    """A rule's options and values, without differences in quotes, order and implied matches."""
-    options: list[list[str]] = []
-    for word in _split(rule):
-        if options and options[-1] == ["!"]:
-            # A negated option is another option: `! -s A -d B` is not `-s A ! -d B`.
-            options[-1] = [f"! {word}"]
-        elif word.startswith(("-", "!")) or not options:
-            options.append([word])
-        else:
-            options[-1].append(",".join(sorted(word.split(","))))
-    # -p implies every protocol match, and iptables-save adds it.
-    told = (tuple(option) for option in options if option[0] != "-m")
-    return frozenset(option for option in told if option not in EVERYTHING)
-
-
-def _split(rule: str) -> list[str]:
-    """Split like a shell; fast enough for ten thousand rules with quoted words without spaces."""
-    quoted = rule.split('"')[1::2]
-    plain = "\\" not in rule and "'" not in rule and all(text.split() == [text] for text in quoted)
-    if plain:
-        return rule.replace('"', "").split()
-    try:
-        return shlex.split(rule)
-    except ValueError:
-        # A comment with a line break, as others may write, is cut off at the end of the line.
-        return rule.split()

@@ -123,7 +123,7 @@ class Manager:
 
     def _apply(self, plan: Plan, state: State, topology: Topology) -> list[str]:
         # Before anything starts: the other iptables' tools may have been removed since the first VPC.
-        need(*self.runner.names.values())
+        need(*variants.needed(self.runner.names))
         return Transaction(self.runner, self.context.store).apply(plan, state, topology)
 
     def _healed(self, state: State) -> State:

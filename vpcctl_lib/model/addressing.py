@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from enum import Enum
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from itertools import pairwise
 
@@ -28,6 +29,28 @@ METADATA = {
     IPv4Network("192.0.0.192/32"): 'Oracle Cloud Classic (OCI Classic, "Retrieving Instance Metadata")',
 }
 """Addresses where clouds give a machine's credentials to any program on it, with the source of each."""
+
+
+class Family(Enum):
+    """An address family, as `ip -j` names it."""
+
+    INET = "inet"
+    INET6 = "inet6"
+
+    @property
+    def tool(self) -> str:
+        """The program that filters its packets: each family has its own tables."""
+        return "iptables" if self is Family.INET else "ip6tables"
+
+    @property
+    def nft(self) -> str:
+        """What nft calls the family of those tables."""
+        return "ip" if self is Family.INET else "ip6"
+
+    @property
+    def suffix(self) -> str:
+        """What distinguishes its tables in a sentence from those of IPv4, which need no word."""
+        return "" if self is Family.INET else f" of {self.tool}"
 
 LINK_COUNT = LINKS.num_addresses // 2
 

@@ -15,11 +15,12 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import Runner, has
+from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
-from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
+from vpcctl_lib.reach.tables import Tables, parse_save
 from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
 
 T = TypeVar("T")

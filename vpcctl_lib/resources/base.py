@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import Kernel, Unreadable, Words
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import Words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.owners import Owner
 
@@ -105,18 +107,23 @@ class Going:
     """Those of them whose cables go as a group."""
 
 
+SharedChain = tuple[Family, str, str]
+"""A chain of the host, with the family and the table that it is in."""
+
+
 @frozen
 class Slot:
-    """A rule's place in a shared chain."""
+    """A rule's place in a shared chain of the host."""
 
+    family: Family
     table: str
     chain: str
     rule: Words
 
     @property
-    def place(self) -> tuple[str, str]:
-        """The table and the chain."""
-        return (self.table, self.chain)
+    def place(self) -> SharedChain:
+        """The chain, whatever the rule."""
+        return (self.family, self.table, self.chain)
 
 
 @frozen
@@ -218,6 +225,11 @@ class Resource(ABC):
     @property
     def slot(self) -> Slot | None:
         """Its place among others' rules, whose order counts; None for anything that is not such a rule."""
+        return None
+
+    @property
+    def filters(self) -> Family | None:
+        """The family of the host's rules that it is part of; None for anything else."""
         return None
 
     def makes_way(self, wanted: Sequence[Resource]) -> bool:

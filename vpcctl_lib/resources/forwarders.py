@@ -10,8 +10,8 @@ from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import ruleset, variants
-from vpcctl_lib.kernel.answers import parsed, whole_lines
+from vpcctl_lib.kernel import ruleset, saves, variants
+from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.ruleset import OF_IPTABLES, Chain, Ruleset
 from vpcctl_lib.kernel.run import Runner, has
@@ -152,14 +152,10 @@ def _rules(saved: Iterable[str]) -> Iterator[str]:
 
 def _by_table(text: str) -> dict[str, list[str]]:
     """The rules of others, without `-A`, by table."""
-    tables: dict[str, list[str]] = {}
-    table = ""
-    for line in whole_lines(text):
-        if line.startswith("*"):
-            table = line[1:].strip()
-        elif line.startswith("-A ") and not _OURS.search(line):
-            tables.setdefault(table, []).append(line.removeprefix("-A ").strip())
-    return tables
+    lines = {table: [f"{name} {rule}".strip() for name, chain in chains.items() for rule in chain.rules]
+             for table, chains in saves.tables(text).items()}
+    return {table: [line for line in found if not _OURS.search(f" {line}")]
+            for table, found in lines.items()}
 
 
 def _chain(rule: str) -> str:

@@ -13,6 +13,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk, netns
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.kernel.sayings import is_gone, sentence
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Deed, Line
 from vpcctl_lib.visible import visible
 
@@ -143,18 +144,31 @@ class Nft(Line):
 
 
 class RestoreBatch(Batch):
-    """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT."""
+    """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT.
 
-    name = "iptables-restore"
+    They are of one family; for IPv6 it is ip6tables-restore.
+    """
+
     needs_all = True
     says_why = False
+
+    @property
+    def family(self) -> Family:
+        """That of all of its lines."""
+        family: Family = self.steps[0].family
+        return family
+
+    @property
+    def name(self) -> str:
+        """The family's."""
+        return f"{self.family.tool}-restore"
 
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
         """The rest of each chain stays."""
         lines = (f"{counters[line]} {line}" if line in counters else line for line, _ in self._file())
-        text = "".join(f"{_whole(line)}\n" for line in lines)
+        text = "".join(f"{_whole(line, self.name)}\n" for line in lines)
         how = ("-c",) if counters else ()
-        return Command(("iptables-restore", "-w", "--noflush", *how), text, self.namespace)
+        return Command((self.name, "-w", "--noflush", *how), text, self.namespace)
 
     def _file(self) -> list[tuple[str, int | None]]:
         """The lines of the file, each with the number of its step; a table's steps stay together."""
@@ -183,11 +197,10 @@ class RestoreBatch(Batch):
 
     def counters(self, runner: Runner) -> Mapping[str, str]:
         """The counters of the rules that stay."""
-        held = runner.ask(("iptables-save", "-c", "-t", "filter"), self.namespace)
         # Imported late: most changes leave every policy as it is.
-        from vpcctl_lib.resources.kept import kept
+        from vpcctl_lib.resources.kept import now
 
-        return kept(held.stdout, [step.line for step in self.steps])
+        return now(runner, self.namespace, self.family, [step.line for step in self.steps])
 
 
 @frozen
@@ -197,7 +210,13 @@ class Iptables(Line):
     namespace: str
     table: str
     line: str
+    family: Family = Family.INET
     tool = RestoreBatch
+
+    @property
+    def kin(self) -> tuple[Hashable, ...]:
+        """One command writes the rules of one family."""
+        return (*super().kin, self.family)
 
 
 class SysctlBatch(Batch):
@@ -372,9 +391,9 @@ class Remove(Deed):
         return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
 
 
-def _whole(line: str) -> str:
+def _whole(line: str, tool: str) -> str:
     if _BREAKS_A_LINE.search(line):
-        raise _refusal("iptables-restore", line)
+        raise _refusal(tool, line)
     return line
 
 

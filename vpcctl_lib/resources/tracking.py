@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,11 +93,20 @@ class Forget(Tending):
 
     def __str__(self) -> str:
         # Those to `near` are deleted, too: tracking recreates them with their next packet.
-        ends = "".join(f"  conntrack -D -s {source}\n" for source in self.sources)
-        looks = ends if self.whole else "".join(f"  conntrack -L -s {source} | sed -nE '{_UNTRANSLATED}' |\n"
-                        "    while read -r words; do conntrack -D $words; done\n" for source in self.sources)
+        looks = "".join(f"  {_forgotten(source, self.whole)}\n" for source in self.sources)
         script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
+
+
+def _forgotten(source: str, whole: bool) -> str:
+    """A line of a script; without a family, conntrack(8) means IPv4."""
+    is_sixth = ip_network(source).version == 6
+    family = "-f ipv6 " if is_sixth else ""
+    if whole:
+        return f"conntrack -D {family}-s {source}"
+    words = _UNTRANSLATED.replace("icmp", "icmpv6") if is_sixth else _UNTRANSLATED
+    return (f"conntrack -L {family}-s {source} | sed -nE '{words}' |\n"
+            f"    while read -r words; do conntrack -D {family}$words; done")
 
 
 _ENDS = r"src=(\S+) dst=(\S+)"
@@ -169,8 +178,8 @@ def _end(word: str) -> tuple[IPv4Address, int] | None:
     return found, int(port, 16)
 
 
-def _networks(texts: tuple[str, ...]) -> list[IPv4Network]:
-    return [IPv4Network(text) for text in texts]
+def _networks(texts: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(text) for text in texts]
 
 
 def _within(namespace: str, task: Callable[[], None]) -> None:
