@@ -10,8 +10,8 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import Nft
 
 HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
 """Deletes an existing table; the first line creates one if there is none, so that the second can't fail."""
