@@ -12,11 +12,10 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib.engine import strays
-from vpcctl_lib.kernel import netns, users
+from vpcctl_lib.kernel import netns, reader, users
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.resources import File, Folder, forwarders, host, processes
+from vpcctl_lib.resources import File, Folder, forwarders, processes
 from vpcctl_lib.workloads import interpreter
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
@@ -66,7 +65,7 @@ st.register_type_strategy(Topology, topologies())
 def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing of ours is there, and nothing of this machine is seen. Returns where its settings stand."""
     folder = tmp_path_factory.mktemp("host")
-    values = folder / "ipv4"
+    values = folder / "net/ipv4"
     for name, value in {"ip_forward": "0", "conf/all/accept_redirects": "1", "conf/all/forwarding": "0",
                         "conf/eth0/forwarding": "0", "conf/docker0/forwarding": "1"}.items():
         (values / name).parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +73,9 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netns, "NAMES", folder / "netns")
         (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
-        patch.setattr(strays, "DEVICES", folder / "dev")
+        patch.setattr(reader, "NETWORK", folder)
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-        patch.setattr(host, "SETTINGS", values)
+        patch.setattr(reader, "SYSCTLS", folder)
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})

@@ -9,6 +9,7 @@ import pytest
 
 from vpcctl_lib.engine import strays as module
 from vpcctl_lib.engine.strays import is_marked, is_ours, mark_of, strange_cables, strays
+from vpcctl_lib.kernel import reader
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_FORWARD
@@ -113,7 +114,7 @@ def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(
     names = ("lo", "vpc-in", "vpc-out", "vpc-free", "vpc-mine", "vpc-known", "other")
     devices = tmp_path / "dev"
     devices.write_text("Inter-|\n face |\n" + "".join(f"{name}: 0 0\n" for name in names))
-    monkeypatch.setattr(module, "DEVICES", devices)
+    monkeypatch.setattr(reader, "NETWORK", devices.parent)
     links = {name: {"ifname": name, "ifalias": f"vpcctl:{name}"} for name in names}
     links["vpc-mine"]["ifalias"] = "mine"
     rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", "vpc-free")),

@@ -9,7 +9,7 @@ import pytest
 
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import run, variants
+from vpcctl_lib.kernel import reader, run, variants
 from vpcctl_lib.kernel.run import Command, Outcome, Runner
 from vpcctl_lib.managers.base import Context, Manager
 from vpcctl_lib.model.topology import Topology, Variant
@@ -30,7 +30,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
         (tmp_path / program).touch()
         for tool in ("iptables-restore", "ip6tables-restore"):
             (tmp_path / tool).symlink_to(tmp_path / program)
-        (tmp_path / "tables").write_text(tables)
+        (tmp_path / "ip_tables_names").write_text(tables)
         usual = legacy if "legacy" in program or "legacy" in version else nft
         says = {"iptables-save": usual, "iptables-nft-save": nft, "iptables-legacy-save": legacy,
                 "iptables-restore": version}
@@ -40,7 +40,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
             return Outcome(command, 0, says[command.argv[0]], "", 0.0)
 
         monkeypatch.setattr(run, "_run", answer)
-        monkeypatch.setattr(variants, "LEGACY_TABLES", tmp_path / "tables")
+        monkeypatch.setattr(reader, "NETWORK", tmp_path)
         monkeypatch.setattr(run, "_located", lambda tool, path: str(tmp_path / tool))
         return Runner()
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.reader import Kernel, names_of_links
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
@@ -18,9 +18,6 @@ from vpcctl_lib.resources.base import SharedChain
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import is_ours, mark_of
-
-DEVICES = Path("/proc/self/net/dev")
-"""The links of the network namespace that we are in (/sys shows those of where it was mounted)."""
 
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
@@ -85,7 +82,7 @@ def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
     Rewriting the host's chains from the record would remove that protection.
     """
     places = {place for entry in ledger for place in entry.resource.places}
-    names = [name for name in _links() if (HOST, name) not in places]
+    names = [name for name in names_of_links() if (HOST, name) not in places]
     # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
     found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
     if not found:
@@ -93,12 +90,6 @@ def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
     rules = [rule for place, chain in kernel.chains(HOST).items() if place[1] in HOST_CHAINS
              for rule in chain.rules]
     return [name for name in found if any(("-i", name) in rule or ("-o", name) in rule for rule in rules)]
-
-
-def _links() -> list[str]:
-    """The host's links. Not by `socket.if_nameindex`: every change would wait for `socket` to load."""
-    lines = DEVICES.read_text(errors="surrogateescape").splitlines()[2:]
-    return [line.partition(":")[0].strip() for line in lines]
 
 
 def is_marked(kernel: Kernel, namespace: str, device: str) -> bool:

@@ -1,12 +1,15 @@
-"""What the kernel has, read once for each namespace and kept for one look; changes nothing."""
+"""The one reader of the kernel: links, addresses, routes, rules, settings, sockets; changes nothing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
@@ -16,6 +19,11 @@ from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
 
+if TYPE_CHECKING:
+    from vpcctl_lib.kernel.ruleset import Ruleset
+    from vpcctl_lib.kernel.ways import Question, Ways
+
+LEGACY_SAVE = "iptables-legacy-save"
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
@@ -23,6 +31,30 @@ LOOKERS = 4
 
 LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
+
+
+SYSCTLS = Path("/proc/sys")
+NETWORK = Path("/proc/thread-self/net")
+"""Of the namespace that the thread is in (proc_pid_net(5))."""
+
+DESCRIPTIONS = Path("/sys/class/net")
+"""The host's links as files: /sys shows those of the namespace in which it was mounted."""
+
+T = TypeVar("T")
+
+
+class Reading(Enum):
+    """What a namespace can be asked for, and the command that answers with a list of objects."""
+
+    LINKS = ("ip", "-j", "-d", "addr", "show")
+    MAIN_ROUTES = ("ip", "-j", "-4", "route", "show", "table", "main")
+    ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
+    ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
+    NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
+    STATIONS = ("bridge", "-j", "fdb", "show")
+    QUEUES = ("tc", "-j", "qdisc", "show")
+    NAMES = ("ip", "-j", "netns", "list")
+    """The namespaces that it has numbers for, each with its name."""
 
 
 class Unreadable(VpcctlError):
@@ -49,13 +81,17 @@ class View:
 
 
 class Kernel:
-    """The kernel as it was when first read."""
+    """The kernel as it was when first read, unless a method says that it reads now."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._views: dict[str, View] = {}
         self._rules: dict[tuple[str, Family], Saved] = {}
-        self.namespaces = set(netns.names())
+
+    @cached_property
+    def namespaces(self) -> set[str]:
+        """The names of all namespaces."""
+        return set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
         """Read many namespaces at once; those that do not exist have nothing."""
@@ -88,12 +124,13 @@ class Kernel:
 
     def _seen(self, namespace: str) -> View:
         # /sys does not tell namespaces apart from outside; ip asks the right one over netlink.
-        links = self._json(namespace, "ip", "-j", "-d", "addr", "show")
-        routes = self._json(namespace, "ip", "-j", "-4", "route", "show", "table", "main")
+        links = self.read(namespace, Reading.LINKS)
+        routes = self.read(namespace, Reading.MAIN_ROUTES)
         return View({link["ifname"]: link for link in links if link}, routes)
 
-    def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
-        outcome = self._runner.ask(argv, namespace)
+    def read(self, namespace: str, reading: Reading) -> list[dict[str, Any]]:
+        """What a namespace answers now; VpcctlError if it can't be read."""
+        outcome = self._runner.ask(reading.value, namespace)
         try:
             found: list[dict[str, Any]] = parsed(outcome)
         except VpcctlError as error:
@@ -144,30 +181,76 @@ class Kernel:
         raise Unreadable(namespace, "rules", f"{tool} failed: {outcome.reason()}")
 
     def setting(self, namespace: str, key: str) -> str | None:
-        """A kernel setting of a namespace; None if this kernel, or this host now, does not have it."""
-        path = Path("/proc/sys") / key.replace(".", "/")
-        try:
-            return (netns.within(namespace, path.read_text) if namespace else path.read_text()).strip()
-        except FileNotFoundError:
-            return None
+        """A setting of a namespace now; None if this kernel, or this host now, does not have it."""
+        return setting(key, namespace)
 
     def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
-        """Kernel settings of a namespace, as far as this kernel has them, all read in one visit."""
-        def read() -> dict[str, str]:
-            texts = ((key, _read(f"/proc/sys/{key.replace('.', '/')}")) for key in keys)
-            return {key: " ".join(text.split()) for key, text in texts if text is not None}
-
+        """Settings of a namespace now, as far as this kernel has them, all read in one visit."""
         try:
-            return netns.within(namespace, read) if namespace else read()
+            return _visit(namespace, lambda: settings(keys))
         except netns.Gone:
             return {}
+
+    def both_kinds(self, namespace: str) -> list[str]:
+        """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules."""
+        first = self._text(namespace, "iptables-save")
+        if "(legacy)" in first or not legacy_tables(namespace) or not has(LEGACY_SAVE):
+            return [first]
+        return [first, self._text(namespace, LEGACY_SAVE)]
+
+    def _text(self, namespace: str, tool: str) -> str:
+        outcome = self._runner.ask((tool, "-c"), namespace)
+        if outcome.status != 0:
+            raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
+        return outcome.stdout
+
+    def taken(self, namespace: str, packet: Iterable[str]) -> dict[str, Any]:
+        """The route that the kernel now takes for a packet, as `ip route get` shows it; empty if none."""
+        outcome = self._runner.ask(("ip", "-j", "route", "get", *packet), namespace)
+        answers: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
+        return answers[0] if answers else {}
+
+    def ways(self, questions: Iterable[Question]) -> Ways:
+        """The ways that the host's kernel now takes for packets; all questions go to one `ip -batch`."""
+        # Imported late, here and below: most changes ask neither.
+        from vpcctl_lib.kernel import ways
+
+        asked = tuple(dict.fromkeys(questions))
+        if not asked:
+            return {}
+        try:
+            outcome = self._runner.ask(("ip", "-j", "-force", "-batch", "-"),
+                                       stdin="".join(f"{question}\n" for question in asked))
+        except VpcctlError as error:
+            return ways.unknown(asked, error.message)
+        return ways.answers(asked, outcome)
+
+    def ruleset(self) -> Ruleset:
+        """All tables of nft on the host, read once for each command; VpcctlError if they can't be read."""
+        from vpcctl_lib.kernel import ruleset
+
+        listed = parsed(self._runner.ask_once(ruleset.LISTING), ruleset.NOTHING)
+        lacking = ruleset.lacks_devices(listed)
+        return ruleset.read(listed, self._runner.ask_once(ruleset.DEVICES).stdout if lacking else "")
+
+    def nft_chains(self, namespace: str) -> list[dict[str, Any]]:
+        """All chains of nft in a namespace now, as it lists them; none without nft."""
+        return self._nft(namespace, "chains") if has("nft") else []
+
+    def nft_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]]:
+        """The content of a table of nft now; VpcctlError if there is none."""
+        return self._nft(namespace, "table", family, name)
+
+    def _nft(self, namespace: str, *what: str) -> list[dict[str, Any]]:
+        outcome = self._runner.ask(("nft", "-j", "list", *what), namespace)
+        listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
+        return listed
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""
         view = self._of(namespace)
         if view.neighbours is None:
-            asked = ("ip", "-j", "-4", "neigh", "show")
-            found = self._part(namespace, "neighbours", *asked)
+            found = self._part(namespace, "neighbours", Reading.NEIGHBOURS)
             view.neighbours = {(one["dev"], one["dst"]): one for one in found}
         return view.neighbours
 
@@ -175,7 +258,7 @@ class Kernel:
         """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
         view = self._of(namespace)
         if view.stations is None:
-            found = self._part(namespace, "bridges", "bridge", "-j", "fdb", "show")
+            found = self._part(namespace, "bridges", Reading.STATIONS)
             view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
         return view.stations
 
@@ -192,9 +275,9 @@ class Kernel:
         listed: list[dict[str, Any]] = parsed(outcome, "{}")["nftables"]
         return listed
 
-    def _part(self, namespace: str, what: str, *argv: str) -> list[dict[str, Any]]:
+    def _part(self, namespace: str, what: str, reading: Reading) -> list[dict[str, Any]]:
         try:
-            return self._json(namespace, *argv) if self._is_there(namespace) else []
+            return self.read(namespace, reading) if self._is_there(namespace) else []
         except _Failed as failed:
             raise Unreadable(namespace, what, failed.message) from None
 
@@ -216,6 +299,70 @@ class _Failed(VpcctlError):
     def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
         super().__init__(error.message)
         self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
+
+
+def _visit(namespace: str, task: Callable[[], T]) -> T:
+    return netns.within(namespace, task) if namespace else task()
+
+
+def _file(key: str) -> str:
+    """The file of a setting; sysctl(8): with slashes as separators, dots belong to a name such as eth0.10."""
+    return f"{SYSCTLS}/{key if '/' in key else key.replace('.', '/')}"
+
+
+def settings(keys: Iterable[str]) -> dict[str, str]:
+    """Settings where the calling thread is, as far as this kernel has them."""
+    texts = ((key, _read(_file(key))) for key in keys)
+    return {key: " ".join(text.split()) for key, text in texts if text is not None}
+
+
+def setting(key: str, namespace: str = "") -> str | None:
+    """A setting of a namespace now; None if this kernel, or this host now, does not have it."""
+    return _text_in(namespace, _file(key))
+
+
+def _text_in(namespace: str, path: str) -> str | None:
+    try:
+        text = _visit(namespace, lambda: _read(path))
+    except (netns.Gone, PermissionError):
+        return None
+    return None if text is None else text.strip()
+
+
+def legacy_tables(namespace: str = "") -> str:
+    """The tables of iptables-legacy in use; asked first, because iptables-legacy-save may load them."""
+    # Without the module there are none; root of a user namespace can't look, and has only its own.
+    return _text_in(namespace, f"{NETWORK}/ip_tables_names") or ""
+
+
+def linked() -> list[str]:
+    """The links that have settings where the calling thread is, and `all` and `default`."""
+    return sorted(os.listdir(SYSCTLS / "net/ipv4/conf"))
+
+
+def names_of_links() -> list[str]:
+    """The host's links. Not by `socket.if_nameindex`: every change would wait for `socket` to load."""
+    lines = (NETWORK / "dev").read_text(errors="surrogateescape").splitlines()[2:]
+    return [line.partition(":")[0].strip() for line in lines]
+
+
+def described(device: str) -> str:
+    """A description of a link on the host, from its kind and alias; empty if it has neither."""
+    folder = DESCRIPTIONS / device
+    try:
+        alias = (folder / "ifalias").read_text().strip()
+        kind = re.search(r"^DEVTYPE=(.+)$", (folder / "uevent").read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    words = (f"a {kind[1]}" if kind else "", f"with the alias '{alias}'" if alias else "")
+    return " ".join(filter(None, words))
+
+
+def sockets(protocol: str) -> list[str]:
+    """The lines of the sockets of `tcp` or `udp` where the calling thread is, IPv6's after IPv4's."""
+    # Without IPv6 there is no second file.
+    files = [file for file in (NETWORK / protocol, NETWORK / f"{protocol}6") if file.exists()]
+    return [line for file in files for line in file.read_text().splitlines()[1:]]
 
 
 def _read(path: str) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.reader import legacy_tables
 from vpcctl_lib.kernel.run import Runner, has, located, need
 from vpcctl_lib.kernel.saves import is_in_use
 from vpcctl_lib.model.addressing import Family
@@ -14,9 +14,6 @@ from vpcctl_lib.model.topology import Variant
 
 PARTS = ("", "-save", "-restore")
 """The ends of the names of one family's tools."""
-
-LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
-"""The tables of iptables-legacy in use; checked first, because iptables-legacy-save may load them."""
 
 
 def standard(runner: Runner, family: Family = Family.INET) -> Variant:
@@ -60,20 +57,12 @@ def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
     It is also empty if the tool fails; with `must`, a failure is a VpcctlError.
     """
     tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
-    if not has(tool) or (variant is Variant.LEGACY and not _legacy_tables()):
+    if not has(tool) or (variant is Variant.LEGACY and not legacy_tables()):
         return ""
     outcome = runner.ask((tool,))
     if must and outcome.status != 0:
         raise VpcctlError(f"{tool} failed: {outcome.reason()}")
     return outcome.stdout
-
-
-def _legacy_tables() -> str:
-    try:
-        return LEGACY_TABLES.read_text().strip()
-    except (FileNotFoundError, PermissionError):
-        # Without the module there are none; root of a user namespace can't look, and has only its own.
-        return ""
 
 
 def choose(runner: Runner) -> Variant:

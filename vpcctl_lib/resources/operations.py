@@ -11,6 +11,7 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk, netns
+from vpcctl_lib.kernel.reader import SYSCTLS
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.kernel.sayings import is_gone, sentence
 from vpcctl_lib.model.addressing import Family
@@ -204,7 +205,6 @@ class Sysctl(Line):
         return None
 
 
-SETTINGS = Path("/proc/sys")
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -240,9 +240,9 @@ class Set(Deed):
     def _write(self) -> None:
         born = _BORN.get((self.values, self.links)) if self.fresh else None
         values, common = born or (self.values, self.links)
-        written = tuple(pair for pair in values if _put(f"{SETTINGS}/{pair[0].replace('.', '/')}", pair[1]))
+        written = tuple(pair for pair in values if _put(f"{SYSCTLS}/{pair[0].replace('.', '/')}", pair[1]))
         on_links: set[tuple[str, str]] = set()
-        folder = f"{SETTINGS}/net/ipv4/conf"
+        folder = f"{SYSCTLS}/net/ipv4/conf"
         # These two first: a link that is created meanwhile inherits their values.
         others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")] if common else []
         for name in (*EVERYWHERE, *others):

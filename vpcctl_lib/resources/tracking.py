@@ -6,11 +6,11 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import sockets
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
@@ -158,13 +158,10 @@ def connections() -> Iterator[Ends]:
     from vpcctl_lib.kernel.conntrack import Ends
 
     for name, protocol, states in TABLES:
-        for file in (f"/proc/thread-self/net/{name}", f"/proc/thread-self/net/{name}6"):
-            # Without IPv6 there is no second file.
-            text = Path(file).read_text() if Path(file).exists() else ""
-            for words in map(str.split, text.splitlines()[1:]):
-                ends = [_end(word) for word in words[1:3]]
-                if int(words[3], 16) in states and ends[0] and ends[1]:
-                    yield Ends(protocol, ends[0], ends[1])
+        for words in map(str.split, sockets(name)):
+            ends = [_end(word) for word in words[1:3]]
+            if int(words[3], 16) in states and ends[0] and ends[1]:
+                yield Ends(protocol, ends[0], ends[1])
 
 
 def _end(word: str) -> tuple[IPv4Address, int] | None:
