@@ -221,7 +221,8 @@ def files_named(code: ast.Module) -> Iterator[str]:
 def test_only_the_reader_reads_settings_links_and_sockets_from_files() -> None:
     # Which boot it is, which namespace a thread is in, whether there is IPv6; what makes a sandbox or a
     # program's own /proc; which users there are.
-    others = {"kernel/netns.py", "sandbox/links.py", "sandbox/refusal.py", "keeper/folders.py", "record/trust.py"}
+    others = {"kernel/netns.py", "sandbox/links.py", "sandbox/refusal.py", "keeper/folders.py",
+              "record/trust.py"}
     assert {NAMES[file] for file in FILES if any(files_named(tree(file)))} == {"kernel/reader.py"} | others
 
 

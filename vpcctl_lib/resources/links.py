@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import Kernel, described
+from vpcctl_lib.kernel.reader import Kernel, described, names_of_links
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources import owners
@@ -58,10 +58,7 @@ class Veth(Link):
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's link on the host has."""
-        # Imported late: readers make no links. `socket` takes six times as long to load.
-        from _socket import if_nameindex
-
-        if self.namespace == HOST and self.device in {name for _, name in if_nameindex()}:
+        if self.namespace == HOST and self.device in names_of_links():
             told = f"link '{self.device}' already exists, and vpcctl did not make it{_described(self.device)}"
             raise Taken(told, "choose another name, or rename the link; to see what made it: "
                               f"ip -d link show {self.device}", (HOST, self.device))
