@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nursery import Nursling, nursery
 from portrait import Portrait, differences
 from probes import REACHED
 
@@ -76,7 +77,9 @@ def losing(namespace: str, near: str, cable: str) -> str:
     return f"ip netns del {namespace}; {gone}"
 
 
-def _sandbox(prefix: tuple[str, ...], scratch: Path, errors: Path) -> subprocess.Popen[str]:
+def _sandbox(prefix: tuple[str, ...], scratch: Path, errors: Path) -> subprocess.Popen[str] | Nursling:
+    if not prefix:
+        return nursery().sandbox(scratch, errors)
     vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--keep", str(scratch), "--")
     with errors.open("wb") as file:
         return subprocess.Popen([*prefix, *vpcctl, sys.executable, str(SERVER)], stdin=subprocess.PIPE,

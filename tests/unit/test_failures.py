@@ -12,7 +12,7 @@ import pytest
 
 from vpcctl_lib.engine import inspection, rivals, rule_order, transaction
 from vpcctl_lib.engine.plan import Plan
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted
@@ -124,12 +124,12 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def made(*resources: Resource) -> list[Step]:
-    return [Step(Verb.MAKE, Entry(one), one.make(), lambda one=one: one.unmake({})) for one in resources]
+    return [Step(Verb.MAKE, Entry(one), one.make, lambda one=one: one.unmake({})) for one in resources]
 
 
 def gone(*resources: Resource, facts: Mapping[str, str] | None = None) -> list[Step]:
     return [
-        Step(Verb.UNMAKE, Entry(one, dict(facts or {})), one.unmake(facts or {}), one.make)
+        Step(Verb.UNMAKE, Entry(one, dict(facts or {})), ready(one.unmake(facts or {})), one.make)
         for one in resources
     ]
 
@@ -138,7 +138,7 @@ def rewritten(old: Resource, new: Resource) -> Step:
     def back() -> Operations:
         return old.change(new)
 
-    return Step(Verb.CHANGE, Entry(new), new.change(old), back, Entry(old))
+    return Step(Verb.CHANGE, Entry(new), ready(new.change(old)), back, Entry(old))
 
 
 def plan(*steps: Step) -> Plan:
@@ -518,7 +518,7 @@ def test_whether_there_is_something_to_take_back(verb: Verb, effects: dict[str, 
         "foreign": Fault(Condition.FOREIGN, "x"),
         "unreadable": Fault(Condition.UNREADABLE, "x"),
     }
-    step = Step(verb, Entry(Folder("/a")), (), tuple)
+    step = Step(verb, Entry(Folder("/a")), tuple, tuple)
     assert {name: step.took_effect(fault) for name, fault in faults.items()} == effects
 
 
@@ -573,7 +573,7 @@ def test_what_went_with_its_home_is_made_again_with_it_and_not_without(host: Hos
     inside = Bridge("one", "br", "02:00:00:00:00:01")
 
     def steps() -> list[Step]:
-        covered = Step(Verb.UNMAKE, Entry(inside), (), inside.make)
+        covered = Step(Verb.UNMAKE, Entry(inside), tuple, inside.make)
         return [covered, *gone(ONE), *made(WEB)]
 
     host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}

@@ -63,10 +63,21 @@ RESTORES = {f"{family.tool}-restore": family for family in Family}
 EMPTY = Topology()
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
+Table = tuple[str, dict[str, set[str]]]
+ELEMENTS = r"\t\telements = \{\n(.*?)\n\t\t\}\n"
 
 
 class Refused(Exception):
     """What a tool says when it does not do its work."""
+
+
+def taken_apart(table: str) -> Table:
+    """A table of nft: all but the elements, and the elements by set."""
+    sets: dict[str, set[str]] = {}
+    for name, body in re.findall(r"\t(?:set|map) (\w+) \{\n(.*?\n)\t\}\n", table, re.DOTALL):
+        held = "".join(re.findall(ELEMENTS, body, re.DOTALL)).split(",\n")
+        sets[name] = {element.strip() for element in held} - {""}
+    return re.sub(ELEMENTS, "", table, flags=re.DOTALL), sets
 
 
 @dataclass
@@ -80,7 +91,8 @@ class Simulation:
     """Addresses and routes, each with its link."""
     pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     """Neighbours by namespace, "neigh", link and address; MACs by namespace, "fdb", port and address."""
-    guards: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, Table] = field(default_factory=dict)
+    """Tables of nft by namespace: all but the elements, and the elements by set."""
     chains: dict[Place, list[str]] = field(default_factory=dict)
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -176,17 +188,30 @@ class Simulation:
             del self.pinned[place]
 
     def nft(self, namespace: str, text: str) -> str:
-        """The last of the tables in the script: each begins by taking away the one before."""
+        """The last of the script's tables, each replacing the one before; or changes of its elements."""
         try:
             self.count()
             need(namespace in self.namespaces, f'Cannot open network namespace "{namespace}"')
+            if HEAD not in text:
+                self.elements(namespace, text)
+                return ""
         except Refused as error:
             return str(error)
         made = text.rpartition(HEAD)[2]
         self.guards.pop(namespace, None)
         if made:
-            self.guards[namespace] = made
+            self.guards[namespace] = taken_apart(made)
         return ""
+
+    def elements(self, namespace: str, text: str) -> None:
+        """All of the lines, or none."""
+        need(namespace in self.guards, "No such file or directory")
+        sets = copy.deepcopy(self.guards[namespace][1])
+        for verb, name, held in re.findall(r"(\w+) element bridge vpcctl (\w+) \{ (.*) \}\n", text):
+            for element in held.split(", "):
+                need(verb == "add" or element in sets[name], "No such file or directory")
+                (sets[name].add if verb == "add" else sets[name].remove)(element)
+        self.guards[namespace] = (self.guards[namespace][0], sets)
 
     def netns(self, verb: str, name: str) -> None:
         if verb == "add":
@@ -390,7 +415,7 @@ class Simulation:
         if isinstance(resource, Settings):
             return (resource.namespace, resource.device or "lo") in self.links
         if isinstance(resource, Guard):
-            return self.guards.get(resource.namespace) == resource.text()
+            return self.guards.get(resource.namespace) == taken_apart(resource.text())
         if isinstance(resource, Switching):
             return "learning" in self.links.get((resource.namespace, resource.device), {})
         if isinstance(resource, Station):
@@ -420,18 +445,17 @@ def need(condition: bool, otherwise: str) -> None:
 class Shuffled:
     """Does tasks in a random one of the orders that are allowed, as no two runs of a real crew are alike."""
 
-    def __init__(self, tasks: Sequence[Callable[[], None]], waits: Sequence[frozenset[int]], _: int) -> None:
-        self._tasks, self._waits = tasks, waits
-        self._dice = random.Random(len(tasks))  # noqa: S311 - picks an order
+    def __init__(self, _: int) -> None:
+        pass
 
-    def work(self) -> None:
+    def work(self, tasks: Iterable[tuple[Callable[[], None], frozenset[int]]]) -> None:
         """All of them, up to the first failure."""
-        done: set[int] = set()
-        while len(done) < len(self._tasks):
-            number = self._dice.choice([number for number, waits in enumerate(self._waits)
-                                        if number not in done and waits <= done])
-            self._tasks[number]()
-            done.add(number)
+        waiting = dict(enumerate(tasks))
+        dice = random.Random(len(waiting))  # noqa: S311 - picks an order
+        while waiting:
+            number = dice.choice([number for number, (_, others) in waiting.items()
+                                  if not others & waiting.keys()])
+            waiting.pop(number)[0]()
 
 
 @pytest.fixture(scope="module")

@@ -279,7 +279,7 @@ class Kernel:
         outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
         if outcome.status != 0:
             return None
-        listed: list[dict[str, Any]] = parsed(outcome, "{}")["nftables"]
+        listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
         return listed
 
     def _part(self, namespace: str, what: str, reading: Reading) -> list[dict[str, Any]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 from vpcctl_lib.model.topology import Topology
@@ -69,10 +72,17 @@ def instance_mac(vpc: str, address: IPv4Address) -> str:
 
 
 def _digest(name: str) -> bytes:
-    # Imported late: it loads OpenSSL, which short names don't need.
-    from hashlib import sha256
+    digest: bytes = _sha256()(name.encode()).digest()
+    return digest
 
-    return sha256(name.encode()).digest()
+
+@cache
+def _sha256() -> Any:
+    # Imported late, and without hashlib's OpenSSL, which takes 2 ms to load; `random` does the same.
+    try:
+        return import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
+    except ImportError:
+        return import_module("hashlib").sha256
 
 
 def namespace(vpc: str, subnet: str, machine: str = "") -> str:

@@ -318,3 +318,7 @@ class Resource(ABC):
     def change(self, old: Resource) -> Operations:
         """The steps from `old`, with the same key, to this one; by default those of `make`."""
         return self.make()
+
+    def repair(self, old: Resource) -> Operations:
+        """The steps to this one where the kernel may have anything in the place of `old`."""
+        return self.change(old)

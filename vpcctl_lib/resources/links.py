@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.proc import described
+from vpcctl_lib.kernel.proc import described, names_of_links
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
@@ -59,10 +59,7 @@ class Veth(Link):
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's link on the host has."""
-        # Imported late: readers make no links.
-        import socket
-
-        if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
+        if self.namespace == HOST and self.device in names_of_links():
             told = f"link '{self.device}' already exists, and vpcctl did not make it{_described(self.device)}"
             raise Taken(told, "choose another name, or rename the link; to see what made it: "
                               f"ip -d link show {self.device}", (HOST, self.device))

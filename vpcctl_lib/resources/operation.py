@@ -142,6 +142,10 @@ class Batch(ABC):
         """The number of the operation that failed, by what took effect; None if unknown."""
         return None
 
+    def otherwise(self) -> Batch | None:
+        """What leads to the same from any state, for when the command fails; None if nothing does."""
+        return None
+
     def counters(self, runner: Runner) -> Mapping[str, str]:
         """The current counters of the rules that it will write, by line; asks the kernel."""
         return NO_COUNTERS

@@ -101,29 +101,6 @@ class Fdb(Line):
         return " ".join(self.words)
 
 
-class NftBatch(Batch):
-    """Scripts as one."""
-
-    name = "nft"
-
-    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """One after the other."""
-        return Command(("nft", "-f", "-"), "".join(step.text for step in self.steps), self.namespace)
-
-    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
-        """All takes effect at once, or nothing."""
-        return frozenset()
-
-
-@frozen
-class Nft(Line):
-    """A whole nft script for a namespace: all of it takes effect at once, or nothing."""
-
-    namespace: str
-    text: str
-    tool = NftBatch
-
-
 class RestoreBatch(Batch):
     """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT.
 

@@ -26,8 +26,9 @@ from vpcctl_lib.resources.base import (
     unreadable,
     within,
 )
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, Nft, chain_lines
+from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
 from vpcctl_lib.resources.owners import Owner
 
 _OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
