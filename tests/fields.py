@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from vpcctl_lib.model.addressing import overlapping
-from vpcctl_lib.model.naming import collision
+from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.topology import (
     OWN,
     Action,

@@ -19,10 +19,10 @@ from tests.fields import FIELDS, FULL, LATER, Field, changes, classes, is_possib
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.files import documents
-from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted, to_document
+from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
-from vpcctl_lib.model import naming, topology
+from vpcctl_lib.model import kinds, naming, topology
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.topology import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.codec import decode, encode
@@ -113,13 +113,12 @@ def file_of(topology: Topology) -> TopologyFile:
 
 def asked(file: TopologyFile) -> Topology:
     """The network that a file asks for, with nothing in it that the host decides."""
-    return Topology(tuple(map(_asked, file.vpcs)), tuple(peering for peering, _ in file.peerings))
+    return replace(file.topology, vpcs=tuple(map(_asked, file.topology.vpcs)))
 
 
-def _asked(wanted: Wanted) -> Vpc:
-    follows = wanted.interface == "auto"
-    nat = None if wanted.interface is None else Nat("" if follows else wanted.interface, follows=follows)
-    return Vpc(wanted.name, wanted.cidr, 0, not wanted.allow_overlap, nat, wanted.subnets)
+def _asked(vpc: Vpc) -> Vpc:
+    nat = vpc.nat and replace(vpc.nat, interface="" if vpc.nat.follows else vpc.nat.interface)
+    return replace(vpc, link=0, nat=nat)
 
 
 def without_found(topology: Topology) -> Topology:
@@ -221,4 +220,4 @@ def things(topology: Topology) -> list[object]:
 @given(crowds())
 def test_two_things_have_one_name_in_the_kernel_if_and_only_if_that_is_refused(topology: Topology) -> None:
     found = things(topology)
-    assert (naming.collision(topology) is None) == (len(set(found)) == len(found))
+    assert (kinds.collision(topology) is None) == (len(set(found)) == len(found))

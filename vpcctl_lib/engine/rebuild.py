@@ -20,7 +20,7 @@ from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, endpoints, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import (
@@ -56,8 +56,8 @@ class Rebuilder:
     def state(self) -> State:
         """The topology and all its resources; `restore` makes the missing ones."""
         topology = self._topology()
-        naming.check_collisions(topology)
-        self._believed = frozenset(naming.namespaces(topology))
+        kinds.check_collisions(topology)
+        self._believed = frozenset(endpoints.namespaces(topology))
         self._note_of_others(self._believed)
         return State(topology, tuple(Entry(one, one.relearn(self)) for one in blueprint(topology)))
 

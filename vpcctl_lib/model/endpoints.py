@@ -108,3 +108,11 @@ def everywhere(topology: Topology) -> Iterator[Endpoint]:
     """All machines of a topology, VPC by VPC."""
     for vpc in topology.vpcs:
         yield from in_vpc(vpc)
+
+
+def namespaces(topology: Topology) -> Iterator[str]:
+    """The names of all namespaces of a topology that are ours."""
+    for vpc in topology.vpcs:
+        yield vpc.name
+        yield from (naming.namespace(vpc.name, subnet.name, machine.name)
+                    for subnet in vpc.subnets for machine in subnet.machines if not machine.namespace)
