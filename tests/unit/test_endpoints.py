@@ -122,7 +122,9 @@ def test_who_can_break_what_is_told_by_machine() -> None:
 
 def test_the_graph_shows_each_machine() -> None:
     (vpc,) = graph(NETWORK).vpcs
-    assert vpc.subnets[0].address == "10.0.1.2, 10.0.1.4, 10.0.1.5"
+    assert vpc.subnets[0].address == "10.0.1.2"
+    assert list(map(str, vpc.subnets[0].things)) == [
+        "machine web1 10.0.1.4, fd00:1::4", "machine guest 10.0.1.5, /proc/77/ns/net"]
     assert vpc.subnets[0].workloads == ("web1/worker",)
 
 
