@@ -8,7 +8,7 @@ from pathlib import Path
 from vpcctl_lib.files import keys
 from vpcctl_lib.files.documents import Document, Place
 from vpcctl_lib.files.keys import Reading
-from vpcctl_lib.files.topology_keys import TOPOLOGY, VERSION
+from vpcctl_lib.files.topology_keys import TOPOLOGY, VERSIONS
 from vpcctl_lib.files.topology_values import AUTO
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Peering, Topology, Vpc
@@ -73,5 +73,6 @@ class Reader:
 
 
 def to_document(topology: Topology) -> dict[str, object]:
-    """The topology as a file has it; reading it back asks for the same."""
-    return keys.write(TOPOLOGY, topology, version=VERSION)
+    """The topology as a file has it, in the oldest version that can; reading it back asks for the same."""
+    document = keys.write(TOPOLOGY, topology, version=VERSIONS[0])
+    return {**document, "version": keys.version_of(TOPOLOGY, document)}

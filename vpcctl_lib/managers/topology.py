@@ -12,10 +12,10 @@ from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import kinds
+from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import Difference, compare
 from vpcctl_lib.model.kinds import Placed
-from vpcctl_lib.model.topology import Nat, Peering, Topology, Vpc
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, Topology, Vpc
 
 Show = Callable[[Sequence[Difference]], None]
 
@@ -76,6 +76,7 @@ class TopologyManager(Manager):
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
         asked = replace(wanted.vpc, link=vpc.link, routed=vpc.routed, nat=vpc.nat)
         vpc = kinds.in_order_of(before, asked) if before else asked
+        vpc = replace(vpc, subnets=tuple(_with_addresses(wanted, subnet, before) for subnet in vpc.subnets))
         result = result.with_vpc(vpc)
         return result.with_vpc(replace(vpc, nat=self._uplink(result, vpc, wanted)))
 
@@ -123,6 +124,12 @@ def with_others(topology: Topology, asked: Topology, prune: bool) -> Topology:
             found = {kind.named(one): one for one in kind.things(asked)}
             topology = kind.put(topology, (there | found).values())
     return topology
+
+
+def _with_addresses(wanted: Wanted, subnet: Subnet, before: Vpc | None) -> Subnet:
+    """The subnet with an address for each machine of which the file does not say one."""
+    place = wanted.place.at("subnets").named(subnet.name).at("instances")
+    return told(place, lambda: endpoints.addressed(subnet, before.subnet(subnet.name) if before else None))
 
 
 def _moving(topology: Topology, file: TopologyFile) -> set[str]:
