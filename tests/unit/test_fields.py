@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from tests.fields import FIELDS, FULL, LATER, Field, changes, classes, is_possible, made, places, without
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.files import documents
 from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
+from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import endpoints, kinds, naming, topology
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.topology import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
@@ -172,6 +174,8 @@ def test_a_plan_carries_every_field_to_the_kernel_and_back(field: Field) -> None
         there = difference(ledger(FULL), blueprint(changed))
         back = difference(there.after, blueprint(FULL))
         assert bool(there.steps) == bool(back.steps) == (field not in WITHOUT_EFFECT)
+        # No tool is given a word that it would misread.
+        assert all(commands(plan, Path("/state"), Runner()) for plan in (there, back) if plan.steps)
         assert [entry.resource for entry in back.after] == blueprint(FULL)
         assert difference(back.after, blueprint(FULL)).steps == ()
 

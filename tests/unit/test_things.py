@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vpcctl_lib.engine import finders
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.graph import Format, Graph, draw
 from vpcctl_lib.graph.value import Thing
@@ -20,6 +21,13 @@ RULE = Rule(Protocol.ALL, Action.DENY)
 
 
 @frozen
+class Note:
+    """What somebody has written into a book."""
+
+    name: str
+
+
+@frozen
 class Book:
     """What a shelf holds."""
 
@@ -29,6 +37,7 @@ class Book:
     words: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     read_twice: bool = False
+    notes: tuple[Note, ...] = ()
 
 
 @frozen
@@ -49,9 +58,10 @@ class Shelf:
 @pytest.fixture(autouse=True)
 def library() -> Iterator[None]:
     """Books and labels are kinds of things."""
-    kinds.register(Kind(Book, Shelf, "books", "book"), Kind(Label, Shelf, "label", "label"))
+    kinds.register(Kind(Book, Shelf, "books", "book"), Kind(Label, Shelf, "label", "label"),
+                   Kind(Note, Book, "notes", "note"))
     yield
-    for model in (Book, Label):
+    for model in (Book, Label, Note):
         del kinds.REGISTERED[model]
     kinds.register()
 
@@ -113,3 +123,23 @@ def test_a_picture_has_a_line_for_each_even_without_a_vpc(form: Format) -> None:
     text = draw(Graph((), (), things), form).replace("#44;", ",")
     assert "book a 1, x" in text
     assert "label y" in text
+
+
+def test_what_a_finder_finds_is_put_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def books(kernel: object, shelf: Shelf, names: kinds.Names, notes: list[str]) -> list[Book]:
+        assert (kernel, shelf, names) == ("kernel", Shelf(label=Label("x")), ("top",))
+        notes.append("pages are unknown")
+        return [Book("a"), Book("b")]
+
+    def written(_: object, book: Book, names: kinds.Names, __: list[str]) -> Iterator[Note]:
+        assert names == ("top", book.name)
+        yield from [Note("first")] if book.name == "b" else []
+
+    notes: list[str] = []
+    shelf: Any = Shelf(label=Label("x"))
+    assert finders.with_found("kernel", shelf, notes, ("top",)) == shelf  # type: ignore[arg-type]
+    monkeypatch.setitem(finders.FINDERS, Book, books)
+    monkeypatch.setitem(finders.FINDERS, Note, written)
+    found = finders.with_found("kernel", shelf, notes, ("top",))  # type: ignore[arg-type]
+    assert found == Shelf((Book("a"), Book("b", notes=(Note("first"),))), Label("x"))
+    assert notes == ["pages are unknown"]
