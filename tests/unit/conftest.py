@@ -22,9 +22,21 @@ from vpcctl_lib.workloads import interpreter
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
 VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16", "172.16.0.0/12")))
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
+MACHINE_NAMES = ("web1", "a", "another-that-is-hashed")
 
 workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2).map(tuple)
-own = st.tuples(st.builds(Machine, workloads=workloads))
+
+
+@st.composite
+def machines(draw: st.DrawFn, subnet: IPv4Network) -> tuple[Machine, ...]:
+    """A subnet's own machine, and up to two more."""
+    found = [Machine(workloads=draw(workloads))]
+    for number, name in enumerate(draw(st.lists(st.sampled_from(MACHINE_NAMES), unique=True, max_size=2))):
+        first = addressing.free_address(subnet, ()) + 2 * number
+        addresses = draw(st.sampled_from(((first,), (first + 1, first))))
+        found.append(draw(made(Machine, name=st.just(name), addresses=st.just(addresses),
+                               workloads=workloads)))
+    return tuple(found)
 
 
 @st.composite
@@ -33,7 +45,7 @@ def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
     names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
     size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
     parts = draw(st.permutations(list(islice(vpc.subnets(new_prefix=size), 4))))
-    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), machines=own))
+    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), machines=machines(part)))
                  for name, part in zip(names, parts, strict=False))
 
 
@@ -44,13 +56,14 @@ def topologies(draw: st.DrawFn) -> Topology:
     links = draw(st.permutations(range(len(names))))
     # Drawn one by one most are the same or over each other, and no two can be peers.
     cidrs = draw(st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3))
+    places = list(zip(names, cidrs, strict=False))
+    alone = [name for name, cidr in places
+             if not any(cidr.overlaps(other) for one, other in places if one != name)]
+    peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(st.booleans()))
     vpcs = []
     for name, link, cidr in zip(names, links, cidrs, strict=False):
         vpcs.append(draw(made(Vpc, name=st.just(name), cidr=st.just(cidr), link=st.just(link),
                               subnets=subnets(cidr))))
-    alone = [one for one in vpcs if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one)]
-    peerings = tuple(Peering.between(one.name, other.name) for one, other in combinations(alone, 2)
-                     if draw(st.booleans()))
     given = {"vpcs": st.just(tuple(vpcs)), "peerings": st.just(peerings)}
     if not any(vpc.nat for vpc in vpcs):
         given["forwarding"] = st.none()

@@ -18,8 +18,9 @@ from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
+from vpcctl_lib.model.topology import Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
 from vpcctl_lib.resources.guard import OWN
 from vpcctl_lib.workloads import members
@@ -117,18 +118,16 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     return in_order(Rebuilder(kernel, topology.iptables or Variant.NFT).state().topology)
 
 
-def sorted_machine(machine: Machine) -> Machine:
-    return replace(machine, workloads=tuple(sorted(machine.workloads, key=lambda one: one.name)))
+def by_name(home: Any) -> Any:
+    """The home with all that it holds in the order of names."""
+    for kind in kinds.inside(type(home)):
+        home = kind.put(home, map(by_name, sorted(kind.things(home), key=kind.named)))
+    return home
 
 
 def in_order(topology: Topology) -> Topology:
     """The network with all in the order of names."""
-    vpcs = (replace(vpc, subnets=tuple(sorted((
-        replace(subnet, machines=tuple(map(sorted_machine, subnet.machines)))
-        for subnet in vpc.subnets), key=lambda one: one.name))) for vpc in topology.vpcs)
-    return replace(topology, vpcs=tuple(sorted(vpcs, key=lambda one: one.name)),
-                   iptables=topology.iptables or Variant.NFT,
-                   peerings=tuple(sorted(topology.peerings, key=lambda one: (one.vpc1, one.vpc2))))
+    return replace(by_name(topology), iptables=topology.iptables or Variant.NFT)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)

@@ -15,7 +15,7 @@ from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import kinds, naming
 from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant, Workload
 from vpcctl_lib.record.ledger import State, Verb
 from vpcctl_lib.resources import Forwarding, Namespace, Program
@@ -790,7 +790,7 @@ def test_two_that_would_have_one_name_in_the_kernel_are_refused(
         raise VpcctlError("they collide")
 
     scene()
-    monkeypatch.setattr(naming, "check_collisions", refuse)
+    monkeypatch.setattr(kinds, "check_collisions", refuse)
     with pytest.raises(VpcctlError, match="they collide"):
         rebuilt()
 

@@ -16,12 +16,13 @@ from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
+from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, endpoints, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import (
@@ -56,8 +57,8 @@ class Rebuilder:
     def state(self) -> State:
         """The topology and all its resources; `restore` makes the missing ones."""
         topology = self._topology()
-        naming.check_collisions(topology)
-        self._believed = frozenset(naming.namespaces(topology))
+        kinds.check_collisions(topology)
+        self._believed = frozenset(endpoints.namespaces(topology))
         self._note_of_others(self._believed)
         return State(topology, tuple(Entry(one, one.relearn(self)) for one in blueprint(topology)))
 
@@ -103,8 +104,9 @@ class Rebuilder:
         vpcs = [replace(vpc, routed=vpc.routed or any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)] if len(routed) < len(vpcs) else vpcs
         forwarding = self.forwarding() if any(vpc.nat for vpc in vpcs) else None
-        return Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
-                        forwarding=forwarding)
+        found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
+                         forwarding=forwarding)
+        return with_found(self._kernel, found, self.notes)
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:
         """The links of the host or of a router that bear a mark of that kind, by the mark."""
