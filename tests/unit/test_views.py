@@ -44,7 +44,8 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)
     for kind in things.others():
-        yield kind.plural, things.listed(topology, kind)
+        if kind.home is Topology:
+            yield kind.plural, things.listed(topology, kind)
     yield "peerings", [plain.peering(topology, peering) for peering in topology.peerings]
 
 
