@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
@@ -180,9 +181,9 @@ def is_keeper(process: Process) -> bool:
 
 
 def runs_as_we_do(process: Process) -> bool:
-    """Whether its program is the same file as our interpreter: one in a container is another file."""
+    """Whether its program is the file that we start workloads with: one in a container is another file."""
     try:
-        return os.path.samestat((PROC / str(process.pid) / "exe").stat(), (PROC / "self/exe").stat())
+        return os.path.samestat((PROC / str(process.pid) / "exe").stat(), os.stat(sys.executable))
     except OSError:
         return False
 
