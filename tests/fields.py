@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from vpcctl_lib.model.addressing import overlapping
-from vpcctl_lib.model.naming import collision
+from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.topology import (
     OWN,
     Action,
@@ -81,9 +81,8 @@ def classes(kind: type = Topology) -> dict[type, None]:
     return found
 
 
-LATER = {Field(Machine, "name"): "", Field(Machine, "addresses"): (), Field(Machine, "namespace"): "",
-         Field(Subnet, "machines"): (OWN,)}
-"""No command gives a subnet another machine than its own: tests/unit/test_endpoints.py asks for some."""
+LATER = {Field(Machine, "namespace"): ""}
+"""No command attaches a namespace that somebody else made: tests/unit/test_endpoints.py asks for one."""
 
 FIELDS = [field for kind in classes() for one in fields(kind)
           if (field := Field(kind, one.name)) not in LATER]
@@ -106,6 +105,10 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Nat, "mtu"): st.sampled_from((1500, 1400, 9000)),
     Field(Nat, "resolvers"): st.sampled_from(((), (IPv4Address("8.8.8.8"),))),
     **{field: st.just(value) for field, value in LATER.items()},
+    Field(Subnet, "machines"): st.just((OWN,)),
+    Field(Machine, "name"): st.sampled_from(NAMES),
+    Field(Machine, "addresses"): st.lists(st.integers(4, 6), min_size=1, max_size=LIST, unique=True).map(
+        lambda numbers: tuple(IPv4Address("10.0.1.0") + number for number in numbers)),
     Field(Subnet, "name"): st.sampled_from(NAMES),
     Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
     Field(Policy, "description"): words | st.just(""),
@@ -206,7 +209,17 @@ def is_possible(topology: Topology) -> bool:
 
 def _has_room(vpc: Vpc) -> bool:
     cidrs = [subnet.cidr for subnet in vpc.subnets]
-    return all(cidr.subnet_of(vpc.cidr) for cidr in cidrs) and not overlapping(cidrs)
+    return (all(cidr.subnet_of(vpc.cidr) for cidr in cidrs) and not overlapping(cidrs)
+            and all(map(_has_addresses, vpc.subnets)))
+
+
+def _has_addresses(subnet: Subnet) -> bool:
+    """Whether it has a machine of its own, and each other one addresses that are nobody else's."""
+    own = subnet.machine()
+    others = [machine for machine in subnet.machines if machine != own]
+    addresses = [address for machine in others for address in machine.addresses]
+    return (own is not None and not own.addresses and all(one.name and one.addresses for one in others)
+            and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
 
 POLICY = Policy(
@@ -218,7 +231,8 @@ PROGRAM = Workload("worker", ("sleep", "9"), None, "nobody", 7, 64 << 20,
 FULL = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
-               (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),)),
+               (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
+                Machine("web1", (IPv4Address("10.0.1.4"),), workloads=(Workload("job", ("sleep", "1")),)))),
         Subnet("private", IPv4Network("10.0.2.0/24")),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(

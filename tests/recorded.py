@@ -13,15 +13,18 @@ import pytest
 from vpcctl_lib.blueprint import host
 from vpcctl_lib.engine import found_subnets, rebuild, strays
 from vpcctl_lib.keeper import orders
-from vpcctl_lib.kernel import netns, run
+from vpcctl_lib.kernel import netns, proc, run
+from vpcctl_lib.kernel.processes import Process
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.workloads import processes
-from vpcctl_lib.workloads.processes import Process
+from vpcctl_lib.workloads import members
 
-RECORDED = json.loads(Path(__file__).with_name("unit").joinpath("recorded/kernel.json").read_text())
+FOLDER = Path(__file__).with_name("unit") / "recorded"
+RECORDED = json.loads((FOLDER / "kernel.json").read_text())
+REACHED = json.loads((FOLDER / "reach_scenes.json").read_text())
+"""Two networks, each whole and damaged: for status and rebuild, and for reach (record_reach.py)."""
 
 
 def question(command: Command) -> str:
@@ -31,15 +34,17 @@ def question(command: Command) -> str:
     )
 
 
+LEGACY = "ip_tables_names"
+"""Stands among the settings for the tables of iptables-legacy in use."""
+
+
 class Recorded:
     """One recorded network. A test may change what was recorded; who asks what was not fails."""
 
-    def __init__(self, scene: str, folder: Path) -> None:
-        held = _with(RECORDED["whole"], RECORDED[scene] if scene != "whole" else {})
+    def __init__(self, scene: str, folder: Path, scenes: Any = RECORDED) -> None:
+        held = _with(scenes["whole"], scenes[scene] if scene != "whole" else {})
         self.asked: dict[str, Any] = held["asked"]
-        self.settings: dict[str, str | None] = RECORDED["whole"]["settings"] | RECORDED[scene].get(
-            "settings", {}
-        )
+        self.settings: dict[str, str | None] = scenes["whole"]["settings"] | scenes[scene].get("settings", {})
         self.names: list[str] = held["names"]
         self.identities: dict[str, str] = held["identities"]
         self.keepers: dict[str, dict[str, Any]] = held["keepers"]
@@ -63,15 +68,16 @@ class Recorded:
         patch.setattr(Kernel, "setting", lambda _, namespace, key: self.settings[f"{namespace} {key}"])
         patch.setattr(Kernel, "settings", lambda _, *given: self._all_settings(*given))
         patch.setattr(Kernel, "has_tool", lambda *_: True)
+        patch.setattr(proc, "legacy_tables", lambda namespace: self.settings[f"{namespace} {LEGACY}"] or "")
         patch.setattr(netns, "names", lambda: frozenset(self.names))
         patch.setattr(netns, "exists", lambda name: name in self.names)
         patch.setattr(netns, "identity", lambda name: self.identities.get(name, ""))
         patch.setattr(netns, "own_identity", lambda: self.identities[""])
         patch.setattr(rebuild, "keepers", self._keepers)
         patch.setattr(found_subnets, "keepers", self._keepers)
-        patch.setattr(processes, "kept_identity", self._facts)
-        patch.setattr(processes, "recognise", self._recognise)
-        patch.setattr(processes, "inside_of", lambda one, space: one.pid in self._pids(space))
+        patch.setattr(members, "kept_identity", self._facts)
+        patch.setattr(Kernel, "process", lambda _, facts: self._recognise(facts))
+        patch.setattr(Kernel, "is_inside", lambda _, one, space: one.pid in self._pids(space))
         for module in (host, rebuild, strays):
             patch.setattr(module, "NAMESPACE_FILES", str(self.folder))
 
@@ -86,7 +92,7 @@ class Recorded:
         found = {key: self.settings[f"{namespace} {key}"] for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
-    def _keepers(self, space: str) -> dict[str, tuple[Process, orders.Orders]]:
+    def _keepers(self, _: Kernel, space: str) -> dict[str, tuple[Process, orders.Orders]]:
         found = {}
         for mark, one in (self.keepers.get(space, {}) if space in self.names else {}).items():
             given = orders.of(tuple(one["argv"]))

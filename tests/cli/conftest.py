@@ -17,12 +17,10 @@ import pytest
 import vpcctl_lib.sandbox
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
-from vpcctl_lib.engine import strays
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
-from vpcctl_lib.kernel import guarding, netns, run
+from vpcctl_lib.kernel import guarding, netns, proc, run
 from vpcctl_lib.kernel.run import Command, Outcome
-from vpcctl_lib.managers import packets
 from vpcctl_lib.model.topology import (
     Action,
     Machine,
@@ -41,7 +39,6 @@ from vpcctl_lib.model.topology import (
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import File, Folder, Namespace, forwarders
-from vpcctl_lib.resources import host as host_resources
 from vpcctl_lib.uplink import resolvers
 from vpcctl_lib.workloads import interpreter
 
@@ -139,10 +136,11 @@ def _way(question: str) -> str:
 def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing of this machine is seen, nothing can be changed. Returns where its settings stand."""
     folder = tmp_path_factory.mktemp("host")
-    (folder / "conf/all").mkdir(parents=True)
-    (folder / "conf/all/accept_redirects").write_text("1\n")
-    (folder / "ip_forward").write_text("0\n")
-    (folder / "conf/all/forwarding").write_text("1\n")
+    settings = {"ip_forward": "0", "conf/all/accept_redirects": "1", "conf/all/forwarding": "1"}
+    for name, value in settings.items():
+        file = folder / "net/ipv4" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
     (folder / "resolv.conf").write_text("nameserver 9.9.9.9\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_run", answer)
@@ -156,11 +154,10 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
         patch.setattr(netns, "NAMES", folder / "netns")
         (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
-        patch.setattr(strays, "DEVICES", folder / "dev")
+        patch.setattr(proc, "NETWORK", folder)
+        patch.setattr(proc, "SYSCTLS", folder)
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
         patch.setattr(resolvers, "FILE", folder / "resolv.conf")
-        patch.setattr(host_resources, "SETTINGS", folder)
-        patch.setattr(packets, "FORWARDING", str(folder / "conf/{}/forwarding"))
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})

@@ -16,7 +16,7 @@ from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager
 from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
 FOUND = {
@@ -64,6 +64,7 @@ def test_apply_of_what_is_there_changes_nothing(vpcctl: Any, monkeypatch: pytest
 COMPLETED = {
     Field(Vpc, "name"): ("vpc show --name ", "exec --vpc ", "reach --to "),
     Field(Subnet, "name"): ("subnet set --name ", "exec --subnet ", "reach --from "),
+    Field(Machine, "name"): ("reach --from ", "reach --to "),
     Field(Workload, "name"): ("deploy logs --name ", "deploy stop --name "),
 }
 """The commands that complete a name."""

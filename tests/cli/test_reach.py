@@ -20,6 +20,7 @@ from vpcctl_lib.reach.probe import Result as Sent
 from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.verdict import Obstacle, Report, Verdict, disproved
 from vpcctl_lib.reach.walk import Hop
+from vpcctl_lib.views import reach as views
 
 RECORD = {"version": 1, "ledger": [], "topology": {"vpcs": [
     {"name": "vpc1", "cidr": "10.0.0.0/16", "subnets": [
@@ -85,15 +86,15 @@ def test_targets() -> None:
 
 
 def test_json_has_what_the_contract_says() -> None:
-    assert reach_views.report_view(BLOCKED) == {
+    assert views.report(BLOCKED) == {
         "from": "shop/web", "to": "shop/db", "address": "10.0.2.2", "protocol": "tcp", "port": 5432,
         "verdict": "unreachable", "why": None,
         "hops": [{"where": "shop-web", "what": "route 10.0.0.0/16 dev eth0", "way": "there"}],
         "blocked_by": {"code": "FIREWALL_DENY", "where": "shop-db", "rule": "-A INPUT -j DROP [2 packets]",
                        "fix": "iptables -D INPUT …", "otherwise": None, "removes": True},
         "nexthops": [], "probe": None}
-    assert reach_views.report_view(REACHED)["blocked_by"] is None
-    assert reach_views.report_view(UNCLEAR)["why"] == "shop-db: '-m set' is not modelled"
+    assert views.report(REACHED)["blocked_by"] is None
+    assert views.report(UNCLEAR)["why"] == "shop-db: '-m set' is not modelled"
 
 
 def told(report: Report, draws: bool = False, width: int = 10_000) -> list[str]:

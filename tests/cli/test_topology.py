@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vpcctl_lib.files import documents, named
-from vpcctl_lib.files.topology import to_document
+from vpcctl_lib.files.topology import Reader, to_document
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.addressing import BRIDGE_PORTS
-from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.kinds import in_order_of
+from vpcctl_lib.model.topology import OWN, Machine, Policy, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
 ODD = ("echo", "1e5", "12e34567", "1E5", "-1e5", "1e+5", "NaN", "Infinity", "-Infinity", "80", "a\x85b")
@@ -213,3 +216,103 @@ def test_a_file_without_a_name(words: str, prepared: Any) -> None:
     done = prepared(*words.split(), "")
     assert done.code == 2
     assert "the file's name is empty" in done.one_line()
+
+
+INSTANCES = """\
+version: 2
+vpcs:
+  vpc1:
+    cidr: 10.0.0.0/16
+    subnets:
+      a:
+        cidr: 10.0.0.0/24
+        instances:
+          web1: {address: 10.0.0.4}
+          web2: {address: [10.0.0.6, 10.0.0.7]}
+"""
+PLACE = "vpcs.vpc1.subnets.a.instances"
+
+
+@pytest.mark.parametrize(("old", "new", "told", "hint"), [
+    ("version: 2", "version: 1", f"line 8: {PLACE}: version 1 of the format has no instances",
+     "write version: 2"),
+    ("10.0.0.4}", "10.0.1.4}", f"line 9: {PLACE}.web1.address: 10.0.1.4 is not inside the subnet's CIDR "
+     "10.0.0.0/24", "use an address of 10.0.0.0/24"),
+    ("10.0.0.4}", "10.0.0.1}", f"{PLACE}.web1.address: 10.0.0.1 already belongs to the VPC's router",
+     "use another address of 10.0.0.0/24, from 10.0.0.4 on"),
+    ("10.0.0.4}", "10.0.0.2}", f"{PLACE}.web1.address: 10.0.0.2 already belongs to the subnet's own machine",
+     "use another address of 10.0.0.0/24, from 10.0.0.4 on"),
+    ("10.0.0.4}", "10.0.0.255}", f"{PLACE}.web1.address: 10.0.0.255 is the subnet's broadcast address",
+     "use another address of 10.0.0.0/24, from 10.0.0.4 on"),
+    ("10.0.0.7", "10.0.0.4", f"line 10: {PLACE}.web2.address: 10.0.0.4 already belongs to machine 'web1'",
+     "use another address of 10.0.0.0/24, from 10.0.0.4 on"),
+    ("10.0.0.7", "10.0.0.6", f"{PLACE}.web2.address: 10.0.0.6 already belongs to machine 'web2'",
+     "use another address of 10.0.0.0/24, from 10.0.0.4 on"),
+    ("10.0.0.7", "fd00::4", f'{PLACE}.web2.address[1]: "fd00::4" is not an IPv4 address',
+     "write for example 10.0.1.10"),
+    ("{address: 10.0.0.4}", "10.0.0.4", f'{PLACE}.web1: "10.0.0.4" is not an instance',
+     "write a mapping of keys to values"),
+    ("{address: 10.0.0.4}", "{adress: 10.0.0.4}",
+     f'{PLACE}.web1.adress: "adress" is not a key of an instance', "did you mean address?"),
+    ("web1:", "web_1:", f"{PLACE}.web_1: 'web_1' can't be a machine name", "use up to 31 of"),
+])
+def test_instances_that_can_not_be(old: str, new: str, told: str, hint: str, vpcctl: Any,
+                                   tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text(INSTANCES.replace(old, new))
+    done = vpcctl("apply", "-f", str(file))
+    assert done.code == 2
+    assert told in done.one_line()
+    assert f"Hint: {hint}" in done.err
+
+
+def test_a_subnet_that_is_full_has_no_room_for_an_instance(vpcctl: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    full = INSTANCES.replace("10.0.0.0/24", "10.0.0.0/29").replace("10.0.0.7", "10.0.0.5")
+    file.write_text(full)
+    assert vpcctl("apply", "--dry-run", "-f", str(file)).code == 0
+    file.write_text(f"{full}          web3: {{}}\n")
+    done = vpcctl("apply", "-f", str(file))
+    assert f"line 8: {PLACE}: all addresses of 10.0.0.0/29 are already in use" in done.one_line()
+
+
+def test_an_instance_without_an_address_gets_the_lowest_and_keeps_it(vpcctl: Any, tmp_path: Path) -> None:
+    file = tmp_path / "network.yaml"
+    file.write_text(INSTANCES.replace("{address: 10.0.0.4}", "{}").replace(
+        "          web2", "          web0: {}\n          web2"))
+    found = vpcctl("apply", "--dry-run", "-f", str(file)).out
+    assert "10.0.0.4/24" in found
+    assert "10.0.0.5/24" in found
+    had = Subnet("a", IPv4Network("10.0.0.0/24"), machines=(OWN, Machine("web1", (IPv4Address("10.0.0.9"),))))
+    vpcctl.folder.mkdir()
+    vpc = Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(had,))
+    vpcctl.store.save(State(Topology((vpc,)), ()))
+    plan = [line for line in vpcctl("apply", "--dry-run", "-f", str(file)).out.splitlines()
+            if line.startswith(("# +", "# ~", "# -"))]
+    assert plan == ["# + machine vpc1/a/web0: it does not exist yet",
+                    "# + machine vpc1/a/web2: it does not exist yet"]
+
+
+def test_no_other_gets_the_address_that_an_instance_has() -> None:
+    first, second, third = (IPv4Address(f"10.0.0.{number}") for number in (4, 5, 6))
+    before = Subnet("a", IPv4Network("10.0.0.0/24"), machines=(OWN, Machine("old", (first, second))))
+    wanted = replace(before, machines=(OWN, Machine("new"), Machine("old")))
+    found = {one.name: one.addresses for one in endpoints.addressed(wanted, before).machines}
+    assert found == {"": (), "new": (third,), "old": (first, second)}
+    moved = replace(wanted, cidr=IPv4Network("10.0.1.0/24"))
+    assert endpoints.addressed(moved, before).machines[2].addresses == (IPv4Address("10.0.1.4"),)
+    given = replace(wanted, machines=(OWN, Machine("new", (first,)), Machine("old")))
+    assert endpoints.addressed(given, before).machines[2].addresses == (second,)
+    assert endpoints.addressed(before, None) is before
+
+
+def test_the_order_of_a_file_changes_nothing(tmp_path: Path) -> None:
+    first, second = (Machine(name, (IPv4Address(f"10.0.0.{number}"),)) for name, number in (
+        ("web2", 6), ("web1", 4)))
+    subnet = Subnet("a", IPv4Network("10.0.0.0/24"), machines=(OWN, first, second))
+    topology = Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(subnet,)),))
+    file = tmp_path / "network.yaml"
+    file.write_text(INSTANCES.replace("[10.0.0.6, 10.0.0.7]", "10.0.0.6"))
+    wanted = Reader(documents.read(file), tmp_path).read().topology
+    assert wanted != topology
+    assert in_order_of(topology, wanted) == topology

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nursery import Nursling, nursery
 from portrait import Portrait, differences
 from probes import REACHED
 
@@ -32,6 +33,13 @@ UPLINK = "203.0.113.2"
 
 INTERNET = ("8.8.8.8", "8.8.8.8:80", "8.8.8.8:53/udp")
 """Ping, HTTP and DNS, on the simulated internet."""
+
+COUNT = """nft -f - <<'EOF'
+table ip arrived {{
+  chain count {{ type filter hook prerouting priority -400; ip daddr {{ {} }} counter; }}
+}}
+EOF"""
+"""Counts what arrives for some addresses, before anything else sees it."""
 
 EMPTY_STATE = {"version": VERSION, "topology": {}, "ledger": []}
 
@@ -69,7 +77,9 @@ def losing(namespace: str, near: str, cable: str) -> str:
     return f"ip netns del {namespace}; {gone}"
 
 
-def _sandbox(prefix: tuple[str, ...], scratch: Path, errors: Path) -> subprocess.Popen[str]:
+def _sandbox(prefix: tuple[str, ...], scratch: Path, errors: Path) -> subprocess.Popen[str] | Nursling:
+    if not prefix:
+        return nursery().sandbox(scratch, errors)
     vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--keep", str(scratch), "--")
     with errors.open("wb") as file:
         return subprocess.Popen([*prefix, *vpcctl, sys.executable, str(SERVER)], stdin=subprocess.PIPE,
@@ -187,13 +197,30 @@ class Host:
         assert not missed, missed
         return answers
 
-    def never_reaches(self, namespace: str, *targets: str, source: str = "") -> None:
+    def never_reaches(self, namespace: str, *targets: str) -> None:
         """No packet may come to any of the targets."""
-        self.none_reach(*((namespace, target) for target in targets), source=source)
+        self.none_reach(*((namespace, target) for target in targets))
 
-    def none_reach(self, *questions: Question, source: str = "") -> None:
+    def no_forgery_arrives(self, namespace: str, *targets: str, source: str, at: str, witness: str) -> None:
+        """No packet with a forged source may come to the targets, which are all in one namespace.
+
+        They are counted there: an answer goes to whom the address belongs, and the sender never knows. The
+        witness is a namespace whose own packets arrive and are counted.
+        """
+        self.sh(COUNT.format(", ".join(sorted({target.partition(":")[0] for target in targets}))), at)
+        self.probe(*((namespace, target) for target in targets), patience=0.5, source=source)
+        assert self._counted(at) == 0
+        self.reaches(witness, *targets)
+        assert self._counted(at) >= len(targets)
+        self.sh("nft delete table ip arrived", at)
+
+    def _counted(self, namespace: str) -> int:
+        listed = self.sh("nft list chain ip arrived count", namespace)
+        return int(listed.partition("packets ")[2].split()[0])
+
+    def none_reach(self, *questions: Question) -> None:
         """None of these may arrive. (The kernel tells the sender why only about once a second.)"""
-        answers = self.probe(*questions, patience=0.5, source=source)
+        answers = self.probe(*questions, patience=0.5)
         arrived = [one for one in zip(questions, answers, strict=True) if one[1].verdict not in UNREACHED]
         assert not arrived, arrived
 

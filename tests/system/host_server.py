@@ -171,7 +171,6 @@ def main(requests: TextIO, replies: TextIO) -> None:
         "run": do_run, "vpcctl": do_vpcctl, "faulty": do_faulty, "start": do_start, "listen": do_listen,
         "stop": do_stop, "probe": do_probe, "portrait": do_portrait,
     }
-    load_all()
     replies.write("ready\n")
     replies.flush()
     for line in requests:
@@ -184,9 +183,15 @@ def main(requests: TextIO, replies: TextIO) -> None:
         replies.flush()
 
 
-if __name__ == "__main__":
+def be_it() -> None:
+    """Serve on the standard input and output, which nothing that is started here gets."""
     pipes = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
     main(*pipes)
+
+
+if __name__ == "__main__":
+    load_all()
+    be_it()

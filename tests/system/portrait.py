@@ -14,7 +14,9 @@ from typing import Any
 from probes import within
 
 Portrait = dict[str, list[str]]
-TABLES = ("filter", "nat", "mangle", "raw")
+LEGACY_TABLES = "/proc/thread-self/net/ip_tables_names"
+"""The older iptables' tables in a namespace: empty until it is first asked for one there."""
+
 FOLDERS = ("/etc/netns", "/run", "/var/lib/vpcctl")
 RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcctl/vpcctl.log",
            "/var/lib/vpcctl/state.json.bak", "/var/lib/vpcctl/.state.json.spare",
@@ -75,13 +77,13 @@ def _rules() -> list[str]:
     lines += [f"nft {line}" for line in _output("nft", "list", "tables", "bridge").splitlines()]
     lines += [f"bridge {one['mac']} at {one['ifname']}" for one in json.loads(_output("bridge", "-j", "fdb"))
               if one["state"] == "static"]
-    if shutil.which("iptables-legacy-save"):
-        lines += [f"legacy {line}" for table in TABLES for line in _saved("iptables-legacy", "-t", table)]
+    if _text(LEGACY_TABLES) and shutil.which("iptables-legacy-save"):
+        lines += [f"legacy {line}" for line in _saved("iptables-legacy")]
     return lines
 
 
-def _saved(tool: str, *options: str) -> Iterator[str]:
-    done = subprocess.run([f"{tool}-save", *options], capture_output=True, text=True)
+def _saved(tool: str) -> Iterator[str]:
+    done = subprocess.run([f"{tool}-save"], capture_output=True, text=True)
     table = ""
     for line in done.stdout.splitlines():
         if line.startswith("*"):
@@ -101,7 +103,12 @@ def _sysctls() -> Iterator[str]:
 
 def _text(path: str) -> str | None:
     try:
-        return Path(path).read_text(errors="replace").strip()
+        # By the system's calls: there are a thousand keys in /proc/sys/net.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return b"".join(iter(lambda: os.read(file, 1 << 16), b"")).decode(errors="replace").strip()
+        finally:
+            os.close(file)
     except OSError:
         # Some keys can't be read, or belong to a link that has just gone.
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from vpcctl_lib.cli.reach_views import report_view  # noqa: E402 - from the checkout that this stands in
+from vpcctl_lib.kernel.reader import Kernel  # noqa: E402 - from the checkout that this stands in
 from vpcctl_lib.kernel.run import Runner  # noqa: E402
 from vpcctl_lib.managers.reach import find_target  # noqa: E402
 from vpcctl_lib.model.lookup import find_subnet  # noqa: E402
@@ -17,19 +17,20 @@ from vpcctl_lib.reach.question import Question  # noqa: E402
 from vpcctl_lib.reach.scene import Scene  # noqa: E402
 from vpcctl_lib.reach.verdict import Analyzer  # noqa: E402
 from vpcctl_lib.record.document import DEFAULT_FOLDER, topology  # noqa: E402
+from vpcctl_lib.views import reach as views  # noqa: E402
 
 
 def main() -> None:
     """Answer all the questions about the host as it is now."""
     recorded = topology(DEFAULT_FOLDER)
-    analyzer = Analyzer(Scene(Runner()), recorded)
+    analyzer = Analyzer(Scene(Kernel(Runner())), recorded)
     reports = []
     for start, to, protocol, port in json.load(sys.stdin):
         target = find_target(recorded, to)
         near = find_subnet(recorded, *start.split("/"))
         report = analyzer.ask(Question(*near, target.address, Protocol(protocol), port or None, target.vpc,
                                        target.subnet))
-        reports.append(report_view(report))
+        reports.append(views.report(report))
     json.dump(reports, sys.stdout)
 
 

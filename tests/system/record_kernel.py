@@ -29,12 +29,16 @@ from vpcctl_lib.engine import keepers  # noqa: E402
 from vpcctl_lib.engine.inspection import findings, inspect  # noqa: E402
 from vpcctl_lib.engine.rebuild import Rebuilder  # noqa: E402
 from vpcctl_lib.errors import VpcctlError  # noqa: E402
-from vpcctl_lib.kernel import netns, run  # noqa: E402
+from vpcctl_lib.kernel import (  # noqa: E402
+    netns,
+    processes,  # noqa: E402
+    run,
+)
 from vpcctl_lib.kernel.reader import Kernel  # noqa: E402
 from vpcctl_lib.kernel.run import Command, Outcome, Runner  # noqa: E402
 from vpcctl_lib.model.topology import Variant  # noqa: E402
 from vpcctl_lib.record.store import Store  # noqa: E402
-from vpcctl_lib.workloads import processes  # noqa: E402
+from vpcctl_lib.workloads import members  # noqa: E402
 
 POLICY = """{"subnet": "10.0.1.0/24", "ingress": [{"port": 80, "protocol": "tcp", "action": "allow"},
   {"port": "8000-8100", "protocol": "tcp", "action": "deny", "source": "10.0.0.0/16"}],
@@ -148,9 +152,9 @@ def record(store: Store) -> dict[str, Any]:
                 mark: {
                     "pid": leader.pid,
                     "argv": processes.argv(leader),
-                    "facts": processes.kept_identity(leader),
+                    "facts": members.kept_identity(leader),
                 }
-                for mark, (leader, _) in keepers.keepers(name).items()
+                for mark, (leader, _) in keepers.keepers(Kernel(Runner()), name).items()
             }
             for name in names
         },
@@ -186,14 +190,14 @@ def main() -> None:
             subprocess.run(["sh", "-c", script], check=True, timeout=30, stdout=subprocess.DEVNULL)
             now = record(Store(folder / "state"))
             found[name] = difference(found["whole"], now) if found else now
-    print(_written(found).replace(scratch, "/var/lib/scratch").replace(str(CHECKOUT), "/opt/vpcctl"))
+    print(written(found).replace(scratch, "/var/lib/scratch").replace(str(CHECKOUT), "/opt/vpcctl"))
 
 
-def _written(found: dict[str, Any]) -> str:
+def written(found: dict[str, Any]) -> str:
     """JSON with one answer a line, for those who read what changed."""
     if not isinstance(found, dict) or not any(isinstance(part, dict) for part in found.values()):
         return json.dumps(found, ensure_ascii=False, sort_keys=True)
-    parts = (f"{json.dumps(name)}: {_written(part)}" for name, part in found.items())
+    parts = (f"{json.dumps(name)}: {written(part)}" for name, part in found.items())
     return "{" + ",\n".join(parts) + "}"
 
 

@@ -154,7 +154,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(host: Host) -> None:
     ("port: 80, protocol", "port: 0, protocol", "firewall.ingress[0].port"),
     ("webserver-80:", "server:", "a web server's name is webserver-PORT"),
     ("subnets:\n      a", "subnet:\n      a", "did you mean subnets?"),
-    ("version: 1", "version: 2", "write version: 1"),
+    ("version: 1", "version: 3", "write version: 1"),
 ])
 def test_what_a_command_would_refuse_is_refused_beforehand(host: Host, old: str, new: str, says: str) -> None:
     file = host.write("network.yaml", FILE.replace(old, new))

@@ -267,6 +267,31 @@ def test_the_guard_follows_the_subnets(vpc1: Host) -> None:
     vpc1.reaches("vpc1-late", ME, GATEWAY)
 
 
+def test_the_table_stays_while_machines_come_and_go(vpc1: Host) -> None:
+    """A new table would lose the packets that arrive meanwhile, and load all other machines again."""
+    def table() -> str:
+        return vpc1.sh("nft -a list tables bridge && nft -a list chain bridge vpcctl ipv4", "vpc1")
+
+    before = table()
+    vpc1.do("subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24")
+    vpc1.do("subnet set --vpc vpc1 --name private --type public")
+    vpc1.do("subnet delete --vpc vpc1 --name public")
+    assert table() == before
+    assert vpc1.do("status").out == "in sync\n"
+
+
+@pytest.mark.parametrize("damage", ["delete table bridge vpcctl", "flush set bridge vpcctl own",
+                                    'delete element bridge vpcctl machines { 10.0.1.2 }'])
+@pytest.mark.parametrize("change", ["subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24",
+                                    "subnet delete --vpc vpc1 --name public"])
+def test_a_change_of_machines_survives_a_damaged_table(vpc1: Host, change: str, damage: str) -> None:
+    vpc1.sh(f"nft '{damage}'", "vpc1")
+    vpc1.do(change)
+    vpc1.do("restore")
+    vpc1.reaches("vpc1-private", GATEWAY)
+    assert vpc1.do("status").out == "in sync\n"
+
+
 def test_a_subnet_that_is_made_again_is_reachable_at_once(vpc1: Host) -> None:
     vpc1.reaches("vpc1-private", VICTIM)
     vpc1.do("subnet delete --vpc vpc1 --name public")

@@ -89,7 +89,8 @@ def test_tenants_can_t_add_a_way_by_hand(serving: Host) -> None:
     serving.sh("ip route add 172.16.0.0/16 via 10.0.0.1; ip route add 169.254.64.0/18 via 10.0.0.1; "
                "ip addr add 172.16.1.77/32 dev eth0", "vpc1-public")
     check_isolated(serving)
-    serving.never_reaches("vpc1-public", "172.16.1.2", "172.16.1.2:80", source="172.16.1.77")
+    serving.no_forgery_arrives("vpc1-public", "172.16.1.2", "172.16.1.2:80", source="172.16.1.77",
+                               at="vpc2-public", witness="vpc2-private")
     serving.never_reaches("vpc1-public", "169.254.64.0", "169.254.64.2", "169.254.64.3")
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 from host import Host
 
-BATCH = Path(__file__).with_name("machines_batch.py")
 WEB1, WEB2, DB1 = "vpc1-public.web1", "vpc1-public.web2", "vpc1-private.db1"
 POLICY = {"ingress": [{"protocol": "icmp", "action": "allow", "source": "10.0.1.0/24"}], "default": "deny"}
 
@@ -17,11 +14,12 @@ POLICY = {"ingress": [{"protocol": "icmp", "action": "allow", "source": "10.0.1.
 @pytest.fixture
 def crowd(vpc1: Host) -> Host:
     """Two machines more in the public subnet, and one in the private."""
-    wanted = [["vpc1", "public", "web1", ["10.0.1.4"], ["sleep", "infinity"]],
-              ["vpc1", "public", "web2", ["10.0.1.5", "10.0.1.6"], []],
-              ["vpc1", "private", "db1", ["10.0.2.9"], []]]
-    done = vpc1.run(sys.executable, str(BATCH), stdin=json.dumps(wanted))
-    assert done.code == 0, done.err
+    file = vpc1.do("export --json").json["topology"]
+    subnets = file["vpcs"]["vpc1"]["subnets"]
+    subnets["public"]["instances"] = {"web1": {"workloads": {"worker": {"run": ["sleep", "infinity"]}}},
+                                      "web2": {"address": ["10.0.1.5", "10.0.1.6"]}}
+    subnets["private"]["instances"] = {"db1": {"address": "10.0.2.9"}}
+    vpc1.do("apply -f -", stdin=json.dumps({**file, "version": 2}))
     return vpc1
 
 
@@ -93,3 +91,25 @@ def test_workloads_of_a_machine_go_with_it(crowd: Host) -> None:
     assert crowd.do("deploy list --json").json["workloads"] == []
     assert not crowd.alive(one["pid"])
     crowd.reaches(DB1, "10.0.2.2")
+
+
+def test_a_file_moves_and_removes_them(crowd: Host) -> None:
+    file = crowd.do("export --json").json["topology"]
+    assert file["version"] == 2
+    public = file["vpcs"]["vpc1"]["subnets"]["public"]
+    assert public["instances"]["web1"]["address"] == "10.0.1.4"
+    before = crowd.portrait()
+    plan = crowd.do("apply --json -f -", stdin=json.dumps(file)).json["apply"]
+    assert (plan["plan"], plan["changed"]) == ([], False)
+    crowd.check_same(before)
+    public["instances"]["web1"]["address"] = "10.0.1.44"
+    del public["instances"]["web2"]
+    crowd.do("apply -f -", stdin=json.dumps(file))
+    crowd.reaches("vpc1-private", "10.0.1.44")
+    crowd.never_reaches("vpc1-private", "10.0.1.4", "10.0.1.5")
+    assert crowd.do("status --json").json["status"]["in_sync"]
+    for subnet in file["vpcs"]["vpc1"]["subnets"].values():
+        subnet.pop("instances", None)
+    crowd.do("apply -f -", stdin=json.dumps({**file, "version": 1}))
+    assert "." not in crowd.sh("ip netns")
+    assert crowd.do("export --json").json["topology"]["version"] == 1

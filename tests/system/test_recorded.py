@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from host import CHECKOUT
 
-RECORDED = CHECKOUT / "tests/unit/recorded/kernel.json"
+RECORDED = CHECKOUT / "tests/unit/recorded"
+RECORDERS = {"kernel.json": "record_kernel.py", "reach_scenes.json": "record_reach.py"}
 SAME = frozenset(("ifname", "ifalias", "master", "mtu", "addr_info", "family", "local", "prefixlen",
                   "linkinfo", "info_kind", "dst", "gateway", "dev", "metric", "protocol", "lladdr", "type"))
 """What of ip's and bridge's answers is asked for; the rest is another in every host or kernel."""
@@ -20,14 +21,14 @@ ANEW = ("identities", "keepers", "record")
 """What is another in every run."""
 
 
-@pytest.fixture(scope="module")
-def anew() -> dict[str, Any]:
-    """The same network, recorded now."""
-    recorder = Path(__file__).with_name("record_kernel.py")
+@pytest.fixture(scope="module", params=RECORDERS)
+def both(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A network as it was recorded, and the same recorded now."""
+    recorder = Path(__file__).with_name(RECORDERS[request.param])
     done = subprocess.run([sys.executable, CHECKOUT / "vpcctl", "sandbox", "--", sys.executable, recorder],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads((RECORDED / request.param).read_text()), json.loads(done.stdout)
 
 
 def essence(answer: Any) -> Any:
@@ -48,20 +49,22 @@ def answers(scene: dict[str, Any]) -> dict[str, Any]:
             if "fdb" not in question and "neigh" not in question}
 
 
-def test_the_same_is_asked_and_answered(anew: dict[str, Any]) -> None:
-    whole, now = json.loads(RECORDED.read_text())["whole"], anew["whole"]
+def test_the_same_is_asked_and_answered(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    whole, now = (scenes["whole"] for scenes in both)
     assert whole.keys() == now.keys()
-    assert whole["asked"].keys() == now["asked"].keys(), "record anew: see tests/system/record_kernel.py"
+    assert whole["asked"].keys() == now["asked"].keys(), "record anew: see the recorder"
     assert answers(whole) == answers(now)
     for part in whole.keys() - {"asked", *ANEW}:
         assert whole[part] == now[part], part
 
 
-def test_the_same_damages_are_seen(anew: dict[str, Any]) -> None:
-    scenes = json.loads(RECORDED.read_text())
+def test_the_same_damages_are_seen(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    scenes, anew = both
     assert scenes.keys() == anew.keys()
     for name in scenes.keys() - {"whole"}:
         known = anew["whole"]["asked"].keys() | anew[name]["asked"].keys()
         assert scenes[name].get("asked", {}).keys() <= known, name
         assert scenes[name].get("names") == anew[name].get("names"), name
         assert scenes[name].get("settings") == anew[name].get("settings"), name
+        # Reach comes to the same verdicts on what it is told now.
+        assert scenes[name].get("verdicts") == anew[name].get("verdicts"), name

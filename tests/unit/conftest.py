@@ -12,20 +12,31 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fields import is_possible, made
-from vpcctl_lib.engine import strays
-from vpcctl_lib.kernel import netns, users
+from vpcctl_lib.kernel import netns, proc, users
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
-from vpcctl_lib.resources import File, Folder, forwarders, host, processes
+from vpcctl_lib.resources import File, Folder, forwarders, processes
 from vpcctl_lib.workloads import interpreter
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
 VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16", "172.16.0.0/12")))
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
+MACHINE_NAMES = ("web1", "a", "another-that-is-hashed")
 
 workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2).map(tuple)
-own = st.tuples(st.builds(Machine, workloads=workloads))
+
+
+@st.composite
+def machines(draw: st.DrawFn, subnet: IPv4Network) -> tuple[Machine, ...]:
+    """A subnet's own machine, and up to two more."""
+    found = [Machine(workloads=draw(workloads))]
+    for number, name in enumerate(draw(st.lists(st.sampled_from(MACHINE_NAMES), unique=True, max_size=2))):
+        first = addressing.free_address(subnet, ()) + 2 * number
+        addresses = draw(st.sampled_from(((first,), (first + 1, first))))
+        found.append(draw(made(Machine, name=st.just(name), addresses=st.just(addresses),
+                               workloads=workloads)))
+    return tuple(found)
 
 
 @st.composite
@@ -34,7 +45,7 @@ def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
     names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
     size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
     parts = draw(st.permutations(list(islice(vpc.subnets(new_prefix=size), 4))))
-    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), machines=own))
+    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), machines=machines(part)))
                  for name, part in zip(names, parts, strict=False))
 
 
@@ -45,13 +56,14 @@ def topologies(draw: st.DrawFn) -> Topology:
     links = draw(st.permutations(range(len(names))))
     # Drawn one by one most are the same or over each other, and no two can be peers.
     cidrs = draw(st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3))
+    places = list(zip(names, cidrs, strict=False))
+    alone = [name for name, cidr in places
+             if not any(cidr.overlaps(other) for one, other in places if one != name)]
+    peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(st.booleans()))
     vpcs = []
     for name, link, cidr in zip(names, links, cidrs, strict=False):
         vpcs.append(draw(made(Vpc, name=st.just(name), cidr=st.just(cidr), link=st.just(link),
                               subnets=subnets(cidr))))
-    alone = [one for one in vpcs if not any(one.cidr.overlaps(vpc.cidr) for vpc in vpcs if vpc is not one)]
-    peerings = tuple(Peering.between(one.name, other.name) for one, other in combinations(alone, 2)
-                     if draw(st.booleans()))
     given = {"vpcs": st.just(tuple(vpcs)), "peerings": st.just(peerings)}
     if not any(vpc.nat for vpc in vpcs):
         given["forwarding"] = st.none()
@@ -66,7 +78,7 @@ st.register_type_strategy(Topology, topologies())
 def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing of ours is there, and nothing of this machine is seen. Returns where its settings stand."""
     folder = tmp_path_factory.mktemp("host")
-    values = folder / "ipv4"
+    values = folder / "net/ipv4"
     for name, value in {"ip_forward": "0", "conf/all/accept_redirects": "1", "conf/all/forwarding": "0",
                         "conf/eth0/forwarding": "0", "conf/docker0/forwarding": "1"}.items():
         (values / name).parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +86,9 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(netns, "NAMES", folder / "netns")
         (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
-        patch.setattr(strays, "DEVICES", folder / "dev")
+        patch.setattr(proc, "NETWORK", folder)
         patch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-        patch.setattr(host, "SETTINGS", values)
+        patch.setattr(proc, "SYSCTLS", folder)
         patch.setattr(forwarders, "look", lambda *_, **__: forwarders.Seen())
         patch.setattr(Folder, "survey", lambda *_: {})
         patch.setattr(File, "survey", lambda *_: {})

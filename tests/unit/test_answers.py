@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.answers import lenient, parsed, whole_lines
+from vpcctl_lib.kernel.answers import lenient, parsed
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.saves import whole_lines
 
 
 def outcome(stdout: str, status: int = 0, stderr: str = "") -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
@@ -188,3 +189,78 @@ def test_who_asks_for_a_kind_is_found(line: str) -> None:
     known = {"Veth": links.Veth, "links": links, "CABLES": (links.Veth,), "EITHER": links.Veth | int}
     assert concrete(ast.parse(line), known) == ["Veth"]
     assert not concrete(ast.parse(line), {**known, **dict.fromkeys(known, Resource)})
+
+
+def askers(code: ast.Module) -> bool:
+    """Whether a module has a runner ask a tool something."""
+    return any(isinstance(node, ast.Attribute) and node.attr in ("ask", "ask_once")
+               and ast.unparse(node.value).rstrip("()").lower().endswith("runner") for node in ast.walk(code))
+
+
+def test_only_the_reader_asks_tools_about_the_kernel() -> None:
+    # The others ask which tools there are, and what they can do; a sandbox makes the host that is then read.
+    about_tools = {"kernel/variants.py", "kernel/guarding.py", "sandbox/links.py"}
+    assert {NAMES[file] for file in FILES if askers(tree(file))} == {"kernel/reader.py"} | about_tools
+
+
+@pytest.mark.parametrize("line", ["self._runner.ask(argv)", "runner.ask_once(argv)", "Runner().ask(argv)",
+                                  "partial(self.context.runner.ask, argv)"])
+def test_who_asks_a_tool_is_found(line: str) -> None:
+    assert askers(ast.parse(line))
+    assert not askers(ast.parse("analyzer.ask(question)"))
+
+
+def test_only_one_module_reads_processes() -> None:
+    folders = {NAMES[file] for file in FILES for node in ast.walk(tree(file))
+               if isinstance(node, ast.Constant) and node.value == "/proc"}
+    # A sandbox is joined by its first process; the others mount a /proc.
+    assert folders == {"kernel/processes.py", "sandbox/joining.py", "sandbox/plan.py", "keeper/folders.py"}
+    asked = {NAMES[file] for file in FILES if file.parent.name != "kernel"
+             for name, _, _ in calls(file) if name in ("processes.recognise", "processes.by_namespace")}
+    assert asked == {"workloads/members.py", "resources/programs.py"}, "who looks, asks the reader"
+
+
+def files_named(code: ast.Module) -> Iterator[str]:
+    """The files of the kernel that a module names, without what is said in passing."""
+    said = {id(node.value) for node in ast.walk(code) if isinstance(node, ast.Expr)}
+    for node in ast.walk(code):
+        if isinstance(node, ast.Constant) and id(node) not in said and isinstance(node.value, str):
+            yield from re.findall(r"^/(?:proc|sys)/(?:sys|class|[a-z-]+/net|[0-9]+/net)\b[^ ]*", node.value)
+
+
+def test_only_one_module_reads_settings_links_and_sockets_from_files() -> None:
+    # Which boot it is, which namespace a thread is in, whether there is IPv6; what makes a sandbox or a
+    # program's own /proc; which users there are.
+    others = {"kernel/netns.py", "sandbox/links.py", "sandbox/refusal.py", "keeper/folders.py",
+              "record/trust.py"}
+    assert {NAMES[file] for file in FILES if any(files_named(tree(file)))} == {"kernel/proc.py"} | others
+
+
+READING_TEXT = ("startswith", "removeprefix", "partition", "split", "compile", "match", "fullmatch", "search",
+                "findall", "finditer", "sub")
+
+
+def read_for(code: ast.Module, wanted: str) -> bool:
+    """Whether text is taken apart by something that contains the wanted word; writing it is another thing."""
+    for node in ast.walk(code):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in READING_TEXT:
+            parts = node.args
+        elif isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        if any(isinstance(one, ast.Constant) and isinstance(one.value, str) and wanted in one.value
+               for part in parts for one in ast.walk(part)):
+            return True
+    return False
+
+
+def test_only_one_module_takes_apart_what_iptables_save_prints() -> None:
+    assert [NAMES[file] for file in FILES if read_for(tree(file), "-A")] == ["kernel/saves.py"]
+    assert [NAMES[file] for file in FILES if read_for(tree(file), "is incompatible")] == ["kernel/saves.py"]
+
+
+@pytest.mark.parametrize("line", ['text.startswith("-A ")', 're.compile(rf"^-A {name}")', 'word == "-A"',
+                                  'line.partition(" -A ")', '"-A" in words'])
+def test_who_takes_apart_a_rule_is_found(line: str) -> None:
+    assert read_for(ast.parse(line), "-A")
+    assert not read_for(ast.parse('rules.append(f"-A {chain} {rule}")'), "-A")

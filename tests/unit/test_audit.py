@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from vpcctl_lib.kernel import audit
 from vpcctl_lib.kernel.audit import Audit
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 WRITERS, LINES = 4, 400
 
 
@@ -75,23 +78,24 @@ def test_two_that_have_it_open_rename_it_once(log: Path) -> None:
         "done: one again", "done: other again"]
 
 
-def write_many(log: Path, number: int) -> None:
-    mine = Audit(log)
-    for line in range(LINES):
-        mine.record_own(f"writer {number} line {line}")
+WRITER = """
+import sys
+from pathlib import Path
+from vpcctl_lib.kernel import audit
+log, number, lines, audit.LARGEST = Path(sys.argv[1]), *map(int, sys.argv[2:])
+mine = audit.Audit(log)
+for line in range(lines):
+    mine.record_own(f"writer {number} line {line}")
+"""
 
 
-def test_many_at_once_lose_no_line_of_the_last_two_logs(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_at_once_lose_no_line_of_the_last_two_logs(log: Path) -> None:
     # Large enough for two logs to hold all, small enough for the first to be full.
-    monkeypatch.setattr(audit, "LARGEST", WRITERS * LINES * 60 * 2 // 3)
-    children = []
-    for number in range(WRITERS):
-        pid = os.fork()
-        if pid == 0:
-            write_many(log, number)
-            os._exit(0)
-        children.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * WRITERS
+    largest = WRITERS * LINES * 60 * 2 // 3
+    # Programs of their own: a copy of this process would have its locks, but not the threads that hold them.
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, *map(str, (log, number, LINES, largest))],
+                                cwd=CHECKOUT) for number in range(WRITERS)]
+    assert [one.wait(60) for one in writers] == [0] * WRITERS
     text = older(log).read_text() + log.read_text()
     told = [line.partition("done: ")[2] for line in text.splitlines() if "done: " in line]
     assert sorted(told) == sorted(f"writer {n} line {m}" for n in range(WRITERS) for m in range(LINES))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import words
+from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.resources import Chain, Operations
 from vpcctl_lib.resources.operations import Iptables
 from vpcctl_lib.resources.rules import packed, unpacked

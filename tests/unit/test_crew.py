@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -23,7 +25,7 @@ def orders(draw: st.DrawFn) -> list[frozenset[int]]:
 @given(orders(), st.integers(1, 4))
 def test_each_task_is_done_once_and_after_those_it_waits_for(waits: list[frozenset[int]], most: int) -> None:
     done: list[int] = []
-    Crew([partial(done.append, number) for number in range(len(waits))], waits, most).work()
+    Crew(most).work((partial(done.append, number), others) for number, others in enumerate(waits))
     assert sorted(done) == list(range(len(waits)))
     assert all(waits[number] <= set(done[:place]) for place, number in enumerate(done))
 
@@ -41,7 +43,7 @@ def test_side_by_side_what_waits_for_nothing_and_never_more_than_asked_for() -> 
         with lock:
             running -= 1
 
-    Crew([task] * 12, [frozenset()] * 12, 3).work()
+    Crew(3).work([(task, ())] * 12)
     assert most == 3
 
 
@@ -51,7 +53,7 @@ def test_where_no_thread_more_may_be_had_those_there_are_do_it(monkeypatch: pyte
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     done: list[int] = []
-    Crew([partial(done.append, number) for number in range(5)], [frozenset()] * 5, 3).work()
+    Crew(3).work((partial(done.append, number), ()) for number in range(5))
     assert sorted(done) == list(range(5))
 
 
@@ -69,8 +71,39 @@ def test_after_a_failure_nothing_more_is_begun_and_all_has_come_to_rest(kind: ty
 
     tasks = [last, fail, lambda: begun.append("follower"), lambda: begun.append("of both")]
     with pytest.raises(kind, match="no"):
-        Crew(tasks, [frozenset(), frozenset(), {1}, {0, 1}], 2).work()
+        Crew(2).work(zip(tasks, [(), (), {1}, {0, 1}], strict=True))
     assert (ended, begun) == (["under way"], [])
+
+
+def test_the_first_begin_while_the_rest_is_computed() -> None:
+    begun = threading.Event()
+
+    def handed_out() -> Iterator[tuple[Callable[[], None], frozenset[int]]]:
+        yield begun.set, frozenset()
+        assert begun.wait(20)
+        yield begun.clear, frozenset({0})
+
+    Crew(2).work(handed_out())
+    assert not begun.is_set()
+
+
+def test_if_the_rest_cannot_be_computed_all_has_come_to_rest() -> None:
+    ended: list[str] = []
+    begun = threading.Event()
+
+    def task() -> None:
+        begun.set()
+        time.sleep(0.05)
+        ended.append("under way")
+
+    def handed_out() -> Iterator[tuple[Callable[[], None], frozenset[int]]]:
+        yield task, frozenset()
+        assert begun.wait(20)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        Crew(2).work(handed_out())
+    assert ended == ["under way"]
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])

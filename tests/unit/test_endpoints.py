@@ -12,7 +12,7 @@ from vpcctl_lib.engine.inspection import owners
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.graph import graph
-from vpcctl_lib.model import endpoints, naming
+from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
@@ -92,7 +92,7 @@ def test_comparison_tells_of_machines() -> None:
         "- machine vpc1/public/web1: ", "- machine vpc1/public/guest:"]
     moved = PUBLIC.with_machine(replace(WEB1, addresses=(IPv4Address("10.0.1.9"),)))
     assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(moved),))))) == [
-        "~ machine vpc1/public/web1: its addresses or its namespace differ"]
+        "~ machine vpc1/public/web1: addresses: 10.0.1.4, fd00:1::4 → 10.0.1.9"]
 
 
 def test_a_plan_makes_and_removes_a_machine_alone() -> None:
@@ -107,8 +107,8 @@ def test_a_plan_makes_and_removes_a_machine_alone() -> None:
 
 def test_a_name_that_is_taken_is_seen() -> None:
     twin = replace(VPC, subnets=(PUBLIC, replace(BARE, name="public.web1")))
-    assert naming.collision(NETWORK) is None
-    found = naming.collision(Topology((replace(twin, subnets=(*twin.subnets[:1], replace(
+    assert kinds.collision(NETWORK) is None
+    found = kinds.collision(Topology((replace(twin, subnets=(*twin.subnets[:1], replace(
         BARE, name="public.web1", machines=(OWN,)))),)))
     assert found is not None
     assert found.name == "namespace vpc1-public.web1"
@@ -122,7 +122,9 @@ def test_who_can_break_what_is_told_by_machine() -> None:
 
 def test_the_graph_shows_each_machine() -> None:
     (vpc,) = graph(NETWORK).vpcs
-    assert vpc.subnets[0].address == "10.0.1.2, 10.0.1.4, 10.0.1.5"
+    assert vpc.subnets[0].address == "10.0.1.2"
+    assert list(map(str, vpc.subnets[0].things)) == [
+        "machine web1 10.0.1.4, fd00:1::4", "machine guest 10.0.1.5, /proc/77/ns/net"]
     assert vpc.subnets[0].workloads == ("web1/worker",)
 
 

@@ -13,12 +13,13 @@ import pytest
 
 from vpcctl_lib.engine import inspection, rivals, rule_order, transaction
 from vpcctl_lib.engine.plan import Plan
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
-from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.saves import HeldChain, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -95,7 +96,7 @@ class Host:
         }
         return {key: fault for key, fault in found.items() if fault}
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family = Family.INET) -> HeldChain | None:
         if self.unreadable:
             raise VpcctlError(self.unreadable)
         return HeldChain("", tuple(map(words, self.chains[name]))) if name in self.chains else None
@@ -127,12 +128,12 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def made(*resources: Resource) -> list[Step]:
-    return [Step(Verb.MAKE, Entry(one), one.make(), lambda one=one: one.unmake({})) for one in resources]
+    return [Step(Verb.MAKE, Entry(one), one.make, lambda one=one: one.unmake({})) for one in resources]
 
 
 def gone(*resources: Resource, facts: Mapping[str, str] | None = None) -> list[Step]:
     return [
-        Step(Verb.UNMAKE, Entry(one, dict(facts or {})), one.unmake(facts or {}), one.make)
+        Step(Verb.UNMAKE, Entry(one, dict(facts or {})), ready(one.unmake(facts or {})), one.make)
         for one in resources
     ]
 
@@ -141,7 +142,7 @@ def rewritten(old: Resource, new: Resource) -> Step:
     def back() -> Operations:
         return old.change(new)
 
-    return Step(Verb.CHANGE, Entry(new), new.change(old), back, Entry(old))
+    return Step(Verb.CHANGE, Entry(new), ready(new.change(old)), back, Entry(old))
 
 
 def plan(*steps: Step) -> Plan:
@@ -670,7 +671,7 @@ def test_whether_there_is_something_to_take_back(verb: Verb, effects: dict[str, 
         "foreign": Fault(Condition.FOREIGN, "x"),
         "unreadable": Fault(Condition.UNREADABLE, "x"),
     }
-    step = Step(verb, Entry(Folder("/a")), (), tuple)
+    step = Step(verb, Entry(Folder("/a")), tuple, tuple)
     assert {name: step.took_effect(fault) for name, fault in faults.items()} == effects
 
 
@@ -738,7 +739,7 @@ def test_what_went_with_its_home_is_made_again_with_it_and_not_without(host: Hos
     inside = Bridge("one", "br", "02:00:00:00:00:01")
 
     def steps() -> list[Step]:
-        covered = Step(Verb.UNMAKE, Entry(inside), (), inside.make)
+        covered = Step(Verb.UNMAKE, Entry(inside), tuple, inside.make)
         return [covered, *gone(ONE), *made(WEB)]
 
     host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
@@ -800,6 +801,6 @@ def test_a_rule_that_must_not_come_back_does_not(host: Host, tmp_path: Path) -> 
     rule = SingleRule("filter", "FORWARD", "-s 10.0.1.0/24 -j ACCEPT")
     host.chains = {"FORWARD": ("-j A", rule.rule)}
     host.failing, host.faults = {"Start": "it does not start"}, {WEB.key: MISSING}
-    away = Step(Verb.UNMAKE, Entry(rule), rule.unmake({}), tuple)
+    away = Step(Verb.UNMAKE, Entry(rule), ready(rule.unmake({})), tuple)
     failure(host, tmp_path, away, *made(WEB))
     assert not any("-I FORWARD" in line or "-A FORWARD" in line for line in host.done)

@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fields import FIELDS, FULL, LATER, Field, changes, classes, is_possible, places, without
+from tests.fields import FIELDS, FULL, LATER, Field, changes, classes, is_possible, made, places, without
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
+from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.files import documents
-from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted, to_document
+from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
-from vpcctl_lib.model import naming, topology
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model import endpoints, kinds, naming, topology
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.topology import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.codec import decode, encode
@@ -94,7 +96,7 @@ def test_a_change_is_a_possible_network(field: Field) -> None:
 def test_topologies_are_drawn_with_every_field_varied() -> None:
     seen: dict[Field, set[Any]] = {field: set() for field in (*FIELDS, *LATER)}
 
-    @settings(derandomize=True, database=None, max_examples=60)
+    @settings(derandomize=True, database=None, max_examples=150)
     @given(st.from_type(Topology))
     def look(topology: Topology) -> None:
         for _, value in places(topology):
@@ -113,13 +115,12 @@ def file_of(topology: Topology) -> TopologyFile:
 
 def asked(file: TopologyFile) -> Topology:
     """The network that a file asks for, with nothing in it that the host decides."""
-    return Topology(tuple(map(_asked, file.vpcs)), tuple(peering for peering, _ in file.peerings))
+    return replace(file.topology, vpcs=tuple(map(_asked, file.topology.vpcs)))
 
 
-def _asked(wanted: Wanted) -> Vpc:
-    follows = wanted.interface == "auto"
-    nat = None if wanted.interface is None else Nat("" if follows else wanted.interface, follows=follows)
-    return Vpc(wanted.name, wanted.cidr, 0, not wanted.allow_overlap, nat, wanted.subnets)
+def _asked(vpc: Vpc) -> Vpc:
+    nat = vpc.nat and replace(vpc.nat, interface="" if vpc.nat.follows else vpc.nat.interface)
+    return replace(vpc, link=0, nat=nat)
 
 
 def without_found(topology: Topology) -> Topology:
@@ -173,6 +174,8 @@ def test_a_plan_carries_every_field_to_the_kernel_and_back(field: Field) -> None
         there = difference(ledger(FULL), blueprint(changed))
         back = difference(there.after, blueprint(FULL))
         assert bool(there.steps) == bool(back.steps) == (field not in WITHOUT_EFFECT)
+        # No tool is given a word that it would misread.
+        assert all(commands(plan, Path("/state"), Runner()) for plan in (there, back) if plan.steps)
         assert [entry.resource for entry in back.after] == blueprint(FULL)
         assert difference(back.after, blueprint(FULL)).steps == ()
 
@@ -198,6 +201,23 @@ ALIKE = ("a", "b", "a-b", "b-a", LONG, *SHORT)
 """Names that, put together or made short, are others of them."""
 
 
+def crowded(draw: st.DrawFn, home: Any) -> Any:
+    """The home with more things, whose names are alike, too, of each kind that takes names in the kernel."""
+    for kind in kinds.inside(type(home)):
+        if kind.model is not Subnet and kind.takes:
+            names = draw(st.lists(st.sampled_from(ALIKE), unique=True, max_size=2))
+            nothing = {inner.field: st.just(()) for inner in kinds.inside(kind.model) if inner.several}
+            more = [draw(made(kind.model, name=st.just(name), **nothing)) for name in names]
+            home = kind.put(home, (*kind.things(home), *more))
+    return addressed(home) if isinstance(home, Subnet) else home
+
+
+def addressed(subnet: Subnet) -> Subnet:
+    """The subnet with addresses of its own for each further machine."""
+    bare = replace(subnet, machines=tuple(replace(one, addresses=()) for one in subnet.machines))
+    return endpoints.addressed(bare, None)
+
+
 @st.composite
 def crowds(draw: st.DrawFn) -> Topology:
     """Networks whose things have names that are alike, all of them peers."""
@@ -205,8 +225,9 @@ def crowds(draw: st.DrawFn) -> Topology:
     names = draw(st.lists(st.sampled_from(ALIKE), unique=True, min_size=1, max_size=3))
     for number, (name, cidr) in enumerate(zip(names, IPv4Network("10.0.0.0/8").subnets(8), strict=False)):
         inner = draw(st.lists(st.sampled_from(ALIKE), unique=True, max_size=2))
-        subnets = tuple(Subnet(one, part) for one, part in zip(inner, cidr.subnets(8), strict=False))
-        vpcs.append(Vpc(name, cidr, number, subnets=subnets))
+        subnets = tuple(crowded(draw, Subnet(one, part))
+                        for one, part in zip(inner, cidr.subnets(8), strict=False))
+        vpcs.append(crowded(draw, Vpc(name, cidr, number, subnets=subnets)))
     return Topology(tuple(vpcs), tuple(Peering.between(*pair) for pair in combinations(sorted(names), 2)))
 
 
@@ -217,8 +238,13 @@ def things(topology: Topology) -> list[object]:
             *(one.key for one in resources)]
 
 
+def check_names(topology: Topology) -> None:
+    """Two things have one name in the kernel if and only if that is refused."""
+    found = things(topology)
+    assert (kinds.collision(topology) is None) == (len(set(found)) == len(found))
+
+
 @settings(max_examples=100)
 @given(crowds())
 def test_two_things_have_one_name_in_the_kernel_if_and_only_if_that_is_refused(topology: Topology) -> None:
-    found = things(topology)
-    assert (naming.collision(topology) is None) == (len(set(found)) == len(found))
+    check_names(topology)

@@ -16,6 +16,7 @@ from vpcctl_lib.firewall.filter_rules import (
     ingress_rules,
     is_ingress,
 )
+from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 POLICY = Policy(
@@ -101,7 +102,7 @@ COMMIT
 
 
 def test_counters() -> None:
-    assert counters(LISTING) == {
+    assert counters(Saved(LISTING)) == {
         "ingress[0]": (1, 60),
         "ingress[1]": (12, 3456),
         "ingress.default": (0, 0),
@@ -122,12 +123,12 @@ def test_counters() -> None:
     ],
 )
 def test_what_is_not_a_counted_rule_of_ours(line: str) -> None:
-    assert counters(line) == {}
+    assert counters(Saved(line)) == {}
 
 
 def test_every_rule_of_the_policy_is_counted() -> None:
     lines = [f"[{n}:0] -A INPUT {rule}" for n, rule in enumerate(ingress_rules(POLICY))]
-    found = counters("\n".join(lines))
+    found = counters(Saved("\n".join(lines)))
     assert list(found) == [*(f"ingress[{n}]" for n in range(6)), "ingress.default"]
     assert [packets for packets, _ in found.values()] == [3, 4, 5, 6, 7, 8, 9]
 
@@ -135,7 +136,7 @@ def test_every_rule_of_the_policy_is_counted() -> None:
 def test_a_rule_that_stands_in_several_chains_is_counted_whole() -> None:
     listing = "".join(f'[{n}:{n * 60}] -A VPCCTL-IN-000{n} -m comment --comment "vpcctl:ingress[7]" -j DROP\n'
                       for n in (1, 2, 3))
-    assert counters(listing) == {"ingress[7]": (6, 360)}
+    assert counters(Saved(listing)) == {"ingress[7]": (6, 360)}
 
 
 def many(count: int) -> Policy:

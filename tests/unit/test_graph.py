@@ -58,6 +58,18 @@ def ring(count: int, step: int) -> tuple[Peering, ...]:
     return tuple(dict.fromkeys(pairs))
 
 
+def crowded(count: int) -> Topology:
+    """A VPC whose subnets have that many machines more, some with many addresses."""
+    def machines(subnet: Subnet) -> tuple[Machine, ...]:
+        first = subnet.cidr.network_address
+        return tuple(Machine(LONG[number:], tuple(first + 4 + 9 * number + one for one in range(number % 9)))
+                     for number in range(1, count))
+
+    whole = vpc(0, 4, "eth0")
+    return Topology((replace(whole, subnets=tuple(
+        replace(one, machines=(*one.machines, *machines(one))) for one in whole.subnets)),))
+
+
 TOPOLOGIES = {
     "nothing": Topology(),
     "an empty VPC": Topology((vpc(0, 0),)),
@@ -68,6 +80,8 @@ TOPOLOGIES = {
                                      ring(4, 1)),
     "30 VPCs": Topology(tuple(vpc(number, 1, "eth0" if number % 3 else "wlan0") for number in range(30)),
                         ring(30, 7)),
+    "machines": crowded(3),
+    "many machines": crowded(20),
     "one with 29 peers": Topology(tuple(vpc(number, 1) for number in range(30)),
                                   tuple(Peering.between("vpc0", f"vpc{number}") for number in range(1, 30))),
 }
@@ -208,3 +222,14 @@ def test_nodes_and_edges() -> None:
     assert all(node["parent"] is None or node["parent"] in names for node in found["nodes"])
     assert all({edge["source"], edge["target"]} <= names for edge in found["edges"])
     assert [edge["kind"] for edge in found["edges"]] == ["nat", "nat", "peering", "peering", "peering"]
+
+
+def test_a_machine_is_a_node_and_a_box_names_some_and_counts_the_rest() -> None:
+    found = graph(TOPOLOGIES["many machines"])
+    nodes = [node for node in plain(found)["nodes"] if node["kind"] == "machine"]
+    assert len(nodes) == 4 * 19
+    assert nodes[0] == {"id": f"vpc0/public/machine:{LONG[1:]}", "kind": "machine", "name": LONG[1:],
+                        "parent": "vpc0/public", "facts": ["10.0.0.13"]}
+    shown = [text.text for text in picture(found).texts]
+    assert shown.count("and 13 more") == 4
+    assert shown.count(f"machine {LONG[6:]} {', '.join(f'10.0.0.{58 + one}' for one in range(6))}") == 1

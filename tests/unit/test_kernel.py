@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib.kernel.reader import HeldChain, Kernel, Saved, Unreadable, _read, words
+from vpcctl_lib.kernel.proc import _read
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import HeldChain, Saved, words
 from vpcctl_lib.resources.operations import _put
 
 SAVED = """\

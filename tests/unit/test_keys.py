@@ -83,7 +83,7 @@ def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
 
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
-        "vpc": "cidr nat subnets allow_overlap", "subnet": "cidr type firewall workloads",
+        "vpc": "cidr nat subnets allow_overlap", "subnet": "cidr type firewall workloads instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
 
@@ -246,7 +246,7 @@ def test_the_schema_marks_what_a_web_server_has_not(key: str) -> None:
 @pytest.mark.parametrize("way", [(), *(way for way in WAYS if isinstance(at(way), dict))],
                          ids=lambda way: ".".join(map(str, way)))
 def test_the_schema_marks_keys_that_there_are_not(way: tuple[Any, ...]) -> None:
-    more = changed((*way, "zzz"), {})
+    more = changed((*way, "zzz"), [])
     assert not is_read(more)
     assert not fits(more)
 

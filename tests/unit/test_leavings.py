@@ -109,8 +109,8 @@ def test_a_log_of_what_stays_is_not_touched(state: Path) -> None:
 def rehearsed(state: Path, gone: list[Program], made: list[Program] | None = None) -> list[str]:
     """What a dry run prints of the state folder."""
     after = tuple(map(Entry, made or ()))
-    steps = [*(Step(Verb.UNMAKE, Entry(one), (), tuple) for one in gone),
-             *(Step(Verb.MAKE, one, (), tuple) for one in after)]
+    steps = [*(Step(Verb.UNMAKE, Entry(one), tuple, tuple) for one in gone),
+             *(Step(Verb.MAKE, one, tuple, tuple) for one in after)]
     found = commands(Plan(tuple(steps), tuple(map(Entry, gone)), after), state, Runner())
     return [line.replace(f"{state}/", "") for line in found if not line.startswith("#")]
 

@@ -21,7 +21,7 @@ TCP6 = HEAD + """\
 
 
 def found(table: str, port: int) -> list[str]:
-    return [str(one) for one in parsed(table, WAITING[Protocol.TCP], port)]
+    return [str(one) for one in parsed(table.splitlines()[1:], WAITING[Protocol.TCP], port)]
 
 
 def test_addresses_stand_in_the_order_of_the_machine() -> None:

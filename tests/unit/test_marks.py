@@ -16,11 +16,14 @@ from vpcctl_lib.engine import found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
-from vpcctl_lib.kernel.reader import Kernel, Saved
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model import kinds
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.topology import Nat, Policy, Rule, Topology, Variant
 from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
 from vpcctl_lib.resources.guard import OWN
-from vpcctl_lib.workloads import processes
+from vpcctl_lib.workloads import members
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -69,7 +72,7 @@ class Made(Kernel):
                  **({"gateway": str(one.via)} if one.via else {})}
                 for one in self._made if isinstance(one, Route) and one.namespace == namespace]
 
-    def chains(self, namespace: str) -> Saved:
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         """Ours, and on the host the jumps to them."""
         lines = []
         for one in self._made:
@@ -89,7 +92,7 @@ class Made(Kernel):
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
             for one in members]}}]
 
-    def keepers(self, namespace: str) -> dict[str, tuple[None, Orders]]:
+    def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""
         programs = (one for one in self._made if isinstance(one, Program) and one.namespace == namespace)
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[union-attr]
@@ -111,22 +114,20 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
     patch.setattr(rebuild, "keepers", kernel.keepers)
     patch.setattr(found_subnets, "keepers", kernel.keepers)
-    patch.setattr(processes, "kept_identity", lambda _: {})
+    patch.setattr(members, "kept_identity", lambda _: {})
     return in_order(Rebuilder(kernel, topology.iptables or Variant.NFT).state().topology)
 
 
-def sorted_machine(machine: Machine) -> Machine:
-    return replace(machine, workloads=tuple(sorted(machine.workloads, key=lambda one: one.name)))
+def by_name(home: Any) -> Any:
+    """The home with all that it holds in the order of names."""
+    for kind in kinds.inside(type(home)):
+        home = kind.put(home, map(by_name, sorted(kind.things(home), key=kind.named)))
+    return home
 
 
 def in_order(topology: Topology) -> Topology:
     """The network with all in the order of names."""
-    vpcs = (replace(vpc, subnets=tuple(sorted((
-        replace(subnet, machines=tuple(map(sorted_machine, subnet.machines)))
-        for subnet in vpc.subnets), key=lambda one: one.name))) for vpc in topology.vpcs)
-    return replace(topology, vpcs=tuple(sorted(vpcs, key=lambda one: one.name)),
-                   iptables=topology.iptables or Variant.NFT,
-                   peerings=tuple(sorted(topology.peerings, key=lambda one: (one.vpc1, one.vpc2))))
+    return replace(by_name(topology), iptables=topology.iptables or Variant.NFT)
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=str)

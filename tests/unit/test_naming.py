@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import kinds, naming
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 names = st.from_regex(r"[a-z][a-z0-9-]{0,29}[a-z0-9]?", fullmatch=True).filter(lambda n: not n.endswith("-"))
@@ -94,7 +94,7 @@ def test_the_longest_mark_fits_into_a_comment_and_an_alias(one: str, other: str)
 ])
 def test_two_things_with_one_name_in_the_kernel(vpcs: tuple[Vpc, ...], told: str) -> None:
     with pytest.raises(VpcctlError, match=f"^{told}$"):
-        naming.check_collisions(Topology(vpcs))
+        kinds.check_collisions(Topology(vpcs))
 
 
 @pytest.mark.parametrize(("prefix", "other"), [
@@ -105,8 +105,8 @@ def test_a_name_that_is_the_hash_of_another(prefix: str, other: object) -> None:
     taken = naming.device(prefix, "production-europe-west").removeprefix(prefix)
     assert callable(other)
     with pytest.raises(VpcctlError, match=f"would have the same (link|port) {prefix}"):
-        naming.check_collisions(Topology(other(taken)))
+        kinds.check_collisions(Topology(other(taken)))
 
 
 def test_names_that_are_alike_and_do_not_collide() -> None:
-    naming.check_collisions(Topology((vpc("a", "b", "a"), vpc("b", "a", "b"), vpc("ab"), vpc("a-c"))))
+    kinds.check_collisions(Topology((vpc("a", "b", "a"), vpc("b", "a", "b"), vpc("ab"), vpc("a-c"))))

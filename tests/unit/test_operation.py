@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.schedule import groups, waits
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
@@ -101,7 +100,7 @@ def entry(name: str) -> Entry:
 
 
 def planned(*steps: tuple[Entry, Sequence[Operation], Sequence[Operation]]) -> Plan:
-    made = tuple(Step(Verb.MAKE, one, tuple(work), partial(tuple, undo)) for one, work, undo in steps)
+    made = tuple(Step(Verb.MAKE, one, ready(work), ready(undo)) for one, work, undo in steps)
     return Plan(made, (), tuple(one for one, _, _ in steps))
 
 
@@ -140,12 +139,12 @@ def test_it_is_rehearsed_by_its_own_words(store: Store) -> None:
 def test_it_waits_only_for_what_acts_in_its_place() -> None:
     found = list(groups(planned(lit("red"), lit("green"), lit("red")).steps))
     assert [group.batch() for group in found] == [None] * 3
-    assert waits(found) == [frozenset(), frozenset(), frozenset({0})]
+    assert [others for _, others in waits(found)] == [frozenset(), frozenset(), frozenset({0})]
 
 
 def test_without_a_place_it_waits_for_all() -> None:
     found = list(groups(planned(lit("red"), (entry("/a"), (Gone("/a"),), ()), lit("green")).steps))
-    assert waits(found) == [frozenset(), frozenset({0}), frozenset({1})]
+    assert [others for _, others in waits(found)] == [frozenset(), frozenset({0}), frozenset({1})]
 
 
 def test_a_tool_of_its_own_carries_out_several_at_once(tmp_path: Path, store: Store) -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Batch, Operation
 from vpcctl_lib.resources.operations import (
     HOST,
     Ip,
     Iptables,
     Make,
-    Nft,
     Remove,
     Sysctl,
     chain_lines,

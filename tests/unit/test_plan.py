@@ -47,7 +47,8 @@ from vpcctl_lib.resources import (
     changed,
 )
 from vpcctl_lib.resources.links import GROUP
-from vpcctl_lib.resources.operations import Ip, Nft, Set
+from vpcctl_lib.resources.nftables import Nft
+from vpcctl_lib.resources.operations import Ip, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces
 from vpcctl_lib.resources.tracking import Forget, Keep
 

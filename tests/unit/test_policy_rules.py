@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 from vpcctl_lib.firewall.policy_rules import Misread, policy_of
-from vpcctl_lib.kernel.reader import HeldChain, Kernel, Saved
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import HeldChain, Saved
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 SPACE = "vpc1-web"
@@ -27,10 +29,10 @@ class Held(Kernel):
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def chains(self, namespace: str) -> Saved:
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         return Saved(self._text)
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family = Family.INET) -> HeldChain | None:
         return self.chains(namespace).get((table, name))
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.kernel import netns, run
+from vpcctl_lib.kernel import netns, proc, run
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.reach import scene
 from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer, Report
@@ -64,14 +64,14 @@ class Recorded:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     recorded = Recorded()
     monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
-    monkeypatch.setattr(scene, "text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
+    monkeypatch.setattr(proc, "_text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
     monkeypatch.setattr(run, "_located", lambda tool, path: f"/sbin/{tool}")
     return recorded  # type: ignore[return-value]
 
 
 def ask(kernel: Recorded, to: str, subnet: Subnet = PUBLIC, port: int | None = 80) -> Report:
     protocol = Protocol.TCP if port else Protocol.ICMP
-    analyzer = Analyzer(Scene(kernel), TOPOLOGY)  # type: ignore[arg-type]
+    analyzer = Analyzer(Scene(Kernel(kernel)), TOPOLOGY)  # type: ignore[arg-type]
     return analyzer.ask(Question(ONE, subnet, IPv4Address(to), protocol, port))
 
 

@@ -16,7 +16,7 @@ from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import kinds, naming
 from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant, Vpc, Workload
 from vpcctl_lib.record.ledger import State, Verb
 from vpcctl_lib.resources import Forwarding, Namespace, Program
@@ -855,14 +855,14 @@ def test_two_that_would_have_one_name_in_the_kernel_are_refused(
         raise VpcctlError("they collide")
 
     scene()
-    monkeypatch.setattr(naming, "check_collisions", refuse)
+    monkeypatch.setattr(kinds, "check_collisions", refuse)
     with pytest.raises(VpcctlError, match="they collide"):
         rebuilt()
 
 
 def test_a_workload_that_ended_since_has_no_facts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene()
-    monkeypatch.setattr("vpcctl_lib.engine.rebuild.keepers", lambda space: {})
+    monkeypatch.setattr("vpcctl_lib.engine.rebuild.keepers", lambda kernel, space: {})
     state, _ = rebuilt()
     assert [entry.found for entry in state.ledger if isinstance(entry.resource, Program)] == [{}, {}]
 

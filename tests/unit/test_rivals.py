@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 
 from vpcctl_lib.engine.rivals import refusal
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources import (
     Address,
     Bridge,
@@ -21,10 +24,13 @@ from vpcctl_lib.resources import (
     Route,
     Veth,
 )
-from vpcctl_lib.workloads import processes
 
 ROUTE = Route("", IPv4Network("10.0.0.0/16"), "vpc-vpc1", IPv4Address("169.254.64.1"))
 DEFAULT = Route("vpc1", IPv4Network("0.0.0.0/0"), "uplink", IPv4Address("169.254.64.0"), 7)
+
+
+RUNNING: list[Program] = []
+"""What runs in any namespace."""
 
 
 class Held:
@@ -41,7 +47,10 @@ class Held:
     def routes(self, namespace: str) -> tuple[dict[str, Any], ...]:
         return self.lines
 
-    def chains(self, namespace: str) -> Saved:
+    def processes(self, namespaces: Collection[str]) -> list[tuple[str, Program]]:
+        return [(space, one) for space in namespaces for one in RUNNING]
+
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         return Saved(self.saved)
 
 
@@ -58,9 +67,8 @@ class Program:
 @pytest.fixture(autouse=True)
 def programs(monkeypatch: pytest.MonkeyPatch) -> list[Program]:
     """What runs in any namespace."""
-    found: list[Program] = []
-    monkeypatch.setattr(processes, "inside", lambda _: found)
-    return found
+    monkeypatch.setattr(sys.modules[__name__], "RUNNING", [])
+    return RUNNING
 
 
 def told(resource: Resource, kernel: object) -> tuple[str, str]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from vpcctl_lib.engine import rule_order
 from vpcctl_lib.engine.rule_order import RuleOrder, position
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import HeldChain, words
+from vpcctl_lib.kernel.saves import HeldChain, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources import SingleRule
 
 
@@ -54,7 +55,7 @@ class Held:
     def __init__(self, **chains: str | None) -> None:
         self.chains = chains
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family) -> HeldChain | None:
         found = self.chains.get(name, "")
         if found is None:
             raise VpcctlError("no answer")

@@ -14,7 +14,7 @@ from tests.dear import DEAR
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.schedule import Group, groups, waits
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import Address, Folder, Forwarding, Namespace, Operation, Resource, Settings, Veth
@@ -35,11 +35,11 @@ def planned(before: Topology, after: Topology) -> list[Group]:
     return list(groups(difference(ledger, blueprint(after)).steps))
 
 
-def behind(told: list[frozenset[int]]) -> list[set[int]]:
+def behind(groups_in_order: list[Group]) -> list[set[int]]:
     """For each group all that have ended before it begins."""
     found: list[set[int]] = []
-    for waits_for in told:
-        found.append(set(waits_for).union(*(found[number] for number in waits_for)))
+    for _, others in waits(groups_in_order):
+        found.append(set(others).union(*(found[number] for number in others)))
     return found
 
 
@@ -47,7 +47,7 @@ def behind(told: list[frozenset[int]]) -> list[set[int]]:
 @DEAR
 def test_in_one_place_the_order_stays(one: Topology, other: Topology) -> None:
     found = planned(one, other)
-    before = behind(waits(found))
+    before = behind(found)
     for late, group in enumerate(found):
         for early, earlier in enumerate(found[:late]):
             if group.places is None or earlier.places is None or group.places & earlier.places:
@@ -62,7 +62,7 @@ def named(found: list[Group], text: str) -> int:
 
 def test_a_subnet_waits_for_its_cable_and_not_for_another_vpc() -> None:
     found = planned(Topology(), TWO)
-    before = behind(waits(found))
+    before = behind(found)
     inside, cable = named(found, "ip -n left-s1 "), named(found, "link add s-s1 type veth peer name eth0")
     other = named(found, "link add s-s1 type veth peer name eth0 netns right-s1")
     assert cable in before[inside]
@@ -70,9 +70,17 @@ def test_a_subnet_waits_for_its_cable_and_not_for_another_vpc() -> None:
     assert inside not in before[other]
 
 
+def test_a_guard_waits_for_its_namespace_and_nothing_for_the_guard() -> None:
+    found = planned(Topology(), replace(TWO, guarded=True))
+    before = behind(found)
+    guard = named(found, "ip netns exec left nft")
+    assert before[guard] == {named(found, "netns add left")}
+    assert all(guard not in before[number] for number, group in enumerate(found) if group.places is not None)
+
+
 def test_a_peerings_cable_waits_for_both_routers() -> None:
     found = planned(Topology(), TWO)
-    before = behind(waits(found))
+    before = behind(found)
     cable = named(found, "link add pcx-right")
     assert {named(found, "link set br-left"), named(found, "link set br-right")} <= before[cable] | {cable}
 
@@ -81,7 +89,7 @@ def test_the_host_forwards_last_and_files_wait_for_files_only() -> None:
     asking = Topology(tuple(replace(vpc, nat=Nat("eth0", resolvers=(IPv4Address("8.8.8.8"),)))
                             for vpc in TWO.vpcs))
     found = planned(Topology(), asking)
-    before = behind(waits(found))
+    before = behind(found)
     files = {number for number, group in enumerate(found) if isinstance(group.items[0].operation, Make)}
     forwarding = named(found, "net.ipv4.ip_forward=1")
     assert before[forwarding] == set(range(len(found))) - {forwarding}
@@ -91,11 +99,12 @@ def test_the_host_forwards_last_and_files_wait_for_files_only() -> None:
 
 def test_what_goes_goes_one_after_the_other() -> None:
     found = planned(TWO, Topology())
-    assert [set(told) for told in waits(found)] == [set(), *({number} for number in range(len(found) - 1))]
+    one_by_one = [set(), *({number} for number in range(len(found) - 1))]
+    assert [set(others) for _, others in waits(found)] == one_by_one
 
 
 def step(verb: Verb, resource: Resource, *work: Operation) -> Step:
-    return Step(verb, Entry(resource), work or resource.make(), tuple)
+    return Step(verb, Entry(resource), ready(work) if work else resource.make, tuple)
 
 
 SPACE = Namespace("vpc1", "vpcctl:vpc1")

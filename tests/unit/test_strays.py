@@ -9,7 +9,9 @@ import pytest
 
 from vpcctl_lib.engine import strays as module
 from vpcctl_lib.engine.strays import is_marked, is_ours, mark_of, strange_cables, strays
-from vpcctl_lib.kernel.reader import Saved
+from vpcctl_lib.kernel import proc
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_FORWARD
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule, Veth
@@ -28,7 +30,7 @@ class Held:
         lines += [f"-A {name} {rule}" for name, rules in chains.items() for rule in rules]
         self.saved = Saved("\n".join(["*filter", *lines, "COMMIT", ""]))
 
-    def chains(self, namespace: str) -> Saved:
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         assert namespace == ""
         return self.saved
 
@@ -116,7 +118,7 @@ def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(
     devices = tmp_path / "dev"
     devices.write_text("Inter-|\n face |\n" + "".join(f"{name}: 0 0\n" for name in names),
                        errors="surrogateescape")
-    monkeypatch.setattr(module, "DEVICES", devices)
+    monkeypatch.setattr(proc, "NETWORK", devices.parent)
     links = {name: {"ifname": name, "ifalias": f"vpcctl:{name}"} for name in names}
     links["vpc-mine"]["ifalias"] = "mine"
     rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", *free)),

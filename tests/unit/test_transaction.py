@@ -28,8 +28,9 @@ from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
-from vpcctl_lib.kernel.reader import HeldChain, words
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.kernel.saves import HeldChain, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Policy, Subnet, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -59,12 +60,25 @@ from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
 
+RESTORES = {f"{family.tool}-restore": family for family in Family}
+EMPTY = Topology()
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
+Table = tuple[str, dict[str, set[str]]]
+ELEMENTS = r"\t\telements = \{\n(.*?)\n\t\t\}\n"
 
 
 class Refused(Exception):
     """What a tool says when it does not do its work."""
+
+
+def taken_apart(table: str) -> Table:
+    """A table of nft: all but the elements, and the elements by set."""
+    sets: dict[str, set[str]] = {}
+    for name, body in re.findall(r"\t(?:set|map) (\w+) \{\n(.*?\n)\t\}\n", table, re.DOTALL):
+        held = "".join(re.findall(ELEMENTS, body, re.DOTALL)).split(",\n")
+        sets[name] = {element.strip() for element in held} - {""}
+    return re.sub(ELEMENTS, "", table, flags=re.DOTALL), sets
 
 
 @dataclass
@@ -78,7 +92,8 @@ class Simulation:
     """Addresses and routes, each with its link."""
     pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     """Neighbours by namespace, "neigh", link and address; MACs by namespace, "fdb", port and address."""
-    guards: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, Table] = field(default_factory=dict)
+    """Tables of nft by namespace: all but the elements, and the elements by set."""
     chains: dict[Place, list[str]] = field(default_factory=dict)
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -112,8 +127,8 @@ class Simulation:
             told = self.ip(namespace, argv[1:], command.stdin)
         elif argv[0] == "nft":
             told = self.nft(namespace, command.stdin)
-        elif argv[0] == "iptables-restore":
-            told = self.restore(namespace, command.stdin)
+        elif argv[0] in RESTORES:
+            told = self.restore(namespace, command.stdin, RESTORES[argv[0]])
         else:
             assert argv[:4] == ["sysctl", "-q", "-e", "-w"]
             told = self.sysctl(argv[4:])
@@ -174,17 +189,30 @@ class Simulation:
             del self.pinned[place]
 
     def nft(self, namespace: str, text: str) -> str:
-        """The last of the tables in the script: each begins by taking away the one before."""
+        """The last of the script's tables, each replacing the one before; or changes of its elements."""
         try:
             self.count()
             need(namespace in self.namespaces, f'Cannot open network namespace "{namespace}"')
+            if HEAD not in text:
+                self.elements(namespace, text)
+                return ""
         except Refused as error:
             return str(error)
         made = text.rpartition(HEAD)[2]
         self.guards.pop(namespace, None)
         if made:
-            self.guards[namespace] = made
+            self.guards[namespace] = taken_apart(made)
         return ""
+
+    def elements(self, namespace: str, text: str) -> None:
+        """All of the lines, or none."""
+        need(namespace in self.guards, "No such file or directory")
+        sets = copy.deepcopy(self.guards[namespace][1])
+        for verb, name, held in re.findall(r"(\w+) element bridge vpcctl (\w+) \{ (.*) \}\n", text):
+            for element in held.split(", "):
+                need(verb == "add" or element in sets[name], "No such file or directory")
+                (sets[name].add if verb == "add" else sets[name].remove)(element)
+        self.guards[namespace] = (self.guards[namespace][0], sets)
 
     def netns(self, verb: str, name: str) -> None:
         if verb == "add":
@@ -277,7 +305,7 @@ class Simulation:
             return str(error)
         return ""
 
-    def restore(self, namespace: str, text: str) -> str:
+    def restore(self, namespace: str, text: str, family: Family) -> str:
         """Table by table: what fails in one changes nothing of it."""
         if namespace not in self.namespaces:
             return "No such file or directory"
@@ -286,14 +314,14 @@ class Simulation:
             try:
                 self.count()
                 if line.startswith("*"):
-                    table = line[1:]
+                    table = line[1:] + family.suffix
                 elif line == "COMMIT":
                     held = copy.deepcopy((self.chains, self.policies))
                 else:
                     self.rule((namespace, table), line)
             except Refused as error:
                 self.chains, self.policies = held
-                return f"iptables-restore: line {number} failed: {error}"
+                return f"{family.tool}-restore: line {number} failed: {error}"
         return ""
 
     def rule(self, where: Place, line: str) -> None:
@@ -308,7 +336,8 @@ class Simulation:
         elif verb in (":", "-N ", "-F "):
             self.chains[place] = []
         elif verb == "-X ":
-            users = [rule for rules in self.chains.values() for rule in rules if rule.endswith(f"-j {name}")]
+            users = [rule for at, rules in self.chains.items() if at[:2] == where for rule in rules
+                     if rule.endswith(f"-j {name}")]
             need(not self.chains[place] and not users, "Device or resource busy")
             del self.chains[place]
         elif verb == "-D ":
@@ -354,9 +383,11 @@ class Simulation:
 
     # What the kernel would answer to a look at it.
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(
+        self, namespace: str, table: str, name: str, family: Family = Family.INET
+    ) -> HeldChain | None:
         """A chain of a table."""
-        rules = self.chains.get((namespace, table, name))
+        rules = self.chains.get((namespace, table + family.suffix, name))
         return None if rules is None else HeldChain("", tuple(map(words, rules)))
 
     def inspect(self, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
@@ -371,10 +402,11 @@ class Simulation:
         if isinstance(resource, Port):
             return "alias" in self.links.get((resource.namespace, resource.device), {})
         if isinstance(resource, Chain):
-            place = (resource.namespace, resource.table, resource.name)
+            place = (resource.namespace, resource.table + resource.family.suffix, resource.name)
             return self.chains.get(place) == list(resource.rules)
         if isinstance(resource, SingleRule):
-            return resource.rule in self.chains.get(("", resource.table, resource.chain), [])
+            place = ("", resource.table + resource.family.suffix, resource.chain)
+            return resource.rule in self.chains.get(place, [])
         if isinstance(resource, (File, Folder)):
             return resource.path in self.files
         if isinstance(resource, Program):
@@ -384,7 +416,7 @@ class Simulation:
         if isinstance(resource, Settings):
             return (resource.namespace, resource.device or "lo") in self.links
         if isinstance(resource, Guard):
-            return self.guards.get(resource.namespace) == resource.text()
+            return self.guards.get(resource.namespace) == taken_apart(resource.text())
         if isinstance(resource, Switching):
             return "learning" in self.links.get((resource.namespace, resource.device), {})
         if isinstance(resource, Station):
@@ -414,18 +446,17 @@ def need(condition: bool, otherwise: str) -> None:
 class Shuffled:
     """Does tasks in a random one of the orders that are allowed, as no two runs of a real crew are alike."""
 
-    def __init__(self, tasks: Sequence[Callable[[], None]], waits: Sequence[frozenset[int]], _: int) -> None:
-        self._tasks, self._waits = tasks, waits
-        self._dice = random.Random(len(tasks))  # noqa: S311 - picks an order
+    def __init__(self, _: int) -> None:
+        pass
 
-    def work(self) -> None:
+    def work(self, tasks: Iterable[tuple[Callable[[], None], frozenset[int]]]) -> None:
         """All of them, up to the first failure."""
-        done: set[int] = set()
-        while len(done) < len(self._tasks):
-            number = self._dice.choice([number for number, waits in enumerate(self._waits)
-                                        if number not in done and waits <= done])
-            self._tasks[number]()
-            done.add(number)
+        waiting = dict(enumerate(tasks))
+        dice = random.Random(len(waiting))  # noqa: S311 - picks an order
+        while waiting:
+            number = dice.choice([number for number, (_, others) in waiting.items()
+                                  if not others & waiting.keys()])
+            waiting.pop(number)[0]()
 
 
 @pytest.fixture(scope="module")
@@ -452,8 +483,12 @@ class Host:
 
     def become(self, topology: Topology) -> None:
         """As a manager would: from the record to the topology."""
+        self.have(blueprint(topology), topology)
+
+    def have(self, wanted: Sequence[Resource], topology: Topology = EMPTY) -> None:
+        """From the record to these resources."""
         before = self.store.load()
-        plan = difference(before.ledger, blueprint(topology))
+        plan = difference(before.ledger, wanted)
         runner: Any = self.kernel
         Transaction(runner, self.store).apply(plan, before, topology)
 
@@ -612,3 +647,52 @@ def test_a_topology_that_takes_no_step_is_recorded_all_the_same(patched: Path) -
     host.become(Topology((said,)))
     assert host.kernel.operations == changes
     assert host.store.load().topology == Topology((said,))
+
+
+def rules(*families: Family) -> list[Resource]:
+    """The same chain and the same jump to it in each family's table."""
+    return [one for family in families for one in (
+        Chain("", "filter", "VPCCTL-FORWARD", ("-i vpc-vpc1 -j ACCEPT",), family=family),
+        SingleRule("filter", "FORWARD", "-j VPCCTL-FORWARD", top=True, family=family))]
+
+
+def test_each_family_has_its_own_rules(patched: Path) -> None:
+    host = Host(patched)
+    empty = host.kernel.portrait()
+    host.have(rules(*Family))
+    made = {("", "filter", "VPCCTL-FORWARD"): ["-i vpc-vpc1 -j ACCEPT"],
+            ("", "filter", "FORWARD"): ["-j VPCCTL-FORWARD"]}
+    sixth = {(space, f"{table} of ip6tables", name): held for (space, table, name), held in made.items()}
+    assert host.kernel.portrait()["chains"] == made | sixth
+    host.have(rules(Family.INET))
+    assert host.kernel.portrait()["chains"] == made
+    host.have(rules(Family.INET6))
+    assert host.kernel.portrait()["chains"] == sixth
+    host.have(())
+    assert host.kernel.portrait() == empty
+
+
+def test_a_failure_puts_the_rules_of_ipv6_back_in_their_places(patched: Path) -> None:
+    host = Host(patched)
+    host.have(rules(*Family))
+    place = ("", "filter of ip6tables", "FORWARD")
+    # Another order than that of IPv4: what goes back to its place has been read from its own table.
+    host.kernel.chains[place][:0] = ["-s fd00:1::/64 -j ACCEPT", "-s fd00:2::/64 -j ACCEPT"]
+    before, recorded = host.kernel.portrait(), host.store.load()
+    went = host.kernel.operations
+    host.have(())
+    steps = host.kernel.operations - went
+    for number in range(1, steps + 1):
+        again = Host(patched)
+        again.have(rules(*Family))
+        again.kernel.chains[place][:0] = before["chains"][place][:2]
+        again.kernel.fail_at = again.kernel.operations + number
+        told = ""
+        try:
+            again.have(())
+        except VpcctlError as error:
+            told = error.message
+        # What could not be emptied in one go was emptied rule by rule, and nothing failed.
+        assert again.kernel.portrait() == (before if told else host.kernel.portrait()), number
+        assert "could not be undone" not in told
+        assert again.store.load() == (recorded if told else host.store.load())

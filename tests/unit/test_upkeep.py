@@ -102,10 +102,10 @@ def test_keys_that_are_right(tmp_path: Path) -> None:
     keys = {"env": {"B": 1, "A": "x"}, "workdir": "/srv", "stop_signal": "SIGINT", "stop_timeout": 90,
             "restart": "always", "log_max": "1M"}
     found = network(tmp_path, "w", {"run": ["sleep", "1"], **keys})
-    assert found.vpcs[0].subnets[0].machines[0].workloads[0].upkeep == Upkeep(
+    assert found.vpcs[0].vpc.subnets[0].machines[0].workloads[0].upkeep == Upkeep(
         ("A=x", "B=1"), "/srv", "INT", 90, Restart.ALWAYS, 1 << 20)
     empty = network(tmp_path, "w", {"run": ["sleep", "1"], **dict.fromkeys(keys)})
-    assert empty.vpcs[0].subnets[0].machines[0].workloads[0].upkeep == Upkeep()
+    assert empty.vpcs[0].vpc.subnets[0].machines[0].workloads[0].upkeep == Upkeep()
 
 
 @pytest.mark.parametrize("key", ["env", "workdir", "stop_signal", "user"])

@@ -9,7 +9,7 @@ import pytest
 
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import run, variants
+from vpcctl_lib.kernel import proc, run, variants
 from vpcctl_lib.kernel.run import Command, Outcome, Runner
 from vpcctl_lib.managers.base import Context, Manager
 from vpcctl_lib.model.topology import Topology, Variant
@@ -28,8 +28,9 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
     def host(program: str, nft: str = EMPTY, legacy: str = EMPTY, tables: str = "filter\n",
              version: str = "") -> Runner:
         (tmp_path / program).touch()
-        (tmp_path / "iptables-restore").symlink_to(tmp_path / program)
-        (tmp_path / "tables").write_text(tables)
+        for tool in ("iptables-restore", "ip6tables-restore"):
+            (tmp_path / tool).symlink_to(tmp_path / program)
+        (tmp_path / "ip_tables_names").write_text(tables)
         usual = legacy if "legacy" in program or "legacy" in version else nft
         says = {"iptables-save": usual, "iptables-nft-save": nft, "iptables-legacy-save": legacy,
                 "iptables-restore": version}
@@ -39,7 +40,7 @@ def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
             return Outcome(command, 0, says[command.argv[0]], "", 0.0)
 
         monkeypatch.setattr(run, "_run", answer)
-        monkeypatch.setattr(variants, "LEGACY_TABLES", tmp_path / "tables")
+        monkeypatch.setattr(proc, "NETWORK", tmp_path)
         monkeypatch.setattr(run, "_located", lambda tool, path: str(tmp_path / tool))
         return Runner()
 
@@ -85,6 +86,31 @@ def test_only_the_unusual_one_has_other_names(given: Given) -> None:
     restore = Command(("iptables-restore", "-w"), "*filter\n", "vpc1")
     assert str(older.spelt(restore)).startswith("ip netns exec vpc1 iptables-legacy-restore -w <<")
     assert older.spelt(Command(("ip", "link"))).argv == ("ip", "link")
+
+
+def test_each_family_chooses_its_kind_and_both_use_that_of_our_rules(given: Given, tmp_path: Path) -> None:
+    runner = given("xtables-nft-multi")
+    save = Command(("ip6tables-save", "-c"))
+    older = Runner(names=variants.names(runner, Variant.LEGACY))
+    assert older.spelt(save).argv == ("ip6tables-legacy-save", "-c")
+    (tmp_path / "xtables-legacy-multi").touch()
+    (tmp_path / "ip6tables-restore").unlink()
+    (tmp_path / "ip6tables-restore").symlink_to(tmp_path / "xtables-legacy-multi")
+    assert variants.names(runner, Variant.NFT) == {
+        tool: tool.replace("ip6tables", "ip6tables-nft")
+        for tool in ("ip6tables", "ip6tables-save", "ip6tables-restore")}
+
+
+def test_a_host_may_lack_the_tools_of_ipv6(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = given("xtables-nft-multi")
+    found = run._located
+    monkeypatch.setattr(run, "_located", lambda tool, path: None if "ip6" in tool else found(tool, path))
+    names = variants.names(runner, Variant.LEGACY)
+    assert [tool for tool in names if "ip6" in tool] == []
+    monkeypatch.setattr(run, "_located", found)
+    whole = variants.names(runner, Variant.LEGACY)
+    assert whole.keys() > names.keys()
+    assert variants.needed(whole) == variants.needed(names) == list(names.values())
 
 
 def test_where_both_hold_rules_that_is_told(given: Given) -> None:

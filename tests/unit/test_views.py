@@ -17,7 +17,7 @@ from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import plain
+from vpcctl_lib.views import plain, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -43,6 +43,9 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "vpc", plain.overview(Overview(topology, vpc, policies, flat))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)
+    for kind in things.others():
+        if kind.home is Topology:
+            yield kind.plural, things.listed(topology, kind)
     yield "peerings", [plain.peering(topology, peering) for peering in topology.peerings]
 
 

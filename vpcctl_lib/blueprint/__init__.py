@@ -24,12 +24,13 @@ def _resources(topology: Topology) -> Iterator[Resource]:
     for vpc in topology.vpcs:
         yield Namespace(vpc.name, naming.owner(vpc.name))
         yield from machines.namespaces(there[vpc.name])
+    if topology.guarded:
+        # Early, since it takes a while, and nothing waits for it.
+        yield from (routers.guard(vpc, bool(topology.quotes)) for vpc in topology.vpcs)
     for vpc in topology.vpcs:
         yield from host.cable(vpc, routed(topology, vpc))
     for vpc in topology.vpcs:
         yield from routers.router(vpc, there[vpc.name])
-        if topology.guarded:
-            yield routers.guard(vpc, bool(topology.quotes))
     for peering in topology.peerings:
         yield from peerings.cable(topology, peering)
     for vpc in topology.vpcs:

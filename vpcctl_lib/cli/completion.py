@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import Subnet, Topology
+from vpcctl_lib.model import kinds
+from vpcctl_lib.model.topology import Machine, Subnet, Topology, Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.trust import check_folder
 
@@ -32,6 +33,25 @@ def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def completing(model: type) -> Completer:
+    """Completes the names of things of a kind: those in what the options before it name, or all."""
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        options = [one.option or one.word for one in kinds.way(kinds.REGISTERED[model])]
+        found = (thing.names for thing in kinds.everything(_topology(ctx)) if thing.kind.model is model)
+        return _beginning((name for *around, name in found if name and all(
+            ctx.params.get(option) in (None, other) for option, other in zip(options, around, strict=False))),
+            incomplete)
+
+    return complete
+
+
+complete_subnet = completing(Subnet)
+complete_workload = completing(Workload)
+
+
 def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of the VPCs; for --vpc1 and --vpc2 without the one that the other option names."""
     both = {"vpc1", "vpc2"} - {parameter.name}
@@ -39,31 +59,12 @@ def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str
     return _beginning((vpc.name for vpc in _topology(ctx).vpcs if vpc.name not in taken), incomplete)
 
 
-def complete_subnet(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the subnets of the given VPC, or of all."""
-    return _beginning((subnet.name for subnet in _subnets(ctx)), incomplete)
-
-
-def complete_workload(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """The names of the workloads of the given VPC and subnet, or of all."""
-    wanted = ctx.params.get("subnet")
-    return _beginning((workload.name for subnet in _subnets(ctx) if wanted in (None, subnet.name)
-                       for machine in subnet.machines for workload in machine.workloads), incomplete)
-
-
 def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The subnets as VPC/SUBNET; for a destination, also the VPCs and `internet`."""
+    """The subnets as VPC/SUBNET, machines as VPC/SUBNET/NAME; also VPCs and `internet` as a destination."""
     topology = _topology(ctx)
-    places = [f"{vpc.name}/{subnet.name}" for vpc in topology.vpcs for subnet in vpc.subnets]
+    places = [one.path for one in kinds.everything(topology) if one.kind.model in (Subnet, Machine)]
     others = [*(vpc.name for vpc in topology.vpcs), "internet"] if parameter.name == "to" else []
     return _beginning((*places, *others), incomplete)
-
-
-def _subnets(ctx: click.Context) -> Iterator[Subnet]:
-    wanted = ctx.params.get("vpc")
-    for vpc in _topology(ctx).vpcs:
-        if wanted in (None, vpc.name):
-            yield from vpc.subnets
 
 
 @click.command()

@@ -53,9 +53,10 @@ def reach(context: Context, start: str | None, to: str, port: int | None, protoc
 
 def _tell(report: Report, as_json: bool) -> int:
     from vpcctl_lib.cli import reach_views
+    from vpcctl_lib.views import reach as views
 
     if as_json:
-        output.document("reach", reach_views.report_view(report))
+        output.document("reach", views.report(report))
     else:
         for line in reach_views.lines(report, output.draws(), output.width()):
             output.result(line)
@@ -64,9 +65,10 @@ def _tell(report: Report, as_json: bool) -> int:
 
 def _tell_all(reports: Sequence[Report], as_json: bool) -> int:
     from vpcctl_lib.cli import reach_views
+    from vpcctl_lib.views import reach as views
 
     if as_json:
-        output.document("reach", [reach_views.report_view(report) for report in reports])
+        output.document("reach", [views.report(report) for report in reports])
     else:
         rows = [reach_views.row(report, output.draws()) for report in reports]
         output.table(("FROM", "VERDICT", "CODE", "WHERE", "FIX"), rows, "there is no other subnet",

@@ -1,45 +1,21 @@
-"""A report of `vpcctl reach` as plain values and as lines for people; pure."""
+"""A report of `vpcctl reach` as lines for people; pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.reach.question import Question
-from vpcctl_lib.reach.verdict import Nexthop, Report, Verdict
-from vpcctl_lib.reach.walk import Hop
+from vpcctl_lib.reach.verdict import Report, Verdict
+from vpcctl_lib.views.reach import target
 
 COMMANDS = ("Fix:", "Or:")
 NO_COMMAND = "no command opens this"
 REMOVES = "removes something made by hand"
 MARKS = {Verdict.REACHABLE: ("✔", "green"), Verdict.UNREACHABLE: ("✘", "red"),
          Verdict.UNKNOWN: ("?", "yellow")}
-
-
-def report_view(report: Report) -> dict[str, Any]:
-    """The report as JSON has it."""
-    blocked, probe, question = report.blocked_by, report.probe, report.question
-    return {
-        "from": f"{question.vpc.name}/{question.subnet.name}", "to": _target(question),
-        "address": str(question.address), "protocol": question.protocol.value, "port": question.port,
-        "verdict": report.verdict.value, "why": report.why or None,
-        "hops": [{"where": hop.where, "what": hop.what, "way": _way(hop)} for hop in report.hops],
-        "blocked_by": {"code": blocked.code.value, "where": blocked.where, "rule": blocked.rule,
-                       "fix": blocked.fix, "otherwise": blocked.otherwise,
-                       "removes": blocked.removes} if blocked else None,
-        "nexthops": [_nexthop(one) for one in report.nexthops],
-        "probe": {"result": probe.result, "agrees": probe.agrees} if probe else None,
-    }
-
-
-def _nexthop(one: Nexthop) -> dict[str, Any]:
-    blocked = one.blocked_by
-    return {"nexthop": one.name, "verdict": one.verdict.value, "taken": one.is_real,
-            "why": one.why or None, "code": blocked.code.value if blocked else None,
-            "where": blocked.where if blocked else None, "rule": blocked.rule if blocked else None}
 
 
 def row(report: Report, draws: bool) -> Sequence[str]:
@@ -112,26 +88,16 @@ def _nexthops(report: Report) -> Iterator[str]:
 
 def _headline(question: Question) -> str:
     port = f" port {question.port}" if question.port else ""
-    target = _target(question)
-    address = f" ({question.address})" if target != str(question.address) else ""
+    to = target(question)
+    address = f" ({question.address})" if to != str(question.address) else ""
     start = f"{question.vpc.name}/{question.subnet.name}"
-    return f"{start} to {target}{address}, {question.protocol.value}{port}:"
-
-
-def _target(question: Question) -> str:
-    if question.to_vpc is None:
-        return str(question.address)
-    return f"{question.to_vpc.name}/{question.to_subnet.name}" if question.to_subnet else question.to_vpc.name
+    return f"{start} to {to}{address}, {question.protocol.value}{port}:"
 
 
 def _because(report: Report) -> str:
     if report.blocked_by:
         return f": {report.blocked_by.code.value}"
     return f": {report.why}" if report.why else ""
-
-
-def _way(hop: Hop) -> str:
-    return "back" if hop.back else "there"
 
 
 def _agreement(agrees: bool | None) -> str:

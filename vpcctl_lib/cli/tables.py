@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vpcctl_lib.cli import layout, output
+from vpcctl_lib.views import things
 
 View = dict[str, Any]
 
@@ -20,6 +21,11 @@ def overview(view: View) -> None:
     if view["subnets"]:
         _heading("Subnets", see["subnets"])
         _subnets(view["subnets"])
+    for kind in things.others():
+        if view.get(kind.plural):
+            _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
+            columns, rows = things.rows(view[kind.plural])
+            output.table(columns, list(rows), "")
     if view["peerings"]:
         _heading("Peerings", see["peerings"])
         output.table(("PEER", "CIDR", "DEVICE"),
@@ -33,7 +39,7 @@ def overview(view: View) -> None:
 
 
 def _heading(what: str, *commands: str) -> None:
-    line = f"{what}: {', '.join(commands)}"
+    line = f"{what}: {', '.join(commands)}".removesuffix(": ")
     if len(line) > output.width():
         line = "\n  ".join((f"{what}:", *commands))
     output.result(f"\n{line}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import click
 
-from vpcctl_lib.cli.elsewhere import Commands, meant, verb_of
 from vpcctl_lib.model.lookup import close
+
+if TYPE_CHECKING:
+    from vpcctl_lib.cli.elsewhere import Commands
 
 ANYWHERE = ("--json", "--dry-run", "-v", "--verbose")
 """Options of a command that may also come before it."""
@@ -65,6 +67,9 @@ def unknown_command(name: str, ctx: click.Context, words: Sequence[str]) -> Advi
     typed = tail(ctx, words)
     if group is not root:
         return _unknown_verb(name, ctx, group, root, typed)
+    # Imported late, here and below: most commands exist.
+    from vpcctl_lib.cli.elsewhere import meant
+
     found = meant(typed, tree(root))
     if found:
         path, count = found
@@ -78,6 +83,8 @@ def unknown_command(name: str, ctx: click.Context, words: Sequence[str]) -> Advi
 def _unknown_verb(name: str, ctx: click.Context, group: click.Group, root: click.Group,
                   typed: Sequence[str]) -> Advice:
     noun = group.name or ""
+    from vpcctl_lib.cli.elsewhere import verb_of
+
     verb = verb_of(noun, name.lower(), tree(root), one=True) or close(name, group.commands, alike=0.7)
     message = f"No such command '{name}' of {ctx.command_path}"
     if verb:

@@ -142,7 +142,7 @@ class SubnetReader:
         return policy
 
     def _workloads(self, site: Site) -> Iterator[Workload]:
-        for mark, (_, given) in sorted(keepers(site.namespace).items()):
+        for mark, (_, given) in sorted(keepers(self._kernel, site.namespace).items()):
             try:
                 yield workload(mark.removeprefix(f"{site}/"), given)
             except VpcctlError as error:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
+from vpcctl_lib.kernel import processes
+from vpcctl_lib.kernel.processes import Process
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.topology import Restart, Upkeep, Workload
 from vpcctl_lib.resources.processes import LOG_BYTES, PROCESSES
-from vpcctl_lib.workloads import processes
 from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable
 
 
-def keepers(space: str) -> dict[str, tuple[processes.Process, Orders]]:
+def keepers(kernel: Kernel, space: str) -> dict[str, tuple[Process, Orders]]:
     """By mark, each with its orders: process 1 of a container may be root's, too."""
     found = {}
-    for process in processes.inside(space):
+    for _, process in kernel.processes((space,)):
         given = orders.of(processes.argv(process)) if processes.is_keeper(process) else None
         if given and given.namespace == space and processes.runs_as_we_do(process):
             found[given.mark] = (process, given)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpcctl_lib.engine.step import Step
+from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
@@ -79,15 +79,16 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
         fault = faults.get(resource.key)
         is_missing = fault is not None and fault.condition is Condition.MISSING
         if entry is None or outlived or is_missing or resource.key in anew:
-            steps.append(Step(Verb.MAKE, after[-1], resource.make(),
+            steps.append(Step(Verb.MAKE, after[-1], resource.make,
                               partial(resource.unmake, after[-1].found)))
         elif match is None or fault:
             old = entry.resource
             # A step that several share is done once, before the first of them.
             remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in given)
             given.update(remedy)
-            steps.append(Step(Verb.CHANGE, after[-1], (*remedy, *resource.change(old)),
-                              partial(old.change, resource), entry))
+            turn = resource.repair if fault else resource.change
+            steps.append(Step(Verb.CHANGE, after[-1], ready((*remedy, *turn(old))),
+                              partial(old.repair, resource), entry))
     steps += _unmake(late, faults)
     return Plan(tended(steps, wanted, faults), tuple(ledger), tuple(after))
 
@@ -172,7 +173,7 @@ def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:
         work = tuple(one for one in ahead if one not in given) if ahead else ()
         given.update(work)
         if work:
-            yield Step(Verb.UNMAKE, entry, work, _nothing)
+            yield Step(Verb.UNMAKE, entry, ready(work), _nothing)
     yield from (_removal(entry, leaving, faults) for entry in entries if not entry.resource.workload)
 
 
@@ -204,8 +205,8 @@ def _removal(entry: Entry, leaving: frozenset[Place], faults: Faults) -> Step:
     work = () if resource.goes_with & leaving else resource.unmake(entry.found)
     if fault:
         undo = resource.make if resource.comes_back else _nothing
-        return Step(Verb.UNMAKE, entry, (*work, *fault.remedy), undo)
-    return Step(Verb.UNMAKE, entry, work, resource.make)
+        return Step(Verb.UNMAKE, entry, ready((*work, *fault.remedy)), undo)
+    return Step(Verb.UNMAKE, entry, ready(work), resource.make)
 
 
 def _nothing() -> Operations:

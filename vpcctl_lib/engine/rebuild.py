@@ -16,11 +16,13 @@ from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
+from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, endpoints, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import (
@@ -33,7 +35,6 @@ from vpcctl_lib.model.topology import (
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.host import text_of
-from vpcctl_lib.workloads import processes
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
 """Names of host links that vpcctl can write into a rule."""
@@ -56,14 +57,14 @@ class Rebuilder:
     def state(self) -> State:
         """The topology and all its resources; `restore` makes the missing ones."""
         topology = self._topology()
-        naming.check_collisions(topology)
-        self._believed = frozenset(naming.namespaces(topology))
+        kinds.check_collisions(topology)
+        self._believed = frozenset(endpoints.namespaces(topology))
         self._note_of_others(self._believed)
         return State(topology, tuple(Entry(one, one.relearn(self)) for one in blueprint(topology)))
 
     def keeper(self, namespace: str, mark: str) -> processes.Process | None:
         """The first process of a workload that runs."""
-        found = keepers(namespace).get(mark)
+        found = keepers(self._kernel, namespace).get(mark)
         return found[0] if found else None
 
     def forwarding(self) -> str | None:
@@ -103,8 +104,9 @@ class Rebuilder:
         vpcs = [replace(vpc, routed=any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
         forwarding = self.forwarding() if any(vpc.nat for vpc in vpcs) else None
-        return Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
-                        forwarding=forwarding)
+        found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
+                         forwarding=forwarding)
+        return with_found(self._kernel, found, self.notes)
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:
         """The links of the host or of a router that bear a mark of that kind, by the mark."""

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import Kernel, Words
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import Words
 from vpcctl_lib.resources import Operations, Resource
-from vpcctl_lib.resources.base import Slot
+from vpcctl_lib.resources.base import SharedChain, Slot
 from vpcctl_lib.resources.operations import HOST
-
-Place = tuple[str, str]
-"""A table and one of its chains."""
 
 
 class RuleOrder:
@@ -21,7 +19,7 @@ class RuleOrder:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._before: dict[Place, tuple[Words, ...]] = {}
+        self._before: dict[SharedChain, tuple[Words, ...]] = {}
 
     def note(self, leaving: Iterable[Resource]) -> None:
         """Read the chains that these are about to leave, unless that was done before.
@@ -54,8 +52,9 @@ class RuleOrder:
         return resource.put(index + 1)
 
 
-def _held(kernel: Kernel, place: Place) -> tuple[Words, ...]:
-    chain = kernel.chain(HOST, *place)
+def _held(kernel: Kernel, place: SharedChain) -> tuple[Words, ...]:
+    family, table, name = place
+    chain = kernel.chain(HOST, table, name, family)
     return chain.rules if chain else ()
 
 

@@ -44,8 +44,8 @@ class Group:
 
 def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
     """The operations of the steps in order, split where command, namespace or tolerance change."""
-    marked = [(Item(number, operation), forward and step.verb is Verb.UNMAKE)
-              for number, step in enumerate(steps) for operation in step.work]
+    marked = ((Item(number, operation), forward and step.verb is Verb.UNMAKE)
+              for number, step in enumerate(steps) for operation in step.work)
     for _, run in groupby(enumerate(marked), key=lambda pair: _kin(pair[0], *pair[1])):
         members = [member for _, member in run]
         items = tuple(item for item, _ in members)
@@ -69,16 +69,18 @@ def _places(step: Step, operation: Operation) -> frozenset[str] | None:
     return operation.places(frozenset(space for space, _ in (*homes, *resource.places)))
 
 
-def waits(found: Iterable[Group]) -> list[frozenset[int]]:
-    """For each group, the numbers of those it waits for: the last one before it in each of its places."""
-    told: list[frozenset[int]] = []
+def waits(found: Iterable[Group]) -> Iterator[tuple[Group, frozenset[int]]]:
+    """Each group, and the numbers of those it waits for: the last one before it in each of its places.
+
+    A place inside a namespace, `vpc1 guard`, also waits for what was done to the namespace before.
+    """
     last: dict[str, int] = {}
     everywhere = frozenset[int]()
     for number, group in enumerate(found):
         if group.places is None:
-            told.append(frozenset(last.values()) or everywhere)
+            yield group, frozenset(last.values()) or everywhere
             last, everywhere = {}, frozenset({number})
         else:
-            told.append(everywhere.union(last[place] for place in group.places if place in last))
+            around = (space for place in group.places for space in (place, place.partition(" ")[0]))
+            yield group, everywhere.union(last[place] for place in around if place in last)
             last |= dict.fromkeys(group.places, number)
-    return told

@@ -8,51 +8,56 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.kernel.reader import Kernel, Words, words
+from vpcctl_lib.kernel.proc import names_of_links
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import Words, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule
+from vpcctl_lib.resources.base import SharedChain
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import is_ours, mark_of
-
-Place = tuple[str, str]
-"""A table and one of its chains."""
-
-
-DEVICES = Path("/proc/self/net/dev")
-"""The links of the network namespace that we are in (/sys shows those of where it was mounted)."""
 
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
     """All of them, each as the resource that it would be if recorded; those that others need come first."""
     recorded = [entry.resource for entry in ledger]
     keys = {one.key for one in recorded}
-    return [*_chains(kernel, keys), *_rules(kernel, recorded), *_files(keys)]
+    families = _families(recorded)
+    return [*(chain for family in families for chain in _chains(kernel, family, keys)),
+            *(rule for family in families for rule in _rules(kernel, family, recorded)), *_files(keys)]
 
 
-def _chains(kernel: Kernel, keys: Collection[Hashable]) -> Iterator[Chain]:
+def _families(recorded: Iterable[Resource]) -> list[Family]:
+    """IPv4's rules, and IPv6's if the record has some: a host without them need not have the tools."""
+    known = {Family.INET, *(one.filters for one in recorded)}
+    return [family for family in Family if family in known]
+
+
+def _chains(kernel: Kernel, family: Family, keys: Collection[Hashable]) -> Iterator[Chain]:
     """Our chains in a table where the record has none."""
-    held = kernel.chains(HOST)
+    held = kernel.chains(HOST, family)
     for table, name in held:
-        chain = Chain(HOST, table, name, tuple(held.lines((table, name))))
+        chain = Chain(HOST, table, name, tuple(held.lines((table, name))), family=family)
         if name in HOST_CHAINS and chain.key not in keys and is_ours(chain.rules):
             yield chain
 
 
-def _rules(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
+def _rules(kernel: Kernel, family: Family, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
     """Rules in shared chains: ours only if table, chain and the whole rule are recorded."""
-    known: dict[Place, set[Words]] = {}
+    known: dict[SharedChain, set[Words]] = {}
     for slot in filter(None, (one.slot for one in recorded)):
         known.setdefault(slot.place, set()).add(slot.rule)
-    held = kernel.chains(HOST)
+    held = kernel.chains(HOST, family)
     for table, name in held:
         if name in HOST_CHAINS:
             continue
         alike = Counter[str]()
         for rule in held.lines((table, name)):
-            if _is_ours(rule) and words(rule) not in known.get((table, name), ()):
-                yield SingleRule(table, name, rule, alike=alike[rule])
+            if _is_ours(rule) and words(rule) not in known.get((family, table, name), ()):
+                yield SingleRule(table, name, rule, alike=alike[rule], family=family)
                 alike[rule] += 1
 
 
@@ -77,7 +82,7 @@ def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
     Rewriting the host's chains from the record would remove that protection.
     """
     places = {place for entry in ledger for place in entry.resource.places}
-    names = [name for name in _links() if (HOST, name) not in places]
+    names = [name for name in names_of_links() if (HOST, name) not in places]
     # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
     found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
     if not found:
@@ -85,12 +90,6 @@ def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
     rules = [rule for place, chain in kernel.chains(HOST).items() if place[1] in HOST_CHAINS
              for rule in chain.rules]
     return [name for name in found if any(("-i", name) in rule or ("-o", name) in rule for rule in rules)]
-
-
-def _links() -> list[str]:
-    """The host's links. Not by `socket.if_nameindex`: every change would wait for `socket` to load."""
-    lines = DEVICES.read_text(errors="surrogateescape").splitlines()[2:]
-    return [line.partition(":")[0].strip() for line in lines]
 
 
 def is_marked(kernel: Kernel, namespace: str, device: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.routing import EVERYWHERE
@@ -45,7 +44,7 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
 
 def _with(steps: Sequence[Step], before: Mapping[int, Operations],
           behind: Mapping[int, Operations]) -> tuple[Step, ...]:
-    return tuple(replace(step, work=(*before.get(number, ()), *step.work, *behind.get(number, ())))
+    return tuple(step.doing((*before.get(number, ()), *step.work, *behind.get(number, ())))
                  if number in before or number in behind else step for number, step in enumerate(steps))
 
 

@@ -67,9 +67,8 @@ class Transaction:
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
         """In parallel, but one after the other in each place; an undo starts after all have ended."""
-        found = list(groups(plan.steps))
-        tasks = [partial(self._do, group, plan, interrupts) for group in found]
-        Crew(tasks, waits(found), HANDS).work()
+        Crew(HANDS).work((partial(self._do, group, plan, interrupts), others)
+                         for group, others in waits(groups(plan.steps)))
         interrupts.check()
 
     def _learn(self, made: Iterable[Resource]) -> None:
@@ -95,6 +94,9 @@ class Transaction:
             self._make_alone(group, plan)
             return
         outcome = self._runner.change(batch.command(counters=self._counters(group, batch, plan)))
+        other = batch.otherwise() if outcome.status else None
+        if other:
+            outcome = self._runner.change(other.command())
         if outcome.status == 0:
             self._done.update(item.step for item in group.items)
             return
@@ -224,7 +226,7 @@ class Transaction:
 
     def _back(self, plan: Plan, before: State, error: VpcctlError) -> None:
         """Undo in reverse what was done; what could not be undone is reported, and stays in the ledger."""
-        back = [replace(step, work=step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
+        back = [step.doing(step.undo()) for number, step in reversed(list(enumerate(plan.steps)))
                 if self._was_done(number, step)]
         self._facts.clear()
         back, failures = self._in_order(back)
@@ -248,7 +250,7 @@ class Transaction:
             places = self._order.back(coming, going)
         except VpcctlError as error:
             return back, [f"the order of the host's rules: {error.message}"]
-        return [replace(step, work=places.get(step.entry.resource, step.work))
+        return [step.doing(places.get(step.entry.resource, step.work))
                 if step.verb is Verb.UNMAKE else step for step in back], []
 
     def _put_record_back(self, plan: Plan, before: State, failed: bool, error: VpcctlError) -> list[str]:

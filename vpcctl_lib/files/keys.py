@@ -58,6 +58,9 @@ class Value:
     whole: tuple[type, ...] = ()
     """The classes of the model whose fields all are in this one value."""
 
+    several: bool = False
+    """Whether they stand there by name."""
+
 
 def alone(read: Callable[[object, Place], Any], write: Callable[..., object], schema: Schema,
           whole: tuple[type, ...] = ()) -> Value:
@@ -88,6 +91,9 @@ class Key:
 
     of: str = ""
     """The alternative (`Kind.either`) that has this key; empty for all."""
+
+    since: int = 1
+    """The first version of the format that has it."""
 
     listed: int = 0
     """Where messages list it: after keys of a lower number, and otherwise as in the table."""
@@ -173,8 +179,17 @@ class Kind:
         found = []
         for key in self.keys:
             ways = tuple(tuple(path.split(".")) for path in key.stands_for)
-            found.append(Column(key, ways, tuple(_reached(given[way[0]], way[1:], MISSING) for way in ways)))
+            defaults = tuple(() if way in self.others else _reached(given[way[0]], way[1:], MISSING)
+                             for way in ways)
+            found.append(Column(key, ways, defaults))
         return found
+
+    @cached_property
+    def others(self) -> set[tuple[str, ...]]:
+        """Fields of which other keys lead into the part without a name: their own key has the other parts."""
+        heads = {path.partition(".")[0] for key in self.keys for path in key.stands_for if "." in path}
+        return {(one.name,) for one in fields(self.model)
+                if one.name in heads and isinstance(one.default, tuple)}
 
     def made(self, here: Reading) -> Any:
         """The thing of the model, with what has been read of it."""
@@ -189,10 +204,11 @@ class Kind:
                     values[way[0]] = value
                 else:
                     parts.setdefault(way[0], {})[way[1]] = value
-        for head, some in parts.items():
+        for head in {*parts, *(way[0] for way in self.others)}:
             whole: Any = next(one.default for one in fields(self.model) if one.name == head)
-            several = isinstance(whole, tuple)
-            values[head] = tuple(replace(one, **some) for one in whole) if several else replace(whole, **some)
+            some = parts.get(head, {})
+            values[head] = replace(whole, **some) if (head,) not in self.others else (
+                *(replace(one, **some) for one in whole), *values.get(head, ()))
         return self.model(**values)
 
 
@@ -223,6 +239,7 @@ def read(kind: Kind, data: object, place: Place, outer: Reading, name: str = "")
     entries = _entries(kind, data, place)
     here = Reading(place, name, outer)
     for key in kind.in_turn:
+        _check_version(key, entries, place, here)
         found = entries.get(key.name)
         given = key.name in entries and not (key.blank and found is None)
         if given or key.required is True:
@@ -246,6 +263,14 @@ def _entries(kind: Kind, data: object, place: Place) -> Mapping[str, object]:
     return data
 
 
+def _check_version(key: Key, entries: Mapping[str, object], place: Place, here: Reading) -> None:
+    """Refuse a key that the version of the file does not have: an older vpcctl would not know it."""
+    version = here.outside("version") if key.since > 1 and key.name in entries else None
+    if version is not None and version < key.since:
+        raise place.at(key.name).refusal(f"version {version} of the format has no {key.name}",
+                                         f"write version: {key.since}")
+
+
 def _check_either(kind: Kind, entries: Mapping[str, object], place: Place) -> None:
     given = [key for key in kind.either if key in entries]
     if len(given) != 1:
@@ -260,11 +285,26 @@ def write(kind: Kind, thing: object, **given: object) -> dict[str, object]:
     """The thing as a file has it; `given` are the values of keys that stand for no field."""
     document: dict[str, object] = {}
     for key, ways, defaults in kind.columns:
-        values = (given[key.name],) if key.name in given else tuple(
-            [_reached(thing, way, default) for way, default in zip(ways, defaults, strict=True)])
+        values = (given[key.name],) if key.name in given else tuple([
+            tuple(part for part in getattr(thing, way[0]) if part.name) if way in kind.others
+            else _reached(thing, way, default) for way, default in zip(ways, defaults, strict=True)])
         if key.kept or values != defaults:
             document[key.name] = key.value.write(*values)
     return document
+
+
+def version_of(kind: Kind, data: object) -> int:
+    """The first version of the format that has every key of what a file has there."""
+    if not isinstance(data, Mapping):
+        return 1
+    found = 1
+    for key in kind.keys:
+        if key.name in data:
+            held = data[key.name]
+            parts = held.values() if key.value.several and isinstance(held, Mapping) else (held,)
+            found = max(found, key.since, *(version_of(inner, part) for inner in key.value.kinds
+                                            for part in parts))
+    return found
 
 
 def reference(kind: Kind) -> dict[str, object]:
@@ -284,4 +324,5 @@ def by_name(kind: Kind, what: str, then: Callable[[Any, Place, Reading], None] |
 
     schema = {"type": "object", "propertyNames": {"$ref": "#/definitions/name"},
               "additionalProperties": reference(kind)}
-    return Value(read_all, lambda things: {one.name: write(kind, one) for one in things}, schema, (kind,))
+    return Value(read_all, lambda things: {one.name: write(kind, one) for one in things}, schema, (kind,),
+                 several=True)

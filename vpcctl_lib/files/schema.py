@@ -7,7 +7,7 @@ from dataclasses import MISSING
 
 from vpcctl_lib.files.keys import Column, Kind, Schema
 from vpcctl_lib.files.policy_keys import POLICY
-from vpcctl_lib.files.topology_keys import TOPOLOGY, VERSION
+from vpcctl_lib.files.topology_keys import TOPOLOGY
 from vpcctl_lib.model.naming import NAME
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -31,7 +31,8 @@ def within(kind: Kind) -> Iterator[Kind]:
 
 def _schema(kind: Kind) -> dict[str, object]:
     inner = {one.id: _object(one) for one in within(kind) if one is not kind}
-    return {"$schema": DRAFT, "$id": f"urn:vpcctl:{kind.id}:{VERSION}", "title": f"vpcctl: {kind.what}",
+    version = max(key.since for one in within(kind) for key in one.keys)
+    return {"$schema": DRAFT, "$id": f"urn:vpcctl:{kind.id}:{version}", "title": f"vpcctl: {kind.what}",
             **_object(kind), "definitions": {"name": NAMES, **inner}}
 
 

@@ -8,28 +8,47 @@ from pathlib import Path
 from vpcctl_lib.files import keys
 from vpcctl_lib.files.documents import Document, Place
 from vpcctl_lib.files.keys import Reading
-from vpcctl_lib.files.topology_keys import TOPOLOGY, VERSION
+from vpcctl_lib.files.topology_keys import TOPOLOGY, VERSIONS
 from vpcctl_lib.files.topology_values import AUTO
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Peering, Topology, Vpc
 
 
 @frozen
 class Wanted:
-    """A VPC as the file asks for it; `interface` is None without NAT, empty for the way out."""
+    """A VPC as the file asks for it, with nothing in it that the host decides."""
 
-    name: str
-    cidr: IPv4Network
-    interface: str | None
-    allow_overlap: bool
-    subnets: tuple[Subnet, ...]
+    vpc: Vpc
     place: Place
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.vpc.name
+
+    @property
+    def cidr(self) -> IPv4Network:
+        """Its CIDR."""
+        return self.vpc.cidr
+
+    @property
+    def interface(self) -> str | None:
+        """The uplink of its NAT: None without NAT, empty for the way out."""
+        nat = self.vpc.nat
+        return None if nat is None else AUTO if nat.follows else nat.interface
+
+    @property
+    def allow_overlap(self) -> bool:
+        """Whether it may overlap a route of the host."""
+        return not self.vpc.routed
 
 
 @frozen
 class TopologyFile:
     """Everything that a file asks for."""
 
+    place: Place
+    topology: Topology
     vpcs: tuple[Wanted, ...]
     peerings: tuple[tuple[Peering, Place], ...]
     warnings: tuple[str, ...]
@@ -49,15 +68,11 @@ class Reader:
         found: Topology = keys.read(TOPOLOGY, self._document.data, top, whole)
         peerings = tuple((peering, top.at("peerings").at(number))
                          for number, peering in enumerate(found.peerings))
-        vpcs = tuple(_wanted(vpc, top.at("vpcs").named(vpc.name)) for vpc in found.vpcs)
-        return TopologyFile(vpcs, peerings, tuple(whole.warnings))
-
-
-def _wanted(vpc: Vpc, place: Place) -> Wanted:
-    interface = None if vpc.nat is None else AUTO if vpc.nat.follows else vpc.nat.interface
-    return Wanted(vpc.name, vpc.cidr, interface, not vpc.routed, vpc.subnets, place)
+        vpcs = tuple(Wanted(vpc, top.at("vpcs").named(vpc.name)) for vpc in found.vpcs)
+        return TopologyFile(top, found, vpcs, peerings, tuple(whole.warnings))
 
 
 def to_document(topology: Topology) -> dict[str, object]:
-    """The topology as a file has it; reading it back asks for the same."""
-    return keys.write(TOPOLOGY, topology, version=VERSION)
+    """The topology as a file has it, in the oldest version that can; reading it back asks for the same."""
+    document = keys.write(TOPOLOGY, topology, version=VERSIONS[0])
+    return {**document, "version": keys.version_of(TOPOLOGY, document)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import POLICY
-from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 
-VERSION = 1
+VERSIONS = (1, 2)
 """Of the format of topology files."""
 
 NO_CIDR = ("it has no cidr", "write for example cidr: 10.0.0.0/16")
@@ -32,6 +32,12 @@ WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's ow
 ), named="workload", either={"webserver": "a web server", "run": "a program"},
     either_hint="write {webserver: 80} or {run: [sleep, infinity]}")
 
+INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subnet's own, with a namespace.", (
+    Key("address", values.ADDRESSES, "Its address, or a list of them. The lowest free one if missing.",
+        ("addresses",), blank=True),
+    Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
+), named="machine")
+
 SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a namespace of its own.", (
     Key("cidr", values.SUBNET_CIDR, "A part of the VPC's CIDR, from /16 to /29.", required=NO_CIDR),
     Key("type", values.TYPE, "NAT serves public subnets only.", kept=True),
@@ -39,6 +45,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
         ("policy",), blank=True),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "The programs of its own machine, by name.",
         ("machines.workloads",), blank=True),
+    Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
+        "More machines, by name.", ("machines",), blank=True, since=2),
 ), named="subnet")
 
 NAT = Kind("nat", "NAT", Nat, "The way out for public subnets.", (
@@ -58,7 +66,7 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
 ), named="VPC", found={"link": "a free number is found for each cable"})
 
 TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcctl apply`.", (
-    Key("version", values.version(VERSION), "The version of this format.", (), required=True),
+    Key("version", values.version(VERSIONS), "The version of this format.", (), required=True),
     Key("vpcs", by_name(VPC, "VPCs by name"), "The VPCs, by name.", blank=True, kept=True),
     Key("peerings", values.PEERINGS, "Pairs of VPCs that are routed to each other.", blank=True),
 ), found={"iptables": "it is the kind that the host uses", "guarded": "it is what nft can do here",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from ipaddress import IPv4Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import Kind, Reading, Value, alone, read, reference, write
 from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel.users import check_user
-from vpcctl_lib.model import addressing
+from vpcctl_lib.model import addressing, endpoints
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
-from vpcctl_lib.model.topology import MOST_PROCESSES, Nat, Peering, Restart, Subnet, SubnetType
+from vpcctl_lib.model.topology import MOST_PROCESSES, Machine, Nat, Peering, Restart, Subnet, SubnetType
 from vpcctl_lib.workloads import upkeep
 
-CIDR = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}"
+ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
+CIDR = rf"{ADDRESS}/[0-9]{{1,2}}"
 AUTO = "auto"
 """As NAT's interface: the way out, whichever link that is by then."""
 
@@ -35,15 +36,16 @@ def choices(kinds: type[Enum]) -> list[object]:
     return [kind.value for kind in kinds]
 
 
-def version(number: int) -> Value:
-    """The version of the format, which is that one."""
+def version(numbers: tuple[int, ...]) -> Value:
+    """The version of the format, one of those."""
     def read(data: object, place: Place) -> int:
         # Not by value alone: for Python, true and 1.0 equal 1.
-        if type(data) is not int or data != number:
-            raise place.refusal(f"{shown(data)} is not a version of the format", f"write version: {number}")
-        return number
+        if type(data) is not int or data not in numbers:
+            raise place.refusal(f"{shown(data)} is not a version of the format",
+                                f"write version: {numbers[0]}")
+        return data
 
-    return alone(read, int, {"const": number})
+    return alone(read, int, {"enum": list(numbers)})
 
 
 def _cidr(data: object, place: Place) -> IPv4Network:
@@ -72,7 +74,34 @@ def check_subnets(subnets: tuple[Subnet, ...], place: Place, vpc: Reading) -> No
             here = place.named(subnet.name).at("cidr")
             told(here, partial(addressing.check_subnet, subnet.cidr, vpc.found["cidr"], tuple(others)))
             others.append((subnet.name, subnet.cidr))
-    told(place, lambda: addressing.check_count(vpc.name, len(subnets)))
+    told(place, lambda: endpoints.check_room(vpc.name, subnets))
+
+
+def _addresses(data: object, place: Place) -> tuple[IPv4Address, ...]:
+    if not isinstance(data, list):
+        return (_address(data, place),)
+    return tuple(_address(one, place.at(number)) for number, one in enumerate(data))
+
+
+def _address(data: object, place: Place) -> IPv4Address:
+    try:
+        if isinstance(data, str):
+            return IPv4Address(data)
+    except AddressValueError:
+        pass
+    raise place.refusal(f"{shown(data)} is not an IPv4 address", "write for example 10.0.1.10")
+
+
+def check_machines(machines: tuple[Machine, ...], place: Place, subnet: Reading) -> None:
+    """Refuse the first address that no machine there can have, or that one before it has."""
+    taken: dict[IPv4Address, str] = {}
+    for machine in machines:
+        here = place.named(machine.name).at("address")
+        # A file has IPv4 addresses only.
+        for address in (one for one in machine.addresses if isinstance(one, IPv4Address)):
+            told(here, partial(addressing.check_address, address, subnet.found["cidr"],
+                               subnet.outside("cidr"), taken))
+            taken[address] = machine.name
 
 
 def _no_overlap(data: object, place: Place) -> bool:
@@ -255,6 +284,8 @@ _NUMBER_OR_TEXT = {"type": ["string", "integer"]}
 
 VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
+ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
+    "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})
 NO_OVERLAP = alone(_no_overlap, lambda routed: not routed, {"type": "boolean"})
 TYPE = alone(_type, _value, {"enum": choices(SubnetType)})
 UPLINK = alone(_uplink, lambda interface, follows: AUTO if follows else interface, _INTERFACE)

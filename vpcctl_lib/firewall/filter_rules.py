@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"
@@ -14,9 +15,8 @@ MANY = 64
 """From this many rules on, they become a tree: a shorter list is easier to understand as it is."""
 
 _TARGETS = {Action.ALLOW: "ACCEPT", Action.DENY: "DROP"}
-_INDEX = r"(?:ingress|egress)(?:\[\d+\]|\.default)"
 # iptables-save puts the comment in quotes.
-_COUNTED = re.compile(rf'^\[(\d+):(\d+)\] -A .*--comment ("?)vpcctl:({_INDEX})\3(?: |$)', re.MULTILINE)
+_TAGGED = re.compile(r'.*--comment ("?)vpcctl:((?:ingress|egress)(?:\[\d+\]|\.default))\1(?: |$)', re.DOTALL)
 
 
 @frozen
@@ -65,15 +65,18 @@ def egress_rules(policy: Policy) -> tuple[str, ...]:
     return () if policy.egress is None else _chain("egress", policy.egress, policy.default)
 
 
-def counters(listing: str) -> dict[str, tuple[int, int]]:
-    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), from the output of `iptables-save -c`.
+def counters(held: Saved) -> dict[str, tuple[int, int]]:
+    """Packets and bytes by rule (`ingress[0]`, `ingress.default`), of what was saved with counters.
 
     A rule may be in several chains; a packet meets one of them.
     """
     found: dict[str, tuple[int, int]] = {}
-    for packets, size, _, index in _COUNTED.findall(listing):
-        before = found.get(index, (0, 0))
-        found[index] = (before[0] + int(packets), before[1] + int(size))
+    for _, rule, counted in held.counted():
+        tag = _TAGGED.match(rule) if counted else None
+        if tag:
+            packets, size = map(int, counted[1:-1].split(":"))
+            before = found.get(tag[2], (0, 0))
+            found[tag[2]] = (before[0] + packets, before[1] + size)
     return found
 
 

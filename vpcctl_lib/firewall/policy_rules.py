@@ -8,7 +8,8 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import EGRESS_TREE, INGRESS_TREE, default_line, rule_line
-from vpcctl_lib.kernel.reader import Kernel, Words, words
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 

@@ -15,8 +15,8 @@ ICON = 14.0
 """The space left of a workload's name for its mark."""
 
 NARROWEST = 230.0
-WORKLOADS = 6
-"""The most workloads that are named in a subnet; the rest is counted."""
+MOST = 6
+"""The most workloads, and the most other things, that are named in a box; the rest is counted."""
 
 
 def block(vpc: VpcNode) -> Picture:
@@ -36,7 +36,7 @@ def _head_width(vpc: VpcNode) -> float:
 
 def _facts(vpc: VpcNode) -> list[str]:
     nat = f"NAT out of {vpc.uplink}" if vpc.uplink else "no way to the internet"
-    return [vpc.cidr, f"router {vpc.gateway} on {vpc.bridge}", nat]
+    return [vpc.cidr, f"router {vpc.gateway} on {vpc.bridge}", nat, *_capped(list(map(str, vpc.things)))]
 
 
 def _head(vpc: VpcNode, inner: float) -> Iterator[Text]:
@@ -94,11 +94,16 @@ def _rows(subnets: Sequence[SubnetNode], columns: int) -> Iterable[list[SubnetNo
 
 
 def _lines(subnet: SubnetNode) -> list[str]:
-    return [f"{subnet.cidr}", f"instance {subnet.address}", subnet.policy or "open: no policy"]
+    own = f"instance {subnet.address}" if subnet.address else "no instance of its own"
+    return [subnet.cidr, own, subnet.policy or "open: no policy", *_capped(list(map(str, subnet.things)))]
 
 
 def _workloads(subnet: SubnetNode) -> list[str]:
-    shown, rest = subnet.workloads[:WORKLOADS], len(subnet.workloads) - WORKLOADS
+    return _capped(subnet.workloads)
+
+
+def _capped(lines: Sequence[str]) -> list[str]:
+    shown, rest = lines[:MOST], len(lines) - MOST
     return [*shown, f"and {rest} more"] if rest > 0 else list(shown)
 
 
@@ -128,5 +133,6 @@ def _marks(subnet: SubnetNode, box: Box) -> Iterator[Box]:
     top = box.y + GAP + NAME - 9
     state = "shield" if subnet.policy else "noshield"
     yield Box(box.x + GAP, top + 3 * LINE, 9, 9, state)
-    for number in range(4, 4 + len(_workloads(subnet))):
+    first = len(_lines(subnet)) + 1
+    for number in range(first, first + len(_workloads(subnet))):
         yield Box(box.x + GAP, top + number * LINE, 9, 9, "process")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from vpcctl_lib.graph.blocks import PAD, SMALL, block
+from vpcctl_lib.graph.blocks import LINE, PAD, SMALL, block
 from vpcctl_lib.graph.grid import MARGIN, TRUNK, UPLINK_HEIGHT, Grid, columns, grid, trunk, uplink_bottom
 from vpcctl_lib.graph.shapes import Box, Picture, Text, Wire, width
 from vpcctl_lib.graph.value import Graph
@@ -19,8 +19,8 @@ def picture(graph: Graph) -> Picture:
     """The whole topology."""
     blocks = [block(vpc) for vpc in graph.vpcs]
     if not blocks:
-        text = Text(MARGIN, MARGIN + SMALL, "no VPCs", SMALL, "fact")
-        return Picture(text.box.right + MARGIN, text.box.bottom + MARGIN, (), (text,))
+        lines = _listed(("no VPCs", *map(str, graph.things)), MARGIN, MARGIN)
+        return Picture(max(one.box.right for one in lines) + MARGIN, lines[-1].box.bottom + MARGIN, (), lines)
     wide = columns(blocks)
     left = MARGIN + TRUNK * len(graph.uplinks)
     top = MARGIN + (UPLINK_HEIGHT + 8) * len(graph.uplinks)
@@ -41,11 +41,19 @@ def _drawn(graph: Graph, blocks: Sequence[Picture], places: Grid, wires: tuple[W
         box, text = _uplink(number, uplink)
         boxes.append(box)
         texts.append(text)
-    legend = _legend(MARGIN + TRUNK * len(graph.uplinks), _lowest(boxes, wires) + PAD)
+    left, lowest = MARGIN + TRUNK * len(graph.uplinks), _lowest(boxes, wires)
+    others = _listed(map(str, graph.things), left, lowest + PAD)
+    legend = _legend(left, max([lowest, *(text.box.bottom for text in others)]) + PAD)
     reach = [point[0] for wire in wires for point in wire.points]
-    right = max([*(box.right for box in boxes), *(text.box.right for text in legend.texts), *reach])
-    return Picture(right + MARGIN, legend.height, (*boxes, *legend.boxes), (*texts, *legend.texts),
+    below = (*others, *legend.texts)
+    right = max([*(box.right for box in boxes), *(text.box.right for text in below), *reach])
+    return Picture(right + MARGIN, legend.height, (*boxes, *legend.boxes), (*texts, *below),
                    (*wires, *legend.wires))
+
+
+def _listed(lines: Iterable[str], x: float, y: float) -> tuple[Text, ...]:
+    """Lines below each other, the first at that place."""
+    return tuple(Text(x, y + SMALL + number * LINE, line, SMALL, "fact") for number, line in enumerate(lines))
 
 
 def _lowest(boxes: Sequence[Box], wires: Sequence[Wire]) -> float:

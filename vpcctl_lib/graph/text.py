@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from vpcctl_lib.graph.value import Graph, SubnetNode, VpcNode
+from vpcctl_lib.graph.value import Graph, SubnetNode, Thing, VpcNode
 
 Branch = tuple[str, Sequence[Any]]
 """A line, and the branches under it."""
@@ -20,7 +20,12 @@ DOT_STYLE = {True: '"#e6f4ea", color="#2e7d32"', False: '"#e8f0fb", color="#1f5f
 
 def tree(graph: Graph) -> str:
     """VPCs with what is in them, drawn with lines."""
-    return "\n".join(_branches([_vpc_branch(graph, vpc) for vpc in graph.vpcs], "", top=True)) or "no VPCs"
+    branches = [*(_vpc_branch(graph, vpc) for vpc in graph.vpcs), *_leaves(graph.things)]
+    return "\n".join(_branches(branches, "", top=True)) or "no VPCs"
+
+
+def _leaves(things: Iterable[object]) -> list[Branch]:
+    return [(str(one), ()) for one in things]
 
 
 def _branches(branches: Sequence[Branch], indent: str, top: bool = False) -> Iterator[str]:
@@ -37,12 +42,13 @@ def _vpc_branch(graph: Graph, vpc: VpcNode) -> Branch:
     cidrs = {other.name: other.cidr for other in graph.vpcs}
     nat: list[Branch] = [(f"NAT out of {vpc.uplink}", ())] if vpc.uplink else []
     peers: list[Branch] = [(f"peering with {name} ({cidrs[name]})", ()) for name in vpc.peers]
-    return f"{vpc.name}  {vpc.cidr}  router {vpc.gateway} on {vpc.bridge}", [*subnets, *nat, *peers]
+    return f"{vpc.name}  {vpc.cidr}  router {vpc.gateway} on {vpc.bridge}", [
+        *subnets, *nat, *peers, *_leaves(vpc.things)]
 
 
 def _subnet_branch(subnet: SubnetNode, width: int, reach: int) -> Branch:
     words = f"{subnet.name:<{width}}  {subnet.cidr:<{reach}}  {subnet.kind:<7}  {subnet.policy or 'open'}"
-    return words, [(workload, ()) for workload in subnet.workloads]
+    return words, _leaves((*subnet.things, *subnet.workloads))
 
 
 def mermaid(graph: Graph) -> str:
@@ -63,6 +69,7 @@ def _mermaid_lines(graph: Graph, numbers: dict[str, str]) -> Iterator[str]:
             yield f"{numbers[vpc.name]} -->|NAT| {uplinks[vpc.uplink]}"
     for one, other in graph.peerings:
         yield f"{numbers[one]} <-.->|peering| {numbers[other]}"
+    yield from (f'{place}["{_entities(str(thing), " ")}"]' for place, thing in _numbered("t", graph.things))
     yield from MERMAID_STYLE
 
 
@@ -70,16 +77,22 @@ def _mermaid_vpc(vpc: VpcNode, number: str) -> Iterator[str]:
     yield f'subgraph {number}["{_entities(vpc.name)} {vpc.cidr}"]'
     for place, subnet in enumerate(vpc.subnets):
         lines = [f"<b>{_entities(subnet.name)}</b>", subnet.cidr, subnet.policy or "open",
-                 *map(_entities, subnet.workloads)]
+                 *(_entities(str(thing), " ") for thing in subnet.things), *map(_entities, subnet.workloads)]
         yield f'  {number}s{place}["{"<br/>".join(lines)}"]:::{subnet.kind}'
     if not vpc.subnets:
         yield f'  {number}s["no subnets"]'
+    yield from (f'  {place}["{_entities(str(thing), " ")}"]'
+                for place, thing in _numbered(f"{number}t", vpc.things))
     yield "end"
 
 
-def _entities(text: str) -> str:
+def _numbered(prefix: str, things: Iterable[Thing]) -> Iterator[tuple[str, Thing]]:
+    return ((f"{prefix}{number}", thing) for number, thing in enumerate(things))
+
+
+def _entities(text: str, plain: str = "") -> str:
     """An interface's name may contain nearly anything; Mermaid writes entities with a number sign."""
-    return "".join(one if one.isalnum() or one in "-_." else f"#{ord(one)};" for one in text)
+    return "".join(one if one.isalnum() or one in f"-_.{plain}" else f"#{ord(one)};" for one in text)
 
 
 def dot(graph: Graph) -> str:
@@ -104,6 +117,8 @@ def _dot_lines(graph: Graph, numbers: dict[str, int]) -> Iterator[str]:
     for one, other in graph.peerings:
         yield (f"router_{numbers[one]} -> router_{numbers[other]} "
                f'[dir=both, style=dashed, constraint=false, label="peering"];')
+    yield from (f"{place} [label={_quoted(str(thing))}];"
+                for place, thing in _numbered("thing_", graph.things))
 
 
 def _dot_vpc(vpc: VpcNode, number: int) -> Iterator[str]:
@@ -112,9 +127,12 @@ def _dot_vpc(vpc: VpcNode, number: int) -> Iterator[str]:
     router = _quoted(f"router {vpc.gateway}", vpc.bridge)
     yield f'  router_{number} [label={router}, fillcolor="#eeeeee"];'
     for place, subnet in enumerate(vpc.subnets):
-        label = _quoted(subnet.name, subnet.cidr, subnet.policy or "open", *subnet.workloads)
+        label = _quoted(subnet.name, subnet.cidr, subnet.policy or "open", *map(str, subnet.things),
+                        *subnet.workloads)
         yield f"  subnet_{number}_{place} [label={label}, fillcolor={DOT_STYLE[subnet.public]}];"
         yield f"  router_{number} -> subnet_{number}_{place} [dir=none];"
+    yield from (f"  {place} [label={_quoted(str(thing))}];"
+                for place, thing in _numbered(f"thing_{number}_", vpc.things))
     yield "}"
 
 
@@ -139,8 +157,19 @@ def _nodes(graph: Graph) -> Iterator[dict[str, Any]]:
             yield {"id": place, "kind": "subnet", "name": subnet.name, "parent": vpc.name,
                    "cidr": subnet.cidr, "type": subnet.kind, "address": subnet.address,
                    "firewall": bool(subnet.policy)}
+            yield from _thing_nodes(subnet.things, place)
             for workload in subnet.workloads:
                 yield {"id": f"{place}/{workload}", "kind": "workload", "name": workload, "parent": place}
+        yield from _thing_nodes(vpc.things, vpc.name)
+    yield from _thing_nodes(graph.things, None)
+
+
+def _thing_nodes(things: Iterable[Thing], parent: str | None) -> Iterator[dict[str, Any]]:
+    for one in things:
+        # With its kind: a workload may have the same name.
+        name = f"{one.kind}:{one.name}"
+        yield {"id": f"{parent}/{name}" if parent else name, "kind": one.kind, "name": one.name,
+               "parent": parent, "facts": list(one.facts)}
 
 
 def _edges(graph: Graph) -> Iterator[dict[str, str]]:

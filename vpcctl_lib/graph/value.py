@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.topology import Policy, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.kinds import Kind, Names, inside, placed
+from vpcctl_lib.model.topology import Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+
+DRAWN = (Vpc, Nat, Subnet, Policy, Workload, Peering)
+"""What has a drawing of its own; pictures have a line for each other thing."""
+
+
+@frozen
+class Thing:
+    """A thing without a drawing of its own; the facts are what its fields say."""
+
+    kind: str
+    name: str
+    facts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.kind, self.name, ", ".join(self.facts))))
 
 
 @frozen
@@ -18,6 +38,7 @@ class SubnetNode:
     public: bool
     policy: str
     workloads: tuple[str, ...]
+    things: tuple[Thing, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -36,6 +57,7 @@ class VpcNode:
     uplink: str
     peers: tuple[str, ...]
     subnets: tuple[SubnetNode, ...]
+    things: tuple[Thing, ...] = ()
 
 
 @frozen
@@ -44,6 +66,7 @@ class Graph:
 
     vpcs: tuple[VpcNode, ...]
     peerings: tuple[tuple[str, str], ...]
+    things: tuple[Thing, ...] = ()
 
     @property
     def uplinks(self) -> tuple[str, ...]:
@@ -55,14 +78,14 @@ def graph(topology: Topology) -> Graph:
     """The graph of a topology."""
     names = {vpc.name for vpc in topology.vpcs}
     peerings = tuple((one.vpc1, one.vpc2) for one in topology.peerings if {one.vpc1, one.vpc2} <= names)
-    return Graph(tuple(_vpc(topology, vpc) for vpc in topology.vpcs), peerings)
+    return Graph(tuple(_vpc(topology, vpc) for vpc in topology.vpcs), peerings, tuple(_things(topology)))
 
 
 def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:
     return VpcNode(
         vpc.name, str(vpc.cidr), str(addressing.gateway(vpc.cidr)), naming.device("br-", vpc.name),
         vpc.nat.interface if vpc.nat else "", tuple(peer.name for peer in topology.peers_of(vpc.name)),
-        tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)),
+        tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)), tuple(_things(vpc)),
     )
 
 
@@ -71,12 +94,32 @@ def _rank(subnet: Subnet) -> bool:
 
 
 def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
-    machines = endpoints.in_subnet(vpc, subnet)
+    machines, own = endpoints.in_subnet(vpc, subnet), endpoints.own(vpc, subnet)
     return SubnetNode(
-        subnet.name, str(subnet.cidr), ", ".join(str(one.address) for one in machines),
+        subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
+        tuple(_things(subnet)),
     )
+
+
+def _things(home: object, names: Names = ()) -> Iterator[Thing]:
+    """What is in a home, and in that, without a drawing of its own; what has no name is its home's own."""
+    for kind in inside(type(home)):
+        for one in placed(kind, kind.things(home), names) if kind.model not in DRAWN else ():
+            if one.names[-1] or not kind.several:
+                yield Thing(kind.word, one.path, tuple(_facts(kind, one.thing)))
+            yield from _things(one.thing, one.names)
+
+
+def _facts(kind: Kind, thing: Any) -> Iterator[str]:
+    for name in kind.own:
+        value = getattr(thing, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if part is True:
+                yield name.replace("_", " ")
+            elif part not in (None, False, ""):
+                yield str(part.value if isinstance(part, Enum) else part)
 
 
 def _program(one: Endpoint, workload: Workload) -> str:

@@ -35,22 +35,3 @@ def lenient(text: str) -> Any:
 def _known(escape: re.Match[str]) -> str:
     """An escape of JSON unchanged, any other as the character that it escapes."""
     return escape[0] if escape[1] in _KNOWN or len(escape[1]) > 1 else escape[1]
-
-
-def whole_lines(text: str) -> list[str]:
-    """The lines that iptables-save printed; a line break inside a comment does not end a line."""
-    lines: list[str] = []
-    broken = ""
-    for line in text.split("\n"):
-        broken = f"{broken}\n{line}" if broken else line
-        if '"' in broken and _is_open(broken):
-            continue
-        lines.append(broken)
-        broken = ""
-    return [*lines, *broken.split("\n")] if broken else lines
-
-
-def _is_open(line: str) -> bool:
-    """Whether a quotation continues after its end."""
-    plain = re.sub(r"\\.", "", line, flags=re.DOTALL) if "\\" in line else line
-    return plain.count('"') % 2 == 1

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from vpcctl_lib.frozen import frozen
 
@@ -23,12 +23,16 @@ _REQUEST, _ACK, _DUMP, _CREATE, _EXCLUSIVE = 1, 4, 0x300, 0x400, 0x200
 _NESTED, _TYPE = 0x8000, 0x3FFF
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_FAMILY = struct.pack("=BBH", socket.AF_INET, 0, 0)
+_FAMILY = struct.Struct("=BBH")
 _SEEN_REPLY, _ASSURED, _CONFIRMED, _SOURCE_TRANSLATED = 1 << 1, 1 << 2, 1 << 3, 1 << 4
 """IPS_… of linux/netfilter/nf_conntrack_common.h."""
 
 _ESTABLISHED = 3
 """TCP_CONNTRACK_ESTABLISHED."""
+
+IpAddress = IPv4Address | IPv6Address
+_NUMBERS = {4: (socket.AF_INET, 1, 2), 6: (socket.AF_INET6, 3, 4)}
+"""By IP version: its family, and the attributes of an end's two addresses (CTA_IP_V4_SRC, …)."""
 
 _LARGEST = 1 << 16
 _TIMEOUTS = {socket.IPPROTO_TCP: 432_000, socket.IPPROTO_UDP: 180}
@@ -49,11 +53,11 @@ class _Part(IntEnum):
 
 @frozen
 class Ends:
-    """The two ends of a connection, seen from the side that began it."""
+    """The two ends of a connection, both of one family, seen from the side that began it."""
 
     protocol: int
-    source: tuple[IPv4Address, int]
-    destination: tuple[IPv4Address, int]
+    source: tuple[IpAddress, int]
+    destination: tuple[IpAddress, int]
 
     def back(self) -> Ends:
         """The ends seen from the other side."""
@@ -64,8 +68,8 @@ class Ends:
 class Known:
     """An entry: its ends, whether it leaves with another source, and its identity."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: IpAddress
+    destination: IpAddress
     translated: bool
     words: bytes
 
@@ -86,21 +90,21 @@ class Table:
     def forget(self, is_meant: Callable[[Known], bool]) -> int:
         """Delete the chosen entries; returns their number."""
         found = [entry for entry in self._all() if is_meant(entry)]
-        return sum(self._changed(_DELETE, 0, entry.words, errno.ENOENT) for entry in found)
+        return sum(self._changed(_DELETE, 0, entry.words, errno.ENOENT, entry.source) for entry in found)
 
     def add(self, connections: Iterable[Ends]) -> int:
         """Add open connections; returns how many were new."""
         how = _CREATE | _EXCLUSIVE
-        return sum(self._changed(_NEW, how, _entry(one), errno.EEXIST) for one in connections)
+        return sum(self._changed(_NEW, how, _entry(one), errno.EEXIST, one.source[0]) for one in connections)
 
-    def _send(self, kind: int, flags: int, body: bytes) -> None:
+    def _send(self, kind: int, flags: int, body: bytes, family: int) -> None:
         self._number += 1
-        text = _FAMILY + body
+        text = _FAMILY.pack(family, 0, 0) + body
         length = _HEADER.size + len(text)
         self._socket.send(_HEADER.pack(length, kind, _REQUEST | flags, self._number, 0) + text)
 
-    def _changed(self, kind: int, flags: int, body: bytes, so_already: int) -> bool:
-        self._send(kind, flags | _ACK, body)
+    def _changed(self, kind: int, flags: int, body: bytes, so_already: int, end: IpAddress) -> bool:
+        self._send(kind, flags | _ACK, body, _NUMBERS[end.version][0])
         for answered, text in self._messages():
             if answered == _ERROR:
                 code = -_number(text[:4])
@@ -110,7 +114,7 @@ class Table:
         return False
 
     def _all(self) -> list[Known]:
-        self._send(_GET, _DUMP, b"")
+        self._send(_GET, _DUMP, b"", socket.AF_UNSPEC)
         found: list[Known] = []
         while True:
             for kind, text in self._messages():
@@ -118,7 +122,7 @@ class Table:
                     raise OSError(-_number(text[:4]), os.strerror(-_number(text[:4])))
                 if kind == _DONE:
                     return found
-                if entry := _known(text[len(_FAMILY):]):
+                if entry := _known(text[_FAMILY.size:]):
                     found.append(entry)
 
     def _messages(self) -> Iterator[tuple[int, bytes]]:
@@ -134,13 +138,14 @@ def _known(text: bytes) -> Known | None:
     parts = dict(_attributes(text))
     status = struct.unpack(">I", parts.get(_Part.STATUS, bytes(4)))[0]
     ends = _attributes(dict(_attributes(parts.get(_Part.ORIGINAL, b""))).get(1, b""))
-    addresses = dict(ends)
-    if not {1, 2} <= addresses.keys():
+    held = dict(ends)
+    addresses = [ip_address(held[one]) for _, *both in _NUMBERS.values() for one in both if one in held]
+    if len(addresses) != 2:
         return None
     # With its number: an entry with the same ends a moment later is another connection.
     named = (_Part.ORIGINAL, _Part.ZONE, _Part.ID)
     words = b"".join(_attribute(part, parts[part], part is _Part.ORIGINAL) for part in named if part in parts)
-    source, destination = (IPv4Address(addresses[number]) for number in (1, 2))
+    source, destination = addresses
     return Known(source, destination, bool(status & _SOURCE_TRANSLATED), words)
 
 
@@ -154,7 +159,9 @@ def _entry(ends: Ends) -> bytes:
 
 
 def _tuple(ends: Ends) -> bytes:
-    addresses = _attribute(1, ends.source[0].packed) + _attribute(2, ends.destination[0].packed)
+    _, source, destination = _NUMBERS[ends.source[0].version]
+    addresses = _attribute(source, ends.source[0].packed) \
+        + _attribute(destination, ends.destination[0].packed)
     ports = b"".join(_attribute(number, struct.pack(">H", port))
                      for number, port in ((2, ends.source[1]), (3, ends.destination[1])))
     return _attribute(1, addresses, True) + _attribute(2, _attribute(1, bytes([ends.protocol])) + ports, True)

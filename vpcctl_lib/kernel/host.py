@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.answers import parsed
+from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 
 NARROWEST_DEFAULT = 1
@@ -59,18 +58,14 @@ class Host:
     """The host as it was when first read; everything is read once, however many VPCs need it."""
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-
-    def _ask(self, *words: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = parsed(self._runner.ask(("ip", "-j", *words)))
-        return found
+        self._kernel = Kernel(runner)
 
     @cached_property
     def routes(self) -> list[HostRoute]:
         """The host's routes to single hosts and networks, from all tables, without default routes."""
         found = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"),
                            route.get("type", UNICAST), str(route.get("table", "main")))
-                 for route in self._ask("-4", "route", "show", "table", "all")
+                 for route in self._kernel.read("", Reading.ROUTES)
                  if route.get("type", UNICAST) in KINDS and route["dst"] != "default"]
         return sorted((route for route in found if route.network.prefixlen > NARROWEST_DEFAULT),
                       key=lambda route: KINDS.index(route.kind))
@@ -100,7 +95,7 @@ class Host:
                          tuple(IPv4Address(address["local"]) for address in link["addr_info"]
                                if address["family"] == "inet"), tuple(link.get("altnames", ())),
                          "UP" in link.get("flags", ()), "LOWER_UP" in link.get("flags", ()))
-                for link in self._ask("addr", "show") if link]
+                for link in self._kernel.read("", Reading.LINKS) if link]
 
 
 def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostLink:

@@ -1,31 +1,27 @@
-"""What the kernel has, read once for each namespace and kept for one look; changes nothing."""
+"""The one reader of the kernel: links, addresses, routes, rules, settings, sockets; changes nothing."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.answers import parsed, whole_lines
+from vpcctl_lib.kernel import netns, proc
+from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
+from vpcctl_lib.kernel.saves import HeldChain, Saved
+from vpcctl_lib.model.addressing import Family
 
-Words = frozenset[tuple[str, ...]]
-"""A rule as the set of its options, each with its values: their order is the writer's, not the kernel's."""
+if TYPE_CHECKING:
+    from vpcctl_lib.kernel.processes import Process
+    from vpcctl_lib.kernel.ruleset import Ruleset
+    from vpcctl_lib.kernel.ways import Question, Ways
 
-EVERYTHING = frozenset({("-s", "0.0.0.0/0"), ("-d", "0.0.0.0/0")})
-"""Options that every packet matches: iptables-save leaves them out."""
-
-_INCOMPATIBLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
-"""What iptables-save prints, with exit status 0, about a table that it leaves out."""
-
+LEGACY_SAVE = "iptables-legacy-save"
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
@@ -35,48 +31,18 @@ LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
 
 
-@frozen
-class HeldChain:
-    """A chain in the kernel: its policy (empty unless built-in) and its rules in order."""
+class Reading(Enum):
+    """What a namespace can be asked for, and the command that answers with a list of objects."""
 
-    policy: str
-    rules: tuple[Words, ...] = ()
-
-
-class Saved(Mapping[tuple[str, str], HeldChain]):
-    """The chains that iptables-save printed; each is parsed only when it is asked for."""
-
-    def __init__(self, text: str) -> None:
-        self._policies: dict[tuple[str, str], str] = {}
-        self._lines: dict[tuple[str, str], list[str]] = {}
-        self._read: dict[tuple[str, str], HeldChain] = {}
-        self.unreadable = frozenset(_INCOMPATIBLE.findall(text))
-        """Tables in which nft made something that iptables can't show."""
-        table = ""
-        for line in whole_lines(text):
-            if line.startswith("*"):
-                table = line[1:].strip()
-            elif line.startswith(":"):
-                name, policy = (*line[1:].split(), "-", "-")[:2]
-                self._policies[table, name] = "" if policy == "-" else policy
-            elif line.startswith("-A "):
-                self._lines.setdefault((table, line.split(" ", 2)[1]), []).append(line)
-
-    def __getitem__(self, place: tuple[str, str]) -> HeldChain:
-        if place not in self._read:
-            rules = tuple(map(words, self.lines(place)))
-            self._read[place] = HeldChain(self._policies[place], rules)
-        return self._read[place]
-
-    def lines(self, place: tuple[str, str]) -> list[str]:
-        """The rules of a chain as they were printed, each as the text after `-A CHAIN `."""
-        return [(*line.split(" ", 2), "")[2] for line in self._lines.get(place, ())]
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._policies)
-
-    def __len__(self) -> int:
-        return len(self._policies)
+    LINKS = ("ip", "-j", "-d", "addr", "show")
+    MAIN_ROUTES = ("ip", "-j", "-4", "route", "show", "table", "main")
+    ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
+    ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
+    NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
+    STATIONS = ("bridge", "-j", "fdb", "show")
+    QUEUES = ("tc", "-j", "qdisc", "show")
+    NAMES = ("ip", "-j", "netns", "list")
+    """The namespaces that it has numbers for, each with its name."""
 
 
 class Unreadable(VpcctlError):
@@ -103,13 +69,17 @@ class View:
 
 
 class Kernel:
-    """The kernel as it was when first read."""
+    """The kernel as it was when first read, unless a method says that it reads now."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._views: dict[str, View] = {}
-        self._rules: dict[str, Saved] = {}
-        self.namespaces = set(netns.names())
+        self._rules: dict[tuple[str, Family], Saved] = {}
+
+    @cached_property
+    def namespaces(self) -> set[str]:
+        """The names of all namespaces."""
+        return set(netns.names())
 
     def look(self, namespaces: Collection[str]) -> None:
         """Read many namespaces at once; those that do not exist have nothing."""
@@ -142,12 +112,13 @@ class Kernel:
 
     def _seen(self, namespace: str) -> View:
         # /sys does not tell namespaces apart from outside; ip asks the right one over netlink.
-        links = self._json(namespace, "ip", "-j", "-d", "addr", "show")
-        routes = self._json(namespace, "ip", "-j", "-4", "route", "show", "table", "main")
+        links = self.read(namespace, Reading.LINKS)
+        routes = self.read(namespace, Reading.MAIN_ROUTES)
         return View({link["ifname"]: link for link in links if link}, routes)
 
-    def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
-        outcome = self._runner.ask(argv, namespace)
+    def read(self, namespace: str, reading: Reading) -> list[dict[str, Any]]:
+        """What a namespace answers now; VpcctlError if it can't be read."""
+        outcome = self._runner.ask(reading.value, namespace)
         try:
             found: list[dict[str, Any]] = parsed(outcome)
         except VpcctlError as error:
@@ -166,28 +137,28 @@ class Kernel:
         """The routes of the main table."""
         return self._of(namespace).routes
 
-    def chain(self, namespace: str, table: str, name: str) -> HeldChain | None:
+    def chain(self, namespace: str, table: str, name: str, family: Family = Family.INET) -> HeldChain | None:
         """A chain with its rules, or None; Unreadable if iptables can't read its table."""
-        saved = self.chains(namespace)
+        saved = self.chains(namespace, family)
         if namespace and table in saved.unreadable:
             raise Unreadable(namespace, f"table {table}", NOT_OF_IPTABLES)
         return saved.get((table, name))
 
-    def chains(self, namespace: str) -> Saved:
-        """All chains of all tables of a namespace that can be read."""
-        if namespace not in self._rules:
-            self._rules[namespace] = self._saved(namespace)
-        return self._rules[namespace]
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
+        """All chains of all tables of a namespace and family that can be read."""
+        if (namespace, family) not in self._rules:
+            self._rules[namespace, family] = self._saved(namespace, f"{family.tool}-save")
+        return self._rules[namespace, family]
 
     def has_tool(self, name: str) -> bool:
         """Whether a program of that name is there."""
         return has(name)
 
-    def _saved(self, namespace: str) -> Saved:
+    def _saved(self, namespace: str, tool: str) -> Saved:
         if namespace and namespace not in self.namespaces:
             return Saved("")
         for _ in range(LOOKS):
-            outcome = self._runner.ask(("iptables-save",), namespace)
+            outcome = self._runner.ask((tool,), namespace)
             if namespace and not netns.exists(namespace):
                 # Somebody deleted it while we looked.
                 return Saved("")
@@ -195,33 +166,98 @@ class Kernel:
                 return Saved(outcome.stdout)
             if outcome.milliseconds >= TIMEOUT_SECONDS * 1000:
                 break
-        raise Unreadable(namespace, "rules", f"iptables-save failed: {outcome.reason()}")
+        raise Unreadable(namespace, "rules", f"{tool} failed: {outcome.reason()}")
 
     def setting(self, namespace: str, key: str) -> str | None:
-        """A kernel setting of a namespace; None if this kernel, or this host now, does not have it."""
-        path = Path("/proc/sys") / key.replace(".", "/")
-        try:
-            return (netns.within(namespace, path.read_text) if namespace else path.read_text()).strip()
-        except FileNotFoundError:
-            return None
+        """A setting of a namespace now; None if this kernel, or this host now, does not have it."""
+        return proc.setting(key, namespace)
 
     def settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
-        """Kernel settings of a namespace, as far as this kernel has them, all read in one visit."""
-        def read() -> dict[str, str]:
-            texts = ((key, _read(f"/proc/sys/{key.replace('.', '/')}")) for key in keys)
-            return {key: " ".join(text.split()) for key, text in texts if text is not None}
-
+        """Settings of a namespace now, as far as this kernel has them, all read in one visit."""
         try:
-            return netns.within(namespace, read) if namespace else read()
+            return proc.visit(namespace, lambda: proc.settings(keys))
         except netns.Gone:
             return {}
+
+    def both_kinds(self, namespace: str) -> list[str]:
+        """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules."""
+        first = self._text(namespace, "iptables-save")
+        if "(legacy)" in first or not proc.legacy_tables(namespace) or not self.has_tool(LEGACY_SAVE):
+            return [first]
+        return [first, self._text(namespace, LEGACY_SAVE)]
+
+    def _text(self, namespace: str, tool: str) -> str:
+        outcome = self._runner.ask((tool, "-c"), namespace)
+        if outcome.status != 0:
+            raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
+        return outcome.stdout
+
+    def taken(self, namespace: str, packet: Iterable[str]) -> dict[str, Any]:
+        """The route that the kernel now takes for a packet, as `ip route get` shows it; empty if none."""
+        outcome = self._runner.ask(("ip", "-j", "route", "get", *packet), namespace)
+        answers: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
+        return answers[0] if answers else {}
+
+    def ways(self, questions: Iterable[Question]) -> Ways:
+        """The ways that the host's kernel now takes for packets; all questions go to one `ip -batch`."""
+        # Imported late, here and below: most changes ask neither.
+        from vpcctl_lib.kernel import ways
+
+        asked = tuple(dict.fromkeys(questions))
+        if not asked:
+            return {}
+        try:
+            outcome = self._runner.ask(("ip", "-j", "-force", "-batch", "-"),
+                                       stdin="".join(f"{question}\n" for question in asked))
+        except VpcctlError as error:
+            return ways.unknown(asked, error.message)
+        return ways.answers(asked, outcome)
+
+    def ruleset(self) -> Ruleset:
+        """All tables of nft on the host, read once for each command; VpcctlError if they can't be read."""
+        from vpcctl_lib.kernel import ruleset
+
+        listed = parsed(self._runner.ask_once(ruleset.LISTING), ruleset.NOTHING)
+        lacking = ruleset.lacks_devices(listed)
+        return ruleset.read(listed, self._runner.ask_once(ruleset.DEVICES).stdout if lacking else "")
+
+    def nft_chains(self, namespace: str) -> list[dict[str, Any]]:
+        """All chains of nft in a namespace now, as it lists them; none without nft."""
+        return self._nft(namespace, "chains") if self.has_tool("nft") else []
+
+    def nft_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]]:
+        """The content of a table of nft now; VpcctlError if there is none."""
+        return self._nft(namespace, "table", family, name)
+
+    def _nft(self, namespace: str, *what: str) -> list[dict[str, Any]]:
+        outcome = self._runner.ask(("nft", "-j", "list", *what), namespace)
+        listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
+        return listed
+
+    def process(self, facts: Mapping[str, str]) -> Process | None:
+        """The process of these recorded facts, if it still runs now."""
+        # Imported late, here and below: most changes touch no process.
+        from vpcctl_lib.kernel import processes
+
+        return processes.recognise(facts)
+
+    def processes(self, namespaces: Collection[str]) -> list[tuple[str, Process]]:
+        """All processes in these namespaces now, each with its namespace."""
+        from vpcctl_lib.kernel import processes
+
+        return processes.by_namespace(namespaces)
+
+    def is_inside(self, process: Process, namespace: str) -> bool:
+        """Whether a process is in a namespace now."""
+        from vpcctl_lib.kernel import processes
+
+        return processes.inside_of(process, namespace)
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""
         view = self._of(namespace)
         if view.neighbours is None:
-            asked = ("ip", "-j", "-4", "neigh", "show")
-            found = self._part(namespace, "neighbours", *asked)
+            found = self._part(namespace, "neighbours", Reading.NEIGHBOURS)
             view.neighbours = {(one["dev"], one["dst"]): one for one in found}
         return view.neighbours
 
@@ -229,7 +265,7 @@ class Kernel:
         """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
         view = self._of(namespace)
         if view.stations is None:
-            found = self._part(namespace, "bridges", "bridge", "-j", "fdb", "show")
+            found = self._part(namespace, "bridges", Reading.STATIONS)
             view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
         return view.stations
 
@@ -243,17 +279,25 @@ class Kernel:
         outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
         if outcome.status != 0:
             return None
-        listed: list[dict[str, Any]] = parsed(outcome, "{}")["nftables"]
+        listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
         return listed
 
-    def _part(self, namespace: str, what: str, *argv: str) -> list[dict[str, Any]]:
+    def _part(self, namespace: str, what: str, reading: Reading) -> list[dict[str, Any]]:
         try:
-            return self._json(namespace, *argv) if self._is_there(namespace) else []
+            return self.read(namespace, reading) if self._is_there(namespace) else []
         except _Failed as failed:
             raise Unreadable(namespace, what, failed.message) from None
 
     def _is_there(self, namespace: str) -> bool:
         return not namespace or namespace in self.namespaces
+
+
+def counted(runner: Runner, namespace: str, family: Family = Family.INET) -> Saved:
+    """The filter rules of a namespace with their current counters; VpcctlError if they can't be read."""
+    outcome = runner.ask((f"{family.tool}-save", "-c", "-t", "filter"), namespace)
+    if outcome.status != 0:
+        raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
+    return Saved(outcome.stdout)
 
 
 class _Failed(VpcctlError):
@@ -262,45 +306,3 @@ class _Failed(VpcctlError):
     def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
         super().__init__(error.message)
         self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
-
-
-def _read(path: str) -> str | None:
-    """A file below /proc; None if there is none. With plain system calls: `status` reads thousands."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(file, 4096).decode()
-        finally:
-            os.close(file)
-    except FileNotFoundError:
-        # A link's settings vanish with it, even from an open file (grab_header in fs/proc/proc_sysctl.c).
-        return None
-
-
-def words(rule: str) -> Words:
-    """A rule's options and values, without differences in quotes, order and implied matches."""
-    options: list[list[str]] = []
-    for word in _split(rule):
-        if options and options[-1] == ["!"]:
-            # A negated option is another option: `! -s A -d B` is not `-s A ! -d B`.
-            options[-1] = [f"! {word}"]
-        elif word.startswith(("-", "!")) or not options:
-            options.append([word])
-        else:
-            options[-1].append(",".join(sorted(word.split(","))))
-    # -p implies every protocol match, and iptables-save adds it.
-    told = (tuple(option) for option in options if option[0] != "-m")
-    return frozenset(option for option in told if option not in EVERYTHING)
-
-
-def _split(rule: str) -> list[str]:
-    """Split like a shell; fast enough for ten thousand rules with quoted words without spaces."""
-    quoted = rule.split('"')[1::2]
-    plain = "\\" not in rule and "'" not in rule and all(text.split() == [text] for text in quoted)
-    if plain:
-        return rule.replace('"', "").split()
-    try:
-        return shlex.split(rule)
-    except ValueError:
-        # A comment with a line break, as others may write, is cut off at the end of the line.
-        return rule.split()

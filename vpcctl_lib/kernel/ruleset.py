@@ -1,4 +1,4 @@
-"""The host's rules of nft, read once for each command: tables, their chains, rules and sets."""
+"""The host's rules of nft: tables, their chains, rules and sets; pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.answers import parsed
-from vpcctl_lib.kernel.run import Runner
 
 OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
 """The tables of family ip that iptables-nft has, with its built-in chains in capitals."""
@@ -69,14 +67,15 @@ class Table:
 Ruleset = tuple[Table, ...]
 
 
-def read(runner: Runner) -> Ruleset:
-    """All tables of the host; VpcctlError if nft fails, or its output is not understood."""
-    listed = parsed(runner.ask_once(LISTING), NOTHING)
-    devices = {}
-    if any("hook" in chain and chain["hook"] in ("ingress", "egress") for chain in _all(listed, "chain")):
-        devices = _devices(runner.ask_once(DEVICES).stdout)
+def lacks_devices(listed: Mapping[str, Any]) -> bool:
+    """Whether a chain has devices, which only nft's text shows."""
+    return any("hook" in chain and chain["hook"] in ("ingress", "egress") for chain in _all(listed, "chain"))
+
+
+def read(listed: Mapping[str, Any], text: str = "") -> Ruleset:
+    """All tables in the output of LISTING, and of DEVICES; VpcctlError if it is not understood."""
     try:
-        return tables(listed, devices)
+        return tables(listed, _devices(text))
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise VpcctlError(f"nft lists rules of an unknown form: {error!r}") from None
 

@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 60.0
 
 PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "ss": "iproute2", "nft": "nftables", "sysctl": "procps",
             "unshare": "util-linux", "mount": "mount"}
-"""The Debian package of each tool that may be missing; every tool named iptables… is in that one."""
+"""The Debian package of each tool that may be missing; every iptables… and ip6tables… is in that one."""
 
 TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")
 """The tools that a change needs: all missing ones are reported at once."""
@@ -197,7 +197,7 @@ def need(*tools: str) -> None:
 
 
 def _package(tool: str) -> str:
-    return "iptables" if tool.startswith("iptables") else PACKAGES.get(tool, tool)
+    return "iptables" if tool.startswith(("iptables", "ip6tables")) else PACKAGES.get(tool, tool)
 
 
 def ends_within(child: Child, seconds: float) -> bool:

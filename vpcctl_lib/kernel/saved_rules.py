@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
-from vpcctl_lib.kernel.answers import whole_lines
+from vpcctl_lib.kernel import saves
 from vpcctl_lib.kernel.ruleset import Chain, Rule, Ruleset, Statement, Table
 from vpcctl_lib.model.naming import MARK
 
@@ -24,24 +22,15 @@ UNKNOWN: Statement = {"xt": None}
 
 def tables(saved: str) -> Ruleset:
     """The tables; of our own rules, only the one that lets a VPC's packets through."""
-    found: dict[str, dict[str, Chain]] = {}
-    chains: dict[str, Chain] = {}
-    rules: dict[tuple[str, str], list[Rule]] = {}
-    table = ""
-    for line in whole_lines(saved):
-        if line.startswith("*"):
-            table = line[1:].strip()
-            chains = found.setdefault(table, {}) if table in PRIORITIES else {}
-        elif line.startswith(":") and table in PRIORITIES:
-            name, policy = line[1:].split()[:2]
-            chains[name] = Chain("ip", table, name, (), HOOKS.get(name, ""), PRIORITIES[table],
-                                 policy="drop" if policy == "DROP" else "accept")
-        elif line.startswith("-A ") and table in PRIORITIES and not line.startswith("-A VPCCTL-"):
-            words = shlex.split(line) if '"' in line or "'" in line else line.split()
-            place = rules.setdefault((table, words[1]), [])
-            place.append(Rule(tuple(_rule(words[2:])), len(place) + 1))
-    return tuple(Table("ip", name, {key: replace(chain, rules=tuple(rules.get((name, key), ())))
-                                    for key, chain in held.items()}) for name, held in found.items())
+    return tuple(Table("ip", table, {name: _chain(table, name, held) for name, held in chains.items()})
+                 for table, chains in saves.tables(saved).items() if table in PRIORITIES)
+
+
+def _chain(table: str, name: str, held: saves.Chain) -> Chain:
+    rules = () if name.startswith("VPCCTL-") else tuple(
+        Rule(tuple(_rule(saves.split(rule))), number) for number, rule in enumerate(held.rules, 1))
+    return Chain("ip", table, name, rules, HOOKS.get(name, ""), PRIORITIES[table],
+                 policy="drop" if held.policy == saves.CLOSED else "accept")
 
 
 def _rule(words: list[str]) -> Iterator[Statement]:

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel.proc import legacy_tables
 from vpcctl_lib.kernel.run import Runner, has, located, need
+from vpcctl_lib.kernel.saves import is_in_use
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Variant
 
-RESTORE = "iptables-restore"
-TOOLS = ("iptables", "iptables-save", RESTORE)
-LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
-"""The tables of iptables-legacy in use; checked first, because iptables-legacy-save may load them."""
-
-_CLOSED = re.compile(r"^:\S+ DROP ", re.MULTILINE)
+PARTS = ("", "-save", "-restore")
+"""The ends of the names of one family's tools."""
 
 
-def standard(runner: Runner) -> Variant:
+def standard(runner: Runner, family: Family = Family.INET) -> Variant:
     """The one behind `iptables-restore`, which writes our rules; `iptables` alone may be a wrapper."""
-    need(RESTORE)
+    restore = f"{family.tool}-restore"
+    need(restore)
     # Debian's alternatives lead to xtables-nft-multi or xtables-legacy-multi; a wrapper has to be asked.
-    program = os.path.basename(os.path.realpath(located(RESTORE) or ""))
+    program = os.path.basename(os.path.realpath(located(restore) or ""))
     for variant in Variant:
         if variant.value in program:
             return variant
-    return Variant.NFT if "nf_tables" in runner.ask((RESTORE, "--version")).stdout else Variant.LEGACY
+    return Variant.NFT if "nf_tables" in runner.ask((restore, "--version")).stdout else Variant.LEGACY
 
 
 def names(runner: Runner, variant: Variant | None) -> Mapping[str, str]:
-    """The names of that variant's tools, if they differ from the usual ones."""
-    if variant is None or variant is standard(runner):
+    """The names of that variant's tools, if they differ from the usual ones: on Debian, each family chooses.
+
+    A host may lack those of IPv6.
+    """
+    if variant is None:
         return {}
-    return {tool: _name(variant, tool) for tool in TOOLS}
+    others = (family for family in Family
+              if (family is Family.INET or has(f"{family.tool}-restore"))
+              and variant is not standard(runner, family))
+    return {f"{family.tool}{part}": _name(variant, f"{family.tool}{part}")
+            for family in others for part in PARTS}
+
+
+def needed(names: Mapping[str, str]) -> list[str]:
+    """Those of these tools that every change needs: IPv6's only if it has a rule of IPv6."""
+    return [name for tool, name in names.items() if not tool.startswith(Family.INET6.tool)]
 
 
 def _name(variant: Variant, tool: str) -> str:
-    return tool.replace("iptables", f"iptables-{variant.value}")
+    return tool.replace("tables", f"tables-{variant.value}")
 
 
 def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
@@ -47,25 +57,12 @@ def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
     It is also empty if the tool fails; with `must`, a failure is a VpcctlError.
     """
     tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
-    if not has(tool) or (variant is Variant.LEGACY and not _legacy_tables()):
+    if not has(tool) or (variant is Variant.LEGACY and not legacy_tables()):
         return ""
     outcome = runner.ask((tool,))
     if must and outcome.status != 0:
         raise VpcctlError(f"{tool} failed: {outcome.reason()}")
     return outcome.stdout
-
-
-def _legacy_tables() -> str:
-    try:
-        return LEGACY_TABLES.read_text().strip()
-    except (FileNotFoundError, PermissionError):
-        # Without the module there are none; root of a user namespace can't look, and has only its own.
-        return ""
-
-
-def is_in_use(saved: str) -> bool:
-    """Whether there is a rule in it, or a policy that drops."""
-    return "\n-A " in saved or _CLOSED.search(saved) is not None
 
 
 def choose(runner: Runner) -> Variant:

@@ -1,4 +1,4 @@
-"""The way of a packet, by the kernel itself (`ip route get … fibmatch`); read-only."""
+"""The way of a packet, by the kernel itself (`ip route get … fibmatch`); pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.answers import lenient
-from vpcctl_lib.kernel.run import Outcome, Runner
+from vpcctl_lib.kernel.run import Outcome
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 _FAILED = re.compile(r"Command failed -:(\d+)")
@@ -69,17 +68,9 @@ class Way:
 Ways = Mapping[Question, Way]
 
 
-def ask(runner: Runner, questions: Iterable[Question]) -> Ways:
-    """The current answers; all questions go to one `ip -batch`."""
-    asked = tuple(dict.fromkeys(questions))
-    if not asked:
-        return {}
-    try:
-        outcome = runner.ask(("ip", "-j", "-force", "-batch", "-"),
-                             stdin="".join(f"{question}\n" for question in asked))
-    except VpcctlError as error:
-        return dict.fromkeys(asked, Way(UNKNOWN, failure=error.message))
-    return answers(asked, outcome)
+def unknown(asked: Iterable[Question], why: str) -> Ways:
+    """The answers where the kernel could not be asked."""
+    return dict.fromkeys(asked, Way(UNKNOWN, failure=why))
 
 
 def answers(asked: Sequence[Question], outcome: Outcome) -> Ways:

@@ -21,7 +21,7 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
@@ -123,7 +123,7 @@ class Manager:
 
     def _apply(self, plan: Plan, state: State, topology: Topology) -> list[str]:
         # Before anything starts: the other iptables' tools may have been removed since the first VPC.
-        need(*self.runner.names.values())
+        need(*variants.needed(self.runner.names))
         return Transaction(self.runner, self.context.store).apply(plan, state, topology)
 
     def _healed(self, state: State) -> State:
@@ -163,7 +163,7 @@ class Manager:
         """Whether the host restarted, or somebody deleted one: then the record alone can't give a plan."""
         recorded = {entry.resource.space for entry in state.ledger} - {""}
         lost = recorded - netns.names()
-        again = lost.intersection(naming.namespaces(wanted))
+        again = lost.intersection(endpoints.namespaces(wanted))
         if again:
             self.warn(f"{', '.join(sorted(again))}: recorded, but missing; what is missing is recreated")
         return bool(lost)
@@ -184,7 +184,7 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
-        naming.check_collisions(topology)
+        kinds.check_collisions(topology)
         faults = self.faults(state, topology)
         try:
             return topology, difference(self.held(state), blueprint(topology), faults, self.runner)
@@ -220,7 +220,7 @@ class Manager:
         # Imported late: nothing is in the way of most changes.
         from vpcctl_lib.engine.rebuild import Rebuilder
 
-        known = {*naming.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
+        known = {*endpoints.namespaces(Rebuilder(kernel, self.marked_variant()).state().topology)}
         hint = f"remove it with everything in it: {away}"
         if namespace in known:
             hint = f"adopt it: vpcctl restore --from-kernel; or {hint}"

@@ -13,7 +13,8 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.files.documents import shown
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.keeper.fate import Fate
-from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel import netns, processes
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import endpoints, naming
@@ -21,7 +22,7 @@ from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc, nearest
 from vpcctl_lib.model.topology import Topology, Workload
 from vpcctl_lib.record.ledger import Entry
-from vpcctl_lib.workloads import logs, processes
+from vpcctl_lib.workloads import logs, members
 
 
 class Life(Enum):
@@ -95,12 +96,13 @@ class DeployManager(Manager):
                 if vpc_name in (None, running.site.vpc)]
 
     def _running(self, topology: Topology, programs: dict[str, Entry]) -> Iterator[Running]:
+        kernel = Kernel(self.runner)
         for where in endpoints.everywhere(topology):
             for workload in where.workloads:
                 entry = programs.get(f"{where.site}/{workload.name}")
                 facts = entry.found if entry else {}
-                leader = processes.recognise(facts)
-                pid = processes.main(facts) if leader else None
+                leader = kernel.process(facts)
+                pid = members.main(facts) if leader else None
                 log = self._log(where.site, workload.name)
                 yield Running(where.site, workload, _life(facts, leader, pid), pid, log,
                               _url(where, workload), logs.fate(log), leader)

@@ -9,7 +9,7 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Saved
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, counted
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.lookup import find_subnet
@@ -54,14 +54,15 @@ class FirewallManager(Manager):
         need_root()
         self.use(state.iptables)
         namespace = where.namespace
-        outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
-        if outcome.status != 0:
+        try:
+            held = counted(self.runner, namespace)
+        except VpcctlError:
             standing(namespace)
-            raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
+            raise
         doubt = ""
-        if "filter" in Saved(outcome.stdout).unreadable:
+        if "filter" in held.unreadable:
             doubt = f"the table filter of {namespace} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
-        return InForce(subnet, counters(outcome.stdout), doubt)
+        return InForce(subnet, counters(held), doubt)
 
 
 def _with_policy(topology: Topology, vpc_name: str, subnet_name: str, new: Policy | None) -> Topology:

@@ -17,7 +17,7 @@ from vpcctl_lib.engine.strays import strays
 from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import guarding, variants
+from vpcctl_lib.kernel import guarding, processes, variants
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, need
@@ -31,7 +31,6 @@ from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Condition, Fault, Resource
 from vpcctl_lib.resources.operations import Make, Remove
 from vpcctl_lib.uplink.packets import Passage
-from vpcctl_lib.workloads import processes
 
 
 @frozen
@@ -96,14 +95,15 @@ class HostManager(Manager):
     def _strangers(self, state: State) -> Iterator[Stranger]:
         """Processes in our namespaces that are not workloads, and were not started by one."""
         spaces = [space for entry in state.ledger if (space := entry.resource.space)]
-        leaders = filter(None, (processes.recognise(entry.found) for entry in state.ledger
+        kernel = Kernel(self.runner)
+        leaders = filter(None, (kernel.process(entry.found) for entry in state.ledger
                                 if entry.resource.workload))
         rooms, sessions = set(), set()
         for leader in leaders:
             sessions.add(leader.session)
             if processes.is_keeper(leader):
                 rooms.add(processes.room(leader))
-        for space, process in processes.by_namespace(spaces):
+        for space, process in kernel.processes(spaces):
             known = processes.room(process) in rooms or process.session in sessions
             if not known and not processes.is_passing(process):
                 yield Stranger(space, process.pid, process.program())

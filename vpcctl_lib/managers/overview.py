@@ -10,6 +10,7 @@ from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
+from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
@@ -50,8 +51,7 @@ class OverviewManager(Manager):
             return {}
         try:
             self.use(variant)
-            outcome = self.runner.ask(("iptables-save", "-c", "-t", "filter"), namespace)
+            return counters(counted(self.runner, namespace))
         except VpcctlError:
-            # Without the tool, everything else is still shown.
+            # Everything else is still shown.
             return {}
-        return counters(outcome.stdout) if outcome.status == 0 else {}

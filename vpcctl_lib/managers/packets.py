@@ -9,9 +9,11 @@ from ipaddress import IPv4Address
 
 from vpcctl_lib.engine.inspection import Finding
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.kernel import host, ruleset, saved_rules, variants, ways
+from vpcctl_lib.kernel import host, saved_rules, variants
 from vpcctl_lib.kernel.crew import together
 from vpcctl_lib.kernel.host import Host, HostLink
+from vpcctl_lib.kernel.proc import setting
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.kernel.ways import Question, Way
 from vpcctl_lib.model import naming
@@ -37,7 +39,6 @@ from vpcctl_lib.uplink.resolvers import Reached
 from vpcctl_lib.uplink.verdicts import BaseChain, base_chains
 
 NO_NFT = "nft not found; install it: apt-get install nftables"
-FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
 
 
 class Asked:
@@ -51,7 +52,7 @@ class Asked:
     def ways(self, asked: Iterable[Question]) -> dict[Question, Way]:
         """The answers, including those already known."""
         wanted = list(asked)
-        self._ways |= ways.ask(self.runner, (one for one in wanted if one not in self._ways))
+        self._ways |= Kernel(self.runner).ways(one for one in wanted if one not in self._ways)
         return {question: self._ways[question] for question in wanted}
 
 
@@ -77,7 +78,7 @@ def _chains(runner: Runner) -> Sequence[BaseChain] | str:
         return NO_NFT
     try:
         rules = (partial(variants.rules, runner, variant, must=True) for variant in Variant)
-        tables, *texts = together(partial(ruleset.read, runner), *rules)
+        tables, *texts = together(Kernel(runner).ruleset, *rules)
         saved = {variant: saved_rules.tables(text) for variant, text in zip(Variant, texts, strict=True)}
     except (VpcctlError, LookupError, ValueError) as error:
         return str(error)
@@ -175,11 +176,7 @@ class Uplinks:
 
 
 def _forwards(device: str) -> bool:
-    try:
-        with open(FORWARDING.format(device), encoding="ascii") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return False
+    return setting(f"net/ipv4/conf/{device}/forwarding") == "1"
 
 
 def _only(vpc: Vpc, leaving: Sequence[Way]) -> str:

@@ -8,6 +8,7 @@ from ipaddress import AddressValueError, IPv4Address
 
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
 from vpcctl_lib.model import addressing
@@ -65,7 +66,7 @@ class ReachManager(Manager):
     def _analyzer(self, topology: Topology) -> Analyzer:
         need_root()
         need(*TOOLS)
-        return Analyzer(Scene(self.runner), topology)
+        return Analyzer(Scene(Kernel(self.runner)), topology)
 
     def _ask(self, analyzer: Analyzer, question: Question, probe: bool) -> Report:
         report = analyzer.ask(question)

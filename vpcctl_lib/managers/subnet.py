@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
@@ -30,9 +30,10 @@ class SubnetManager(Manager):
             existing = vpc.subnet(name)
             if existing is None:
                 addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
-                addressing.check_count(vpc_name, len(vpc.subnets) + 1)
+                wider = vpc.with_subnet(Subnet(name, cidr, kind))
+                endpoints.check_room(vpc_name, wider.subnets)
                 self._look_around(topology, vpc, cidr)
-                return topology.with_vpc(vpc.with_subnet(Subnet(name, cidr, kind)))
+                return topology.with_vpc(wider)
             if (existing.cidr, existing.type) != (cidr, kind):
                 way = "delete it first, or choose another name" if existing.cidr != cidr \
                     else f"change its type: {setting(vpc_name, name, kind)}"

@@ -12,9 +12,10 @@ from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import Difference, compare
-from vpcctl_lib.model.topology import Nat, Peering, Topology, Vpc
+from vpcctl_lib.model.kinds import Placed
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, Topology, Vpc
 
 Show = Callable[[Sequence[Difference]], None]
 
@@ -65,7 +66,7 @@ class TopologyManager(Manager):
         for wanted in file.vpcs:
             result = self._with_vpc(result, wanted, leaving)
             leaving.discard(wanted.name)
-        return self._with_peerings(result, file, named)
+        return with_others(self._with_peerings(result, file, named), file.topology, prune)
 
     def _with_vpc(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
         before = topology.vpc(wanted.name)
@@ -73,9 +74,9 @@ class TopologyManager(Manager):
         if vpc is None or vpc.cidr != wanted.cidr:
             result = self._placed(topology, wanted, leaving)
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
-        order = {subnet.name: number for number, subnet in enumerate(before.subnets)} if before else {}
-        subnets = sorted(wanted.subnets, key=lambda subnet: order.get(subnet.name, len(order)))
-        vpc = replace(vpc, subnets=tuple(subnets))
+        asked = replace(wanted.vpc, link=vpc.link, routed=vpc.routed, nat=vpc.nat)
+        vpc = kinds.in_order_of(before, asked) if before else asked
+        vpc = replace(vpc, subnets=tuple(_with_addresses(wanted, subnet, before) for subnet in vpc.subnets))
         result = result.with_vpc(vpc)
         return result.with_vpc(replace(vpc, nat=self._uplink(result, vpc, wanted)))
 
@@ -112,6 +113,25 @@ class TopologyManager(Manager):
         return told(place, lambda: self._peers.joined(topology, peering.vpc1, peering.vpc2))
 
 
+def with_others(topology: Topology, asked: Topology, prune: bool) -> Topology:
+    """The topology with what a file asks for that is neither a VPC nor a peering.
+
+    What the file does not name stays, unless `prune`.
+    """
+    for kind in kinds.inside(type(topology)):
+        if kind.model not in (Vpc, Peering):
+            there = {} if prune else {kind.named(one): one for one in kind.things(topology)}
+            found = {kind.named(one): one for one in kind.things(asked)}
+            topology = kind.put(topology, (there | found).values())
+    return topology
+
+
+def _with_addresses(wanted: Wanted, subnet: Subnet, before: Vpc | None) -> Subnet:
+    """The subnet with an address for each machine of which the file does not say one."""
+    place = wanted.place.at("subnets").named(subnet.name).at("instances")
+    return told(place, lambda: endpoints.addressed(subnet, before.subnet(subnet.name) if before else None))
+
+
 def _moving(topology: Topology, file: TopologyFile) -> set[str]:
     """The existing VPCs to which the file gives another CIDR."""
     there = {vpc.name: vpc.cidr for vpc in topology.vpcs}
@@ -120,9 +140,20 @@ def _moving(topology: Topology, file: TopologyFile) -> set[str]:
 
 def _check_names(topology: Topology, file: TopologyFile) -> None:
     """Refuse names that collide, at the place of the later one, or of the only one in the file."""
-    found = naming.collision(topology)
-    places = {wanted.name: wanted.place for wanted in file.vpcs}
+    found = kinds.collision(topology)
     for one in (found.second, found.first) if found else ():
-        if found and one.vpc in places:
-            place = places[one.vpc]
-            raise placed(found.refusal(one), place.at("subnets").named(one.subnet) if one.subnet else place)
+        place = _place(one, file)
+        if found and place:
+            raise placed(found.refusal(one), place)
+
+
+def _place(one: Placed, file: TopologyFile) -> Place | None:
+    """The place of a thing in the file; None if it is in a VPC that the file does not name."""
+    way = kinds.way(one.kind)
+    outermost = {way[0].named(thing) for thing in way[0].things(file.topology)}
+    if one.names[0] not in outermost:
+        return None
+    place = file.place
+    for kind, name in zip(way, one.names, strict=True):
+        place = place.at(kind.plural).named(name) if name else place
+    return place

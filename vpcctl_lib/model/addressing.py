@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from enum import Enum
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from itertools import pairwise
 
@@ -13,6 +14,9 @@ WIDEST_VPC, NARROWEST_VPC = 16, 28
 
 WIDEST_SUBNET, NARROWEST_SUBNET = 16, 29
 """A /29 still has a gateway, an instance and room for three more."""
+
+FIRST_FREE = 4
+"""AWS, "Subnet CIDR blocks": the first four addresses of a subnet are reserved."""
 
 BRIDGE_PORTS = 1023
 """BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the port 0 that is not used."""
@@ -28,6 +32,28 @@ METADATA = {
     IPv4Network("192.0.0.192/32"): 'Oracle Cloud Classic (OCI Classic, "Retrieving Instance Metadata")',
 }
 """Addresses where clouds give a machine's credentials to any program on it, with the source of each."""
+
+
+class Family(Enum):
+    """An address family, as `ip -j` names it."""
+
+    INET = "inet"
+    INET6 = "inet6"
+
+    @property
+    def tool(self) -> str:
+        """The program that filters its packets: each family has its own tables."""
+        return "iptables" if self is Family.INET else "ip6tables"
+
+    @property
+    def nft(self) -> str:
+        """What nft calls the family of those tables."""
+        return "ip" if self is Family.INET else "ip6"
+
+    @property
+    def suffix(self) -> str:
+        """What distinguishes its tables in a sentence from those of IPv4, which need no word."""
+        return "" if self is Family.INET else f" of {self.tool}"
 
 LINK_COUNT = LINKS.num_addresses // 2
 
@@ -104,11 +130,35 @@ def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str
             raise VpcctlError(f"{cidr} overlaps subnet '{name}' ({other})", "choose a free part of the VPC")
 
 
-def check_count(vpc: str, machines: int) -> None:
+def check_count(vpc: str, machines: int, what: str = "subnets") -> None:
     """Refuse more machines than the VPC's bridge has ports: each subnet has one, unless it is bare."""
     if machines > BRIDGE_PORTS:
-        raise VpcctlError(f"VPC '{vpc}' would have {machines:,} subnets: its bridge has {BRIDGE_PORTS:,} "
+        raise VpcctlError(f"VPC '{vpc}' would have {machines:,} {what}: its bridge has {BRIDGE_PORTS:,} "
                           "ports", "use another VPC, and peer the two")
+
+
+def check_address(address: IPv4Address, subnet: IPv4Network, vpc: IPv4Network,
+                  taken: Mapping[IPv4Address, str]) -> None:
+    """Refuse an address that no further machine of a subnet can have; `taken` has the machines of others."""
+    if address not in subnet:
+        raise BadInput(f"{address} is not inside the subnet's CIDR {subnet}", f"use an address of {subnet}")
+    owner = {subnet.network_address: "the subnet's network address",
+             subnet.broadcast_address: "the subnet's broadcast address", gateway(vpc): "the VPC's router",
+             instance(subnet): "the subnet's own machine",
+             **{one: f"machine '{name}'" for one, name in taken.items()}}.get(address)
+    if owner:
+        is_block = "address" in owner
+        raise BadInput(f"{address} is {owner}" if is_block else f"{address} already belongs to {owner}",
+                       f"use another address of {subnet}, from {subnet.network_address + FIRST_FREE} on")
+
+
+def free_address(subnet: IPv4Network, taken: Collection[IPv4Address]) -> IPv4Address:
+    """The lowest address of a subnet that a further machine can have."""
+    found = (subnet.network_address + number for number in range(FIRST_FREE, subnet.num_addresses - 1))
+    lowest = next((address for address in found if address not in taken), None)
+    if lowest is None:
+        raise VpcctlError(f"all addresses of {subnet} are already in use", "delete a machine first")
+    return lowest
 
 
 def overlapping(networks: Iterable[IPv4Network]) -> bool:

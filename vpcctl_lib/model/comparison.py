@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass, replace
 from enum import Enum
+from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import OWN, Machine, Nat, Policy, Rule, Subnet, Topology, Vpc
+from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
+from vpcctl_lib.model.topology import Nat, Policy, Rule, Subnet, Topology, Vpc, Workload
 
 Rules = Sequence[Rule] | None
 
@@ -34,69 +36,76 @@ class Difference:
 
 def compare(old: Topology, new: Topology) -> list[Difference]:
     """The differences from one to the other, VPC by VPC."""
-    return [*_vpcs(old, new), *_peerings(old, new)]
+    return list(_within(old, new, ()))
 
 
-def _vpcs(old: Topology, new: Topology) -> Iterator[Difference]:
-    for vpc in old.vpcs:
-        if new.vpc(vpc.name) is None:
-            yield Difference(Sign.REMOVE, f"vpc {vpc.name}",
-                             f"{vpc.cidr} and everything in it is not in the file")
-    for vpc in new.vpcs:
-        before = old.vpc(vpc.name)
-        if before is None:
-            yield Difference(Sign.ADD, f"vpc {vpc.name}", f"{vpc.cidr} does not exist yet")
-            before = Vpc(vpc.name, vpc.cidr)
-        elif before.cidr != vpc.cidr:
-            yield Difference(Sign.CHANGE, f"vpc {vpc.name}", f"cidr {before.cidr} becomes {vpc.cidr}")
-        yield from _nat(vpc.name, before.nat, vpc.nat)
-        yield from _subnets(before, vpc)
+def _within(old: object, new: object, names: Names) -> Iterator[Difference]:
+    """The differences between what is in two homes, None for a new one; what goes comes first."""
+    for kind in inside(type(new)):
+        words = WORDS.get(kind.model, PLAIN)
+        there = kind.given(new) if old is None else kind.things(old)
+        before, after = ({one.names: one for one in placed(kind, things, names)}
+                         for things in (there, kind.things(new)))
+        for key, gone in before.items():
+            if key not in after:
+                yield Difference(Sign.REMOVE, gone.called, words.removed(gone.thing))
+        for key, one in after.items():
+            was = before.get(key)
+            if was is None:
+                yield Difference(Sign.ADD, one.called, words.added(one.thing))
+            elif was.thing == one.thing:
+                continue
+            elif why := words.changed(was.thing, one.thing):
+                yield Difference(Sign.CHANGE, one.called, why)
+            yield from _within(was.thing if was else None, one.thing, one.names)
 
 
-def _nat(vpc: str, old: Nat | None, new: Nat | None) -> Iterator[Difference]:
-    if old == new:
-        return
-    if new is None:
-        yield Difference(Sign.REMOVE, f"nat of {vpc}", "the file has none")
-    elif old is None:
-        yield Difference(Sign.ADD, f"nat of {vpc}", f"out of {_uplink(new)}")
-    else:
-        yield Difference(Sign.CHANGE, f"nat of {vpc}", f"{_uplink(old)} becomes {_uplink(new)}")
+def _unlike(old: Any, new: Any) -> str:
+    """The fields of a thing that differ, in words; empty if only what is in it does."""
+    both = {name: (getattr(old, name), getattr(new, name)) for name in REGISTERED[type(new)].own}
+    return ", ".join(_change(name.replace("_", " "), *values) for name, values in both.items()
+                     if values[0] != values[1])
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    parts = [part for value in (old, new) for part in (value if isinstance(value, tuple) else (value,))]
+    return f"other {name}" if any(map(is_dataclass, parts)) else f"{name}: {_shown(old)} → {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value)) or "none"
+    return str(value.value if isinstance(value, Enum) else value) if value not in (None, "") else "none"
+
+
+@frozen
+class Words:
+    """Why a plan adds, changes and removes things of a kind; `changed` is empty if that is no difference."""
+
+    added: Callable[[Any], str] = lambda _: "it does not exist yet"
+    removed: Callable[[Any], str] = lambda _: "it is not in the file"
+    changed: Callable[[Any, Any], str] = _unlike
+
+
+PLAIN = Words()
+
+
+def _new_cidr(old: Vpc, new: Vpc) -> str:
+    # Whether the host has a route to a VPC, and the number of its cable, are settled when it is made.
+    return f"cidr {old.cidr} becomes {new.cidr}" if old.cidr != new.cidr else ""
+
+
+def _other_subnet(old: Subnet, new: Subnet) -> str:
+    was, becomes = (f"{one.type.value} {one.cidr}" for one in (old, new))
+    return f"{was} becomes {becomes}" if was != becomes else ""
 
 
 def _uplink(nat: Nat) -> str:
     return f"auto ({nat.interface})" if nat.follows else nat.interface
 
 
-def _subnets(old: Vpc, new: Vpc) -> Iterator[Difference]:
-    for subnet in old.subnets:
-        if new.subnet(subnet.name) is None:
-            name = f"{old.name}/{subnet.name}"
-            yield Difference(Sign.REMOVE, f"subnet {name}", f"{subnet.cidr} is not in the file")
-    for subnet in new.subnets:
-        name = f"{new.name}/{subnet.name}"
-        before = old.subnet(subnet.name)
-        if before is None:
-            told = f"{subnet.type.value} {subnet.cidr} does not exist yet"
-            yield Difference(Sign.ADD, f"subnet {name}", told)
-            before = Subnet(subnet.name, subnet.cidr, subnet.type, machines=_bare(subnet))
-        elif (before.cidr, before.type) != (subnet.cidr, subnet.type):
-            was = f"{before.type.value} {before.cidr} becomes {subnet.type.value} {subnet.cidr}"
-            yield Difference(Sign.CHANGE, f"subnet {name}", was)
-        yield from _policy(name, before, subnet)
-        yield from _machines(name, before, subnet)
-
-
-def _policy(name: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
-    if old.policy == new.policy:
-        return
-    if new.policy is None:
-        yield Difference(Sign.REMOVE, f"firewall of {name}", "the file has none: the subnet opens")
-    elif old.policy is None:
-        rules = (*new.policy.ingress, *(new.policy.egress or ()))
-        yield Difference(Sign.ADD, f"firewall of {name}", f"{_count(rules)}, none before")
-    else:
-        yield Difference(Sign.CHANGE, f"firewall of {name}", ", ".join(_parts(old.policy, new.policy)))
+def _new_policy(policy: Policy) -> str:
+    return f"{_count((*policy.ingress, *(policy.egress or ())))}, none before"
 
 
 def _parts(old: Policy, new: Policy) -> Iterator[str]:
@@ -133,45 +142,15 @@ def _undescribed(rules: Sequence[Rule]) -> list[Rule]:
     return [replace(rule, description="") for rule in rules]
 
 
-def _bare(subnet: Subnet) -> tuple[Machine, ...]:
-    """Its own machine, if it has one, with nothing in it."""
-    return (OWN,) if subnet.machine() else ()
-
-
-def _machines(subnet: str, old: Subnet, new: Subnet) -> Iterator[Difference]:
-    for machine in old.machines:
-        if new.machine(machine.name) is None:
-            yield Difference(Sign.REMOVE, f"machine {_site(subnet, machine)}", "it is not in the file")
-    for machine in new.machines:
-        name, before = _site(subnet, machine), old.machine(machine.name)
-        if before is None:
-            yield Difference(Sign.ADD, f"machine {name}", "it does not exist yet")
-            before = Machine(machine.name, machine.addresses, machine.namespace)
-        elif (before.addresses, before.namespace) != (machine.addresses, machine.namespace):
-            yield Difference(Sign.CHANGE, f"machine {name}", "its addresses or its namespace differ")
-        yield from _workloads(name, before, machine)
-
-
-def _site(subnet: str, machine: Machine) -> str:
-    return f"{subnet}/{machine.name}" if machine.name else subnet
-
-
-def _workloads(name: str, old: Machine, new: Machine) -> Iterator[Difference]:
-    for workload in old.workloads:
-        if new.workload(workload.name) is None:
-            yield Difference(Sign.REMOVE, f"workload {name}/{workload.name}", "it is not in the file")
-    for workload in new.workloads:
-        before = old.workload(workload.name)
-        if before is None:
-            yield Difference(Sign.ADD, f"workload {name}/{workload.name}", "it does not exist yet")
-        elif before != workload:
-            yield Difference(Sign.CHANGE, f"workload {name}/{workload.name}", "its command or options differ")
-
-
-def _peerings(old: Topology, new: Topology) -> Iterator[Difference]:
-    for peering in old.peerings:
-        if peering not in new.peerings:
-            yield Difference(Sign.REMOVE, f"peering {peering.vpc1} - {peering.vpc2}", "it is not in the file")
-    for peering in new.peerings:
-        if peering not in old.peerings:
-            yield Difference(Sign.ADD, f"peering {peering.vpc1} - {peering.vpc2}", "it does not exist yet")
+WORDS: dict[type, Words] = {
+    Vpc: Words(lambda vpc: f"{vpc.cidr} does not exist yet",
+               lambda vpc: f"{vpc.cidr} and everything in it is not in the file", _new_cidr),
+    Nat: Words(lambda nat: f"out of {_uplink(nat)}", lambda _: "the file has none",
+               lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
+    Subnet: Words(lambda subnet: f"{subnet.type.value} {subnet.cidr} does not exist yet",
+                  lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),
+    Policy: Words(_new_policy, lambda _: "the file has none: the subnet opens",
+                  lambda old, new: ", ".join(_parts(old, new))),
+    Workload: Words(changed=lambda *_: "its command or options differ"),
+}
+"""For kinds of which there is more to say."""

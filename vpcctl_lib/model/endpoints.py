@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import NamedTuple
@@ -108,3 +109,34 @@ def everywhere(topology: Topology) -> Iterator[Endpoint]:
     """All machines of a topology, VPC by VPC."""
     for vpc in topology.vpcs:
         yield from in_vpc(vpc)
+
+
+def namespaces(topology: Topology) -> Iterator[str]:
+    """The names of all namespaces of a topology that are ours."""
+    for vpc in topology.vpcs:
+        yield vpc.name
+        yield from (naming.namespace(vpc.name, subnet.name, machine.name)
+                    for subnet in vpc.subnets for machine in subnet.machines if not machine.namespace)
+
+
+def check_room(vpc: str, subnets: Collection[Subnet]) -> None:
+    """Refuse more machines than the VPC's bridge has ports."""
+    machines = sum(len(subnet.machines) for subnet in subnets)
+    addressing.check_count(vpc, machines, "subnets" if machines == len(subnets) else "machines")
+
+
+def addressed(subnet: Subnet, before: Subnet | None) -> Subnet:
+    """The subnet with an address for each machine: the one that it had, else the lowest free one."""
+    taken = {one for machine in subnet.machines for one in machine.addresses if isinstance(one, IPv4Address)}
+    had = {machine.name: machine.addresses for machine in before.machines} if before else {}
+    chosen: dict[str, tuple[IPv4Address, ...]] = {}
+    open_ones = [machine.name for machine in subnet.machines if machine.name and not machine.addresses]
+    # Those that have one first: nobody else may get it.
+    for name in sorted(open_ones, key=lambda name: name not in had):
+        kept = tuple(one for one in had.get(name, ()) if isinstance(one, IPv4Address)
+                     and one in subnet.cidr and one not in taken)
+        chosen[name] = kept or (addressing.free_address(subnet.cidr, taken),)
+        taken |= set(chosen[name])
+    return replace(subnet, machines=tuple(
+        replace(machine, addresses=chosen[machine.name]) if machine.name in chosen else machine
+        for machine in subnet.machines)) if chosen else subnet

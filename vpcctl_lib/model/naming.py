@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from functools import cache
+from importlib import import_module
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import Any
 
-from vpcctl_lib.errors import BadInput, VpcctlError, quoted
-from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.errors import BadInput, quoted
 
 DEVICE_LENGTH = 15
 """The kernel's IFNAMSIZ is 16, with the closing zero."""
@@ -74,10 +75,17 @@ def instance_mac(vpc: str, address: IPv4Address) -> str:
 
 
 def _digest(name: str) -> bytes:
-    # Imported late: it loads OpenSSL, which short names don't need.
-    from hashlib import sha256
+    digest: bytes = _sha256()(name.encode()).digest()
+    return digest
 
-    return sha256(name.encode()).digest()
+
+@cache
+def _sha256() -> Any:
+    # Imported late, and without hashlib's OpenSSL, which takes 2 ms to load; `random` does the same.
+    try:
+        return import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
+    except ImportError:
+        return import_module("hashlib").sha256
 
 
 def namespace(vpc: str, subnet: str, machine: str = "") -> str:
@@ -97,14 +105,6 @@ def port_altname(subnet: str, machine: str = "") -> str:
 
 def _port(subnet: str, machine: str) -> tuple[str, str]:
     return ("i-", f"{subnet}.{machine}") if machine else ("s-", subnet)
-
-
-def namespaces(topology: Topology) -> Iterator[str]:
-    """The names of all namespaces of a topology."""
-    for vpc in topology.vpcs:
-        yield vpc.name
-        yield from (namespace(vpc.name, subnet.name, machine.name)
-                    for subnet in vpc.subnets for machine in subnet.machines if not machine.namespace)
 
 
 def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
@@ -128,56 +128,11 @@ def peering_owner(vpc1: str, vpc2: str) -> str:
     return f"{MARK}{vpc1}+{vpc2}"
 
 
-class Named(NamedTuple):
-    """A VPC, one of its subnets, or a machine there."""
-
-    vpc: str
-    subnet: str = ""
-    machine: str = ""
-
-    def __str__(self) -> str:
-        if self.machine:
-            return f"machine '{self.machine}' of subnet '{self.vpc}/{self.subnet}'"
-        return f"subnet '{self.subnet}' of VPC '{self.vpc}'" if self.subnet else f"VPC '{self.vpc}'"
+def vpc_names(names: tuple[str, ...]) -> tuple[str, str]:
+    """What a VPC takes in the kernel, in words."""
+    return f"namespace {names[0]}", f"link {device('vpc-', names[0])}"
 
 
-class Collision(NamedTuple):
-    """Two things whose kernel objects would have the same name."""
-
-    first: Named
-    second: Named
-    name: str
-
-    def refusal(self, told: Named) -> VpcctlError:
-        """The error for that one of the two."""
-        other = self.first if told == self.second else self.second
-        return VpcctlError(f"{told} would have the same {self.name} as {other}", "choose another name")
-
-
-def _kernel_names(topology: Topology) -> Iterator[tuple[str, Named]]:
-    for vpc in topology.vpcs:
-        whole = Named(vpc.name)
-        yield f"namespace {vpc.name}", whole
-        yield f"link {device('vpc-', vpc.name)}", whole
-        for subnet in vpc.subnets:
-            for machine in subnet.machines:
-                part = Named(vpc.name, subnet.name, machine.name)
-                yield f"namespace {namespace(vpc.name, subnet.name, machine.name)}", part
-                yield f"port {port(subnet.name, machine.name)} of {vpc.name}", part
-
-
-def collision(topology: Topology) -> Collision | None:
-    """The first two things whose kernel objects would have the same name, such as a-b/c and a/b-c."""
-    seen: dict[str, Named] = {}
-    for name, what in _kernel_names(topology):
-        if name in seen:
-            return Collision(seen[name], what, name)
-        seen[name] = what
-    return None
-
-
-def check_collisions(topology: Topology) -> None:
-    """Refuse two things whose kernel objects would have the same name."""
-    found = collision(topology)
-    if found:
-        raise found.refusal(found.second)
+def machine_names(names: tuple[str, ...]) -> tuple[str, str]:
+    """What a machine takes in the kernel, in words."""
+    return f"namespace {namespace(*names)}", f"port {port(*names[1:])} of {names[0]}"

@@ -8,6 +8,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.kinds import Kind, register
 
 
 class SubnetType(Enum):
@@ -259,3 +261,15 @@ class Topology:
         return replace(
             self, vpcs=tuple(vpc for vpc in self.vpcs if vpc.name != name),
             peerings=tuple(peering for peering in self.peerings if name not in (peering.vpc1, peering.vpc2)))
+
+
+register(
+    Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
+    Kind(Nat, Vpc, "nat", "nat"),
+    Kind(Subnet, Vpc, "subnets", "subnet"),
+    Kind(Policy, Subnet, "policy", "firewall"),
+    Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,
+         given=lambda subnet: (OWN,) if subnet.machine() else ()),
+    Kind(Workload, Machine, "workloads", "workload"),
+    Kind(Peering, Topology, "peerings", "peering", named=lambda one: f"{one.vpc1} - {one.vpc2}"),
+)

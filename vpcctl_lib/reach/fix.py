@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.firewall.filter_rules import is_ingress
-from vpcctl_lib.kernel.reader import words
+from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.kernel.ways import Hop, Way
 from vpcctl_lib.model.addressing import router_end
 from vpcctl_lib.model.naming import device

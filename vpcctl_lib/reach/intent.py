@@ -6,8 +6,8 @@ from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.kernel.reader import Words, words
-from vpcctl_lib.model.addressing import gateway
+from vpcctl_lib.kernel.saves import Words, words
+from vpcctl_lib.model.addressing import Family, gateway
 from vpcctl_lib.model.endpoints import in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
@@ -37,7 +37,7 @@ class Intent:
     @cached_property
     def _chains(self) -> dict[tuple[str, str, str], Chain]:
         return {(one.namespace, one.table, one.name): one
-                for chain in Chain.among(self._resources)
+                for chain in Chain.among(self._resources) if chain.family is Family.INET
                 for one in (chain, *chain.inner_chains())}
 
     @cached_property
@@ -113,7 +113,7 @@ class Intent:
         chain = self.chain(namespace, table, name)
         slots = () if namespace else filter(None, (one.slot for one in self._resources))
         return [*map(words, chain.rules if chain else ()),
-                *(slot.rule for slot in slots if slot.place == (table, name))]
+                *(slot.rule for slot in slots if slot.place == (Family.INET, table, name))]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
         """Whether a rule is ours; an empty rule asks for the chain's policy."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.model.topology import Protocol
 
-TABLES = Path("/proc/thread-self/net")
 WAITING = {Protocol.TCP: "0A", Protocol.UDP: "07"}
 """TCP_LISTEN and TCP_CLOSE of net/tcp_states.h; the latter is a UDP socket's that is not connected."""
 
@@ -20,19 +19,13 @@ Address = IPv4Address | IPv6Address
 
 def listeners(namespace: str, protocol: Protocol, port: int) -> tuple[Address, ...]:
     """The addresses on which that port is open; OSError where the namespace can't be read."""
-    return netns.within(namespace, lambda: tuple(dict.fromkeys(_open(protocol, port))))
+    lines = netns.within(namespace, lambda: sockets(protocol.value))
+    return tuple(dict.fromkeys(parsed(lines, WAITING[protocol], port)))
 
 
-def _open(protocol: Protocol, port: int) -> Iterator[Address]:
-    for family in ("", "6"):
-        table = TABLES / f"{protocol.value}{family}"
-        if table.exists():
-            yield from parsed(table.read_text(), WAITING[protocol], port)
-
-
-def parsed(table: str, state: str, port: int) -> Iterator[Address]:
-    """The local addresses of a table's sockets in that state on that port."""
-    for line in table.splitlines()[1:]:
+def parsed(lines: Iterable[str], state: str, port: int) -> Iterator[Address]:
+    """The local addresses of the sockets in that state on that port."""
+    for line in lines:
         _, local, _, held, *_ = line.split()
         address, _, number = local.partition(":")
         if held == state and int(number, 16) == port:

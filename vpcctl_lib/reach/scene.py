@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.run import Runner, has
+from vpcctl_lib.kernel.reader import Kernel, Reading
+from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
-from vpcctl_lib.reach.tables import Tables, incompatible, parse_save
+from vpcctl_lib.reach.tables import Tables, parse_save
 from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
 
 T = TypeVar("T")
@@ -195,10 +193,14 @@ class Namespace:
 class Scene:
     """All namespaces, each as it was when first read."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         self._known: dict[str, Namespace] = {}
-        self.names = netns.names()
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all namespaces."""
+        return self._kernel.namespaces
 
     def of(self, name: str) -> Namespace:
         """The namespace of that name; the empty name is the host."""
@@ -223,31 +225,27 @@ class Scene:
     def _load(self, name: str) -> Namespace:
         if name and name not in self.names:
             return Namespace(name, exists=False)
-        links, routes, rules, queues = self._ask(
-            lambda: self._json(name, "ip", "-j", "-d", "addr", "show"),
-            lambda: self._json(name, "ip", "-j", "-d", "-4", "route", "show", "table", "all"),
-            lambda: self._json(name, "ip", "-j", "-d", "-4", "rule", "show"),
-            lambda: self._json(name, "tc", "-j", "qdisc", "show"))
+        readings = (Reading.LINKS, Reading.ROUTES, Reading.ROUTE_RULES, Reading.QUEUES)
+        links, routes, rules, queues = self._ask(*(partial(self._kernel.read, name, one) for one in readings))
         found = [parse_link(one, queues) for one in links if one]
         # A broadcast in a VPC reaches all of its subnets, and one answers: the others are read later.
         return Namespace(
             name, True, {link.name: link for link in found},
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
-            cache(lambda key: read_setting(name, key)),
+            cache(lambda key: self._kernel.setting(name, key) or None),
             cache(lambda: self._told(name, lambda: self._passage(name))),
-            cache(lambda: parse_names(self._json(name, "ip", "-j", "netns", "list"))),
+            cache(lambda: parse_names(self._kernel.read(name, Reading.NAMES))),
             cache(lambda lookup: self._taken(name, lookup)))
 
     def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
         """The answer of `ip route get` for a packet: the kernel chooses among several next hops."""
-        outcome = self._runner.ask(("ip", "-j", "route", "get", *lookup.words()), name)
-        answers: list[dict[str, Any]] = parsed(outcome) if outcome.status == 0 else []
-        return (answers[0].get("dev", ""), answers[0].get("gateway", "")) if answers else ("", "")
+        route = self._kernel.taken(name, lookup.words())
+        return route.get("dev", ""), route.get("gateway", "")
 
     def _passage(self, name: str) -> Passage:
         near, tables, chains, stations = self._ask(
-            lambda: self._json(name, "ip", "-j", "-4", "neigh", "show"), lambda: self._tables(name),
-            lambda: self._chains(name), lambda: self._json(name, "bridge", "-j", "fdb", "show"))
+            partial(self._kernel.read, name, Reading.NEIGHBOURS), partial(self._tables, name),
+            partial(self._kernel.nft_chains, name), partial(self._kernel.read, name, Reading.STATIONS))
         guard = self._guard(name) if has_guard(chains) else None
         foreign = parse_foreign(chains, guard is not None)
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
@@ -257,53 +255,16 @@ class Scene:
     def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
         return each(lambda ask: ask(), questions, ASKERS)
 
-    def _text(self, namespace: str, *argv: str) -> str:
-        outcome = self._runner.ask(argv, namespace)
-        if outcome.status != 0:
-            raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
-        return outcome.stdout
-
-    def _json(self, namespace: str, *argv: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = parsed(self._runner.ask(argv, namespace))
-        return found
-
     def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""
-        text = self._text(name, "iptables-save", "-c")
-        texts = [text]
-        other = "iptables-nft-save" if "(legacy)" in text.partition("\n")[0] else "iptables-legacy-save"
-        legacy = bool(text_in(name, "/proc/thread-self/net/ip_tables_names").strip())
-        if legacy and "(legacy)" not in text and has(other):
-            texts.append(self._text(name, other, "-c"))
+        texts = self._kernel.both_kinds(name)
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
-    def _chains(self, name: str) -> dict[str, Any]:
-        """All chains of nftables, by which it may decide what iptables does not know."""
-        if not has("nft"):
-            return {}
-        found: dict[str, Any] = parsed(self._runner.ask(("nft", "-j", "list", "chains"), name), "{}")
-        return found
-
     def _guard(self, name: str) -> list[dict[str, Any]] | None:
         """Our own table of family bridge, if it has our rules and no others."""
-        asked = ("nft", "-j", "list", "table", "bridge", BRIDGE_TABLE)
-        listed: list[dict[str, Any]] = parsed(self._runner.ask(asked, name), "{}")["nftables"]
+        listed = self._kernel.nft_table(name, "bridge", BRIDGE_TABLE)
         return listed if is_whole(listed) else None
-
-
-def text_in(namespace: str, path: str) -> str:
-    """A file below /proc as a namespace sees it; empty if there is none."""
-    try:
-        read = Path(path).read_text
-        return read() if namespace == HOST else netns.within(namespace, read)
-    except (FileNotFoundError, PermissionError):
-        return ""
-
-
-def read_setting(namespace: str, key: str) -> str | None:
-    """A kernel setting of a namespace, written with slashes because link names contain dots."""
-    return text_in(namespace, f"/proc/sys/{key}").strip() or None
 
 
 def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:
@@ -357,19 +318,19 @@ def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
     return {one["id"]: one["name"] for one in listed if "id" in one}
 
 
-def has_guard(listed: dict[str, Any]) -> bool:
+def has_guard(listed: list[dict[str, Any]]) -> bool:
     """Whether there is a table of our name among the chains that nft lists."""
-    return any(_is_guard(item.get("chain", {})) for item in listed.get("nftables", ()))
+    return any(_is_guard(item.get("chain", {})) for item in listed)
 
 
 def _is_guard(chain: dict[str, Any]) -> bool:
     return (chain.get("family"), chain.get("table")) == ("bridge", BRIDGE_TABLE)
 
 
-def parse_foreign(listed: dict[str, Any], guarded: bool = False) -> dict[str, str]:
+def parse_foreign(listed: list[dict[str, Any]], guarded: bool = False) -> dict[str, str]:
     """Base chains of `nft -j list chains` beyond those that iptables made and a guard of ours, by hook."""
     found = {}
-    for item in listed.get("nftables", ()):
+    for item in listed:
         chain = item.get("chain", {})
         ours = chain.get("family") == "ip" and chain.get("table") in COVERED and chain["name"].isupper()
         if "hook" in chain and not ours and chain["family"] != "ip6" and not (guarded and _is_guard(chain)):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.answers import whole_lines
+from vpcctl_lib.kernel import saves
 
-LINE = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)", re.DOTALL)
 ONE_VALUE = frozenset({"--comment", "--log-prefix", "--string"})
 """Options whose value may look like anything, a dash in front included."""
 
@@ -75,46 +72,25 @@ Tables = Mapping[str, Mapping[str, Chain]]
 
 def parse_save(text: str) -> Tables:
     """The tables in the output of iptables-save, of either kind (nf_tables, legacy), with or without -c."""
-    tables: dict[str, dict[str, Chain]] = {}
-    chains: dict[str, Chain] = {}
-    for line in whole_lines(text):
-        if line.startswith("*"):
-            chains = tables.setdefault(line[1:].strip(), {})
-        elif line.startswith(":"):
-            name, policy = (*line[1:].split(), "-", "-")[:2]
-            chains[name] = Chain(name, "" if policy == "-" else policy)
-        elif found := LINE.fullmatch(line):
-            packets, size, name, words = found.groups()
-            chain = chains.setdefault(name, Chain(name))
-            chain.rules.append(Rule(name, words, int(packets or 0), int(size or 0)))
-    return tables
+    return {table: {name: Chain(name, chain.policy, list(_rules(name, chain)))
+                    for name, chain in chains.items()} for table, chains in saves.tables(text).items()}
 
 
-def incompatible(text: str) -> list[str]:
-    """The tables that iptables-save could not show, because nft made rules in them that it can't express."""
-    return re.findall(r"^# Table `(\S+)' is incompatible", text, re.MULTILINE)
+def _rules(name: str, chain: saves.Chain) -> Iterator[Rule]:
+    for words, counters in zip(chain.rules, chain.counters, strict=True):
+        packets, size = map(int, counters[1:-1].split(":")) if counters else (0, 0)
+        yield Rule(name, words, packets, size)
 
 
 @lru_cache(maxsize=65536)
 def parse_rule(words: str) -> Parsed:
     """Parse the words after `-A CHAIN`."""
-    options = tuple(_options(_split(words)))
+    options = tuple(_options(saves.split(words)))
     for number, option in enumerate(options):
         if option.name in ("-j", "-g", "--jump", "--goto"):
             target = option.values[0] if option.values else ""
             return Parsed(options[:number], target, options[number + 1:], option.name in ("-g", "--goto"))
     return Parsed(options)
-
-
-def _split(words: str) -> list[str]:
-    # shlex takes as long as everything else together, and few rules have quotes.
-    if '"' not in words and "'" not in words and "\\" not in words:
-        return words.split()
-    try:
-        return shlex.split(words)
-    except ValueError:
-        # Raw netlink takes names that iptables would not.
-        return words.split()
 
 
 def _options(words: list[str]) -> Iterator[Option]:

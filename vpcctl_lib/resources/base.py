@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import Kernel, Unreadable, Words
+from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import Words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources.operation import Facts, Operation
 from vpcctl_lib.resources.owners import Owner
 
 if TYPE_CHECKING:
-    from vpcctl_lib.workloads.processes import Process
+    from vpcctl_lib.kernel.processes import Process
 
 Operations = tuple[Operation, ...]
 
@@ -105,18 +107,23 @@ class Going:
     """Those of them whose cables go as a group."""
 
 
+SharedChain = tuple[Family, str, str]
+"""A chain of the host, with the family and the table that it is in."""
+
+
 @frozen
 class Slot:
-    """A rule's place in a shared chain."""
+    """A rule's place in a shared chain of the host."""
 
+    family: Family
     table: str
     chain: str
     rule: Words
 
     @property
-    def place(self) -> tuple[str, str]:
-        """The table and the chain."""
-        return (self.table, self.chain)
+    def place(self) -> SharedChain:
+        """The chain, whatever the rule."""
+        return (self.family, self.table, self.chain)
 
 
 @frozen
@@ -220,6 +227,11 @@ class Resource(ABC):
         """Its place among others' rules, whose order counts; None for anything that is not such a rule."""
         return None
 
+    @property
+    def filters(self) -> Family | None:
+        """The family of the host's rules that it is part of; None for anything else."""
+        return None
+
     def makes_way(self, wanted: Sequence[Resource]) -> bool:
         """Whether something wanted replaces it, so that it goes only once that exists."""
         return False
@@ -306,3 +318,7 @@ class Resource(ABC):
     def change(self, old: Resource) -> Operations:
         """The steps from `old`, with the same key, to this one; by default those of `make`."""
         return self.make()
+
+    def repair(self, old: Resource) -> Operations:
+        """The steps to this one where the kernel may have anything in the place of `old`."""
+        return self.change(old)

@@ -10,9 +10,9 @@ from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import ruleset, variants
-from vpcctl_lib.kernel.answers import parsed, whole_lines
+from vpcctl_lib.kernel import saves, variants
 from vpcctl_lib.kernel.crew import together
+from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.ruleset import OF_IPTABLES, Chain, Ruleset
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.model.naming import MARK
@@ -24,7 +24,6 @@ CABLES = frozenset({"veth", "tun", "wireguard", "vxlan", "geneve", "gre", "ipip"
 DEFAULTS = frozenset({"default", "0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"})
 """A link with such a route is the host's own way out, such as a VPN, and nothing is behind it."""
 
-QUESTIONS = (("ip", "-j", "-d", "link", "show"), ("ip", "-j", "-4", "route", "show", "table", "all"))
 TRANSLATING = frozenset({"MASQUERADE", "SNAT", "DNAT", "NETMAP"})
 KINDS = frozenset({"masquerade", "snat", "dnat"})
 _TARGET = re.compile(r" -[jg] (\S+)")
@@ -51,16 +50,17 @@ def look(runner: Runner, must: bool = False) -> Seen:
     Rules of iptables that can't be read count as none, so that a delete still works, unless they must be
     read.
     """
-    asked = (partial(runner.ask, argv) for argv in QUESTIONS)
+    kernel = Kernel(runner)
+    asked = (partial(kernel.read, "", reading) for reading in (Reading.LINKS, Reading.ROUTES))
     saved = (partial(variants.rules, runner, variant, must) for variant in Variant)
-    links, routes, (tables, unread), *rules = together(*asked, partial(_listed, runner), *saved)
-    return Seen(tuple(parsed(links)), tuple(parsed(routes)), tuple(rules), tables, unread)
+    links, routes, (tables, unread), *rules = together(*asked, partial(_listed, kernel), *saved)
+    return Seen(tuple(filter(None, links)), tuple(routes), tuple(rules), tables, unread)
 
 
-def _listed(runner: Runner) -> tuple[Ruleset, tuple[str, ...]]:
+def _listed(kernel: Kernel) -> tuple[Ruleset, tuple[str, ...]]:
     """What nft lists, and what it can't."""
     try:
-        return (ruleset.read(runner) if has("nft") else ()), ()
+        return (kernel.ruleset() if has("nft") else ()), ()
     except VpcctlError as error:
         return (), (f"what can't be read ({error.message})",)
 
@@ -152,14 +152,10 @@ def _rules(saved: Iterable[str]) -> Iterator[str]:
 
 def _by_table(text: str) -> dict[str, list[str]]:
     """The rules of others, without `-A`, by table."""
-    tables: dict[str, list[str]] = {}
-    table = ""
-    for line in whole_lines(text):
-        if line.startswith("*"):
-            table = line[1:].strip()
-        elif line.startswith("-A ") and not _OURS.search(line):
-            tables.setdefault(table, []).append(line.removeprefix("-A ").strip())
-    return tables
+    lines = {table: [f"{name} {rule}".strip() for name, chain in chains.items() for rule in chain.rules]
+             for table, chains in saves.tables(text).items()}
+    return {table: [line for line in found if not _OURS.search(f" {line}")]
+            for table, found in lines.items()}
 
 
 def _chain(rule: str) -> str:

@@ -10,8 +10,8 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import Nft
 
 HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
 """Deletes an existing table; the first line creates one if there is none, so that the second can't fail."""
@@ -110,11 +110,32 @@ class Guard(Resource):
 
     def make(self) -> Operations:
         """Loads all of it at once."""
-        return (Nft(self.namespace, HEAD + self.text()),)
+        return (self._script(HEAD + self.text()),)
 
     def unmake(self, facts: Facts) -> Operations:
         """Gone."""
-        return (Nft(self.namespace, HEAD),)
+        return (self._script(HEAD),)
+
+    def change(self, old: Resource) -> Operations:
+        """Only the machines that differ: no packet is lost, and others need not be loaded again."""
+        if not isinstance(old, Guard) or (old.form, old.quotes) != (self.form, self.quotes):
+            return self.make()
+        text = "".join(_moved(name, old.held(name), self.held(name)) for name in self._sets())
+        return (self._script(text, HEAD + self.text()),) if text else ()
+
+    def repair(self, old: Resource) -> Operations:
+        """The whole table, whatever is there."""
+        return self.make()
+
+    def _script(self, text: str, whole: str = "") -> Nft:
+        return Nft(self.namespace, text, BRIDGE_TABLE, whole)
+
+    def _sets(self) -> list[str]:
+        return [OWN, MACS, MACHINES, *((QUOTED,) if self.quotes else ())]
+
+    def held(self, name: str) -> dict[str, None]:
+        """The elements of a set: a machine with several addresses is several members, with one MAC."""
+        return dict.fromkeys(member.elements[name] for member in self.members)
 
     def text(self) -> str:
         """The table in nft's syntax."""
@@ -128,8 +149,7 @@ class Guard(Resource):
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
-        # A machine with several addresses is several members, with one MAC.
-        lines = ",\n".join(dict.fromkeys(f"\t\t\t{member.elements[name]}" for member in self.members))
+        lines = ",\n".join(f"\t\t\t{element}" for element in self.held(name))
         return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -155,6 +175,15 @@ class Guard(Resource):
 
     def __str__(self) -> str:
         return f"guard of the ports in {self.namespace}"
+
+
+def _moved(name: str, old: Mapping[str, None], new: Mapping[str, None]) -> str:
+    """The commands that turn the elements of a set into others."""
+    gone = [element for element in old if element not in new]
+    come = [element for element in new if element not in old]
+    steps = (("delete", gone), ("add", come))
+    return "".join(f"{verb} element bridge {BRIDGE_TABLE} {name} {{ {', '.join(elements)} }}\n"
+                   for verb, elements in steps if elements)
 
 
 def _chains(chains: Mapping[str, Any], quotes: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.proc import linked, setting
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
@@ -19,7 +20,6 @@ from vpcctl_lib.resources.operations import HOST, Make, Remove, Sysctl
 from vpcctl_lib.resources.putback import PutBack
 from vpcctl_lib.resources.settings import IP_FORWARD, closed_links
 
-SETTINGS = Path("/proc/sys/net/ipv4")
 _ALONG = re.compile(r"net\.ipv4\.conf\.all\.accept_redirects|net/ipv4/conf/(?!\.{1,2}/)[^/\s]+/forwarding")
 """What writing ip_forward can change: a setting outside this list in a record is never written."""
 
@@ -46,17 +46,16 @@ class Forwarding(Resource):
             from vpcctl_lib.resources import forwarders
 
             found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
-            redirects = SETTINGS / "conf/all/accept_redirects"
-            found["net.ipv4.conf.all.accept_redirects"] = redirects.read_text().strip()
-            for link in sorted((SETTINGS / "conf").glob("*/forwarding")):
-                if link.parent.name != "all" and (text_of(link) or "").strip() == "1":
-                    # sysctl(8): a slash as the separator keeps the dots of a name such as eth0.10.
-                    found[f"net/ipv4/conf/{link.parent.name}/forwarding"] = "1"
+            redirects = "net.ipv4.conf.all.accept_redirects"
+            found[redirects] = setting(redirects) or "0"
+            # sysctl(8): a slash as the separator keeps the dots of a name such as eth0.10.
+            keys = (f"net/ipv4/conf/{name}/forwarding" for name in linked() if name != "all")
+            found |= {key: "1" for key in keys if setting(key) == "1"}
         return found
 
     def value(self) -> str:
         """Its current value, 0 or 1."""
-        return (SETTINGS / "ip_forward").read_text().strip()
+        return setting(IP_FORWARD) or "0"
 
     def is_outlived(self, facts: Facts) -> bool:
         """A boot of the host or its container sets it again; older records don't say which boot they saw."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.proc import described, names_of_links
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
@@ -35,15 +34,7 @@ IPV6_MTU = 1280
 """RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
 
 def _described(device: str) -> str:
-    """A description of a link on the host, from its kind and alias; empty if it has neither."""
-    folder = Path("/sys/class/net", device)
-    try:
-        alias = (folder / "ifalias").read_text().strip()
-        kind = re.search(r"^DEVTYPE=(.+)$", (folder / "uevent").read_text(), re.MULTILINE)
-    except OSError:
-        return ""
-    words = (f"a {kind[1]}" if kind else "", f"with the alias '{alias}'" if alias else "")
-    told = " ".join(filter(None, words))
+    told = described(device)
     return f": it is {told}" if told else ""
 
 
@@ -68,10 +59,7 @@ class Veth(Link):
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses a name that somebody else's link on the host has."""
-        # Imported late: readers make no links.
-        import socket
-
-        if self.namespace == HOST and self.device in {name for _, name in socket.if_nameindex()}:
+        if self.namespace == HOST and self.device in names_of_links():
             told = f"link '{self.device}' already exists, and vpcctl did not make it{_described(self.device)}"
             raise Taken(told, "choose another name, or rename the link; to see what made it: "
                               f"ip -d link show {self.device}", (HOST, self.device))

@@ -50,7 +50,7 @@ class Namespace(Resource):
         """Refuses a name that somebody else's namespace has."""
         if netns.exists(self.name):
             # Imported late, as all here that has to do with processes: most changes touch none.
-            from vpcctl_lib.workloads import processes
+            from vpcctl_lib.kernel import processes
 
             inside = ", ".join(one.name() for one in processes.inside(self.name)[:NAMED])
             told = f"network namespace '{self.name}' already exists, and vpcctl did not make it"
@@ -108,9 +108,7 @@ class Namespace(Resource):
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """Whoever runs in it."""
-        from vpcctl_lib.workloads import processes
-
-        programs = ", ".join(sorted({one.program() for one in processes.inside(self.name)}))
+        programs = ", ".join(sorted({one.program() for _, one in kernel.processes((self.name,))}))
         return f"{programs} runs in it" if programs else "", f"ip netns del {self.name}"
 
     def leavings(self, state: Path) -> Leavings | None:

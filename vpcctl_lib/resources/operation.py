@@ -90,7 +90,7 @@ class Line(Operation):
     tool: ClassVar[type[Batch]]
 
     @property
-    def kin(self) -> Hashable:
+    def kin(self) -> tuple[Hashable, ...]:
         """The tool and the namespace."""
         return (self.tool, self.namespace)
 
@@ -106,9 +106,6 @@ class Line(Operation):
 class Batch(ABC):
     """Consecutive operations that one command carries out, and how its failure is read."""
 
-    name: ClassVar[str]
-    """That of the program."""
-
     needs_all: ClassVar[bool] = False
     """Whether one thing that is gone already keeps the command from removing the others."""
 
@@ -117,6 +114,11 @@ class Batch(ABC):
 
     def __init__(self, steps: Sequence[Any]) -> None:
         self.steps = steps
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """That of the program."""
 
     @property
     def namespace(self) -> str:
@@ -138,6 +140,10 @@ class Batch(ABC):
 
     def failed_at(self, effective: frozenset[int] | None) -> int | None:
         """The number of the operation that failed, by what took effect; None if unknown."""
+        return None
+
+    def otherwise(self) -> Batch | None:
+        """What leads to the same from any state, for when the command fails; None if nothing does."""
         return None
 
     def counters(self, runner: Runner) -> Mapping[str, str]:

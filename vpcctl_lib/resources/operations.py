@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk, netns
+from vpcctl_lib.kernel.proc import SYSCTLS
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.kernel.sayings import is_gone, sentence
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources.operation import NO_COUNTERS, Batch, Deed, Line
 from vpcctl_lib.visible import visible
 
@@ -99,42 +101,32 @@ class Fdb(Line):
         return " ".join(self.words)
 
 
-class NftBatch(Batch):
-    """Scripts as one."""
-
-    name = "nft"
-
-    def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
-        """One after the other."""
-        return Command(("nft", "-f", "-"), "".join(step.text for step in self.steps), self.namespace)
-
-    def done_before_failure(self, stderr: str) -> frozenset[int] | None:
-        """All takes effect at once, or nothing."""
-        return frozenset()
-
-
-@frozen
-class Nft(Line):
-    """A whole nft script for a namespace: all of it takes effect at once, or nothing."""
-
-    namespace: str
-    text: str
-    tool = NftBatch
-
-
 class RestoreBatch(Batch):
-    """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT."""
+    """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT.
 
-    name = "iptables-restore"
+    They are of one family; for IPv6 it is ip6tables-restore.
+    """
+
     needs_all = True
     says_why = False
+
+    @property
+    def family(self) -> Family:
+        """That of all of its lines."""
+        family: Family = self.steps[0].family
+        return family
+
+    @property
+    def name(self) -> str:
+        """The family's."""
+        return f"{self.family.tool}-restore"
 
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
         """The rest of each chain stays."""
         lines = (f"{counters[line]} {line}" if line in counters else line for line, _ in self._file())
-        text = "".join(f"{_whole(line)}\n" for line in lines)
+        text = "".join(f"{_whole(line, self.name)}\n" for line in lines)
         how = ("-c",) if counters else ()
-        return Command(("iptables-restore", "-w", "--noflush", *how), text, self.namespace)
+        return Command((self.name, "-w", "--noflush", *how), text, self.namespace)
 
     def _file(self) -> list[tuple[str, int | None]]:
         """The lines of the file, each with the number of its step; a table's steps stay together."""
@@ -163,11 +155,10 @@ class RestoreBatch(Batch):
 
     def counters(self, runner: Runner) -> Mapping[str, str]:
         """The counters of the rules that stay."""
-        held = runner.ask(("iptables-save", "-c", "-t", "filter"), self.namespace)
         # Imported late: most changes leave every policy as it is.
-        from vpcctl_lib.resources.kept import kept
+        from vpcctl_lib.resources.kept import now
 
-        return kept(held.stdout, [step.line for step in self.steps])
+        return now(runner, self.namespace, self.family, [step.line for step in self.steps])
 
 
 @frozen
@@ -177,7 +168,13 @@ class Iptables(Line):
     namespace: str
     table: str
     line: str
+    family: Family = Family.INET
     tool = RestoreBatch
+
+    @property
+    def kin(self) -> tuple[Hashable, ...]:
+        """One command writes the rules of one family."""
+        return (*super().kin, self.family)
 
 
 class SysctlBatch(Batch):
@@ -208,7 +205,6 @@ class Sysctl(Line):
         return None
 
 
-SETTINGS = Path("/proc/sys")
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -244,9 +240,9 @@ class Set(Deed):
     def _write(self) -> None:
         born = _BORN.get((self.values, self.links)) if self.fresh else None
         values, common = born or (self.values, self.links)
-        written = tuple(pair for pair in values if _put(f"{SETTINGS}/{pair[0].replace('.', '/')}", pair[1]))
+        written = tuple(pair for pair in values if _put(f"{SYSCTLS}/{pair[0].replace('.', '/')}", pair[1]))
         on_links: set[tuple[str, str]] = set()
-        folder = f"{SETTINGS}/net/ipv4/conf"
+        folder = f"{SYSCTLS}/net/ipv4/conf"
         # These two first: a link that is created meanwhile inherits their values.
         others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")] if common else []
         for name in (*EVERYWHERE, *others):
@@ -352,9 +348,9 @@ class Remove(Deed):
         return f"rmdir --ignore-fail-on-non-empty {self.path}" if self.folder else f"rm -f {self.path}"
 
 
-def _whole(line: str) -> str:
+def _whole(line: str, tool: str) -> str:
     if _BREAKS_A_LINE.search(line):
-        raise _refusal("iptables-restore", line)
+        raise _refusal(tool, line)
     return line
 
 

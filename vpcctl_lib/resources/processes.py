@@ -127,11 +127,11 @@ class Stop(Operation):
 
     def typed(self, desk: Desk) -> str:
         """TERM, the workload's time to obey, KILL: for its keeper, or else for whoever bears its mark."""
-        from vpcctl_lib.workloads import processes
+        from vpcctl_lib.workloads import members
 
         pid = self.facts.get("pid")
         session = f"""[ "$(ps -o sid= -p $pid | tr -d ' ')" = {pid} ] || """ if pid else ""
-        if processes.is_kept(self.facts):
+        if members.is_kept(self.facts):
             session = "grep -qs '^NSpid:.*[[:space:]]1$' /proc/$pid/status && "
         marked = f"grep -qsz '^VPCCTL_WORKLOAD={self.mark}$' /proc/$pid/environ"
         turns = 10 * (self.seconds + round(KEEPER_SECONDS))

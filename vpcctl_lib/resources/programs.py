@@ -12,11 +12,12 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.keeper import limits
 from vpcctl_lib.keeper.folders import OWN
 from vpcctl_lib.keeper.orders import MARK
+from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.disk import make_secret_folder
 from vpcctl_lib.kernel.netns import within
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.resources.operation import Desk, Facts
-from vpcctl_lib.workloads import logs, processes
+from vpcctl_lib.workloads import logs, members
 from vpcctl_lib.workloads.report import Report
 
 READY_SECONDS = 10.0
@@ -86,7 +87,7 @@ def start(one: Start, desk: Desk) -> Facts:
 def stop(namespace: str, mark: str, facts: Facts, seconds: float) -> None:
     """Again until none is left, as one that was just being started may have begun another."""
     for _ in range(STOPS):
-        living = processes.of_workload(namespace, mark, facts)
+        living = members.of_workload(namespace, mark, facts)
         if not living:
             break
         left = processes.end(living, seconds)
@@ -128,7 +129,7 @@ def _end(start: Start, report: Report) -> None:
     """Nothing of it is left; a keeper that is on its way out is waited for."""
     report.hear_out(LAST_WORDS_SECONDS)
     for _ in range(STOPS):
-        living = processes.of_workload(start.namespace, start.mark, report.facts())
+        living = members.of_workload(start.namespace, start.mark, report.facts())
         if not living:
             return
         processes.end(living)

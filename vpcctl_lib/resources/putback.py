@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.proc import setting
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
-from vpcctl_lib.resources.operations import SETTINGS
 
 
 @frozen
@@ -55,9 +55,9 @@ class PutBack(Operation):
 
     def command(self) -> Command | None:
         """The command that puts it back, for the kernel's current value; None if that is no longer ours."""
-        if _setting(self.key) != self.ours:
+        if setting(self.key) != self.ours:
             return None
-        rest = [(key, old if _setting(key) == ours else _setting(key)) for key, old, ours in self.along]
+        rest = [(key, old if setting(key) == ours else setting(key)) for key, old, ours in self.along]
         return self._write((key, value) for key, value in rest if value is not None)
 
     def _write(self, rest: Iterable[tuple[str, str]]) -> Command:
@@ -66,12 +66,3 @@ class PutBack(Operation):
 
     def __str__(self) -> str:
         return str(self._write((key, old) for key, old, _ in self.along))
-
-
-def _setting(key: str) -> str | None:
-    """A kernel setting; sysctl(8): with slashes as separators, dots belong to a name such as eth0.10."""
-    path = SETTINGS / (key if "/" in key else key.replace(".", "/"))
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        return None

@@ -8,7 +8,9 @@ from functools import lru_cache
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable, Words, words
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable
+from vpcctl_lib.kernel.saves import HeldChain, Words, words
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK, UPLINK
 from vpcctl_lib.resources.base import (
     MISSING,
@@ -24,8 +26,9 @@ from vpcctl_lib.resources.base import (
     unreadable,
     within,
 )
+from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, Nft, chain_lines
+from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
 from vpcctl_lib.resources.owners import Owner
 
 _OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
@@ -44,17 +47,24 @@ class Chain(Resource):
     inner: str = ""
     """Chains that only this one leads to, packed: ten thousand rules would be most of the record."""
 
+    family: Family = Family.INET
+
     in_place = True
 
     @property
     def key(self) -> Hashable:
         """Its place; the rules may change."""
-        return ("chain", self.namespace, self.table, self.name)
+        return ("chain", self.namespace, self.family, self.table, self.name)
 
     @property
     def homes(self) -> frozenset[Place]:
         """The namespace."""
         return within(self.namespace)
+
+    @property
+    def filters(self) -> Family | None:
+        """Its family, if it is on the host."""
+        return self.family if self.namespace == HOST else None
 
     @property
     def policy_of(self) -> str:
@@ -79,7 +89,7 @@ class Chain(Resource):
 
     def lets_out(self, owner: str) -> Part | None:
         """On the host, where a chain serves every VPC."""
-        return None if self.namespace else _part(self.table, str(self))
+        return None if self.namespace else _part(self, str(self))
 
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
         """Makes all chains before a rule leads to one, and removes none before the last rule to it."""
@@ -90,7 +100,8 @@ class Chain(Resource):
                            _removal(gone))
 
     def _lines(self, *parts: list[str]) -> Operations:
-        return tuple(Iptables(self.namespace, self.table, line) for part in parts for line in part)
+        return tuple(Iptables(self.namespace, self.table, line, self.family)
+                     for part in parts for line in part)
 
     def make(self) -> Operations:
         """An existing chain that is not ours is an error; it is never taken over."""
@@ -110,7 +121,7 @@ class Chain(Resource):
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must have its policy and exactly its rules in order, and so must the chains that it leads to."""
         try:
-            held = kernel.chain(self.namespace, self.table, self.name)
+            held = self._held(kernel)
         except Unreadable as error:
             return unreadable(error, self._table_away(kernel, error))
         if held is None:
@@ -125,29 +136,32 @@ class Chain(Resource):
 
     def is_taken(self, kernel: Kernel) -> bool:
         """Our own chain exists although it is not made yet: iptables-restore reports only the line."""
-        return self.name not in BUILTIN and kernel.chain(self.namespace, self.table, self.name) is not None
+        return self.name not in BUILTIN and self._held(kernel) is not None
+
+    def _held(self, kernel: Kernel) -> HeldChain | None:
+        return kernel.chain(self.namespace, self.table, self.name, self.family)
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The owner of a chain is unknown."""
         inside = f"ip netns exec {self.namespace} " if self.namespace else ""
-        return "", f"{inside}iptables -t {self.table} -F {self.name}"
+        return "", f"{inside}{self.family.tool} -t {self.table} -F {self.name}"
 
     def is_left_over(self, kernel: Kernel) -> bool:
         """One of ours on the host."""
         return self.namespace == HOST and self.name in HOST_CHAINS \
-            and is_ours(kernel.chains(HOST).lines((self.table, self.name)))
+            and is_ours(kernel.chains(HOST, self.family).lines((self.table, self.name)))
 
     def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
         """Makes room for our chains in our namespace: nft can remove what iptables can't read."""
         if error.why != NOT_OF_IPTABLES or not kernel.has_tool("nft"):
             return ()
         # Added first, so that it is not a failure if it has gone meanwhile.
-        table = f"table ip {self.table}"
+        table = f"table {self.family.nft} {self.table}"
         return (Nft(self.namespace, f"add {table}\ndelete {table}\n"),)
 
     def inner_chains(self) -> list[Chain]:
         """The chains that only this one leads to."""
-        return [Chain(self.namespace, self.table, name, rules)
+        return [Chain(self.namespace, self.table, name, rules, family=self.family)
                 for name, rules in unpacked(self.inner).items()]
 
     def _inner_fault(self, kernel: Kernel) -> Fault | None:
@@ -160,7 +174,7 @@ class Chain(Resource):
 
     def __str__(self) -> str:
         where = f"in {self.namespace}" if self.namespace else "on the host"
-        return f"chain {self.name} of table {self.table} {where}"
+        return f"chain {self.name} of table {self.table}{self.family.suffix} {where}"
 
 
 def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
@@ -220,6 +234,8 @@ class SingleRule(Resource):
     alike: int = 0
     """Its number among several identical rules; there should be only one."""
 
+    family: Family = Family.INET
+
     @property
     def translates(self) -> Senders | None:
         """None by itself: it leads to the chain that does."""
@@ -230,16 +246,21 @@ class SingleRule(Resource):
         marks = [word for word in self.rule.split() if word.startswith(MARK)]
         concerns = not marks or f"{MARK}host" in marks \
             or any(word == owner or word.startswith(f"{owner}/") for word in marks)
-        return _part(self.table, str(self)) if concerns else None
+        return _part(self, str(self)) if concerns else None
+
+    @property
+    def filters(self) -> Family:
+        """Its family: all such rules are on the host."""
+        return self.family
 
     @property
     def slot(self) -> Slot | None:
         """In its chain."""
-        return Slot(self.table, self.chain, words(self.rule))
+        return Slot(self.family, self.table, self.chain, words(self.rule))
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
-        return self.put(1) if self.top else (Iptables("", self.table, f"-A {self.chain} {self.rule}"),)
+        return self.put(1) if self.top else self._line(f"-A {self.chain} {self.rule}")
 
     def makes_way(self, wanted: Sequence[Resource]) -> bool:
         """If a chain of ours has a rule for the same packets, unless it leads to one itself."""
@@ -247,20 +268,24 @@ class SingleRule(Resource):
             return False
         packets = _packets(self.rule)
         return any(packets == _packets(rule) for one in wanted
-                   if isinstance(one, Chain) and (one.namespace, one.table) == (HOST, self.table)
+                   if isinstance(one, Chain)
+                   and (one.namespace, one.family, one.table) == (HOST, self.family, self.table)
                    for rule in one.rules)
 
     def put(self, number: int) -> Operations:
         """Insert it at that number in its chain."""
-        return (Iptables("", self.table, f"-I {self.chain} {number} {self.rule}"),)
+        return self._line(f"-I {self.chain} {number} {self.rule}")
 
     def unmake(self, facts: Facts) -> Operations:
         """By its text, so that no other rule can be deleted."""
-        return (Iptables("", self.table, f"-D {self.chain} {self.rule}"),)
+        return self._line(f"-D {self.chain} {self.rule}")
+
+    def _line(self, line: str) -> Operations:
+        return (Iptables(HOST, self.table, line, self.family),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must be in its chain; at the top, if that is its place."""
-        held = kernel.chain("", self.table, self.chain)
+        held = kernel.chain(HOST, self.table, self.chain, self.family)
         shall = words(self.rule)
         times = held.rules.count(shall) if held else 0
         if held is None or times == 0:
@@ -271,11 +296,11 @@ class SingleRule(Resource):
 
     def unrecorded(self) -> tuple[str, str] | None:
         """By its mark, or else by its words."""
-        where = f"rule of {self.chain}, table {self.table} on the host"
+        where = f"rule of {self.chain}, table {self.table}{self.family.suffix} on the host"
         return where, mark_of(self.rule) or self.rule
 
     def __str__(self) -> str:
-        return f"rule {self.chain} {self.rule} of table {self.table} on the host"
+        return f"rule {self.chain} {self.rule} of table {self.table}{self.family.suffix} on the host"
 
 
 def _packets(rule: str) -> str:
@@ -293,7 +318,10 @@ def mark_of(rule: str) -> str:
     return next((text for text in found if text.startswith(MARK)), "")
 
 
-def _part(table: str, text: str) -> Part | None:
-    if table == "nat":
+def _part(one: Chain | SingleRule, text: str) -> Part | None:
+    if one.family is not Family.INET:
+        # The packets in question are of IPv4.
+        return None
+    if one.table == "nat":
         return Part.TRANSLATION
     return Part.PASSAGE if "FORWARD" in text else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns, sysctls
+from vpcctl_lib.kernel.proc import linked, settings
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.sysctls import Profile
@@ -16,7 +17,6 @@ from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Pla
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import EVERYWHERE, Pairs, Set
 
-SYSCTLS = Path("/proc/sys")
 IP_FORWARD = "net.ipv4.ip_forward"
 PING_GROUPS = "net.ipv4.ping_group_range"
 WAS = "was "
@@ -72,13 +72,10 @@ class Settings(Resource):
         return netns.within(self.namespace, self._held)
 
     def _held(self) -> dict[str, str]:
-        names = [path.name for path in (SYSCTLS / "net/ipv4/conf").glob("*")] if self._links else []
-        shall = (*self._whole, *self._of_links(names))
-        held = {key: (SYSCTLS / key.replace(".", "/"), value) for key, value in shall}
-        told = {key: (_text(path), value) for key, (path, value) in held.items() if path.exists()}
-        return {f"{WAS}{key}": now for key, (now, value) in told.items() if now != value}
+        shall = dict((*self._whole, *self._of_links(linked() if self._links else ())))
+        return {f"{WAS}{key}": now for key, now in settings(shall).items() if now != shall[key]}
 
-    def _of_links(self, names: Iterator[str] | list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    def _of_links(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         for name in names:
             for key, value in self._links:
                 yield f"net.ipv4.conf.{name}.{key}", value
@@ -114,10 +111,6 @@ class Settings(Resource):
     def __str__(self) -> str:
         where = f"{self.device} in {self.namespace}" if self.device else self.namespace
         return f"settings of {where}"
-
-
-def _text(path: Path) -> str:
-    return " ".join(path.read_text().split())
 
 
 @cache

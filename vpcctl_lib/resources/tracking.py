@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
@@ -93,11 +93,20 @@ class Forget(Tending):
 
     def __str__(self) -> str:
         # Those to `near` are deleted, too: tracking recreates them with their next packet.
-        ends = "".join(f"  conntrack -D -s {source}\n" for source in self.sources)
-        looks = ends if self.whole else "".join(f"  conntrack -L -s {source} | sed -nE '{_UNTRANSLATED}' |\n"
-                        "    while read -r words; do conntrack -D $words; done\n" for source in self.sources)
+        looks = "".join(f"  {_forgotten(source, self.whole)}\n" for source in self.sources)
         script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
+
+
+def _forgotten(source: str, whole: bool) -> str:
+    """A line of a script; without a family, conntrack(8) means IPv4."""
+    is_sixth = ip_network(source).version == 6
+    family = "-f ipv6 " if is_sixth else ""
+    if whole:
+        return f"conntrack -D {family}-s {source}"
+    words = _UNTRANSLATED.replace("icmp", "icmpv6") if is_sixth else _UNTRANSLATED
+    return (f"conntrack -L {family}-s {source} | sed -nE '{words}' |\n"
+            f"    while read -r words; do conntrack -D {family}$words; done")
 
 
 _ENDS = r"src=(\S+) dst=(\S+)"
@@ -149,13 +158,10 @@ def connections() -> Iterator[Ends]:
     from vpcctl_lib.kernel.conntrack import Ends
 
     for name, protocol, states in TABLES:
-        for file in (f"/proc/thread-self/net/{name}", f"/proc/thread-self/net/{name}6"):
-            # Without IPv6 there is no second file.
-            text = Path(file).read_text() if Path(file).exists() else ""
-            for words in map(str.split, text.splitlines()[1:]):
-                ends = [_end(word) for word in words[1:3]]
-                if int(words[3], 16) in states and ends[0] and ends[1]:
-                    yield Ends(protocol, ends[0], ends[1])
+        for words in map(str.split, sockets(name)):
+            ends = [_end(word) for word in words[1:3]]
+            if int(words[3], 16) in states and ends[0] and ends[1]:
+                yield Ends(protocol, ends[0], ends[1])
 
 
 def _end(word: str) -> tuple[IPv4Address, int] | None:
@@ -169,8 +175,8 @@ def _end(word: str) -> tuple[IPv4Address, int] | None:
     return found, int(port, 16)
 
 
-def _networks(texts: tuple[str, ...]) -> list[IPv4Network]:
-    return [IPv4Network(text) for text in texts]
+def _networks(texts: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    return [ip_network(text) for text in texts]
 
 
 def _within(namespace: str, task: Callable[[], None]) -> None:

@@ -62,18 +62,18 @@ class Program(Resource):
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The very process that was started, still in its namespace, and apart from others' workloads."""
         # Imported late, as all here that has to do with processes: most changes touch none.
-        from vpcctl_lib.workloads.processes import inside_of, is_kept, recognise
+        from vpcctl_lib.workloads.members import is_kept
 
-        process = recognise(facts)
+        process = kernel.process(facts)
         if process is None:
             return changed("it is not running")
-        if not inside_of(process, self.namespace):
+        if not kernel.is_inside(process, self.namespace):
             return changed("its namespace is missing")
         return None if is_kept(facts) else changed("an older vpcctl started it, among other VPCs' workloads")
 
     def relearn(self, remains: Remains) -> dict[str, str]:
         """Of the keeper that runs for it."""
-        from vpcctl_lib.workloads.processes import kept_identity
+        from vpcctl_lib.workloads.members import kept_identity
 
         keeper = remains.keeper(self.namespace, self.mark)
         return kept_identity(keeper) if keeper else {}

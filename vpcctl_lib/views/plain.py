@@ -36,6 +36,9 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
 
 def overview(overview: Overview) -> View:
     """A VPC with everything about it, and the plain commands that show the same."""
+    # Imported late: other views have no need of it.
+    from vpcctl_lib.views.things import listed, others
+
     view = vpc(overview.topology, overview.vpc)
     size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
     inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
@@ -49,10 +52,13 @@ def overview(overview: Overview) -> View:
                      for force in overview.policies],
         "workloads": [{**workload(one), "see": f"ip netns pids {one.site.namespace}"}
                       for one in overview.workloads],
+        **{kind.plural: listed(overview.topology, kind, name) for kind in others()
+           if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
                 "uplink": f"ip addr show {view['uplink']['device']}",
                 "nat": "iptables -t nat -S VPCCTL-POSTROUTING", "routes": f"ip -n {name} route",
                 "subnets": f"ip -n {name} link show master {bridge}",
+                "instances": f"ip -n {name} link show master {bridge}",
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
@@ -66,7 +72,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
     """A subnet."""
     machines = endpoints.in_subnet(vpc, subnet)
     size = subnet.cidr.num_addresses
-    used = addressing.used(subnet.cidr, vpc.cidr, (one.address for one in machines))
+    used = addressing.used(subnet.cidr, vpc.cidr, (address for one in machines for address in one.ipv4))
     own = endpoints.own(vpc, subnet)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,

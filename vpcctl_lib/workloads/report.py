@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.workloads import processes
+from vpcctl_lib.kernel import processes
+from vpcctl_lib.workloads import members
 
 CHUNK = 1 << 16
 
@@ -88,13 +89,13 @@ class Report:
 
     def main(self) -> int:
         """The pid of the program itself; 0 if it has none yet."""
-        return int(processes.kept_identity(self._keeper)["main"]) if self._keeper else 0
+        return int(members.kept_identity(self._keeper)["main"]) if self._keeper else 0
 
     def facts(self) -> Mapping[str, str]:
         """The facts by which the workload is recognised later."""
         if self._keeper is None:
             return {}
-        return processes.kept_identity(self._keeper)
+        return members.kept_identity(self._keeper)
 
 
 def _how(status: int) -> str:

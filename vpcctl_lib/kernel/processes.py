@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.keeper.orders import MARK
 from vpcctl_lib.kernel import netns
 
 PROC = Path("/proc")
@@ -82,13 +82,7 @@ def look(pid: int) -> Process | None:
 def identity(process: Process) -> dict[str, str]:
     """The facts by which a process is recognised later."""
     return {"pid": str(process.pid), "start": str(process.start), "boot": boot_id(),
-            "netns": str(_network(process.pid))}
-
-
-def kept_identity(keeper: Process) -> dict[str, str]:
-    """The facts about a workload from its keeper: also the pid of the program itself."""
-    oldest = next(iter(children(keeper.pid)), None)
-    return {**identity(keeper), "main": str(oldest.pid if oldest else 0)}
+            "netns": str(network(process.pid))}
 
 
 def recognise(facts: Mapping[str, str]) -> Process | None:
@@ -144,25 +138,25 @@ def _open_files(pid: int) -> Iterator[str]:
 def inside_of(process: Process, namespace: str) -> bool:
     """Whether it is in that network namespace."""
     number = netns.inode(namespace)
-    return bool(number) and _network(process.pid) == number
+    return bool(number) and network(process.pid) == number
 
 
 def inside(namespace: str) -> list[Process]:
     """All processes in a network namespace."""
-    return _within({netns.inode(namespace)} - {0})
+    return within({netns.inode(namespace)} - {0})
 
 
 def by_namespace(namespaces: Collection[str]) -> list[tuple[str, Process]]:
     """All processes in these network namespaces, each with its namespace, from one pass over /proc."""
     names = {netns.inode(namespace): namespace for namespace in namespaces}
     names.pop(0, None)
-    found = ((names.get(_network(process.pid)), process) for process in (_all() if names else ()))
+    found = ((names.get(network(process.pid)), process) for process in (_all() if names else ()))
     return [(name, process) for name, process in found if name]
 
 
 def is_passing(process: Process) -> bool:
     """Whether it is a tool of some vpcctl, which ends by itself in a moment."""
-    return TOOL in _environment(process.pid) and is_own(process)
+    return TOOL in environment(process.pid) and is_own(process)
 
 
 def is_own(process: Process) -> bool:
@@ -187,27 +181,11 @@ def is_keeper(process: Process) -> bool:
 
 
 def runs_as_we_do(process: Process) -> bool:
-    """Whether its program is the same file as our interpreter: one in a container is another file."""
+    """Whether its program is the file that we start workloads with: one in a container is another file."""
     try:
-        return os.path.samestat((PROC / str(process.pid) / "exe").stat(), (PROC / "self/exe").stat())
+        return os.path.samestat((PROC / str(process.pid) / "exe").stat(), os.stat(sys.executable))
     except OSError:
         return False
-
-
-def is_kept(facts: Mapping[str, str]) -> bool:
-    """Whether the workload has a keeper; a workload of an older vpcctl has none."""
-    return "main" in facts
-
-
-def main(facts: Mapping[str, str]) -> int | None:
-    """The pid of a workload's program, if it runs; its keeper may have started another one meanwhile."""
-    process = recognise(facts)
-    if process is None or not is_kept(facts):
-        return process.pid if process else None
-    first = look(int(facts["main"]))
-    if first is not None and first.parent == process.pid:
-        return first.pid
-    return next((one.pid for one in children(process.pid)), None)
 
 
 def children(pid: int) -> list[Process]:
@@ -220,8 +198,9 @@ def room(process: Process) -> int:
     return _room(process.pid, "pid")
 
 
-def _within(networks: Collection[int]) -> list[Process]:
-    return [process for process in _all() if _network(process.pid) in networks] if networks else []
+def within(networks: Collection[int]) -> list[Process]:
+    """All processes in the network namespaces of these numbers."""
+    return [process for process in _all() if network(process.pid) in networks] if networks else []
 
 
 def _all() -> Iterator[Process]:
@@ -231,7 +210,8 @@ def _all() -> Iterator[Process]:
             yield process
 
 
-def _network(pid: int) -> int:
+def network(pid: int) -> int:
+    """The number of its network namespace; 0 if unknown."""
     return _room(pid, "net")
 
 
@@ -242,13 +222,8 @@ def _room(pid: int | str, kind: str) -> int:
         return 0
 
 
-def marked(mark: str, among: Iterable[Process]) -> list[Process]:
-    """Those that were started as the workload with that mark, or by it."""
-    word = f"{MARK}={mark}".encode()
-    return [process for process in among if word in _environment(process.pid)]
-
-
-def _environment(pid: int) -> list[bytes]:
+def environment(pid: int) -> list[bytes]:
+    """The variables that it was started with, as `NAME=value`; none if they can't be read."""
     try:
         with (PROC / str(pid) / "environ").open("rb") as environment:
             return environment.read(LONGEST_ENVIRONMENT).split(b"\0")
@@ -256,39 +231,10 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def mark_of(process: Process) -> str:
-    """The mark of the workload that it belongs to; empty if it belongs to none."""
-    prefix = f"{MARK}=".encode()
-    marks = [word[len(prefix):] for word in _environment(process.pid) if word.startswith(prefix)]
-    return marks[0].decode(errors="replace") if marks else ""
-
-
 def argv(process: Process) -> tuple[str, ...]:
     """Its current command line."""
     words = (PROC / str(process.pid) / "cmdline").read_bytes().split(b"\0")[:-1]
     return tuple(word.decode(errors="surrogateescape") for word in words)
-
-
-def of_workload(namespace: str, mark: str, facts: Mapping[str, str]) -> list[Process]:
-    """The workload's keeper; else its processes, by session or mark, in its namespace.
-
-    The namespace may have lost its name, and an exiting process has left it.
-    """
-    leader = recognise(facts)
-    homes = {netns.inode(namespace), _network(leader.pid) if leader else 0,
-             int(facts.get("netns", 0)) if facts.get("boot") == boot_id() else 0}
-    here = _network(os.getpid())
-    living = _within(homes - {0, here})
-    keepers = marked(mark, filter(is_keeper, living))
-    if keepers:
-        return keepers
-    if leader and is_ending(leader):
-        return [leader]
-    # A process that was just started may still be here, before it enters its namespace.
-    found = {process.pid: process for process in marked(mark, [*living, *_within({here})])}
-    if facts.get("boot") == boot_id() and (leader or look(int(facts["pid"])) is None):
-        found.update({process.pid: process for process in living if process.session == int(facts["pid"])})
-    return [process for process in found.values() if is_keeper(process)] or list(found.values())
 
 
 def end(processes: Iterable[Process], seconds: float = GRACE_SECONDS) -> list[Process]:

@@ -1,0 +1,148 @@
+"""Records what the kernel's tools print when reach asks about a small network, whole and damaged.
+
+To record anew, after a change of what is asked or of what vpcctl makes:
+
+    ./vpcctl sandbox -- .venv/bin/python tests/system/record_reach.py >tests/unit/recorded/reach_scenes.json
+
+Beside the answers stand the verdicts that reach came to here, so that a test can compare them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+# First, as it finds the checkout that both stand in.
+from record_kernel import CHECKOUT, GONE, Recorder, difference, written
+
+from vpcctl_lib.kernel import netns, proc, run
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.managers.reach import find_target
+from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.scene import Scene
+from vpcctl_lib.reach.verdict import Analyzer
+from vpcctl_lib.record.store import Store
+
+POLICY = """{"subnet": "10.0.1.0/24", "ingress": [{"port": 80, "protocol": "tcp", "action": "allow"},
+  {"port": 8080, "protocol": "tcp", "action": "deny", "source": "10.0.2.0/24"}]}"""
+NETWORK = (
+    "vpc create --name vpc1 --cidr 10.0.0.0/16",
+    "vpc create --name vpc2 --cidr 172.16.0.0/16",
+    "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",
+    "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24",
+    "subnet add --vpc vpc2 --name shop --cidr 172.16.1.0/24 --type public",
+    "nat enable --vpc vpc1",
+    "peer create --vpc1 vpc1 --vpc2 vpc2",
+    "firewall apply --vpc vpc1 --subnet public --policy {folder}/policy.json",
+)
+
+RESTORE = "$VPCCTL restore"
+STRICT = """nft -f - <<'EOF'
+table inet strict { chain f { type filter hook forward priority 0; policy drop; }; }
+EOF"""
+SCENES = {
+    "whole": ("", ""),
+    "nat is flushed": ("iptables -t nat -F", RESTORE),
+    "the host's filter is flushed": (
+        "iptables -F; iptables -P FORWARD DROP", f"iptables -P FORWARD ACCEPT; {RESTORE}"),
+    "the host does not forward": ("sysctl -qw net.ipv4.ip_forward=0", RESTORE),
+    "a foreign rule drops": ("iptables -I FORWARD -s 10.0.0.0/16 -j DROP",
+                             "iptables -D FORWARD -s 10.0.0.0/16 -j DROP"),
+    "a foreign firewall of nft": (STRICT, "nft delete table inet strict"),
+    "a router has no default route": ("ip -n vpc1 route del default via 169.254.64.0", RESTORE),
+    "a subnet has no default route": ("ip -n vpc1-public route del default", RESTORE),
+    "a router's rules are flushed": ("ip netns exec vpc1 iptables -F FORWARD", RESTORE),
+    "a router does not forward": ("ip netns exec vpc1 sysctl -qw net.ipv4.ip_forward=0", RESTORE),
+    "a router's nft is flushed": ("ip netns exec vpc1 nft flush ruleset", RESTORE),
+    "a policy is flushed": ("ip netns exec vpc1-public iptables -F", RESTORE),
+    "a port is down": ("ip -n vpc1 link set s-private down", "ip -n vpc1 link set s-private up"),
+    "a port is isolated": ("ip -n vpc1 link set s-private type bridge_slave isolated on",
+                           "ip -n vpc1 link set s-private type bridge_slave isolated off"),
+    "a peering is cut": ("ip -n vpc2 link del pcx-vpc1", RESTORE),
+    "a namespace is gone": (f"ip netns del vpc2-shop; {GONE.format('-n vpc2', 's-shop')}", RESTORE),
+}
+"""Each damage with what mends it."""
+
+QUESTIONS = {
+    "web": ("vpc1/private", "vpc1/public", "tcp", 80),
+    "closed port": ("vpc1/private", "vpc1/public", "tcp", 8080),
+    "other way": ("vpc1/public", "vpc1/private", "icmp", 0),
+    "internet": ("vpc1/public", "internet", "udp", 53),
+    "private out": ("vpc1/private", "internet", "icmp", 0),
+    "without nat": ("vpc2/shop", "internet", "icmp", 0),
+    "peer": ("vpc1/private", "vpc2/shop", "tcp", 443),
+    "from peer": ("vpc2/shop", "vpc1/public", "tcp", 80),
+}
+
+
+def asked(topology: Any) -> dict[str, list[str]]:
+    """The verdict on each question: what it is, the code of what stops the packet, and where."""
+    analyzer = Analyzer(Scene(Kernel(Runner())), topology)
+    found = {}
+    for name, (start, to, protocol, port) in QUESTIONS.items():
+        near, target = find_subnet(topology, *start.split("/")), find_target(topology, to)
+        report = analyzer.ask(Question(*near, target.address, Protocol(protocol), port or None, target.vpc,
+                                       target.subnet))
+        blocked = report.blocked_by
+        found[name] = [report.verdict.value, *([blocked.code.value, blocked.where] if blocked else [])]
+    return found
+
+
+def record(store: Store) -> dict[str, Any]:
+    """All that reach asks about this network, and what it says."""
+    recorder, legacy_tables = Recorder(), proc.legacy_tables
+
+    def tables(namespace: str) -> str:
+        found = legacy_tables(namespace)
+        recorder.settings[f"{namespace} ip_tables_names"] = found
+        return found
+
+    with (
+        mock.patch.object(run, "_run", recorder.run),
+        mock.patch.object(proc, "legacy_tables", tables),
+        mock.patch.object(Kernel, "setting", lambda *given: recorder.setting(*given)),
+    ):
+        verdicts = asked(store.load().topology)
+    return {
+        "asked": dict(sorted(recorder.asked.items())),
+        "settings": dict(sorted(recorder.settings.items())),
+        "names": sorted(netns.names()),
+        "identities": {},
+        "files": {},
+        "keepers": {},
+        "record": json.loads(store.file.read_text()),
+        "verdicts": verdicts,
+    }
+
+
+def main() -> None:
+    """Make the network, damage it in each way, mend it, and print what was recorded of each."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "policy.json").write_text(POLICY)
+        program = f"{sys.executable} {CHECKOUT / 'vpcctl'}"
+        os.environ |= {"VPCCTL_STATE_DIR": str(folder / "state"), "VPCCTL": program}
+        for line in NETWORK:
+            subprocess.run([*program.split(), *line.format(folder=folder).split()], check=True,
+                           stdout=subprocess.DEVNULL)
+        found: dict[str, Any] = {}
+        for name, scripts in SCENES.items():
+            for number, script in enumerate(scripts):
+                subprocess.run(["sh", "-ec", script], check=True, timeout=30, stdout=subprocess.DEVNULL)
+                if number == 0:
+                    now = record(Store(folder / "state"))
+                    found[name] = difference(found["whole"], now) if found else now
+    print(written(found).replace(scratch, "/var/lib/scratch").replace(str(CHECKOUT), "/opt/vpcctl"))
+
+
+if __name__ == "__main__":
+    main()

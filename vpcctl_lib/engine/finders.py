@@ -1,0 +1,31 @@
+"""How things of a kind are found again after the record is lost, for kinds that nothing else here finds.
+
+`rebuild` finds VPCs, NAT and peerings, and `found_subnets` what is in a subnet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.kinds import Names, inside
+
+Finder = Callable[[Kernel, Any, Names, list[str]], Iterable[Any]]
+"""Given the kernel, a home with its names, and the notes on what can't be known: the things in that home."""
+
+FINDERS: dict[type, Finder] = {}
+"""By the class of what is found."""
+
+T = TypeVar("T")
+
+
+def with_found(kernel: Kernel, home: T, notes: list[str], names: Names = ()) -> T:
+    """The home with all that the finders find in it."""
+    for kind in inside(type(home)):
+        find = FINDERS.get(kind.model)
+        if find is not None:
+            home = kind.put(home, find(kernel, home, names, notes))
+        home = kind.put(home, [with_found(kernel, one, notes, (*names, kind.named(one)))
+                               for one in kind.things(home)])
+    return home

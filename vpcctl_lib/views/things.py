@@ -1,0 +1,75 @@
+"""Things of any kind as plain values, for kinds that have no view of their own; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from vpcctl_lib.model import kinds
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.kinds import Kind, Names, Placed
+from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Policy, Subnet, Topology, Vpc, Workload
+
+View = dict[str, Any]
+SHOWN = (Vpc, Nat, Subnet, Policy, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`."""
+
+
+def others() -> list[Kind]:
+    """The kinds without a view of their own."""
+    return [kind for kind in kinds.REGISTERED.values() if kind.model not in SHOWN]
+
+
+def listed(topology: Topology, kind: Kind, vpc: str = "") -> list[View]:
+    """The things of a kind, all or those of one VPC; without those that have no name among several."""
+    return [thing(topology, one) for one in kinds.everything(topology)
+            if one.kind is kind and vpc in ("", one.names[0]) and (one.names[-1] or not kind.several)]
+
+
+def thing(topology: Topology, one: Placed) -> View:
+    """A thing: where it is, its name, what its fields say, and what follows from them."""
+    words = [kind.option or kind.word for kind in kinds.way(one.kind)[:-1]]
+    name = {"name": one.names[-1]} if hasattr(one.thing, "name") else {}
+    more = MORE.get(one.kind.model)
+    return {**dict(zip(words, one.names, strict=False)), **name,
+            **{field: plain(getattr(one.thing, field)) for field in one.kind.own},
+            **(more(topology, one.names) if more else {})}
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it; null for an empty text."""
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
+    return value if value is None or isinstance(value, (bool, int)) else str(value) or None
+
+
+def _machine(topology: Topology, names: Names) -> View:
+    where = find_endpoint(topology, Site(*names))
+    return {"addresses": [str(one.ip) for one in where.addresses], "address": str(where.address),
+            "mac": where.mac, "namespace": where.namespace,
+            "workloads": [workload.name for workload in where.workloads]}
+
+
+MORE: Mapping[type, Callable[[Topology, Names], View]] = {Machine: _machine}
+"""What else is shown of a kind."""
+
+
+def rows(found: list[View]) -> tuple[tuple[str, ...], Iterator[tuple[str, ...]]]:
+    """The columns of a table of them, and its rows; the VPC is not shown."""
+    keys = found[0] if found else ()
+    names = [name for name in keys if name != "vpc" and any(one[name] for one in found)]
+    return (tuple(name.replace("_", " ").upper() for name in names),
+            (tuple(_cell(one[name]) for name in names) for one in found))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value)) or "-"
+    return "-" if value in (None, False, "") else "yes" if value is True else str(value)
