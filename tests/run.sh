@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Lint, types and tests, from a fresh clone on a bare Debian or Ubuntu: what is missing is installed first.
 #
-#   ./tests/run.sh                        everything
-#   ./tests/run.sh --long                 the property and fault tests for longer
+#   ./tests/run.sh                        everything but a few slow tests, which are counted at the end
+#   ./tests/run.sh --slow                 these, too
+#   ./tests/run.sh --long                 everything, and the property and fault tests for longer
 #   ./tests/run.sh --mutants              which small changes of the code the unit and command-line tests don't see: an
 #                                         hour on two cores; `--mutants record`, or a file, for a part of it
 #   ./tests/run.sh tests/unit -k policy   other arguments go to pytest
@@ -65,6 +66,8 @@ for argument; do
     shift
     if [ "$argument" = --long ]; then
         export VPCCTL_LONG=1
+    elif [ "$argument" = --slow ]; then
+        export VPCCTL_SLOW=1
     elif [ "$argument" = --mutants ]; then
         mutants=yes
     else
