@@ -4,6 +4,7 @@ import os
 import signal
 from typing import Any
 
+import pytest
 from hypothesis import Phase, settings
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
@@ -12,6 +13,8 @@ settings.register_profile("mutants", deadline=None, max_examples=50, derandomize
                           phases=(Phase.explicit, Phase.generate))
 settings.load_profile(os.environ.get("VPCCTL_PROFILE", "vpcctl"))
 
+SLOW = bool(os.environ.get("VPCCTL_SLOW") or os.environ.get("VPCCTL_LONG"))
+LEFT = "slow: left to ./tests/run.sh --slow"
 BESIDE = "beside other programs: "
 """How the reason begins for which a test beside a program that is not here was skipped."""
 
@@ -20,8 +23,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests wait for a run that has the time."""
+    for item in items:
+        if item.get_closest_marker("slow") and not SLOW:
+            item.add_marker(pytest.mark.skip(reason=LEFT))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was not tried for want of a program, and the figures of the fault tests.
+    """What was not tried for want of time or of a program, and the figures of the fault tests.
 
     Here, as the process that only hands tests out to others loads no conftest further in.
     """
@@ -32,6 +42,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def tell_what_was_skipped(terminalreporter: Any) -> None:
     """Each program that was missing, and the line that brings them all."""
     reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    left = sum(LEFT in reason for reason in reasons)
+    if left:
+        terminalreporter.section("NOT TRIED for want of time", yellow=True, bold=True)
+        terminalreporter.line(f"{left} slow tests; to try them: ./tests/run.sh --slow")
     lacks = sorted({reason.partition(BESIDE)[2] for reason in reasons if BESIDE in reason})
     if lacks:
         terminalreporter.section("NOT TRIED beside other programs", yellow=True, bold=True)

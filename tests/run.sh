@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Lint, types and tests, from a fresh clone on a bare Debian or Ubuntu: what is missing is installed first.
 #
-#   ./tests/run.sh                        everything
-#   ./tests/run.sh --long                 the property and fault tests for longer
+#   ./tests/run.sh                        everything but a few slow tests, which are counted at the end
+#   ./tests/run.sh --slow                 these, too
+#   ./tests/run.sh --long                 everything, and the property and fault tests for longer
 #   ./tests/run.sh --mutants              breaks the code in one place at a time, and counts what the unit and
 #                                         command-line tests see: for the night, as it takes an hour or two. It passes
 #                                         if they see 85 % of each room, and tests/mutation/survivors.yaml explains
@@ -67,6 +68,8 @@ for argument; do
     shift
     if [ "$argument" = --long ]; then
         export VPCCTL_LONG=1
+    elif [ "$argument" = --slow ]; then
+        export VPCCTL_SLOW=1
     elif [ "$argument" = --mutants ]; then
         mutants=yes
     else

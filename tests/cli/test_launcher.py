@@ -153,11 +153,13 @@ def test_libraries_of_the_python_that_starts_it_need_no_venv(checkout: Checkout,
     assert not checkout.venv.exists()
 
 
+@pytest.mark.slow
 def test_libraries_that_are_too_old_are_passed_over(checkout: Checkout, system: Path) -> None:
     place_libraries(system, version="6.0.1")
     checkout.reaches(checkout.libraries, said=FIRST_RUN)
 
 
+@pytest.mark.slow
 def test_links_to_links_are_followed(checkout: Checkout) -> None:
     elsewhere = checkout.index / "bin"
     elsewhere.mkdir()
@@ -173,6 +175,7 @@ def test_a_half_made_venv_is_made_anew(checkout: Checkout) -> None:
     assert not (checkout.libraries / "leftover").exists()
 
 
+@pytest.mark.slow
 def test_a_checkout_that_was_moved_goes_on_with_its_venv(checkout: Checkout) -> None:
     assert checkout.run().stderr == FIRST_RUN
     moved = Checkout(checkout.folder.with_name("moved"), checkout.python, checkout.index)
@@ -189,6 +192,7 @@ def test_a_venv_of_another_python_is_run_by_that_python(checkout: Checkout) -> N
     assert checkout.run("a b").stdout == f"other {checkout.folder}/vpcctl\nother a b\n"
 
 
+@pytest.mark.slow
 def test_a_venv_whose_interpreter_is_gone_is_made_anew(checkout: Checkout) -> None:
     place_libraries(checkout.venv / "lib" / "python3.99" / "site-packages", record=True)
     (checkout.venv / "bin").mkdir()
@@ -196,6 +200,7 @@ def test_a_venv_whose_interpreter_is_gone_is_made_anew(checkout: Checkout) -> No
     checkout.reaches(checkout.libraries, said=FIRST_RUN)
 
 
+@pytest.mark.slow
 def test_a_venv_whose_interpreter_became_another_version_is_made_anew(checkout: Checkout) -> None:
     """As when the system's python3, to which .venv links, moves from 3.11 to 3.13."""
     assert checkout.run().stderr == FIRST_RUN
@@ -237,6 +242,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_without_a_package_index_it_says_what_to_install(checkout: Checkout) -> None:
     done = checkout.run(PIP_FIND_LINKS="")
     assert (done.returncode, done.stdout) == (1, "")
@@ -276,6 +282,7 @@ def test_old_pythons_can_parse_it() -> None:
     ast.parse((ROOT / "vpcctl").read_text(), feature_version=(3, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user's root")
 def test_root_leaves_nothing_of_its_own_in_a_persons_checkout(checkout: Checkout) -> None:
     for path in [checkout.folder, *checkout.folder.rglob("*")]:

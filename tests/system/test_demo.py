@@ -55,7 +55,7 @@ def on_terminal(environment: dict[str, str]) -> tuple[int, str]:
     return process.wait(), out.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("plain", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_all_is_green(plain: bool) -> None:
     without = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     code, out = on_terminal({**without, **({"NO_COLOR": "1"} if plain else {})})
@@ -67,6 +67,7 @@ def test_all_is_green(plain: bool) -> None:
     assert f"✔ all {len(green)} steps went as expected" in out.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_on_a_host_without_internet_it_says_so_and_leaves_nothing() -> None:
     done = in_sandbox(LOOK + """
         ip route replace default via 203.0.113.99
@@ -98,6 +99,7 @@ def put_first(folder: Path, name: str, script: str) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_a_curl_that_fails_is_red_whatever_was_expected(tmp_path: Path) -> None:
     done = in_sandbox("$DEMO --on-host", put_first(tmp_path, "curl", "echo broken; exit 1"))
     assert done.returncode == 1
@@ -114,7 +116,10 @@ def test_a_ping_that_always_gets_through_is_red_where_it_must_not(tmp_path: Path
     assert "vpc1 reaches vpc2" in green
 
 
-@pytest.mark.parametrize(("signal", "code"), [("INT", 130), ("TERM", 143), ("HUP", 143)])
+@pytest.mark.parametrize(("signal", "code"), [
+    ("INT", 130), pytest.param("TERM", 143, marks=pytest.mark.slow),
+    pytest.param("HUP", 143, marks=pytest.mark.slow),
+])
 def test_interrupted_it_takes_away_what_it_made(signal: str, code: int) -> None:
     done = in_sandbox(LOOK + f"""
         vpcctl vpc create --name mine --cidr 10.9.0.0/16

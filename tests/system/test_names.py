@@ -84,7 +84,7 @@ def test_nor_is_a_chain_of_our_name(host: Host, table: str) -> None:
     host.sh(f"iptables -F VPCCTL-{table}; iptables -X VPCCTL-{table}")
 
 
-@pytest.mark.parametrize("name", ["Vpc", "1vpc", "vpc-", "-vpc", "v/c", "v.c", "v c", "", "é", "v" * 32,
-                                  "v;reboot", "$(id)", "--", "v\n"])
-def test_other_names_are_refused(host: Host, name: str) -> None:
-    host.refused("vpc create --cidr 10.5.0.0/16", f"--name={name}", code=2)
+def test_other_names_are_refused(host: Host) -> None:
+    for name in ("Vpc", "1vpc", "vpc-", "-vpc", "v/c", "v.c", "v c", "", "é", "v" * 32, "v;reboot", "$(id)",
+                 "--", "v\n"):
+        host.refused("vpc create --cidr 10.5.0.0/16", f"--name={name}", code=2)

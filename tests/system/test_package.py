@@ -89,6 +89,7 @@ def leaves(command: click.Command, path: Words = ()) -> Iterator[tuple[Words, cl
         yield path, command
 
 
+@pytest.mark.slow
 def test_lintian_has_nothing_to_say(package: Path) -> None:
     if which("lintian") is None:
         pytest.skip("NOT TRIED: lintian is not here")

@@ -56,15 +56,14 @@ def test_its_programs_are_found_by_the_path_it_is_given(vpc1: Host) -> None:
     vpc1.refused(f"{RUN} --env PATH=/nowhere -- sleep infinity", says="sleep: No such file")
 
 
-@pytest.mark.parametrize(("words", "says"), [
-    ("--env A", "has no value"), ("--env =x", "can't be the name"),
-    ("--env VPCCTL_WORKLOAD=x", "vpcctl's own"),
-    ("--workdir etc", "not an absolute path"), ("--stop-signal TREM", "not a signal"),
-    ("--stop-signal STOP", "ends no program"), ("--stop-timeout soon", "not a time"),
-    ("--stop-timeout 2h", "too long"), ("--restart sometimes", "sometimes"), ("--log-max 1", "too small"),
-])
-def test_what_no_workload_can_have(vpc1: Host, words: str, says: str) -> None:
-    vpc1.refused(f"{RUN} {words} -- sleep infinity", code=2, says=says)
+def test_what_no_workload_can_have(vpc1: Host) -> None:
+    for words, says in (("--env A", "has no value"), ("--env =x", "can't be the name"),
+                        ("--env VPCCTL_WORKLOAD=x", "vpcctl's own"),
+                        ("--workdir etc", "not an absolute path"), ("--stop-signal TREM", "not a signal"),
+                        ("--stop-signal STOP", "ends no program"), ("--stop-timeout soon", "not a time"),
+                        ("--stop-timeout 2h", "too long"), ("--restart sometimes", "sometimes"),
+                        ("--log-max 1", "too small")):
+        vpc1.refused(f"{RUN} {words} -- sleep infinity", code=2, says=says)
 
 
 def test_a_folder_that_its_user_may_not_enter(vpc1: Host) -> None:

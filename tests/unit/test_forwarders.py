@@ -98,6 +98,7 @@ def test_what_iptables_made_in_nft_is_not_told_twice() -> None:
     rule = {"rule": {"family": "ip", "table": "nat", "chain": "POSTROUTING", "expr": [{"masquerade": None}]}}
     assert forwarders.forwarders(Seen(tables=tables({"nftables": [rule]}))) == ("nft table ip nat",)
     assert forwarders.forwarders(Seen(saved=("*nat\nCOMMIT\n",), tables=tables({"nftables": [rule]}))) == ()
+    assert forwarders.forwarders(Seen(tables=tables({"nftables": [rule]}), blind=True)) == ()
 
 
 def test_only_what_came_since_counts_and_a_record_keeps_the_rest_apart() -> None:

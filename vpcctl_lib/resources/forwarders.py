@@ -43,6 +43,9 @@ class Seen:
     unread: tuple[str, ...] = field(default=())
     """What could not be read, which may need forwarding."""
 
+    blind: bool = False
+    """Whether iptables has its rules in nft's tables, and could not be read."""
+
 
 def look(runner: Runner, must: bool = False) -> Seen:
     """Read all of it. VpcctlError if that fails, except for nft, which a kernel may not have.
@@ -54,7 +57,8 @@ def look(runner: Runner, must: bool = False) -> Seen:
     asked = (partial(kernel.read, "", reading) for reading in (Reading.LINKS, Reading.ROUTES))
     saved = (partial(variants.rules, runner, variant, must) for variant in Variant)
     links, routes, (tables, unread), *rules = together(*asked, partial(_listed, kernel), *saved)
-    return Seen(tuple(filter(None, links)), tuple(routes), tuple(rules), tables, unread)
+    blind = not any(rules) and variants.standard(runner) is Variant.NFT
+    return Seen(tuple(filter(None, links)), tuple(routes), tuple(rules), tables, unread, blind)
 
 
 def _listed(kernel: Kernel) -> tuple[Ruleset, tuple[str, ...]]:
@@ -182,7 +186,7 @@ def _reached(rules: Collection[str]) -> frozenset[str]:
 
 def _tables(seen: Seen) -> Iterator[str]:
     """The tables of nft that translate, or accept forwarded packets."""
-    known = {("ip", name) for name in OF_IPTABLES} if any(seen.saved) else set()
+    known = {("ip", name) for name in OF_IPTABLES} if seen.blind or any(seen.saved) else set()
     yield from (f"nft table {table.family} {table.name}" for table in seen.tables
                 if table.family in ("ip", "inet") and (table.family, table.name) not in known
                 and any(_passes_on(chain) for chain in table.chains.values()))
