@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from vpcctl_lib.resources import (
     Condition,
     Fault,
     Folder,
+    Guard,
+    Member,
     Namespace,
     Operation,
     Operations,
@@ -39,6 +41,7 @@ from vpcctl_lib.resources import (
     SingleRule,
     changed,
 )
+from vpcctl_lib.resources.guard import FORM
 from vpcctl_lib.resources.processes import Start, Stop
 
 UNSUPPORTED = "RTNETLINK answers: Operation not supported"
@@ -804,3 +807,18 @@ def test_a_rule_that_must_not_come_back_does_not(host: Host, tmp_path: Path) -> 
     away = Step(Verb.UNMAKE, Entry(rule), ready(rule.unmake({})), tuple)
     failure(host, tmp_path, away, *made(WEB))
     assert not any("-I FORWARD" in line or "-A FORWARD" in line for line in host.done)
+
+
+def guard(*addresses: str) -> Guard:
+    members = (Member(f"s-{n}", f"02:00:00:00:00:0{n}", IPv4Address(one), "10.0.1.0/24 private")
+               for n, one in enumerate(addresses))
+    return Guard("one", tuple(members), FORM, True)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_guard_is_loaded_whole_if_it_cannot_be_changed(host: Host, tmp_path: Path, fails: bool) -> None:
+    old, new = guard("10.0.1.2"), guard("10.0.1.2", "10.0.1.3")
+    host.failing = {new.change(old)[0].text: "Error: No such file or directory"} if fails else {}
+    assert apply(host, tmp_path, [rewritten(old, new)]) == State(TOPOLOGY, (Entry(new),))
+    assert len(host.done) == (2 if fails else 1)
+    assert ("table bridge" in host.done[-1]) is fails

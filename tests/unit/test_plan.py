@@ -37,6 +37,7 @@ from vpcctl_lib.resources import (
     Condition,
     Fault,
     Forwarding,
+    Guard,
     Namespace,
     Program,
     Resource,
@@ -285,6 +286,13 @@ def test_what_is_changed_in_place_gets_its_remedy_too() -> None:
     on = Set("vpc1", (("net.ipv4.conf.uplink.forwarding", "1"),))
     plan = difference(ledger, blueprint(ONE), {settings.key: Fault(Condition.CHANGED, "", (on,))})
     assert [(step.verb, step.work[0]) for step in plan.steps] == [(Verb.CHANGE, on)]
+
+
+def test_a_guard_that_somebody_changed_is_loaded_as_a_whole() -> None:
+    ledger = made(RICH)
+    guard = find(ledger, Guard).resource
+    plan = difference(ledger, blueprint(RICH), {guard.key: changed("a machine is missing")})
+    assert [(step.verb, step.work) for step in plan.steps] == [(Verb.CHANGE, guard.make())]
 
 
 def test_somebody_elses_thing_of_our_name_is_never_touched() -> None:

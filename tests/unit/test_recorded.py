@@ -912,9 +912,9 @@ def test_a_machine_has_the_addresses_of_the_guard_that_of_its_mac_first(scene: S
     recorded = scene()
     renamed(recorded, "web1")
     port = naming.port("private", "web1")
-    guard(recorded, *((port, mac("10.0.2.7"), f"10.0.2.{last}", PRIVATE) for last in (9, 5, 7)))
+    guard(recorded, *((port, mac("10.0.2.7"), f"10.0.2.{last}", PRIVATE) for last in (9, 5, 7, 12, 8, 3, 11)))
     state, notes = rebuilt()
-    assert machines(state) == [("web1", ["10.0.2.7", "10.0.2.5", "10.0.2.9"])]
+    assert machines(state) == [("web1", [f"10.0.2.{last}" for last in (7, 3, 5, 8, 9, 11, 12)])]
     told = "the policy and the workloads of 'vpc1/private/web1' are unknown: "
     assert f"{told}its namespace was missing, and is recreated" in notes
 
@@ -981,6 +981,15 @@ def test_a_machine_whose_links_cannot_be_read_is_left_out_too(scene: Scene) -> N
     state, notes = rebuilt()
     assert machines(state) == []
     assert "machine 'vpc1/private/web1' can't be rebuilt: its address is missing" in notes
+
+
+def test_a_machine_of_a_subnet_of_a_name_that_nobody_may_give_is_none(scene: Scene) -> None:
+    recorded = scene()
+    port = naming.port("Private", "web1")
+    recorded.links("vpc1")["s-private"].update(ifname=port, ifalias="vpcctl:vpc1/Private/web1")
+    state, notes = rebuilt()
+    assert [*subnets(state.topology)] == ["public"]
+    assert "bears the mark vpcctl:vpc1/Private/web1, but vpcctl did not make it" in " ".join(notes)
 
 
 @pytest.mark.parametrize("name", ["Not a name", "web-", ""])

@@ -168,3 +168,11 @@ def test_where_a_group_has_to_do_with() -> None:
     assert places(Verb.MAKE, SPACE, EmptyNamespaces(("vpc1",))) is None
     (group,) = groups([step(Verb.MAKE, SPACE), step(Verb.MAKE, Namespace("vpc2", "vpcctl:vpc2"))])
     assert group.places == {"", "vpc1", "vpc2"}
+
+
+def test_what_stands_apart_in_a_namespace_waits_for_itself_and_for_the_namespace() -> None:
+    def group(*places: str) -> Group:
+        return Group((), False, frozenset(places))
+
+    found = [group("vpc1"), group("vpc1 guard"), group("vpc2"), group("vpc1 guard"), group("vpc1")]
+    assert [set(others) for _, others in waits(found)] == [set(), {0}, set(), {0, 1}, {0}]
