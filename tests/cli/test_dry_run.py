@@ -24,6 +24,8 @@ PLANS = {
     "peer delete --vpc1 vpc2 --vpc2 vpc1": "link del pcx-vpc2",
     "firewall apply --vpc vpc1 --subnet private --policy {policy}": "--dport 443",
     "firewall clear --vpc vpc1 --subnet public": "-F INPUT",
+    "firewall allow --vpc vpc1 --subnet private --protocol tcp --port 80": "--dport 80 ",
+    "firewall deny --vpc vpc1 --subnet private --protocol udp": "-j DROP",
     "deploy webserver --vpc vpc2 --subnet web --port 81": "VPCCTL_WORKLOAD=vpc2/web/webserver-81",
     "deploy run --vpc vpc2 --subnet web --name w -- sleep 1": "__main__.py namespace=vpc2-web",
     "deploy stop --vpc vpc1 --subnet public --name worker": "VPCCTL_WORKLOAD=vpc1/public/worker",

@@ -29,7 +29,8 @@ JSON_LEAVES = [path for path in LEAVES if path[0] not in ("exec", "sandbox", "ca
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = """vpc create, vpc list, vpc show, vpc delete, subnet add, subnet set, subnet list,
         subnet delete, nat enable, nat disable, peer create, peer delete, peer list, firewall apply,
-        firewall show, firewall clear, deploy webserver, deploy run, deploy list, deploy logs, deploy stop,
+        firewall allow, firewall deny, firewall show, firewall clear, deploy webserver,
+        deploy run, deploy list, deploy logs, deploy stop,
         exec, sandbox, status, restore"""
     assert {tuple(words.split()) for words in wanted.split(",")} <= set(LEAVES)
 
@@ -54,7 +55,7 @@ def test_every_command_speaks_json(path: tuple[str, ...], vpcctl: Any) -> None:
 
 def test_the_commands_that_change_something_can_rehearse_and_be_verbose(vpcctl: Any) -> None:
     verbs = {"create", "add", "set", "delete", "enable", "disable", "clear", "webserver", "run", "stop",
-             "restore", "apply"}
+             "restore", "apply", "allow", "deny"}
     for path in LEAVES:
         text = vpcctl(*path, "--help").out
         assert ("--dry-run" in text) == (path[-1] in verbs)

@@ -128,6 +128,8 @@ SCENARIOS = (
     Scenario("peer delete --vpc1 vpc2 --vpc2 vpc1", PEERED),
     Scenario(POLICY, SUBNET),
     Scenario(OTHER_TREE, (*SUBNET, TREE), "tree of chains"),
+    Scenario("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 80", SUBNET),
+    Scenario("firewall deny --vpc vpc1 --subnet public --protocol icmp", (*SUBNET, POLICY)),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

@@ -27,6 +27,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "peer create": (MADE, FULL[5]),
     "peer delete": (FULL, "peer delete --vpc1 vpc1 --vpc2 vpc2"),
     "firewall apply": (MADE, FULL[6]),
+    "firewall allow": (MADE, "firewall allow --vpc vpc1 --subnet public --protocol tcp --port 80"),
+    "firewall deny": (FULL, "firewall deny --vpc vpc1 --subnet private --protocol icmp"),
     "firewall clear": (FULL, "firewall clear --vpc vpc1 --subnet public"),
     "deploy webserver": (MADE, FULL[7]),
     "deploy run": (MADE, FULL[8]),

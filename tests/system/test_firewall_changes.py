@@ -57,6 +57,35 @@ def test_the_same_again_changes_nothing(guarded: Host) -> None:
     guarded.check_same(before)
 
 
+def test_one_rule_more(guarded: Host) -> None:
+    guarded.do("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 443")
+    guarded.reaches("vpc1-private", "10.0.1.2:80", "10.0.1.2:443")
+    guarded.never_reaches("vpc1-private", "10.0.1.2")
+    before = guarded.portrait()
+    done = guarded.do("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 443 --source 10.0.2.2")
+    assert done.out == "unchanged: the policy of vpc1/public allows tcp 443 from 10.0.2.2\n"
+    guarded.check_same(before)
+    guarded.refused("firewall deny --vpc vpc1 --subnet public --protocol tcp --port 80",
+                    says="ingress[0] allows all of it")
+    guarded.do("firewall allow --vpc vpc1 --subnet public --protocol icmp --source 10.0.2.2")
+    guarded.reaches("vpc1-private", "10.0.1.2")
+    guarded.never_reaches("", "10.0.1.2")
+    rules = guarded.do(SHOW).json["firewall"]["policy"]["ingress"]
+    assert [rule["protocol"] for rule in rules] == ["tcp", "tcp", "icmp"]
+
+
+def test_the_first_rule_of_an_open_subnet(vpc1: Host) -> None:
+    vpc1.listen("vpc1-public", "80", "443")
+    done = vpc1.do("firewall deny --vpc vpc1 --subnet public --protocol tcp --port 80")
+    assert "everything else stays open" in done.err
+    vpc1.reaches("vpc1-private", "10.0.1.2:443", "10.0.1.2")
+    vpc1.never_reaches("vpc1-private", "10.0.1.2:80")
+    vpc1.do("firewall clear --vpc vpc1 --subnet public")
+    done = vpc1.do("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 80")
+    assert "is now denied" in done.err
+    check_only_web(vpc1)
+
+
 def test_clearing_opens(guarded: Host) -> None:
     guarded.do("firewall clear --vpc vpc1 --subnet public")
     guarded.reaches("vpc1-private", "10.0.1.2:80", "10.0.1.2:443", "10.0.1.2")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from vpcctl_lib.files import documents, keys
-from vpcctl_lib.files.documents import Place
+from vpcctl_lib.files.documents import Document, Place
 from vpcctl_lib.files.keys import Reading
-from vpcctl_lib.files.policy_keys import POLICY
-from vpcctl_lib.model.topology import Policy
+from vpcctl_lib.files.policy_keys import INGRESS_RULE, POLICY
+from vpcctl_lib.model.topology import Policy, Rule
 
 
 def load(path: Path, subnet: IPv4Network) -> Policy:
@@ -24,6 +25,13 @@ def parse(data: object, where: Place, subnet: IPv4Network) -> Policy:
     around.found["cidr"] = subnet
     policy: Policy = keys.read(POLICY, data, where, around)
     return policy
+
+
+def rule(options: Mapping[str, object]) -> Rule:
+    """An ingress rule whose keys were typed as options; BadInput names the option."""
+    where = Document("the rule", options).top
+    made: Rule = keys.read(INGRESS_RULE, options, where, Reading(where))
+    return made
 
 
 def to_document(policy: Policy, subnet: IPv4Network | None = None) -> dict[str, object]:

@@ -40,6 +40,23 @@ class FirewallManager(Manager):
 
         return self.change(decide)
 
+    def add(self, vpc_name: str, subnet_name: str, options: Mapping[str, object]) -> Change:
+        """One ingress rule more at the end of the subnet's policy; repeating it changes nothing."""
+        # Imported late, as above.
+        from vpcctl_lib.files import policy
+        from vpcctl_lib.firewall.additions import with_rule
+
+        rule = policy.rule(options)
+
+        def decide(topology: Topology) -> Topology:
+            _, subnet = find_subnet(topology, vpc_name, subnet_name)
+            new, note = with_rule(subnet.policy, rule)
+            if note:
+                self.warn(note)
+            return _with_policy(topology, vpc_name, subnet_name, new)
+
+        return self.change(decide)
+
     def clear(self, vpc_name: str, subnet_name: str) -> Change:
         """Remove the policy: the subnet is open again."""
         return self.change(lambda topology: _with_policy(topology, vpc_name, subnet_name, None))
