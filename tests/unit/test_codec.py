@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.dear import DEAR
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Ports, Subnet, Topology, Vpc
 from vpcctl_lib.record.codec import Misfit, decode, encode
 
@@ -18,6 +19,7 @@ VPC = {"name": "vpc1", "cidr": "10.0.0.0/16"}
 
 
 @given(st.from_type(Topology))
+@DEAR
 def test_every_topology_comes_back_the_same(topology: Topology) -> None:
     assert decode(Topology, json.loads(json.dumps(encode(topology)))) == topology
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.dear import DEAR
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import disk as kept_files
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Store:
 
 @given(topology=st.from_type(Topology), previous=st.none() | st.from_type(Topology),
        verb=st.none() | st.sampled_from(Verb))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(DEAR, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_saved_is_loaded(store: Store, topology: Topology, previous: Topology | None,
                                  verb: Verb | None) -> None:
     ledger = tuple(Entry(resource, {"pid": "7"} if verb else {}, verb) for resource in blueprint(topology))
@@ -165,7 +166,7 @@ def test_a_topology_alone_is_not_understood_in_the_same_words(store: Store, data
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(DEAR, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_cut_short_or_with_a_byte_changed_is_never_a_crash(store: Store, data: st.DataObject) -> None:
     topology = data.draw(st.from_type(Topology))
     store.save(State(topology, tuple(map(Entry, blueprint(topology)))))
