@@ -104,13 +104,13 @@ def test_only_the_command_line_exits() -> None:
     assert exiting == {"cli/__init__.py", "keeper/__main__.py"}
 
 
-@pytest.mark.parametrize("file", FILES, ids=NAMES.__getitem__)
-def test_a_module_fits_a_room(file: Path) -> None:
-    assert len(file.read_text().splitlines()) < LONGEST_MODULE
-    assert ast.get_docstring(tree(file)), "says in its first lines what it is for"
-    too_long = {function.name: length for function in functions(file)
-                if (length := (function.end_lineno or 0) - function.lineno + 1) >= LONGEST_FUNCTION}
-    assert not too_long
+def test_a_module_fits_a_room() -> None:
+    lines = {NAMES[file]: len(file.read_text().splitlines()) for file in FILES}
+    assert not {name: length for name, length in lines.items() if length >= LONGEST_MODULE}
+    assert not [NAMES[file] for file in FILES if not ast.get_docstring(tree(file))], "says what it is for"
+    lengths = {f"{NAMES[file]}: {function.name}": (function.end_lineno or 0) - function.lineno + 1
+               for file in FILES for function in functions(file)}
+    assert not {name: length for name, length in lengths.items() if length >= LONGEST_FUNCTION}
 
 
 def documented(body: list[ast.stmt]) -> Iterator[ast.ClassDef | Function]:
@@ -122,18 +122,21 @@ def documented(body: list[ast.stmt]) -> Iterator[ast.ClassDef | Function]:
                 yield from documented(node.body)
 
 
-@pytest.mark.parametrize("file", FILES, ids=NAMES.__getitem__)
-def test_everything_public_is_documented(file: Path) -> None:
-    assert not [node.name for node in documented(tree(file).body) if not ast.get_docstring(node)]
+def test_everything_public_is_documented() -> None:
+    assert not [f"{NAMES[file]}: {node.name}" for file in FILES for node in documented(tree(file).body)
+                if not ast.get_docstring(node)]
 
 
-@pytest.mark.parametrize("file", FILES, ids=NAMES.__getitem__)
-def test_every_function_is_typed(file: Path) -> None:
-    for function in functions(file):
-        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-        untyped = [one.arg for one in arguments if one.annotation is None and one.arg not in ("self", "cls")]
-        assert not untyped, f"{function.name}: {untyped}"
-        assert function.returns is not None, f"{function.name} says what it returns"
+def is_typed(function: Function) -> bool:
+    """Whether each argument has a type, and what it returns."""
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    typed = all(one.annotation is not None or one.arg in ("self", "cls") for one in arguments)
+    return typed and function.returns is not None
+
+
+def test_every_function_is_typed() -> None:
+    assert not [f"{NAMES[file]}: {function.name}" for file in FILES for function in functions(file)
+                if not is_typed(function)]
 
 
 def asked(code: ast.Module) -> Iterator[ast.expr]:
@@ -166,12 +169,11 @@ def concrete(code: ast.Module, known: Mapping[str, object]) -> list[str]:
             if issubclass(kind, (Resource, Operation)) and kind not in (Resource, Operation)]
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if not NAMES[file].startswith("resources/")],
-                         ids=NAMES.__getitem__)
-def test_nothing_outside_asks_which_kind_a_resource_or_an_operation_is(file: Path) -> None:
-    if any(asked(tree(file))):
-        name = ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
-        assert not concrete(tree(file), vars(importlib.import_module(name)))
+def test_nothing_outside_asks_which_kind_a_resource_or_an_operation_is() -> None:
+    for file in FILES:
+        if not NAMES[file].startswith("resources/") and any(asked(tree(file))):
+            name = ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+            assert not concrete(tree(file), vars(importlib.import_module(name))), NAMES[file]
 
 
 def test_only_who_reads_the_record_by_kind_selects_one() -> None:
