@@ -63,6 +63,7 @@ def main() -> None:
         "plumbing": lambda: plumbing.compare(rounds, 100),
         "whole": lambda: plumbing.whole(rounds, 200),
         "growth": lambda: plumbing.growth(max(rounds, 11), 500),
+        "machines": lambda: plumbing.machines(max(rounds, 11), 999),
         "crowd": lambda: plumbing.crowd(rounds, 2000),
         "connections": lambda: connections.compare(rounds),
         "traffic": lambda: traffic.compare(rounds),

@@ -213,11 +213,35 @@ def _large(vpcs: dict[str, str], subnets: int) -> str:
 
 
 def _adding(rounds: int) -> list[float]:
+    return _pairs(rounds, "subnet add --vpc grown --name new --cidr 10.255.0.0/24",
+                  "subnet delete --vpc grown --name new")
+
+
+def _pairs(rounds: int, add: str, delete: str) -> list[float]:
+    """How long adding takes each time; deleting in between is not measured."""
     times = []
     for _ in range(rounds):
-        times.append(seconds(lambda: vpcctl("subnet add --vpc grown --name new --cidr 10.255.0.0/24")))
-        vpcctl("subnet delete --vpc grown --name new")
+        times.append(seconds(lambda: vpcctl(add)))
+        vpcctl(delete)
     return times
+
+
+def machines(rounds: int, others: int) -> dict[str, float]:
+    """`instance add` as the first and after many others in its subnet, as in `growth`; and all at once."""
+    place = "--vpc grown --subnet many --name new"
+    add, delete = f"instance add {place}", f"instance delete {place}"
+    few, many = ({"version": 2, "vpcs": {"grown": {"cidr": "10.0.0.0/16", "subnets": {"many": {
+        "cidr": "10.0.16.0/20", "bare": True, "instances": {f"m{number}": {} for number in range(count)}}}}}}
+        for count in (0, others))
+    apply(json.dumps(few))
+    first = _pairs(rounds, add, delete)
+    whole = seconds(lambda: apply(json.dumps(many)))
+    late, size = _pairs(rounds, add, delete), _record()
+    vpcctl("vpc delete --name grown")
+    apply(json.dumps(few))
+    first += _pairs(rounds, add, delete)
+    vpcctl("vpc delete --name grown")
+    return {"first": statistics.median(first), "late": statistics.median(late), "apply": whole, "bytes": size}
 
 
 def _record() -> int:

@@ -109,7 +109,8 @@ def _goals(figures: Figures) -> list[Goal]:
 
 
 def _building_goals(figures: Figures) -> list[Goal]:
-    whole, growth, start, crowd = (figures[name] for name in ("whole", "growth", "start", "crowd"))
+    whole, growth, start, crowd, machines = (
+        figures[name] for name in ("whole", "growth", "start", "crowd", "machines"))
     return [
         Goal("programs started by the article's nine commands", figures["programs"]["walk"], "{:.0f}",
              most=90),
@@ -127,6 +128,9 @@ def _building_goals(figures: Figures) -> list[Goal]:
         Goal("the record of 500 subnets", growth["bytes"] / 1000, "{:.0f} kB"),
         Goal("`subnet add` where there are 2,000 subnets against the first", crowd["add"] / growth["first"],
              "{:.2f}×"),
+        Goal("`instance add` of the 1,000th machine of a VPC against the first",
+             machines["late"] / machines["first"], "{:.2f}×", most=1.5),
+        Goal("999 machines from one file", machines["apply"], "{:.1f} s"),
     ]
 
 
