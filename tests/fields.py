@@ -105,7 +105,7 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Nat, "mtu"): st.sampled_from((1500, 1400, 9000)),
     Field(Nat, "resolvers"): st.sampled_from(((), (IPv4Address("8.8.8.8"),))),
     **{field: st.just(value) for field, value in LATER.items()},
-    Field(Subnet, "machines"): st.just((OWN,)),
+    Field(Subnet, "machines"): st.sampled_from(((OWN,), ())),
     Field(Machine, "name"): st.sampled_from(NAMES),
     Field(Machine, "addresses"): st.lists(st.integers(4, 6), min_size=1, max_size=LIST, unique=True).map(
         lambda numbers: tuple(IPv4Address("10.0.1.0") + number for number in numbers)),
@@ -214,11 +214,12 @@ def _has_room(vpc: Vpc) -> bool:
 
 
 def _has_addresses(subnet: Subnet) -> bool:
-    """Whether it has a machine of its own, and each other one addresses that are nobody else's."""
+    """Whether each machine but its own has addresses that are nobody else's."""
     own = subnet.machine()
     others = [machine for machine in subnet.machines if machine != own]
     addresses = [address for machine in others for address in machine.addresses]
-    return (own is not None and not own.addresses and all(one.name and one.addresses for one in others)
+    plain = replace(own, workloads=()) if own else OWN
+    return (plain == OWN and all(one.name and one.addresses for one in others)
             and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
 
@@ -232,8 +233,9 @@ FULL = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
-                Machine("web1", (IPv4Address("10.0.1.4"),), workloads=(Workload("job", ("sleep", "1")),)))),
+                Machine("web1", (IPv4Address("10.0.1.4"),), "", True, (Workload("job", ("sleep", "1")),)))),
         Subnet("private", IPv4Network("10.0.2.0/24")),
+        Subnet("range", IPv4Network("10.0.4.0/24"), machines=(Machine("db", (IPv4Address("10.0.4.4"),)),)),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC),)),

@@ -22,6 +22,7 @@ from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.kernel import guarding, netns, proc, run
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import (
+    OWN,
     Action,
     Machine,
     Nat,
@@ -57,7 +58,8 @@ PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, WEB,
                                     Workload("worker", ("sleep", "infinity")))),))
 PREPARED = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), nat=Nat("eth0", 1500, (IPv4Address("9.9.9.9"),)),
-         subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24")))),
+         subnets=(PUBLIC, Subnet("private", IPv4Network("10.0.2.0/24"), machines=(
+             OWN, Machine("db", (IPv4Address("10.0.2.4"),)))))),
      Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1, subnets=(Subnet("web", IPv4Network("172.16.1.0/24")),)),
      Vpc("vpc3", IPv4Network("192.168.0.0/24"), 2)),
     (Peering("vpc1", "vpc2"),), guarded=True, quotes=True, forwarding="0")

@@ -313,3 +313,43 @@ def test_a_state_folder_that_can_not_be(words: tuple[str, ...], vpcctl: Any, tmp
     assert "--state-dir" in beneath.err
     assert "damaged" not in beneath.err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+REFUSED_MACHINES = [
+    ("--name db --address 10.0.2.9", "machine 'db' already exists in vpc1/private, has 10.0.2.4",
+     "delete it"),
+    ("--name db --forwards", "has 10.0.2.4 and does not forward", "delete it"),
+    ("--name new --address 10.0.2.4", "10.0.2.4 already belongs to machine 'db'", "from 10.0.2.4 on"),
+    ("--name new --address 10.0.2.2", "already belongs to the subnet's own machine", "from 10.0.2.4 on"),
+    ("--name new --address 10.0.2.3", "10.0.2.3 is reserved", "from 10.0.2.4 on"),
+    ("--name new --address 10.0.2.255", "is the subnet's broadcast address", "from 10.0.2.4 on"),
+    ("--name new --address 10.0.3.4", "is not inside the subnet's CIDR 10.0.2.0/24", "10.0.2.0/24"),
+    ("--name new --address 10.0.2.5 --address 10.0.2.5", "10.0.2.5 is given twice", "once"),
+    ("--name new --address x", "'x' is not an IPv4 address", "10.0.1.10"),
+    ("--name New", "'New' can't be a machine name", "a-z"),
+]
+
+
+@pytest.mark.parametrize(("words", "told", "hint"), REFUSED_MACHINES)
+def test_machines_that_can_not_be(words: str, told: str, hint: str, prepared: Any) -> None:
+    before = prepared.files()
+    done = prepared("instance", "add", "--vpc", "vpc1", "--subnet", "private", *words.split())
+    assert done.code in (1, 2)
+    message, hinted = done.one_line().splitlines()
+    assert told in message
+    assert hint in hinted
+    assert prepared.files() == before
+
+
+@pytest.mark.parametrize("words", ["instance delete --vpc vpc1 --subnet private --name",
+                                   "instance show --vpc vpc1 --subnet private --name",
+                                   "deploy stop --vpc vpc1 --subnet private --name w --instance"])
+def test_an_empty_name_is_not_the_subnet_s_own_machine(words: str, prepared: Any) -> None:
+    done = prepared(*words.split(), "")
+    assert (done.code, "'' can't be a machine name" in done.one_line()) == (2, True)
+
+
+def test_a_machine_that_is_not_there(prepared: Any) -> None:
+    done = prepared("exec", "--vpc", "vpc1", "--subnet", "private", "--instance", "dp", "--", "true")
+    assert "machine 'dp' does not exist in vpc1/private" in done.one_line()
+    assert "did you mean 'db'?" in done.err

@@ -16,13 +16,18 @@ import pytest
 from click.testing import CliRunner
 
 from vpcctl_lib.cli import root
+from vpcctl_lib.record.document import VERSION
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-RECORD = {"version": 1, "ledger": [], "topology": {"vpcs": [
+RECORD = {"version": VERSION, "ledger": [], "topology": {"vpcs": [
     {"name": "vpc1", "cidr": "10.0.0.0/16", "subnets": [
         {"name": "public", "cidr": "10.0.1.0/24", "type": "public",
-         "workloads": [{"name": "webserver-80", "port": 80}, {"name": "worker", "argv": ["sleep", "1"]}]},
-        {"name": "private", "cidr": "10.0.2.0/24", "workloads": [{"name": "batch", "argv": ["true"]}]}]},
+         "machines": [{"workloads": [{"name": "webserver-80", "port": 80},
+                                     {"name": "worker", "argv": ["sleep", "1"]}]}]},
+        {"name": "private", "cidr": "10.0.2.0/24", "machines": [
+            {"workloads": [{"name": "batch", "argv": ["true"]}]},
+            {"name": "db1", "addresses": ["10.0.2.4"], "workloads": [{"name": "job", "argv": ["true"]}]},
+            {"name": "db2", "addresses": ["10.0.2.5"]}]}]},
     {"name": "vpc2", "cidr": "172.16.0.0/16", "link": 1, "subnets": [
         {"name": "web", "cidr": "172.16.1.0/24"}]},
     {"name": "office", "cidr": "192.168.0.0/24", "link": 2}]}}
@@ -62,6 +67,10 @@ def completed(folder: Path, words: str) -> list[str]:
     ("vpcctl deploy stop --vpc vpc1 --name w", ["webserver-80", "worker"]),
     ("vpcctl deploy stop --vpc vpc1 --subnet private --name ", ["batch"]),
     ("vpcctl deploy run --vpc vpc1 --subnet public --name ", []),
+    ("vpcctl exec --vpc vpc1 --subnet private --instance ", ["db1", "db2"]),
+    ("vpcctl instance delete --vpc vpc1 --subnet private --name db1", ["db1"]),
+    ("vpcctl instance add --vpc vpc1 --subnet private --name ", []),
+    ("vpcctl deploy stop --vpc vpc1 --subnet private --instance db1 --name ", ["job"]),
     ("vpcctl nat e", ["enable"]),
     ("vpcctl st", ["status"]),
     ("vpcctl subnet add --ty", ["--type"]),

@@ -144,6 +144,7 @@ def test_a_pipe_gets_whole_lines_without_colour(words: str, prepared: Any) -> No
 def test_no_color_is_obeyed_even_on_a_terminal(
         words: str, prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "100")
     plain = prepared(*words.split(), NO_COLOR="1", TERM="xterm")
     assert "\x1b[" not in plain.out + plain.err
     coloured = prepared(*words.split(), NO_COLOR="", TERM="xterm")

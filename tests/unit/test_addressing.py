@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import combinations
 
 import pytest
@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.model import addressing
-from vpcctl_lib.model.addressing import check_count, check_subnet, check_vpc, parse_network
+from vpcctl_lib.model.addressing import (
+    check_address,
+    check_count,
+    check_subnet,
+    check_vpc,
+    free_address,
+    interface,
+    parse_interface,
+    parse_network,
+)
 
 VPC = IPv4Network("10.0.0.0/16")
 
@@ -154,3 +163,45 @@ def test_how_many_addresses_of_a_subnet_are_taken(subnet: str, taken: int) -> No
     assert addressing.used(network, VPC, ()) == taken - 1
     assert addressing.used(network, VPC, [network[2], IPv4Address("192.0.2.1")]) == taken
     assert addressing.used(network, VPC, [network[2], network[3]]) == taken + (network.num_addresses > 4)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 32))
+def test_an_interface_made_of_parts_is_like_any_other(address: int, prefix: int) -> None:
+    made, whole = interface(IPv4Address(address), prefix), IPv4Interface((address, prefix))
+    assert (made, hash(made), str(made), repr(made)) == (whole, hash(whole), str(whole), repr(whole))
+    assert (made.ip, made.network, made.netmask, made.with_prefixlen) == (
+        whole.ip, whole.network, whole.netmask, whole.with_prefixlen)
+    assert parse_interface(str(whole)) == whole
+    assert made != IPv4Interface((address ^ 1, prefix))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/33", "10.0.0/8", "10.0.0.1/-1", "10.0.0.1/", "x", "10.0.0.1/٨"])
+def test_what_is_no_interface(text: str) -> None:
+    with pytest.raises(ValueError, match=".+"):
+        parse_interface(text)
+
+
+SUBNET = IPv4Network("10.0.1.0/24")
+
+
+@pytest.mark.parametrize(("address", "why"), [
+    ("10.0.2.5", "is not inside the subnet's CIDR"), ("10.0.1.0", "is the subnet's network address"),
+    ("10.0.1.255", "is the subnet's broadcast address"), ("10.0.1.1", "is reserved"),
+    ("10.0.1.3", "is reserved"),
+    ("10.0.1.2", "already belongs to the subnet's own machine"),
+    ("10.0.1.9", "already belongs to machine 'web1'"),
+])
+def test_addresses_that_no_machine_can_have(address: str, why: str) -> None:
+    taken = {IPv4Address("10.0.1.2"): "", IPv4Address("10.0.1.9"): "web1"}
+    with pytest.raises(BadInput, match=why):
+        check_address(IPv4Address(address), SUBNET, VPC, taken)
+
+
+def test_the_lowest_free_address_comes_after_the_reserved() -> None:
+    small = IPv4Network("10.0.1.8/29")
+    taken: set[IPv4Address] = set()
+    for last in (12, 13, 14):
+        taken.add(free_address(small, taken))
+        assert IPv4Address(f"10.0.1.{last}") in taken
+    with pytest.raises(VpcctlError, match="all addresses of 10.0.1.8/29 are already in use"):
+        free_address(small, taken)

@@ -45,7 +45,7 @@ def stood_for(kind: Kind, key: Key) -> Iterator[Field]:
     yield from (Field(one, name) for one in key.value.whole for name in hints(one))
     for path in key.stands_for:
         model = kind.model
-        for step in path.split("."):
+        for step in filter(None, path.split(".")):
             yield Field(model, step)
             model = next(parts(hints(model)[step]))
 
@@ -83,7 +83,7 @@ def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
 
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
-        "vpc": "cidr nat subnets allow_overlap", "subnet": "cidr type firewall workloads instances",
+        "vpc": "cidr nat subnets allow_overlap", "subnet": "cidr type firewall workloads bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
 

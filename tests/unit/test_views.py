@@ -14,6 +14,7 @@ from tests.fields import FIELDS, FULL, Field, changes
 from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.managers.deploy import Life, Running
 from vpcctl_lib.managers.firewall import InForce
+from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
@@ -40,7 +41,11 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "vpcs", [plain.vpc(topology, vpc)]
         yield "subnets", [plain.subnet(vpc, subnet) for subnet in vpc.subnets]
         yield "workloads", [plain.workload(one) for one in flat]
-        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat))
+        machines = tuple(Instance(one, Standing.MISSING) for one in endpoints.in_vpc(vpc) if one.site.machine)
+        yield "instances", [plain.instance(one) for one in machines]
+        for one in machines:
+            yield "instance", plain.instance_shown(one)
+        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)
     for kind in things.others():

@@ -26,7 +26,7 @@ def _resources(topology: Topology) -> Iterator[Resource]:
         yield from machines.namespaces(there[vpc.name])
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
-        yield from (routers.guard(vpc, bool(topology.quotes)) for vpc in topology.vpcs)
+        yield from (routers.guard(vpc, there[vpc.name], bool(topology.quotes)) for vpc in topology.vpcs)
     for vpc in topology.vpcs:
         yield from host.cable(vpc, routed(topology, vpc))
     for vpc in topology.vpcs:

@@ -36,14 +36,14 @@ def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
 def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers), its firewall."""
     router = addressing.gateway(vpc.cidr)
-    yield Settings(one.namespace, profile=Profile.SUBNET.value)
+    yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
     yield Port(one.namespace, "lo", one.site.owner)
     yield Port(one.namespace, naming.INSTANCE, one.site.owner, mac=one.mac)
     # The gateway is the only neighbour on the link: the guard switches the rest.
     for address in one.addresses:
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, naming.INSTANCE, address, routed=False)
-    yield Route(one.namespace, IPv4Network(router), naming.INSTANCE)
+    yield Route(one.namespace, addressing.single(router), naming.INSTANCE)
     for destination in (vpc.cidr, EVERYWHERE, *peers):
         yield Route(one.namespace, destination, naming.INSTANCE, router)
     yield Neighbour(one.namespace, naming.INSTANCE, router, naming.mac(vpc.name))

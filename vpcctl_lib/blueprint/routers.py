@@ -8,7 +8,7 @@ from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.firewall.rules import router_forward, router_input, router_mangle, router_nat
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
-from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -28,7 +28,7 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
-from vpcctl_lib.resources.guard import FORM
+from vpcctl_lib.resources.guard import FORM, Range, comment
 
 
 def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
@@ -50,6 +50,9 @@ def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
         yield from _port(vpc, one, bridge)
     yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
     for one in machines:
+        for address in one.ipv4:
+            yield Neighbour(vpc.name, bridge, address, one.mac)
+    for one in machines:
         yield Station(vpc.name, one.port, bridge, one.mac)
 
 
@@ -60,16 +63,16 @@ def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
     if full:
         yield Altname(vpc.name, one.port, full)
     yield Switching(vpc.name, one.port, bridge)
-    for address in one.ipv4:
-        yield Neighbour(vpc.name, bridge, address, one.mac)
 
 
-def guard(vpc: Vpc, quotes: bool) -> Guard:
+def guard(vpc: Vpc, machines: Sequence[Endpoint], quotes: bool) -> Guard:
     """The guard of the bridge's ports: each may send only as its machine."""
-    members = tuple(Member(one.port, one.mac, address, f"{subnet.cidr} {subnet.type.value}")
-                    for subnet in vpc.subnets for one in endpoints.in_subnet(vpc, subnet)
-                    for address in one.ipv4)
-    return Guard(vpc.name, members, FORM, quotes)
+    subnets = {subnet.name: subnet for subnet in vpc.subnets}
+    members = tuple(Member(one.port, one.mac, address, comment(subnets[one.site.subnet], one.forwards))
+                    for one in machines for address in one.ipv4)
+    ranges = tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
+                   for subnet in vpc.subnets if not subnet.machines)
+    return Guard(vpc.name, members, FORM, quotes, ranges)
 
 
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:

@@ -29,6 +29,7 @@ COMMANDS = Commands({
     "export": "topology.export",
     "firewall": "firewall.firewall",
     "graph": "graph.graph_command",
+    "instance": "instance.instance",
     "nat": "nat.nat",
     "peer": "peer.peer",
     "reach": "reach.reach",

@@ -7,18 +7,17 @@ import sys
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli.params import Settings, subnet_option, vpc_option
+from vpcctl_lib.cli.params import Settings, at_machine, options_for
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.model.endpoints import Site
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@vpc_option()
-@subnet_option
+@at_machine
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- TCPDUMP ARGUMENTS...]")
 @click.pass_obj
-def capture(settings: Settings, vpc: str, subnet: str, words: tuple[str, ...]) -> int:
-    """Write a subnet's packets to stdout, for Wireshark or a file (in AWS: traffic mirroring).
+def capture(settings: Settings, site: Site, words: tuple[str, ...]) -> int:
+    """Write a machine's packets to stdout, for Wireshark or a file (in AWS: traffic mirroring).
 
     \b
     Example:
@@ -33,5 +32,5 @@ def capture(settings: Settings, vpc: str, subnet: str, words: tuple[str, ...]) -
     if sys.stdout.isatty() and not writes_elsewhere(words):
         raise BadInput("packets are binary: a terminal can't show them",
                        "pipe them to wireshark -k -i -, or write a file: -- -w FILE; to read them as text: "
-                       f"vpcctl exec --vpc {vpc} --subnet {subnet} -- tcpdump -n")
-    return managers.ExecManager(settings.context()).capture(Site(vpc, subnet), words)
+                       f"vpcctl exec {options_for(site)} -- tcpdump -n")
+    return managers.ExecManager(settings.context()).capture(site, words)

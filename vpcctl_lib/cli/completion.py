@@ -49,6 +49,7 @@ def completing(model: type) -> Completer:
 
 
 complete_subnet = completing(Subnet)
+complete_instance = completing(Machine)
 complete_workload = completing(Workload)
 
 

@@ -13,7 +13,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_workload
-from vpcctl_lib.cli.params import PORT, Parsed, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import PORT, Parsed, at_machine, changing, reading, report, vpc_option
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size
@@ -80,12 +80,11 @@ def care(function: F) -> F:
 
 
 @deploy.command()
-@vpc_option()
-@subnet_option
+@at_machine
 @click.option("--port", type=PORT, default=8080, show_default=True, help="The TCP port.")
 @care
 @changing
-def webserver(context: Context, vpc: str, subnet: str, port: int, workload: Workload, as_json: bool) -> None:
+def webserver(context: Context, site: Site, port: int, workload: Workload, as_json: bool) -> None:
     """Start a small web server that says where it runs, and wait until it answers (in AWS: run-instances).
 
     \b
@@ -94,7 +93,6 @@ def webserver(context: Context, vpc: str, subnet: str, port: int, workload: Work
     """
     manager = managers.DeployManager(context)
     workload = replace(workload, name=f"webserver-{port}", port=port)
-    site = Site(vpc, subnet)
     _report(manager, manager.webserver(site, workload), site, workload.name, as_json)
 
 
@@ -108,8 +106,7 @@ def _workdir(_: click.Context, __: click.Parameter, given: str) -> str:
 
 
 @deploy.command(context_settings={"ignore_unknown_options": True})
-@vpc_option()
-@subnet_option
+@at_machine
 @new_name_option
 @click.option("--user", default="", metavar="USER",
               help="A user of this host, by name or number (default: a user of the VPC's own).")
@@ -122,7 +119,7 @@ def _workdir(_: click.Context, __: click.Parameter, given: str) -> str:
 @care
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @changing
-def run(context: Context, vpc: str, subnet: str, name: str, user: str, env: tuple[str, ...], workdir: str,
+def run(context: Context, site: Site, name: str, user: str, env: tuple[str, ...], workdir: str,
         stop_signal: str | None, workload: Workload, command: tuple[str, ...], as_json: bool) -> None:
     """Start any long-running program, as an unprivileged user (in AWS: run-instances).
 
@@ -135,7 +132,6 @@ def run(context: Context, vpc: str, subnet: str, name: str, user: str, env: tupl
     """
     manager = managers.DeployManager(context)
     upkeep = replace(workload.upkeep, env=env, workdir=workdir, stop_signal=stop_signal or "")
-    site = Site(vpc, subnet)
     change = manager.run(site, replace(workload, name=name, argv=command, user=user, upkeep=upkeep))
     _report(manager, change, site, name, as_json)
 
@@ -158,12 +154,11 @@ def list_workloads(context: Context, vpc: str | None, as_json: bool) -> None:
 
 
 @deploy.command()
-@vpc_option()
-@subnet_option
+@at_machine
 @name_option
 @click.option("-f", "--follow", is_flag=True, help="Print new lines until the workload ends, or Ctrl-C.")
 @reading
-def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_json: bool) -> None:
+def logs(context: Context, site: Site, name: str, follow: bool, as_json: bool) -> None:
     """Print what a workload wrote (in AWS: get-console-output).
 
     \b
@@ -174,11 +169,11 @@ def logs(context: Context, vpc: str, subnet: str, name: str, follow: bool, as_js
     if follow:
         if as_json:
             raise click.UsageError("--follow and --json exclude each other")
-        _follow(manager.follow(Site(vpc, subnet), name))
+        _follow(manager.follow(site, name))
         return
-    text = manager.logs(Site(vpc, subnet), name)
+    text = manager.logs(site, name)
     if as_json:
-        output.document("log", {"vpc": vpc, "subnet": subnet, "name": name, "lines": text.splitlines()})
+        output.document("log", {**plain.place(site), "name": name, "lines": text.splitlines()})
     elif text:
         output.result(text.rstrip("\n"))
 
@@ -195,17 +190,16 @@ def _follow(parts: Iterator[bytes]) -> None:
 
 
 @deploy.command()
-@vpc_option()
-@subnet_option
+@at_machine
 @name_option
 @changing
-def stop(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+def stop(context: Context, site: Site, name: str, as_json: bool) -> None:
     """Stop a workload and everything that it started (in AWS: terminate-instances).
 
     \b
     Example:
       vpcctl deploy stop --vpc vpc1 --subnet public --name webserver-8080
     """
-    change = managers.DeployManager(context).stop(Site(vpc, subnet), name)
-    report(change, as_json, "workload", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
-           f"'{name}' stopped in {vpc}/{subnet}", f"workload '{name}' does not exist in {vpc}/{subnet}")
+    change = managers.DeployManager(context).stop(site, name)
+    report(change, as_json, "workload", lambda _: {**plain.place(site), "name": name},
+           f"'{name}' stopped in {site}", f"workload '{name}' does not exist in {site}")

@@ -38,7 +38,8 @@ WORDS: Mapping[str, str] = {
                     "security-group-egress security-group-rule security-group-rules network-acl network-acls "
                     "network-acl-entry nacl acl acls policy policies networkpolicy networkpolicies netpol "
                     "iptables nft ufw firewalld rule rules ingress",
-        "deploy": "deploy deployment deployments workload workloads instance instances container containers "
+        "instance": "instance instances machine machines vm vms server servers",
+        "deploy": "deploy deployment deployments workload workloads container containers "
                   "pod pods service services task job webserver",
         "vpc show": "route routes route-table route-tables addr address addresses a r link links l interface "
                     "interfaces network-interface network-interfaces eni neigh inspect describe show get",
@@ -46,9 +47,11 @@ WORDS: Mapping[str, str] = {
         "vpc create": "create add new init network-create",
         "vpc delete": "delete del rm remove destroy down terminate prune",
         "deploy list": "ps top jobs",
-        "deploy run": "run run-instances start launch",
+        "instance add": "run-instances",
+        "instance delete": "terminate-instances",
+        "deploy run": "run start launch",
         "deploy logs": "logs log tail",
-        "deploy stop": "stop kill terminate-instances stop-instances",
+        "deploy stop": "stop kill stop-instances",
         "deploy webserver": "serve server httpd nginx",
         "exec": "exec execute ssh shell sh bash enter attach ping curl nsenter start-session",
         "reach": "reach trace traceroute tracepath mtr test connectivity analyze path network-insights-path "

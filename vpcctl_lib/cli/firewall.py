@@ -9,7 +9,17 @@ import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
-from vpcctl_lib.cli.params import F, FileName, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import (
+    F,
+    FileName,
+    at_machine,
+    changing,
+    reading,
+    report,
+    subnet_option,
+    vpc_option,
+)
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.topology import Action, Protocol
 from vpcctl_lib.views import plain
@@ -107,24 +117,23 @@ def _add(context: Context, place: tuple[str, str], action: Action, rule: dict[st
 
 
 @firewall.command()
-@vpc_option()
-@subnet_option
+@at_machine
 @reading
-def show(context: Context, vpc: str, subnet: str, as_json: bool) -> None:
+def show(context: Context, site: Site, as_json: bool) -> None:
     """Show the policy in force, with each rule's packets and bytes (in AWS: describe-security-group-rules).
 
     \b
     Example:
       vpcctl firewall show --vpc vpc1 --subnet public
     """
-    force = managers.FirewallManager(context).show(vpc, subnet)
-    view = plain.firewall(vpc, force)
+    force = managers.FirewallManager(context).show(site)
+    view = plain.firewall(site.vpc, force)
     if force.doubt:
         output.note(force.doubt)
     if as_json:
         output.document("firewall", view)
     elif view["policy"] is None:
-        output.result(f"{vpc}/{subnet} has no policy: all traffic is open")
+        output.result(f"{site} has no policy: all traffic is open")
     else:
         tables.policy(view)
 

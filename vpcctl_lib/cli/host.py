@@ -63,8 +63,8 @@ def _tell(found: Status) -> None:
     for interface, vpcs in leaving.items():
         output.note(f"packets leave by {interface}: {', '.join(vpcs)}")
     if found.findings:
-        ends = {f"workload {one['vpc']}/{one['subnet']}/{one['name']}": tables.end(one)
-                for one in map(plain.ending, found.stopped) if one["ended"]}
+        ends = {f"workload {one.site}/{one.workload.name}": tables.end(view)
+                for one in found.stopped if (view := plain.ending(one))["ended"]}
         rows = [(one.condition, one.what, _with_end(one.detail, ends.get(one.what)))
                 for one in found.findings]
         output.table(("CONDITION", "WHAT", "DETAIL"), rows, "")

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vpcctl_lib.cli import output
-from vpcctl_lib.cli.completion import complete_subnet, complete_vpc
+from vpcctl_lib.cli.completion import complete_instance, complete_subnet, complete_vpc
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.cli.streams import Unwritten
+from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_network
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.record import document
 from vpcctl_lib.record.trust import check_folder
 
@@ -88,6 +90,30 @@ subnet_option = click.option("--subnet", required=True, metavar="NAME", help="Th
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 cidr_option = click.option("--cidr", required=True, callback=_parse_cidr, metavar="CIDR",
                            help="Such as 10.0.0.0/16.")
+
+
+def at_machine(function: F) -> F:
+    """A command at a machine: adds --vpc, --subnet and --instance, passes its site."""
+    @vpc_option()
+    @subnet_option
+    @click.option("--instance", callback=_parse_instance, metavar="NAME", shell_complete=complete_instance,
+                  help="A machine of the subnet (default: its own).")
+    @functools.wraps(function)
+    def command(*args: Any, vpc: str, subnet: str, instance: str, **kwargs: Any) -> Any:
+        return function(*args, site=Site(vpc, subnet, instance), **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
+def _parse_instance(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    # An empty name, perhaps of an unset variable, is not the subnet's own machine.
+    return "" if value is None else naming.check_name(value, "machine")
+
+
+def options_for(site: Site) -> str:
+    """The options that name a machine."""
+    instance = f" --instance {site.machine}" if site.machine else ""
+    return f"--vpc {site.vpc} --subnet {site.subnet}{instance}"
 
 
 def showing(function: F) -> F:

@@ -25,7 +25,7 @@ name_option = click.option("--name", required=True, metavar="NAME", help="The su
 
 @click.group()
 def subnet() -> None:
-    """Subnets: parts of a VPC, each with a namespace (in AWS: aws ec2 create-subnet).
+    """Subnets: parts of a VPC, each with a machine, which is a namespace (in AWS: aws ec2 create-subnet).
 
     \b
     Example:
@@ -39,15 +39,17 @@ def subnet() -> None:
 @cidr_option
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), default="private",
               show_default=True, help="NAT serves public subnets.")
+@click.option("--bare", is_flag=True, help="Only the range: no machine of its own.")
 @changing
-def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, as_json: bool) -> None:
+def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, bare: bool,
+        as_json: bool) -> None:
     """Add a subnet to a VPC (in AWS: create-subnet).
 
     \b
     Example:
       vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
     """
-    change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind))
+    change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind), bare)
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
            f"subnet '{name}' already exists ({kind}, {cidr})")
@@ -90,9 +92,12 @@ def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
     if as_json:
         output.document("subnets", found)
         return
-    rows = [(one["vpc"], one["name"], one["cidr"], one["type"], one["namespace"], one["address"],
-             "policy" if one["firewall"] else "open") for one in found]
-    output.table(("VPC", "NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL"), rows,
+    crowded = any(one["instances"] for one in found)
+    rows = [(one["vpc"], one["name"], one["cidr"], one["type"], one["namespace"] or "-",
+             one["address"] or "-", "policy" if one["firewall"] else "open",
+             *([str(len(one["instances"]))] if crowded else [])) for one in found]
+    heads = ("VPC", "NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL", "INSTANCES")
+    output.table(heads if crowded else heads[:-1], rows,
                  "no subnets; add one: vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vpcctl_lib.cli import layout, output
@@ -21,6 +21,9 @@ def overview(view: View) -> None:
     if view["subnets"]:
         _heading("Subnets", see["subnets"])
         _subnets(view["subnets"])
+    if view["instances"]:
+        _heading("Instances", see["instances"])
+        instances(view["instances"], "")
     for kind in things.others():
         if view.get(kind.plural):
             _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
@@ -58,6 +61,11 @@ def _head(view: View) -> str:
                 **({"Ports": "guard"} if view["guarded"] else {})}
     facts = {name: (value, view["see"][commands[name]] if name in commands else "")
             for name, value in lines.items()}
+    return _facts(facts)
+
+
+def _facts(facts: Mapping[str, tuple[str, str]]) -> str:
+    """A line for each value, with the command that shows it."""
     wide = max(len(value) for value, command in facts.values() if command)
     longest = max(len(command) for _, command in facts.values())
     beside = 11 + wide + 2 + longest <= output.width()
@@ -82,27 +90,48 @@ def _uplink(nat: View) -> str:
 
 
 def _subnets(found: list[View]) -> None:
-    rows = [(one["name"], one["cidr"], one["type"], one["namespace"], one["address"],
+    rows = [(one["name"], one["cidr"], one["type"], one["namespace"] or "-", one["address"] or "-",
              str(one["addresses"]["used"]), str(one["addresses"]["free"]),
              "policy" if one["firewall"] else "open", ", ".join(one["workloads"]) or "-") for one in found]
     output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "USED", "FREE", "FIREWALL", "WORKLOADS"),
                  rows, "no subnets")
 
 
+def instances(found: list[View], empty: str) -> None:
+    """Machines, and whether they exist."""
+    rows = [(one["vpc"], one["subnet"], one["name"], ", ".join(one["addresses"]), one["mac"],
+             ", ".join(one["groups"]) or "-", one["state"], ", ".join(one["workloads"]) or "-")
+            for one in found]
+    output.table(("VPC", "SUBNET", "NAME", "ADDRESS", "MAC", "GROUPS", "STATE", "WORKLOADS"), rows, empty)
+
+
+def instance(view: View) -> None:
+    """Everything about one machine, with the plain commands that show the same."""
+    see, facts = view["see"], {
+        "Name": (view["name"], ""), "Subnet": (f"{view['vpc']}/{view['subnet']}", ""),
+        "Namespace": (view["namespace"], ""), "State": (view["state"], ""),
+        "Addresses": (", ".join(view["addresses"]), "addresses"), "MAC": (view["mac"], "mac"),
+        "Port": (view["port"], "port"), "Groups": (", ".join(view["groups"]) or "none", ""),
+        "Forwards": ("yes" if view["forwards"] else "no", "forwards"),
+        "Workloads": (", ".join(view["workloads"]) or "none", "workloads")}
+    output.result(_facts({name: (value, see.get(key, "")) for name, (value, key) in facts.items()}))
+
+
 def workloads(found: list[View], empty: str) -> None:
     """Workloads, and whether they run."""
     columns = {
         "VPC": [one["vpc"] for one in found], "SUBNET": [one["subnet"] for one in found],
+        "INSTANCE": [one["instance"] or "-" for one in found],
         "NAME": [one["name"] for one in found], "STATE": [one["state"] for one in found],
         "PID": [str(one["pid"] or "-") for one in found],
         "RESTARTS": [str(one["restarts"] or "-") for one in found],
         "LAST END": [end(one) for one in found],
         "URL OR COMMAND": [one["url"] or " ".join(one["command"]) for one in found]}
-    # Most never end and are never restarted: then the table is shorter.
+    # Most never end, are never restarted, and run in a subnet's own machine: then the table is shorter.
     shown = {name: column for name, column in columns.items()
-             if name not in ("RESTARTS", "LAST END") or set(column) != {"-"}}
+             if name not in ("INSTANCE", "RESTARTS", "LAST END") or set(column) != {"-"}}
     output.table(tuple(shown), list(zip(*shown.values(), strict=True)), empty,
-                 below="URL OR COMMAND", keys=3)
+                 below="URL OR COMMAND", keys=4 if "INSTANCE" in shown else 3)
 
 
 def end(one: View) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
 
 from vpcctl_lib.engine.keepers import keepers, workload
 from vpcctl_lib.errors import BadInput, VpcctlError
@@ -12,7 +13,7 @@ from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.topology import Machine, Policy, Subnet, SubnetType, Vpc, Workload
-from vpcctl_lib.resources.guard import Member, members_of
+from vpcctl_lib.resources.guard import Member, members_of, ranges_of
 
 
 class SubnetReader:
@@ -21,6 +22,7 @@ class SubnetReader:
     def __init__(self, kernel: Kernel, notes: list[str]) -> None:
         self._kernel = kernel
         self._notes = notes
+        self._by_port: dict[str, dict[str, list[Member]]] = {}
 
     def subnets(self, vpc: Vpc, sites: Sequence[Site]) -> tuple[Subnet, ...]:
         """The subnets that the router has ports for, each with its machines."""
@@ -28,7 +30,22 @@ class SubnetReader:
         for site in sites:
             inside.setdefault(site.subnet, []).append(site)
         cidrs = self._cidrs(vpc, inside)
-        return tuple(self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items())
+        found = [self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items()]
+        return (*found, *self._empty(vpc, found))
+
+    def _empty(self, vpc: Vpc, others: Sequence[Subnet]) -> Iterator[Subnet]:
+        """Those without machines, from the guard: as far as a person could have added them."""
+        taken = [(subnet.name, subnet.cidr) for subnet in others]
+        for one in sorted(ranges_of(self._guard(vpc.name)), key=lambda one: one.name):
+            try:
+                naming.check_name(one.name, "subnet")
+                cidr, kind = addressing.parse_network(one.cidr), SubnetType(one.kind)
+                addressing.check_subnet(cidr, vpc.cidr, taken)
+            except (VpcctlError, ValueError):
+                self._notes.append(f"a subnet of VPC '{vpc.name}' can't be rebuilt: its mark is not vpcctl's")
+                continue
+            taken.append((one.name, cidr))
+            yield Subnet(one.name, cidr, kind, machines=())
 
     def _cidrs(self, vpc: Vpc, inside: Mapping[str, list[Site]]) -> dict[str, IPv4Network]:
         """Each subnet's CIDR: from its router if possible, else from its own namespace, with a note."""
@@ -90,7 +107,8 @@ class SubnetReader:
         if site.machine and not chosen:
             self._notes.append(f"machine '{site}' can't be rebuilt: its address is missing")
             return None
-        return Machine(site.machine, chosen, workloads=tuple(self._workloads(site)))
+        forwards = any(member.forwards for member in self._members(site))
+        return Machine(site.machine, chosen, forwards=forwards, workloads=tuple(self._workloads(site)))
 
     def _chosen(self, site: Site, cidr: IPv4Network) -> tuple[IPv4Address, ...]:
         """A machine's addresses by the router's guard, else by its own namespace.
@@ -116,18 +134,21 @@ class SubnetReader:
 
     def _said(self, site: Site) -> tuple[str, str]:
         """The CIDR and type of a machine's subnet, from the guard of the VPC's ports; empty without one."""
-        comment = next((member.comment for member in self._members(site)), "")
-        cidr, _, kind = comment.partition(" ")
-        return cidr, kind
+        return next((member.subnet for member in self._members(site)), ("", ""))
 
     def _members(self, site: Site) -> list[Member]:
+        if site.vpc not in self._by_port:
+            found = self._by_port[site.vpc] = {}
+            for member in members_of(self._guard(site.vpc)):
+                found.setdefault(member.device, []).append(member)
+        return self._by_port[site.vpc].get(naming.port(site.subnet, site.machine), [])
+
+    def _guard(self, vpc: str) -> list[dict[str, Any]]:
         try:
-            listed = self._kernel.bridge_table(site.vpc, naming.BRIDGE_TABLE) or []
+            return self._kernel.bridge_table(vpc, naming.BRIDGE_TABLE) or []
         except Unreadable:
             # Then the subnet's own namespace is used, with a note.
             return []
-        port = naming.port(site.subnet, site.machine)
-        return [member for member in members_of(listed) if member.device == port]
 
     def _policy(self, site: Site) -> Policy | None:
         vpc, name = site.vpc, site.subnet

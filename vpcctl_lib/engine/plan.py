@@ -17,6 +17,11 @@ from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
+LOOK_AHEAD = 16
+"""Entries of the ledger in which the next wanted resource is looked for: those of a machine that goes."""
+
+MOST_MISSED = 200
+"""New resources among the wanted, beyond which the order is not worth following."""
 
 
 @frozen
@@ -57,15 +62,15 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
     if faults:
         ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
     # Most of a large network stays unchanged: it is matched by equality, and only the rest by key.
-    whole = {entry.resource: entry for entry in ledger}
-    ledger = list(whole.values())
-    matches = [(resource, whole.get(resource)) for resource in wanted]
+    sure = not faults and not any(entry.under_way for entry in ledger)
+    ledger = ledger if sure else list({entry.resource: entry for entry in ledger}.values())
+    matches = list(zip(wanted, matched(ledger, wanted, sure), strict=True))
     same = frozenset(id(entry) for _, entry in matches if entry)
     rest = {entry.resource.key: entry for entry in ledger if id(entry) not in same}
     shall = frozenset(resource.key for resource, entry in matches if entry is None)
     anew = _anew(ledger, faults, same, shall)
-    all_stay = len(same) == len(ledger) and not anew
-    going = [] if all_stay else [entry for entry in reversed(ledger) if _goes(entry, same, shall, anew)]
+    open_ = ledger if anew else [entry for entry in ledger if id(entry) not in same]
+    going = [entry for entry in reversed(open_) if _goes(entry, same, shall, anew)]
     late = [entry for entry in going if entry.resource.makes_way(wanted)]
     steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     after = []
@@ -91,6 +96,35 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faul
                               partial(old.repair, resource), entry))
     steps += _unmake(late, faults)
     return Plan(tended(steps, wanted, faults), tuple(ledger), tuple(after))
+
+
+def matched(ledger: Sequence[Entry], wanted: Sequence[Resource], sure: bool) -> list[Entry | None]:
+    """For each wanted resource the entry of an equal one, if there is one.
+
+    Nearly always both are in the same order, if the record is `sure`: none is under way, so each is in it
+    once. To compare in order takes half the time of a dictionary of all.
+    """
+    found: list[Entry | None] = []
+    left: list[Entry] = []
+    place, missed = 0, 0
+    for resource in wanted if sure else ():
+        here = next((number for number, entry in enumerate(ledger[place:place + LOOK_AHEAD])
+                     if entry.resource == resource), None) \
+            if place < len(ledger) and ledger[place].resource != resource else 0
+        if here is None or place >= len(ledger):
+            found.append(None)
+            missed += 1
+            if missed > MOST_MISSED:
+                break
+            continue
+        left += ledger[place:place + here]
+        place += here + 1
+        found.append(ledger[place - 1])
+    if len(found) < len(wanted):
+        whole = {entry.resource: entry for entry in ledger}
+        return [whole.get(resource) for resource in wanted]
+    rest = {entry.resource: entry for entry in (*left, *ledger[place:])}
+    return [entry or rest.get(resource) for entry, resource in zip(found, wanted, strict=True)]
 
 
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
@@ -144,6 +178,8 @@ def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
     broken = set[Place]().union(*(entry.resource.places for entry in ledger
                                   if id(entry) not in same and entry.resource.key not in shall))
     for entry in ledger:
+        if not faults and not broken and id(entry) in same:
+            continue
         resource = entry.resource
         stays = id(entry) in same or resource.key in shall
         fault = faults.get(resource.key) if faults else None

@@ -17,7 +17,7 @@ from vpcctl_lib.kernel.crew import Crew
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Outcome, Runner
-from vpcctl_lib.kernel.sayings import advice, is_there
+from vpcctl_lib.kernel.sayings import advice, is_gone, is_there
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -52,7 +52,7 @@ class Transaction:
                 stay = {entry.resource.key for entry in plan.after}
                 gone = (step.entry.resource for step in plan.steps if step.entry.resource.key not in stay)
                 sweep(leavings(gone, self._store.folder), self._store.folder)
-                self._store.save(State(topology, self._with_facts(plan.after)))
+                self._store.save(State(topology, self._after(plan)))
             except VpcctlError as error:
                 self._back(plan, before, error)
                 raise
@@ -209,6 +209,8 @@ class Transaction:
         try:
             self._alone(item, steps)
         except VpcctlError as error:
+            if item.operation.needs_home and is_gone(error.message):
+                return []
             return [] if undoing and self._is_so(steps[item.step], undoing) else [error.message]
         return []
 
@@ -279,3 +281,8 @@ class Transaction:
             return tuple(ledger)
         return tuple(replace(entry, found={**entry.found, **self._facts[entry.resource.key]})
                      if entry.resource.key in self._facts else entry for entry in ledger)
+
+    def _after(self, plan: Plan) -> tuple[Entry, ...]:
+        """The ledger with what was learned; of a large one, most entries have no step and need no look."""
+        touched = {id(step.entry) for step in plan.steps}
+        return tuple(self._with_facts((entry,))[0] if id(entry) in touched else entry for entry in plan.after)

@@ -68,6 +68,9 @@ def alone(read: Callable[[object, Place], Any], write: Callable[..., object], sc
     return Value(lambda data, place, _: read(data, place), write, schema, whole=whole)
 
 
+LACKED = ""
+
+
 @frozen
 class Key:
     """One line of the table: a key of a kind of thing."""
@@ -78,7 +81,10 @@ class Key:
     """One line for editors."""
 
     fields: tuple[str, ...] | None = None
-    """Those of the model that it stands for, if not the one of its name; with a dot for one of a part."""
+    """Those of the model that it stands for, if not the one of its name; with a dot for one of a part.
+
+    With nothing after the dot: whether the part is lacked.
+    """
 
     required: bool | Refusal = False
     """The refusal of a thing without it, or True: then the value is read as if it were null."""
@@ -207,8 +213,11 @@ class Kind:
         for head in {*parts, *(way[0] for way in self.others)}:
             whole: Any = next(one.default for one in fields(self.model) if one.name == head)
             some = parts.get(head, {})
-            values[head] = replace(whole, **some) if (head,) not in self.others else (
-                *(replace(one, **some) for one in whole), *values.get(head, ()))
+            if (head,) not in self.others:
+                values[head] = replace(whole, **some)
+                continue
+            lacked = some.pop(LACKED, False)
+            values[head] = (*(replace(one, **some) for one in whole if not lacked), *values.get(head, ()))
         return self.model(**values)
 
 
@@ -226,6 +235,8 @@ def _reached(value: Any, way: tuple[str, ...], otherwise: object) -> Any:
     for step in way:
         if isinstance(value, tuple):
             value = next((part for part in value if not part.name), MISSING)
+        if step == LACKED:
+            return value is MISSING
         if value is MISSING:
             return otherwise
         value = getattr(value, step)

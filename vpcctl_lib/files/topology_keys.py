@@ -35,6 +35,7 @@ WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's ow
 INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subnet's own, with a namespace.", (
     Key("address", values.ADDRESSES, "Its address, or a list of them. The lowest free one if missing.",
         ("addresses",), blank=True),
+    Key("forwards", values.FLAG, "Whether it may send and get packets of others."),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
 ), named="machine")
 
@@ -45,6 +46,7 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
         ("policy",), blank=True),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "The programs of its own machine, by name.",
         ("machines.workloads",), blank=True),
+    Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
     Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
         "More machines, by name.", ("machines",), blank=True, since=2),
 ), named="subnet")

@@ -94,7 +94,8 @@ def _address(data: object, place: Place) -> IPv4Address:
 
 def check_machines(machines: tuple[Machine, ...], place: Place, subnet: Reading) -> None:
     """Refuse the first address that no machine there can have, or that one before it has."""
-    taken: dict[IPv4Address, str] = {}
+    own = () if subnet.found.get("bare") else (addressing.instance(subnet.found["cidr"]),)
+    taken = dict.fromkeys(own, "")
     for machine in machines:
         here = place.named(machine.name).at("address")
         # A file has IPv4 addresses only.
@@ -104,11 +105,23 @@ def check_machines(machines: tuple[Machine, ...], place: Place, subnet: Reading)
             taken[address] = machine.name
 
 
-def _no_overlap(data: object, place: Place) -> bool:
-    """Whether the host may have a route to the VPC: not where the VPC may overlap one."""
+def _flag(data: object, place: Place) -> bool:
     if not isinstance(data, bool):
         raise place.refusal(f"{shown(data)} is neither true nor false", "write true or false")
-    return not data
+    return data
+
+
+def _no_overlap(data: object, place: Place) -> bool:
+    """Whether the host may have a route to the VPC: not where the VPC may overlap one."""
+    return not _flag(data, place)
+
+
+def _bare(data: object, place: Place, subnet: Reading) -> bool:
+    bare = _flag(data, place)
+    if bare and subnet.found.get("workloads"):
+        raise place.refusal("a bare subnet has no machine of its own, which could run workloads",
+                            "give them to one of its instances")
+    return bare
 
 
 def _type(data: object, place: Place) -> SubnetType:
@@ -286,6 +299,8 @@ VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
     "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})
+FLAG = alone(_flag, bool, {"type": "boolean"})
+BARE = Value(_bare, bool, {"type": "boolean"})
 NO_OVERLAP = alone(_no_overlap, lambda routed: not routed, {"type": "boolean"})
 TYPE = alone(_type, _value, {"enum": choices(SubnetType)})
 UPLINK = alone(_uplink, lambda interface, follows: AUTO if follows else interface, _INTERFACE)

@@ -54,6 +54,17 @@ class HostLink:
     carrier: bool = True
 
 
+@frozen
+class Neighbours:
+    """The table of neighbours, which all namespaces share."""
+
+    entries: int
+    """All of them, also permanent ones."""
+
+    room: int
+    """How many entries that are not permanent it takes (gc_thresh3 in arp(7)); 0 if unknown."""
+
+
 class Host:
     """The host as it was when first read; everything is read once, however many VPCs need it."""
 
@@ -87,6 +98,12 @@ class Host:
         """
         return [route.network for route in self.routes
                 if route.device not in ours and route.network.subnet_of(block)]
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """How full the table of IPv4 neighbours is, by the kernel's own count."""
+        table = next(iter(self._kernel.read("", Reading.NEIGHBOUR_TABLE)), {})
+        return Neighbours(int(table.get("entries", 0)), int(table.get("thresh3", 0)))
 
     @cached_property
     def links(self) -> list[HostLink]:

@@ -39,6 +39,7 @@ class Reading(Enum):
     ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
     ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
     NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
+    NEIGHBOUR_TABLE = ("ip", "-j", "-s", "-4", "ntable", "show", "name", "arp_cache")
     STATIONS = ("bridge", "-j", "fdb", "show")
     QUEUES = ("tc", "-j", "qdisc", "show")
     NAMES = ("ip", "-j", "netns", "list")

@@ -14,24 +14,31 @@ from vpcctl_lib.frozen import frozen
 
 
 class Profile(Enum):
-    """The two kinds of namespace; the number counts the versions of the table below."""
+    """The kinds of namespace; the number counts the versions of the table below."""
 
     ROUTER = "router 2"
     SUBNET = "subnet 2"
+    FORWARDER = "forwarder 1"
+    """A machine's that forwards packets."""
 
 
 @frozen
 class Setting:
-    """One key; `router` and `subnet` are its values there, None if it is left alone."""
+    """One key; `router` and `subnet` are its values there, None if it is left alone.
+
+    If it `forwards`, a machine that forwards has the router's value.
+    """
 
     key: str
     router: str | None
     subnet: str | None
     reason: str
+    forwards: bool = False
 
     def value(self, profile: Profile) -> str | None:
         """Its value in that kind of namespace."""
-        return self.router if profile is Profile.ROUTER else self.subnet
+        is_router = profile is Profile.ROUTER or (profile is Profile.FORWARDER and self.forwards)
+        return self.router if is_router else self.subnet
 
 
 def _both(key: str, value: str, reason: str) -> Setting:
@@ -42,7 +49,8 @@ WHOLE = (
     _both("net.ipv6.conf.all.disable_ipv6", "1", "fe80:: would bypass every IPv4 rule"),
     _both("net.ipv6.conf.default.disable_ipv6", "1", "the same for new links"),
     # Before the settings of links: the kernel rewrites some of those when this one changes.
-    Setting("net.ipv4.ip_forward", "1", "0", "a router forwards packets, a machine in a subnet does not"),
+    Setting("net.ipv4.ip_forward", "1", "0", "a router forwards packets, a machine in a subnet does not",
+            forwards=True),
     # A kind of error outside the mask has no limit: neither icmp_ratelimit, which is for each sender,
     # nor icmp_msgs_per_sec and icmp_msgs_burst, which are for all (icmpv4_mask_allow() of net/ipv4/icmp.c).
     _both("net.ipv4.icmp_ratemask", "0",
@@ -74,7 +82,8 @@ LINKS = (
     _both("route_localnet", "0", "127.0.0.0/8 of one machine is never another's"),
     _both("rp_filter", "0", "the rules say which source may come from where, and refuse with an answer"),
     _both("secure_redirects", "1", "if redirects were accepted, then only a gateway's"),
-    Setting("send_redirects", "0", None, "a router must not announce a shorter way past itself"),
+    Setting("send_redirects", "0", None, "a router must not announce a shorter way past itself",
+            forwards=True),
     _both("src_valid_mark", "0", "a packet's mark must not decide where it may come from"),
 )
 """Those of links (net.ipv4.conf): for all, for new ones, and for each of ours."""

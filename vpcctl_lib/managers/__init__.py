@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.exec import ExecManager as ExecManager
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager
     from vpcctl_lib.managers.host import HostManager as HostManager
+    from vpcctl_lib.managers.instance import InstanceManager as InstanceManager
     from vpcctl_lib.managers.nat import NatManager as NatManager
     from vpcctl_lib.managers.overview import OverviewManager as OverviewManager
     from vpcctl_lib.managers.peer import PeerManager as PeerManager

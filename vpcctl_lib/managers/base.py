@@ -30,6 +30,8 @@ from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 
 GONE = changed("it has ended")
+NEARLY_FULL = 0.8
+"""The part of the neighbour table from which on a warning comes."""
 
 
 @frozen
@@ -67,6 +69,19 @@ class Manager:
     def warn(self, text: str) -> None:
         """Warn the person; nothing stops."""
         self._warnings.append(text)
+
+    def crowded(self, topology: Topology) -> str:
+        """A warning if the kernel's table of neighbours is nearly full; else empty."""
+        table = self.host.neighbours
+        # Ours are permanent and take no place: each machine's gateway, and its addresses at the router.
+        ours = sum(1 + (len(machine.addresses) or 1) for vpc in topology.vpcs for subnet in vpc.subnets
+                   for machine in subnet.machines)
+        used = table.entries - ours
+        if not table.room or used < NEARLY_FULL * table.room:
+            return ""
+        return ("the kernel's neighbour table, which the host and all machines share, is nearly full: "
+                f"{used:,} of {table.room:,} entries; when it is full, packets to new neighbours are lost: "
+                f"raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3={8 * table.room}")
 
     def remake(self, key: Hashable) -> None:
         """Have the resource of that key recreated, although it is recorded."""

@@ -12,7 +12,8 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, counted
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import endpoints
-from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.lookup import find_machine, find_subnet
 from vpcctl_lib.model.topology import Policy, Subnet, Topology
 
 
@@ -22,6 +23,9 @@ class InForce:
 
     subnet: Subnet
     counters: Mapping[str, tuple[int, int]]
+    machine: str = ""
+    """The machine whose counters these are."""
+
     doubt: str = ""
     """Why it might not be in force, whatever is recorded."""
 
@@ -61,13 +65,14 @@ class FirewallManager(Manager):
         """Remove the policy: the subnet is open again."""
         return self.change(lambda topology: _with_policy(topology, vpc_name, subnet_name, None))
 
-    def show(self, vpc_name: str, subnet_name: str) -> InForce:
-        """The policy in force, with the kernel's counters."""
+    def show(self, site: Site) -> InForce:
+        """The policy in force, with the kernel's counters at a machine."""
         state = self.state()
-        vpc, subnet = find_subnet(state.topology, vpc_name, subnet_name)
-        where = endpoints.own(vpc, subnet)
+        vpc, subnet = find_subnet(state.topology, site.vpc, site.subnet)
+        where = endpoints.endpoint(vpc, subnet, find_machine(subnet, site)) \
+            if site.machine or subnet.machine() else None
         if subnet.policy is None or where is None:
-            return InForce(subnet, {})
+            return InForce(subnet, {}, site.machine)
         need_root()
         self.use(state.iptables)
         namespace = where.namespace
@@ -79,7 +84,7 @@ class FirewallManager(Manager):
         doubt = ""
         if "filter" in held.unreadable:
             doubt = f"the table filter of {namespace} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
-        return InForce(subnet, counters(held), doubt)
+        return InForce(subnet, counters(held), site.machine, doubt)
 
 
 def _with_policy(topology: Topology, vpc_name: str, subnet_name: str, new: Policy | None) -> Topology:

@@ -87,7 +87,7 @@ class HostManager(Manager):
             notes.append(guarding.UNGUARDED.format(missing or "is now found: vpcctl restore"))
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
-        notes += dict.fromkeys(uplinks.warnings)
+        notes += filter(None, (*dict.fromkeys(uplinks.warnings), self.crowded(state.topology)))
         stopped = (one for one in DeployManager(self.context).list() if one.life is Life.STOPPED)
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages),
                       tuple(stopped))

@@ -14,6 +14,7 @@ from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
+from vpcctl_lib.managers.instance import Instance, InstanceManager
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Variant, Vpc
@@ -30,6 +31,7 @@ class Overview:
     vpc: Vpc
     policies: tuple[InForce, ...]
     workloads: tuple[Running, ...]
+    instances: tuple[Instance, ...]
 
 
 class OverviewManager(Manager):
@@ -42,7 +44,8 @@ class OverviewManager(Manager):
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
         counted = each(lambda subnet: self._counters(vpc, subnet, state.iptables), guarded, READERS)
         policies = tuple(map(InForce, guarded, counted))
-        return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)))
+        return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)),
+                        tuple(InstanceManager(self.context).list(name)))
 
     def _counters(self, vpc: Vpc, subnet: Subnet, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
         where = endpoints.own(vpc, subnet)

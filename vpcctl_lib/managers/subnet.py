@@ -10,7 +10,7 @@ from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.model.routing import routed
-from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import OWN, Subnet, SubnetType, Topology, Vpc
 
 
 def setting(vpc: str, name: str, kind: SubnetType) -> str:
@@ -18,11 +18,29 @@ def setting(vpc: str, name: str, kind: SubnetType) -> str:
     return f"vpcctl subnet set --vpc {vpc} --name {name} --type {kind.value}"
 
 
+def _check_same(vpc: str, existing: Subnet, cidr: IPv4Network, kind: SubnetType, bare: bool) -> None:
+    """Refuse to add a subnet that already exists with another CIDR or type, or with or without a machine."""
+    was_bare = existing.machine() is None
+    if (existing.cidr, existing.type, was_bare) == (cidr, kind, bare):
+        return
+    only_type = (existing.cidr, was_bare) == (cidr, bare)
+    told = f"{existing.type.value} {existing.cidr}"
+    if was_bare != bare:
+        told += f", {'without' if was_bare else 'with'} a machine of its own"
+    raise VpcctlError(f"subnet '{existing.name}' already exists in VPC '{vpc}' as {told}",
+                      f"change its type: {setting(vpc, existing.name, kind)}" if only_type else
+                      "delete it first, or choose another name")
+
+
 class SubnetManager(Manager):
     """Adds subnets to VPCs and deletes them."""
 
-    def add(self, vpc_name: str, name: str, cidr: IPv4Network, kind: SubnetType) -> Change:
-        """Add a subnet of that name, CIDR and type; repeating it changes nothing."""
+    def add(self, vpc_name: str, name: str, cidr: IPv4Network, kind: SubnetType,
+            bare: bool = False) -> Change:
+        """Add a subnet of that name, CIDR and type; repeating it changes nothing.
+
+        A bare one has no machine of its own.
+        """
         naming.check_name(name, "subnet")
 
         def decide(topology: Topology) -> Topology:
@@ -30,15 +48,11 @@ class SubnetManager(Manager):
             existing = vpc.subnet(name)
             if existing is None:
                 addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
-                wider = vpc.with_subnet(Subnet(name, cidr, kind))
+                wider = vpc.with_subnet(Subnet(name, cidr, kind, machines=() if bare else (OWN,)))
                 endpoints.check_room(vpc_name, wider.subnets)
                 self._look_around(topology, vpc, cidr)
                 return topology.with_vpc(wider)
-            if (existing.cidr, existing.type) != (cidr, kind):
-                way = "delete it first, or choose another name" if existing.cidr != cidr \
-                    else f"change its type: {setting(vpc_name, name, kind)}"
-                raise VpcctlError(f"subnet '{name}' already exists in VPC '{vpc_name}' as "
-                                  f"{existing.type.value} {existing.cidr}", way)
+            _check_same(vpc_name, existing, cidr, kind, bare)
             return topology
 
         return self.change(decide)

@@ -52,6 +52,7 @@ class Endpoint:
 
     policy: Policy | None = None
     workloads: tuple[Workload, ...] = ()
+    forwards: bool = False
 
     @cached_property
     def mac(self) -> str:
@@ -79,7 +80,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
     return Endpoint(site, machine.namespace or site.namespace, naming.port(subnet.name, machine.name),
-                    (*ipv4, *ipv6), subnet.policy, machine.workloads)
+                    (*ipv4, *ipv6), subnet.policy, machine.workloads, machine.forwards)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:

@@ -41,7 +41,8 @@ def find_machine(subnet: Subnet, site: Site) -> Machine:
     if machine is None:
         place = f"{site.vpc}/{site.subnet}"
         names = [one.name for one in subnet.machines if one.name]
-        otherwise = f"its own machine is {place}" if subnet.machine() else "it has no machine"
+        otherwise = f"its own machine is {place}" if site.machine and subnet.machine() else \
+            f"add one: vpcctl instance add --vpc {site.vpc} --subnet {site.subnet} --name …"
         raise VpcctlError(f"machine '{site.machine}' does not exist in {place}" if site.machine else
                           f"{place} has no machine of its own", nearest(site.machine, names, otherwise))
     return machine

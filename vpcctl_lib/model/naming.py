@@ -74,6 +74,7 @@ def instance_mac(vpc: str, address: IPv4Address) -> str:
     return ":".join(f"{octet:02x}" for octet in (0x02, _digest(vpc)[0] ^ 0xFF, *address.packed))
 
 
+@cache
 def _digest(name: str) -> bytes:
     digest: bytes = _sha256()(name.encode()).digest()
     return digest

@@ -126,6 +126,9 @@ class Machine:
     namespace: str = ""
     """The path of a namespace that somebody else made; empty for one of ours."""
 
+    forwards: bool = False
+    """Whether it may send packets of others, as a middlebox does (AWS: no source/destination check)."""
+
     workloads: tuple[Workload, ...] = ()
 
     def workload(self, name: str) -> Workload | None:
@@ -149,6 +152,10 @@ class Subnet:
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""
         return next((machine for machine in self.machines if machine.name == name), None)
+
+    def without_machine(self, name: str) -> Subnet:
+        """This subnet without the machine of that name."""
+        return replace(self, machines=tuple(one for one in self.machines if one.name != name))
 
     def with_machine(self, machine: Machine) -> Subnet:
         """This subnet with that machine added, or replacing the one of the same name."""

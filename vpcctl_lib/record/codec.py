@@ -15,6 +15,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_a
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
+from vpcctl_lib.model.addressing import parse_interface
+
 T = TypeVar("T")
 Encoder = Callable[[Any], Any]
 Decoder = Callable[[Any], Any]
@@ -91,7 +93,7 @@ def _decoder(kind: Any) -> Decoder:
     if is_dataclass(kind):
         return _dataclass(kind)
     if issubclass(kind, Enum) or kind in TEXTUAL:
-        return _textual(kind)
+        return _textual(parse_interface if kind is IPv4Interface else kind)
     return lambda data: data if type(data) is kind else expect(kind, data)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
+from vpcctl_lib.model.topology import Subnet
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
@@ -16,14 +18,17 @@ from vpcctl_lib.resources.operation import Facts
 HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
 """Deletes an existing table; the first line creates one if there is none, so that the second can't fail."""
 
-FORM = 2
+FORM = 3
 """The version of the table's form, so that the next change replaces an older one."""
 
-OWN, MACS, MACHINES, QUOTED = "own", "macs", "machines", "quoted"
-TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"]}
+OWN, MACS, FORWARDERS, MACHINES, RANGES = "own", "macs", "forwarders", "machines", "ranges"
+QUOTED = "quoted"
+TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"],
+         FORWARDERS: ["ifname", "ether_addr"]}
 QUOTE = "@th,192,32"
 """The destination of the packet that an ICMP error quotes: behind its own 8 bytes, 16 into the quoted header
-(RFC 792, RFC 791). A machine can only send an error about a packet that was addressed to it."""
+(RFC 792, RFC 791). A machine can only send an error about a packet that was addressed to it, or that it
+forwards."""
 
 ERRORS = ("destination-unreachable", "source-quench", "redirect", "time-exceeded", "parameter-problem")
 NOBODY = str(IPv4Address(0))
@@ -34,7 +39,7 @@ PRIORITY = -200
 # is the type after the tag.
 CHAINS = {
     "ipv4": (
-        f"iifname . ether saddr . ip saddr != @{OWN} drop",
+        f"iifname . ether saddr . ip saddr != @{OWN} jump others",
         # Machines send everything to the gateway's MAC: packets for a neighbour are switched to it.
         f"ether daddr set ip daddr map @{MACHINES}",
         # Only a first fragment has ports.
@@ -44,10 +49,13 @@ CHAINS = {
         f"icmp type {{ {', '.join(ERRORS)} }} goto errors",
         "accept",
     ),
+    # A packet of another source: only from a machine that forwards, which still has only its own MAC.
+    "others": (f"iifname . ether saddr != @{FORWARDERS} drop",),
     "errors": (
         # The rest of the quoted packet may come later.
         "ip frag-off & 0x2000 != 0 drop",
         f"iifname . {QUOTE} @{QUOTED} accept",
+        f"iifname . ether saddr @{FORWARDERS} accept",
         "drop",
     ),
     "arps": (
@@ -67,9 +75,17 @@ CHAINS = {
 _TO_ERRORS = next(index for index, rule in enumerate(CHAINS["ipv4"]) if "goto errors" in rule)
 
 
+_FORWARDS = "forwards"
+
+
+def comment(subnet: Subnet, forwards: bool) -> str:
+    """What rebuilds the record: the CIDR and type of a machine's subnet, and whether the machine forwards."""
+    return " ".join((str(subnet.cidr), subnet.type.value, *((_FORWARDS,) if forwards else ())))
+
+
 @frozen
 class Member:
-    """A machine behind a port; the comment has its subnet's CIDR and type, for rebuilding the record."""
+    """A machine behind a port, with its `comment`."""
 
     device: str
     mac: str
@@ -81,8 +97,33 @@ class Member:
         """Its element in each set."""
         port = f'"{self.device}" . {self.mac}'
         return {OWN: f'{port} . {self.address} comment "{self.comment}"', MACS: port,
-                MACHINES: f"{self.address} : {self.mac}",
+                **({FORWARDERS: port} if self.forwards else {}), MACHINES: f"{self.address} : {self.mac}",
                 QUOTED: f'"{self.device}" . {int(self.address):#x}'}
+
+    @property
+    def subnet(self) -> tuple[str, str]:
+        """The CIDR and type of its subnet, as the comment has them; empty without one."""
+        cidr, kind, *_ = (*self.comment.split(), "", "")
+        return cidr, kind
+
+    @property
+    def forwards(self) -> bool:
+        """Whether it may send packets of others."""
+        return _FORWARDS in self.comment.split()
+
+
+@frozen
+class Range:
+    """A subnet without machines: no rule is about it, but nothing else in the kernel tells of it."""
+
+    name: str
+    cidr: str
+    kind: str
+
+    @property
+    def element(self) -> str:
+        """Its element, which has no use but its comment."""
+        return f'{self.cidr.partition("/")[0]} comment "{self.name} {self.cidr} {self.kind}"'
 
 
 @frozen
@@ -94,6 +135,8 @@ class Guard(Resource):
     form: int = 1
     quotes: bool = False
     """Whether this nft can match what an ICMP error quotes."""
+
+    ranges: tuple[Range, ...] = ()
 
     in_place = True
     unasked = True
@@ -120,26 +163,34 @@ class Guard(Resource):
         """Only the machines that differ: no packet is lost, and others need not be loaded again."""
         if not isinstance(old, Guard) or (old.form, old.quotes) != (self.form, self.quotes):
             return self.make()
-        text = "".join(_moved(name, old.held(name), self.held(name)) for name in self._sets())
-        return (self._script(text, HEAD + self.text()),) if text else ()
+        # Each element is of one port, so others' need not be compared: there may be a thousand.
+        touched = {member.device for some in _unlike(old.members, self.members) for member in some}
+        before, after = (replace(one, members=tuple(
+            member for member in one.members if member.device in touched)) for one in (old, self))
+        text = "".join(_moved(name, before.held(name), after.held(name)) for name in self._sets())
+        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
 
     def repair(self, old: Resource) -> Operations:
         """The whole table, whatever is there."""
         return self.make()
 
-    def _script(self, text: str, whole: str = "") -> Nft:
+    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
         return Nft(self.namespace, text, BRIDGE_TABLE, whole)
 
     def _sets(self) -> list[str]:
-        return [OWN, MACS, MACHINES, *((QUOTED,) if self.quotes else ())]
+        return [OWN, MACS, FORWARDERS, MACHINES, RANGES, *((QUOTED,) if self.quotes else ())]
 
     def held(self, name: str) -> dict[str, None]:
         """The elements of a set: a machine with several addresses is several members, with one MAC."""
-        return dict.fromkeys(member.elements[name] for member in self.members)
+        if name == RANGES:
+            return dict.fromkeys(one.element for one in self.ranges)
+        elements = (member.elements for member in self.members)
+        return dict.fromkeys(held[name] for held in elements if name in held)
 
     def text(self) -> str:
         """The table in nft's syntax."""
         sets = {name: f"set {name} {{\n\t\ttype {' . '.join(types)}" for name, types in TYPES.items()}
+        sets[RANGES] = f"set {RANGES} {{\n\t\ttype ipv4_addr"
         sets[MACHINES] = f"map {MACHINES} {{\n\t\ttype ipv4_addr : ether_addr"
         if self.quotes:
             sets[QUOTED] = f"set {QUOTED} {{\n\t\ttypeof iifname . {QUOTE}"
@@ -164,17 +215,28 @@ class Guard(Resource):
         held = members_of(listed)
         shall: dict[str, set[tuple[str, ...]]] = {
             MACS: {(member.device, member.mac) for member in held},
+            FORWARDERS: {(member.device, member.mac) for member in held if member.forwards},
             MACHINES: {(str(member.address), member.mac) for member in held},
             QUOTED: {(member.device, str(int(member.address))) for member in held if self.quotes}}
         for name, elements in shall.items():
             if _parts_of(listed, name) != elements:
                 yield f"its set {name} is not that of its machines"
+        if ranges_of(listed) != set(self.ranges):
+            yield "its subnets without machines differ"
         lost, more = len(set(self.members) - held), len(held - set(self.members))
         if lost or more:
             yield f"{lost} of its {len(self.members)} machines missing, {more} not ours"
 
     def __str__(self) -> str:
         return f"guard of the ports in {self.namespace}"
+
+
+def _unlike(old: tuple[Member, ...], new: tuple[Member, ...]) -> tuple[tuple[Member, ...], ...]:
+    """Both without what they begin and end with in common: what is left is nearly always what differs."""
+    most = min(len(old), len(new))
+    head = next((at for at in range(most) if old[at] != new[at]), most)
+    tail = next((at for at in range(most - head) if old[-1 - at] != new[-1 - at]), most - head)
+    return old[head:len(old) - tail], new[head:len(new) - tail]
 
 
 def _moved(name: str, old: Mapping[str, None], new: Mapping[str, None]) -> str:
@@ -215,6 +277,13 @@ def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
     return frozenset(map(_member, _elements_of(listed, OWN)))
 
 
+def ranges_of(listed: list[dict[str, Any]]) -> frozenset[Range]:
+    """The subnets without machines in a table that nft has listed."""
+    comments = (str(one.get("elem", {}).get("comment", "")).split() if isinstance(one, dict) else []
+                for one in _elements_of(listed, RANGES))
+    return frozenset(Range(*words) if len(words) == 3 else Range("", "", "") for words in comments)
+
+
 def switched_by(listed: list[dict[str, Any]]) -> dict[IPv4Address, str]:
     """The MAC to which the table sends packets for an address."""
     return {IPv4Address(parts[0]): parts[1] for parts in _parts_of(listed, MACHINES)}
@@ -253,7 +322,8 @@ def _wrong_rules(listed: list[dict[str, Any]], quotes: bool) -> Iterator[str]:
     sets = {item[kind]["name"]: item[kind].get("type") for item in listed for kind in ("set", "map")
             if kind in item}
     # Versions of nft differ in how they print a type that nft inferred.
-    shall = {**TYPES, MACHINES: "ipv4_addr", **({QUOTED: sets.get(QUOTED)} if quotes else {})}
+    shall = {**TYPES, RANGES: "ipv4_addr", MACHINES: "ipv4_addr",
+             **({QUOTED: sets.get(QUOTED)} if quotes else {})}
     if sets != shall:
         yield f"its sets are {', '.join(sets) or 'missing'}"
     for name, rules in expressions.items():
@@ -281,11 +351,15 @@ def _sender(*fields: dict[str, Any]) -> dict[str, Any]:
     return _match("!=", _port(*fields), f"@{OWN}")
 
 
+def _forwarder(operator: str) -> dict[str, Any]:
+    return _match(operator, _port(_field("ether", "saddr")), f"@{FORWARDERS}")
+
+
 DROP: dict[str, Any] = {"drop": None}
 ACCEPT: dict[str, Any] = {"accept": None}
 EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
     "ipv4": [
-        [_sender(_field("ether", "saddr"), _field("ip", "saddr")), DROP],
+        [_sender(_field("ether", "saddr"), _field("ip", "saddr")), {"jump": {"target": "others"}}],
         [{"mangle": {"key": _field("ether", "daddr"),
                      "value": {"map": {"key": _field("ip", "daddr"), "data": f"@{MACHINES}"}}}}],
         [_match("!=", {"&": [_field("ip", "frag-off"), 8191]}, 0), ACCEPT],
@@ -293,9 +367,11 @@ EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
         [_match("==", _field("icmp", "type"), {"set": list(ERRORS)}), {"goto": {"target": "errors"}}],
         [ACCEPT],
     ],
+    "others": [[_forwarder("!="), DROP]],
     "errors": [
         [_match("!=", {"&": [_field("ip", "frag-off"), 8192]}, 0), DROP],
         [_match("==", _port({"payload": {"base": "th", "offset": 192, "len": 32}}), f"@{QUOTED}"), ACCEPT],
+        [_forwarder("=="), ACCEPT],
         [DROP],
     ],
     "arps": [

@@ -6,15 +6,47 @@ from collections.abc import Hashable
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.neighbours import Entry
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.addresses import addressed
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
-from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import Fdb, Ip
+from vpcctl_lib.resources.operation import Deed, Facts
+from vpcctl_lib.resources.operations import Ip
 
 SWITCHING = {"learning": False, "flood": False, "mcast_flood": False, "bcast_flood": False, "proxy_arp": True}
 """The flags of a port, as in ip-link(8): it learns no address and gets no frames for others; the bridge
 answers ARP for the machines that it knows."""
+
+
+@frozen
+class Enter(Deed):
+    """An entry to put into a namespace, or to delete there; one that is gone is deleted already."""
+
+    namespace: str
+    entry: Entry
+    gone: bool = False
+
+    needs_home = True
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Its namespace."""
+        return ends | {self.namespace}
+
+    def do(self) -> None:
+        """As ip(8) and bridge(8) would."""
+        try:
+            netns.within(self.namespace, self.entry.delete if self.gone else self.entry.replace)
+        except netns.Gone:
+            if not self.gone:
+                raise
+
+    def __str__(self) -> str:
+        device, mac, verb = self.entry.device, self.entry.mac, "del" if self.gone else "replace"
+        if self.entry.address is None:
+            return f"bridge -n {self.namespace} fdb {verb} {mac} dev {device} master static"
+        rest = f"dev {device}" if self.gone else f"lladdr {mac} dev {device} nud permanent"
+        return f"ip -n {self.namespace} neigh {verb} {self.entry.address} {rest}"
 
 
 @frozen
@@ -84,12 +116,13 @@ class Station(AtPort):
         """The port: one machine is behind each."""
         return ("station", self.namespace, self.device)
 
-    def _words(self, verb: str) -> Fdb:
-        return Fdb(self.namespace, ("fdb", verb, self.mac, "dev", self.device, "master", "static"))
+    @property
+    def _entry(self) -> Entry:
+        return Entry(self.device, self.mac)
 
     def make(self) -> Operations:
         """Replaces a learned entry."""
-        return (self._words("replace"),)
+        return (Enter(self.namespace, self._entry),)
 
     def change(self, old: Resource) -> Operations:
         """Nobody has the old address any more."""
@@ -98,7 +131,7 @@ class Station(AtPort):
 
     def unmake(self, facts: Facts) -> Operations:
         """Forgotten."""
-        return (self._words("del"),)
+        return (Enter(self.namespace, self._entry, gone=True),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must be at its port, permanent."""
@@ -137,12 +170,11 @@ class Neighbour(Resource):
 
     def make(self) -> Operations:
         """Replaces what was learned."""
-        return (Ip(self.namespace, ("neigh", "replace", str(self.address), "lladdr", self.mac,
-                                    "dev", self.device, "nud", "permanent")),)
+        return (Enter(self.namespace, Entry(self.device, self.mac, self.address)),)
 
     def unmake(self, facts: Facts) -> Operations:
         """Forgotten."""
-        return (Ip(self.namespace, ("neigh", "del", str(self.address), "dev", self.device)),)
+        return (Enter(self.namespace, Entry(self.device, self.mac, self.address), gone=True),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must have that MAC, permanent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Command
@@ -24,8 +24,9 @@ class NftBatch(Batch):
 
     def otherwise(self) -> Batch | None:
         """The whole of each thing, where each script only says what differs."""
-        whole = [Nft(step.namespace, step.whole, step.apart) for step in self.steps]
-        return NftBatch(whole) if all(step.text for step in whole) else None
+        if not all(step.whole for step in self.steps):
+            return None
+        return NftBatch([Nft(step.namespace, step.whole(), step.apart) for step in self.steps])
 
 
 @frozen
@@ -37,8 +38,8 @@ class Nft(Line):
     apart: str = ""
     """A name for what it affects, if nothing else in its namespace does, nor waits for it; else empty."""
 
-    whole: str = ""
-    """For a script that changes what should be there: one that makes it from any state."""
+    whole: Callable[[], str] | None = None
+    """For a script that changes what should be there: gives one that makes it from any state."""
 
     tool = NftBatch
 

@@ -43,6 +43,9 @@ class Desk:
 class Operation:
     """A single step of work."""
 
+    needs_home: ClassVar[bool] = False
+    """Whether it is nothing to undo or remove where what it is in is gone: commands say so themselves."""
+
     @property
     def kin(self) -> Hashable:
         """Equal for consecutive operations that one command can carry out; None if no command does."""

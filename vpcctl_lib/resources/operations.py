@@ -83,24 +83,6 @@ class Ip(Line):
         return " ".join((*self.words, *(self.ipv6 if self.ipv6 and netns.have_ipv6() else ())))
 
 
-class BridgeBatch(_Lines):
-    """Steps as one `bridge -batch`."""
-
-    name = "bridge"
-
-
-@frozen
-class Fdb(Line):
-    """One `bridge` command in a namespace."""
-
-    namespace: str
-    words: tuple[str, ...]
-    tool = BridgeBatch
-
-    def __str__(self) -> str:
-        return " ".join(self.words)
-
-
 class RestoreBatch(Batch):
     """Lines as one file for iptables-restore, which takes effect table by table, at each COMMIT.
 

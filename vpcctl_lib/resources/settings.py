@@ -104,7 +104,7 @@ class Settings(Resource):
 
     def _checked_links(self, kernel: Kernel) -> list[str]:
         """A router's own links; in a subnet only its cable: root there may do as it likes with others."""
-        if self.profile == Profile.SUBNET.value:
+        if self.profile in (Profile.SUBNET.value, Profile.FORWARDER.value):
             return [INSTANCE] if kernel.link(self.namespace, INSTANCE) else []
         return _routed(kernel, self.namespace) if self._links else []
 

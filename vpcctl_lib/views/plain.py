@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.routing import route_table, routed
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.keeper.fate import Fate
     from vpcctl_lib.managers.deploy import Running
     from vpcctl_lib.managers.firewall import InForce
+    from vpcctl_lib.managers.instance import Instance
     from vpcctl_lib.managers.overview import Overview
     from vpcctl_lib.uplink.packets import Passage
 
@@ -52,6 +54,7 @@ def overview(overview: Overview) -> View:
                      for force in overview.policies],
         "workloads": [{**workload(one), "see": f"ip netns pids {one.site.namespace}"}
                       for one in overview.workloads],
+        "instances": [instance(one) for one in overview.instances],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
@@ -80,6 +83,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None,
+        "instances": [one.site.machine for one in machines if one.site.machine],
         "workloads": [workload.name for one in machines for workload in one.workloads],
     }
 
@@ -93,10 +97,38 @@ def peering(topology: Topology, peering: Peering) -> View:
     return view
 
 
+def place(site: Site) -> View:
+    """A machine's place; `instance` is null for a subnet's own machine."""
+    return {"vpc": site.vpc, "subnet": site.subnet, "instance": site.machine or None}
+
+
+def instance(found: Instance) -> View:
+    """A machine, and whether it exists."""
+    where = found.where
+    return {
+        "vpc": where.site.vpc, "subnet": where.site.subnet, "name": where.site.machine,
+        "namespace": where.namespace, "address": str(where.address),
+        "addresses": [str(one.ip) for one in where.addresses], "mac": where.mac, "forwards": where.forwards,
+        "groups": [], "state": found.state.value, "workloads": [one.name for one in where.workloads],
+    }
+
+
+def instance_shown(found: Instance) -> View:
+    """A machine, and the plain commands that show the same."""
+    where, vpc = found.where, found.where.site.vpc
+    within = f"ip netns exec {where.namespace}"
+    return {**instance(found), "port": where.port, "see": {
+        "addresses": f"ip -n {where.namespace} addr show {naming.INSTANCE}",
+        "mac": f"bridge -n {vpc} fdb show dev {where.port} | grep static",
+        "port": f"ip -n {vpc} link show {where.port}",
+        "forwards": f"{within} sysctl net.ipv4.ip_forward",
+        "workloads": f"ip netns pids {where.namespace}"}}
+
+
 def workload(running: Running) -> View:
     """A workload, and whether it runs."""
     return {
-        "vpc": running.site.vpc, "subnet": running.site.subnet, "name": running.workload.name,
+        **place(running.site), "name": running.workload.name,
         "state": running.life.value, "pid": running.pid, "port": running.workload.port,
         "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
         "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
@@ -106,8 +138,7 @@ def workload(running: Running) -> View:
 
 def ending(running: Running) -> View:
     """A workload that does not run, and how it ended."""
-    return {"vpc": running.site.vpc, "subnet": running.site.subnet, "name": running.workload.name,
-            **_fate(running.fate)}
+    return {**place(running.site), "name": running.workload.name, **_fate(running.fate)}
 
 
 def passage(passage: Passage) -> View:
@@ -143,7 +174,7 @@ def _fate(fate: Fate | None) -> View:
 def firewall(vpc_name: str, force: InForce) -> View:
     """A subnet's policy with its counters; `policy` is null where none is applied."""
     subnet = force.subnet
-    view: View = {"vpc": vpc_name, "subnet": subnet.name, "policy": None, "counters": {}}
+    view: View = {**place(Site(vpc_name, subnet.name, force.machine)), "policy": None, "counters": {}}
     if subnet.policy is not None:
         # Imported late: it brings the readers of JSON and YAML.
         from vpcctl_lib.files.policy import to_document

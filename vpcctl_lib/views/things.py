@@ -8,13 +8,11 @@ from enum import Enum
 from typing import Any
 
 from vpcctl_lib.model import kinds
-from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Kind, Names, Placed
-from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.topology import Machine, Nat, Peering, Policy, Subnet, Topology, Vpc, Workload
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Subnet, Policy, Workload, Peering)
+SHOWN = (Vpc, Nat, Subnet, Policy, Machine, Workload, Peering)
 """Those with a view of their own, in `views/plain.py`."""
 
 
@@ -50,14 +48,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int)) else str(value) or None
 
 
-def _machine(topology: Topology, names: Names) -> View:
-    where = find_endpoint(topology, Site(*names))
-    return {"addresses": [str(one.ip) for one in where.addresses], "address": str(where.address),
-            "mac": where.mac, "namespace": where.namespace,
-            "workloads": [workload.name for workload in where.workloads]}
-
-
-MORE: Mapping[type, Callable[[Topology, Names], View]] = {Machine: _machine}
+MORE: Mapping[type, Callable[[Topology, Names], View]] = {}
 """What else is shown of a kind."""
 
 

@@ -1,0 +1,79 @@
+"""Permanent neighbours, and MACs at a bridge's ports, over netlink (rtnetlink(7), linux/neighbour.h).
+
+ip(8) and bridge(8) list all links of a namespace before they change an entry, 20 ms each with 1,000 ports.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from ipaddress import IPv4Address
+
+from vpcctl_lib.frozen import frozen
+
+_NEW, _DELETE = 28, 29
+_REQUEST, _ACK, _CREATE, _REPLACE = 1, 4, 0x400, 0x100
+_INET, _BRIDGE = 2, 7
+_PERMANENT, _STATIC = 0x80, 0x40
+"""NUD_PERMANENT and NUD_NOARP, which bridge(8) writes as "static"."""
+
+_MASTER = 4
+"""NTF_MASTER: the entry is the bridge's, whose port the device is."""
+
+_DESTINATION, _MAC = 1, 2
+_HEADER = struct.Struct("=IHHII")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_ATTRIBUTE = struct.Struct("=HH")
+
+
+@frozen
+class Entry:
+    """What has a MAC behind a device: an address, or without one whatever is behind a bridge's port."""
+
+    device: str
+    mac: str
+    address: IPv4Address | None = None
+
+    def replace(self) -> None:
+        """Enter it in the calling thread's namespace instead of any other; OSError if that fails."""
+        self._change(_NEW, _ACK | _CREATE | _REPLACE)
+
+    def delete(self) -> None:
+        """Delete it; one that is gone, or whose device is, is not an error."""
+        try:
+            self._change(_DELETE, _ACK)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+
+    def _change(self, kind: int, flags: int) -> None:
+        # `socket` takes six times as long to load.
+        import _socket
+
+        try:
+            index = _socket.if_nametoindex(self.device)
+        except OSError:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self.device) from None
+        text = self._text(index)
+        netlink = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, _socket.NETLINK_ROUTE)
+        try:
+            netlink.send(_HEADER.pack(_HEADER.size + len(text), kind, _REQUEST | flags, 1, 0) + text)
+            answer = netlink.recv(4096)
+        finally:
+            netlink.close()
+        code = -int(struct.unpack_from("=i", answer, _HEADER.size)[0])
+        if code:
+            raise OSError(code, os.strerror(code), self.device)
+
+    def _text(self, index: int) -> bytes:
+        mac = _attribute(_MAC, bytes.fromhex(self.mac.replace(":", "")))
+        if self.address is None:
+            return _NEIGHBOUR.pack(_BRIDGE, index, _STATIC, _MASTER, 0) + mac
+        destination = _attribute(_DESTINATION, self.address.packed)
+        return _NEIGHBOUR.pack(_INET, index, _PERMANENT, 0, 0) + destination + mac
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = _ATTRIBUTE.size + len(value)
+    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)
