@@ -21,6 +21,8 @@ POLICY = "firewall apply --vpc vpc1 --subnet public --policy {policy}"
 TREE = "firewall apply --vpc vpc1 --subnet public --policy {tree}"
 OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
 MORE = "subnet add --vpc vpc1 --name more --cidr 10.0.2.0/24 --type public"
+MACHINE = "instance add --vpc vpc1 --subnet public --name web1 --address 10.0.1.9 --forwards"
+JOB = "deploy run --vpc vpc1 --subnet public --instance web1 --name job -- sleep infinity"
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -119,6 +121,10 @@ SCENARIOS = (
     Scenario("vpc delete --name vpc1", (*PEERED, RUN), "half-made", crash="vpc delete --name vpc1"),
     Scenario(MORE, PEERED),
     Scenario(MORE, NAT, "half-made", crash=MORE),
+    Scenario("subnet add --vpc vpc1 --name range --cidr 10.0.4.0/24 --bare", NAT),
+    Scenario(MACHINE, (*PEERED, POLICY)),
+    Scenario(MACHINE, SUBNET, "half-made", crash=MACHINE),
+    Scenario("instance delete --vpc vpc1 --subnet public --name web1", (*PEERED, POLICY, MACHINE, JOB)),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),

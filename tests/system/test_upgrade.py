@@ -95,7 +95,7 @@ def test_machines_that_asked_by_arp_are_switched_by_the_guard_with_the_next_chan
 
 ONCE = """#!/bin/sh
 PATH=/usr/sbin:/sbin:/usr/bin:/bin
-mkdir /run/none/failed 2>/dev/null || exec bridge "$@"
+[ "$1" = -f ] && mkdir /run/none/failed 2>/dev/null || exec nft "$@"
 echo "made to fail" >&2
 exit 1
 """
@@ -139,7 +139,7 @@ def test_a_change_that_fails_leaves_the_old_network_as_it_was(vpc1: Host) -> Non
     as_of_version_2(vpc1)
     before = vpc1.portrait()
     path = vpc1.sh("printf %s $PATH")
-    vpc1.sh(f"mkdir /run/none; cat >/run/none/bridge <<'END'\n{ONCE}END\nchmod +x /run/none/bridge\n")
+    vpc1.sh(f"mkdir /run/none; cat >/run/none/nft <<'END'\n{ONCE}END\nchmod +x /run/none/nft\n")
     done = vpc1.vpcctl("subnet", "add", "--vpc", "vpc1", "--name", "late", "--cidr", "10.0.9.0/24",
                        PATH=f"/run/none:{path}")
     vpc1.sh("rm -r /run/none")
