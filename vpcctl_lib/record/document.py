@@ -16,7 +16,7 @@ from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.record.trust import check_file
 
 FILE = "state.json"
-VERSION = 4
+VERSION = 5
 
 TOPOLOGIES = ("topology", "previous")
 
@@ -40,6 +40,8 @@ MIGRATIONS: dict[int, Migration] = {
     2: lambda data: data,
     # 4 has machines: those of a subnet have what the subnet had.
     3: lambda data: {**data, **{key: _machined(data[key]) for key in TOPOLOGIES if data.get(key)}},
+    # 5 has machines that forward, subnets without machines, and rules of IPv6.
+    4: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""
 
