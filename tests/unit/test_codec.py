@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dear import DEAR
+from tests.topologies import topologies
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Ports, Subnet, Topology, Vpc
 from vpcctl_lib.record.codec import Misfit, decode, encode
 
 VPC = {"name": "vpc1", "cidr": "10.0.0.0/16"}
 
 
-@given(st.from_type(Topology))
+@given(topologies())
 @DEAR
 def test_every_topology_comes_back_the_same(topology: Topology) -> None:
     assert decode(Topology, json.loads(json.dumps(encode(topology)))) == topology

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fields import FIELDS, FULL, LATER, Field, changes, classes, is_possible, made, places, without
+from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
@@ -97,7 +98,7 @@ def test_topologies_are_drawn_with_every_field_varied() -> None:
     seen: dict[Field, set[Any]] = {field: set() for field in (*FIELDS, *LATER)}
 
     @settings(derandomize=True, database=None, max_examples=150)
-    @given(st.from_type(Topology))
+    @given(topologies())
     def look(topology: Topology) -> None:
         for _, value in places(topology):
             for one in fields(value):
@@ -131,7 +132,7 @@ def without_found(topology: Topology) -> Topology:
 
 
 @settings(max_examples=25)
-@given(st.from_type(Topology))
+@given(topologies())
 def test_what_is_exported_is_read_back(topology: Topology) -> None:
     assert asked(file_of(topology)) == without_found(topology)
 
@@ -144,7 +145,7 @@ def test_a_file_has_every_field_that_a_person_asks_for(field: Field) -> None:
 
 
 @settings(max_examples=25)
-@given(st.from_type(Topology))
+@given(topologies())
 def test_nothing_differs_from_itself(topology: Topology) -> None:
     assert compare(topology, topology) == []
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fields import FIELDS, FULL, POLICY, Field, hints, made, parts
+from tests.topologies import topologies
 from tests.unit import test_fields
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.files import documents, policy
@@ -145,7 +146,7 @@ def is_read(document: object) -> bool:
 
 
 @settings(max_examples=25)
-@given(st.from_type(Topology))
+@given(topologies())
 def test_what_is_exported_fits_the_schema(topology: Topology) -> None:
     assert fits(to_document(topology))
 

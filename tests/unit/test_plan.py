@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dear import DEAR
+from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Plan, difference, matched
 from vpcctl_lib.errors import VpcctlError
@@ -96,7 +97,7 @@ def check_every_resource_comes_after_its_homes(topology: Topology) -> None:
         there |= resource.places
 
 
-@given(st.from_type(Topology))
+@given(topologies())
 @DEAR
 def test_any_topology(topology: Topology) -> None:
     """In one, as to draw the topology takes most of the time."""
@@ -132,7 +133,7 @@ def check_all_that_may_exist_is_written_down_before_the_first_step(plan: Plan) -
         step.entry.resource.key: step.verb for step in plan.steps}
 
 
-@given(st.from_type(Topology), st.from_type(Topology))
+@given(topologies(), topologies())
 @DEAR
 def test_from_any_topology_to_any_other(one: Topology, other: Topology) -> None:
     plan = between(one, other)
@@ -191,7 +192,7 @@ def test_a_program_that_is_another_now_ends_and_begins_anew() -> None:
         (Verb.UNMAKE, Program), (Verb.MAKE, Program)]
 
 
-@given(st.from_type(Topology), st.randoms(use_true_random=False))
+@given(topologies(), st.randoms(use_true_random=False))
 @DEAR
 def test_what_stands_in_a_thing_goes_before_it_wherever_the_ledger_has_the_two(
         topology: Topology, dice: random.Random) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.dear import DEAR
+from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.schedule import Group, groups, waits
@@ -43,7 +43,7 @@ def behind(groups_in_order: list[Group]) -> list[set[int]]:
     return found
 
 
-@given(st.from_type(Topology), st.from_type(Topology))
+@given(topologies(), topologies())
 @DEAR
 def test_in_one_place_the_order_stays(one: Topology, other: Topology) -> None:
     found = planned(one, other)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.dear import DEAR
+from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import disk as kept_files
@@ -37,7 +38,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-@given(topology=st.from_type(Topology), previous=st.none() | st.from_type(Topology),
+@given(topology=topologies(), previous=st.none() | topologies(),
        verb=st.none() | st.sampled_from(Verb))
 @settings(DEAR, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_saved_is_loaded(store: Store, topology: Topology, previous: Topology | None,
@@ -168,7 +169,7 @@ def test_a_topology_alone_is_not_understood_in_the_same_words(store: Store, data
 @given(st.data())
 @settings(DEAR, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_cut_short_or_with_a_byte_changed_is_never_a_crash(store: Store, data: st.DataObject) -> None:
-    topology = data.draw(st.from_type(Topology))
+    topology = data.draw(topologies())
     store.save(State(topology, tuple(map(Entry, blueprint(topology)))))
     raw = bytearray(store.file.read_bytes())
     place = data.draw(st.integers(0, len(raw) - 1))

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dear import DEAR
+from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine import inspection, rule_order, transaction
 from vpcctl_lib.engine.plan import difference
@@ -506,7 +507,7 @@ def unordered(portrait: dict[str, Any]) -> dict[str, Any]:
                                    for place, rules in portrait["chains"].items()}}
 
 
-@given(one=st.from_type(Topology), other=st.from_type(Topology))
+@given(one=topologies(), other=topologies())
 @DEAR
 def test_any_topology_becomes_any_other_as_if_made_at_once(
         patched: Path, one: Topology, other: Topology) -> None:
@@ -526,7 +527,7 @@ def test_any_topology_becomes_any_other_as_if_made_at_once(
     assert host.store.load() == State()
 
 
-@given(one=st.from_type(Topology), other=st.from_type(Topology), data=st.data())
+@given(one=topologies(), other=topologies(), data=st.data())
 @DEAR
 def test_a_failure_anywhere_leaves_everything_as_it_was(
         patched: Path, one: Topology, other: Topology, data: st.DataObject) -> None:
