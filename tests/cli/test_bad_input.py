@@ -330,13 +330,13 @@ REFUSED_MACHINES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "told", "hint"), REFUSED_MACHINES)
-def test_machines_that_can_not_be(words: str, told: str, hint: str, prepared: Any) -> None:
+@pytest.mark.parametrize(("words", "problem", "hint"), REFUSED_MACHINES)
+def test_refused_machines(words: str, problem: str, hint: str, prepared: Any) -> None:
     before = prepared.files()
     done = prepared("instance", "add", "--vpc", "vpc1", "--subnet", "private", *words.split())
     assert done.code in (1, 2)
     message, hinted = done.one_line().splitlines()
-    assert told in message
+    assert problem in message
     assert hint in hinted
     assert prepared.files() == before
 

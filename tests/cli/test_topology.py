@@ -233,7 +233,7 @@ vpcs:
 PLACE = "vpcs.vpc1.subnets.a.instances"
 
 
-@pytest.mark.parametrize(("old", "new", "told", "hint"), [
+@pytest.mark.parametrize(("old", "new", "problem", "hint"), [
     ("version: 2", "version: 1", f"line 8: {PLACE}: version 1 of the format has no instances",
      "write version: 2"),
     ("10.0.0.4}", "10.0.1.4}", f"line 9: {PLACE}.web1.address: 10.0.1.4 is not inside the subnet's CIDR "
@@ -256,13 +256,12 @@ PLACE = "vpcs.vpc1.subnets.a.instances"
      f'{PLACE}.web1.adress: "adress" is not a key of an instance', "did you mean address?"),
     ("web1:", "web_1:", f"{PLACE}.web_1: 'web_1' can't be a machine name", "use up to 31 of"),
 ])
-def test_instances_that_can_not_be(old: str, new: str, told: str, hint: str, vpcctl: Any,
-                                   tmp_path: Path) -> None:
+def test_refused_instances(old: str, new: str, problem: str, hint: str, vpcctl: Any, tmp_path: Path) -> None:
     file = tmp_path / "network.yaml"
     file.write_text(INSTANCES.replace(old, new))
     done = vpcctl("apply", "-f", str(file))
     assert done.code == 2
-    assert told in done.one_line()
+    assert problem in done.one_line()
     assert f"Hint: {hint}" in done.err
 
 
