@@ -108,10 +108,10 @@ run() {
     return "$status"
 }
 
-# Names of the links that bear our mark, out of `ip -j link`. An alias can contain anything, even a quote or a line that
-# looks like ours, so the JSON is read string by string.
+# Names of the links that bear our mark, out of `ip -j link`; with an argument, their marks. An alias can contain
+# anything, even a quote or a line that looks like ours, so the JSON is read string by string.
 marked() {
-    awk '
+    awk -v marks="${1-}" '
         function unescaped(string) {
             gsub(/\\\\/, "\001", string)
             gsub(/\\/, "", string)
@@ -127,7 +127,7 @@ marked() {
                 else if (piece ~ /^:/) key = string
                 else {
                     if (key == "ifname") name = string
-                    if (key == "ifalias" && index(string, "vpcctl:") == 1) print unescaped(name)
+                    if (key == "ifalias" && index(string, "vpcctl:") == 1) print unescaped(marks ? string : name)
                     key = ""
                 }
                 within = !within
@@ -139,6 +139,42 @@ marked() {
 links_here() { ip -j link show | marked | grep -vx lo; }
 links_in() { ip -j -n "$1" link show 2>/dev/null | marked | grep -vx lo; }
 is_ours() { [ -n "$(ip -j -n "$1" link show dev lo 2>/dev/null | marked)" ]; }
+
+# The names that we gave to namespaces of others. The ports that lead there say it, in the routers, which the host's links
+# name; where such a port is lost, our link inside does.
+attached_names() {
+    for router in $(ip -j link show | marked marks | sed -n 's|^vpcctl:\([a-z0-9-]*\)$|\1|p'); do
+        ip -j -n "$router" link show 2>/dev/null | marked marks |
+            sed -n "s|^vpcctl:\\($router\\)/\\([a-z0-9-]*\\)/\\([a-z0-9-]*\\)~.*|\\1-\\2.\\3|p"
+    done
+    for path in "$namespaces"/*.*; do
+        { [ -e "$path" ] && ! is_ours "${path##*/}"; } || continue
+        ip -j -n "${path##*/}" link show 2>/dev/null | marked marks |
+            sed -n 's|^vpcctl:\([a-z0-9-]*\)/\([a-z0-9-]*\)/\([a-z0-9-]*\)$|\1-\2.\3|p' | grep -xF -e "${path##*/}"
+    done
+}
+
+# A namespace of somebody else's loses our rules and our name for it, and nothing else: its links go with their ports.
+release() {
+    for namespace; do
+        [ -e "$namespaces/$namespace" ] || continue
+        for tool in $(firewalls); do
+            # Not by table: that would make one of iptables-legacy which is not in use.
+            rules=$("$ip_program" netns exec "$namespace" "$tool-save" 2>/dev/null | whole_lines |
+                awk '/^\*/ { here = ($0 == "*mangle") }
+                    !here { next }
+                    /^-A (INPUT|OUTPUT) .*-j VPCCTL-(IN|OUT)$/ { print "-D" substr($0, 3) }
+                    /^:VPCCTL-(IN|OUT)(-[A-Z0-9]+)? / { chains[substr($1, 2)] }
+                    END { for (chain in chains) print "-F " chain; for (chain in chains) print "-X " chain }')
+            [ -n "$rules" ] || continue
+            printf "ip netns exec %s %s-restore -w --noflush <<'EOF'\n*mangle\n%s\nCOMMIT\nEOF\n" \
+                "$namespace" "$tool" "$rules" | visible
+            [ -n "$dry" ] || printf '*mangle\n%s\nCOMMIT\n' "$rules" |
+                "$ip_program" netns exec "$namespace" "$tool-restore" -w --noflush 2>&1 | visible >&2
+        done
+        run ip netns delete "$namespace"
+    done
+}
 
 pids_in() {
     for namespace; do
@@ -528,14 +564,17 @@ warn_of_lost_state() {
 # Everything, in the order in which it has to go.
 clean() {
     if [ -n "$ip_program" ]; then
+        attached=$(attached_names | sort -u)
         for path in "$namespaces"/* "$namespaces"/.[!.]*; do
-            if [ -e "$path" ] && is_ours "${path##*/}"; then
+            if [ -e "$path" ] && is_ours "${path##*/}" && ! printf '%s\n' "$attached" | grep -qxF -e "${path##*/}"; then
                 set -- "$@" "${path##*/}"
                 had_namespaces=yes
             fi
         done
         stop_processes "$@"
         remove_links
+        # shellcheck disable=SC2086 # names without spaces
+        release $attached
         remove_namespaces "$@"
     fi
     noted=${noted:-$(noted_forwarding)}

@@ -24,6 +24,7 @@ from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.topology import (
     OWN,
     Action,
+    Attachment,
     Machine,
     Nat,
     Peering,
@@ -81,11 +82,7 @@ def classes(kind: type = Topology) -> dict[type, None]:
     return found
 
 
-LATER = {Field(Machine, "namespace"): ""}
-"""No command attaches a namespace that somebody else made: tests/unit/test_endpoints.py asks for one."""
-
-FIELDS = [field for kind in classes() for one in fields(kind)
-          if (field := Field(kind, one.name)) not in LATER]
+FIELDS = [Field(kind, one.name) for kind in classes() for one in fields(kind)]
 
 networks = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
                      st.integers(0, 2**32 - 1), st.integers(1, 32))
@@ -104,11 +101,13 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Nat, "interface"): st.sampled_from(("wg0", "wg1")),
     Field(Nat, "mtu"): st.sampled_from((1500, 1400, 9000)),
     Field(Nat, "resolvers"): st.sampled_from(((), (IPv4Address("8.8.8.8"),))),
-    **{field: st.just(value) for field, value in LATER.items()},
     Field(Subnet, "machines"): st.sampled_from(((OWN,), ())),
     Field(Machine, "name"): st.sampled_from(NAMES),
     Field(Machine, "addresses"): st.lists(st.integers(4, 6), min_size=1, max_size=LIST, unique=True).map(
         lambda numbers: tuple(IPv4Address("10.0.1.0") + number for number in numbers)),
+    Field(Attachment, "container"): st.sampled_from(("", "docker:web", "podman:db.1")),
+    Field(Attachment, "path"): st.sampled_from(("", "/run/netns/lab", "/proc/77/ns/net")),
+    Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
     Field(Subnet, "name"): st.sampled_from(NAMES),
     Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
     Field(Policy, "description"): words | st.just(""),
@@ -181,8 +180,21 @@ def _in_order(peering: Peering) -> Peering:
     return Peering.between(peering.vpc1, peering.vpc2)
 
 
+def _one_of_both(attached: Attachment) -> Attachment:
+    """A container or a path, and only then another interface."""
+    if not attached:
+        return Attachment()
+    return replace(attached, path="") if attached.container else attached
+
+
+def _others_programs(machine: Machine) -> Machine:
+    """In an attached machine only its owner starts programs."""
+    return replace(machine, workloads=()) if machine.attached else machine
+
+
 MENDED: dict[type, Callable[[Any], Any]] = {
-    Ports: _ordered, Rule: _with_ports, Workload: _kept, Peering: _in_order}
+    Ports: _ordered, Rule: _with_ports, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
+    Machine: _others_programs}
 """What one field says of another of the same class."""
 
 
@@ -233,9 +245,13 @@ FULL = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
-                Machine("web1", (IPv4Address("10.0.1.4"),), "", True, (Workload("job", ("sleep", "1")),)))),
+                Machine("web1", (IPv4Address("10.0.1.4"),), forwards=True,
+                        workloads=(Workload("job", ("sleep", "1")),)))),
         Subnet("private", IPv4Network("10.0.2.0/24")),
-        Subnet("range", IPv4Network("10.0.4.0/24"), machines=(Machine("db", (IPv4Address("10.0.4.4"),)),)),
+        Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
+            Machine("db", (IPv4Address("10.0.4.4"),)),
+            Machine("box", (IPv4Address("10.0.4.5"),), Attachment("docker:web", interface="vpc0")),
+            Machine("lab", (IPv4Address("10.0.4.6"),), Attachment(path="/run/netns/lab")))),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC),)),

@@ -89,7 +89,7 @@ def _resolvers(topology: Topology) -> Iterator[Resource]:
     """The files for name resolution, if NAT lets queries out."""
     asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
               for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC
-              for one in endpoints.in_subnet(vpc, subnet) if one.is_ours]
+              for one in endpoints.in_subnet(vpc, subnet)]
     if asking:
         yield Folder(NAMESPACE_FILES)
     for one, resolvers in asking:

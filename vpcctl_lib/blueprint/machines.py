@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
+from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.routing import EVERYWHERE
+from vpcctl_lib.model.routing import EVERYWHERE, GUEST
 from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources import (
     Address,
+    Attached,
     Chain,
     Namespace,
     Neighbour,
@@ -21,6 +23,7 @@ from vpcctl_lib.resources import (
     Resource,
     Route,
     Settings,
+    SingleRule,
 )
 from vpcctl_lib.resources.rules import packed
 
@@ -29,35 +32,54 @@ if TYPE_CHECKING:
 
 
 def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
-    """The namespaces that we make."""
-    return (Namespace(one.namespace, one.site.owner) for one in machines if one.is_ours)
+    """Their namespaces: those that we make, and those that others made."""
+    return (Namespace(one.namespace, one.site.owner) if one.is_ours else
+            Attached(one.namespace, one.site.owner, one.attached.container, one.attached.path, one.interface)
+            for one in machines)
 
 
 def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers), its firewall."""
     router = addressing.gateway(vpc.cidr)
-    yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
-    yield Port(one.namespace, "lo", one.site.owner)
-    yield Port(one.namespace, naming.INSTANCE, one.site.owner, mac=one.mac)
+    yield from _settings(one)
+    yield Port(one.namespace, one.interface, one.site.owner, mac=one.mac)
     # The gateway is the only neighbour on the link: the guard switches the rest.
     for address in one.addresses:
         if isinstance(address, IPv4Interface):
-            yield Address(one.namespace, naming.INSTANCE, address, routed=False)
-    yield Route(one.namespace, addressing.single(router), naming.INSTANCE)
+            yield Address(one.namespace, one.interface, address, routed=False)
+    yield Route(one.namespace, addressing.single(router), one.interface)
     for destination in (vpc.cidr, EVERYWHERE, *peers):
-        yield Route(one.namespace, destination, naming.INSTANCE, router)
-    yield Neighbour(one.namespace, naming.INSTANCE, router, naming.mac(vpc.name))
+        metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
+        yield Route(one.namespace, destination, one.interface, router, metric)
+    yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
     if one.policy:
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
-        yield _filter(one.namespace, "INPUT", ingress_filter(one.policy))
+        yield from _filter(one, "INPUT", ingress_filter(one.policy))
         if one.policy.egress is not None:
-            yield _filter(one.namespace, "OUTPUT", egress_filter(one.policy))
+            yield from _filter(one, "OUTPUT", egress_filter(one.policy))
 
 
-def _filter(namespace: str, chain: str, found: Filter) -> Chain:
-    return Chain(namespace, "filter", chain, found.rules, inner=packed(found.inner))
+def _settings(one: Endpoint) -> Iterator[Resource]:
+    """Those of the whole namespace, and the mark on it; of somebody else's, only those of our link."""
+    if one.is_ours:
+        yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
+        yield Port(one.namespace, "lo", one.site.owner)
+    else:
+        yield Settings(one.namespace, sysctls.guest(one.interface), device=one.interface)
+
+
+def _filter(one: Endpoint, chain: str, found: Filter) -> Iterator[Resource]:
+    """The whole chain; in somebody else's namespace one of ours, to which our link's packets are led."""
+    inner = packed(found.inner)
+    if one.is_ours:
+        yield Chain(one.namespace, "filter", chain, found.rules, inner=inner)
+        return
+    own, side = (naming.POLICY_IN, "-i") if chain == "INPUT" else (naming.POLICY_OUT, "-o")
+    yield Chain(one.namespace, naming.POLICY_TABLE, own, found.rules, inner=inner)
+    yield SingleRule(naming.POLICY_TABLE, chain, f"{side} {one.interface} -j {own}", top=True,
+                     namespace=one.namespace)
 
 
 def programs(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:

@@ -12,10 +12,13 @@ from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_instance, complete_subnet
 from vpcctl_lib.cli.params import Parsed, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.kernel.containers import parse as parse_container
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.guests import check_interface, check_path, path_of
 from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.topology import Attachment
 from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
@@ -65,6 +68,52 @@ def add(context: Context, vpc: str, subnet: str, name: str, addresses: tuple[IPv
     told = f"({_listed(where)})"
     report(change, as_json, "instance", lambda change: _view(context, site),
            f"machine '{name}' added to {vpc}/{subnet} {told}", f"machine '{name}' already exists {told}")
+
+
+_NETNS, _PID, _CONTAINER = "--netns", "--pid", "--container"
+
+
+@instance.command()
+@vpc_option()
+@subnet_option
+@new_name_option
+@click.option(_NETNS, type=Parsed(check_path), metavar="PATH", help="The path of a network namespace.")
+@click.option(_PID, type=click.IntRange(1), metavar="PID", help="A process in the network namespace.")
+@click.option(_CONTAINER, type=Parsed(parse_container), metavar="CONTAINER",
+              help="A container of Docker, Podman, nerdctl or crictl; as in docker:web if several have one.")
+@click.option("--interface", default=naming.INSTANCE, show_default=True, type=Parsed(check_interface),
+              metavar="NAME", help="What our link is called in there.")
+@click.option("--address", "addresses", type=Parsed(parse_address), multiple=True, metavar="ADDRESS",
+              help="Its address (default: the lowest free one, .4 or higher); more by repeating it.")
+@changing
+def attach(context: Context, vpc: str, subnet: str, name: str, netns: str | None, pid: int | None,
+           container: str | None, interface: str, addresses: tuple[IPv4Address, ...], as_json: bool) -> None:
+    """Attach a container, or any other network namespace, as a machine (in AWS: attach-network-interface).
+
+    Our link, its routes and the subnet's policy are added to what is in the namespace, and nothing of it is
+    changed. `instance detach` takes them away again.
+
+    \b
+    Example:
+      docker run -d --name web --network none nginx
+      vpcctl instance attach --vpc vpc1 --subnet public --name web --container web
+      vpcctl instance attach --vpc vpc1 --subnet public --name lab --netns /run/netns/lab
+    """
+    site = _site(vpc, subnet, name)
+    wanted = Attachment(container or "", _path(netns, pid, container), interface)
+    change = managers.InstanceManager(context).attach(site, wanted, addresses)
+    where = find_endpoint(change.topology, site)
+    told = f"({_listed(where)}, {where.interface} of {where.attached})"
+    report(change, as_json, "instance", lambda change: _view(context, site),
+           f"machine '{name}' attached to {vpc}/{subnet} {told}",
+           f"machine '{name}' is already attached {told}")
+
+
+def _path(netns: str | None, pid: int | None, container: str | None) -> str:
+    if sum(one is not None for one in (netns, pid, container)) != 1:
+        raise BadInput(f"exactly one of {_NETNS}, {_PID} and {_CONTAINER} says what is attached",
+                       f"write for example {_CONTAINER} web")
+    return path_of(pid) if pid is not None else netns or ""
 
 
 def _listed(where: Endpoint) -> str:
@@ -132,4 +181,22 @@ def delete(context: Context, vpc: str, subnet: str, name: str, as_json: bool) ->
     change = managers.InstanceManager(context).delete(_site(vpc, subnet, name))
     report(change, as_json, "instance", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
            f"machine '{name}' deleted from {vpc}/{subnet}",
+           f"machine '{name}' does not exist in {vpc}/{subnet}")
+
+
+@instance.command()
+@vpc_option()
+@subnet_option
+@name_option
+@changing
+def detach(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
+    """Detach an attached machine: its namespace and its programs stay (in AWS: detach-network-interface).
+
+    \b
+    Example:
+      vpcctl instance detach --vpc vpc1 --subnet public --name web
+    """
+    change = managers.InstanceManager(context).detach(_site(vpc, subnet, name))
+    report(change, as_json, "instance", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
+           f"machine '{name}' detached from {vpc}/{subnet}",
            f"machine '{name}' does not exist in {vpc}/{subnet}")

@@ -109,12 +109,20 @@ def instance(view: View) -> None:
     """Everything about one machine, with the plain commands that show the same."""
     see, facts = view["see"], {
         "Name": (view["name"], ""), "Subnet": (f"{view['vpc']}/{view['subnet']}", ""),
-        "Namespace": (view["namespace"], ""), "State": (view["state"], ""),
+        "Namespace": (view["namespace"], ""), "State": (_state(view), ""),
         "Addresses": (", ".join(view["addresses"]), "addresses"), "MAC": (view["mac"], "mac"),
         "Port": (view["port"], "port"), "Groups": (", ".join(view["groups"]) or "none", ""),
         "Forwards": ("yes" if view["forwards"] else "no", "forwards"),
         "Workloads": (", ".join(view["workloads"]) or "none", "workloads")}
     output.result(_facts({name: (value, see.get(key, "")) for name, (value, key) in facts.items()}))
+
+
+def _state(view: View) -> str:
+    """Whether it exists, and what it is attached to."""
+    guest, state = view["container"] or view["netns"], str(view["state"])
+    if not guest:
+        return state
+    return f"attached to {guest} by {view['interface']}" if state == "attached" else f"{state}: {guest}"
 
 
 def workloads(found: list[View], empty: str) -> None:

@@ -12,15 +12,17 @@ from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
-from vpcctl_lib.model.topology import Machine, Policy, Subnet, SubnetType, Vpc, Workload
+from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, SubnetType, Vpc, Workload
 from vpcctl_lib.resources.guard import Member, members_of, ranges_of
 
 
 class SubnetReader:
     """Reads one host; adds to the notes what the kernel does not know."""
 
-    def __init__(self, kernel: Kernel, notes: list[str]) -> None:
+    def __init__(self, kernel: Kernel, notes: list[str], attached: Mapping[Site, Attachment]) -> None:
+        """Which machines others made is known: their ports say it."""
         self._kernel = kernel
+        self._attached = attached
         self._notes = notes
         self._by_port: dict[str, dict[str, list[Member]]] = {}
 
@@ -74,7 +76,8 @@ class SubnetReader:
         """A subnet's CIDR by its own namespace, if a person could have given it."""
         space, name = site.namespace, f"{site.vpc}/{site.subnet}"
         try:
-            held = addresses(self._kernel, space, naming.INSTANCE) if space in self._kernel.namespaces else []
+            device = self._interface(site)
+            held = addresses(self._kernel, space, device) if space in self._kernel.namespaces else []
         except Unreadable as error:
             self._notes.append(f"subnet '{name}' can't be rebuilt: {error.message}")
             return None
@@ -97,7 +100,9 @@ class SubnetReader:
                                "it is now private")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         machines = tuple(filter(None, (self._machine(site, cidr) for site in sites)))
-        return Subnet(name, cidr, kind, self._policy(sites[0]), machines)
+        # In a namespace that others made, root is least to be trusted.
+        by_name = next((site for site in sites if site not in self._attached), sites[0])
+        return Subnet(name, cidr, kind, self._policy(by_name), machines)
 
     def _machine(self, site: Site, cidr: IPv4Network) -> Machine | None:
         if site.namespace not in self._kernel.namespaces:
@@ -108,7 +113,9 @@ class SubnetReader:
             self._notes.append(f"machine '{site}' can't be rebuilt: its address is missing")
             return None
         forwards = any(member.forwards for member in self._members(site))
-        return Machine(site.machine, chosen, forwards=forwards, workloads=tuple(self._workloads(site)))
+        attached = self._attached.get(site, Attachment())
+        workloads = () if attached else tuple(self._workloads(site))
+        return Machine(site.machine, chosen, attached, forwards, workloads)
 
     def _chosen(self, site: Site, cidr: IPv4Network) -> tuple[IPv4Address, ...]:
         """A machine's addresses by the router's guard, else by its own namespace.
@@ -128,9 +135,12 @@ class SubnetReader:
 
     def _own_addresses(self, site: Site) -> list[IPv4Interface]:
         try:
-            return addresses(self._kernel, site.namespace, naming.INSTANCE)
+            return addresses(self._kernel, site.namespace, self._interface(site))
         except Unreadable:
             return []
+
+    def _interface(self, site: Site) -> str:
+        return self._attached.get(site, Attachment()).interface
 
     def _said(self, site: Site) -> tuple[str, str]:
         """The CIDR and type of a machine's subnet, from the guard of the VPC's ports; empty without one."""
@@ -153,7 +163,7 @@ class SubnetReader:
     def _policy(self, site: Site) -> Policy | None:
         vpc, name = site.vpc, site.subnet
         try:
-            policy = policy_of(self._kernel, site.namespace)
+            policy = policy_of(self._kernel, site.namespace, site in self._attached)
         except (Misread, Unreadable) as error:
             self._notes.append(f"the policy of '{vpc}/{name}' can't be rebuilt: {error.message}; its rules "
                                f"stay as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")

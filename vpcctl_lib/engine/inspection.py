@@ -12,7 +12,7 @@ from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry
-from vpcctl_lib.resources import Condition, Fault, Resource
+from vpcctl_lib.resources import Condition, Fault, Place, Resource
 from vpcctl_lib.resources.base import unreadable
 
 TAKE_UP = "adopt it: vpcctl restore --from-kernel"
@@ -32,7 +32,24 @@ def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
     entries = list(entries)
     kernel.look({place for entry in entries for place, _ in (*entry.resource.homes, *entry.resource.places)})
     faults = ((entry.resource.key, _fault(kernel, entry)) for entry in entries)
-    return {key: fault for key, fault in faults if fault is not None}
+    found = {key: fault for key, fault in faults if fault is not None}
+    is_whole = all(fault.condition is not Condition.GONE for fault in found.values())
+    return found if is_whole else _with_gone(entries, found)
+
+
+def _with_gone(entries: Iterable[Entry], faults: dict[Hashable, Fault]) -> dict[Hashable, Fault]:
+    """The faults, where what is in a gone namespace, or on a cable to one, has no other fault than that."""
+    away: dict[Place, Fault] = {}
+    found = dict(faults)
+    for entry in entries:
+        one = entry.resource
+        fault = faults.get(one.key)
+        if fault is None or fault.condition is not Condition.GONE:
+            fault = next((away[place] for place in one.stands_in if place in away), None)
+        if fault and one.key in faults:
+            found[one.key] = fault
+            away.update(dict.fromkeys(one.places, fault))
+    return found
 
 
 def _fault(kernel: Kernel, entry: Entry) -> Fault | None:
@@ -77,7 +94,7 @@ def _recorded(ledger: Sequence[Entry], faults: dict[Hashable, Fault]) -> Iterato
     told: set[Fault] = set()
     for entry in ledger:
         fault = faults.get(entry.resource.key)
-        if fault and fault.condition is Condition.UNREADABLE and not entry.under_way:
+        if fault and fault.where and not entry.under_way:
             # Reported once, and not for each thing inside.
             if fault not in told:
                 yield Finding(fault.condition.value, f"namespace {fault.where}", fault.detail)
@@ -104,9 +121,10 @@ def kept_apart(kernel: Kernel, ledger: Sequence[Entry]) -> Iterator[Finding]:
     `restore` removes none of them: they may be all that is left of a VPC.
     """
     ours = {entry.resource.space for entry in ledger}
+    guests = {entry.resource.guest for entry in ledger}
     places = {place for entry in ledger for place in entry.resource.places}
     kernel.look(kernel.namespaces)
-    for namespace in sorted(kernel.namespaces - ours):
+    for namespace in sorted(kernel.namespaces - ours - guests):
         if any(link["ifname"] == "lo" and _is_marked(link) for link in _readable(kernel, namespace)):
             yield Finding("unrecorded", f"namespace {namespace}",
                           f"it bears vpcctl's mark; {TAKE_UP}, or remove it: ip netns del {namespace}")

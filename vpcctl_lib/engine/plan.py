@@ -128,9 +128,12 @@ def matched(ledger: Sequence[Entry], wanted: Sequence[Resource], sure: bool) -> 
 
 
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
-    """Without things that can't be read, so not repaired: they stay, unless their making was interrupted."""
-    blind = {key for key, fault in faults.items()
-             if fault.condition is Condition.UNREADABLE and not fault.remedy}
+    """Without what can't be repaired, as it can't be read or is in something that is gone: it stays.
+
+    Unless its making was interrupted.
+    """
+    blind = {key for key, fault in faults.items() if fault.condition is Condition.GONE
+             or (fault.condition is Condition.UNREADABLE and not fault.remedy)}
     if not blind:
         return faults
     begun = {entry.resource.key for entry in ledger if entry.under_way}

@@ -20,12 +20,13 @@ from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.kernel import processes
+from vpcctl_lib.kernel import containers, processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import addressing, endpoints, kinds, naming
+from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import (
+    Attachment,
     Nat,
     Peering,
     Topology,
@@ -52,6 +53,7 @@ class Rebuilder:
         self._variant = variant
         self.notes: list[str] = []
         self._believed: frozenset[str] = frozenset()
+        self._attached: dict[Site, Attachment] = {}
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
@@ -155,7 +157,8 @@ class Rebuilder:
             self.notes.append(f"VPC '{name}' can't be rebuilt: {error.message}; remove it with cleanup.sh, "
                               "or by hand")
             return None
-        return replace(vpc, subnets=SubnetReader(self._kernel, self.notes).subnets(vpc, sites))
+        reader = SubnetReader(self._kernel, self.notes, self._attached)
+        return replace(vpc, subnets=reader.subnets(vpc, sites))
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
@@ -184,10 +187,16 @@ class Rebuilder:
 
     def _site(self, vpc: str, name: str, link: dict[str, Any]) -> Site | None:
         """A subnet's own machine, `public`, or one that has a name, `public/web1`; None for a stranger's."""
+        name, tilde, guest = name.partition("~")
         subnet, slash, machine = name.partition("/")
         names = (subnet, machine) if slash else (subnet,)
         is_ours = self._believes(vpc, link, names, naming.port(subnet, machine), naming.device("br-", vpc))
-        return Site(vpc, subnet, machine) if is_ours else None
+        if not is_ours:
+            return None
+        site = Site(vpc, subnet, machine)
+        if tilde:
+            self._attached[site] = _attachment(guest)
+        return site
 
     def _peerings(self, vpcs: Collection[Vpc]) -> tuple[Peering, ...]:
         """The peerings of which both routers have an end."""
@@ -243,6 +252,17 @@ class Rebuilder:
                     yield IPv4Address(" ".join(words[1:]))
                 except AddressValueError:
                     self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
+
+
+def _attachment(text: str) -> Attachment:
+    """What a machine is attached to, by its port's mark; BadInput if a person could not have asked for it."""
+    found = guests.marked(text)
+    guests.check_interface(found.interface)
+    if found.path:
+        guests.check_path(found.path)
+    else:
+        containers.parse(found.container)
+    return found
 
 
 def _mark(link: dict[str, Any]) -> str:

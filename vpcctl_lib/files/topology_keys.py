@@ -36,6 +36,11 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
     Key("address", values.ADDRESSES, "Its address, or a list of them. The lowest free one if missing.",
         ("addresses",), blank=True),
     Key("forwards", values.FLAG, "Whether it may send and get packets of others."),
+    Key("container", values.CONTAINER, "The container that it is, such as web or docker:web.",
+        ("attached.container",)),
+    Key("netns", values.NETNS, "The path of the network namespace of somebody else's that it is.",
+        ("attached.path",)),
+    Key("interface", values.LINK, "What its link is called there. eth0 if missing.", ("attached.interface",)),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
 ), named="machine")
 

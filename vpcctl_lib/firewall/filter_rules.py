@@ -8,6 +8,7 @@ from dataclasses import field
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.naming import POLICY_IN
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"
@@ -39,7 +40,7 @@ def egress_filter(policy: Policy) -> Filter:
 
 def is_ingress(chain: str) -> bool:
     """Whether a chain of a subnet's namespace is for incoming packets."""
-    return chain == "INPUT" or chain.startswith(INGRESS_TREE)
+    return chain in ("INPUT", POLICY_IN) or chain.startswith(INGRESS_TREE)
 
 
 def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: tuple[str, str]) -> Filter:

@@ -10,12 +10,14 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import EGRESS_TREE, INGRESS_TREE, default_line, rule_line
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
-from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
 INGRESS, EGRESS = "ingress", "egress"
-_PLACES = {INGRESS: ("INPUT", INGRESS_TREE, "-s"), EGRESS: ("OUTPUT", EGRESS_TREE, "-d")}
-"""By direction: the chain, the prefix of the chains to which it leads, and the option for the far end."""
+_PLACES = {INGRESS: ("INPUT", POLICY_IN, INGRESS_TREE, "-s"),
+           EGRESS: ("OUTPUT", POLICY_OUT, EGRESS_TREE, "-d")}
+"""By direction: the chain, that in a namespace of somebody else's, the prefix of the chains to which it
+leads, and the option for the far end."""
 
 _RULE = re.compile(r"(?:ingress|egress)\[(\d{1,6})\]")
 
@@ -24,21 +26,22 @@ class Misread(VpcctlError):
     """A rule has our tag, but is not as vpcctl would write it."""
 
 
-def policy_of(kernel: Kernel, space: str) -> Policy | None:
-    """The policy in force in a subnet's namespace, without its descriptions; None if there is none."""
-    default, ingress = _direction(kernel, space, INGRESS)
+def policy_of(kernel: Kernel, space: str, attached: bool = False) -> Policy | None:
+    """The policy in force in a machine's namespace, without its descriptions; None if there is none."""
+    default, ingress = _direction(kernel, space, INGRESS, attached)
     if default is None:
         return None
-    closed, egress = _direction(kernel, space, EGRESS)
+    closed, egress = _direction(kernel, space, EGRESS, attached)
     if closed not in (None, default):
         raise Misread("its two defaults differ")
     return Policy(ingress, None if closed is None else egress, default)
 
 
-def _direction(kernel: Kernel, space: str, direction: str) -> tuple[Action | None, tuple[Rule, ...]]:
+def _direction(kernel: Kernel, space: str, direction: str,
+               attached: bool) -> tuple[Action | None, tuple[Rule, ...]]:
     default: Action | None = None
     found: dict[int, Rule] = {}
-    for held in _rules(kernel, space, direction):
+    for held in _rules(kernel, space, direction, attached):
         rule = options(held)
         tag = rule.get("--comment", "").removeprefix(MARK)
         number = _RULE.fullmatch(tag)
@@ -53,12 +56,13 @@ def _direction(kernel: Kernel, space: str, direction: str) -> tuple[Action | Non
     return default, tuple(found[number] for number in range(len(found)))
 
 
-def _rules(kernel: Kernel, space: str, direction: str) -> Iterator[Words]:
-    """The rules of a built-in chain, and of the chains to which it leads if there are many."""
-    chain, tree, _ = _PLACES[direction]
-    inner = [name for table, name in kernel.chains(space) if table == "filter" and name.startswith(tree)]
+def _rules(kernel: Kernel, space: str, direction: str, attached: bool) -> Iterator[Words]:
+    """The rules of a direction's chain, and of the chains to which it leads if there are many."""
+    built_in, own, tree, _ = _PLACES[direction]
+    chain, table = (own, POLICY_TABLE) if attached else (built_in, "filter")
+    inner = [name for where, name in kernel.chains(space) if where == table and name.startswith(tree)]
     for name in (chain, *inner):
-        held = kernel.chain(space, "filter", name)
+        held = kernel.chain(space, table, name)
         yield from held.rules if held else ()
 
 
@@ -70,7 +74,7 @@ def _default(direction: str, rule: dict[str, str], held: Words) -> Action:
 
 
 def _rule(direction: str, number: int, rule: dict[str, str], held: Words) -> Rule:
-    far_end = _PLACES[direction][2]
+    far_end = _PLACES[direction][-1]
     try:
         network = IPv4Network(rule[far_end]) if far_end in rule else None
         read = Rule(Protocol(rule.get("-p", "all")), _action(rule), _ports(rule), network)

@@ -30,6 +30,9 @@ IPV6 = "/proc/sys/net/ipv6"
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 
+NS_GET_NSTYPE = 0xB703
+"""linux/nsfs.h"""
+
 
 class Gone(FileNotFoundError):
     """No namespace has that name; the message is that of `ip netns exec`."""
@@ -88,6 +91,50 @@ def inode(namespace: str) -> int:
         return (NAMES / namespace).stat().st_ino
     except FileNotFoundError:
         return 0
+
+
+def number(path: str) -> int:
+    """The inode number of the network namespace at that path; 0 if there is none."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return 0
+    try:
+        status = os.fstat(file)
+        if status.st_dev != os.stat("/proc/self/ns/net").st_dev:
+            return 0
+        # Imported late: only what others made is looked at.
+        from fcntl import ioctl
+
+        return status.st_ino if ioctl(file, NS_GET_NSTYPE) == CLONE_NEWNET else 0
+    finally:
+        os.close(file)
+
+
+def attach(namespace: str, path: str) -> None:
+    """Give somebody else's namespace a name as well, as `ip netns attach` does; OSError if that fails."""
+    from vpcctl_lib.kernel import syscalls
+
+    target = f"{NAMES}/{namespace}"
+    # Opened once: what is at the path may change.
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+        try:
+            syscalls.mount(f"/proc/self/fd/{source}", target, "none", syscalls.MountFlag.BIND, "")
+        except OSError:
+            os.unlink(target)
+            raise
+    finally:
+        os.close(source)
+
+
+def detach(namespace: str) -> None:
+    """Take such a name away again."""
+    from vpcctl_lib.kernel import syscalls
+
+    syscalls.unmount(f"{NAMES}/{namespace}")
+    os.unlink(f"{NAMES}/{namespace}")
 
 
 def identity(namespace: str) -> str:
@@ -181,7 +228,8 @@ def _entered(namespace: str) -> Iterator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            there = os.open(f"{NAMES}/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+            # A path stands for itself.
+            there = os.open(os.path.join(NAMES, namespace), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise Gone(namespace) from None
         try:

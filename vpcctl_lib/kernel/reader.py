@@ -242,6 +242,14 @@ class Kernel:
 
         return processes.recognise(facts)
 
+    def guest(self, container: str, path: str) -> str:
+        """Where a container's namespace is now, or the path itself; VpcctlError if it does not run."""
+        if not container:
+            return path
+        from vpcctl_lib.kernel.containers import find
+
+        return f"/proc/{find(self._runner, container).pid}/ns/net"
+
     def processes(self, namespaces: Collection[str]) -> list[tuple[str, Process]]:
         """All processes in these namespaces now, each with its namespace."""
         from vpcctl_lib.kernel import processes
@@ -293,9 +301,9 @@ class Kernel:
         return not namespace or namespace in self.namespaces
 
 
-def counted(runner: Runner, namespace: str, family: Family = Family.INET) -> Saved:
-    """The filter rules of a namespace with their current counters; VpcctlError if they can't be read."""
-    outcome = runner.ask((f"{family.tool}-save", "-c", "-t", "filter"), namespace)
+def counted(runner: Runner, namespace: str, family: Family = Family.INET, table: str = "filter") -> Saved:
+    """The rules of a namespace's table with their current counters; VpcctlError if they can't be read."""
+    outcome = runner.ask((f"{family.tool}-save", "-c", "-t", table), namespace)
     if outcome.status != 0:
         raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
     return Saved(outcome.stdout)

@@ -108,6 +108,12 @@ def links(profile: Profile) -> tuple[tuple[str, str], ...]:
     return tuple(_pairs(LINKS, profile))
 
 
+def guest(interface: str) -> tuple[tuple[str, str], ...]:
+    """The settings of our link in a namespace that somebody else made."""
+    own = ((f"net.ipv4.conf.{interface}.{key}", value) for key, value in links(Profile.SUBNET))
+    return ((f"net.ipv6.conf.{interface}.disable_ipv6", "1"), *own)
+
+
 def bridge(device: str) -> tuple[tuple[str, str], ...]:
     """The settings of a router's bridge."""
     return tuple((f"net.ipv4.neigh.{device}.{key}", value) for key, value in _pairs(BRIDGE, Profile.ROUTER))

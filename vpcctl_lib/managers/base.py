@@ -176,7 +176,7 @@ class Manager:
 
     def _has_lost_namespaces(self, state: State, wanted: Topology) -> bool:
         """Whether the host restarted, or somebody deleted one: then the record alone can't give a plan."""
-        recorded = {entry.resource.space for entry in state.ledger} - {""}
+        recorded = {entry.resource.space or entry.resource.guest for entry in state.ledger} - {""}
         lost = recorded - netns.names()
         again = lost.intersection(endpoints.namespaces(wanted))
         if again:
@@ -200,11 +200,20 @@ class Manager:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
         kinds.check_collisions(topology)
+        self._tell_of_unplugged(state.topology, topology)
         faults = self.faults(state, topology)
         try:
             return topology, difference(self.held(state), blueprint(topology), faults, self.runner)
         except Taken as taken:
             raise self._explained(taken) from None
+
+    def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
+        machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)
+        if any(one.attached for one in machines):
+            # Imported late: most topologies have only machines of ours.
+            from vpcctl_lib.managers.attaching import unplugged
+
+            self._warnings += unplugged(before, after)
 
     def held(self, state: State) -> Sequence[Entry]:
         """What we have, as far as it matters to the command: by default what is recorded."""

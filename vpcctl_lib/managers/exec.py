@@ -10,7 +10,6 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import need, search_path
 from vpcctl_lib.kernel.users import is_mapped
 from vpcctl_lib.managers.base import Manager, need_root, standing
-from vpcctl_lib.model import naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 
@@ -36,7 +35,7 @@ class ExecManager(Manager):
         need_root()
         need("ip", "tcpdump")
         _check_user()
-        interface = () if _given(words, "-i", "--interface") else ("-i", naming.INSTANCE)
+        interface = () if _given(words, "-i", "--interface") else ("-i", where.interface)
         target = () if writes_elsewhere(words) else ("-w", "-")
         return self.runner.attach(("ip", "netns", "exec", standing(where.namespace),
                                    "tcpdump", "-U", *interface, *target, *words))

@@ -28,7 +28,7 @@ from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State
-from vpcctl_lib.resources import Condition, Fault, Resource
+from vpcctl_lib.resources import Fault, Resource
 from vpcctl_lib.resources.operations import Make, Remove
 from vpcctl_lib.uplink.packets import Passage
 
@@ -111,7 +111,7 @@ class HostManager(Manager):
     def restore(self) -> Change:
         """Bring back everything that is recorded; what exists stays untouched."""
         change = self.change(self._followed)
-        if self._blind and not change.changed:
+        if self._blind and (not change.changed or self._interrupted is not None):
             self._tell_of(self._blind)
         if change.commands is not None:
             return change
@@ -295,7 +295,7 @@ class HostManager(Manager):
         """All faults, because all must be repaired."""
         need_root()
         found = inspect(Kernel(self.runner), state.ledger)
-        blind = [fault for fault in found.values() if fault.condition is Condition.UNREADABLE]
+        blind = [fault for fault in found.values() if fault.where]
         self._blind = {f"namespace {fault.where}": fault for fault in blind}
         return found
 
@@ -305,8 +305,8 @@ def _unasked(wanted: Sequence[Resource]) -> Iterator[Entry]:
 
 
 def _named(resource: Resource, fault: Fault) -> str:
-    """The name for a fault: one for all of a namespace that can't be read."""
-    return f"namespace {fault.where}" if fault.condition is Condition.UNREADABLE else str(resource)
+    """The name for a fault: one for all of a namespace that can't be read, or is gone."""
+    return f"namespace {fault.where}" if fault.where else str(resource)
 
 
 def _fresh(path: Path) -> Path:

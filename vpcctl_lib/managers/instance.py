@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from ipaddress import IPv4Address
@@ -9,11 +10,15 @@ from ipaddress import IPv4Address
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.managers.base import Change, Manager
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.managers.attaching import check, is_same, notes, settled
+from vpcctl_lib.managers.base import Change, Manager, need_root
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
-from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.resources import Condition
 
 
 class Standing(Enum):
@@ -21,6 +26,9 @@ class Standing(Enum):
 
     RUNNING = "running"
     MISSING = "missing"
+    ATTACHED = "attached"
+    GONE = "gone"
+    """Attached to a namespace that its container or path does not have any more."""
 
 
 @frozen
@@ -55,13 +63,55 @@ class InstanceManager(Manager):
 
         return self.change(decide)
 
-    def delete(self, site: Site) -> Change:
+    def attach(self, site: Site, wanted: Attachment, addresses: Sequence[IPv4Address] = ()) -> Change:
+        """Make somebody else's namespace a machine; repeating it changes nothing, or attaches it again."""
+        naming.check_name(site.machine, "machine")
+        _check_once(addresses)
+        self._check_again(site)
+
+        def decide(topology: Topology) -> Topology:
+            vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+            existing = subnet.machine(site.machine)
+            if existing is not None:
+                _check_same_attached(site, existing, wanted, addresses)
+                return topology
+            need_root()
+            attached = settled(self.runner, wanted, Attachment())
+            for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached)):
+                self.warn(note)
+            machine = Machine(site.machine, _checked(vpc, subnet, addresses), attached)
+            wider = vpc.with_subnet(subnet.with_machine(machine))
+            endpoints.check_room(vpc.name, wider.subnets)
+            return topology.with_vpc(wider)
+
+        return self.change(decide)
+
+    def _check_again(self, site: Site) -> None:
+        """Have it attached again if its container was restarted."""
+        state = self.state()
+        entry = next((entry for entry in state.ledger if entry.resource.guest == site.namespace), None)
+        if entry is None or os.geteuid() != 0:
+            return
+        fault = entry.resource.check(Kernel(self.runner), entry.found)
+        if fault is not None and fault.condition in (Condition.CHANGED, Condition.MISSING):
+            self.remake(entry.resource.key)
+
+    def detach(self, site: Site) -> Change:
+        """Take our cable and rules out of an attached namespace; the namespace stays."""
+        return self.delete(site, attached=True)
+
+    def delete(self, site: Site, attached: bool = False) -> Change:
         """Delete the machine and everything in it."""
         def decide(topology: Topology) -> Topology:
             if not _has(topology, site) and self.was_finished(lambda before: _has(before, site)):
                 return topology
             vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
-            workloads = find_machine(subnet, site).workloads
+            machine = find_machine(subnet, site)
+            if attached and not machine.attached:
+                words = f"--vpc {site.vpc} --subnet {site.subnet} --name {site.machine}"
+                raise VpcctlError(f"{site} is not attached: its namespace is vpcctl's own",
+                                  f"delete it: vpcctl instance delete {words}")
+            workloads = machine.workloads
             if workloads:
                 self.warn(f"its workloads end with it: {', '.join(one.name for one in workloads)}")
             return topology.with_vpc(vpc.with_subnet(subnet.without_machine(site.machine)))
@@ -70,25 +120,38 @@ class InstanceManager(Manager):
 
     def list(self, vpc_name: str | None = None, subnet_name: str | None = None) -> list[Instance]:
         """All machines that have a name, or those of one VPC or subnet."""
-        topology = self.state().topology
-        return list(self._found(topology, vpc_name, subnet_name))
+        state = self.state()
+        return list(self._found(state, vpc_name, subnet_name))
 
-    def _found(self, topology: Topology, vpc_name: str | None, subnet_name: str | None) -> Iterator[Instance]:
-        there = netns.names()
+    def _found(self, state: State, vpc_name: str | None, subnet_name: str | None) -> Iterator[Instance]:
+        topology, there = state.topology, netns.names()
         for vpc in [find_vpc(topology, vpc_name)] if vpc_name else topology.vpcs:
             subnets = [find_subnet(topology, vpc.name, subnet_name)[1]] if subnet_name else vpc.subnets
             for subnet in subnets:
-                yield from (Instance(one, _standing(one.namespace in there))
+                yield from (Instance(one, _standing(state, one, one.namespace in there))
                             for one in endpoints.in_subnet(vpc, subnet) if one.site.machine)
 
     def show(self, site: Site) -> Instance:
         """The machine of that name."""
-        where = find_endpoint(self.state().topology, site)
-        return Instance(where, _standing(netns.exists(where.namespace)))
+        state = self.state()
+        where = find_endpoint(state.topology, site)
+        return Instance(where, _standing(state, where, netns.exists(where.namespace)))
 
 
-def _standing(exists: bool) -> Standing:
-    return Standing.RUNNING if exists else Standing.MISSING
+def _standing(state: State, where: Endpoint, exists: bool) -> Standing:
+    if not exists:
+        return Standing.MISSING
+    return Standing.RUNNING if where.is_ours else _attached(state, where)
+
+
+def _attached(state: State, where: Endpoint) -> Standing:
+    """Whether it is still that namespace, as far as this user can see without asking the runtime."""
+    if os.geteuid() != 0:
+        return Standing.ATTACHED
+    facts = next((entry.found for entry in state.ledger if entry.resource.guest == where.namespace), {})
+    path = f"/proc/{facts.get('pid', 0)}/ns/net" if where.attached.container else where.attached.path
+    same = netns.number(path) == netns.inode(where.namespace)
+    return Standing.ATTACHED if same else Standing.GONE
 
 
 def _has(topology: Topology, site: Site) -> bool:
@@ -105,12 +168,27 @@ def _check_once(addresses: Sequence[IPv4Address]) -> None:
 
 def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], forwards: bool) -> None:
     """Refuse to add a machine that already exists with other addresses or options."""
+    if machine.attached:
+        raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, attached to "
+                          f"{machine.attached}", "detach it first, or choose another name")
     differs = machine.forwards != forwards
     if differs or (addresses and tuple(addresses) != machine.addresses):
         told = ", ".join(map(str, machine.addresses))
         if differs:
             told += " and forwards" if machine.forwards else " and does not forward"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, "
+                          f"has {told}", "delete it first, or choose another name")
+
+
+def _check_same_attached(site: Site, machine: Machine, wanted: Attachment,
+                         addresses: Sequence[IPv4Address]) -> None:
+    """Refuse to attach a machine that already exists, unless it is attached in this way."""
+    same = machine.attached and is_same(wanted, machine.attached)
+    if not same or (addresses and tuple(addresses) != machine.addresses):
+        told = ", ".join(map(str, machine.addresses))
+        what = f"attached to {machine.attached} by {machine.attached.interface}" if machine.attached else \
+            "with a namespace of vpcctl's own"
+        raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, {what}, "
                           f"has {told}", "delete it first, or choose another name")
 
 

@@ -11,7 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
-from vpcctl_lib.model import addressing
+from vpcctl_lib.model import addressing, endpoints
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Topology, Vpc
@@ -66,7 +66,7 @@ class ReachManager(Manager):
     def _analyzer(self, topology: Topology) -> Analyzer:
         need_root()
         need(*TOOLS)
-        return Analyzer(Scene(Kernel(self.runner)), topology)
+        return Analyzer(Scene(Kernel(self.runner), frozenset(endpoints.namespaces(topology))), topology)
 
     def _ask(self, analyzer: Analyzer, question: Question, probe: bool) -> Report:
         report = analyzer.ask(question)

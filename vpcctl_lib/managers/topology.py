@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vpcctl_lib.files.documents import Document, Place, placed, told
@@ -15,7 +16,7 @@ from vpcctl_lib.managers.vpc import VpcManager
 from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import Difference, compare
 from vpcctl_lib.model.kinds import Placed
-from vpcctl_lib.model.topology import Nat, Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Attachment, Nat, Peering, Subnet, Topology, Vpc
 
 Show = Callable[[Sequence[Difference]], None]
 
@@ -76,9 +77,30 @@ class TopologyManager(Manager):
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
         asked = replace(wanted.vpc, link=vpc.link, routed=vpc.routed, nat=vpc.nat)
         vpc = kinds.in_order_of(before, asked) if before else asked
-        vpc = replace(vpc, subnets=tuple(_with_addresses(wanted, subnet, before) for subnet in vpc.subnets))
+        subnets = (_with_addresses(wanted, subnet, before) for subnet in vpc.subnets)
+        vpc = replace(vpc, subnets=tuple(self._with_guests(wanted, subnet, before) for subnet in subnets))
         result = result.with_vpc(vpc)
         return result.with_vpc(replace(vpc, nat=self._uplink(result, vpc, wanted)))
+
+    def _with_guests(self, wanted: Wanted, subnet: Subnet, before: Vpc | None) -> Subnet:
+        """The subnet with the runtimes of attached containers; a new one is checked as by the command."""
+        if not any(machine.attached for machine in subnet.machines):
+            return subnet
+        # Imported late: most files have none.
+        from vpcctl_lib.managers import attaching
+
+        was = before.subnet(subnet.name) if before else None
+        place = wanted.place.at("subnets").named(subnet.name).at("instances")
+        found = []
+        for machine in subnet.machines:
+            old = was.machine(machine.name) if was else None
+            held = old.attached if old else Attachment()
+            here = place.named(machine.name)
+            now = told(here, partial(attaching.settled, self.runner, machine.attached, held))
+            if now and now != held:
+                told(here, partial(attaching.check, self.runner, now))
+            found.append(replace(machine, attached=now))
+        return replace(subnet, machines=tuple(found))
 
     def _placed(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
         """The topology with that VPC in its old position, or at the end; its CIDR is checked as if new."""

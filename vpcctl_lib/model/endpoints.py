@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, Topology, Vpc, Workload
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -42,7 +42,7 @@ class Endpoint:
 
     site: Site
     namespace: str
-    """Its name, or the path of one that somebody else made."""
+    """Its name. One that somebody else made has it besides others."""
 
     port: str
     """The link of the VPC's router that leads to it."""
@@ -53,6 +53,7 @@ class Endpoint:
     policy: Policy | None = None
     workloads: tuple[Workload, ...] = ()
     forwards: bool = False
+    attached: Attachment = Attachment()
 
     @cached_property
     def mac(self) -> str:
@@ -72,15 +73,20 @@ class Endpoint:
     @property
     def is_ours(self) -> bool:
         """Whether the namespace is one that we make and remove."""
-        return "/" not in self.namespace
+        return not self.attached
+
+    @property
+    def interface(self) -> str:
+        """Its end of its cable."""
+        return self.attached.interface
 
 
 def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     """A machine of a subnet of a VPC."""
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
-    return Endpoint(site, machine.namespace or site.namespace, naming.port(subnet.name, machine.name),
-                    (*ipv4, *ipv6), subnet.policy, machine.workloads, machine.forwards)
+    return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
+                    subnet.policy, machine.workloads, machine.forwards, machine.attached)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:
@@ -113,11 +119,11 @@ def everywhere(topology: Topology) -> Iterator[Endpoint]:
 
 
 def namespaces(topology: Topology) -> Iterator[str]:
-    """The names of all namespaces of a topology that are ours."""
+    """The names of all namespaces of a topology."""
     for vpc in topology.vpcs:
         yield vpc.name
         yield from (naming.namespace(vpc.name, subnet.name, machine.name)
-                    for subnet in vpc.subnets for machine in subnet.machines if not machine.namespace)
+                    for subnet in vpc.subnets for machine in subnet.machines)
 
 
 def check_room(vpc: str, subnets: Collection[Subnet]) -> None:

@@ -29,6 +29,13 @@ HOST_NAT = "VPCCTL-POSTROUTING"
 HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT})
 """The chains on the host that are entirely ours."""
 
+POLICY_IN = "VPCCTL-IN"
+POLICY_OUT = "VPCCTL-OUT"
+"""The chains with a subnet's policy in a namespace that somebody else made."""
+
+POLICY_TABLE = "mangle"
+"""Where they are: a packet that they let through still meets the owner's own rules, in `filter`."""
+
 BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
 
@@ -111,6 +118,11 @@ def _port(subnet: str, machine: str) -> tuple[str, str]:
 def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
     """The mark of what belongs to a VPC, to one of its subnets, or to a machine that has a name."""
     return MARK + "/".join(filter(None, (vpc, subnet, machine)))
+
+
+def guest_mark(interface: str, source: str) -> str:
+    """What is behind the mark of the port to an attached machine: its link, and its container or path."""
+    return f"~{interface}~{source}"
 
 
 def host_mark(forwarding: str | None = None) -> str:

@@ -14,6 +14,9 @@ NOWHERE, LAST = "lo", 2**32 - 1
 refuses the packet on the way there. Without a route the kernel itself would answer, but only once a second
 to each sender (ip_error() of net/ipv4/route.c; net.ipv4.route.error_cost belongs to the host alone)."""
 
+GUEST = 30320
+"""The metric of the default route in a namespace that somebody else made: one of its owner's comes first."""
+
 LOCAL, NAT = "local", "nat"
 
 

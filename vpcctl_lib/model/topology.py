@@ -116,6 +116,28 @@ class Workload:
 
 
 @frozen
+class Attachment:
+    """A machine's namespace that somebody else made, and our link in it; neither if it is one of ours."""
+
+    container: str = ""
+    """RUNTIME:NAME, as in docker:web."""
+
+    path: str = ""
+    """That of the namespace."""
+
+    interface: str = naming.INSTANCE
+    """What our link is called in it."""
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self.container or self.path)
+
+    def __str__(self) -> str:
+        """The container, or the path; empty without one."""
+        return self.container or self.path
+
+
+@frozen
 class Machine:
     """Something with an address in a subnet, and a namespace; the subnet's own machine has no name."""
 
@@ -123,9 +145,7 @@ class Machine:
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     """Those chosen; without any it has the subnet's second host address."""
 
-    namespace: str = ""
-    """The path of a namespace that somebody else made; empty for one of ours."""
-
+    attached: Attachment = Attachment()
     forwards: bool = False
     """Whether it may send packets of others, as a middlebox does (AWS: no source/destination check)."""
 

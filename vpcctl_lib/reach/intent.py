@@ -7,8 +7,9 @@ from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel.saves import Words, words
+from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Family, gateway
-from vpcctl_lib.model.endpoints import in_subnet, in_vpc
+from vpcctl_lib.model.endpoints import everywhere, in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
@@ -32,7 +33,7 @@ class Intent:
     @cached_property
     def namespaces(self) -> frozenset[str]:
         """The names of all our namespaces."""
-        return frozenset(one.space for one in self._resources) - {""}
+        return frozenset(one.space or one.guest for one in self._resources) - {""}
 
     @cached_property
     def _chains(self) -> dict[tuple[str, str, str], Chain]:
@@ -52,6 +53,11 @@ class Intent:
     def is_subnet(self, namespace: str) -> bool:
         """Whether a namespace is a subnet's."""
         return self.subnet(namespace) is not None
+
+    def interface(self, namespace: str) -> str:
+        """What a machine's end of its cable is called."""
+        return next((one.interface for one in everywhere(self.topology) if one.namespace == namespace),
+                    naming.INSTANCE)
 
     def vpc_of(self, near: Vpc, address: IPv4Address) -> Vpc | None:
         """The VPC with that address, seen from another one: itself, else a peer, else any other."""

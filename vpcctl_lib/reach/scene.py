@@ -193,8 +193,10 @@ class Namespace:
 class Scene:
     """All namespaces, each as it was when first read."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, ours: Collection[str] = ()) -> None:
+        """`ours` are names that we gave: somebody else's namespace has another one besides."""
         self._kernel = kernel
+        self._ours = ours
         self._known: dict[str, Namespace] = {}
 
     @property
@@ -234,7 +236,7 @@ class Scene:
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
             cache(lambda key: self._kernel.setting(name, key) or None),
             cache(lambda: self._told(name, lambda: self._passage(name))),
-            cache(lambda: parse_names(self._kernel.read(name, Reading.NAMES))),
+            cache(lambda: parse_names(self._kernel.read(name, Reading.NAMES), self._ours)),
             cache(lambda lookup: self._taken(name, lookup)))
 
     def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
@@ -310,12 +312,13 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
 
 
-def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
-    """The numbers in `ip -j netns list`, which looks up the number of each name.
+def parse_names(listed: list[dict[str, Any]], ours: Collection[str] = ()) -> dict[int, str]:
+    """The numbers in `ip -j netns list`, which looks up the number of each name; ours if it has several.
 
     `list-id` asks the kernel for all numbers, and Linux 6.18 reports only the first 134.
     """
-    return {one["id"]: one["name"] for one in listed if "id" in one}
+    found = sorted((one for one in listed if "id" in one), key=lambda one: one["name"] in ours)
+    return {one["id"]: one["name"] for one in found}
 
 
 def has_guard(listed: list[dict[str, Any]]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import Enum
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.naming import HOST_INPUT, INSTANCE
+from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import detours
 from vpcctl_lib.reach.detours import Detour
@@ -229,7 +229,7 @@ class Analyzer:
         target = question.target or self._intent.namespace_at(question.vpc, question.address)
         for name in (question.start, target):
             if name and self._intent.is_subnet(name):
-                ends.append((self.scene.of(name), INSTANCE))
+                ends.append((self.scene.of(name), self._intent.interface(name)))
         return next(filter(None, (cable_fault(self.scene, *end) for end in ends)), "")
 
     def _is_damage(self, blocked: Blocked) -> bool:

@@ -1,6 +1,7 @@
 """What we own in the kernel and on disk: how each kind is made, changed and unmade."""
 
 from vpcctl_lib.resources.addresses import Address, Route
+from vpcctl_lib.resources.attached import Attached
 from vpcctl_lib.resources.base import (
     EMPTY,
     MISSING,
@@ -27,13 +28,14 @@ KINDS: dict[str, type[Resource]] = {
     "switching": Switching, "station": Station, "neighbour": Neighbour, "guard": Guard,
     "altname": Altname, "address": Address, "route": Route,
     "settings": Settings, "chain": Chain, "rule": SingleRule, "forwarding": Forwarding, "folder": Folder,
-    "file": File, "program": Program,
+    "file": File, "program": Program, "attached": Attached,
 }
 """How the record names each kind."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
 
-__all__ = ["EMPTY", "KINDS", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain", "Condition",
+__all__ = ["EMPTY", "KINDS", "MISSING", "NAMES", "Address", "Altname", "Attached", "Bridge", "Chain",
+           "Condition",
            "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Member", "Namespace",
            "Neighbour", "Operation", "Operations", "Place", "Port", "Program", "Resource", "Route",
            "Settings", "SingleRule", "Station", "Switching", "Veth", "changed"]

@@ -31,6 +31,8 @@ class Condition(Enum):
     CHANGED = "changed"
     FOREIGN = "foreign"
     UNREADABLE = "unreadable"
+    GONE = "gone"
+    """What somebody else made, and ours is in, is not there now: nothing can be done until it is."""
 
 
 @frozen
@@ -43,7 +45,7 @@ class Fault:
     """Extra steps before the resource is recreated or changed."""
 
     where: str = ""
-    """The namespace that can't be read completely."""
+    """The namespace that can't be read completely, or that is gone."""
 
 
 MISSING = Fault(Condition.MISSING)
@@ -210,6 +212,11 @@ class Resource(ABC):
     @property
     def space(self) -> str:
         """The namespace, if it is one; else empty."""
+        return ""
+
+    @property
+    def guest(self) -> str:
+        """The name that it gives to a namespace of somebody else's, if it is one; else empty."""
         return ""
 
     @property

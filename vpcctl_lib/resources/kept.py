@@ -16,10 +16,10 @@ _NOTHING = "[0:0]"
 Key = tuple[str, Words]
 
 
-def now(runner: Runner, namespace: str, family: Family, lines: Iterable[str]) -> dict[str, str]:
+def now(runner: Runner, namespace: str, family: Family, lines: Iterable[str], table: str) -> dict[str, str]:
     """For lines of a restore file, the counters of the same rule in the namespace."""
     try:
-        return kept(counted(runner, namespace, family), lines)
+        return kept(counted(runner, namespace, family, table), lines)
     except VpcctlError:
         # All begin at nothing: the rules themselves are worth more.
         return {}

@@ -140,7 +140,10 @@ class RestoreBatch(Batch):
         # Imported late: most changes leave every policy as it is.
         from vpcctl_lib.resources.kept import now
 
-        return now(runner, self.namespace, self.family, [step.line for step in self.steps])
+        # A policy is in one table, and a namespace has one policy.
+        tables = {step.table for step in self.steps}
+        table = "filter" if "filter" in tables else min(tables)
+        return now(runner, self.namespace, self.family, [step.line for step in self.steps], table)
 
 
 @frozen

@@ -11,7 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable
 from vpcctl_lib.kernel.saves import HeldChain, Words, words
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import HOST_CHAINS, MARK, UPLINK
+from vpcctl_lib.model.naming import HOST_CHAINS, MARK, POLICY_IN, POLICY_OUT, UPLINK
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -23,6 +23,7 @@ from vpcctl_lib.resources.base import (
     Senders,
     Slot,
     changed,
+    on,
     unreadable,
     within,
 )
@@ -69,7 +70,8 @@ class Chain(Resource):
     @property
     def policy_of(self) -> str:
         """A subnet's; a router's chains have their own policy."""
-        return self.namespace if self.table == "filter" and not self.policy else ""
+        own = self.name in (POLICY_IN, POLICY_OUT)
+        return self.namespace if own or (self.table == "filter" and not self.policy) else ""
 
     @property
     def translates(self) -> Senders | None:
@@ -235,6 +237,18 @@ class SingleRule(Resource):
     """Its number among several identical rules; there should be only one."""
 
     family: Family = Family.INET
+    namespace: str = HOST
+    """Where: on the host, or in a namespace that somebody else made."""
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace."""
+        return within(self.namespace)
+
+    @property
+    def policy_of(self) -> str:
+        """The namespace, if its policy begins with it."""
+        return self.namespace
 
     @property
     def translates(self) -> Senders | None:
@@ -243,20 +257,22 @@ class SingleRule(Resource):
 
     def lets_out(self, owner: str) -> Part | None:
         """It bears the mark of its VPC, or that of the host."""
+        if self.namespace:
+            return None
         marks = [word for word in self.rule.split() if word.startswith(MARK)]
         concerns = not marks or f"{MARK}host" in marks \
             or any(word == owner or word.startswith(f"{owner}/") for word in marks)
         return _part(self, str(self)) if concerns else None
 
     @property
-    def filters(self) -> Family:
-        """Its family: all such rules are on the host."""
-        return self.family
+    def filters(self) -> Family | None:
+        """Its family, on the host."""
+        return None if self.namespace else self.family
 
     @property
     def slot(self) -> Slot | None:
-        """In its chain."""
-        return Slot(self.family, self.table, self.chain, words(self.rule))
+        """In its chain, on the host: elsewhere it is at the top."""
+        return None if self.namespace else Slot(self.family, self.table, self.chain, words(self.rule))
 
     def make(self) -> Operations:
         """Our jumps go to the top, before the policies of Docker and of other firewalls."""
@@ -281,11 +297,11 @@ class SingleRule(Resource):
         return self._line(f"-D {self.chain} {self.rule}")
 
     def _line(self, line: str) -> Operations:
-        return (Iptables(HOST, self.table, line, self.family),)
+        return (Iptables(self.namespace, self.table, line, self.family),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must be in its chain; at the top, if that is its place."""
-        held = kernel.chain(HOST, self.table, self.chain, self.family)
+        held = kernel.chain(self.namespace, self.table, self.chain, self.family)
         shall = words(self.rule)
         times = held.rules.count(shall) if held else 0
         if held is None or times == 0:
@@ -296,11 +312,11 @@ class SingleRule(Resource):
 
     def unrecorded(self) -> tuple[str, str] | None:
         """By its mark, or else by its words."""
-        where = f"rule of {self.chain}, table {self.table}{self.family.suffix} on the host"
+        where = f"rule of {self.chain}, table {self.table}{self.family.suffix}{on(self.namespace)}"
         return where, mark_of(self.rule) or self.rule
 
     def __str__(self) -> str:
-        return f"rule {self.chain} {self.rule} of table {self.table}{self.family.suffix} on the host"
+        return f"rule {self.chain} {self.rule} of table {self.table}{self.family.suffix}{on(self.namespace)}"
 
 
 def _packets(rule: str) -> str:

@@ -63,7 +63,8 @@ class Settings(Resource):
 
     def make(self) -> Operations:
         """All of them at once; a namespace that does not exist yet will be like any other new one."""
-        return (Set(self.namespace, self._whole, links=self._links, fresh=not netns.exists(self.namespace)),)
+        fresh = not self.device and not netns.exists(self.namespace)
+        return (Set(self.namespace, self._whole, links=self._links, fresh=fresh),)
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """The old values, if the namespace exists with other values."""

@@ -109,6 +109,8 @@ def instance(found: Instance) -> View:
         "vpc": where.site.vpc, "subnet": where.site.subnet, "name": where.site.machine,
         "namespace": where.namespace, "address": str(where.address),
         "addresses": [str(one.ip) for one in where.addresses], "mac": where.mac, "forwards": where.forwards,
+        "interface": where.interface, "container": where.attached.container or None,
+        "netns": where.attached.path or None,
         "groups": [], "state": found.state.value, "workloads": [one.name for one in where.workloads],
     }
 
@@ -118,7 +120,7 @@ def instance_shown(found: Instance) -> View:
     where, vpc = found.where, found.where.site.vpc
     within = f"ip netns exec {where.namespace}"
     return {**instance(found), "port": where.port, "see": {
-        "addresses": f"ip -n {where.namespace} addr show {naming.INSTANCE}",
+        "addresses": f"ip -n {where.namespace} addr show {where.interface}",
         "mac": f"bridge -n {vpc} fdb show dev {where.port} | grep static",
         "port": f"ip -n {vpc} link show {where.port}",
         "forwards": f"{within} sysctl net.ipv4.ip_forward",

@@ -1,0 +1,60 @@
+"""What others made and a person attaches: which it is, and what they should know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.containers import find
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model import endpoints
+from vpcctl_lib.model.topology import Attachment, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.resources.attached import check_is_free, default_route, locate
+
+
+def is_same(wanted: Attachment, held: Attachment) -> bool:
+    """Whether a person means what is attached; they need not say a container's runtime."""
+    return replace(wanted, container="") == replace(held, container="") and (
+        wanted.container in (held.container, held.container.rpartition(":")[2]))
+
+
+def settled(runner: Runner, wanted: Attachment, held: Attachment) -> Attachment:
+    """The attachment with the container's runtime and own name, without a question if it is the one held."""
+    if not wanted.container or is_same(wanted, held):
+        return held if is_same(wanted, held) else wanted
+    return replace(wanted, container=find(runner, wanted.container).name)
+
+
+def check(runner: Runner, attached: Attachment) -> str:
+    """Refuse what can't be attached; the path of the namespace."""
+    path = locate(runner, attached.container, attached.path).path
+    if not netns.number(path) and attached.path.startswith("/proc/"):
+        raise VpcctlError(f"process {attached.path.split('/')[2]} does not exist", "name one that runs")
+    check_is_free(runner, path, attached.interface)
+    return path
+
+
+def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: str) -> Iterator[str]:
+    """What stays the owner's."""
+    route = default_route(runner, path)
+    if route:
+        yield (f"its own default route stays ({route}): by {attached.interface} it reaches the VPC and its "
+               "peers only")
+    if vpc.nat and vpc.nat.resolvers and subnet.type is SubnetType.PUBLIC:
+        servers = " ".join(map(str, vpc.nat.resolvers))
+        how = "start the container with --dns" if attached.container else "write them there"
+        yield f"its resolv.conf stays its owner's; the name servers here are {servers}: {how}"
+    if attached.path.startswith("/proc/"):
+        yield ("a process that ends can't be followed: if it is started again, detach the machine and attach "
+               "the new process")
+
+
+def unplugged(before: Topology, after: Topology) -> Iterator[str]:
+    """What is no longer attached, for whoever deletes it."""
+    stay = {(one.site, one.attached) for one in endpoints.everywhere(after)}
+    for one in endpoints.everywhere(before):
+        if one.attached and (one.site, one.attached) not in stay:
+            what = f"container {one.attached.container}" if one.attached.container else one.attached.path
+            yield f"{one.site} is unplugged: {what} goes on without {one.interface}"

@@ -1,0 +1,42 @@
+"""Rules about what is attached: the names of links, the paths of namespaces; pure."""
+
+from __future__ import annotations
+
+import re
+
+from vpcctl_lib.errors import BadInput, quoted
+from vpcctl_lib.model.topology import Attachment
+
+_INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}", re.ASCII)
+"""Fewer than the kernel allows: the name is in commands, rules and the names of settings."""
+
+_PATH = re.compile(r"/[A-Za-z0-9_./:@+-]{1,127}", re.ASCII)
+"""No longer than the alias of a link has room for, and one word in every command."""
+
+
+def check_interface(text: str) -> str:
+    """The name of a link, or BadInput."""
+    if not _INTERFACE.fullmatch(text) or text in ("lo", "all", "default"):
+        raise BadInput(f"{quoted(repr(text))} can't be the name of the machine's link",
+                       "use up to 15 of A-Z, a-z, 0-9, _ and -, beginning with a letter, as in eth0 or vpc0")
+    return text
+
+
+def check_path(text: str) -> str:
+    """The absolute path of a namespace, or BadInput."""
+    if not _PATH.fullmatch(text):
+        raise BadInput(f"{quoted(repr(text))} can't be the path of a network namespace",
+                       "use an absolute path of up to 128 letters, digits and /._:@+-, as in /run/netns/web")
+    return text
+
+
+def path_of(pid: int) -> str:
+    """The path of a process's namespace."""
+    return f"/proc/{pid}/ns/net"
+
+
+def marked(text: str) -> Attachment:
+    """The attachment in what is behind a port's mark (`naming.guest_mark`), as it stands there."""
+    interface, _, source = text.partition("~")
+    container, path = ("", source) if source.startswith("/") else (source, "")
+    return Attachment(container, path, interface)

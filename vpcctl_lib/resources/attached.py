@@ -1,0 +1,254 @@
+"""Namespaces that others made: they get a name of ours besides, and are never removed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
+from vpcctl_lib.resources.base import (
+    MISSING,
+    Condition,
+    Fault,
+    Operations,
+    Place,
+    Remains,
+    Resource,
+    changed,
+)
+from vpcctl_lib.resources.namespaces import IDENTITY
+from vpcctl_lib.resources.operation import Desk, Facts, Operation
+from vpcctl_lib.resources.operations import HOST, Ip, Iptables, RestoreBatch
+
+AGAIN = "attach it again: vpcctl restore"
+
+
+@frozen
+class Guest:
+    """Where somebody else's namespace is found now."""
+
+    path: str
+    pid: int = 0
+    """Of the container's first process."""
+
+
+def locate(runner: Runner, container: str, path: str) -> Guest:
+    """The namespace of a container, or at a path; VpcctlError if there is none now."""
+    if not container:
+        return Guest(path)
+    # Imported late: most machines are no containers.
+    from vpcctl_lib.kernel.containers import find
+
+    pid = find(runner, container).pid
+    return Guest(f"/proc/{pid}/ns/net", pid)
+
+
+def check_is_free(runner: Runner, path: str, interface: str) -> None:
+    """Refuse the host's own namespace, one with a link of ours, and one that has that interface."""
+    number = netns.number(path)
+    if not number:
+        raise VpcctlError(f"{path} is not a network namespace",
+                          "name one: a process's /proc/PID/ns/net, or one of /run/netns")
+    if number in (netns.number("/proc/self/ns/net"), netns.number("/proc/1/ns/net")):
+        raise VpcctlError("that is the network namespace of the host itself",
+                          "attach one that has a network of its own, as a container has with --network none")
+    links = _links(runner, path)
+    marked = next((alias for alias in links.values() if alias.startswith(MARK)), "")
+    if marked:
+        whose = marked.removeprefix(MARK).partition("~")[0]
+        raise VpcctlError(f"that network namespace belongs to {whose} already",
+                          "a namespace is one machine; see: vpcctl instance list")
+    if interface in links:
+        raise VpcctlError(f"that network namespace already has a link '{interface}'",
+                          "choose another name: --interface vpc0; or start the container with --network none")
+
+
+def _links(runner: Runner, path: str) -> Mapping[str, str]:
+    """The links there, each with its alias."""
+    from vpcctl_lib.kernel.answers import parsed
+
+    outcome = runner.ask(("ip", "-j", "link", "show"), path)
+    if outcome.status != 0:
+        raise VpcctlError(f"the links of {path} can't be read: {outcome.reason()}")
+    return {str(link["ifname"]): str(link.get("ifalias", "")) for link in parsed(outcome) if "ifname" in link}
+
+
+def default_route(runner: Runner, path: str) -> str:
+    """The default route that a namespace has, in words; empty without one."""
+    outcome = runner.ask(("ip", "-4", "route", "show", "default"), path)
+    words = outcome.stdout.partition("\n")[0].split()
+    return " ".join(words[1:5]) if outcome.status == 0 else ""
+
+
+@frozen
+class Adopt(Operation):
+    """Give somebody else's namespace a name of ours as well."""
+
+    namespace: str
+    container: str
+    path: str
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Among namespaces, which are made from the host."""
+        return ends | {HOST}
+
+    def carry_out(self, desk: Desk) -> Facts:
+        """Returns which process of a container it was found by."""
+        guest = locate(desk.runner, self.container, self.path)
+        desk.runner.announce(self)
+        netns.attach(self.namespace, guest.path)
+        desk.runner.note(str(self))
+        left = _left_over(desk.runner, self.namespace)
+        if left:
+            self._finish(left, desk)
+        return _process(guest.pid)
+
+    def _finish(self, left: Sequence[Iptables], desk: Desk) -> None:
+        outcome = desk.runner.change(RestoreBatch(left).command())
+        if outcome.status:
+            netns.detach(self.namespace)
+            raise VpcctlError(f"what an earlier attachment left there can't be removed: {outcome.reason()}")
+
+    def typed(self, desk: Desk) -> str:
+        """With the removal of what is left there."""
+        try:
+            left = _left_over(desk.runner, locate(desk.runner, self.container, self.path).path)
+        except VpcctlError:
+            left = []
+        lines = [replace(one, namespace=self.namespace) for one in left]
+        return "\n".join([str(self), *([str(RestoreBatch(lines).command())] if lines else [])])
+
+    def __str__(self) -> str:
+        """As `ip netns attach`, which knows only pids."""
+        name = f"{netns.NAMES}/{self.namespace}"
+        source = shlex.quote(self.path)
+        if self.container:
+            # Imported late, as above.
+            from vpcctl_lib.kernel.containers import pid_command
+
+            source = f"/proc/$({pid_command(self.container)})/ns/net"
+        return f"touch {name} && mount --bind {source} {name}"
+
+
+def _left_over(runner: Runner, namespace: str) -> list[Iptables]:
+    """What removes our rules there: somebody unmounted our name, and with it went all knowledge of them."""
+    outcome = runner.ask(("iptables-save",), namespace)
+    held = Saved(outcome.stdout) if outcome.status == 0 else Saved("")
+    ours = [name for table, name in held
+            if table == POLICY_TABLE and name.startswith((POLICY_IN, POLICY_OUT))]
+    leads = tuple(f"-j {name}" for name in (POLICY_IN, POLICY_OUT))
+    jumps = [f"-D {chain} {rule}" for chain in ("INPUT", "OUTPUT")
+             for rule in held.lines((POLICY_TABLE, chain)) if rule.endswith(leads)]
+    lines = [*jumps, *(f"-F {name}" for name in ours), *(f"-X {name}" for name in ours)]
+    return [Iptables(namespace, POLICY_TABLE, line) for line in lines]
+
+
+def _process(pid: int) -> Facts:
+    from vpcctl_lib.kernel import processes
+
+    found = processes.look(pid) if pid else None
+    return processes.identity(found) if found else {}
+
+
+@frozen
+class Attached(Resource):
+    """A network namespace that somebody else made, under a name of ours."""
+
+    name: str
+    owner: str
+    container: str = ""
+    path: str = ""
+    interface: str = ""
+    """Where our link will be."""
+
+    def survey(self, runner: Runner) -> dict[str, str]:
+        """Refuses a name that is taken."""
+        if netns.exists(self.name):
+            raise VpcctlError(f"network namespace '{self.name}' already exists, and vpcctl did not make it",
+                              "choose another name, or remove it: ip netns del " + self.name)
+        return {}
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """What is in it needs its name."""
+        return frozenset({(self.name, "")})
+
+    @property
+    def takes(self) -> frozenset[Place]:
+        """Nothing: it stays, so that what we have in it has to be removed."""
+        return frozenset()
+
+    @property
+    def guest(self) -> str:
+        """Itself."""
+        return self.name
+
+    def make(self) -> Operations:
+        """A left-over file of that name without a namespace is removed first."""
+        husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
+        return (*husk, Adopt(self.name, self.container, self.path))
+
+    def learn(self) -> dict[str, str]:
+        """Its identity, as for our own namespaces."""
+        identity = netns.identity(self.name)
+        return {IDENTITY: identity} if identity else {}
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Only the name: the namespace is its owner's."""
+        return (Ip(HOST, ("netns", "del", self.name)),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Its name must lead to the namespace that its container or path has now."""
+        there = self.name in kernel.namespaces
+        if there and IDENTITY in facts and facts[IDENTITY] != netns.identity(self.name):
+            return Fault(Condition.FOREIGN, "another namespace has its name")
+        if there and self._has_stayed(kernel, facts):
+            return None
+        try:
+            now = netns.number(kernel.guest(self.container, self.path))
+        except VpcctlError as error:
+            told = "; ".join(filter(None, (error.message, error.hint)))
+            return Fault(Condition.GONE, told, where=self.name)
+        if not now:
+            return Fault(Condition.GONE, f"{self.path or self.container} leads to no network namespace; "
+                         f"{self._remedy}", where=self.name)
+        if not there:
+            return MISSING
+        return None if now == netns.inode(self.name) else self._other()
+
+    def _has_stayed(self, kernel: Kernel, facts: Facts) -> bool:
+        """Whether the container's process of then is still there, which is seen without its runtime."""
+        process = kernel.process(facts) if self.container else None
+        return process is not None and kernel.is_inside(process, self.name)
+
+    @property
+    def _is_pid(self) -> bool:
+        return self.path.startswith("/proc/")
+
+    @property
+    def _remedy(self) -> str:
+        if self._is_pid:
+            return "a process that ended can't be followed: detach the machine, and attach another"
+        return AGAIN + " when it is there"
+
+    def _other(self) -> Fault:
+        if self._is_pid:
+            return Fault(Condition.GONE, f"{self.path} is another process's now; {self._remedy}",
+                         where=self.name)
+        what = f"container '{self.container}' was restarted" if self.container else \
+            f"{self.path} leads to another network namespace now"
+        return changed(f"{what}; {AGAIN}")
+
+    def relearn(self, remains: Remains) -> dict[str, str]:
+        """As when it was attached."""
+        return self.learn()
+
+    def __str__(self) -> str:
+        return f"namespace {self.name} of {self.container or self.path}"
