@@ -12,6 +12,7 @@ from vpcctl_lib.firewall.filter_rules import MANY
 from vpcctl_lib.model.topology import (
     OWN,
     Action,
+    Attachment,
     Machine,
     Nat,
     Peering,
@@ -49,11 +50,12 @@ def test_without_a_resolver_there_is_no_file() -> None:
     assert [one for one in blueprint(resolving()) if isinstance(one, File | Folder)] == []
 
 
-def test_a_namespace_of_somebody_else_gets_no_file_of_ours() -> None:
-    guest = Machine("guest", (IPv4Address("10.0.1.9"),), namespace="/run/netns/guest")
+def test_programs_that_enter_an_attached_namespace_by_its_name_find_name_servers() -> None:
+    guest = Machine("guest", (IPv4Address("10.0.1.9"),), Attachment(path="/run/netns/guest"))
     files = [one for one in blueprint(resolving("9.9.9.9", subnet=replace(PUBLIC, machines=(OWN, guest))))
              if isinstance(one, File)]
-    assert [one.path for one in files] == ["/etc/netns/vpc1-public/resolv.conf"]
+    assert [one.path for one in files] == ["/etc/netns/vpc1-public/resolv.conf",
+                                             "/etc/netns/vpc1-public.guest/resolv.conf"]
 
 
 @pytest.mark.parametrize(("variant", "has"), [(Variant.LEGACY, False), (Variant.NFT, True), (None, True)])

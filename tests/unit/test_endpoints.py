@@ -16,14 +16,37 @@ from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
-from vpcctl_lib.model.topology import OWN, Machine, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    OWN,
+    Action,
+    Attachment,
+    Machine,
+    Policy,
+    Protocol,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.record.codec import decode, encode
-from vpcctl_lib.resources import Namespace, Program, Route
+from vpcctl_lib.resources import (
+    Attached,
+    Chain,
+    Namespace,
+    Port,
+    Program,
+    Route,
+    Settings,
+    SingleRule,
+)
+from vpcctl_lib.resources.processes import EmptyNamespaces
 
 WORKER = Workload("worker", ("sleep", "9"))
 WEB1 = Machine("web1", (IPv4Address("10.0.1.4"), IPv6Address("fd00:1::4")), workloads=(WORKER,))
-GUEST = Machine("guest", (IPv4Address("10.0.1.5"),), namespace="/proc/77/ns/net")
+GUEST = Machine("guest", (IPv4Address("10.0.1.5"),), Attachment(path="/proc/77/ns/net", interface="vpc0"))
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, machines=(OWN, WEB1, GUEST))
 BARE = Subnet("bare", IPv4Network("10.0.2.0/24"), machines=())
 VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(PUBLIC, BARE))
@@ -37,7 +60,8 @@ def test_a_machine_s_place_gives_it_its_names() -> None:
     assert [str(one.site) for one in (own, web1, guest)] == ["vpc1/public", "vpc1/public/web1",
                                                              "vpc1/public/guest"]
     assert [one.namespace for one in (own, web1, guest)] == ["vpc1-public", "vpc1-public.web1",
-                                                             "/proc/77/ns/net"]
+                                                             "vpc1-public.guest"]
+    assert [one.interface for one in (own, web1, guest)] == ["eth0", "eth0", "vpc0"]
     assert [one.port for one in (own, web1)] == ["s-public", "i-public.web1"]
     assert [one.site.owner for one in (own, web1)] == ["vpcctl:vpc1/public", "vpcctl:vpc1/public/web1"]
     assert [one.is_ours for one in (own, web1, guest)] == [True, True, False]
@@ -87,12 +111,15 @@ def test_comparison_tells_of_machines() -> None:
     assert list(map(str, compare(Topology((alone,)), NETWORK))) == [
         "+ machine vpc1/public/web1: it does not exist yet",
         "+ workload vpc1/public/web1/worker: it does not exist yet",
-        "+ machine vpc1/public/guest: it does not exist yet"]
+        "+ machine vpc1/public/guest: /proc/77/ns/net is not attached yet"]
     assert [str(one)[:28] for one in compare(NETWORK, Topology((alone,)))] == [
         "- machine vpc1/public/web1: ", "- machine vpc1/public/guest:"]
     moved = PUBLIC.with_machine(replace(WEB1, addresses=(IPv4Address("10.0.1.9"),)))
     assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(moved),))))) == [
         "~ machine vpc1/public/web1: addresses: 10.0.1.4, fd00:1::4 → 10.0.1.9"]
+    other = PUBLIC.with_machine(replace(GUEST, attached=Attachment("docker:web")))
+    assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(other),))))) == [
+        "~ machine vpc1/public/guest: attached: /proc/77/ns/net by vpc0 → docker:web by eth0"]
 
 
 def test_a_plan_makes_and_removes_a_machine_alone() -> None:
@@ -103,6 +130,30 @@ def test_a_plan_makes_and_removes_a_machine_alone() -> None:
     assert "namespace vpc1-public" not in touched
     back = difference(there.after, blueprint(alone))
     assert [entry.resource for entry in back.after] == blueprint(alone)
+
+
+def test_in_a_namespace_of_others_everything_of_ours_is_apart_from_what_is_theirs() -> None:
+    policy = Policy((Rule(Protocol.ICMP, Action.ALLOW),), ())
+    subnet = replace(PUBLIC, machines=(GUEST,), policy=policy)
+    made = blueprint(Topology((replace(VPC, subnets=(subnet,)),)))
+    inside = [one for one in made if ("vpc1-public.guest", "") in one.homes]
+    assert [(one.table, one.name) for one in inside if isinstance(one, Chain)] == [
+        ("mangle", "VPCCTL-IN"), ("mangle", "VPCCTL-OUT")]
+    assert [(one.chain, one.rule, one.top) for one in inside if isinstance(one, SingleRule)] == [
+        ("INPUT", "-i vpc0 -j VPCCTL-IN", True), ("OUTPUT", "-o vpc0 -j VPCCTL-OUT", True)]
+    assert [one.device for one in inside if isinstance(one, Settings | Port)] == ["vpc0", "vpc0"]
+    keys = [key for one in inside if isinstance(one, Settings) for key, _ in one.values]
+    assert {key.rpartition(".")[0] for key in keys} == {"net.ipv4.conf.vpc0", "net.ipv6.conf.vpc0"}
+    assert [one.metric for one in inside if isinstance(one, Route)] == [0, 0, 30320]
+    (port,) = [one for one in made if isinstance(one, Port) and one.device == "i-public.guest"]
+    assert port.owner == "vpcctl:vpc1/public/guest~vpc0~/proc/77/ns/net"
+    (name,) = [one for one in made if isinstance(one, Attached)]
+    assert (name.space, name.guest, name.takes) == ("", "vpc1-public.guest", frozenset())
+    gone = difference(difference((), made).after, ()).steps
+    undone = [line for step in gone for line in map(str, step.work) if "netns del" in line]
+    assert "netns del vpc1-public.guest" in undone
+    assert "vpc1-public.guest" not in str([one for step in gone for one in step.work
+                                           if isinstance(one, EmptyNamespaces)])
 
 
 def test_a_name_that_is_taken_is_seen() -> None:

@@ -55,6 +55,7 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
+from vpcctl_lib.resources.attached import Adopt, Attached
 from vpcctl_lib.resources.guard import HEAD
 from vpcctl_lib.resources.neighbours import SWITCHING
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
@@ -88,6 +89,8 @@ class Simulation:
 
     settings: Path
     namespaces: set[str] = field(default_factory=lambda: {""})
+    adopted: set[str] = field(default_factory=set)
+    """Names for namespaces of others, which lose only the name."""
     links: dict[Place, dict[str, Any]] = field(default_factory=lambda: {("", "eth0"): {}})
     lines: set[tuple[Place, Place]] = field(default_factory=set)
     """Addresses and routes, each with its link."""
@@ -224,6 +227,11 @@ class Simulation:
         need(name in self.namespaces, "No such file or directory")
         need(name not in self.programs.values(), "a process lives in it")
         self.namespaces.remove(name)
+        if name in self.adopted:
+            self.adopted.remove(name)
+            assert not [place for place in self.links if place[0] == name], "a link of ours stays"
+            assert not [chain for chain, rules in self.chains.items() if chain[0] == name
+                        and (rules or chain[2] not in BUILTIN)], "rules of ours stay"
         for place in [place for place in self.links if place[0] == name]:
             self.drop(place)
         self.guards.pop(name, None)
@@ -368,7 +376,12 @@ class Simulation:
         elif isinstance(operation, Set):
             if operation.namespace not in self.namespaces and not operation.gone_is_fine:
                 raise VpcctlError(f"{operation.namespace}: No such file or directory")
+        elif isinstance(operation, Adopt):
+            assert operation.namespace not in self.namespaces
+            self.namespaces.add(operation.namespace)
+            self.adopted.add(operation.namespace)
         elif isinstance(operation, EmptyNamespaces):
+            assert not self.adopted.intersection(operation.namespaces)
             self.programs = {mark: where for mark, where in self.programs.items()
                              if where not in operation.namespaces}
         elif isinstance(operation, Start):
@@ -396,7 +409,7 @@ class Simulation:
         return {entry.resource.key: MISSING for entry in entries if not self.has(entry.resource)}
 
     def has(self, resource: Resource) -> bool:
-        if isinstance(resource, Namespace):
+        if isinstance(resource, (Attached, Namespace)):
             return resource.name in self.namespaces
         if isinstance(resource, (Veth, Bridge)):
             return (resource.namespace, resource.device) in self.links
@@ -406,7 +419,7 @@ class Simulation:
             place = (resource.namespace, resource.table + resource.family.suffix, resource.name)
             return self.chains.get(place) == list(resource.rules)
         if isinstance(resource, SingleRule):
-            place = ("", resource.table + resource.family.suffix, resource.chain)
+            place = (resource.namespace, resource.table + resource.family.suffix, resource.chain)
             return resource.rule in self.chains.get(place, [])
         if isinstance(resource, (File, Folder)):
             return resource.path in self.files

@@ -42,7 +42,7 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
         ("attached.path",)),
     Key("interface", values.LINK, "What its link is called there. eth0 if missing.", ("attached.interface",)),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
-), named="machine")
+), named="machine", rules=values.ONE_NAMESPACE)
 
 SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a namespace of its own.", (
     Key("cidr", values.SUBNET_CIDR, "A part of the VPC's CIDR, from /16 to /29.", required=NO_CIDR),

@@ -17,6 +17,7 @@ from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel import containers
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import addressing, endpoints, guests
+from vpcctl_lib.model.naming import INSTANCE
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
 from vpcctl_lib.model.topology import (
     MOST_PROCESSES,
@@ -335,6 +336,15 @@ CONTAINER = alone(_checked_text("docker:web", containers.parse), str, {"type": "
 NETNS = alone(_checked_text("/run/netns/web", guests.check_path), str, {"type": "string", "pattern": "^/"})
 LINK = alone(_checked_text("eth0", guests.check_interface), str,
              {"type": "string", "minLength": 1, "maxLength": 15})
+_NO_WORKLOADS = {"properties": {"workloads": {"maxProperties": 0}}}
+ONE_NAMESPACE: dict[str, object] = {
+    "not": {"required": ["container", "netns"]},
+    "dependencies": {
+        "interface": {"anyOf": [{"required": ["container"]}, {"required": ["netns"]},
+                                {"properties": {"interface": {"const": INSTANCE}}}]},
+        "container": _NO_WORKLOADS, "netns": _NO_WORKLOADS}}
+"""What `_check_attached` refuses, for editors."""
+
 FLAG = alone(_flag, bool, {"type": "boolean"})
 BARE = Value(_bare, bool, {"type": "boolean"})
 NO_OVERLAP = alone(_no_overlap, lambda routed: not routed, {"type": "boolean"})

@@ -118,8 +118,8 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
         for part in value if isinstance(value, tuple) else (value,):
             if part is True:
                 yield name.replace("_", " ")
-            elif part not in (None, False, ""):
-                yield str(part.value if isinstance(part, Enum) else part)
+            elif part not in (None, False) and (told := str(part.value if isinstance(part, Enum) else part)):
+                yield told
 
 
 def _program(one: Endpoint, workload: Workload) -> str:

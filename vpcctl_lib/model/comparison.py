@@ -9,7 +9,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
-from vpcctl_lib.model.topology import Nat, Policy, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Attachment, Machine, Nat, Policy, Rule, Subnet, Topology, Vpc, Workload
 
 Rules = Sequence[Rule] | None
 
@@ -69,12 +69,15 @@ def _unlike(old: Any, new: Any) -> str:
 
 def _change(name: str, old: Any, new: Any) -> str:
     parts = [part for value in (old, new) for part in (value if isinstance(value, tuple) else (value,))]
-    return f"other {name}" if any(map(is_dataclass, parts)) else f"{name}: {_shown(old)} → {_shown(new)}"
+    told = (part for part in parts if not isinstance(part, Attachment))
+    return f"other {name}" if any(map(is_dataclass, told)) else f"{name}: {_shown(old)} → {_shown(new)}"
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(_shown, value)) or "none"
+    if isinstance(value, Attachment):
+        return f"{value} by {value.interface}" if value else "none"
     return str(value.value if isinstance(value, Enum) else value) if value not in (None, "") else "none"
 
 
@@ -151,6 +154,10 @@ WORDS: dict[type, Words] = {
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),
     Policy: Words(_new_policy, lambda _: "the file has none: the subnet opens",
                   lambda old, new: ", ".join(_parts(old, new))),
+    Machine: Words(lambda machine: f"{machine.attached} is not attached yet" if machine.attached else
+                   "it does not exist yet",
+                   lambda machine: "it is not in the file" + (
+                       f": {machine.attached} is unplugged" if machine.attached else "")),
     Workload: Words(changed=lambda *_: "its command or options differ"),
 }
 """For kinds of which there is more to say."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
@@ -59,32 +59,23 @@ def check_is_free(runner: Runner, path: str, interface: str) -> None:
     if number in (netns.number("/proc/self/ns/net"), netns.number("/proc/1/ns/net")):
         raise VpcctlError("that is the network namespace of the host itself",
                           "attach one that has a network of its own, as a container has with --network none")
-    links = _links(runner, path)
-    marked = next((alias for alias in links.values() if alias.startswith(MARK)), "")
+    links = Kernel(runner).read(path, Reading.LINKS)
+    marked = next((str(one["ifalias"]) for one in links if str(one.get("ifalias", "")).startswith(MARK)), "")
     if marked:
         whose = marked.removeprefix(MARK).partition("~")[0]
         raise VpcctlError(f"that network namespace belongs to {whose} already",
                           "a namespace is one machine; see: vpcctl instance list")
-    if interface in links:
+    if any(one.get("ifname") == interface for one in links):
         raise VpcctlError(f"that network namespace already has a link '{interface}'",
                           "choose another name: --interface vpc0; or start the container with --network none")
 
 
-def _links(runner: Runner, path: str) -> Mapping[str, str]:
-    """The links there, each with its alias."""
-    from vpcctl_lib.kernel.answers import parsed
-
-    outcome = runner.ask(("ip", "-j", "link", "show"), path)
-    if outcome.status != 0:
-        raise VpcctlError(f"the links of {path} can't be read: {outcome.reason()}")
-    return {str(link["ifname"]): str(link.get("ifalias", "")) for link in parsed(outcome) if "ifname" in link}
-
-
 def default_route(runner: Runner, path: str) -> str:
     """The default route that a namespace has, in words; empty without one."""
-    outcome = runner.ask(("ip", "-4", "route", "show", "default"), path)
-    words = outcome.stdout.partition("\n")[0].split()
-    return " ".join(words[1:5]) if outcome.status == 0 else ""
+    routes = (one for one in Kernel(runner).read(path, Reading.MAIN_ROUTES) if one.get("dst") == "default")
+    found = next(routes, {})
+    words = (("via", "gateway"), ("dev", "dev"))
+    return " ".join(f"{word} {found[key]}" for word, key in words if key in found)
 
 
 @frozen
@@ -139,8 +130,7 @@ class Adopt(Operation):
 
 def _left_over(runner: Runner, namespace: str) -> list[Iptables]:
     """What removes our rules there: somebody unmounted our name, and with it went all knowledge of them."""
-    outcome = runner.ask(("iptables-save",), namespace)
-    held = Saved(outcome.stdout) if outcome.status == 0 else Saved("")
+    held = Saved(Kernel(runner).both_kinds(namespace)[0])
     ours = [name for table, name in held
             if table == POLICY_TABLE and name.startswith((POLICY_IN, POLICY_OUT))]
     leads = tuple(f"-j {name}" for name in (POLICY_IN, POLICY_OUT))
