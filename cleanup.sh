@@ -154,6 +154,11 @@ attached_names() {
     done
 }
 
+inode() {
+    # shellcheck disable=SC2012 # its number, of a file whose name does not matter
+    ls -diL "$1" 2>/dev/null | awk '{ print $1 }'
+}
+
 # A namespace of somebody else's loses our rules and our name for it, and nothing else: its links go with their ports.
 release() {
     for namespace; do
@@ -172,6 +177,8 @@ release() {
             [ -n "$dry" ] || printf '*mangle\n%s\nCOMMIT\n' "$rules" |
                 "$ip_program" netns exec "$namespace" "$tool-restore" -w --noflush 2>&1 | visible >&2
         done
+        # Else the next look would take it for one of ours.
+        ! is_ours "$namespace" || run ip -n "$namespace" link set dev lo alias ''
         run ip netns delete "$namespace"
     done
 }
@@ -565,8 +572,10 @@ warn_of_lost_state() {
 clean() {
     if [ -n "$ip_program" ]; then
         attached=$(attached_names | sort -u)
+        theirs=$(for namespace in $attached; do inode "$namespaces/$namespace"; done)
         for path in "$namespaces"/* "$namespaces"/.[!.]*; do
-            if [ -e "$path" ] && is_ours "${path##*/}" && ! printf '%s\n' "$attached" | grep -qxF -e "${path##*/}"; then
+            # Root in a namespace of others could mark it: it has another name, too, which is its owner's.
+            if [ -e "$path" ] && is_ours "${path##*/}" && ! printf '%s\n' "$theirs" | grep -qxF -e "$(inode "$path")"; then
                 set -- "$@" "${path##*/}"
                 had_namespaces=yes
             fi

@@ -144,7 +144,7 @@ def test_in_a_namespace_of_others_everything_of_ours_is_apart_from_what_is_their
     assert [one.device for one in inside if isinstance(one, Settings | Port)] == ["vpc0", "vpc0"]
     keys = [key for one in inside if isinstance(one, Settings) for key, _ in one.values]
     assert {key.rpartition(".")[0] for key in keys} == {"net.ipv4.conf.vpc0", "net.ipv6.conf.vpc0"}
-    assert [one.metric for one in inside if isinstance(one, Route)] == [0, 0, 30320]
+    assert [one.metric for one in inside if isinstance(one, Route)] == [0, 0, 30320, 0]
     (port,) = [one for one in made if isinstance(one, Port) and one.device == "i-public.guest"]
     assert port.owner == "vpcctl:vpc1/public/guest~vpc0~/proc/77/ns/net"
     (name,) = [one for one in made if isinstance(one, Attached)]

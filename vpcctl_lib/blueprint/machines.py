@@ -51,6 +51,9 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
     for destination in (vpc.cidr, EVERYWHERE, *peers):
         metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
         yield Route(one.namespace, destination, one.interface, router, metric)
+    if not one.is_ours:
+        # Its owner's default route must not take the answers to the host.
+        yield Route(one.namespace, addressing.single(addressing.host_end(vpc.link)), one.interface, router)
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
     if one.policy:
         # Imported late: most changes have no policy in sight.

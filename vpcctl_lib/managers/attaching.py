@@ -10,6 +10,8 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import endpoints
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.guests import pid_in
 from vpcctl_lib.model.topology import Attachment, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.resources.attached import check_is_free, default_route, locate
 
@@ -27,12 +29,12 @@ def settled(runner: Runner, wanted: Attachment, held: Attachment) -> Attachment:
     return replace(wanted, container=find(runner, wanted.container).name)
 
 
-def check(runner: Runner, attached: Attachment) -> str:
-    """Refuse what can't be attached; the path of the namespace."""
+def check(runner: Runner, attached: Attachment, site: Site) -> str:
+    """Refuse what can't be attached as that machine; the path of the namespace."""
     path = locate(runner, attached.container, attached.path).path
-    if not netns.number(path) and attached.path.startswith("/proc/"):
-        raise VpcctlError(f"process {attached.path.split('/')[2]} does not exist", "name one that runs")
-    check_is_free(runner, path, attached.interface)
+    if not netns.number(path) and (pid := pid_in(attached.path)):
+        raise VpcctlError(f"process {pid} does not exist", "name one that runs")
+    check_is_free(runner, path, attached.interface, site.owner)
     return path
 
 
@@ -46,7 +48,7 @@ def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: 
         servers = " ".join(map(str, vpc.nat.resolvers))
         how = "start the container with --dns" if attached.container else "write them there"
         yield f"its resolv.conf stays its owner's; the name servers here are {servers}: {how}"
-    if attached.path.startswith("/proc/"):
+    if pid_in(attached.path):
         yield ("a process that ends can't be followed: if it is started again, detach the machine and attach "
                "the new process")
 

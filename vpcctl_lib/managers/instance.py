@@ -77,7 +77,7 @@ class InstanceManager(Manager):
                 return topology
             need_root()
             attached = settled(self.runner, wanted, Attachment())
-            for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached)):
+            for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached, site)):
                 self.warn(note)
             machine = Machine(site.machine, _checked(vpc, subnet, addresses), attached)
             wider = vpc.with_subnet(subnet.with_machine(machine))

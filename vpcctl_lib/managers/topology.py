@@ -15,6 +15,7 @@ from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
 from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import Difference, compare
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Placed
 from vpcctl_lib.model.topology import Attachment, Nat, Peering, Subnet, Topology, Vpc
 
@@ -98,7 +99,8 @@ class TopologyManager(Manager):
             here = place.named(machine.name)
             now = told(here, partial(attaching.settled, self.runner, machine.attached, held))
             if now and now != held:
-                told(here, partial(attaching.check, self.runner, now))
+                site = Site(wanted.name, subnet.name, machine.name)
+                told(here, partial(attaching.check, self.runner, now, site))
             found.append(replace(machine, attached=now))
         return replace(subnet, machines=tuple(found))
 

@@ -35,6 +35,12 @@ def path_of(pid: int) -> str:
     return f"/proc/{pid}/ns/net"
 
 
+def pid_in(path: str) -> str:
+    """The process that such a path names; empty for any other path."""
+    found = re.fullmatch(r"/proc/([1-9][0-9]*)/ns/net", path)
+    return found[1] if found else ""
+
+
 def marked(text: str) -> Attachment:
     """The attachment in what is behind a port's mark (`naming.guest_mark`), as it stands there."""
     interface, _, source = text.partition("~")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
@@ -12,6 +12,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model import guests
 from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
 from vpcctl_lib.resources.base import (
     MISSING,
@@ -50,8 +51,8 @@ def locate(runner: Runner, container: str, path: str) -> Guest:
     return Guest(f"/proc/{pid}/ns/net", pid)
 
 
-def check_is_free(runner: Runner, path: str, interface: str) -> None:
-    """Refuse the host's own namespace, one with a link of ours, and one that has that interface."""
+def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None:
+    """Refuse the host's namespace, one with a link of another machine, and one that has that interface."""
     number = netns.number(path)
     if not number:
         raise VpcctlError(f"{path} is not a network namespace",
@@ -60,6 +61,8 @@ def check_is_free(runner: Runner, path: str, interface: str) -> None:
         raise VpcctlError("that is the network namespace of the host itself",
                           "attach one that has a network of its own, as a container has with --network none")
     links = Kernel(runner).read(path, Reading.LINKS)
+    # What has the owner's own mark is an attachment that this one replaces.
+    links = [one for one in links if one.get("ifalias") != owner]
     marked = next((str(one["ifalias"]) for one in links if str(one.get("ifalias", "")).startswith(MARK)), "")
     if marked:
         whose = marked.removeprefix(MARK).partition("~")[0]
@@ -166,6 +169,11 @@ class Attached(Resource):
         return {}
 
     @property
+    def key(self) -> Hashable:
+        """The name, as for one of ours."""
+        return ("namespace", self.name)
+
+    @property
     def places(self) -> frozenset[Place]:
         """What is in it needs its name."""
         return frozenset({(self.name, "")})
@@ -220,7 +228,7 @@ class Attached(Resource):
 
     @property
     def _is_pid(self) -> bool:
-        return self.path.startswith("/proc/")
+        return bool(guests.pid_in(self.path))
 
     @property
     def _remedy(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Namespace(Resource):
             raise Taken(f"{told}: {inside} runs in it" if inside else told,
                         "choose another name, or remove it: ip netns del " + self.name, (self.name, ""))
         return {}
+
+    @property
+    def key(self) -> Hashable:
+        """The name, which one of somebody else's may have instead."""
+        return ("namespace", self.name)
 
     @property
     def places(self) -> frozenset[Place]:

@@ -1,0 +1,269 @@
+"""Namespaces that others made, attached as machines: by path and by pid, and left as they were."""
+
+from __future__ import annotations
+
+import pytest
+from frames import ARP, END, IPV4, REPLY, arp, ether, listen, names, send, udp
+from host import CHECKOUT, Host
+
+OTHER = "vpc1-public.lab"
+AT = "--vpc vpc1 --subnet public"
+LAB = f"instance attach {AT} --name lab --netns /run/netns/other --interface vpc0"
+OWN_MAC, LAB_MAC = "02:10:0a:00:01:02", "02:10:0a:00:01:04"
+POLICY = {"ingress": [{"protocol": "icmp", "action": "allow"},
+                      {"port": "80-81", "protocol": "tcp", "action": "allow", "source": "10.0.1.0/24"}]}
+THEIRS = """
+iptables -A INPUT -p tcp --dport 81 -j REJECT
+iptables -t mangle -A INPUT -p udp --dport 9 -j DROP
+ip route add 192.0.2.0/24 dev lo
+"""
+INSIDE = "ip addr; ip route; ip rule; iptables-save | grep -v '^#'; sysctl -a 2>/dev/null | grep -v conntrack"
+
+
+def apart(host: Host, *namespaces: str) -> int:
+    """The pid of a process in a network namespace of its own, without a name."""
+    pid = host.start("", "unshare", *namespaces, "sleep", "infinity")
+    differs = f'[ "$(readlink /proc/{pid}/ns/net)" != "$(readlink /proc/self/ns/net)" ]'
+    host.wait_until(lambda: host.run("sh", "-c", differs).code == 0, "a namespace of its own")
+    return pid
+
+
+@pytest.fixture
+def lab(vpc1: Host) -> Host:
+    """The host's own namespace `other` is attached, with its own links, rules, routes and settings."""
+    vpc1.do(LAB)
+    return vpc1
+
+
+def inside(host: Host) -> list[str]:
+    """All that its owner has there."""
+    told = host.sh(INSIDE, "other").splitlines()
+    return sorted(line for line in told if not line.startswith((":", "*", "COMMIT", "kernel.", "fs.")))
+
+
+def test_packets_go_both_ways_and_nothing_inside_changes(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.sh(THEIRS, "other")
+    before = inside(vpc1)
+    done = vpc1.do(LAB)
+    assert done.out == "machine 'lab' attached to vpc1/public (10.0.1.4, vpc0 of /run/netns/other)\n"
+    assert "resolv.conf stays its owner's; the name servers here are 8.8.8.8" in done.err
+    assert vpc1.do(LAB).out.startswith("unchanged: machine 'lab' is already attached (10.0.1.4,")
+    vpc1.listen("other", "80")
+    vpc1.reaches("vpc1-public", "10.0.1.4", "10.0.1.4:80")
+    vpc1.reaches("vpc1-private", "10.0.1.4:80")
+    vpc1.reaches("", "10.0.1.4:80")
+    vpc1.listen("vpc1-private", "80")
+    vpc1.reaches("other", "10.0.0.1", "10.0.1.2", "10.0.2.2:80")
+    assert vpc1.do("status").out == "in sync\n"
+    done = vpc1.do(f"instance detach {AT} --name lab")
+    assert done.err == "vpcctl: vpc1/public/lab is unplugged: /run/netns/other goes on without vpc0\n"
+    assert done.out == "machine 'lab' detached from vpc1/public\n"
+    assert inside(vpc1) == before
+    vpc1.never_reaches("vpc1-public", "10.0.1.4")
+    assert OTHER not in vpc1.sh("ip netns list")
+    vpc1.sh("iptables -F INPUT; iptables -t mangle -F INPUT; ip route del 192.0.2.0/24 dev lo", "other")
+
+
+def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
+    lab.sh("iptables -A INPUT -i vpc0 -p tcp --dport 81 -j DROP", "other")
+    file = lab.write("policy.json", POLICY)
+    lab.listen("other", "80", "81", "82")
+    lab.do(f"firewall apply {AT} --policy {file}")
+    lab.reaches("vpc1-public", "10.0.1.4", "10.0.1.4:80")
+    lab.never_reaches("vpc1-public", "10.0.1.4:81", "10.0.1.4:82")
+    lab.never_reaches("vpc1-private", "10.0.1.4:80")
+    shown = lab.do(f"firewall show {AT} --instance lab --json").json["firewall"]["counters"]
+    assert shown["ingress[0]"]["packets"] == 1
+    assert shown["ingress[1]"]["packets"] > 1
+    told = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--port", "82", "--json")
+    assert told.json["reach"]["blocked_by"]["code"] == "FIREWALL_DENY"
+    assert "firewall apply" in told.json["reach"]["blocked_by"]["fix"]
+    other = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--port", "81", "--json")
+    assert other.json["reach"]["blocked_by"]["fix"] == (
+        f"ip netns exec {OTHER} iptables -D INPUT -i vpc0 -p tcp -m tcp --dport 81 -j DROP")
+    lab.sh("iptables -t mangle -I INPUT -j ACCEPT", "other")
+    assert "other rules stand before it" in lab.vpcctl("status").out
+    lab.do("restore")
+    assert lab.do("status").out == "in sync\n"
+    lab.never_reaches("vpc1-public", "10.0.1.4:82")
+    lab.do(f"firewall clear {AT}")
+    lab.reaches("vpc1-public", "10.0.1.4:82")
+    theirs = ("-t filter -D INPUT -i vpc0 -p tcp --dport 81 -j DROP", "-t mangle -D INPUT -j ACCEPT")
+    lab.sh("".join(f"iptables {rule}\n" for rule in theirs), "other")
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    (f"instance attach {AT} --name two --netns /run/netns/other --interface vpc1",
+     "that network namespace belongs to vpc1/public/lab already"),
+    (f"instance attach {AT} --name two --netns /run/netns/vpc1-private --interface vpc1",
+     "that network namespace belongs to vpc1/private already"),
+    (f"instance attach {AT} --name two --pid 1", "that is the network namespace of the host itself"),
+    (f"instance attach {AT} --name two --netns /proc/self/ns/net", "that is the network namespace of the"),
+    (f"instance attach {AT} --name two --netns /etc/hosts", "/etc/hosts is not a network namespace"),
+    (f"instance attach {AT} --name two --netns /proc/self/ns/mnt", "/proc/self/ns/mnt is not a network"),
+    (f"instance attach {AT} --name two --netns /run/netns/internet --interface lo", "can't be the name"),
+    (f"instance attach {AT} --name two --netns /run/netns/none", "/run/netns/none is not a network"),
+    (f"instance attach {AT} --name two --pid 999999", "process 999999 does not exist"),
+    (f"instance attach {AT} --name lab --netns /run/netns/internet", "machine 'lab' already exists"),
+    (f"instance add {AT} --name lab", "machine 'lab' already exists in vpc1/public, attached to"),
+    (f"instance attach {AT} --name two --netns /run/netns/internet --address 10.0.1.4", "10.0.1.4"),
+    (f"instance detach {AT} --name own", "vpc1/public/own is not attached"),
+    (f"deploy run {AT} --instance lab --name w -- sleep 9", "vpc1/public/lab is attached"),
+])
+def test_what_is_refused(lab: Host, line: str, says: str) -> None:
+    if "own" in line:
+        lab.do(f"instance add {AT} --name own")
+    code = 2 if "can't be" in says or "10.0.1.4" in line else 1
+    done = lab.vpcctl(*line.split())
+    assert says in done.err, done
+    assert done.code in (1, code)
+    assert lab.do("status").out == "in sync\n"
+
+
+def test_a_link_of_that_name_is_theirs(vpc1: Host) -> None:
+    done = vpc1.refused(f"instance attach {AT} --name lab --netns /run/netns/other",
+                        says="that network namespace already has a link 'eth0'")
+    assert "--interface vpc0" in done.err
+    done = vpc1.do(LAB)
+    assert "its own default route stays (via 192.168.77.1 dev eth0)" in done.err
+    vpc1.reaches("other", "10.0.1.2", "10.0.2.2")
+    assert "192.168.77.1 dev eth0" in vpc1.sh("ip route get 9.9.9.9", "other")
+    vpc1.do(f"instance delete {AT} --name lab")
+
+
+def test_a_namespace_that_is_made_again_is_attached_again(vpc1: Host) -> None:
+    vpc1.sh("ip netns add again")
+    vpc1.do(f"instance attach {AT} --name again --netns /run/netns/again")
+    file = vpc1.write("policy.json", POLICY)
+    vpc1.do(f"firewall apply {AT} --policy {file}")
+    vpc1.sh("ip netns del again; ip netns add again")
+    found = vpc1.vpcctl("status")
+    assert found.code == 1
+    assert "/run/netns/again leads to another network namespace now" in found.out
+    assert vpc1.do("instance list --json").json["instances"][0]["state"] == "gone"
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    vpc1.sh("ip netns del vpc1-public.again")
+    assert vpc1.do("instance list --json").json["instances"][0]["state"] == "missing"
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    assert vpc1.sh("iptables-save -t mangle | grep -c VPCCTL-IN$", "again") == "1\n"
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    vpc1.sh("ip netns del again; ip netns del vpc1-public.again")
+    found = vpc1.vpcctl("status")
+    assert "/run/netns/again leads to no network namespace" in found.out
+    assert found.out.count("vpc1-public.again") == 1, "it is one thing that is gone"
+    done = vpc1.vpcctl("restore")
+    assert (done.code, "vpc1-public.again" in done.err) == (1, True)
+    vpc1.sh("ip netns del vpc1-private")
+    assert vpc1.vpcctl("restore").code == 1
+    vpc1.reaches("vpc1-public", "10.0.2.2")
+    vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.9.0/24")
+    vpc1.do(f"instance detach {AT} --name again")
+    assert vpc1.do("status").out == "in sync\n"
+
+
+def test_a_process_is_not_followed(vpc1: Host) -> None:
+    pid = apart(vpc1, "--net")
+    done = vpc1.do(f"instance attach {AT} --name job --pid {pid}")
+    assert "a process that ends can't be followed" in done.err
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    vpc1.stop(pid)
+    found = vpc1.vpcctl("status")
+    assert (found.code, "a process that ended can't be followed" in found.out) == (1, True)
+    assert vpc1.vpcctl("restore").code == 1
+    vpc1.do("vpc delete --name vpc1")
+
+
+def test_root_of_another_user_namespace_may_be_in_it(vpc1: Host) -> None:
+    pid = apart(vpc1, "--user", "--map-root-user", "--net")
+    vpc1.do(f"instance attach {AT} --name job --pid {pid}")
+    vpc1.do(f"firewall allow {AT} --protocol icmp")
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.do(f"instance detach {AT} --name job")
+    vpc1.stop(pid)
+
+
+def test_nothing_passes_in_another_s_name(lab: Host) -> None:
+    honest, last = (ether(LAB_MAC, OWN_MAC, IPV4, udp("10.0.1.4", "10.0.1.2", (7, 7), name))
+                    for name in ("honest", END))
+    forged = [ether(LAB_MAC, OWN_MAC, IPV4, udp("10.0.1.9", "10.0.1.2", (7, 7), "a free address")),
+              ether(LAB_MAC, OWN_MAC, IPV4, udp("10.0.0.1", "10.0.1.2", (7, 7), "the gateway")),
+              ether("02:10:0a:00:02:02", OWN_MAC, IPV4, udp("10.0.1.4", "10.0.1.2", (7, 7), "another MAC")),
+              ether(LAB_MAC, OWN_MAC, ARP, arp(REPLY, (LAB_MAC, "10.0.0.1"), (OWN_MAC, "10.0.1.2"), "ARP"))]
+    ear = listen(lab, "vpc1-public", "eth0")
+    send(lab, "other", [*forged, honest, last], device="vpc0")
+    assert names(lab, ear) == ["honest"]
+    lab.sh("sysctl -qw net.ipv6.conf.vpc0.disable_ipv6=0", "other")
+    assert "disable_ipv6" in lab.vpcctl("status").out
+    lab.do("restore")
+
+
+def test_a_lost_record_is_rebuilt_and_cleanup_leaves_what_is_theirs(lab: Host) -> None:
+    lab.do(f"firewall allow {AT} --protocol icmp")
+    before = lab.state()["topology"]["vpcs"]
+    lab.sh("rm /var/lib/vpcctl/state.json /var/lib/vpcctl/state.json.bak")
+    lab.do("restore --from-kernel")
+    assert lab.state()["topology"]["vpcs"] == before
+    assert lab.do("status").out == "in sync\n"
+    lab.reaches("vpc1-public", "10.0.1.4")
+    pid = lab.start("other", "sleep", "infinity")
+    lab.sh("ip link set lo alias vpcctl:vpc1/public", "other")
+    lab.sh(f"{CHECKOUT}/cleanup.sh --yes")
+    assert lab.alive(pid)
+    assert not [name for name in lab.sh("ip netns list").split() if "vpc1-p" in name]
+    assert "VPCCTL" not in lab.sh("iptables-save; ip link", "other")
+    lab.sh("rm -rf /var/lib/vpcctl/logs /var/lib/vpcctl/state.json.cleaned")
+
+
+def test_a_rehearsal_does_the_same_in_a_shell(vpc1: Host) -> None:
+    vpc1.do(f"firewall allow {AT} --protocol icmp")
+    script = vpc1.do(f"{LAB} --dry-run").out
+    assert script.startswith("touch /run/netns/vpc1-public.lab && mount --bind /run/netns/other ")
+    vpc1.sh(script)
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    vpc1.never_reaches("vpc1-public", "10.0.1.4:80")
+    vpc1.sh("ip -n vpc1 link del i-public.lab; ip netns del vpc1-public.lab")
+    vpc1.do("vpc delete --name vpc1")
+    chain = "iptables -t mangle"
+    vpc1.sh(f"{chain} -F INPUT; {chain} -F VPCCTL-IN; {chain} -X VPCCTL-IN", "other")
+    vpc1.sh("rm -rf /run/mount")
+
+
+def test_a_file_attaches_changes_and_detaches(lab: Host) -> None:
+    whole = lab.do("export --json").json["topology"]
+    machines = whole["vpcs"]["vpc1"]["subnets"]["public"]["instances"]
+    assert machines == {"lab": {"address": "10.0.1.4", "netns": "/run/netns/other", "interface": "vpc0"}}
+    file = lab.write("net.json", whole)
+    assert "unchanged" in lab.do(f"apply -f {file}").out
+    machines["lab"]["interface"] = "vpc9"
+    done = lab.do(f"apply -f {lab.write('other.json', whole)}")
+    was = "/run/netns/other by vpc"
+    assert f"~ machine vpc1/public/lab: attached: {was}0 → {was}9" in done.out
+    lab.reaches("vpc1-public", "10.0.1.4")
+    assert lab.do("status").out == "in sync\n"
+    machines["lab"] = {"address": "10.0.1.4"}
+    lab.do(f"apply -f {lab.write('ours.json', whole)}")
+    assert lab.do("status").out == "in sync\n"
+    assert "vpc9" not in lab.sh("ip link", "other")
+    lab.do(f"apply -f {file}")
+    lab.reaches("vpc1-public", "10.0.1.4")
+    del machines["lab"]
+    done = lab.do(f"apply -f {lab.write('none.json', whole)}")
+    assert "- machine vpc1/public/lab: it is not in the file: /run/netns/other is unplugged" in done.out
+
+
+def test_commands_find_it_by_its_name(lab: Host) -> None:
+    assert lab.do(f"exec {AT} --instance lab -- ip -br addr show vpc0").out.split()[2] == "10.0.1.4/24"
+    pcap = lab.scratch / "lab.pcap"
+    lab.start("vpc1-public", "ping", "-q", "-i", "0.2", "10.0.1.4")
+    lab.do(f"capture {AT} --instance lab -- -c 1 -w {pcap} icmp")
+    view = lab.do(f"instance show {AT} --name lab --json").json["instance"]
+    assert (view["state"], view["netns"], view["container"], view["interface"]) == (
+        "attached", "/run/netns/other", None, "vpc0")
+    assert "machine lab 10.0.1.4, /run/netns/other" in lab.do("graph").out
+    assert [one["name"] for one in lab.do("vpc show --name vpc1 --json").json["vpc"]["instances"]] == ["lab"]
+    assert lab.do("status").out == "in sync\n", "its processes are no strangers"
