@@ -22,6 +22,8 @@ TREE = "firewall apply --vpc vpc1 --subnet public --policy {tree}"
 OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
 MORE = "subnet add --vpc vpc1 --name more --cidr 10.0.2.0/24 --type public"
 MACHINE = "instance add --vpc vpc1 --subnet public --name web1 --address 10.0.1.9 --forwards"
+GUEST = "instance attach --vpc vpc1 --subnet public --name lab --netns /run/netns/other --interface vpc0"
+GONE = "instance detach --vpc vpc1 --subnet public --name lab"
 JOB = "deploy run --vpc vpc1 --subnet public --instance web1 --name job -- sleep infinity"
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
@@ -116,7 +118,7 @@ class Scenario:
 SCENARIOS = (
     Scenario(VPC2[0], NAT),
     Scenario("vpc create --name twin --cidr 10.200.0.0/16 --allow-overlap", NAT, "overlap"),
-    Scenario("vpc delete --name vpc1", (*PEERED, WEB, POLICY)),
+    Scenario("vpc delete --name vpc1", (*PEERED, WEB, POLICY, GUEST)),
     Scenario("vpc delete --name vpc1", (*TWIN, "nat enable --vpc twin"), "overlap"),
     Scenario("vpc delete --name vpc1", (*PEERED, RUN), "half-made", crash="vpc delete --name vpc1"),
     Scenario(MORE, PEERED),
@@ -125,6 +127,10 @@ SCENARIOS = (
     Scenario(MACHINE, (*PEERED, POLICY)),
     Scenario(MACHINE, SUBNET, "half-made", crash=MACHINE),
     Scenario("instance delete --vpc vpc1 --subnet public --name web1", (*PEERED, POLICY, MACHINE, JOB)),
+    Scenario(GUEST, (*PEERED, POLICY)),
+    Scenario(GUEST, (*SUBNET, POLICY), "half-made", crash=GUEST),
+    Scenario(GONE, (*PEERED, POLICY, GUEST)),
+    Scenario("restore", (*SUBNET, POLICY, GUEST), "unmounted", damage="ip netns del vpc1-public.lab"),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),

@@ -20,6 +20,7 @@ COMMANDS = st.one_of(
     st.tuples(st.sampled_from(["create", "delete", "enable", "disable"]), VPCS),
     st.tuples(st.sampled_from(["add", "add", "remove", "close", "open", "run", "stop"]), VPCS, SUBNETS),
     st.tuples(st.sampled_from(["peer", "unpeer"]), VPCS, VPCS),
+    st.tuples(st.sampled_from(["attach", "attach", "detach"]), VPCS, SUBNETS),
     st.tuples(st.just("restore")),
 )
 CLOSED: dict[str, Any] = {"ingress": []}
@@ -34,6 +35,8 @@ class Model:
     peers: set[frozenset[str]] = field(default_factory=set)
     closed: set[tuple[str, str]] = field(default_factory=set)
     running: set[tuple[str, str]] = field(default_factory=set)
+    guest: tuple[str, str] | None = None
+    """Where the host's namespace `other` is attached."""
 
     def step(self, verb: str, *what: str) -> bool:
         """Take the step; False if vpcctl has to refuse it."""
@@ -69,6 +72,8 @@ class Model:
         place = (vpc, other)
         if other not in self.subnets[vpc] or (verb == "stop" and place not in self.running):
             return False
+        if verb in ("attach", "detach"):
+            return self._attach(verb, place)
         if verb == "remove":
             self.subnets[vpc].discard(other)
             self._forget(vpc, other)
@@ -77,10 +82,17 @@ class Model:
             (group.add if verb in ("close", "run") else group.discard)(place)
         return True
 
+    def _attach(self, verb: str, place: tuple[str, str]) -> bool:
+        if self.guest not in ((place, None) if verb == "attach" else (place,)):
+            return False
+        self.guest = place if verb == "attach" else None
+        return True
+
     def _forget(self, vpc: str, *subnets: str) -> None:
         gone = {(vpc, subnet) for subnet in subnets}
         self.closed -= gone
         self.running -= gone
+        self.guest = None if self.guest in gone else self.guest
 
     def reaches(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
         """Whether a ping gets from one subnet to another."""
@@ -107,6 +119,9 @@ def words(policy: str, verb: str, *what: str) -> list[str]:
         "stop": lambda: ["deploy", "stop", *place, "--name", "worker"],
         "peer": lambda: ["peer", "create", "--vpc1", vpc, "--vpc2", other],
         "unpeer": lambda: ["peer", "delete", "--vpc1", vpc, "--vpc2", other],
+        "attach": lambda: ["instance", "attach", *place, "--name", "lab", "--netns", "/run/netns/other",
+                           "--interface", "vpc0"],
+        "detach": lambda: ["instance", "detach", *place, "--name", "lab"],
         "restore": lambda: ["restore"],
     }
     return lines[verb]()
@@ -116,6 +131,7 @@ def compare(host: Host, model: Model) -> None:
     """Namespaces, routes, processes and packets; and vpcctl itself has to call it in sync."""
     places = sorted((vpc, subnet) for vpc, subnets in model.subnets.items() for subnet in subnets)
     spaces = {*model.subnets, *(f"{vpc}-{subnet}" for vpc, subnet in places)}
+    spaces |= {f"{'-'.join(model.guest)}.lab"} if model.guest else set()
     assert set(host.sh("ls /run/netns").split()) == spaces | {"internet", "other", "vpc1-elsewhere"}
     routes = host.sh("ip route")
     for vpc, prefix in CIDRS.items():
@@ -131,6 +147,11 @@ def compare(host: Host, model: Model) -> None:
         expected = outward if other is None else model.reaches(place, other)
         assert (answer.verdict == REACHED) == expected, (place, target, answer)
         assert answer.verdict in (REACHED, *UNREACHED)
+    if model.guest:
+        where = f"{CIDRS[model.guest[0]]}.{1 if model.guest[1] == 'x' else 2}"
+        (answer,) = host.probe(("-".join(model.guest), f"{where}.4"), patience=0.6)
+        assert (answer.verdict == REACHED) == (model.guest not in model.closed), answer
+    assert ("vpc0" in host.sh("ip link; iptables-save", "other")) == (model.guest is not None)
     status = host.vpcctl("status")
     assert status.code == 0, status
 
