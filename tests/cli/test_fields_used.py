@@ -13,8 +13,9 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.files.documents import Document
 from vpcctl_lib.files.topology import to_document
+from vpcctl_lib.kernel.containers import Container
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.managers import TopologyManager
+from vpcctl_lib.managers import TopologyManager, attaching
 from vpcctl_lib.managers.base import Change, Context
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
@@ -39,6 +40,9 @@ def applied(vpcctl: Any, before: Topology, wanted: Topology, patch: pytest.Monke
         return Change(decided[0], False, commands=())
 
     patch.setattr(TopologyManager, "change", change)
+    # No such container runs here.
+    patch.setattr(attaching, "find", lambda _, name: Container(name, 1))
+    patch.setattr(attaching, "check", lambda *_: "")
     manager = TopologyManager(Context(vpcctl.store, Runner()))
     manager.apply(Document("file", to_document(wanted)), Path(), True, lambda _: None)
     return decided[0]

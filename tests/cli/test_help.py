@@ -28,7 +28,8 @@ JSON_LEAVES = [path for path in LEAVES if path[0] not in ("exec", "sandbox", "ca
 
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = """vpc create, vpc list, vpc show, vpc delete, subnet add, subnet set, subnet list,
-        subnet delete, instance add, instance list, instance show, instance delete, nat enable, nat disable,
+        subnet delete, instance add, instance list, instance show, instance delete, instance attach,
+        instance detach, nat enable, nat disable,
         peer create, peer delete, peer list, firewall apply, firewall allow, firewall deny,
         firewall show, firewall clear, deploy webserver, deploy run, deploy list, deploy logs, deploy stop,
         exec, sandbox, status, restore"""

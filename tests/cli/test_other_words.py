@@ -33,6 +33,8 @@ SAID = {
     "create-vpc-peering-connection": "vpcctl peer create --vpc1 NAME --vpc2 NAME",
     "describe-route-tables": "vpcctl vpc show --name NAME", "describe-instances": "vpcctl instance list",
     "run-instances": "vpcctl instance add --vpc NAME --subnet NAME --name NAME",
+    "attach-network-interface": "vpcctl instance attach --vpc NAME --subnet NAME --name NAME",
+    "detach-network-interface": "vpcctl instance detach --vpc NAME --subnet NAME --name NAME",
     "terminate-instances": "vpcctl instance delete --vpc NAME --subnet NAME --name NAME",
     "instance create": "the verb is add: vpcctl instance add", "vms": "vpcctl instance",
     "create-flow-logs": "vpcctl capture",

@@ -48,6 +48,8 @@ WORDS: Mapping[str, str] = {
         "vpc delete": "delete del rm remove destroy down terminate prune",
         "deploy list": "ps top jobs",
         "instance add": "run-instances",
+        "instance attach": "attach-network-interface",
+        "instance detach": "detach-network-interface",
         "instance delete": "terminate-instances",
         "deploy run": "run start launch",
         "deploy logs": "logs log tail",

@@ -228,8 +228,7 @@ def _entered(namespace: str) -> Iterator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            # A path stands for itself.
-            there = os.open(os.path.join(NAMES, namespace), os.O_RDONLY | os.O_CLOEXEC)
+            there = os.open(f"{NAMES}/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise Gone(namespace) from None
         try:

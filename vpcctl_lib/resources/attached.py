@@ -28,6 +28,9 @@ from vpcctl_lib.resources.namespaces import IDENTITY
 from vpcctl_lib.resources.operation import Desk, Facts, Operation
 from vpcctl_lib.resources.operations import HOST, Ip, Iptables, RestoreBatch
 
+UP = "../.."
+"""From the folder of names to the root: `ip netns` takes a path only as a name."""
+
 AGAIN = "attach it again: vpcctl restore"
 
 
@@ -60,7 +63,7 @@ def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None
     if number in (netns.number("/proc/self/ns/net"), netns.number("/proc/1/ns/net")):
         raise VpcctlError("that is the network namespace of the host itself",
                           "attach one that has a network of its own, as a container has with --network none")
-    links = Kernel(runner).read(path, Reading.LINKS)
+    links = Kernel(runner).read(f"{UP}{path}", Reading.LINKS)
     # What has the owner's own mark is an attachment that this one replaces.
     links = [one for one in links if one.get("ifalias") != owner]
     marked = next((str(one["ifalias"]) for one in links if str(one.get("ifalias", "")).startswith(MARK)), "")
@@ -75,7 +78,8 @@ def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None
 
 def default_route(runner: Runner, path: str) -> str:
     """The default route that a namespace has, in words; empty without one."""
-    routes = (one for one in Kernel(runner).read(path, Reading.MAIN_ROUTES) if one.get("dst") == "default")
+    listed = Kernel(runner).read(f"{UP}{path}", Reading.MAIN_ROUTES)
+    routes = (one for one in listed if one.get("dst") == "default")
     found = next(routes, {})
     words = (("via", "gateway"), ("dev", "dev"))
     return " ".join(f"{word} {found[key]}" for word, key in words if key in found)
@@ -99,7 +103,7 @@ class Adopt(Operation):
         desk.runner.announce(self)
         netns.attach(self.namespace, guest.path)
         desk.runner.note(str(self))
-        left = _left_over(desk.runner, self.namespace)
+        left = _left_over(Kernel(desk.runner), self.namespace)
         if left:
             self._finish(left, desk)
         return _process(guest.pid)
@@ -113,7 +117,8 @@ class Adopt(Operation):
     def typed(self, desk: Desk) -> str:
         """With the removal of what is left there."""
         try:
-            left = _left_over(desk.runner, locate(desk.runner, self.container, self.path).path)
+            path = locate(desk.runner, self.container, self.path).path
+            left = _left_over(Kernel(desk.runner), f"{UP}{path}")
         except VpcctlError:
             left = []
         lines = [replace(one, namespace=self.namespace) for one in left]
@@ -131,9 +136,9 @@ class Adopt(Operation):
         return f"touch {name} && mount --bind {source} {name}"
 
 
-def _left_over(runner: Runner, namespace: str) -> list[Iptables]:
+def _left_over(kernel: Kernel, namespace: str) -> list[Iptables]:
     """What removes our rules there: somebody unmounted our name, and with it went all knowledge of them."""
-    held = Saved(Kernel(runner).both_kinds(namespace)[0])
+    held = Saved(kernel.both_kinds(namespace)[0])
     ours = [name for table, name in held
             if table == POLICY_TABLE and name.startswith((POLICY_IN, POLICY_OUT))]
     leads = tuple(f"-j {name}" for name in (POLICY_IN, POLICY_OUT))
@@ -210,15 +215,17 @@ class Attached(Resource):
         if there and self._has_stayed(kernel, facts):
             return None
         try:
-            now = netns.number(kernel.guest(self.container, self.path))
+            path = kernel.guest(self.container, self.path)
         except VpcctlError as error:
             told = "; ".join(filter(None, (error.message, error.hint)))
             return Fault(Condition.GONE, told, where=self.name)
+        now = netns.number(path)
         if not now:
             return Fault(Condition.GONE, f"{self.path or self.container} leads to no network namespace; "
                          f"{self._remedy}", where=self.name)
         if not there:
-            return MISSING
+            left = _left_over(kernel, f"{UP}{path}")
+            return Fault(Condition.MISSING, remedy=tuple(left)) if left else MISSING
         return None if now == netns.inode(self.name) else self._other()
 
     def _has_stayed(self, kernel: Kernel, facts: Facts) -> bool:

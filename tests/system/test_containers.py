@@ -1,0 +1,119 @@
+"""Real containers of Docker and Podman as machines: attached, restarted, restored and left as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from host import Host
+from neighbours import DOCKER, PODMAN, Neighbour, Street, missing, wait
+
+IMAGE = """
+mkdir -p /run/image/bin && cp "$(command -v busybox)" /run/image/bin/busybox
+for name in sh ping; do ln -sf busybox /run/image/bin/$name; done
+tar -C /run/image -cf /run/image.tar .
+"""
+DOCKERD = """
+export PATH=/usr/bin:$PATH
+setsid dockerd --storage-driver=vfs --exec-opt native.cgroupdriver=cgroupfs >>/run/dockerd.log 2>&1 </dev/null &
+echo $! >/run/dockerd.pid
+""" + wait("docker version >/dev/null 2>&1")
+SETTINGS = """
+printf '[network]\\nnetwork_backend="netavark"\\n[engine]\\ncgroup_manager="cgroupfs"\\n' \\
+    >/etc/containers/containers.conf
+printf '[storage]\\ndriver="vfs"\\nrunroot="/run/containers"\\ngraphroot="/var/lib/containers"\\n' \\
+    >/etc/containers/storage.conf
+"""
+MORE = {"docker": "", "podman": "--cgroups=disabled --ulimit=host --cap-add=NET_RAW"}
+AT = "--vpc vpc1 --subnet public"
+ATTACH = f"instance attach {AT} --name web --container web"
+
+
+@pytest.fixture(params=[DOCKER, PODMAN], ids=lambda neighbour: neighbour.name)
+def runtime(request: pytest.FixtureRequest) -> Neighbour:
+    """A runtime that is there, or is skipped and listed at the end."""
+    if lacks := missing(request.param):
+        pytest.skip(f"beside other programs: {lacks}")
+    return replace(request.param, start=IMAGE + (DOCKERD if request.param is DOCKER else SETTINGS))
+
+
+@pytest.fixture
+def host(tmp_path: Path, runtime: Neighbour) -> Iterator[Host]:
+    """A host with two containers: one that has only its own loopback, and one with the runtime's network."""
+    street = Street(tmp_path, runtime)
+    name, host = runtime.name, street.host
+    try:
+        host.environment["PATH"] = f"/usr/bin:{host.sh('printf %s $PATH')}"
+        bash(host, f"{runtime.start}\n{name} import /run/image.tar bb >/dev/null\n"
+                   f"{name} run -d --name web {MORE[name]} --network none bb /bin/busybox httpd -f -p 80 -h /\n"
+                   f"{name} run -d --name other {MORE[name]} bb /bin/busybox sleep 3600\n")
+        host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+        host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
+        host.do("nat enable --vpc vpc1")
+        yield host
+        bash(host, f"{name} rm -f web other")
+        if runtime.name == "docker":
+            bash(host, "kill $(cat /run/dockerd.pid)")
+    finally:
+        street.close()
+
+
+def bash(host: Host, script: str) -> str:
+    """Run what a person types beside vpcctl, which has to succeed."""
+    done = host.run("bash", "-ec", script)
+    assert done.code == 0, done
+    return done.out
+
+
+def pings(host: Host, runtime: Neighbour, container: str, target: str) -> bool:
+    """Whether a container gets an answer."""
+    done = host.run(runtime.name, "exec", container, "/bin/ping", "-c1", "-W2", "-q", target)
+    return done.code == 0
+
+
+def test_a_container_joins_restarts_and_is_restored(host: Host, runtime: Neighbour) -> None:
+    name = runtime.name
+    seen = "ip addr; ip route; iptables-save | grep ^-; sysctl -a 2>/dev/null | grep ^net | grep -v conntrack"
+    inside = f"pid=$({name} inspect -f '{{{{.State.Pid}}}}' other); nsenter --net=/proc/$pid/ns/net sh -c '{seen}'"
+    before = bash(host, inside)
+    done = host.do(ATTACH)
+    assert done.out == f"machine 'web' attached to vpc1/public (10.0.1.4, eth0 of {name}:web)\n"
+    assert "start the container with --dns" in done.err
+    host.refused(f"instance attach {AT} --name other --container other",
+                 says="that network namespace already has a link 'eth0'")
+    done = host.do(f"instance attach {AT} --name other --container other --interface vpc0")
+    assert "its own default route stays" in done.err
+    assert pings(host, runtime, "other", "10.0.1.4")
+    assert pings(host, runtime, "web", "8.8.8.8")
+    host.reaches("vpc1-public", "10.0.1.4", "10.0.1.4:80", "10.0.1.5")
+    host.do(f"firewall allow {AT} --protocol icmp")
+    host.never_reaches("vpc1-public", "10.0.1.4:80")
+    assert host.do("status").out == "in sync\n"
+    bash(host, f"{name} restart -t 0 web")
+    found = host.vpcctl("status")
+    assert (found.code, f"container '{name}:web' was restarted" in found.out) == (1, True)
+    states = {one["name"]: one["state"] for one in host.do("instance list --json").json["instances"]}
+    assert states == {"web": "gone", "other": "attached"}
+    host.do("restore")
+    assert host.do("status").out == "in sync\n"
+    assert pings(host, runtime, "other", "10.0.1.4")
+    host.never_reaches("vpc1-public", "10.0.1.4:80")
+    bash(host, f"{name} stop -t 0 web")
+    found = host.vpcctl("status")
+    assert f"container 'web' of {name} does not run; start it: {name} start web" in found.out
+    assert host.vpcctl("restore").code == 1
+    host.do("subnet add --vpc vpc1 --name more --cidr 10.0.9.0/24")
+    bash(host, f"{name} start web")
+    host.do(ATTACH)
+    assert host.do("status").out == "in sync\n"
+    host.reaches("vpc1-public", "10.0.1.4")
+    kept = host.state()["topology"]["vpcs"]
+    host.sh("rm /var/lib/vpcctl/state.json*")
+    host.do("restore --from-kernel")
+    assert host.state()["topology"]["vpcs"] == kept
+    done = host.do("vpc delete --name vpc1")
+    assert f"vpc1/public/web is unplugged: container {name}:web goes on without eth0" in done.err
+    assert bash(host, f"{name} inspect -f '{{{{.State.Running}}}}' web other").split() == ["true", "true"]
+    assert bash(host, inside) == before
