@@ -15,6 +15,7 @@ from vpcctl_lib.managers.attaching import check, is_same, notes, settled
 from vpcctl_lib.managers.base import Change, Manager, need_root
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.guests import path_of
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
 from vpcctl_lib.record.ledger import State
@@ -149,7 +150,10 @@ def _attached(state: State, where: Endpoint) -> Standing:
     if os.geteuid() != 0:
         return Standing.ATTACHED
     facts = next((entry.found for entry in state.ledger if entry.resource.guest == where.namespace), {})
-    path = f"/proc/{facts.get('pid', 0)}/ns/net" if where.attached.container else where.attached.path
+    if where.attached.container and "pid" not in facts:
+        # After a lost record, only the runtime knows.
+        return Standing.ATTACHED
+    path = path_of(int(facts["pid"])) if where.attached.container else where.attached.path
     same = netns.number(path) == netns.inode(where.namespace)
     return Standing.ATTACHED if same else Standing.GONE
 

@@ -1,0 +1,61 @@
+"""What the plugin answers, in the form of each version of the specification; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+from typing import Any
+
+from vpcctl_lib.cni.request import VERSIONS, Request
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.topology import SubnetType, Topology
+from vpcctl_lib.resources.links import DEFAULT_MTU
+
+Document = dict[str, Any]
+
+
+def versions(version: str) -> Document:
+    """The answer to VERSION."""
+    return {"cniVersion": version, "supportedVersions": list(VERSIONS)}
+
+
+def failure(version: str, number: int, message: str, details: str) -> Document:
+    """An error."""
+    more = {"details": details} if details else {}
+    return {"cniVersion": version, "code": number, "msg": message, **more}
+
+
+def added(request: Request, topology: Topology, where: Endpoint) -> Document:
+    """The answer to ADD: what plugins before us made, and the machine's link, addresses and routes."""
+    before = request.previous or {}
+    interfaces = [*_listed(before, "interfaces"), _interface(request, where)]
+    vpc = next(vpc for vpc in topology.vpcs if vpc.name == where.site.vpc)
+    gateway = str(addressing.gateway(vpc.cidr))
+    family = {} if request.version >= "1.0.0" else {"version": "4"}
+    ips = [{**family, "address": str(one), "gateway": gateway, "interface": len(interfaces) - 1}
+           for one in where.addresses if isinstance(one.ip, IPv4Address)]
+    routes = [{"dst": str(network), "gw": gateway} for network in (vpc.cidr, "0.0.0.0/0")]
+    return {"cniVersion": request.version, "interfaces": interfaces, "ips": [*_listed(before, "ips"), *ips],
+            "routes": [*_listed(before, "routes"), *routes], "dns": _dns(request, topology, where)}
+
+
+def _listed(before: Mapping[str, Any], key: str) -> Sequence[Any]:
+    found = before.get(key)
+    return found if isinstance(found, list) else ()
+
+
+def _interface(request: Request, where: Endpoint) -> Document:
+    mtu = {"mtu": DEFAULT_MTU} if request.version >= "1.1.0" else {}
+    return {"name": where.interface, "mac": where.mac, **mtu, "sandbox": request.namespace}
+
+
+def _dns(request: Request, topology: Topology, where: Endpoint) -> Mapping[str, Any]:
+    """The configuration's, or else the servers that NAT lets the subnet ask."""
+    if request.dns:
+        return request.dns
+    vpc = next(vpc for vpc in topology.vpcs if vpc.name == where.site.vpc)
+    subnet = vpc.subnet(where.site.subnet)
+    if vpc.nat and subnet and subnet.type is SubnetType.PUBLIC and vpc.nat.resolvers:
+        return {"nameservers": list(map(str, vpc.nat.resolvers))}
+    return {}
