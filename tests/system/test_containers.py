@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from host import Host
+from host import CHECKOUT, Host
 from neighbours import DOCKER, PODMAN, Neighbour, Street, missing, wait
+from test_readme import differences, examples
+
+DOCUMENT = CHECKOUT / "docs/containers.md"
 
 IMAGE = """
 mkdir -p /run/image/bin && cp "$(command -v busybox)" /run/image/bin/busybox
-for name in sh ping; do ln -sf busybox /run/image/bin/$name; done
+for name in sh ping ip; do ln -sf busybox /run/image/bin/$name; done
 tar -C /run/image -cf /run/image.tar .
 """
 DOCKERD = """
@@ -40,26 +45,51 @@ def runtime(request: pytest.FixtureRequest) -> Neighbour:
     return replace(request.param, start=IMAGE + (DOCKERD if request.param is DOCKER else SETTINGS))
 
 
+CONFLIST = f"""
+mkdir -p /run/plugins /etc/cni/net.d
+ln -s {CHECKOUT}/vpcctl-cni /run/plugins/vpcctl-cni
+printf '[network]\\nnetwork_backend="cni"\\ncni_plugin_dirs=["/run/plugins"]\\n' \\
+    >/etc/containers/containers.conf
+printf '[engine]\\ncgroup_manager="cgroupfs"\\n' >>/etc/containers/containers.conf
+rm -f /etc/cni/net.d/*
+cat >/etc/cni/net.d/vpc1.conflist <<'END'
+{{"cniVersion": "1.0.0", "name": "vpc1",
+  "plugins": [{{"type": "vpcctl-cni", "vpc": "vpc1", "subnet": "public"}}]}}
+END
+"""
+
+
 @pytest.fixture
-def host(tmp_path: Path, runtime: Neighbour) -> Iterator[Host]:
-    """A host with two containers: one that has only its own loopback, and one with the runtime's network."""
-    street = Street(tmp_path, runtime)
-    name, host = runtime.name, street.host
+def street(tmp_path: Path, runtime: Neighbour) -> Iterator[Host]:
+    """A host on which the runtime works, with an image."""
+    place = Street(tmp_path, runtime)
+    host = place.host
     try:
         host.environment["PATH"] = f"/usr/bin:{host.sh('printf %s $PATH')}"
-        run, more = f"{name} run -d", MORE[name]
-        bash(host, f"{runtime.start}\n{name} import /run/image.tar bb >/dev/null\n"
-                   f"{run} --name web {more} --network none bb /bin/busybox httpd -f -p 80 -h / >/dev/null\n"
-                   f"{run} --name other {more} bb /bin/busybox sleep 3600 >/dev/null\n")
-        host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
-        host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
-        host.do("nat enable --vpc vpc1")
+        bash(host, f"{runtime.start}\n{runtime.name} import /run/image.tar bb >/dev/null\n")
         yield host
-        bash(host, f"{name} rm -f web other")
         if runtime.name == "docker":
             bash(host, "kill $(cat /run/dockerd.pid)")
     finally:
-        street.close()
+        place.close()
+
+
+@pytest.fixture
+def host(street: Host, runtime: Neighbour) -> Iterator[Host]:
+    """With two containers, one that has only its own loopback and one with the runtime's network, and a VPC."""
+    run, more = f"{runtime.name} run -d", MORE[runtime.name]
+    bash(street, f"{run} --name web {more} --network none bb /bin/busybox httpd -f -p 80 -h / >/dev/null\n"
+                 f"{run} --name other {more} bb /bin/busybox sleep 3600 >/dev/null\n")
+    make_vpc(street)
+    yield street
+    bash(street, f"{runtime.name} rm -f web other >/dev/null")
+
+
+def make_vpc(host: Host) -> None:
+    """With a way out."""
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
+    host.do("nat enable --vpc vpc1")
 
 
 def bash(host: Host, script: str) -> str:
@@ -126,3 +156,62 @@ def test_a_container_joins_restarts_and_is_restored(host: Host, runtime: Neighbo
     assert f"vpc1/public/web is unplugged: container {name}:web goes on without eth0" in done.err
     assert bash(host, f"{name} inspect -f '{{{{.State.Running}}}}' web other").split() == ["true", "true"]
     assert bash(host, inside) == before
+
+
+def part_of(title: str) -> str:
+    """A section of the document."""
+    parts = re.split(r"^(?=## )", DOCUMENT.read_text(), flags=re.MULTILINE)
+    return next(part for part in parts if part.startswith(f"## {title}\n"))
+
+
+def check_document(title: str, printed: Callable[[str], str]) -> None:
+    """VPCCTL_REWRITE_GOLDEN=1 writes it anew: read the difference."""
+    text = part_of(title)
+    shown = examples(text)
+    real = [printed(one.command) for one in shown]
+    if not os.environ.get("VPCCTL_REWRITE_GOLDEN"):
+        found = differences(shown, real)
+        assert not found, found
+        return
+    said = iter(f"$ {one.command}\n{output}" for one, output in zip(shown, real, strict=True))
+    new = re.sub(r"```console\n(.*?)```", lambda block: "```console\n" + "".join(
+        next(said) for _ in re.findall(r"^\$ ", block[1], re.MULTILINE)) + "```", text, flags=re.DOTALL)
+    DOCUMENT.write_text(DOCUMENT.read_text().replace(text, new))
+
+
+def test_the_document_is_true(street: Host, runtime: Neighbour) -> None:
+    more = f"{runtime.name} run {MORE[runtime.name]}"
+
+    def printed(line: str) -> str:
+        line = line.replace(f"{runtime.name} run", more)
+        return street.run("bash", "-c", f"exec 2>&1; {line}").out
+
+    check_document(runtime.name.title(), printed)
+    bash(street, f"{runtime.name} rm -f -t 0 web both >/dev/null 2>&1 || true")
+
+
+def test_what_the_document_says_of_other_namespaces_is_true(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    try:
+        check_document("Other namespaces", lambda line: host.run("bash", "-c", f"exec 2>&1; {line}").out)
+    finally:
+        host.end()
+
+
+@pytest.mark.parametrize("runtime", [PODMAN], ids=lambda one: one.name, indirect=True)
+def test_containers_join_by_themselves(street: Host, runtime: Neighbour) -> None:
+    bash(street, CONFLIST)
+    make_vpc(street)
+    bash(street, f"podman run -d --name web {MORE['podman']} --network vpc1 bb /bin/busybox sleep 3600 >/dev/null")
+    (one,) = machines(street).values()
+    assert one["address"] == "10.0.1.4"
+    assert pings(street, runtime, "web", "8.8.8.8")
+    street.reaches("vpc1-public", "10.0.1.4")
+    assert street.do("status").out == "in sync\n"
+    bash(street, "podman restart -t 0 web >/dev/null")
+    assert pings(street, runtime, "web", "10.0.1.2")
+    assert len(machines(street)) == 1
+    assert street.do("status").out == "in sync\n"
+    bash(street, "podman rm -f -t 0 web >/dev/null")
+    assert not machines(street)
+    street.do("vpc delete --name vpc1")

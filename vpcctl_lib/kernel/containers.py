@@ -107,9 +107,9 @@ def find(runner: Runner, name: str) -> Container:
 def pid_command(name: str) -> str:
     """What a person can type to learn the pid of a container."""
     runtime, _, short = name.rpartition(":")
-    command = " ".join(RUNTIMES[runtime][0]) if runtime in RUNTIMES else "docker container inspect"
     if runtime == "crictl":
-        return f"{command} -o go-template --template '{{{{.info.pid}}}}' {short}"
+        return f"crictl inspect --output go-template --template '{{{{.info.pid}}}}' {short}"
+    command = " ".join(RUNTIMES[runtime or "docker"][0])
     return f"{command} -f '{{{{.State.Pid}}}}' {short}"
 
 
