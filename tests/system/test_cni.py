@@ -1,4 +1,4 @@
-"""The CNI plugin by its variables and standard input, against namespaces as a container runtime makes them."""
+"""The CNI plugin by its variables and standard input, with namespaces as container runtimes make them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from host import CHECKOUT, Host, Result
 
-CONFIGURATION = {"cniVersion": "1.1.0", "name": "net", "type": "vpcctl-cni", "vpc": "vpc1", "subnet": "public"}
+CONFIGURATION = {"cniVersion": "1.1.0", "name": "net", "type": "vpcctl-cni", "vpc": "vpc1",
+                 "subnet": "public"}
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def call(host: Host, verb: str, pod: str = "one", /, more: Any = None, **variabl
     """What a runtime does."""
     given = {"CNI_COMMAND": verb, "CNI_CONTAINERID": f"id-{pod}", "CNI_NETNS": f"/var/run/netns/{pod}",
              "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin", "CNI_ARGS": "IgnoreUnknown=1", **variables}
-    return host.run(str(CHECKOUT / "vpcctl-cni"), stdin=json.dumps({**CONFIGURATION, **(more or {})}), **given)
+    text = json.dumps({**CONFIGURATION, **(more or {})})
+    return host.run(str(CHECKOUT / "vpcctl-cni"), stdin=text, **given)
 
 
 def done(host: Host, verb: str, pod: str = "one", /, more: Any = None, **variables: str) -> Any:

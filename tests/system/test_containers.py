@@ -76,7 +76,7 @@ def street(tmp_path: Path, runtime: Neighbour) -> Iterator[Host]:
 
 @pytest.fixture
 def host(street: Host, runtime: Neighbour) -> Iterator[Host]:
-    """With two containers, one that has only its own loopback and one with the runtime's network, and a VPC."""
+    """With two containers, one with only its loopback and one with the runtime's network, and a VPC."""
     run, more = f"{runtime.name} run -d", MORE[runtime.name]
     bash(street, f"{run} --name web {more} --network none bb /bin/busybox httpd -f -p 80 -h / >/dev/null\n"
                  f"{run} --name other {more} bb /bin/busybox sleep 3600 >/dev/null\n")
@@ -202,7 +202,8 @@ def test_what_the_document_says_of_other_namespaces_is_true(tmp_path: Path) -> N
 def test_containers_join_by_themselves(street: Host, runtime: Neighbour) -> None:
     bash(street, CONFLIST)
     make_vpc(street)
-    bash(street, f"podman run -d --name web {MORE['podman']} --network vpc1 bb /bin/busybox sleep 3600 >/dev/null")
+    run = f"podman run -d --name web {MORE['podman']} --network vpc1"
+    bash(street, f"{run} bb /bin/busybox sleep 3600 >/dev/null")
     (one,) = machines(street).values()
     assert one["address"] == "10.0.1.4"
     assert pings(street, runtime, "web", "8.8.8.8")
