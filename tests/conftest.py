@@ -1,5 +1,6 @@
 """What all tests share: signals as in a shell's foreground, and how many examples a property has."""
 
+import gc
 import os
 import signal
 from typing import Any
@@ -28,6 +29,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not SLOW:
             item.add_marker(pytest.mark.skip(reason=LEFT))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end, so the collector of garbage need not look at them again and again."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
