@@ -109,6 +109,7 @@ def test_packets_meet_the_first_rule_that_matches_and_are_counted_there(serving:
     assert serving.do(f"firewall show {NAMED}").out.count("\n") >= RULES
 
 
+@pytest.mark.long
 @both
 def test_soon_in_force_and_in_little_memory(vpc1: Host, fill: Fill) -> None:
     file = vpc1.write("big.json", big(fill=fill))
