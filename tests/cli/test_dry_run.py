@@ -20,7 +20,6 @@ PLANS = {
     "subnet delete --vpc vpc1 --name public": "netns del vpc1-public",
     "instance add --vpc vpc1 --subnet public --name new --address 10.0.1.20": "addr add 10.0.1.20/24",
     "instance delete --vpc vpc1 --subnet private --name db": "netns del vpc1-private.db",
-    "instance detach --vpc vpc1 --subnet private --name box": "netns del vpc1-private.box",
     "deploy run --vpc vpc1 --subnet private --instance db --name w -- sleep 1": "namespace=vpc1-private.db",
     "nat enable --vpc vpc2": "-o eth0",
     "nat disable --vpc vpc1": "-D POSTROUTING",

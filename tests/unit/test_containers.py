@@ -9,8 +9,9 @@ import pytest
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import containers
-from vpcctl_lib.kernel.containers import Container, NotRunning, find, parse, pid_command
+from vpcctl_lib.kernel.containers import Container, NotRunning, find, pid_command
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.model.guests import RUNTIMES, check_container
 
 DOCKER = [{"Id": "f00", "Name": "/web", "State": {"Status": "running", "Running": True, "Pid": 77}}]
 PODMAN = [{"Id": "f00", "Name": "web", "State": {"Status": "running", "Running": True, "Pid": 78}}]
@@ -100,7 +101,11 @@ def test_what_is_not_an_answer_is_refused(answer: object) -> None:
     "", "-x", "a b", "a/b", "docker:", ":web", "rkt:web", "a;b", "ä", "x" * 129])
 def test_no_container_is_called_so(name: str) -> None:
     with pytest.raises(BadInput):
-        parse(name)
+        check_container(name)
+
+
+def test_each_runtime_can_be_asked() -> None:
+    assert set(containers.RUNTIMES) == set(RUNTIMES)
 
 
 def test_a_person_asks_for_the_pid_in_the_same_way() -> None:

@@ -12,11 +12,10 @@ from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_instance, complete_subnet
 from vpcctl_lib.cli.params import Parsed, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.errors import BadInput
-from vpcctl_lib.kernel.containers import parse as parse_container
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site
-from vpcctl_lib.model.guests import check_interface, check_path, path_of
+from vpcctl_lib.model.guests import check_container, check_interface, check_path, path_of
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.topology import Attachment
 from vpcctl_lib.views import plain
@@ -79,7 +78,7 @@ _NETNS, _PID, _CONTAINER = "--netns", "--pid", "--container"
 @new_name_option
 @click.option(_NETNS, type=Parsed(check_path), metavar="PATH", help="The path of a network namespace.")
 @click.option(_PID, type=click.IntRange(1), metavar="PID", help="A process in the network namespace.")
-@click.option(_CONTAINER, type=Parsed(parse_container), metavar="CONTAINER",
+@click.option(_CONTAINER, type=Parsed(check_container), metavar="CONTAINER",
               help="A container of Docker, Podman, nerdctl or crictl; as in docker:web if several have one.")
 @click.option("--interface", default=naming.INSTANCE, show_default=True, type=Parsed(check_interface),
               metavar="NAME", help="What our link is called in there.")

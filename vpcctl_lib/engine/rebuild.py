@@ -20,7 +20,7 @@ from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.kernel import containers, processes
+from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
@@ -261,7 +261,7 @@ def _attachment(text: str) -> Attachment:
     if found.path:
         guests.check_path(found.path)
     else:
-        containers.parse(found.container)
+        guests.check_container(found.container)
     return found
 
 

@@ -14,7 +14,6 @@ from vpcctl_lib.files import documents
 from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import Kind, Reading, Value, alone, read, reference, write
 from vpcctl_lib.files.policy_values import LAST_PORT
-from vpcctl_lib.kernel import containers
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import addressing, endpoints, guests
 from vpcctl_lib.model.naming import INSTANCE
@@ -332,7 +331,8 @@ VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
     "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})
-CONTAINER = alone(_checked_text("docker:web", containers.parse), str, {"type": "string", "minLength": 1})
+CONTAINER = alone(_checked_text("docker:web", guests.check_container), str,
+                  {"type": "string", "minLength": 1})
 NETNS = alone(_checked_text("/run/netns/web", guests.check_path), str, {"type": "string", "pattern": "^/"})
 LINK = alone(_checked_text("eth0", guests.check_interface), str,
              {"type": "string", "minLength": 1, "maxLength": 15})

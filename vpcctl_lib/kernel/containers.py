@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from vpcctl_lib.errors import BadInput, VpcctlError, quoted
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.kernel.sayings import sentence
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
-"""What Docker and Podman allow; no longer than the alias of a link has room for, and never an option."""
+from vpcctl_lib.model import guests
 
 
 @frozen
@@ -66,24 +63,12 @@ RUNTIMES: dict[str, tuple[tuple[str, ...], Callable[[object, str], _Found]]] = {
     "nerdctl": (("nerdctl", "container", "inspect"), _nerdctl),
     "crictl": (("crictl", "inspect", "--output", "json"), _crictl),
 }
-"""Each with the command that describes a container, and how its answer is read."""
-
-
-def parse(text: str) -> str:
-    """A container's name as a person writes it, perhaps with its runtime in front: docker:web."""
-    runtime, colon, name = text.rpartition(":")
-    if colon and runtime not in RUNTIMES:
-        raise BadInput(f"{quoted(repr(runtime))} is not a container runtime that vpcctl asks",
-                       f"use one of: {', '.join(RUNTIMES)}")
-    if not _NAME.fullmatch(name):
-        raise BadInput(f"{quoted(repr(name))} can't be a container's name",
-                       "use its name or ID, as in web or docker:web")
-    return text
+"""Each of `guests.RUNTIMES` with the command that describes a container, and how its answer is read."""
 
 
 def find(runner: Runner, name: str) -> Container:
     """The running container of that name; VpcctlError if there is none, or if several runtimes have one."""
-    given, _, short = parse(name).rpartition(":")
+    given, _, short = guests.check_container(name).rpartition(":")
     installed = [given] if given else [runtime for runtime in RUNTIMES if has(runtime)]
     if not installed or not has(installed[0]):
         raise NotRunning(f"{given or ', '.join(RUNTIMES)} not found",
@@ -130,7 +115,7 @@ def _checked(runtime: str, name: str, text: str, read: Callable[[object, str], _
     except (ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError):
         raise VpcctlError(f"{runtime} describes container '{name}' in a way that vpcctl does not know",
                           f"see: {runtime} inspect {name}; attach it by --pid") from None
-    if type(found.pid) is not int or found.pid < 0 or not _NAME.fullmatch(found.name):
+    if type(found.pid) is not int or found.pid < 0 or not guests.CONTAINER.fullmatch(found.name):
         raise VpcctlError(f"{runtime} gives container '{name}' a name or pid that vpcctl can't use",
                           f"see: {runtime} inspect {name}; attach it by --pid")
     return found

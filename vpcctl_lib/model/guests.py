@@ -1,4 +1,4 @@
-"""Rules about what is attached: the names of links, the paths of namespaces; pure."""
+"""Rules about what is attached: the names of links and containers, the paths of namespaces; pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from vpcctl_lib.model.topology import Attachment
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}", re.ASCII)
 """Fewer than the kernel allows: the name is in commands, rules and the names of settings."""
 
+RUNTIMES = ("docker", "podman", "nerdctl", "crictl")
+"""The container runtimes that can be asked for a container."""
+
+CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
+"""What Docker and Podman allow; no longer than the alias of a link has room for, and never an option."""
+
 _PATH = re.compile(r"/[A-Za-z0-9_./:@+-]{1,127}", re.ASCII)
 """No longer than the alias of a link has room for, and one word in every command."""
 
@@ -19,6 +25,18 @@ def check_interface(text: str) -> str:
     if not _INTERFACE.fullmatch(text) or text in ("lo", "all", "default"):
         raise BadInput(f"{quoted(repr(text))} can't be the name of the machine's link",
                        "use up to 15 of A-Z, a-z, 0-9, _ and -, beginning with a letter, as in eth0 or vpc0")
+    return text
+
+
+def check_container(text: str) -> str:
+    """A container's name, perhaps with its runtime in front (docker:web), or BadInput."""
+    runtime, colon, name = text.rpartition(":")
+    if colon and runtime not in RUNTIMES:
+        raise BadInput(f"{quoted(repr(runtime))} is not a container runtime that vpcctl asks",
+                       f"use one of: {', '.join(RUNTIMES)}")
+    if not CONTAINER.fullmatch(name):
+        raise BadInput(f"{quoted(repr(name))} can't be a container's name",
+                       "use its name or ID, as in web or docker:web")
     return text
 
 

@@ -12,7 +12,6 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.saves import Saved
-from vpcctl_lib.model import guests
 from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
 from vpcctl_lib.resources.base import (
     MISSING,
@@ -235,7 +234,10 @@ class Attached(Resource):
 
     @property
     def _is_pid(self) -> bool:
-        return bool(guests.pid_in(self.path))
+        # Imported late: most changes attach nothing.
+        from vpcctl_lib.model.guests import pid_in
+
+        return bool(pid_in(self.path))
 
     @property
     def _remedy(self) -> str:
