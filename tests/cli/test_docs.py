@@ -33,8 +33,8 @@ TYPED = re.compile(r"(?:\$ )?(?:sudo )?(?:\./)?vpcctl (?!…)(.+)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE_LIKE = re.compile(r"(?:\./)?(?:[\w.-]+/)*(?:[\w-]+\.(?:py|sh|md|json|svg|toml)|[\w-]+/)")
 PATH = re.compile(r"(?<![\w.~/<:$-])/[a-z][\w.-]*(?:/[\w.-]+)*")
-PUBLIC_PATHS = ("/opt/cni/bin/", "/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/", "/usr/share/vpcctl/",
-                "/usr/share/doc/vpcctl/")
+PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/", "/usr/share/vpcctl/",
+                "/usr/share/doc/vpcctl/", "/opt/cni/bin/")
 EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys", "/var/lib"}  # noqa: S108 - names in a text
 MADE_AT_RUN_TIME = {"state.json", "logs/"}
 OF_THE_KERNEL = {"all/", "default/"}
