@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
-from typing import TYPE_CHECKING
 
+from vpcctl_lib.blueprint.filters import placed
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
@@ -15,7 +15,6 @@ from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources import (
     Address,
     Attached,
-    Chain,
     Namespace,
     Neighbour,
     Port,
@@ -23,12 +22,7 @@ from vpcctl_lib.resources import (
     Resource,
     Route,
     Settings,
-    SingleRule,
 )
-from vpcctl_lib.resources.rules import packed
-
-if TYPE_CHECKING:
-    from vpcctl_lib.firewall.filter_rules import Filter
 
 
 def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
@@ -59,9 +53,9 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
-        yield from _filter(one, "INPUT", ingress_filter(one.policy))
+        yield from placed(one, "INPUT", ingress_filter(one.policy))
         if one.policy.egress is not None:
-            yield from _filter(one, "OUTPUT", egress_filter(one.policy))
+            yield from placed(one, "OUTPUT", egress_filter(one.policy))
 
 
 def _settings(one: Endpoint) -> Iterator[Resource]:
@@ -71,18 +65,6 @@ def _settings(one: Endpoint) -> Iterator[Resource]:
         yield Port(one.namespace, "lo", one.site.owner)
     else:
         yield Settings(one.namespace, sysctls.guest(one.interface), device=one.interface)
-
-
-def _filter(one: Endpoint, chain: str, found: Filter) -> Iterator[Resource]:
-    """The whole chain; in somebody else's namespace one of ours, to which our link's packets are led."""
-    inner = packed(found.inner)
-    if one.is_ours:
-        yield Chain(one.namespace, "filter", chain, found.rules, inner=inner)
-        return
-    own, side = (naming.POLICY_IN, "-i") if chain == "INPUT" else (naming.POLICY_OUT, "-o")
-    yield Chain(one.namespace, naming.POLICY_TABLE, own, found.rules, inner=inner)
-    yield SingleRule(naming.POLICY_TABLE, chain, f"{side} {one.interface} -j {own}", top=True,
-                     namespace=one.namespace)
 
 
 def programs(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
