@@ -175,7 +175,7 @@ def test_the_graph_shows_each_machine() -> None:
     (vpc,) = graph(NETWORK).vpcs
     assert vpc.subnets[0].address == "10.0.1.2"
     assert list(map(str, vpc.subnets[0].things)) == [
-        "machine web1 10.0.1.4, fd00:1::4", "machine guest 10.0.1.5, /proc/77/ns/net"]
+        "machine web1 10.0.1.4, fd00:1::4", "machine guest 10.0.1.5, /proc/77/ns/net by vpc0"]
     assert vpc.subnets[0].workloads == ("web1/worker",)
 
 

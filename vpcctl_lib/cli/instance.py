@@ -102,7 +102,7 @@ def attach(context: Context, vpc: str, subnet: str, name: str, netns: str | None
     wanted = Attachment(container or "", _path(netns, pid, container), interface)
     change = managers.InstanceManager(context).attach(site, wanted, addresses)
     where = find_endpoint(change.topology, site)
-    told = f"({_listed(where)}, {where.interface} of {where.attached})"
+    told = f"({_listed(where)}, {where.interface} of {where.attached.source})"
     report(change, as_json, "instance", lambda change: _view(context, site),
            f"machine '{name}' attached to {vpc}/{subnet} {told}",
            f"machine '{name}' is already attached {told}")

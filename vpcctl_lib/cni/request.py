@@ -22,7 +22,7 @@ _ARGUMENTS = {"VPC": "vpc", "SUBNET": "subnet", "ADDRESS": "address", "IP": "add
 IP is what host-local calls it."""
 
 VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
-"""What GC is told; libcni writes both."""
+"""The lists of attachments that GC must leave. Runtimes write the first, older ones the second."""
 
 
 class Code(Enum):

@@ -68,7 +68,7 @@ class DeployManager(Manager):
         def decide(topology: Topology) -> Topology:
             where = find_endpoint(topology, site)
             if where.attached:
-                raise VpcctlError(f"{site} is attached: its programs are those of {where.attached}",
+                raise VpcctlError(f"{site} is attached: its programs are those of {where.attached.source}",
                                   "start them there, or add a machine of vpcctl's own: vpcctl instance add")
             existing = next((one for one in where.workloads if one.name == workload.name), None)
             if existing is not None and existing != workload:

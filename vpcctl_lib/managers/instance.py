@@ -190,7 +190,7 @@ def _check_same_attached(site: Site, machine: Machine, wanted: Attachment,
     same = machine.attached and is_same(wanted, machine.attached)
     if not same or (addresses and tuple(addresses) != machine.addresses):
         told = ", ".join(map(str, machine.addresses))
-        what = f"attached to {machine.attached} by {machine.attached.interface}" if machine.attached else \
+        what = f"attached to {machine.attached}" if machine.attached else \
             "with a namespace of vpcctl's own"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, {what}, "
                           f"has {told}", "delete it first, or choose another name")

@@ -77,7 +77,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(_shown, value)) or "none"
     if isinstance(value, Attachment):
-        return f"{value} by {value.interface}" if value else "none"
+        return str(value) or "none"
     return str(value.value if isinstance(value, Enum) else value) if value not in (None, "") else "none"
 
 
@@ -154,10 +154,10 @@ WORDS: dict[type, Words] = {
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),
     Policy: Words(_new_policy, lambda _: "the file has none: the subnet opens",
                   lambda old, new: ", ".join(_parts(old, new))),
-    Machine: Words(lambda machine: f"{machine.attached} is not attached yet" if machine.attached else
+    Machine: Words(lambda machine: f"{machine.attached.source} is not attached yet" if machine.attached else
                    "it does not exist yet",
                    lambda machine: "it is not in the file" + (
-                       f": {machine.attached} is unplugged" if machine.attached else "")),
+                       f": {machine.attached.source} is unplugged" if machine.attached else "")),
     Workload: Words(changed=lambda *_: "its command or options differ"),
 }
 """For kinds of which there is more to say."""

@@ -132,9 +132,13 @@ class Attachment:
         """Whether there is one."""
         return bool(self.container or self.path)
 
-    def __str__(self) -> str:
-        """The container, or the path; empty without one."""
+    @property
+    def source(self) -> str:
+        """The container, or the path."""
         return self.container or self.path
+
+    def __str__(self) -> str:
+        return f"{self.source} by {self.interface}" if self else ""
 
 
 @frozen
