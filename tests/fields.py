@@ -192,7 +192,8 @@ def _of_subnet(subnet: Subnet) -> Subnet:
     """A subnet's policy names no groups."""
     held = subnet.policy
     return replace(subnet, policy=held and replace(
-        held, ingress=_ungrouped(held.ingress), egress=None if held.egress is None else _ungrouped(held.egress)))
+        held, ingress=_ungrouped(held.ingress),
+        egress=None if held.egress is None else _ungrouped(held.egress)))
 
 
 def _allowing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -287,7 +288,8 @@ FULL = Topology(
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
                 Machine("web1", (IPv4Address("10.0.1.4"),), "", True, (Workload("job", ("sleep", "1")),),
-                        ("web",)))),
+                        ("web",)),
+                Machine("web2", (IPv4Address("10.0.1.7"),)))),
         Subnet("private", IPv4Network("10.0.2.0/24")),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
@@ -338,7 +340,10 @@ def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> A
 def without(topology: Topology, those: Collection[Field]) -> Topology:
     """The topology with their defaults in place of those fields."""
     for way, _ in places(topology):
-        value = next(place.value for place in places(topology) if place.way == way)
+        value = next((place.value for place in places(topology) if place.way == way), None)
+        if value is None:
+            # It was in one of those fields.
+            continue
         defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
         assert MISSING not in defaults.values()
         topology = put(topology, way, replace(value, **defaults))

@@ -1,4 +1,4 @@
-"""Machines in groups: their rules, the members that these name, and the list that their router keeps; pure."""
+"""Machines in groups: their rules, the members that these name, and what their router lists; pure."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Groups:
         tests = into.tests, out.tests if out else ()
         if any(tests) and self._topology.guarded:
             named = sorted({test.group for direction in tests for test in direction})
-            yield Marking(one.namespace, tuple(Members(name, self._seen(vpc, name)) for name in named), *tests)
+            members = tuple(Members(name, self._seen(vpc, name)) for name in named)
+            yield Marking(one.namespace, members, *tests)
         found = ingress_filter(into)
         yield Chain(one.namespace, "filter", "INPUT", found.rules, inner=packed(found.inner))
         if out is not None:

@@ -20,8 +20,8 @@ def groups(kernel: Kernel, vpc: Vpc, _: Names, notes: list[str]) -> Iterator[Gro
     for one in _roster(kernel, vpc.name):
         found = _group(one)
         if found is None:
-            notes.append(f"group '{one.name}' of VPC '{vpc.name}' can't be rebuilt: its rules are not as vpcctl "
-                         "lists them")
+            notes.append(f"group '{one.name}' of VPC '{vpc.name}' can't be rebuilt: its rules are not as "
+                         "vpcctl lists them")
             continue
         if found.policy.ingress or found.policy.egress:
             notes.append(f"descriptions in group '{one.name}' of VPC '{vpc.name}' are unknown")

@@ -164,7 +164,8 @@ class SubnetReader:
         vpc, name = sites[0].vpc, sites[0].subnet
         site = next((site for site in sites if not self._is_governed(site)), None)
         if site is None:
-            self._notes.append(f"whether '{vpc}/{name}' had a policy is unknown: all its machines are in groups")
+            self._notes.append(f"whether '{vpc}/{name}' had a policy is unknown: all its machines are in "
+                               "groups")
             return None
         try:
             policy = policy_of(self._kernel, site.namespace)

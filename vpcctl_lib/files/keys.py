@@ -329,7 +329,7 @@ ByPath = Callable[[str, Place, Reading, str], Any]
 
 def by_name(kind: Kind, what: str, then: Callable[[Any, Place, Reading], None] | None = None,
             by_path: ByPath | None = None) -> Value:
-    """Things in a mapping by name, in files of their own with `by_path`; `then` judges all of them together."""
+    """Things in a mapping by name; `then` judges all of them together. With `by_path`, a text is a path."""
     def read_one(one: object, place: Place, here: Reading, name: str) -> Any:
         if by_path is not None and isinstance(one, str):
             return by_path(one, place, here, name)

@@ -1,4 +1,4 @@
-"""The keys of a policy and of a group, a line for each: a file is read and written by this table, and its schema made."""
+"""The keys of policies and groups, a line for each: files are read and written by them, and schemas made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def _rule(direction: str, far_end: str, other: str, others_end: str) -> tuple[Ki
     """The rules of a direction, of a subnet and of a group; they have a key of their own for the far end."""
     not_here = (f"an {direction} rule has no {others_end}: that key is for {other}",
                 f'write "{far_end}", or move it to {other}')
-    port = Key("port", values.PORTS, 'A port, or a range such as "8000-8100". All ports if missing.', ("ports",))
+    port = Key("port", values.PORTS, 'A port, or a range such as "8000-8100". All ports if missing.',
+               ("ports",))
     protocol = Key("protocol", values.choice(Protocol), "What the rule matches.",
                    required=lacks("protocol", Protocol))
     description = Key("description", values.DESCRIPTION, "A text for people.", listed=-1)

@@ -184,12 +184,13 @@ def _description(found: object, place: Place) -> str:
     return found
 
 
-_NETWORK_SCHEMA = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$"}
+_NETWORK = r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?"
+_NETWORK_SCHEMA = {"type": "string", "pattern": f"^{_NETWORK}$"}
 
 SUBNET = Value(_subnet, str, _NETWORK_SCHEMA)
 NETWORK = alone(_no_group, str, _NETWORK_SCHEMA)
 FAR_END = alone(_far_end, lambda network, group: f"{GROUP}{group}" if group else str(network), {
-    "type": "string", "pattern": rf"^([0-9]{{1,3}}(\.[0-9]{{1,3}}){{3}}(/[0-9]{{1,2}})?|{GROUP}({_NAME}/)?{_NAME})$"})
+    "type": "string", "pattern": rf"^({_NETWORK}|{GROUP}({_NAME}/)?{_NAME})$"})
 ALLOW = alone(_allow, lambda action: action.value, {"enum": [Action.ALLOW.value]})
 DENY = alone(_deny, str, {"enum": [Action.DENY.value]})
 DESCRIPTION = alone(_description, str, {"type": "string"})

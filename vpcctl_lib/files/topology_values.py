@@ -97,10 +97,10 @@ def check_groups(found: tuple[Group, ...], place: Place, vpc: Reading) -> None:
     """Refuse a rule that names a group of this VPC which the file does not have."""
     known = [group.name for group in found]
     for group in found:
-        for rule_place, rule in groups.rules_of(group.policy):
-            of = groups.called(vpc.name, rule.group)
-            if rule.group and of.vpc == vpc.name:
-                told(place.named(group.name), partial(groups.check_known, vpc.name, of.name, known, rule_place))
+        for rule, one in groups.rules_of(group.policy):
+            of = groups.called(vpc.name, one.group)
+            if one.group and of.vpc == vpc.name:
+                told(place.named(group.name), partial(groups.check_known, vpc.name, of.name, known, rule))
 
 
 def _groups(data: object, place: Place) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """The rules of a machine in groups: what any of them allows, nothing else; pure.
 
 iptables can't look up an address in a set of nft. So an nft chain, which sees a packet before iptables, looks
-for the first rule whose group the far end is in, and writes that rule's number into the packet's mark. The rule
-of iptables matches the number.
+for the first rule whose group the far end is in, and writes that rule's number into the packet's mark. The
+rule of iptables matches the number.
 """
 
 from __future__ import annotations
@@ -96,5 +96,6 @@ def _filter(name: str, direction: Direction) -> Filter:
     plain = [one for one in direction.lines if not one.number]
     marked = [tagged_line(name, one.tag, one.rule, f"-m mark --mark {one.number << SHIFT:#x}/{MASK:#x}")
               for one in direction.lines if one.number]
-    return filtered(name, [one.rule for one in plain], [tagged_line(name, one.tag, one.rule) for one in plain],
+    texts = [tagged_line(name, one.tag, one.rule) for one in plain]
+    return filtered(name, [one.rule for one in plain], texts,
                     (*marked, default_line(name, Action.DENY, EVERY)))

@@ -6,7 +6,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Ports, Protocol
 
 SHIFT, MASK = 24, 0xFF000000
-"""The bits of the mark that have the number; a policy of many rules uses the others (`decision_tree.NOTES`)."""
+"""The bits of the mark that have the number. Many rules use the others (`decision_tree.NOTES`)."""
 
 MOST = MASK >> SHIFT
 """The most rules for groups of which one packet can match several."""

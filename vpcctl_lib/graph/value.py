@@ -27,7 +27,8 @@ class Thing:
     """What only pictures for people show."""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.kind, self.name, ", ".join(filter(None, (*self.facts, self.note))))))
+        facts = ", ".join(filter(None, (*self.facts, self.note)))
+        return " ".join(filter(None, (self.kind, self.name, facts)))
 
 
 @frozen
@@ -46,8 +47,9 @@ class SubnetNode:
 
     @property
     def decides(self) -> str:
-        """What decides about its machines: the policy, and its own machine's groups; empty if nothing does."""
-        return ", ".join(filter(None, (self.policy, f"own in {', '.join(self.groups)}" if self.groups else "")))
+        """Its policy, and the groups of its own machine; empty if it has neither."""
+        joined = f"own in {', '.join(self.groups)}" if self.groups else ""
+        return ", ".join(filter(None, (self.policy, joined)))
 
     @property
     def kind(self) -> str:

@@ -49,8 +49,8 @@ class InstanceManager(Manager):
                 return topology
             for name in joined:
                 find_group(topology, site.vpc, name)
-            machine = groups.joined(Machine(site.machine, _checked(vpc, subnet, addresses), forwards=forwards),
-                                    joined)
+            machine = Machine(site.machine, _checked(vpc, subnet, addresses), forwards=forwards)
+            machine = groups.joined(machine, joined)
             wider = vpc.with_subnet(subnet.with_machine(machine))
             endpoints.check_room(vpc.name, wider.subnets)
             full = self.crowded(topology)

@@ -127,11 +127,12 @@ def check_unused(topology: Topology, which: Called) -> None:
     members = [str(site) for site in sites(vpc, which.name)]
     named = [f"{use.by.seen_from(vpc.name)} ({use.place})" for use in uses(topology)
              if use.of == which and use.by != which]
+    told = f"group '{which.name}' of VPC '{vpc.name}' is in use"
     if members:
-        raise VpcctlError(f"group '{which.name}' of VPC '{vpc.name}' is in use: its members are {_some(members)}",
-                          f"let them leave: vpcctl group leave --vpc {vpc.name} --subnet … --name {which.name}")
+        raise VpcctlError(f"{told}: its members are {_some(members)}", "let them leave: vpcctl group leave "
+                          f"--vpc {vpc.name} --subnet … --name {which.name}")
     if named:
-        raise VpcctlError(f"group '{which.name}' of VPC '{vpc.name}' is in use: named by {_some(named)}",
+        raise VpcctlError(f"{told}: its name is in the rules of {_some(named)}",
                           "apply policies without it to those groups first")
 
 

@@ -113,7 +113,7 @@ class Marking(Resource):
         shall = {one.group: in_spans(one.spans) for one in self.members}
         if held.members.keys() != shall.keys():
             return changed("its groups differ")
-        return next((changed(f"{len(shall[name] - found)} of the {len(shall[name])} addresses of group {name} "
+        return next((changed(f"group {name}: {len(shall[name] - found)} of its {len(shall[name])} addresses "
                              f"missing, {len(found - shall[name])} not ours")
                      for name, found in held.members.items() if found != shall[name]), None)
 

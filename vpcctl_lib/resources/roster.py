@@ -28,7 +28,7 @@ class Listed:
 
 @frozen
 class Roster(Resource):
-    """An nft table without hooks: a chain with a comment for each rule, and a set of ports, for each group."""
+    """An nft table without hooks: for each group a chain with a comment for each rule, and a set of ports."""
 
     namespace: str
     groups: tuple[Listed, ...] = ()

@@ -112,7 +112,8 @@ def instance(found: Instance) -> View:
         "vpc": where.site.vpc, "subnet": where.site.subnet, "name": where.site.machine,
         "namespace": where.namespace, "address": str(where.address),
         "addresses": [str(one.ip) for one in where.addresses], "mac": where.mac, "forwards": where.forwards,
-        "groups": list(where.groups), "state": found.state.value, "workloads": [one.name for one in where.workloads],
+        "groups": list(where.groups), "state": found.state.value,
+        "workloads": [one.name for one in where.workloads],
     }
 
 
