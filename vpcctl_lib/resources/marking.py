@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any
@@ -191,8 +191,13 @@ def _listed(addresses: frozenset[IPv4Address]) -> str:
 
 @lru_cache(maxsize=64)
 def _elements(spans: str) -> str:
-    held = in_spans(spans)
-    return f"\t\telements = {{ {_listed(held)} }}\n" if held else ""
+    return elements(tuple(map(str, sorted(in_spans(spans)))))
+
+
+def elements(held: Sequence[str]) -> str:
+    """The elements of a set in nft's syntax, a line for each."""
+    lines = ",\n".join(f"\t\t\t{one}" for one in held)
+    return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
 
 def _chain(name: str, tests: tuple[Test, ...]) -> str:

@@ -12,7 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
-from vpcctl_lib.resources.marking import APART, HEAD
+from vpcctl_lib.resources.marking import APART, HEAD, elements
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
 
@@ -92,8 +92,8 @@ class Roster(Resource):
 
 def _written(one: Listed) -> str:
     rules = "".join(f'\t\tcontinue comment "{rule}"\n' for rule in one.rules)
-    elements = f"\t\telements = {{ {_quoted(one.ports)} }}\n" if one.ports else ""
-    return (f"\tset {GROUP_SET}{one.name} {{\n\t\ttype ifname\n{elements}\t}}\n"
+    ports = elements([f'"{port}"' for port in one.ports])
+    return (f"\tset {GROUP_SET}{one.name} {{\n\t\ttype ifname\n{ports}\t}}\n"
             f"\tchain {GROUP_SET}{one.name} {{\n{rules}\t}}\n")
 
 
