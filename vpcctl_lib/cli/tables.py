@@ -148,7 +148,7 @@ def group(view: View) -> None:
     description = view["policy"].get("description", "")
     output.result("\n".join(line for name, value in (
         ("Name", f"{view['vpc']}/{view['name']}"), ("Members", _members(view["members"])),
-        ("Text", description), ("Stale", ", ".join(view["stale"])))
+        ("About", description), ("Stale", ", ".join(view["stale"])))
         if value for line in _fact(name, value, "", 0)))
     output.result("")
     policy(view)
