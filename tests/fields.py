@@ -294,9 +294,9 @@ FULL = Topology(
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)))),
-        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)),
-         (Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
-          Group("data", ALLOWED), Group("spare"))),
+        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
+            Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
+            Group("data", ALLOWED), Group("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
