@@ -399,3 +399,49 @@ def test_one_member_more_touches_no_rule(host: Host, capsys: pytest.CaptureFixtu
         host.never_reaches("vpc1-many.last", "10.0.16.4:80")
     with capsys.disabled():
         print(f"\nmember {MEMBERS} joins in {statistics.median(times):.2f} s")
+
+
+def test_where_ports_are_not_guarded_no_rule_names_a_group(host: Host) -> None:
+    """A member is known by its addresses, which anybody there could take; CIDRs are as good as ever."""
+    nft = host.scratch / "nft"
+    nft.write_text("#!/bin/sh\necho 'Error: Could not process rule: Operation not supported' >&2\nexit 1\n")
+    nft.chmod(0o755)
+    host.environment["PATH"] = f"{host.scratch}:{host.sh('printf %s $PATH')}"
+    network = json.loads(json.dumps(NETWORK))
+    refused = host.vpcctl("apply", "-f", host.write("network.json", network))
+    assert refused.code == 1
+    assert "ports are not guarded here" in refused.err
+    assert host.do("vpc list --json").json["vpcs"] == []
+    network["vpcs"]["vpc1"]["groups"] = {"web": {}, "data": {"ingress": [rule(5432, "10.0.1.4")]}}
+    for subnet in network["vpcs"]["vpc1"]["subnets"].values():
+        # A subnet's CIDR is known then only by the one address of a machine.
+        del subnet["bare"]
+        for one in subnet["instances"].values():
+            one["address"] = one["address"][0] if isinstance(one["address"], list) else one["address"]
+    host.do("apply -f", host.write("network.json", network))
+    file = host.write("group.json", {"ingress": [rule(5432, "group:web")]})
+    host.refused(f"group apply --vpc vpc1 --name data --policy {file}",
+                 says="group 'data' of VPC 'vpc1' can't name group 'web' (ingress[0])")
+    host.listen(DB, *PORTS)
+    host.reaches(WEB1, db("5432"))
+    host.never_reaches(OTHER, db("5432"))
+    assert host.do("status --json").json["status"]["in_sync"]
+    host.sh("rm /var/lib/vpcctl/state.json /var/lib/vpcctl/state.json.bak")
+    done = host.do("restore --from-kernel")
+    assert "the groups of 'vpc1/back/db' are unknown: its rules stay as they are" in done.err
+    host.reaches(WEB1, db("5432"))
+    host.never_reaches(OTHER, db("5432"))
+
+
+def test_what_root_in_a_member_breaks_is_its_own(tiers: Host) -> None:
+    """Another machine joins whatever has become of the table here, and the way out is open to nobody else."""
+    tiers.do("instance add --vpc vpc1 --subnet back --name db2 --address 10.0.2.20 --group data")
+    tiers.listen("vpc1-back.db2", "5432")
+    tiers.sh("nft delete table ip vpcctl", DB)
+    tiers.do(f"group join {FRONT} web2 --name web")
+    tiers.reaches(WEB2, db("5432"), db("5432", "10.0.2.20"))
+    assert tiers.do("status").out == "in sync\n"
+    tiers.sh("iptables -F; nft flush ruleset", DB)
+    tiers.never_reaches(OTHER, db("5432", "10.0.2.20"))
+    tiers.do("restore")
+    tiers.never_reaches(OTHER, db("5432"))
