@@ -445,3 +445,9 @@ def test_what_root_in_a_member_breaks_is_its_own(tiers: Host) -> None:
     tiers.never_reaches(OTHER, db("5432", "10.0.2.20"))
     tiers.do("restore")
     tiers.never_reaches(OTHER, db("5432"))
+
+
+def test_the_emergency_script_leaves_nothing_of_them(tiers: Host) -> None:
+    tiers.sh(f"{CHECKOUT}/cleanup.sh --yes")
+    tiers.stop(*tiers._pids)
+    tiers.check_same(tiers.before)
