@@ -416,3 +416,27 @@ def test_a_group_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
 
 def test_the_groups_of_a_whole_network_have_all_that_there_is() -> None:
     assert {use.of.seen_from(use.by.vpc) for use in groups.uses(FULL)} == {"data", "web", "vpc2/ops"}
+
+
+def members_of(topology: Topology, space: str = "a-s.db") -> dict[str, frozenset[IPv4Address]]:
+    """The sets in a machine's namespace."""
+    (found,) = (one for one in blueprint(topology) if isinstance(one, Marking) and one.namespace == space)
+    return {one.group: in_spans(one.spans) for one in found.members}
+
+
+def test_the_members_of_a_peer_s_group_count_as_long_as_it_is_a_peer() -> None:
+    topology = network(NAMED.vpcs[0].groups, {"db": ("data",), "web": ("web",)})
+    assert members_of(topology) == {"b/ops": {FAR}, "web": {WEB}, "data": {DB}}
+    assert members_of(replace(topology, peerings=()))["b/ops"] == frozenset()
+    assert members_of(topology.without_vpc("b"))["b/ops"] == frozenset()
+
+
+def test_a_member_counts_with_all_its_addresses() -> None:
+    vpc = NAMED.vpcs[0]
+    subnet = vpc.subnets[0].with_machine(Machine("web", (WEB, IPv4Address("10.0.1.50")), groups=("web",)))
+    assert members_of(NAMED.with_vpc(vpc.with_subnet(subnet)))["web"] == {WEB, IPv4Address("10.0.1.50")}
+
+
+def test_a_group_that_only_names_itself_can_be_deleted() -> None:
+    own = Group("own", Policy((Rule(Protocol.ALL, Action.ALLOW, None, None, "", "own"),)))
+    groups.check_unused(network((own,), {}), Called("a", "own"))
