@@ -177,6 +177,9 @@ release() {
             [ -n "$dry" ] || printf '*mangle\n%s\nCOMMIT\n' "$rules" |
                 "$ip_program" netns exec "$namespace" "$tool-restore" -w --noflush 2>&1 | visible >&2
         done
+        if "$ip_program" netns exec "$namespace" nft list table ip vpcctl >/dev/null 2>&1; then
+            run ip netns exec "$namespace" nft delete table ip vpcctl
+        fi
         # Else the next look would take it for one of ours.
         ! is_ours "$namespace" || run ip -n "$namespace" link set dev lo alias ''
         run ip netns delete "$namespace"

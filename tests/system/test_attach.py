@@ -267,3 +267,26 @@ def test_commands_find_it_by_its_name(lab: Host) -> None:
     assert "machine lab 10.0.1.4, /run/netns/other" in lab.do("graph").out
     assert [one["name"] for one in lab.do("vpc show --name vpc1 --json").json["vpc"]["instances"]] == ["lab"]
     assert lab.do("status").out == "in sync\n", "its processes are no strangers"
+
+
+def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
+    rules = vpc1.write("data.json", {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}]})
+    for group in ("web", "data"):
+        vpc1.do(f"group create --vpc vpc1 --name {group}")
+    vpc1.do(f"group apply --vpc vpc1 --name data --policy {rules}")
+    vpc1.do(f"instance add {AT} --name web1 --group web --address 10.0.1.9")
+    vpc1.do(f"{LAB} --group data")
+    vpc1.listen("other", "80", "81")
+    vpc1.reaches("vpc1-public.web1", "10.0.1.4:80")
+    vpc1.never_reaches("vpc1-public.web1", "10.0.1.4:81")
+    vpc1.never_reaches("vpc1-private", "10.0.1.4:80")
+    vpc1.do("group join --vpc vpc1 --subnet private --name web")
+    vpc1.reaches("vpc1-private", "10.0.1.4:80")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh("rm /var/lib/vpcctl/state.json*")
+    vpc1.do("restore --from-kernel")
+    (one,) = [one for one in vpc1.do("instance list --json").json["instances"] if one["name"] == "lab"]
+    assert (one["groups"], one["state"]) == (["data"], "attached")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.do("vpc delete --name vpc1")
+    assert "vpcctl" not in vpc1.sh("nft list ruleset", "other").lower()

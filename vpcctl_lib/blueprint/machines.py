@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint.filters import placed
 from vpcctl_lib.kernel import sysctls
@@ -14,7 +15,6 @@ from vpcctl_lib.model.routing import EVERYWHERE, GUEST
 from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources import (
     Address,
-    Attached,
     Namespace,
     Neighbour,
     Port,
@@ -24,16 +24,24 @@ from vpcctl_lib.resources import (
     Settings,
 )
 
+if TYPE_CHECKING:
+    from vpcctl_lib.blueprint.groups import Groups
+
 
 def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
     """Their namespaces: those that we make, and those that others made."""
-    return (Namespace(one.namespace, one.site.owner) if one.is_ours else
-            Attached(one.namespace, one.site.owner, one.attached.container, one.attached.path, one.interface)
-            for one in machines)
+    return (Namespace(one.namespace, one.site.owner) if one.is_ours else _attached(one) for one in machines)
+
+
+def _attached(one: Endpoint) -> Resource:
+    # Imported late: most networks have none.
+    from vpcctl_lib.resources.attached import Attached
+
+    return Attached(one.namespace, one.site.owner, one.attached.container, one.attached.path, one.interface)
 
 
 def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
-    """What is in its namespace: its end of the cable, its routes (also those to peers), its firewall."""
+    """What is in its namespace: its end of the cable, its routes (also those to peers)."""
     router = addressing.gateway(vpc.cidr)
     yield from _settings(one)
     yield Port(one.namespace, one.interface, one.site.owner, mac=one.mac)
@@ -49,7 +57,13 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         # Its owner's default route must not take the answers to the host.
         yield Route(one.namespace, addressing.single(addressing.host_end(vpc.link)), one.interface, router)
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
-    if one.policy:
+
+
+def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
+    """Its groups' rules if it is in any, else its subnet's policy, if there is one."""
+    if one.groups and groups:
+        yield from groups.inside(vpc, one)
+    elif one.policy:
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 

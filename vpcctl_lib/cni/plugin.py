@@ -67,14 +67,12 @@ def _add(request: Request, context: Context) -> Document:
     check_path(request.namespace)
     if not netns.number(request.namespace):
         raise CniError(Code.CONTAINER, f"{request.namespace} is not a network namespace")
-    if request.groups:
-        raise CniError(Code.FIELD, "groups are not supported yet", "leave them out")
     if _found(request, context):
         raise CniError(Code.EXISTS, f"container {request.attachment.container} already has "
                        f"{request.attachment.interface} in network '{request.network}'", "DEL comes first")
     site = Site(request.vpc, request.subnet, named(request.network, request.attachment))
     wanted = topology.Attachment(path=request.namespace, interface=request.attachment.interface)
-    change = InstanceManager(context).attach(site, wanted, request.addresses)
+    change = InstanceManager(context).attach(site, wanted, request.addresses, request.groups)
     return result.added(request, change.topology, find_endpoint(change.topology, site))
 
 

@@ -29,7 +29,6 @@ class Code(Enum):
     """The specification's error codes, and from 100 on our own."""
 
     VERSION = 1
-    FIELD = 2
     CONTAINER = 3
     ENVIRONMENT = 4
     DECODING = 6

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.firewall.filter_rules import EGRESS_TREE, INGRESS_TREE, default_line, rule_line
+from vpcctl_lib.firewall.filter_rules import EGRESS, FAR_ENDS, INGRESS, TREES, default_line, rule_line
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
-INGRESS, EGRESS = "ingress", "egress"
-_PLACES = {INGRESS: ("INPUT", POLICY_IN, INGRESS_TREE, "-s"),
-           EGRESS: ("OUTPUT", POLICY_OUT, EGRESS_TREE, "-d")}
-"""By direction: the chain, that in a namespace of somebody else's, the prefix of the chains to which it
-leads, and the option for the far end."""
+_CHAINS = {INGRESS: ("INPUT", POLICY_IN), EGRESS: ("OUTPUT", POLICY_OUT)}
+"""By direction: the chain, and that in a namespace of somebody else's."""
 
 _RULE = re.compile(r"(?:ingress|egress)\[(\d{1,6})\]")
 
@@ -58,8 +55,9 @@ def _direction(kernel: Kernel, space: str, direction: str,
 
 def _rules(kernel: Kernel, space: str, direction: str, attached: bool) -> Iterator[Words]:
     """The rules of a direction's chain, and of the chains to which it leads if there are many."""
-    built_in, own, tree, _ = _PLACES[direction]
+    built_in, own = _CHAINS[direction]
     chain, table = (own, POLICY_TABLE) if attached else (built_in, "filter")
+    tree = TREES[direction]
     inner = [name for where, name in kernel.chains(space) if where == table and name.startswith(tree)]
     for name in (chain, *inner):
         held = kernel.chain(space, table, name)
@@ -74,7 +72,7 @@ def _default(direction: str, rule: dict[str, str], held: Words) -> Action:
 
 
 def _rule(direction: str, number: int, rule: dict[str, str], held: Words) -> Rule:
-    far_end = _PLACES[direction][-1]
+    far_end = FAR_ENDS[direction]
     try:
         network = IPv4Network(rule[far_end]) if far_end in rule else None
         read = Rule(Protocol(rule.get("-p", "all")), _action(rule), _ports(rule), network)

@@ -201,6 +201,11 @@ class Manager:
         topology = replace(topology, forwarding=_forwarding(state, topology))
         kinds.check_collisions(topology)
         self._tell_of_unplugged(state.topology, topology)
+        if any(vpc.groups for vpc in topology.vpcs):
+            # Imported late: most networks have none.
+            from vpcctl_lib.managers.grouping import check_groups
+
+            self._warnings += check_groups(state.topology, topology)
         faults = self.faults(state, topology)
         try:
             return topology, difference(self.held(state), blueprint(topology), faults, self.runner)

@@ -13,8 +13,9 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.attaching import check, is_same, notes, settled
 from vpcctl_lib.managers.base import Change, Manager, need_root
-from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model import addressing, endpoints, groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.guests import path_of
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
@@ -43,7 +44,8 @@ class Instance:
 class InstanceManager(Manager):
     """Adds machines to subnets, lists and deletes them."""
 
-    def add(self, site: Site, addresses: Sequence[IPv4Address] = (), forwards: bool = False) -> Change:
+    def add(self, site: Site, addresses: Sequence[IPv4Address] = (), forwards: bool = False,
+            joined: Sequence[str] = ()) -> Change:
         """Add a machine with these addresses, by default the lowest free one; repeating changes nothing."""
         naming.check_name(site.machine, "machine")
         _check_once(addresses)
@@ -52,9 +54,12 @@ class InstanceManager(Manager):
             vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
             existing = subnet.machine(site.machine)
             if existing is not None:
-                _check_same(site, existing, addresses, forwards)
+                _check_same(site, existing, addresses, forwards, joined)
                 return topology
+            for name in joined:
+                find_group(topology, site.vpc, name)
             machine = Machine(site.machine, _checked(vpc, subnet, addresses), forwards=forwards)
+            machine = groups.joined(machine, joined)
             wider = vpc.with_subnet(subnet.with_machine(machine))
             endpoints.check_room(vpc.name, wider.subnets)
             full = self.crowded(topology)
@@ -64,7 +69,8 @@ class InstanceManager(Manager):
 
         return self.change(decide)
 
-    def attach(self, site: Site, wanted: Attachment, addresses: Sequence[IPv4Address] = ()) -> Change:
+    def attach(self, site: Site, wanted: Attachment, addresses: Sequence[IPv4Address] = (),
+               joined: Sequence[str] = ()) -> Change:
         """Make somebody else's namespace a machine; repeating it changes nothing, or attaches it again."""
         naming.check_name(site.machine, "machine")
         _check_once(addresses)
@@ -77,10 +83,12 @@ class InstanceManager(Manager):
                 _check_same_attached(site, existing, wanted, addresses)
                 return topology
             need_root()
+            for name in joined:
+                find_group(topology, site.vpc, name)
             attached = settled(self.runner, wanted, Attachment())
             for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached, site)):
                 self.warn(note)
-            machine = Machine(site.machine, _checked(vpc, subnet, addresses), attached)
+            machine = groups.joined(Machine(site.machine, _checked(vpc, subnet, addresses), attached), joined)
             wider = vpc.with_subnet(subnet.with_machine(machine))
             endpoints.check_room(vpc.name, wider.subnets)
             return topology.with_vpc(wider)
@@ -170,16 +178,20 @@ def _check_once(addresses: Sequence[IPv4Address]) -> None:
         raise BadInput(f"{twice} is given twice", "give each address once")
 
 
-def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], forwards: bool) -> None:
-    """Refuse to add a machine that already exists with other addresses or options."""
+def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], forwards: bool,
+                joined: Sequence[str]) -> None:
+    """Refuse to add a machine that already exists with other addresses, options or groups."""
     if machine.attached:
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, attached to "
                           f"{machine.attached}", "detach it first, or choose another name")
     differs = machine.forwards != forwards
-    if differs or (addresses and tuple(addresses) != machine.addresses):
+    others = bool(joined) and set(joined) != set(machine.groups)
+    if differs or others or (addresses and tuple(addresses) != machine.addresses):
         told = ", ".join(map(str, machine.addresses))
         if differs:
             told += " and forwards" if machine.forwards else " and does not forward"
+        if others:
+            told += f", and is in {_in_groups(machine)}"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, "
                           f"has {told}", "delete it first, or choose another name")
 
@@ -194,6 +206,10 @@ def _check_same_attached(site: Site, machine: Machine, wanted: Attachment,
             "with a namespace of vpcctl's own"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, {what}, "
                           f"has {told}", "delete it first, or choose another name")
+
+
+def _in_groups(machine: Machine) -> str:
+    return ", ".join(machine.groups) if machine.groups else "no group"
 
 
 def _checked(vpc: Vpc, subnet: Subnet, addresses: Sequence[IPv4Address]) -> tuple[IPv4Address, ...]:

@@ -54,6 +54,7 @@ class Endpoint:
     workloads: tuple[Workload, ...] = ()
     forwards: bool = False
     attached: Attachment = Attachment()
+    groups: tuple[str, ...] = ()
 
     @cached_property
     def mac(self) -> str:
@@ -86,7 +87,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
-                    subnet.policy, machine.workloads, machine.forwards, machine.attached)
+                    subnet.policy, machine.workloads, machine.forwards, machine.attached, machine.groups)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:
