@@ -43,12 +43,13 @@ def crowd(vpc1: Host) -> Host:
 
 def test_what_is_listed_of_them(crowd: Host) -> None:
     found = crowd.do("instance list --vpc vpc1 --subnet public --json").json["instances"]
+    ours = {"interface": "eth0", "container": None, "netns": None}
     assert found == [
         {"vpc": "vpc1", "subnet": "public", "name": "web1", "namespace": WEB1, "address": "10.0.1.4",
-         "addresses": ["10.0.1.4"], "mac": WEB1_MAC, "forwards": False, "groups": [], "state": "running",
-         "workloads": ["worker"]},
+         "addresses": ["10.0.1.4"], "mac": WEB1_MAC, "forwards": False, **ours, "groups": [],
+         "state": "running", "workloads": ["worker"]},
         {"vpc": "vpc1", "subnet": "public", "name": "web2", "namespace": WEB2, "address": "10.0.1.5",
-         "addresses": ["10.0.1.5", "10.0.1.6"], "mac": WEB2_MAC, "forwards": False, "groups": [],
+         "addresses": ["10.0.1.5", "10.0.1.6"], "mac": WEB2_MAC, "forwards": False, **ours, "groups": [],
          "state": "running", "workloads": []}]
     crowd.sh(f"ip netns del {WEB2}")
     lost = crowd.do("instance show --vpc vpc1 --subnet public --name web2 --json").json["instance"]

@@ -29,6 +29,8 @@ STORY = (
     "instance add --vpc vpc1 --subnet private --name web1 --forwards",
     "deploy run --vpc vpc1 --subnet private --instance web1 --name job -- sleep infinity", "instance list",
     "instance show --vpc vpc1 --subnet private --name web1",
+    "instance attach --vpc vpc1 --subnet private --name lab --netns /run/netns/other --interface vpc0",
+    "instance list", "instance detach --vpc vpc1 --subnet private --name lab",
     "firewall show --vpc vpc1 --subnet private --instance web1",
     "subnet add --vpc vpc1 --name range --cidr 10.0.3.0/24 --bare",
     "group create --vpc vpc1 --name web", "group create --vpc vpc1 --name data",

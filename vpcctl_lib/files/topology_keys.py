@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vpcctl_lib.files import attached_values as attached
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
@@ -37,13 +38,14 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
         ("addresses",), blank=True),
     Key("groups", values.GROUPS, "The groups of its VPC that it is in.", blank=True),
     Key("forwards", values.FLAG, "Whether it may send and get packets of others."),
-    Key("container", values.CONTAINER, "The container that it is, such as web or docker:web.",
+    Key("container", attached.CONTAINER, "The container that it is, such as web or docker:web.",
         ("attached.container",)),
-    Key("netns", values.NETNS, "The path of the network namespace of somebody else's that it is.",
+    Key("netns", attached.NETNS, "The path of the network namespace of somebody else's that it is.",
         ("attached.path",)),
-    Key("interface", values.LINK, "What its link is called there. eth0 if missing.", ("attached.interface",)),
+    Key("interface", attached.LINK, "What its link is called there. eth0 if missing.",
+        ("attached.interface",)),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
-), named="machine", rules=values.ONE_NAMESPACE)
+), named="machine", rules=attached.ONE_NAMESPACE)
 
 SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a namespace of its own.", (
     Key("cidr", values.SUBNET_CIDR, "A part of the VPC's CIDR, from /16 to /29.", required=NO_CIDR),

@@ -11,16 +11,15 @@ from typing import Any
 
 from vpcctl_lib.errors import VpcctlError, quoted
 from vpcctl_lib.files import documents
+from vpcctl_lib.files.attached_values import check_attached
 from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import ByPath, Kind, Reading, Value, alone, or_a_path, read, reference, write
 from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel.users import check_user
-from vpcctl_lib.model import addressing, endpoints, groups, guests
-from vpcctl_lib.model.naming import INSTANCE
+from vpcctl_lib.model import addressing, endpoints, groups
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
 from vpcctl_lib.model.topology import (
     MOST_PROCESSES,
-    Attachment,
     Group,
     Machine,
     Nat,
@@ -131,34 +130,13 @@ def check_machines(machines: tuple[Machine, ...], place: Place, subnet: Reading)
     own = () if subnet.found.get("bare") else (addressing.instance(subnet.found["cidr"]),)
     taken = dict.fromkeys(own, "")
     for machine in machines:
-        _check_attached(machine, place.named(machine.name))
+        check_attached(machine, place.named(machine.name))
         here = place.named(machine.name).at("address")
         # A file has IPv4 addresses only.
         for address in (one for one in machine.addresses if isinstance(one, IPv4Address)):
             told(here, partial(addressing.check_address, address, subnet.found["cidr"],
                                subnet.outside("cidr"), taken))
             taken[address] = machine.name
-
-
-def _checked_text(example: str, check: Callable[[str], str]) -> Callable[[object, Place], str]:
-    def read(data: object, place: Place) -> str:
-        if not isinstance(data, str):
-            raise place.refusal(f"{shown(data)} is not valid here", f"write for example {example}")
-        return told(place, lambda: check(data))
-
-    return read
-
-
-def _check_attached(machine: Machine, place: Place) -> None:
-    """Refuse what only one of ours can have, and what only an attached one can."""
-    if machine.attached.container and machine.attached.path:
-        raise place.refusal("it has both a container and a netns", "write one of them")
-    if machine.attached and machine.workloads:
-        raise place.at("workloads").refusal("an attached machine runs no workloads of vpcctl's",
-                                            "start them in the container")
-    if not machine.attached and machine.attached != Attachment():
-        raise place.at("interface").refusal("only an attached machine has another interface",
-                                            "leave it out, or name a container or netns")
 
 
 def _flag(data: object, place: Place) -> bool:
@@ -365,20 +343,6 @@ VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
     "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})
-CONTAINER = alone(_checked_text("docker:web", guests.check_container), str,
-                  {"type": "string", "minLength": 1})
-NETNS = alone(_checked_text("/run/netns/web", guests.check_path), str, {"type": "string", "pattern": "^/"})
-LINK = alone(_checked_text("eth0", guests.check_interface), str,
-             {"type": "string", "minLength": 1, "maxLength": 15})
-_NO_WORKLOADS = {"properties": {"workloads": {"maxProperties": 0}}}
-ONE_NAMESPACE: dict[str, object] = {
-    "not": {"required": ["container", "netns"]},
-    "dependencies": {
-        "interface": {"anyOf": [{"required": ["container"]}, {"required": ["netns"]},
-                                {"properties": {"interface": {"const": INSTANCE}}}]},
-        "container": _NO_WORKLOADS, "netns": _NO_WORKLOADS}}
-"""What `_check_attached` refuses, for editors."""
-
 GROUPS = alone(_groups, list, {"type": "array", "items": {"$ref": "#/definitions/name"}, "uniqueItems": True})
 FLAG = alone(_flag, bool, {"type": "boolean"})
 BARE = Value(_bare, bool, {"type": "boolean"})
