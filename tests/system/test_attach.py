@@ -270,7 +270,8 @@ def test_commands_find_it_by_its_name(lab: Host) -> None:
 
 
 def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
-    rules = vpc1.write("data.json", {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}]})
+    rule = {"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}
+    rules = vpc1.write("data.json", {"ingress": [rule]})
     for group in ("web", "data"):
         vpc1.do(f"group create --vpc vpc1 --name {group}")
     vpc1.do(f"group apply --vpc vpc1 --name data --policy {rules}")
