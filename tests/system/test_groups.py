@@ -451,3 +451,28 @@ def test_the_emergency_script_leaves_nothing_of_them(tiers: Host) -> None:
     tiers.sh(f"{CHECKOUT}/cleanup.sh --yes; rm /var/lib/vpcctl/*.cleaned")
     tiers.stop(*tiers._pids)
     tiers.check_same(tiers.before)
+
+
+EVERYBODY = {"vpc1/front/web1": (WEB1, "10.0.1.4"), "vpc1/front/web2": (WEB2, "10.0.1.5"),
+             "vpc1/front/other": (OTHER, "10.0.1.6"), "vpc1/back/db": (DB, DB_ADDRESS),
+             "vpc2/far": (FAR, FAR_ADDRESS)}
+
+
+def test_reach_says_what_packets_do(tiers: Host) -> None:
+    """Between all machines, on ports that some groups allow, and with an exit that one group closes."""
+    with_policy(tiers, "web", {"ingress": [rule(80), rule(5432, "group:data")], "egress": [
+        {"protocol": "tcp", "port": "80-5432", "action": "allow", "destination": "group:data"},
+        {"protocol": "tcp", "port": 80, "action": "allow", "destination": "group:vpc2/ops"}]})
+    ops = {"ingress": [rule(80, "group:vpc1/web"), rule("5000-6000", "10.0.2.0/24")]}
+    with_policy(tiers, "ops", ops, "vpc2")
+    tiers.do("group join --vpc vpc1 --subnet front --instance web2 --name admin")
+    for space, _ in EVERYBODY.values():
+        if space != DB:
+            tiers.listen(space, "80", "5432")
+    for to, (_, address) in EVERYBODY.items():
+        for port in ("80", "5432"):
+            found = tiers.vpcctl("reach", "--to", to, "--port", port, "--json").json["reach"]
+            senders = [space for name, (space, _) in EVERYBODY.items() if name != to]
+            answers = tiers.probe(*((space, f"{address}:{port}") for space in senders), patience=0.5)
+            assert [one["verdict"] == "reachable" for one in found] == [
+                answer.verdict == "reached" for answer in answers], (to, port, found, answers)

@@ -27,7 +27,7 @@ def overview(view: View) -> None:
         _heading("Instances", see["instances"])
         instances(view["instances"], "")
     if view["groups"]:
-        _heading("Groups", see["groups"])
+        _heading("Groups", *filter(None, [see.get("groups")]))
         groups(view["groups"], "")
     for kind in things.others():
         if view.get(kind.plural):

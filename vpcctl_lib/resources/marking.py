@@ -72,6 +72,11 @@ class Marking(Resource):
     def _rules(self) -> tuple[tuple[Test, ...], tuple[Test, ...], list[str]]:
         return self.incoming, self.outgoing, [one.group for one in self.members]
 
+    @property
+    def ip_table(self) -> tuple[str, str]:
+        """The namespace, and our name."""
+        return (self.namespace, GROUP_TABLE)
+
     def make(self) -> Operations:
         """Loads all of it at once."""
         return (self._script(HEAD + self.text()),)
@@ -110,7 +115,7 @@ class Marking(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our chains and tests, in order, and exactly our members."""
-        listed = kernel.ip_table(self.namespace, GROUP_TABLE)
+        listed = kernel.ip_table(*self.ip_table)
         if listed is None:
             return MISSING
         held = table_of(listed)

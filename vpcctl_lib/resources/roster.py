@@ -46,6 +46,11 @@ class Roster(Resource):
         """The namespace."""
         return within(self.namespace)
 
+    @property
+    def ip_table(self) -> tuple[str, str]:
+        """The namespace, and our name."""
+        return (self.namespace, GROUP_TABLE)
+
     def make(self) -> Operations:
         """Loads all of it at once."""
         return (self._script(HEAD + self.text()),)
@@ -78,7 +83,7 @@ class Roster(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must list the same groups, rules and members."""
-        listed = kernel.ip_table(self.namespace, GROUP_TABLE)
+        listed = kernel.ip_table(*self.ip_table)
         if listed is None:
             return MISSING
         held, shall = ({one.name: (one.rules, frozenset(one.ports)) for one in groups}
