@@ -267,3 +267,16 @@ def test_commands_find_it_by_its_name(lab: Host) -> None:
     assert "machine lab 10.0.1.4, /run/netns/other" in lab.do("graph").out
     assert [one["name"] for one in lab.do("vpc show --name vpc1 --json").json["vpc"]["instances"]] == ["lab"]
     assert lab.do("status").out == "in sync\n", "its processes are no strangers"
+
+
+def test_of_two_who_attach_it_at_once_one_has_it(vpc1: Host) -> None:
+    told = vpc1.sh(f"""
+        for name in one two; do
+            vpcctl instance attach {AT} --name $name --netns /run/netns/other --interface vpc0 2>&1 &
+            jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job || true; done""")
+    assert told.count("attached to vpc1/public") == 1
+    assert told.count("that network namespace belongs to vpc1/public/") == 1
+    assert len(vpc1.do("instance list --json").json["instances"]) == 1
+    assert vpc1.do("status").out == "in sync\n"
