@@ -146,12 +146,42 @@ def overview(context: click.Context, date: str) -> str:
     return "\n".join([*parts, END + ".SH SEE ALSO", ",\n".join([*others, *tools])]) + "\n"
 
 
+CNI = """\
+.SH SYNOPSIS
+.B CNI_COMMAND=ADD|DEL|CHECK|GC|STATUS|VERSION vpcctl\\-cni
+< configuration
+.SH DESCRIPTION
+.PP
+A plugin of the Container Network Interface (CNI), which container runtimes start: containers join subnets as
+attached machines. A network's configuration has the keys
+.BR vpc ", " subnet " and " address .
+The page "containers" of the documentation describes it, with an example.
+.SH ENVIRONMENT
+.TP
+.B CNI_COMMAND, CNI_CONTAINERID, CNI_NETNS, CNI_IFNAME, CNI_ARGS
+As the specification of CNI says.
+.TP
+.B VPCCTL_STATE_DIR
+The folder of vpcctl's files, if it is another one.
+.SH EXIT STATUS
+.TP
+.B 0
+Done, or it was so already.
+.TP
+.B 1
+It failed. The answer has an error code of the specification.
+.SH SEE ALSO
+.BR vpcctl\\-instance (1)
+"""
+
+
 def pages(date: str) -> dict[str, str]:
     """All pages by file name."""
     context = click.Context(root, info_name=PROGRAM, **root.context_settings)
     found = {f"{PROGRAM}.1": overview(context, date)}
     for name, command, below in children(root, context):
         found[f"{PROGRAM}-{name}.1"] = page(name, command, below, date)
+    found[f"{PROGRAM}-cni.1"] = f"{heading(f'{PROGRAM}-cni', 'lets containers join subnets', date)}\n{CNI}"
     return found
 
 

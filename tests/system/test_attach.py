@@ -291,3 +291,16 @@ def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     assert vpc1.do("status").out == "in sync\n"
     vpc1.do("vpc delete --name vpc1")
     assert "vpcctl" not in vpc1.sh("nft list ruleset", "other").lower()
+
+
+def test_of_two_who_attach_it_at_once_one_has_it(vpc1: Host) -> None:
+    told = vpc1.sh(f"""
+        for name in one two; do
+            vpcctl instance attach {AT} --name $name --netns /run/netns/other --interface vpc0 2>&1 &
+            jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job || true; done""")
+    assert told.count("attached to vpc1/public") == 1
+    assert told.count("that network namespace belongs to vpc1/public/") == 1
+    assert len(vpc1.do("instance list --json").json["instances"]) == 1
+    assert vpc1.do("status").out == "in sync\n"

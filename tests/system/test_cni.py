@@ -127,3 +127,18 @@ def test_older_runtimes_are_answered_in_their_version(pods: Host, version: str) 
     assert refused(pods, "GC", "one", {"cniVersion": version})["code"] == 1
     done(pods, "DEL", "one", {"cniVersion": version, "prevResult": added})
     pods.sh("ip netns del one; ip netns del two")
+
+
+def test_many_containers_are_added_at_once(pods: Host) -> None:
+    text = pods.write("net.conf", CONFIGURATION)
+    pods.sh(f"""
+        for pod in one two; do
+            CNI_COMMAND=ADD CNI_CONTAINERID=$pod CNI_NETNS=/run/netns/$pod CNI_IFNAME=eth0 \\
+                {CHECKOUT}/vpcctl-cni <{text} >/run/answer.$pod & jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job; done""")
+    answers = [json.loads(pods.sh(f"cat /run/answer.{pod}; rm /run/answer.{pod}")) for pod in ("one", "two")]
+    assert sorted(one["ips"][0]["address"] for one in answers) == ["10.0.1.4/24", "10.0.1.5/24"]
+    pods.reaches("one", "10.0.1.4", "10.0.1.5")
+    pods.do("vpc delete --name vpc1")
+    pods.sh("ip netns del one; ip netns del two")
