@@ -9,6 +9,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.managers.base import need_root
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
@@ -31,6 +32,8 @@ def settled(runner: Runner, wanted: Attachment, held: Attachment) -> Attachment:
 
 def check(runner: Runner, attached: Attachment, site: Site) -> str:
     """Refuse what can't be attached as that machine; the path of the namespace."""
+    # Others can't see where another user's process is.
+    need_root()
     path = locate(runner, attached.container, attached.path).path
     if not netns.number(path) and (pid := pid_in(attached.path)):
         raise VpcctlError(f"process {pid} does not exist", "name one that runs")

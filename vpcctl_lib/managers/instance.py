@@ -12,7 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.attaching import check, is_same, notes, settled
-from vpcctl_lib.managers.base import Change, Manager, need_root
+from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.guests import path_of
@@ -76,7 +76,6 @@ class InstanceManager(Manager):
             if existing is not None:
                 _check_same_attached(site, existing, wanted, addresses)
                 return topology
-            need_root()
             attached = settled(self.runner, wanted, Attachment())
             for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached, site)):
                 self.warn(note)
