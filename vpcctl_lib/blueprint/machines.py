@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 
-from vpcctl_lib.blueprint.filters import placed
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
@@ -51,6 +50,7 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
     if one.policy:
         # Imported late: most changes have no policy in sight.
+        from vpcctl_lib.blueprint.filters import placed
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
         yield from placed(one, "INPUT", ingress_filter(one.policy))
