@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
-from vpcctl_lib.blueprint.filters import placed
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
@@ -65,6 +64,7 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
         yield from groups.inside(vpc, one)
     elif one.policy:
         # Imported late: most changes have no policy in sight.
+        from vpcctl_lib.blueprint.filters import placed
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
         yield from placed(one, "INPUT", ingress_filter(one.policy))

@@ -9,10 +9,10 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import endpoints
+from vpcctl_lib.managers.base import need_root
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
-from vpcctl_lib.model.topology import Attachment, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Attachment, Subnet, SubnetType, Vpc
 from vpcctl_lib.resources.attached import check_is_free, default_route, locate
 
 
@@ -31,6 +31,8 @@ def settled(runner: Runner, wanted: Attachment, held: Attachment) -> Attachment:
 
 def check(runner: Runner, attached: Attachment, site: Site) -> str:
     """Refuse what can't be attached as that machine; the path of the namespace."""
+    # Others can't see where another user's process is.
+    need_root()
     path = locate(runner, attached.container, attached.path).path
     if not netns.number(path) and (pid := pid_in(attached.path)):
         raise VpcctlError(f"process {pid} does not exist", "name one that runs")
@@ -51,12 +53,3 @@ def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: 
     if pid_in(attached.path):
         yield ("a process that ends can't be followed: if it is started again, detach the machine and attach "
                "the new process")
-
-
-def unplugged(before: Topology, after: Topology) -> Iterator[str]:
-    """What is no longer attached, for whoever deletes it."""
-    stay = {(one.site, one.attached) for one in endpoints.everywhere(after)}
-    for one in endpoints.everywhere(before):
-        if one.attached and (one.site, one.attached) not in stay:
-            what = f"container {one.attached.container}" if one.attached.container else one.attached.path
-            yield f"{one.site} is unplugged: {what} goes on without {one.interface}"

@@ -216,7 +216,7 @@ class Manager:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)
         if any(one.attached for one in machines):
             # Imported late: most topologies have only machines of ours.
-            from vpcctl_lib.managers.attaching import unplugged
+            from vpcctl_lib.model.guests import unplugged
 
             self._warnings += unplugged(before, after)
 

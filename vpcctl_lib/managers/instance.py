@@ -12,7 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.attaching import check, is_same, notes, settled
-from vpcctl_lib.managers.base import Change, Manager, need_root
+from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import addressing, endpoints, groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import find_group
@@ -82,7 +82,6 @@ class InstanceManager(Manager):
             if existing is not None:
                 _check_same_attached(site, existing, wanted, addresses)
                 return topology
-            need_root()
             for name in joined:
                 find_group(topology, site.vpc, name)
             attached = settled(self.runner, wanted, Attachment())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from vpcctl_lib.errors import BadInput, quoted
-from vpcctl_lib.model.topology import Attachment
+from vpcctl_lib.model import endpoints
+from vpcctl_lib.model.topology import Attachment, Topology
 
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}", re.ASCII)
 """Fewer than the kernel allows: the name is in commands, rules and the names of settings."""
@@ -64,3 +66,12 @@ def marked(text: str) -> Attachment:
     interface, _, source = text.partition("~")
     container, path = ("", source) if source.startswith("/") else (source, "")
     return Attachment(container, path, interface)
+
+
+def unplugged(before: Topology, after: Topology) -> Iterator[str]:
+    """What is no longer attached, for whoever deletes it."""
+    stay = {(one.site, one.attached) for one in endpoints.everywhere(after)}
+    for one in endpoints.everywhere(before):
+        if one.attached and (one.site, one.attached) not in stay:
+            what = f"container {one.attached.container}" if one.attached.container else one.attached.path
+            yield f"{one.site} is unplugged: {what} goes on without {one.interface}"
