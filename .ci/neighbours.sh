@@ -13,6 +13,7 @@ declare -A packages=(
     [ufw]=ufw
     [wireguard]="wireguard-tools wireguard-go"
     [busybox]=busybox-static
+    [three-tier]="nginx-light redis-server postgresql python3-psycopg2 python3-redis"
 )
 # The libraries of the running system stand in those of a neighbour; its init does not run.
 no_need='^(systemd|libsystemd|libpam|libnss|libudev|passwd|login|util-linux)'
