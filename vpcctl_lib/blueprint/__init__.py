@@ -5,13 +5,18 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint import host, machines, peerings, routers
 from vpcctl_lib.model import endpoints, naming
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.resources import Namespace, Resource
+
+if TYPE_CHECKING:
+    from vpcctl_lib.blueprint.groups import Groups
 
 
 def blueprint(topology: Topology) -> list[Resource]:
@@ -27,6 +32,9 @@ def _resources(topology: Topology) -> Iterator[Resource]:
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
         yield from (routers.guard(vpc, there[vpc.name], bool(topology.quotes)) for vpc in topology.vpcs)
+    groups = _groups(topology, there)
+    if groups:
+        yield from (one for vpc in topology.vpcs for one in groups.roster(vpc))
     for vpc in topology.vpcs:
         yield from host.cable(vpc, routed(topology, vpc))
     for vpc in topology.vpcs:
@@ -39,7 +47,18 @@ def _resources(topology: Topology) -> Iterator[Resource]:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         for one in there[vpc.name]:
             yield from machines.inside(vpc, one, peers)
+            yield from machines.firewall(vpc, one, groups)
     yield from host.host(topology)
     for vpc in topology.vpcs:
         for one in there[vpc.name]:
             yield from machines.programs(vpc, one)
+
+
+def _groups(topology: Topology, there: Mapping[str, Sequence[Endpoint]]) -> Groups | None:
+    """The groups, if there are any."""
+    if not any(vpc.groups for vpc in topology.vpcs):
+        return None
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.groups import Groups
+
+    return Groups(topology, there)

@@ -272,12 +272,19 @@ class Kernel:
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
         """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
+        return self._table(namespace, "bridge", name)
+
+    def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """The content of an nft table of family ip, None if there is none; Unreadable without nft."""
+        return self._table(namespace, "ip", name)
+
+    def _table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]] | None:
         if not self._is_there(namespace):
             return None
         if not self.has_tool("nft"):
             raise Unreadable(namespace, f"nft table {name}",
                              "nft not found; install it: apt-get install nftables")
-        outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
+        outcome = self._runner.ask(("nft", "-j", "list", "table", family, name), namespace)
         if outcome.status != 0:
             return None
         listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
