@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Unpacks what the tests beside other programs run (dockerd, libvirtd, firewalld, …) into .neighbours/NAME, out of
 # the distribution's packages. Nothing is installed, no service starts, nothing outside of this checkout changes.
+#
+#   .ci/neighbours.sh [NAME …]    only these
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -40,14 +42,15 @@ fetch() {
 }
 
 missing() {
-    for name in "${!packages[@]}"; do
+    for name; do
         [ -d ".neighbours/$name" ] || echo "$name"
     done
 }
 
+[ $# -gt 0 ] || set -- "${!packages[@]}"
 problem=
-[ -z "$(missing)" ] || [ "$(id -u)" -ne 0 ] || apt-get -qq update >/dev/null
-for name in $(missing); do
+[ -z "$(missing "$@")" ] || [ "$(id -u)" -ne 0 ] || apt-get -qq update >/dev/null
+for name in $(missing "$@"); do
     rm -rf ".neighbours/$name.part"
     # shellcheck disable=SC2086 # names of packages
     if ! fetch "$name" ${packages[$name]}; then

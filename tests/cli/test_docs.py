@@ -25,7 +25,8 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md")
 COMMAND_PAGE = ROOT / "docs/commands.md"
 NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
 PICTURES = [str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("**/*.svg")]
-EXAMPLES = [f"docs/examples/{path.name}" for path in (ROOT / "docs/examples").iterdir()]
+EXAMPLES = [f"docs/examples/{path.name}" for path in (ROOT / "docs/examples").iterdir()
+            if path.is_file()]
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")

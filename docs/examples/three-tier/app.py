@@ -1,4 +1,4 @@
-"""The app: a guest book. Notes are written to the database and read from its replica; Redis counts the visits."""
+"""A guest book: it writes notes to the database, reads them from the replica, and counts visits in Redis."""
 
 import http.server
 import json
@@ -8,6 +8,8 @@ import psycopg2
 import redis
 
 PRIMARY, REPLICA = "10.30.3.4", "10.30.3.5"
+READ = "SELECT note FROM notes ORDER BY id"
+ADD = "INSERT INTO notes (note) VALUES (%s) RETURNING note"
 CACHE = redis.Redis(host="10.30.3.6", socket_timeout=3, socket_connect_timeout=3)
 
 
@@ -26,12 +28,11 @@ class GuestBook(http.server.BaseHTTPRequestHandler):
     """GET / shows the notes and how often they were read; POST / adds one."""
 
     def do_GET(self) -> None:
-        self.answer(lambda: {"notes": query(REPLICA, "SELECT note FROM notes ORDER BY id"),
-                             "visits": CACHE.incr("visits")})
+        self.answer(lambda: {"notes": query(REPLICA, READ), "visits": CACHE.incr("visits")})
 
     def do_POST(self) -> None:
         note = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.answer(lambda: {"added": query(PRIMARY, "INSERT INTO notes (note) VALUES (%s) RETURNING note", note)})
+        self.answer(lambda: {"added": query(PRIMARY, ADD, note)})
 
     def answer(self, work: Callable[[], dict[str, object]]) -> None:
         """Send one line of JSON; 503 and what is wrong if the database or Redis can't be reached."""
