@@ -325,6 +325,14 @@ def places(value: Any, way: tuple[tuple[str, int | None], ...] = ()) -> Iterator
                 yield from places(part, (*way, (one.name, number if many else None)))
 
 
+def at(topology: Any, way: tuple[tuple[str, int | None], ...]) -> Any:
+    """The value at the end of that way."""
+    for name, number in way:
+        inner = getattr(topology, name)
+        topology = inner if number is None else inner[number]
+    return topology
+
+
 def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> Any:
     """The topology with that value at the end of that way."""
     if not way:
@@ -340,9 +348,9 @@ def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> A
 def without(topology: Topology, those: Collection[Field]) -> Topology:
     """The topology with their defaults in place of those fields."""
     for way, _ in places(topology):
-        value = next((place.value for place in places(topology) if place.way == way), None)
-        if value is None:
-            # It was in one of those fields.
+        try:
+            value = at(topology, way)
+        except IndexError:  # it was in one of those fields
             continue
         defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
         assert MISSING not in defaults.values()
