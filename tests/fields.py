@@ -294,9 +294,9 @@ FULL = Topology(
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)))),
-        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)),
-         (Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
-          Group("data", ALLOWED), Group("spare"))),
+        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
+            Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
+            Group("data", ALLOWED), Group("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
@@ -347,11 +347,9 @@ def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> A
 
 def without(topology: Topology, those: Collection[Field]) -> Topology:
     """The topology with their defaults in place of those fields."""
-    for way, _ in places(topology):
-        try:
-            value = at(topology, way)
-        except IndexError:  # it was in one of those fields
-            continue
+    # The innermost first: it may be in one of those fields.
+    for way, _ in reversed(list(places(topology))):
+        value = at(topology, way)
         defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
         assert MISSING not in defaults.values()
         topology = put(topology, way, replace(value, **defaults))

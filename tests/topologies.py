@@ -31,10 +31,9 @@ some_machines, some_subnets, some_vpcs = some(MACHINE_NAMES, 2), some(SUBNET_NAM
 nobody, nothing, booleans = st.just(""), st.just(()), st.booleans()
 any_machine = made(Machine, name=nobody, addresses=nothing, workloads=workloads)
 any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing)
-any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing,
-               groups=nothing)
-any_group = made(Group, name=nobody)
-some_groups, some_memberships = some(GROUPS, 3), held(Field(Machine, "groups"))
+any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing, groups=nothing)
+any_group, some_groups = made(Group, name=nobody), some(GROUPS, 3)
+some_joined = held(Field(Machine, "groups"))
 any_order = {count: st.permutations(range(count)) for count in range(5)}
 # Drawn one by one most are the same or over each other, and no two can be peers.
 any_cidrs = st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3)
@@ -45,7 +44,7 @@ without_nat = made(Topology, vpcs=nothing, peerings=nothing, forwarding=st.none(
 @st.composite
 def machines(draw: st.DrawFn, subnet: IPv4Network) -> tuple[Machine, ...]:
     """A subnet's own machine, and up to two more."""
-    found = [Machine(workloads=draw(workloads), groups=draw(some_memberships))]
+    found = [Machine(workloads=draw(workloads), groups=draw(some_joined))]
     for number, name in enumerate(draw(some_machines)):
         first = addressing.free_address(subnet, ()) + 2 * number
         addresses = (first + 1, first) if draw(booleans) else (first,)

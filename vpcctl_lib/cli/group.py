@@ -15,7 +15,6 @@ from vpcctl_lib.model import groups
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.topology import Group
-from vpcctl_lib.views import grouped
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
@@ -41,8 +40,9 @@ def group() -> None:
 
 
 def _view(change: Change, vpc: str, name: str) -> dict[str, Any]:
-    # Imported late: a text needs no view.
+    # Imported late, here and below: a text needs no view.
     from vpcctl_lib.managers.group import listed
+    from vpcctl_lib.views import grouped
 
     found, _ = groups.find_group(change.topology, vpc, name)
     return grouped.group(next(one for one in listed(change.topology, found) if one.group.name == name))
@@ -74,6 +74,8 @@ def list_groups(context: Context, vpc: str | None, as_json: bool) -> None:
     Example:
       vpcctl group list --vpc vpc1
     """
+    from vpcctl_lib.views import grouped
+
     found = [grouped.group(one) for one in managers.GroupManager(context).list(vpc)]
     if as_json:
         output.document("groups", found)
@@ -92,6 +94,8 @@ def show(context: Context, vpc: str, name: str, as_json: bool) -> None:
     Example:
       vpcctl group show --vpc vpc1 --name web
     """
+    from vpcctl_lib.views import grouped
+
     found = managers.GroupManager(context).show(vpc, name)
     for doubt in found.doubts:
         output.note(doubt)
@@ -172,6 +176,8 @@ def leave(context: Context, site: Site, name: str, as_json: bool) -> None:
 
 
 def _member(change: Change, site: Site) -> dict[str, Any]:
+    from vpcctl_lib.views import grouped
+
     _, subnet = find_subnet(change.topology, site.vpc, site.subnet)
     machine = subnet.machine(site.machine)
     return grouped.member(site, machine.groups if machine else ())

@@ -27,7 +27,7 @@ def overview(view: View) -> None:
         _heading("Instances", see["instances"])
         instances(view["instances"], "")
     if view["groups"]:
-        _heading("Groups", see["groups"])
+        _heading("Groups", *filter(None, [see.get("groups")]))
         groups(view["groups"], "")
     for kind in things.others():
         if view.get(kind.plural):
@@ -148,7 +148,7 @@ def group(view: View) -> None:
     description = view["policy"].get("description", "")
     output.result("\n".join(line for name, value in (
         ("Name", f"{view['vpc']}/{view['name']}"), ("Members", _members(view["members"])),
-        ("Text", description), ("Stale", ", ".join(view["stale"])))
+        ("About", description), ("Stale", ", ".join(view["stale"])))
         if value for line in _fact(name, value, "", 0)))
     output.result("")
     policy(view)

@@ -110,6 +110,10 @@ class SubnetReader:
             self._notes.append(f"machine '{site}' can't be rebuilt: its address is missing")
             return None
         forwards = any(member.forwards for member in self._members(site))
+        if not self._groups(site) and self._is_governed(site):
+            instance = f" --instance {site.machine}" if site.machine else ""
+            self._notes.append(f"the groups of '{site}' are unknown: its rules stay as they are, until: "
+                               f"vpcctl group join --vpc {site.vpc} --subnet {site.subnet}{instance}")
         return Machine(site.machine, chosen, forwards=forwards, workloads=tuple(self._workloads(site)),
                        groups=self._groups(site))
 
@@ -178,17 +182,11 @@ class SubnetReader:
         return policy
 
     def _is_governed(self, site: Site) -> bool:
-        """Whether groups decide about a machine; a note if nothing says which."""
-        if self._groups(site):
-            return True
+        """Whether groups decide about a machine, by its rules."""
         try:
-            found = found_groups.is_governed(self._kernel, site.namespace)
+            return bool(self._groups(site)) or found_groups.is_governed(self._kernel, site.namespace)
         except Unreadable:
             return False
-        if found:
-            self._notes.append(f"the groups of '{site}' are unknown: its rules stay as they are, until: "
-                               f"vpcctl group join --vpc {site.vpc} --subnet {site.subnet}")
-        return found
 
     def _workloads(self, site: Site) -> Iterator[Workload]:
         for mark, (_, given) in sorted(keepers(self._kernel, site.namespace).items()):

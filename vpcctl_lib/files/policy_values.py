@@ -173,7 +173,7 @@ def _deny(found: object, place: Place) -> None:
     """Nothing of this key is kept: a policy that is also a subnet's has it."""
     if found != Action.DENY.value:
         raise place.refusal(f"the default of a group is deny, not {shown(found)}",
-                            "leave it out, and allow what shall pass by rules")
+                            "leave it out, and allow by rules what must pass")
 
 
 def _description(found: object, place: Place) -> str:

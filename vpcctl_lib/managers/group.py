@@ -103,7 +103,7 @@ class GroupManager(Manager):
         def new(machine: Machine, subnet: Subnet) -> Machine:
             found = groups.left(machine, name)
             if machine.groups and not found.groups:
-                self.warn(f"{site} is in no group any more: " + (
+                self.warn(f"{site} is now in no group: " + (
                     "the policy of its subnet decides" if subnet.policy else "it is open"))
             if found != machine and (found.groups or subnet.policy):
                 self.warn(OPEN_ONES)

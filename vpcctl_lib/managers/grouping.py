@@ -21,7 +21,7 @@ def check_groups(before: Topology, topology: Topology) -> list[str]:
         _check_numbers(topology)
     known = set(groups.stale(before))
     return [f"{use.place} of group '{use.by.name}' of VPC '{use.by.vpc}' matches nobody now: group "
-            f"'{use.of}' does not exist, or its VPC is no peer"
+            f"'{use.of}' does not exist, or its VPC is not peered"
             for use in groups.stale(topology) if use not in known]
 
 

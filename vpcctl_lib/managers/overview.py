@@ -50,8 +50,9 @@ class OverviewManager(Manager):
                         tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)))
 
     def _counters(self, vpc: Vpc, subnet: Subnet, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
-        where = endpoints.own(vpc, subnet)
-        namespace = where.namespace if where else ""
+        # Where groups decide, the policy has no rules.
+        governed = (one for one in endpoints.in_subnet(vpc, subnet) if not one.groups)
+        namespace = next((one.namespace for one in governed), "")
         if not namespace or os.geteuid() != 0 or not netns.exists(namespace):
             return {}
         try:

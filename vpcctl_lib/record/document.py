@@ -42,7 +42,7 @@ MIGRATIONS: dict[int, Migration] = {
     3: lambda data: {**data, **{key: _machined(data[key]) for key in TOPOLOGIES if data.get(key)}},
     # 5 has machines that forward, subnets without machines, and rules of IPv6.
     4: lambda data: data,
-    # 6 has groups, and machines in them.
+    # 6 has groups, and machines in namespaces that others made.
     5: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""

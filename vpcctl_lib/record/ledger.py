@@ -8,7 +8,7 @@ from enum import Enum
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.codec import Misfit, decode, expect
-from vpcctl_lib.resources import KINDS, Resource
+from vpcctl_lib.resources import Resource, kind_named
 
 
 class Verb(Enum):
@@ -63,7 +63,7 @@ def read(lines: object) -> tuple[Entry, ...]:
 def _entry(line: object) -> Entry:
     fields = dict(expect(dict, line))
     name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
-    kind = KINDS.get(name) if isinstance(name, str) else None
+    kind = kind_named(name) if isinstance(name, str) else None
     if kind is None:
         raise Misfit(f"{name!r} is not a kind of resource")
     return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),

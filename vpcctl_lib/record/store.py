@@ -19,7 +19,7 @@ from vpcctl_lib.record.document import FILE, VERSION
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.spare import FULL, Spare
 from vpcctl_lib.record.trust import check_folder
-from vpcctl_lib.resources import NAMES, Resource
+from vpcctl_lib.resources import Resource, name_of
 
 LOCK_SECONDS = 60.0
 HEAD = f'{{"version": {VERSION},\n'
@@ -111,7 +111,7 @@ class Store:
 
     def _spelt(self, part: Entry | Resource | Topology) -> str:
         if not isinstance(part, Entry):
-            kind = {"kind": NAMES[type(part)]} if isinstance(part, Resource) else {}
+            kind = {"kind": name_of(part)} if isinstance(part, Resource) else {}
             return json.dumps({**kind, **encode(part)})
         # A resource is encoded once, although its entry changes while it is being made.
         text = self._text(part.resource)

@@ -1,5 +1,8 @@
 """What we own in the kernel and on disk: how each kind is made, changed and unmade."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from vpcctl_lib.resources.addresses import Address, Route
 from vpcctl_lib.resources.base import (
     EMPTY,
@@ -15,11 +18,9 @@ from vpcctl_lib.resources.base import (
 from vpcctl_lib.resources.guard import Guard, Member
 from vpcctl_lib.resources.host import File, Folder, Forwarding
 from vpcctl_lib.resources.links import Altname, Bridge, Port, Veth
-from vpcctl_lib.resources.marking import Marking
 from vpcctl_lib.resources.namespaces import Namespace
 from vpcctl_lib.resources.neighbours import Neighbour, Station, Switching
 from vpcctl_lib.resources.operation import Facts, Operation
-from vpcctl_lib.resources.roster import Roster
 from vpcctl_lib.resources.rules import Chain, SingleRule
 from vpcctl_lib.resources.settings import Settings
 from vpcctl_lib.resources.workload import Program
@@ -29,13 +30,43 @@ KINDS: dict[str, type[Resource]] = {
     "switching": Switching, "station": Station, "neighbour": Neighbour, "guard": Guard,
     "altname": Altname, "address": Address, "route": Route,
     "settings": Settings, "chain": Chain, "rule": SingleRule, "forwarding": Forwarding, "folder": Folder,
-    "file": File, "program": Program, "marking": Marking, "roster": Roster,
+    "file": File, "program": Program,
 }
 """How the record names each kind."""
 
+LATE = {"marking": "Marking", "roster": "Roster"}
+"""The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
+
 NAMES = {kind: name for name, kind in KINDS.items()}
 
-__all__ = ["EMPTY", "KINDS", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain", "Condition",
-           "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Marking", "Member",
-           "Namespace", "Neighbour", "Operation", "Operations", "Place", "Port", "Program", "Resource",
-           "Roster", "Route", "Settings", "SingleRule", "Station", "Switching", "Veth", "changed"]
+
+def kind_named(name: str) -> type[Resource] | None:
+    """The kind that the record names so."""
+    if name not in LATE:
+        return KINDS.get(name)
+    found: type[Resource] = getattr(import_module(f"{__name__}.{name}"), LATE[name])
+    return found
+
+
+def name_of(resource: Resource) -> str:
+    """How the record names the kind of a resource."""
+    kind = type(resource)
+    return NAMES.get(kind) or next(name for name, late in LATE.items() if late == kind.__name__)
+
+
+if TYPE_CHECKING:
+    from vpcctl_lib.resources.marking import Marking as Marking
+    from vpcctl_lib.resources.roster import Roster as Roster
+else:
+    def __getattr__(name: str) -> type:
+        """`Marking` and `Roster`, from their modules (PEP 562)."""
+        if name not in LATE.values():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return kind_named(name.lower())
+
+
+__all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain",
+           "Condition", "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Marking",
+           "Member", "Namespace", "Neighbour", "Operation", "Operations", "Place", "Port", "Program",
+           "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Switching", "Veth",
+           "changed", "kind_named", "name_of"]

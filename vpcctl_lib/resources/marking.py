@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any
@@ -67,6 +67,11 @@ class Marking(Resource):
     def _rules(self) -> tuple[tuple[Test, ...], tuple[Test, ...], list[str]]:
         return self.incoming, self.outgoing, [one.group for one in self.members]
 
+    @property
+    def ip_table(self) -> tuple[str, str]:
+        """The namespace, and our name."""
+        return (self.namespace, GROUP_TABLE)
+
     def make(self) -> Operations:
         """Loads all of it at once."""
         return (self._script(HEAD + self.text()),)
@@ -104,7 +109,7 @@ class Marking(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our chains and tests, in order, and exactly our members."""
-        listed = kernel.ip_table(self.namespace, GROUP_TABLE)
+        listed = kernel.ip_table(*self.ip_table)
         if listed is None:
             return MISSING
         held = table_of(listed)
@@ -191,8 +196,13 @@ def _listed(addresses: frozenset[IPv4Address]) -> str:
 
 @lru_cache(maxsize=64)
 def _elements(spans: str) -> str:
-    held = in_spans(spans)
-    return f"\t\telements = {{ {_listed(held)} }}\n" if held else ""
+    return elements(tuple(map(str, sorted(in_spans(spans)))))
+
+
+def elements(held: Sequence[str]) -> str:
+    """The elements of a set in nft's syntax, a line for each."""
+    lines = ",\n".join(f"\t\t\t{one}" for one in held)
+    return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
 
 def _chain(name: str, tests: tuple[Test, ...]) -> str:

@@ -12,7 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
-from vpcctl_lib.resources.marking import APART, HEAD
+from vpcctl_lib.resources.marking import APART, HEAD, elements
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
 
@@ -46,6 +46,11 @@ class Roster(Resource):
         """The namespace."""
         return within(self.namespace)
 
+    @property
+    def ip_table(self) -> tuple[str, str]:
+        """The namespace, and our name."""
+        return (self.namespace, GROUP_TABLE)
+
     def make(self) -> Operations:
         """Loads all of it at once."""
         return (self._script(HEAD + self.text()),)
@@ -78,7 +83,7 @@ class Roster(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must list the same groups, rules and members."""
-        listed = kernel.ip_table(self.namespace, GROUP_TABLE)
+        listed = kernel.ip_table(*self.ip_table)
         if listed is None:
             return MISSING
         held, shall = ({one.name: (one.rules, frozenset(one.ports)) for one in groups}
@@ -92,8 +97,8 @@ class Roster(Resource):
 
 def _written(one: Listed) -> str:
     rules = "".join(f'\t\tcontinue comment "{rule}"\n' for rule in one.rules)
-    elements = f"\t\telements = {{ {_quoted(one.ports)} }}\n" if one.ports else ""
-    return (f"\tset {GROUP_SET}{one.name} {{\n\t\ttype ifname\n{elements}\t}}\n"
+    ports = elements([f'"{port}"' for port in one.ports])
+    return (f"\tset {GROUP_SET}{one.name} {{\n\t\ttype ifname\n{ports}\t}}\n"
             f"\tchain {GROUP_SET}{one.name} {{\n{rules}\t}}\n")
 
 

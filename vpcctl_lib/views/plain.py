@@ -64,7 +64,8 @@ def overview(overview: Overview) -> View:
                 "nat": "iptables -t nat -S VPCCTL-POSTROUTING", "routes": f"ip -n {name} route",
                 "subnets": f"ip -n {name} link show master {bridge}",
                 "instances": f"ip -n {name} link show master {bridge}",
-                "groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}",
+                **({"groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}"}
+                   if overview.groups and overview.topology.guarded else {}),
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
