@@ -97,7 +97,7 @@ def test_a_change_is_a_possible_network(field: Field) -> None:
 def test_topologies_are_drawn_with_every_field_varied() -> None:
     seen: dict[Field, set[Any]] = {field: set() for field in (*FIELDS, *LATER)}
 
-    @settings(derandomize=True, database=None, max_examples=75)
+    @settings(derandomize=True, database=None, max_examples=150)
     @given(topologies())
     def look(topology: Topology) -> None:
         for _, value in places(topology):
