@@ -194,6 +194,7 @@ def module_host(tmp_path_factory: pytest.TempPathFactory) -> Any:
     host.end()
 
 
+@pytest.mark.long
 @settings(max_examples=150 if LONG else 3, deadline=None, suppress_health_check=list(HealthCheck),
           phases=(Phase.generate,))
 @given(steps=st.lists(COMMANDS, min_size=5, max_size=20 if LONG else 9))
