@@ -113,7 +113,8 @@ def pings(host: Host, runtime: Neighbour, container: str, target: str) -> bool:
 def test_a_container_joins_restarts_and_is_restored(host: Host, runtime: Neighbour) -> None:
     name = runtime.name
     # An address of IPv6 is tentative at first.
-    seen = "ip addr | sed s/.tentative//; ip route; iptables-save | grep ^-; sysctl -a 2>/dev/null | grep ^net.ip"
+    settings = "sysctl -a 2>/dev/null | grep ^net.ip"
+    seen = f"ip addr | sed s/.tentative//; ip route; iptables-save | grep ^-; {settings}"
     pid = f"$({name} inspect -f '{{{{.State.Pid}}}}' other)"
     inside = f"nsenter --net=/proc/{pid}/ns/net sh -c '{seen}'"
     before = bash(host, inside)
