@@ -55,6 +55,16 @@ def legacy_tables(namespace: str = "") -> str:
     return _text_in(namespace, f"{NETWORK}/ip_tables_names") or ""
 
 
+def may_have_legacy(namespace: str) -> bool:
+    """Whether iptables-legacy has tables there, or we may not look."""
+    try:
+        return bool(visit(namespace, lambda: _read(f"{NETWORK}/ip_tables_names")))
+    except netns.Gone:
+        return False
+    except PermissionError:
+        return True
+
+
 def linked() -> list[str]:
     """The links that have settings where the calling thread is, and `all` and `default`."""
     return sorted(os.listdir(SYSCTLS / "net/ipv4/conf"))

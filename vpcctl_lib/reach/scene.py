@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.naming import BRIDGE_TABLE
@@ -22,7 +21,6 @@ from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
 
 T = TypeVar("T")
 HOST = ""
-ASKERS = 4
 COVERED = frozenset({"filter", "nat", "mangle", "raw", "security"})
 """The tables of family ip that iptables-save shows."""
 
@@ -118,7 +116,9 @@ class Namespace:
     rules: list[PolicyRule] = field(default_factory=list)
     setting: Settings = lambda key: None
     passage: Callable[[], Passage] = Passage
-    numbers: Callable[[], Mapping[int, str]] = dict
+    named: Callable[[int], str] = lambda number: ""
+    """The name behind its number for another namespace; empty if it has none."""
+
     taken: Callable[[Lookup], tuple[str, str]] = lambda lookup: ("", "")
     """The link and the gateway that the kernel itself would choose; empty if it does not say."""
 
@@ -131,11 +131,6 @@ class Namespace:
     def by_index(self) -> Mapping[int, Link]:
         """Its links by number, by which the other ends of cables refer to them."""
         return {link.index: link for link in self.links.values()}
-
-    @property
-    def names(self) -> Mapping[int, str]:
-        """The names behind its numbers for other namespaces."""
-        return self.numbers()
 
     @property
     def neighbours(self) -> tuple[Neighbour, ...]:
@@ -225,8 +220,8 @@ class Scene:
     def _load(self, name: str) -> Namespace:
         if name and name not in self.names:
             return Namespace(name, exists=False)
-        readings = (Reading.LINKS, Reading.ROUTES, Reading.ROUTE_RULES, Reading.QUEUES)
-        links, routes, rules, queues = self._ask(*(partial(self._kernel.read, name, one) for one in readings))
+        links, routes, rules, queues = self._kernel.read(name, Reading.LINKS, Reading.ROUTES,
+                                                         Reading.ROUTE_RULES, Reading.QUEUES)
         found = [parse_link(one, queues) for one in links if one]
         # A broadcast in a VPC reaches all of its subnets, and one answers: the others are read later.
         return Namespace(
@@ -234,7 +229,7 @@ class Scene:
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
             cache(lambda key: self._kernel.setting(name, key) or None),
             cache(lambda: self._told(name, lambda: self._passage(name))),
-            cache(lambda: parse_names(self._kernel.read(name, Reading.NAMES))),
+            self._kernel.numbers(name).name,
             cache(lambda lookup: self._taken(name, lookup)))
 
     def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
@@ -243,21 +238,17 @@ class Scene:
         return route.get("dev", ""), route.get("gateway", "")
 
     def _passage(self, name: str) -> Passage:
-        near, tables, chains, stations = self._ask(
-            partial(self._kernel.read, name, Reading.NEIGHBOURS), partial(self._tables, name),
-            partial(self._kernel.nft_chains, name), partial(self._kernel.read, name, Reading.STATIONS))
+        near, chains, stations = self._kernel.read(name, Reading.NEIGHBOURS, Reading.CHAINS, Reading.STATIONS)
+        tables = self._tables(name, chains)
         guard = self._guard(name) if has_guard(chains) else None
         foreign = parse_foreign(chains, guard is not None)
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        members_of(guard) if guard else None, switched_by(guard) if guard else {},
                        tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"))
 
-    def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
-        return each(lambda ask: ask(), questions, ASKERS)
-
-    def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
+    def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""
-        texts = self._kernel.both_kinds(name)
+        texts = self._kernel.both_kinds(name, chains)
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
@@ -308,14 +299,6 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
     for one in found:
         states = tuple(one.get("state", ()))
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
-
-
-def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
-    """The numbers in `ip -j netns list`, which looks up the number of each name.
-
-    `list-id` asks the kernel for all numbers, and Linux 6.18 reports only the first 134.
-    """
-    return {one["id"]: one["name"] for one in listed if "id" in one}
 
 
 def has_guard(listed: list[dict[str, Any]]) -> bool:

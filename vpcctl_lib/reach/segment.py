@@ -131,7 +131,7 @@ def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Lin
     if link.peer_nsid is None:
         other = namespace.links.get(link.peer_name)
         return (namespace, other) if other else None
-    name = namespace.names.get(link.peer_nsid, HOST)
+    name = namespace.named(link.peer_nsid) or HOST
     if name not in scene.names and name != HOST:
         return None
     far = scene.of(name)
@@ -143,7 +143,7 @@ def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Lin
 def _leads_to(found: Link, namespace: Namespace, link: Link, host: Namespace) -> bool:
     if found.peer_nsid is None or found.peer_index != link.index:
         return False
-    return host.names.get(found.peer_nsid, HOST) == namespace.name
+    return host.named(found.peer_nsid) == namespace.name
 
 
 def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
