@@ -115,8 +115,8 @@ def test_netlink_says_what_the_tools_say(host: Host) -> None:
 
 
 def test_each_number_has_its_name(host: Host) -> None:
-    host.sh("""ip netns add near; for far in one two; do
-        ip netns add $far; ip -n near link add $far type veth peer name e0 netns $far; done; ip netns del two""")
+    host.sh("""ip netns add near; for far in one two; do ip netns add $far
+        ip -n near link add $far type veth peer name e0 netns $far; done; ip netns del two""")
     _, numbers = read(host, "near")
     listed = {one.get("id"): one["name"] for one in json.loads(host.sh("ip -j netns list", "near"))}
     assert numbers == [listed.get(number, "") for number in range(-1, 3)]

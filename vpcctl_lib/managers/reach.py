@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
@@ -26,7 +27,7 @@ from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Report, Verdict, dispro
 Found = tuple[Vpc, Subnet, Machine]
 INTERNET = "internet"
 INTERNET_ADDRESS = IPv4Address("8.8.8.8")
-TOOLS = ("ip", "bridge", "tc", "iptables-save")
+TOOLS = ("ip", "iptables-save")
 
 
 @frozen
@@ -48,34 +49,36 @@ class ReachManager(Manager):
         topology = self._topology()
         sender = _found(topology, _site(start, "--from"))
         target = find_target(topology, to)
-        analyzer = self._analyzer(topology)
-        return self._ask(analyzer, _question(sender, target, protocol, port), probe)
+        return self._ask(topology, [_question(sender, target, protocol, port)], probe)[0]
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
         """From every machine except the target itself."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
         target = find_target(topology, to)
-        analyzer = self._analyzer(topology)
-        return [self._ask(analyzer, _question(sender, target, protocol, port), probe)
-                for sender in _others(topology, target)]
+        questions = [_question(sender, target, protocol, port) for sender in _others(topology, target)]
+        return self._ask(topology, questions, probe)
 
     def _topology(self) -> Topology:
         return self.context.store.load().topology
 
-    def _analyzer(self, topology: Topology) -> Analyzer:
+    def _ask(self, topology: Topology, questions: Sequence[Question], probe: bool) -> list[Report]:
         need_root()
         need(*TOOLS)
-        return Analyzer(Scene(Kernel(self.runner)), topology)
+        analyzer = Analyzer(Scene(Kernel(self.runner)), topology)
+        # A thread of its own enters hundreds of namespaces; the main one would start a thread for each look.
+        reports = netns.apart(lambda: [analyzer.ask(question) for question in questions])
+        return [_probed(report, report.question.start in analyzer.scene.names) for report in reports] \
+            if probe else reports
 
-    def _ask(self, analyzer: Analyzer, question: Question, probe: bool) -> Report:
-        report = analyzer.ask(question)
-        if not probe:
-            return report
-        if question.start not in analyzer.scene.names:
-            return replace(report, probe=Probe("not sent: there is no namespace to send from", None))
-        result = send(question.start, question.address, question.protocol, question.port)
-        return _listened(_compared(report, result), result)
+
+def _probed(report: Report, is_there: bool) -> Report:
+    """The report with what became of a real packet."""
+    question = report.question
+    if not is_there:
+        return replace(report, probe=Probe("not sent: there is no namespace to send from", None))
+    result = send(question.start, question.address, question.protocol, question.port)
+    return _listened(_compared(report, result), result)
 
 
 def _compared(report: Report, result: Result) -> Report:

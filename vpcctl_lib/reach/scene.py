@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
@@ -17,7 +17,7 @@ from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
+from vpcctl_lib.resources.guard import forwarders_of, is_whole, members_of, switched_by
 
 T = TypeVar("T")
 HOST = ""
@@ -81,6 +81,21 @@ class Neighbour:
 
 
 @frozen
+class Guarded:
+    """What the guard of a namespace's bridges lets in at their ports."""
+
+    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
+    """Each machine's port, MAC and address."""
+
+    forwarders: frozenset[tuple[str, ...]] = frozenset()
+    """The port and MAC of each machine that may send packets of others."""
+
+    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
+        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
+        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
+
+
+@frozen
 class Passage:
     """What matters only for packets that start, end or are forwarded here."""
 
@@ -89,14 +104,19 @@ class Passage:
     foreign: Mapping[str, str] = field(default_factory=dict)
     """Hooks at which something that is not modelled decides, and what it is."""
 
-    guard: frozenset[Member] | None = None
-    """The machines that may send through ports of the namespace's bridges; None without a guard."""
+    guard: Guarded | None = None
+    """Who may send through ports of the namespace's bridges; None without a guard."""
 
     switched: Mapping[IPv4Address, str] = field(default_factory=dict)
     """The MACs to which that guard redirects packets, by their destination address."""
 
-    stations: tuple[tuple[str, str], ...] = ()
-    """The permanent MAC entries of the namespace's bridges, each with its port."""
+    stations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The permanent MAC entries of the namespace's bridges: the ports of each MAC."""
+
+    @cached_property
+    def near(self) -> Mapping[tuple[str, IPv4Address], Neighbour]:
+        """The ARP table by link and address."""
+        return {(one.device, one.address): one for one in self.neighbours}
 
 
 class Settings(Protocol):
@@ -132,10 +152,9 @@ class Namespace:
         """Its links by number, by which the other ends of cables refer to them."""
         return {link.index: link for link in self.links.values()}
 
-    @property
-    def neighbours(self) -> tuple[Neighbour, ...]:
-        """Its ARP table."""
-        return self.passage().neighbours
+    def neighbour(self, device: str, address: IPv4Address) -> Neighbour | None:
+        """The line of its ARP table."""
+        return self.passage().near.get((device, address))
 
     @property
     def tables(self) -> tuple[Tables, ...]:
@@ -148,7 +167,7 @@ class Namespace:
         return self.passage().foreign
 
     @property
-    def guard(self) -> frozenset[Member] | None:
+    def guard(self) -> Guarded | None:
         """Who may send through the ports of its bridges; None if anybody may."""
         return self.passage().guard
 
@@ -158,8 +177,8 @@ class Namespace:
         return self.passage().switched
 
     @property
-    def stations(self) -> tuple[tuple[str, str], ...]:
-        """The permanent MAC entries of its bridges, each with its port."""
+    def stations(self) -> Mapping[str, tuple[str, ...]]:
+        """The permanent MAC entries of its bridges: the ports of each MAC."""
         return self.passage().stations
 
     def number(self, key: str) -> int:
@@ -180,9 +199,13 @@ class Namespace:
         first, last = (self.setting("net/ipv4/ip_local_port_range") or "32768 60999").split()
         return Ports(int(first), int(last))
 
+    @cached_property
+    def _addresses(self) -> frozenset[IPv4Address]:
+        return frozenset(held.address for link in self.links.values() for held in link.addresses)
+
     def owns(self, address: IPv4Address) -> bool:
         """Whether a link, up or not, has the address."""
-        return any(held.address == address for link in self.links.values() for held in link.addresses)
+        return address in self._addresses
 
 
 class Scene:
@@ -191,6 +214,7 @@ class Scene:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._known: dict[str, Namespace] = {}
+        self._concluded: dict[Hashable, Any] = {}
 
     @property
     def names(self) -> Collection[str]:
@@ -212,6 +236,13 @@ class Scene:
             if name == HOST:
                 raise
             raise Undecided(name, f"it can't be read: {error}") from None
+
+    def once(self, key: Hashable, conclude: Callable[[], T]) -> T:
+        """What follows from what was read, concluded once."""
+        if key not in self._concluded:
+            self._concluded[key] = conclude()
+        found: T = self._concluded[key]
+        return found
 
     def known(self) -> list[Namespace]:
         """The namespaces that were read so far."""
@@ -243,8 +274,8 @@ class Scene:
         guard = self._guard(name) if has_guard(chains) else None
         foreign = parse_foreign(chains, guard is not None)
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
-                       members_of(guard) if guard else None, switched_by(guard) if guard else {},
-                       tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"))
+                       parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
+                       parse_stations(stations))
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""
@@ -299,6 +330,21 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
     for one in found:
         states = tuple(one.get("state", ()))
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
+
+
+def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
+    """Whom the rules of our own table let in."""
+    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
+    return Guarded(own, forwarders_of(listed))
+
+
+def parse_stations(found: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The permanent entries of `bridge -j fdb`."""
+    ports: dict[str, tuple[str, ...]] = {}
+    for one in found:
+        if one.get("state") == "static":
+            ports[one["mac"]] = (*ports.get(one["mac"], ()), one["ifname"])
+    return ports
 
 
 def has_guard(listed: list[dict[str, Any]]) -> bool:

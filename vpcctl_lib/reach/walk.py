@@ -291,8 +291,8 @@ def _worth_telling(decision: Decision) -> str:
 
 def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route) -> None:
     """A neighbour on the uplink that isn't a router may or may not exist."""
-    states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
-              for state in one.states}
+    known = here.neighbour(link.name, wanted)
+    states = set(known.states) if known else set()
     if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
         reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
         raise Undecided(here.title, reason)

@@ -277,6 +277,11 @@ def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
     return frozenset(map(_member, _elements_of(listed, OWN)))
 
 
+def forwarders_of(listed: list[dict[str, Any]]) -> frozenset[tuple[str, ...]]:
+    """The ports and MACs of the machines that may send packets of others, in such a table."""
+    return frozenset(_parts_of(listed, FORWARDERS))
+
+
 def ranges_of(listed: list[dict[str, Any]]) -> frozenset[Range]:
     """The subnets without machines in a table that nft has listed."""
     comments = (str(one.get("elem", {}).get("comment", "")).split() if isinstance(one, dict) else []
