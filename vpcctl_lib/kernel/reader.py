@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.answers import parsed
+from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 LEGACY_SAVE = "iptables-legacy-save"
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
+
+LOOKERS = 4
+"""Programs that read rules in parallel."""
 
 LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
@@ -85,6 +90,15 @@ class Kernel:
         wanted = [name for name in namespaces if name not in self._views]
         if wanted:
             netns.aside(lambda: self._views.update((name, self._view(name)) for name in wanted))
+
+    def look_at_rules(self, namespaces: Collection[str]) -> None:
+        """Read the rules of many namespaces at once; who asks for some that can't be read is told why."""
+
+        def ask(namespace: str) -> None:
+            with suppress(Unreadable):
+                self.chains(namespace)
+
+        each(ask, namespaces, LOOKERS)
 
     def _of(self, namespace: str) -> View:
         if namespace not in self._views:

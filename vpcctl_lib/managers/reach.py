@@ -67,9 +67,15 @@ class ReachManager(Manager):
         need(*TOOLS)
         analyzer = Analyzer(Scene(Kernel(self.runner)), topology)
         # A thread of its own enters hundreds of namespaces; the main one would start a thread for each look.
-        reports = netns.apart(lambda: [analyzer.ask(question) for question in questions])
+        reports = netns.apart(lambda: _reports(analyzer, questions))
         return [_probed(report, report.question.start in analyzer.scene.names) for report in reports] \
             if probe else reports
+
+
+def _reports(analyzer: Analyzer, questions: Sequence[Question]) -> list[Report]:
+    if len(questions) > 1:
+        analyzer.scene.look([question.start for question in questions])
+    return [analyzer.ask(question) for question in questions]
 
 
 def _probed(report: Report, is_there: bool) -> Report:

@@ -61,7 +61,7 @@ class Fixer:
             return self._neighbour(question, here, blocked)
         if blocked.cause.setting:
             return self._setting(here, blocked, progress)
-        if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and here in self._ours()):
+        if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and self._is_ours(here)):
             return RESTORE
         return None
 
@@ -88,8 +88,8 @@ class Fixer:
         own = routed(self._intent.topology, vpc)
         return question.sender.address if own else router_end(vpc.link)
 
-    def _ours(self) -> frozenset[str]:
-        return self._intent.namespaces | {HOST}
+    def _is_ours(self, here: str) -> bool:
+        return here == HOST or here in self._intent.namespaces
 
     def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str:
         cause = blocked.cause
@@ -125,7 +125,7 @@ class Fixer:
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
             is_route = blocked.rule == f"route {blocked.cause.rule}"
             return f"ip {_in(here)}route del {blocked.cause.rule}" if is_route else None
-        return RESTORE if here in self._ours() else None
+        return RESTORE if self._is_ours(here) else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """Removes a hand-made route to a gateway that nobody has; else the record says who must answer."""
@@ -135,13 +135,13 @@ class Fixer:
                 return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {route.device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
-        return RESTORE if here in self._ours() else None
+        return RESTORE if self._is_ours(here) else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:
         """Restores a setting that is in the record, sets others, if that alone lets the packet through."""
         cause = blocked.cause
         if blocked.code is Code.NO_FORWARDING:
-            restored = cause.setting == "net.ipv4.ip_forward" and here in self._ours() \
+            restored = cause.setting == "net.ipv4.ip_forward" and self._is_ours(here) \
                 and not self._intent.is_subnet(here)
             return RESTORE if restored else f"{_inside(here)}sysctl -w {cause.setting}=1"
         if blocked.code is Code.SOURCE_REFUSED and cause.address and self._is_lost(here, cause.address):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
@@ -10,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.naming import BRIDGE_TABLE
@@ -21,6 +23,9 @@ from vpcctl_lib.resources.guard import forwarders_of, is_whole, members_of, swit
 
 T = TypeVar("T")
 HOST = ""
+ASKERS = 4
+"""Namespaces that are read in parallel: where there are rules, by a program."""
+
 COVERED = frozenset({"filter", "nat", "mangle", "raw", "security"})
 """The tables of family ip that iptables-save shows."""
 
@@ -227,6 +232,19 @@ class Scene:
             self._known[name] = self._told(name, lambda: self._load(name))
         return self._known[name]
 
+    def look(self, names: Collection[str]) -> None:
+        """Read what matters for packets that start in these; programs for it run in parallel."""
+        # In order, so that what is reported does not depend on who was first.
+        found = [namespace for name in names if (namespace := self._of_or_none(name))]
+        each(_pass, found, ASKERS)
+
+    def _of_or_none(self, name: str) -> Namespace | None:
+        try:
+            return self.of(name)
+        except Undecided:
+            # Whoever asks for it again is told why.
+            return None
+
     def _told(self, name: str, ask: Callable[[], T]) -> T:
         """What it has; raises Undecided if that can't be read."""
         try:
@@ -287,6 +305,11 @@ class Scene:
         """Our own table of family bridge, if it has our rules and no others."""
         listed = self._kernel.nft_table(name, "bridge", BRIDGE_TABLE)
         return listed if is_whole(listed) else None
+
+
+def _pass(namespace: Namespace) -> None:
+    with suppress(Undecided):
+        namespace.passage()
 
 
 def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:

@@ -164,7 +164,8 @@ class Explorer:
     def _flood(self, namespace: Namespace, bridge: Link, incoming: str, trail: Trail) -> None:
         self._segment.odd += oddness(namespace, bridge)
         if not trail.exits:
-            hub = self._scene.once((namespace.name, bridge.name), lambda: hub_of(self._scene, namespace, bridge))
+            key = ("hub", namespace.name, bridge.name)
+            hub = self._scene.once(key, lambda: hub_of(self._scene, namespace, bridge))
             if hub:
                 self._plug(hub, incoming)
                 return
@@ -322,6 +323,6 @@ def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Addres
 def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link]]:
     """All known links that have an address, reachable or not."""
     for namespace in scene.known():
-        for link in namespace.links.values():
+        for link in namespace.links.values() if namespace.owns(address) else ():
             if any(held.address == address for held in link.addresses) and link.name != LOOPBACK:
                 yield namespace, link
