@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.kernel.ways import Hop, Way
-from vpcctl_lib.model.addressing import router_end
+from vpcctl_lib.model.addressing import host_end, router_end
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
@@ -47,8 +47,8 @@ class Fixer:
         offered = opened(question, blocked.code, other)
         if offered:
             return offered
-        if here == HOST and other is None and not is_back and question.vpc.nat:
-            strayed, fix = self._way_out(question, question.vpc.nat, blocked)
+        if here == HOST and other is None and not is_back and question.vpc and question.vpc.nat:
+            strayed, fix = self._way_out(question, question.vpc, question.vpc.nat, blocked)
             if strayed:
                 return fix
         if blocked.code is Code.FIREWALL_DENY or blocked.cause.table == "nat":
@@ -65,33 +65,32 @@ class Fixer:
             return RESTORE
         return None
 
-    def _way_out(self, question: Question, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
+    def _way_out(self, question: Question, vpc: Vpc, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
         """Whether the host's way out differs from NAT's, and the command that makes NAT follow it."""
-        cable = device("vpc-", question.vpc.name)
-        route = lookup(self._scene.of(HOST), Lookup(question.address, self._source(question), cable))
+        cable = device("vpc-", vpc.name)
+        route = lookup(self._scene.of(HOST), Lookup(question.address, self._source(question, vpc), cable))
         if route is None:
             # Only the host's own network set-up can bring back its way out.
             return blocked.code is Code.NO_ROUTE, None
         if route.kind != "unicast" or route.devices == (nat.interface,) or blocked.code not in DIVERTED:
             return False, None
         if route.hops:
-            return True, aside(question.vpc, nat.interface, _way(route)) or None
+            return True, aside(vpc, nat.interface, _way(route)) or None
         ours = {"lo", *(device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)}
         if route.device in ours:
             return True, None
-        enable = f"vpcctl nat enable --vpc {question.vpc.name} --interface {route.device}"
+        enable = f"vpcctl nat enable --vpc {vpc.name} --interface {route.device}"
         return True, RESTORE if nat.follows else enable
 
-    def _source(self, question: Question) -> IPv4Address:
+    def _source(self, question: Question, vpc: Vpc) -> IPv4Address:
         """The packet's source address when it reaches the host."""
-        vpc = question.vpc
         own = routed(self._intent.topology, vpc)
-        return question.sender.address if own else router_end(vpc.link)
+        return question.source if own and question.source else router_end(vpc.link)
 
     def _is_ours(self, here: str) -> bool:
         return here == HOST or here in self._intent.namespaces
 
-    def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str:
+    def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str | None:
         cause = blocked.cause
         if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
             tool = "iptables-legacy" if cause.legacy else "iptables"
@@ -99,9 +98,13 @@ class Fixer:
             what = f"-D {cause.chain} {cause.rule}" if cause.rule else f"-P {cause.chain} ACCEPT"
             return f"{_inside(here)}{tool}{table} {what}"
         found = self._intent.subnet(here)
-        if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
-            return _allowed(*found, question, is_ingress(cause.chain), question.sender.address)
-        return RESTORE
+        if self._lost(here, cause.table, cause.chain):
+            return RESTORE
+        if found and found[1].policy and not is_back:
+            source = question.source or host_end(found[0].link)
+            return _allowed(*found, question, is_ingress(cause.chain), source)
+        # A VPC is closed to strangers: there is nothing to restore.
+        return RESTORE if question.vpc else None
 
     def _lost(self, here: str, table: str, chain: str) -> bool:
         """Whether rules of ours are missing from a chain."""
@@ -194,6 +197,10 @@ def _inside(namespace: str) -> str:
 def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
     """The command that opens it the way a VPC offers it."""
     vpc, subnet = question.vpc, question.subnet
+    if code is Code.NOTHING_LISTENS:
+        return _served(question)
+    if vpc is None or subnet is None:
+        return None
     if code is Code.NOT_PEERED and other is not None:
         return f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {other.name}"
     enable = f"vpcctl nat enable --vpc {vpc.name}"
@@ -207,7 +214,7 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
         port = f" --dport {question.port}" if question.port else ""
         cable = device("vpc-", vpc.name)
         return f"iptables -I INPUT -i {cable} -p {question.protocol.value}{port} -j ACCEPT"
-    return _served(question) if code is Code.NOTHING_LISTENS else None
+    return None
 
 
 def _served(question: Question) -> str | None:

@@ -79,12 +79,13 @@ class Intent:
         """Whether a namespace is a subnet's."""
         return self.subnet(namespace) is not None
 
-    def vpc_of(self, near: Vpc, address: IPv4Address) -> Vpc | None:
+    def vpc_of(self, near: Vpc | None, address: IPv4Address) -> Vpc | None:
         """The VPC with that address, seen from another one: itself, else a peer, else any other."""
-        ranked = [near, *self.topology.peers_of(near.name), *self.topology.vpcs]
+        known = [near, *self.topology.peers_of(near.name)] if near else []
+        ranked = [*known, *self.topology.vpcs]
         return next((vpc for vpc in ranked if address in vpc.cidr), None)
 
-    def namespace_at(self, near: Vpc, address: IPv4Address) -> str | None:
+    def namespace_at(self, near: Vpc | None, address: IPv4Address) -> str | None:
         """The namespace of an address's machine, or else of the first in its subnet, seen from a VPC."""
         vpc = self.vpc_of(near, address)
         if vpc is None:
@@ -94,7 +95,7 @@ class Intent:
                    for machine in subnet.machines[:1])
         return held or next((one.namespace for one in near_by), None)
 
-    def nobody_at(self, near: Vpc, address: IPv4Address) -> str:
+    def nobody_at(self, near: Vpc | None, address: IPv4Address) -> str:
         """The message for an address that no machine has by the record; empty if one has it."""
         vpc = self.vpc_of(near, address)
         if vpc is None or address == gateway(vpc.cidr) or (vpc.name, address) in self._held:
