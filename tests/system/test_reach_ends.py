@@ -106,3 +106,15 @@ def test_a_probe_from_the_host(ends: Host) -> None:
     assert report["probe"] == {"result": "answered", "agrees": True}
     report = asked(ends, "--from", "internet", "--to", "vpc1/public/web1", "--probe")
     assert report["probe"]["agrees"] is None
+
+
+def test_only_a_machine_that_forwards_sends_for_others(ends: Host) -> None:
+    """Each has an address behind it, of which the guard knows nothing."""
+    ends.do("instance add --vpc vpc1 --subnet public --name box --forwards")
+    for name, near, far in (("web1", "10.0.1.4", "10.77.0.1"), ("box", "10.0.1.5", "10.77.1.1")):
+        ends.sh(f"ip addr add {far}/32 dev lo", f"vpc1-public.{name}")
+        ends.sh(f"ip route add {far} via {near} dev eth0 onlink", "vpc1-public")
+    ends.reaches("vpc1-public", "10.77.1.1")
+    ends.never_reaches("vpc1-public", "10.77.0.1")
+    assert asked(ends, "--from", "vpc1/public", "--to", "10.77.1.1")["verdict"] == "reachable"
+    assert asked(ends, "--from", "vpc1/public", "--to", "10.77.0.1")["blocked_by"]["code"] == "SOURCE_REFUSED"
