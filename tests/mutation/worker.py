@@ -141,7 +141,7 @@ def _verdict(status: int) -> str:
 
 def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int],
                seconds: Mapping[int, float]) -> list[int]:
-    """Two single cases of each test, then the rest: each time the module's own tests first, then the cheapest."""
+    """Two single cases of each test, then the rest; each time the module's own tests, then the cheapest."""
     times_seen: Counter[str] = Counter()
     ranked = []
     for number in sorted(tests, key=seconds.__getitem__):
