@@ -246,8 +246,9 @@ def machines(rounds: int, others: int) -> dict[str, float]:
 
 def _subnet_of(machines: int) -> dict[str, Any]:
     """A topology: one VPC, with so many machines in one subnet."""
+    instances: dict[str, Any] = {f"m{number}": {} for number in range(machines)}
     return {"version": 2, "vpcs": {"grown": {"cidr": "10.0.0.0/16", "subnets": {"many": {
-        "cidr": "10.0.16.0/20", "bare": True, "instances": {f"m{number}": {} for number in range(machines)}}}}}}
+        "cidr": "10.0.16.0/20", "bare": True, "instances": instances}}}}}
 
 
 def reading(rounds: int, *counts: int) -> dict[str, float]:
