@@ -93,3 +93,27 @@ def test_a_policy_in_one_of_many_is_seen(host: Host) -> None:
     host.never_reaches("a-many.m4", "10.0.16.4")
     host.never_reaches("a-many.m5", "10.0.16.4")
     host.reaches("a-many.m6", "10.0.16.4")
+
+
+BEHIND = """
+ip link add br2 type bridge; ip link set br2 up
+ip link add x1 type veth peer name x2
+ip link set x1 master br-vpc1 up; ip link set x2 master br2 up
+ip link add y1 type veth peer name e0 netns far; ip link set y1 master br2 up
+ip -n far link set e0 up; ip -n far addr add 10.0.9.9/16 dev e0
+ip -n far route add 10.0.1.0/24 via 10.0.0.1
+nft delete table bridge vpcctl
+"""
+
+
+def test_a_bridge_behind_a_bridge_is_crossed(vpc1: Host) -> None:
+    vpc1.sh("ip netns add far; ip -n far link set lo up")
+    vpc1.sh(BEHIND, "vpc1")
+    vpc1.reaches("vpc1-public", "10.0.9.9")
+    told = vpc1.vpcctl("reach", "--from", "vpc1/public", "--to", "10.0.9.9")
+    assert (told.code, "bridge br2 switches from x2 to y1" in told.out) == (0, True)
+    vpc1.sh("ip link set y1 down", "vpc1")
+    vpc1.never_reaches("vpc1-public", "10.0.9.9")
+    assert vpc1.vpcctl("reach", "--from", "vpc1/public", "--to", "10.0.9.9").code == 1
+    vpc1.sh("ip netns del far; ip -n vpc1 link del br2; ip -n vpc1 link del x1")
+    vpc1.do("restore")
