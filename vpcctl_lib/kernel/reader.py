@@ -92,7 +92,7 @@ class Kernel:
             netns.aside(lambda: self._views.update((name, self._view(name)) for name in wanted))
 
     def look_at_rules(self, namespaces: Collection[str]) -> None:
-        """Read the rules of many namespaces at once; who asks for some that can't be read is told why."""
+        """Read the rules of many namespaces at once; `chain` reports those that can't be read."""
 
         def ask(namespace: str) -> None:
             with suppress(Unreadable):

@@ -19,7 +19,7 @@ from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import forwarders_of, is_whole, members_of, switched_by
+from vpcctl_lib.resources.guard import FORWARDERS, is_whole, members_of, parts_of, switched_by
 
 T = TypeVar("T")
 HOST = ""
@@ -242,7 +242,7 @@ class Scene:
         try:
             return self.of(name)
         except Undecided:
-            # Whoever asks for it again is told why.
+            # The next question about it reports why.
             return None
 
     def _told(self, name: str, ask: Callable[[], T]) -> T:
@@ -358,7 +358,7 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
 def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
     """Whom the rules of our own table let in."""
     own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
-    return Guarded(own, forwarders_of(listed))
+    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
 
 
 def parse_stations(found: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
