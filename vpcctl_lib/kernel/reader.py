@@ -327,12 +327,18 @@ def counted(runner: Runner, namespace: str, family: Family = Family.INET) -> Sav
 def answers(readings: Iterable[Reading]) -> list[list[dict[str, Any]]]:
     """What the namespace of the calling thread answers to each question; OSError if it doesn't."""
     # Imported late: commands that only change the record ask nothing.
-    from vpcctl_lib.kernel import nftables
     from vpcctl_lib.kernel.network import Network
 
     with Network() as network:
         known = {Reading.LINKS: network.links, Reading.MAIN_ROUTES: network.main_routes,
                  Reading.ROUTES: network.routes, Reading.ROUTE_RULES: network.rules,
                  Reading.NEIGHBOURS: network.neighbours, Reading.STATIONS: network.stations,
-                 Reading.QUEUES: network.queues, Reading.CHAINS: nftables.chains}
+                 Reading.QUEUES: network.queues, Reading.CHAINS: _chains}
         return [known[one]() for one in readings]
+
+
+def _chains() -> list[dict[str, Any]]:
+    # Imported late: only `reach` asks for them.
+    from vpcctl_lib.kernel.nftables import chains
+
+    return chains()
