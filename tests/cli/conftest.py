@@ -117,7 +117,7 @@ def refuse(*words: object, **_: object) -> None:
 
 
 def answer(command: Command, **_: object) -> Outcome:
-    """What `ip -batch`, `ip ntable`, `nft -j list` and iptables-save say of the host; nothing else may run."""
+    """What `ip -batch`, `nft -j list`, iptables-save and others say of the host; nothing else may run."""
     words = command.argv
     if words[0] == "ip" and "-batch" in words:
         return Outcome(command, 0, "".join(map(_way, command.stdin.splitlines())), "", 0.0)
