@@ -62,7 +62,7 @@ def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None
     if number in (netns.number("/proc/self/ns/net"), netns.number("/proc/1/ns/net")):
         raise VpcctlError("that is the network namespace of the host itself",
                           "attach one that has a network of its own, as a container has with --network none")
-    links = Kernel(runner).read(f"{UP}{path}", Reading.LINKS)
+    (links,) = Kernel(runner).read(f"{UP}{path}", Reading.LINKS)
     # What has the owner's own mark is an attachment that this one replaces.
     links = [one for one in links if one.get("ifalias") != owner]
     marked = next((str(one["ifalias"]) for one in links if str(one.get("ifalias", "")).startswith(MARK)), "")
@@ -77,7 +77,7 @@ def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None
 
 def default_route(runner: Runner, path: str) -> str:
     """The default route that a namespace has, in words; empty without one."""
-    listed = Kernel(runner).read(f"{UP}{path}", Reading.MAIN_ROUTES)
+    (listed,) = Kernel(runner).read(f"{UP}{path}", Reading.MAIN_ROUTES)
     routes = (one for one in listed if one.get("dst") == "default")
     found = next(routes, {})
     words = (("via", "gateway"), ("dev", "dev"))
@@ -137,7 +137,8 @@ class Adopt(Operation):
 
 def _left_over(kernel: Kernel, namespace: str) -> list[Iptables]:
     """What removes our rules there: somebody unmounted our name, and with it went all knowledge of them."""
-    held = Saved(kernel.both_kinds(namespace)[0])
+    texts = kernel.both_kinds(namespace, *kernel.read(namespace, Reading.CHAINS))
+    held = Saved("".join(texts[:1]))
     ours = [name for table, name in held
             if table == POLICY_TABLE and name.startswith((POLICY_IN, POLICY_OUT))]
     leads = tuple(f"-j {name}" for name in (POLICY_IN, POLICY_OUT))
