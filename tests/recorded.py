@@ -69,7 +69,7 @@ class Recorded:
         """From now on, this is what there is."""
         patch.setattr(run, "_run", self._answer)
         patch.setattr(Kernel, "read", lambda _, *given: self._read(*given))
-        patch.setattr(Kernel, "numbers", lambda _, namespace: Numbered(self, namespace))
+        patch.setattr(Kernel, "numbers", lambda _, namespace, *first: Numbered(self, namespace))
         patch.setattr(Kernel, "setting", lambda _, namespace, key: self.settings[f"{namespace} {key}"])
         patch.setattr(Kernel, "settings", lambda _, *given: self._all_settings(*given))
         patch.setattr(Kernel, "has_tool", lambda *_: True)

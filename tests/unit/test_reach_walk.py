@@ -51,7 +51,7 @@ class Recorded:
         found = self.asked[str(Command(argv, namespace=namespace))]
         return found if isinstance(found, list) else [one for one in found["nftables"] if "chain" in one]
 
-    def numbers(self, namespace: str) -> Any:
+    def numbers(self, namespace: str, first: object = ()) -> Any:
         """Its numbers for others."""
         numbered = {one["id"]: one["name"] for one in self._listed(namespace, ("ip", "-j", "netns", "list"))
                     if "id" in one}
