@@ -51,7 +51,7 @@ class Recorded:
         found = self.asked[str(Command(argv, namespace=namespace))]
         return found if isinstance(found, list) else [one for one in found["nftables"] if "chain" in one]
 
-    def numbers(self, namespace: str, first: object = ()) -> Any:
+    def numbers(self, namespace: str) -> Any:
         """Its numbers for others."""
         numbered = {one["id"]: one["name"] for one in self._listed(namespace, ("ip", "-j", "netns", "list"))
                     if "id" in one}
@@ -81,7 +81,7 @@ class Recorded:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     recorded = Recorded()
     monkeypatch.setattr(Kernel, "read", lambda _, *given: recorded.read(*given))
-    monkeypatch.setattr(Kernel, "numbers", lambda _, namespace: recorded.numbers(namespace))
+    monkeypatch.setattr(Kernel, "numbers", lambda _, namespace, *first: recorded.numbers(namespace))
     monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
     monkeypatch.setattr(proc, "may_have_legacy", lambda namespace: False)
     monkeypatch.setattr(proc, "_text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
