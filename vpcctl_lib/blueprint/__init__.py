@@ -7,39 +7,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vpcctl_lib.blueprint import host, machines, peerings, routers
-from vpcctl_lib.model import endpoints, naming
+from vpcctl_lib.blueprint import host, machines, routers
+from vpcctl_lib.blueprint.parts import Frames as Frames
+from vpcctl_lib.blueprint.parts import Part
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology
-from vpcctl_lib.resources import Namespace, Resource
+from vpcctl_lib.resources import Resource
 
 
 def blueprint(topology: Topology) -> list[Resource]:
     """All resources, each once and after those that it needs."""
-    return list(_resources(topology))
+    return [one for part in parts(topology) for thing in part.things for one in part.resources(thing)]
 
 
-def _resources(topology: Topology) -> Iterator[Resource]:
-    there = {vpc.name: endpoints.in_vpc(vpc) for vpc in topology.vpcs}
+def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
+    """The blueprint in parts; with the frames of another topology, equal parts of both are found faster."""
+    frames = frames or Frames()
+    seats = {vpc.name: tuple(frames.seats(vpc)) for vpc in topology.vpcs}
     for vpc in topology.vpcs:
-        yield Namespace(vpc.name, naming.owner(vpc.name))
-        yield from machines.namespaces(there[vpc.name])
+        yield Part((vpc.name,), routers.namespace, (vpc.name,))
+        yield Part((vpc.name,), machines.namespace, seats[vpc.name])
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
-        yield from (routers.guard(vpc, there[vpc.name], bool(topology.quotes)) for vpc in topology.vpcs)
+        for vpc in topology.vpcs:
+            yield Part((vpc.name,), routers.guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
     for vpc in topology.vpcs:
-        yield from host.cable(vpc, routed(topology, vpc))
+        yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
     for vpc in topology.vpcs:
-        yield from routers.router(vpc, there[vpc.name])
-    for peering in topology.peerings:
-        yield from peerings.cable(topology, peering)
+        yield Part((vpc.name,), routers.router, (vpc,))
+        yield Part((vpc.name,), routers.port, seats[vpc.name])
+        yield Part((vpc.name,), routers.switching, (vpc.name,))
+        yield Part((vpc.name,), routers.neighbours, seats[vpc.name])
+        yield Part((vpc.name,), routers.station, seats[vpc.name])
+    if topology.peerings:
+        # Imported late: many hosts have none.
+        from vpcctl_lib.blueprint import peerings
+
+        for peering in topology.peerings:
+            yield Part((peering.vpc1, peering.vpc2), peerings.cable, (topology,), (peering,))
     for vpc in topology.vpcs:
-        yield from routers.rules(topology, vpc)
+        yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
     for vpc in topology.vpcs:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
-        for one in there[vpc.name]:
-            yield from machines.inside(vpc, one, peers)
-    yield from host.host(topology)
+        yield Part((vpc.name,), machines.inside, seats[vpc.name], (peers,))
+    yield Part((), host.host, (topology,))
     for vpc in topology.vpcs:
-        for one in there[vpc.name]:
-            yield from machines.programs(vpc, one)
+        busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
+        yield Part((vpc.name,), machines.programs, busy)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vpcctl_lib.blueprint.links import altname, mtu
+from vpcctl_lib.blueprint.parts import Seat
 from vpcctl_lib.firewall.rules import router_forward, router_input, router_mangle, router_nat
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources import (
@@ -19,6 +19,7 @@ from vpcctl_lib.resources import (
     Chain,
     Guard,
     Member,
+    Namespace,
     Neighbour,
     Port,
     Resource,
@@ -31,8 +32,13 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.guard import FORM, Range, comment
 
 
-def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
-    """The VPC's namespace: its ends of the cables, its bridge, its route table."""
+def namespace(vpc: str) -> Iterator[Resource]:
+    """The namespace of the VPC of that name."""
+    yield Namespace(vpc, naming.owner(vpc))
+
+
+def router(vpc: Vpc) -> Iterator[Resource]:
+    """What is in the VPC's namespace: its ends of the cables, its bridge, its route table."""
     mark = naming.owner(vpc.name)
     bridge = naming.device("br-", vpc.name)
     yield Settings(vpc.name, profile=Profile.ROUTER.value)
@@ -46,33 +52,47 @@ def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
     if vpc.nat:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
-    for one in machines:
-        yield from _port(vpc, one, bridge)
-    yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
-    for one in machines:
-        for address in one.ipv4:
-            yield Neighbour(vpc.name, bridge, address, one.mac)
-    for one in machines:
-        yield Station(vpc.name, one.port, bridge, one.mac)
 
 
-def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
-    yield Veth(vpc.name, one.port, one.namespace, naming.INSTANCE)
-    yield Port(vpc.name, one.port, one.site.owner, bridge)
+def port(seat: Seat) -> Iterator[Resource]:
+    """The cable to a machine, and its end on the bridge."""
+    vpc, one = seat.vpc.name, seat.endpoint
+    bridge = naming.device("br-", vpc)
+    yield Veth(vpc, one.port, one.namespace, naming.INSTANCE)
+    yield Port(vpc, one.port, one.site.owner, bridge)
     full = naming.port_altname(one.site.subnet, one.site.machine)
     if full:
-        yield Altname(vpc.name, one.port, full)
-    yield Switching(vpc.name, one.port, bridge)
+        yield Altname(vpc, one.port, full)
+    yield Switching(vpc, one.port, bridge)
 
 
-def guard(vpc: Vpc, machines: Sequence[Endpoint], quotes: bool) -> Guard:
+def switching(vpc: str) -> Iterator[Resource]:
+    """The settings of the bridge, which can only be made once it has ports."""
+    bridge = naming.device("br-", vpc)
+    yield Settings(vpc, sysctls.bridge(bridge), device=bridge)
+
+
+def neighbours(seat: Seat) -> Iterator[Resource]:
+    """A machine's addresses, as its router has them."""
+    vpc, one = seat.vpc.name, seat.endpoint
+    for address in one.ipv4:
+        yield Neighbour(vpc, naming.device("br-", vpc), address, one.mac)
+
+
+def station(seat: Seat) -> Iterator[Resource]:
+    """A machine's place on the bridge."""
+    vpc, one = seat.vpc.name, seat.endpoint
+    yield Station(vpc, one.port, naming.device("br-", vpc), one.mac)
+
+
+def guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine."""
-    subnets = {subnet.name: subnet for subnet in vpc.subnets}
-    members = tuple(Member(one.port, one.mac, address, comment(subnets[one.site.subnet], one.forwards))
-                    for one in machines for address in one.ipv4)
+    members = tuple(Member(seat.endpoint.port, seat.endpoint.mac, address,
+                           comment(seat.subnet, seat.endpoint.forwards))
+                    for seat in seats for address in seat.endpoint.ipv4)
     ranges = tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
                    for subnet in vpc.subnets if not subnet.machines)
-    return Guard(vpc.name, members, FORM, quotes, ranges)
+    yield Guard(vpc.name, members, FORM, quotes, ranges)
 
 
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:

@@ -20,6 +20,9 @@ from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import is_ours, mark_of
 
+CABLE = "vpc-"
+"""How the host's end of each VPC's cable is called."""
+
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
     """All of them, each as the resource that it would be if recorded; those that others need come first."""
@@ -81,10 +84,11 @@ def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
 
     Rewriting the host's chains from the record would remove that protection.
     """
-    places = {place for entry in ledger for place in entry.resource.places}
-    names = [name for name in names_of_links() if (HOST, name) not in places]
-    # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
-    found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
+    names = [name for name in names_of_links() if name.startswith(CABLE)]
+    # Of a large record, few lines name a cable: the others need not be decoded.
+    places = {place for entry in ledger if entry.may_name(CABLE) for place in entry.resource.places}
+    # Most hosts have none that is not recorded, and nothing need be asked.
+    found = [name for name in names if (HOST, name) not in places and is_marked(kernel, HOST, name)]
     if not found:
         return []
     rules = [rule for place, chain in kernel.chains(HOST).items() if place[1] in HOST_CHAINS

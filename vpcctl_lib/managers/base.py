@@ -13,6 +13,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Faults, Plan, difference
 from vpcctl_lib.engine.strays import is_marked, strange_cables
 from vpcctl_lib.engine.transaction import Transaction
+from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import guarding, netns, variants
@@ -25,7 +26,7 @@ from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import Condition, Forwarding, changed
+from vpcctl_lib.resources import NAMES, Condition, Forwarding, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 
@@ -174,11 +175,13 @@ class Manager:
         return {key: fault for key, fault in found.items()
                 if key in half_made or fault.condition is not Condition.FOREIGN}
 
-    def _has_lost_namespaces(self, state: State, wanted: Topology) -> bool:
+    def _has_lost_namespaces(self, state: State, shall: Topology) -> bool:
         """Whether the host restarted, or somebody deleted one: then the record alone can't give a plan."""
-        recorded = {entry.resource.space for entry in state.ledger} - {""}
+        # The topology says the same as a ledger that follows from it, and need not be decoded.
+        recorded = {*endpoints.namespaces(state.topology)} if state.parts else \
+            {entry.resource.space for entry in state.ledger} - {""}
         lost = recorded - netns.names()
-        again = lost.intersection(endpoints.namespaces(wanted))
+        again = lost.intersection(endpoints.namespaces(shall)) if lost else ()
         if again:
             self.warn(f"{', '.join(sorted(again))}: recorded, but missing; what is missing is recreated")
         return bool(lost)
@@ -201,8 +204,11 @@ class Manager:
         topology = replace(topology, forwarding=_forwarding(state, topology))
         kinds.check_collisions(topology)
         faults = self.faults(state, topology)
+        # With faults, an unchanged entry says nothing about what is there.
+        shall = wanted(State() if faults else state, topology)
         try:
-            return topology, difference(self.held(state), blueprint(topology), faults, self.runner)
+            plan = difference(self.held(state), shall.all, faults, self.runner)
+            return topology, replace(plan, parts=shall.parts)
         except Taken as taken:
             raise self._explained(taken) from None
 
@@ -282,7 +288,8 @@ def _forwarding(state: State, topology: Topology) -> str | None:
     if not any(vpc.nat for vpc in topology.vpcs):
         return None
     forwarding = Forwarding()
-    known = next((entry.found for entry in state.ledger if entry.resource == forwarding), None)
+    known = next((entry.found for entry in state.ledger
+                  if entry.kind == NAMES[Forwarding] and entry.resource == forwarding), None)
     if known is None or forwarding.is_outlived(known):
         return forwarding.value()
     return known.get(IP_FORWARD)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import Enum
+from json import JSONDecoder
+from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.codec import Misfit, decode, expect
-from vpcctl_lib.resources import KINDS, Resource
+from vpcctl_lib.resources import KINDS, NAMES, Resource
+
+KIND = '{"kind": "'
+"""How each line begins."""
+
+_whole_line = JSONDecoder().raw_decode
 
 
 class Verb(Enum):
@@ -27,6 +34,41 @@ class Entry:
     found: dict[str, str] = field(default_factory=dict)
     under_way: Verb | None = None
 
+    @classmethod
+    def on(cls, line: str) -> Entry:
+        """The entry of a line that we wrote ourselves; it is only decoded if somebody looks at the resource.
+
+        Nothing is under way with it.
+        """
+        entry = object.__new__(cls)
+        entry.__dict__["line"] = line
+        return entry
+
+    @property
+    def line(self) -> str:
+        """The line that it was read from; empty for a new one."""
+        line: str = self.__dict__.get("line", "")
+        return line
+
+    @property
+    def kind(self) -> str:
+        """How the record names its kind; known without decoding it."""
+        line = self.line
+        return line[len(KIND):line.index('"', len(KIND))] if line else NAMES[type(self.resource)]
+
+    def may_name(self, beginning: str) -> bool:
+        """Whether anything in it may be called so; known without decoding it."""
+        return "resource" in self.__dict__ or f'"{beginning}' in self.line
+
+    if not TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any:
+            """What is not there yet: the fields of an entry that was not decoded so far."""
+            if name not in ("resource", "found"):
+                raise AttributeError(name)
+            read = _entry(_whole_line(self.__dict__["line"])[0])
+            self.__dict__.update(resource=read.resource, found=read.found)
+            return self.__dict__[name]
+
 
 @frozen
 class State:
@@ -36,6 +78,10 @@ class State:
     ledger: tuple[Entry, ...] = ()
     previous: Topology | None = None
     """While a change is under way: the topology before it."""
+
+    parts: tuple[int, ...] = field(default=(), compare=False)
+    """If the ledger is exactly what this version of vpcctl makes of the topology: how many entries belong to
+    each part of the blueprint. Empty otherwise, or if that is not known."""
 
     @property
     def settled(self) -> Topology:
