@@ -87,9 +87,9 @@ def station(seat: Seat) -> Iterator[Resource]:
 
 def guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine."""
-    members = tuple(Member(seat.endpoint.port, seat.endpoint.mac, address,
-                           comment(seat.subnet, seat.endpoint.forwards))
-                    for seat in seats for address in seat.endpoint.ipv4)
+    told = {subnet.name: (comment(subnet, False), comment(subnet, True)) for subnet in vpc.subnets}
+    members = tuple(Member(one.port, one.mac, address, told[one.site.subnet][one.forwards])
+                    for seat in seats for one in (seat.endpoint,) for address in one.ipv4)
     ranges = tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
                    for subnet in vpc.subnets if not subnet.machines)
     yield Guard(vpc.name, members, FORM, quotes, ranges)

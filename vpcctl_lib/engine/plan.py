@@ -62,18 +62,19 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
     runner = runner or Runner()
     _refuse_foreign(ledger, faults)
     faults = _mendable(ledger, faults)
-    ledger = _cleared(ledger, faults)
+    given = frozenset(id(one) for one in wanted if isinstance(one, Entry))
+    ledger = ledger if given else _cleared(ledger, faults)
     shall = _Resources(wanted)
-    matches = _matched(ledger, wanted)
-    same = frozenset(map(id, filter(None, matches)))
+    matches = _matched([entry for entry in ledger if id(entry) not in given], wanted)
+    same = given.union(map(id, filter(None, matches)))
     open_ = [entry for entry in ledger if id(entry) not in same]
     new = frozenset(shall[number].key for number, match in enumerate(matches) if match is None)
-    anew = _anew(ledger, faults, same, new)
+    anew = _anew(ledger, open_, faults, new)
     going = [entry for entry in reversed(ledger if anew else open_) if _goes(entry, same, new, anew)]
     late = [entry for entry in going if entry.resource.makes_way(shall)]
     steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     rest = {entry.resource.key: entry for entry in open_}
-    given: set[Operation] = set()
+    done: set[Operation] = set()
     after = []
     for number, match in enumerate(matches):
         if match and not faults and not anew and (match is wanted[number] or _stays(match)):
@@ -82,7 +83,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
         resource = shall[number]
         entry = match or rest.get(resource.key)
         after.append(_coming(resource, entry, runner))
-        step = _step(after[-1], None if resource.key in anew else entry, faults.get(resource.key), given)
+        step = _step(after[-1], None if resource.key in anew else entry, faults.get(resource.key), done)
         steps += [step] if step else []
     steps += _unmake(late, faults)
     return Plan(tended(steps, shall, faults), tuple(ledger), tuple(after))
@@ -101,8 +102,8 @@ def _coming(resource: Resource, entry: Entry | None, runner: Runner) -> Entry:
     return Entry(resource, entry.found if entry and known else resource.survey(runner))
 
 
-def _step(after: Entry, entry: Entry | None, fault: Fault | None, given: set[Operation]) -> Step | None:
-    """What leads to that entry; `given` has the remedies that an earlier step already has."""
+def _step(after: Entry, entry: Entry | None, fault: Fault | None, done: set[Operation]) -> Step | None:
+    """What leads to that entry; `done` has the remedies that an earlier step already has."""
     resource = after.resource
     is_missing = fault is not None and fault.condition is Condition.MISSING
     if entry is None or is_missing or resource.is_outlived(entry.found):
@@ -111,8 +112,8 @@ def _step(after: Entry, entry: Entry | None, fault: Fault | None, given: set[Ope
     if old == resource and not fault:
         return None
     # A step that several share is done once, before the first of them.
-    remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in given)
-    given.update(remedy)
+    remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in done)
+    done.update(remedy)
     turn = resource.repair if fault else resource.change
     return Step(Verb.CHANGE, after, ready((*remedy, *turn(old))), partial(old.repair, resource), entry)
 
@@ -133,9 +134,8 @@ class _Resources(Sequence[Resource]):
 
 def _matched(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry]) -> list[Entry | None]:
     """For each thing that is wanted the entry of an equal one, if there is one."""
-    given = {id(one) for one in wanted if isinstance(one, Entry)}
-    others = {entry.resource: entry for entry in ledger if id(entry) not in given}
-    return [one if isinstance(one, Entry) else others.get(one) for one in wanted]
+    there = {entry.resource: entry for entry in ledger}
+    return [one if isinstance(one, Entry) else there.get(one) for one in wanted]
 
 
 def _stays(entry: Entry) -> bool:
@@ -180,26 +180,26 @@ def _never_ours(entry: Entry, faults: Faults) -> bool:
     return fault is not None and fault.condition is Condition.FOREIGN and fault != EMPTY
 
 
-def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
-          shall: Collection[Hashable]) -> frozenset[Hashable]:
+def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
+          new: Collection[Hashable]) -> frozenset[Hashable]:
     """The keys of things that must be recreated, because of a fault of their own or because their home goes.
 
-    `same` are the entries (by identity) that stay unchanged, `shall` the keys of everything else wanted.
+    `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of everything else wanted.
     """
-    if not faults and len(same) == len(ledger):
+    if not faults and not open_:
         return frozenset()
     keys: set[Hashable] = set()
+    changing = frozenset(map(id, open_))
     # A thing that goes breaks what is in it, whatever their order in the ledger: after a crash it comes last.
-    broken = set[Place]().union(*(entry.resource.places for entry in ledger
-                                  if id(entry) not in same and entry.resource.key not in shall))
+    broken = set[Place]().union(*(entry.resource.places for entry in open_ if entry.resource.key not in new))
     for entry in ledger:
-        if not faults and not broken and id(entry) in same:
+        if not faults and not broken and id(entry) not in changing:
             continue
         resource = entry.resource
-        stays = id(entry) in same or resource.key in shall
+        stays = id(entry) not in changing or resource.key in new
         fault = faults.get(resource.key) if faults else None
         faulty = fault and fault.condition is not Condition.MISSING
-        replaced = not resource.in_place and (faulty or id(entry) not in same)
+        replaced = not resource.in_place and (faulty or id(entry) in changing)
         if stays and (replaced or (broken and resource.stands_in & broken)):
             keys.add(resource.key)
             broken |= resource.places

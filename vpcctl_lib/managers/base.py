@@ -11,7 +11,7 @@ from functools import cached_property
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Faults, Plan, difference
-from vpcctl_lib.engine.strays import is_marked, strange_cables
+from vpcctl_lib.engine.strays import cables, is_marked, strange_cables
 from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.errors import VpcctlError
@@ -218,12 +218,12 @@ class Manager:
 
     def check_strange(self, state: State) -> None:
         """Refuse to rewrite the host's chains while they protect something that is not in the record."""
-        cables = strange_cables(Kernel(self.runner), state.ledger)
-        if cables:
-            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record: the "
+        strange = strange_cables(Kernel(self.runner), cables(state))
+        if strange:
+            raise VpcctlError(f"{', '.join(strange)}: marked as vpcctl's, but not in the record: the "
                               "host's rules for it would be lost",
                               "adopt it: vpcctl restore --from-kernel; or remove it: "
-                              + "; ".join(f"ip link del {cable}" for cable in cables))
+                              + "; ".join(f"ip link del {cable}" for cable in strange))
 
     def marked_variant(self) -> Variant:
         """The iptables with our rules, by the record or else by their marks; it is used from then on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from enum import Enum
 from json import JSONDecoder
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Topology, Variant
@@ -34,6 +34,9 @@ class Entry:
     found: dict[str, str] = field(default_factory=dict)
     under_way: Verb | None = None
 
+    line: ClassVar[str] = ""
+    """The line that it was read from, if we wrote that; empty for any other."""
+
     @classmethod
     def on(cls, line: str) -> Entry:
         """The entry of a line that we wrote ourselves; it is only decoded if somebody looks at the resource.
@@ -41,14 +44,8 @@ class Entry:
         Nothing is under way with it.
         """
         entry = object.__new__(cls)
-        entry.__dict__["line"] = line
+        object.__setattr__(entry, "line", line)
         return entry
-
-    @property
-    def line(self) -> str:
-        """The line that it was read from; empty for a new one."""
-        line: str = self.__dict__.get("line", "")
-        return line
 
     @property
     def kind(self) -> str:
@@ -56,16 +53,12 @@ class Entry:
         line = self.line
         return line[len(KIND):line.index('"', len(KIND))] if line else NAMES[type(self.resource)]
 
-    def may_name(self, beginning: str) -> bool:
-        """Whether anything in it may be called so; known without decoding it."""
-        return "resource" in self.__dict__ or f'"{beginning}' in self.line
-
     if not TYPE_CHECKING:
         def __getattr__(self, name: str) -> Any:
             """What is not there yet: the fields of an entry that was not decoded so far."""
-            if name not in ("resource", "found"):
+            if name not in ("resource", "found") or not self.line:
                 raise AttributeError(name)
-            read = _entry(_whole_line(self.__dict__["line"])[0])
+            read = _entry(_whole_line(self.line)[0])
             self.__dict__.update(resource=read.resource, found=read.found)
             return self.__dict__[name]
 

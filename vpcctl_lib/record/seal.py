@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import vpcctl_lib
 
@@ -25,8 +25,8 @@ _PARTS, _SEAL = '\n],\n"parts": ', ',\n"seal": "'
 class Opened(NamedTuple):
     """What a sealed record has in it."""
 
-    head: dict[str, Any]
-    """All but the ledger, as JSON."""
+    head: str
+    """All that is before the ledger."""
 
     lines: list[str]
     """The ledger's entries."""
@@ -48,7 +48,7 @@ def opened(text: str, ledger: str) -> Opened | None:
         return None
     head, _, held = body.partition(ledger)
     lines, _, parts = held.rpartition(_PARTS)
-    return Opened(json.loads(f"{head}{ledger}]}}"), lines.split(",\n"), tuple(json.loads(parts)))
+    return Opened(head, lines.split(",\n"), tuple(json.loads(parts)))
 
 
 def _digest(body: str) -> str:

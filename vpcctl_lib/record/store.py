@@ -23,6 +23,7 @@ from vpcctl_lib.resources import NAMES, Resource
 
 LOCK_SECONDS = 60.0
 HEAD = f'{{"version": {VERSION},\n'
+TOPOLOGY = '"topology": '
 LEDGER = '"ledger": [\n'
 MANY = 500
 """Entries from which on a record gets a seal: to decode fewer takes less than to read the program's files."""
@@ -67,8 +68,10 @@ class Store:
         found = opened(text, LEDGER)
         if found is None:
             return None
-        return State(decode(Topology, found.head["topology"]), tuple(map(Entry.on, found.lines)),
-                     parts=found.parts)
+        text = found.head[len(HEAD) + len(TOPOLOGY):-len(",\n")]
+        topology = decode(Topology, json.loads(text))
+        self._texts[id(topology)] = (topology, text)
+        return State(topology, tuple(map(Entry.on, found.lines)), parts=found.parts)
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
@@ -109,7 +112,7 @@ class Store:
         """One line for each resource, for people (and cleanup.sh); much smaller than indented JSON."""
         previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
         entries = ",\n".join([entry.line or self._text(entry) for entry in state.ledger])
-        text = f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{entries}'
+        text = f'{HEAD}{TOPOLOGY}{self._text(state.topology)},\n{previous}{LEDGER}{entries}'
         if not state.parts or state.previous is not None or len(state.ledger) < MANY:
             return f"{text}\n]}}\n"
         from vpcctl_lib.record.seal import sealed
