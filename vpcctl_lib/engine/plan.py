@@ -184,7 +184,7 @@ def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
           new: Collection[Hashable]) -> frozenset[Hashable]:
     """The keys of things that must be recreated, because of a fault of their own or because their home goes.
 
-    `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of everything else wanted.
+    `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of all else that is wanted.
     """
     if not faults and not open_:
         return frozenset()
