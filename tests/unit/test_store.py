@@ -346,13 +346,13 @@ SETTLED = tuple(replace(entry, under_way=None) for entry in LEDGER)
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What is spelt from now on, and not taken as it was read."""
     found: list[object] = []
-    real = store_module.encode
+    real = store_module.written
 
-    def encode(part: object) -> Any:
+    def written(part: object, kind: str = "") -> str:
         found.append(part)
-        return real(part)
+        return real(part, kind)
 
-    monkeypatch.setattr(store_module, "encode", encode)
+    monkeypatch.setattr(store_module, "written", written)
     return found
 
 

@@ -68,7 +68,9 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
     matches = _matched([entry for entry in ledger if id(entry) not in given], wanted)
     same = given.union(map(id, filter(None, matches)))
     open_ = [entry for entry in ledger if id(entry) not in same]
-    new = frozenset(shall[number].key for number, match in enumerate(matches) if match is None)
+    # Where nothing is there yet, no key is asked for: those of a large network take long.
+    is_empty = not (ledger or faults)
+    new = frozenset(shall[number].key for number, match in enumerate(matches) if not (match or is_empty))
     anew = _anew(ledger, open_, faults, new)
     going = [entry for entry in reversed(ledger if anew else open_) if _goes(entry, same, new, anew)]
     late = [entry for entry in going if entry.resource.makes_way(shall)]
@@ -81,9 +83,10 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
             after.append(match)
             continue
         resource = shall[number]
-        entry = match or rest.get(resource.key)
+        key = None if is_empty else resource.key
+        entry = match or rest.get(key)
         after.append(_coming(resource, entry, runner))
-        step = _step(after[-1], None if resource.key in anew else entry, faults.get(resource.key), done)
+        step = _step(after[-1], None if key in anew else entry, faults.get(key), done)
         steps += [step] if step else []
     steps += _unmake(late, faults)
     return Plan(tended(steps, shall, faults), tuple(ledger), tuple(after))
@@ -135,7 +138,7 @@ class _Resources(Sequence[Resource]):
 def _matched(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry]) -> list[Entry | None]:
     """For each thing that is wanted the entry of an equal one, if there is one."""
     there = {entry.resource: entry for entry in ledger}
-    return [one if isinstance(one, Entry) else there.get(one) for one in wanted]
+    return [one if isinstance(one, Entry) else there.get(one) if there else None for one in wanted]
 
 
 def _stays(entry: Entry) -> bool:
@@ -184,7 +187,7 @@ def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
           new: Collection[Hashable]) -> frozenset[Hashable]:
     """The keys of things that must be recreated, because of a fault of their own or because their home goes.
 
-    `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of all else that is wanted.
+    `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of what else is wanted.
     """
     if not faults and not open_:
         return frozenset()

@@ -14,7 +14,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import disk
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record import document, ledger
-from vpcctl_lib.record.codec import Misfit, decode, encode
+from vpcctl_lib.record.codec import Misfit, decode, written
 from vpcctl_lib.record.document import FILE, VERSION
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.spare import FULL, Spare
@@ -40,7 +40,7 @@ class Store:
         self.file = folder / FILE
         self.log = folder / "vpcctl.log"
         self._spare = Spare(folder / ".state.json.spare")
-        self._texts: dict[int, tuple[Entry | Resource | Topology, str]] = {}
+        self._texts: dict[int, tuple[Resource | Topology, str]] = {}
         """The text of parts that were written before, by identity: a change is saved before and after it."""
 
     def load(self) -> State:
@@ -111,7 +111,7 @@ class Store:
     def _whole(self, state: State) -> str:
         """One line for each resource, for people (and cleanup.sh); much smaller than indented JSON."""
         previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
-        entries = ",\n".join([entry.line or self._text(entry) for entry in state.ledger])
+        entries = ",\n".join([entry.line or self._line(entry) for entry in state.ledger])
         text = f'{HEAD}{TOPOLOGY}{self._text(state.topology)},\n{previous}{LEDGER}{entries}'
         if not state.parts or state.previous is not None or len(state.ledger) < MANY:
             return f"{text}\n]}}\n"
@@ -119,22 +119,22 @@ class Store:
 
         return sealed(text, state.parts)
 
-    def _text(self, part: Entry | Resource | Topology) -> str:
+    def _line(self, entry: Entry) -> str:
+        # A resource is encoded once, although its entry changes while it is being made.
+        text = entry.line or self._text(entry.resource)
+        if entry.line or not (entry.found or entry.under_way):
+            return text
+        found = f', "found": {json.dumps(entry.found)}' if entry.found else ""
+        verb = f', "under_way": "{entry.under_way.value}"' if entry.under_way else ""
+        return f"{text[:-1]}{found}{verb}}}"
+
+    def _text(self, part: Resource | Topology) -> str:
         held = self._texts.get(id(part))
         if held is None:
+            text = written(part) if isinstance(part, Topology) else written(part, NAMES[type(part)])
             # Kept with the part, so that no other object can get its identity meanwhile.
-            held = self._texts[id(part)] = (part, self._spelt(part))
+            held = self._texts[id(part)] = (part, text)
         return held[1]
-
-    def _spelt(self, part: Entry | Resource | Topology) -> str:
-        if not isinstance(part, Entry):
-            kind = {"kind": NAMES[type(part)]} if isinstance(part, Resource) else {}
-            return json.dumps({**kind, **encode(part)})
-        # A resource is encoded once, although its entry changes while it is being made.
-        text = self._text(part.resource)
-        found = f', "found": {json.dumps(part.found)}' if part.found else ""
-        verb = f', "under_way": "{part.under_way.value}"' if part.under_way else ""
-        return f"{text[:-1]}{found}{verb}}}"
 
     def lost(self) -> bool:
         """Whether the record is missing or damaged; a newer vpcctl's is an error."""
