@@ -12,15 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from tests.dear import DEAR
 from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.engine.plan import Plan, difference
+from vpcctl_lib.engine.plan import Plan, _names, difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Subnet, Topology, Vpc
 from vpcctl_lib.record import store as store_module
+from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import Forwarding
+from vpcctl_lib.resources import NAMES, Forwarding
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -85,6 +86,24 @@ def test_what_does_not_change_is_not_looked_at(store: Store) -> None:
     looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
     assert looked_at, "what follows from a whole VPC or from all of them"
     assert not [one for one in looked_at if "web.m" in one or "br-vpc2" in one]
+
+
+def test_what_is_deleted_is_all_that_is_looked_at(store: Store) -> None:
+    state = recorded(store, Topology((VPC,)))
+    shall = wanted(state, Topology((VPC.with_subnet(BARE.without_machine("m1")),)))
+    plan = difference(state.ledger, shall.all)
+    assert plan.under_way()
+    assert {str(one) for one in plan.gone()} == {"namespace vpc1-web.m1"}
+    looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
+    assert not [one for one in looked_at if "web.m2" in one and not one.startswith("namespace")]
+
+
+@given(topologies())
+@DEAR
+def test_a_line_names_every_place_that_its_resource_stands_in(topology: Topology) -> None:
+    for resource in blueprint(topology):
+        line = written(resource, NAMES[type(resource)])
+        assert all(_names([place]).search(line) for place in resource.stands_in), line
 
 
 def test_after_another_version_of_vpcctl_everything_is_compared(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +15,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.record.ledger import Entry, Verb
-from vpcctl_lib.resources import EMPTY, Condition, Fault, Operation, Operations, Place, Resource
+from vpcctl_lib.resources import EMPTY, NAMES, Condition, Fault, Operation, Operations, Place, Resource
 from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
@@ -37,17 +39,18 @@ class Plan:
         return (*coming, *self._leaving())
 
     def gone(self) -> list[Resource]:
-        """Everything that is unmade for good."""
-        leaving = [step.entry.resource for step in self.steps if step.verb is Verb.UNMAKE]
-        stay = {entry.resource.key for entry in self.after} if leaving else ()
+        """Everything that is unmade for good and can leave something in the state folder."""
+        leaving = [step.entry.resource for step in self.steps if step.verb is Verb.UNMAKE
+                   and type(step.entry.resource).leavings is not Resource.leavings]
+        kinds = {NAMES[type(resource)] for resource in leaving}
+        stay = {entry.resource.key for entry in self.after if entry.kind in kinds} if kinds else ()
         return [resource for resource in leaving if resource.key not in stay]
 
     def _leaving(self) -> list[Entry]:
-        gone = {step.entry.resource.key for step in self.steps if step.verb is Verb.UNMAKE}
-        if not gone:
-            return []
-        gone -= {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
-        return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if entry.resource.key in gone]
+        coming = {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
+        gone = {id(step.entry) for step in self.steps
+                if step.verb is Verb.UNMAKE and step.entry.resource.key not in coming}
+        return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if id(entry) in gone]
 
 
 def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faults: Faults = NO_FAULTS,
@@ -195,8 +198,10 @@ def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
     changing = frozenset(map(id, open_))
     # A thing that goes breaks what is in it, whatever their order in the ledger: after a crash it comes last.
     broken = set[Place]().union(*(entry.resource.places for entry in open_ if entry.resource.key not in new))
+    names = _names(broken)
     for entry in ledger:
-        if not faults and not broken and id(entry) not in changing:
+        # Most of a large record is in none of these places, and need not be decoded.
+        if not faults and id(entry) not in changing and not (broken and entry.may_name(names)):
             continue
         resource = entry.resource
         stays = id(entry) not in changing or resource.key in new
@@ -206,7 +211,14 @@ def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
         if stays and (replaced or (broken and resource.stands_in & broken)):
             keys.add(resource.key)
             broken |= resource.places
+            names = _names(broken)
     return frozenset(keys)
+
+
+def _names(places: Collection[Place]) -> re.Pattern[str]:
+    """Finds lines of the record that may be about one of the places: they have the longer of its two names."""
+    names = {max(space, device.partition(" ")[0], key=len) for space, device in places}
+    return re.compile("|".join(re.escape(json.dumps(name)[:-1]) for name in sorted(names)))
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:

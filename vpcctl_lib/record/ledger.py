@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from enum import Enum
 from json import JSONDecoder
+from re import Pattern
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vpcctl_lib.frozen import frozen
@@ -52,6 +53,10 @@ class Entry:
         """How the record names its kind; known without decoding it."""
         line = self.line
         return line[len(KIND):line.index('"', len(KIND))] if line else NAMES[type(self.resource)]
+
+    def may_name(self, names: Pattern[str]) -> bool:
+        """Whether one of these may be in it: of an entry that is not decoded, its line decides."""
+        return "resource" in self.__dict__ or names.search(self.line) is not None
 
     if not TYPE_CHECKING:
         def __getattr__(self, name: str) -> Any:
