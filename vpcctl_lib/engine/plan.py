@@ -216,7 +216,7 @@ def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
 
 
 def _names(places: Collection[Place]) -> re.Pattern[str]:
-    """Finds lines of the record that may be about one of the places: they have the longer of its two names."""
+    """Finds lines of the record that may be about one of the places: with the longer of its two names."""
     names = {max(space, device.partition(" ")[0], key=len) for space, device in places}
     return re.compile("|".join(re.escape(json.dumps(name)[:-1]) for name in sorted(names)))
 
