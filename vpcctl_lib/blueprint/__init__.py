@@ -5,14 +5,16 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vpcctl_lib.blueprint import host, machines, routers
 from vpcctl_lib.blueprint.parts import Frames as Frames
-from vpcctl_lib.blueprint.parts import Part
+from vpcctl_lib.blueprint.parts import Part, Seat
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import routed
-from vpcctl_lib.model.topology import Topology
-from vpcctl_lib.resources import Resource
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.resources import Namespace, Resource
 
 
 def blueprint(topology: Topology) -> list[Resource]:
@@ -25,18 +27,18 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     frames = frames or Frames()
     seats = {vpc.name: tuple(frames.seats(vpc)) for vpc in topology.vpcs}
     for vpc in topology.vpcs:
-        yield Part((vpc.name,), routers.namespace, (vpc.name,))
-        yield Part((vpc.name,), machines.namespace, seats[vpc.name])
+        yield Part((vpc.name,), _namespace, (vpc.name,))
+        yield Part((vpc.name,), _machine, seats[vpc.name])
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
-            yield Part((vpc.name,), routers.guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
+            yield Part((vpc.name,), _guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
     for vpc in topology.vpcs:
         yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.router, (vpc,))
         yield Part((vpc.name,), routers.port, seats[vpc.name])
-        yield Part((vpc.name,), routers.switching, (vpc.name,))
+        yield Part((vpc.name,), routers.switching, (vpc,))
         yield Part((vpc.name,), routers.neighbours, seats[vpc.name])
         yield Part((vpc.name,), routers.station, seats[vpc.name])
     if topology.peerings:
@@ -54,3 +56,15 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
+
+
+def _namespace(vpc: str) -> Iterator[Resource]:
+    yield Namespace(vpc, naming.owner(vpc))
+
+
+def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
+    return machines.namespaces((one,))
+
+
+def _guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
+    yield routers.guard(vpc, [seat.endpoint for seat in seats], quotes)

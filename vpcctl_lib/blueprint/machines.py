@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
-from vpcctl_lib.blueprint.parts import Seat
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE
+from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources import (
     Address,
     Chain,
@@ -27,15 +28,13 @@ if TYPE_CHECKING:
     from vpcctl_lib.firewall.filter_rules import Filter
 
 
-def namespace(seat: Seat) -> Iterator[Resource]:
-    """Its namespace, if we make it."""
-    if seat.endpoint.is_ours:
-        yield Namespace(seat.endpoint.namespace, seat.endpoint.site.owner)
+def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
+    """The namespaces that we make."""
+    return (Namespace(one.namespace, one.site.owner) for one in machines if one.is_ours)
 
 
-def inside(seat: Seat, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
+def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers), its firewall."""
-    vpc, one = seat.vpc, seat.endpoint
     router = addressing.gateway(vpc.cidr)
     yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
     yield Port(one.namespace, "lo", one.site.owner)
@@ -61,11 +60,10 @@ def _filter(namespace: str, chain: str, found: Filter) -> Chain:
     return Chain(namespace, "filter", chain, found.rules, inner=packed(found.inner))
 
 
-def programs(seat: Seat) -> Iterator[Resource]:
+def programs(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     """The workloads that run in it."""
-    one = seat.endpoint
     for workload in one.workloads:
         mark = f"{one.site}/{workload.name}"
         address = str(one.address) if workload.port else ""
         yield Program(one.namespace, mark, f"logs/{mark}.log", workload.argv, workload.port, address,
-                      seat.vpc.link, workload.user, workload.pids, workload.memory, workload.upkeep)
+                      vpc.link, workload.user, workload.pids, workload.memory, workload.upkeep)

@@ -16,29 +16,6 @@ Names = tuple[str, ...]
 Frame = TypeVar("Frame", Vpc, Subnet)
 
 
-class Part(NamedTuple):
-    """Resources by one function: for each of several things one after the other, or all at once."""
-
-    names: Names
-    """The VPCs that it belongs to; no two parts by the same function have the same."""
-
-    function: Callable[..., Iterable[Resource]]
-    things: Sequence[Any]
-    """What the function is called for, one after the other."""
-
-    values: tuple[Any, ...] = ()
-    """What else the resources follow from."""
-
-    @property
-    def key(self) -> Hashable:
-        """Equal for the same part of another topology."""
-        return (self.function, self.names)
-
-    def resources(self, thing: Any) -> list[Resource]:
-        """Those for one of its things, computed anew."""
-        return list(self.function(thing, *self.values))
-
-
 class _Seat(NamedTuple):
     vpc: Vpc
     subnet: Subnet
@@ -52,6 +29,30 @@ class Seat(_Seat):
     def endpoint(self) -> Endpoint:
         """The machine in the network; computed once for all parts, and not at all if none needs it."""
         return endpoints.endpoint(*self)
+
+
+class Part(NamedTuple):
+    """Resources by one function: for each of several things one after the other, or all at once."""
+
+    names: Names
+    """The VPCs that it belongs to; no two parts by the same function have the same."""
+
+    function: Callable[..., Iterable[Resource]]
+    things: Sequence[Any]
+    """What the function is called for, one after the other: for a seat, with its VPC and its endpoint."""
+
+    values: tuple[Any, ...] = ()
+    """What else the resources follow from."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for the same part of another topology."""
+        return (self.function, self.names)
+
+    def resources(self, thing: Any) -> list[Resource]:
+        """Those for one of its things, computed anew."""
+        what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
+        return list(self.function(*what, *self.values))
 
 
 class Frames:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vpcctl_lib.blueprint.links import altname, mtu
-from vpcctl_lib.blueprint.parts import Seat
 from vpcctl_lib.firewall.rules import router_forward, router_input, router_mangle, router_nat
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources import (
@@ -19,7 +19,6 @@ from vpcctl_lib.resources import (
     Chain,
     Guard,
     Member,
-    Namespace,
     Neighbour,
     Port,
     Resource,
@@ -30,11 +29,6 @@ from vpcctl_lib.resources import (
     Veth,
 )
 from vpcctl_lib.resources.guard import FORM, Range, comment
-
-
-def namespace(vpc: str) -> Iterator[Resource]:
-    """The namespace of the VPC of that name."""
-    yield Namespace(vpc, naming.owner(vpc))
 
 
 def router(vpc: Vpc) -> Iterator[Resource]:
@@ -54,45 +48,45 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
 
 
-def port(seat: Seat) -> Iterator[Resource]:
+def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     """The cable to a machine, and its end on the bridge."""
-    vpc, one = seat.vpc.name, seat.endpoint
-    bridge = naming.device("br-", vpc)
-    yield Veth(vpc, one.port, one.namespace, naming.INSTANCE)
-    yield Port(vpc, one.port, one.site.owner, bridge)
+    return _port(vpc, one, naming.device("br-", vpc.name))
+
+
+def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
+    yield Veth(vpc.name, one.port, one.namespace, naming.INSTANCE)
+    yield Port(vpc.name, one.port, one.site.owner, bridge)
     full = naming.port_altname(one.site.subnet, one.site.machine)
     if full:
-        yield Altname(vpc, one.port, full)
-    yield Switching(vpc, one.port, bridge)
+        yield Altname(vpc.name, one.port, full)
+    yield Switching(vpc.name, one.port, bridge)
 
 
-def switching(vpc: str) -> Iterator[Resource]:
-    """The settings of the bridge, which can only be made once it has ports."""
-    bridge = naming.device("br-", vpc)
-    yield Settings(vpc, sysctls.bridge(bridge), device=bridge)
+def switching(vpc: Vpc) -> Iterator[Resource]:
+    """The settings of the bridge, once it has ports."""
+    bridge = naming.device("br-", vpc.name)
+    yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
 
 
-def neighbours(seat: Seat) -> Iterator[Resource]:
+def neighbours(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     """A machine's addresses, as its router has them."""
-    vpc, one = seat.vpc.name, seat.endpoint
-    for address in one.ipv4:
-        yield Neighbour(vpc, naming.device("br-", vpc), address, one.mac)
+    bridge = naming.device("br-", vpc.name)
+    return (Neighbour(vpc.name, bridge, address, one.mac) for address in one.ipv4)
 
 
-def station(seat: Seat) -> Iterator[Resource]:
+def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     """A machine's place on the bridge."""
-    vpc, one = seat.vpc.name, seat.endpoint
-    yield Station(vpc, one.port, naming.device("br-", vpc), one.mac)
+    yield Station(vpc.name, one.port, naming.device("br-", vpc.name), one.mac)
 
 
-def guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
+def guard(vpc: Vpc, machines: Sequence[Endpoint], quotes: bool) -> Guard:
     """The guard of the bridge's ports: each may send only as its machine."""
     told = {subnet.name: (comment(subnet, False), comment(subnet, True)) for subnet in vpc.subnets}
     members = tuple(Member(one.port, one.mac, address, told[one.site.subnet][one.forwards])
-                    for seat in seats for one in (seat.endpoint,) for address in one.ipv4)
+                    for one in machines for address in one.ipv4)
     ranges = tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
                    for subnet in vpc.subnets if not subnet.machines)
-    yield Guard(vpc.name, members, FORM, quotes, ranges)
+    return Guard(vpc.name, members, FORM, quotes, ranges)
 
 
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:

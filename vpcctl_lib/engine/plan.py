@@ -15,7 +15,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.record.ledger import Entry, Verb
-from vpcctl_lib.resources import EMPTY, NAMES, Condition, Fault, Operation, Operations, Place, Resource
+from vpcctl_lib.resources import EMPTY, Condition, Fault, Operation, Operations, Place, Resource
 from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
@@ -40,11 +40,11 @@ class Plan:
 
     def gone(self) -> list[Resource]:
         """Everything that is unmade for good and can leave something in the state folder."""
-        leaving = [step.entry.resource for step in self.steps if step.verb is Verb.UNMAKE
+        leaving = [step.entry for step in self.steps if step.verb is Verb.UNMAKE
                    and type(step.entry.resource).leavings is not Resource.leavings]
-        kinds = {NAMES[type(resource)] for resource in leaving}
+        kinds = {entry.kind for entry in leaving}
         stay = {entry.resource.key for entry in self.after if entry.kind in kinds} if kinds else ()
-        return [resource for resource in leaving if resource.key not in stay]
+        return [entry.resource for entry in leaving if entry.resource.key not in stay]
 
     def _leaving(self) -> list[Entry]:
         coming = {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}

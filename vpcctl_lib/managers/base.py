@@ -26,7 +26,7 @@ from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import NAMES, Condition, Forwarding, changed
+from vpcctl_lib.resources import Condition, Forwarding, changed
 from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 
@@ -288,8 +288,9 @@ def _forwarding(state: State, topology: Topology) -> str | None:
     if not any(vpc.nat for vpc in topology.vpcs):
         return None
     forwarding = Forwarding()
+    kind = Entry(forwarding).kind
     known = next((entry.found for entry in state.ledger
-                  if entry.kind == NAMES[Forwarding] and entry.resource == forwarding), None)
+                  if entry.kind == kind and entry.resource == forwarding), None)
     if known is None or forwarding.is_outlived(known):
         return forwarding.value()
     return known.get(IP_FORWARD)
