@@ -149,5 +149,10 @@ def _for(dice: Dice, rule: Rule) -> Packet:
     protocol = dice.choice(NAMES) if rule.protocol is Protocol.ALL else rule.protocol.value
     network = rule.network or IPv4Network((PRIVATE, 8))
     ports = rule.ports or Ports(1, 65535)
-    return Packet(protocol, dice.randint(int(network[0]), int(network[-1])),
-                  dice.randint(ports.first, ports.last))
+    return Packet(protocol, dice.randint(*far_ends(network)), dice.randint(ports.first, ports.last))
+
+
+def far_ends(network: IPv4Network) -> tuple[int, int]:
+    """The first and the last address; to index a network takes several times as long."""
+    first = int(network.network_address)
+    return first, first + (1 << 32 - network.prefixlen) - 1

@@ -1,11 +1,14 @@
 """What all tests share: signals as in a shell's foreground, and how many examples a property has."""
 
+import gc
 import os
 import signal
 from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
+
+from tests.order import dealt
 
 settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
 # Any example that fails will do, and the same must fail each time.
@@ -24,10 +27,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests wait for a run that has the time."""
+    """Slow tests wait for a run that has the time; of those that several workers share, long ones begin."""
     for item in items:
         if item.get_closest_marker("slow") and not SLOW:
             item.add_marker(pytest.mark.skip(reason=LEFT))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = dealt(items, lambda item: item.get_closest_marker("long") is not None, workers)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end: garbage collection need not look at them again and again."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -263,6 +263,14 @@ def places(value: Any, way: tuple[tuple[str, int | None], ...] = ()) -> Iterator
                 yield from places(part, (*way, (one.name, number if many else None)))
 
 
+def at(topology: Any, way: tuple[tuple[str, int | None], ...]) -> Any:
+    """The value at the end of that way."""
+    for name, number in way:
+        inner = getattr(topology, name)
+        topology = inner if number is None else inner[number]
+    return topology
+
+
 def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> Any:
     """The topology with that value at the end of that way."""
     if not way:
@@ -278,7 +286,7 @@ def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> A
 def without(topology: Topology, those: Collection[Field]) -> Topology:
     """The topology with their defaults in place of those fields."""
     for way, _ in places(topology):
-        value = next(place.value for place in places(topology) if place.way == way)
+        value = at(topology, way)
         defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
         assert MISSING not in defaults.values()
         topology = put(topology, way, replace(value, **defaults))

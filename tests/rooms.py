@@ -22,10 +22,16 @@ def tree(file: Path) -> ast.Module:
 
 
 @cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    """All that `ast.walk` finds in the file, which takes longer than to parse it."""
+    return tuple(ast.walk(tree(file)))
+
+
+@cache
 def imported(file: Path) -> frozenset[str]:
     """The absolute names of all that the file imports, wherever in it."""
     found = set()
-    for node in ast.walk(tree(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -43,6 +49,9 @@ def module(file: Path) -> str:
 def room(name: str) -> str:
     """The first word: a folder, or a module at the top."""
     return name.partition(".")[0]
+
+
+ROOMS = sorted({room(name) for name in map(module, FILES) if name})
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 from itertools import combinations, islice
 
@@ -17,48 +19,58 @@ VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
 MACHINE_NAMES = ("web1", "a", "another-that-is-hashed")
 
+
+def some(names: Sequence[str], most: int) -> st.SearchStrategy[list[str]]:
+    """Up to so many of the names."""
+    return st.lists(st.sampled_from(names), unique=True, max_size=most)
+
+
+# Made once: to make a strategy, and to find out what it can draw, takes longer than to draw from it.
 workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2).map(tuple)
+some_machines, some_subnets, some_vpcs = some(MACHINE_NAMES, 2), some(SUBNET_NAMES, 3), some(VPC_NAMES, 3)
+nobody, nothing, booleans = st.just(""), st.just(()), st.booleans()
+any_machine = made(Machine, name=nobody, addresses=nothing, workloads=workloads)
+any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing)
+any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing)
+any_order = {count: st.permutations(range(count)) for count in range(5)}
+# Drawn one by one most are the same or over each other, and no two can be peers.
+any_cidrs = st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3)
+with_nat = made(Topology, vpcs=nothing, peerings=nothing)
+without_nat = made(Topology, vpcs=nothing, peerings=nothing, forwarding=st.none())
 
 
 @st.composite
 def machines(draw: st.DrawFn, subnet: IPv4Network) -> tuple[Machine, ...]:
     """A subnet's own machine, and up to two more."""
     found = [Machine(workloads=draw(workloads))]
-    for number, name in enumerate(draw(st.lists(st.sampled_from(MACHINE_NAMES), unique=True, max_size=2))):
+    for number, name in enumerate(draw(some_machines)):
         first = addressing.free_address(subnet, ()) + 2 * number
-        addresses = draw(st.sampled_from(((first,), (first + 1, first))))
-        found.append(draw(made(Machine, name=st.just(name), addresses=st.just(addresses),
-                               workloads=workloads)))
+        addresses = (first + 1, first) if draw(booleans) else (first,)
+        found.append(replace(draw(any_machine), name=name, addresses=addresses))
     return tuple(found)
 
 
 @st.composite
 def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
     """Up to three subnets, each a quarter of the VPC, or as much of it as a subnet can have."""
-    names = draw(st.lists(st.sampled_from(SUBNET_NAMES), unique=True, max_size=3))
+    names = draw(some_subnets)
     size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
-    parts = draw(st.permutations(list(islice(vpc.subnets(new_prefix=size), 4))))
-    return tuple(draw(made(Subnet, name=st.just(name), cidr=st.just(part), machines=machines(part)))
-                 for name, part in zip(names, parts, strict=False))
+    parts = list(islice(vpc.subnets(new_prefix=size), 4))
+    return tuple(replace(draw(any_subnet), name=name, cidr=part, machines=draw(machines(part)))
+                 for name, part in zip(names, map(parts.__getitem__, draw(any_order[4])), strict=False))
 
 
 @st.composite
 def topologies(draw: st.DrawFn) -> Topology:
     """Any topology that the commands could lead to."""
-    names = draw(st.lists(st.sampled_from(VPC_NAMES), unique=True, max_size=3))
-    links = draw(st.permutations(range(len(names))))
-    # Drawn one by one most are the same or over each other, and no two can be peers.
-    cidrs = draw(st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3))
-    places = list(zip(names, cidrs, strict=False))
+    names = draw(some_vpcs)
+    links = draw(any_order[len(names)])
+    places = list(zip(names, draw(any_cidrs), strict=False))
     alone = [name for name, cidr in places
              if not any(cidr.overlaps(other) for one, other in places if one != name)]
-    peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(st.booleans()))
-    vpcs = []
-    for name, link, cidr in zip(names, links, cidrs, strict=False):
-        vpcs.append(draw(made(Vpc, name=st.just(name), cidr=st.just(cidr), link=st.just(link),
-                              subnets=subnets(cidr))))
-    given = {"vpcs": st.just(tuple(vpcs)), "peerings": st.just(peerings)}
-    if not any(vpc.nat for vpc in vpcs):
-        given["forwarding"] = st.none()
-    topology = draw(made(Topology, **given))
+    peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(booleans))
+    vpcs = tuple(replace(draw(any_vpc), name=name, cidr=cidr, link=link, subnets=draw(subnets(cidr)))
+                 for link, (name, cidr) in zip(links, places, strict=True))
+    parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
+    topology = replace(draw(parts), vpcs=vpcs, peerings=peerings)
     return topology if vpcs and is_possible(topology) else Topology()

@@ -154,6 +154,9 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(guarding, "reads_quotes", lambda runner: True)
         patch.setattr(Transaction, "apply", refuse)
         patch.setattr(vpcctl_lib.sandbox, "enter", lambda wish: 0)
+        # Else this process would move into a sandbox that somebody runs on this machine, for good.
+        patch.setattr(vpcctl_lib.sandbox, "join", lambda wish, which: 0)
+        patch.setattr(vpcctl_lib.sandbox, "running", list)
         patch.setattr(netns, "NAMES", folder / "netns")
         (folder / "dev").write_text("Inter-|\n face |\n    lo: 0\n  eth0: 0\n")
         patch.setattr(proc, "NETWORK", folder)

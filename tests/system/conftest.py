@@ -63,10 +63,49 @@ def host(make_host: Callable[..., Host]) -> Host:
 @pytest.fixture
 def vpc1(host: Host) -> Host:
     """A host with the article's first VPC: a public and a private subnet."""
+    make_vpc1(host)
+    return host
+
+
+def make_vpc1(host: Host) -> None:
+    """The article's first VPC."""
     host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
     host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
     host.do("subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24 --type private")
-    return host
+
+
+@pytest.fixture(scope="module")
+def left_as_found() -> Iterator[list[Host]]:
+    """The host that the last case left as it found it, if it did."""
+    found: list[Host] = []
+    yield found
+    for host in found:
+        try:
+            host.check_clean()
+        finally:
+            host.end()
+
+
+@pytest.fixture
+def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The same as `vpc1`, for many cases, each of which has to leave host and record as it found them.
+
+    To make a host and its VPC takes longer than such a case. If one fails, the next gets another host.
+    """
+    if not left_as_found:
+        host = Host(tmp_path_factory.mktemp("shared"))
+        make_vpc1(host)
+        left_as_found.append(host)
+    host = left_as_found.pop()
+    before, record = host.portrait(), host.state()
+    try:
+        yield host
+        host.check_same(before)
+        assert host.state() == record
+    except BaseException:
+        host.end()
+        raise
+    left_as_found.append(host)
 
 
 @pytest.fixture

@@ -109,19 +109,24 @@ def test_packets_meet_the_first_rule_that_matches_and_are_counted_there(serving:
     assert serving.do(f"firewall show {NAMED}").out.count("\n") >= RULES
 
 
+def is_soon(taken: list[float]) -> bool:
+    """Whether one took as long as it may, since others may be at work on this machine."""
+    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return any(seconds < SECONDS * crowd for seconds in taken)
+
+
+@pytest.mark.long
 @both
 def test_soon_in_force_and_in_little_memory(vpc1: Host, fill: Fill) -> None:
     file = vpc1.write("big.json", big(fill=fill))
-    taken = []
-    for _ in range(3):
+    taken: list[float] = []
+    while len(taken) < 3 and not is_soon(taken):
         started = time.monotonic()
         vpc1.do(f"firewall apply {NAMED} --policy {file}")
         taken.append(time.monotonic() - started)
         assert vpc1.do("status").out == "in sync\n"
         vpc1.do(f"firewall clear {NAMED}")
-    # Others may be at work on this machine.
-    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert min(taken) < SECONDS * crowd, taken
+    assert is_soon(taken), taken
     words = ("firewall", "apply", *NAMED.split(), "--policy", file)
     peak = vpc1.run(sys.executable, "-c", PEAK, sys.executable, str(CHECKOUT / "vpcctl"), *words)
     assert int(peak.out) * 1024 < BYTES

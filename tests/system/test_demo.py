@@ -55,6 +55,7 @@ def on_terminal(environment: dict[str, str]) -> tuple[int, str]:
     return process.wait(), out.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plain", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_all_is_green(plain: bool) -> None:
     without = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
@@ -67,6 +68,7 @@ def test_all_is_green(plain: bool) -> None:
     assert f"✔ all {len(green)} steps went as expected" in out.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_on_a_host_without_internet_it_says_so_and_leaves_nothing() -> None:
     done = in_sandbox(LOOK + """
@@ -99,6 +101,7 @@ def put_first(folder: Path, name: str, script: str) -> str:
     return str(folder)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_curl_that_fails_is_red_whatever_was_expected(tmp_path: Path) -> None:
     done = in_sandbox("$DEMO --on-host", put_first(tmp_path, "curl", "echo broken; exit 1"))
@@ -108,6 +111,7 @@ def test_a_curl_that_fails_is_red_whatever_was_expected(tmp_path: Path) -> None:
     assert "vpc1 reaches vpc2" in green
 
 
+@pytest.mark.long
 def test_a_ping_that_always_gets_through_is_red_where_it_must_not(tmp_path: Path) -> None:
     done = in_sandbox("$DEMO --on-host", put_first(tmp_path, "ping", "echo '64 bytes from you'"))
     assert done.returncode == 1

@@ -131,22 +131,20 @@ def test_a_port_that_is_taken(vpc1: Host) -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
-def test_a_port_that_is_none(vpc1: Host, port: str) -> None:
-    vpc1.refused(WEB, "--port", port, code=2)
+def test_a_port_that_is_none(shared_vpc1: Host, port: str) -> None:
+    shared_vpc1.refused(WEB, "--port", port, code=2)
 
 
-@pytest.mark.parametrize(("command", "says"), [
-    (["sh", "-c", "exit 3"], "exit status 3"), (["false"], "exit status 1"),
-    (["sh", "-c", "kill -9 $$"], "signal 9"), (["no-such-program"], "no-such-program"),
-    (["/etc/passwd"], "/etc/passwd"),
-])
-def test_a_program_that_dies_at_once(vpc1: Host, command: list[str], says: str) -> None:
+def test_a_program_that_dies_at_once(vpc1: Host) -> None:
     # Once something ran there IPv6 stays off; all else has to be as before.
     vpc1.do(f"{RUN} sleep infinity")
     vpc1.do("deploy stop --vpc vpc1 --subnet public --name worker")
-    vpc1.refused(RUN, *command, says=says)
-    assert vpc1.do("deploy list --json").json["workloads"] == []
-    assert vpc1.run("ls", "/var/lib/vpcctl/logs").code != 0, "it wrote nothing, so no log is left"
+    for command, says in ((["sh", "-c", "exit 3"], "exit status 3"), (["false"], "exit status 1"),
+                          (["sh", "-c", "kill -9 $$"], "signal 9"), (["no-such-program"], "no-such-program"),
+                          (["/etc/passwd"], "/etc/passwd")):
+        vpc1.refused(RUN, *command, says=says)
+        assert vpc1.do("deploy list --json").json["workloads"] == []
+        assert vpc1.run("ls", "/var/lib/vpcctl/logs").code != 0, "it wrote nothing, so no log is left"
 
 
 def test_a_program_that_dies_at_once_leaves_its_log_and_nothing_else(vpc1: Host) -> None:

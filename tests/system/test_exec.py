@@ -13,8 +13,8 @@ EXEC = f"exec {WHERE} --"
     ("true", 0), ("false", 1), ("sh -c 'exit 3'", 3), ("sh -c 'kill -TERM $$'", 143),
     ("sh -c 'kill -KILL $$'", 137), ("no-such-program", 127), ("/no/such/program", 127),
 ])
-def test_the_exit_code_is_passed_on(vpc1: Host, command: str, code: int) -> None:
-    assert vpc1.run("sh", "-c", f"vpcctl {EXEC} {command}").code == code
+def test_the_exit_code_is_passed_on(shared_vpc1: Host, command: str, code: int) -> None:
+    assert shared_vpc1.run("sh", "-c", f"vpcctl {EXEC} {command}").code == code
 
 
 def test_a_file_that_is_no_program(vpc1: Host) -> None:
@@ -52,10 +52,10 @@ def test_words_are_passed_as_they_are(vpc1: Host) -> None:
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
-def test_a_byte_that_is_not_utf_8_is_passed_as_it_is(vpc1: Host, locale: str) -> None:
+def test_a_byte_that_is_not_utf_8_is_passed_as_it_is(shared_vpc1: Host, locale: str) -> None:
     run = f"LC_ALL={locale} xargs -I{{}} vpcctl {EXEC} printf %s {{}}"
-    assert vpc1.sh(f"printf '\\205' | {run} | od -An -tx1").split() == ["85"]
-    assert r"printf %s '\udc85'" in vpc1.sh("tail -1 /var/lib/vpcctl/vpcctl.log")
+    assert shared_vpc1.sh(f"printf '\\205' | {run} | od -An -tx1").split() == ["85"]
+    assert r"printf %s '\udc85'" in shared_vpc1.sh("tail -1 /var/lib/vpcctl/vpcctl.log")
 
 
 def test_it_has_the_terminal(vpc1: Host) -> None:
@@ -65,11 +65,11 @@ def test_it_has_the_terminal(vpc1: Host) -> None:
 
 
 @pytest.mark.parametrize("given", ["-it", "-i -t", "-ti", "--interactive --tty", "-t", "-i"])
-def test_docker_s_options_are_understood(vpc1: Host, given: str) -> None:
+def test_docker_s_options_are_understood(shared_vpc1: Host, given: str) -> None:
     line = f"vpcctl exec {given} --vpc vpc1 --subnet public -- sh -c 'test -t 0 && test -t 1 && tty'"
-    done = vpc1.run("script", "-qec", line, "/dev/null")
+    done = shared_vpc1.run("script", "-qec", line, "/dev/null")
     assert (done.code, done.out.startswith("/dev/pts/")) == (0, True), done
-    piped = vpc1.vpcctl("exec", *given.split(), *WHERE.split(), "--", "cat", stdin="typed\n")
+    piped = shared_vpc1.vpcctl("exec", *given.split(), *WHERE.split(), "--", "cat", stdin="typed\n")
     assert (piped.code, piped.out, piped.err) == (0, "typed\n", "")
 
 

@@ -81,14 +81,14 @@ def test_no_setting_of_the_host_is_taken_over(odd: Host) -> None:
     ("vpc1", "neigh/br-vpc1/mcast_solicit=3"), ("vpc1-public", "conf/all/accept_local=1"),
     ("vpc1-public", "conf/eth0/accept_redirects=1"), ("vpc1-public", "ip_forward=1"),
     ("vpc1-private", "ip_unprivileged_port_start=1024"), ("vpc1-private", "ping_group_range=1 0")])
-def test_a_setting_that_somebody_changed_is_told_and_mended(vpc1: Host, namespace: str,
+def test_a_setting_that_somebody_changed_is_told_and_mended(shared_vpc1: Host, namespace: str,
                                                             key: str) -> None:
     name, _, value = key.partition("=")
-    vpc1.sh(f"echo {value} >/proc/sys/net/ipv4/{name}", namespace)
-    found = vpc1.vpcctl("status", "--json").json["status"]["findings"]
+    shared_vpc1.sh(f"echo {value} >/proc/sys/net/ipv4/{name}", namespace)
+    found = shared_vpc1.vpcctl("status", "--json").json["status"]["findings"]
     assert [namespace in one["what"] for one in found] == [True], found
-    vpc1.do("restore")
-    assert vpc1.do("status").out == "in sync\n"
+    shared_vpc1.do("restore")
+    assert shared_vpc1.do("status").out == "in sync\n"
 
 
 def test_a_workload_can_ping(vpc1: Host) -> None:

@@ -133,8 +133,8 @@ def test_another_interface(vpc1: Host) -> None:
 
 
 @pytest.mark.parametrize("name", ["lo", "eth9", "vpc-vpc1", "-j", "eth0 -j ACCEPT", "."])
-def test_a_wrong_interface_is_refused(vpc1: Host, name: str) -> None:
-    done = vpc1.refused("nat enable --vpc vpc1", f"--interface={name}", code=2)
+def test_a_wrong_interface_is_refused(shared_vpc1: Host, name: str) -> None:
+    done = shared_vpc1.refused("nat enable --vpc vpc1", f"--interface={name}", code=2)
     assert "eth0" in done.err
 
 

@@ -6,12 +6,14 @@ import json
 import re
 import sys
 
+import pytest
 from host import Host
 
 STORE = "/var/lib/vpcctl"
 HOLD = "import fcntl, sys, time; file = open(sys.argv[1], 'a+'); fcntl.flock(file, fcntl.LOCK_EX); "
 
 
+@pytest.mark.long
 def test_fifty_subnets_at_once_are_all_there(host: Host) -> None:
     host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
     host.sh("""

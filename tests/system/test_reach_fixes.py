@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from host import UPLINK, Host, losing
 from probes import REACHED
 
@@ -142,6 +143,7 @@ def repaired(host: Host, case: Case) -> str:
     return f"{case}: {blocked}, and then {after['why']} {after['blocked_by']}"
 
 
+@pytest.mark.long
 def test_each_obstacle_has_its_code_and_a_fix_that_opens_it(host: Host) -> None:
     build(host)
     wrong = list(filter(None, (repaired(host, case) for case in CASES)))

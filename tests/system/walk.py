@@ -80,25 +80,22 @@ class Walk:
             self.host.do(self._line(line))
 
     def points(self) -> list[Point]:
-        """All there are: found by running the command."""
-        commands = self._injector.count(self._command)
+        """All there are but for those of an undo: found by running the command."""
+        self._commands = self._injector.count(self._command)
         self._back()
         inside = list(inside_points(self._injector.count_inside(self._command)))
         self._back()
-        return [*external_points(commands), *inside, *self._undoing(len(commands))]
+        return [*external_points(self._commands), *inside]
 
-    def _undoing(self, commands: int) -> Iterator[Point]:
+    def undo_points(self) -> list[Point]:
         """The points of the undo that follows when the last command fails of those that must not."""
-        if self._scenario.mends:
-            # It goes on where it failed, and has hardly anything to undo.
-            return
-        for failed in range(commands, 0, -1):
+        for failed in range(len(self._commands), 0, -1):
             done = self._injector.run(self._command, Point("fail", failed, ""))
             ran = self._injector.ran()
             self._back()
             if done.code:
-                yield from undo_points(failed, ran)
-                return
+                return list(undo_points(failed, ran))
+        return []
 
     def go(self, points: Iterable[Point]) -> Iterator[str]:
         """Meet them all, and in the end leave nothing; what was wrong, after which another host goes on."""

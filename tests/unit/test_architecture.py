@@ -6,13 +6,14 @@ import ast
 import importlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from tests.rooms import FILES, NAMES, ROOT, circle, imported, inside, rooms, table, tree
+from tests.rooms import FILES, NAMES, ROOMS, ROOT, circle, imported, inside, nodes, rooms, table, tree
 from vpcctl_lib.resources import Resource, links
 from vpcctl_lib.resources.operation import Operation
 
@@ -22,22 +23,26 @@ LONGEST_MODULE, LONGEST_FUNCTION = 400, 50
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def calls(file: Path) -> Iterator[tuple[str, int, ast.Call]]:
+@cache
+def calls(file: Path) -> list[tuple[str, int, ast.Call]]:
     """Every call, by what is written before its parenthesis."""
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node.lineno, node
+    return [(ast.unparse(node.func), node.lineno, node) for node in nodes(file) if isinstance(node, ast.Call)]
+
+
+def parsed(text: str) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(text))]
 
 
 def functions(file: Path) -> list[Function]:
-    return [node for node in ast.walk(tree(file)) if isinstance(node, Function)]
+    return [node for node in nodes(file) if isinstance(node, Function)]
 
 
 def test_imports_between_rooms_go_one_way() -> None:
+    assert sorted(rooms()) == ROOMS
     assert not circle(rooms())
 
 
-@pytest.mark.parametrize("name", sorted(rooms()))
+@pytest.mark.parametrize("name", ROOMS)
 def test_imports_within_a_room_go_one_way(name: str) -> None:
     assert not circle(inside(name))
 
@@ -139,9 +144,9 @@ def test_every_function_is_typed() -> None:
                 if not is_typed(function)]
 
 
-def asked(code: ast.Module) -> Iterator[ast.expr]:
+def asked(code: Iterable[ast.AST]) -> Iterator[ast.expr]:
     """The kinds that a module compares something's kind with, as they are written."""
-    for node in ast.walk(code):
+    for node in code:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
             yield node.args[1]
         elif isinstance(node, ast.Compare):
@@ -163,7 +168,7 @@ def kinds(expression: ast.expr, known: Mapping[str, object]) -> Iterator[type]:
                 yield one
 
 
-def concrete(code: ast.Module, known: Mapping[str, object]) -> list[str]:
+def concrete(code: Iterable[ast.AST], known: Mapping[str, object]) -> list[str]:
     """The kinds of resources and operations that a module asks for by name."""
     return [kind.__name__ for expression in asked(code) for kind in kinds(expression, known)
             if issubclass(kind, (Resource, Operation)) and kind not in (Resource, Operation)]
@@ -171,9 +176,9 @@ def concrete(code: ast.Module, known: Mapping[str, object]) -> list[str]:
 
 def test_nothing_outside_asks_which_kind_a_resource_or_an_operation_is() -> None:
     for file in FILES:
-        if not NAMES[file].startswith("resources/") and any(asked(tree(file))):
+        if not NAMES[file].startswith("resources/") and any(asked(nodes(file))):
             name = ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
-            assert not concrete(tree(file), vars(importlib.import_module(name))), NAMES[file]
+            assert not concrete(nodes(file), vars(importlib.import_module(name))), NAMES[file]
 
 
 def test_only_who_reads_the_record_by_kind_selects_one() -> None:
@@ -189,31 +194,31 @@ def test_only_who_reads_the_record_by_kind_selects_one() -> None:
 ])
 def test_who_asks_for_a_kind_is_found(line: str) -> None:
     known = {"Veth": links.Veth, "links": links, "CABLES": (links.Veth,), "EITHER": links.Veth | int}
-    assert concrete(ast.parse(line), known) == ["Veth"]
-    assert not concrete(ast.parse(line), {**known, **dict.fromkeys(known, Resource)})
+    assert concrete(parsed(line), known) == ["Veth"]
+    assert not concrete(parsed(line), {**known, **dict.fromkeys(known, Resource)})
 
 
-def askers(code: ast.Module) -> bool:
+def askers(code: Iterable[ast.AST]) -> bool:
     """Whether a module has a runner ask a tool something."""
     return any(isinstance(node, ast.Attribute) and node.attr in ("ask", "ask_once")
-               and ast.unparse(node.value).rstrip("()").lower().endswith("runner") for node in ast.walk(code))
+               and ast.unparse(node.value).rstrip("()").lower().endswith("runner") for node in code)
 
 
 def test_only_the_reader_asks_tools_about_the_kernel() -> None:
     # The others ask which tools there are, and what they can do; a sandbox makes the host that is then read.
     about_tools = {"kernel/variants.py", "kernel/guarding.py", "sandbox/links.py"}
-    assert {NAMES[file] for file in FILES if askers(tree(file))} == {"kernel/reader.py"} | about_tools
+    assert {NAMES[file] for file in FILES if askers(nodes(file))} == {"kernel/reader.py"} | about_tools
 
 
 @pytest.mark.parametrize("line", ["self._runner.ask(argv)", "runner.ask_once(argv)", "Runner().ask(argv)",
                                   "partial(self.context.runner.ask, argv)"])
 def test_who_asks_a_tool_is_found(line: str) -> None:
-    assert askers(ast.parse(line))
-    assert not askers(ast.parse("analyzer.ask(question)"))
+    assert askers(parsed(line))
+    assert not askers(parsed("analyzer.ask(question)"))
 
 
 def test_only_one_module_reads_processes() -> None:
-    folders = {NAMES[file] for file in FILES for node in ast.walk(tree(file))
+    folders = {NAMES[file] for file in FILES for node in nodes(file)
                if isinstance(node, ast.Constant) and node.value == "/proc"}
     # A sandbox is joined by its first process; the others mount a /proc.
     assert folders == {"kernel/processes.py", "sandbox/joining.py", "sandbox/plan.py", "keeper/folders.py"}
@@ -222,10 +227,10 @@ def test_only_one_module_reads_processes() -> None:
     assert asked == {"workloads/members.py", "resources/programs.py"}, "who looks, asks the reader"
 
 
-def files_named(code: ast.Module) -> Iterator[str]:
+def files_named(code: Sequence[ast.AST]) -> Iterator[str]:
     """The files of the kernel that a module names, without what is said in passing."""
-    said = {id(node.value) for node in ast.walk(code) if isinstance(node, ast.Expr)}
-    for node in ast.walk(code):
+    said = {id(node.value) for node in code if isinstance(node, ast.Expr)}
+    for node in code:
         if isinstance(node, ast.Constant) and id(node) not in said and isinstance(node.value, str):
             yield from re.findall(r"^/(?:proc|sys)/(?:sys|class|[a-z-]+/net|[0-9]+/net)\b[^ ]*", node.value)
 
@@ -235,16 +240,16 @@ def test_only_one_module_reads_settings_links_and_sockets_from_files() -> None:
     # program's own /proc; which users there are.
     others = {"kernel/netns.py", "sandbox/links.py", "sandbox/refusal.py", "keeper/folders.py",
               "record/trust.py"}
-    assert {NAMES[file] for file in FILES if any(files_named(tree(file)))} == {"kernel/proc.py"} | others
+    assert {NAMES[file] for file in FILES if any(files_named(nodes(file)))} == {"kernel/proc.py"} | others
 
 
 READING_TEXT = ("startswith", "removeprefix", "partition", "split", "compile", "match", "fullmatch", "search",
                 "findall", "finditer", "sub")
 
 
-def read_for(code: ast.Module, wanted: str) -> bool:
+def read_for(code: Iterable[ast.AST], wanted: str) -> bool:
     """Whether text is taken apart by something that contains the wanted word; writing it is another thing."""
-    for node in ast.walk(code):
+    for node in code:
         parts: list[ast.expr] = []
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in READING_TEXT:
             parts = node.args
@@ -257,12 +262,12 @@ def read_for(code: ast.Module, wanted: str) -> bool:
 
 
 def test_only_one_module_takes_apart_what_iptables_save_prints() -> None:
-    assert [NAMES[file] for file in FILES if read_for(tree(file), "-A")] == ["kernel/saves.py"]
-    assert [NAMES[file] for file in FILES if read_for(tree(file), "is incompatible")] == ["kernel/saves.py"]
+    assert [NAMES[file] for file in FILES if read_for(nodes(file), "-A")] == ["kernel/saves.py"]
+    assert [NAMES[file] for file in FILES if read_for(nodes(file), "is incompatible")] == ["kernel/saves.py"]
 
 
 @pytest.mark.parametrize("line", ['text.startswith("-A ")', 're.compile(rf"^-A {name}")', 'word == "-A"',
                                   'line.partition(" -A ")', '"-A" in words'])
 def test_who_takes_apart_a_rule_is_found(line: str) -> None:
-    assert read_for(ast.parse(line), "-A")
-    assert not read_for(ast.parse('rules.append(f"-A {chain} {rule}")'), "-A")
+    assert read_for(parsed(line), "-A")
+    assert not read_for(parsed('rules.append(f"-A {chain} {rule}")'), "-A")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import policies
+from benchmarks.policies import far_ends
 from benchmarks.walk import Packet, Walk
 from tests.dear import DEAR
 from vpcctl_lib.firewall import decision_tree, splits
@@ -56,9 +57,8 @@ class Plain:
 
 
 def _compared(rule: Rule) -> tuple[str, int, int, int, int]:
-    network, ports = rule.network or IPv4Network("0.0.0.0/0"), rule.ports
-    return (rule.protocol.value, int(network[0]), int(network[-1]),
-            ports.first if ports else 0, ports.last if ports else 65535)
+    ports, (first, last) = rule.ports, far_ends(rule.network) if rule.network else (0, 2**32 - 1)
+    return (rule.protocol.value, first, last, ports.first if ports else 0, ports.last if ports else 65535)
 
 
 # Few values, so that rules overlap, repeat and hide each other.
@@ -86,8 +86,8 @@ def corners(policy: Sequence[Rule], seed: int) -> list[Packet]:
                                 for edge in (rule.ports.first - 1, rule.ports.first, rule.ports.last,
                                              min(65535, rule.ports.last + 1)))})
     ends = sorted({0, *(edge % 2**32 for rule in policy if rule.network
-                        for edge in (int(rule.network[0]) - 1, int(rule.network[0]), int(rule.network[-1]),
-                                     int(rule.network[-1]) + 1))})
+                        for first, last in (far_ends(rule.network),)
+                        for edge in (first - 1, first, last, last + 1))})
     return [*(Packet(dice.choice(("tcp", "udp", "icmp", "gre")), end, dice.choice(ports)) for end in ends),
             *(Packet(dice.choice(("tcp", "udp")), dice.choice(ends), port) for port in ports)]
 
@@ -150,8 +150,8 @@ def test_few_rules_stay_where_a_person_would_read_them() -> None:
     assert egress_filter(policy) == Filter(())
 
 
-FEW, STILL_FEW = 100, 200
-"""Rules that a packet meets of those that can be told apart, and of those that take blocks."""
+LIMITS = {2000: (70, 160), policies.MANY_RULES: (100, 200)}
+"""Rules that a packet meets of so many: of those that can be told apart, and of those that take blocks."""
 
 IN_BLOCKS = frozenset((
     "hosts allowed and ports denied in turns", "hosts or ports", "hosts, ports or both, any protocol",
@@ -162,13 +162,23 @@ IN_ANY_ORDER = frozenset(("hosts and ports in turns",))
 """All are of one action: any that matches may decide."""
 
 
-@pytest.mark.parametrize("shape", policies.SHAPES)
-def test_of_ten_thousand_rules_a_packet_meets_few_and_the_first_that_matches_decides(shape: str) -> None:
-    rules = policies.policy(shape)
+DEEPEST_SHAPES = ("sources, and a port here and there", "prefixes and ranges that overlap")
+"""Of those that can be told apart, and of those that take blocks."""
+
+SIZES = [(shape, 2000) for shape in policies.SHAPES] + [
+    # Half a second each, for a tree that is one chain deeper than that of two thousand.
+    pytest.param(shape, policies.MANY_RULES, marks=() if shape in DEEPEST_SHAPES else pytest.mark.slow)
+    for shape in policies.SHAPES]
+
+
+@pytest.mark.parametrize(("shape", "count"), SIZES)
+def test_of_thousands_of_rules_a_packet_meets_few_and_the_first_that_matches_decides(
+        shape: str, count: int) -> None:
+    rules = policies.policy(shape, count)
     policy = Policy(rules)
     found = ingress_filter(policy)
     dice = random.Random(1)  # noqa: S311 - no secret
-    most = STILL_FEW if shape in IN_BLOCKS else FEW
+    most = LIMITS[count][shape in IN_BLOCKS]
     some = [packet for kind in policies.packets(rules, 100).values() for packet in kind]
     for packet in (*some, *corners(dice.sample(rules, 100), 1)):
         walk = Walk(found.inner, packet)
@@ -176,7 +186,7 @@ def test_of_ten_thousand_rules_a_packet_meets_few_and_the_first_that_matches_dec
         assert walk.read <= most, packet
         assert walk.deepest <= DEEPEST
         assert walk.mark == 0
-    assert sum(map(len, found.inner.values())) <= MOST_LINES * policies.MANY_RULES
+    assert sum(map(len, found.inner.values())) <= MOST_LINES * count
     if shape not in IN_ANY_ORDER:
         plain = Plain(rules, ingress_rules(policy))
         for packet in (packet for kind in policies.packets(rules, 4, 2).values() for packet in kind):

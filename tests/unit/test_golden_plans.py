@@ -67,6 +67,8 @@ FULL = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(Machine(workloa
 CROWD = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(
     *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),), workloads=WORKLOADS),
     Machine("a-name-that-is-hashed", (IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6"))))))
+MIDDLEBOX = OPEN.with_subnet(replace(PUBLIC, machines=(
+    *PUBLIC.machines, Machine("box", (IPv4Address("10.0.1.4"),), forwards=True))))
 PEERING = (Peering("vpc1", "vpc2"),)
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
@@ -76,6 +78,7 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create-long-name": (Topology(), Topology((replace(EMPTY, name="production-europe-west"),))),
     "machines": (Topology((OPEN,)), Topology((CROWD,))),
     "machines-delete": (Topology((CROWD,)), Topology((OPEN,))),
+    "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
     "vpc-delete": (Topology((EMPTY,)), Topology()),
     "vpc-delete-with-everything": (Topology((FULL, PEER), PEERING), Topology((PEER,))),
     "vpc-delete-first-of-two-that-overlap": (

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from copy import deepcopy
+from copy import copy
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -193,9 +193,14 @@ def at(way: tuple[Any, ...], data: Any = WRITTEN) -> Any:
 
 
 def changed(way: tuple[Any, ...], value: Any) -> Any:
-    """The file with another value there."""
-    whole = deepcopy(WRITTEN)
-    at(way[:-1], whole)[way[-1]] = value
+    """The file with another value there; what lies beside the way is not copied."""
+    return _put(WRITTEN, way, value)
+
+
+def _put(data: Any, way: tuple[Any, ...], value: Any) -> Any:
+    step, *rest = way
+    whole = copy(data)
+    whole[step] = _put(data[step], tuple(rest), value) if rest else value
     return whole
 
 

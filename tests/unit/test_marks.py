@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,7 +22,18 @@ from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
-from vpcctl_lib.resources import Address, Chain, File, Guard, Namespace, Port, Program, Route, SingleRule
+from vpcctl_lib.resources import (
+    Address,
+    Chain,
+    File,
+    Guard,
+    Namespace,
+    Port,
+    Program,
+    Resource,
+    Route,
+    SingleRule,
+)
 from vpcctl_lib.resources.guard import OWN, RANGES
 from vpcctl_lib.workloads import members
 
@@ -40,30 +52,41 @@ UNGUARDED = {Field(Machine, "forwards"): "only the guard checks sources"}
 """What no mark tells where ports are not guarded."""
 
 
+T = TypeVar("T", bound=Resource)
+
+
 class Made(Kernel):
     """The kernel once all of a network's resources are in it, as ip, nft and iptables-save would tell."""
 
     def __init__(self, topology: Topology) -> None:
         self._nats = [vpc.nat for vpc in topology.vpcs if vpc.nat]
-        self._made = blueprint(topology)
-        self.namespaces = {one.name for one in self._made if isinstance(one, Namespace)}
+        self._made: dict[type, list[Any]] = {}
+        for one in blueprint(topology):
+            self._made.setdefault(type(one), []).append(one)
+        self.namespaces = {one.name for one in self.those(Namespace)}
+        # Asked for as often as that of the real kernel, which reads each once, too.
+        self.links = cache(self._links)  # type: ignore[method-assign]
+        self.chains = cache(self._chains)  # type: ignore[method-assign]
+
+    def those(self, kind: type[T], namespace: str | None = None) -> list[T]:
+        """Those of a kind, of all namespaces or one."""
+        found = self._made.get(kind, [])
+        return found if namespace is None else [one for one in found if one.namespace == namespace]
 
     def look(self, namespaces: Collection[str]) -> None:
         """All is known."""
 
-    def links(self, namespace: str) -> list[dict[str, Any]]:
+    def _links(self, namespace: str) -> list[dict[str, Any]]:
         """Those that were set up, and on the host the uplinks of NAT."""
         uplinks = [{"ifname": nat.interface, "mtu": nat.mtu} for nat in self._nats if not namespace]
         return uplinks + [{"ifname": one.device, "ifalias": one.owner, "ifindex": number, "mtu": one.mtu,
                            **({"master": one.master} if one.master else {}),
                            "addr_info": self._addresses(namespace, one.device)}
-                          for number, one in enumerate(self._made)
-                          if isinstance(one, Port) and one.namespace == namespace]
+                          for number, one in enumerate(self.those(Port, namespace), 1)]
 
     def _addresses(self, namespace: str, device: str) -> list[dict[str, Any]]:
         return [{"family": "inet", "local": str(one.address.ip), "prefixlen": one.address.network.prefixlen}
-                for one in self._made if isinstance(one, Address)
-                and (one.namespace, one.device) == (namespace, device)]
+                for one in self.those(Address, namespace) if one.device == device]
 
     def link(self, namespace: str, device: str) -> dict[str, Any] | None:
         """The link of that name."""
@@ -73,23 +96,22 @@ class Made(Kernel):
         """Those that were made."""
         return [{"dst": str(one.destination) if one.destination.prefixlen else "default", "dev": one.device,
                  **({"gateway": str(one.via)} if one.via else {})}
-                for one in self._made if isinstance(one, Route) and one.namespace == namespace]
+                for one in self.those(Route, namespace)]
 
-    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
+    def _chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         """Ours, and on the host the jumps to them."""
         lines = []
-        for one in self._made:
-            if isinstance(one, Chain) and one.namespace == namespace:
-                for part in (one, *one.inner_chains()):
-                    lines += [f"*{part.table}", f":{part.name} {part.policy or '-'} [0:0]"]
-                    lines += [f"-A {part.name} {rule}" for rule in part.rules]
-            elif isinstance(one, SingleRule) and not namespace:
-                lines += [f"*{one.table}", f":{one.chain} ACCEPT [0:0]", f"-A {one.chain} {one.rule}"]
+        for chain in self.those(Chain, namespace):
+            for part in (chain, *chain.inner_chains()):
+                lines += [f"*{part.table}", f":{part.name} {part.policy or '-'} [0:0]"]
+                lines += [f"-A {part.name} {rule}" for rule in part.rules]
+        for one in [] if namespace else self.those(SingleRule):
+            lines += [f"*{one.table}", f":{one.chain} ACCEPT [0:0]", f"-A {one.chain} {one.rule}"]
         return Saved("".join(f"{line}\n" for line in lines))
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
         """The machines that a guard knows."""
-        guards = [one for one in self._made if isinstance(one, Guard) and one.namespace == namespace]
+        guards = self.those(Guard, namespace)
         members = [member for one in guards for member in one.members]
         return [{"set": {"name": OWN, "elem": [
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
@@ -99,17 +121,16 @@ class Made(Kernel):
 
     def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""
-        programs = (one for one in self._made if isinstance(one, Program) and one.namespace == namespace)
-        found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[union-attr]
+        programs = self.those(Program, namespace)
+        found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[attr-defined]
         return {mark: (None, told) for mark, told in found.items() if told}
 
     def write_files(self, folder: Path) -> None:
         """What stands in /etc/netns."""
-        for one in self._made:
-            if isinstance(one, File):
-                path = folder / Path(one.path).relative_to(NAMESPACE_FILES)
-                path.parent.mkdir(parents=True)
-                path.write_text(one.content)
+        for one in self.those(File):
+            path = folder / Path(one.path).relative_to(NAMESPACE_FILES)
+            path.parent.mkdir(parents=True)
+            path.write_text(one.content)
 
 
 def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topology:

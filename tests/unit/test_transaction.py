@@ -310,20 +310,24 @@ class Simulation:
         """Table by table: what fails in one changes nothing of it."""
         if namespace not in self.namespaces:
             return "No such file or directory"
-        held, table = copy.deepcopy((self.chains, self.policies)), ""
+        held, table = self.rules(), ""
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 self.count()
                 if line.startswith("*"):
                     table = line[1:] + family.suffix
                 elif line == "COMMIT":
-                    held = copy.deepcopy((self.chains, self.policies))
+                    held = self.rules()
                 else:
                     self.rule((namespace, table), line)
             except Refused as error:
                 self.chains, self.policies = held
                 return f"{family.tool}-restore: line {number} failed: {error}"
         return ""
+
+    def rules(self) -> tuple[dict[Place, list[str]], dict[Place, str]]:
+        """A copy of them, and of the policies of chains."""
+        return {place: [*rules] for place, rules in self.chains.items()}, {**self.policies}
 
     def rule(self, where: Place, line: str) -> None:
         verb, name, rest = re.fullmatch(r"(:|-\w )(\S+) ?(.*)", line).groups()  # type: ignore[union-attr]

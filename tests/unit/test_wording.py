@@ -7,10 +7,9 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
-from tests.rooms import FILES, ROOT, tree
+from tests.rooms import FILES, ROOT, nodes
 
 TOP = ROOT.parent
 SOURCES = [*FILES, TOP / "vpcctl"]
@@ -60,14 +59,9 @@ def literal(node: ast.AST) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
-@cache
-def parsed(file: Path) -> ast.Module:
-    return tree(file) if file in FILES else ast.parse(file.read_text())
-
-
 def documentation(file: Path) -> Iterator[str]:
     """Docstrings, those of constants too, and comments."""
-    for node in ast.walk(parsed(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Expr) and (text := literal(node.value)):
             yield text
     for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline):
@@ -77,10 +71,10 @@ def documentation(file: Path) -> Iterator[str]:
 
 def messages(file: Path) -> Iterator[str]:
     """All other strings of several words: messages, hints, notes and help."""
-    inside = {id(part) for node in ast.walk(parsed(file)) if isinstance(node, ast.JoinedStr)
+    inside = {id(part) for node in nodes(file) if isinstance(node, ast.JoinedStr)
               for part in ast.walk(node) if part is not node}
-    inside |= {id(node.value) for node in ast.walk(parsed(file)) if isinstance(node, ast.Expr)}
-    for node in ast.walk(parsed(file)):
+    inside |= {id(node.value) for node in nodes(file) if isinstance(node, ast.Expr)}
+    for node in nodes(file):
         if id(node) not in inside and (text := literal(node)) and is_prose(text):
             yield text
 
