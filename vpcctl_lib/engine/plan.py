@@ -47,9 +47,11 @@ class Plan:
         return [entry.resource for entry in leaving if entry.resource.key not in stay]
 
     def _leaving(self) -> list[Entry]:
+        unmade = [step.entry for step in self.steps if step.verb is Verb.UNMAKE]
+        if not unmade:
+            return []
         coming = {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
-        gone = {id(step.entry) for step in self.steps
-                if step.verb is Verb.UNMAKE and step.entry.resource.key not in coming}
+        gone = {id(entry) for entry in unmade if entry.resource.key not in coming}
         return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if id(entry) in gone]
 
 
