@@ -1,4 +1,4 @@
-"""The parts of a blueprint: what each resource follows from, so that nothing else has to be computed anew."""
+"""The parts of a blueprint: what each resource follows from, so that nothing else is computed again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Part(NamedTuple):
         return (self.function, self.names)
 
     def resources(self, thing: Any) -> list[Resource]:
-        """Those for one of its things, computed anew."""
+        """Those for one of its things."""
         what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
         return list(self.function(*what, *self.values))
 
