@@ -21,6 +21,7 @@ from vpcctl_lib.resources.base import CABLES, Going
 Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
 
+
 @frozen
 class Plan:
     """The steps, and the ledger before and after them."""
