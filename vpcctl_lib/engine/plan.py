@@ -143,8 +143,15 @@ class _Resources(Sequence[Resource]):
 
 def _matched(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry]) -> list[Entry | None]:
     """For each thing that is wanted the entry of an equal one, if there is one."""
-    there = {entry.resource: entry for entry in ledger}
-    return [one if isinstance(one, Entry) else there.get(one) if there else None for one in wanted]
+    # By key, and then compared: a resource of a thousand machines takes longer to hash than to compare.
+    there: dict[Hashable, list[Entry]] = {}
+    for entry in ledger:
+        there.setdefault(entry.resource.key, []).append(entry)
+    return [one if isinstance(one, Entry) else _equal(one, there) if there else None for one in wanted]
+
+
+def _equal(resource: Resource, there: Mapping[Hashable, Sequence[Entry]]) -> Entry | None:
+    return next((entry for entry in there.get(resource.key, ()) if entry.resource == resource), None)
 
 
 def _stays(entry: Entry) -> bool:
