@@ -110,7 +110,7 @@ def test_after_another_version_of_vpcctl_everything_is_compared(
         store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     state = recorded(store, Topology((VPC,)))
     assert state.parts
-    monkeypatch.setattr("vpcctl_lib.record.seal.program", lambda: b"another")
+    monkeypatch.setattr("vpcctl_lib.record.seal.program", lambda: "another")
     other = Store(store.folder).load()
     assert other == state
     assert not other.parts
