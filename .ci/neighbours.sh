@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Unpacks what the tests beside other programs run (dockerd, libvirtd, firewalld, …) into .neighbours/NAME, out of
 # the distribution's packages. Nothing is installed, no service starts, nothing outside of this checkout changes.
+#
+#   .ci/neighbours.sh [NAME …]    only these
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -13,6 +15,7 @@ declare -A packages=(
     [ufw]=ufw
     [wireguard]="wireguard-tools wireguard-go"
     [busybox]=busybox-static
+    [three-tier]="nginx-light redis-server postgresql python3-psycopg2 python3-redis"
 )
 # The libraries of the running system stand in those of a neighbour; its init does not run.
 no_need='^(systemd|libsystemd|libpam|libnss|libudev|passwd|login|util-linux)'
@@ -39,14 +42,15 @@ fetch() {
 }
 
 missing() {
-    for name in "${!packages[@]}"; do
+    for name; do
         [ -d ".neighbours/$name" ] || echo "$name"
     done
 }
 
+[ $# -gt 0 ] || set -- "${!packages[@]}"
 problem=
-[ -z "$(missing)" ] || [ "$(id -u)" -ne 0 ] || apt-get -qq update >/dev/null
-for name in $(missing); do
+[ -z "$(missing "$@")" ] || [ "$(id -u)" -ne 0 ] || apt-get -qq update >/dev/null
+for name in $(missing "$@"); do
     rm -rf ".neighbours/$name.part"
     # shellcheck disable=SC2086 # names of packages
     if ! fetch "$name" ${packages[$name]}; then

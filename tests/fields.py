@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from vpcctl_lib.model.addressing import overlapping
+from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.topology import (
     OWN,
     Action,
+    Group,
     Machine,
     Nat,
     Peering,
@@ -45,6 +47,7 @@ from vpcctl_lib.workloads.upkeep import environment
 WEB = "webserver-"
 NAMES = ("a", "web", "a-name-that-is-hashed")
 PEERS = ("vpc1", "vpc2", "vpc3")
+GROUPS = ("data", "ops", "web")
 LIST = 2
 """The most of what a list holds."""
 
@@ -114,6 +117,13 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Policy, "description"): words | st.just(""),
     Field(Rule, "network"): st.none() | networks,
     Field(Rule, "description"): words | st.just(""),
+    Field(Rule, "group"): st.sampled_from(("", "", "web", "data", "vpc2/ops")),
+    # Something in the kernel depends on it.
+    Field(Group, "policy"): st.deferred(lambda: made(
+        Policy, ingress=st.lists(made(Rule), min_size=1, max_size=LIST).map(tuple))),
+    Field(Group, "name"): st.sampled_from((*NAMES, "ops")),
+    Field(Machine, "groups"): st.lists(st.sampled_from(GROUPS), max_size=LIST, unique=True).map(
+        lambda names: tuple(sorted(names))),
     Field(Ports, "first"): st.integers(1, 65535),
     Field(Ports, "last"): st.integers(1, 65535),
     Field(Workload, "name"): st.sampled_from(NAMES),
@@ -169,6 +179,35 @@ def _with_ports(rule: Rule) -> Rule:
     return rule if rule.protocol in (Protocol.TCP, Protocol.UDP) else replace(rule, ports=None)
 
 
+def _of_one(rule: Rule) -> Rule:
+    """For TCP and UDP with ports, and for a network or a group."""
+    return replace(_with_ports(rule), network=None) if rule.group else _with_ports(rule)
+
+
+def _ungrouped(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    return tuple(replace(rule, group="") for rule in rules)
+
+
+def _of_subnet(subnet: Subnet) -> Subnet:
+    """A subnet's policy names no groups."""
+    held = subnet.policy
+    return replace(subnet, policy=held and replace(
+        held, ingress=_ungrouped(held.ingress),
+        egress=None if held.egress is None else _ungrouped(held.egress)))
+
+
+def _allowing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    return tuple(replace(rule, action=Action.ALLOW) for rule in rules)
+
+
+def _of_group(group: Group) -> Group:
+    """A group only allows."""
+    held = group.policy
+    return replace(group, policy=replace(
+        held, default=Action.DENY, ingress=_allowing(held.ingress),
+        egress=None if held.egress is None else _allowing(held.egress)))
+
+
 def _kept(workload: Workload) -> Workload:
     """A program, or one of our web servers, whose name tells its port and which has less to choose."""
     if workload.port is None:
@@ -182,7 +221,8 @@ def _in_order(peering: Peering) -> Peering:
 
 
 MENDED: dict[type, Callable[[Any], Any]] = {
-    Ports: _ordered, Rule: _with_ports, Workload: _kept, Peering: _in_order}
+    Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Subnet: _of_subnet,
+    Group: _of_group}
 """What one field says of another of the same class."""
 
 
@@ -202,9 +242,18 @@ def is_possible(topology: Topology) -> bool:
     peers = {name for peering in topology.peerings for name in (peering.vpc1, peering.vpc2)}
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
             and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
-            and all(is_sound(place.value) for place in places(topology))
+            and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
+
+
+def _has_groups(topology: Topology) -> bool:
+    """Whether each group is there that a machine is in, or that a rule of its own VPC names."""
+    named = [use.of for use in uses(topology) if use.of.vpc == use.by.vpc]
+    joined = [Called(vpc.name, name) for vpc in topology.vpcs for subnet in vpc.subnets
+              for machine in subnet.machines for name in machine.groups]
+    there = [Called(vpc.name, group.name) for vpc in topology.vpcs for group in vpc.groups]
+    return {*named, *joined} <= set(there) and len(set(there)) == len(there)
 
 
 def _has_room(vpc: Vpc) -> bool:
@@ -218,7 +267,7 @@ def _has_addresses(subnet: Subnet) -> bool:
     own = subnet.machine()
     others = [machine for machine in subnet.machines if machine != own]
     addresses = [address for machine in others for address in machine.addresses]
-    plain = replace(own, workloads=()) if own else OWN
+    plain = replace(own, workloads=(), groups=()) if own else OWN
     return (plain == OWN and all(one.name and one.addresses for one in others)
             and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
@@ -229,16 +278,29 @@ POLICY = Policy(
     (Rule(Protocol.UDP, Action.ALLOW, Ports(53, 53)),), description="all of it")
 PROGRAM = Workload("worker", ("sleep", "9"), None, "nobody", 7, 64 << 20,
                    Upkeep(("A=1",), "/srv", "INT", 90, Restart.ALWAYS, 64 << 10))
+ALLOWED = Policy(
+    (Rule(Protocol.TCP, Action.ALLOW, Ports(5432, 5432), None, "of the app", "web"),
+     Rule(Protocol.TCP, Action.ALLOW, Ports(22, 22), None, "", "vpc2/ops"),
+     Rule(Protocol.ICMP, Action.ALLOW, None, IPv4Network("10.9.0.0/16"))),
+    (Rule(Protocol.UDP, Action.ALLOW, Ports(53, 53)),), description="the data")
 FULL = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
-                Machine("web1", (IPv4Address("10.0.1.4"),), "", True, (Workload("job", ("sleep", "1")),)))),
+                Machine("web1", (IPv4Address("10.0.1.4"),), "", True, (Workload("job", ("sleep", "1")),),
+                        ("web",)),
+                Machine("web2", (IPv4Address("10.0.1.7"),)))),
         Subnet("private", IPv4Network("10.0.2.0/24")),
-        Subnet("range", IPv4Network("10.0.4.0/24"), machines=(Machine("db", (IPv4Address("10.0.4.4"),)),)),
-        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC))),
+        Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
+            Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
+            Machine("spare", (IPv4Address("10.0.4.5"),)))),
+        Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
+            Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
+            Group("data", ALLOWED), Group("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
-         Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC),)),
+         Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
+                machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
+         groups=(Group("ops"),)),
      Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
     (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0")
@@ -285,7 +347,8 @@ def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> A
 
 def without(topology: Topology, those: Collection[Field]) -> Topology:
     """The topology with their defaults in place of those fields."""
-    for way, _ in places(topology):
+    # The innermost first: it may be in one of those fields.
+    for way, _ in reversed(list(places(topology))):
         value = at(topology, way)
         defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
         assert MISSING not in defaults.values()

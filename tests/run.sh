@@ -12,7 +12,8 @@
 #   NEIGHBOURS=1 ./tests/run.sh           beside real Docker, libvirt, Podman, firewalld, ufw, iptables-persistent and
 #                                         WireGuard, too: root's, 330 MB in .neighbours, two minutes more. They are
 #                                         unpacked there and run in throw-away hosts; none is installed. Those that are
-#                                         not there are skipped, and listed at the end.
+#                                         not there are skipped, and listed at the end. NEIGHBOURS="docker three-tier"
+#                                         for a few; `three-tier` is nginx, PostgreSQL and Redis
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=.ci/debian.sh
@@ -99,7 +100,8 @@ make_venv
 
 if [ -n "${NEIGHBOURS-}" ]; then
     # What is unavailable is listed at the end.
-    .ci/neighbours.sh
+    # shellcheck disable=SC2086 # names
+    .ci/neighbours.sh ${NEIGHBOURS#1}
 fi
 
 check .venv/bin/ruff check . vpcctl packaging/vpcctl

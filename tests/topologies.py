@@ -9,9 +9,9 @@ from itertools import combinations, islice
 
 from hypothesis import strategies as st
 
-from tests.fields import is_possible, made
+from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.model import addressing
-from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Group, Machine, Peering, Rule, Subnet, Topology, Vpc, Workload
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
@@ -31,7 +31,9 @@ some_machines, some_subnets, some_vpcs = some(MACHINE_NAMES, 2), some(SUBNET_NAM
 nobody, nothing, booleans = st.just(""), st.just(()), st.booleans()
 any_machine = made(Machine, name=nobody, addresses=nothing, workloads=workloads)
 any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing)
-any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing)
+any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing, groups=nothing)
+any_group, some_groups = made(Group, name=nobody), some(GROUPS, 3)
+some_joined = held(Field(Machine, "groups"))
 any_order = {count: st.permutations(range(count)) for count in range(5)}
 # Drawn one by one most are the same or over each other, and no two can be peers.
 any_cidrs = st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3)
@@ -42,7 +44,7 @@ without_nat = made(Topology, vpcs=nothing, peerings=nothing, forwarding=st.none(
 @st.composite
 def machines(draw: st.DrawFn, subnet: IPv4Network) -> tuple[Machine, ...]:
     """A subnet's own machine, and up to two more."""
-    found = [Machine(workloads=draw(workloads))]
+    found = [Machine(workloads=draw(workloads), groups=draw(some_joined))]
     for number, name in enumerate(draw(some_machines)):
         first = addressing.free_address(subnet, ()) + 2 * number
         addresses = (first + 1, first) if draw(booleans) else (first,)
@@ -61,6 +63,29 @@ def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
 
 
 @st.composite
+def groups(draw: st.DrawFn) -> tuple[Group, ...]:
+    """Up to three groups, which name each other, and groups of VPCs that may be there."""
+    return tuple(replace(draw(any_group), name=name) for name in draw(some_groups))
+
+
+def joined(vpc: Vpc) -> Vpc:
+    """The VPC with no group named that it does not have."""
+    known = {group.name for group in vpc.groups}
+
+    def mended(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return tuple(rule if rule.group in known or "/" in rule.group else replace(rule, group="")
+                     for rule in rules)
+
+    found = tuple(replace(group, policy=replace(
+        group.policy, ingress=mended(group.policy.ingress),
+        egress=None if group.policy.egress is None else mended(group.policy.egress))) for group in vpc.groups)
+    subnets = tuple(replace(subnet, machines=tuple(
+        replace(machine, groups=tuple(name for name in machine.groups if name in known))
+        for machine in subnet.machines)) for subnet in vpc.subnets)
+    return replace(vpc, groups=found, subnets=subnets)
+
+
+@st.composite
 def topologies(draw: st.DrawFn) -> Topology:
     """Any topology that the commands could lead to."""
     names = draw(some_vpcs)
@@ -69,7 +94,8 @@ def topologies(draw: st.DrawFn) -> Topology:
     alone = [name for name, cidr in places
              if not any(cidr.overlaps(other) for one, other in places if one != name)]
     peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(booleans))
-    vpcs = tuple(replace(draw(any_vpc), name=name, cidr=cidr, link=link, subnets=draw(subnets(cidr)))
+    vpcs = tuple(joined(replace(draw(any_vpc), name=name, cidr=cidr, link=link, subnets=draw(subnets(cidr)),
+                                groups=draw(groups())))
                  for link, (name, cidr) in zip(links, places, strict=True))
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
     topology = replace(draw(parts), vpcs=vpcs, peerings=peerings)

@@ -16,7 +16,7 @@ from vpcctl_lib.files.topology import to_document
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager
 from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Group, Machine, Nat, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
 FOUND = {
@@ -65,6 +65,7 @@ COMPLETED = {
     Field(Vpc, "name"): ("vpc show --name ", "exec --vpc ", "reach --to "),
     Field(Subnet, "name"): ("subnet set --name ", "exec --subnet ", "reach --from "),
     Field(Machine, "name"): ("reach --from ", "reach --to "),
+    Field(Group, "name"): ("group show --name ", "group join --name ", "instance add --group "),
     Field(Workload, "name"): ("deploy logs --name ", "deploy stop --name "),
 }
 """The commands that complete a name."""

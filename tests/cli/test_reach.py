@@ -91,6 +91,7 @@ def test_json_has_what_the_contract_says() -> None:
         "verdict": "unreachable", "why": None,
         "hops": [{"where": "shop-web", "what": "route 10.0.0.0/16 dev eth0", "way": "there"}],
         "blocked_by": {"code": "FIREWALL_DENY", "where": "shop-db", "rule": "-A INPUT -j DROP [2 packets]",
+                       "why": None,
                        "fix": "iptables -D INPUT …", "otherwise": None, "removes": True},
         "nexthops": [], "probe": None}
     assert views.report(REACHED)["blocked_by"] is None

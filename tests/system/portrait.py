@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcct
            "/run/xtables.lock")
 """Stay when all is deleted (the state is looked at by itself); the last is the older iptables' own."""
 
+NETLINK_NETFILTER, NLM_F_REQUEST, SO_NETNS_COOKIE = 12, 1, 71
+AT_ONCE = 1 << 16
 COUNTERS = re.compile(r" \[[0-9:]*]$")
 VOLATILE = re.compile(r"nf_conntrack_count$|/tcp_fastopen_key$")
 PASSING = ("operstate", "flags", "valid_life_time", "preferred_life_time", "stats", "stats64", "tentative",
@@ -73,9 +78,51 @@ def _settled(thing: dict[str, Any]) -> dict[str, Any]:
 
 def _rules() -> list[str]:
     """The rules of every firewall there is; a table nobody has used is as good as an empty one."""
-    lines = [f"{tool} {line}" for tool in ("iptables", "ip6tables") for line in _saved(tool)]
-    lines += [f"nft {line}" for line in _output("nft", "list", "tables", "bridge").splitlines()]
-    lines += [f"bridge {one['mac']} at {one['ifname']}" for one in json.loads(_output("bridge", "-j", "fdb"))
+    now = _generation()
+    if now not in _held:
+        lines = [f"{tool} {line}" for tool in ("iptables", "ip6tables") for line in _saved(tool)]
+        lines += [f"nft {line}" for line in _output("nft", "list", "tables", "bridge").splitlines()]
+        if now is None:
+            return lines + _others()
+        _held[now] = lines
+    return _held[now] + _others()
+
+
+_held: dict[tuple[int, int] | None, list[str]] = {}
+"""What nf_tables has, by namespace and generation: to ask the tools again takes most of a portrait's time."""
+
+NEWGEN, GETGEN = 10 << 8 | 15, 10 << 8 | 16
+"""Of nf_tables (linux/netfilter/nfnetlink.h, nf_tables.h)."""
+
+
+def _generation() -> tuple[int, int] | None:
+    """This namespace, and how often its rules have been changed: nf_tables counts, and no cookie comes twice.
+
+    None if that can't be known: with iptables-legacy, or before Linux 5.14, which brought the cookie.
+    """
+    if not _is_nft():
+        return None
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
+        try:
+            cookie = struct.unpack("Q", asking.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8))[0]
+        except OSError:
+            return None
+        asking.send(struct.pack("=IHHIIBBH", 20, GETGEN, NLM_F_REQUEST, 0, 0, 0, 0, 0))
+        told = asking.recv(4096)
+    # The header, that of nfnetlink, and the first attribute: NFTA_GEN_ID, in the network's order.
+    assert struct.unpack_from("=H", told, 4)[0] == NEWGEN, told
+    assert struct.unpack_from("=HH", told, 20) == (8, 1), told
+    return cookie, struct.unpack_from("!I", told, 24)[0]
+
+
+@cache
+def _is_nft() -> bool:
+    return all("nf_tables" in _output(tool, "--version") for tool in ("iptables", "ip6tables"))
+
+
+def _others() -> list[str]:
+    """What nf_tables does not have: the stations of bridges, and the rules of the older iptables."""
+    lines = [f"bridge {one['mac']} at {one['ifname']}" for one in json.loads(_output("bridge", "-j", "fdb"))
               if one["state"] == "static"]
     if _text(LEGACY_TABLES) and shutil.which("iptables-legacy-save"):
         lines += [f"legacy {line}" for line in _saved("iptables-legacy")]
@@ -103,10 +150,13 @@ def _sysctls() -> Iterator[str]:
 
 def _text(path: str) -> str | None:
     try:
-        # By the system's calls: there are a thousand keys in /proc/sys/net.
+        # By the system's calls, and as few as can be: there are a thousand keys in /proc/sys/net.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return b"".join(iter(lambda: os.read(file, 1 << 16), b"")).decode(errors="replace").strip()
+            found = os.read(file, AT_ONCE)
+            if len(found) == AT_ONCE:
+                found += b"".join(iter(lambda: os.read(file, AT_ONCE), b""))
+            return found.decode(errors="replace").strip()
         finally:
             os.close(file)
     except OSError:

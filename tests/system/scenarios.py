@@ -23,6 +23,10 @@ OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
 MORE = "subnet add --vpc vpc1 --name more --cidr 10.0.2.0/24 --type public"
 MACHINE = "instance add --vpc vpc1 --subnet public --name web1 --address 10.0.1.9 --forwards"
 JOB = "deploy run --vpc vpc1 --subnet public --instance web1 --name job -- sleep infinity"
+GROUP = "group create --vpc vpc1 --name web"
+RULES = "group apply --vpc vpc1 --name web --policy {group}"
+JOIN = "group join --vpc vpc1 --subnet public --name web"
+MEMBERS = (*SUBNET, GROUP, RULES, JOIN, MACHINE, f"{JOIN} --instance web1")
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -57,6 +61,9 @@ peerings:
 
 FILES: dict[str, Any] = {
     "policy": {"ingress": [{"port": 8080, "protocol": "tcp", "action": "allow"}], "egress": []},
+    "group": {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}]},
+    "other-group": {"ingress": [{"port": 81, "protocol": "tcp", "action": "allow", "source": "group:web"}],
+                    "egress": [{"protocol": "icmp", "action": "allow", "destination": "group:web"}]},
     "tree": _many(1000), "other-tree": _many(2000), "network": NETWORK,
     "alone": "version: 1\nvpcs:\n  vpc2: {cidr: 172.16.0.0/20, subnets: {public: {cidr: 172.16.1.0/24}}}\n",
 }
@@ -136,6 +143,14 @@ SCENARIOS = (
     Scenario(OTHER_TREE, (*SUBNET, TREE), "tree of chains"),
     Scenario("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 80", SUBNET),
     Scenario("firewall deny --vpc vpc1 --subnet public --protocol icmp", (*SUBNET, POLICY)),
+    Scenario(GROUP, SUBNET),
+    Scenario(RULES, MEMBERS[:-3] + MEMBERS[-2:-1]),
+    Scenario(RULES.replace("{group}", "{other-group}"), MEMBERS, "members"),
+    Scenario(JOIN, (*SUBNET, POLICY, GROUP, RULES)),
+    Scenario(MEMBERS[-1], MEMBERS[:-1], "one more"),
+    Scenario(JOIN, (*SUBNET, GROUP, RULES), "half-made", crash=JOIN),
+    Scenario("group leave --vpc vpc1 --subnet public --name web", (*MEMBERS, POLICY)),
+    Scenario("group delete --vpc vpc1 --name web", (*SUBNET, GROUP, RULES)),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

@@ -17,12 +17,15 @@ LONG = bool(os.environ.get("VPCCTL_LONG"))
 CIDRS = {"a": "10.1", "b": "10.2", "c": "10.3"}
 VPCS, SUBNETS = st.sampled_from(sorted(CIDRS)), st.sampled_from(["x", "y"])
 COMMANDS = st.one_of(
-    st.tuples(st.sampled_from(["create", "delete", "enable", "disable"]), VPCS),
-    st.tuples(st.sampled_from(["add", "add", "remove", "close", "open", "run", "stop"]), VPCS, SUBNETS),
+    st.tuples(st.sampled_from(["create", "delete", "enable", "disable", "group", "allow", "ungroup"]), VPCS),
+    st.tuples(st.sampled_from(["add", "add", "remove", "close", "open", "run", "stop", "join", "leave"]),
+              VPCS, SUBNETS),
     st.tuples(st.sampled_from(["peer", "unpeer"]), VPCS, VPCS),
     st.tuples(st.just("restore")),
 )
 CLOSED: dict[str, Any] = {"ingress": []}
+ALLOWED: dict[str, Any] = {"ingress": [{"protocol": "icmp", "action": "allow", "source": "group:g"}]}
+"""Members of the group g reach each other."""
 
 
 @dataclass
@@ -34,6 +37,9 @@ class Model:
     peers: set[frozenset[str]] = field(default_factory=set)
     closed: set[tuple[str, str]] = field(default_factory=set)
     running: set[tuple[str, str]] = field(default_factory=set)
+    groups: dict[str, bool] = field(default_factory=dict)
+    """By VPC, whether its group has its rule."""
+    members: set[tuple[str, str]] = field(default_factory=set)
 
     def step(self, verb: str, *what: str) -> bool:
         """Take the step; False if vpcctl has to refuse it."""
@@ -48,12 +54,27 @@ class Model:
         return self._on_vpc(verb, vpc) if len(what) == 1 else self._on_pair(verb, what[0], what[1])
 
     def _on_vpc(self, verb: str, vpc: str) -> bool:
+        if verb in ("group", "allow", "ungroup"):
+            return self._on_group(verb, vpc)
         if verb == "delete":
             self._forget(vpc, *self.subnets.pop(vpc))
+            self.groups.pop(vpc, None)
             self.nat.discard(vpc)
             self.peers = {pair for pair in self.peers if vpc not in pair}
         else:
             (self.nat.add if verb == "enable" else self.nat.discard)(vpc)
+        return True
+
+    def _on_group(self, verb: str, vpc: str) -> bool:
+        there = vpc in self.groups
+        if verb == "group":
+            self.groups.setdefault(vpc, False)
+        elif verb == "allow" and there:
+            self.groups[vpc] = True
+        elif verb == "ungroup" and there and not any(one == vpc for one, _ in self.members):
+            del self.groups[vpc]
+        else:
+            return False
         return True
 
     def _on_pair(self, verb: str, vpc: str, other: str) -> bool:
@@ -67,28 +88,33 @@ class Model:
             self.subnets[vpc].add(other)
             return True
         place = (vpc, other)
-        if other not in self.subnets[vpc] or (verb == "stop" and place not in self.running):
+        if other not in self.subnets[vpc] or (verb == "stop" and place not in self.running) \
+                or (verb in ("join", "leave") and vpc not in self.groups):
             return False
         if verb == "remove":
             self.subnets[vpc].discard(other)
             self._forget(vpc, other)
         else:
-            group = self.closed if verb in ("close", "open") else self.running
-            (group.add if verb in ("close", "run") else group.discard)(place)
+            found = {"close": self.closed, "open": self.closed, "join": self.members,
+                     "leave": self.members}.get(verb, self.running)
+            (found.add if verb in ("close", "run", "join") else found.discard)(place)
         return True
 
     def _forget(self, vpc: str, *subnets: str) -> None:
         gone = {(vpc, subnet) for subnet in subnets}
         self.closed -= gone
         self.running -= gone
+        self.members -= gone
 
     def reaches(self, one: tuple[str, str], other: tuple[str, str]) -> bool:
         """Whether a ping gets from one subnet to another."""
         joined = one[0] == other[0] or frozenset((one[0], other[0])) in self.peers
+        if other in self.members:
+            return one in self.members and one[0] == other[0] and self.groups[one[0]]
         return other not in self.closed and joined
 
 
-def words(policy: str, verb: str, *what: str) -> list[str]:
+def words(policy: str, rules: str, verb: str, *what: str) -> list[str]:
     """The command line of a step."""
     vpc, other = (*what, "", "")[:2]
     place = ["--vpc", vpc, "--subnet", other]
@@ -107,6 +133,11 @@ def words(policy: str, verb: str, *what: str) -> list[str]:
         "stop": lambda: ["deploy", "stop", *place, "--name", "worker"],
         "peer": lambda: ["peer", "create", "--vpc1", vpc, "--vpc2", other],
         "unpeer": lambda: ["peer", "delete", "--vpc1", vpc, "--vpc2", other],
+        "group": lambda: ["group", "create", "--vpc", vpc, "--name", "g"],
+        "allow": lambda: ["group", "apply", "--vpc", vpc, "--name", "g", "--policy", rules],
+        "ungroup": lambda: ["group", "delete", "--vpc", vpc, "--name", "g"],
+        "join": lambda: ["group", "join", *place, "--name", "g"],
+        "leave": lambda: ["group", "leave", *place, "--name", "g"],
         "restore": lambda: ["restore"],
     }
     return lines[verb]()
@@ -142,16 +173,18 @@ def module_host(tmp_path_factory: pytest.TempPathFactory) -> Any:
     host.end()
 
 
+@pytest.mark.long
 @settings(max_examples=150 if LONG else 3, deadline=None, suppress_health_check=list(HealthCheck),
           phases=(Phase.generate,))
 @given(steps=st.lists(COMMANDS, min_size=5, max_size=20 if LONG else 9))
 def test_any_sequence_of_commands(module_host: Host, steps: list[tuple[str, ...]]) -> None:
     host, model = module_host, Model()
-    policy = host.write("policy.json", CLOSED)
+    policy, rules = host.write("policy.json", CLOSED), host.write("group.json", ALLOWED)
     try:
-        for step in (("create", "a"), ("add", "a", "x"), ("create", "b"), ("add", "b", "y"), *steps):
+        for step in (("create", "a"), ("add", "a", "x"), ("create", "b"), ("add", "b", "y"),
+                     ("group", "a"), ("allow", "a"), ("join", "a", "x"), *steps):
             fine = model.step(*step)
-            done = host.vpcctl(*words(policy, *step))
+            done = host.vpcctl(*words(policy, rules, *step))
             assert (done.code == 0) == fine, (step, done)
             assert "Traceback" not in done.err, done
             compare(host, model)

@@ -25,6 +25,28 @@ def test_fifty_subnets_at_once_are_all_there(host: Host) -> None:
     assert host.do("status").out == "in sync\n"
 
 
+def test_ten_machines_join_and_leave_at_once(host: Host) -> None:
+    """Each of them is a change of the same sets, beside a change of the group's rules."""
+    rule = {"protocol": "icmp", "action": "allow", "source": "group:g"}
+    instances = {f"m{number}": {"groups": [] if number % 2 else ["g"]} for number in range(10)}
+    host.do("apply -f -", stdin=json.dumps({"version": 2, "vpcs": {"vpc1": {
+        "cidr": "10.0.0.0/16", "groups": {"g": {"ingress": [rule]}},
+        "subnets": {"s": {"cidr": "10.0.1.0/24", "bare": True, "instances": instances}}}}}))
+    file = host.write("group.json", {"ingress": [rule, {**rule, "protocol": "tcp", "port": 80}]})
+    host.sh(f"""
+        for n in 0 1 2 3 4 5 6 7 8 9; do
+            [ $((n % 2)) = 1 ] && verb=join || verb=leave
+            vpcctl group $verb --vpc vpc1 --subnet s --instance m$n --name g & jobs="$jobs $!"
+        done
+        vpcctl group apply --vpc vpc1 --name g --policy {file} & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    (group,) = host.do("group list --json").json["groups"]
+    assert group["members"] == [f"vpc1/s/m{number}" for number in (1, 3, 5, 7, 9)]
+    assert host.do("status").out == "in sync\n"
+    host.reaches("vpc1-s.m1", "10.0.1.7", "10.0.1.13")
+    host.never_reaches("vpc1-s.m0", "10.0.1.5")
+
+
 def test_of_two_creates_of_one_name_one_creates(host: Host) -> None:
     told = host.sh("""
         vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16 & vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16

@@ -178,6 +178,7 @@ def compare(seed: int, hosts: list[Host], scratch: Path) -> tuple[int, int, int,
     return len(asked), len(unknown), reached, problems
 
 
+@pytest.mark.long
 def test_reach_says_what_packets_do(new_host: list[Host], tmp_path: Path) -> None:
     compared = unknown = open_ones = 0
     problems: list[str] = []

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network
 from itertools import islice
 from typing import Any
 
+import pytest
 from host import Host
 
 SUBNETS = 200
@@ -19,6 +20,7 @@ def wide(**last: Any) -> dict[str, Any]:
     return {"version": 1, "vpcs": {"a": {"cidr": "10.0.0.0/16", "subnets": subnets}}}
 
 
+@pytest.mark.long
 def test_the_last_of_many_subnets_is_followed_as_the_first(host: Host) -> None:
     host.do("apply -f", host.write("wide.yaml", wide()))
     last, its_address = f"a/s{SUBNETS - 1}", "10.0.49.194"

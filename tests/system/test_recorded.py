@@ -49,6 +49,7 @@ def answers(scene: dict[str, Any]) -> dict[str, Any]:
             if "fdb" not in question and "neigh" not in question}
 
 
+@pytest.mark.long
 def test_the_same_is_asked_and_answered(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
     whole, now = (scenes["whole"] for scenes in both)
     assert whole.keys() == now.keys()

@@ -15,6 +15,9 @@ POLICY = {"description": "web", "ingress": [
     {"port": 8080, "protocol": "tcp", "action": "allow", "source": "10.0.0.0/16", "description": "x"},
     {"port": "90-99", "protocol": "udp", "action": "deny"}],
     "egress": [{"protocol": "all", "action": "allow"}]}
+GROUP = {"description": "data", "ingress": [
+    {"port": 5432, "protocol": "tcp", "action": "allow", "source": "group:web", "description": "x"}],
+    "egress": [{"protocol": "all", "action": "allow", "destination": "10.0.0.0/16"}]}
 STORY = (
     "vpc create --name vpc1 --cidr 10.0.0.0/16 --dry-run", "vpc create --name vpc1 --cidr 10.0.0.0/16",
     "vpc create --name vpc1 --cidr 10.0.0.0/16", "vpc create --name vpc2 --cidr 172.16.0.0/16",
@@ -28,6 +31,12 @@ STORY = (
     "instance show --vpc vpc1 --subnet private --name web1",
     "firewall show --vpc vpc1 --subnet private --instance web1",
     "subnet add --vpc vpc1 --name range --cidr 10.0.3.0/24 --bare",
+    "group create --vpc vpc1 --name web", "group create --vpc vpc1 --name data",
+    "group apply --vpc vpc1 --name data --policy {group}", "group show --vpc vpc1 --name data",
+    "instance add --vpc vpc1 --subnet range --name db --group data",
+    "group join --vpc vpc1 --subnet private --instance web1 --name web", "group list",
+    "group show --vpc vpc1 --name data", "firewall show --vpc vpc1 --subnet range --instance db",
+    "reach --from vpc1/public --to vpc1/range/db --port 5432",
     "vpc list", "vpc show --name vpc1", "vpc show --name vpc2", "subnet list", "peer list", "deploy list",
     "deploy logs --vpc vpc1 --subnet public --name webserver-8080",
     "firewall show --vpc vpc1 --subnet public",
@@ -37,6 +46,8 @@ STORY = (
     "reach --from vpc1/private --to vpc1/public --port 8080", "reach --from vpc1/private --to 8.8.8.8",
     "reach --to vpc1/public --port 8080 --probe",
     "restore", "apply -f {topology}", "deploy stop --vpc vpc1 --subnet private --name worker",
+    "group leave --vpc vpc1 --subnet private --instance web1 --name web",
+    "instance delete --vpc vpc1 --subnet range --name db", "group delete --vpc vpc1 --name data",
     "instance delete --vpc vpc1 --subnet private --name web1",
     "firewall clear --vpc vpc1 --subnet public", "peer delete --vpc1 vpc1 --vpc2 vpc2",
     "nat disable --vpc vpc1", "subnet delete --vpc vpc1 --name private",
@@ -66,10 +77,11 @@ def validator() -> Any:
 
 def test_every_document_fits(host: Host, validator: Any) -> None:
     policy = host.write("policy.json", POLICY)
+    group = host.write("group.json", GROUP)
     topology = host.write("net.yaml", "version: 1\nvpcs:\n  vpc3: {cidr: 10.3.0.0/16}\n")
     seen = set()
     for line in STORY:
-        ours, dashes, theirs = line.format(policy=policy, topology=topology).partition(" -- ")
+        ours, dashes, theirs = line.format(policy=policy, group=group, topology=topology).partition(" -- ")
         done = host.vpcctl(*ours.split(), "--json", *(("--", *theirs.split()) if dashes else ()))
         if ours.startswith("graph --format json"):
             done = host.vpcctl(*ours.split())

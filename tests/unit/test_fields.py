@@ -30,7 +30,7 @@ from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import endpoints, kinds, naming, topology
 from vpcctl_lib.model.comparison import compare
-from vpcctl_lib.model.topology import Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.codec import decode, written
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Address
@@ -73,7 +73,10 @@ NOT_DRAWN = {
 }
 """What no graph shows; a web server's port is in its name."""
 
-NOT_IN_VALUES = {Field(Policy, name): "they tell whether there is a policy" for name in ("ingress", "egress")}
+NOT_IN_VALUES = {
+    **{Field(Policy, name): "they tell whether there is a policy" for name in ("ingress", "egress")},
+    Field(Group, "policy"): "they tell that there is a group",
+}
 """What the pictures show, and the values for programs do not."""
 
 each_field = pytest.mark.parametrize("field", FIELDS, ids=str)

@@ -20,6 +20,7 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.topology import (
     Action,
+    Group,
     Machine,
     Nat,
     Peering,
@@ -71,6 +72,21 @@ MIDDLEBOX = OPEN.with_subnet(replace(PUBLIC, machines=(
     *PUBLIC.machines, Machine("box", (IPv4Address("10.0.1.4"),), forwards=True))))
 PEERING = (Peering("vpc1", "vpc2"),)
 
+FROM_WEB = Rule(Protocol.TCP, Action.ALLOW, Ports(5432, 5432), group="web")
+GROUPED = replace(PLAIN, groups=(
+    Group("web"), Group("data", Policy((FROM_WEB, Rule(Protocol.ICMP, Action.ALLOW, group="vpc2/ops")), ()))))
+
+
+def joined(vpc: Vpc) -> Vpc:
+    """The VPC with the public subnet's own machine in web, and the private one's in both."""
+    for subnet, names in ((PUBLIC, ("web",)), (PRIVATE, ("data", "web"))):
+        vpc = vpc.with_subnet(replace(subnet, machines=(Machine(groups=names),)))
+    return vpc
+
+
+WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
+    Machine(groups=("web",)), Machine("web1", (IPv4Address("10.0.1.4"),), groups=("web",)))))
+
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
     "vpc-create-second": (Topology((PLAIN,)), Topology((PLAIN, PEER))),
@@ -114,6 +130,15 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "deploy": (Topology((PLAIN,)), Topology((PLAIN.with_subnet(running(WORKLOADS)),))),
     "deploy-looked-after": (Topology((PLAIN,)),
                             Topology((PLAIN.with_subnet(running((KEPT,))),))),
+    "group-create": (Topology((PLAIN, PEER), PEERING), Topology((GROUPED, PEER), PEERING)),
+    "group-join": (Topology((GROUPED, PEER), PEERING), Topology((joined(GROUPED), PEER), PEERING)),
+    "group-join-one-more": (Topology((joined(GROUPED), PEER), PEERING), Topology((WIDER, PEER), PEERING)),
+    "group-apply": (
+        Topology((joined(GROUPED), PEER), PEERING),
+        Topology((joined(GROUPED).with_group(Group("data", Policy((ALLOW_WEB, FROM_WEB)))), PEER), PEERING)),
+    "group-leave": (Topology((joined(GROUPED), PEER), PEERING), Topology((GROUPED, PEER), PEERING)),
+    "group-of-a-peer-whose-peering-goes": (
+        Topology((joined(GROUPED), PEER), PEERING), Topology((joined(GROUPED), PEER))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 

@@ -21,7 +21,8 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant
+from vpcctl_lib.model.naming import GROUP_SET
+from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Address,
     Chain,
@@ -31,6 +32,7 @@ from vpcctl_lib.resources import (
     Port,
     Program,
     Resource,
+    Roster,
     Route,
     SingleRule,
 )
@@ -48,7 +50,11 @@ UNKNOWN = {
 }
 """What no mark tells."""
 
-UNGUARDED = {Field(Machine, "forwards"): "only the guard checks sources"}
+UNGUARDED = {
+    Field(Machine, "forwards"): "only the guard checks sources",
+    Field(Machine, "groups"): "without nft, no router lists its groups",
+    Field(Vpc, "groups"): "without nft, no router lists its groups",
+}
 """What no mark tells where ports are not guarded."""
 
 
@@ -118,6 +124,14 @@ class Made(Kernel):
             for one in members]}}, {"set": {"name": RANGES, "elem": [
                 {"elem": {"val": one.cidr.partition("/")[0], "comment": f"{one.name} {one.cidr} {one.kind}"}}
                 for guard in guards for one in guard.ranges]}}]
+
+    def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """The groups that a router lists."""
+        groups = [group for one in self.those(Roster, namespace) for group in one.groups]
+        return [item for one in groups for item in (
+            {"set": {"name": f"{GROUP_SET}{one.name}", "elem": list(one.ports)}},
+            {"chain": {"name": f"{GROUP_SET}{one.name}"}},
+            *({"rule": {"chain": f"{GROUP_SET}{one.name}", "comment": rule}} for rule in one.rules))]
 
     def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""

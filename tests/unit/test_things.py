@@ -109,7 +109,8 @@ def test_a_thing_is_shown_with_all_its_fields() -> None:
     shelf = Shelf((Book("a", words=("x",), rules=(RULE,), read_twice=True), Book("b")))
     found = things.listed(shelf, kind)  # type: ignore[arg-type]
     assert found[0] == {"name": "a", "pages": 1, "action": "allow", "words": ["x"], "rules": [
-        {"protocol": "all", "action": "deny", "ports": None, "network": None, "description": None}],
+        {"protocol": "all", "action": "deny", "ports": None, "network": None, "description": None,
+         "group": None}],
         "read_twice": True}
     columns, rows = things.rows([{**one, "rules": []} for one in found])
     assert columns == ("NAME", "PAGES", "ACTION", "WORDS", "READ TWICE")

@@ -44,16 +44,19 @@ from vpcctl_lib.resources import (
     Folder,
     Forwarding,
     Guard,
+    Marking,
     Namespace,
     Neighbour,
     Port,
     Program,
     Resource,
+    Roster,
     Settings,
     SingleRule,
     Station,
     Switching,
     Veth,
+    marking,
 )
 from vpcctl_lib.resources.guard import HEAD
 from vpcctl_lib.resources.neighbours import SWITCHING
@@ -66,6 +69,7 @@ EMPTY = Topology()
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
 Table = tuple[str, dict[str, set[str]]]
+HEADS = {"bridge": HEAD, "ip": marking.HEAD}
 ELEMENTS = r"\t\telements = \{\n(.*?)\n\t\t\}\n"
 
 
@@ -76,7 +80,7 @@ class Refused(Exception):
 def taken_apart(table: str) -> Table:
     """A table of nft: all but the elements, and the elements by set."""
     sets: dict[str, set[str]] = {}
-    for name, body in re.findall(r"\t(?:set|map) (\w+) \{\n(.*?\n)\t\}\n", table, re.DOTALL):
+    for name, body in re.findall(r"\t(?:set|map) (\S+) \{\n(.*?\n)\t\}\n", table, re.DOTALL):
         held = "".join(re.findall(ELEMENTS, body, re.DOTALL)).split(",\n")
         sets[name] = {element.strip() for element in held} - {""}
     return re.sub(ELEMENTS, "", table, flags=re.DOTALL), sets
@@ -93,8 +97,8 @@ class Simulation:
     """Addresses and routes, each with its link."""
     pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     """Neighbours by namespace, "neigh", link and address; MACs by namespace, "fdb", port and address."""
-    guards: dict[str, Table] = field(default_factory=dict)
-    """Tables of nft by namespace: all but the elements, and the elements by set."""
+    tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+    """Tables of nft by namespace and family: all but the elements, and the elements by set."""
     chains: dict[Place, list[str]] = field(default_factory=dict)
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -109,7 +113,7 @@ class Simulation:
         builtin = {place for place in self.chains if place[2] in BUILTIN and not self.chains[place]}
         return copy.deepcopy({
             "namespaces": self.namespaces, "links": self.links, "lines": self.lines, "files": self.files,
-            "pinned": self.pinned, "guards": self.guards,
+            "pinned": self.pinned, "tables": self.tables,
             "chains": {place: rules for place, rules in self.chains.items() if place not in builtin},
             "policies": {place: policy for place, policy in self.policies.items() if policy != "ACCEPT"},
             "programs": self.programs, "forward": (self.settings / "ip_forward").read_text().strip(),
@@ -190,30 +194,32 @@ class Simulation:
             del self.pinned[place]
 
     def nft(self, namespace: str, text: str) -> str:
-        """The last of the script's tables, each replacing the one before; or changes of its elements."""
+        """The last of the tables of a family, each replacing the one before; or changes of elements."""
         try:
             self.count()
             need(namespace in self.namespaces, f'Cannot open network namespace "{namespace}"')
-            if HEAD not in text:
+            if not any(head in text for head in HEADS.values()):
                 self.elements(namespace, text)
                 return ""
         except Refused as error:
             return str(error)
-        made = text.rpartition(HEAD)[2]
-        self.guards.pop(namespace, None)
+        family = next(family for family, head in HEADS.items() if head in text)
+        made = text.rpartition(HEADS[family])[2]
+        self.tables.pop((namespace, family), None)
         if made:
-            self.guards[namespace] = taken_apart(made)
+            self.tables[namespace, family] = taken_apart(made)
         return ""
 
     def elements(self, namespace: str, text: str) -> None:
         """All of the lines, or none."""
-        need(namespace in self.guards, "No such file or directory")
-        sets = copy.deepcopy(self.guards[namespace][1])
-        for verb, name, held in re.findall(r"(\w+) element bridge vpcctl (\w+) \{ (.*) \}\n", text):
+        place = (namespace, text.split()[2])
+        need(place in self.tables, "No such file or directory")
+        sets = copy.deepcopy(self.tables[place][1])
+        for verb, name, held in re.findall(r"(\w+) element \w+ vpcctl (\S+) \{ (.*) \}\n", text):
             for element in held.split(", "):
                 need(verb == "add" or element in sets[name], "No such file or directory")
                 (sets[name].add if verb == "add" else sets[name].remove)(element)
-        self.guards[namespace] = (self.guards[namespace][0], sets)
+        self.tables[place] = (self.tables[place][0], sets)
 
     def netns(self, verb: str, name: str) -> None:
         if verb == "add":
@@ -226,7 +232,8 @@ class Simulation:
         self.namespaces.remove(name)
         for place in [place for place in self.links if place[0] == name]:
             self.drop(place)
-        self.guards.pop(name, None)
+        for family in HEADS:
+            self.tables.pop((name, family), None)
         for table in (self.chains, self.policies):
             for chain in [chain for chain in table if chain[0] == name]:
                 del table[chain]
@@ -420,8 +427,9 @@ class Simulation:
             return (self.settings / "ip_forward").read_text().strip() == "1"
         if isinstance(resource, Settings):
             return (resource.namespace, resource.device or "lo") in self.links
-        if isinstance(resource, Guard):
-            return self.guards.get(resource.namespace) == taken_apart(resource.text())
+        if isinstance(resource, (Guard, Marking, Roster)):
+            family = "bridge" if isinstance(resource, Guard) else "ip"
+            return self.tables.get((resource.namespace, family)) == taken_apart(resource.text())
         if isinstance(resource, Switching):
             return "learning" in self.links.get((resource.namespace, resource.device), {})
         if isinstance(resource, Station):

@@ -12,13 +12,14 @@ import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes
 from vpcctl_lib.files.topology import to_document
+from vpcctl_lib.managers import group
 from vpcctl_lib.managers.deploy import Life, Running
 from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import plain, things
+from vpcctl_lib.views import grouped, plain, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -36,7 +37,9 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
     """What the commands that list and show print of it, by the key in the document, less what runs."""
     for vpc in topology.vpcs:
         workloads = tuple(running(vpc, subnet) for subnet in vpc.subnets)
-        policies = tuple(InForce(subnet, {}) for subnet in vpc.subnets if subnet.policy is not None)
+        policies = (*(InForce(subnet, {}) for subnet in vpc.subnets if subnet.policy is not None),
+                    *(InForce(subnet, {"web:ingress[0]": (1, 60)}, groups=vpc.groups)
+                      for subnet in vpc.subnets[:1] if vpc.groups))
         flat = tuple(one for some in workloads for one in some)
         yield "vpcs", [plain.vpc(topology, vpc)]
         yield "subnets", [plain.subnet(vpc, subnet) for subnet in vpc.subnets]
@@ -45,7 +48,11 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "instances", [plain.instance(one) for one in machines]
         for one in machines:
             yield "instance", plain.instance_shown(one)
-        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines))
+        groups = tuple(group.listed(topology, vpc))
+        yield "groups", [grouped.group(one) for one in groups]
+        for one in groups:
+            yield "group", grouped.shown(group.Counted(one, {"ingress[0]": (1, 60)}))
+        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)
     for kind in things.others():

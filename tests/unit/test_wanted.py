@@ -21,7 +21,7 @@ from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import NAMES, Forwarding
+from vpcctl_lib.resources import Forwarding, name_of
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -102,7 +102,7 @@ def test_what_is_deleted_is_all_that_is_looked_at(store: Store) -> None:
 @DEAR
 def test_a_line_names_every_place_that_its_resource_stands_in(topology: Topology) -> None:
     for resource in blueprint(topology):
-        line = written(resource, NAMES[type(resource)])
+        line = written(resource, name_of(resource))
         assert all(_names([place]).search(line) for place in resource.stands_in), line
 
 

@@ -5,7 +5,9 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint import host, machines, routers
 from vpcctl_lib.blueprint.parts import Frames as Frames
@@ -15,6 +17,9 @@ from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources import Namespace, Resource
+
+if TYPE_CHECKING:
+    from vpcctl_lib.blueprint.groups import Groups
 
 
 def blueprint(topology: Topology) -> list[Resource]:
@@ -33,6 +38,10 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
             yield Part((vpc.name,), _guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
+    groups = _groups(topology, seats)
+    if groups:
+        for vpc in topology.vpcs:
+            yield Part((vpc.name,), _roster, (vpc,), (groups,))
     for vpc in topology.vpcs:
         yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
     for vpc in topology.vpcs:
@@ -51,7 +60,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
     for vpc in topology.vpcs:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
-        yield Part((vpc.name,), machines.inside, seats[vpc.name], (peers,))
+        yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
@@ -68,3 +77,23 @@ def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
 
 def _guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
     yield routers.guard(vpc, [seat.endpoint for seat in seats], quotes)
+
+
+def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],
+            groups: Groups | None) -> Iterator[Resource]:
+    yield from machines.inside(vpc, one, peers)
+    yield from machines.firewall(vpc, one, groups)
+
+
+def _roster(vpc: Vpc, groups: Groups) -> Iterator[Resource]:
+    return groups.roster(vpc)
+
+
+def _groups(topology: Topology, seats: Mapping[str, Sequence[Seat]]) -> Groups | None:
+    """The groups, if there are any."""
+    if not any(vpc.groups for vpc in topology.vpcs):
+        return None
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.groups import Groups
+
+    return Groups(topology, {name: [seat.endpoint for seat in held] for name, held in seats.items()})

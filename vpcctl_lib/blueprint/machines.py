@@ -25,6 +25,7 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.rules import packed
 
 if TYPE_CHECKING:
+    from vpcctl_lib.blueprint.groups import Groups
     from vpcctl_lib.firewall.filter_rules import Filter
 
 
@@ -34,7 +35,7 @@ def namespaces(machines: Sequence[Endpoint]) -> Iterator[Resource]:
 
 
 def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
-    """What is in its namespace: its end of the cable, its routes (also those to peers), its firewall."""
+    """What is in its namespace: its end of the cable, its routes (also those to peers)."""
     router = addressing.gateway(vpc.cidr)
     yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
     yield Port(one.namespace, "lo", one.site.owner)
@@ -47,7 +48,13 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
     for destination in (vpc.cidr, EVERYWHERE, *peers):
         yield Route(one.namespace, destination, naming.INSTANCE, router)
     yield Neighbour(one.namespace, naming.INSTANCE, router, naming.mac(vpc.name))
-    if one.policy:
+
+
+def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
+    """Its groups' rules if it is in any, else its subnet's policy, if there is one."""
+    if one.groups and groups:
+        yield from groups.inside(vpc, one)
+    elif one.policy:
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 

@@ -29,6 +29,7 @@ COMMANDS = Commands({
     "export": "topology.export",
     "firewall": "firewall.firewall",
     "graph": "graph.graph_command",
+    "group": "group.group",
     "instance": "instance.instance",
     "nat": "nat.nat",
     "peer": "peer.peer",

@@ -122,6 +122,8 @@ def _add(context: Context, place: tuple[str, str], action: Action, rule: dict[st
 def show(context: Context, site: Site, as_json: bool) -> None:
     """Show the policy in force, with each rule's packets and bytes (in AWS: describe-security-group-rules).
 
+    A machine in groups has their rules instead.
+
     \b
     Example:
       vpcctl firewall show --vpc vpc1 --subnet public
@@ -132,6 +134,8 @@ def show(context: Context, site: Site, as_json: bool) -> None:
         output.note(force.doubt)
     if as_json:
         output.document("firewall", view)
+    elif view["groups"]:
+        tables.groups_of(view)
     elif view["policy"] is None:
         output.result(f"{site} has no policy: all traffic is open")
     else:

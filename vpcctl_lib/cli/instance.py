@@ -9,13 +9,14 @@ import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
-from vpcctl_lib.cli.completion import complete_instance, complete_subnet
+from vpcctl_lib.cli.completion import complete_instance, complete_subnet, completing
 from vpcctl_lib.cli.params import Parsed, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.topology import Group
 from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
@@ -49,18 +50,21 @@ def _site(vpc: str, subnet: str, name: str) -> Site:
               help="Its address (default: the lowest free one, .4 or higher); more by repeating it.")
 @click.option("--forwards", is_flag=True,
               help="It may send and get packets of others (in AWS: no source/destination check).")
+@click.option("--group", "groups", multiple=True, metavar="NAME", shell_complete=completing(Group),
+              help="A group that it is in from the start; more by repeating it.")
 @changing
 def add(context: Context, vpc: str, subnet: str, name: str, addresses: tuple[IPv4Address, ...],
-        forwards: bool, as_json: bool) -> None:
+        forwards: bool, groups: tuple[str, ...], as_json: bool) -> None:
     """Add a machine to a subnet (in AWS: run-instances).
 
     \b
     Example:
       vpcctl instance add --vpc vpc1 --subnet public --name web1
       vpcctl instance add --vpc vpc1 --subnet public --name web2 --address 10.0.1.20
+      vpcctl instance add --vpc vpc1 --subnet public --name web3 --group web
     """
     site = _site(vpc, subnet, name)
-    change = managers.InstanceManager(context).add(site, addresses, forwards)
+    change = managers.InstanceManager(context).add(site, addresses, forwards, groups)
     where = find_endpoint(change.topology, site)
     told = f"({_listed(where)})"
     report(change, as_json, "instance", lambda change: _view(context, site),

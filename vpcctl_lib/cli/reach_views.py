@@ -64,6 +64,8 @@ def _lines(report: Report, draws: bool) -> Iterator[str | Painted]:
     if report.blocked_by:
         yield f"Where: {report.blocked_by.where}{', on the way back' if report.is_back else ''}"
         yield f"What:  {report.blocked_by.rule}"
+        if report.blocked_by.why:
+            yield f"Why:   {report.blocked_by.why}"
         yield f"Fix:   {report.blocked_by.fix or NO_COMMAND}"
         if report.blocked_by.otherwise:
             yield f"Or:    {report.blocked_by.otherwise}"

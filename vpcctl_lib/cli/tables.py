@@ -9,6 +9,8 @@ from vpcctl_lib.cli import layout, output
 from vpcctl_lib.views import things
 
 View = dict[str, Any]
+MOST_MEMBERS = 5
+"""So many members of a group are shown by name."""
 
 
 def overview(view: View) -> None:
@@ -24,6 +26,9 @@ def overview(view: View) -> None:
     if view["instances"]:
         _heading("Instances", see["instances"])
         instances(view["instances"], "")
+    if view["groups"]:
+        _heading("Groups", *filter(None, [see.get("groups")]))
+        groups(view["groups"], "")
     for kind in things.others():
         if view.get(kind.plural):
             _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
@@ -92,9 +97,15 @@ def _uplink(nat: View) -> str:
 def _subnets(found: list[View]) -> None:
     rows = [(one["name"], one["cidr"], one["type"], one["namespace"] or "-", one["address"] or "-",
              str(one["addresses"]["used"]), str(one["addresses"]["free"]),
-             "policy" if one["firewall"] else "open", ", ".join(one["workloads"]) or "-") for one in found]
+             _decides(one), ", ".join(one["workloads"]) or "-") for one in found]
     output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "USED", "FREE", "FIREWALL", "WORKLOADS"),
                  rows, "no subnets")
+
+
+def _decides(subnet: View) -> str:
+    """What decides about the machines that are in no group, and about its own machine if that is in some."""
+    told = "policy" if subnet["firewall"] else "open"
+    return f"{told}; own in {', '.join(subnet['groups'])}" if subnet["groups"] else told
 
 
 def instances(found: list[View], empty: str) -> None:
@@ -115,6 +126,32 @@ def instance(view: View) -> None:
         "Forwards": ("yes" if view["forwards"] else "no", "forwards"),
         "Workloads": (", ".join(view["workloads"]) or "none", "workloads")}
     output.result(_facts({name: (value, see.get(key, "")) for name, (value, key) in facts.items()}))
+
+
+def groups(found: list[View], empty: str) -> None:
+    """Groups, with the numbers of their rules and members."""
+    rows = [(one["vpc"], one["name"], str(len(one["policy"].get("ingress", ()))),
+             str(len(one["policy"]["egress"])) if "egress" in one["policy"] else "open",
+             _members(one["members"]), ", ".join(one["stale"]) or "-") for one in found]
+    columns = ("VPC", "NAME", "IN", "OUT", "MEMBERS", "STALE")
+    stale = any(one["stale"] for one in found)
+    output.table(columns if stale else columns[:-1], [row if stale else row[:-1] for row in rows], empty)
+
+
+def _members(sites: list[str]) -> str:
+    more = f" and {len(sites) - MOST_MEMBERS} more" if len(sites) > MOST_MEMBERS else ""
+    return f"{', '.join(sites[:MOST_MEMBERS])}{more}" or "-"
+
+
+def group(view: View) -> None:
+    """Everything about one group."""
+    description = view["policy"].get("description", "")
+    output.result("\n".join(line for name, value in (
+        ("Name", f"{view['vpc']}/{view['name']}"), ("Members", _members(view["members"])),
+        ("About", description), ("Stale", ", ".join(view["stale"])))
+        if value for line in _fact(name, value, "", 0)))
+    output.result("")
+    policy(view)
 
 
 def workloads(found: list[View], empty: str) -> None:
@@ -142,6 +179,13 @@ def end(one: View) -> str:
     return f"{how}, {one['ended']}"
 
 
+def groups_of(view: View) -> None:
+    """The groups that a machine is in, with the counters of their rules there."""
+    for number, one in enumerate(view["groups"]):
+        output.result(f"{'' if number == 0 else chr(10)}group {one['name']}:")
+        policy(one)
+
+
 def policy(view: View) -> None:
     """A policy, rule by rule, each with its counters, or ? where they can't be read."""
     output.table(("RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES", "DESCRIPTION"),
@@ -157,8 +201,9 @@ def _rules(view: View) -> list[tuple[str, ...]]:
             continue
         for number, rule in enumerate(rules or []):
             rows.append(_rule(view, f"{direction}[{number}]", rule))
-        default = {"action": view["policy"]["default"], "protocol": "all"}
-        rows.append(_rule(view, f"{direction}.default", default))
+        if "default" in view["policy"]:
+            default = {"action": view["policy"]["default"], "protocol": "all"}
+            rows.append(_rule(view, f"{direction}.default", default))
     return rows
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
+from vpcctl_lib.engine import found_groups
 from vpcctl_lib.engine.keepers import keepers, workload
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
@@ -23,6 +24,7 @@ class SubnetReader:
         self._kernel = kernel
         self._notes = notes
         self._by_port: dict[str, dict[str, list[Member]]] = {}
+        self._joined: dict[str, Mapping[str, tuple[str, ...]]] = {}
 
     def subnets(self, vpc: Vpc, sites: Sequence[Site]) -> tuple[Subnet, ...]:
         """The subnets that the router has ports for, each with its machines."""
@@ -97,7 +99,7 @@ class SubnetReader:
                                "it is now private")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         machines = tuple(filter(None, (self._machine(site, cidr) for site in sites)))
-        return Subnet(name, cidr, kind, self._policy(sites[0]), machines)
+        return Subnet(name, cidr, kind, self._policy(sites), machines)
 
     def _machine(self, site: Site, cidr: IPv4Network) -> Machine | None:
         if site.namespace not in self._kernel.namespaces:
@@ -108,7 +110,18 @@ class SubnetReader:
             self._notes.append(f"machine '{site}' can't be rebuilt: its address is missing")
             return None
         forwards = any(member.forwards for member in self._members(site))
-        return Machine(site.machine, chosen, forwards=forwards, workloads=tuple(self._workloads(site)))
+        if not self._groups(site) and self._is_governed(site):
+            instance = f" --instance {site.machine}" if site.machine else ""
+            self._notes.append(f"the groups of '{site}' are unknown: its rules stay as they are, until: "
+                               f"vpcctl group join --vpc {site.vpc} --subnet {site.subnet}{instance}")
+        return Machine(site.machine, chosen, forwards=forwards, workloads=tuple(self._workloads(site)),
+                       groups=self._groups(site))
+
+    def _groups(self, site: Site) -> tuple[str, ...]:
+        """The groups that a machine is in, by the list that its router keeps."""
+        if site.vpc not in self._joined:
+            self._joined[site.vpc] = found_groups.memberships(self._kernel, site.vpc)
+        return self._joined[site.vpc].get(naming.port(site.subnet, site.machine), ())
 
     def _chosen(self, site: Site, cidr: IPv4Network) -> tuple[IPv4Address, ...]:
         """A machine's addresses by the router's guard, else by its own namespace.
@@ -150,8 +163,14 @@ class SubnetReader:
             # Then the subnet's own namespace is used, with a note.
             return []
 
-    def _policy(self, site: Site) -> Policy | None:
-        vpc, name = site.vpc, site.subnet
+    def _policy(self, sites: Sequence[Site]) -> Policy | None:
+        """A subnet's policy, which is in force at its machines that are in no group."""
+        vpc, name = sites[0].vpc, sites[0].subnet
+        site = next((site for site in sites if not self._is_governed(site)), None)
+        if site is None:
+            self._notes.append(f"whether '{vpc}/{name}' had a policy is unknown: all its machines are in "
+                               "groups")
+            return None
         try:
             policy = policy_of(self._kernel, site.namespace)
         except (Misread, Unreadable) as error:
@@ -161,6 +180,13 @@ class SubnetReader:
         if policy is not None:
             self._notes.append(f"descriptions in the policy of '{vpc}/{name}' are unknown")
         return policy
+
+    def _is_governed(self, site: Site) -> bool:
+        """Whether groups decide about a machine, by its rules."""
+        try:
+            return bool(self._groups(site)) or found_groups.is_governed(self._kernel, site.namespace)
+        except Unreadable:
+            return False
 
     def _workloads(self, site: Site) -> Iterator[Workload]:
         for mark, (_, given) in sorted(keepers(self._kernel, site.namespace).items()):

@@ -31,6 +31,7 @@ def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
     """The faults of these resources, by key."""
     entries = list(entries)
     kernel.look({place for entry in entries for place, _ in (*entry.resource.homes, *entry.resource.places)})
+    kernel.look_at_tables([place for entry in entries if (place := entry.resource.ip_table)])
     faults = ((entry.resource.key, _fault(kernel, entry)) for entry in entries)
     return {key: fault for key, fault in faults if fault is not None}
 

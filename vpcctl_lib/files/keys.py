@@ -323,17 +323,32 @@ def reference(kind: Kind) -> dict[str, object]:
     return {"$ref": f"#/definitions/{kind.id}"}
 
 
-def by_name(kind: Kind, what: str, then: Callable[[Any, Place, Reading], None] | None = None) -> Value:
-    """Things in a mapping by name; `then` judges all of them together."""
+ByPath = Callable[[str, Place, Reading, str], Any]
+"""Given a path, its place, what is around it, and a name: the thing in that file."""
+
+
+def by_name(kind: Kind, what: str, then: Callable[[Any, Place, Reading], None] | None = None,
+            by_path: ByPath | None = None) -> Value:
+    """Things in a mapping by name; `then` judges all of them together. With `by_path`, a text is a path."""
+    def read_one(one: object, place: Place, here: Reading, name: str) -> Any:
+        if by_path is not None and isinstance(one, str):
+            return by_path(one, place, here, name)
+        return read(kind, one, place, here, name)
+
     def read_all(data: object, place: Place, here: Reading) -> Any:
         if not isinstance(data, Mapping):
             raise place.refusal(f"{shown(data)} is not {what}", MAPPING_HINT)
-        found = tuple(read(kind, one, place.named(name), here, name) for name, one in data.items())
+        found = tuple(read_one(one, place.named(name), here, name) for name, one in data.items())
         if then is not None:
             then(found, place, here)
         return found
 
-    schema = {"type": "object", "propertyNames": {"$ref": "#/definitions/name"},
-              "additionalProperties": reference(kind)}
+    one = reference(kind) if by_path is None else or_a_path(kind)
+    schema = {"type": "object", "propertyNames": {"$ref": "#/definitions/name"}, "additionalProperties": one}
     return Value(read_all, lambda things: {one.name: write(kind, one) for one in things}, schema, (kind,),
                  several=True)
+
+
+def or_a_path(kind: Kind) -> dict[str, object]:
+    """What a schema has for such a thing, or the path of its file."""
+    return {"anyOf": [{"type": "string", "minLength": 1}, reference(kind)]}

@@ -1,4 +1,4 @@
-"""A subnet's firewall policy: from a file, or a part of one, to the model, and back."""
+"""A policy of a subnet or a group: from a file, or a part of one, to the model, and back."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from pathlib import Path
 from vpcctl_lib.files import documents, keys
 from vpcctl_lib.files.documents import Document, Place
 from vpcctl_lib.files.keys import Reading
-from vpcctl_lib.files.policy_keys import INGRESS_RULE, POLICY
-from vpcctl_lib.model.topology import Policy, Rule
+from vpcctl_lib.files.policy_keys import GROUP, INGRESS_RULE, POLICY
+from vpcctl_lib.model.topology import Group, Policy, Rule
 
 
 def load(path: Path, subnet: IPv4Network) -> Policy:
     """The policy in that file, for the subnet with that CIDR."""
     document = documents.read(path)
     return parse(document.data, document.top, subnet)
+
+
+def load_group(path: Path, name: str) -> Group:
+    """The group of that name as the file has it: the same format, with groups in the place of networks."""
+    document = documents.read(path)
+    group: Group = keys.read(GROUP, document.data, document.top, Reading(document.top), name)
+    return group
 
 
 def parse(data: object, where: Place, subnet: IPv4Network) -> Policy:
@@ -32,6 +39,11 @@ def rule(options: Mapping[str, object]) -> Rule:
     where = Document("the rule", options).top
     made: Rule = keys.read(INGRESS_RULE, options, where, Reading(where))
     return made
+
+
+def group_to_document(group: Group) -> dict[str, object]:
+    """The group as a file has it; `load_group` reads it back unchanged."""
+    return keys.write(GROUP, group)
 
 
 def to_document(policy: Policy, subnet: IPv4Network | None = None) -> dict[str, object]:

@@ -13,7 +13,8 @@ from vpcctl_lib.files.documents import Place, shown
 from vpcctl_lib.files.keys import Kind, Reading, Refusal, Value, Words, alone, read, reference, write
 from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import close
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.naming import NAME, is_name
+from vpcctl_lib.model.topology import Action, Ports, Protocol
 
 _PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; write one rule for each'
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,5})")
@@ -22,6 +23,11 @@ LAST_PORT = 65535
 
 _ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f.:/]{1,64}")
 _BARE_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
+
+GROUP = "group:"
+"""What stands before the name of a group in the place of a network."""
+
+_NAME = NAME.pattern
 
 # These control a terminal, and `firewall show` prints descriptions to a root shell.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -133,6 +139,43 @@ def _network(found: object, place: Place) -> IPv4Network:
         raise place.refusal(*error.told) from None
 
 
+def _far_end(found: object, place: Place) -> tuple[IPv4Network | None, str]:
+    """A network, or a group, which `group:` stands before."""
+    if not isinstance(found, str) or not found.startswith(GROUP):
+        return _network(found, place), ""
+    name = found.removeprefix(GROUP)
+    vpc, slash, inner = name.partition("/")
+    if not all(map(is_name, (vpc, inner) if slash else (name,))):
+        raise place.refusal(f"{shown(found)} is not a group", f"write for example {GROUP}web, or "
+                            f"{GROUP}vpc2/web for a group of a peered VPC")
+    return None, name
+
+
+def _no_group(found: object, place: Place) -> IPv4Network:
+    """A network: a subnet's policy can't name a group."""
+    if isinstance(found, str) and found.startswith(GROUP):
+        raise place.refusal("a subnet's policy can't name a group: only a group's can",
+                            "put the machines into groups: vpcctl group apply, vpcctl group join")
+    return _network(found, place)
+
+
+def _allow(found: object, place: Place) -> Action:
+    """Only that: what no rule of a group allows is denied anyway."""
+    if found == Action.DENY.value:
+        raise place.refusal("a group only allows: it has no rules that deny",
+                            "leave the rule out: everything that no group allows is denied")
+    if found != Action.ALLOW.value:
+        raise place.refusal(f"{shown(found)} is not {Action.ALLOW.value}", "a group only allows: write allow")
+    return Action.ALLOW
+
+
+def _deny(found: object, place: Place) -> None:
+    """Nothing of this key is kept: a policy that is also a subnet's has it."""
+    if found != Action.DENY.value:
+        raise place.refusal(f"the default of a group is deny, not {shown(found)}",
+                            "leave it out, and allow by rules what must pass")
+
+
 def _description(found: object, place: Place) -> str:
     if not isinstance(found, str):
         raise place.refusal(f"a description is text, not {shown(found)}", "put it in quotes")
@@ -141,10 +184,15 @@ def _description(found: object, place: Place) -> str:
     return found
 
 
-_NETWORK_SCHEMA = {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?$"}
+_NETWORK = r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?"
+_NETWORK_SCHEMA = {"type": "string", "pattern": f"^{_NETWORK}$"}
 
 SUBNET = Value(_subnet, str, _NETWORK_SCHEMA)
-NETWORK = alone(_network, str, _NETWORK_SCHEMA)
+NETWORK = alone(_no_group, str, _NETWORK_SCHEMA)
+FAR_END = alone(_far_end, lambda network, group: f"{GROUP}{group}" if group else str(network), {
+    "type": "string", "pattern": rf"^({_NETWORK}|{GROUP}({_NAME}/)?{_NAME})$"})
+ALLOW = alone(_allow, lambda action: action.value, {"enum": [Action.ALLOW.value]})
+DENY = alone(_deny, str, {"enum": [Action.DENY.value]})
 DESCRIPTION = alone(_description, str, {"type": "string"})
 PORTS = Value(_ports, _written_ports, {"anyOf": [
     {"type": "integer", "minimum": 1, "maximum": LAST_PORT},

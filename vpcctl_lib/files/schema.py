@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 
 from vpcctl_lib.files.keys import Column, Kind, Schema
-from vpcctl_lib.files.policy_keys import POLICY
+from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.topology_keys import TOPOLOGY
 from vpcctl_lib.model.naming import NAME
 
@@ -18,7 +18,7 @@ NAMES = {"type": "string", "pattern": f"^{NAME.pattern}$", "not": {"pattern": "-
 
 def schemas() -> dict[str, dict[str, object]]:
     """The schema of each kind of file, by the name of its kind."""
-    return {kind.id: _schema(kind) for kind in (TOPOLOGY, POLICY)}
+    return {kind.id: _schema(kind) for kind in (TOPOLOGY, POLICY, GROUP)}
 
 
 def within(kind: Kind) -> Iterator[Kind]:

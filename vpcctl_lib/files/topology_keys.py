@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.keys import Key, Kind, by_name
-from vpcctl_lib.files.policy_keys import POLICY
+from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 
 VERSIONS = (1, 2)
@@ -35,6 +35,7 @@ WORKLOAD = Kind("workload", "a workload", Workload, "A web server of vpcctl's ow
 INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subnet's own, with a namespace.", (
     Key("address", values.ADDRESSES, "Its address, or a list of them. The lowest free one if missing.",
         ("addresses",), blank=True),
+    Key("groups", values.GROUPS, "The groups of its VPC that it is in.", blank=True),
     Key("forwards", values.FLAG, "Whether it may send and get packets of others."),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
 ), named="machine")
@@ -46,6 +47,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
         ("policy",), blank=True),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "The programs of its own machine, by name.",
         ("machines.workloads",), blank=True),
+    Key("groups", values.GROUPS, "The groups of its VPC that its own machine is in.", ("machines.groups",),
+        blank=True, since=2),
     Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
     Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
         "More machines, by name.", ("machines",), blank=True, since=2),
@@ -63,6 +66,8 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         ("routed",), listed=1),
     Key("nat", values.or_flag(NAT), "The way out for public subnets. true is the link that packets leave by.",
         blank=True),
+    Key("groups", by_name(GROUP, "groups by name", values.check_groups, values.from_path(GROUP)),
+        "Its security groups, by name: each a group, or the path of a policy's file.", blank=True, since=2),
     Key("subnets", by_name(SUBNET, "subnets by name", values.check_subnets), "Its subnets, by name.",
         blank=True),
 ), named="VPC", found={"link": "a free number is found for each cable"})

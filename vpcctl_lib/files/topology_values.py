@@ -12,12 +12,21 @@ from typing import Any
 from vpcctl_lib.errors import VpcctlError, quoted
 from vpcctl_lib.files import documents
 from vpcctl_lib.files.documents import Place, shown, told
-from vpcctl_lib.files.keys import Kind, Reading, Value, alone, read, reference, write
+from vpcctl_lib.files.keys import ByPath, Kind, Reading, Value, alone, or_a_path, read, reference, write
 from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel.users import check_user
-from vpcctl_lib.model import addressing, endpoints
+from vpcctl_lib.model import addressing, endpoints, groups
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
-from vpcctl_lib.model.topology import MOST_PROCESSES, Machine, Nat, Peering, Restart, Subnet, SubnetType
+from vpcctl_lib.model.topology import (
+    MOST_PROCESSES,
+    Group,
+    Machine,
+    Nat,
+    Peering,
+    Restart,
+    Subnet,
+    SubnetType,
+)
 from vpcctl_lib.workloads import upkeep
 
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
@@ -75,6 +84,29 @@ def check_subnets(subnets: tuple[Subnet, ...], place: Place, vpc: Reading) -> No
             told(here, partial(addressing.check_subnet, subnet.cidr, vpc.found["cidr"], tuple(others)))
             others.append((subnet.name, subnet.cidr))
     told(place, lambda: endpoints.check_room(vpc.name, subnets))
+    known = [group.name for group in vpc.found.get("groups", ())]
+    for subnet in subnets:
+        for machine in subnet.machines:
+            here = place.named(subnet.name)
+            here = here.at("instances").named(machine.name) if machine.name else here
+            for name in machine.groups:
+                told(here.at("groups"), partial(groups.check_known, vpc.name, name, known))
+
+
+def check_groups(found: tuple[Group, ...], place: Place, vpc: Reading) -> None:
+    """Refuse a rule that names a group of this VPC which the file does not have."""
+    known = [group.name for group in found]
+    for group in found:
+        for rule, one in groups.rules_of(group.policy):
+            of = groups.called(vpc.name, one.group)
+            if one.group and of.vpc == vpc.name:
+                told(place.named(group.name), partial(groups.check_known, vpc.name, of.name, known, rule))
+
+
+def _groups(data: object, place: Place) -> tuple[str, ...]:
+    if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+        raise place.refusal(f"{shown(data)} is not a list of groups", "write for example [web]")
+    return tuple(sorted(set(data)))
 
 
 def _addresses(data: object, place: Place) -> tuple[IPv4Address, ...]:
@@ -121,6 +153,9 @@ def _bare(data: object, place: Place, subnet: Reading) -> bool:
     if bare and subnet.found.get("workloads"):
         raise place.refusal("a bare subnet has no machine of its own, which could run workloads",
                             "give them to one of its instances")
+    if bare and subnet.found.get("groups"):
+        raise place.refusal("a bare subnet has no machine of its own, which could be in groups",
+                            "give them to its instances")
     return bare
 
 
@@ -152,24 +187,31 @@ def or_flag(kind: Kind) -> Value:
 def or_path(kind: Kind) -> Value:
     """A policy of that kind, or the path of its file."""
     def read_policy(data: object, place: Place, here: Reading) -> Any:
-        if data == "":
-            raise place.refusal('"" is not a path', "name a policy's file, or write the policy here")
         if isinstance(data, str):
-            return told(place, lambda: _load(kind, here.folder / data, here))
+            return from_path(kind)(data, place, here, "")
         return read(kind, data, place, here)
 
-    schema = {"anyOf": [{"type": "string", "minLength": 1}, reference(kind)]}
-    return Value(read_policy, lambda policy: write(kind, policy), schema, (kind,))
+    return Value(read_policy, lambda policy: write(kind, policy), or_a_path(kind), (kind,))
 
 
-def _load(kind: Kind, path: Path, here: Reading) -> Any:
+def from_path(kind: Kind) -> ByPath:
+    """A thing of that kind in a file of its own."""
+    def read_file(path: str, place: Place, here: Reading, name: str) -> Any:
+        if not path:
+            raise place.refusal('"" is not a path', "name a policy's file, or write the policy here")
+        return told(place, lambda: _load(kind, here.folder / path, here, name))
+
+    return read_file
+
+
+def _load(kind: Kind, path: Path, here: Reading, name: str) -> Any:
     """The policy in a file that this one names; an error shows nothing of it.
 
     The author of the name may not be allowed to read the file.
     """
     try:
         document = documents.read(path)
-        return read(kind, document.data, document.top, here)
+        return read(kind, document.data, document.top, here, name)
     except VpcctlError as error:
         raise error.withholding() from None
 
@@ -299,6 +341,7 @@ VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
     "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})
+GROUPS = alone(_groups, list, {"type": "array", "items": {"$ref": "#/definitions/name"}, "uniqueItems": True})
 FLAG = alone(_flag, bool, {"type": "boolean"})
 BARE = Value(_bare, bool, {"type": "boolean"})
 NO_OVERLAP = alone(_no_overlap, lambda routed: not routed, {"type": "boolean"})

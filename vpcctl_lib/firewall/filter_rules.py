@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
+INGRESS, EGRESS = "ingress", "egress"
 INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"
+TREES = {INGRESS: INGRESS_TREE, EGRESS: EGRESS_TREE}
+FAR_ENDS = {INGRESS: "-s", EGRESS: "-d"}
+"""iptables' options for the far end."""
+
 MANY = 64
 """From this many rules on, they become a tree: a shorter list is easier to understand as it is."""
 
 _TARGETS = {Action.ALLOW: "ACCEPT", Action.DENY: "DROP"}
 # iptables-save puts the comment in quotes.
-_TAGGED = re.compile(r'.*--comment ("?)vpcctl:((?:ingress|egress)(?:\[\d+\]|\.default))\1(?: |$)', re.DOTALL)
+_TAGGED = re.compile(
+    r'.*--comment ("?)vpcctl:((?:[a-z0-9-]+:)?(?:ingress|egress)(?:\[\d+\]|\.default))\1(?: |$)', re.DOTALL)
 
 
 @frozen
@@ -29,12 +35,12 @@ class Filter:
 
 def ingress_filter(policy: Policy) -> Filter:
     """INPUT, so that a packet meets few rules even if there are many."""
-    return _filter(ingress_rules(policy), policy.ingress, (INGRESS_TREE, "-s"))
+    return _filter(INGRESS, policy.ingress, policy.default)
 
 
 def egress_filter(policy: Policy) -> Filter:
-    """OUTPUT, likewise."""
-    return _filter(egress_rules(policy), policy.egress or (), (EGRESS_TREE, "-d"))
+    """OUTPUT, likewise; nothing if it is open."""
+    return Filter(()) if policy.egress is None else _filter(EGRESS, policy.egress, policy.default)
 
 
 def is_ingress(chain: str) -> bool:
@@ -42,27 +48,31 @@ def is_ingress(chain: str) -> bool:
     return chain == "INPUT" or chain.startswith(INGRESS_TREE)
 
 
-def _filter(plain: tuple[str, ...], rules: tuple[Rule, ...], tree: tuple[str, str]) -> Filter:
+def _filter(direction: str, rules: Sequence[Rule], default: Action) -> Filter:
+    return filtered(direction, rules, _texts(direction, rules), (default_line(direction, default),))
+
+
+def filtered(direction: str, rules: Sequence[Rule], texts: Sequence[str], last: Sequence[str]) -> Filter:
+    """The built-in chain of these rules, whose texts become a tree if they are many; then comes the last."""
     if len(rules) < MANY:
-        return Filter(plain)
+        return Filter((*_openings(direction), *texts, *last))
     # Imported late: few policies are as long.
     from vpcctl_lib.firewall.decision_tree import Tree
     from vpcctl_lib.firewall.splits import line
 
-    grown = Tree(*tree)
-    before = len(plain) - len(rules) - 1
-    read = grown.grow([line(rule, text) for rule, text in zip(rules, plain[before:-1], strict=True)])
-    return Filter((*plain[:before], *read, plain[-1]), grown.chains)
+    grown = Tree(TREES[direction], FAR_ENDS[direction])
+    read = grown.grow([line(rule, text) for rule, text in zip(rules, texts, strict=True)])
+    return Filter((*_openings(direction), *read, *last), grown.chains)
 
 
 def ingress_rules(policy: Policy) -> tuple[str, ...]:
     """The rules of INPUT, in order: each is the text after `-A INPUT `."""
-    return _chain("ingress", policy.ingress, policy.default)
+    return _chain(INGRESS, policy.ingress, policy.default)
 
 
 def egress_rules(policy: Policy) -> tuple[str, ...]:
     """The rules of OUTPUT, in order: each is the text after `-A OUTPUT `; none if it is open."""
-    return () if policy.egress is None else _chain("egress", policy.egress, policy.default)
+    return () if policy.egress is None else _chain(EGRESS, policy.egress, policy.default)
 
 
 def counters(held: Saved) -> dict[str, tuple[int, int]]:
@@ -80,30 +90,40 @@ def counters(held: Saved) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _chain(direction: str, rules: tuple[Rule, ...], default: Action) -> tuple[str, ...]:
-    loopback = "-i lo" if direction == "ingress" else "-o lo"
+def _chain(direction: str, rules: Sequence[Rule], default: Action) -> tuple[str, ...]:
+    return (*_openings(direction), *_texts(direction, rules), default_line(direction, default))
+
+
+def _openings(direction: str) -> tuple[str, ...]:
+    """What comes before all rules."""
+    loopback = "-i lo" if direction == INGRESS else "-o lo"
     return (
         # RELATED lets in the ICMP errors about a connection: path MTU discovery fails without them.
         "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         f"{loopback} -j ACCEPT",
         # A FIN, Xmas or NULL scan fits no connection, and would pass a rule that opens the port.
         "-m conntrack --ctstate INVALID -j DROP",
-        *(rule_line(direction, number, rule) for number, rule in enumerate(rules)),
-        default_line(direction, default),
     )
 
 
-def default_line(direction: str, default: Action) -> str:
+def _texts(direction: str, rules: Sequence[Rule]) -> list[str]:
+    return [rule_line(direction, number, rule) for number, rule in enumerate(rules)]
+
+
+def default_line(direction: str, default: Action, of: str = "") -> str:
     """The last rule of a direction."""
-    return f"{_tag(f'{direction}.default')} -j {_TARGETS[default]}"
+    return f"{_tag(f'{of}{direction}.default')} -j {_TARGETS[default]}"
 
 
 def rule_line(direction: str, number: int, rule: Rule) -> str:
     """The rule of that number in its direction's list."""
-    far_end = "-s" if direction == "ingress" else "-d"
-    network = "" if rule.network is None else f"{far_end} {rule.network}"
-    tag = _tag(f"{direction}[{number}]")
-    words = (network, _match(rule.protocol, rule.ports), tag, f"-j {_TARGETS[rule.action]}")
+    return tagged_line(direction, f"{direction}[{number}]", rule)
+
+
+def tagged_line(direction: str, tag: str, rule: Rule, condition: str = "") -> str:
+    """A rule with that tag, and a condition of iptables besides its own."""
+    network = "" if rule.network is None else f"{FAR_ENDS[direction]} {rule.network}"
+    words = (network, _match(rule.protocol, rule.ports), condition, _tag(tag), f"-j {_TARGETS[rule.action]}")
     return " ".join(filter(None, words))
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.firewall.filter_rules import EGRESS_TREE, INGRESS_TREE, default_line, rule_line
+from vpcctl_lib.firewall.filter_rules import EGRESS, FAR_ENDS, INGRESS, TREES, default_line, rule_line
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
 
-INGRESS, EGRESS = "ingress", "egress"
-_PLACES = {INGRESS: ("INPUT", INGRESS_TREE, "-s"), EGRESS: ("OUTPUT", EGRESS_TREE, "-d")}
-"""By direction: the chain, the prefix of the chains to which it leads, and the option for the far end."""
+_CHAINS = {INGRESS: "INPUT", EGRESS: "OUTPUT"}
 
 _RULE = re.compile(r"(?:ingress|egress)\[(\d{1,6})\]")
 
@@ -55,7 +53,7 @@ def _direction(kernel: Kernel, space: str, direction: str) -> tuple[Action | Non
 
 def _rules(kernel: Kernel, space: str, direction: str) -> Iterator[Words]:
     """The rules of a built-in chain, and of the chains to which it leads if there are many."""
-    chain, tree, _ = _PLACES[direction]
+    chain, tree = _CHAINS[direction], TREES[direction]
     inner = [name for table, name in kernel.chains(space) if table == "filter" and name.startswith(tree)]
     for name in (chain, *inner):
         held = kernel.chain(space, "filter", name)
@@ -70,7 +68,7 @@ def _default(direction: str, rule: dict[str, str], held: Words) -> Action:
 
 
 def _rule(direction: str, number: int, rule: dict[str, str], held: Words) -> Rule:
-    far_end = _PLACES[direction][2]
+    far_end = FAR_ENDS[direction]
     try:
         network = IPv4Network(rule[far_end]) if far_end in rule else None
         read = Rule(Protocol(rule.get("-p", "all")), _action(rule), _ports(rule), network)

@@ -95,7 +95,7 @@ def _rows(subnets: Sequence[SubnetNode], columns: int) -> Iterable[list[SubnetNo
 
 def _lines(subnet: SubnetNode) -> list[str]:
     own = f"instance {subnet.address}" if subnet.address else "no instance of its own"
-    return [subnet.cidr, own, subnet.policy or "open: no policy", *_capped(list(map(str, subnet.things)))]
+    return [subnet.cidr, own, subnet.decides or "open: no policy", *_capped(list(map(str, subnet.things)))]
 
 
 def _workloads(subnet: SubnetNode) -> list[str]:
@@ -122,7 +122,7 @@ def _cell(subnet: SubnetNode, box: Box) -> Iterator[Text]:
     yield Text(box.x + GAP, y, subnet.name, NAME, "name")
     for number, line in enumerate(_lines(subnet), 1):
         marked = number == 3
-        kind = ("policy" if subnet.policy else "open") if marked else "fact"
+        kind = ("policy" if subnet.decides else "open") if marked else "fact"
         yield Text(box.x + GAP + (ICON if marked else 0), y + number * LINE, line, SMALL, kind)
     for number, line in enumerate(_workloads(subnet), len(_lines(subnet)) + 1):
         yield Text(box.x + GAP + ICON, y + number * LINE, line, SMALL, "workload")
@@ -131,7 +131,7 @@ def _cell(subnet: SubnetNode, box: Box) -> Iterator[Text]:
 def _marks(subnet: SubnetNode, box: Box) -> Iterator[Box]:
     """A small mark before the policy, and before each workload."""
     top = box.y + GAP + NAME - 9
-    state = "shield" if subnet.policy else "noshield"
+    state = "shield" if subnet.decides else "noshield"
     yield Box(box.x + GAP, top + 3 * LINE, 9, 9, state)
     first = len(_lines(subnet)) + 1
     for number in range(first, first + len(_workloads(subnet))):

@@ -47,7 +47,7 @@ def _vpc_branch(graph: Graph, vpc: VpcNode) -> Branch:
 
 
 def _subnet_branch(subnet: SubnetNode, width: int, reach: int) -> Branch:
-    words = f"{subnet.name:<{width}}  {subnet.cidr:<{reach}}  {subnet.kind:<7}  {subnet.policy or 'open'}"
+    words = f"{subnet.name:<{width}}  {subnet.cidr:<{reach}}  {subnet.kind:<7}  {subnet.decides or 'open'}"
     if not subnet.address:
         words += "  bare"
     return words, _leaves((*subnet.things, *subnet.workloads))
@@ -82,7 +82,7 @@ def _mermaid_lines(graph: Graph, numbers: dict[str, str]) -> Iterator[str]:
 def _mermaid_vpc(vpc: VpcNode, number: str) -> Iterator[str]:
     yield f'subgraph {number}["{_entities(vpc.name)} {vpc.cidr}"]'
     for place, subnet in enumerate(vpc.subnets):
-        lines = [f"<b>{_entities(subnet.name)}</b>", subnet.cidr, subnet.policy or "open", *_bare(subnet),
+        lines = [f"<b>{_entities(subnet.name)}</b>", subnet.cidr, subnet.decides or "open", *_bare(subnet),
                  *(_entities(str(thing), " ") for thing in subnet.things), *map(_entities, subnet.workloads)]
         yield f'  {number}s{place}["{"<br/>".join(lines)}"]:::{subnet.kind}'
     if not vpc.subnets:
@@ -133,7 +133,7 @@ def _dot_vpc(vpc: VpcNode, number: int) -> Iterator[str]:
     router = _quoted(f"router {vpc.gateway}", vpc.bridge)
     yield f'  router_{number} [label={router}, fillcolor="#eeeeee"];'
     for place, subnet in enumerate(vpc.subnets):
-        label = _quoted(subnet.name, subnet.cidr, subnet.policy or "open", *_bare(subnet),
+        label = _quoted(subnet.name, subnet.cidr, subnet.decides or "open", *_bare(subnet),
                         *map(str, subnet.things), *subnet.workloads)
         yield f"  subnet_{number}_{place} [label={label}, fillcolor={DOT_STYLE[subnet.public]}];"
         yield f"  router_{number} -> subnet_{number}_{place} [dir=none];"
@@ -162,7 +162,7 @@ def _nodes(graph: Graph) -> Iterator[dict[str, Any]]:
             place = f"{vpc.name}/{subnet.name}"
             yield {"id": place, "kind": "subnet", "name": subnet.name, "parent": vpc.name,
                    "cidr": subnet.cidr, "type": subnet.kind, "address": subnet.address or None,
-                   "firewall": bool(subnet.policy)}
+                   "firewall": bool(subnet.policy), "groups": list(subnet.groups)}
             yield from _thing_nodes(subnet.things, place)
             for workload in subnet.workloads:
                 yield {"id": f"{place}/{workload}", "kind": "workload", "name": workload, "parent": place}

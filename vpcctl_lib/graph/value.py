@@ -10,7 +10,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
-from vpcctl_lib.model.topology import Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
 
 DRAWN = (Vpc, Nat, Subnet, Policy, Workload, Peering)
 """What has a drawing of its own; pictures have a line for each other thing."""
@@ -23,9 +23,12 @@ class Thing:
     kind: str
     name: str
     facts: tuple[str, ...]
+    note: str = ""
+    """What only pictures for people show."""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.kind, self.name, ", ".join(self.facts))))
+        facts = ", ".join(filter(None, (*self.facts, self.note)))
+        return " ".join(filter(None, (self.kind, self.name, facts)))
 
 
 @frozen
@@ -39,6 +42,14 @@ class SubnetNode:
     policy: str
     workloads: tuple[str, ...]
     things: tuple[Thing, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Those of its own machine."""
+
+    @property
+    def decides(self) -> str:
+        """Its policy, and the groups of its own machine; empty if it has neither."""
+        joined = f"own in {', '.join(self.groups)}" if self.groups else ""
+        return ", ".join(filter(None, (self.policy, joined)))
 
     @property
     def kind(self) -> str:
@@ -99,7 +110,7 @@ def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
         subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
-        tuple(_things(subnet)),
+        tuple(_things(subnet)), own.groups if own else (),
     )
 
 
@@ -108,7 +119,7 @@ def _things(home: object, names: Names = ()) -> Iterator[Thing]:
     for kind in inside(type(home)):
         for one in placed(kind, kind.things(home), names) if kind.model not in DRAWN else ():
             if one.names[-1] or not kind.several:
-                yield Thing(kind.word, one.path, tuple(_facts(kind, one.thing)))
+                yield Thing(kind.word, one.path, tuple(_facts(kind, one.thing)), _note(one.thing))
             yield from _things(one.thing, one.names)
 
 
@@ -118,8 +129,14 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
         for part in value if isinstance(value, tuple) else (value,):
             if part is True:
                 yield name.replace("_", " ")
-            elif part not in (None, False, ""):
+            elif name == "groups":
+                yield f"in {part}"
+            elif not isinstance(part, Policy) and part not in (None, False, ""):
                 yield str(part.value if isinstance(part, Enum) else part)
+
+
+def _note(thing: Any) -> str:
+    return _counted(thing.policy) if isinstance(thing, Group) else ""
 
 
 def _program(one: Endpoint, workload: Workload) -> str:
@@ -129,5 +146,9 @@ def _program(one: Endpoint, workload: Workload) -> str:
 def _told(policy: Policy | None) -> str:
     if policy is None:
         return ""
+    return f"policy: {_counted(policy)}"
+
+
+def _counted(policy: Policy) -> str:
     outward = "out open" if policy.egress is None else f"{len(policy.egress)} out"
-    return f"policy: {len(policy.ingress)} in, {outward}"
+    return f"{len(policy.ingress)} in, {outward}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -76,6 +77,7 @@ class Kernel:
         self._runner = runner
         self._views: dict[str, View] = {}
         self._rules: dict[tuple[str, Family], Saved] = {}
+        self._tables: dict[tuple[str, str], list[dict[str, Any]] | None] = {}
 
     @cached_property
     def namespaces(self) -> set[str]:
@@ -272,12 +274,29 @@ class Kernel:
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
         """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
+        return self._table(namespace, "bridge", name)
+
+    def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+        """The content of an nft table of family ip, None if there is none; Unreadable without nft."""
+        if (namespace, name) not in self._tables:
+            self._tables[namespace, name] = self._table(namespace, "ip", name)
+        return self._tables[namespace, name]
+
+    def look_at_tables(self, places: Collection[tuple[str, str]]) -> None:
+        """Read many of them at once, each in its namespace; `ip_table` reports those that can't be read."""
+        def ask(place: tuple[str, str]) -> None:
+            with suppress(Unreadable):
+                self.ip_table(*place)
+
+        each(ask, places, LOOKERS)
+
+    def _table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]] | None:
         if not self._is_there(namespace):
             return None
         if not self.has_tool("nft"):
             raise Unreadable(namespace, f"nft table {name}",
                              "nft not found; install it: apt-get install nftables")
-        outcome = self._runner.ask(("nft", "-j", "list", "table", "bridge", name), namespace)
+        outcome = self._runner.ask(("nft", "-j", "list", "table", family, name), namespace)
         if outcome.status != 0:
             return None
         listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])

@@ -203,6 +203,11 @@ class Manager:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
         kinds.check_collisions(topology)
+        if any(vpc.groups for vpc in topology.vpcs):
+            # Imported late: most networks have none.
+            from vpcctl_lib.managers.grouping import check_groups
+
+            self._warnings += check_groups(state.topology, topology)
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.
         shall = wanted(State() if faults else state, topology)

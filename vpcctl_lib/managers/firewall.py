@@ -14,7 +14,7 @@ from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_machine, find_subnet
-from vpcctl_lib.model.topology import Policy, Subnet, Topology
+from vpcctl_lib.model.topology import Group, Policy, Subnet, Topology
 
 
 @frozen
@@ -28,6 +28,14 @@ class InForce:
 
     doubt: str = ""
     """Why it might not be in force, whatever is recorded."""
+
+    groups: tuple[Group, ...] = ()
+    """Those that the machine is in: they decide, and the policy does not."""
+
+    def of(self, group: Group) -> Mapping[str, tuple[int, int]]:
+        """The counters of a group's rules."""
+        return {tag.partition(":")[2]: value for tag, value in self.counters.items()
+                if tag.startswith(f"{group.name}:")}
 
 
 class FirewallManager(Manager):
@@ -71,7 +79,8 @@ class FirewallManager(Manager):
         vpc, subnet = find_subnet(state.topology, site.vpc, site.subnet)
         where = endpoints.endpoint(vpc, subnet, find_machine(subnet, site)) \
             if site.machine or subnet.machine() else None
-        if subnet.policy is None or where is None:
+        found = tuple(group for group in vpc.groups if where and group.name in where.groups)
+        if where is None or not (subnet.policy or found):
             return InForce(subnet, {}, site.machine)
         need_root()
         self.use(state.iptables)
@@ -84,7 +93,7 @@ class FirewallManager(Manager):
         doubt = ""
         if "filter" in held.unreadable:
             doubt = f"the table filter of {namespace} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
-        return InForce(subnet, counters(held), site.machine, doubt)
+        return InForce(subnet, counters(held), site.machine, doubt, found)
 
 
 def _with_policy(topology: Topology, vpc_name: str, subnet_name: str, new: Policy | None) -> Topology:

@@ -10,8 +10,9 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model import addressing, endpoints, groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
@@ -34,7 +35,8 @@ class Instance:
 class InstanceManager(Manager):
     """Adds machines to subnets, lists and deletes them."""
 
-    def add(self, site: Site, addresses: Sequence[IPv4Address] = (), forwards: bool = False) -> Change:
+    def add(self, site: Site, addresses: Sequence[IPv4Address] = (), forwards: bool = False,
+            joined: Sequence[str] = ()) -> Change:
         """Add a machine with these addresses, by default the lowest free one; repeating changes nothing."""
         naming.check_name(site.machine, "machine")
         _check_once(addresses)
@@ -43,9 +45,12 @@ class InstanceManager(Manager):
             vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
             existing = subnet.machine(site.machine)
             if existing is not None:
-                _check_same(site, existing, addresses, forwards)
+                _check_same(site, existing, addresses, forwards, joined)
                 return topology
+            for name in joined:
+                find_group(topology, site.vpc, name)
             machine = Machine(site.machine, _checked(vpc, subnet, addresses), forwards=forwards)
+            machine = groups.joined(machine, joined)
             wider = vpc.with_subnet(subnet.with_machine(machine))
             endpoints.check_room(vpc.name, wider.subnets)
             full = self.crowded(topology)
@@ -103,15 +108,23 @@ def _check_once(addresses: Sequence[IPv4Address]) -> None:
         raise BadInput(f"{twice} is given twice", "give each address once")
 
 
-def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], forwards: bool) -> None:
-    """Refuse to add a machine that already exists with other addresses or options."""
+def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], forwards: bool,
+                joined: Sequence[str]) -> None:
+    """Refuse to add a machine that already exists with other addresses, options or groups."""
     differs = machine.forwards != forwards
-    if differs or (addresses and tuple(addresses) != machine.addresses):
+    others = bool(joined) and set(joined) != set(machine.groups)
+    if differs or others or (addresses and tuple(addresses) != machine.addresses):
         told = ", ".join(map(str, machine.addresses))
         if differs:
             told += " and forwards" if machine.forwards else " and does not forward"
+        if others:
+            told += f", and is in {_in_groups(machine)}"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, "
                           f"has {told}", "delete it first, or choose another name")
+
+
+def _in_groups(machine: Machine) -> str:
+    return ", ".join(machine.groups) if machine.groups else "no group"
 
 
 def _checked(vpc: Vpc, subnet: Subnet, addresses: Sequence[IPv4Address]) -> tuple[IPv4Address, ...]:

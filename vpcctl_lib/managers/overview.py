@@ -14,6 +14,7 @@ from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
+from vpcctl_lib.managers.group import Listed, listed
 from vpcctl_lib.managers.instance import Instance, InstanceManager
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.lookup import find_vpc
@@ -32,6 +33,7 @@ class Overview:
     policies: tuple[InForce, ...]
     workloads: tuple[Running, ...]
     instances: tuple[Instance, ...]
+    groups: tuple[Listed, ...] = ()
 
 
 class OverviewManager(Manager):
@@ -45,11 +47,12 @@ class OverviewManager(Manager):
         counted = each(lambda subnet: self._counters(vpc, subnet, state.iptables), guarded, READERS)
         policies = tuple(map(InForce, guarded, counted))
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)),
-                        tuple(InstanceManager(self.context).list(name)))
+                        tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)))
 
     def _counters(self, vpc: Vpc, subnet: Subnet, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
-        where = endpoints.own(vpc, subnet)
-        namespace = where.namespace if where else ""
+        # Where groups decide, the policy has no rules.
+        governed = (one for one in endpoints.in_subnet(vpc, subnet) if not one.groups)
+        namespace = next((one.namespace for one in governed), "")
         if not namespace or os.geteuid() != 0 or not netns.exists(namespace):
             return {}
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from itertools import pairwise
 
@@ -256,3 +256,23 @@ def free_link(taken: Collection[int], in_use: Collection[IPv4Network] = ()) -> i
 def link_network(link: int) -> IPv4Network:
     """The /31 of the n-th cable."""
     return IPv4Network((int(LINKS.network_address) + 2 * link, 31))
+
+
+def spans(addresses: Iterable[IPv4Address]) -> str:
+    """Addresses as a short text, such as `10.0.1.4-10.0.1.9 10.0.2.4`."""
+    found: list[list[int]] = []
+    for one in sorted({int(address) for address in addresses}):
+        if found and one == found[-1][1] + 1:
+            found[-1][1] = one
+        else:
+            found.append([one, one])
+    return " ".join(str(IPv4Address(first)) if first == last else f"{IPv4Address(first)}-{IPv4Address(last)}"
+                    for first, last in found)
+
+
+@lru_cache(maxsize=64)
+def in_spans(text: str) -> frozenset[IPv4Address]:
+    """The addresses in such a text."""
+    pairs = (span.partition("-") for span in text.split())
+    return frozenset(IPv4Address(number) for first, _, last in pairs
+                     for number in range(int(IPv4Address(first)), int(IPv4Address(last or first)) + 1))

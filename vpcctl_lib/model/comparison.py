@@ -9,7 +9,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
-from vpcctl_lib.model.topology import Nat, Policy, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Group, Nat, Policy, Rule, Subnet, Topology, Vpc, Workload
 
 Rules = Sequence[Rule] | None
 
@@ -105,7 +105,11 @@ def _uplink(nat: Nat) -> str:
 
 
 def _new_policy(policy: Policy) -> str:
-    return f"{_count((*policy.ingress, *(policy.egress or ())))}, none before"
+    return f"{_rules_in(policy)}, none before"
+
+
+def _rules_in(policy: Policy) -> str:
+    return _count((*policy.ingress, *(policy.egress or ())))
 
 
 def _parts(old: Policy, new: Policy) -> Iterator[str]:
@@ -147,6 +151,8 @@ WORDS: dict[type, Words] = {
                lambda vpc: f"{vpc.cidr} and everything in it is not in the file", _new_cidr),
     Nat: Words(lambda nat: f"out of {_uplink(nat)}", lambda _: "the file has none",
                lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
+    Group: Words(lambda group: _rules_in(group.policy),
+                 changed=lambda old, new: ", ".join(_parts(old.policy, new.policy))),
     Subnet: Words(lambda subnet: f"{subnet.type.value} {subnet.cidr} does not exist yet",
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),
     Policy: Words(_new_policy, lambda _: "the file has none: the subnet opens",

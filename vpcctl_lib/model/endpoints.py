@@ -53,6 +53,7 @@ class Endpoint:
     policy: Policy | None = None
     workloads: tuple[Workload, ...] = ()
     forwards: bool = False
+    groups: tuple[str, ...] = ()
 
     @cached_property
     def mac(self) -> str:
@@ -80,7 +81,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
     return Endpoint(site, machine.namespace or site.namespace, naming.port(subnet.name, machine.name),
-                    (*ipv4, *ipv6), subnet.policy, machine.workloads, machine.forwards)
+                    (*ipv4, *ipv6), subnet.policy, machine.workloads, machine.forwards, machine.groups)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:

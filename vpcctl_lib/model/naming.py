@@ -32,6 +32,9 @@ HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, H
 BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
 
+GROUP_TABLE, GROUP_SET = "vpcctl", "group-"
+"""The nft table of family ip of a machine in groups, and of a router, and how its sets' names begin."""
+
 
 def is_name(text: str) -> bool:
     """Whether a thing may be called so: names become device and namespace names."""

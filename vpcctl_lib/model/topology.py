@@ -55,16 +55,26 @@ class Rule:
     ports: Ports | None = None
     network: IPv4Network | None = None
     description: str = ""
+    group: str = ""
+    """In a group's policy: the group whose members it is for, `NAME`, or `VPC/NAME` of a peer."""
 
 
 @frozen
 class Policy:
-    """A subnet's firewall; `egress=None` leaves outgoing traffic open."""
+    """The firewall of a subnet or a group; `egress=None` leaves outgoing traffic open."""
 
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] | None = None
     default: Action = Action.DENY
     description: str = ""
+
+
+@frozen
+class Group:
+    """A security group: it only allows, and a machine in several gets what any of them allows."""
+
+    name: str
+    policy: Policy = Policy()
 
 
 MOST_PROCESSES = 1 << 22
@@ -130,6 +140,8 @@ class Machine:
     """Whether it may send packets of others, as a middlebox does (AWS: no source/destination check)."""
 
     workloads: tuple[Workload, ...] = ()
+    groups: tuple[str, ...] = ()
+    """The groups of its VPC that it is in, sorted; in none, its subnet's policy decides."""
 
     def workload(self, name: str) -> Workload | None:
         """The workload of that name, if there is one."""
@@ -184,6 +196,16 @@ class Vpc:
     routed: bool = True
     nat: Nat | None = None
     subnets: tuple[Subnet, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    def group(self, name: str) -> Group | None:
+        """The group of that name, if there is one."""
+        return next((group for group in self.groups if group.name == name), None)
+
+    def with_group(self, group: Group) -> Vpc:
+        """This VPC with that group added, or replacing the one of the same name."""
+        kept = [group if old.name == group.name else old for old in self.groups]
+        return replace(self, groups=tuple(kept if group in kept else [*kept, group]))
 
     def subnet(self, name: str) -> Subnet | None:
         """The subnet of that name, if there is one."""
@@ -273,6 +295,7 @@ class Topology:
 register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
+    Kind(Group, Vpc, "groups", "group"),
     Kind(Subnet, Vpc, "subnets", "subnet"),
     Kind(Policy, Subnet, "policy", "firewall"),
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,

@@ -11,10 +11,12 @@ from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.kernel.ways import Hop, Way
 from vpcctl_lib.model.addressing import router_end
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
-from vpcctl_lib.model.topology import Action, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
+from vpcctl_lib.model.topology import Action, Group, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
 from vpcctl_lib.reach.detours import Progress
+from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
 from vpcctl_lib.reach.question import Question
@@ -98,10 +100,39 @@ class Fixer:
             table = "" if cause.table == "filter" else f" -t {cause.table}"
             what = f"-D {cause.chain} {cause.rule}" if cause.rule else f"-P {cause.chain} ACCEPT"
             return f"{_inside(here)}{tool}{table} {what}"
+        one = self._intent.machine(here)
+        if one and one.groups:
+            return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)
         if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
             return _allowed(*found, question, is_ingress(cause.chain), question.sender.address)
         return RESTORE
+
+    def refusal(self, question: Question, blocked: Blocked, is_back: bool) -> Refusal | None:
+        """What the groups of the machine where the packet is refused have against it."""
+        one = self._intent.machine(blocked.where)
+        if one is None or not one.groups or is_back or blocked.code is not Code.FIREWALL_DENY \
+                or not self._intent.has_rule(one.namespace, blocked.cause.table, blocked.cause.chain,
+                                             blocked.cause.rule):
+            return None
+        packet = Packet(question.sender.address, question.address, question.protocol, question.port)
+        return Judge(self._intent.topology).refusal(one, packet, is_ingress(blocked.cause.chain))
+
+    def _joined(self, one: Endpoint, question: Question, blocked: Blocked, is_back: bool) -> str:
+        """A membership that lets it through, else a rule more in the machine's first group."""
+        refusal = self.refusal(question, blocked, is_back)
+        if refusal is None or self._lost(one.namespace, blocked.cause.table, blocked.cause.chain):
+            return RESTORE
+        if refusal.who:
+            site = refusal.who.site
+            instance = f" --instance {site.machine}" if site.machine else ""
+            where = f"--vpc {site.vpc} --subnet {site.subnet}{instance}"
+            return f"vpcctl group join {where} --name {refusal.group}"
+        vpc = self._intent.topology.vpc(one.site.vpc)
+        group = vpc.group(one.groups[0]) if vpc else None
+        if group is None:
+            return RESTORE
+        return _widened(one, group, question, is_ingress(blocked.cause.chain))
 
     def _lost(self, here: str, table: str, chain: str) -> bool:
         """Whether rules of ours are missing from a chain."""
@@ -219,19 +250,31 @@ def _served(question: Question) -> str | None:
 
 def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, source: IPv4Address) -> str:
     """The subnet's policy with one rule more, before all others, for exactly this."""
-    # Imported late: most questions need no policy written.
+    # Imported late, here and below: most questions need no policy written.
     from vpcctl_lib.files.policy import to_document
 
-    policy = subnet.policy or Policy()
+    policy = _with_rule(subnet.policy or Policy(), question, is_ingress, source)
+    return _applied(to_document(policy), f"firewall apply --vpc {vpc.name} --subnet {subnet.name}")
+
+
+def _widened(one: Endpoint, group: Group, question: Question, is_ingress: bool) -> str:
+    """The group with one rule more, for exactly this."""
+    from vpcctl_lib.files.policy import group_to_document
+
+    policy = _with_rule(group.policy, question, is_ingress, question.sender.address)
+    return _applied(group_to_document(replace(group, policy=policy)),
+                    f"group apply --vpc {one.site.vpc} --name {group.name}")
+
+
+def _with_rule(policy: Policy, question: Question, is_ingress: bool, source: IPv4Address) -> Policy:
     ports = Ports(question.port, question.port) if question.port else None
     far = IPv4Network(source if is_ingress else question.address)
     rule = Rule(question.protocol, Action.ALLOW, ports, far)
     if is_ingress:
-        policy = replace(policy, ingress=(rule, *policy.ingress))
-    else:
-        policy = replace(policy, egress=(rule, *(policy.egress or ())))
-    text = shlex.quote(json.dumps(to_document(policy)))
-    return (f"policy=$(mktemp) && echo {text} >$policy && "
-            f"vpcctl firewall apply --vpc {vpc.name} --subnet {subnet.name} --policy $policy")
+        return replace(policy, ingress=(rule, *policy.ingress))
+    return replace(policy, egress=(rule, *(policy.egress or ())))
 
 
+def _applied(document: dict[str, object], command: str) -> str:
+    text = shlex.quote(json.dumps(document))
+    return f"policy=$(mktemp) && echo {text} >$policy && vpcctl {command} --policy $policy"

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
+from vpcctl_lib.reach.marks import INCOMING, OUTGOING, marked
 from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided
 from vpcctl_lib.reach.routing import address_type, choose
@@ -36,6 +37,9 @@ ORDER = {
     Hook.POSTROUTING: ("mangle", NAT),
 }
 """The tables of each hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h)."""
+
+MARKED = {Hook.INPUT: INCOMING, Hook.OUTPUT: OUTGOING}
+"""Where a machine's groups mark packets, right before the table `filter`."""
 
 RANDOM, RANDOMLY = "1024-65535", frozenset({"--random", "--random-fully"})
 """The range from which the kernel chooses an unprivileged port (nf_nat_l4proto_unique_tuple)."""
@@ -94,6 +98,8 @@ class Tracker:
         for name in ORDER[hook]:
             if name == "mangle" and hook in FIRST:
                 packet = self._track(namespace, packet)
+            if name == "filter" and hook in MARKED:
+                packet = marked(namespace.marking, MARKED[hook], packet)
             if name == NAT:
                 packet = self._translate(namespace, hook, packet, ways, place, decisions)
             else:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.addressing import Family, gateway
-from vpcctl_lib.model.endpoints import in_subnet, in_vpc
+from vpcctl_lib.model.endpoints import Endpoint, everywhere, in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
@@ -48,6 +48,10 @@ class Intent:
         """The subnet whose machine a namespace is."""
         return next(((vpc, subnet) for vpc in self.topology.vpcs for subnet in vpc.subnets
                      for one in in_subnet(vpc, subnet) if one.namespace == namespace), None)
+
+    def machine(self, namespace: str) -> Endpoint | None:
+        """The machine whose namespace it is."""
+        return next((one for one in everywhere(self.topology) if one.namespace == namespace), None)
 
     def is_subnet(self, namespace: str) -> bool:
         """Whether a namespace is a subnet's."""

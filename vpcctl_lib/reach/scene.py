@@ -13,12 +13,14 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.naming import BRIDGE_TABLE
+from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
 from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
+from vpcctl_lib.resources.marking import Held as Groups
+from vpcctl_lib.resources.marking import table_of
 
 T = TypeVar("T")
 HOST = ""
@@ -30,6 +32,8 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
 """Queueing disciplines that drop only what arrives too fast."""
 
 BRIDGE_FORWARDING = "forwarding"
+GUARD, MARKING = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE)
+"""Our own tables of nft, each with its family."""
 
 
 @frozen
@@ -100,6 +104,9 @@ class Passage:
     stations: tuple[tuple[str, str], ...] = ()
     """The permanent MAC entries of the namespace's bridges, each with its port."""
 
+    marking: Groups | None = None
+    """What our table for a machine in groups has; None without one."""
+
 
 class Settings(Protocol):
     """Reads a kernel setting; None if it does not exist."""
@@ -166,6 +173,11 @@ class Namespace:
     def stations(self) -> tuple[tuple[str, str], ...]:
         """The permanent MAC entries of its bridges, each with its port."""
         return self.passage().stations
+
+    @property
+    def marking(self) -> Groups | None:
+        """What our table for a machine in groups has; None without one."""
+        return self.passage().marking
 
     def number(self, key: str) -> int:
         """A setting as a number; one that this kernel lacks is 0."""
@@ -246,11 +258,14 @@ class Scene:
         near, tables, chains, stations = self._ask(
             partial(self._kernel.read, name, Reading.NEIGHBOURS), partial(self._tables, name),
             partial(self._kernel.nft_chains, name), partial(self._kernel.read, name, Reading.STATIONS))
-        guard = self._guard(name) if has_guard(chains) else None
-        foreign = parse_foreign(chains, guard is not None)
+        guard = self._guard(name) if has_table(chains, *GUARD) else None
+        marking = self._marking(name) if has_table(chains, *MARKING) else None
+        ours = {GUARD: guard is not None, MARKING: marking is not None}
+        foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        members_of(guard) if guard else None, switched_by(guard) if guard else {},
-                       tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"))
+                       tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"),
+                       marking)
 
     def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
         return each(lambda ask: ask(), questions, ASKERS)
@@ -263,8 +278,12 @@ class Scene:
 
     def _guard(self, name: str) -> list[dict[str, Any]] | None:
         """Our own table of family bridge, if it has our rules and no others."""
-        listed = self._kernel.nft_table(name, "bridge", BRIDGE_TABLE)
+        listed = self._kernel.nft_table(name, *GUARD)
         return listed if is_whole(listed) else None
+
+    def _marking(self, name: str) -> Groups | None:
+        """Our own table of family ip, if everything in it is as we would have made it."""
+        return table_of(self._kernel.nft_table(name, *MARKING))
 
 
 def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:
@@ -318,21 +337,25 @@ def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
     return {one["id"]: one["name"] for one in listed if "id" in one}
 
 
-def has_guard(listed: list[dict[str, Any]]) -> bool:
-    """Whether there is a table of our name among the chains that nft lists."""
-    return any(_is_guard(item.get("chain", {})) for item in listed)
+def has_table(listed: list[dict[str, Any]], family: str, table: str) -> bool:
+    """Whether a table has chains that see packets, among the chains that nft lists."""
+    chains = (item.get("chain", {}) for item in listed)
+    return any(_place(chain) == (family, table) and "hook" in chain for chain in chains)
 
 
-def _is_guard(chain: dict[str, Any]) -> bool:
-    return (chain.get("family"), chain.get("table")) == ("bridge", BRIDGE_TABLE)
+def _place(chain: dict[str, Any]) -> tuple[str, str]:
+    return str(chain.get("family")), str(chain.get("table"))
 
 
-def parse_foreign(listed: list[dict[str, Any]], guarded: bool = False) -> dict[str, str]:
-    """Base chains of `nft -j list chains` beyond those that iptables made and a guard of ours, by hook."""
+def parse_foreign(listed: list[dict[str, Any]], whole: Collection[tuple[str, str]] = ()) -> dict[str, str]:
+    """Base chains of `nft -j list chains` beyond those that iptables made, by hook.
+
+    Nor those of our own tables, `whole`, which have our rules and no others.
+    """
     found = {}
     for item in listed:
         chain = item.get("chain", {})
         ours = chain.get("family") == "ip" and chain.get("table") in COVERED and chain["name"].isupper()
-        if "hook" in chain and not ours and chain["family"] != "ip6" and not (guarded and _is_guard(chain)):
+        if "hook" in chain and not ours and chain["family"] != "ip6" and _place(chain) not in whole:
             found[chain["hook"]] = f"nft chain {chain['family']} {chain['table']} {chain['name']}"
     return found

@@ -50,6 +50,9 @@ class Obstacle:
     otherwise: str | None = None
     """A second command that opens it, and removes something made by hand."""
 
+    why: str = ""
+    """What security groups have against it, in words."""
+
     @property
     def removes(self) -> bool:
         """Whether the first one removes a rule or a route."""
@@ -130,7 +133,9 @@ class Analyzer:
         own = opened(question, blocked.code, other) or (fix or "").startswith("vpcctl nat enable")
         detour = None if own else self._detour(question, walk)
         if detour is None:
-            return Obstacle(blocked.code, blocked.where, blocked.rule, fix)
+            refusal = self._fixer.refusal(question, blocked, walk.is_back)
+            why = refusal.why if refusal else ""
+            return Obstacle(blocked.code, blocked.where, blocked.rule, fix, why=why)
         fix, otherwise = detour.added or detour.deleted, detour.deleted if detour.added else None
         told = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"
         return Obstacle(blocked.code, blocked.where, told, fix, otherwise)

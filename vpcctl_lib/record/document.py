@@ -16,7 +16,7 @@ from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.record.trust import check_file
 
 FILE = "state.json"
-VERSION = 5
+VERSION = 6
 
 TOPOLOGIES = ("topology", "previous")
 
@@ -42,6 +42,8 @@ MIGRATIONS: dict[int, Migration] = {
     3: lambda data: {**data, **{key: _machined(data[key]) for key in TOPOLOGIES if data.get(key)}},
     # 5 has machines that forward, subnets without machines, and rules of IPv6.
     4: lambda data: data,
+    # 6 has groups, and machines in namespaces that others made.
+    5: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.codec import Misfit, decode, expect
-from vpcctl_lib.resources import KINDS, NAMES, Resource
+from vpcctl_lib.resources import Resource, kind_named, name_of
 
 KIND = '{"kind": "'
 """How each line begins."""
@@ -52,7 +52,7 @@ class Entry:
     def kind(self) -> str:
         """How the record names its kind; known without decoding it."""
         line = self.line
-        return line[len(KIND):line.index('"', len(KIND))] if line else NAMES[type(self.resource)]
+        return line[len(KIND):line.index('"', len(KIND))] if line else name_of(self.resource)
 
     def may_name(self, names: Pattern[str]) -> bool:
         """Whether one of these may be in it: of an entry that is not decoded, its line decides."""
@@ -107,7 +107,7 @@ def read(lines: object) -> tuple[Entry, ...]:
 def _entry(line: object) -> Entry:
     fields = dict(expect(dict, line))
     name, found, verb = fields.pop("kind", None), fields.pop("found", None), fields.pop("under_way", None)
-    kind = KINDS.get(name) if isinstance(name, str) else None
+    kind = kind_named(name) if isinstance(name, str) else None
     if kind is None:
         raise Misfit(f"{name!r} is not a kind of resource")
     return Entry(decode(kind, fields), {} if found is None else decode(dict[str, str], found, ".found"),

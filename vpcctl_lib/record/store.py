@@ -19,7 +19,7 @@ from vpcctl_lib.record.document import FILE, VERSION
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.spare import FULL, Spare
 from vpcctl_lib.record.trust import check_folder
-from vpcctl_lib.resources import NAMES, Resource
+from vpcctl_lib.resources import Resource, name_of
 
 LOCK_SECONDS = 60.0
 HEAD = f'{{"version": {VERSION},\n'
@@ -131,7 +131,7 @@ class Store:
     def _text(self, part: Resource | Topology) -> str:
         held = self._texts.get(id(part))
         if held is None:
-            text = written(part) if isinstance(part, Topology) else written(part, NAMES[type(part)])
+            text = written(part) if isinstance(part, Topology) else written(part, name_of(part))
             # Kept with the part, so that no other object can get its identity meanwhile.
             held = self._texts[id(part)] = (part, text)
         return held[1]

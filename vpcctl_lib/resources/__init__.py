@@ -1,5 +1,8 @@
 """What we own in the kernel and on disk: how each kind is made, changed and unmade."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from vpcctl_lib.resources.addresses import Address, Route
 from vpcctl_lib.resources.base import (
     EMPTY,
@@ -31,9 +34,39 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
+LATE = {"marking": "Marking", "roster": "Roster"}
+"""The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
+
 NAMES = {kind: name for name, kind in KINDS.items()}
 
-__all__ = ["EMPTY", "KINDS", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain", "Condition",
-           "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Member", "Namespace",
-           "Neighbour", "Operation", "Operations", "Place", "Port", "Program", "Resource", "Route",
-           "Settings", "SingleRule", "Station", "Switching", "Veth", "changed"]
+
+def kind_named(name: str) -> type[Resource] | None:
+    """The kind that the record names so."""
+    if name not in LATE:
+        return KINDS.get(name)
+    found: type[Resource] = getattr(import_module(f"{__name__}.{name}"), LATE[name])
+    return found
+
+
+def name_of(resource: Resource) -> str:
+    """How the record names the kind of a resource."""
+    kind = type(resource)
+    return NAMES.get(kind) or next(name for name, late in LATE.items() if late == kind.__name__)
+
+
+if TYPE_CHECKING:
+    from vpcctl_lib.resources.marking import Marking as Marking
+    from vpcctl_lib.resources.roster import Roster as Roster
+else:
+    def __getattr__(name: str) -> type:
+        """`Marking` and `Roster`, from their modules (PEP 562)."""
+        if name not in LATE.values():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return kind_named(name.lower())
+
+
+__all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Address", "Altname", "Bridge", "Chain",
+           "Condition", "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Marking",
+           "Member", "Namespace", "Neighbour", "Operation", "Operations", "Place", "Port", "Program",
+           "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Switching", "Veth",
+           "changed", "kind_named", "name_of"]

@@ -246,6 +246,11 @@ class Resource(ABC):
         return ""
 
     @property
+    def ip_table(self) -> tuple[str, str] | None:
+        """The namespace and the name of the nft table of family ip that it is; None for anything else."""
+        return None
+
+    @property
     def translates(self) -> Senders | None:
         """The senders whose packets it gives another source; None for anything that is not part of NAT."""
         return None

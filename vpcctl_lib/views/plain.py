@@ -39,6 +39,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
 def overview(overview: Overview) -> View:
     """A VPC with everything about it, and the plain commands that show the same."""
     # Imported late: other views have no need of it.
+    from vpcctl_lib.views.grouped import group
     from vpcctl_lib.views.things import listed, others
 
     view = vpc(overview.topology, overview.vpc)
@@ -55,6 +56,7 @@ def overview(overview: Overview) -> View:
         "workloads": [{**workload(one), "see": f"ip netns pids {one.site.namespace}"}
                       for one in overview.workloads],
         "instances": [instance(one) for one in overview.instances],
+        "groups": [group(one) for one in overview.groups],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
@@ -62,6 +64,8 @@ def overview(overview: Overview) -> View:
                 "nat": "iptables -t nat -S VPCCTL-POSTROUTING", "routes": f"ip -n {name} route",
                 "subnets": f"ip -n {name} link show master {bridge}",
                 "instances": f"ip -n {name} link show master {bridge}",
+                **({"groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}"}
+                   if overview.groups and overview.topology.guarded else {}),
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
@@ -82,7 +86,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         "namespace": own.namespace if own else None,
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
-        "firewall": subnet.policy is not None,
+        "firewall": subnet.policy is not None, "groups": list(own.groups) if own else [],
         "instances": [one.site.machine for one in machines if one.site.machine],
         "workloads": [workload.name for one in machines for workload in one.workloads],
     }
@@ -109,7 +113,8 @@ def instance(found: Instance) -> View:
         "vpc": where.site.vpc, "subnet": where.site.subnet, "name": where.site.machine,
         "namespace": where.namespace, "address": str(where.address),
         "addresses": [str(one.ip) for one in where.addresses], "mac": where.mac, "forwards": where.forwards,
-        "groups": [], "state": found.state.value, "workloads": [one.name for one in where.workloads],
+        "groups": list(where.groups), "state": found.state.value,
+        "workloads": [one.name for one in where.workloads],
     }
 
 
@@ -172,10 +177,15 @@ def _fate(fate: Fate | None) -> View:
 
 
 def firewall(vpc_name: str, force: InForce) -> View:
-    """A subnet's policy with its counters; `policy` is null where none is applied."""
+    """What decides about a machine, with its counters: its groups, else its subnet's policy, else nothing."""
     subnet = force.subnet
-    view: View = {**place(Site(vpc_name, subnet.name, force.machine)), "policy": None, "counters": {}}
-    if subnet.policy is not None:
+    view: View = {**place(Site(vpc_name, subnet.name, force.machine)), "policy": None, "counters": {},
+                  "groups": []}
+    if force.groups:
+        from vpcctl_lib.views.grouped import in_force
+
+        view["groups"] = [in_force(one, force.of(one)) for one in force.groups]
+    elif subnet.policy is not None:
         # Imported late: it brings the readers of JSON and YAML.
         from vpcctl_lib.files.policy import to_document
 

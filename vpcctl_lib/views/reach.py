@@ -21,7 +21,7 @@ def report(report: Report) -> View:
         "verdict": report.verdict.value, "why": report.why or None,
         "hops": [{"where": hop.where, "what": hop.what, "way": _way(hop)} for hop in report.hops],
         "blocked_by": {"code": blocked.code.value, "where": blocked.where, "rule": blocked.rule,
-                       "fix": blocked.fix, "otherwise": blocked.otherwise,
+                       "why": blocked.why or None, "fix": blocked.fix, "otherwise": blocked.otherwise,
                        "removes": blocked.removes} if blocked else None,
         "nexthops": [_nexthop(one) for one in report.nexthops],
         "probe": {"result": probe.result, "agrees": probe.agrees} if probe else None,

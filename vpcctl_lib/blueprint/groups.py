@@ -1,0 +1,82 @@
+"""Machines in groups: their rules, the members that these name, and what their router lists; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+from vpcctl_lib.firewall.group_rules import (
+    Direction,
+    egress_filter,
+    incoming,
+    ingress_filter,
+    outgoing,
+)
+from vpcctl_lib.firewall.group_words import in_words
+from vpcctl_lib.model.addressing import spans
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.groups import Called, called
+from vpcctl_lib.model.topology import Group, Topology, Vpc
+from vpcctl_lib.resources import Chain, Marking, Resource, Roster
+from vpcctl_lib.resources.marking import Members
+from vpcctl_lib.resources.roster import Listed
+from vpcctl_lib.resources.rules import packed
+
+Machines = Mapping[str, Sequence[Endpoint]]
+"""By VPC."""
+
+
+class Groups:
+    """All groups of a topology; what many machines share is worked out once."""
+
+    def __init__(self, topology: Topology, machines: Machines) -> None:
+        self._topology = topology
+        self._machines = machines
+        self._parts: dict[tuple[str, tuple[str, ...]], tuple[Direction, Direction | None]] = {}
+
+    @cached_property
+    def _members(self) -> Mapping[Called, str]:
+        """The addresses in each group."""
+        held: dict[Called, list[Endpoint]] = {}
+        for vpc, machines in self._machines.items():
+            for one in machines:
+                for name in one.groups:
+                    held.setdefault(Called(vpc, name), []).append(one)
+        return {which: spans(address for one in found for address in one.ipv4)
+                for which, found in held.items()}
+
+    def directions(self, vpc: Vpc, names: tuple[str, ...]) -> tuple[Direction, Direction | None]:
+        """What a machine in these groups lets in and out; None if that is open."""
+        key = (vpc.name, names)
+        if key not in self._parts:
+            found: list[Group] = [group for group in vpc.groups if group.name in names]
+            self._parts[key] = (incoming(found), outgoing(found))
+        return self._parts[key]
+
+    def inside(self, vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+        """What is in the namespace of a machine in groups."""
+        into, out = self.directions(vpc, one.groups)
+        tests = into.tests, out.tests if out else ()
+        if any(tests) and self._topology.guarded:
+            named = sorted({test.group for direction in tests for test in direction})
+            members = tuple(Members(name, self._seen(vpc, name)) for name in named)
+            yield Marking(one.namespace, members, *tests)
+        found = ingress_filter(into)
+        yield Chain(one.namespace, "filter", "INPUT", found.rules, inner=packed(found.inner))
+        if out is not None:
+            found = egress_filter(out)
+            yield Chain(one.namespace, "filter", "OUTPUT", found.rules, inner=packed(found.inner))
+
+    def _seen(self, vpc: Vpc, name: str) -> str:
+        """The members of a group that a rule of a VPC names: of another VPC only as long as it is a peer."""
+        which = called(vpc.name, name)
+        peers = {vpc.name, *(peer.name for peer in self._topology.peers_of(vpc.name))}
+        return self._members.get(which, "") if which.vpc in peers else ""
+
+    def roster(self, vpc: Vpc) -> Iterator[Resource]:
+        """The list that the router keeps."""
+        if vpc.groups and self._topology.guarded:
+            yield Roster(vpc.name, tuple(
+                Listed(group.name, in_words(group.policy),
+                       tuple(one.port for one in self._machines[vpc.name] if group.name in one.groups))
+                for group in vpc.groups))

@@ -1,0 +1,46 @@
+"""The mark that a packet gets from the nft table of a machine in groups; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vpcctl_lib.firewall.marks import MASK, SHIFT, Test
+from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.reach.packet import Packet, State
+from vpcctl_lib.resources.marking import Held
+
+INCOMING, OUTGOING = "incoming", "outgoing"
+
+
+def marked(held: Held | None, chain: str, packet: Packet) -> Packet:
+    """The packet after that chain; an unknown port leaves its mark unknown."""
+    tests = held.tests.get(chain, ()) if held else ()
+    if held is None or not tests or packet.state is State.ESTABLISHED or packet.mark is None:
+        return packet
+    far = packet.flow.source if chain == INCOMING else packet.flow.destination
+    low = packet.mark & ~MASK
+    for test in tests:
+        is_so = far in held.members.get(test.group, ()) and _matches(test, packet)
+        if is_so is None:
+            return replace(packet, mark=None)
+        if is_so:
+            return replace(packet, mark=low | test.number << SHIFT)
+    return replace(packet, mark=low)
+
+
+def _matches(test: Test, packet: Packet) -> bool | None:
+    """Whether protocol and ports fit; None if that depends on a port that the kernel chooses."""
+    if test.protocol not in (Protocol.ALL, packet.protocol):
+        return False
+    there = packet.flow.destination_port
+    if test.ports is None or there is None:
+        return test.ports is None
+    return True if _within(there, test.ports) else None if _overlap(there, test.ports) else False
+
+
+def _within(inner: Ports, outer: Ports) -> bool:
+    return outer.first <= inner.first and inner.last <= outer.last
+
+
+def _overlap(one: Ports, other: Ports) -> bool:
+    return one.first <= other.last and other.first <= one.last

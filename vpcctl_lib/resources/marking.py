@@ -1,0 +1,258 @@
+"""The nft table of a machine in groups: marks the packets of those whom the rules of its groups name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address
+from typing import Any
+
+from vpcctl_lib.firewall.marks import MASK, SHIFT, Test
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.addressing import in_spans
+from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE
+from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.nftables import Nft
+from vpcctl_lib.resources.operation import Facts
+
+HEAD = f"table ip {GROUP_TABLE}\ndelete table ip {GROUP_TABLE}\n"
+"""Deletes an existing table; the first line creates one if there is none."""
+
+APART = "groups"
+"""No other command of a change touches the table, nor waits for it."""
+
+PRIORITY = -10
+"""Before iptables' filter (0), and after it has tracked and translated (-200, -100)."""
+
+HOOKS = {"incoming": ("input", "saddr"), "outgoing": ("output", "daddr")}
+"""By chain: its hook, and the end of the packet that is the far one there."""
+
+Element = dict[str, Any]
+Expression = list[Element]
+
+
+@frozen
+class Members:
+    """The addresses of a group, packed: five hundred namespaces may have them."""
+
+    group: str
+    spans: str = ""
+
+
+@frozen
+class Marking(Resource):
+    """The sets of groups and, in order, the tests of packets. Members come and go without another rule."""
+
+    namespace: str
+    members: tuple[Members, ...] = ()
+    incoming: tuple[Test, ...] = ()
+    outgoing: tuple[Test, ...] = ()
+
+    in_place = True
+    unasked = True
+
+    @property
+    def key(self) -> Hashable:
+        """The namespace."""
+        return ("marking", self.namespace)
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace."""
+        return within(self.namespace)
+
+    @property
+    def _rules(self) -> tuple[tuple[Test, ...], tuple[Test, ...], list[str]]:
+        return self.incoming, self.outgoing, [one.group for one in self.members]
+
+    @property
+    def ip_table(self) -> tuple[str, str]:
+        """The namespace, and our name."""
+        return (self.namespace, GROUP_TABLE)
+
+    def make(self) -> Operations:
+        """Loads all of it at once."""
+        return (self._script(HEAD + self.text()),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Gone."""
+        return (self._script(HEAD),)
+
+    def change(self, old: Resource) -> Operations:
+        """Only the members that differ, if the tests are the same."""
+        if not isinstance(old, Marking) or old._rules != self._rules:
+            return self.make()
+        text = "".join(_moved(one.group, before.spans, one.spans)
+                       for before, one in zip(old.members, self.members, strict=True))
+        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
+
+    def repair(self, old: Resource) -> Operations:
+        """The whole table, whatever is there."""
+        return self.make()
+
+    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
+        return Nft(self.namespace, text, APART, whole)
+
+    def text(self) -> str:
+        """The table in nft's syntax."""
+        sets = "".join(f"\tset {GROUP_SET}{one.group} {{\n\t\ttype ipv4_addr\n{_elements(one.spans)}\t}}\n"
+                       for one in self.members)
+        chains = "".join(_chain(name, tests) for name, tests in self._chains().items())
+        return f"table ip {GROUP_TABLE} {{\n{sets}{chains}}}\n"
+
+    def _chains(self) -> dict[str, tuple[Test, ...]]:
+        """The chains that have something to test."""
+        held = {"incoming": self.incoming, "outgoing": self.outgoing}
+        return {name: tests for name, tests in held.items() if tests}
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """The table must have exactly our chains and tests, in order, and exactly our members."""
+        listed = kernel.ip_table(*self.ip_table)
+        if listed is None:
+            return MISSING
+        held = table_of(listed)
+        if held is None or dict(held.tests) != self._chains():
+            return changed("its rules differ")
+        shall = {one.group: in_spans(one.spans) for one in self.members}
+        if held.members.keys() != shall.keys():
+            return changed("its groups differ")
+        return next((changed(f"group {name}: {len(shall[name] - found)} of its {len(shall[name])} addresses "
+                             f"missing, {len(found - shall[name])} not ours")
+                     for name, found in held.members.items() if found != shall[name]), None)
+
+    def __str__(self) -> str:
+        return f"groups' members in {self.namespace}"
+
+
+@frozen
+class Held:
+    """What a table has, if it is one of ours: the addresses by group, and the tests by chain."""
+
+    members: Mapping[str, frozenset[IPv4Address]]
+    tests: Mapping[str, tuple[Test, ...]]
+
+
+def table_of(listed: list[Element]) -> Held | None:
+    """What is in a table that nft has listed; None if not everything in it is as we would have made it."""
+    sets = {item["set"]["name"]: item["set"] for item in listed if "set" in item}
+    chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
+    try:
+        members = {name.removeprefix(GROUP_SET): frozenset(map(IPv4Address, one.get("elem", ())))
+                   for name, one in sets.items()}
+        tests = {name: tuple(_tests(name, [item["rule"]["expr"] for item in listed
+                                           if item.get("rule", {}).get("chain") == name]))
+                 for name in chains}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    kinds = {kind for item in listed for kind in item}
+    ours = kinds <= {"metainfo", "table", "set", "chain", "rule"} and all(map(_is_ours, chains.values()))
+    return Held(members, tests) if ours else None
+
+
+def _is_ours(chain: Element) -> bool:
+    hook = HOOKS[chain["name"]][0]
+    held = {key: chain.get(key) for key in ("type", "hook", "prio", "policy")}
+    return held == {"type": "filter", "hook": hook, "prio": PRIORITY, "policy": "accept"}
+
+
+def _tests(chain: str, rules: list[Expression]) -> Iterator[Test]:
+    """The tests of a chain; ValueError if one is not ours."""
+    if rules[:len(FIRST)] != FIRST:
+        raise ValueError(chain)
+    for held in rules[len(FIRST):]:
+        test = _test(held)
+        if _expression(chain, test) != held:
+            raise ValueError(chain)
+        yield test
+
+
+def _test(held: Expression) -> Test:
+    """What an expression of ours tests; whether it is ours is to be seen."""
+    group = held[0]["match"]["right"].removeprefix(f"@{GROUP_SET}")
+    number = held[-2]["mangle"]["value"]["|"][1] >> SHIFT
+    if len(held) == 3:
+        return Test(group, number)
+    field, value = held[1]["match"]["left"]["payload"], held[1]["match"]["right"]
+    if field["protocol"] == "ip":
+        return Test(group, number, Protocol(value))
+    span = value["range"] if isinstance(value, dict) else [value, value]
+    return Test(group, number, Protocol(field["protocol"]), Ports(*span))
+
+
+@lru_cache(maxsize=64)
+def _moved(group: str, old: str, new: str) -> str:
+    """The commands that turn the addresses of a group into others."""
+    before, after = in_spans(old), in_spans(new)
+    steps = (("delete", before - after), ("add", after - before))
+    return "".join(f"{verb} element ip {GROUP_TABLE} {GROUP_SET}{group} {{ {_listed(found)} }}\n"
+                   for verb, found in steps if found)
+
+
+def _listed(addresses: frozenset[IPv4Address]) -> str:
+    return ", ".join(map(str, sorted(addresses)))
+
+
+@lru_cache(maxsize=64)
+def _elements(spans: str) -> str:
+    return elements(tuple(map(str, sorted(in_spans(spans)))))
+
+
+def elements(held: Sequence[str]) -> str:
+    """The elements of a set in nft's syntax, a line for each."""
+    lines = ",\n".join(f"\t\t\t{one}" for one in held)
+    return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
+
+
+def _chain(name: str, tests: tuple[Test, ...]) -> str:
+    hook, end = HOOKS[name]
+    lines = (
+        # iptables lets them pass, too, and asks no mark.
+        "ct state established,related accept",
+        # A program may have set a mark of its own.
+        f"meta mark set meta mark & {MASK ^ 0xFFFFFFFF:#010x}",
+        *(f"ip {end} @{GROUP_SET}{one.group} {_matched(one)}meta mark set meta mark | "
+          f"{one.number << SHIFT:#010x} accept" for one in tests))
+    body = "".join(f"\t\t{line}\n" for line in lines)
+    return (f"\tchain {name} {{\n\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;\n"
+            f"{body}\t}}\n")
+
+
+def _matched(test: Test) -> str:
+    if test.protocol is Protocol.ALL:
+        return ""
+    if test.ports is None:
+        return f"ip protocol {test.protocol.value} "
+    return f"{test.protocol.value} dport {test.ports} "
+
+
+def _match(protocol: str, field: str, right: object, operator: str = "==") -> Element:
+    left = {"payload": {"protocol": protocol, "field": field}}
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+def _mark(operator: str, bits: int) -> Element:
+    mark = {"meta": {"key": "mark"}}
+    return {"mangle": {"key": mark, "value": {operator: [mark, bits]}}}
+
+
+ACCEPT: Element = {"accept": None}
+FIRST: list[Expression] = [
+    [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}, ACCEPT],
+    [_mark("&", MASK ^ 0xFFFFFFFF)],
+]
+"""The first rules of each chain, as nft lists them in JSON."""
+
+
+def _expression(chain: str, test: Test) -> Expression:
+    """A test as nft lists it in JSON (libnftables-json(5))."""
+    if test.protocol is Protocol.ALL:
+        matched = []
+    elif test.ports is None:
+        matched = [_match("ip", "protocol", test.protocol.value)]
+    else:
+        first, last = test.ports.first, test.ports.last
+        matched = [_match(test.protocol.value, "dport", first if first == last else {"range": [first, last]})]
+    return [_match("ip", HOOKS[chain][1], f"@{GROUP_SET}{test.group}"), *matched,
+            _mark("|", test.number << SHIFT), ACCEPT]
