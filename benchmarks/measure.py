@@ -64,6 +64,7 @@ def main() -> None:
         "whole": lambda: plumbing.whole(rounds, 200),
         "growth": lambda: plumbing.growth(max(rounds, 11), 500),
         "machines": lambda: plumbing.machines(max(rounds, 11), 999),
+        "reading": lambda: plumbing.reading(rounds, 200, 1000),
         "crowd": lambda: plumbing.crowd(rounds, 2000),
         "connections": lambda: connections.compare(rounds),
         "traffic": lambda: traffic.compare(rounds),

@@ -7,7 +7,9 @@ import os
 import statistics
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.timing import medians, programs_started, run, seconds, vpcctl
 
@@ -230,9 +232,7 @@ def machines(rounds: int, others: int) -> dict[str, float]:
     """`instance add` as the first and after many others in its subnet, as in `growth`; and all at once."""
     place = "--vpc grown --subnet many --name new"
     add, delete = f"instance add {place}", f"instance delete {place}"
-    few, many = ({"version": 2, "vpcs": {"grown": {"cidr": "10.0.0.0/16", "subnets": {"many": {
-        "cidr": "10.0.16.0/20", "bare": True, "instances": {f"m{number}": {} for number in range(count)}}}}}}
-        for count in (0, others))
+    few, many = _subnet_of(0), _subnet_of(others)
     apply(json.dumps(few))
     first = _pairs(rounds, add, delete)
     whole = seconds(lambda: apply(json.dumps(many)))
@@ -242,6 +242,25 @@ def machines(rounds: int, others: int) -> dict[str, float]:
     first += _pairs(rounds, add, delete)
     vpcctl("vpc delete --name grown")
     return {"first": statistics.median(first), "late": statistics.median(late), "apply": whole, "bytes": size}
+
+
+def _subnet_of(machines: int) -> dict[str, Any]:
+    """A topology: one VPC, with so many machines in one subnet."""
+    instances: dict[str, Any] = {f"m{number}": {} for number in range(machines)}
+    return {"version": 2, "vpcs": {"grown": {"cidr": "10.0.0.0/16", "subnets": {"many": {
+        "cidr": "10.0.16.0/20", "bare": True, "instances": instances}}}}}
+
+
+def reading(rounds: int, *counts: int) -> dict[str, float]:
+    """`reach` from each of many machines to one of them, and `status`."""
+    found = {}
+    for count in counts:
+        apply(json.dumps(_subnet_of(count)))
+        for name, command in (("reach", "reach --to grown/many/m0"), ("status", "status")):
+            times = [seconds(partial(vpcctl, command)) for _ in range(rounds)]
+            found[f"{name} {count}"] = statistics.median(times)
+        vpcctl("vpc delete --name grown")
+    return found
 
 
 def _record() -> int:

@@ -109,8 +109,8 @@ def _goals(figures: Figures) -> list[Goal]:
 
 
 def _building_goals(figures: Figures) -> list[Goal]:
-    whole, growth, start, crowd, machines = (
-        figures[name] for name in ("whole", "growth", "start", "crowd", "machines"))
+    whole, growth, start, crowd, machines, reading = (
+        figures[name] for name in ("whole", "growth", "start", "crowd", "machines", "reading"))
     return [
         Goal("programs started by the article's nine commands", figures["programs"]["walk"], "{:.0f}",
              most=90),
@@ -131,6 +131,10 @@ def _building_goals(figures: Figures) -> list[Goal]:
         Goal("`instance add` of the 1,000th machine of a VPC against the first",
              machines["late"] / machines["first"], "{:.2f}×", most=1.5),
         Goal("999 machines from one file", machines["apply"], "{:.1f} s"),
+        Goal("`reach` from each of 200 machines", reading["reach 200"], "{:.2f} s", most=2),
+        Goal("`reach` from each of 1,000 machines", reading["reach 1000"], "{:.2f} s"),
+        Goal("`status` of 200 machines", reading["status 200"], "{:.2f} s"),
+        Goal("`status` of 1,000 machines", reading["status 1000"], "{:.2f} s"),
     ]
 
 

@@ -13,8 +13,9 @@ from vpcctl_lib.blueprint import host
 from vpcctl_lib.engine import found_subnets, rebuild, strays
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.kernel import netns, proc, run
+from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.processes import Process
-from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
@@ -32,6 +33,9 @@ def question(command: Command) -> str:
         [command.namespace, *command.argv, *([{"stdin": command.stdin}] if command.stdin else [])]
     )
 
+
+NUMBERS = ("ip", "-j", "netns", "list")
+"""Under this command stand the numbers of a namespace for others."""
 
 LEGACY = "ip_tables_names"
 """Stands among the settings for the tables of iptables-legacy in use."""
@@ -64,10 +68,13 @@ class Recorded:
     def play(self, patch: pytest.MonkeyPatch) -> None:
         """From now on, this is what there is."""
         patch.setattr(run, "_run", self._answer)
+        patch.setattr(Kernel, "read", lambda _, *given: self._read(*given))
+        patch.setattr(Kernel, "numbers", lambda _, namespace: Numbered(self, namespace))
         patch.setattr(Kernel, "setting", lambda _, namespace, key: self.settings[f"{namespace} {key}"])
         patch.setattr(Kernel, "settings", lambda _, *given: self._all_settings(*given))
         patch.setattr(Kernel, "has_tool", lambda *_: True)
         patch.setattr(proc, "legacy_tables", lambda namespace: self.settings[f"{namespace} {LEGACY}"] or "")
+        patch.setattr(proc, "may_have_legacy", lambda namespace: bool(self.settings[f"{namespace} {LEGACY}"]))
         patch.setattr(netns, "names", lambda: frozenset(self.names))
         patch.setattr(netns, "exists", lambda name: name in self.names)
         patch.setattr(netns, "identity", lambda name: self.identities.get(name, ""))
@@ -86,6 +93,15 @@ class Recorded:
         said = self.asked[key]
         printed = said["stdout"] if isinstance(said["stdout"], str) else json.dumps(said["stdout"])
         return Outcome(command, said["status"], printed, said["stderr"], 1.0)
+
+    def _read(self, namespace: str, *readings: Reading) -> list[list[dict[str, Any]]]:
+        return [self.listed(namespace, reading.value) for reading in readings]
+
+    def listed(self, namespace: str, argv: tuple[str, ...]) -> list[dict[str, Any]]:
+        """What a namespace says: a list, in which nft has more than its chains."""
+        found = parsed(self._answer(Command(argv, "", namespace)))
+        chains = found["nftables"] if isinstance(found, dict) else None
+        return found if chains is None else [one for one in chains if "chain" in one]
 
     def _all_settings(self, namespace: str, keys: Iterable[str]) -> dict[str, str]:
         found = {key: self.settings[f"{namespace} {key}"] for key in keys}
@@ -156,6 +172,18 @@ def _text(scene: str, scenes: Any) -> str:
     if key not in _texts:
         _texts[key] = json.dumps(_with(scenes["whole"], scenes[scene] if scene != "whole" else {}))
     return _texts[key]
+
+
+class Numbered:
+    """The recorded numbers of one namespace for others."""
+
+    def __init__(self, recorded: Recorded, namespace: str) -> None:
+        self._recorded, self._namespace = recorded, namespace
+
+    def name(self, wanted: int) -> str:
+        """As kernel.numbers.Numbers has it."""
+        found = self._recorded.listed(self._namespace, NUMBERS)
+        return next((one["name"] for one in found if one.get("id") == wanted), "")
 
 
 def _with(whole: Any, changed: Any) -> Any:

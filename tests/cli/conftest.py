@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import click.testing
@@ -19,7 +21,8 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import root
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.transaction import Transaction
-from vpcctl_lib.kernel import guarding, netns, proc, run
+from vpcctl_lib.kernel import guarding, netns, proc, reader, run
+from vpcctl_lib.kernel.reader import Reading
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import (
     OWN,
@@ -114,17 +117,23 @@ def refuse(*words: object, **_: object) -> None:
 
 
 def answer(command: Command, **_: object) -> Outcome:
-    """What `ip -j`, `nft -j list` and iptables-save say of the host; nothing else may run."""
+    """What `ip -batch`, `nft -j list`, iptables-save and others say of the host; nothing else may run."""
     words = command.argv
     if words[0] == "ip" and "-batch" in words:
         return Outcome(command, 0, "".join(map(_way, command.stdin.splitlines())), "", 0.0)
     if words[:3] == ("nft", "-j", "list"):
         return Outcome(command, 0, "", "", 0.0)
-    if words[0] == "ip" and "-j" in words:
-        return Outcome(command, 0, LINKS if "addr" in words else ROUTES, "", 0.0)
+    if "ntable" in words:
+        return Outcome(command, 0, "[]", "", 0.0)
     if "iptables-save" in words:
         return Outcome(command, 0, "", "", 0.0)
     raise AssertionError(f"the host would be changed: {command}")
+
+
+def listed(readings: Iterable[Reading]) -> list[Any]:
+    """What the host's kernel says of its links and routes."""
+    known = {Reading.LINKS: LINKS, Reading.ROUTES: ROUTES, Reading.MAIN_ROUTES: ROUTES}
+    return [json.loads(known[one]) for one in readings]
 
 
 def _way(question: str) -> str:
@@ -146,6 +155,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "resolv.conf").write_text("nameserver 9.9.9.9\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_run", answer)
+        patch.setattr(reader, "answers", listed)
         patch.setattr(run, "_popen", refuse)
         patch.setattr(run, "start", refuse)
         patch.setattr(run, "fork", refuse)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
 
 from vpcctl_lib.kernel import run
 from vpcctl_lib.kernel.run import Command, Outcome
+from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
+from vpcctl_lib.record.ledger import State
 
 LISTS = {"vpc list": "vpcs", "subnet list": "subnets", "peer list": "peerings", "deploy list": "workloads"}
 SHOWS = {"vpc show --name vpc1": "vpc", "firewall show --vpc vpc1 --subnet public": "firewall"}
@@ -162,3 +165,15 @@ def test_reading_writes_nothing(words: str, prepared: Any) -> None:
 @pytest.mark.parametrize("words", [*LISTS, "vpc show --name vpc1", "export"])
 def test_reading_needs_no_root(words: str, prepared: Any) -> None:
     assert prepared(*words.split(), uid=1000) == prepared(*words.split())
+
+
+def test_a_graph_names_some_machines_or_all(vpcctl: Any) -> None:
+    machines = tuple(Machine(f"web{number}", (IPv4Address(f"10.0.1.{number + 4}"),)) for number in range(9))
+    subnet = Subnet("public", IPv4Network("10.0.1.0/24"), machines=machines)
+    vpcctl.folder.mkdir()
+    vpcctl.store.save(State(Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(subnet,)),)), ()))
+    few, every = vpcctl("graph").out, vpcctl("graph", "--all").out
+    assert (few.count("machine web"), "and 3 more" in few) == (6, True)
+    assert (every.count("machine web"), "more" in every) == (9, False)
+    nodes = document(vpcctl("graph", "--json"))["nodes"]
+    assert len([node for node in nodes if node["kind"] == "machine"]) == 9

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 
 OURS = ("/var/lib/vpcctl/", "/etc/netns", "/run/vpcctl", "/run/.vpcctl", "/proc/sys/net/")
 FILES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
+NETLINK = ("socket.__new__", socket.AF_NETLINK, socket.SOCK_RAW, 0)
+"""Python's event for a socket by which links and routes are read."""
+
 SIGNALS = {"kill": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM,
            "HUP": signal.SIGHUP}
 
@@ -24,6 +28,7 @@ class Faulty:
 
     def __init__(self, fault: Mapping[str, str]) -> None:
         self._kind, self._at = fault["FAULT_KIND"], int(fault["FAULT_AT"])
+        self._space = fault.get("FAULT_SPACE", "")
         self._told = Path(fault["FAULT_DIR"], "doings")
         self._doings: list[str] = []
         self._fsync, self._send = os.fsync, signal.pidfd_send_signal
@@ -46,6 +51,12 @@ class Faulty:
             self._meet(f"{event[3:]} {arguments[0]}")
         elif event == "subprocess.Popen":
             self._meet(f"start {arguments[0]}")
+        elif self._kind == "mute" and (event, *arguments[1:]) == NETLINK and self._is_mute():
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    def _is_mute(self) -> bool:
+        """Whether this thread is in the namespace whose kernel says nothing."""
+        return os.path.samefile("/proc/thread-self/ns/net", f"/run/netns/{self._space}")
 
     def _heed_fsync(self, fd: Any) -> None:
         """Of a file or a folder; Python does not tell of it."""

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -34,7 +35,7 @@ from vpcctl_lib.kernel import (  # noqa: E402
     processes,  # noqa: E402
     run,
 )
-from vpcctl_lib.kernel.reader import Kernel  # noqa: E402
+from vpcctl_lib.kernel.reader import Kernel, Reading  # noqa: E402
 from vpcctl_lib.kernel.run import Command, Outcome, Runner  # noqa: E402
 from vpcctl_lib.model.topology import Variant  # noqa: E402
 from vpcctl_lib.record.store import Store  # noqa: E402
@@ -55,6 +56,9 @@ NETWORK = (
     "deploy webserver --vpc vpc1 --subnet public --port 80",
     "deploy run --vpc vpc1 --subnet private --name worker -- sleep infinity",
 )
+
+NUMBERS = ("ip", "-j", "netns", "list")
+"""Stands for the numbers of a namespace for others, as this command prints them."""
 
 GONE = "for _ in $(seq 100); do ip {} link show {} || exit 0; sleep 0.1; done; exit 1"
 """The kernel takes a cable away after its namespace."""
@@ -84,6 +88,7 @@ class Recorder:
         self.asked: dict[str, dict[str, Any]] = {}
         self.settings: dict[str, str | None] = {}
         self._run, self._setting, self._all = run._run, Kernel.setting, Kernel.settings
+        self._read, self._numbers = Kernel.read, Kernel.numbers
 
     def run(self, command: Command, **how: Any) -> Outcome:
         outcome = self._run(command, **how)
@@ -93,6 +98,32 @@ class Recorder:
             "stderr": outcome.stderr,
         }
         return outcome
+
+    def read(self, held: Kernel, namespace: str, *readings: Reading) -> list[list[dict[str, Any]]]:
+        """Kept as if the commands had printed it that print the same."""
+        said: list[Any] = []
+        for reading in readings:
+            key = question(Command(reading.value, "", namespace))
+            try:
+                said += self._read(held, namespace, reading)
+            except VpcctlError as error:
+                self.asked[key] = {"status": 1, "stdout": "", "stderr": error.message}
+                raise
+            shown = {"nftables": said[-1]} if reading is Reading.CHAINS else said[-1]
+            self.asked[key] = {"status": 0, "stdout": shown, "stderr": ""}
+        return said
+
+    def numbers(self, held: Kernel, namespace: str) -> Any:
+        """Only those that are asked for."""
+        found, key = self._numbers(held, namespace), question(Command(NUMBERS, "", namespace))
+
+        def name(wanted: int) -> str:
+            said = {"id": wanted, "name": found.name(wanted)}
+            kept = self.asked.setdefault(key, {"status": 0, "stdout": [], "stderr": ""})["stdout"]
+            kept += [said] if said["name"] and said not in kept else []
+            return str(said["name"])
+
+        return SimpleNamespace(name=name)
 
     def setting(self, held: Kernel, namespace: str, key: str) -> str | None:
         found = self.settings[f"{namespace} {key}"] = self._setting(held, namespace, key)
@@ -125,6 +156,7 @@ def record(store: Store) -> dict[str, Any]:
     recorder = Recorder()
     with (
         mock.patch.object(run, "_run", recorder.run),
+        mock.patch.object(Kernel, "read", lambda *given: recorder.read(*given)),
         mock.patch.object(Kernel, "setting", lambda *given: recorder.setting(*given)),
         mock.patch.object(Kernel, "settings", lambda *given: recorder.all_settings(*given)),
     ):

@@ -108,6 +108,9 @@ def record(store: Store) -> dict[str, Any]:
 
     with (
         mock.patch.object(run, "_run", recorder.run),
+        mock.patch.object(Kernel, "read", lambda *given: recorder.read(*given)),
+        mock.patch.object(Kernel, "numbers", lambda *given: recorder.numbers(*given)),
+        mock.patch.object(proc, "may_have_legacy", lambda namespace: bool(tables(namespace))),
         mock.patch.object(proc, "legacy_tables", tables),
         mock.patch.object(Kernel, "setting", lambda *given: recorder.setting(*given)),
     ):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from host import CHECKOUT, Host, losing
 
@@ -174,30 +172,24 @@ def test_a_table_that_its_owner_keeps_is_left_and_all_else_is_mended(guarded: Ho
 
 
 def test_a_namespace_whose_links_can_t_be_read_is_one_finding(guarded: Host) -> None:
-    guarded.sh("""mkdir /run/odd; cat > /run/odd/ip <<'EOF'
-#!/bin/sh
-[ "$(stat -Lc %i /proc/self/ns/net)" != "$(stat -Lc %i /run/netns/vpc1-public)" ] || { echo '[{'; exit 0; }
-exec /sbin/ip "$@"
-EOF
-chmod +x /run/odd/ip""")
-    path = f"/run/odd:{os.environ['PATH']}"
+    fault = {"FAULT_KIND": "mute", "FAULT_AT": "0", "FAULT_SPACE": "vpc1-public",
+             "FAULT_DIR": str(guarded.scratch)}
     flushed(guarded)
-    done = guarded.vpcctl("status", "--json", PATH=path)
+    done = guarded.faulty("status", "--json", **fault)
     unreadable = [one for one in done.json["status"]["findings"] if one["condition"] == "unreadable"]
     assert [one["what"] for one in unreadable] == ["namespace vpc1-public"]
-    done = guarded.vpcctl("restore", PATH=path)
+    done = guarded.faulty("restore", **fault)
     assert done.code == 1
     assert "namespace vpc1-public: its links can't be read" in done.err
     assert is_mended(guarded)
     # Nothing is left to do, and still not all is known.
-    assert guarded.vpcctl("restore", PATH=path).code == 1
-    assert guarded.vpcctl("reach", "--from", "vpc2/public", "--to", "vpc2/private", PATH=path).code == 0
-    told = guarded.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/private", PATH=path)
+    assert guarded.faulty("restore", **fault).code == 1
+    assert guarded.faulty("reach", "--from", "vpc2/public", "--to", "vpc2/private", **fault).code == 0
+    told = guarded.faulty("reach", "--from", "vpc1/public", "--to", "vpc1/private", **fault)
     assert (told.code, "unknown: vpc1-public: it can't be read" in told.out) == (1, True)
     for command in ("vpc show --name vpc1", "firewall show --vpc vpc1 --subnet public", "subnet list"):
-        guarded.do(command, PATH=path)
-    guarded.do("vpc delete --name vpc2", PATH=path)
-    guarded.sh("rm -r /run/odd")
+        assert guarded.faulty(*command.split(), **fault).code == 0
+    assert guarded.faulty("vpc", "delete", "--name", "vpc2", **fault).code == 0
 
 
 def test_a_subnet_dressed_up_as_a_vpc_is_not_believed(vpc2: Host) -> None:

@@ -63,7 +63,7 @@ def test_the_same_damages_are_seen(both: tuple[dict[str, Any], dict[str, Any]]) 
     scenes, anew = both
     assert scenes.keys() == anew.keys()
     for name in scenes.keys() - {"whole"}:
-        known = anew["whole"]["asked"].keys() | anew[name]["asked"].keys()
+        known = anew["whole"]["asked"].keys() | anew[name].get("asked", {}).keys()
         assert scenes[name].get("asked", {}).keys() <= known, name
         assert scenes[name].get("names") == anew[name].get("names"), name
         assert scenes[name].get("settings") == anew[name].get("settings"), name

@@ -47,6 +47,21 @@ def test_counters_count_real_packets(full: Host) -> None:
     assert policy["counters"]["ingress[1]"]["packets"] >= 1
 
 
+def test_a_policys_counters_are_those_of_all_machines(full: Host) -> None:
+    full.do("instance add --vpc vpc1 --subnet public --name web1")
+    full.do("subnet add --vpc vpc1 --name range --cidr 10.0.3.0/24 --bare")
+    full.do("instance add --vpc vpc1 --subnet range --name db1")
+    full.do("firewall apply --vpc vpc1 --subnet range --policy", full.write("policy.json", POLICY))
+    for space in ("vpc1-public.web1", "vpc1-range.db1"):
+        full.listen(space, "8080")
+    full.reaches("vpc1-private", "10.0.1.2:8080", "10.0.1.4:8080", "10.0.3.4:8080")
+    view = shown(full)
+    counted = {one["subnet"]: one["counters"]["ingress[0]"]["packets"] for one in view["policies"]}
+    assert counted == {"public": 2, "range": 1}
+    for one in view["policies"]:
+        full.sh(one["see"])
+
+
 def test_workloads_and_whether_they_run(full: Host) -> None:
     workloads = {one["name"]: one for one in shown(full)["workloads"]}
     assert {name: one["state"] for name, one in workloads.items()} == {

@@ -15,6 +15,7 @@ from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.layout import picture
 from vpcctl_lib.graph.shapes import Box, Picture
 from vpcctl_lib.graph.text import plain
+from vpcctl_lib.graph.value import brief
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import (
     Action,
@@ -172,7 +173,7 @@ def test_the_svg_is_well_formed_and_knows_the_dark(topology: Topology) -> None:
 @each_topology
 @pytest.mark.parametrize("form", [Format.TREE, Format.MERMAID, Format.DOT])
 def test_each_text_names_everything(topology: Topology, form: Format) -> None:
-    text = draw(graph(topology), form)
+    text = draw(graph(topology), form, whole=True)
     for vpc in topology.vpcs:
         assert vpc.name in text
         assert all(subnet.name in text and str(subnet.cidr) in text for subnet in vpc.subnets)
@@ -230,6 +231,14 @@ def test_a_machine_is_a_node_and_a_box_names_some_and_counts_the_rest() -> None:
     assert len(nodes) == 4 * 19
     assert nodes[0] == {"id": f"vpc0/public/machine:{LONG[1:]}", "kind": "machine", "name": LONG[1:],
                         "parent": "vpc0/public", "facts": ["10.0.0.13"]}
-    shown = [text.text for text in picture(found).texts]
+    shown = [text.text for text in picture(brief(found)).texts]
     assert shown.count("and 13 more") == 4
     assert shown.count(f"machine {LONG[6:]} {', '.join(f'10.0.0.{58 + one}' for one in range(6))}") == 1
+
+
+@pytest.mark.parametrize("form", [Format.TREE, Format.MERMAID, Format.DOT])
+def test_a_text_counts_what_is_too_much_unless_all_is_wanted(form: Format) -> None:
+    found = graph(TOPOLOGIES["many machines"])
+    few, every = draw(found, form), draw(found, form, whole=True)
+    assert (few.count("and 13 more"), few.count("machine ")) == (4, 4 * 6)
+    assert ("more" in every, every.count("machine ")) == (False, 4 * 19)

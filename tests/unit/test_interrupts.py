@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 
 from vpcctl_lib.kernel import reader
 from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts, held
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.kernel.run import Command, Outcome, Runner
+from vpcctl_lib.kernel.run import Runner
 
 
 def test_a_signal_waits_for_the_end_of_the_block() -> None:
@@ -67,13 +68,14 @@ def test_term_still_ends_a_program_that_holds_it() -> None:
 def test_a_look_at_the_kernel_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    class Interrupting(Runner):
-        def ask(self, argv: object, namespace: str = "") -> Outcome:
-            signal.raise_signal(signal.SIGINT)
-            asked.append(argv)
-            return Outcome(Command(()), 0, "[]", "", 0.0)
+    def answers(readings: tuple[reader.Reading, ...]) -> list[list[dict[str, object]]]:
+        signal.raise_signal(signal.SIGINT)
+        asked.extend(readings)
+        return [[] for _ in readings]
 
     monkeypatch.setattr(reader.netns, "names", lambda: frozenset("abcdefgh"))
+    monkeypatch.setattr(reader.netns, "_entered", nullcontext)
+    monkeypatch.setattr(reader, "answers", answers)
     with pytest.raises(KeyboardInterrupt):
-        Kernel(Interrupting()).look(set("abcdefgh"))
+        Kernel(Runner()).look(set("abcdefgh"))
     assert len(asked) == 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel import netns, reader
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Command, Outcome, Runner
 
@@ -22,32 +23,45 @@ def test_a_name_that_goes_while_we_look_is_not_there(tmp_path: Path, monkeypatch
     assert netns.names() == {"there"}
 
 
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """Whatever is asked fails."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    monkeypatch.setattr(reader, "answers", fail)
+    monkeypatch.setattr(netns, "_entered", nullcontext)
+    return Kernel(Failing())
+
+
 class Failing(Runner):
-    """Whatever is asked fails, as `ip -n` does where the namespace is gone."""
+    """Every program fails."""
 
-    def ask(self, argv: Sequence[str], namespace: str = "") -> Outcome:
-        return Outcome(Command(tuple(argv)), 1, "", "Cannot open network namespace", 0)
+    def ask(self, argv: Sequence[str], namespace: str = "", stdin: str = "") -> Outcome:
+        return Outcome(Command(tuple(argv)), 1, "", "no way", 0)
 
 
-def test_what_goes_after_it_was_listed_has_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_after_it_was_listed_has_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   failing: Kernel) -> None:
     (tmp_path / "there").symlink_to("/proc/self/ns/net")
     monkeypatch.setattr(netns, "NAMES", tmp_path)
-    kernel = Kernel(Failing())
+    assert "there" in failing.namespaces
     (tmp_path / "there").unlink()
-    kernel.look({"there"})
-    assert (kernel.namespaces, kernel.links("there")) == (set(), [])
+    failing.look({"there"})
+    assert (failing.namespaces, failing.links("there")) == (set(), [])
 
 
 def test_what_is_there_and_does_not_answer_is_unreadable(tmp_path: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+                                                         monkeypatch: pytest.MonkeyPatch,
+                                                         failing: Kernel) -> None:
     (tmp_path / "there").symlink_to("/proc/self/ns/net")
     monkeypatch.setattr(netns, "NAMES", tmp_path)
-    kernel = Kernel(Failing())
-    kernel.look({"there"})
-    with pytest.raises(Unreadable, match="the links of there can't be read: .* failed"):
-        kernel.links("there")
+    failing.look({"there"})
+    with pytest.raises(Unreadable, match="the links of there can't be read: No buffer space"):
+        failing.links("there")
     with pytest.raises(Unreadable, match="the rules of there can't be read: iptables-save failed"):
-        kernel.chain("there", "filter", "INPUT")
+        failing.chain("there", "filter", "INPUT")
 
 
 def test_one_thread_enters_many_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from vpcctl_lib.kernel import netns, proc, run
-from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach.question import Question
@@ -42,9 +43,25 @@ class Recorded:
         answer = self.asked[str(command)]
         return Outcome(command, 0, answer if isinstance(answer, str) else json.dumps(answer), "", 0)
 
+    def read(self, namespace: str, *readings: Reading) -> list[list[dict[str, Any]]]:
+        """What the namespace says of itself."""
+        return [self._listed(namespace, reading.value) for reading in readings]
+
+    def _listed(self, namespace: str, argv: tuple[str, ...]) -> list[dict[str, Any]]:
+        found = self.asked[str(Command(argv, namespace=namespace))]
+        return found if isinstance(found, list) else [one for one in found["nftables"] if "chain" in one]
+
+    def numbers(self, namespace: str) -> Any:
+        """Its numbers for others."""
+        numbered = {one["id"]: one["name"] for one in self._listed(namespace, ("ip", "-j", "netns", "list"))
+                    if "id" in one}
+        return SimpleNamespace(name=lambda number: numbered.get(number, ""))
+
     def rules(self, namespace: str, *rules: str) -> None:
         """A namespace with these rules in its filter table only."""
         self.asked[f"ip netns exec {namespace} iptables-save -c"] = SAVE.format("\n".join(rules))
+        chains = [{"chain": {"family": "ip", "table": "filter", "name": "INPUT", "hook": "input"}}]
+        self.asked[f"ip netns exec {namespace} nft -j list chains"] = {"nftables": chains}
 
     def links(self, namespace: str) -> dict[str, dict[str, Any]]:
         """Its links, to be changed."""
@@ -63,7 +80,10 @@ class Recorded:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     recorded = Recorded()
+    monkeypatch.setattr(Kernel, "read", lambda _, *given: recorded.read(*given))
+    monkeypatch.setattr(Kernel, "numbers", lambda _, namespace: recorded.numbers(namespace))
     monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
+    monkeypatch.setattr(proc, "may_have_legacy", lambda namespace: False)
     monkeypatch.setattr(proc, "_text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
     monkeypatch.setattr(run, "_located", lambda tool, path: f"/sbin/{tool}")
     return recorded  # type: ignore[return-value]

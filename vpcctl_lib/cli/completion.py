@@ -61,11 +61,11 @@ def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The subnets as VPC/SUBNET, machines as VPC/SUBNET/NAME; also VPCs and `internet` as a destination."""
+    """The machines as VPC/SUBNET or VPC/SUBNET/NAME, host and internet; also VPCs as a destination."""
     topology = _topology(ctx)
     places = [one.path for one in kinds.everything(topology) if one.kind.model in (Subnet, Machine)]
-    others = [*(vpc.name for vpc in topology.vpcs), "internet"] if parameter.name == "to" else []
-    return _beginning((*places, *others), incomplete)
+    routers = [vpc.name for vpc in topology.vpcs] if parameter.name == "to" else []
+    return _beginning((*places, *routers, "host", "internet"), incomplete)
 
 
 @click.command()

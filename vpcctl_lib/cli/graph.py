@@ -19,9 +19,11 @@ FORMATS = ("tree", "mermaid", "dot", "svg", "json")
 @click.command("graph")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="tree", show_default=True,
               help="GitHub draws Mermaid, Graphviz draws DOT.")
+@click.option("--all", "whole", is_flag=True,
+              help="Name all machines and workloads: without it, six of a subnet.")
 @showing
-def graph_command(topology: Topology, form: str, as_json: bool) -> None:
-    """Draw VPCs, subnets, NAT, peerings, policies and workloads (in AWS: the VPC console's resource map).
+def graph_command(topology: Topology, form: str, whole: bool, as_json: bool) -> None:
+    """Draw VPCs, subnets, machines, NAT, peerings, policies, workloads (in AWS: the console's resource map).
 
     \b
     Example:
@@ -36,4 +38,4 @@ def graph_command(topology: Topology, form: str, as_json: bool) -> None:
     if as_json or form == "json":
         output.document("graph", plain(drawn))
     else:
-        output.result(graph.draw(drawn, graph.Format(form)))
+        output.result(graph.draw(drawn, graph.Format(form), whole))

@@ -21,10 +21,10 @@ PROTOCOLS = [protocol.value for protocol in Protocol if protocol is not Protocol
 
 
 @click.command()
-@click.option("--from", "start", metavar="VPC/SUBNET", shell_complete=complete_place,
-              help="Who sends (default: every subnet, one line each).")
+@click.option("--from", "start", metavar="SENDER", shell_complete=complete_place,
+              help="A machine (VPC/SUBNET or VPC/SUBNET/NAME), host or internet (default: every machine).")
 @click.option("--to", required=True, metavar="TARGET", shell_complete=complete_place,
-              help="A subnet (VPC/SUBNET), a VPC's router (VPC), an address, or internet.")
+              help="A machine, a VPC's router (VPC), an address, host or internet.")
 @click.option("--port", type=PORT, help="The port, for tcp and udp.")
 @click.option("--protocol", type=click.Choice(PROTOCOLS),
               help="The protocol (default: tcp with --port, else icmp).")

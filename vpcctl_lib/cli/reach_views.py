@@ -9,7 +9,6 @@ from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.verdict import Report, Verdict
-from vpcctl_lib.views.reach import target
 
 COMMANDS = ("Fix:", "Or:")
 NO_COMMAND = "no command opens this"
@@ -25,8 +24,7 @@ def row(report: Report, draws: bool) -> Sequence[str]:
     detail = ("-", "-", report.why or "-")
     if blocked:
         detail = (blocked.code.value, blocked.where, blocked.fix or "-")
-    start = f"{report.question.vpc.name}/{report.question.subnet.name}"
-    return start, f"{mark}{report.verdict.value}", *detail
+    return report.question.origin, f"{mark}{report.verdict.value}", *detail
 
 
 def lines(report: Report, draws: bool, width: int) -> Iterator[str | Painted]:
@@ -90,10 +88,9 @@ def _nexthops(report: Report) -> Iterator[str]:
 
 def _headline(question: Question) -> str:
     port = f" port {question.port}" if question.port else ""
-    to = target(question)
+    to = question.goal
     address = f" ({question.address})" if to != str(question.address) else ""
-    start = f"{question.vpc.name}/{question.subnet.name}"
-    return f"{start} to {to}{address}, {question.protocol.value}{port}:"
+    return f"{question.origin} to {to}{address}, {question.protocol.value}{port}:"
 
 
 def _because(report: Report) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vpcctl_lib.engine.strays import strays
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.naming import MARK
@@ -32,7 +33,9 @@ def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
     entries = list(entries)
     kernel.look({place for entry in entries for place, _ in (*entry.resource.homes, *entry.resource.places)})
     kernel.look_at_tables([place for entry in entries if (place := entry.resource.ip_table)])
-    faults = ((entry.resource.key, _fault(kernel, entry)) for entry in entries)
+    kernel.look_at_rules({entry.resource.policy_of for entry in entries} - {""})
+    # One thread for all namespaces: settings are read there.
+    faults = netns.apart(lambda: [(entry.resource.key, _fault(kernel, entry)) for entry in entries])
     return {key: fault for key, fault in faults if fault is not None}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from vpcctl_lib.graph.value import Graph, graph
+from vpcctl_lib.graph.value import Graph, brief, graph
 
 __all__ = ["Format", "Graph", "draw", "graph"]
 
@@ -21,8 +21,9 @@ class Format(Enum):
     SVG = "svg"
 
 
-def draw(drawn: Graph, form: Format) -> str:
-    """The graph in that format."""
+def draw(drawn: Graph, form: Format, whole: bool = False) -> str:
+    """The graph in that format; unless all of it is wanted, with a count of what is too much to be read."""
+    drawn = drawn if whole else brief(drawn)
     # Imported late: a tree needs no layout.
     if form is Format.SVG:
         from vpcctl_lib.graph.svg import svg

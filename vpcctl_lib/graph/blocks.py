@@ -15,8 +15,6 @@ ICON = 14.0
 """The space left of a workload's name for its mark."""
 
 NARROWEST = 230.0
-MOST = 6
-"""The most workloads, and the most other things, that are named in a box; the rest is counted."""
 
 
 def block(vpc: VpcNode) -> Picture:
@@ -36,7 +34,7 @@ def _head_width(vpc: VpcNode) -> float:
 
 def _facts(vpc: VpcNode) -> list[str]:
     nat = f"NAT out of {vpc.uplink}" if vpc.uplink else "no way to the internet"
-    return [vpc.cidr, f"router {vpc.gateway} on {vpc.bridge}", nat, *_capped(list(map(str, vpc.things)))]
+    return [vpc.cidr, f"router {vpc.gateway} on {vpc.bridge}", nat, *map(str, vpc.things)]
 
 
 def _head(vpc: VpcNode, inner: float) -> Iterator[Text]:
@@ -95,26 +93,17 @@ def _rows(subnets: Sequence[SubnetNode], columns: int) -> Iterable[list[SubnetNo
 
 def _lines(subnet: SubnetNode) -> list[str]:
     own = f"instance {subnet.address}" if subnet.address else "no instance of its own"
-    return [subnet.cidr, own, subnet.decides or "open: no policy", *_capped(list(map(str, subnet.things)))]
-
-
-def _workloads(subnet: SubnetNode) -> list[str]:
-    return _capped(subnet.workloads)
-
-
-def _capped(lines: Sequence[str]) -> list[str]:
-    shown, rest = lines[:MOST], len(lines) - MOST
-    return [*shown, f"and {rest} more"] if rest > 0 else list(shown)
+    return [subnet.cidr, own, subnet.decides or "open: no policy", *map(str, subnet.things)]
 
 
 def _cell_width(subnet: SubnetNode) -> float:
     texts = [width(subnet.name, NAME), *(width(line, SMALL) for line in _lines(subnet)),
-             *(ICON + width(line, SMALL) for line in _workloads(subnet))]
+             *(ICON + width(line, SMALL) for line in subnet.workloads)]
     return ICON + max(texts) + 2 * GAP
 
 
 def _cell_height(subnet: SubnetNode) -> float:
-    return NAME + LINE * (len(_lines(subnet)) + len(_workloads(subnet))) + 2 * GAP
+    return NAME + LINE * (len(_lines(subnet)) + len(subnet.workloads)) + 2 * GAP
 
 
 def _cell(subnet: SubnetNode, box: Box) -> Iterator[Text]:
@@ -124,7 +113,7 @@ def _cell(subnet: SubnetNode, box: Box) -> Iterator[Text]:
         marked = number == 3
         kind = ("policy" if subnet.decides else "open") if marked else "fact"
         yield Text(box.x + GAP + (ICON if marked else 0), y + number * LINE, line, SMALL, kind)
-    for number, line in enumerate(_workloads(subnet), len(_lines(subnet)) + 1):
+    for number, line in enumerate(subnet.workloads, len(_lines(subnet)) + 1):
         yield Text(box.x + GAP + ICON, y + number * LINE, line, SMALL, "workload")
 
 
@@ -134,5 +123,5 @@ def _marks(subnet: SubnetNode, box: Box) -> Iterator[Box]:
     state = "shield" if subnet.decides else "noshield"
     yield Box(box.x + GAP, top + 3 * LINE, 9, 9, state)
     first = len(_lines(subnet)) + 1
-    for number in range(first, first + len(_workloads(subnet))):
+    for number in range(first, first + len(subnet.workloads)):
         yield Box(box.x + GAP, top + number * LINE, 9, 9, "process")

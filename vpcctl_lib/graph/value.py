@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -11,6 +12,9 @@ from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
 from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+
+MOST = 6
+"""The most machines, and the most workloads, that a picture names in a subnet; the rest is counted."""
 
 DRAWN = (Vpc, Nat, Subnet, Policy, Workload, Peering)
 """What has a drawing of its own; pictures have a line for each other thing."""
@@ -90,6 +94,24 @@ def graph(topology: Topology) -> Graph:
     names = {vpc.name for vpc in topology.vpcs}
     peerings = tuple((one.vpc1, one.vpc2) for one in topology.peerings if {one.vpc1, one.vpc2} <= names)
     return Graph(tuple(_vpc(topology, vpc) for vpc in topology.vpcs), peerings, tuple(_things(topology)))
+
+
+def brief(graph: Graph) -> Graph:
+    """The graph with a count in the place of what is too much to be read."""
+    return replace(graph, vpcs=tuple(
+        replace(vpc, subnets=tuple(map(_brief, vpc.subnets)), things=_some(vpc.things))
+        for vpc in graph.vpcs))
+
+
+def _brief(subnet: SubnetNode) -> SubnetNode:
+    workloads, others = subnet.workloads[:MOST], len(subnet.workloads) - MOST
+    return replace(subnet, things=_some(subnet.things),
+                   workloads=(*workloads, f"and {others} more") if others > 0 else workloads)
+
+
+def _some(things: tuple[Thing, ...]) -> tuple[Thing, ...]:
+    more = len(things) - MOST
+    return (*things[:MOST], Thing(f"and {more} more", "", ())) if more > 0 else things
 
 
 def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:

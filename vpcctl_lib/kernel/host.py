@@ -76,7 +76,7 @@ class Host:
         """The host's routes to single hosts and networks, from all tables, without default routes."""
         found = [HostRoute(IPv4Network(route["dst"]), route.get("dev", "several links"),
                            route.get("type", UNICAST), str(route.get("table", "main")))
-                 for route in self._kernel.read("", Reading.ROUTES)
+                 for route in self._kernel.read("", Reading.ROUTES)[0]
                  if route.get("type", UNICAST) in KINDS and route["dst"] != "default"]
         return sorted((route for route in found if route.network.prefixlen > NARROWEST_DEFAULT),
                       key=lambda route: KINDS.index(route.kind))
@@ -102,7 +102,7 @@ class Host:
     @cached_property
     def neighbours(self) -> Neighbours:
         """How full the table of IPv4 neighbours is, by the kernel's own count."""
-        table = next(iter(self._kernel.read("", Reading.NEIGHBOUR_TABLE)), {})
+        table = self._kernel.neighbour_table()
         return Neighbours(int(table.get("entries", 0)), int(table.get("thresh3", 0)))
 
     @cached_property
@@ -112,7 +112,7 @@ class Host:
                          tuple(IPv4Address(address["local"]) for address in link["addr_info"]
                                if address["family"] == "inet"), tuple(link.get("altnames", ())),
                          "UP" in link.get("flags", ()), "LOWER_UP" in link.get("flags", ()))
-                for link in self._kernel.read("", Reading.LINKS) if link]
+                for link in self._kernel.read("", Reading.LINKS)[0] if link]
 
 
 def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostLink:

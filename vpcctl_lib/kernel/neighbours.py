@@ -11,9 +11,9 @@ import struct
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.netlink import ACK, CREATE, REPLACE, Netlink, attribute
 
 _NEW, _DELETE = 28, 29
-_REQUEST, _ACK, _CREATE, _REPLACE = 1, 4, 0x400, 0x100
 _INET, _BRIDGE = 2, 7
 _PERMANENT, _STATIC = 0x80, 0x40
 """NUD_PERMANENT and NUD_NOARP, which bridge(8) writes as "static"."""
@@ -22,9 +22,7 @@ _MASTER = 4
 """NTF_MASTER: the entry is the bridge's, whose port the device is."""
 
 _DESTINATION, _MAC = 1, 2
-_HEADER = struct.Struct("=IHHII")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
-_ATTRIBUTE = struct.Struct("=HH")
 
 
 @frozen
@@ -37,12 +35,12 @@ class Entry:
 
     def replace(self) -> None:
         """Enter it in the calling thread's namespace instead of any other; OSError if that fails."""
-        self._change(_NEW, _ACK | _CREATE | _REPLACE)
+        self._change(_NEW, ACK | CREATE | REPLACE)
 
     def delete(self) -> None:
         """Delete it; one that is gone, or whose device is, is not an error."""
         try:
-            self._change(_DELETE, _ACK)
+            self._change(_DELETE, ACK)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV):
                 raise
@@ -55,25 +53,15 @@ class Entry:
             index = _socket.if_nametoindex(self.device)
         except OSError:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self.device) from None
-        text = self._text(index)
-        netlink = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, _socket.NETLINK_ROUTE)
         try:
-            netlink.send(_HEADER.pack(_HEADER.size + len(text), kind, _REQUEST | flags, 1, 0) + text)
-            answer = netlink.recv(4096)
-        finally:
-            netlink.close()
-        code = -int(struct.unpack_from("=i", answer, _HEADER.size)[0])
-        if code:
-            raise OSError(code, os.strerror(code), self.device)
+            with Netlink() as netlink:
+                netlink.ask(kind, self._text(index), flags)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.device) from None
 
     def _text(self, index: int) -> bytes:
-        mac = _attribute(_MAC, bytes.fromhex(self.mac.replace(":", "")))
+        mac = attribute(_MAC, bytes.fromhex(self.mac.replace(":", "")))
         if self.address is None:
             return _NEIGHBOUR.pack(_BRIDGE, index, _STATIC, _MASTER, 0) + mac
-        destination = _attribute(_DESTINATION, self.address.packed)
+        destination = attribute(_DESTINATION, self.address.packed)
         return _NEIGHBOUR.pack(_INET, index, _PERMANENT, 0, 0) + destination + mac
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(length, kind) + value + bytes(-length % 4)

@@ -155,6 +155,22 @@ def within(namespace: str, task: Callable[[], T]) -> T:
 
 def aside(task: Callable[[], T]) -> T:
     """Run the task in one thread for all the namespaces that it enters, and return its result."""
+    with held():
+        ended = _begun(task)
+        return ended()
+
+
+def apart(task: Callable[[], T]) -> T:
+    """As `aside`, for a long task that only reads: a signal does not wait for its end."""
+    if threading.current_thread() is not threading.main_thread():
+        return task()
+    with held():
+        ended = _begun(task)
+    return ended()
+
+
+def _begun(task: Callable[[], T]) -> Callable[[], T]:
+    """Start a thread for it; returns what waits for its result."""
     results: list[T] = []
     failures: list[BaseException] = []
 
@@ -164,16 +180,20 @@ def aside(task: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(error)
 
-    thread = threading.Thread(target=take)
-    with held():
-        try:
-            thread.start()
-        except RuntimeError as error:
-            raise VpcctlError(f"can't enter a network namespace: {error}") from None
+    # It ends with us: if a signal ended the wait for it, nobody wants its result.
+    thread = threading.Thread(target=take, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise VpcctlError(f"can't enter a network namespace: {error}") from None
+
+    def ended() -> T:
         thread.join()
-    if failures:
-        raise failures[0]
-    return results[0]
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    return ended
 
 
 @contextmanager

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from vpcctl_lib.kernel import netns
 
 SYSCTLS = Path("/proc/sys")
+_PROTOCOL = re.compile(f"{SYSCTLS}/net/[^/]+(?=/)")
 NETWORK = Path("/proc/thread-self/net")
 """Of the namespace that the thread is in (proc_pid_net(5))."""
 
@@ -31,9 +34,37 @@ def _file(key: str) -> str:
 
 
 def settings(keys: Iterable[str]) -> dict[str, str]:
-    """Settings where the calling thread is, as far as this kernel has them."""
-    texts = ((key, _read(_file(key))) for key in keys)
-    return {key: " ".join(text.split()) for key, text in texts if text is not None}
+    """Settings where the calling thread is, as far as this kernel has them.
+
+    From folders that are opened once: /proc/sys/net/ipv4 is a name that all namespaces share, and among a
+    thousand the kernel looks for the right one at each path (proc_sys_compare in fs/proc/proc_sysctl.c).
+    """
+    found: dict[str, str] = {}
+    with ExitStack() as opened:
+        folders = cache(lambda folder: _folder(folder, opened))
+        for key in keys:
+            folder, name = _parted(_file(key))
+            text = _read(name, folders(folder)) if folders(folder) >= 0 else None
+            if text is not None:
+                found[key] = " ".join(text.split())
+    return found
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """The folder of a protocol such as /proc/sys/net/ipv4, and the path in it; else the file's own folder."""
+    protocol = _PROTOCOL.match(path)
+    folder = protocol[0] if protocol else os.path.dirname(path)
+    return folder, path[len(folder) + 1:]
+
+
+def _folder(path: str, opened: ExitStack) -> int:
+    """A descriptor of the folder, closed with the others; negative if there is none."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    opened.callback(os.close, folder)
+    return folder
 
 
 def setting(key: str, namespace: str = "") -> str | None:
@@ -53,6 +84,16 @@ def legacy_tables(namespace: str = "") -> str:
     """The tables of iptables-legacy in use; asked first, because iptables-legacy-save may load them."""
     # Without the module there are none; root of a user namespace can't look, and has only its own.
     return _text_in(namespace, f"{NETWORK}/ip_tables_names") or ""
+
+
+def may_have_legacy(namespace: str) -> bool:
+    """Whether iptables-legacy has tables there, or we may not look."""
+    try:
+        return bool(visit(namespace, lambda: _read(f"{NETWORK}/ip_tables_names")))
+    except netns.Gone:
+        return False
+    except PermissionError:
+        return True
 
 
 def linked() -> list[str]:
@@ -85,10 +126,10 @@ def sockets(protocol: str) -> list[str]:
     return [line for file in files for line in file.read_text().splitlines()[1:]]
 
 
-def _read(path: str) -> str | None:
+def _read(path: str, folder: int | None = None) -> str | None:
     """A file below /proc; None if there is none. With plain system calls: `status` reads thousands."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
         try:
             return os.read(file, 4096).decode()
         finally:

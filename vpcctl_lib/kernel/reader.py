@@ -13,11 +13,12 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Outcome, Runner, has
+from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
 
 if TYPE_CHECKING:
+    from vpcctl_lib.kernel.numbers import Numbers
     from vpcctl_lib.kernel.processes import Process
     from vpcctl_lib.kernel.ruleset import Ruleset
     from vpcctl_lib.kernel.ways import Question, Ways
@@ -26,25 +27,26 @@ LEGACY_SAVE = "iptables-legacy-save"
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
-"""Namespaces that are read in parallel; starting `ip` takes the time."""
+"""Programs that read rules in parallel."""
 
 LOOKS = 2
 """How often a namespace is read before a failure is final: it may have been recreated meanwhile."""
 
 
+NEIGHBOUR_TABLE = ("ip", "-j", "-s", "-4", "ntable", "show", "name", "arp_cache")
+
+
 class Reading(Enum):
-    """What a namespace can be asked for, and the command that answers with a list of objects."""
+    """What a namespace can be asked for, and the command that would print the same."""
 
     LINKS = ("ip", "-j", "-d", "addr", "show")
     MAIN_ROUTES = ("ip", "-j", "-4", "route", "show", "table", "main")
     ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
     ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
     NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
-    NEIGHBOUR_TABLE = ("ip", "-j", "-s", "-4", "ntable", "show", "name", "arp_cache")
     STATIONS = ("bridge", "-j", "fdb", "show")
     QUEUES = ("tc", "-j", "qdisc", "show")
-    NAMES = ("ip", "-j", "netns", "list")
-    """The namespaces that it has numbers for, each with its name."""
+    CHAINS = ("nft", "-j", "list", "chains")
 
 
 class Unreadable(VpcctlError):
@@ -87,7 +89,17 @@ class Kernel:
     def look(self, namespaces: Collection[str]) -> None:
         """Read many namespaces at once; those that do not exist have nothing."""
         wanted = [name for name in namespaces if name not in self._views]
-        self._views.update(zip(wanted, each(self._view, wanted, LOOKERS), strict=True))
+        if wanted:
+            netns.aside(lambda: self._views.update((name, self._view(name)) for name in wanted))
+
+    def look_at_rules(self, namespaces: Collection[str]) -> None:
+        """Read the rules of many namespaces at once; `chain` reports those that can't be read."""
+
+        def ask(namespace: str) -> None:
+            with suppress(Unreadable):
+                self.chains(namespace)
+
+        each(ask, namespaces, LOOKERS)
 
     def _of(self, namespace: str) -> View:
         if namespace not in self._views:
@@ -103,30 +115,38 @@ class Kernel:
         for _ in range(LOOKS):
             try:
                 return self._seen(namespace)
-            except _Failed as failed:
-                failure = failed
+            except VpcctlError as failed:
+                failure = failed.message
             if namespace and not netns.exists(namespace):
                 # Others delete theirs while we look, and another vpcctl may delete ours.
                 self.namespaces.discard(namespace)
                 return View()
-            if failure.late:
-                break
-        return View(failure=failure.message)
+        return View(failure=failure)
 
     def _seen(self, namespace: str) -> View:
-        # /sys does not tell namespaces apart from outside; ip asks the right one over netlink.
-        links = self.read(namespace, Reading.LINKS)
-        routes = self.read(namespace, Reading.MAIN_ROUTES)
+        # /sys does not tell namespaces apart from outside; netlink asks the right one.
+        links, routes = self.read(namespace, Reading.LINKS, Reading.MAIN_ROUTES)
         return View({link["ifname"]: link for link in links if link}, routes)
 
-    def read(self, namespace: str, reading: Reading) -> list[dict[str, Any]]:
-        """What a namespace answers now; VpcctlError if it can't be read."""
-        outcome = self._runner.ask(reading.value, namespace)
+    def read(self, namespace: str, *readings: Reading) -> list[list[dict[str, Any]]]:
+        """What a namespace answers now to several questions; VpcctlError if it can't be read."""
         try:
-            found: list[dict[str, Any]] = parsed(outcome)
-        except VpcctlError as error:
-            raise _Failed(error, outcome) from None
-        return found
+            return proc.visit(namespace, lambda: answers(readings))
+        except OSError as error:
+            raise VpcctlError(str(error) if isinstance(error, netns.Gone) else error.strerror or str(error)) \
+                from None
+
+    def numbers(self, namespace: str) -> Numbers:
+        """The numbers by which a namespace knows others."""
+        # Imported late: only `reach` follows cables.
+        from vpcctl_lib.kernel.numbers import Numbers
+
+        return Numbers(namespace, self.namespaces)
+
+    def neighbour_table(self) -> dict[str, Any]:
+        """The size of the table of neighbours and its limits, as `ip -s ntable` shows them."""
+        found: list[dict[str, Any]] = parsed(self._runner.ask(NEIGHBOUR_TABLE))
+        return next(iter(found), {})
 
     def link(self, namespace: str, device: str) -> dict[str, Any] | None:
         """The link as `ip -j -d addr` shows it, or None."""
@@ -182,8 +202,14 @@ class Kernel:
         except netns.Gone:
             return {}
 
-    def both_kinds(self, namespace: str) -> list[str]:
-        """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules."""
+    def both_kinds(self, namespace: str, chains: Iterable[dict[str, Any]]) -> list[str]:
+        """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules.
+
+        Where neither has a table, by the chains of nft that are there, no program is started.
+        """
+        if not any(one["chain"]["family"] == "ip" for one in chains if "chain" in one) \
+                and not proc.may_have_legacy(namespace):
+            return []
         first = self._text(namespace, "iptables-save")
         if "(legacy)" in first or not proc.legacy_tables(namespace) or not self.has_tool(LEGACY_SAVE):
             return [first]
@@ -223,10 +249,6 @@ class Kernel:
         listed = parsed(self._runner.ask_once(ruleset.LISTING), ruleset.NOTHING)
         lacking = ruleset.lacks_devices(listed)
         return ruleset.read(listed, self._runner.ask_once(ruleset.DEVICES).stdout if lacking else "")
-
-    def nft_chains(self, namespace: str) -> list[dict[str, Any]]:
-        """All chains of nft in a namespace now, as it lists them; none without nft."""
-        return self._nft(namespace, "chains") if self.has_tool("nft") else []
 
     def nft_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]]:
         """The content of a table of nft now; VpcctlError if there is none."""
@@ -304,8 +326,8 @@ class Kernel:
 
     def _part(self, namespace: str, what: str, reading: Reading) -> list[dict[str, Any]]:
         try:
-            return self.read(namespace, reading) if self._is_there(namespace) else []
-        except _Failed as failed:
+            return self.read(namespace, reading)[0] if self._is_there(namespace) else []
+        except VpcctlError as failed:
             raise Unreadable(namespace, what, failed.message) from None
 
     def _is_there(self, namespace: str) -> bool:
@@ -320,9 +342,21 @@ def counted(runner: Runner, namespace: str, family: Family = Family.INET) -> Sav
     return Saved(outcome.stdout)
 
 
-class _Failed(VpcctlError):
-    """A command that failed; `late` if it timed out."""
+def answers(readings: Iterable[Reading]) -> list[list[dict[str, Any]]]:
+    """What the namespace of the calling thread answers to each question; OSError if it doesn't."""
+    # Imported late: commands that only change the record ask nothing.
+    from vpcctl_lib.kernel.network import Network
 
-    def __init__(self, error: VpcctlError, outcome: Outcome) -> None:
-        super().__init__(error.message)
-        self.late = outcome.milliseconds >= TIMEOUT_SECONDS * 1000
+    with Network() as network:
+        known = {Reading.LINKS: network.links, Reading.MAIN_ROUTES: network.main_routes,
+                 Reading.ROUTES: network.routes, Reading.ROUTE_RULES: network.rules,
+                 Reading.NEIGHBOURS: network.neighbours, Reading.STATIONS: network.stations,
+                 Reading.QUEUES: network.queues, Reading.CHAINS: _chains}
+        return [known[one]() for one in readings]
+
+
+def _chains() -> list[dict[str, Any]]:
+    # Imported late: only `reach` asks for them.
+    from vpcctl_lib.kernel.nftables import chains
+
+    return chains()

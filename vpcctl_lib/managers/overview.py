@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import counters
@@ -17,11 +17,14 @@ from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.managers.group import Listed, listed
 from vpcctl_lib.managers.instance import Instance, InstanceManager
 from vpcctl_lib.model import endpoints
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
-from vpcctl_lib.model.topology import Subnet, Topology, Variant, Vpc
+from vpcctl_lib.model.topology import Topology, Vpc
+
+Counters = Mapping[str, tuple[int, int]]
 
 READERS = 4
-"""Subnets whose counters are read in parallel; starting the programs takes the time."""
+"""Machines whose counters are read in parallel; starting the programs takes the time."""
 
 
 @frozen
@@ -44,20 +47,31 @@ class OverviewManager(Manager):
         state = self.state()
         topology, vpc = state.topology, find_vpc(state.topology, name)
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
-        counted = each(lambda subnet: self._counters(vpc, subnet, state.iptables), guarded, READERS)
-        policies = tuple(map(InForce, guarded, counted))
+        # Where groups decide, the policy has no rules.
+        machines = [one for subnet in guarded for one in endpoints.in_subnet(vpc, subnet) if not one.groups]
+        if machines and os.geteuid() == 0:
+            self.use(state.iptables)
+        held = list(zip(machines, each(self._counters, machines, READERS), strict=True))
+        policies = tuple(InForce(subnet, _sum(found for one, found in held if one.site.subnet == subnet.name))
+                         for subnet in guarded)
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)),
                         tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)))
 
-    def _counters(self, vpc: Vpc, subnet: Subnet, variant: Variant | None) -> Mapping[str, tuple[int, int]]:
-        # Where groups decide, the policy has no rules.
-        governed = (one for one in endpoints.in_subnet(vpc, subnet) if not one.groups)
-        namespace = next((one.namespace for one in governed), "")
-        if not namespace or os.geteuid() != 0 or not netns.exists(namespace):
+    def _counters(self, machine: Endpoint) -> Counters:
+        if os.geteuid() != 0 or not netns.exists(machine.namespace):
             return {}
         try:
-            self.use(variant)
-            return counters(counted(self.runner, namespace))
+            return counters(counted(self.runner, machine.namespace))
         except VpcctlError:
             # Everything else is still shown.
             return {}
+
+
+def _sum(found: Iterable[Counters]) -> Counters:
+    """The packets and bytes of each rule at all machines."""
+    total: dict[str, tuple[int, int]] = {}
+    for one in found:
+        for rule, (packets, size) in one.items():
+            before = total.get(rule, (0, 0))
+            total[rule] = before[0] + packets, before[1] + size
+    return total

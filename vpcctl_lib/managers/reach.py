@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
@@ -19,63 +20,77 @@ from vpcctl_lib.reach.fix import opened
 from vpcctl_lib.reach.listeners import listeners
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.probe import Probe, Result, judge, send
-from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Report, Verdict, disproved
 
 Found = tuple[Vpc, Subnet, Machine]
-INTERNET = "internet"
-INTERNET_ADDRESS = IPv4Address("8.8.8.8")
-TOOLS = ("ip", "bridge", "tc", "iptables-save")
+TOOLS = ("ip", "iptables-save")
 
 
 @frozen
 class Target:
     """The destination of a packet."""
 
-    address: IPv4Address
+    address: IPv4Address | None
+    """None for the host, which has another address for each sender."""
+
     vpc: Vpc | None = None
     subnet: Subnet | None = None
     machine: Machine = OWN
+    outside: Outside | None = None
 
 
 class ReachManager(Manager):
     """Follows packets through the kernel."""
 
     def one(self, start: str, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> Report:
-        """From one subnet."""
+        """From one machine, the host or the internet."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
-        sender = _found(topology, _site(start, "--from"))
+        sender = _sender(topology, start)
         target = find_target(topology, to)
-        analyzer = self._analyzer(topology)
-        return self._ask(analyzer, _question(sender, target, protocol, port), probe)
+        if isinstance(sender, Outside) and target.outside:
+            raise BadInput(f"no VPC is between {start} and {to}", "name a machine at one of the ends")
+        return self._ask(topology, [_question(sender, target, protocol, port)], probe)[0]
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
         """From every machine except the target itself."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
         target = find_target(topology, to)
-        analyzer = self._analyzer(topology)
-        return [self._ask(analyzer, _question(sender, target, protocol, port), probe)
-                for sender in _others(topology, target)]
+        questions = [_question(sender, target, protocol, port) for sender in _others(topology, target)]
+        return self._ask(topology, questions, probe)
 
     def _topology(self) -> Topology:
         return self.context.store.load().topology
 
-    def _analyzer(self, topology: Topology) -> Analyzer:
+    def _ask(self, topology: Topology, questions: Sequence[Question], probe: bool) -> list[Report]:
         need_root()
         need(*TOOLS)
-        return Analyzer(Scene(Kernel(self.runner)), topology)
+        analyzer = Analyzer(Scene(Kernel(self.runner)), topology)
+        # A thread of its own enters hundreds of namespaces; the main one would start a thread for each look.
+        reports = netns.apart(lambda: _reports(analyzer, questions))
+        return [_probed(report, report.question.start in analyzer.scene.names) for report in reports] \
+            if probe else reports
 
-    def _ask(self, analyzer: Analyzer, question: Question, probe: bool) -> Report:
-        report = analyzer.ask(question)
-        if not probe:
-            return report
-        if question.start not in analyzer.scene.names:
-            return replace(report, probe=Probe("not sent: there is no namespace to send from", None))
-        result = send(question.start, question.address, question.protocol, question.port)
-        return _listened(_compared(report, result), result)
+
+def _reports(analyzer: Analyzer, questions: Sequence[Question]) -> list[Report]:
+    if len(questions) > 1:
+        analyzer.scene.look([question.start for question in questions])
+    return [analyzer.ask(question) for question in questions]
+
+
+def _probed(report: Report, is_there: bool) -> Report:
+    """The report with what became of a real packet."""
+    question = report.question
+    if question.outside is Outside.INTERNET:
+        why = "not sent: only somebody on the internet can send from there"
+        return replace(report, probe=Probe(why, None))
+    if question.start and not is_there:
+        return replace(report, probe=Probe("not sent: there is no namespace to send from", None))
+    result = send(question.start, question.address, question.protocol, question.port)
+    return _listened(_compared(report, result), result)
 
 
 def _compared(report: Report, result: Result) -> Report:
@@ -122,12 +137,13 @@ def _listens_elsewhere(question: Question) -> str:
 
 
 def find_target(topology: Topology, to: str) -> Target:
-    """A machine (V/S or V/S/N), a VPC's router (V), an address, or the internet."""
+    """A machine (V/S or V/S/N), a VPC's router (V), an address, the host, or the internet."""
     if "/" in to:
         vpc, subnet, machine = _found(topology, _site(to, "--to"))
         return Target(endpoint(vpc, subnet, machine).address, vpc, subnet, machine)
-    if to == INTERNET and topology.vpc(to) is None:
-        return Target(INTERNET_ADDRESS)
+    if topology.vpc(to) is None and to in (one.value for one in Outside):
+        outside = Outside(to)
+        return Target(INTERNET_ADDRESS if outside is Outside.INTERNET else None, outside=outside)
     if to[:1].isdigit():
         return Target(_address(to))
     vpc = find_vpc(topology, to)
@@ -167,10 +183,18 @@ def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
     return chosen
 
 
-def _question(sender: Found, target: Target, protocol: Protocol, port: int | None) -> Question:
-    vpc, subnet, machine = sender
-    return Question(vpc, subnet, target.address, protocol, port, target.vpc, target.subnet, machine,
-                    target.machine)
+def _sender(topology: Topology, start: str) -> Found | Outside:
+    if start in (one.value for one in Outside):
+        return Outside(start)
+    return _found(topology, _site(start, "--from"))
+
+
+def _question(sender: Found | Outside, target: Target, protocol: Protocol, port: int | None) -> Question:
+    outside = sender if isinstance(sender, Outside) else None
+    vpc, subnet, machine = (None, None, OWN) if isinstance(sender, Outside) else sender
+    address = target.address or addressing.host_end(vpc.link if vpc else 0)
+    return Question(vpc, subnet, address, protocol, port, target.vpc, target.subnet, machine, target.machine,
+                    outside, target.outside)
 
 
 def _others(topology: Topology, target: Target) -> Iterator[Found]:

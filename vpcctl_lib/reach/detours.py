@@ -49,9 +49,11 @@ class Detour:
 def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address],
          progress: Progress) -> Detour | None:
     """The rule without which the packet gets further; None if these namespaces have no such rule."""
-    so_far = progress()
     tried = [(place, rule) for place in places for rule in place.rules
              if not rule.is_built_in and not rule.odd]
+    if not tried:
+        return None
+    so_far = progress()
     for place, rule in tried[:MOST]:
         rules = [one for one in place.rules if one is not rule]
         reached = _with(place, rules, progress)

@@ -10,8 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.kernel.ways import Hop, Way
-from vpcctl_lib.model.addressing import router_end
+from vpcctl_lib.model.addressing import host_end, router_end
 from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Action, Group, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
@@ -49,8 +50,8 @@ class Fixer:
         offered = opened(question, blocked.code, other)
         if offered:
             return offered
-        if here == HOST and other is None and not is_back and question.vpc.nat:
-            strayed, fix = self._way_out(question, question.vpc.nat, blocked)
+        if here == HOST and other is None and not is_back and question.vpc and question.vpc.nat:
+            strayed, fix = self._way_out(question, question.vpc, question.vpc.nat, blocked)
             if strayed:
                 return fix
         if blocked.code is Code.FIREWALL_DENY or blocked.cause.table == "nat":
@@ -63,37 +64,36 @@ class Fixer:
             return self._neighbour(question, here, blocked)
         if blocked.cause.setting:
             return self._setting(here, blocked, progress)
-        if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and here in self._ours()):
+        if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and self._is_ours(here)):
             return RESTORE
         return None
 
-    def _way_out(self, question: Question, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
+    def _way_out(self, question: Question, vpc: Vpc, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
         """Whether the host's way out differs from NAT's, and the command that makes NAT follow it."""
-        cable = device("vpc-", question.vpc.name)
-        route = lookup(self._scene.of(HOST), Lookup(question.address, self._source(question), cable))
+        cable = device("vpc-", vpc.name)
+        route = lookup(self._scene.of(HOST), Lookup(question.address, self._source(question, vpc), cable))
         if route is None:
             # Only the host's own network set-up can bring back its way out.
             return blocked.code is Code.NO_ROUTE, None
         if route.kind != "unicast" or route.devices == (nat.interface,) or blocked.code not in DIVERTED:
             return False, None
         if route.hops:
-            return True, aside(question.vpc, nat.interface, _way(route)) or None
+            return True, aside(vpc, nat.interface, _way(route)) or None
         ours = {"lo", *(device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)}
         if route.device in ours:
             return True, None
-        enable = f"vpcctl nat enable --vpc {question.vpc.name} --interface {route.device}"
+        enable = f"vpcctl nat enable --vpc {vpc.name} --interface {route.device}"
         return True, RESTORE if nat.follows else enable
 
-    def _source(self, question: Question) -> IPv4Address:
+    def _source(self, question: Question, vpc: Vpc) -> IPv4Address:
         """The packet's source address when it reaches the host."""
-        vpc = question.vpc
         own = routed(self._intent.topology, vpc)
-        return question.sender.address if own else router_end(vpc.link)
+        return question.source if own and question.source else router_end(vpc.link)
 
-    def _ours(self) -> frozenset[str]:
-        return self._intent.namespaces | {HOST}
+    def _is_ours(self, here: str) -> bool:
+        return here == HOST or here in self._intent.namespaces
 
-    def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str:
+    def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str | None:
         cause = blocked.cause
         if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
             tool = "iptables-legacy" if cause.legacy else "iptables"
@@ -104,9 +104,12 @@ class Fixer:
         if one and one.groups:
             return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)
-        if found and found[1].policy and not is_back and not self._lost(here, cause.table, cause.chain):
-            return _allowed(*found, question, is_ingress(cause.chain), question.sender.address)
-        return RESTORE
+        if self._lost(here, cause.table, cause.chain):
+            return RESTORE
+        if found and found[1].policy and not is_back:
+            return _allowed(*found, question, is_ingress(cause.chain), _sent_from(question, found[0]))
+        # A VPC is closed to strangers: there is nothing to restore.
+        return RESTORE if question.vpc else None
 
     def refusal(self, question: Question, blocked: Blocked, is_back: bool) -> Refusal | None:
         """What the groups of the machine where the packet is refused have against it."""
@@ -115,8 +118,10 @@ class Fixer:
                 or not self._intent.has_rule(one.namespace, blocked.cause.table, blocked.cause.chain,
                                              blocked.cause.rule):
             return None
-        packet = Packet(question.sender.address, question.address, question.protocol, question.port)
-        return Judge(self._intent.topology).refusal(one, packet, is_ingress(blocked.cause.chain))
+        topology = self._intent.topology
+        source = _sent_from(question, find_vpc(topology, one.site.vpc))
+        packet = Packet(source, question.address, question.protocol, question.port)
+        return Judge(topology).refusal(one, packet, is_ingress(blocked.cause.chain))
 
     def _joined(self, one: Endpoint, question: Question, blocked: Blocked, is_back: bool) -> str:
         """A membership that lets it through, else a rule more in the machine's first group."""
@@ -128,11 +133,11 @@ class Fixer:
             instance = f" --instance {site.machine}" if site.machine else ""
             where = f"--vpc {site.vpc} --subnet {site.subnet}{instance}"
             return f"vpcctl group join {where} --name {refusal.group}"
-        vpc = self._intent.topology.vpc(one.site.vpc)
-        group = vpc.group(one.groups[0]) if vpc else None
+        vpc = find_vpc(self._intent.topology, one.site.vpc)
+        group = vpc.group(one.groups[0])
         if group is None:
             return RESTORE
-        return _widened(one, group, question, is_ingress(blocked.cause.chain))
+        return _widened(vpc, group, question, is_ingress(blocked.cause.chain))
 
     def _lost(self, here: str, table: str, chain: str) -> bool:
         """Whether rules of ours are missing from a chain."""
@@ -156,7 +161,7 @@ class Fixer:
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
             is_route = blocked.rule == f"route {blocked.cause.rule}"
             return f"ip {_in(here)}route del {blocked.cause.rule}" if is_route else None
-        return RESTORE if here in self._ours() else None
+        return RESTORE if self._is_ours(here) else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """Removes a hand-made route to a gateway that nobody has; else the record says who must answer."""
@@ -166,13 +171,13 @@ class Fixer:
                 return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {route.device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
-        return RESTORE if here in self._ours() else None
+        return RESTORE if self._is_ours(here) else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:
         """Restores a setting that is in the record, sets others, if that alone lets the packet through."""
         cause = blocked.cause
         if blocked.code is Code.NO_FORWARDING:
-            restored = cause.setting == "net.ipv4.ip_forward" and here in self._ours() \
+            restored = cause.setting == "net.ipv4.ip_forward" and self._is_ours(here) \
                 and not self._intent.is_subnet(here)
             return RESTORE if restored else f"{_inside(here)}sysctl -w {cause.setting}=1"
         if blocked.code is Code.SOURCE_REFUSED and cause.address and self._is_lost(here, cause.address):
@@ -225,6 +230,10 @@ def _inside(namespace: str) -> str:
 def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
     """The command that opens it the way a VPC offers it."""
     vpc, subnet = question.vpc, question.subnet
+    if code is Code.NOTHING_LISTENS:
+        return _served(question)
+    if vpc is None or subnet is None:
+        return None
     if code is Code.NOT_PEERED and other is not None:
         return f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {other.name}"
     enable = f"vpcctl nat enable --vpc {vpc.name}"
@@ -238,7 +247,7 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
         port = f" --dport {question.port}" if question.port else ""
         cable = device("vpc-", vpc.name)
         return f"iptables -I INPUT -i {cable} -p {question.protocol.value}{port} -j ACCEPT"
-    return _served(question) if code is Code.NOTHING_LISTENS else None
+    return None
 
 
 def _served(question: Question) -> str | None:
@@ -257,13 +266,18 @@ def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, sou
     return _applied(to_document(policy), f"firewall apply --vpc {vpc.name} --subnet {subnet.name}")
 
 
-def _widened(one: Endpoint, group: Group, question: Question, is_ingress: bool) -> str:
+def _sent_from(question: Question, vpc: Vpc) -> IPv4Address:
+    """The packet's source address in a VPC: the host's is that of its end of the cable there."""
+    return question.source or host_end(vpc.link)
+
+
+def _widened(vpc: Vpc, group: Group, question: Question, is_ingress: bool) -> str:
     """The group with one rule more, for exactly this."""
     from vpcctl_lib.files.policy import group_to_document
 
-    policy = _with_rule(group.policy, question, is_ingress, question.sender.address)
+    policy = _with_rule(group.policy, question, is_ingress, _sent_from(question, vpc))
     return _applied(group_to_document(replace(group, policy=policy)),
-                    f"group apply --vpc {one.site.vpc} --name {group.name}")
+                    f"group apply --vpc {vpc.name} --name {group.name}")
 
 
 def _with_rule(policy: Policy, question: Question, is_ingress: bool, source: IPv4Address) -> Policy:

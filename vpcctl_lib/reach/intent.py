@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.addressing import Family, gateway
-from vpcctl_lib.model.endpoints import Endpoint, everywhere, in_subnet, in_vpc
+from vpcctl_lib.model.endpoints import Endpoint, endpoint, everywhere, in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
@@ -44,38 +45,68 @@ class Intent:
     def _ports(self) -> frozenset[tuple[str, str]]:
         return frozenset((one.namespace, one.device) for one in Port.among(self._resources))
 
+    @cached_property
+    def _routes(self) -> Mapping[str, list[Route]]:
+        found: dict[str, list[Route]] = {}
+        for one in Route.among(self._resources):
+            found.setdefault(one.namespace, []).append(one)
+        return found
+
+    @cached_property
+    def _slots(self) -> Mapping[tuple[Family, str, str], list[Words]]:
+        """The host's rules by their chain."""
+        found: dict[tuple[Family, str, str], list[Words]] = {}
+        for slot in filter(None, (one.slot for one in self._resources)):
+            found.setdefault(slot.place, []).append(slot.rule)
+        return found
+
+    @cached_property
+    def _subnets(self) -> Mapping[str, tuple[Vpc, Subnet]]:
+        return {one.namespace: (vpc, subnet) for vpc in self.topology.vpcs for subnet in vpc.subnets
+                for one in in_subnet(vpc, subnet)}
+
+    @cached_property
+    def _machines(self) -> Mapping[str, Endpoint]:
+        return {one.namespace: one for one in everywhere(self.topology)}
+
+    @cached_property
+    def _held(self) -> Mapping[tuple[str, object], str]:
+        """The namespace that has an address, by VPC and address."""
+        return {(vpc.name, held.ip): one.namespace for vpc in self.topology.vpcs for one in in_vpc(vpc)
+                for held in one.addresses}
+
     def subnet(self, namespace: str) -> tuple[Vpc, Subnet] | None:
         """The subnet whose machine a namespace is."""
-        return next(((vpc, subnet) for vpc in self.topology.vpcs for subnet in vpc.subnets
-                     for one in in_subnet(vpc, subnet) if one.namespace == namespace), None)
+        return self._subnets.get(namespace)
 
     def machine(self, namespace: str) -> Endpoint | None:
         """The machine whose namespace it is."""
-        return next((one for one in everywhere(self.topology) if one.namespace == namespace), None)
+        return self._machines.get(namespace)
 
     def is_subnet(self, namespace: str) -> bool:
         """Whether a namespace is a subnet's."""
         return self.subnet(namespace) is not None
 
-    def vpc_of(self, near: Vpc, address: IPv4Address) -> Vpc | None:
+    def vpc_of(self, near: Vpc | None, address: IPv4Address) -> Vpc | None:
         """The VPC with that address, seen from another one: itself, else a peer, else any other."""
-        ranked = [near, *self.topology.peers_of(near.name), *self.topology.vpcs]
+        known = [near, *self.topology.peers_of(near.name)] if near else []
+        ranked = [*known, *self.topology.vpcs]
         return next((vpc for vpc in ranked if address in vpc.cidr), None)
 
-    def namespace_at(self, near: Vpc, address: IPv4Address) -> str | None:
+    def namespace_at(self, near: Vpc | None, address: IPv4Address) -> str | None:
         """The namespace of an address's machine, or else of the first in its subnet, seen from a VPC."""
         vpc = self.vpc_of(near, address)
         if vpc is None:
             return None
-        near_by = [one for subnet in vpc.subnets if address in subnet.cidr for one in in_subnet(vpc, subnet)]
-        has = [one for one in near_by if address in (held.ip for held in one.addresses)]
-        return next((one.namespace for one in (*has, *near_by)), None)
+        held = self._held.get((vpc.name, address))
+        near_by = (endpoint(vpc, subnet, machine) for subnet in vpc.subnets if address in subnet.cidr
+                   for machine in subnet.machines[:1])
+        return held or next((one.namespace for one in near_by), None)
 
-    def nobody_at(self, near: Vpc, address: IPv4Address) -> str:
+    def nobody_at(self, near: Vpc | None, address: IPv4Address) -> str:
         """The message for an address that no machine has by the record; empty if one has it."""
         vpc = self.vpc_of(near, address)
-        if vpc is None or address == gateway(vpc.cidr) \
-                or any(address == held.ip for one in in_vpc(vpc) for held in one.addresses):
+        if vpc is None or address == gateway(vpc.cidr) or (vpc.name, address) in self._held:
             return ""
         subnet = next((one for one in vpc.subnets if address in one.cidr), None)
         if subnet is not None:
@@ -87,8 +118,7 @@ class Intent:
 
     def route(self, namespace: str, address: IPv4Address) -> Route | None:
         """The recorded route to an address."""
-        found = [one for one in Route.among(self._resources)
-                 if one.namespace == namespace and address in one.destination]
+        found = [one for one in self._routes.get(namespace, ()) if address in one.destination]
         return max(found, key=lambda one: (one.destination.prefixlen, -one.metric), default=None)
 
     def holds(self, route: Route, held: Held) -> bool:
@@ -98,7 +128,7 @@ class Intent:
     def made(self, namespace: str, route: Line) -> bool:
         """Whether a route that the kernel has is a recorded one."""
         return any((one.destination, one.device, one.via) == (route.network, route.device, route.gateway)
-                   for one in Route.among(self._resources) if one.namespace == namespace)
+                   for one in self._routes.get(namespace, ()))
 
     def is_ours(self, title: str) -> bool:
         """Whether a place is one of our namespaces, or the host."""
@@ -115,9 +145,8 @@ class Intent:
     def rules(self, namespace: str, table: str, name: str) -> list[Words]:
         """The rules of a chain as recorded, in a form that can be compared."""
         chain = self.chain(namespace, table, name)
-        slots = () if namespace else filter(None, (one.slot for one in self._resources))
-        return [*map(words, chain.rules if chain else ()),
-                *(slot.rule for slot in slots if slot.place == (Family.INET, table, name))]
+        slots = () if namespace else self._slots.get((Family.INET, table, name), ())
+        return [*map(words, chain.rules if chain else ()), *slots]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
         """Whether a rule is ours; an empty rule asks for the chain's policy."""

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from typing import TypeVar
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel import proc
 from vpcctl_lib.model.topology import Protocol
 
 T = TypeVar("T")
@@ -48,10 +48,10 @@ class Probe:
 
 def send(namespace: str, address: IPv4Address, protocol: Protocol, port: int | None,
          patience: float = PATIENCE_SECONDS) -> Result:
-    """Send one packet from a namespace: a connect, an echo request or a datagram."""
+    """Send a connect, an echo request or a datagram, from a namespace or (the empty name) the host."""
     kind = {Protocol.TCP: (socket.SOCK_STREAM, 0), Protocol.UDP: (socket.SOCK_DGRAM, 0),
             Protocol.ICMP: (socket.SOCK_RAW, socket.IPPROTO_ICMP)}[protocol]
-    with netns.within(namespace, lambda: socket.socket(socket.AF_INET, *kind)) as opened:
+    with proc.visit(namespace, lambda: socket.socket(socket.AF_INET, *kind)) as opened:
         opened.settimeout(patience)
         return _outcome(lambda: WAYS[protocol](opened, str(address), port or 0))
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.endpoints import Endpoint, endpoint
+from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
 from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Vpc
+
+INTERNET_ADDRESS = IPv4Address("8.8.8.8")
+
+
+class Outside(Enum):
+    """The ends that are no machines."""
+
+    HOST = "host"
+    INTERNET = "internet"
 
 
 @frozen
 class Question:
-    """From a machine to an address, perhaps that of a machine or of a VPC's router."""
+    """From a machine, the host or the internet to an address, perhaps that of a machine or a VPC's router."""
 
-    vpc: Vpc
-    subnet: Subnet
+    vpc: Vpc | None
+    subnet: Subnet | None
     address: IPv4Address
     protocol: Protocol
     port: int | None = None
@@ -22,16 +33,44 @@ class Question:
     to_subnet: Subnet | None = None
     machine: Machine = OWN
     to_machine: Machine = OWN
+    outside: Outside | None = None
+    """Who sends, if it is no machine."""
 
-    @property
-    def sender(self) -> Endpoint:
+    to_outside: Outside | None = None
+    """Whose address it is, if that was named and is no machine."""
+
+    @cached_property
+    def sender(self) -> Endpoint | None:
         """The machine that sends."""
-        return endpoint(self.vpc, self.subnet, self.machine)
+        return endpoint(self.vpc, self.subnet, self.machine) if self.vpc and self.subnet else None
 
     @property
     def start(self) -> str:
-        """The namespace that sends."""
-        return self.sender.namespace
+        """The namespace that sends; the empty name is the host, where packets from the internet come in."""
+        return self.sender.namespace if self.sender else ""
+
+    @property
+    def source(self) -> IPv4Address | None:
+        """The address that it is from; the host chooses its own by the route."""
+        if self.sender:
+            return self.sender.address
+        return INTERNET_ADDRESS if self.outside is Outside.INTERNET else None
+
+    @property
+    def origin(self) -> str:
+        """Who sends, as it is written."""
+        return str(self.sender.site if self.sender else (self.outside or Outside.HOST).value)
+
+    @property
+    def goal(self) -> str:
+        """The target as it is written; an address if it has no name."""
+        if self.to_outside is Outside.HOST:
+            return Outside.HOST.value
+        if self.to_vpc is None:
+            return str(self.address)
+        if self.to_subnet is None:
+            return self.to_vpc.name
+        return str(Site(self.to_vpc.name, self.to_subnet.name, self.to_machine.name))
 
     @property
     def target(self) -> str | None:

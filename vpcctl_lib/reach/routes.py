@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -83,7 +84,7 @@ class PolicyRule:
                    "not" in one, one.get("action", ""), one.get("suppress_prefixlen", -1), odd,
                    int(one.get("priority", 0)))
 
-    @property
+    @cached_property
     def is_built_in(self) -> bool:
         """Whether it is one of those that every namespace starts with."""
         return self == replace(PolicyRule(self.table, priority=self.priority), action=self.action) \

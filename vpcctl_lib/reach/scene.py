@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Protocol, TypeVar
 
@@ -15,18 +16,18 @@ from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE
 from vpcctl_lib.model.topology import Ports
+from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import Member, is_whole, members_of, switched_by
+from vpcctl_lib.resources.guard import FORWARDERS, is_whole, members_of, parts_of, switched_by
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 
 T = TypeVar("T")
 HOST = ""
 ASKERS = 4
-COVERED = frozenset({"filter", "nat", "mangle", "raw", "security"})
-"""The tables of family ip that iptables-save shows."""
+"""Namespaces that are read in parallel: where there are rules, by a program."""
 
 HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "pfifo", "noop", "cake", "sfq"})
 """Queueing disciplines that drop only what arrives too fast."""
@@ -87,6 +88,21 @@ class Neighbour:
 
 
 @frozen
+class Guarded:
+    """What the guard of a namespace's bridges lets in at their ports."""
+
+    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
+    """Each machine's port, MAC and address."""
+
+    forwarders: frozenset[tuple[str, ...]] = frozenset()
+    """The port and MAC of each machine that may send packets of others."""
+
+    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
+        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
+        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
+
+
+@frozen
 class Passage:
     """What matters only for packets that start, end or are forwarded here."""
 
@@ -95,14 +111,19 @@ class Passage:
     foreign: Mapping[str, str] = field(default_factory=dict)
     """Hooks at which something that is not modelled decides, and what it is."""
 
-    guard: frozenset[Member] | None = None
-    """The machines that may send through ports of the namespace's bridges; None without a guard."""
+    guard: Guarded | None = None
+    """Who may send through ports of the namespace's bridges; None without a guard."""
 
     switched: Mapping[IPv4Address, str] = field(default_factory=dict)
     """The MACs to which that guard redirects packets, by their destination address."""
 
-    stations: tuple[tuple[str, str], ...] = ()
-    """The permanent MAC entries of the namespace's bridges, each with its port."""
+    stations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The permanent MAC entries of the namespace's bridges: the ports of each MAC."""
+
+    @cached_property
+    def near(self) -> Mapping[tuple[str, IPv4Address], Neighbour]:
+        """The ARP table by link and address."""
+        return {(one.device, one.address): one for one in self.neighbours}
 
     marking: Groups | None = None
     """What our table for a machine in groups has; None without one."""
@@ -125,7 +146,9 @@ class Namespace:
     rules: list[PolicyRule] = field(default_factory=list)
     setting: Settings = lambda key: None
     passage: Callable[[], Passage] = Passage
-    numbers: Callable[[], Mapping[int, str]] = dict
+    named: Callable[[int], str] = lambda number: ""
+    """The name behind its number for another namespace; empty if it has none."""
+
     taken: Callable[[Lookup], tuple[str, str]] = lambda lookup: ("", "")
     """The link and the gateway that the kernel itself would choose; empty if it does not say."""
 
@@ -139,15 +162,9 @@ class Namespace:
         """Its links by number, by which the other ends of cables refer to them."""
         return {link.index: link for link in self.links.values()}
 
-    @property
-    def names(self) -> Mapping[int, str]:
-        """The names behind its numbers for other namespaces."""
-        return self.numbers()
-
-    @property
-    def neighbours(self) -> tuple[Neighbour, ...]:
-        """Its ARP table."""
-        return self.passage().neighbours
+    def neighbour(self, device: str, address: IPv4Address) -> Neighbour | None:
+        """The line of its ARP table."""
+        return self.passage().near.get((device, address))
 
     @property
     def tables(self) -> tuple[Tables, ...]:
@@ -160,7 +177,7 @@ class Namespace:
         return self.passage().foreign
 
     @property
-    def guard(self) -> frozenset[Member] | None:
+    def guard(self) -> Guarded | None:
         """Who may send through the ports of its bridges; None if anybody may."""
         return self.passage().guard
 
@@ -170,8 +187,8 @@ class Namespace:
         return self.passage().switched
 
     @property
-    def stations(self) -> tuple[tuple[str, str], ...]:
-        """The permanent MAC entries of its bridges, each with its port."""
+    def stations(self) -> Mapping[str, tuple[str, ...]]:
+        """The permanent MAC entries of its bridges: the ports of each MAC."""
         return self.passage().stations
 
     @property
@@ -197,9 +214,13 @@ class Namespace:
         first, last = (self.setting("net/ipv4/ip_local_port_range") or "32768 60999").split()
         return Ports(int(first), int(last))
 
+    @cached_property
+    def _addresses(self) -> frozenset[IPv4Address]:
+        return frozenset(held.address for link in self.links.values() for held in link.addresses)
+
     def owns(self, address: IPv4Address) -> bool:
         """Whether a link, up or not, has the address."""
-        return any(held.address == address for link in self.links.values() for held in link.addresses)
+        return address in self._addresses
 
 
 class Scene:
@@ -208,6 +229,7 @@ class Scene:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._known: dict[str, Namespace] = {}
+        self._concluded: dict[Hashable, Any] = {}
 
     @property
     def names(self) -> Collection[str]:
@@ -220,6 +242,19 @@ class Scene:
             self._known[name] = self._told(name, lambda: self._load(name))
         return self._known[name]
 
+    def look(self, names: Collection[str]) -> None:
+        """Read what matters for packets that start in these; programs for it run in parallel."""
+        # In order, so that what is reported does not depend on who was first.
+        found = [namespace for name in names if (namespace := self._of_or_none(name))]
+        each(_pass, found, ASKERS)
+
+    def _of_or_none(self, name: str) -> Namespace | None:
+        try:
+            return self.of(name)
+        except Undecided:
+            # The next question about it reports why.
+            return None
+
     def _told(self, name: str, ask: Callable[[], T]) -> T:
         """What it has; raises Undecided if that can't be read."""
         try:
@@ -230,6 +265,13 @@ class Scene:
                 raise
             raise Undecided(name, f"it can't be read: {error}") from None
 
+    def once(self, key: Hashable, conclude: Callable[[], T]) -> T:
+        """What follows from what was read, concluded once."""
+        if key not in self._concluded:
+            self._concluded[key] = conclude()
+        found: T = self._concluded[key]
+        return found
+
     def known(self) -> list[Namespace]:
         """The namespaces that were read so far."""
         return list(self._known.values())
@@ -237,8 +279,8 @@ class Scene:
     def _load(self, name: str) -> Namespace:
         if name and name not in self.names:
             return Namespace(name, exists=False)
-        readings = (Reading.LINKS, Reading.ROUTES, Reading.ROUTE_RULES, Reading.QUEUES)
-        links, routes, rules, queues = self._ask(*(partial(self._kernel.read, name, one) for one in readings))
+        links, routes, rules, queues = self._kernel.read(name, Reading.LINKS, Reading.ROUTES,
+                                                         Reading.ROUTE_RULES, Reading.QUEUES)
         found = [parse_link(one, queues) for one in links if one]
         # A broadcast in a VPC reaches all of its subnets, and one answers: the others are read later.
         return Namespace(
@@ -246,7 +288,7 @@ class Scene:
             [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
             cache(lambda key: self._kernel.setting(name, key) or None),
             cache(lambda: self._told(name, lambda: self._passage(name))),
-            cache(lambda: parse_names(self._kernel.read(name, Reading.NAMES))),
+            self._kernel.numbers(name).name,
             cache(lambda lookup: self._taken(name, lookup)))
 
     def _taken(self, name: str, lookup: Lookup) -> tuple[str, str]:
@@ -255,24 +297,19 @@ class Scene:
         return route.get("dev", ""), route.get("gateway", "")
 
     def _passage(self, name: str) -> Passage:
-        near, tables, chains, stations = self._ask(
-            partial(self._kernel.read, name, Reading.NEIGHBOURS), partial(self._tables, name),
-            partial(self._kernel.nft_chains, name), partial(self._kernel.read, name, Reading.STATIONS))
+        near, chains, stations = self._kernel.read(name, Reading.NEIGHBOURS, Reading.CHAINS, Reading.STATIONS)
+        tables = self._tables(name, chains)
         guard = self._guard(name) if has_table(chains, *GUARD) else None
         marking = self._marking(name) if has_table(chains, *MARKING) else None
         ours = {GUARD: guard is not None, MARKING: marking is not None}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
-                       members_of(guard) if guard else None, switched_by(guard) if guard else {},
-                       tuple((one["ifname"], one["mac"]) for one in stations if one.get("state") == "static"),
-                       marking)
+                       parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
+                       parse_stations(stations), marking)
 
-    def _ask(self, *questions: Callable[[], Any]) -> list[Any]:
-        return each(lambda ask: ask(), questions, ASKERS)
-
-    def _tables(self, name: str) -> tuple[list[Tables], dict[str, str]]:
+    def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""
-        texts = self._kernel.both_kinds(name)
+        texts = self._kernel.both_kinds(name, chains)
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
@@ -284,6 +321,11 @@ class Scene:
     def _marking(self, name: str) -> Groups | None:
         """Our own table of family ip, if everything in it is as we would have made it."""
         return table_of(self._kernel.nft_table(name, *MARKING))
+
+
+def _pass(namespace: Namespace) -> None:
+    with suppress(Undecided):
+        namespace.passage()
 
 
 def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:
@@ -329,33 +371,16 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
 
 
-def parse_names(listed: list[dict[str, Any]]) -> dict[int, str]:
-    """The numbers in `ip -j netns list`, which looks up the number of each name.
-
-    `list-id` asks the kernel for all numbers, and Linux 6.18 reports only the first 134.
-    """
-    return {one["id"]: one["name"] for one in listed if "id" in one}
+def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
+    """Whom the rules of our own table let in."""
+    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
+    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
 
 
-def has_table(listed: list[dict[str, Any]], family: str, table: str) -> bool:
-    """Whether a table has chains that see packets, among the chains that nft lists."""
-    chains = (item.get("chain", {}) for item in listed)
-    return any(_place(chain) == (family, table) and "hook" in chain for chain in chains)
-
-
-def _place(chain: dict[str, Any]) -> tuple[str, str]:
-    return str(chain.get("family")), str(chain.get("table"))
-
-
-def parse_foreign(listed: list[dict[str, Any]], whole: Collection[tuple[str, str]] = ()) -> dict[str, str]:
-    """Base chains of `nft -j list chains` beyond those that iptables made, by hook.
-
-    Nor those of our own tables, `whole`, which have our rules and no others.
-    """
-    found = {}
-    for item in listed:
-        chain = item.get("chain", {})
-        ours = chain.get("family") == "ip" and chain.get("table") in COVERED and chain["name"].isupper()
-        if "hook" in chain and not ours and chain["family"] != "ip6" and _place(chain) not in whole:
-            found[chain["hook"]] = f"nft chain {chain['family']} {chain['table']} {chain['name']}"
-    return found
+def parse_stations(found: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The permanent entries of `bridge -j fdb`."""
+    ports: dict[str, tuple[str, ...]] = {}
+    for one in found:
+        if one.get("state") == "static":
+            ports[one["mac"]] = (*ports.get(one["mac"], ()), one["ifname"])
+    return ports

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
@@ -55,15 +56,65 @@ class Trail:
         return End(namespace.name, link, self.way, self.entry, self.exits)
 
 
+@frozen
+class Hub:
+    """A bridge each of whose ports leads to one link with an IP stack, or nowhere: most have very many."""
+
+    namespace: str
+    bridge: Link
+    far: Mapping[str, tuple[str, Link]]
+    """The namespace and the link behind each port."""
+
+    outside: Mapping[str, str]
+    """Ports that lead out of what is visible from here."""
+
+    odd: tuple[str, ...]
+
+    @cached_property
+    def by_mac(self) -> Mapping[str, tuple[str, ...]]:
+        """The ports by the MAC behind them."""
+        found: dict[str, tuple[str, ...]] = {}
+        for port, (_, link) in self.far.items():
+            found[link.mac] = (*found.get(link.mac, ()), port)
+        return found
+
+    def end(self, port: str, incoming: str) -> End:
+        """What is behind a port, for a frame that came in at another one or from the bridge itself."""
+        step = (Switched(self.namespace, self.bridge.name, incoming, port),) if incoming else ()
+        entry = (self.namespace, incoming) if incoming else None
+        return End(*self.far[port], step, entry, ((self.namespace, port),))
+
+
 @dataclass
 class Segment:
     """Everything that a broadcast from one link reaches."""
 
-    ends: list[End] = field(default_factory=list)
+    found: list[End] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     """Links that lead out of what is visible from here."""
 
     odd: list[str] = field(default_factory=list)
+    hub: Hub | None = None
+    """Everything is behind this bridge, with what was found on the way there."""
+
+    incoming: str = ""
+    """The port at which frames come into it; empty if they come from the bridge itself."""
+
+    @property
+    def ends(self) -> list[End]:
+        """All links with an IP stack."""
+        ports = self.hub.far if self.hub else ()
+        return [*self.found, *(end for port in ports for end in self._behind(port))]
+
+    def having(self, mac: str) -> list[End]:
+        """Those with that MAC."""
+        ports = self.hub.by_mac.get(mac, ()) if self.hub else ()
+        return [*(end for end in self.found if end.link.mac == mac),
+                *(end for port in ports for end in self._behind(port))]
+
+    def _behind(self, port: str) -> Iterator[End]:
+        if self.hub and port != self.incoming:
+            yield self.hub.end(port, self.incoming)
 
 
 class Explorer:
@@ -86,7 +137,7 @@ class Explorer:
         """To the other end of a cable."""
         if not link.is_up or not link.carrier:
             return
-        self._note_odd(namespace, link)
+        self._segment.odd += oddness(namespace, link)
         other = peer(self._scene, namespace, link)
         if other is None:
             self._segment.outside.append(f"{link.name} in {namespace.title}")
@@ -97,9 +148,9 @@ class Explorer:
         if not link.is_up or (namespace.name, link.name) in self._seen:
             return
         self._seen.add((namespace.name, link.name))
-        self._note_odd(namespace, link)
+        self._segment.odd += oddness(namespace, link)
         if not link.master:
-            self._segment.ends.append(trail.to(namespace, link))
+            self._segment.found.append(trail.to(namespace, link))
             return
         bridge = namespace.links.get(link.master)
         if bridge is None or bridge.kind != "bridge":
@@ -107,21 +158,59 @@ class Explorer:
             self._segment.odd.append(reason)
         elif bridge.is_up and link.port_state == BRIDGE_FORWARDING:
             trail = replace(trail, entry=trail.entry or (namespace.name, link.name))
-            self._segment.ends.append(trail.to(namespace, bridge))
+            self._segment.found.append(trail.to(namespace, bridge))
             self._flood(namespace, bridge, link.name, trail)
 
     def _flood(self, namespace: Namespace, bridge: Link, incoming: str, trail: Trail) -> None:
-        self._note_odd(namespace, bridge)
-        for port in namespace.links.values():
-            if port.master == bridge.name and port.name != incoming and port.port_state == BRIDGE_FORWARDING:
+        self._segment.odd += oddness(namespace, bridge)
+        if not trail.exits:
+            key = ("hub", namespace.name, bridge.name)
+            hub = self._scene.once(key, lambda: hub_of(self._scene, namespace, bridge))
+            if hub:
+                self._plug(hub, incoming)
+                return
+        for port in ports_of(namespace, bridge):
+            if port.name != incoming:
                 step = (Switched(namespace.name, bridge.name, incoming, port.name),) if incoming else ()
                 self._cross(namespace, port, replace(trail, way=(*trail.way, *step),
                                                      exits=(*trail.exits, (namespace.name, port.name))))
 
-    def _note_odd(self, namespace: Namespace, link: Link) -> None:
-        if link.odd:
-            reason = f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"
-            self._segment.odd.append(reason)
+    def _plug(self, hub: Hub, incoming: str) -> None:
+        segment = self._segment
+        segment.hub, segment.incoming = hub, incoming
+        segment.outside += [name for port, name in hub.outside.items() if port != incoming]
+        segment.odd += hub.odd
+
+
+def ports_of(namespace: Namespace, bridge: Link) -> Iterator[Link]:
+    """The ports to which a bridge forwards."""
+    return (port for port in namespace.links.values()
+            if port.master == bridge.name and port.port_state == BRIDGE_FORWARDING)
+
+
+def hub_of(scene: Scene, namespace: Namespace, bridge: Link) -> Hub | None:
+    """The bridge with what is behind its ports; None if that is another bridge."""
+    far: dict[str, tuple[str, Link]] = {}
+    outside: dict[str, str] = {}
+    odd: list[str] = []
+    for port in ports_of(namespace, bridge):
+        if not port.is_up or not port.carrier:
+            continue
+        odd += oddness(namespace, port)
+        other = peer(scene, namespace, port)
+        if other is None:
+            outside[port.name] = f"{port.name} in {namespace.title}"
+        elif other[1].master:
+            return None
+        elif other[1].is_up:
+            odd += oddness(*other)
+            far[port.name] = (other[0].name, other[1])
+    return Hub(namespace.name, bridge, far, outside, tuple(odd))
+
+
+def oddness(namespace: Namespace, link: Link) -> list[str]:
+    """A property of the link that is not modelled, in words."""
+    return [f"{link.name} in {namespace.title} has {link.odd}, which is not modelled"] if link.odd else []
 
 
 def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Link] | None:
@@ -131,7 +220,7 @@ def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Lin
     if link.peer_nsid is None:
         other = namespace.links.get(link.peer_name)
         return (namespace, other) if other else None
-    name = namespace.names.get(link.peer_nsid, HOST)
+    name = namespace.named(link.peer_nsid) or HOST
     if name not in scene.names and name != HOST:
         return None
     far = scene.of(name)
@@ -143,7 +232,7 @@ def peer(scene: Scene, namespace: Namespace, link: Link) -> tuple[Namespace, Lin
 def _leads_to(found: Link, namespace: Namespace, link: Link, host: Namespace) -> bool:
     if found.peer_nsid is None or found.peer_index != link.index:
         return False
-    return host.names.get(found.peer_nsid, HOST) == namespace.name
+    return host.named(found.peer_nsid) == namespace.name
 
 
 def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
@@ -151,18 +240,18 @@ def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wante
     """The ends that answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
     # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is a local address.
     sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
-    heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender)]
+    heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender, is_arp=True)]
     return [end for end in heard if _is_answered_by_proxy(scene, end, wanted) or (
         _hears(scene, end) and _answers(scene.of(end.namespace), end.link, wanted, sender))]
 
 
-def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address) -> bool:
+def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
     """Whether the first bridge on the way accepts a frame from that sender at its port."""
     if end.entry is None:
         return True
     namespace, port = end.entry
     guard = scene.of(namespace).guard
-    return guard is None or any((one.device, one.mac, one.address) == (port, mac, address) for one in guard)
+    return guard is None or guard.lets_in(port, mac, address, is_arp)
 
 
 def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
@@ -171,7 +260,7 @@ def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address)
     mac = guarding.get(destination, end.link.mac)
     if mac == end.link.mac:
         return end
-    return next((other for other in segment.ends if (other.link.mac, other.entry) == (mac, end.entry)), None)
+    return next((other for other in segment.having(mac) if other.entry == end.entry), None)
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
@@ -182,8 +271,8 @@ def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
     """
     for namespace, port in end.exits:
         here = scene.of(namespace)
-        known = [device for device, mac in here.stations if mac == end.link.mac
-                 and here.links[device].master == here.links[port].master] if here.stations else []
+        known = [device for device in here.stations.get(end.link.mac, ())
+                 if here.links[device].master == here.links[port].master]
         if port not in known and (known or not here.links[port].is_flooded):
             return namespace, port
     return None
@@ -200,9 +289,9 @@ def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:
         return False
     here = scene.of(end.entry[0])
     port = here.links[end.entry[1]]
-    known = any(one.address == wanted and one.device == port.master and one.mac == end.link.mac
-                and VALID & set(one.states) for one in here.neighbours)
-    return port.has_proxy and known and any(mac == end.link.mac for _, mac in here.stations)
+    known = here.neighbour(port.master, wanted)
+    return port.has_proxy and known is not None and known.mac == end.link.mac \
+        and bool(VALID & set(known.states)) and end.link.mac in here.stations
 
 
 def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4Address) -> bool:
@@ -225,16 +314,15 @@ def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4
 
 def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Address) -> tuple[list[End], bool]:
     """Who has the address by the ARP table, and whether the entry is permanent."""
-    for one in near.neighbours:
-        if one.address == wanted and one.device == link.name and VALID & set(one.states):
-            ends = [end for end in segment.ends if end.link.mac == one.mac]
-            return ends, bool(NEVER_ASKED & set(one.states))
-    return [], False
+    one = near.neighbour(link.name, wanted)
+    if one is None or not VALID & set(one.states):
+        return [], False
+    return segment.having(one.mac), bool(NEVER_ASKED & set(one.states))
 
 
 def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link]]:
     """All known links that have an address, reachable or not."""
     for namespace in scene.known():
-        for link in namespace.links.values():
+        for link in namespace.links.values() if namespace.owns(address) else ():
             if any(held.address == address for held in link.addresses) and link.name != LOOPBACK:
                 yield namespace, link

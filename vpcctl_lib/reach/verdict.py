@@ -17,7 +17,7 @@ from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
-from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.segment import owners
 from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
@@ -122,7 +122,10 @@ class Analyzer:
             return Report(question, Verdict.UNREACHABLE, tuple(walk.hops), obstacle, is_back=walk.is_back)
 
     def _converse(self, question: Question, walk: Walk) -> None:
-        arrival = walk.converse(question.start, question.address, question.protocol, question.port)
+        if question.outside is Outside.INTERNET:
+            arrival = walk.enter(INTERNET_ADDRESS, question.address, question.protocol, question.port)
+        else:
+            arrival = walk.converse(question.start, question.address, question.protocol, question.port)
         self._check_target(question, arrival, walk)
 
     def _obstacle(self, question: Question, blocked: Blocked, walk: Walk) -> Obstacle:
@@ -144,7 +147,7 @@ class Analyzer:
         # A namespace that does not answer ARP because of such a rule is asked, but not on the way.
         names = dict.fromkeys([*reversed(walk.passed), *(one.name for one in self.scene.known())])
         passed = [self.scene.of(name) for name in names]
-        ends = (question.sender.address, question.address)
+        ends = (question.source or question.address, question.address)
         return detours.find(passed, self._intent, ends if walk.is_back else ends[::-1],
                             lambda: self._progress(question, walk))
 
@@ -165,11 +168,13 @@ class Analyzer:
         if wanted not in self.scene.names:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
-        overlap = question.to_vpc is not None and question.to_vpc.cidr.overlaps(question.vpc.cidr)
+        overlap = question.to_vpc is not None and question.vpc is not None \
+            and question.to_vpc.cidr.overlaps(question.vpc.cidr)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
-        raise Blocked(code, where, f"{question.address} is local to {question.start}, not in {wanted}")
+        start = self.scene.of(question.start).title
+        raise Blocked(code, where, f"{question.address} is local to {start}, not in {wanted}")
 
     def _refined(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
         """The obstacle with the most telling code: what is missing, not its symptom."""
@@ -195,7 +200,7 @@ class Analyzer:
 
     def _lost(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
         """A recorded route that is missing on the way: without it the packet went where it is refused."""
-        address = question.sender.address if walk.is_back else question.address
+        address = (question.source if walk.is_back else None) or question.address
         passed = [hop.where for hop in walk.hops if hop.back == walk.is_back]
         for name in dict.fromkeys([*passed, blocked.where]):
             route = self._intent.route(name, address)
@@ -216,7 +221,7 @@ class Analyzer:
         return "" if held else self._intent.nobody_at(question.vpc, question.address)
 
     def _missing(self, question: Question) -> str:
-        wanted = [question.vpc.name, question.start, question.target or "",
+        wanted = [question.vpc.name if question.vpc else "", question.start, question.target or "",
                   question.to_vpc.name if question.to_vpc else ""]
         return next((name for name in wanted if name and name not in self.scene.names), "")
 
@@ -253,7 +258,7 @@ class Analyzer:
     def _closed(self, question: Question) -> Code | None:
         """What was never opened between the two ends; None if everything was."""
         there = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
-        if there == question.vpc:
+        if there == question.vpc or question.vpc is None or question.subnet is None:
             return None
         if there is not None:
             return self._not_peered(question.vpc, there)

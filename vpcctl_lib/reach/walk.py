@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -11,15 +12,17 @@ from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
 from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
-from vpcctl_lib.reach.routes import Route
+from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import (
     LOOPBACK,
     check_forwarding,
     inward,
     link_of,
+    lookup,
     next_hop,
     outward,
     source_for,
+    usable,
 )
 from vpcctl_lib.reach.scene import HOST, Link, Namespace, Scene
 from vpcctl_lib.reach.segment import (
@@ -81,13 +84,31 @@ class Walk:
         if not here.exists:
             raise Blocked(Code.NAMESPACE_MISSING, start, f"network namespace '{start}' does not exist")
         packet = self._first(here, destination, protocol, port)
-        there = self.send(here, packet)
-        self._answer(there, here)
-        if protocol is Protocol.TCP:
+        return self._exchange(here, packet, lambda one: self.send(here, one))
+
+    def _exchange(self, here: Namespace, packet: Packet, send: Callable[[Packet], Arrival],
+                  beyond: str = "") -> Arrival:
+        """The packet and its answer, and for TCP the two that follow."""
+        there = send(packet)
+        self._answer(there, here, beyond)
+        if packet.protocol is Protocol.TCP:
             self._silent = True
-            again = replace(packet, first=False, flags=ACK)
-            self._answer(self.send(here, again), here)
+            self._answer(send(replace(packet, first=False, flags=ACK)), here, beyond)
         return there
+
+    def enter(self, source: IPv4Address, destination: IPv4Address, protocol: Protocol,
+              port: int | None) -> Arrival:
+        """Follow a packet that comes to the host from beyond, by the link that leads there."""
+        here = self.scene.of(HOST)
+        way = self.forks.pick(here, usable(here, lookup(here, Lookup(source)), source), Lookup(source))
+        link = link_of(here, way.device)
+        flow = Flow(source, destination)
+        if protocol is not Protocol.ICMP and port is not None:
+            flow = Flow(source, destination, here.ports, Ports(port, port))
+        packet = Packet(protocol, flow, SYN if protocol is Protocol.TCP else frozenset())
+        self._tell(here, f"{packet} comes in by {link.name}")
+        return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
+                              link.name)
 
     def _first(self, here: Namespace, destination: IPv4Address, protocol: Protocol,
                port: int | None) -> Packet:
@@ -104,8 +125,8 @@ class Walk:
                           Cause(device=route.device))
         return packet.between(replace(flow, source=source))
 
-    def _answer(self, there: Arrival, here: Namespace) -> None:
-        """The way back of the answer."""
+    def _answer(self, there: Arrival, here: Namespace, beyond: str = "") -> None:
+        """The way back of the answer; `beyond` is the link by which it must leave the host, if any."""
         self.is_back = True
         packet = there.packet
         flags = frozenset[str]()
@@ -116,7 +137,10 @@ class Walk:
             back = self._arrive(self.scene.of(there.namespace), there.beyond, answer, FURTHEST)
         else:
             back = self.send(self.scene.of(there.namespace), answer)
-        if back.namespace != here.name or back.beyond:
+        # The internet may be a namespace with a name, as in a sandbox.
+        arrives = back.beyond or back.namespace != here.name if beyond \
+            else back.namespace == here.name and not back.beyond
+        if not arrives:
             raise Blocked(Code.NO_ROUTE, self.scene.of(back.namespace).title,
                           f"the answer to {packet.flow.source} ends up here, not in {here.title}")
         self.is_back = False
@@ -291,8 +315,8 @@ def _worth_telling(decision: Decision) -> str:
 
 def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route) -> None:
     """A neighbour on the uplink that isn't a router may or may not exist."""
-    states = {state for one in here.neighbours if (one.address, one.device) == (wanted, link.name)
-              for state in one.states}
+    known = here.neighbour(link.name, wanted)
+    states = set(known.states) if known else set()
     if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
         reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
         raise Undecided(here.title, reason)

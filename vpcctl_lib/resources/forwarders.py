@@ -54,9 +54,9 @@ def look(runner: Runner, must: bool = False) -> Seen:
     read.
     """
     kernel = Kernel(runner)
-    asked = (partial(kernel.read, "", reading) for reading in (Reading.LINKS, Reading.ROUTES))
+    near = partial(kernel.read, "", Reading.LINKS, Reading.ROUTES)
     saved = (partial(variants.rules, runner, variant, must) for variant in Variant)
-    links, routes, (tables, unread), *rules = together(*asked, partial(_listed, kernel), *saved)
+    (links, routes), (tables, unread), *rules = together(near, partial(_listed, kernel), *saved)
     blind = not any(rules) and variants.standard(runner) is Variant.NFT
     return Seen(tuple(filter(None, links)), tuple(routes), tuple(rules), tables, unread, blind)
 

@@ -219,7 +219,7 @@ class Guard(Resource):
             MACHINES: {(str(member.address), member.mac) for member in held},
             QUOTED: {(member.device, str(int(member.address))) for member in held if self.quotes}}
         for name, elements in shall.items():
-            if _parts_of(listed, name) != elements:
+            if parts_of(listed, name) != elements:
                 yield f"its set {name} is not that of its machines"
         if ranges_of(listed) != set(self.ranges):
             yield "its subnets without machines differ"
@@ -286,10 +286,10 @@ def ranges_of(listed: list[dict[str, Any]]) -> frozenset[Range]:
 
 def switched_by(listed: list[dict[str, Any]]) -> dict[IPv4Address, str]:
     """The MAC to which the table sends packets for an address."""
-    return {IPv4Address(parts[0]): parts[1] for parts in _parts_of(listed, MACHINES)}
+    return {IPv4Address(parts[0]): parts[1] for parts in parts_of(listed, MACHINES)}
 
 
-def _parts_of(listed: list[dict[str, Any]], name: str) -> set[tuple[str, ...]]:
+def parts_of(listed: list[dict[str, Any]], name: str) -> set[tuple[str, ...]]:
     """The elements of a set or map, each as a list of its parts."""
     listings = [element.get("concat", ()) if isinstance(element, dict) else element
                 for element in _elements_of(listed, name)]

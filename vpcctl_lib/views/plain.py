@@ -51,7 +51,7 @@ def overview(overview: Overview) -> View:
         "addresses": {"total": size, "in_subnets": inside, "free": size - inside},
         "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "device": naming.device("pcx-", peer.name)}
                      for peer in overview.topology.peers_of(name)],
-        "policies": [{**firewall(name, force), "see": _see_in(name, force.subnet.name, "iptables -nvL")}
+        "policies": [{**firewall(name, force), "see": _see_rules(overview.vpc, force.subnet)}
                      for force in overview.policies],
         "workloads": [{**workload(one), "see": f"ip netns pids {one.site.namespace}"}
                       for one in overview.workloads],
@@ -71,8 +71,11 @@ def overview(overview: Overview) -> View:
     }
 
 
-def _see_in(vpc: str, subnet: str, command: str) -> str:
-    return f"ip netns exec {naming.namespace(vpc, subnet)} {command}"
+def _see_rules(vpc: Vpc, subnet: Subnet) -> str:
+    """At the subnet's first machine: all have the same rules."""
+    machines = endpoints.in_subnet(vpc, subnet)
+    space = machines[0].namespace if machines else naming.namespace(vpc.name, subnet.name)
+    return f"ip netns exec {space} iptables -nvL"
 
 
 def subnet(vpc: Vpc, subnet: Subnet) -> View:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from vpcctl_lib.views.plain import View
 
 if TYPE_CHECKING:
-    from vpcctl_lib.reach.question import Question
     from vpcctl_lib.reach.verdict import Nexthop, Report
     from vpcctl_lib.reach.walk import Hop
 
@@ -16,7 +15,7 @@ def report(report: Report) -> View:
     """What a packet meets, hop by hop."""
     blocked, probe, question = report.blocked_by, report.probe, report.question
     return {
-        "from": f"{question.vpc.name}/{question.subnet.name}", "to": target(question),
+        "from": question.origin, "to": question.goal,
         "address": str(question.address), "protocol": question.protocol.value, "port": question.port,
         "verdict": report.verdict.value, "why": report.why or None,
         "hops": [{"where": hop.where, "what": hop.what, "way": _way(hop)} for hop in report.hops],
@@ -33,13 +32,6 @@ def _nexthop(one: Nexthop) -> View:
     return {"nexthop": one.name, "verdict": one.verdict.value, "taken": one.is_real,
             "why": one.why or None, "code": blocked.code.value if blocked else None,
             "where": blocked.where if blocked else None, "rule": blocked.rule if blocked else None}
-
-
-def target(question: Question) -> str:
-    """Where the packet goes: a subnet or a VPC by name, or an address."""
-    if question.to_vpc is None:
-        return str(question.address)
-    return f"{question.to_vpc.name}/{question.to_subnet.name}" if question.to_subnet else question.to_vpc.name
 
 
 def _way(hop: Hop) -> str:
