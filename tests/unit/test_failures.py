@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.engine import inspection, rivals, rule_order, transaction
+from vpcctl_lib.engine import inspection, leavings, rivals, rule_order, transaction
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.transaction import Transaction
@@ -124,9 +124,9 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
         host.swept += found
         return host.left
 
-    monkeypatch.setattr(transaction, "leavings", lambda gone, _: list(gone))
-    monkeypatch.setattr(transaction, "sweep", lambda found, _: host.swept.extend(found))
-    monkeypatch.setattr(transaction, "sweep_undone", undone)
+    monkeypatch.setattr(leavings, "leavings", lambda gone, _: list(gone))
+    monkeypatch.setattr(leavings, "sweep", lambda found, _: host.swept.extend(found))
+    monkeypatch.setattr(leavings, "sweep_undone", undone)
     return host
 
 

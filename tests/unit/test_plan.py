@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.dear import DEAR
 from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
-from vpcctl_lib.engine.plan import Plan, difference, matched
+from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.topology import (
@@ -518,15 +518,3 @@ def test_a_rule_at_the_top_or_in_a_namespace_is_taken_over_by_nobody() -> None:
     assert steps[0].verb is Verb.UNMAKE
     steps = difference([Entry(SingleRule("nat", "POSTROUTING", chain.rules[0]))], shall).steps
     assert steps[-1].verb is Verb.UNMAKE
-
-
-@given(st.lists(st.integers(0, 900), unique=True, max_size=60),
-       st.lists(st.integers(0, 900), unique=True, max_size=60), st.booleans(), st.integers(0, 300))
-def test_to_match_in_order_finds_what_a_dictionary_of_all_finds(
-        held: list[int], wanted: list[int], ordered: bool, more: int) -> None:
-    """Whatever comes and goes, in one order or another, and however much."""
-    both = [*range(1000, 1000 + more), *wanted, *held[::2]]
-    ledger = [Entry(Namespace(f"n{number}", "x")) for number in (sorted(held) if ordered else held)]
-    shall = [Namespace(f"n{number}", "x") for number in dict.fromkeys(sorted(both) if ordered else both)]
-    whole = {entry.resource: entry for entry in ledger}
-    assert [id(one) for one in matched(ledger, shall, True)] == [id(whole.get(one)) for one in shall]

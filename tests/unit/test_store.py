@@ -8,6 +8,7 @@ import json
 import os
 import resource
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import disk as kept_files
 from vpcctl_lib.kernel.run import Command, Runner
 from vpcctl_lib.model.topology import Topology, Vpc
-from vpcctl_lib.record import document
+from vpcctl_lib.record import document, seal
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
@@ -339,55 +340,108 @@ LEDGER = (Entry(Namespace("vpc1", "vpcctl:vpc1"), {"identity": "a 1"}),
           Entry(Namespace("vpc2", "vpcctl:vpc2"), {}, Verb.MAKE), Entry(Namespace("vpc3", "vpcctl:vpc3")))
 
 
+SETTLED = tuple(replace(entry, under_way=None) for entry in LEDGER)
+
+
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What is spelt from now on, and not taken as it was read."""
     found: list[object] = []
-    real = store_module.encode
+    real = store_module.written
 
-    def encode(part: object) -> Any:
+    def written(part: object, kind: str = "") -> str:
         found.append(part)
-        return real(part)
+        return real(part, kind)
 
-    monkeypatch.setattr(store_module, "encode", encode)
+    monkeypatch.setattr(store_module, "written", written)
     return found
 
 
+def sealed(store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A record with a seal, and its text."""
+    monkeypatch.setattr(store_module, "MANY", 1)
+    store.save(State(ledger=SETTLED, parts=(2, 1)))
+    return store.file.read_text()
+
+
 def test_what_was_read_is_written_as_it_was_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.save(State(ledger=LEDGER))
-    before = store.file.read_text()
+    before = sealed(store, monkeypatch)
     fresh = Store(store.folder)
     state, spelt = fresh.load(), encoded(monkeypatch)
+    assert (state.parts, *(entry.kind for entry in state.ledger)) == ((2, 1), *["namespace"] * 3)
     more = Entry(Namespace("vpc4", "vpcctl:vpc4"), {"identity": "a 2"}, Verb.CHANGE)
-    fresh.save(State(state.topology, (*state.ledger, more)))
-    assert spelt == [more.resource, Topology()], "most of a large record stays, and is not spelt again"
-    assert store.file.read_text() == before.replace(
-        "\n]}", ',\n{"kind": "namespace", "name": "vpc4", "owner": "vpcctl:vpc4", '
-                '"found": {"identity": "a 2"}, "under_way": "change"}\n]}')
+    fresh.save(State(state.topology, (*state.ledger, more), Topology()))
+    assert [one for one in spelt if one != Topology()] == [more.resource], "the rest stays as it is"
+    head, _, _ = before.partition('\n],\n"parts"')
+    assert store.file.read_text() == head.replace('"ledger"', '"previous": {},\n"ledger"') + (
+        ',\n{"kind": "namespace", "name": "vpc4", "owner": "vpcctl:vpc4", '
+        '"found": {"identity": "a 2"}, "under_way": "change"}\n]}\n')
     # Nor is anything that this store has written before.
+    fresh.save(replace(state, ledger=(*state.ledger, more), previous=state.topology))
     spelt.clear()
-    fresh.save(State(state.topology, (*state.ledger, more)))
+    fresh.save(replace(state, ledger=(*state.ledger, more), previous=state.topology))
     assert spelt == []
-    assert Store(store.folder).load().ledger == (*LEDGER, more)
+    assert Store(store.folder).load().ledger == (*SETTLED, more)
+
+
+def test_a_sealed_record_is_plain_json_that_says_the_same(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = sealed(store, monkeypatch)
+    assert all("resource" not in vars(entry) for entry in Store(store.folder).load().ledger)
+    assert document.topology(store.folder) == Topology()
+    data = json.loads(text)
+    assert (list(data), data["parts"]) == (["version", "topology", "ledger", "parts", "seal"], [2, 1])
+    store.file.write_text(json.dumps(data, indent=2))
+    loaded = Store(store.folder).load()
+    assert (loaded.ledger, loaded.parts) == (SETTLED, ())
+    # An older one, and one of a change under way, have none.
+    for state in (State(ledger=SETTLED), State(ledger=SETTLED, previous=Topology(), parts=(2, 1))):
+        store.save(state)
+        assert "seal" not in store.file.read_text()
 
 
 @pytest.mark.parametrize(("old", "new"), [
-    (f'"version": {document.VERSION}', f'"version":  {document.VERSION}'), ('[\n{"kind"', '[\n {"kind"'),
-    ('"}\n]}\n', '"}\n]}'), ('"}\n]}\n', '"}\n ]}\n'), ('"}\n]}\n', '"}\n]}\n\n'),
-    ('"vpcctl:vpc1"', '"vpcctl:vpc1"\n'),
-    ('},\n{"kind": "namespace", "name": "vpc3"', '}, {"kind": "namespace", "name": "vpc3"'),
-    ('},\n{"kind": "namespace", "name": "vpc3"', '},\n{"name": "vpc3", "kind": "namespace"')])
-def test_what_was_not_written_by_us_is_spelt_anew(store: Store, monkeypatch: pytest.MonkeyPatch,
-                                                  old: str, new: str) -> None:
-    store.save(State(ledger=LEDGER))
-    whole = store.file.read_text()
+    (f'"version": {document.VERSION}', f'"version":  {document.VERSION}'),
+    ('"name": "vpc1"', '"name": "vpc9"'),
+    ('"parts": [2, 1]', '"parts": [1, 2]'), ('"seal": "', '"seal": "0'), ('}\n', '}\n\n'), (',\n{', ', \n{')])
+def test_what_was_not_written_by_us_is_decoded(store: Store, monkeypatch: pytest.MonkeyPatch,
+                                               old: str, new: str) -> None:
+    whole = sealed(store, monkeypatch)
     assert old in whole
     store.file.write_text(whole.replace(old, new))
-    fresh = Store(store.folder)
-    state, spelt = fresh.load(), encoded(monkeypatch)
-    assert state.ledger == LEDGER
-    fresh.save(state)
-    assert spelt == [*(entry.resource for entry in LEDGER), Topology()]
-    assert store.file.read_text() == whole
+    state = Store(store.folder).load()
+    assert state.parts == ()
+    assert [entry.resource for entry in state.ledger] == [
+        replace(entry.resource, name="vpc9") if "vpc9" in new and number == 0 else entry.resource
+        for number, entry in enumerate(SETTLED)]
+
+
+def test_a_seal_that_can_t_be_made_is_left_out(
+        store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the program's own files are not to be read, no version can be told from another."""
+    whole = sealed(store, monkeypatch)
+    monkeypatch.setattr("vpcctl_lib.record.seal.FOLDER", tmp_path / "nothing")
+    seal.program.cache_clear()
+    try:
+        assert Store(store.folder).load().parts == ()
+        store.save(State(ledger=SETTLED, parts=(2, 1)))
+        assert "seal" not in store.file.read_text()
+        assert Store(store.folder).load().ledger == SETTLED
+    finally:
+        seal.program.cache_clear()
+    assert whole
+
+
+def test_any_change_of_the_program_makes_another_seal(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("vpcctl_lib.record.seal.FOLDER", tmp_path)
+    (tmp_path / "room").mkdir()
+    seen = set()
+    for path, content in (("a.py", "1"), ("a.py", "2"), ("room/a.py", ""), ("room/a.py", "1"), ("b.py", "")):
+        (tmp_path / path).write_text(content)
+        seal.program.cache_clear()
+        seen.add(seal.program())
+    seal.program.cache_clear()
+    assert len(seen) == 5
 
 
 def refuse_to_write(monkeypatch: pytest.MonkeyPatch, number: int, *, after: int = 0) -> None:

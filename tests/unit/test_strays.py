@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine import strays as module
-from vpcctl_lib.engine.strays import is_marked, is_ours, mark_of, strange_cables, strays
+from vpcctl_lib.engine.strays import cables, is_marked, is_ours, mark_of, strange_cables, strays
 from vpcctl_lib.kernel import proc
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import HOST_FORWARD
-from vpcctl_lib.record.ledger import Entry
+from vpcctl_lib.model.naming import HOST_FORWARD, device
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule, Veth
 
 MARKED = '-s 10.0.0.0/16 -m comment --comment "vpcctl:vpc1/nat" -j ACCEPT'
@@ -123,13 +127,22 @@ def test_cables_that_rules_of_ours_are_for_and_the_record_lacks(
     links["vpc-mine"]["ifalias"] = "mine"
     rules = ("-j DROP", *(f"-i {name} -j DROP" for name in names if name not in ("vpc-out", *free)),
              "-o vpc-out -j DROP")
-    known = [Entry(Veth("", "vpc-known", "known", "uplink")), Entry(Veth("a", "vpc-in", "b", "eth0"))]
+    known = cables(State(ledger=(Entry(Veth("", "vpc-known", "known", "uplink")),
+                                 Entry(Veth("a", "vpc-in", "b", "eth0")))))
     kernel: Any = Held(links, **{HOST_FORWARD: rules})
     assert strange_cables(kernel, known) == ["vpc-first", "vpc-in", "vpc-out"]
     others: Any = Held(links, USER=rules)
     assert strange_cables(others, known) == []
     plain: Any = Held({})
     assert strange_cables(plain, ()) == []
+
+
+def test_the_cables_of_a_ledger_that_follows_from_its_topology() -> None:
+    long = "a-name-that-is-too-long"
+    topology = Topology(tuple(Vpc(name, IPv4Network("10.0.0.0/16")) for name in ("a", long)))
+    state = State(topology, tuple(map(Entry, blueprint(topology))))
+    found = {name for name in cables(state) if " " not in name}
+    assert found == cables(replace(state, parts=(1,))) == {"vpc-a", device("vpc-", long)}
 
 
 def test_whether_a_link_is_marked() -> None:

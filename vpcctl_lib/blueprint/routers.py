@@ -31,8 +31,8 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.guard import FORM, Range, comment
 
 
-def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
-    """The VPC's namespace: its ends of the cables, its bridge, its route table."""
+def router(vpc: Vpc) -> Iterator[Resource]:
+    """What is in the VPC's namespace: its ends of the cables, its bridge, its route table."""
     mark = naming.owner(vpc.name)
     bridge = naming.device("br-", vpc.name)
     yield Settings(vpc.name, profile=Profile.ROUTER.value)
@@ -46,14 +46,11 @@ def router(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
     if vpc.nat:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
-    for one in machines:
-        yield from _port(vpc, one, bridge)
-    yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
-    for one in machines:
-        for address in one.ipv4:
-            yield Neighbour(vpc.name, bridge, address, one.mac)
-    for one in machines:
-        yield Station(vpc.name, one.port, bridge, one.mac)
+
+
+def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    """The cable to a machine, and its end on the bridge."""
+    return _port(vpc, one, naming.device("br-", vpc.name))
 
 
 def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
@@ -66,10 +63,27 @@ def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
     yield Switching(vpc.name, one.port, bridge)
 
 
+def switching(vpc: Vpc) -> Iterator[Resource]:
+    """The settings of the bridge, once it has ports."""
+    bridge = naming.device("br-", vpc.name)
+    yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
+
+
+def neighbours(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    """A machine's addresses, as its router has them."""
+    bridge = naming.device("br-", vpc.name)
+    return (Neighbour(vpc.name, bridge, address, one.mac) for address in one.ipv4)
+
+
+def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    """A machine's place on the bridge."""
+    yield Station(vpc.name, one.port, naming.device("br-", vpc.name), one.mac)
+
+
 def guard(vpc: Vpc, machines: Sequence[Endpoint], quotes: bool) -> Guard:
     """The guard of the bridge's ports: each may send only as its machine."""
-    subnets = {subnet.name: subnet for subnet in vpc.subnets}
-    members = tuple(Member(one.port, one.mac, address, comment(subnets[one.site.subnet], one.forwards))
+    told = {subnet.name: (comment(subnet, False), comment(subnet, True)) for subnet in vpc.subnets}
+    members = tuple(Member(one.port, one.mac, address, told[one.site.subnet][one.forwards])
                     for one in machines for address in one.ipv4)
     ranges = tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
                    for subnet in vpc.subnets if not subnet.machines)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
@@ -17,11 +20,6 @@ from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
-LOOK_AHEAD = 16
-"""Entries of the ledger in which the next wanted resource is looked for: those of a machine that goes."""
-
-MOST_MISSED = 200
-"""New resources among the wanted, beyond which the order is not worth following."""
 
 
 @frozen
@@ -31,6 +29,8 @@ class Plan:
     steps: tuple[Step, ...]
     before: tuple[Entry, ...]
     after: tuple[Entry, ...]
+    parts: tuple[int, ...] = ()
+    """How many entries of the ledger after it belong to each part of the blueprint, if that is known."""
 
     def under_way(self) -> tuple[Entry, ...]:
         """The ledger to save before the first step: everything that may exist, with what happens to it."""
@@ -39,92 +39,123 @@ class Plan:
                   for entry in self.after]
         return (*coming, *self._leaving())
 
+    def gone(self) -> list[Resource]:
+        """Everything that is unmade for good and can leave something in the state folder."""
+        leaving = [step.entry for step in self.steps if step.verb is Verb.UNMAKE
+                   and type(step.entry.resource).leavings is not Resource.leavings]
+        kinds = {entry.kind for entry in leaving}
+        stay = {entry.resource.key for entry in self.after if entry.kind in kinds} if kinds else ()
+        return [entry.resource for entry in leaving if entry.resource.key not in stay]
+
     def _leaving(self) -> list[Entry]:
-        gone = {step.entry.resource.key for step in self.steps if step.verb is Verb.UNMAKE}
-        if not gone:
+        unmade = [step.entry for step in self.steps if step.verb is Verb.UNMAKE]
+        if not unmade:
             return []
-        gone -= {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
-        return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if entry.resource.key in gone]
+        coming = {step.entry.resource.key for step in self.steps if step.verb is not Verb.UNMAKE}
+        gone = {id(entry) for entry in unmade if entry.resource.key not in coming}
+        return [replace(entry, under_way=Verb.UNMAKE) for entry in self.before if id(entry) in gone]
 
 
-def difference(ledger: Sequence[Entry], wanted: Sequence[Resource], faults: Faults = NO_FAULTS,
+def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faults: Faults = NO_FAULTS,
                runner: Runner | None = None) -> Plan:
-    """The plan from the ledger to the wanted resources: unmake in reverse, then make and change in order.
+    """The plan from the ledger to what is wanted: unmake in reverse, then make and change in order.
 
-    `faults` has, by key, where the kernel is known to differ from the ledger: a missing thing is made, a
-    changed one is repaired, or unmade and recreated with everything that depends on it. The runner reads
-    what must be known before something is made.
+    What is wanted may be given as its entry in the ledger, if nothing about it has changed. `faults` has, by
+    key, where the kernel is known to differ from the ledger: a missing thing is made, a changed one is
+    repaired, or unmade and recreated with everything that depends on it. The runner reads what must be known
+    before something is made.
     """
     runner = runner or Runner()
     _refuse_foreign(ledger, faults)
     faults = _mendable(ledger, faults)
-    given: set[Operation] = set()
-    if faults:
-        ledger = [entry for entry in ledger if not _never_ours(entry, faults)]
-    # Most of a large network stays unchanged: it is matched by equality, and only the rest by key.
-    sure = not faults and not any(entry.under_way for entry in ledger)
-    ledger = ledger if sure else list({entry.resource: entry for entry in ledger}.values())
-    matches = list(zip(wanted, matched(ledger, wanted, sure), strict=True))
-    same = frozenset(id(entry) for _, entry in matches if entry)
-    rest = {entry.resource.key: entry for entry in ledger if id(entry) not in same}
-    shall = frozenset(resource.key for resource, entry in matches if entry is None)
-    anew = _anew(ledger, faults, same, shall)
-    open_ = ledger if anew else [entry for entry in ledger if id(entry) not in same]
-    going = [entry for entry in reversed(open_) if _goes(entry, same, shall, anew)]
-    late = [entry for entry in going if entry.resource.makes_way(wanted)]
+    given = frozenset(id(one) for one in wanted if isinstance(one, Entry))
+    ledger = ledger if given else _cleared(ledger, faults)
+    shall = _Resources(wanted)
+    matches = _matched([entry for entry in ledger if id(entry) not in given], wanted)
+    same = given.union(map(id, filter(None, matches)))
+    open_ = [entry for entry in ledger if id(entry) not in same]
+    # Where nothing is there yet, no key is asked for: those of a large network take long.
+    is_empty = not (ledger or faults)
+    new = frozenset(shall[number].key for number, match in enumerate(matches) if not (match or is_empty))
+    anew = _anew(ledger, open_, faults, new)
+    going = [entry for entry in reversed(ledger if anew else open_) if _goes(entry, same, new, anew)]
+    late = [entry for entry in going if entry.resource.makes_way(shall)]
     steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
+    rest = {entry.resource.key: entry for entry in open_}
+    done: set[Operation] = set()
     after = []
-    for resource, match in matches:
-        outlived = match is not None and resource.is_outlived(match.found)
-        if match and not faults and not anew and not match.under_way and not outlived:
+    for number, match in enumerate(matches):
+        if match and not faults and not anew and (match is wanted[number] or _stays(match)):
             after.append(match)
             continue
-        entry = match or rest.get(resource.key)
-        after.append(Entry(resource, entry.found if entry and not outlived else resource.survey(runner)))
-        fault = faults.get(resource.key)
-        is_missing = fault is not None and fault.condition is Condition.MISSING
-        if entry is None or outlived or is_missing or resource.key in anew:
-            steps.append(Step(Verb.MAKE, after[-1], resource.make,
-                              partial(resource.unmake, after[-1].found)))
-        elif match is None or fault:
-            old = entry.resource
-            # A step that several share is done once, before the first of them.
-            remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in given)
-            given.update(remedy)
-            turn = resource.repair if fault else resource.change
-            steps.append(Step(Verb.CHANGE, after[-1], ready((*remedy, *turn(old))),
-                              partial(old.repair, resource), entry))
+        resource = shall[number]
+        key = None if is_empty else resource.key
+        entry = match or rest.get(key)
+        after.append(_coming(resource, entry, runner))
+        step = _step(after[-1], None if key in anew else entry, faults.get(key), done)
+        steps += [step] if step else []
     steps += _unmake(late, faults)
-    return Plan(tended(steps, wanted, faults), tuple(ledger), tuple(after))
+    return Plan(tended(steps, shall, faults), tuple(ledger), tuple(after))
 
 
-def matched(ledger: Sequence[Entry], wanted: Sequence[Resource], sure: bool) -> list[Entry | None]:
-    """For each wanted resource the entry of an equal one, if there is one.
+def _cleared(ledger: Sequence[Entry], faults: Faults) -> Sequence[Entry]:
+    """Without what was never ours; and each thing once, while a crash can leave one twice."""
+    if not faults and not any(entry.under_way for entry in ledger):
+        return ledger
+    return list({entry.resource: entry for entry in ledger if not _never_ours(entry, faults)}.values())
 
-    Nearly always both are in the same order, if the record is `sure`: none is under way, so each is in it
-    once. To compare in order takes half the time of a dictionary of all.
-    """
-    found: list[Entry | None] = []
-    left: list[Entry] = []
-    place, missed = 0, 0
-    for resource in wanted if sure else ():
-        here = next((number for number, entry in enumerate(ledger[place:place + LOOK_AHEAD])
-                     if entry.resource == resource), None) \
-            if place < len(ledger) and ledger[place].resource != resource else 0
-        if here is None or place >= len(ledger):
-            found.append(None)
-            missed += 1
-            if missed > MOST_MISSED:
-                break
-            continue
-        left += ledger[place:place + here]
-        place += here + 1
-        found.append(ledger[place - 1])
-    if len(found) < len(wanted):
-        whole = {entry.resource: entry for entry in ledger}
-        return [whole.get(resource) for resource in wanted]
-    rest = {entry.resource: entry for entry in (*left, *ledger[place:])}
-    return [entry or rest.get(resource) for entry, resource in zip(found, wanted, strict=True)]
+
+def _coming(resource: Resource, entry: Entry | None, runner: Runner) -> Entry:
+    """The entry after the change, with what must be known before something is made."""
+    known = entry is not None and not resource.is_outlived(entry.found)
+    return Entry(resource, entry.found if entry and known else resource.survey(runner))
+
+
+def _step(after: Entry, entry: Entry | None, fault: Fault | None, done: set[Operation]) -> Step | None:
+    """What leads to that entry; `done` has the remedies that an earlier step already has."""
+    resource = after.resource
+    is_missing = fault is not None and fault.condition is Condition.MISSING
+    if entry is None or is_missing or resource.is_outlived(entry.found):
+        return Step(Verb.MAKE, after, resource.make, partial(resource.unmake, after.found))
+    old = entry.resource
+    if old == resource and not fault:
+        return None
+    # A step that several share is done once, before the first of them.
+    remedy = tuple(one for one in (fault.remedy if fault else ()) if one not in done)
+    done.update(remedy)
+    turn = resource.repair if fault else resource.change
+    return Step(Verb.CHANGE, after, ready((*remedy, *turn(old))), partial(old.repair, resource), entry)
+
+
+class _Resources(Sequence[Resource]):
+    """Wanted resources; those that are given as entries are only decoded if somebody asks for them."""
+
+    def __init__(self, wanted: Sequence[Resource | Entry]) -> None:
+        self._wanted = wanted
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __getitem__(self, number: Any) -> Any:
+        one = self._wanted[number]
+        return one.resource if isinstance(one, Entry) else one
+
+
+def _matched(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry]) -> list[Entry | None]:
+    """For each thing that is wanted the entry of an equal one, if there is one."""
+    # By key, and then compared: a resource of a thousand machines takes longer to hash than to compare.
+    there: dict[Hashable, list[Entry]] = {}
+    for entry in ledger:
+        there.setdefault(entry.resource.key, []).append(entry)
+    return [one if isinstance(one, Entry) else _equal(one, there) if there else None for one in wanted]
+
+
+def _equal(resource: Resource, there: Mapping[Hashable, Sequence[Entry]]) -> Entry | None:
+    return next((entry for entry in there.get(resource.key, ()) if entry.resource == resource), None)
+
+
+def _stays(entry: Entry) -> bool:
+    return not entry.under_way and not entry.resource.is_outlived(entry.found)
 
 
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
@@ -168,30 +199,39 @@ def _never_ours(entry: Entry, faults: Faults) -> bool:
     return fault is not None and fault.condition is Condition.FOREIGN and fault != EMPTY
 
 
-def _anew(ledger: Sequence[Entry], faults: Faults, same: Collection[int],
-          shall: Collection[Hashable]) -> frozenset[Hashable]:
+def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
+          new: Collection[Hashable]) -> frozenset[Hashable]:
     """The keys of things that must be recreated, because of a fault of their own or because their home goes.
 
-    `same` are the entries (by identity) that stay unchanged, `shall` the keys of everything else wanted.
+    `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of what else is wanted.
     """
-    if not faults and len(same) == len(ledger):
+    if not faults and not open_:
         return frozenset()
     keys: set[Hashable] = set()
+    changing = frozenset(map(id, open_))
     # A thing that goes breaks what is in it, whatever their order in the ledger: after a crash it comes last.
-    broken = set[Place]().union(*(entry.resource.places for entry in ledger
-                                  if id(entry) not in same and entry.resource.key not in shall))
+    broken = set[Place]().union(*(entry.resource.places for entry in open_ if entry.resource.key not in new))
+    names = _names(broken)
     for entry in ledger:
-        if not faults and not broken and id(entry) in same:
+        # Most of a large record is in none of these places, and need not be decoded.
+        if not faults and id(entry) not in changing and not (broken and entry.may_name(names)):
             continue
         resource = entry.resource
-        stays = id(entry) in same or resource.key in shall
+        stays = id(entry) not in changing or resource.key in new
         fault = faults.get(resource.key) if faults else None
         faulty = fault and fault.condition is not Condition.MISSING
-        replaced = not resource.in_place and (faulty or id(entry) not in same)
+        replaced = not resource.in_place and (faulty or id(entry) in changing)
         if stays and (replaced or (broken and resource.stands_in & broken)):
             keys.add(resource.key)
             broken |= resource.places
+            names = _names(broken)
     return frozenset(keys)
+
+
+def _names(places: Collection[Place]) -> re.Pattern[str]:
+    """Finds lines of the record that may be about one of the places: with the longer of its two names."""
+    names = {max(space, device.partition(" ")[0], key=len) for space, device in places}
+    return re.compile("|".join(re.escape(json.dumps(name)[:-1]) for name in sorted(names)))
 
 
 def _unmake(entries: Sequence[Entry], faults: Faults) -> Iterator[Step]:

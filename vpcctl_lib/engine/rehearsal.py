@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from vpcctl_lib.engine.leavings import leavings
 from vpcctl_lib.engine.plan import Plan
 from vpcctl_lib.engine.schedule import groups
 from vpcctl_lib.kernel.run import Runner
@@ -32,8 +31,12 @@ def _steps(plan: Plan, folder: Path, runner: Runner) -> Iterator[str]:
 
 def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
     """Removes the logs of workloads that go, and the folders that become empty."""
-    kept = {entry.resource.key for entry in plan.after}
-    gone = (step.entry.resource for step in plan.steps if step.entry.resource.key not in kept)
+    gone = plan.gone()
+    if not gone:
+        return
+    # Imported late: most changes leave nothing behind.
+    from vpcctl_lib.engine.leavings import leavings
+
     files = [file for left in leavings(gone, folder) for file in left.files]
     if files:
         folders = dict.fromkeys(up for file in files for up in (file.parent, file.parent.parent))

@@ -50,8 +50,7 @@ def groups(steps: Sequence[Step], forward: bool = True) -> Iterator[Group]:
         members = [member for _, member in run]
         items = tuple(item for item, _ in members)
         # All are in one namespace, so that a step's places are the same for each of its operations.
-        met = [_places(steps[number], items[0].operation) for number in {item.step for item in items}]
-        places = frozenset[str]().union(*(found or () for found in met)) if None not in met else None
+        places = _places([steps[number] for number in {item.step for item in items}], items[0].operation)
         yield Group(items, members[0][1], places)
 
 
@@ -60,13 +59,15 @@ def _kin(position: int, item: Item, tolerant: bool) -> tuple[object, ...]:
     return (position,) if kin is None else (kin, tolerant)
 
 
-def _places(step: Step, operation: Operation) -> frozenset[str] | None:
-    """Where it is done, and where the resource has its ends; a removal may affect more than it names."""
-    resource = step.entry.resource
-    homes = resource.homes
-    if step.verb is Verb.UNMAKE and not any(space for space, _ in homes):
-        return None
-    return operation.places(frozenset(space for space, _ in (*homes, *resource.places)))
+def _places(steps: Sequence[Step], operation: Operation) -> frozenset[str] | None:
+    """Where it is done, and where the resources have their ends; a removal may affect more than it names."""
+    ends: set[str] = set()
+    for step in steps:
+        homes = [space for space, _ in step.entry.resource.homes]
+        if step.verb is Verb.UNMAKE and not any(homes):
+            return None
+        ends.update(homes, (space for space, _ in step.entry.resource.places))
+    return operation.places(frozenset(ends))
 
 
 def waits(found: Iterable[Group]) -> Iterator[tuple[Group, frozenset[int]]]:

@@ -11,14 +11,18 @@ from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.kernel.proc import names_of_links
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
+from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
-from vpcctl_lib.record.ledger import Entry
+from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule
 from vpcctl_lib.resources.base import SharedChain
 from vpcctl_lib.resources.host import text_of
 from vpcctl_lib.resources.operations import HOST
 from vpcctl_lib.resources.rules import is_ours, mark_of
+
+CABLE = "vpc-"
+"""How the name of the host's end of each VPC's cable begins."""
 
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
@@ -76,15 +80,22 @@ def _files(keys: Collection[Hashable]) -> Iterator[Resource]:
             yield file
 
 
-def strange_cables(kernel: Kernel, ledger: Iterable[Entry]) -> list[str]:
+def cables(state: State) -> set[str]:
+    """The host's ends of the VPCs' cables, as recorded."""
+    if state.parts:
+        # The topology says the same as a ledger that follows from it, and need not be decoded.
+        return {naming.device(CABLE, vpc.name) for vpc in state.topology.vpcs}
+    return {device for entry in state.ledger for space, device in entry.resource.places if space == HOST}
+
+
+def strange_cables(kernel: Kernel, recorded: Collection[str]) -> list[str]:
     """The host's links with our mark that our rules protect and that are not in the record.
 
     Rewriting the host's chains from the record would remove that protection.
     """
-    places = {place for entry in ledger for place in entry.resource.places}
-    names = [name for name in names_of_links() if (HOST, name) not in places]
-    # All cables are called so: most hosts have none that is not recorded, and nothing need be asked.
-    found = [name for name in names if name.startswith("vpc-") and is_marked(kernel, HOST, name)]
+    names = [name for name in names_of_links() if name.startswith(CABLE) and name not in recorded]
+    # Most hosts have none that is not recorded, and nothing need be asked.
+    found = [name for name in names if is_marked(kernel, HOST, name)]
     if not found:
         return []
     rules = [rule for place, chain in kernel.chains(HOST).items() if place[1] in HOST_CHAINS

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpcctl_lib.engine.leavings import leavings, sweep, sweep_undone
 from vpcctl_lib.engine.plan import Faults, Plan
 from vpcctl_lib.engine.rule_order import RuleOrder
 from vpcctl_lib.engine.schedule import Group, Item, groups, waits
@@ -49,10 +48,8 @@ class Transaction:
                 self._forward(plan, interrupts)
                 self._learn(step.entry.resource for step in plan.steps if step.verb is Verb.MAKE)
                 # Before the last save: a crash after it would leave logs that nothing refers to.
-                stay = {entry.resource.key for entry in plan.after}
-                gone = (step.entry.resource for step in plan.steps if step.entry.resource.key not in stay)
-                sweep(leavings(gone, self._store.folder), self._store.folder)
-                self._store.save(State(topology, self._after(plan)))
+                self._sweep(plan)
+                self._store.save(State(topology, self._after(plan), parts=plan.parts))
             except VpcctlError as error:
                 self._back(plan, before, error)
                 raise
@@ -64,6 +61,15 @@ class Transaction:
                     raise RuntimeError(f"{told.message.removeprefix('and ')} ({told.hint})") from unforeseen
                 raise
         return self._desk.notes
+
+    def _sweep(self, plan: Plan) -> None:
+        """Remove the files that things leave which have gone for good."""
+        gone = plan.gone()
+        if gone:
+            # Imported late: most changes leave nothing behind.
+            from vpcctl_lib.engine.leavings import leavings, sweep
+
+            sweep(leavings(gone, self._store.folder), self._store.folder)
 
     def _forward(self, plan: Plan, interrupts: Interrupts) -> None:
         """In parallel, but one after the other in each place; an undo starts after all have ended."""
@@ -261,6 +267,8 @@ class Transaction:
             if failed:
                 self._store.save(State(before.topology, plan.under_way(), before.settled))
                 return []
+            from vpcctl_lib.engine.leavings import leavings, sweep_undone
+
             made = (entry.resource for entry in plan.after if entry.resource.key not in known)
             folder = self._store.folder
             left = sweep_undone(leavings(made, folder), folder, self._desk.evidence)

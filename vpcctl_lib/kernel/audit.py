@@ -31,7 +31,7 @@ class Audit:
     def record(self, outcome: Outcome) -> None:
         """An external command that has run."""
         self._begin()
-        said = f" ({outcome.reason()})" if outcome.status else ""
+        said = f" ({_line(outcome.reason())})" if outcome.status else ""
         command = _line(str(outcome.command))
         self._write(f"exit {outcome.status} {outcome.milliseconds:.1f} ms: {command}{said}")
 
@@ -46,18 +46,19 @@ class Audit:
         Everybody may read the log, so the message quotes no file (`VpcctlError.discreet`).
         """
         self._begin()
-        self._write(f"ended with {code}" + (f": {message}" if message else ""))
+        self._write(f"ended with {code}" + (f": {_line(message)}" if message else ""))
 
     def _begin(self) -> None:
         """Log the command line before its first action."""
         if not self._begun:
             self._begun = True
-            self._write(f"user {_user()} ran: {shlex.join(['vpcctl', *sys.argv[1:]])}")
+            self._write(_line(f"user {_user()} ran: {shlex.join(['vpcctl', *sys.argv[1:]])}"))
 
     def _write(self, text: str) -> None:
+        """Append a line; whatever others can decide of it is made safe before."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         try:
-            line = f"{moment} [{os.getpid()}] {_line(text)}\n".encode()
+            line = f"{moment} [{os.getpid()}] {text}\n".encode()
             os.write(self._log.opened(), line)
         except OSError:
             # Reading needs no root: a plain user's `vpc list` can't write to root's log.

@@ -9,13 +9,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import field, replace
 from functools import cache, partial
-from typing import BinaryIO
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import namelock, netns
+from vpcctl_lib.kernel import disk, namelock, netns
 from vpcctl_lib.kernel.sayings import sentence
 
 TIMEOUT_SECONDS = 60.0
@@ -289,7 +289,8 @@ def _run(command: Command, close_fds: bool, before: Callable[[], None] | None = 
     that leaves in the thread (a filter of system calls), the program inherits.
     """
     started, late = time.monotonic(), ""
-    with _memory(command.stdin) as given, _memory() as out, _memory() as err:
+    with ExitStack() as stack:
+        given, out, err = (_memory(stack, text) for text in (command.stdin, "", ""))
         begin = partial(_popen, command, TOOL, stdin=given, stdout=out, stderr=err, start_new_session=True,
                         close_fds=close_fds)
         try:
@@ -311,20 +312,22 @@ def _after(before: Callable[[], None], begin: Callable[[], Child]) -> Child:
     return begin()
 
 
-def _memory(text: str = "") -> BinaryIO:
-    """A file in memory (memfd_create(2)) that contains the text."""
+def _memory(stack: ExitStack, text: str) -> int:
+    """A file in memory (memfd_create(2)) that contains the text; the stack closes it."""
     try:
-        file = os.fdopen(os.memfd_create("vpcctl"), "w+b")
+        file = os.memfd_create("vpcctl")
     except OSError as error:
         raise VpcctlError(f"can't start a program: {error.strerror}") from None
-    file.write(text.encode())
-    file.seek(0)
+    stack.callback(os.close, file)
+    if text:
+        disk.write_all(file, text.encode())
+        os.lseek(file, 0, os.SEEK_SET)
     return file
 
 
-def _text(memory: BinaryIO) -> str:
-    memory.seek(0)
-    return memory.read().decode(errors="replace")
+def _text(memory: int) -> str:
+    length = os.fstat(memory).st_size
+    return os.pread(memory, length, 0).decode(errors="replace") if length else ""
 
 
 def _tend(process: subprocess.Popen[bytes]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 
 from vpcctl_lib.frozen import frozen
 
@@ -98,11 +99,13 @@ BRIDGE = (
 """Those of a router's bridge, for its neighbours (net.ipv4.neigh)."""
 
 
+@cache
 def whole(profile: Profile) -> tuple[tuple[str, str], ...]:
     """The settings of a namespace of that kind as a whole."""
     return tuple(_pairs(WHOLE, profile))
 
 
+@cache
 def links(profile: Profile) -> tuple[tuple[str, str], ...]:
     """The settings of its links, by the last part of the key."""
     return tuple(_pairs(LINKS, profile))

@@ -11,8 +11,9 @@ from functools import cached_property
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Faults, Plan, difference
-from vpcctl_lib.engine.strays import is_marked, strange_cables
+from vpcctl_lib.engine.strays import cables, is_marked, strange_cables
 from vpcctl_lib.engine.transaction import Transaction
+from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import guarding, netns, variants
@@ -174,11 +175,13 @@ class Manager:
         return {key: fault for key, fault in found.items()
                 if key in half_made or fault.condition is not Condition.FOREIGN}
 
-    def _has_lost_namespaces(self, state: State, wanted: Topology) -> bool:
+    def _has_lost_namespaces(self, state: State, shall: Topology) -> bool:
         """Whether the host restarted, or somebody deleted one: then the record alone can't give a plan."""
-        recorded = {entry.resource.space or entry.resource.guest for entry in state.ledger} - {""}
+        # The topology says the same as a ledger that follows from it, and need not be decoded.
+        recorded = {*endpoints.namespaces(state.topology)} if state.parts else \
+            {entry.resource.space or entry.resource.guest for entry in state.ledger} - {""}
         lost = recorded - netns.names()
-        again = lost.intersection(endpoints.namespaces(wanted))
+        again = lost.intersection(endpoints.namespaces(shall)) if lost else ()
         if again:
             self.warn(f"{', '.join(sorted(again))}: recorded, but missing; what is missing is recreated")
         return bool(lost)
@@ -207,8 +210,11 @@ class Manager:
 
             self._warnings += check_groups(state.topology, topology)
         faults = self.faults(state, topology)
+        # With faults, an unchanged entry says nothing about what is there.
+        shall = wanted(State() if faults else state, topology)
         try:
-            return topology, difference(self.held(state), blueprint(topology), faults, self.runner)
+            plan = difference(self.held(state), shall.all, faults, self.runner)
+            return topology, replace(plan, parts=shall.parts)
         except Taken as taken:
             raise self._explained(taken) from None
 
@@ -226,12 +232,12 @@ class Manager:
 
     def check_strange(self, state: State) -> None:
         """Refuse to rewrite the host's chains while they protect something that is not in the record."""
-        cables = strange_cables(Kernel(self.runner), state.ledger)
-        if cables:
-            raise VpcctlError(f"{', '.join(cables)}: marked as vpcctl's, but not in the record: the "
+        strange = strange_cables(Kernel(self.runner), cables(state))
+        if strange:
+            raise VpcctlError(f"{', '.join(strange)}: marked as vpcctl's, but not in the record: the "
                               "host's rules for it would be lost",
                               "adopt it: vpcctl restore --from-kernel; or remove it: "
-                              + "; ".join(f"ip link del {cable}" for cable in cables))
+                              + "; ".join(f"ip link del {cable}" for cable in strange))
 
     def marked_variant(self) -> Variant:
         """The iptables with our rules, by the record or else by their marks; it is used from then on."""
@@ -296,7 +302,9 @@ def _forwarding(state: State, topology: Topology) -> str | None:
     if not any(vpc.nat for vpc in topology.vpcs):
         return None
     forwarding = Forwarding()
-    known = next((entry.found for entry in state.ledger if entry.resource == forwarding), None)
+    kind = Entry(forwarding).kind
+    known = next((entry.found for entry in state.ledger
+                  if entry.kind == kind and entry.resource == forwarding), None)
     if known is None or forwarding.is_outlived(known):
         return forwarding.value()
     return known.get(IP_FORWARD)

@@ -72,8 +72,7 @@ def altname(prefix: str, name: str) -> str:
 
 def mac(vpc: str) -> str:
     """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
-    tail = _digest(vpc)[:5]
-    return ":".join(f"{octet:02x}" for octet in (0x02, *tail))
+    return bytes((0x02, *_digest(vpc)[:5])).hex(":")
 
 
 def instance_mac(vpc: str, address: IPv4Address) -> str:
@@ -81,7 +80,7 @@ def instance_mac(vpc: str, address: IPv4Address) -> str:
 
     It always differs from the bridge's own MAC, whatever the VPC's name: the second bytes differ.
     """
-    return ":".join(f"{octet:02x}" for octet in (0x02, _digest(vpc)[0] ^ 0xFF, *address.packed))
+    return bytes((0x02, _digest(vpc)[0] ^ 0xFF, *address.packed)).hex(":")
 
 
 @cache

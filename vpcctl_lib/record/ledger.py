@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import field
 from enum import Enum
+from json import JSONDecoder
+from re import Pattern
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.codec import Misfit, decode, expect
-from vpcctl_lib.resources import Resource, kind_named
+from vpcctl_lib.resources import Resource, kind_named, name_of
+
+KIND = '{"kind": "'
+"""How each line begins."""
+
+_whole_line = JSONDecoder().raw_decode
 
 
 class Verb(Enum):
@@ -27,6 +35,38 @@ class Entry:
     found: dict[str, str] = field(default_factory=dict)
     under_way: Verb | None = None
 
+    line: ClassVar[str] = ""
+    """The line that it was read from, if we wrote that; empty for any other."""
+
+    @classmethod
+    def on(cls, line: str) -> Entry:
+        """The entry of a line that we wrote ourselves; it is only decoded if somebody looks at the resource.
+
+        Nothing is under way with it.
+        """
+        entry = object.__new__(cls)
+        object.__setattr__(entry, "line", line)
+        return entry
+
+    @property
+    def kind(self) -> str:
+        """How the record names its kind; known without decoding it."""
+        line = self.line
+        return line[len(KIND):line.index('"', len(KIND))] if line else name_of(self.resource)
+
+    def may_name(self, names: Pattern[str]) -> bool:
+        """Whether one of these may be in it: of an entry that is not decoded, its line decides."""
+        return "resource" in self.__dict__ or names.search(self.line) is not None
+
+    if not TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any:
+            """What is not there yet: the fields of an entry that was not decoded so far."""
+            if name not in ("resource", "found") or not self.line:
+                raise AttributeError(name)
+            read = _entry(_whole_line(self.line)[0])
+            self.__dict__.update(resource=read.resource, found=read.found)
+            return self.__dict__[name]
+
 
 @frozen
 class State:
@@ -36,6 +76,10 @@ class State:
     ledger: tuple[Entry, ...] = ()
     previous: Topology | None = None
     """While a change is under way: the topology before it."""
+
+    parts: tuple[int, ...] = field(default=(), compare=False)
+    """If the ledger is exactly what this version of vpcctl makes of the topology: how many entries belong to
+    each part of the blueprint. Empty otherwise, or if that is not known."""
 
     @property
     def settled(self) -> Topology:

@@ -14,7 +14,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import disk
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record import document, ledger
-from vpcctl_lib.record.codec import Misfit, decode, encode
+from vpcctl_lib.record.codec import Misfit, decode, written
 from vpcctl_lib.record.document import FILE, VERSION
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.spare import FULL, Spare
@@ -23,9 +23,13 @@ from vpcctl_lib.resources import Resource, name_of
 
 LOCK_SECONDS = 60.0
 HEAD = f'{{"version": {VERSION},\n'
+TOPOLOGY = '"topology": '
 LEDGER = '"ledger": [\n'
-ENTRY = '{"kind": '
-END = "}\n]}\n"
+MANY = 500
+"""Entries from which on a record gets a seal: to decode fewer takes less than to read the program's files."""
+
+SEALED = '"}\n'
+"""How a record with a seal ends, and no other."""
 
 
 class Store:
@@ -36,30 +40,38 @@ class Store:
         self.file = folder / FILE
         self.log = folder / "vpcctl.log"
         self._spare = Spare(folder / ".state.json.spare")
-        self._texts: dict[int, tuple[Entry | Resource | Topology, str]] = {}
-        """The text of parts that were read or written before, by identity: most of a large record stays."""
+        self._texts: dict[int, tuple[Resource | Topology, str]] = {}
+        """The text of parts that were written before, by identity: a change is saved before and after it."""
 
     def load(self) -> State:
         """The recorded state; empty if there is none. VpcctlError if it can't be read or understood."""
         text = document.text(self.file)
         if text is None:
             return State()
+        state = self._sealed(text) if text.endswith(SEALED) else None
+        if state is not None:
+            return state
         data = document.parse(self.file, text)
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
-            entries = ledger.read(data.get("ledger"))
-            self._keep(text, entries)
-            return State(topology, entries,
+            return State(topology, ledger.read(data.get("ledger")),
                          None if previous is None else decode(Topology, previous, "previous"))
         except Misfit as error:
             raise document.damaged(self.file, str(error)) from None
 
-    def _keep(self, text: str, entries: Sequence[Entry]) -> None:
-        """Keep the text of entries to write it again unchanged, if it is in our own format: one line each."""
-        lines = _lines(text)
-        if len(lines) == len(entries):
-            self._texts = {id(entry): (entry, line) for entry, line in zip(entries, lines, strict=True)}
+    def _sealed(self, text: str) -> State | None:
+        """The state in a text of our own; its entries are not decoded yet."""
+        # Imported late: most records are small.
+        from vpcctl_lib.record.seal import opened
+
+        found = opened(text, LEDGER)
+        if found is None:
+            return None
+        text = found.head[len(HEAD) + len(TOPOLOGY):-len(",\n")]
+        topology = decode(Topology, json.loads(text))
+        self._texts[id(topology)] = (topology, text)
+        return State(topology, tuple(map(Entry.on, found.lines)), parts=found.parts)
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
@@ -99,25 +111,30 @@ class Store:
     def _whole(self, state: State) -> str:
         """One line for each resource, for people (and cleanup.sh); much smaller than indented JSON."""
         previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
-        entries = ",\n".join(map(self._text, state.ledger))
-        return f'{HEAD}"topology": {self._text(state.topology)},\n{previous}{LEDGER}{entries}\n]}}\n'
+        entries = ",\n".join([entry.line or self._line(entry) for entry in state.ledger])
+        text = f'{HEAD}{TOPOLOGY}{self._text(state.topology)},\n{previous}{LEDGER}{entries}'
+        if not state.parts or state.previous is not None or len(state.ledger) < MANY:
+            return f"{text}\n]}}\n"
+        from vpcctl_lib.record.seal import sealed
 
-    def _text(self, part: Entry | Resource | Topology) -> str:
+        return sealed(text, state.parts)
+
+    def _line(self, entry: Entry) -> str:
+        # A resource is encoded once, although its entry changes while it is being made.
+        text = entry.line or self._text(entry.resource)
+        if entry.line or not (entry.found or entry.under_way):
+            return text
+        found = f', "found": {json.dumps(entry.found)}' if entry.found else ""
+        verb = f', "under_way": "{entry.under_way.value}"' if entry.under_way else ""
+        return f"{text[:-1]}{found}{verb}}}"
+
+    def _text(self, part: Resource | Topology) -> str:
         held = self._texts.get(id(part))
         if held is None:
+            text = written(part) if isinstance(part, Topology) else written(part, name_of(part))
             # Kept with the part, so that no other object can get its identity meanwhile.
-            held = self._texts[id(part)] = (part, self._spelt(part))
+            held = self._texts[id(part)] = (part, text)
         return held[1]
-
-    def _spelt(self, part: Entry | Resource | Topology) -> str:
-        if not isinstance(part, Entry):
-            kind = {"kind": name_of(part)} if isinstance(part, Resource) else {}
-            return json.dumps({**kind, **encode(part)})
-        # A resource is encoded once, although its entry changes while it is being made.
-        text = self._text(part.resource)
-        found = f', "found": {json.dumps(part.found)}' if part.found else ""
-        verb = f', "under_way": "{part.under_way.value}"' if part.under_way else ""
-        return f"{text[:-1]}{found}{verb}}}"
 
     def lost(self) -> bool:
         """Whether the record is missing or damaged; a newer vpcctl's is an error."""
@@ -221,16 +238,3 @@ class Store:
                                       f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
                 time.sleep(0.02)
 
-
-def _lines(text: str) -> list[str]:
-    """The ledger's lines without the commas between them, if all are in our own format; else none.
-
-    If there are as many lines as entries, each line is one entry. Anything after an entry, even a blank,
-    would be between it and the comma that we add.
-    """
-    before, _, held = text.partition(LEDGER)
-    if not (before.startswith(HEAD) and held.startswith(ENTRY) and held.endswith(END)):
-        return []
-    lines = held[len(ENTRY):-len(END)].split(f"}},\n{ENTRY}")
-    is_ours = held.count("\n") == len(lines) - 1 + END.count("\n")
-    return [f"{ENTRY}{line}}}" for line in lines] if is_ours else []

@@ -225,13 +225,15 @@ class Set(Deed):
     def _write(self) -> None:
         born = _BORN.get((self.values, self.links)) if self.fresh else None
         values, common = born or (self.values, self.links)
-        written = tuple(pair for pair in values if _put(f"{SYSCTLS}/{pair[0].replace('.', '/')}", pair[1]))
+        # Where other new namespaces differed, this one does, and need not be read.
+        put = _overwrite if born else _put
+        written = tuple(pair for pair in values if put(f"{SYSCTLS}/{pair[0].replace('.', '/')}", pair[1]))
         on_links: set[tuple[str, str]] = set()
         folder = f"{SYSCTLS}/net/ipv4/conf"
         # These two first: a link that is created meanwhile inherits their values.
         others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")] if common else []
         for name in (*EVERYWHERE, *others):
-            on_links |= {pair for pair in common if _put(f"{folder}/{name}/{pair[0]}", pair[1])}
+            on_links |= {pair for pair in common if put(f"{folder}/{name}/{pair[0]}", pair[1])}
         if self.fresh and born is None:
             _BORN[self.values, self.links] = (written, tuple(on_links))
 
@@ -279,6 +281,19 @@ def _put(path: str, value: str) -> bool:
     except FileNotFoundError:
         # Its link may have gone meanwhile, with its settings.
         return False
+
+
+def _overwrite(path: str, value: str) -> bool:
+    """Write a setting if this kernel has it; whether it has."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        os.write(file, value.encode())
+    finally:
+        os.close(file)
+    return True
 
 
 FILES = frozenset({"/"})

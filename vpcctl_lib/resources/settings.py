@@ -23,6 +23,9 @@ WAS = "was "
 """Prefix of a setting's old value among the facts. (cleanup.sh puts back the host's, which lack it.)"""
 
 
+_PROFILES = frozenset(profile.value for profile in Profile)
+
+
 @frozen
 class Settings(Resource):
     """Kernel settings of one of our own namespaces, which is not shared, or of one link there."""
@@ -59,7 +62,7 @@ class Settings(Resource):
     @property
     def _is_known(self) -> bool:
         """A profile of another version, which an older record may name, counts as none."""
-        return self.profile in {profile.value for profile in Profile}
+        return self.profile in _PROFILES
 
     def make(self) -> Operations:
         """All of them at once; a namespace that does not exist yet will be like any other new one."""

@@ -1,0 +1,125 @@
+"""What a topology needs, from the record where nothing has changed: the same plan as from everything anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.dear import DEAR
+from tests.topologies import topologies
+from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.engine.plan import Plan, _names, difference
+from vpcctl_lib.engine.rehearsal import commands
+from vpcctl_lib.engine.wanted import wanted
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.topology import Machine, Nat, Policy, Subnet, Topology, Vpc
+from vpcctl_lib.record import store as store_module
+from vpcctl_lib.record.codec import written
+from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.store import Store
+from vpcctl_lib.resources import Forwarding, name_of
+
+pytestmark = pytest.mark.usefixtures("bare_host")
+
+FIRST = IPv4Address("10.0.1.10")
+BARE = Subnet("web", IPv4Network("10.0.1.0/24"), machines=tuple(
+    Machine(f"m{number}", (FIRST + number,)) for number in range(3)))
+VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(BARE,))
+NEW = Machine("new", (FIRST + 9,))
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """One that seals every record, however small."""
+    monkeypatch.setattr(store_module, "MANY", 1)
+    return Store(tmp_path)
+
+
+def recorded(store: Store, topology: Topology) -> State:
+    """The record once the topology is there, as the next command reads it."""
+    shall = wanted(State(), topology)
+    store.save(State(topology, difference((), shall.all).after, parts=shall.parts))
+    return Store(store.folder).load()
+
+
+def told(plan: Plan) -> list[str]:
+    return commands(plan, Path("/var/lib/vpcctl"), Runner())
+
+
+@given(topologies(), topologies())
+@settings(DEAR, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_plan_is_that_of_everything_anew(store: Store, one: Topology, other: Topology) -> None:
+    state = recorded(store, one)
+    shall = wanted(state, other)
+    assert sum(shall.parts) == len(shall.all)
+    plan = difference(state.ledger, shall.all)
+    whole = difference(difference((), blueprint(one)).after, blueprint(other))
+    assert plan.after == whole.after
+    assert plan.before == whole.before
+    assert [(step.verb, step.entry, step.old) for step in plan.steps] \
+        == [(step.verb, step.entry, step.old) for step in whole.steps]
+    assert told(plan) == told(whole)
+    assert plan.under_way() == whole.under_way()
+
+
+@pytest.mark.parametrize("subnet", [
+    BARE.with_machine(NEW), BARE.without_machine("m1"), replace(BARE, machines=(NEW, *BARE.machines)),
+    BARE.with_machine(replace(BARE.machines[1], forwards=True)), replace(BARE, machines=BARE.machines[::-1]),
+    replace(BARE, policy=Policy()), replace(BARE, machines=())])
+def test_what_one_change_in_a_subnet_needs(store: Store, subnet: Subnet) -> None:
+    one, other = Topology((VPC,), guarded=True), Topology((VPC.with_subnet(subnet),), guarded=True)
+    state = recorded(store, one)
+    plan = difference(state.ledger, wanted(state, other).all)
+    assert told(plan) == told(difference(difference((), blueprint(one)).after, blueprint(other)))
+    assert plan.steps
+
+
+def test_what_does_not_change_is_not_looked_at(store: Store) -> None:
+    other = replace(VPC, name="vpc2", cidr=IPv4Network("10.1.0.0/16"), link=1, subnets=())
+    state = recorded(store, Topology((VPC, other)))
+    shall = wanted(state, state.topology.with_vpc(VPC.with_subnet(BARE.with_machine(NEW))))
+    difference(state.ledger, shall.all)
+    looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
+    assert looked_at, "what follows from a whole VPC or from all of them"
+    assert not [one for one in looked_at if "web.m" in one or "br-vpc2" in one]
+
+
+def test_what_is_deleted_is_all_that_is_looked_at(store: Store) -> None:
+    state = recorded(store, Topology((VPC,)))
+    shall = wanted(state, Topology((VPC.with_subnet(BARE.without_machine("m1")),)))
+    plan = difference(state.ledger, shall.all)
+    assert plan.under_way()
+    assert {str(one) for one in plan.gone()} == {"namespace vpc1-web.m1"}
+    looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
+    assert not [one for one in looked_at if "web.m2" in one and not one.startswith("namespace")]
+
+
+@given(topologies())
+@DEAR
+def test_a_line_names_every_place_that_its_resource_stands_in(topology: Topology) -> None:
+    for resource in blueprint(topology):
+        line = written(resource, name_of(resource))
+        assert all(_names([place]).search(line) for place in resource.stands_in), line
+
+
+def test_after_another_version_of_vpcctl_everything_is_compared(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = recorded(store, Topology((VPC,)))
+    assert state.parts
+    monkeypatch.setattr("vpcctl_lib.record.seal.program", lambda: "another")
+    other = Store(store.folder).load()
+    assert other == state
+    assert not other.parts
+    assert all("resource" in vars(entry) for entry in other.ledger)
+    assert wanted(other, other.topology).all == blueprint(other.topology)
+
+
+def test_what_was_found_on_the_host_before_a_restart_is_made_again(store: Store) -> None:
+    nat = Topology((replace(VPC, nat=Nat("eth0")),))
+    state = recorded(store, nat)
+    number = next(at for at, entry in enumerate(state.ledger) if entry.kind == "forwarding")
+    assert wanted(state, nat).all[number] == Forwarding(), "and not its entry, which may be of another boot"

@@ -1,0 +1,76 @@
+"""The parts of a blueprint: what each resource follows from, so that nothing else is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+from vpcctl_lib.model import endpoints
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.topology import Machine, Subnet, Vpc
+from vpcctl_lib.resources import Resource
+
+Names = tuple[str, ...]
+Frame = TypeVar("Frame", Vpc, Subnet)
+
+
+class _Seat(NamedTuple):
+    vpc: Vpc
+    subnet: Subnet
+    machine: Machine
+
+
+class Seat(_Seat):
+    """A machine, and the VPC and subnet around it without what else is in them."""
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The machine in the network; computed once for all parts, and not at all if none needs it."""
+        return endpoints.endpoint(*self)
+
+
+class Part(NamedTuple):
+    """Resources by one function: for each of several things one after the other, or all at once."""
+
+    names: Names
+    """The VPCs that it belongs to; no two parts by the same function have the same."""
+
+    function: Callable[..., Iterable[Resource]]
+    things: Sequence[Any]
+    """What the function is called for, one after the other: for a seat, with its VPC and its endpoint."""
+
+    values: tuple[Any, ...] = ()
+    """What else the resources follow from."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for the same part of another topology."""
+        return (self.function, self.names)
+
+    def resources(self, thing: Any) -> list[Resource]:
+        """Those for one of its things."""
+        what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
+        return list(self.function(*what, *self.values))
+
+
+class Frames:
+    """VPCs and subnets without what is in them; equal ones are the same object, which compares faster."""
+
+    def __init__(self) -> None:
+        self._known: dict[Names, Any] = {}
+
+    def seats(self, vpc: Vpc) -> Iterator[Seat]:
+        """All machines of a VPC, subnet by subnet."""
+        around = self._frame((vpc.name,), replace(vpc, subnets=()))
+        for subnet in vpc.subnets:
+            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=()))
+            for machine in subnet.machines:
+                yield Seat(around, inner, machine)
+
+    def _frame(self, names: Names, found: Frame) -> Frame:
+        known: Frame | None = self._known.get(names)
+        if known != found:
+            known = self._known[names] = found
+        return known
