@@ -52,7 +52,7 @@ class SubnetNode:
     @property
     def decides(self) -> str:
         """Its policy, and the groups of its own machine; empty if it has neither."""
-        joined = f"own in {', '.join(self.groups)}" if self.groups else ""
+        joined = f"own machine in {', '.join(self.groups)}" if self.groups else ""
         return ", ".join(filter(None, (self.policy, joined)))
 
     @property
