@@ -76,6 +76,9 @@ def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
     shown = lab.do(f"firewall show {AT} --instance lab --json").json["firewall"]["counters"]
     assert shown["ingress[0]"]["packets"] == 1
     assert shown["ingress[1]"]["packets"] > 1
+    (public,) = [one for one in lab.do("vpc show --name vpc1 --json").json["vpc"]["policies"]
+                 if one["subnet"] == "public"]
+    assert public["counters"]["ingress[0]"]["packets"] == 1
     told = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--port", "82", "--json")
     assert told.json["reach"]["blocked_by"]["code"] == "FIREWALL_DENY"
     assert "firewall apply" in told.json["reach"]["blocked_by"]["fix"]
@@ -281,6 +284,12 @@ def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     vpc1.reaches("vpc1-public.web1", "10.0.1.4:80")
     vpc1.never_reaches("vpc1-public.web1", "10.0.1.4:81")
     vpc1.never_reaches("vpc1-private", "10.0.1.4:80")
+    web1, lab = "reach --from vpc1/public/web1", "--to vpc1/public/lab --port 80"
+    assert vpc1.do(f"{web1} {lab}").code == 0
+    refusal = vpc1.vpcctl(*f"reach --from vpc1/private {lab} --json".split()).json["reach"]["blocked_by"]
+    assert refusal["fix"] == "vpcctl group join --vpc vpc1 --subnet private --name web"
+    shown = vpc1.do("group show --vpc vpc1 --name data --json").json["group"]
+    assert shown["counters"]["ingress[0]"]["packets"] > 0
     vpc1.do("group join --vpc vpc1 --subnet private --name web")
     vpc1.reaches("vpc1-private", "10.0.1.4:80")
     assert vpc1.do("status").out == "in sync\n"
