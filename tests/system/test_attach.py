@@ -302,6 +302,21 @@ def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     assert "vpcctl" not in vpc1.sh("nft list ruleset", "other").lower()
 
 
+def test_rules_of_groups_are_known_without_the_list_of_the_router(lab: Host) -> None:
+    rules = "iptables -t mangle -S VPCCTL-IN"
+    lab.do("group create --vpc vpc1 --name data")
+    lab.do(f"group join {AT} --instance lab --name data")
+    before = lab.sh(rules, "other")
+    lab.sh("ip netns exec vpc1 nft delete table ip vpcctl; rm /var/lib/vpcctl/state.json*")
+    told = lab.do("restore --from-kernel").err
+    assert "the groups of 'vpc1/public/lab' are unknown: its rules stay as they are, until it is " \
+        f"attached anew: vpcctl instance detach {AT} --name lab" in told
+    assert lab.sh(rules, "other") == before
+    lab.do(f"instance detach {AT} --name lab")
+    lab.do(LAB)
+    assert "VPCCTL" not in lab.sh("iptables-save", "other")
+
+
 def test_of_two_who_attach_it_at_once_one_has_it(vpc1: Host) -> None:
     told = vpc1.sh(f"""
         for name in one two; do
