@@ -109,6 +109,7 @@ def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
     (f"instance attach {AT} --name two --netns /run/netns/none", "/run/netns/none is not a network"),
     (f"instance attach {AT} --name two --pid 999999", "process 999999 does not exist"),
     (f"instance attach {AT} --name lab --netns /run/netns/internet", "machine 'lab' already exists"),
+    (f"{LAB} --group web", "attached to /run/netns/other by vpc0, has 10.0.1.4, and is in no group"),
     (f"instance add {AT} --name lab", "machine 'lab' already exists in vpc1/public, attached to"),
     (f"instance attach {AT} --name two --netns /run/netns/internet --address 10.0.1.4", "10.0.1.4"),
     (f"instance detach {AT} --name own", "vpc1/public/own is not attached"),

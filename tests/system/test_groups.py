@@ -154,8 +154,9 @@ def test_a_machine_can_be_added_to_groups(tiers: Host) -> None:
     tiers.reaches("vpc1-front.web3", db("5432"))
     again = tiers.do("instance add --vpc vpc1 --subnet front --name web3 --group admin --group web")
     assert again.out.startswith("unchanged: ")
-    tiers.refused("instance add --vpc vpc1 --subnet front --name web3 --group web",
-                  says="already exists in vpc1/front, has 10.0.1.7, and is in admin, web")
+    done = tiers.refused("instance add --vpc vpc1 --subnet front --name web3 --group web",
+                         says="already exists in vpc1/front, has 10.0.1.7, and is in admin, web")
+    assert "Hint: change its groups: vpcctl group join --vpc vpc1 --subnet front --instance web3" in done.err
     shown = tiers.do("instance show --vpc vpc1 --subnet front --name web3 --json").json["instance"]
     assert shown["groups"] == ["admin", "web"]
     tiers.do("instance delete --vpc vpc1 --subnet front --name web3")
