@@ -311,7 +311,7 @@ def test_rules_of_groups_are_known_without_the_list_of_the_router(lab: Host) -> 
     lab.sh("ip netns exec vpc1 nft delete table ip vpcctl; rm /var/lib/vpcctl/state.json*")
     told = lab.do("restore --from-kernel").err
     assert "the groups of 'vpc1/public/lab' are unknown: its rules stay as they are, until it is " \
-        f"attached anew: vpcctl instance detach {AT} --name lab" in told
+        f"attached again: vpcctl instance detach {AT} --name lab" in told
     assert lab.sh(rules, "other") == before
     lab.do(f"instance detach {AT} --name lab")
     lab.do(LAB)

@@ -124,7 +124,7 @@ class SubnetReader:
         """What replaces the rules of a machine whose groups are unknown."""
         where = f"--vpc {site.vpc} --subnet {site.subnet}"
         if site in self._attached:
-            return f"until it is attached anew: vpcctl instance detach {where} --name {site.machine}"
+            return f"until it is attached again: vpcctl instance detach {where} --name {site.machine}"
         instance = f" --instance {site.machine}" if site.machine else ""
         return f"until: vpcctl group join {where}{instance}"
 
