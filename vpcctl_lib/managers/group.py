@@ -23,7 +23,7 @@ from vpcctl_lib.model.topology import Group, Machine, Policy, Subnet, Topology, 
 READERS = 4
 """Members whose counters are read in parallel; starting the programs takes the time."""
 
-OPEN_ONES = "connections that are open now stay open until they end, also if it no longer allows them"
+OPEN_ONES = "connections that are open now stay open until they end, also those that are no longer allowed"
 
 
 @frozen
