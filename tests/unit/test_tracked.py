@@ -9,6 +9,8 @@ import pytest
 
 from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
+from vpcctl_lib.kernel import proc
+from vpcctl_lib.kernel.conntrack import Table
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import (
     Address,
@@ -139,3 +141,15 @@ def test_who_gets_the_address_of_a_deleted_member_has_none_of_its_connections() 
     assert added(moved) == [((), ())], "who only leaves keeps what is open"
     assert added(step(Verb.CHANGE, before, after), gone) == [((), ()), ((), ())]
     assert "conntrack -D -s 10.0.1.4\n  conntrack -D -d 10.0.1.4\n" in str(Disown("vpc1-db", ("10.0.1.4",)))
+
+
+@pytest.mark.parametrize(("count", "asked"), [("0", 0), ("1", 1), (None, 1)])
+def test_where_nothing_is_tracked_no_entry_is_looked_for(
+    count: str | None, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps: list[Table] = []
+    monkeypatch.setattr(Table, "_all", lambda table: dumps.append(table) or ())
+    monkeypatch.setattr(proc, "setting", {"net/netfilter/nf_conntrack_count": count}.get)
+    with Table() as table:
+        assert table.forget(lambda _: True) == 0
+    assert len(dumps) == asked
