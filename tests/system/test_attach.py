@@ -76,6 +76,9 @@ def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
     shown = lab.do(f"firewall show {AT} --instance lab --json").json["firewall"]["counters"]
     assert shown["ingress[0]"]["packets"] == 1
     assert shown["ingress[1]"]["packets"] > 1
+    (public,) = [one for one in lab.do("vpc show --name vpc1 --json").json["vpc"]["policies"]
+                 if one["subnet"] == "public"]
+    assert public["counters"]["ingress[0]"]["packets"] == 1
     told = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--port", "82", "--json")
     assert told.json["reach"]["blocked_by"]["code"] == "FIREWALL_DENY"
     assert "firewall apply" in told.json["reach"]["blocked_by"]["fix"]
@@ -106,6 +109,7 @@ def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
     (f"instance attach {AT} --name two --netns /run/netns/none", "/run/netns/none is not a network"),
     (f"instance attach {AT} --name two --pid 999999", "process 999999 does not exist"),
     (f"instance attach {AT} --name lab --netns /run/netns/internet", "machine 'lab' already exists"),
+    (f"{LAB} --group web", "attached to /run/netns/other by vpc0, has 10.0.1.4, and is in no group"),
     (f"instance add {AT} --name lab", "machine 'lab' already exists in vpc1/public, attached to"),
     (f"instance attach {AT} --name two --netns /run/netns/internet --address 10.0.1.4", "10.0.1.4"),
     (f"instance detach {AT} --name own", "vpc1/public/own is not attached"),
@@ -281,6 +285,12 @@ def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     vpc1.reaches("vpc1-public.web1", "10.0.1.4:80")
     vpc1.never_reaches("vpc1-public.web1", "10.0.1.4:81")
     vpc1.never_reaches("vpc1-private", "10.0.1.4:80")
+    web1, lab = "reach --from vpc1/public/web1", "--to vpc1/public/lab --port 80"
+    assert vpc1.do(f"{web1} {lab}").code == 0
+    refusal = vpc1.vpcctl(*f"reach --from vpc1/private {lab} --json".split()).json["reach"]["blocked_by"]
+    assert refusal["fix"] == "vpcctl group join --vpc vpc1 --subnet private --name web"
+    shown = vpc1.do("group show --vpc vpc1 --name data --json").json["group"]
+    assert shown["counters"]["ingress[0]"]["packets"] > 0
     vpc1.do("group join --vpc vpc1 --subnet private --name web")
     vpc1.reaches("vpc1-private", "10.0.1.4:80")
     assert vpc1.do("status").out == "in sync\n"
@@ -291,6 +301,21 @@ def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     assert vpc1.do("status").out == "in sync\n"
     vpc1.do("vpc delete --name vpc1")
     assert "vpcctl" not in vpc1.sh("nft list ruleset", "other").lower()
+
+
+def test_rules_of_groups_are_known_without_the_list_of_the_router(lab: Host) -> None:
+    rules = "iptables -t mangle -S VPCCTL-IN"
+    lab.do("group create --vpc vpc1 --name data")
+    lab.do(f"group join {AT} --instance lab --name data")
+    before = lab.sh(rules, "other")
+    lab.sh("ip netns exec vpc1 nft delete table ip vpcctl; rm /var/lib/vpcctl/state.json*")
+    told = lab.do("restore --from-kernel").err
+    assert "the groups of 'vpc1/public/lab' are unknown: its rules stay as they are, until it is " \
+        f"attached again: vpcctl instance detach {AT} --name lab" in told
+    assert lab.sh(rules, "other") == before
+    lab.do(f"instance detach {AT} --name lab")
+    lab.do(LAB)
+    assert "VPCCTL" not in lab.sh("iptables-save", "other")
 
 
 def test_of_two_who_attach_it_at_once_one_has_it(vpc1: Host) -> None:

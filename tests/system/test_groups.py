@@ -154,8 +154,9 @@ def test_a_machine_can_be_added_to_groups(tiers: Host) -> None:
     tiers.reaches("vpc1-front.web3", db("5432"))
     again = tiers.do("instance add --vpc vpc1 --subnet front --name web3 --group admin --group web")
     assert again.out.startswith("unchanged: ")
-    tiers.refused("instance add --vpc vpc1 --subnet front --name web3 --group web",
-                  says="already exists in vpc1/front, has 10.0.1.7, and is in admin, web")
+    done = tiers.refused("instance add --vpc vpc1 --subnet front --name web3 --group web",
+                         says="already exists in vpc1/front, has 10.0.1.7, and is in admin, web")
+    assert "Hint: change its groups: vpcctl group join --vpc vpc1 --subnet front --instance web3" in done.err
     shown = tiers.do("instance show --vpc vpc1 --subnet front --name web3 --json").json["instance"]
     assert shown["groups"] == ["admin", "web"]
     tiers.do("instance delete --vpc vpc1 --subnet front --name web3")
@@ -205,6 +206,20 @@ def test_open_connections_stay_and_no_new_one_begins(tiers: Host) -> None:
         tiers.wait_until(lambda: "on" in out.read_text(), "the open one goes on")
     wider = with_policy(tiers, "data", {"ingress": [rule(5432, "group:web"), rule(80)]})
     assert "stay open" not in wider.err
+
+
+def test_who_gets_the_address_of_a_deleted_member_has_none_of_its_connections(tiers: Host) -> None:
+    with_policy(tiers, "data", {"ingress": [rule(54, "group:web", "udp")]})
+    tiers.start(DB, "python3", "-uc", "import socket; s=socket.socket(type=2); s.bind(('', 54))\n"
+                "while True: s.sendto(*s.recvfrom(9))")
+    tiers.wait_until(lambda: bool(tiers.sh("ss -Hlun sport = 54", DB)), "it listens")
+    talk = ("import socket; s=socket.socket(type=2); s.bind(('', 5000)); s.settimeout(1)\n"
+            "s.sendto(b'it', ('10.0.2.9', 54))\n"
+            "try: print(s.recv(9))\nexcept TimeoutError: print('nothing')")
+    assert "it" in tiers.run("ip", "netns", "exec", WEB1, "python3", "-c", talk).out
+    tiers.do(f"instance delete {FRONT.replace('--instance', '--name')} web1")
+    tiers.do(f"instance add {FRONT.replace('--instance', '--name')} late --address 10.0.1.4")
+    assert tiers.run("ip", "netns", "exec", "vpc1-front.late", "python3", "-c", talk).out == "nothing\n"
 
 
 def test_reach_names_the_group_and_its_fix_helps(tiers: Host) -> None:

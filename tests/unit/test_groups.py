@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ from vpcctl_lib.reach.marks import INCOMING, OUTGOING, marked
 from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.packet import Flow, Packet
 from vpcctl_lib.reach.tables import parse_save
-from vpcctl_lib.resources import Chain, Marking, Resource
+from vpcctl_lib.resources import Chain, Marking, Resource, changed
 from vpcctl_lib.resources import marking as table
 from vpcctl_lib.resources.marking import Held, Members, table_of
 
@@ -233,7 +234,8 @@ def listing(found: Marking) -> list[dict[str, Any]]:
             *({"set": {"name": f"group-{one.group}", "elem": sorted(map(str, in_spans(one.spans)))}}
               for one in found.members),
             *(item for name, tests in chains.items() if tests for item in (
-                {"chain": {"name": name, "type": "filter", "hook": table.HOOKS[name][0], "prio": -10,
+                {"chain": {"name": name, "type": "filter", "hook": table.HOOKS[name][0],
+                           "prio": -160 if found.attached else -10,
                            "policy": "accept"}},
                 *({"rule": {"chain": name, "expr": one}} for one in (
                     *table.FIRST, *(table._expression(name, test) for test in tests)))))]
@@ -258,6 +260,8 @@ TABLE = Marking("a-s.db", (Members("web", "10.0.1.5"),), incoming((Group("g", Po
     lambda listed: listed.append({"rule": {"chain": "incoming", "expr": [{"accept": None}]}}),
     lambda listed: listed.insert(4, {"rule": {"chain": "incoming", "expr": [{"drop": None}]}}),
     lambda listed: listed[3]["chain"].update(prio=0),
+    lambda listed: listed.append({"chain": {"name": "outgoing", "type": "filter", "hook": "output",
+                                            "prio": -160, "policy": "accept"}}),
     lambda listed: listed[3]["chain"].update(name="others"),
     lambda listed: listed.append({"counter": {}}),
     lambda listed: listed[2]["set"].update(elem=["x"]),
@@ -270,6 +274,17 @@ def test_a_table_that_somebody_changed_is_not_ours(change: Any) -> None:
     change(listed)
     found = table_of(listed)
     assert found is None or found.tests["incoming"] != TABLE.incoming
+
+
+def test_marks_come_before_the_table_that_asks_for_them() -> None:
+    for one, name in ((TABLE, "filter"), (replace(TABLE, attached=True), "mangle")):
+        held = table_of(listing(one))
+        assert held is not None
+        assert held.table == name
+        kernel: Any = SimpleNamespace(ip_table=lambda *_, one=one: listing(one))
+        assert one.check(kernel, {}) is None
+        other = replace(one, attached=not one.attached)
+        assert other.check(kernel, {}) == changed("its rules differ")
 
 
 def test_members_that_come_and_go_are_elements_and_nothing_else() -> None:

@@ -9,9 +9,21 @@ import pytest
 
 from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
+from vpcctl_lib.kernel import proc
+from vpcctl_lib.kernel.conntrack import Table
 from vpcctl_lib.record.ledger import Entry, Verb
-from vpcctl_lib.resources import Address, Chain, Namespace, Operations, Resource, Route, SingleRule
-from vpcctl_lib.resources.tracking import Forget, Keep
+from vpcctl_lib.resources import (
+    Address,
+    Chain,
+    Marking,
+    Namespace,
+    Operations,
+    Resource,
+    Route,
+    SingleRule,
+)
+from vpcctl_lib.resources.marking import Members
+from vpcctl_lib.resources.tracking import Disown, Forget, Keep
 
 OUT = "-s 10.0.1.0/24 -o uplink -m comment --comment vpcctl:vpc1/public -j ACCEPT"
 NAT = Chain(
@@ -116,3 +128,28 @@ def test_what_is_no_chain_has_nobody_to_shut_out() -> None:
     rule = SingleRule("filter", "FORWARD", "-j VPCCTL-FORWARD")
     assert added(step(Verb.CHANGE, rule, ROUTER)) == [((), ())]
     assert added(step(Verb.CHANGE, ROUTER, rule)) == [((), ())]
+
+
+def test_who_gets_the_address_of_a_deleted_member_has_none_of_its_connections() -> None:
+    before = Marking("vpc1-db", (Members("web", "10.0.1.4-10.0.1.6"), Members("app", "10.0.1.6")))
+    after = replace(before, members=(Members("web", "10.0.1.5"), Members("app", "10.0.1.6")))
+    moved, gone = step(Verb.CHANGE, after, before), step(
+        Verb.UNMAKE, Address("vpc1-web1", "eth0", IPv4Interface("10.0.1.4/24")))
+    assert added(moved, gone) == [((), (Disown("vpc1-db", ("10.0.1.4",)),)), ((), ())]
+    other = step(Verb.UNMAKE, Address("vpc1-web1", "eth0", IPv4Interface("10.0.1.6/24")))
+    assert added(moved, other) == [((), ()), ((), ())], "it is in another group"
+    assert added(moved) == [((), ())], "who only leaves keeps what is open"
+    assert added(step(Verb.CHANGE, before, after), gone) == [((), ()), ((), ())]
+    assert "conntrack -D -s 10.0.1.4\n  conntrack -D -d 10.0.1.4\n" in str(Disown("vpc1-db", ("10.0.1.4",)))
+
+
+@pytest.mark.parametrize(("count", "asked"), [("0", 0), ("1", 1), (None, 1)])
+def test_where_nothing_is_tracked_no_entry_is_looked_for(
+    count: str | None, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps: list[Table] = []
+    monkeypatch.setattr(Table, "_all", lambda table: dumps.append(table) or ())
+    monkeypatch.setattr(proc, "setting", {"net/netfilter/nf_conntrack_count": count}.get)
+    with Table() as table:
+        assert table.forget(lambda _: True) == 0
+    assert len(dumps) == asked

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
 from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import (
+    OWN,
+    Action,
+    Group,
+    Machine,
+    Peering,
+    Policy,
+    Protocol,
+    Rule,
+    Subnet,
+    Topology,
+    Vpc,
+)
 
 WEB, DB, LATE = (
     Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db", "late"), 1)
@@ -31,6 +43,22 @@ def test_vpcs_subnets_and_peerings_that_the_record_lacks_come_behind_its_own() -
     assert added(recorded, result) == ["one/db", "one/late", "three", "one+three"]
     assert united(result, found) == result
     assert added(result, result) == []
+
+
+def test_machines_and_groups_that_the_record_lacks_are_taken_up() -> None:
+    web1, web2 = (Machine(name, (IPv4Address(f"10.0.1.{last}"),), groups=("g",))
+                  for name, last in (("web1", 4), ("web2", 5)))
+    group, other = Group("g"), Group("g", Policy((Rule(Protocol.TCP, Action.ALLOW),)))
+    recorded, found = Topology((ONE,)), replace(ONE, groups=(group,), subnets=(
+        replace(WEB, machines=(OWN, web1)), replace(DB, machines=(web2,))))
+    result = united(recorded, Topology((found,)))
+    assert result == Topology((found,))
+    assert added(recorded, result) == ["group g of one", "one/web/web1", "one/db"]
+    has = Topology((replace(found, groups=(other,), subnets=found.subnets[:1]),))
+    taken = replace(WEB, machines=(OWN, replace(web1, name="other"), replace(web1, name="own", addresses=())))
+    assert united(has, Topology((replace(ONE, groups=(group,), subnets=(taken,)),))) == has
+    moved = replace(found.subnets[0], cidr=IPv4Network("10.0.0.0/20"))
+    assert united(recorded, Topology((replace(ONE, subnets=(moved,)),))) == recorded
 
 
 def test_what_is_recorded_stays_as_it_is_recorded() -> None:

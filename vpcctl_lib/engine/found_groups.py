@@ -28,6 +28,10 @@ def groups(kernel: Kernel, vpc: Vpc, _: Names, notes: list[str]) -> Iterator[Gro
         yield found
 
 
+INCOMING = (("filter", "INPUT"), (naming.POLICY_TABLE, naming.POLICY_IN))
+"""The table and the chain with the rules of a machine; those in a namespace of somebody else's."""
+
+
 def memberships(kernel: Kernel, vpc: str) -> Mapping[str, tuple[str, ...]]:
     """By port, the groups that the machine there is in."""
     found: dict[str, list[str]] = {}
@@ -37,9 +41,9 @@ def memberships(kernel: Kernel, vpc: str) -> Mapping[str, tuple[str, ...]]:
     return {port: tuple(sorted(names)) for port, names in found.items()}
 
 
-def is_governed(kernel: Kernel, space: str) -> bool:
+def is_governed(kernel: Kernel, space: str, attached: bool) -> bool:
     """Whether a namespace has the rules of a machine in groups."""
-    held = kernel.chain(space, "filter", "INPUT")
+    held = kernel.chain(space, *INCOMING[attached])
     return held is not None and words(default_line(INGRESS, Action.DENY, EVERY)) in held.rules
 
 

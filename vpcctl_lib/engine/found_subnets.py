@@ -114,12 +114,19 @@ class SubnetReader:
             return None
         forwards = any(member.forwards for member in self._members(site))
         if not self._groups(site) and self._is_governed(site):
-            instance = f" --instance {site.machine}" if site.machine else ""
-            self._notes.append(f"the groups of '{site}' are unknown: its rules stay as they are, until: "
-                               f"vpcctl group join --vpc {site.vpc} --subnet {site.subnet}{instance}")
+            self._notes.append(f"the groups of '{site}' are unknown: its rules stay as they are, "
+                               f"{self._until(site)}")
         attached = self._attached.get(site, Attachment())
         workloads = () if attached else tuple(self._workloads(site))
         return Machine(site.machine, chosen, attached, forwards, workloads, self._groups(site))
+
+    def _until(self, site: Site) -> str:
+        """What replaces the rules of a machine whose groups are unknown."""
+        where = f"--vpc {site.vpc} --subnet {site.subnet}"
+        if site in self._attached:
+            return f"until it is attached again: vpcctl instance detach {where} --name {site.machine}"
+        instance = f" --instance {site.machine}" if site.machine else ""
+        return f"until: vpcctl group join {where}{instance}"
 
     def _groups(self, site: Site) -> tuple[str, ...]:
         """The groups that a machine is in, by the list that its router keeps."""
@@ -191,7 +198,8 @@ class SubnetReader:
     def _is_governed(self, site: Site) -> bool:
         """Whether groups decide about a machine, by its rules."""
         try:
-            return bool(self._groups(site)) or found_groups.is_governed(self._kernel, site.namespace)
+            return bool(self._groups(site)) or \
+                found_groups.is_governed(self._kernel, site.namespace, site in self._attached)
         except Unreadable:
             return False
 

@@ -8,7 +8,7 @@ from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operations, Resource
-from vpcctl_lib.resources.tracking import Forget, Keep
+from vpcctl_lib.resources.tracking import Disown, Forget, Keep
 
 
 def tended(steps: Sequence[Step], shall: Iterable[Resource],
@@ -32,6 +32,7 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
             filtering.setdefault(policy_of, []).append(number)
     closing = {number: work for number, step in enumerate(steps)
                if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
+    closing |= _disowning(steps)
     if not translating and not filtering and not closing:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
@@ -52,6 +53,18 @@ def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
     """For a subnet of a router that may get out no more: what it has open there."""
     shut = step.entry.resource.shuts_in(step.old.resource) if step.old else None
     return (Forget(shut.namespace, shut.sources, _near(shut.namespace, shall), whole=True),) if shut else ()
+
+
+def _disowning(steps: Sequence[Step]) -> Mapping[int, Operations]:
+    """For machines whose groups named one that goes: what it has open there, which is not its address's."""
+    dropped = {number: senders for number, step in enumerate(steps) if step.verb is Verb.CHANGE and step.old
+               and (senders := step.entry.resource.drops(step.old.resource))}
+    if not dropped:
+        return {}
+    gone = {step.entry.resource.lends for step in steps if step.verb is Verb.UNMAKE}
+    found = {number: (one.namespace, tuple(address for address in one.sources if address in gone))
+             for number, one in dropped.items()}
+    return {number: (Disown(space, sources),) for number, (space, sources) in found.items() if sources}
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

@@ -11,7 +11,7 @@ from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, counted
 from vpcctl_lib.managers.base import Change, Manager, need_root, standing
-from vpcctl_lib.model import endpoints, naming
+from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_machine, find_subnet
 from vpcctl_lib.model.topology import Group, Policy, Subnet, Topology
@@ -86,7 +86,7 @@ class FirewallManager(Manager):
         self.use(state.iptables)
         namespace = where.namespace
         try:
-            table = "filter" if where.is_ours else naming.POLICY_TABLE
+            table = where.filter_table
             held = counted(self.runner, namespace, table=table)
         except VpcctlError:
             standing(namespace)

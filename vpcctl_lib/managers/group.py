@@ -15,7 +15,7 @@ from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.managers.base import Change, Manager, need_root
 from vpcctl_lib.model import groups, naming
-from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import Called, find_group
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import Group, Machine, Policy, Subnet, Topology, Vpc
@@ -23,7 +23,7 @@ from vpcctl_lib.model.topology import Group, Machine, Policy, Subnet, Topology, 
 READERS = 4
 """Members whose counters are read in parallel; starting the programs takes the time."""
 
-OPEN_ONES = "connections that are open now stay open until they end, also if it no longer allows them"
+OPEN_ONES = "connections that are open now stay open until they end, also those that are no longer allowed"
 
 
 @frozen
@@ -135,8 +135,8 @@ class GroupManager(Manager):
             return Counted(found, {tag: (0, 0) for tag, _ in groups.rules_of(found.group.policy)})
         need_root()
         self.use(state.iptables)
-        spaces = [find_endpoint(state.topology, site).namespace for site in found.members]
-        parts = each(lambda space: self._counters(space, name), spaces, READERS)
+        members = [find_endpoint(state.topology, site) for site in found.members]
+        parts = each(lambda one: self._counters(one, name), members, READERS)
         sums: Counter[str] = Counter()
         sizes: Counter[str] = Counter()
         for part in parts:
@@ -146,12 +146,12 @@ class GroupManager(Manager):
         return Counted(found, {tag: (sums[tag], sizes[tag]) for tag in sums},
                        tuple(part for part in parts if isinstance(part, str)))
 
-    def _counters(self, space: str, name: str) -> dict[str, tuple[int, int]] | str:
+    def _counters(self, one: Endpoint, name: str) -> dict[str, tuple[int, int]] | str:
         """The counters of a group's rules in a member's namespace, or why they can't be read."""
-        if not netns.exists(space):
-            return f"namespace {space} is recorded, but missing: its counters are not in the sums"
+        if not netns.exists(one.namespace):
+            return f"namespace {one.namespace} is recorded, but missing: its counters are not in the sums"
         try:
-            held = counters(counted(self.runner, space))
+            held = counters(counted(self.runner, one.namespace, table=one.filter_table))
         except VpcctlError as error:
             return error.message
         return {tag.partition(":")[2]: value for tag, value in held.items() if tag.startswith(f"{name}:")}

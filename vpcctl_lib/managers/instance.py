@@ -80,7 +80,7 @@ class InstanceManager(Manager):
             vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
             existing = subnet.machine(site.machine)
             if existing is not None:
-                _check_same_attached(site, existing, wanted, addresses)
+                _check_same_attached(site, existing, wanted, addresses, joined)
                 return topology
             for name in joined:
                 find_group(topology, site.vpc, name)
@@ -185,26 +185,39 @@ def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], 
                           f"{machine.attached}", "detach it first, or choose another name")
     differs = machine.forwards != forwards
     others = bool(joined) and set(joined) != set(machine.groups)
-    if differs or others or (addresses and tuple(addresses) != machine.addresses):
+    moved = bool(addresses) and tuple(addresses) != machine.addresses
+    if differs or others or moved:
         told = ", ".join(map(str, machine.addresses))
         if differs:
             told += " and forwards" if machine.forwards else " and does not forward"
         if others:
             told += f", and is in {_in_groups(machine)}"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, "
-                          f"has {told}", "delete it first, or choose another name")
+                          f"has {told}", _way_on(site, differs or moved))
 
 
 def _check_same_attached(site: Site, machine: Machine, wanted: Attachment,
-                         addresses: Sequence[IPv4Address]) -> None:
+                         addresses: Sequence[IPv4Address], joined: Sequence[str]) -> None:
     """Refuse to attach a machine that already exists, unless it is attached in this way."""
     same = machine.attached and is_same(wanted, machine.attached)
-    if not same or (addresses and tuple(addresses) != machine.addresses):
+    others = bool(joined) and set(joined) != set(machine.groups)
+    moved = bool(addresses) and tuple(addresses) != machine.addresses
+    if not same or others or moved:
         told = ", ".join(map(str, machine.addresses))
+        if others:
+            told += f", and is in {_in_groups(machine)}"
         what = f"attached to {machine.attached}" if machine.attached else \
             "with a namespace of vpcctl's own"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, {what}, "
-                          f"has {told}", "delete it first, or choose another name")
+                          f"has {told}", _way_on(site, not same or moved))
+
+
+def _way_on(site: Site, is_another: bool) -> str:
+    """What to do about a machine that already exists: its groups alone can change."""
+    if is_another:
+        return "delete it first, or choose another name"
+    return (f"change its groups: vpcctl group join --vpc {site.vpc} --subnet {site.subnet} "
+            f"--instance {site.machine} --name …; or group leave")
 
 
 def _in_groups(machine: Machine) -> str:

@@ -77,6 +77,11 @@ class Endpoint:
         return not self.attached
 
     @property
+    def filter_table(self) -> str:
+        """The table of iptables that has its rules: in somebody else's namespace, `filter` is the owner's."""
+        return "filter" if self.is_ours else naming.POLICY_TABLE
+
+    @property
     def interface(self) -> str:
         """Its end of its cable."""
         return self.attached.interface

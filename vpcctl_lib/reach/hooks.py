@@ -39,7 +39,7 @@ ORDER = {
 """The tables of each hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h)."""
 
 MARKED = {Hook.INPUT: INCOMING, Hook.OUTPUT: OUTGOING}
-"""Where a machine's groups mark packets, right before the table `filter`."""
+"""Where a machine's groups mark packets, right before the table that has their rules."""
 
 RANDOM, RANDOMLY = "1024-65535", frozenset({"--random", "--random-fully"})
 """The range from which the kernel chooses an unprivileged port (nf_nat_l4proto_unique_tuple)."""
@@ -98,7 +98,7 @@ class Tracker:
         for name in ORDER[hook]:
             if name == "mangle" and hook in FIRST:
                 packet = self._track(namespace, packet)
-            if name == "filter" and hook in MARKED:
+            if hook in MARKED and namespace.marking and name == namespace.marking.table:
                 packet = marked(namespace.marking, MARKED[hook], packet)
             if name == NAT:
                 packet = self._translate(namespace, hook, packet, ways, place, decisions)

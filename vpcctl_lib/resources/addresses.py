@@ -56,6 +56,11 @@ class Address(Resource):
         return within(self.namespace, self.device)
 
     @property
+    def lends(self) -> str:
+        """Itself."""
+        return str(self.address.ip)
+
+    @property
     def places(self) -> frozenset[Place]:
         """The kernel removes a link's routes with its last address (fib_disable_ip in net/ipv4)."""
         return frozenset({addressed(self.namespace, self.device)})

@@ -11,9 +11,9 @@ from vpcctl_lib.firewall.marks import MASK, SHIFT, Test
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.addressing import in_spans
-from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE
+from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
 from vpcctl_lib.model.topology import Ports, Protocol
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, Senders, changed, within
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
 
@@ -23,11 +23,9 @@ HEAD = f"table ip {GROUP_TABLE}\ndelete table ip {GROUP_TABLE}\n"
 APART = "groups"
 """No other command of a change touches the table, nor waits for it."""
 
-PRIORITY = -10
-"""Before iptables' filter (0), and after it has tracked and translated (-200, -100)."""
-
-EARLY = -160
-"""Before iptables' mangle (-150), and after it has tracked."""
+FILTER = "filter"
+PRIORITIES = {FILTER: -10, POLICY_TABLE: -160}
+"""By the table of iptables that has the machine's rules: before it (0, -150), and after tracking (-200)."""
 
 HOOKS = {"incoming": ("input", "saddr"), "outgoing": ("output", "daddr")}
 """By chain: its hook, and the end of the packet that is the far one there."""
@@ -73,6 +71,11 @@ class Marking(Resource):
         return self.incoming, self.outgoing, [one.group for one in self.members]
 
     @property
+    def _table(self) -> str:
+        """The table of iptables that has the rules: in a namespace of somebody else's, not the owner's."""
+        return POLICY_TABLE if self.attached else FILTER
+
+    @property
     def ip_table(self) -> tuple[str, str]:
         """The namespace, and our name."""
         return (self.namespace, GROUP_TABLE)
@@ -93,6 +96,13 @@ class Marking(Resource):
                        for before, one in zip(old.members, self.members, strict=True))
         return (self._script(text, lambda: HEAD + self.text()),) if text else ()
 
+    def drops(self, old: Resource) -> Senders | None:
+        """Those in none of its groups that were in one of `old`."""
+        if not isinstance(old, Marking) or old.members == self.members:
+            return None
+        gone = _in(old.members) - _in(self.members)
+        return Senders(self.namespace, tuple(map(str, sorted(gone)))) if gone else None
+
     def repair(self, old: Resource) -> Operations:
         """The whole table, whatever is there."""
         return self.make()
@@ -104,7 +114,7 @@ class Marking(Resource):
         """The table in nft's syntax."""
         sets = "".join(f"\tset {GROUP_SET}{one.group} {{\n\t\ttype ipv4_addr\n{_elements(one.spans)}\t}}\n"
                        for one in self.members)
-        priority = EARLY if self.attached else PRIORITY
+        priority = PRIORITIES[self._table]
         chains = "".join(_chain(name, tests, priority) for name, tests in self._chains().items())
         return f"table ip {GROUP_TABLE} {{\n{sets}{chains}}}\n"
 
@@ -119,7 +129,7 @@ class Marking(Resource):
         if listed is None:
             return MISSING
         held = table_of(listed)
-        if held is None or dict(held.tests) != self._chains():
+        if held is None or (dict(held.tests), held.table) != (self._chains(), self._table):
             return changed("its rules differ")
         shall = {one.group: in_spans(one.spans) for one in self.members}
         if held.members.keys() != shall.keys():
@@ -138,6 +148,8 @@ class Held:
 
     members: Mapping[str, frozenset[IPv4Address]]
     tests: Mapping[str, tuple[Test, ...]]
+    table: str = FILTER
+    """The table of iptables that its chains come right before."""
 
 
 def table_of(listed: list[Element]) -> Held | None:
@@ -154,14 +166,15 @@ def table_of(listed: list[Element]) -> Held | None:
         return None
     kinds = {kind for item in listed for kind in item}
     ours = kinds <= {"metainfo", "table", "set", "chain", "rule"} and all(map(_is_ours, chains.values()))
-    return Held(members, tests) if ours else None
+    table = next((name for name, priority in PRIORITIES.items()
+                  if all(chain.get("prio") == priority for chain in chains.values())), None)
+    return Held(members, tests, table) if ours and table else None
 
 
 def _is_ours(chain: Element) -> bool:
     hook = HOOKS[chain["name"]][0]
     held = {key: chain.get(key) for key in ("type", "hook", "policy")}
-    return held == {"type": "filter", "hook": hook, "policy": "accept"} \
-        and chain.get("prio") in (PRIORITY, EARLY)
+    return held == {"type": "filter", "hook": hook, "policy": "accept"}
 
 
 def _tests(chain: str, rules: list[Expression]) -> Iterator[Test]:
@@ -186,6 +199,11 @@ def _test(held: Expression) -> Test:
         return Test(group, number, Protocol(value))
     span = value["range"] if isinstance(value, dict) else [value, value]
     return Test(group, number, Protocol(field["protocol"]), Ports(*span))
+
+
+@lru_cache(maxsize=64)
+def _in(members: tuple[Members, ...]) -> frozenset[IPv4Address]:
+    return frozenset[IPv4Address]().union(*(in_spans(one.spans) for one in members))
 
 
 @lru_cache(maxsize=64)

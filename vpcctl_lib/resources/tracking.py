@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
@@ -96,6 +96,32 @@ class Forget(Tending):
         looks = "".join(f"  {_forgotten(source, self.whole)}\n" for source in self.sources)
         script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
+
+
+@frozen
+class Disown(Tending):
+    """Delete the entries of connections with these addresses: whoever gets one next starts without them."""
+
+    namespace: str
+    addresses: tuple[str, ...]
+    shortfall = "connections of what is deleted may go on for whoever gets its address"
+
+    def do(self) -> None:
+        """From either end; OSError where the kernel has no such table."""
+        from vpcctl_lib.kernel.conntrack import Table
+
+        gone = frozenset(map(ip_address, self.addresses))
+
+        def forget() -> None:
+            with Table() as table:
+                table.forget(lambda entry: entry.source in gone or entry.destination in gone)
+
+        _within(self.namespace, forget)
+
+    def __str__(self) -> str:
+        looks = "".join(f"  conntrack -D {end} {one}\n" for one in self.addresses for end in ("-s", "-d"))
+        script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
+        return str(Command(("sh",), script, self.namespace))
 
 
 def _forgotten(source: str, whole: bool) -> str:
