@@ -214,6 +214,26 @@ def test_a_path_that_its_owner_leads_elsewhere_is_not_followed(vpc1: Host, there
     vpc1.sh("rm /run/way; ip netns del lab")
 
 
+def test_a_restore_that_is_killed_stops_no_later_command(vpc1: Host) -> None:
+    killer = 'case "$*" in *-batch*) kill -9 $PPID; exit 1;; esac; exec /sbin/ip "$@"'
+    vpc1.sh("ip netns add lab")
+    vpc1.do(f"instance attach {AT} --name lab --netns /run/netns/lab")
+    vpc1.sh("ip netns del lab; ip netns add lab")
+    tools = vpc1.scratch / "tools"
+    tools.mkdir()
+    (tools / "ip").write_text(f"#!/bin/sh\n{killer}\n")
+    (tools / "ip").chmod(0o755)
+    assert vpc1.sh(f"PATH={tools}:$PATH vpcctl restore || echo $?").strip() == "137"
+    vpc1.sh("ip netns del lab")
+    vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.9.0/24")
+    assert "/run/netns/lab leads to no network namespace" in vpc1.vpcctl("status").out
+    vpc1.sh("ip netns add lab")
+    vpc1.do("restore")
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    vpc1.do(f"instance detach {AT} --name lab")
+    vpc1.sh("ip netns del lab")
+
+
 def test_root_of_another_user_namespace_may_be_in_it(vpc1: Host) -> None:
     pid = apart(vpc1, "--user", "--map-root-user", "--net")
     vpc1.do(f"instance attach {AT} --name job --pid {pid}")

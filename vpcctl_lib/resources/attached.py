@@ -210,6 +210,10 @@ class Attached(Resource):
         identity = netns.identity(self.name)
         return {IDENTITY: identity} if identity else {}
 
+    def kept(self, facts: dict[str, str]) -> dict[str, str]:
+        """None: it is another namespace then."""
+        return {}
+
     def unmake(self, facts: Facts) -> Operations:
         """Only the name: the namespace is its owner's."""
         return (Ip(HOST, ("netns", "del", self.name)),)
