@@ -326,6 +326,15 @@ def test_commands_find_it_by_its_name(lab: Host) -> None:
     assert lab.do("status").out == "in sync\n", "its processes are no strangers"
 
 
+def test_the_fix_for_what_its_root_did_runs_nothing_of_theirs(lab: Host) -> None:
+    lab.sh("iptables -A INPUT -i vpc0 -m comment --comment '\"; $(id>taken)`id>taken`' -j DROP", "other")
+    told = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--json")
+    fix = told.json["reach"]["blocked_by"]["fix"]
+    assert "$(id>taken)" in fix
+    lab.sh(f"cd /run; {fix}; [ ! -e taken ]")
+    lab.reaches("vpc1-public", "10.0.1.4")
+
+
 def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     rule = {"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}
     rules = vpc1.write("data.json", {"ingress": [rule]})
