@@ -181,6 +181,63 @@ def test_a_process_is_not_followed(vpc1: Host) -> None:
     vpc1.do("vpc delete --name vpc1")
 
 
+def test_a_pid_that_has_another_namespace_is_not_attached_again(vpc1: Host) -> None:
+    later = "while [ ! -e /run/go ]; do sleep 0.02; done; exec unshare --net sleep infinity"
+    pid = vpc1.start("", "unshare", "--net", "sh", "-c", later)
+    own = f'[ "$(readlink /proc/{pid}/ns/net)" != "$(readlink /proc/self/ns/net)" ]'
+    vpc1.wait_until(lambda: vpc1.run("sh", "-c", own).code == 0, "a namespace of its own")
+    vpc1.do(f"instance attach {AT} --name job --pid {pid}")
+    first = vpc1.sh(f"readlink /proc/{pid}/ns/net; ip netns del vpc1-public.job; touch /run/go").strip()
+    vpc1.wait_until(lambda: vpc1.sh(f"readlink /proc/{pid}/ns/net").strip() != first, "another one")
+    for command in ("status", "restore"):
+        done = vpc1.vpcctl(command)
+        assert (done.code, "is another process's now" in done.out + done.err) == (1, True), done
+    assert vpc1.sh(f"nsenter --target {pid} --net ip -o link").count("\n") == 1, "only lo is there"
+    vpc1.do(f"instance detach {AT} --name job")
+    vpc1.sh("rm /run/go")
+
+
+@pytest.mark.parametrize(("there", "says"), [
+    ("/proc/1/ns/net", "that is the network namespace of the host itself"),
+    ("/run/netns/vpc1-private", "that network namespace belongs to vpc1/private already"),
+    ("/run/netns/other", "that network namespace already has a link 'eth0'")])
+def test_a_path_that_its_owner_leads_elsewhere_is_not_followed(vpc1: Host, there: str, says: str) -> None:
+    vpc1.sh("ip netns add lab; ln -s /run/netns/lab /run/way")
+    vpc1.do(f"instance attach {AT} --name lab --netns /run/way")
+    vpc1.sh(f"ln -sfn {there} /run/way; ip netns del vpc1-private" if "private" not in there else
+            f"ln -sfn {there} /run/way")
+    status = vpc1.vpcctl("status")
+    assert (status.code, says in status.out) == (1, True), status
+    done = vpc1.vpcctl("restore")
+    assert (done.code, says in done.err) == (1, True), done
+    vpc1.reaches("vpc1-public", "10.0.2.2", "10.0.1.4")
+    again = vpc1.vpcctl(*f"instance attach {AT} --name lab --netns /run/way".split())
+    assert (again.code, says in again.err) == (1, True), again
+    vpc1.do(f"instance detach {AT} --name lab")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh("rm /run/way; ip netns del lab")
+
+
+def test_a_restore_that_is_killed_stops_no_later_command(vpc1: Host) -> None:
+    killer = 'case "$*" in *-batch*) kill -9 $PPID; exit 1;; esac; exec /sbin/ip "$@"'
+    vpc1.sh("ip netns add lab")
+    vpc1.do(f"instance attach {AT} --name lab --netns /run/netns/lab")
+    vpc1.sh("ip netns del lab; ip netns add lab")
+    tools = vpc1.scratch / "tools"
+    tools.mkdir()
+    (tools / "ip").write_text(f"#!/bin/sh\n{killer}\n")
+    (tools / "ip").chmod(0o755)
+    assert vpc1.sh(f"PATH={tools}:$PATH vpcctl restore || echo $?").strip() == "137"
+    vpc1.sh("ip netns del lab")
+    vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.9.0/24")
+    assert "/run/netns/lab leads to no network namespace" in vpc1.vpcctl("status").out
+    vpc1.sh("ip netns add lab")
+    vpc1.do("restore")
+    vpc1.reaches("vpc1-public", "10.0.1.4")
+    vpc1.do(f"instance detach {AT} --name lab")
+    vpc1.sh("ip netns del lab")
+
+
 def test_root_of_another_user_namespace_may_be_in_it(vpc1: Host) -> None:
     pid = apart(vpc1, "--user", "--map-root-user", "--net")
     vpc1.do(f"instance attach {AT} --name job --pid {pid}")
@@ -271,6 +328,15 @@ def test_commands_find_it_by_its_name(lab: Host) -> None:
     assert "machine lab 10.0.1.4, /run/netns/other" in lab.do("graph").out
     assert [one["name"] for one in lab.do("vpc show --name vpc1 --json").json["vpc"]["instances"]] == ["lab"]
     assert lab.do("status").out == "in sync\n", "its processes are no strangers"
+
+
+def test_the_fix_for_what_its_root_did_runs_nothing_of_theirs(lab: Host) -> None:
+    lab.sh("iptables -A INPUT -i vpc0 -m comment --comment '\"; $(id>taken)`id>taken`' -j DROP", "other")
+    told = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--json")
+    fix = told.json["reach"]["blocked_by"]["fix"]
+    assert "$(id>taken)" in fix
+    lab.sh(f"cd /run; {fix}; [ ! -e taken ]")
+    lab.reaches("vpc1-public", "10.0.1.4")
 
 
 def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:

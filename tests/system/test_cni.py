@@ -83,6 +83,34 @@ def test_a_container_is_added_checked_and_deleted(pods: Host) -> None:
     pods.sh("ip netns del one")
 
 
+def test_a_container_that_starts_again_after_a_reboot_is_added_again(pods: Host) -> None:
+    done(pods, "ADD")
+    # A reboot takes all names; the same container has a new namespace then.
+    pods.sh("ip netns del one")
+    again = done(pods, "ADD", "one", CNI_NETNS="/run/netns/two")
+    assert again["ips"][0]["address"] == "10.0.1.4/24"
+    assert machines(pods) == {"/run/netns/two": "10.0.1.4"}
+    pods.reaches("two", "10.0.1.2")
+    assert refused(pods, "ADD", "one", CNI_NETNS="/run/netns/two")["code"] == 101
+    done(pods, "DEL", "one", CNI_NETNS="/run/netns/two")
+    pods.sh("ip netns del two")
+
+
+@pytest.mark.parametrize("ips", [None, 7, "10.0.1.4/24", [None], [{"address": ["10.0.1.4/24"]}]])
+def test_a_previous_result_may_be_anything(pods: Host, ips: Any) -> None:
+    done(pods, "ADD")
+    assert refused(pods, "CHECK", "one", {"prevResult": {"ips": ips}})["code"] == 102
+    done(pods, "DEL")
+    pods.sh("ip netns del one; ip netns del two")
+
+
+def test_a_person_who_starts_it_gets_an_answer(host: Host) -> None:
+    # Standard input stays open, as a terminal's does.
+    plugin = f"timeout 20 {CHECKOUT}/vpcctl-cni"
+    told = host.sh(f"mkfifo /run/in; exec 3<>/run/in; rm /run/in; {plugin} <&3 || true")
+    assert json.loads(told)["details"] == "a container runtime starts this program"
+
+
 def test_what_a_runtime_forgot_is_collected(pods: Host) -> None:
     done(pods, "ADD")
     done(pods, "ADD", "two")

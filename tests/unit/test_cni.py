@@ -54,12 +54,14 @@ def test_a_request_is_in_the_variables_and_the_configuration() -> None:
      "private", ["10.0.2.9"]),
     ({"args": {"cni": {"vpcctl": {"subnet": "private"}}}},
      "IgnoreUnknown=1;SUBNET=db;K8S_POD_NAME=x;IP=10.0.3.9", "db", ["10.0.3.9"]),
+    ({"args": {"cni": {"vpcctl": {"vpc": "vpc2", "name": "x"}}}}, "VPC=vpc2", "public", []),
     ({"args": {"cni": {"other": {"subnet": "private"}}}}, "SUBNET=;ADDRESS=10.0.1.8", "public", ["10.0.1.8"]),
 ])
 def test_a_container_s_own_wishes_come_before_the_network_s(configuration: Any, arguments: str, subnet: str,
                                                             addresses: list[str]) -> None:
     found = asked(configuration, CNI_ARGS=arguments)
     assert (found.subnet, list(map(str, found.addresses))) == (subnet, addresses)
+    assert (found.vpc, found.network) == ("vpc1", "net"), "these are the network's alone"
 
 
 @pytest.mark.parametrize(("configuration", "variables", "code"), [
@@ -71,7 +73,9 @@ def test_a_container_s_own_wishes_come_before_the_network_s(configuration: Any, 
     ({}, {"CNI_CONTAINERID": "-x"}, 4), ({}, {"CNI_CONTAINERID": "a/b"}, 4), ({}, {"CNI_IFNAME": ""}, 4),
     ({}, {"CNI_NETNS": ""}, 4), ({"vpc": ""}, {}, 7), ({"vpc": 7}, {}, 7), ({"subnet": ""}, {}, 7),
     ({"name": ""}, {}, 7), ({"address": "10.0.1"}, {}, 7), ({"groups": 3}, {}, 7), ({"groups": [3]}, {}, 7),
-    ({}, {"CNI_COMMAND": "CHECK"}, 7),
+    ({}, {"CNI_COMMAND": "CHECK"}, 7), ({"name": "\ud800"}, {}, 7), ({"name": "a/b"}, {}, 7),
+    ({"address": 7}, {}, 7), ({"address": {"10.0.1.9": 1}}, {}, 7), ({"address": [7]}, {}, 7),
+    ({"cni.dev/valid-attachments": {"c1": "eth0"}}, {"CNI_COMMAND": "GC"}, 7),
     ({"cni.dev/valid-attachments": [{"ifname": "eth0"}]}, {"CNI_COMMAND": "GC"}, 7),
 ])
 def test_what_is_wrong_has_its_code(configuration: Any, variables: dict[str, str], code: int) -> None:
@@ -136,3 +140,8 @@ def test_a_machine_s_name_is_that_of_its_container_s_link() -> None:
               named("other", Attachment("c1", "eth0"))}
     assert len({one, *others}) == 4
     assert all(len(name) <= 31 for name in others)
+    assert named("net", Attachment("\ud800", "\udcff")).startswith("cni-"), "whatever a runtime forgot"
+
+
+def test_in_go_an_empty_list_may_be_null() -> None:
+    assert asked({"cni.dev/valid-attachments": None}, CNI_COMMAND="GC").valid == ()

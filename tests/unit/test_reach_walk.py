@@ -16,7 +16,9 @@ from vpcctl_lib.kernel import netns, proc, run
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.reach.detours import quoted
 from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.routes import PolicyRule
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer, Report
 
@@ -265,3 +267,9 @@ def test_no_setting_is_blamed_for_a_route_that_leads_astray(kernel: Recorded) ->
 def test_metrics_of_a_route(metrics: dict[str, int], verdict: str, kernel: Recorded) -> None:
     kernel.asked["ip -j -d -4 route show table all"][0]["metrics"] = [metrics]
     assert ask(kernel, "8.8.8.8").verdict.value == verdict
+
+
+def test_a_shell_reads_a_link_s_name_as_a_name() -> None:
+    rule = PolicyRule("main", incoming="$(id>taken)", priority=9)
+    assert quoted(rule) == "from all iif '$(id>taken)' lookup main"
+    assert quoted("default via 10.0.0.1 dev eth0") == "default via 10.0.0.1 dev eth0"

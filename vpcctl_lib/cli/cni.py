@@ -20,6 +20,8 @@ from vpcctl_lib.record.document import DEFAULT_FOLDER
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.record.trust import check_folder
 
+COMMAND = "CNI_COMMAND"
+
 LONGEST = 1 << 20
 """Bytes of a configuration."""
 
@@ -27,13 +29,18 @@ LONGEST = 1 << 20
 def main() -> None:
     """The entry point of the installed program."""
     streams.set_up()
-    text = sys.stdin.buffer.read(LONGEST).decode(errors="replace")
+    # A person who starts it to see what it is has nothing to write.
+    text = sys.stdin.buffer.read(LONGEST).decode(errors="replace") if os.environ.get(COMMAND) else ""
     try:
         _print(run(parse(os.environ, text), _context()))
     except VpcctlError as error:
         number = error.number if isinstance(error, CniError) else Code.FAILED.value
         _print(result.failure(version_in(text), number, error.message, error.hint))
         sys.exit(1)
+    except Exception as error:
+        # The runtime reads an error in the specification's form; what Python has to say is for its log.
+        _print(result.failure(version_in(text), Code.FAILED.value, f"{type(error).__name__}: {error}", ""))
+        raise
 
 
 def _context() -> Context:

@@ -14,7 +14,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, need
 from vpcctl_lib.managers.base import Context, need_root
-from vpcctl_lib.managers.instance import InstanceManager
+from vpcctl_lib.managers.instance import InstanceManager, Standing
 from vpcctl_lib.model import endpoints, topology
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.guests import check_interface, check_path
@@ -47,7 +47,8 @@ def _prefix(network: str) -> str:
 
 
 def _short(text: str, digits: int) -> str:
-    return sha256(text.encode()).hexdigest()[:digits]
+    # A variable may have any bytes, and JSON has halves of characters.
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:digits]
 
 
 def _machines(request: Request, context: Context) -> Iterator[Endpoint]:
@@ -67,9 +68,14 @@ def _add(request: Request, context: Context) -> Document:
     check_path(request.namespace)
     if not netns.number(request.namespace):
         raise CniError(Code.CONTAINER, f"{request.namespace} is not a network namespace")
-    if _found(request, context):
+    manager = InstanceManager(context)
+    before = _found(request, context)
+    if before and manager.show(before.site).state is Standing.ATTACHED:
         raise CniError(Code.EXISTS, f"container {request.attachment.container} already has "
                        f"{request.attachment.interface} in network '{request.network}'", "DEL comes first")
+    if before:
+        # The host was started again, and the runtime starts the same container.
+        manager.detach(before.site)
     site = Site(request.vpc, request.subnet, named(request.network, request.attachment))
     wanted = topology.Attachment(path=request.namespace, interface=request.attachment.interface)
     change = InstanceManager(context).attach(site, wanted, request.addresses, request.groups)
@@ -88,7 +94,8 @@ def _check(request: Request, context: Context) -> None:
     if one is None:
         raise CniError(Code.DIFFERS, f"container {request.attachment.container} is not in network "
                        f"'{request.network}'", "ADD it")
-    told = {str(ip.get("address")) for ip in (request.previous or {}).get("ips", ()) if isinstance(ip, dict)}
+    before = result.listed(request.previous or {}, "ips")
+    told = {str(ip.get("address")) for ip in before if isinstance(ip, dict)}
     lost = [str(address) for address in one.addresses if str(address) not in told]
     if lost:
         raise CniError(Code.DIFFERS, f"prevResult does not have {', '.join(lost)}", "ADD returned it")

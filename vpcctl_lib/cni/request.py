@@ -15,11 +15,13 @@ from vpcctl_lib.frozen import frozen
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """Of the specification, those that we speak."""
 
-_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-_ARGUMENTS = {"VPC": "vpc", "SUBNET": "subnet", "ADDRESS": "address", "IP": "address", "GROUPS": "groups"}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+"""Of a container and of a network (the specification's section 1 and 2)."""
+
+_ARGUMENTS = {"SUBNET": "subnet", "ADDRESS": "address", "IP": "address", "GROUPS": "groups"}
 """Keys of CNI_ARGS that are ours, each with the key of the configuration that it stands for.
 
-IP is what host-local calls it."""
+IP is what host-local calls it. The VPC is none of a container's wishes: it is the network's."""
 
 VALID = ("cni.dev/valid-attachments", "cni.dev/attachments")
 """The lists of attachments that GC must leave. Runtimes write the first, older ones the second."""
@@ -124,9 +126,13 @@ def parse(variables: Mapping[str, str], text: str) -> Request:
     previous = given.get("prevResult")
     if verb is Verb.CHECK and not isinstance(previous, Mapping):
         raise CniError(Code.CONFIGURATION, "prevResult is missing", "CHECK compares with what ADD returned")
-    return Request(verb, version, _text(given, "name", needed=True), attachment, namespace,
-                   _text(ours, "vpc", needed=True), _text(ours, "subnet", needed=verb is Verb.ADD),
-                   tuple(_addresses(ours.get("address"))), tuple(_names(ours.get("groups"))),
+    network = _text(given, "name", needed=True)
+    if not _NAME.fullmatch(network):
+        raise CniError(Code.CONFIGURATION, f"{network!r} can't be the name of a network",
+                       "use letters, digits and _.-, beginning with a letter or digit")
+    return Request(verb, version, network, attachment, namespace,
+                   _text(given, "vpc", needed=True), _text(ours, "subnet", needed=verb is Verb.ADD),
+                   tuple(_addresses(ours.get("address"))), tuple(_names(ours.get("groups"), "groups")),
                    previous if isinstance(previous, Mapping) else None,
                    given["dns"] if isinstance(given.get("dns"), Mapping) else None, tuple(_valid(given)))
 
@@ -157,7 +163,7 @@ def _arguments(text: str) -> dict[str, str]:
 
 def _attachment(variables: Mapping[str, str]) -> Attachment:
     container, interface = variables.get("CNI_CONTAINERID", ""), variables.get("CNI_IFNAME", "")
-    if not _CONTAINER.fullmatch(container):
+    if not _NAME.fullmatch(container):
         raise CniError(Code.ENVIRONMENT, f"CNI_CONTAINERID is {container!r}", "it is the container's ID")
     if not interface:
         raise CniError(Code.ENVIRONMENT, "CNI_IFNAME is missing", "it is the name of the container's link")
@@ -172,25 +178,30 @@ def _text(given: Mapping[str, Any], key: str, needed: bool) -> str:
     return value
 
 
-def _names(value: object) -> Iterator[str]:
+def _names(value: object, key: str) -> Iterator[str]:
     """Names in a list, or in a text with commas."""
-    found = value.split(",") if isinstance(value, str) else value or []
+    found = value.split(",") if isinstance(value, str) else [] if value is None else value
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise CniError(Code.CONFIGURATION, "groups is not a list of names", 'write ["web"]')
+        raise CniError(Code.CONFIGURATION, f"{key} is not a list of texts",
+                       f'write for example "{key}": ["{"10.0.1.10" if key == "address" else "web"}"]')
     return filter(None, found)
 
 
 def _addresses(value: object) -> Iterator[IPv4Address]:
-    for one in _names(value) if isinstance(value, str) else value if isinstance(value, list) else ():
+    for one in _names(value, "address"):
         try:
-            yield IPv4Address(str(one).partition("/")[0])
+            yield IPv4Address(one.partition("/")[0])
         except AddressValueError:
             raise CniError(Code.CONFIGURATION, f"{one!r} is not an IPv4 address",
                            "write for example 10.0.1.10") from None
 
 
 def _valid(given: Mapping[str, Any]) -> Iterator[Attachment]:
-    for one in next((given[key] for key in VALID if isinstance(given.get(key), list)), ()):
+    # In Go, an empty list may be null.
+    listed = next((given[key] for key in VALID if key in given), None) or []
+    if not isinstance(listed, list):
+        raise CniError(Code.CONFIGURATION, "the valid attachments are not a list")
+    for one in listed:
         if not isinstance(one, Mapping) or not {"containerID", "ifname"} <= one.keys():
             raise CniError(Code.CONFIGURATION, "a valid attachment has no containerID or no ifname")
         yield Attachment(str(one["containerID"]), str(one["ifname"]))

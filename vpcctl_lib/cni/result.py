@@ -29,18 +29,19 @@ def failure(version: str, number: int, message: str, details: str) -> Document:
 def added(request: Request, topology: Topology, where: Endpoint) -> Document:
     """The answer to ADD: what plugins before us made, and the machine's link, addresses and routes."""
     before = request.previous or {}
-    interfaces = [*_listed(before, "interfaces"), _interface(request, where)]
+    interfaces = [*listed(before, "interfaces"), _interface(request, where)]
     vpc = next(vpc for vpc in topology.vpcs if vpc.name == where.site.vpc)
     gateway = str(addressing.gateway(vpc.cidr))
     family = {} if request.version >= "1.0.0" else {"version": "4"}
     ips = [{**family, "address": str(one), "gateway": gateway, "interface": len(interfaces) - 1}
            for one in where.addresses if isinstance(one.ip, IPv4Address)]
     routes = [{"dst": str(network), "gw": gateway} for network in (vpc.cidr, "0.0.0.0/0")]
-    return {"cniVersion": request.version, "interfaces": interfaces, "ips": [*_listed(before, "ips"), *ips],
-            "routes": [*_listed(before, "routes"), *routes], "dns": _dns(request, topology, where)}
+    return {"cniVersion": request.version, "interfaces": interfaces, "ips": [*listed(before, "ips"), *ips],
+            "routes": [*listed(before, "routes"), *routes], "dns": _dns(request, topology, where)}
 
 
-def _listed(before: Mapping[str, Any], key: str) -> Sequence[Any]:
+def listed(before: Mapping[str, Any], key: str) -> Sequence[Any]:
+    """What a previous result has of a kind; nothing if it is no list."""
     found = before.get(key)
     return found if isinstance(found, list) else ()
 

@@ -15,7 +15,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.record.ledger import Entry, Verb
-from vpcctl_lib.resources import EMPTY, Condition, Fault, Operation, Operations, Place, Resource
+from vpcctl_lib.resources import EMPTY, MISSING, Condition, Fault, Operation, Operations, Place, Resource
 from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
@@ -91,7 +91,8 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
         resource = shall[number]
         key = None if is_empty else resource.key
         entry = match or rest.get(key)
-        after.append(_coming(resource, entry, runner))
+        is_new = key in anew or faults.get(key) == MISSING
+        after.append(_coming(resource, entry, runner, is_new))
         step = _step(after[-1], None if key in anew else entry, faults.get(key), done)
         steps += [step] if step else []
     steps += _unmake(late, faults)
@@ -105,10 +106,11 @@ def _cleared(ledger: Sequence[Entry], faults: Faults) -> Sequence[Entry]:
     return list({entry.resource: entry for entry in ledger if not _never_ours(entry, faults)}.values())
 
 
-def _coming(resource: Resource, entry: Entry | None, runner: Runner) -> Entry:
+def _coming(resource: Resource, entry: Entry | None, runner: Runner, is_new: bool) -> Entry:
     """The entry after the change, with what must be known before something is made."""
-    known = entry is not None and not resource.is_outlived(entry.found)
-    return Entry(resource, entry.found if entry and known else resource.survey(runner))
+    if entry is None or resource.is_outlived(entry.found):
+        return Entry(resource, resource.survey(runner))
+    return Entry(resource, resource.kept(entry.found) if is_new else entry.found)
 
 
 def _step(after: Entry, entry: Entry | None, fault: Fault | None, done: set[Operation]) -> Step | None:
@@ -161,14 +163,15 @@ def _stays(entry: Entry) -> bool:
 def _mendable(ledger: Sequence[Entry], faults: Faults) -> Faults:
     """Without what can't be repaired, as it can't be read or is in something that is gone: it stays.
 
-    Unless its making was interrupted.
+    What can't be read does not stay if its making was interrupted.
     """
-    blind = {key for key, fault in faults.items() if fault.condition is Condition.GONE
+    blind = {key: fault.condition for key, fault in faults.items() if fault.condition is Condition.GONE
              or (fault.condition is Condition.UNREADABLE and not fault.remedy)}
     if not blind:
         return faults
     begun = {entry.resource.key for entry in ledger if entry.under_way}
-    return {key: fault for key, fault in faults.items() if key not in blind or key in begun}
+    away = {key for key, condition in blind.items() if condition is Condition.GONE or key not in begun}
+    return {key: fault for key, fault in faults.items() if key not in away}
 
 
 def _goes(entry: Entry, same: Collection[int], shall: Collection[Hashable],

@@ -116,8 +116,8 @@ def attach(namespace: str, path: str) -> None:
     from vpcctl_lib.kernel import syscalls
 
     target = f"{NAMES}/{namespace}"
-    # Opened once: what is at the path may change.
-    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Opened once: what is at the path may change. A pipe there would have us wait.
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
         try:

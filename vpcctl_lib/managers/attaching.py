@@ -8,6 +8,7 @@ from dataclasses import replace
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.containers import find
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.base import need_root
 from vpcctl_lib.model.endpoints import Site
@@ -36,7 +37,7 @@ def check(runner: Runner, attached: Attachment, site: Site) -> str:
     path = locate(runner, attached.container, attached.path).path
     if not netns.number(path) and (pid := pid_in(attached.path)):
         raise VpcctlError(f"process {pid} does not exist", "name one that runs")
-    check_is_free(runner, path, attached.interface, site.owner)
+    check_is_free(Kernel(runner), path, attached.interface, site.owner)
     return path
 
 

@@ -101,6 +101,8 @@ class InstanceManager(Manager):
         if entry is None or os.geteuid() != 0:
             return
         fault = entry.resource.check(Kernel(self.runner), entry.found)
+        if fault is not None and fault.condition is Condition.GONE:
+            raise VpcctlError(f"machine '{site.machine}' is attached, but gone: {fault.detail}")
         if fault is not None and fault.condition in (Condition.CHANGED, Condition.MISSING):
             self.remake(entry.resource.key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
@@ -36,7 +37,7 @@ class Detour:
     @property
     def deleted(self) -> str:
         """The command that removes it."""
-        return f"{self._ip} rule del pref {self.rule.priority} {self.rule}"
+        return f"{self._ip} rule del pref {self.rule.priority} {quoted(self.rule)}"
 
     @property
     def _ip(self) -> str:
@@ -44,6 +45,11 @@ class Detour:
 
     def __str__(self) -> str:
         return f"ip rule {self.rule.priority} of {self.namespace.title} ({self.rule}) decides that"
+
+
+def quoted(thing: object) -> str:
+    """A route or rule as a shell reads it: who made the link in it chose the link's name."""
+    return shlex.join(str(thing).split())
 
 
 def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address],

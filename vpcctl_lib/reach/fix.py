@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.firewall.filter_rules import is_ingress
-from vpcctl_lib.kernel.saves import words
+from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
 from vpcctl_lib.model.addressing import host_end, router_end
 from vpcctl_lib.model.endpoints import Endpoint
@@ -16,7 +16,7 @@ from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Action, Group, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
-from vpcctl_lib.reach.detours import Progress
+from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
@@ -98,7 +98,9 @@ class Fixer:
         if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
             tool = "iptables-legacy" if cause.legacy else "iptables"
             table = "" if cause.table == "filter" else f" -t {cause.table}"
-            what = f"-D {cause.chain} {cause.rule}" if cause.rule else f"-P {cause.chain} ACCEPT"
+            chain = shlex.quote(cause.chain)
+            # A comment is its writer's, who may be root in a container.
+            what = f"-D {chain} {shlex.join(split(cause.rule))}" if cause.rule else f"-P {chain} ACCEPT"
             return f"{_inside(here)}{tool}{table} {what}"
         one = self._intent.machine(here)
         if one and one.groups:
@@ -160,7 +162,7 @@ class Fixer:
         """A refusing route was added by hand; a missing one is in the record, or unknown."""
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
             is_route = blocked.rule == f"route {blocked.cause.rule}"
-            return f"ip {_in(here)}route del {blocked.cause.rule}" if is_route else None
+            return f"ip {_in(here)}route del {quoted(blocked.cause.rule)}" if is_route else None
         return RESTORE if self._is_ours(here) else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
@@ -168,7 +170,8 @@ class Fixer:
         for route in self._scene.of(here).routes:
             leads = route.gateway is not None and route.gateway == blocked.cause.address
             if leads and route.device == blocked.cause.device and not self._intent.made(here, route):
-                return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {route.device}"
+                device = shlex.quote(route.device)
+                return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
         return RESTORE if self._is_ours(here) else None
@@ -188,7 +191,7 @@ class Fixer:
                      if self._scene.of(here).per_link(name, "rp_filter")]
             if not self._helps(here, names, progress):
                 return self._astray(here, cause.address)
-        return f"{_inside(here)}sysctl -w {' '.join(f'{name}=0' for name in names)}"
+        return f"{_inside(here)}sysctl -w {shlex.join(f'{name}=0' for name in names)}"
 
     def _helps(self, here: str, names: list[str], progress: Progress) -> bool:
         """Whether the packet gets further with these settings off."""
@@ -205,7 +208,7 @@ class Fixer:
         route = lookup(self._scene.of(here), Lookup(address)) if address else None
         if route is None or route.hops or route.kind == "local" or self._intent.made(here, route):
             return None
-        return f"ip {_in(here)}route del {route}"
+        return f"ip {_in(here)}route del {quoted(route)}"
 
     def _is_lost(self, here: str, address: IPv4Address) -> bool:
         """Whether the record has a way back to an address, and the kernel does not."""

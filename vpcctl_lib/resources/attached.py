@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
@@ -53,7 +53,7 @@ def locate(runner: Runner, container: str, path: str) -> Guest:
     return Guest(f"/proc/{pid}/ns/net", pid)
 
 
-def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None:
+def check_is_free(kernel: Kernel, path: str, interface: str, owner: str) -> None:
     """Refuse the host's namespace, one with a link of another machine, and one that has that interface."""
     number = netns.number(path)
     if not number:
@@ -62,7 +62,7 @@ def check_is_free(runner: Runner, path: str, interface: str, owner: str) -> None
     if number in (netns.number("/proc/self/ns/net"), netns.number("/proc/1/ns/net")):
         raise VpcctlError("that is the network namespace of the host itself",
                           "attach one that has a network of its own, as a container has with --network none")
-    (links,) = Kernel(runner).read(f"{UP}{path}", Reading.LINKS)
+    (links,) = kernel.read(f"{UP}{path}", Reading.LINKS)
     # What has the owner's own mark is an attachment that this one replaces.
     links = [one for one in links if one.get("ifalias") != owner]
     marked = next((str(one["ifalias"]) for one in links if str(one.get("ifalias", "")).startswith(MARK)), "")
@@ -91,6 +91,8 @@ class Adopt(Operation):
     namespace: str
     container: str
     path: str
+    interface: str
+    owner: str
 
     def places(self, ends: frozenset[str]) -> frozenset[str] | None:
         """Among namespaces, which are made from the host."""
@@ -102,15 +104,20 @@ class Adopt(Operation):
         desk.runner.announce(self)
         netns.attach(self.namespace, guest.path)
         desk.runner.note(str(self))
-        left = _left_over(Kernel(desk.runner), self.namespace)
-        if left:
-            self._finish(left, desk)
+        try:
+            self._finish(desk)
+        except VpcctlError:
+            netns.detach(self.namespace)
+            raise
         return _process(guest.pid)
 
-    def _finish(self, left: Sequence[Iptables], desk: Desk) -> None:
-        outcome = desk.runner.change(RestoreBatch(left).command())
-        if outcome.status:
-            netns.detach(self.namespace)
+    def _finish(self, desk: Desk) -> None:
+        """By its name, which nobody else can lead elsewhere: its owner can do that with the path."""
+        kernel = Kernel(desk.runner)
+        check_is_free(kernel, f"{netns.NAMES}/{self.namespace}", self.interface, self.owner)
+        left = _left_over(kernel, self.namespace)
+        outcome = desk.runner.change(RestoreBatch(left).command()) if left else None
+        if outcome and outcome.status:
             raise VpcctlError(f"what an earlier attachment left there can't be removed: {outcome.reason()}")
 
     def typed(self, desk: Desk) -> str:
@@ -196,12 +203,16 @@ class Attached(Resource):
     def make(self) -> Operations:
         """A left-over file of that name without a namespace is removed first."""
         husk = (Ip(HOST, ("netns", "del", self.name)),) if netns.is_husk(self.name) else ()
-        return (*husk, Adopt(self.name, self.container, self.path))
+        return (*husk, Adopt(self.name, self.container, self.path, self.interface, self.owner))
 
     def learn(self) -> dict[str, str]:
         """Its identity, as for our own namespaces."""
         identity = netns.identity(self.name)
         return {IDENTITY: identity} if identity else {}
+
+    def kept(self, facts: dict[str, str]) -> dict[str, str]:
+        """None: it is another namespace then."""
+        return {}
 
     def unmake(self, facts: Facts) -> Operations:
         """Only the name: the namespace is its owner's."""
@@ -217,16 +228,31 @@ class Attached(Resource):
         try:
             path = kernel.guest(self.container, self.path)
         except VpcctlError as error:
-            told = "; ".join(filter(None, (error.message, error.hint)))
-            return Fault(Condition.GONE, told, where=self.name)
+            return self._gone("; ".join(filter(None, (error.message, error.hint))))
         now = netns.number(path)
         if not now:
-            return Fault(Condition.GONE, f"{self.path or self.container} leads to no network namespace; "
-                         f"{self._remedy}", where=self.name)
-        if not there:
-            left = _left_over(kernel, f"{UP}{path}")
-            return Fault(Condition.MISSING, remedy=tuple(left)) if left else MISSING
-        return None if now == netns.inode(self.name) else self._other()
+            return self._gone(f"{self.path or self.container} leads to no network namespace; {self._remedy}")
+        if there and now == netns.inode(self.name):
+            return None
+        return self._astray(kernel, path, facts) or (self._other() if there else self._unnamed(kernel, path))
+
+    def _gone(self, detail: str) -> Fault:
+        return Fault(Condition.GONE, detail, where=self.name)
+
+    def _astray(self, kernel: Kernel, path: str, facts: Facts) -> Fault | None:
+        """Why what is there now may not be attached: its owner decides what that is, and chance for a pid."""
+        if self._is_pid and facts.get(IDENTITY, "") != (netns.identity(f"{UP}{path}") or None):
+            return self._gone(f"{self.path} is another process's now; {self._remedy}")
+        try:
+            check_is_free(kernel, path, self.interface, self.owner)
+        except VpcctlError as error:
+            return self._gone(f"{self.container or self.path} can't be attached again: {error.message}; "
+                              f"{error.hint}")
+        return None
+
+    def _unnamed(self, kernel: Kernel, path: str) -> Fault:
+        left = _left_over(kernel, f"{UP}{path}")
+        return Fault(Condition.MISSING, remedy=tuple(left)) if left else MISSING
 
     def _has_stayed(self, kernel: Kernel, facts: Facts) -> bool:
         """Whether the container's process of then is still there, which is seen without its runtime."""
@@ -247,9 +273,6 @@ class Attached(Resource):
         return AGAIN + " when it is there"
 
     def _other(self) -> Fault:
-        if self._is_pid:
-            return Fault(Condition.GONE, f"{self.path} is another process's now; {self._remedy}",
-                         where=self.name)
         what = f"container '{self.container}' was restarted" if self.container else \
             f"{self.path} leads to another network namespace now"
         return changed(f"{what}; {AGAIN}")

@@ -292,6 +292,10 @@ class Resource(ABC):
         """Whether the facts come from an earlier boot of the host, where they described another thing."""
         return False
 
+    def kept(self, facts: dict[str, str]) -> dict[str, str]:
+        """Those of its facts that still hold when it is made anew."""
+        return facts
+
     @abstractmethod
     def make(self) -> Operations:
         """The steps that make it; the first fails if somebody else made a thing of that name."""
