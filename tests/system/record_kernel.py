@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,9 +114,9 @@ class Recorder:
             self.asked[key] = {"status": 0, "stdout": shown, "stderr": ""}
         return said
 
-    def numbers(self, held: Kernel, namespace: str) -> Any:
+    def numbers(self, held: Kernel, namespace: str, first: Collection[str] = ()) -> Any:
         """Only those that are asked for."""
-        found, key = self._numbers(held, namespace), question(Command(NUMBERS, "", namespace))
+        found, key = self._numbers(held, namespace, first), question(Command(NUMBERS, "", namespace))
 
         def name(wanted: int) -> str:
             said = {"id": wanted, "name": found.name(wanted)}

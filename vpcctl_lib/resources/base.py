@@ -293,7 +293,7 @@ class Resource(ABC):
         return False
 
     def kept(self, facts: dict[str, str]) -> dict[str, str]:
-        """Those of its facts that still hold when it is made anew."""
+        """Those of its facts that still hold when it is recreated."""
         return facts
 
     @abstractmethod
