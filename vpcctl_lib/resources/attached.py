@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Hashable
 from dataclasses import replace
+from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
@@ -70,9 +71,21 @@ def check_is_free(kernel: Kernel, path: str, interface: str, owner: str) -> None
         whose = marked.removeprefix(MARK).partition("~")[0]
         raise VpcctlError(f"that network namespace belongs to {whose} already",
                           "a namespace is one machine; see: vpcctl instance list")
-    if any(one.get("ifname") == interface for one in links):
+    held = next((one for one in links if one.get("ifname") == interface), None)
+    if held and not _is_half_made(kernel, path, held, owner):
         raise VpcctlError(f"that network namespace already has a link '{interface}'",
                           "choose another name: --interface vpc0; or start the container with --network none")
+
+
+def _is_half_made(kernel: Kernel, path: str, link: dict[str, Any], owner: str) -> bool:
+    """Whether a link without a mark leads to a port of the owner's router: its making was interrupted."""
+    router = owner.removeprefix(MARK).partition("/")[0]
+    if not (link.get("link_index") and netns.exists(router)):
+        return False
+    if kernel.numbers(f"{UP}{path}", (router,)).name(link.get("link_netnsid", -1)) != router:
+        return False
+    (ports,) = kernel.read(router, Reading.LINKS)
+    return any(one.get("ifindex") == link["link_index"] for one in ports)
 
 
 def default_route(runner: Runner, path: str) -> str:
