@@ -108,11 +108,11 @@ def _generation() -> tuple[int, int] | None:
         except OSError:
             return None
         asking.send(struct.pack("=IHHIIBBH", 20, GETGEN, NLM_F_REQUEST, 0, 0, 0, 0, 0))
-        told = asking.recv(4096)
+        answer = asking.recv(4096)
     # The header, that of nfnetlink, and the first attribute: NFTA_GEN_ID, in the network's order.
-    assert struct.unpack_from("=H", told, 4)[0] == NEWGEN, told
-    assert struct.unpack_from("=HH", told, 20) == (8, 1), told
-    return cookie, struct.unpack_from("!I", told, 24)[0]
+    assert struct.unpack_from("=H", answer, 4)[0] == NEWGEN, answer
+    assert struct.unpack_from("=HH", answer, 20) == (8, 1), answer
+    return cookie, struct.unpack_from("!I", answer, 24)[0]
 
 
 @cache

@@ -37,8 +37,8 @@ def lab(vpc1: Host) -> Host:
 
 def inside(host: Host) -> list[str]:
     """All that its owner has there."""
-    told = host.sh(INSIDE, "other").splitlines()
-    return sorted(line for line in told if not line.startswith((":", "*", "COMMIT", "kernel.", "fs.")))
+    shown = host.sh(INSIDE, "other").splitlines()
+    return sorted(line for line in shown if not line.startswith((":", "*", "COMMIT", "kernel.", "fs.")))
 
 
 def test_packets_go_both_ways_and_nothing_inside_changes(vpc1: Host) -> None:
@@ -216,6 +216,14 @@ def test_a_path_that_its_owner_leads_elsewhere_is_not_followed(vpc1: Host, there
     vpc1.do(f"instance detach {AT} --name lab")
     assert vpc1.do("status").out == "in sync\n"
     vpc1.sh("rm /run/way; ip netns del lab")
+
+
+def test_a_link_of_ours_that_got_no_mark_is_no_stranger_s(lab: Host) -> None:
+    lab.sh("ip link set vpc0 alias ''", "other")
+    lab.sh("ip netns del vpc1-public.lab")
+    lab.do("restore")
+    lab.reaches("vpc1-public", "10.0.1.4")
+    assert lab.do("status").out == "in sync\n"
 
 
 def test_a_restore_that_is_killed_stops_no_later_command(vpc1: Host) -> None:
