@@ -196,18 +196,26 @@ class Port(Link):
         """The mark first, so that our link is recognisable as early as possible."""
         return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
 
+    def prepared(self) -> Operations:
+        """As `make`, but down: nothing passes before `opened`."""
+        return self._set(state="down")
+
+    def opened(self) -> Operations:
+        """What lets packets pass, when all else is made."""
+        return (self._link("up"),)
+
     @property
     def _address(self) -> tuple[str, ...]:
         return ("address", self.mac) if self.mac else ()
 
-    def _set(self, words: tuple[str, ...] = ()) -> Operations:
+    def _set(self, words: tuple[str, ...] = (), state: str = "up") -> Operations:
         ipv6: tuple[str, ...] = ()
         if self.device != LOOPBACK:
             group = ("group", GROUP) if self.namespace != HOST else ()
             master = ("master", self.master) if self.master else ()
             words = (*group, *words, *master)
             ipv6 = ("addrgenmode", "none") if self.mtu >= IPV6_MTU else ()
-        return (self._link("alias", self.owner), self._link(*words, "up", ipv6=ipv6))
+        return (self._link("alias", self.owner), self._link(*words, state, ipv6=ipv6))
 
     def _link(self, *words: str, ipv6: tuple[str, ...] = ()) -> Ip:
         return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)
