@@ -40,7 +40,7 @@ def docker(socket: Path) -> None:
     own = None if listener else socket
     listener = listener or opened(socket)
     server = Server(listener, answer, _tell)
-    for task in Driver(context()).unfinished():
+    for task in Driver(context()).take_up():
         server.aside(task)
     server.serve()
     if own:

@@ -33,6 +33,10 @@ DEFAULT_MTU = 1500
 IPV6_MTU = 1280
 """RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
 
+FORWARDING, BLOCKING = "3", "4"
+"""What a bridge does with the frames of a port: BR_STATE_… of linux/if_bridge.h."""
+
+
 def _described(device: str) -> str:
     told = described(device)
     return f": it is {told}" if told else ""
@@ -196,13 +200,18 @@ class Port(Link):
         """The mark first, so that our link is recognisable as early as possible."""
         return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
 
-    def prepared(self) -> Operations:
-        """As `make`, but down: nothing passes before `opened`."""
-        return self._set(state="down")
+    def prepared(self, in_use: bool) -> Operations:
+        """As `make`, but nothing passes before `opened`; what is `in_use` has a carrier.
 
-    def opened(self) -> Operations:
+        Without one, the kernel would drop what waits for a neighbour (arp_evict_nocarrier).
+        """
+        if not in_use:
+            return self._set(state="down")
+        return (*self._set(), self._link("type", "bridge_slave", "state", BLOCKING))
+
+    def opened(self, in_use: bool) -> Operations:
         """What lets packets pass, when all else is made."""
-        return (self._link("up"),)
+        return (self._link(*(("type", "bridge_slave", "state", FORWARDING) if in_use else ("up",))),)
 
     @property
     def _address(self) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.topology import Attachment, Machine, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State
-from vpcctl_lib.resources import Address, Operation, Resource, Route
+from vpcctl_lib.resources import Address, Neighbour, Operation, Port, Resource, Route
 from vpcctl_lib.resources.attached import UP
+from vpcctl_lib.resources.operation import Desk
 from vpcctl_lib.resources.operations import HOST, Ip
 from vpcctl_lib.runtimes.guests import short
 
@@ -75,6 +76,11 @@ def is_there(guest: Guest) -> bool:
     return bool(netns.number(guest.sandbox))
 
 
+def is_lost(guest: Guest, attached: bool, runner: Runner) -> bool:
+    """Whether the container is gone, or, if it was still to be attached, its cable."""
+    return not (is_there(guest) if attached else _port(guest, runner))
+
+
 def make_outside(guest: Guest, runner: Runner) -> None:
     """A cable with one end on the host, which the runtime moves into the container."""
     words = ("link", "add", guest.port, "netns", guest.site.vpc, "type", "veth", "peer", "name", guest.device)
@@ -98,7 +104,7 @@ def wait(guest: Guest, runner: Runner) -> str:
     """The name of the link in the container, once the runtime has set it up; empty if it never does."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        near = _find(_links(Kernel(runner), guest.site.vpc), ifname=guest.port)
+        near = _port(guest, runner)
         if near is None:
             return ""
         name = _set_up(guest, near, runner) if is_there(guest) else ""
@@ -126,15 +132,22 @@ def attach(guest: Guest, interface: str, context: Context, dressed: bool) -> Non
     one = guest.endpoint(topology, interface)
     vpc, _ = find_subnet(topology, guest.site.vpc, guest.site.subnet)
     cable, end = routers.cable(vpc, one)
-    _do(context.runner, end.prepared())
-    standing = [cable, end, *(_dress(vpc, one) if dressed else ())]
+    _do(context.runner, end.prepared(dressed))
+    router = Neighbour(one.namespace, one.interface, addressing.gateway(vpc.cidr), naming.mac(vpc.name))
+    standing = [cable, end, router, *(_dress(vpc, one) if dressed else ())]
     PluggedManager(context, standing).attach(guest.site, one.attached, (guest.address,), guest.groups)
-    _do(context.runner, end.opened())
+    _do(context.runner, end.opened(dressed))
+    # Last: packets that wait for the router are sent now, and earlier they would be lost.
+    desk = Desk(context.runner, context.store.folder)
+    for operation in router.make():
+        desk.carry_out(operation)
 
 
 def _dress(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
-    """What the runtime has set, as it was told to: the same as ours, but for a route to the subnet."""
+    """What the runtime has set, as it was told to: the same as ours, but for mark and route to the subnet."""
     router = addressing.gateway(vpc.cidr)
+    # So its MAC is not set again: with its neighbours, the kernel would drop packets that wait for them.
+    yield Port(one.namespace, one.interface, "", mac=one.mac)
     address = addressing.interface(one.address, one.addresses[0].network.prefixlen)
     yield Address(one.namespace, one.interface, address)
     yield Route(one.namespace, addressing.single(router), one.interface)
@@ -143,8 +156,15 @@ def _dress(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
 
 def unplug(guest: Guest, runner: Runner) -> None:
     """Take the cable away, if it is there."""
-    if netns.exists(guest.site.vpc) and _find(_links(Kernel(runner), guest.site.vpc), ifname=guest.port):
+    if _port(guest, runner):
         _do(runner, (Ip(guest.site.vpc, ("link", "del", guest.port)),))
+
+
+def _port(guest: Guest, runner: Runner) -> dict[str, Any] | None:
+    """Our end of the cable; None if it is missing."""
+    if not netns.exists(guest.site.vpc):
+        return None
+    return _find(_links(Kernel(runner), guest.site.vpc), ifname=guest.port)
 
 
 def _links(kernel: Kernel, namespace: str) -> list[dict[str, Any]]:

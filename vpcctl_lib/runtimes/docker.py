@@ -7,14 +7,16 @@ from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
 from vpcctl_lib.managers.base import Context, need_root
 from vpcctl_lib.managers.instance import InstanceManager
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.runtimes import cables, docker_messages
 from vpcctl_lib.runtimes.cables import Guest
-from vpcctl_lib.runtimes.docker_book import Network, Plug, Shelf
+from vpcctl_lib.runtimes.docker_book import Book, Network, Plug, Shelf
 from vpcctl_lib.runtimes.docker_messages import Document
 from vpcctl_lib.runtimes.guests import address_for, detach
 
@@ -68,9 +70,11 @@ class Driver:
         found = self._operations[operation](docker_messages.parsed(body))
         return found if isinstance(found, Answer) else Answer(found)
 
-    def unfinished(self) -> list[Callable[[], None]]:
-        """What is left to do for containers that joined while an earlier driver died."""
-        return [self._finishing(number) for number, plug in self._shelf.read().plugs.items()
+    def take_up(self) -> list[Callable[[], None]]:
+        """Forget containers that ended meanwhile; what is left to do for those that were about to join."""
+        with self._shelf.locked():
+            plugs = self._swept().plugs
+        return [self._finishing(number) for number, plug in plugs.items()
                 if plug.sandbox and not plug.attached]
 
     def _create_network(self, request: Request) -> Document:
@@ -82,14 +86,17 @@ class Driver:
         return NOTHING
 
     def _check(self, vpc: str, subnet: str, groups: tuple[str, ...]) -> None:
-        topology = InstanceManager(self._context).state().topology
+        topology = self._topology()
         find_subnet(topology, vpc, subnet)
         for group in groups:
             find_group(topology, vpc, group)
 
+    def _topology(self) -> Topology:
+        return InstanceManager(self._context).state().topology
+
     def _delete_network(self, request: Request) -> Document:
         with self._shelf.locked():
-            book = self._shelf.read().without_network(docker_messages.text(request, "NetworkID"))
+            book = self._swept().without_network(docker_messages.text(request, "NetworkID"))
             self._shelf.write(book)
         return NOTHING
 
@@ -106,9 +113,9 @@ class Driver:
             network = self._network(request)
             wish = docker_messages.wish(request, network)
             self._check(network.vpc, network.subnet, wish.groups)
-            topology = InstanceManager(self._context).state().topology
-            vpc, subnet = find_subnet(topology, network.vpc, network.subnet)
-            book = self._shelf.read()
+            # First: it may free addresses.
+            book = self._swept()
+            vpc, subnet = find_subnet(self._topology(), network.vpc, network.subnet)
             address = address_for(vpc, subnet, wish.address, book.promised(vpc.name, subnet.name))
             mac = naming.instance_mac(vpc.name, address)
             docker_messages.check_mac(request, mac)
@@ -119,6 +126,15 @@ class Driver:
             plug = Plug(vpc.name, subnet.name, name, str(address), wish.groups)
             self._shelf.write(book.with_plug(number, plug))
         return docker_messages.endpoint(address, subnet.cidr.prefixlen, mac)
+
+    def _swept(self) -> Book:
+        """The book without containers that ended while Docker, or the host, was down: it tells of none."""
+        book = self._shelf.read()
+        for number, plug in book.plugs.items():
+            if plug.sandbox and cables.is_lost(_guest(plug), plug.attached, self._context.runner):
+                self._unplug(number)
+                self._shelf.write(self._shelf.read().without_plug(number))
+        return self._shelf.read()
 
     def _delete_endpoint(self, request: Request) -> Document:
         number = docker_messages.text(request, "EndpointID")
@@ -150,12 +166,13 @@ class Driver:
             book = self._shelf.read()
             plug = self._plug(number, sandbox)
             guest = _guest(plug)
-            is_there = cables.is_there(guest)
-            if is_there:
+            if not netns.exists(plug.vpc):
+                # The host was started again: a change of nothing brings back what is recorded.
+                InstanceManager(self._context).change(lambda topology: topology)
+            if cables.is_there(guest):
                 self._attach(number, plug)
                 return docker_messages.PLUGGED
-            topology = InstanceManager(self._context).state().topology
-            vpc, _ = find_subnet(topology, plug.vpc, plug.subnet)
+            vpc, _ = find_subnet(self._topology(), plug.vpc, plug.subnet)
             cables.make_outside(guest, self._context.runner)
             self._shelf.write(book.with_plug(number, plug))
         return Answer(docker_messages.joined(vpc, guest.device), self._finishing(number))
