@@ -33,8 +33,9 @@ DEFAULT_MTU = 1500
 IPV6_MTU = 1280
 """RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
 
-FORWARDING, BLOCKING = "3", "4"
-"""What a bridge does with the frames of a port: BR_STATE_… of linux/if_bridge.h."""
+FORWARDING, LISTENING = "3", "1"
+"""What a bridge does with the frames of a port: BR_STATE_… of linux/if_bridge.h. Without STP, it makes any
+other state FORWARDING by itself (br_make_forwarding in net/bridge/br_stp.c)."""
 
 
 def _described(device: str) -> str:
@@ -207,7 +208,7 @@ class Port(Link):
         """
         if not in_use:
             return self._set(state="down")
-        return (*self._set(), self._link("type", "bridge_slave", "state", BLOCKING))
+        return (*self._set(), self._link("type", "bridge_slave", "state", LISTENING))
 
     def opened(self, in_use: bool) -> Operations:
         """What lets packets pass, when all else is made."""

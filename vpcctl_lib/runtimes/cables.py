@@ -136,6 +136,9 @@ def attach(guest: Guest, interface: str, context: Context, dressed: bool) -> Non
     router = Neighbour(one.namespace, one.interface, addressing.gateway(vpc.cidr), naming.mac(vpc.name))
     standing = [cable, end, router, *(_dress(vpc, one) if dressed else ())]
     PluggedManager(context, standing).attach(guest.site, one.attached, (guest.address,), guest.groups)
+    if dressed and _limits_sending(vpc, one):
+        # What was sent before the policy stood still waits for a neighbour.
+        _do(context.runner, (Ip(one.namespace, ("neigh", "flush", "dev", one.interface)),))
     _do(context.runner, end.opened(dressed))
     # Last: packets that wait for the router are sent now, and earlier they would be lost.
     desk = Desk(context.runner, context.store.folder)
@@ -152,6 +155,12 @@ def _dress(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Address(one.namespace, one.interface, address)
     yield Route(one.namespace, addressing.single(router), one.interface)
     yield Route(one.namespace, vpc.cidr, one.interface, router)
+
+
+def _limits_sending(vpc: Vpc, one: Endpoint) -> bool:
+    """Whether its groups, or else its subnet's policy, allow it only some packets."""
+    held = [group.policy for group in vpc.groups if group.name in one.groups] if one.groups else [one.policy]
+    return any(policy is not None and policy.egress is not None for policy in held)
 
 
 def unplug(guest: Guest, runner: Runner) -> None:

@@ -19,6 +19,7 @@ from vpcctl_lib.runtimes.cables import Guest
 from vpcctl_lib.runtimes.docker_book import Book, Network, Plug, Shelf
 from vpcctl_lib.runtimes.docker_messages import Document
 from vpcctl_lib.runtimes.guests import address_for, detach
+from vpcctl_lib.runtimes.values import object_in
 
 MACHINE = "docker-"
 """How the machine of a container is called that names none; Docker's number of its endpoint follows."""
@@ -67,7 +68,7 @@ class Driver:
 
     def answer(self, operation: str, body: bytes) -> Answer:
         """Do what Docker asks for; VpcctlError if that can't be done."""
-        found = self._operations[operation](docker_messages.parsed(body))
+        found = self._operations[operation](object_in(body))
         return found if isinstance(found, Answer) else Answer(found)
 
     def take_up(self) -> list[Callable[[], None]]:

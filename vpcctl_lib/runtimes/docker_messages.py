@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -13,6 +12,7 @@ from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.runtimes.docker_book import Network
+from vpcctl_lib.runtimes.values import inner, names_in
 
 Document = dict[str, Any]
 
@@ -41,17 +41,6 @@ class Wish:
     name: str = ""
 
 
-def parsed(body: bytes) -> Document:
-    """The JSON object in a request; empty if there is none. BadInput if it is something else."""
-    try:
-        found = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise BadInput("the request is no JSON object")
-    return found
-
-
 def text(request: Mapping[str, Any], key: str) -> str:
     """A text that a request must have."""
     found = request.get(key)
@@ -62,7 +51,7 @@ def text(request: Mapping[str, Any], key: str) -> str:
 
 def network(request: Mapping[str, Any]) -> Network:
     """The subnet that a new network stands for; BadInput if its options can't be right."""
-    options = _object(_object(request, "Options"), GENERIC)
+    options = inner(inner(request, "Options"), GENERIC)
     wrong = next((key for key in options if key not in NETWORK_KEYS
                   and not key.startswith("com.docker.network.")), None)
     if wrong is not None:
@@ -71,7 +60,7 @@ def network(request: Mapping[str, Any]) -> Network:
     if missing:
         raise BadInput(f"the network has no option '{missing}'", CREATE)
     _check_pools(request)
-    return Network(str(options["vpc"]), str(options["subnet"]), tuple(_names(options.get("groups"))))
+    return Network(str(options["vpc"]), str(options["subnet"]), tuple(names_in(options.get("groups"))))
 
 
 def _check_pools(request: Mapping[str, Any]) -> None:
@@ -88,7 +77,7 @@ def _check_pools(request: Mapping[str, Any]) -> None:
 
 def wish(request: Mapping[str, Any], standing: Network) -> Wish:
     """What a container asks for; BadInput for what it can't have."""
-    options, interface = _object(request, "Options"), _object(request, "Interface")
+    options, interface = inner(request, "Options"), inner(request, "Interface")
     ports = options.get(PORTS)
     if isinstance(ports, list) and ports:
         raise BadInput("docker's -p (in compose: ports) does not publish ports of a VPC",
@@ -98,13 +87,13 @@ def wish(request: Mapping[str, Any], standing: Network) -> Wish:
     wanted = options.get("address")
     name = options.get("name")
     return Wish(parse_address(str(wanted)) if wanted else None,
-                tuple(_names(options.get("groups"))) or standing.groups,
+                tuple(names_in(options.get("groups"))) or standing.groups,
                 naming.check_name(str(name), "machine") if name else "")
 
 
 def check_mac(request: Mapping[str, Any], mac: str) -> None:
     """Refuse another MAC than the one that follows from the address."""
-    chosen = str(_object(request, "Interface").get("MacAddress") or "")
+    chosen = str(inner(request, "Interface").get("MacAddress") or "")
     if chosen and chosen.lower() != mac:
         raise BadInput(f"the container can't have the MAC {chosen}: it follows from its address, {mac}",
                        "leave --mac-address away")
@@ -126,13 +115,3 @@ def joined(vpc: Vpc, device: str) -> Document:
 
 PLUGGED: Document = {"DisableGatewayService": True}
 """The answer to Join, if the container has its link already: Docker must not add a bridge of its own."""
-
-
-def _object(request: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = request.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _names(value: object) -> Iterator[str]:
-    """Names in a text with commas."""
-    return filter(None, str(value or "").split(","))
