@@ -160,6 +160,27 @@ def test_no_packet_passes_before_the_policy_stands(docker: Host) -> None:
     docker.do("vpc delete --name vpc1")
 
 
+def test_addresses_are_chosen_as_in_docker(docker: Host) -> None:
+    own = CREATE.replace("null", "vpcctl")
+    assert "needs the CIDR" in refused(docker, f"{own} app")
+    assert "no subnet has the CIDR 10.9.0.0/24" in refused(docker, f"{own} --subnet 10.9.0.0/24 app")
+    bash(docker, f"{own} --subnet 10.0.1.0/24 app\n"
+                 f"docker run -d --restart always --name nine --network app --ip 10.0.1.9 {HTTPD}\n"
+                 f"docker run -d --restart always --name free --network app {HTTPD}\n{joined(docker, 2)}")
+    assert addresses(docker) == {"10.0.1.4", "10.0.1.9"}
+    assert "already belongs" in refused(docker, f"docker run --network app --ip 10.0.1.4 {HTTPD}")
+    assert "is reserved" in refused(docker, f"docker run --network app --ip 10.0.1.3 {HTTPD}")
+    docker.reaches("vpc1-public", "10.0.1.4:80", "10.0.1.9:80")
+    # As a crash of the host leaves it.
+    bash(docker, END.format("driver", "") + END.format("dockerd", "-9")
+         + "rm -f /run/docker.pid /var/run/docker.pid; ip netns del vpc1\n" + DRIVER + DOCKERD
+         + joined(docker, 2))
+    docker.reaches("vpc1-public", "10.0.1.9:80")
+    bash(docker, "docker rm -f nine free; docker network rm app")
+    assert '"reserved": {}' in docker.sh("cat /var/lib/vpcctl/docker.json")
+    docker.do("vpc delete --name vpc1")
+
+
 COMPOSE = """
 services:
   web:

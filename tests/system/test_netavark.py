@@ -110,7 +110,7 @@ def test_what_a_container_can_not_have_is_refused(pods: Host) -> None:
     def said(**more: Any) -> str:
         return refused(pods, "setup", "/run/netns/one", **exchanged("one", **more))
 
-    assert "10.0.1.2 is reserved" in said(static_ips=["10.0.1.2"])
+    assert "10.0.1.2 already belongs" in said(static_ips=["10.0.1.2"])
     assert "without" not in said(static_mac="aa:bb:cc:dd:aa:00")
     assert "follows from its address" in said(static_mac="aa:bb:cc:dd:aa:00")
     assert "group 'web' does not exist" in said(options={"groups": "web"})

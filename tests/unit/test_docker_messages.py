@@ -23,7 +23,9 @@ APP = Network("vpc1", "public", ("web",))
 def network(pools: Any = NO_POOL, /, **options: str) -> Network:
     """The network of such a request."""
     given = {"com.docker.network.enable_ipv6": False, GENERIC: options}
-    return docker_messages.network({"NetworkID": "n", "Options": given, "IPv4Data": pools, "IPv6Data": []})
+    request = {"NetworkID": "n", "Options": given, "IPv4Data": pools, "IPv6Data": []}
+    docker_messages.check_pool(request, IPv4Network("10.0.1.0/24"))
+    return docker_messages.network(request)
 
 
 def wish(interface: Any = None, /, **options: Any) -> Wish:
@@ -33,6 +35,8 @@ def wish(interface: Any = None, /, **options: Any) -> Wish:
 
 def test_a_network_stands_for_a_subnet() -> None:
     assert network(vpc="vpc1", subnet="public") == Network("vpc1", "public")
+    own = [{"AddressSpace": "vpcctl", "Pool": "10.0.1.0/24", "Gateway": "10.0.0.1/16"}]
+    assert network(own, vpc="vpc1", subnet="public") == Network("vpc1", "public")
     assert network(vpc="vpc1", subnet="public", groups="web,data") == Network("vpc1", "public",
                                                                               ("web", "data"))
 
@@ -41,6 +45,7 @@ def test_a_network_stands_for_a_subnet() -> None:
     (NO_POOL, {"vpc": "vpc1"}, "no option 'subnet'"),
     (NO_POOL, {"subnet": "public"}, "no option 'vpc'"),
     (NO_POOL, {"vpc": "v", "subnet": "s", "group": "web"}, "no option 'group'"),
+    ([{"AddressSpace": "vpcctl", "Pool": "10.0.2.0/24"}], {"vpc": "v", "subnet": "s"}, "CIDR is 10.0.1.0/24"),
     ([{"Pool": "172.18.0.0/16"}], {"vpc": "v", "subnet": "s"}, "addresses of 172.18.0.0/16"),
 ])
 def test_a_network_that_can_not_be_is_refused(pools: Any, options: dict[str, str], says: str) -> None:
@@ -49,15 +54,16 @@ def test_a_network_that_can_not_be_is_refused(pools: Any, options: dict[str, str
 
 
 def test_a_container_may_have_wishes() -> None:
+    nine = IPv4Address("10.0.1.9")
     assert wish() == Wish(None, ("web",), "")
-    assert wish(address="10.0.1.9", groups="data", name="db1") == Wish(IPv4Address("10.0.1.9"), ("data",),
-                                                                        "db1")
+    assert wish(address="10.0.1.9", groups="data", name="db1") == Wish(nine, ("data",), "db1")
+    assert wish({"Address": "10.0.1.9/24"}) == Wish(nine, ("web",), "")
     assert wish(**{PORTS: [], "com.docker.network.endpoint.exposedports": [{"Port": 80}]}) == wish()
 
 
 @pytest.mark.parametrize(("interface", "options", "says"), [
     ({}, {PORTS: [{"Port": 80, "HostPort": 8080}]}, "does not publish"),
-    ({"Address": "172.18.0.2/16"}, {}, "an address of its own"),
+    ({"Address": "10.0.1.9/24"}, {"address": "10.0.1.8"}, "two addresses"),
     ({}, {"address": "10.0.1"}, "not an IPv4 address"),
     ({}, {"name": "Web"}, "can't be a machine name"),
 ])
@@ -90,13 +96,18 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
 def test_the_book_is_kept(tmp_path: Path) -> None:
     plug = Plug("vpc1", "public", "docker-1", "10.0.1.4", ("web",))
     book = Book().with_network("n", APP).with_plug("e", plug).with_plug("f", plug.at("/run/x", True))
+    book = book.with_reserved("vpc1/public", IPv4Address("10.0.1.4"))
     shelf = Shelf(tmp_path)
     assert shelf.read() == Book()
     with shelf.locked():
         shelf.write(book)
     assert Shelf(tmp_path).read() == book
-    assert book.promised("vpc1", "public").keys() == {IPv4Address("10.0.1.4")}
-    assert book.promised("vpc1", "private") == {}
+    four, nine = IPv4Address("10.0.1.4"), IPv4Address("10.0.1.9")
+    book = book.with_reserved("vpc1/public", nine)
+    assert book.taken("vpc1", "public") == {four, nine}
+    assert book.taken("vpc1", "public", nine) == {four}
+    assert book.taken("vpc1", "private") == set()
+    book = book.without_reserved("vpc1/public", "10.0.1.4").without_reserved("vpc1/public", "10.0.1.9")
     assert book.without_plug("e").without_plug("f").without_network("n") == Book()
     assert (tmp_path / "docker.json").stat().st_mode & 0o777 == 0o600
 

@@ -51,19 +51,24 @@ def answer(operation: str, body: bytes) -> Reply:
     """The answer to one request of Docker's."""
     driver = Driver(context())
     if not driver.knows(operation):
-        return HTTPStatus.NOT_FOUND, json.dumps({"Err": f"no operation {operation!r}"}).encode(), None
+        return HTTPStatus.NOT_FOUND, _refusal(f"no operation {operation!r}"), None
     try:
         found = driver.answer(operation, body)
     except VpcctlError as error:
         said = f"vpcctl: {error.message}" + (f" ({error.hint})" if error.hint else "")
         _tell(said)
-        return HTTPStatus.OK, json.dumps({"Err": said}).encode(), None
+        return HTTPStatus.OK, _refusal(said), None
     except Exception as error:
         # Docker waits for an answer, and shows it; what Python has to say is for the log.
         _tell(f"{operation}: {type(error).__name__}: {error}")
-        text = json.dumps({"Err": f"vpcctl: {type(error).__name__}: {error}"})
-        return HTTPStatus.INTERNAL_SERVER_ERROR, text.encode(), None
+        text = _refusal(f"vpcctl: {type(error).__name__}: {error}")
+        return HTTPStatus.INTERNAL_SERVER_ERROR, text, None
     return HTTPStatus.OK, json.dumps(found.document).encode(), found.later
+
+
+def _refusal(text: str) -> bytes:
+    """An error: `Err` for a network driver, `Error` for an IPAM driver."""
+    return json.dumps({"Err": text, "Error": text}).encode()
 
 
 def _tell(text: str) -> None:

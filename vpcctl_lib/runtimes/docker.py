@@ -17,6 +17,7 @@ from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.runtimes import cables, docker_messages
 from vpcctl_lib.runtimes.cables import Guest
 from vpcctl_lib.runtimes.docker_book import Book, Network, Plug, Shelf
+from vpcctl_lib.runtimes.docker_ipam import Pools
 from vpcctl_lib.runtimes.docker_messages import Document
 from vpcctl_lib.runtimes.guests import address_for, detach
 from vpcctl_lib.runtimes.values import object_in
@@ -48,7 +49,7 @@ class Driver:
         self._context = context
         self._shelf = Shelf(context.store.folder)
         self._operations: dict[str, Callable[[Request], Document | Answer]] = {
-            "Plugin.Activate": lambda _: {"Implements": ["NetworkDriver"]},
+            "Plugin.Activate": lambda _: {"Implements": ["NetworkDriver", "IpamDriver"]},
             "NetworkDriver.GetCapabilities": lambda _: {"Scope": "local", "ConnectivityScope": "local"},
             "NetworkDriver.CreateNetwork": self._create_network,
             "NetworkDriver.DeleteNetwork": self._delete_network,
@@ -60,6 +61,7 @@ class Driver:
             **dict.fromkeys(("NetworkDriver.ProgramExternalConnectivity",
                              "NetworkDriver.RevokeExternalConnectivity", "NetworkDriver.DiscoverNew",
                              "NetworkDriver.DiscoverDelete"), lambda _: NOTHING),
+            **Pools(context, self._shelf, self._swept).operations,
         }
 
     def knows(self, operation: str) -> bool:
@@ -82,6 +84,8 @@ class Driver:
         number, network = docker_messages.text(request, "NetworkID"), docker_messages.network(request)
         need_root()
         self._check(network.vpc, network.subnet, network.groups)
+        _, subnet = find_subnet(self._topology(), network.vpc, network.subnet)
+        docker_messages.check_pool(request, subnet.cidr)
         with self._shelf.locked():
             self._shelf.write(self._shelf.read().with_network(number, network))
         return NOTHING
@@ -117,7 +121,8 @@ class Driver:
             # First: it may free addresses.
             book = self._swept()
             vpc, subnet = find_subnet(self._topology(), network.vpc, network.subnet)
-            address = address_for(vpc, subnet, wish.address, book.promised(vpc.name, subnet.name))
+            taken = book.taken(vpc.name, subnet.name, wish.address)
+            address = address_for(vpc, subnet, wish.address, taken)
             mac = naming.instance_mac(vpc.name, address)
             docker_messages.check_mac(request, mac)
             name = wish.name or f"{MACHINE}{number[:DIGITS]}"
@@ -126,7 +131,7 @@ class Driver:
                                   "choose another name")
             plug = Plug(vpc.name, subnet.name, name, str(address), wish.groups)
             self._shelf.write(book.with_plug(number, plug))
-        return docker_messages.endpoint(address, subnet.cidr.prefixlen, mac)
+        return docker_messages.endpoint(address, subnet.cidr.prefixlen, mac, request)
 
     def _swept(self) -> Book:
         """The book without containers that ended while Docker, or the host, was down: it tells of none."""

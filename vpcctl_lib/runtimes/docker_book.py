@@ -67,6 +67,8 @@ class Book:
 
     networks: dict[str, Network] = field(default_factory=dict)
     plugs: dict[str, Plug] = field(default_factory=dict)
+    reserved: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses that Docker has asked for, by pool."""
 
     def with_network(self, number: str, network: Network) -> Book:
         """With that network."""
@@ -84,10 +86,25 @@ class Book:
         """Without that endpoint, which may be gone already."""
         return replace(self, plugs={key: one for key, one in self.plugs.items() if key != number})
 
-    def promised(self, vpc: str, subnet: str) -> dict[IPv4Address, str]:
-        """The addresses of a subnet that containers have or will have, with their endpoints."""
-        return {one.ip: number for number, one in self.plugs.items()
-                if (one.vpc, one.subnet) == (vpc, subnet)}
+    def with_reserved(self, pool: str, address: IPv4Address) -> Book:
+        """With that address reserved."""
+        held = dict.fromkeys((*self.reserved.get(pool, ()), str(address)))
+        return replace(self, reserved={**self.reserved, pool: tuple(held)})
+
+    def without_reserved(self, pool: str, address: str) -> Book:
+        """Without that address, which may be free already."""
+        held = tuple(one for one in self.reserved.get(pool, ()) if one != address)
+        others = {key: one for key, one in self.reserved.items() if key != pool}
+        return replace(self, reserved={**others, pool: held} if held else others)
+
+    def taken(self, vpc: str, subnet: str, wish: IPv4Address | None = None) -> set[IPv4Address]:
+        """The addresses of a subnet that containers have, or will have.
+
+        Whoever names one that is only reserved gets it: its container may have ended without giving it back.
+        """
+        held = {one.ip for one in self.plugs.values() if (one.vpc, one.subnet) == (vpc, subnet)}
+        reserved = set(map(IPv4Address, self.reserved.get(f"{vpc}/{subnet}", ())))
+        return held | (reserved - {wish})
 
 
 class Shelf:
@@ -140,4 +157,6 @@ def _book(data: Any) -> Book:
              for number, one in data["plugs"].items()}
     if any(one.ip.is_unspecified for one in plugs.values()):
         raise ValueError
-    return Book(networks, plugs)
+    reserved = {str(pool): tuple(str(IPv4Address(one)) for one in held)
+                for pool, held in data.get("reserved", {}).items()}
+    return Book(networks, plugs, reserved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -21,6 +21,9 @@ GENERIC = "com.docker.network.generic"
 
 PORTS = "com.docker.network.portmap"
 """The ports that `docker run -p` publishes (netlabel.PortMap)."""
+
+SPACE = "vpcctl"
+"""The address space of our own IPAM driver: what it gives are a subnet's addresses."""
 
 ANY_POOL = IPv4Network("0.0.0.0/0")
 """What Docker's IPAM driver `null` gives a network: no addresses."""
@@ -59,20 +62,27 @@ def network(request: Mapping[str, Any]) -> Network:
     missing = next((key for key in ("vpc", "subnet") if not options.get(key)), None)
     if missing:
         raise BadInput(f"the network has no option '{missing}'", CREATE)
-    _check_pools(request)
     return Network(str(options["vpc"]), str(options["subnet"]), tuple(names_in(options.get("groups"))))
 
 
-def _check_pools(request: Mapping[str, Any]) -> None:
-    """Refuse addresses of Docker's: it does not know which ones others have."""
-    pools = request.get("IPv4Data")
-    for one in pools if isinstance(pools, list) else ():
-        pool = str(one.get("Pool", "")) if isinstance(one, Mapping) else ""
-        if pool and pool != str(ANY_POOL):
+def check_pool(request: Mapping[str, Any], cidr: IPv4Network) -> None:
+    """Refuse addresses of Docker's, which does not know which ones others have, and of another subnet."""
+    for space, pool in _pools(request):
+        if space != SPACE and pool != str(ANY_POOL):
             raise BadInput(f"Docker would give its containers addresses of {pool}, without asking vpcctl",
                            f"create the network with --ipam-driver null: {CREATE}")
+        if space == SPACE and pool != str(cidr):
+            raise BadInput(f"the subnet's CIDR is {cidr}, not {pool}", f"say --subnet {cidr}")
     if request.get("IPv6Data"):
         raise BadInput("vpcctl's networks have no IPv6", "create the network without --ipv6")
+
+
+def _pools(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each pool of a new network, after its address space."""
+    pools = request.get("IPv4Data")
+    for one in pools if isinstance(pools, list) else ():
+        if isinstance(one, Mapping) and one.get("Pool"):
+            yield str(one.get("AddressSpace", "")), str(one["Pool"])
 
 
 def wish(request: Mapping[str, Any], standing: Network) -> Wish:
@@ -82,10 +92,12 @@ def wish(request: Mapping[str, Any], standing: Network) -> Wish:
     if isinstance(ports, list) and ports:
         raise BadInput("docker's -p (in compose: ports) does not publish ports of a VPC",
                        "leave it away: the host reaches the container by its address")
-    if interface.get("Address") or interface.get("AddressIPv6"):
-        raise BadInput("Docker gives the container an address of its own", CREATE)
+    held = str(interface.get("Address") or "").partition("/")[0]
     wanted = options.get("address")
+    if held and wanted and held != wanted:
+        raise BadInput(f"the container can't have two addresses, {held} and {wanted}", "say --ip alone")
     name = options.get("name")
+    wanted = held or wanted
     return Wish(parse_address(str(wanted)) if wanted else None,
                 tuple(names_in(options.get("groups"))) or standing.groups,
                 naming.check_name(str(name), "machine") if name else "")
@@ -99,9 +111,10 @@ def check_mac(request: Mapping[str, Any], mac: str) -> None:
                        "leave --mac-address away")
 
 
-def endpoint(address: IPv4Address, prefixlen: int, mac: str) -> Document:
-    """The answer to CreateEndpoint."""
-    return {"Interface": {"Address": f"{address}/{prefixlen}", "MacAddress": mac}}
+def endpoint(address: IPv4Address, prefixlen: int, mac: str, request: Mapping[str, Any]) -> Document:
+    """The answer to CreateEndpoint; what Docker knows already must not be in it."""
+    known, told = inner(request, "Interface"), {"Address": f"{address}/{prefixlen}", "MacAddress": mac}
+    return {"Interface": {key: value for key, value in told.items() if not known.get(key)}}
 
 
 def joined(vpc: Vpc, device: str) -> Document:
