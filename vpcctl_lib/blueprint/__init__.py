@@ -38,6 +38,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
             yield Part((vpc.name,), _guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
+            if vpc.acls:
+                yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -77,6 +79,13 @@ def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
 
 def _guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
     yield routers.guard(vpc, [seat.endpoint for seat in seats], quotes)
+
+
+def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.acls import acls
+
+    return acls(vpc, seats)
 
 
 def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],
