@@ -25,6 +25,7 @@ from vpcctl_lib.resources.acl_table import (
     SETS,
     SUBNETS,
     Edge,
+    Held,
     Item,
     Listed,
     held_in,
@@ -113,14 +114,20 @@ class Acls(Resource):
         listed = kernel.bridge_table(self.namespace, ACL_TABLE)
         if listed is None:
             return MISSING
-        wrong = [*self._wrong(listed)]
+        wrong = self._wrong(listed)
         return changed("; ".join(wrong)) if wrong else None
 
-    def _wrong(self, listed: Sequence[Item]) -> Iterator[str]:
+    def _wrong(self, listed: Sequence[Item]) -> list[str]:
         held = held_in(listed)
         if held is None:
-            yield "something in it is not vpcctl's"
-            return
+            return ["something in it is not vpcctl's"]
+        return self.differs(held)
+
+    def differs(self, held: Held) -> list[str]:
+        """How what a table has differs from this."""
+        return [*self._differing(held)]
+
+    def _differing(self, held: Held) -> Iterator[str]:
         if held.gateway != self.gateway:
             yield f"its gateway is {held.gateway}"
         shall = {one.name: one for one in self.acls}
