@@ -150,7 +150,9 @@ def _acls(rules: Mapping[str, list[Seen]]) -> Iterator[Listed]:
     """The ACLs of these chains; ValueError if a chain is not as we would have made it."""
     found: dict[str, dict[Direction, dict[str, list[Seen]]]] = {}
     for chain, lines in rules.items():
-        direction = next(one for one in Direction if chain.startswith(one.chain("")))
+        direction = next((one for one in Direction if chain.startswith(one.chain(""))), None)
+        if direction is None:
+            raise ValueError(chain)
         name = chain.removeprefix(direction.chain("")).partition(".")[0]
         found.setdefault(name, {}).setdefault(direction, {})[chain] = lines
     for name, directions in found.items():
