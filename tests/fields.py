@@ -332,7 +332,7 @@ FULL = Topology(
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
                 Machine("web1", (IPv4Address("10.0.1.4"),), forwards=True, groups=("web",),
                         workloads=(Workload("job", ("sleep", "1")),)),
-                Machine("web2", (IPv4Address("10.0.1.7"),))), "web"),
+                Machine("web2", (IPv4Address("10.0.1.7"),))), "edge"),
         Subnet("private", IPv4Network("10.0.2.0/24")),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
@@ -341,7 +341,7 @@ FULL = Topology(
             Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab"))), acl="edge"),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
             Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
-            Group("data", ALLOWED), Group("spare")), acls=(EDGE, replace(EDGE, name="web"), Acl("spare"))),
+            Group("data", ALLOWED), Group("spare")), acls=(EDGE, Acl("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),

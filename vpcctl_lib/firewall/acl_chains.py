@@ -20,7 +20,7 @@ from vpcctl_lib.model.topology import AclRule, Action, Protocol
 MANY = 100
 """From more rules on they become a tree: 100 in order leave 0.78 of the connects a second of none."""
 
-LEAF = 16
+LEAF = 8
 """The most rules of a region that are simply read in order."""
 
 ROOM = 10
@@ -256,7 +256,7 @@ def _by_span(items: Items, region: Region, field: Field) -> list[Part]:
         return []
     parts: list[Part] = []
     copies = 0
-    for first, last, numbers in _packed(ends, whole, wide + LEAF):
+    for first, last, numbers in _packed(ends, whole, max(LEAF, wide + LEAF // 2)):
         copies += len(numbers)
         if copies > COPIES * len(items) or len(numbers) > 0.8 * len(items):
             return []
