@@ -77,8 +77,11 @@ class Manager:
         # Ours are permanent and take no place: each machine's gateway, and its addresses at the router.
         ours = sum(1 + (len(machine.addresses) or 1) for vpc in topology.vpcs for subnet in vpc.subnets
                    for machine in subnet.machines)
-        used = table.entries - ours
-        if not table.room or used < NEARLY_FULL * table.room:
+        if not table.room or table.entries - ours < NEARLY_FULL * table.room:
+            return ""
+        # Others have permanent ones, too; to count them takes a look into each namespace.
+        used = table.entries - self.host.exempt
+        if used < NEARLY_FULL * table.room:
             return ""
         return ("the kernel's neighbour table, which the host and all machines share, is nearly full: "
                 f"{used:,} of {table.room:,} entries; when it is full, packets to new neighbours are lost: "
