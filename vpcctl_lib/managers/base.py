@@ -127,6 +127,9 @@ class Manager:
             self.check_made()
         return Change(topology, True, (*self._warnings, *notes))
 
+    def agreed(self) -> None:
+        """Nothing speaks against what was decided, and nothing is done yet."""
+
     def check_made(self) -> None:
         """Check the result, if there is reason to doubt it."""
 
@@ -212,6 +215,7 @@ class Manager:
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
+        self.agreed()
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.
         shall = wanted(State() if faults else state, topology)
