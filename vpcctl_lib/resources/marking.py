@@ -14,6 +14,7 @@ from vpcctl_lib.model.addressing import in_spans
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
 from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, Senders, changed, within
+from vpcctl_lib.resources.leaving import LeaveTable
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
 
@@ -86,7 +87,8 @@ class Marking(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """Gone."""
-        return (self._script(HEAD),)
+        kind = LeaveTable if self.attached else Nft
+        return (kind(self.namespace, HEAD, APART),)
 
     def change(self, old: Resource) -> Operations:
         """Only the members that differ, if the tests are the same."""
