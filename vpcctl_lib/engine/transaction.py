@@ -209,7 +209,11 @@ class Transaction:
             left = "; ".join(part for part in left.split("; ") if not is_there(part))
         if not left or (not batch.says_why and self._is_so(steps[group.items[0].step], undoing)):
             return []
-        return [f"{batch.name}: {left}"]
+        note = batch.salvage(self._runner, left)
+        if note is None:
+            return [f"{batch.name}: {left}"]
+        self._desk.notes += [note] if note else []
+        return []
 
     def _alone_tolerantly(self, item: Item, steps: Sequence[Step], undoing: bool) -> list[str]:
         try:
