@@ -36,7 +36,7 @@ from vpcctl_lib.resources import (
     Route,
     SingleRule,
 )
-from vpcctl_lib.resources.guard import OWN, RANGES
+from vpcctl_lib.resources.guarded import OWN, RANGES
 from vpcctl_lib.workloads import members
 
 pytestmark = pytest.mark.usefixtures("bare_host")
@@ -118,7 +118,7 @@ class Made(Kernel):
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
         """The machines that a guard knows."""
         guards = self.those(Guard, namespace)
-        members = [member for one in guards for member in one.members]
+        members = [member for one in guards for member in one.machines]
         return [{"set": {"name": OWN, "elem": [
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
             for one in members]}}, {"set": {"name": RANGES, "elem": [

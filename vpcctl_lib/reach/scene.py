@@ -20,7 +20,8 @@ from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import FORWARDERS, is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guard import is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guarded import FORWARDERS
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 
