@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import compress
+from itertools import compress, count
 from operator import not_
 from typing import Any
 
@@ -37,8 +37,10 @@ class Plan:
     def under_way(self) -> tuple[Entry, ...]:
         """The ledger to save before the first step: everything that may exist, with what happens to it."""
         verbs = {id(step.entry): step.verb for step in self.steps if step.verb is not Verb.UNMAKE}
-        coming = [Entry(entry.resource, entry.found, verbs[id(entry)]) if id(entry) in verbs else entry
-                  for entry in self.after]
+        coming = list(self.after)
+        for number in places(coming, verbs):
+            entry = coming[number]
+            coming[number] = Entry(entry.resource, entry.found, verbs[id(entry)])
         return (*coming, *self._leaving())
 
     def gone(self) -> list[Resource]:
@@ -149,6 +151,11 @@ class _Resources(Sequence[Resource]):
     def __getitem__(self, number: Any) -> Any:
         one = self._wanted[number]
         return one.resource if isinstance(one, Entry) else one
+
+
+def places(ledger: Sequence[Entry], those: Collection[int]) -> list[int]:
+    """The numbers of the entries with these identities."""
+    return list(compress(count(), map(those.__contains__, map(id, ledger))))
 
 
 def _apart(ledger: Sequence[Entry], given: Collection[int]) -> list[Entry]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpcctl_lib.engine.plan import Faults, Plan
+from vpcctl_lib.engine.plan import Faults, Plan, places
 from vpcctl_lib.engine.rule_order import RuleOrder
 from vpcctl_lib.engine.schedule import Group, Item, groups, waits
 from vpcctl_lib.engine.step import Step
@@ -297,4 +297,7 @@ class Transaction:
     def _after(self, plan: Plan) -> tuple[Entry, ...]:
         """The ledger with what was learned; of a large one, most entries have no step and need no look."""
         touched = {id(step.entry) for step in plan.steps}
-        return tuple(self._with_facts((entry,))[0] if id(entry) in touched else entry for entry in plan.after)
+        after = list(plan.after)
+        for number in places(after, touched):
+            after[number], = self._with_facts((after[number],))
+        return tuple(after)

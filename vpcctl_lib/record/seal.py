@@ -19,7 +19,7 @@ END = '"}\n'
 FOLDER = Path(vpcctl_lib.__file__).parent
 """The program's own files."""
 
-_PARTS, _SEAL = '\n],\n"parts": ', ',\n"seal": "'
+_PARTS, _SEAL = b'\n],\n"parts": ', b',\n"seal": "'
 
 
 class Opened(NamedTuple):
@@ -39,24 +39,21 @@ def seal(text: bytearray, parts: Sequence[int]) -> bool:
     """Add the rest, with a seal, to a record that ends with the last entry of the ledger; whether it can."""
     if not program():
         return False
-    text += f"{_PARTS}{json.dumps(parts)}".encode()
-    text += f"{_SEAL}{_digest(text)}{END}".encode()
+    text += _PARTS + json.dumps(parts).encode()
+    text += _SEAL + f"{_digest(text)}{END}".encode()
     return True
 
 
-def opened(text: str, ledger: str) -> Opened | None:
+def opened(whole: bytes, ledger: bytes) -> Opened | None:
     """The record in a text; `ledger` is where its ledger begins. None if it has no seal, or not its own."""
     # A large text is copied as seldom as possible.
-    end = text.rfind(_SEAL)
-    if end < 0 or not program():
+    end = whole.rfind(_SEAL)
+    text = memoryview(whole)
+    if end < 0 or not program() or text[end + len(_SEAL):] != f"{_digest(text[:end])}{END}".encode():
         return None
-    whole = text.encode()
-    # Only if all of it is ASCII, as we write it, its places in both are the same.
-    if len(whole) != len(text) or text[end + len(_SEAL):] != f"{_digest(memoryview(whole)[:end])}{END}":
-        return None
-    start, parts = text.find(ledger), text.rfind(_PARTS)
-    return Opened(text[:start], text[start + len(ledger):parts].split(",\n"),
-                  tuple(json.loads(text[parts + len(_PARTS):end])))
+    start, parts = whole.find(ledger), whole.rfind(_PARTS)
+    lines = str(text[start + len(ledger):parts], "ascii").split(",\n")
+    return Opened(whole[:start].decode(), lines, tuple(json.loads(whole[parts + len(_PARTS):end])))
 
 
 def _digest(body: bytearray | memoryview) -> str:

@@ -28,7 +28,7 @@ LEDGER = '"ledger": [\n'
 MANY = 500
 """Entries from which on a record gets a seal: to decode fewer takes less than to read the program's files."""
 
-SEALED = '"}\n'
+SEALED = b'"}\n'
 """How a record with a seal ends, and no other."""
 
 
@@ -45,13 +45,13 @@ class Store:
 
     def load(self) -> State:
         """The recorded state; empty if there is none. VpcctlError if it can't be read or understood."""
-        text = document.text(self.file)
-        if text is None:
+        found = document.content(self.file)
+        if found is None:
             return State()
-        state = self._sealed(text) if text.endswith(SEALED) else None
+        state = self._sealed(found) if found.endswith(SEALED) else None
         if state is not None:
             return state
-        data = document.parse(self.file, text)
+        data = document.parse(self.file, document.decoded(self.file, found))
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
@@ -60,12 +60,12 @@ class Store:
         except Misfit as error:
             raise document.damaged(self.file, str(error)) from None
 
-    def _sealed(self, text: str) -> State | None:
+    def _sealed(self, whole: bytes) -> State | None:
         """The state in a text of our own; its entries are not decoded yet."""
         # Imported late: most records are small.
         from vpcctl_lib.record.seal import opened
 
-        found = opened(text, LEDGER)
+        found = opened(whole, LEDGER.encode())
         if found is None:
             return None
         text = found.head[len(HEAD) + len(TOPOLOGY):-len(",\n")]
