@@ -14,9 +14,10 @@ from vpcctl_lib.resources.acl_table import Edge, Listed
 
 def acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
     """The table with all of them, also those that no subnet has: a lost record is rebuilt from it."""
+    associated = {one.name for one in vpc.subnets if one.acl}
     ports: dict[str, list[str]] = {}
     for seat in seats:
-        if seat.subnet.acl:
+        if seat.subnet.name in associated:
             ports.setdefault(seat.subnet.name, []).append(seat.endpoint.port)
     edges = tuple(Edge(one.name, one.cidr.network_address, one.acl, tuple(ports.get(one.name, ())))
                   for one in vpc.subnets if one.acl)

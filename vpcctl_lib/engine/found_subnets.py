@@ -15,7 +15,8 @@ from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, SubnetType, Vpc, Workload
-from vpcctl_lib.resources.guard import Member, members_of, ranges_of
+from vpcctl_lib.resources.guard import members_of, ranges_of
+from vpcctl_lib.resources.guarded import Member
 
 
 class SubnetReader:

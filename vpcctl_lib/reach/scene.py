@@ -22,7 +22,8 @@ from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
 from vpcctl_lib.resources.acl_table import Held as Edges
 from vpcctl_lib.resources.acl_table import held_in
-from vpcctl_lib.resources.guard import FORWARDERS, is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guard import is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guarded import FORWARDERS
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 

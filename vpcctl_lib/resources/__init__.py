@@ -15,7 +15,8 @@ from vpcctl_lib.resources.base import (
     Resource,
     changed,
 )
-from vpcctl_lib.resources.guard import Guard, Member
+from vpcctl_lib.resources.guard import Guard
+from vpcctl_lib.resources.guarded import Member
 from vpcctl_lib.resources.host import File, Folder, Forwarding
 from vpcctl_lib.resources.links import Altname, Bridge, Port, Veth
 from vpcctl_lib.resources.namespaces import Namespace
