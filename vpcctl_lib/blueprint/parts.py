@@ -31,6 +31,20 @@ class Seat(_Seat):
         return endpoints.endpoint(*self)
 
 
+class Gathered(NamedTuple):
+    """How one resource is made of a line for each machine: those of the same machines need no second look."""
+
+    line: Callable[[Vpc, Subnet, Endpoint], str]
+    """The line of a machine."""
+
+    known: Callable[[Resource], list[str]]
+    """The lines of such a resource that was made before."""
+
+    def of(self, seats: Iterable[Seat]) -> list[str]:
+        """Their lines."""
+        return [self.line(one.vpc, one.subnet, one.endpoint) for one in seats]
+
+
 class Part(NamedTuple):
     """Resources by one function: for each of several things one after the other, or all at once."""
 
@@ -44,15 +58,30 @@ class Part(NamedTuple):
     values: tuple[Any, ...] = ()
     """What else the resources follow from."""
 
+    gathered: Gathered | None = None
+    """For a resource of all things together: its function is called with their lines."""
+
     @property
     def key(self) -> Hashable:
         """Equal for the same part of another topology."""
         return (self.function, self.names)
 
+    @property
+    def units(self) -> Sequence[Any]:
+        """The things one after the other, or all of them as one."""
+        return (self.things,) if self.gathered else self.things
+
     def resources(self, thing: Any) -> list[Resource]:
-        """Those for one of its things."""
+        """Those for one of its units."""
+        if self.gathered:
+            return self.of_lines(self.gathered.of(thing))
         what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
         return list(self.function(*what, *self.values))
+
+
+    def of_lines(self, lines: Sequence[str]) -> list[Resource]:
+        """Those of all things together, from their lines."""
+        return list(self.function(lines, *self.values))
 
 
 class Frames:
@@ -63,9 +92,9 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
-        around = self._frame((vpc.name,), replace(vpc, subnets=()))
+        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=()))
         for subnet in vpc.subnets:
-            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=()))
+            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=(), acl=""))
             for machine in subnet.machines:
                 yield Seat(around, inner, machine)
 
