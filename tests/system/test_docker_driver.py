@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from host import CHECKOUT, Host
 from neighbours import DOCKER, Street, missing, wait
-from test_containers import IMAGE, bash, machines, make_vpc
+from test_containers import IMAGE, bash, check_document, machines, make_vpc
 
 SOCKET = "/run/docker/plugins/vpcctl.sock"
 DRIVER = f"""
@@ -179,6 +179,44 @@ def test_addresses_are_chosen_as_in_docker(docker: Host) -> None:
     bash(docker, "docker rm -f nine free; docker network rm app")
     assert '"reserved": {}' in docker.sh("cat /var/lib/vpcctl/docker.json")
     docker.do("vpc delete --name vpc1")
+
+
+def test_the_document_is_true(docker: Host) -> None:
+    docker.do("vpc delete --name vpc1")
+    check_document("Docker's network driver", lambda line: docker.run("bash", "-c", f"exec 2>&1; {line}").out)
+
+
+PASSED = f"""
+import os, socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("/run/passed.sock")
+listener.listen()
+if listener.fileno() != 3:
+    os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {{"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}}
+os.execv("{CHECKOUT}/vpcctl-docker", ["vpcctl-docker"])
+"""
+"""As systemd starts what it has opened a socket for (sd_listen_fds(3))."""
+
+
+def test_it_answers_at_a_socket_of_systemd(host: Host) -> None:
+    def asked(operation: str, body: str = "{}") -> str:
+        line = f"curl -s -m 9 --unix-socket /run/passed.sock -d '{body}' http://x/{operation}"
+        return host.sh(f"{line} -w ' %{{http_code}}'")
+
+    driver = host.start("", "/usr/bin/python3", "-c", PASSED)
+    host.wait_until(lambda: host.run("test", "-S", "/run/passed.sock").code == 0, "it listens")
+    assert asked("Plugin.Activate") == '{"Implements": ["NetworkDriver", "IpamDriver"]} 200'
+    assert '"Scope": "local"' in asked("NetworkDriver.GetCapabilities")
+    assert asked("NetworkDriver.Nothing").endswith(" 404")
+    assert "no JSON object" in asked("NetworkDriver.Join", "[]")
+    join, create = '{"EndpointID": "e", "SandboxKey": "/x"}', '{"NetworkID": "n", "EndpointID": "e"}'
+    assert "does not know this endpoint" in asked("NetworkDriver.Join", join)
+    assert "does not know this network" in asked("NetworkDriver.CreateEndpoint", create)
+    assert asked("NetworkDriver.Leave", '{"EndpointID": "e"}') == "{} 200"
+    host.stop(driver)
+    host.sh("rm /run/passed.sock /var/lib/vpcctl/docker.*")
 
 
 COMPOSE = """
