@@ -118,6 +118,19 @@ def test_it_has_all_modules_and_nothing_else_of_the_checkout(files: dict[str, In
     assert files["usr/bin/vpcctl"].mode == files["usr/share/vpcctl/cleanup.sh"].mode == 0o755
 
 
+def test_systemd_understands_the_units(files: dict[str, Installed], tmp_path: Path) -> None:
+    if which("systemd-analyze") is None:
+        pytest.skip("NOT TRIED: systemd-analyze is not here")
+    units = []
+    for path in (path for path in files if path.startswith("usr/lib/systemd/system/")):
+        units.append(tmp_path / path.rpartition("/")[2])
+        # It looks for the program where it would be installed.
+        units[-1].write_text(files[path].text.replace("ExecStart=/usr/bin/", f"ExecStart={ROOT}/"))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units],
+                          capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_same_source_is_the_same_package(package: Path, tmp_path: Path) -> None:
     assert built(tmp_path).read_bytes() == package.read_bytes()
 
