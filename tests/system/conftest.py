@@ -36,22 +36,45 @@ def rootless() -> tuple[str, ...]:
     return ROOTLESS
 
 
+MOST_TESTS = 25
+"""A host has so many, so that what no portrait shows does not add up for ever."""
+
+
+@pytest.fixture(scope="session")
+def spare_hosts() -> Iterator[list[Host]]:
+    """Hosts that the last test left as they were made, which takes longer than what most tests do on one."""
+    found: list[Host] = []
+    yield found
+    for host in found:
+        host.end()
+
+
 @pytest.fixture
-def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
+def make_host(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+              spare_hosts: list[Host]) -> Iterator[Callable[..., Host]]:
     """Makes hosts, each of which has to end as it began."""
     made: list[Host] = []
 
     def make(*prefix: str) -> Host:
-        made.append(Host(tmp_path, prefix))
+        if spare_hosts and not prefix:
+            made.append(spare_hosts.pop())
+            made[-1].renew(tmp_path)
+        else:
+            made.append(Host(tmp_path, prefix, None if prefix else tmp_path_factory.getbasetemp()))
         return made[-1]
 
     yield make
+    clean = []
     try:
         for host in made:
             host.check_clean()
+            clean.append(host)
     finally:
         for host in made:
-            host.end()
+            if host in clean and host.kept and host.tests < MOST_TESTS:
+                spare_hosts.append(host)
+            else:
+                host.end()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
+import netlink
 import portrait
 from faulty import Faulty
 from probes import Target, ask, enter, listen, serve, within
@@ -154,6 +156,16 @@ def do_probe(questions: list[tuple[str, str]], patience: float, source: str) -> 
     return [wait() for wait in waits]
 
 
+def do_renew() -> None:
+    """Leave nothing that a portrait does not show: log, lock, tracked connections, cached routes."""
+    for path in Path("/var/lib/vpcctl").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for namespace in ("", *os.listdir("/run/netns")):
+        within(namespace, netlink.forget_connections)()
+    for family in ("ipv4", "ipv6"):
+        Path(f"/proc/sys/net/{family}/route/flush").write_text("1")
+
+
 def do_portrait() -> portrait.Portrait:
     """The whole host."""
     return portrait.take(frozenset({os.getpid()}))
@@ -169,7 +181,7 @@ def main(requests: TextIO, replies: TextIO) -> None:
     """Serve until the test closes the pipe."""
     handlers: dict[str, Callable[..., Any]] = {
         "run": do_run, "vpcctl": do_vpcctl, "faulty": do_faulty, "start": do_start, "listen": do_listen,
-        "stop": do_stop, "probe": do_probe, "portrait": do_portrait,
+        "stop": do_stop, "probe": do_probe, "portrait": do_portrait, "renew": do_renew,
     }
     replies.write("ready\n")
     replies.flush()

@@ -39,7 +39,7 @@ def overview(view: View) -> None:
         output.table(("PEER", "CIDR", "DEVICE"),
                      [(one["vpc"], one["cidr"], one["device"]) for one in view["peerings"]], "")
     for one in view["policies"]:
-        _heading(f"Policy of {one['subnet']}", one["see"])
+        _heading(f"Policy of {one['subnet']}", one["see"] or "no machine follows it")
         policy(one)
     if view["workloads"]:
         _heading("Workloads", *dict.fromkeys(one["see"] for one in view["workloads"]))
@@ -195,7 +195,7 @@ def groups_of(view: View) -> None:
 
 
 def policy(view: View) -> None:
-    """A policy, rule by rule, each with its counters, or ? where they can't be read."""
+    """A policy, rule by rule, each with its counters; ? if they can't be read, - if no machine follows it."""
     output.table(("RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES", "DESCRIPTION"),
                  _rules(view), "no rules")
 
@@ -216,7 +216,8 @@ def _rules(view: View) -> list[tuple[str, ...]]:
 
 
 def _rule(view: View, index: str, rule: View) -> tuple[str, ...]:
-    counted = view["counters"].get(index, {"packets": "?", "bytes": "?"})
+    unread = "?" if view.get("see", "?") else "-"
+    counted = view["counters"].get(index, {"packets": unread, "bytes": unread})
     return (index, rule["action"], rule["protocol"], str(rule.get("port", "any")),
             rule.get("source") or rule.get("destination") or "any",
             str(counted["packets"]), str(counted["bytes"]), rule.get("description", ""))

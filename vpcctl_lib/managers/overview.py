@@ -47,8 +47,7 @@ class OverviewManager(Manager):
         state = self.state()
         topology, vpc = state.topology, find_vpc(state.topology, name)
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
-        # Where groups decide, the policy has no rules.
-        machines = [one for subnet in guarded for one in endpoints.in_subnet(vpc, subnet) if not one.groups]
+        machines = [one for subnet in guarded for one in endpoints.following(vpc, subnet)]
         if machines and os.geteuid() == 0:
             self.use(state.iptables)
         held = list(zip(machines, each(self._counters, machines, READERS), strict=True))

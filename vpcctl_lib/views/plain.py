@@ -72,10 +72,9 @@ def overview(overview: Overview) -> View:
 
 
 def _see_rules(vpc: Vpc, subnet: Subnet) -> str:
-    """At the subnet's first machine: all have the same rules."""
-    machines = endpoints.in_subnet(vpc, subnet)
-    space = machines[0].namespace if machines else naming.namespace(vpc.name, subnet.name)
-    return f"ip netns exec {space} iptables -nvL"
+    """At the first machine that follows the policy: all have the same rules. Empty if none does."""
+    machines = endpoints.following(vpc, subnet)
+    return f"ip netns exec {machines[0].namespace} iptables -nvL" if machines else ""
 
 
 def subnet(vpc: Vpc, subnet: Subnet) -> View:
