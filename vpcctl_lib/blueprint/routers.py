@@ -90,11 +90,6 @@ def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:
     return packed(one.port, one.mac, one.ipv4, comment(subnet, one.forwards))
 
 
-def known_lines(guard: Resource) -> list[str]:
-    """The machines, packed, of a guard that was made before."""
-    return guard.lines if isinstance(guard, Guard) else []
-
-
 def ranges(vpc: Vpc) -> tuple[Range, ...]:
     """The subnets without machines."""
     return tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
