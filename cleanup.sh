@@ -2,8 +2,8 @@
 # Removes from this host everything that bears vpcctl's mark, and nothing else, whatever it is called. It goes by
 # the kernel's state, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
-# VPCCTL-POSTROUTING, VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first
-# line begins with "# vpcctl:".
+# VPCCTL-POSTROUTING, VPCCTL-PUBLISH, VPCCTL-PORTS, VPCCTL-PUBLISHED, VPCCTL-GUARD, VPCCTL-GUARD-IN and
+# VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first line begins with "# vpcctl:".
 
 set -u
 LC_ALL=C
@@ -300,7 +300,7 @@ removals() {
         }
         /^\*/ { here = ($0 == "*" table) }
         !here { next }
-        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-IN|GUARD-OUT|POSTROUTING) / { chains[substr($1, 2)] }
+        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-IN|GUARD-OUT|POSTROUTING|PUBLISH|PORTS|PUBLISHED) / { chains[substr($1, 2)] }
         /^-A / && (/vpcctl:/ || /VPCCTL-/) && judge($0) { print "-D" substr($0, 3) }
         END {
             for (chain in chains) print "-F " chain

@@ -19,6 +19,8 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import publishing
 from vpcctl_lib.model.addressing import overlapping
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
@@ -33,6 +35,7 @@ from vpcctl_lib.model.topology import (
     Policy,
     Ports,
     Protocol,
+    Publish,
     Restart,
     Rule,
     Subnet,
@@ -49,6 +52,7 @@ WEB = "webserver-"
 NAMES = ("a", "web", "a-name-that-is-hashed")
 PEERS = ("vpc1", "vpc2", "vpc3")
 GROUPS = ("data", "ops", "web")
+FRONTS = ("203.0.113.2", "198.51.100.9")
 LIST = 2
 """The most of what a list holds."""
 
@@ -95,6 +99,11 @@ variables = st.dictionaries(st.sampled_from(("A", "B", "PATH")), words, max_size
 
 HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Topology, "forwarding"): st.none() | st.sampled_from(("0", "1")),
+    Field(Topology, "front"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
+    Field(Publish, "port"): st.sampled_from((53, 8080)),
+    Field(Publish, "to"): st.sampled_from((53, 80)),
+    Field(Publish, "protocol"): st.sampled_from((Protocol.TCP, Protocol.UDP)),
+    Field(Publish, "listen"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
     Field(Vpc, "name"): st.sampled_from(NAMES),
     Field(Vpc, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("10.0.0.0/15", "172.16.0.0/12")))),
     Field(Vpc, "link"): st.integers(0, 9),
@@ -249,13 +258,24 @@ def is_sound(value: Any) -> bool:
 def is_possible(topology: Topology) -> bool:
     """Whether the commands could lead to it."""
     has_nat = any(vpc.nat for vpc in topology.vpcs)
+    is_published = any(vpc.is_published for vpc in topology.vpcs)
     names, links = ([getattr(vpc, name) for vpc in topology.vpcs] for name in ("name", "link"))
     peers = {name for peering in topology.peerings for name in (peering.vpc1, peering.vpc2)}
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
-            and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
+            and (has_nat or is_published or topology.forwarding is None) and _has_ports(topology)
+            and (has_nat and is_published or topology.front is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
+
+
+def _has_ports(topology: Topology) -> bool:
+    """Whether each port of the host leads to one machine."""
+    try:
+        publishing.check(topology)
+    except VpcctlError:
+        return False
+    return True
 
 
 def _has_groups(topology: Topology) -> bool:
@@ -278,7 +298,7 @@ def _has_addresses(subnet: Subnet) -> bool:
     own = subnet.machine()
     others = [machine for machine in subnet.machines if machine != own]
     addresses = [address for machine in others for address in machine.addresses]
-    plain = replace(own, workloads=(), groups=()) if own else OWN
+    plain = replace(own, workloads=(), groups=(), publishes=()) if own else OWN
     return (plain == OWN and all(one.name and one.addresses for one in others)
             and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
@@ -299,9 +319,11 @@ FULL = Topology(
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
                 Machine("web1", (IPv4Address("10.0.1.4"),), forwards=True, groups=("web",),
-                        workloads=(Workload("job", ("sleep", "1")),)),
+                        workloads=(Workload("job", ("sleep", "1")),),
+                        publishes=(Publish(8080, 80, listen=IPv4Address("203.0.113.2")),
+                                   Publish(5353, 53, Protocol.UDP))),
                 Machine("web2", (IPv4Address("10.0.1.7"),)))),
-        Subnet("private", IPv4Network("10.0.2.0/24")),
+        Subnet("private", IPv4Network("10.0.2.0/24"), machines=(Machine(publishes=(Publish(81, 80),)),)),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),
@@ -316,7 +338,8 @@ FULL = Topology(
          groups=(Group("ops"),)),
      Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
-    (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0")
+    (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0",
+    IPv4Address("203.0.113.2"))
 """One of each kind of thing at least; what is the default here is another value in a change."""
 
 

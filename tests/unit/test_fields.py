@@ -45,6 +45,7 @@ FOUND = {
     Field(Topology, "guarded"): "it is what nft can do here",
     Field(Topology, "quotes"): "it is what nft can do here",
     Field(Topology, "forwarding"): "it is what the host had set",
+    Field(Topology, "front"): "it is the host's address towards the internet",
 }
 """Nobody asks for these, as they are found on the host: no file has them, and no comparison needs them."""
 

@@ -43,7 +43,7 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     yield Port(vpc.name, bridge, mark)
     yield from altname(vpc.name, "br-", vpc.name)
     yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
-    if vpc.nat:
+    if vpc.nat or vpc.is_published:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
 
@@ -93,8 +93,23 @@ def guard(vpc: Vpc, machines: Sequence[Endpoint], quotes: bool) -> Guard:
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     """Its firewall, and its own NAT if the host has no route to it."""
     yield Chain(vpc.name, "filter", "INPUT", router_input(topology, vpc), policy="DROP")
-    yield Chain(vpc.name, "filter", "FORWARD", router_forward(topology, vpc), policy="DROP")
-    if vpc.nat:
+    *passing, refusing = router_forward(topology, vpc)
+    inward = tuple(_let_in(vpc))
+    yield Chain(vpc.name, "filter", "FORWARD", (*passing, *inward, refusing), policy="DROP")
+    if vpc.nat or inward:
         yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
-        if not routed(topology, vpc):
-            yield Chain(vpc.name, "nat", "POSTROUTING", router_nat(vpc))
+    if vpc.nat and not routed(topology, vpc):
+        yield Chain(vpc.name, "nat", "POSTROUTING", router_nat(vpc))
+    if inward and not routed(topology, vpc):
+        from vpcctl_lib.firewall import publishing
+
+        yield Chain(vpc.name, "nat", "PREROUTING", publishing.at_router(vpc))
+
+
+def _let_in(vpc: Vpc) -> Iterator[str]:
+    """The rules for what comes from outside."""
+    if vpc.is_published:
+        # Imported late, as above: most networks have none.
+        from vpcctl_lib.firewall import publishing
+
+        yield from publishing.into_router(vpc)

@@ -33,6 +33,7 @@ COMMANDS = Commands({
     "instance": "instance.instance",
     "nat": "nat.nat",
     "peer": "peer.peer",
+    "publish": "publish.publish",
     "reach": "reach.reach",
     "restore": "host.restore",
     "sandbox": "sandbox.sandbox",

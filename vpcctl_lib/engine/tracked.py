@@ -8,7 +8,7 @@ from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operations, Resource
-from vpcctl_lib.resources.tracking import Disown, Forget, Keep
+from vpcctl_lib.resources.tracking import Disown, Forget, Keep, Release
 
 
 def tended(steps: Sequence[Step], shall: Iterable[Resource],
@@ -32,7 +32,7 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
             filtering.setdefault(policy_of, []).append(number)
     closing = {number: work for number, step in enumerate(steps)
                if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
-    closing |= _disowning(steps)
+    closing |= {**_disowning(steps), **_released(steps)}
     if not translating and not filtering and not closing:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
@@ -65,6 +65,13 @@ def _disowning(steps: Sequence[Step]) -> Mapping[int, Operations]:
     found = {number: (one.namespace, tuple(address for address in one.sources if address in gone))
              for number, one in dropped.items()}
     return {number: (Disown(space, sources),) for number, (space, sources) in found.items() if sources}
+
+
+def _released(steps: Sequence[Step]) -> Mapping[int, Operations]:
+    """For ports that lead elsewhere: a connection is led at its first packet, and stays there."""
+    found = {number: step.entry.resource.frees(step.old.resource if step.old and step.verb is Verb.CHANGE
+                                               else None) for number, step in enumerate(steps)}
+    return {number: (Release(ports.namespace, ports.ports),) for number, ports in found.items() if ports}
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

@@ -11,7 +11,18 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
-from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    Group,
+    Nat,
+    Peering,
+    Policy,
+    Publish,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 MOST = 6
 """The most machines, and the most workloads, that a picture names in a subnet; the rest is counted."""
@@ -146,6 +157,10 @@ def _things(home: object, names: Names = ()) -> Iterator[Thing]:
 
 
 def _facts(kind: Kind, thing: Any) -> Iterator[str]:
+    if isinstance(thing, Publish):
+        # Its name has the rest.
+        yield f"to port {thing.to}"
+        return
     for name in kind.own:
         value = getattr(thing, name)
         for part in value if isinstance(value, tuple) else (value,):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.nat import NatManager as NatManager
     from vpcctl_lib.managers.overview import OverviewManager as OverviewManager
     from vpcctl_lib.managers.peer import PeerManager as PeerManager
+    from vpcctl_lib.managers.publish import PublishManager as PublishManager
     from vpcctl_lib.managers.subnet import SubnetManager as SubnetManager
     from vpcctl_lib.managers.topology import TopologyManager as TopologyManager
     from vpcctl_lib.managers.vpc import VpcManager as VpcManager

@@ -117,7 +117,8 @@ class Manager:
             state = self._healed(state)
             topology, plan = self._plan(state, decide)
             found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
-                            quotes=state.topology.quotes, forwarding=state.topology.forwarding)
+                            quotes=state.topology.quotes, forwarding=state.topology.forwarding,
+                            front=state.topology.front)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
@@ -203,6 +204,7 @@ class Manager:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
         kinds.check_collisions(topology)
+        topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
             # Imported late: most networks have none.
@@ -217,6 +219,15 @@ class Manager:
             return topology, replace(plan, parts=shall.parts)
         except Taken as taken:
             raise self._explained(taken) from None
+
+    def _opened(self, before: Topology, after: Topology) -> Topology:
+        """With the host's address outside, if ports of the host lead to machines; these are checked."""
+        if not any(vpc.is_published for vpc in after.vpcs):
+            return replace(after, front=None)
+        # Imported late: most networks have none.
+        from vpcctl_lib.managers.opening import opened
+
+        return opened(self.runner, before, after)
 
     def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)
@@ -298,8 +309,8 @@ class Manager:
 
 
 def _forwarding(state: State, topology: Topology) -> str | None:
-    """The ip_forward before our NAT: as recorded since the boot, or else the current value."""
-    if not any(vpc.nat for vpc in topology.vpcs):
+    """The ip_forward before we needed it: as recorded since the boot, or else the current value."""
+    if not topology.forwards:
         return None
     forwarding = Forwarding()
     kind = Entry(forwarding).kind

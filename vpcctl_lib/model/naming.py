@@ -26,7 +26,17 @@ HOST_GUARD = "VPCCTL-GUARD"
 HOST_GUARD_OUT = "VPCCTL-GUARD-OUT"
 HOST_GUARD_IN = "VPCCTL-GUARD-IN"
 HOST_NAT = "VPCCTL-POSTROUTING"
-HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT})
+HOST_PUBLISH = "VPCCTL-PUBLISH"
+"""Who gets to the published ports."""
+
+HOST_PORTS = "VPCCTL-PORTS"
+"""Where each published port leads."""
+
+HOST_PUBLISHED = "VPCCTL-PUBLISHED"
+"""Which connections by published ports are accepted (`filter`), and what source they get (`nat`)."""
+
+HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT,
+                         HOST_PUBLISH, HOST_PORTS, HOST_PUBLISHED})
 """The chains on the host that are entirely ours."""
 
 POLICY_IN = "VPCCTL-IN"
@@ -125,6 +135,11 @@ def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
 def guest_mark(interface: str, source: str) -> str:
     """What is behind the mark of the port to an attached machine: its link, and its container or path."""
     return f"~{interface}~{source}"
+
+
+def publish_mark(*names: str) -> str:
+    """The mark of rules for a machine's published ports: those of its subnet say that it is public."""
+    return f"{owner(*names)}~publish"
 
 
 def host_mark(forwarding: str | None = None) -> str:

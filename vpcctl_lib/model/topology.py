@@ -152,6 +152,36 @@ class Attachment:
 
 
 @frozen
+class Publish:
+    """A port of the host that leads to one of a machine, as docker's -p does."""
+
+    port: int
+    """The host's."""
+
+    to: int
+    """The machine's."""
+
+    protocol: Protocol = Protocol.TCP
+    listen: IPv4Address | None = None
+    """The one address of the host that has it; None for all of them."""
+
+    @property
+    def name(self) -> str:
+        """The host's side of it, which no two have."""
+        at = f"{self.listen}:" if self.listen else ""
+        return f"{at}{self.port}/{self.protocol.value}"
+
+    def meets(self, other: Publish) -> bool:
+        """Whether a packet can be for both."""
+        return (self.port, self.protocol) == (other.port, other.protocol) \
+            and (self.listen == other.listen or None in (self.listen, other.listen))
+
+    def __str__(self) -> str:
+        at = f"{self.listen}:" if self.listen else ""
+        return f"{at}{self.port}:{self.to}/{self.protocol.value}"
+
+
+@frozen
 class Machine:
     """Something with an address in a subnet, and a namespace; the subnet's own machine has no name."""
 
@@ -166,6 +196,9 @@ class Machine:
     workloads: tuple[Workload, ...] = ()
     groups: tuple[str, ...] = ()
     """The groups of its VPC that it is in, sorted; in none, its subnet's policy decides."""
+
+    publishes: tuple[Publish, ...] = ()
+    """The ports of the host that lead to it."""
 
     def workload(self, name: str) -> Workload | None:
         """The workload of that name, if there is one."""
@@ -231,6 +264,11 @@ class Vpc:
         kept = [group if old.name == group.name else old for old in self.groups]
         return replace(self, groups=tuple(kept if group in kept else [*kept, group]))
 
+    @property
+    def is_published(self) -> bool:
+        """Whether ports of the host lead to machines of it."""
+        return any(machine.publishes for subnet in self.subnets for machine in subnet.machines)
+
     def subnet(self, name: str) -> Subnet | None:
         """The subnet of that name, if there is one."""
         return next((subnet for subnet in self.subnets if subnet.name == name), None)
@@ -291,6 +329,13 @@ class Topology:
     quotes: bool | None = None
     """Whether that guard matches what ICMP errors quote, which needs a newer nft."""
     forwarding: str | None = None
+    front: IPv4Address | None = None
+    """The host's address towards the internet: with it, machines meet those that the host's ports lead to."""
+
+    @property
+    def forwards(self) -> bool:
+        """Whether the host forwards packets: NAT, or a port of it that leads into a VPC, needs that."""
+        return any(vpc.nat or vpc.is_published for vpc in self.vpcs)
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""
@@ -325,5 +370,6 @@ register(
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,
          given=lambda subnet: (OWN,) if subnet.machine() else ()),
     Kind(Workload, Machine, "workloads", "workload"),
+    Kind(Publish, Machine, "publishes", "publish", title="port"),
     Kind(Peering, Topology, "peerings", "peering", named=lambda one: f"{one.vpc1} - {one.vpc2}"),
 )

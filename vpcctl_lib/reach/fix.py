@@ -20,7 +20,7 @@ from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
-from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.question import Outside, Question
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import lookup
 from vpcctl_lib.reach.scene import HOST, Scene
@@ -47,7 +47,7 @@ class Fixer:
         """The command for an obstacle; another obstacle may be behind this one."""
         here = HOST if blocked.where == "host" else blocked.where
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
-        offered = opened(question, blocked.code, other)
+        offered = opened(question, blocked.code, other) or self._published(question, here, blocked)
         if offered:
             return offered
         if here == HOST and other is None and not is_back and question.vpc and question.vpc.nat:
@@ -67,6 +67,19 @@ class Fixer:
         if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and self._is_ours(here)):
             return RESTORE
         return None
+
+    def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
+        """The command that lets the internet in to a machine that no port of the host leads to."""
+        vpc, subnet = question.to_vpc, question.to_subnet
+        if vpc is None or subnet is None or question.port is None or blocked.code is not Code.FIREWALL_DENY:
+            return None
+        if question.outside is not Outside.INTERNET or here not in (HOST, vpc.name) \
+                or question.address not in vpc.cidr:
+            return None
+        machine = question.to_machine.name
+        where = f"--vpc {vpc.name} --subnet {subnet.name}{f' --instance {machine}' if machine else ''}"
+        udp = " --protocol udp" if question.protocol is Protocol.UDP else ""
+        return f"vpcctl publish add {where} --port {question.port}{udp}"
 
     def _way_out(self, question: Question, vpc: Vpc, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
         """Whether the host's way out differs from NAT's, and the command that makes NAT follow it."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import Enum
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model import publishing
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import detours
@@ -262,11 +263,16 @@ class Analyzer:
             return None
         if there is not None:
             return self._not_peered(question.vpc, there)
-        if self.scene.of(HOST).owns(question.address):
+        if self.scene.of(HOST).owns(question.address) and not self._is_published(question):
             return Code.HOST_CLOSED
         if question.subnet.type is SubnetType.PRIVATE:
             return Code.PRIVATE_SUBNET
         return Code.NO_NAT if question.vpc.nat is None else None
+
+    def _is_published(self, question: Question) -> bool:
+        """Whether that port of the host leads to a machine: then it is an address outside."""
+        return any((one.publish.port, one.publish.protocol) == (question.port, question.protocol)
+                   for one in publishing.published(self.topology))
 
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):

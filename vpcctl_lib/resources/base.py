@@ -136,6 +136,14 @@ class Senders:
     sources: tuple[str, ...]
 
 
+@frozen
+class Ports:
+    """Ports in a namespace that lead elsewhere, each with its protocol."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...]
+
+
 class Part(Enum):
     """The part of the host's rules that packets leaving a VPC need."""
 
@@ -264,6 +272,10 @@ class Resource(ABC):
 
     def shuts_in(self, old: Resource) -> Senders | None:
         """The senders that lose their way out when `old` becomes this."""
+        return None
+
+    def frees(self, old: Resource | None) -> Ports | None:
+        """The ports that lead elsewhere once `old` has become this; without an old one, once it is there."""
         return None
 
     @property

@@ -11,7 +11,17 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable
 from vpcctl_lib.kernel.saves import HeldChain, Words, words
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import HOST_CHAINS, MARK, POLICY_IN, POLICY_OUT, UPLINK
+from vpcctl_lib.model.naming import (
+    HOST_CHAINS,
+    HOST_FORWARD,
+    HOST_PORTS,
+    HOST_PUBLISH,
+    HOST_PUBLISHED,
+    MARK,
+    POLICY_IN,
+    POLICY_OUT,
+    UPLINK,
+)
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -19,6 +29,7 @@ from vpcctl_lib.resources.base import (
     Operations,
     Part,
     Place,
+    Ports,
     Resource,
     Senders,
     Slot,
@@ -33,6 +44,8 @@ from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
 from vpcctl_lib.resources.owners import Owner
 
 _OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
+_LEADING_IN = frozenset({HOST_PORTS, HOST_PUBLISH, HOST_PUBLISHED, "PREROUTING"})
+_PORT = re.compile(r"-p (tcp|udp) .*--dport (\d+) .*-j DNAT\b")
 _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
 
@@ -76,7 +89,7 @@ class Chain(Resource):
     @property
     def translates(self) -> Senders | None:
         """The senders that one of its rules masquerades."""
-        if self.table != "nat":
+        if self.table != "nat" or self.name in _LEADING_IN:
             return None
         found = (_SOURCE.match(rule) for rule in self.rules)
         return Senders(self.namespace, tuple(one[1] for one in found if one))
@@ -142,6 +155,21 @@ class Chain(Resource):
 
     def _held(self, kernel: Kernel) -> HeldChain | None:
         return kernel.chain(self.namespace, self.table, self.name, self.family)
+
+    def makes_way(self, wanted: Sequence[Resource]) -> bool:
+        """If the chain that leads to it stays, that one changes first."""
+        return (self.table, self.name) == ("filter", HOST_PUBLISHED) and any(
+            isinstance(one, Chain) and (one.table, one.name) == ("filter", HOST_FORWARD)
+            and one.family is self.family for one in wanted)
+
+    def frees(self, old: Resource | None) -> Ports | None:
+        """The ports that from now on lead elsewhere than they did by `old`."""
+        if self.table != "nat":
+            return None
+        before = set(old.rules) if isinstance(old, Chain) else set()
+        found = (_PORT.search(rule) for rule in before ^ set(self.rules))
+        ports = sorted({(one[1], int(one[2])) for one in found if one})
+        return Ports(self.namespace, tuple(ports)) if ports else None
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The owner of a chain is unknown."""
@@ -253,7 +281,7 @@ class SingleRule(Resource):
     @property
     def translates(self) -> Senders | None:
         """None by itself: it leads to the chain that does."""
-        return Senders(HOST, ()) if self.table == "nat" else None
+        return Senders(HOST, ()) if self.table == "nat" and HOST_PUBLISH not in self.rule else None
 
     def lets_out(self, owner: str) -> Part | None:
         """It bears the mark of its VPC, or that of the host."""
@@ -339,5 +367,6 @@ def _part(one: Chain | SingleRule, text: str) -> Part | None:
         # The packets in question are of IPv4.
         return None
     if one.table == "nat":
-        return Part.TRANSLATION
+        # What leads in has a name that begins so.
+        return None if HOST_PORTS in text or HOST_PUBLISH in text else Part.TRANSLATION
     return Part.PASSAGE if "FORWARD" in text else None

@@ -124,6 +124,34 @@ class Disown(Tending):
         return str(Command(("sh",), script, self.namespace))
 
 
+@frozen
+class Release(Tending):
+    """Delete the entries of connections to these ports: from now on the ports lead elsewhere."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...]
+    shortfall = "connections to published ports may go on to where they led before"
+
+    def do(self) -> None:
+        """Whoever they are from; OSError where the kernel has no such table."""
+        from vpcctl_lib.kernel.conntrack import Table
+
+        numbers = {"tcp": TCP, "udp": UDP}
+        freed = {(numbers[protocol], port) for protocol, port in self.ports}
+
+        def forget() -> None:
+            with Table() as table:
+                table.forget(lambda entry: (entry.protocol, entry.port) in freed)
+
+        _within(self.namespace, forget)
+
+    def __str__(self) -> str:
+        looks = "".join(f"  conntrack -D -p {protocol} --orig-port-dst {port}\n"
+                        for protocol, port in self.ports)
+        script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
+        return str(Command(("sh",), script, self.namespace)) if self.namespace else script
+
+
 def _forgotten(source: str, whole: bool) -> str:
     """A line of a script; without a family, conntrack(8) means IPv4."""
     is_sixth = ip_network(source).version == 6

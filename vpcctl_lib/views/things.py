@@ -8,8 +8,21 @@ from enum import Enum
 from typing import Any
 
 from vpcctl_lib.model import kinds
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Kind, Names, Placed
-from vpcctl_lib.model.topology import Group, Machine, Nat, Peering, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.topology import (
+    Group,
+    Machine,
+    Nat,
+    Peering,
+    Policy,
+    Publish,
+    Subnet,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 View = dict[str, Any]
 SHOWN = (Vpc, Nat, Group, Subnet, Policy, Machine, Workload, Peering)
@@ -48,7 +61,14 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int)) else str(value) or None
 
 
-MORE: Mapping[type, Callable[[Topology, Names], View]] = {}
+def _publish(topology: Topology, names: Names) -> View:
+    """The machine's address; a subnet's own machine is null, as everywhere."""
+    vpc, subnet, machine, _ = names
+    return {"instance": machine or None,
+            "address": str(find_endpoint(topology, Site(vpc, subnet, machine)).address)}
+
+
+MORE: Mapping[type, Callable[[Topology, Names], View]] = {Publish: _publish}
 """What else is shown of a kind."""
 
 
