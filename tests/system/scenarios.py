@@ -29,6 +29,8 @@ GROUP = "group create --vpc vpc1 --name web"
 RULES = "group apply --vpc vpc1 --name web --policy {group}"
 JOIN = "group join --vpc vpc1 --subnet public --name web"
 MEMBERS = (*SUBNET, GROUP, RULES, JOIN, MACHINE, f"{JOIN} --instance web1")
+PUBLISH = "publish add --vpc vpc1 --subnet public --port 8080:80"
+UNPUBLISH = "publish delete --port 8080"
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -157,6 +159,11 @@ SCENARIOS = (
     Scenario(JOIN, (*SUBNET, GROUP, RULES), "half-made", crash=JOIN),
     Scenario("group leave --vpc vpc1 --subnet public --name web", (*MEMBERS, POLICY)),
     Scenario("group delete --vpc vpc1 --name web", (*SUBNET, GROUP, RULES)),
+    Scenario(PUBLISH, (*SUBNET, *VPC2)),
+    Scenario(PUBLISH, (*TWIN, "nat enable --vpc twin"), "overlap"),
+    Scenario(PUBLISH, NAT, "half-made", crash=PUBLISH),
+    Scenario(UNPUBLISH, (*NAT, PUBLISH)),
+    Scenario("vpc delete --name vpc1", (*PEERED, PUBLISH), "published"),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

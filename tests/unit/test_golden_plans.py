@@ -27,6 +27,7 @@ from vpcctl_lib.model.topology import (
     Policy,
     Ports,
     Protocol,
+    Publish,
     Restart,
     Rule,
     Subnet,
@@ -87,6 +88,10 @@ def joined(vpc: Vpc) -> Vpc:
 WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
     Machine(groups=("web",)), Machine("web1", (IPv4Address("10.0.1.4"),), groups=("web",)))))
 
+FRONT = IPv4Address("203.0.113.2")
+PORTS = Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Protocol.UDP)))
+PUBLISHED = OPEN.with_subnet(replace(PUBLIC, machines=(PORTS,)))
+
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
     "vpc-create-second": (Topology((PLAIN,)), Topology((PLAIN, PEER))),
@@ -139,6 +144,16 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "group-leave": (Topology((joined(GROUPED), PEER), PEERING), Topology((GROUPED, PEER), PEERING)),
     "group-of-a-peer-whose-peering-goes": (
         Topology((joined(GROUPED), PEER), PEERING), Topology((joined(GROUPED), PEER))),
+    "publish-add": (Topology((OPEN, PEER)), Topology((PUBLISHED, PEER), front=FRONT)),
+    "publish-add-one-more": (
+        Topology((PUBLISHED, PEER), front=FRONT),
+        Topology((PUBLISHED.with_subnet(replace(PRIVATE, machines=(Machine(publishes=(Publish(81, 81),)),))),
+                  PEER), front=FRONT)),
+    "publish-add-where-cidrs-overlap": (
+        Topology((PLAIN, TWIN)),
+        Topology((PLAIN, TWIN.with_subnet(replace(PUBLIC, machines=(PORTS,)))))),
+    "publish-delete": (Topology((PUBLISHED, PEER), front=FRONT), Topology((OPEN, PEER))),
+    "vpc-delete-with-published-ports": (Topology((PUBLISHED, PEER), front=FRONT), Topology((PEER,))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 

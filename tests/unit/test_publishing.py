@@ -1,4 +1,4 @@
-"""Ports of the host that lead to machines: how they are written, which can be together, what the rules are."""
+"""Ports of the host that lead to machines: how they are written, which can be together, their rules."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def test_the_chain_is_there_before_the_rule_that_leads_to_it() -> None:
 def test_only_machines_with_a_way_out_may_use_the_ports() -> None:
     public, others, outside = rules(network(WEB), "", "nat", naming.HOST_PUBLISH)
     assert (public.split()[1], public.split()[-1]) == ("10.0.1.0/24", naming.HOST_PORTS)
-    assert others.endswith("-j RETURN") and outside.endswith(naming.HOST_PORTS)
+    assert others.endswith("-j RETURN")
+    assert outside.endswith(naming.HOST_PORTS)
     for closed in (network(WEB, nat=False), replace(network(WEB), front=None)):
         assert not any("-s 10.0.1.0/24" in rule for rule in rules(closed, "", "nat", naming.HOST_PUBLISH))
         assert not any("SNAT" in rule for rule in rules(closed, "", "nat", naming.HOST_PUBLISHED))
@@ -130,10 +131,12 @@ def test_a_port_that_leads_elsewhere_frees_its_connections() -> None:
     one, other = (next(one for one in Chain.among(blueprint(network(port))) if one.name == naming.HOST_PORTS)
                   for port in (WEB, Publish(53, 53, Protocol.UDP)))
     freed = one.frees(other)
-    assert freed and freed.ports == (("tcp", 8080), ("udp", 53))
+    assert freed
+    assert freed.ports == (("tcp", 8080), ("udp", 53))
     assert one.frees(one) is None
     whole = one.frees(None)
-    assert whole and whole.ports == (("tcp", 8080),)
+    assert whole
+    assert whole.ports == (("tcp", 8080),)
 
 
 @pytest.mark.parametrize(("rule", "found"), [

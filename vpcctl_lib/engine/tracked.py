@@ -32,14 +32,18 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
             filtering.setdefault(policy_of, []).append(number)
     closing = {number: work for number, step in enumerate(steps)
                if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
-    closing |= {**_disowning(steps), **_released(steps)}
-    if not translating and not filtering and not closing:
+    closing |= _disowning(steps)
+    released = _released(steps)
+    if not translating and not filtering and not closing and not released:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
               if space not in fresh} | closing
     before: dict[int, Operations] = {}
     for space, numbers in filtering.items():
         before[numbers[0]] = behind[numbers[-1]] = (Keep(space),)
+    if released:
+        # Once all rules are there: until then a packet may begin a connection that is led nowhere.
+        behind[len(steps) - 1] = (*behind.get(len(steps) - 1, ()), *released)
     return _with(steps, before, behind)
 
 
@@ -67,11 +71,15 @@ def _disowning(steps: Sequence[Step]) -> Mapping[int, Operations]:
     return {number: (Disown(space, sources),) for number, (space, sources) in found.items() if sources}
 
 
-def _released(steps: Sequence[Step]) -> Mapping[int, Operations]:
+def _released(steps: Sequence[Step]) -> Operations:
     """For ports that lead elsewhere: a connection is led at its first packet, and stays there."""
-    found = {number: step.entry.resource.frees(step.old.resource if step.old and step.verb is Verb.CHANGE
-                                               else None) for number, step in enumerate(steps)}
-    return {number: (Release(ports.namespace, ports.ports),) for number, ports in found.items() if ports}
+    found: dict[str, dict[tuple[str, int], None]] = {}
+    for step in steps:
+        old = step.old.resource if step.old and step.verb is Verb.CHANGE else None
+        ports = step.entry.resource.frees(old)
+        if ports:
+            found.setdefault(ports.namespace, {}).update(dict.fromkeys(ports.ports))
+    return tuple(Release(namespace, tuple(ports)) for namespace, ports in found.items())
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

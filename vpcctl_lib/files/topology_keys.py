@@ -6,7 +6,7 @@ from vpcctl_lib.files import attached_values as attached
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
-from vpcctl_lib.files.publish_values import PUBLISHES
+from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 
 VERSIONS = (1, 2)
@@ -86,7 +86,7 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
 
 TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcctl apply`.", (
     Key("version", values.version(VERSIONS), "The version of this format.", (), required=True),
-    Key("vpcs", by_name(VPC, "VPCs by name"), "The VPCs, by name.", blank=True, kept=True),
+    Key("vpcs", by_name(VPC, "VPCs by name", check_vpcs), "The VPCs, by name.", blank=True, kept=True),
     Key("peerings", values.PEERINGS, "Pairs of VPCs that are routed to each other.", blank=True),
 ), found={"iptables": "it is the kind that the host uses", "guarded": "it is what nft can do here",
           "quotes": "it is what nft can do here", "forwarding": "it is what the host had set",

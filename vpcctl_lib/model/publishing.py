@@ -87,11 +87,17 @@ def check(topology: Topology) -> None:
             check_together(topology, one, other)
 
 
+def refuse(one: Published, other: Published) -> None:
+    """Refuse the second of two with the same port."""
+    port = f"{other.publish.protocol.value} port {other.publish.port} of the host"
+    raise VpcctlError(f"{port} already leads to {one.site}", "use another port, or delete that one first")
+
+
 def check_together(topology: Topology, one: Published, other: Published) -> None:
     """Refuse the second of two if they can't be together."""
-    port = f"{other.publish.protocol.value} port {other.publish.port} of the host"
     if one.publish.meets(other.publish):
-        raise VpcctlError(f"{port} already leads to {one.site}", "use another port, or delete that one first")
+        refuse(one, other)
+    port = f"{other.publish.protocol.value} port {other.publish.port} of the host"
     if one.vpc == other.vpc and not routed(topology, one.vpc):
         # Its router sees the port only, as the host has no route to its machines.
         raise VpcctlError(f"{port} already leads to {one.site} at another address: VPC '{one.vpc.name}' "

@@ -43,7 +43,7 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
 from vpcctl_lib.resources.owners import Owner
 
-_OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
+_OUTWARD = re.compile(rf"(?!.* --ctstate )-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
 _LEADING_IN = frozenset({HOST_PORTS, HOST_PUBLISH, HOST_PUBLISHED, "PREROUTING"})
 _PORT = re.compile(r"-p (tcp|udp) .*--dport (\d+) .*-j DNAT\b")
 _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")

@@ -146,7 +146,7 @@ class Release(Tending):
         _within(self.namespace, forget)
 
     def __str__(self) -> str:
-        looks = "".join(f"  conntrack -D -p {protocol} --orig-port-dst {port}\n"
+        looks = "".join(f"  conntrack -D -p {protocol} --orig-port-dst {port} || true\n"
                         for protocol, port in self.ports)
         script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
