@@ -74,6 +74,21 @@ def test_a_port_leads_to_one_machine(one: Publish, other: Publish, meets: bool) 
         publishing.check(network(one, other))
 
 
+def test_of_two_the_new_one_is_refused() -> None:
+    had, more = network(WEB), network(WEB)
+    (vpc,) = more.vpcs
+    for name, place in (("public", "vpc1/private"), ("private", "vpc1/public")):
+        had = replace(had, vpcs=(_with(vpc, {name: ()}),))
+        with pytest.raises(VpcctlError, match=f"already leads to {place}"):
+            publishing.check(replace(more, vpcs=(_with(vpc, {}),)), had)
+
+
+def _with(vpc: Vpc, ports: dict[str, tuple[Publish, ...]]) -> Vpc:
+    """The VPC with the same port at both machines, but for those that are given."""
+    return replace(vpc, subnets=tuple(replace(one, machines=(Machine(publishes=ports.get(one.name, (WEB,))),))
+                                      for one in vpc.subnets))
+
+
 def test_two_addresses_with_one_port_need_a_route_to_the_machine() -> None:
     both = (replace(WEB, listen=HOST), replace(WEB, listen=IPv4Address("127.0.0.1")))
     publishing.check(network(*both))

@@ -27,7 +27,7 @@ LEADING = frozenset({"DNAT", "REDIRECT"})
 
 def opened(runner: Runner, before: Topology, after: Topology) -> Topology:
     """With the host's address outside; refuses published ports that can't be, or that the host uses."""
-    publishing.check(after)
+    publishing.check(after, before)
     had = {(one.site, one.publish) for one in publishing.published(before)}
     fresh = [one for one in publishing.published(after) if (one.site, one.publish) not in had]
     known = {one.publish for one in publishing.published(before)}

@@ -77,10 +77,11 @@ def published(topology: Topology) -> Iterator[Published]:
         yield from in_vpc(vpc)
 
 
-def check(topology: Topology) -> None:
-    """Refuse two that a packet could be for, and two that one VPC could not tell apart."""
+def check(topology: Topology, before: Topology | None = None) -> None:
+    """Refuse two that a packet could be for, or that one VPC could not tell apart; of two the new one."""
+    had = {(one.site, one.publish) for one in published(before)} if before else set()
     by_port: dict[tuple[int, Protocol], list[Published]] = {}
-    for one in published(topology):
+    for one in sorted(published(topology), key=lambda one: (one.site, one.publish) not in had):
         by_port.setdefault((one.publish.port, one.publish.protocol), []).append(one)
     for found in by_port.values():
         for one, other in combinations(found, 2):

@@ -71,7 +71,8 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
-        if vpc is None or subnet is None or question.port is None or blocked.code is not Code.FIREWALL_DENY:
+        closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
+        if vpc is None or subnet is None or question.port is None or not closed:
             return None
         if question.outside is not Outside.INTERNET or here not in (HOST, vpc.name) \
                 or question.address not in vpc.cidr:
@@ -107,7 +108,7 @@ class Fixer:
         return here == HOST or here in self._intent.namespaces
 
     def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str | None:
-        cause = blocked.cause
+        cause, question = blocked.cause, _arriving(question, blocked)
         if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
             tool = "iptables-legacy" if cause.legacy else "iptables"
             table = "" if cause.table == "filter" else f" -t {cause.table}"
@@ -133,7 +134,7 @@ class Fixer:
                 or not self._intent.has_rule(one.namespace, blocked.cause.table, blocked.cause.chain,
                                              blocked.cause.rule):
             return None
-        topology = self._intent.topology
+        topology, question = self._intent.topology, _arriving(question, blocked)
         source = _sent_from(question, find_vpc(topology, one.site.vpc))
         packet = Packet(source, question.address, question.protocol, question.port)
         return Judge(topology).refusal(one, packet, is_ingress(blocked.cause.chain))
@@ -280,6 +281,15 @@ def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, sou
 
     policy = _with_rule(subnet.policy or Policy(), question, is_ingress, source)
     return _applied(to_document(policy), f"firewall apply --vpc {vpc.name} --subnet {subnet.name}")
+
+
+def _arriving(question: Question, blocked: Blocked) -> Question:
+    """The question as the machine sees it that refuses it, if the packet was translated on its way."""
+    flow = blocked.cause.flow
+    port = flow.destination_port.first if flow and flow.destination_port else None
+    if flow is None or (flow.destination, port) == (question.address, question.port):
+        return question
+    return replace(question, address=flow.destination, port=port, seen_as=flow.source)
 
 
 def _sent_from(question: Question, vpc: Vpc) -> IPv4Address:

@@ -204,7 +204,7 @@ def _check(namespace: Namespace, table: str, outcome: Outcome, legacy: bool) -> 
         reason = f"{_in(table)}{rule or outcome.policy}"
         chain = rule.chain if rule else outcome.policy.split()[0]
         raise Blocked(Code.FIREWALL_DENY, namespace.title, reason,
-                      Cause(table, chain, rule.words if rule else "", legacy))
+                      Cause(table, chain, rule.words if rule else "", legacy, flow=outcome.packet.flow))
 
 
 def _in(table: str) -> str:

@@ -71,6 +71,8 @@ class Cause:
     device: str = ""
     setting: str = ""
     address: IPv4Address | None = None
+    flow: Flow | None = None
+    """The packet's ends where a rule refuses it."""
 
 
 @frozen
