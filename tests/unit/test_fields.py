@@ -28,7 +28,7 @@ from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import endpoints, kinds, naming, topology
+from vpcctl_lib.model import endpoints, kinds, naming, outside, topology
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.codec import decode, written
@@ -84,8 +84,8 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for _, kind in inspect.getmembers(topology, inspect.isclass)
-             if is_dataclass(kind) and kind.__module__ == topology.__name__}
+    there = {kind for module in (topology, outside) for _, kind in inspect.getmembers(module, inspect.isclass)
+             if is_dataclass(kind) and kind.__module__ == module.__name__}
     assert there == set(classes())
 
 

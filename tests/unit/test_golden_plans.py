@@ -18,6 +18,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.topology import (
     Action,
     Group,
@@ -27,7 +28,6 @@ from vpcctl_lib.model.topology import (
     Policy,
     Ports,
     Protocol,
-    Publish,
     Restart,
     Rule,
     Subnet,
@@ -89,7 +89,7 @@ WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
     Machine(groups=("web",)), Machine("web1", (IPv4Address("10.0.1.4"),), groups=("web",)))))
 
 FRONT = IPv4Address("203.0.113.2")
-PORTS = Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Protocol.UDP)))
+PORTS = Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Transport.UDP)))
 PUBLISHED = OPEN.with_subnet(replace(PUBLIC, machines=(PORTS,)))
 
 PLANS: dict[str, tuple[Topology, Topology]] = {

@@ -11,11 +11,10 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.opening import leads
 from vpcctl_lib.model import naming, publishing
+from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.topology import (
     Machine,
     Nat,
-    Protocol,
-    Publish,
     Subnet,
     SubnetType,
     Topology,
@@ -43,7 +42,7 @@ def rules(topology: Topology, namespace: str, table: str, name: str) -> tuple[st
 
 
 @pytest.mark.parametrize(("text", "found"), [
-    ("8080:80", WEB), ("8080:80/tcp", WEB), ("53:53/udp", Publish(53, 53, Protocol.UDP)),
+    ("8080:80", WEB), ("8080:80/tcp", WEB), ("53:53/udp", Publish(53, 53, Transport.UDP)),
     ("203.0.113.2:8080:80", Publish(8080, 80, listen=HOST)),
 ])
 def test_a_port_is_written_as_docker_writes_it(text: str, found: Publish) -> None:
@@ -62,7 +61,7 @@ def test_what_is_no_port_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("one", "other", "meets"), [
     (WEB, replace(WEB, to=81), True), (WEB, replace(WEB, port=8081), False),
-    (WEB, replace(WEB, protocol=Protocol.UDP), False), (WEB, replace(WEB, listen=HOST), True),
+    (WEB, replace(WEB, protocol=Transport.UDP), False), (WEB, replace(WEB, listen=HOST), True),
     (replace(WEB, listen=HOST), replace(WEB, listen=IPv4Address("127.0.0.1")), False),
 ])
 def test_a_port_leads_to_one_machine(one: Publish, other: Publish, meets: bool) -> None:
@@ -144,7 +143,7 @@ def test_answers_find_their_way_without_nat() -> None:
 
 def test_a_port_that_leads_elsewhere_frees_its_connections() -> None:
     one, other = (next(one for one in Chain.among(blueprint(network(port))) if one.name == naming.HOST_PORTS)
-                  for port in (WEB, Publish(53, 53, Protocol.UDP)))
+                  for port in (WEB, Publish(53, 53, Transport.UDP)))
     freed = one.frees(other)
     assert freed
     assert freed.ports == (("tcp", 8080), ("udp", 53))

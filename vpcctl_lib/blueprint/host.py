@@ -89,7 +89,7 @@ def host(topology: Topology) -> Iterator[Resource]:
 
 
 def _openings(topology: Topology, reached: Sequence[tuple[Vpc, bool]]) -> Openings:
-    if not any(vpc.is_published for vpc, _ in reached):
+    if not topology.opens:
         return Openings()
     # Imported late: most networks have none.
     from vpcctl_lib.blueprint.openings import openings

@@ -94,22 +94,23 @@ def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     """Its firewall, and its own NAT if the host has no route to it."""
     yield Chain(vpc.name, "filter", "INPUT", router_input(topology, vpc), policy="DROP")
     *passing, refusing = router_forward(topology, vpc)
-    inward = tuple(_let_in(vpc))
+    inward, arriving, leaving = _openings(topology, vpc)
     yield Chain(vpc.name, "filter", "FORWARD", (*passing, *inward, refusing), policy="DROP")
     if vpc.nat or inward:
         yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
     if vpc.nat and not routed(topology, vpc):
-        yield Chain(vpc.name, "nat", "POSTROUTING", router_nat(vpc))
-    if inward and not routed(topology, vpc):
-        from vpcctl_lib.firewall import publishing
+        leaving = (*leaving, *router_nat(vpc))
+    if leaving or (vpc.nat and not routed(topology, vpc)):
+        yield Chain(vpc.name, "nat", "POSTROUTING", leaving)
+    if arriving:
+        yield Chain(vpc.name, "nat", "PREROUTING", arriving)
 
-        yield Chain(vpc.name, "nat", "PREROUTING", publishing.at_router(vpc))
 
+def _openings(topology: Topology, vpc: Vpc) -> tuple[tuple[str, ...], ...]:
+    """For what comes from outside: what is let in, and what is translated as it arrives and as it leaves."""
+    if not topology.opens:
+        return (), (), ()
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.openings import inward, translated
 
-def _let_in(vpc: Vpc) -> Iterator[str]:
-    """The rules for what comes from outside."""
-    if vpc.is_published:
-        # Imported late, as above: most networks have none.
-        from vpcctl_lib.firewall import publishing
-
-        yield from publishing.into_router(vpc)
+    return inward(topology, vpc), *translated(topology, vpc)

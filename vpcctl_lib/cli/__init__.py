@@ -25,6 +25,7 @@ COMMANDS = Commands({
     "capture": "capture.capture",
     "completion": "completion.completion",
     "deploy": "deploy.deploy",
+    "eip": "eip.eip",
     "exec": "exec.exec_command",
     "export": "topology.export",
     "firewall": "firewall.firewall",

@@ -18,7 +18,8 @@ from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import REGISTERED, Placed
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
-from vpcctl_lib.model.topology import Protocol, Publish, Topology
+from vpcctl_lib.model.outside import Publish, Transport
+from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.views import things
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def _pair(text: str) -> Pair:
 
 port_option = click.option("--port", required=True, type=Parsed(_pair), metavar="HOST[:PORT]",
                            help="The host's port, and the machine's (default: the same).")
-protocol_option = click.option("--protocol", type=click.Choice([Protocol.TCP.value, Protocol.UDP.value]),
-                               default=Protocol.TCP.value, show_default=True, help="Its protocol.")
+protocol_option = click.option("--protocol", type=click.Choice([Transport.TCP.value, Transport.UDP.value]),
+                               default=Transport.TCP.value, show_default=True, help="Its protocol.")
 listen_option = click.option("--listen", type=Parsed(parse_address), metavar="ADDRESS",
                              help="Only this address of the host (default: all of them).")
 
@@ -78,7 +79,7 @@ def add(context: Context, site: Site, port: Pair, protocol: str, listen: IPv4Add
       vpcctl publish add --vpc vpc1 --subnet public --port 8080:80
       vpcctl publish add --vpc vpc1 --subnet public --instance dns --port 5353:53 --protocol udp
     """
-    wanted = Publish(port.host, port.machine or port.host, Protocol(protocol), listen)
+    wanted = Publish(port.host, port.machine or port.host, Transport(protocol), listen)
     change = managers.PublishManager(context).add(site, wanted)
     told = f"port {wanted.name} of the host leads to port {wanted.to} of {site}"
     report(change, as_json, "publish", lambda change: _view(change.topology, site, wanted), told, told)
@@ -143,7 +144,7 @@ def delete(context: Context, vpc: str | None, subnet: str | None, instance: str 
       vpcctl publish delete --vpc vpc1 --subnet public --instance dns --port 5353:53 --protocol udp
     """
     site = _site(vpc, subnet, instance)
-    wanted = Publish(port.host, port.machine or port.host, Protocol(protocol), listen)
+    wanted = Publish(port.host, port.machine or port.host, Transport(protocol), listen)
     change = managers.PublishManager(context).delete(wanted, port.machine is not None, site)
     view = {"name": wanted.name, "port": wanted.port, "protocol": protocol,
             "listen": str(listen) if listen else None}

@@ -10,8 +10,9 @@ from vpcctl_lib.firewall.policy_rules import options
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.kinds import Names
+from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.publishing import checked
-from vpcctl_lib.model.topology import Machine, Protocol, Publish
+from vpcctl_lib.model.topology import Machine
 
 Rule = dict[str, str]
 
@@ -30,7 +31,8 @@ def publishes(kernel: Kernel, machine: Machine, names: Names, notes: list[str]) 
 
 def front(kernel: Kernel) -> IPv4Address | None:
     """The host's address outside, which machines get that use such ports."""
-    told = (rule.get("--to-source", "") for rule in _rules(kernel, "", naming.HOST_PUBLISHED))
+    told = (rule.get("--to-source", "") for chain in (naming.HOST_PUBLISHED, naming.HOST_ELASTIC_TO)
+            for rule in _rules(kernel, "", chain))
     try:
         return next((IPv4Address(text) for text in told if text), None)
     except AddressValueError:
@@ -44,7 +46,7 @@ def _publish(rule: Rule, inner: list[Rule]) -> Publish:
         port = next((one["--to-destination"].partition(":")[2] for one in inner
                      if (one["-p"], one["--dport"]) == (rule["-p"], port)), "")
     listen = IPv4Address(rule["-d"].removesuffix("/32")) if "-d" in rule else None
-    return Publish(int(rule["--dport"]), int(port), Protocol(rule["-p"]), listen)
+    return Publish(int(rule["--dport"]), int(port), Transport(rule["-p"]), listen)
 
 
 def _marked(kernel: Kernel, space: str, chain: str, mark: str) -> list[Rule]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.outside import Pool
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 
@@ -30,7 +31,14 @@ def united(recorded: Topology, found: Topology) -> Topology:
     more = [peering for peering in found.peerings if peering not in recorded.peerings]
     forwarding = found.forwarding if recorded.forwarding is None else recorded.forwarding
     return replace(result, peerings=(*recorded.peerings, *more), forwarding=forwarding,
-                   front=recorded.front or found.front)
+                   front=recorded.front or found.front,
+                   pools=(*recorded.pools, *(pool for pool in found.pools if not _met(pool, recorded.pools))),
+                   eips=(*recorded.eips, *(eip for eip in found.eips if recorded.eip(eip.address) is None
+                                           and eip.place not in {one.place for one in recorded.eips})))
+
+
+def _met(pool: Pool, others: Iterable[Pool]) -> bool:
+    return any(pool.cidr.overlaps(other.cidr) for other in others)
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
@@ -66,6 +74,7 @@ def added(before: Topology, after: Topology) -> list[str]:
     for vpc in after.vpcs:
         known = before.vpc(vpc.name)
         names += [vpc.name] if known is None else _added_in(known, vpc)
+    names += [f"elastic address {one.address}" for one in after.eips if before.eip(one.address) is None]
     return [*names, *(f"{one.vpc1}+{one.vpc2}" for one in after.peerings if one not in before.peerings)]
 
 

@@ -7,8 +7,9 @@ from functools import partial
 from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import Reading, alone
 from vpcctl_lib.model import publishing
+from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.publishing import Published
-from vpcctl_lib.model.topology import Protocol, Publish, Vpc
+from vpcctl_lib.model.topology import Vpc
 
 WRITTEN = r"([0-9]{1,3}(\.[0-9]{1,3}){3}:)?[0-9]{1,5}:[0-9]{1,5}(/(tcp|udp))?"
 
@@ -41,7 +42,7 @@ def check_vpcs(vpcs: tuple[Vpc, ...], place: Place, _: Reading) -> None:
 
 def _short(one: Publish) -> str:
     """Without the protocol that it has anyway."""
-    return str(one).removesuffix(f"/{Protocol.TCP.value}")
+    return str(one).removesuffix(f"/{Transport.TCP.value}")
 
 
 PUBLISHES = alone(_publishes, lambda found: list(map(_short, found)), {

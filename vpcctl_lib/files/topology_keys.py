@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vpcctl_lib.files import attached_values as attached
 from vpcctl_lib.files import topology_values as values
+from vpcctl_lib.files.elastic_values import EIPS, POOLS
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
@@ -87,6 +88,10 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
 TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcctl apply`.", (
     Key("version", values.version(VERSIONS), "The version of this format.", (), required=True),
     Key("vpcs", by_name(VPC, "VPCs by name", check_vpcs), "The VPCs, by name.", blank=True, kept=True),
+    Key("eip_pools", POOLS, "Addresses outside that machines may get: the host's link of each CIDR.",
+        ("pools",), blank=True, since=2),
+    Key("eips", EIPS, "Elastic addresses, each with the machine that has it: VPC/SUBNET/NAME.", blank=True,
+        since=2),
     Key("peerings", values.PEERINGS, "Pairs of VPCs that are routed to each other.", blank=True),
 ), found={"iptables": "it is the kind that the host uses", "guarded": "it is what nft can do here",
           "quotes": "it is what nft can do here", "forwarding": "it is what the host had set",

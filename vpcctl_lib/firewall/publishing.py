@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from vpcctl_lib.firewall.rules import MASQUERADE, RELATED, Reached, sources_of
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.outside import Transport
 from vpcctl_lib.model.publishing import Published, in_vpc
-from vpcctl_lib.model.topology import Protocol, Vpc
+from vpcctl_lib.model.topology import Vpc
 
 TRANSLATED = "-m conntrack --ctstate DNAT"
 LOOPBACK = IPv4Network("127.0.0.0/8")
-NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17}
+NUMBERS = {Transport.TCP: 6, Transport.UDP: 17}
 """IPPROTO_TCP and IPPROTO_UDP of linux/in.h."""
 
 
@@ -35,12 +36,16 @@ def goal(one: Published, routed: bool) -> Goal:
     return Goal(addressing.router_end(one.vpc.link), one.publish.port)
 
 
-def clients(vpcs: Reached, front: IPv4Address | None) -> tuple[str, ...]:
+def clients(vpcs: Reached, front: IPv4Address | None,
+            elastic: Iterable[tuple[IPv4Address, Vpc, str]] = ()) -> tuple[str, ...]:
     """Who may use published ports: everybody outside, and in a VPC those who have a way out.
 
-    A chain of its own, so that what it does not name never comes to the ports.
+    A chain of its own, so that what it does not name never comes to the ports. Elastic addresses come with
+    their VPCs and marks.
     """
-    return (*(rule for vpc, routed in vpcs for rule in _clients(vpc, routed, front)),
+    return (*(f"-s {address}/32 -i {_cable(vpc)} {_mark(mark)} -j {naming.HOST_PORTS}"
+              for address, vpc, mark in elastic),
+            *(rule for vpc, routed in vpcs for rule in _clients(vpc, routed, front)),
             f"{_mark(naming.host_mark())} -j {naming.HOST_PORTS}")
 
 
@@ -91,7 +96,12 @@ def sources(vpcs: Reached, front: IPv4Address | None) -> tuple[str, ...]:
 def forward(vpcs: Reached) -> Iterator[str]:
     """Before all that refuses."""
     if any(vpc.is_published for vpc, _ in vpcs):
-        yield f"{TRANSLATED} {_mark(naming.host_mark())} -j {naming.HOST_PUBLISHED}"
+        yield from jump()
+
+
+def jump() -> tuple[str, ...]:
+    """To the rules for connections by published ports, in `filter` and in `nat`."""
+    return (f"{TRANSLATED} {_mark(naming.host_mark())} -j {naming.HOST_PUBLISHED}",)
 
 
 def inward(vpcs: Reached) -> Iterator[str]:

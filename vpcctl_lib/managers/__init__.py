@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.deploy import DeployManager as DeployManager
+    from vpcctl_lib.managers.eip import EipManager as EipManager
     from vpcctl_lib.managers.exec import ExecManager as ExecManager
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager
     from vpcctl_lib.managers.group import GroupManager as GroupManager

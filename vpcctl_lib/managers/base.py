@@ -221,13 +221,15 @@ class Manager:
             raise self._explained(taken) from None
 
     def _opened(self, before: Topology, after: Topology) -> Topology:
-        """With the host's address outside, if ports of the host lead to machines; these are checked."""
-        if not any(vpc.is_published for vpc in after.vpcs):
+        """With the host's address outside, if something leads in from there; that is checked."""
+        if not (after.opens or after.eips):
             return replace(after, front=None)
         # Imported late: most networks have none.
         from vpcctl_lib.managers.opening import opened
 
-        return opened(self.runner, before, after)
+        topology, notes = opened(self.runner, before, after)
+        self._warnings += notes
+        return topology
 
     def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)

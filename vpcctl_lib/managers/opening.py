@@ -1,4 +1,4 @@
-"""What every change of a network with published ports is checked for, and what is asked of the host."""
+"""What every change of a network that is open to the outside is checked for, and asks of the host."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ from vpcctl_lib.kernel import proc, saves, variants
 from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import publishing
+from vpcctl_lib.model import elastic, publishing
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.outside import Elastic, Publish, Transport
 from vpcctl_lib.model.publishing import Published
-from vpcctl_lib.model.topology import Protocol, Publish, Topology, Variant
+from vpcctl_lib.model.topology import Protocol, Topology, Variant
 from vpcctl_lib.reach.listeners import WAITING, parsed
 
 OUTSIDE = IPv4Address("8.8.8.8")
-KINDS = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
+KINDS = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DGRAM}
 LEADING = frozenset({"DNAT", "REDIRECT"})
 """Targets that take a packet from the host's own programs."""
 
 
-def opened(runner: Runner, before: Topology, after: Topology) -> Topology:
-    """With the host's address outside; refuses published ports that can't be, or that the host uses."""
+def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology, list[str]]:
+    """With the host's address outside, and warnings; refuses what can't be, and ports that the host uses."""
+    elastic.check(after)
+    after, notes = _associated(before, after)
     publishing.check(after, before)
     had = {(one.site, one.publish) for one in publishing.published(before)}
     fresh = [one for one in publishing.published(after) if (one.site, one.publish) not in had]
@@ -34,7 +39,30 @@ def opened(runner: Runner, before: Topology, after: Topology) -> Topology:
     for one in fresh:
         if not any(one.publish.meets(other) for other in known):
             check_free(runner, one)
-    return replace(after, front=_front(runner, before.front) if any(vpc.nat for vpc in after.vpcs) else None)
+    has_clients = after.opens and any(vpc.nat for vpc in after.vpcs)
+    return replace(after, front=_front(runner, before.front) if has_clients else None), notes
+
+
+def _associated(before: Topology, after: Topology) -> tuple[Topology, list[str]]:
+    """What is gone has no elastic address any more; a new association needs a machine."""
+    notes, kept = [], []
+    for eip in after.eips:
+        found, was = elastic.held(after, eip), before.eip(eip.address)
+        if eip.vpc and found is None:
+            if was is None or was.place != eip.place:
+                find_endpoint(after, Site(eip.vpc, eip.subnet, eip.machine))
+            notes.append(f"elastic address {eip.address} is free now: {eip.associated} is gone")
+            eip = Elastic(eip.address)  # noqa: PLW2901  nobody has it
+        elif found and (idle := elastic.why_idle(*found[:2])) and \
+                (was is None or was.place != eip.place or not _was_idle(before, eip)):
+            notes.append(f"{eip.address} does not work for {eip.associated}: {idle}")
+        kept.append(eip)
+    return replace(after, eips=tuple(kept)), notes
+
+
+def _was_idle(before: Topology, eip: Elastic) -> bool:
+    found = elastic.held(before, eip)
+    return found is None or bool(elastic.why_idle(*found[:2]))
 
 
 def _front(runner: Runner, before: IPv4Address | None) -> IPv4Address | None:
@@ -65,7 +93,7 @@ def check_free(runner: Runner, one: Published) -> None:
 def _can_bind(publish: Publish) -> bool:
     """Whether the kernel would give a program that port, as Docker's proxy would ask for it."""
     with socket.socket(socket.AF_INET, KINDS[publish.protocol]) as one:
-        if publish.protocol is Protocol.TCP:
+        if publish.protocol is Transport.TCP:
             # Connections that end do not count.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -82,7 +110,8 @@ def _can_bind(publish: Publish) -> bool:
 
 def _holders(publish: Publish) -> Iterator[str]:
     """Where sockets of the host have the port."""
-    for found in parsed(proc.sockets(publish.protocol.value), WAITING[publish.protocol], publish.port):
+    protocol = publish.protocol.value
+    for found in parsed(proc.sockets(protocol), WAITING[Protocol(protocol)], publish.port):
         if found.is_unspecified or publish.listen in (None, found):
             yield str(found)
 

@@ -9,8 +9,9 @@ from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import publishing
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_machine, find_subnet, nearest
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.publishing import Published
-from vpcctl_lib.model.topology import Machine, Publish, Topology
+from vpcctl_lib.model.topology import Machine, Topology
 
 
 class PublishManager(Manager):

@@ -12,7 +12,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
-from vpcctl_lib.model import addressing, endpoints, publishing
+from vpcctl_lib.model import addressing, elastic, endpoints, publishing
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Topology, Vpc
@@ -58,9 +58,14 @@ class ReachManager(Manager):
         return self._ask(topology, [question], probe)[0]
 
     def _from_outside(self, topology: Topology, question: Question) -> Question:
-        """To a machine by the port of the host that leads there, if there is one."""
+        """To a machine by its elastic address, or by the port of the host that leads there, if it has one."""
+        eip = next((one for one in elastic.working(topology)
+                    if question.target == one.machine.namespace), None)
+        if eip is not None:
+            return replace(question, address=eip.address)
+        asked = (question.protocol.value, question.port)
         one = next((one for one in publishing.published(topology) if question.target == one.machine.namespace
-                    and (question.protocol, question.port) == (one.publish.protocol, one.publish.to)), None)
+                    and asked == (one.publish.protocol.value, one.publish.to)), None)
         if one is None:
             return question
         told = Kernel(self.runner).taken("", (str(INTERNET_ADDRESS),)).get("prefsrc")

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import (
     Attachment,
     Machine,
     Policy,
-    Publish,
     Subnet,
     Topology,
     Vpc,

@@ -11,13 +11,11 @@ from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
+from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.routing import routed
-from vpcctl_lib.model.topology import Protocol, Publish, Topology, Vpc
+from vpcctl_lib.model.topology import Topology, Vpc
 
 LAST_PORT = 65535
-PROTOCOLS = (Protocol.TCP, Protocol.UDP)
-"""Those that have ports."""
-
 EXAMPLE = 'write for example "8080:80", "5353:53/udp" or "203.0.113.2:8080:80"'
 _WRITTEN = re.compile(r"(?:(?P<listen>[0-9.]+):)?(?P<port>[0-9]{1,5}):(?P<to>[0-9]{1,5})"
                       r"(?:/(?P<protocol>tcp|udp))?", re.ASCII)
@@ -47,7 +45,7 @@ def parse(text: str) -> Publish:
     if found is None:
         raise BadInput(f"{quoted(repr(text))} is not a published port", EXAMPLE)
     listen = parse_address(found["listen"]) if found["listen"] else None
-    protocol = Protocol(found["protocol"] or Protocol.TCP.value)
+    protocol = Transport(found["protocol"] or Transport.TCP.value)
     return checked(Publish(int(found["port"]), int(found["to"]), protocol, listen))
 
 
@@ -80,7 +78,7 @@ def published(topology: Topology) -> Iterator[Published]:
 def check(topology: Topology, before: Topology | None = None) -> None:
     """Refuse two that a packet could be for, or that one VPC could not tell apart; of two the new one."""
     had = {(one.site, one.publish) for one in published(before)} if before else set()
-    by_port: dict[tuple[int, Protocol], list[Published]] = {}
+    by_port: dict[tuple[int, Transport], list[Published]] = {}
     for one in sorted(published(topology), key=lambda one: (one.site, one.publish) not in had):
         by_port.setdefault((one.publish.port, one.publish.protocol), []).append(one)
     for found in by_port.values():

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.outside import Elastic, Pool, Publish
 
 
 class SubnetType(Enum):
@@ -149,36 +150,6 @@ class Attachment:
 
     def __str__(self) -> str:
         return f"{self.source} by {self.interface}" if self else ""
-
-
-@frozen
-class Publish:
-    """A port of the host that leads to one of a machine, as docker's -p does."""
-
-    port: int
-    """The host's."""
-
-    to: int
-    """The machine's."""
-
-    protocol: Protocol = Protocol.TCP
-    listen: IPv4Address | None = None
-    """The one address of the host that has it; None for all of them."""
-
-    @property
-    def name(self) -> str:
-        """The host's side of it, which no two have."""
-        at = f"{self.listen}:" if self.listen else ""
-        return f"{at}{self.port}/{self.protocol.value}"
-
-    def meets(self, other: Publish) -> bool:
-        """Whether a packet can be for both."""
-        return (self.port, self.protocol) == (other.port, other.protocol) \
-            and (self.listen == other.listen or None in (self.listen, other.listen))
-
-    def __str__(self) -> str:
-        at = f"{self.listen}:" if self.listen else ""
-        return f"{at}{self.port}:{self.to}/{self.protocol.value}"
 
 
 @frozen
@@ -332,6 +303,27 @@ class Topology:
     front: IPv4Address | None = None
     """The host's address towards the internet: with it, machines meet those that the host's ports lead to."""
 
+    pools: tuple[Pool, ...] = ()
+    eips: tuple[Elastic, ...] = ()
+
+    def eip(self, address: IPv4Address) -> Elastic | None:
+        """The elastic address, if it is one that was allocated."""
+        return next((one for one in self.eips if one.address == address), None)
+
+    def with_eip(self, eip: Elastic) -> Topology:
+        """This topology with that elastic address added, or replacing what it was."""
+        kept = [eip if old.address == eip.address else old for old in self.eips]
+        return replace(self, eips=tuple(kept if eip in kept else [*kept, eip]))
+
+    def pool_of(self, address: IPv4Address) -> Pool | None:
+        """The pool that has an address."""
+        return next((pool for pool in self.pools if address in pool.cidr), None)
+
+    @property
+    def opens(self) -> bool:
+        """Whether there may be something that leads into a VPC from outside."""
+        return bool(self.pools) or any(vpc.is_published for vpc in self.vpcs)
+
     @property
     def forwards(self) -> bool:
         """Whether the host forwards packets: NAT, or a port of it that leads into a VPC, needs that."""
@@ -371,5 +363,7 @@ register(
          given=lambda subnet: (OWN,) if subnet.machine() else ()),
     Kind(Workload, Machine, "workloads", "workload"),
     Kind(Publish, Machine, "publishes", "publish", title="port"),
+    Kind(Pool, Topology, "pools", "pool", title="pool"),
+    Kind(Elastic, Topology, "eips", "eip", title="elastic address"),
     Kind(Peering, Topology, "peerings", "peering", named=lambda one: f"{one.vpc1} - {one.vpc2}"),
 )

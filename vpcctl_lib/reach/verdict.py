@@ -271,7 +271,7 @@ class Analyzer:
 
     def _is_published(self, question: Question) -> bool:
         """Whether that port of the host leads to a machine: then it is an address outside."""
-        return any((one.publish.port, one.publish.protocol) == (question.port, question.protocol)
+        return any((one.publish.port, one.publish.protocol.value) == (question.port, question.protocol.value)
                    for one in publishing.published(self.topology))
 
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:

@@ -13,10 +13,13 @@ from vpcctl_lib.kernel.saves import HeldChain, Words, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import (
     HOST_CHAINS,
+    HOST_ELASTIC,
+    HOST_ELASTIC_TO,
     HOST_FORWARD,
     HOST_PORTS,
     HOST_PUBLISH,
     HOST_PUBLISHED,
+    HOST_SOURCES,
     MARK,
     POLICY_IN,
     POLICY_OUT,
@@ -44,7 +47,14 @@ from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
 from vpcctl_lib.resources.owners import Owner
 
 _OUTWARD = re.compile(rf"(?!.* --ctstate )-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
-_LEADING_IN = frozenset({HOST_PORTS, HOST_PUBLISH, HOST_PUBLISHED, "PREROUTING"})
+_LEADING_IN = frozenset({HOST_PORTS, HOST_PUBLISH, HOST_SOURCES, HOST_ELASTIC})
+"""How the names of chains for connections into VPCs begin."""
+
+_LED = {("filter", HOST_PUBLISHED): HOST_FORWARD, ("filter", HOST_ELASTIC): HOST_FORWARD,
+        ("filter", HOST_ELASTIC_TO): HOST_FORWARD, ("nat", HOST_PUBLISHED): HOST_SOURCES,
+        ("nat", HOST_ELASTIC_TO): HOST_SOURCES}
+"""Chains that others lead to, by their tables, with the first chain of the way there."""
+
 _PORT = re.compile(r"-p (tcp|udp) .*--dport (\d+) .*-j DNAT\b")
 _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
@@ -89,7 +99,7 @@ class Chain(Resource):
     @property
     def translates(self) -> Senders | None:
         """The senders that one of its rules masquerades."""
-        if self.table != "nat" or self.name in _LEADING_IN:
+        if self.table != "nat" or self.name == "PREROUTING" or self.name.startswith(tuple(_LEADING_IN)):
             return None
         found = (_SOURCE.match(rule) for rule in self.rules)
         return Senders(self.namespace, tuple(one[1] for one in found if one))
@@ -158,9 +168,9 @@ class Chain(Resource):
 
     def makes_way(self, wanted: Sequence[Resource]) -> bool:
         """If the chain that leads to it stays, that one changes first."""
-        return (self.table, self.name) == ("filter", HOST_PUBLISHED) and any(
-            isinstance(one, Chain) and (one.table, one.name) == ("filter", HOST_FORWARD)
-            and one.family is self.family for one in wanted)
+        leader = _LED.get((self.table, self.name))
+        key = ("chain", self.namespace, self.family, self.table, leader)
+        return leader is not None and any(one.key == key for one in wanted)
 
     def frees(self, old: Resource | None) -> Ports | None:
         """The ports that from now on lead elsewhere than they did by `old`."""
@@ -281,7 +291,8 @@ class SingleRule(Resource):
     @property
     def translates(self) -> Senders | None:
         """None by itself: it leads to the chain that does."""
-        return Senders(HOST, ()) if self.table == "nat" and HOST_PUBLISH not in self.rule else None
+        return Senders(HOST, ()) if self.table == "nat" \
+            and not any(name in self.rule for name in _LEADING_IN) else None
 
     def lets_out(self, owner: str) -> Part | None:
         """It bears the mark of its VPC, or that of the host."""
@@ -368,5 +379,5 @@ def _part(one: Chain | SingleRule, text: str) -> Part | None:
         return None
     if one.table == "nat":
         # What leads in has a name that begins so.
-        return None if HOST_PORTS in text or HOST_PUBLISH in text else Part.TRANSLATION
+        return None if any(name in text for name in _LEADING_IN) else Part.TRANSLATION
     return Part.PASSAGE if "FORWARD" in text else None
