@@ -72,7 +72,7 @@ def addresses(topology: Topology) -> Iterator[Resource]:
     for one in working(topology):
         cable = naming.device("vpc-", one.vpc.name)
         yield Route(HOST, addressing.single(one.address), cable, addressing.router_end(one.vpc.link))
-        yield Announced(one.pool.interface, one.address)
+        yield Announced(one.pool.interface, one.address, str(one.machine.site))
 
 
 def inward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:

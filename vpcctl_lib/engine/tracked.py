@@ -72,14 +72,14 @@ def _disowning(steps: Sequence[Step]) -> Mapping[int, Operations]:
 
 
 def _released(steps: Sequence[Step]) -> Operations:
-    """For ports that lead elsewhere: a connection is led at its first packet, and stays there."""
-    found: dict[str, dict[tuple[str, int], None]] = {}
-    for step in steps:
-        old = step.old.resource if step.old and step.verb is Verb.CHANGE else None
-        ports = step.entry.resource.frees(old)
-        if ports:
-            found.setdefault(ports.namespace, {}).update(dict.fromkeys(ports.ports))
-    return tuple(Release(namespace, tuple(ports)) for namespace, ports in found.items())
+    """For what leads elsewhere from now on: a connection is led at its first packet, and stays there."""
+    olds = (step.old.resource if step.old and step.verb is Verb.CHANGE else None for step in steps)
+    freed = [one for step, old in zip(steps, olds, strict=True) if (one := step.entry.resource.frees(old))]
+    spaces = dict.fromkeys(one.namespace for one in freed)
+    return tuple(Release(space, tuple(dict.fromkeys(port for one in freed if one.namespace == space
+                                                    for port in one.ports)),
+                         tuple(dict.fromkeys(address for one in freed if one.namespace == space
+                                             for address in one.addresses))) for space in spaces)
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

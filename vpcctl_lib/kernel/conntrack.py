@@ -77,6 +77,9 @@ class Known:
     port: int = 0
     """That of the destination, before it is translated; 0 if there is none."""
 
+    seen_as: IpAddress | None = None
+    """The source after translation, to which answers come."""
+
 
 _COUNT = "net/netfilter/nf_conntrack_count"
 """The number of entries in the network namespace of whoever reads it."""
@@ -157,8 +160,10 @@ def _known(text: bytes) -> Known | None:
     named = (_Part.ORIGINAL, _Part.ZONE, _Part.ID)
     words = b"".join(_attribute(part, parts[part], part is _Part.ORIGINAL) for part in named if part in parts)
     source, destination = addresses
+    back = dict(_attributes(dict(_attributes(parts.get(_Part.REPLY, b""))).get(1, b"")))
+    answered = next((ip_address(back[one]) for _, _, one in _NUMBERS.values() if one in back), None)
     return Known(source, destination, bool(status & _SOURCE_TRANSLATED), words,
-                 upper.get(1, b"\0")[0], int.from_bytes(upper.get(3, b""), "big"))
+                 upper.get(1, b"\0")[0], int.from_bytes(upper.get(3, b""), "big"), answered)
 
 
 def _entry(ends: Ends) -> bytes:

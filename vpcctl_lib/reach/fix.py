@@ -10,8 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
+from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import host_end, router_end
-from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
@@ -71,6 +72,12 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
+        if vpc and subnet and question.outside is Outside.INTERNET:
+            site = Site(vpc.name, subnet.name, question.to_machine.name)
+            has_one = elastic.of_machine(self._intent.topology, site) is not None
+            idle = elastic.why_idle(vpc, subnet) if has_one else ""
+            if idle:
+                return idle.rpartition(": ")[2]
         closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
         if vpc is None or subnet is None or question.port is None or not closed:
             return None

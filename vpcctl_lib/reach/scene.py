@@ -232,6 +232,8 @@ class Scene:
         self._ours = ours
         self._known: dict[str, Namespace] = {}
         self._concluded: dict[Hashable, Any] = {}
+        self.elastic: Collection[IPv4Address] = ()
+        """The elastic addresses that machines have: no others are looked for."""
 
     @property
     def names(self) -> Collection[str]:
@@ -266,6 +268,10 @@ class Scene:
             if name == HOST:
                 raise
             raise Undecided(name, f"it can't be read: {error}") from None
+
+    def answers(self, device: str, address: IPv4Address) -> bool:
+        """Whether the host answers ARP on a link for an elastic address, which it has not itself."""
+        return address in self.elastic and (device, str(address)) in self._kernel.proxied
 
     def once(self, key: Hashable, conclude: Callable[[], T]) -> T:
         """What follows from what was read, concluded once."""

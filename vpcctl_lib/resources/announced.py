@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Hashable
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
@@ -60,6 +61,15 @@ class Announced(Resource):
 
     device: str
     address: IPv4Address
+    owner: str
+    """The machine that has it: when it moves, everybody is told."""
+
+    in_place = True
+
+    @property
+    def key(self) -> Hashable:
+        """The link and the address."""
+        return ("announced", self.device, self.address)
 
     @property
     def _words(self) -> tuple[str, ...]:

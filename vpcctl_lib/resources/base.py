@@ -137,11 +137,12 @@ class Senders:
 
 
 @frozen
-class Ports:
-    """Ports in a namespace that lead elsewhere, each with its protocol."""
+class Freed:
+    """What leads elsewhere in a namespace: ports, each with its protocol, and addresses."""
 
     namespace: str
-    ports: tuple[tuple[str, int], ...]
+    ports: tuple[tuple[str, int], ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 class Part(Enum):
@@ -274,8 +275,8 @@ class Resource(ABC):
         """The senders that lose their way out when `old` becomes this."""
         return None
 
-    def frees(self, old: Resource | None) -> Ports | None:
-        """The ports that lead elsewhere once `old` has become this; without an old one, once it is there."""
+    def frees(self, old: Resource | None) -> Freed | None:
+        """What leads elsewhere once `old` has become this; without an old one, once it is there."""
         return None
 
     @property

@@ -29,10 +29,10 @@ from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
     Fault,
+    Freed,
     Operations,
     Part,
     Place,
-    Ports,
     Resource,
     Senders,
     Slot,
@@ -56,6 +56,7 @@ _LED = {("filter", HOST_PUBLISHED): HOST_FORWARD, ("filter", HOST_ELASTIC): HOST
 """Chains that others lead to, by their tables, with the first chain of the way there."""
 
 _PORT = re.compile(r"-p (tcp|udp) .*--dport (\d+) .*-j DNAT\b")
+_ELASTIC = re.compile(r"-[sd] ([0-9.]+)/32 .*--comment \S+~eip ")
 _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
 
@@ -172,14 +173,15 @@ class Chain(Resource):
         key = ("chain", self.namespace, self.family, self.table, leader)
         return leader is not None and any(one.key == key for one in wanted)
 
-    def frees(self, old: Resource | None) -> Ports | None:
-        """The ports that from now on lead elsewhere than they did by `old`."""
+    def frees(self, old: Resource | None) -> Freed | None:
+        """The ports and elastic addresses that from now on lead elsewhere than they did by `old`."""
         if self.table != "nat":
             return None
         before = set(old.rules) if isinstance(old, Chain) else set()
-        found = (_PORT.search(rule) for rule in before ^ set(self.rules))
-        ports = sorted({(one[1], int(one[2])) for one in found if one})
-        return Ports(self.namespace, tuple(ports)) if ports else None
+        other = sorted(before ^ set(self.rules))
+        ports = {(one[1], int(one[2])): None for one in map(_PORT.search, other) if one}
+        addresses = {one[1]: None for one in map(_ELASTIC.search, other) if one}
+        return Freed(self.namespace, tuple(ports), tuple(addresses)) if ports or addresses else None
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The owner of a chain is unknown."""

@@ -126,11 +126,12 @@ class Disown(Tending):
 
 @frozen
 class Release(Tending):
-    """Delete the entries of connections to these ports: from now on the ports lead elsewhere."""
+    """Delete the entries of connections by these ports and addresses: from now on they lead elsewhere."""
 
     namespace: str
     ports: tuple[tuple[str, int], ...]
-    shortfall = "connections to published ports may go on to where they led before"
+    addresses: tuple[str, ...] = ()
+    shortfall = "connections from outside may go on to where they led before"
 
     def do(self) -> None:
         """Whoever they are from; OSError where the kernel has no such table."""
@@ -138,17 +139,20 @@ class Release(Tending):
 
         numbers = {"tcp": TCP, "udp": UDP}
         freed = {(numbers[protocol], port) for protocol, port in self.ports}
+        ends = frozenset(map(ip_address, self.addresses))
 
         def forget() -> None:
             with Table() as table:
-                table.forget(lambda entry: (entry.protocol, entry.port) in freed)
+                table.forget(lambda entry: (entry.protocol, entry.port) in freed
+                             or not ends.isdisjoint((entry.source, entry.destination, entry.seen_as)))
 
         _within(self.namespace, forget)
 
     def __str__(self) -> str:
-        looks = "".join(f"  conntrack -D -p {protocol} --orig-port-dst {port} || true\n"
-                        for protocol, port in self.ports)
-        script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
+        looks = [*(f"-p {protocol} --orig-port-dst {port}" for protocol, port in self.ports),
+                 *(f"{end} {one}" for one in self.addresses for end in ("-s", "-d", "-q"))]
+        lines = "".join(f"  conntrack -D {one} || true\n" for one in looks)
+        script = f"if command -v conntrack; then\n{lines}  true\nfi >/dev/null 2>&1"
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
 
 
