@@ -36,22 +36,6 @@ def elastic(vpc2: Host) -> Host:
     return vpc2
 
 
-def end(host: Host) -> None:
-    """No address and no pool is left: they outlive all VPCs."""
-    for one in host.do("eip list --json").json["eips"]:
-        if one["associated"]:
-            host.do(f"eip dissociate --address {one['address']}")
-        host.do(f"eip release --address {one['address']}")
-    for one in host.do("eip pool list --json").json["pools"]:
-        host.do(f"eip pool delete {one['cidr']}")
-
-
-@pytest.fixture(autouse=True)
-def _released(host: Host):
-    yield
-    end(host)
-
-
 def test_both_ways(elastic: Host) -> None:
     web, names = seen(elastic, "internet", f"{FIRST}:80", f"{FIRST}:53/udp")
     assert "vpc1-public.web1" in web
@@ -154,7 +138,6 @@ def test_overlapping_vpcs(vpc1: Host) -> None:
     vpc1.do("restore --from-kernel")
     assert vpc1.do("export").out == before
     assert vpc1.do("status").out == "in sync\n"
-    end(vpc1)
     vpc1.delete_all()
     vpc1.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1")
 
@@ -227,7 +210,6 @@ def test_restore_after_damage(elastic: Host, damage: str) -> None:
         elastic.reaches(sender, f"{FIRST}:80", f"{FIRST}:53/udp")
     assert f"your address: {FIRST}" in seen(elastic, "vpc1-public.web1", OUTSIDE)[0]
     if damage in ("iptables -F", "iptables -t nat -F"):
-        end(elastic)
         elastic.delete_all()
         elastic.sh(OTHERS)
 
@@ -263,7 +245,6 @@ def test_a_lost_record_is_rebuilt(elastic: Host) -> None:
         key = "eips" if name == "eip" else "pools"
         now = elastic.do(f"{name} list --json").json[key]
         assert sorted(now, key=str) == sorted(found[key], key=str)
-    end(elastic)
     elastic.delete_all()
     elastic.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1")
 

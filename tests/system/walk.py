@@ -20,7 +20,7 @@ BEHIND = "POSTROUTING -s 192.0.2.7/32 -j RETURN"
 
 ENDED = re.compile(
     r"(VPC|subnet|workload|machine|group) \S+ does not exist|are not peered|the record is not lost|"
-    r"no port \S+ of the host leads")
+    r"no port \S+ of the host leads|pool \S+ does not exist|elastic address \S+ is not allocated")
 """What a command says when it has been done already, and is no `unchanged`."""
 
 
@@ -242,6 +242,7 @@ class Walk:
         for vpc in dict.fromkeys(vpc["name"] for part in parts for vpc in part.get("vpcs", ())):
             done = self.host.vpcctl("vpc", "delete", "--name", vpc)
             assert done.code == 0 or "does not exist" in done.err, done
+        self.host.delete_all()
         self.host.sh(f"{self._scenario.by_hand}\niptables -t nat -D {BEHIND}")
         self._same(self.host.before, dict)
         assert self.host.state() == EMPTY_STATE

@@ -18,7 +18,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model.outside import Publish, Transport
+from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.topology import (
     Action,
     Group,
@@ -91,6 +91,9 @@ WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
 FRONT = IPv4Address("203.0.113.2")
 PORTS = Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Transport.UDP)))
 PUBLISHED = OPEN.with_subnet(replace(PUBLIC, machines=(PORTS,)))
+POOL = (Pool(IPv4Network("198.51.100.0/28"), "eth0"),)
+ADDRESS = IPv4Address("198.51.100.1")
+LATE_PEER = Subnet("late", IPv4Network("172.16.7.0/24"), SubnetType.PUBLIC)
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
@@ -154,6 +157,21 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
         Topology((PLAIN, TWIN.with_subnet(replace(PUBLIC, machines=(PORTS,)))))),
     "publish-delete": (Topology((PUBLISHED, PEER), front=FRONT), Topology((OPEN, PEER))),
     "vpc-delete-with-published-ports": (Topology((PUBLISHED, PEER), front=FRONT), Topology((PEER,))),
+    "eip-associate": (
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS),)),
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),))),
+    "eip-associate-where-cidrs-overlap": (
+        Topology((PLAIN, replace(TWIN, nat=NAT)), front=FRONT, pools=POOL),
+        Topology((PLAIN, replace(TWIN, nat=NAT)), front=FRONT, pools=POOL,
+                 eips=(Elastic(ADDRESS, TWIN.name, "public"),))),
+    "eip-move": (
+        Topology((OPEN, replace(PEER.with_subnet(LATE_PEER), nat=NAT)), front=FRONT, pools=POOL,
+                 eips=(Elastic(ADDRESS, "vpc1", "public"),)),
+        Topology((OPEN, replace(PEER.with_subnet(LATE_PEER), nat=NAT)), front=FRONT, pools=POOL,
+                 eips=(Elastic(ADDRESS, "vpc2", "late"),))),
+    "eip-dissociate": (
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),)),
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS),))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 

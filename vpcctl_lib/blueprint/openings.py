@@ -83,5 +83,6 @@ def inward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
 def translated(topology: Topology, vpc: Vpc) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What a router translates that comes in, and that goes out before all else."""
     found = working_in(topology, vpc)
-    ports = () if routed(topology, vpc) else publishing.at_router(vpc)
-    return (*elastic.at_router_in(found), *ports), tuple(elastic.at_router_out(found))
+    has_route = routed(topology, vpc)
+    ports = () if has_route else publishing.at_router(vpc)
+    return (*elastic.at_router_in(found), *ports), tuple(elastic.at_router_out(found, has_route))

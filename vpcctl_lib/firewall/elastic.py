@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
-from vpcctl_lib.firewall.rules import RELATED, TRACKED, Reached, sources_of
+from vpcctl_lib.firewall.rules import MASQUERADE, RELATED, TRACKED, Reached, sources_of
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.elastic import Working
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -103,10 +103,14 @@ def at_router_in(found: Addresses) -> Iterator[str]:
             for one in found)
 
 
-def at_router_out(found: Addresses) -> Iterator[str]:
-    """From the machine to the outside."""
-    return (f"-s {one.private}/32 -o {naming.UPLINK} {_mark(one.mark)} -j SNAT --to-source {one.address}"
-            for one in found)
+def at_router_out(found: Addresses, routed: bool) -> Iterator[str]:
+    """From the machine to the outside; a cloud's resolver next to the host answers the host only."""
+    for one in found:
+        for server in one.vpc.nat.resolvers if one.vpc.nat else ():
+            if any(server in block for block in addressing.METADATA):
+                target = "-j ACCEPT" if routed else MASQUERADE
+                yield f"-s {one.private}/32 -d {server}/32 -o {naming.UPLINK} {_mark(one.mark)} {target}"
+        yield f"-s {one.private}/32 -o {naming.UPLINK} {_mark(one.mark)} -j SNAT --to-source {one.address}"
 
 
 def _cables(found: Addresses) -> dict[str, str]:
