@@ -36,6 +36,9 @@ POOL = "eip pool add 198.51.100.0/28"
 ALLOCATE = "eip allocate"
 ASSOCIATE = "eip associate --address 198.51.100.0 --vpc vpc1 --subnet public"
 ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
+ACL = "acl create --vpc vpc1 --name edge"
+EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
+EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -73,6 +76,8 @@ FILES: dict[str, Any] = {
     "group": {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}]},
     "other-group": {"ingress": [{"port": 81, "protocol": "tcp", "action": "allow", "source": "group:web"}],
                     "egress": [{"protocol": "icmp", "action": "allow", "destination": "group:web"}]},
+    "acl": {"ingress": [{"number": 100, "port": 80, "protocol": "tcp", "action": "allow"}], "egress": []},
+    "other-acl": {"ingress": [], "egress": [{"number": 7, "protocol": "icmp", "action": "deny"}]},
     "tree": _many(1000), "other-tree": _many(2000), "network": NETWORK,
     "alone": "version: 1\nvpcs:\n  vpc2: {cidr: 172.16.0.0/20, subnets: {public: {cidr: 172.16.1.0/24}}}\n",
 }
@@ -177,6 +182,15 @@ SCENARIOS = (
     Scenario(f"{ASSOCIATE} --instance web1", (*ELASTIC, MACHINE), "moves"),
     Scenario("eip dissociate --address 198.51.100.0", ELASTIC),
     Scenario("vpc delete --name vpc1", (*ELASTIC, *PEERED[-1:], PUBLISH), "with an elastic address"),
+    Scenario(ACL, SUBNET),
+    Scenario(EDGE, EDGES[:-2]),
+    Scenario(EDGE.replace("{acl}", "{other-acl}"), EDGES, "at an edge"),
+    Scenario(EDGES[-1], EDGES[:-1]),
+    Scenario(EDGES[-1], EDGES[:-1], "half-made", crash=EDGES[-1]),
+    Scenario("acl dissociate --vpc vpc1 --subnet public", EDGES),
+    Scenario("acl delete --vpc vpc1 --name edge", EDGES[:-1]),
+    Scenario(MACHINE, EDGES, "behind an ACL"),
+    Scenario("restore", (*EDGES, MACHINE), "ACLs", damage="ip netns exec vpc1 nft flush ruleset"),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

@@ -20,6 +20,8 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.topology import (
+    Acl,
+    AclRule,
     Action,
     Group,
     Machine,
@@ -94,6 +96,14 @@ PUBLISHED = OPEN.with_subnet(replace(PUBLIC, machines=(PORTS,)))
 POOL = (Pool(IPv4Network("198.51.100.0/28"), "eth0"),)
 ADDRESS = IPv4Address("198.51.100.1")
 LATE_PEER = Subnet("late", IPv4Network("172.16.7.0/24"), SubnetType.PUBLIC)
+WEB_ACL = Acl("web", (
+    AclRule(90, Protocol.ALL, Action.DENY, None, IPv4Network("10.9.0.0/16")),
+    AclRule(100, Protocol.TCP, Action.ALLOW, Ports(80, 90), IPv4Network("10.0.2.7/32"))),
+    (AclRule(100, Protocol.UDP, Action.ALLOW, Ports(53, 53)), AclRule(110, Protocol.ICMP, Action.ALLOW)))
+EDGED = replace(PLAIN, acls=(WEB_ACL, Acl("spare")))
+ASSOCIATED = EDGED.with_subnet(replace(PUBLIC, acl="web"))
+MORE_EDGED = EDGED.with_subnet(replace(PUBLIC, acl="web", machines=(
+    *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),)))))
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
@@ -172,6 +182,11 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "eip-dissociate": (
         Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),)),
         Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS),))),
+    "acl-create": (Topology((PLAIN,)), Topology((EDGED,))),
+    "acl-apply": (Topology((ASSOCIATED,)), Topology((ASSOCIATED.with_acl(replace(WEB_ACL, egress=())),))),
+    "acl-associate": (Topology((EDGED,)), Topology((ASSOCIATED,))),
+    "acl-associated-subnet-gets-a-machine": (Topology((ASSOCIATED,)), Topology((MORE_EDGED,))),
+    "acl-delete": (Topology((EDGED,)), Topology((PLAIN,))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 

@@ -15,7 +15,7 @@ from vpcctl_lib.firewall.rules import (
     host_nat,
 )
 from vpcctl_lib.model import addressing, endpoints, naming
-from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.routing import forwards, opens, routed
 from vpcctl_lib.model.topology import SubnetType, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Address,
@@ -84,12 +84,12 @@ def host(topology: Topology) -> Iterator[Resource]:
         yield SingleRule("nat", "POSTROUTING", jump)
     yield from first.jumps
     yield from _resolvers(topology)
-    if topology.forwards:
+    if forwards(topology):
         yield Forwarding()
 
 
 def _openings(topology: Topology, reached: Sequence[tuple[Vpc, bool]]) -> Openings:
-    if not topology.opens:
+    if not opens(topology):
         return Openings()
     # Imported late: most networks have none.
     from vpcctl_lib.blueprint.openings import openings

@@ -44,15 +44,35 @@ class Part(NamedTuple):
     values: tuple[Any, ...] = ()
     """What else the resources follow from."""
 
+    line: Callable[[Vpc, Subnet, Endpoint], str] | None = None
+    """For a resource of all seats together (`Resource.lines`), whose function is called with a line for each:
+    those of the same machines need no second look."""
+
     @property
     def key(self) -> Hashable:
         """Equal for the same part of another topology."""
         return (self.function, self.names)
 
+    @property
+    def units(self) -> Sequence[Any]:
+        """The things one after the other, or all of them as one."""
+        return (self.things,) if self.line else self.things
+
     def resources(self, thing: Any) -> list[Resource]:
-        """Those for one of its things."""
+        """Those for one of its units."""
+        if self.line:
+            return self.together(self.lines(thing))
         what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
         return list(self.function(*what, *self.values))
+
+
+    def lines(self, seats: Iterable[Seat]) -> list[str]:
+        """The lines of some of its seats."""
+        return [self.line(*one[:2], one.endpoint) for one in seats] if self.line else []
+
+    def together(self, lines: Sequence[str]) -> list[Resource]:
+        """Those of all seats together, from their lines."""
+        return list(self.function(lines, *self.values))
 
 
 class Openings(NamedTuple):
@@ -74,9 +94,9 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
-        around = self._frame((vpc.name,), replace(vpc, subnets=()))
+        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=()))
         for subnet in vpc.subnets:
-            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=()))
+            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=(), acl=""))
             for machine in subnet.machines:
                 yield Seat(around, inner, machine)
 

@@ -11,6 +11,7 @@ from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import completing
 from vpcctl_lib.cli.params import Parsed, at_machine, changing, report, showing
+from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import parse_address, parse_network
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import REGISTERED, Placed
@@ -184,7 +185,7 @@ def list_eips(topology: Topology, as_json: bool) -> None:
 
 
 def _eip(topology: Topology, address: IPv4Address) -> dict[str, Any]:
-    return _view(topology, topology.eip(address) or Elastic(address))
+    return _view(topology, elastic.allocated(topology, address) or Elastic(address))
 
 
 def _view(topology: Topology, one: Pool | Elastic) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def eips(kernel: Kernel, topology: Topology, _: Names, notes: list[str]) -> Iter
             found = Elastic(IPv4Address(text.removesuffix("/32")), *filter(None, mark["place"].split("/")))
         except (ValueError, TypeError):
             found = None
-        if found and topology.pool_of(found.address) and (not found.vpc or elastic.held(topology, found)):
+        is_known = found and (not found.vpc or elastic.held(topology, found))
+        if found and is_known and elastic.pool_of(topology, found.address):
             yield found
         else:
             notes.append("an elastic address can't be rebuilt: its mark is not vpcctl's, or its machine is "

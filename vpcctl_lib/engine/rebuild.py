@@ -26,6 +26,7 @@ from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.routing import forwards
 from vpcctl_lib.model.topology import (
     Attachment,
     Nat,
@@ -110,7 +111,7 @@ class Rebuilder:
         found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
                          forwarding=forwarding)
         found = with_found(self._kernel, found, self.notes)
-        return replace(found, forwarding=forwarding if found.forwards else None,
+        return replace(found, forwarding=forwarding if forwards(found) else None,
                        front=found_publishes.front(self._kernel))
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import addressing
+from vpcctl_lib.model import addressing, elastic
 from vpcctl_lib.model.endpoints import Site
-from vpcctl_lib.model.outside import Pool
+from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
-    """The recorded topology, with what else was found: VPCs, groups, subnets, machines and peerings.
+    """The recorded topology, with what else was found: VPCs, groups, ACLs, subnets, machines and peerings.
 
     VpcctlError if one of them conflicts with a recorded one.
     """
@@ -33,8 +33,14 @@ def united(recorded: Topology, found: Topology) -> Topology:
     return replace(result, peerings=(*recorded.peerings, *more), forwarding=forwarding,
                    front=recorded.front or found.front,
                    pools=(*recorded.pools, *(pool for pool in found.pools if not _met(pool, recorded.pools))),
-                   eips=(*recorded.eips, *(eip for eip in found.eips if recorded.eip(eip.address) is None
-                                           and eip.place not in {one.place for one in recorded.eips})))
+                   eips=(*recorded.eips, *_more(recorded, found)))
+
+
+def _more(recorded: Topology, found: Topology) -> Iterator[Elastic]:
+    """The additional elastic addresses of machines that have none."""
+    places = {one.place for one in recorded.eips} - {None}
+    return (eip for eip in found.eips if elastic.allocated(recorded, eip.address) is None
+            and eip.place not in places)
 
 
 def _met(pool: Pool, others: Iterable[Pool]) -> bool:
@@ -42,12 +48,14 @@ def _met(pool: Pool, others: Iterable[Pool]) -> bool:
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
-    """A recorded VPC with the additional groups, subnets and machines."""
+    """A recorded VPC with the additional groups, ACLs, subnets and machines."""
     more = [one for one in found.groups if known.group(one.name) is None]
+    acls = [one for one in found.acls if known.acl(one.name) is None]
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
              and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
-    return replace(known, groups=(*known.groups, *more), subnets=(*subnets, *taken))
+    return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
+                   subnets=(*subnets, *taken))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -74,12 +82,14 @@ def added(before: Topology, after: Topology) -> list[str]:
     for vpc in after.vpcs:
         known = before.vpc(vpc.name)
         names += [vpc.name] if known is None else _added_in(known, vpc)
-    names += [f"elastic address {one.address}" for one in after.eips if before.eip(one.address) is None]
+    names += [f"elastic address {one.address}" for one in after.eips
+              if elastic.allocated(before, one.address) is None]
     return [*names, *(f"{one.vpc1}+{one.vpc2}" for one in after.peerings if one not in before.peerings)]
 
 
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
+    yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
     for subnet in vpc.subnets:
         before = known.subnet(subnet.name)
         if before is None:

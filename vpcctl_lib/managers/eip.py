@@ -68,15 +68,15 @@ class EipManager(Manager):
             taken = set(self._taken(topology))
             found = address or elastic.free(topology, taken)
             chosen[:] = [found]
-            if topology.eip(found):
+            if elastic.allocated(topology, found):
                 return topology
-            if topology.pool_of(found) is None:
+            if elastic.pool_of(topology, found) is None:
                 pools = ", ".join(str(pool.cidr) for pool in topology.pools)
                 raise VpcctlError(f"{found} is in no pool", f"the pools are {pools}" if pools else
                                   "add one: vpcctl eip pool add CIDR")
             if found in taken:
                 raise VpcctlError(f"{found} belongs to the host or its network", "choose another address")
-            return topology.with_eip(Elastic(found))
+            return elastic.with_eip(topology, Elastic(found))
 
         return self.change(decide), chosen[0]
 
@@ -102,8 +102,8 @@ class EipManager(Manager):
                 self.warn(f"{address} has moved: {eip.associated} has it no more")
             if had:
                 self.warn(f"{site} had {had.address}, which is free now")
-                topology = topology.with_eip(Elastic(had.address))
-            return topology.with_eip(Elastic(address, *site))
+                topology = elastic.with_eip(topology, Elastic(had.address))
+            return elastic.with_eip(topology, Elastic(address, *site))
 
         return self.change(decide)
 
@@ -111,15 +111,15 @@ class EipManager(Manager):
         """Take it from its machine; it stays allocated."""
         def decide(topology: Topology) -> Topology:
             elastic.find(topology, address)
-            return topology.with_eip(Elastic(address))
+            return elastic.with_eip(topology, Elastic(address))
 
         return self.change(decide)
 
     def release(self, address: IPv4Address) -> Change:
         """Give it back to its pool; refused as long as a machine has it."""
         def decide(topology: Topology) -> Topology:
-            if topology.eip(address) is None and self.was_finished(
-                    lambda before: before.eip(address) is not None):
+            if elastic.allocated(topology, address) is None and self.was_finished(
+                    lambda before: elastic.allocated(before, address) is not None):
                 return topology
             eip = elastic.find(topology, address)
             if eip.vpc:

@@ -19,6 +19,7 @@ from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.outside import Elastic, Publish, Transport
 from vpcctl_lib.model.publishing import Published
+from vpcctl_lib.model.routing import opens
 from vpcctl_lib.model.topology import Protocol, Topology, Variant
 from vpcctl_lib.reach.listeners import WAITING, parsed
 
@@ -39,7 +40,7 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
     for one in fresh:
         if not any(one.publish.meets(other) for other in known):
             check_free(runner, one)
-    has_clients = after.opens and any(vpc.nat for vpc in after.vpcs)
+    has_clients = opens(after) and any(vpc.nat for vpc in after.vpcs)
     return replace(after, front=_front(runner, before.front) if has_clients else None), notes
 
 
@@ -47,7 +48,7 @@ def _associated(before: Topology, after: Topology) -> tuple[Topology, list[str]]
     """What is gone has no elastic address any more; a new association needs a machine."""
     notes, kept = [], []
     for eip in after.eips:
-        found, was = elastic.held(after, eip), before.eip(eip.address)
+        found, was = elastic.held(after, eip), elastic.allocated(before, eip.address)
         if eip.vpc and found is None:
             if was is None or was.place != eip.place:
                 find_endpoint(after, Site(eip.vpc, eip.subnet, eip.machine))

@@ -30,6 +30,7 @@ class TopologyManager(Manager):
         self._vpcs = VpcManager(context, self)
         self._nat = NatManager(context, self)
         self._peers = PeerManager(context, self)
+        self._tell: Callable[[], None] | None = None
 
     def apply(self, document: Document, folder: Path, prune: bool, show: Show) -> Change:
         """Apply what the file asks for, in one change; `show` gets the plan before anything is done.
@@ -44,11 +45,16 @@ class TopologyManager(Manager):
             self._look_around(topology, file)
             wanted = self._wanted(topology, file, prune)
             _check_names(wanted, file)
-            show(compare(topology, wanted))
+            self._tell = partial(show, compare(topology, wanted))
             return wanted
 
         change = self.change(decide)
         return self._nat.looked_after(change, tuple(wanted.name for wanted in file.vpcs))
+
+    def agreed(self) -> None:
+        """Only now: a plan that is refused would promise too much."""
+        if self._tell:
+            self._tell()
 
     def _look_around(self, topology: Topology, file: TopologyFile) -> None:
         """What new VPCs, and new NAT, have to know of the host."""

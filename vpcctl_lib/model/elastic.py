@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
@@ -40,6 +41,22 @@ class Working(NamedTuple):
         return naming.elastic_mark(self.machine.site)
 
 
+def allocated(topology: Topology, address: IPv4Address) -> Elastic | None:
+    """The elastic address, if it is one that was allocated."""
+    return next((one for one in topology.eips if one.address == address), None)
+
+
+def with_eip(topology: Topology, eip: Elastic) -> Topology:
+    """The topology with that elastic address added, or replacing what it was."""
+    kept = [eip if old.address == eip.address else old for old in topology.eips]
+    return replace(topology, eips=tuple(kept if eip in kept else [*kept, eip]))
+
+
+def pool_of(topology: Topology, address: IPv4Address) -> Pool | None:
+    """The pool that has an address."""
+    return next((pool for pool in topology.pools if address in pool.cidr), None)
+
+
 def held(topology: Topology, eip: Elastic) -> tuple[Vpc, Subnet, Machine] | None:
     """The machine that has it, if there is such a machine."""
     vpc = topology.vpc(eip.vpc) if eip.vpc else None
@@ -51,7 +68,7 @@ def held(topology: Topology, eip: Elastic) -> tuple[Vpc, Subnet, Machine] | None
 def working(topology: Topology) -> Iterator[Working]:
     """Those that the outside reaches."""
     for eip in topology.eips:
-        found, pool = held(topology, eip), topology.pool_of(eip.address)
+        found, pool = held(topology, eip), pool_of(topology, eip.address)
         if found and pool and not why_idle(*found[:2]):
             yield Working(eip, pool, found[0], endpoint(*found))
 
@@ -98,7 +115,7 @@ def check(topology: Topology) -> None:
         check_pool(topology, pool.cidr)
     seen: dict[tuple[str, str, str], Elastic] = {}
     for eip in topology.eips:
-        if topology.pool_of(eip.address) is None:
+        if pool_of(topology, eip.address) is None:
             raise VpcctlError(f"elastic address {eip.address} is in no pool", _pools(topology))
         if eip.place and eip.place in seen:
             raise VpcctlError(f"{eip.associated} already has elastic address {seen[eip.place].address}",
@@ -115,7 +132,7 @@ def _pools(topology: Topology) -> str:
 
 def find(topology: Topology, address: IPv4Address) -> Elastic:
     """The elastic address; VpcctlError if it was not allocated."""
-    found = topology.eip(address)
+    found = allocated(topology, address)
     if found is None:
         raise VpcctlError(f"elastic address {address} is not allocated",
                           nearest(str(address), [eip.name for eip in topology.eips],

@@ -124,6 +124,11 @@ def in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
     return tuple(endpoint(vpc, subnet, machine) for machine in subnet.machines)
 
 
+def following(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
+    """The machines that its policy decides about: those in no group."""
+    return tuple(one for one in in_subnet(vpc, subnet) if not one.groups)
+
+
 def in_vpc(vpc: Vpc) -> tuple[Endpoint, ...]:
     """All machines of a VPC, subnet by subnet."""
     return tuple(one for subnet in vpc.subnets for one in in_subnet(vpc, subnet))

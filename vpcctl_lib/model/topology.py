@@ -78,6 +78,31 @@ class Group:
     policy: Policy = Policy()
 
 
+@frozen
+class AclRule:
+    """One line of a network ACL; `ports` are those that a packet is for, `network` is as in a `Rule`."""
+
+    number: int
+    protocol: Protocol
+    action: Action
+    ports: Ports | None = None
+    network: IPv4Network | None = None
+    description: str = ""
+
+
+@frozen
+class Acl:
+    """A network ACL: what may come into a subnet and leave it, each packet by itself; the rest is denied.
+
+    The rules of each direction are sorted by their numbers.
+    """
+
+    name: str
+    ingress: tuple[AclRule, ...] = ()
+    egress: tuple[AclRule, ...] = ()
+    description: str = ""
+
+
 MOST_PROCESSES = 1 << 22
 """PID_MAX_LIMIT of include/linux/threads.h."""
 
@@ -188,6 +213,8 @@ class Subnet:
     type: SubnetType = SubnetType.PRIVATE
     policy: Policy | None = None
     machines: tuple[Machine, ...] = (OWN,)
+    acl: str = ""
+    """The network ACL at its edge; without one everything passes."""
 
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""
@@ -225,6 +252,16 @@ class Vpc:
     nat: Nat | None = None
     subnets: tuple[Subnet, ...] = ()
     groups: tuple[Group, ...] = ()
+    acls: tuple[Acl, ...] = ()
+
+    def acl(self, name: str) -> Acl | None:
+        """The network ACL of that name, if there is one."""
+        return next((acl for acl in self.acls if acl.name == name), None)
+
+    def with_acl(self, acl: Acl) -> Vpc:
+        """This VPC with that network ACL added, or replacing the one of the same name."""
+        kept = [acl if old.name == acl.name else old for old in self.acls]
+        return replace(self, acls=tuple(kept if acl in kept else [*kept, acl]))
 
     def group(self, name: str) -> Group | None:
         """The group of that name, if there is one."""
@@ -306,29 +343,6 @@ class Topology:
     pools: tuple[Pool, ...] = ()
     eips: tuple[Elastic, ...] = ()
 
-    def eip(self, address: IPv4Address) -> Elastic | None:
-        """The elastic address, if it is one that was allocated."""
-        return next((one for one in self.eips if one.address == address), None)
-
-    def with_eip(self, eip: Elastic) -> Topology:
-        """This topology with that elastic address added, or replacing what it was."""
-        kept = [eip if old.address == eip.address else old for old in self.eips]
-        return replace(self, eips=tuple(kept if eip in kept else [*kept, eip]))
-
-    def pool_of(self, address: IPv4Address) -> Pool | None:
-        """The pool that has an address."""
-        return next((pool for pool in self.pools if address in pool.cidr), None)
-
-    @property
-    def opens(self) -> bool:
-        """Whether there may be something that leads into a VPC from outside."""
-        return bool(self.pools) or any(vpc.is_published for vpc in self.vpcs)
-
-    @property
-    def forwards(self) -> bool:
-        """Whether the host forwards packets: NAT, or a port of it that leads into a VPC, needs that."""
-        return any(vpc.nat or vpc.is_published for vpc in self.vpcs)
-
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""
         return next((vpc for vpc in self.vpcs if vpc.name == name), None)
@@ -357,6 +371,7 @@ register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
     Kind(Group, Vpc, "groups", "group"),
+    Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
     Kind(Subnet, Vpc, "subnets", "subnet"),
     Kind(Policy, Subnet, "policy", "firewall"),
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,

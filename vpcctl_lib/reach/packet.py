@@ -38,6 +38,7 @@ class Code(Enum):
     HOST_CLOSED = "HOST_CLOSED"
     NO_FORWARDING = "NO_FORWARDING"
     SOURCE_REFUSED = "SOURCE_REFUSED"
+    ACL_DENY = "ACL_DENY"
     ECHO_IGNORED = "ECHO_IGNORED"
     ROUTING_LOOP = "ROUTING_LOOP"
     NAMESPACE_MISSING = "NAMESPACE_MISSING"
@@ -73,6 +74,8 @@ class Cause:
     address: IPv4Address | None = None
     flow: Flow | None = None
     """The packet's ends where a rule refuses it."""
+    packet: Packet | None = None
+    """As it was where a network ACL denied it."""
 
 
 @frozen

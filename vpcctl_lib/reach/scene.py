@@ -14,13 +14,16 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE
+from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import FORWARDERS, is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.acl_table import Held as Edges
+from vpcctl_lib.resources.acl_table import held_in
+from vpcctl_lib.resources.guard import is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guarded import FORWARDERS
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 
@@ -33,7 +36,7 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
 """Queueing disciplines that drop only what arrives too fast."""
 
 BRIDGE_FORWARDING = "forwarding"
-GUARD, MARKING = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE)
+GUARD, MARKING, ACLS = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE), ("bridge", ACL_TABLE)
 """Our own tables of nft, each with its family."""
 
 
@@ -127,6 +130,9 @@ class Passage:
 
     marking: Groups | None = None
     """What our table for a machine in groups has; None without one."""
+
+    acls: Edges | None = None
+    """What our table with network ACLs has; None without one."""
 
 
 class Settings(Protocol):
@@ -228,12 +234,10 @@ class Scene:
 
     def __init__(self, kernel: Kernel, ours: Collection[str] = ()) -> None:
         """`ours` are names that we gave: somebody else's namespace has another one besides."""
-        self._kernel = kernel
-        self._ours = ours
+        self._kernel, self._ours = kernel, ours
         self._known: dict[str, Namespace] = {}
         self._concluded: dict[Hashable, Any] = {}
         self.elastic: Collection[IPv4Address] = ()
-        """The elastic addresses that machines have: no others are looked for."""
 
     @property
     def names(self) -> Collection[str]:
@@ -270,7 +274,7 @@ class Scene:
             raise Undecided(name, f"it can't be read: {error}") from None
 
     def answers(self, device: str, address: IPv4Address) -> bool:
-        """Whether the host answers ARP on a link for an elastic address, which it has not itself."""
+        """Whether the host answers ARP on a link for one of those elastic addresses, which it has not."""
         return address in self.elastic and (device, str(address)) in self._kernel.proxied
 
     def once(self, key: Hashable, conclude: Callable[[], T]) -> T:
@@ -309,11 +313,12 @@ class Scene:
         tables = self._tables(name, chains)
         guard = self._guard(name) if has_table(chains, *GUARD) else None
         marking = self._marking(name) if has_table(chains, *MARKING) else None
-        ours = {GUARD: guard is not None, MARKING: marking is not None}
+        acls = held_in(self._kernel.nft_table(name, *ACLS)) if has_table(chains, *ACLS) else None
+        ours = {GUARD: guard is not None, MARKING: marking is not None, ACLS: acls is not None}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
-                       parse_stations(stations), marking)
+                       parse_stations(stations), marking, acls)
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""

@@ -15,7 +15,8 @@ from vpcctl_lib.resources.base import (
     Resource,
     changed,
 )
-from vpcctl_lib.resources.guard import Guard, Member
+from vpcctl_lib.resources.guard import Guard
+from vpcctl_lib.resources.guarded import Member
 from vpcctl_lib.resources.host import File, Folder, Forwarding
 from vpcctl_lib.resources.links import Altname, Bridge, Port, Veth
 from vpcctl_lib.resources.namespaces import Namespace
@@ -34,8 +35,8 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"announced": "Announced", "attached": "Attached", "localnet": "Localnet", "marking": "Marking",
-        "roster": "Roster"}
+LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "localnet": "Localnet",
+        "marking": "Marking", "roster": "Roster"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -56,6 +57,7 @@ def name_of(resource: Resource) -> str:
 
 
 if TYPE_CHECKING:
+    from vpcctl_lib.resources.acls import Acls as Acls
     from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
     from vpcctl_lib.resources.localnet import Localnet as Localnet
@@ -69,7 +71,7 @@ else:
         return kind_named(name.lower())
 
 
-__all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Address", "Altname", "Announced",
+__all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
            "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder",
            "Forwarding", "Guard", "Leavings", "Localnet", "Marking", "Member", "Namespace",
            "Neighbour", "Operation", "Operations", "Place", "Port", "Program", "Resource",

@@ -13,6 +13,7 @@ from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.topology import (
+    Acl,
     Group,
     Machine,
     Nat,
@@ -25,8 +26,8 @@ from vpcctl_lib.model.topology import (
 )
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py` or `views/grouped.py`."""
+SHOWN = (Vpc, Nat, Group, Acl, Subnet, Policy, Machine, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`, `views/grouped.py` or `views/acls.py`."""
 
 
 def others() -> list[Kind]:
@@ -78,7 +79,7 @@ def _pool(topology: Topology, pool: Pool) -> View:
 
 def _eip(topology: Topology, eip: Elastic) -> View:
     """An elastic address, the machine that has it, and whether it works there."""
-    found, pool = elastic.held(topology, eip), topology.pool_of(eip.address)
+    found, pool = elastic.held(topology, eip), elastic.pool_of(topology, eip.address)
     idle = elastic.why_idle(*found[:2]) if found else ""
     return {"address": str(eip.address), "associated": eip.associated or None, "vpc": eip.vpc or None,
             "subnet": eip.subnet or None, "instance": eip.machine or None,
