@@ -88,7 +88,8 @@ def test_containers_join_leave_and_find_each_other(docker: Host) -> None:
     assert "already belongs to" in refused(docker, taken)
     mac = f"docker run -d --mac-address 02:00:00:00:00:09 --network app {HTTPD}"
     assert "follows from its address" in refused(docker, mac)
-    bash(docker, f"for name in one two three four; do docker run -d --name $name --network app {HTTPD} & done; wait")
+    each = f"docker run -d --name $name --network app {HTTPD}"
+    bash(docker, f"for name in one two three four; do {each} & done; wait")
     bash(docker, joined(docker, 5))
     assert addresses(docker) == {f"10.0.1.{number}" for number in range(4, 9)}
     docker.reaches("vpc1-public", *(f"10.0.1.{number}:80" for number in range(4, 9)))
