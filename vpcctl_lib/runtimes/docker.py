@@ -33,7 +33,7 @@ NOTHING: Document = {}
 
 @frozen
 class Answer:
-    """What Docker is told, and what is done after that."""
+    """The answer to Docker, and what is done once it is sent."""
 
     document: Document
     later: Callable[[], None] | None = None
