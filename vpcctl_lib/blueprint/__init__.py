@@ -38,6 +38,9 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
             yield Part((vpc.name,), _guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
+        for vpc in topology.vpcs:
+            if vpc.route_tables or vpc.nat_gateways:
+                yield Part((vpc.name,), _steering, (vpc,), (seats[vpc.name],))
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -59,6 +62,9 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
     for vpc in topology.vpcs:
+        if vpc.route_tables:
+            yield Part((vpc.name,), _tables, (topology,), (vpc,))
+    for vpc in topology.vpcs:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
@@ -77,6 +83,19 @@ def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
 
 def _guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
     yield routers.guard(vpc, [seat.endpoint for seat in seats], quotes)
+
+
+def _steering(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    # Imported late, here and below: most VPCs have only the built-in tables.
+    from vpcctl_lib.blueprint.tables import steering
+
+    return steering(vpc, [seat.endpoint for seat in seats])
+
+
+def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    from vpcctl_lib.blueprint.tables import router
+
+    return router(topology, vpc)
 
 
 def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],

@@ -39,6 +39,9 @@ POLICY_TABLE = "mangle"
 BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
 
+ROUTES_TABLE, ROUTES_SET = "vpcctl-routes", "table-"
+"""The nft table of family bridge that leads packets to route tables, and how the names of its lists begin."""
+
 GROUP_TABLE, GROUP_SET = "vpcctl", "group-"
 """The nft table of family ip of a machine in groups, and of a router, and how its sets' names begin."""
 
@@ -125,6 +128,10 @@ def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
 def guest_mark(interface: str, source: str) -> str:
     """What is behind the mark of the port to an attached machine: its link, and its container or path."""
     return f"~{interface}~{source}"
+
+
+GATEWAY_MARK = "~nat-gateway"
+"""What is behind the mark of the port to a NAT gateway."""
 
 
 def host_mark(forwarding: str | None = None) -> str:

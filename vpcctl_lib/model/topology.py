@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 
 
 class SubnetType(Enum):
@@ -184,6 +185,8 @@ class Subnet:
     type: SubnetType = SubnetType.PRIVATE
     policy: Policy | None = None
     machines: tuple[Machine, ...] = (OWN,)
+    route_table: str = ""
+    """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
 
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""
@@ -221,6 +224,8 @@ class Vpc:
     nat: Nat | None = None
     subnets: tuple[Subnet, ...] = ()
     groups: tuple[Group, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    nat_gateways: tuple[NatGateway, ...] = ()
 
     def group(self, name: str) -> Group | None:
         """The group of that name, if there is one."""
@@ -241,8 +246,9 @@ class Vpc:
         return replace(self, subnets=tuple(kept if subnet in kept else [*kept, subnet]))
 
     def without_subnet(self, name: str) -> Vpc:
-        """This VPC without the subnet of that name."""
-        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name))
+        """This VPC without the subnet of that name, and without what is in it."""
+        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name),
+                       nat_gateways=tuple(one for one in self.nat_gateways if one.subnet != name))
 
 
 @frozen
@@ -320,6 +326,9 @@ register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
     Kind(Group, Vpc, "groups", "group"),
+    Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),
+    Kind(NatGateway, Vpc, "nat_gateways", "NAT gateway", option="nat_gateway",
+         in_kernel=naming.machine_names, seat=lambda one: (one.subnet, one.name)),
     Kind(Subnet, Vpc, "subnets", "subnet"),
     Kind(Policy, Subnet, "policy", "firewall"),
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,

@@ -34,7 +34,8 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"attached": "Attached", "marking": "Marking", "roster": "Roster"}
+LATE = {"attached": "Attached", "marking": "Marking", "roster": "Roster", "steering": "Steering", "way": "Way",
+        "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.attached import Attached as Attached
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.roster import Roster as Roster
+    from vpcctl_lib.resources.steering import Steering as Steering
+    from vpcctl_lib.resources.way import Way as Way
+    from vpcctl_lib.resources.wayrule import WayRule as WayRule
 else:
     def __getattr__(name: str) -> type:
         """The late kinds, from their modules (PEP 562)."""
@@ -69,5 +73,5 @@ else:
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Address", "Altname", "Attached", "Bridge", "Chain",
            "Condition", "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Marking",
            "Member", "Namespace", "Neighbour", "Operation", "Operations", "Place", "Port", "Program",
-           "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Switching", "Veth",
-           "changed", "kind_named", "name_of"]
+           "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Steering", "Switching", "Veth",
+           "Way", "WayRule", "changed", "kind_named", "name_of"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.routing import route_table, routed
+from vpcctl_lib.model.tables import name_of
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def overview(overview: Overview) -> View:
     """A VPC with everything about it, and the plain commands that show the same."""
     # Imported late: other views have no need of it.
     from vpcctl_lib.views.grouped import group
+    from vpcctl_lib.views.routed import all_tables, gateway
     from vpcctl_lib.views.things import listed, others
 
     view = vpc(overview.topology, overview.vpc)
@@ -57,6 +59,8 @@ def overview(overview: Overview) -> View:
                       for one in overview.workloads],
         "instances": [instance(one) for one in overview.instances],
         "groups": [group(one) for one in overview.groups],
+        "route_tables": all_tables(overview.topology, overview.vpc),
+        "nat_gateways": [gateway(overview.vpc, one) for one in overview.vpc.nat_gateways],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
@@ -66,6 +70,8 @@ def overview(overview: Overview) -> View:
                 "instances": f"ip -n {name} link show master {bridge}",
                 **({"groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}"}
                    if overview.groups and overview.topology.guarded else {}),
+                **({"route_tables": f"ip -n {name} rule; ip -n {name} route show table all"}
+                   if overview.vpc.route_tables else {}),
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
@@ -82,10 +88,12 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
     """A subnet."""
     machines = endpoints.in_subnet(vpc, subnet)
     size = subnet.cidr.num_addresses
-    used = addressing.used(subnet.cidr, vpc.cidr, (address for one in machines for address in one.ipv4))
+    used = addressing.used(subnet.cidr, vpc.cidr, (
+        address for one in endpoints.all_in_subnet(vpc, subnet) for address in one.ipv4))
     own = endpoints.own(vpc, subnet)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
+        "route_table": name_of(subnet),
         "namespace": own.namespace if own else None,
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},

@@ -9,11 +9,12 @@ from typing import Any
 
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.kinds import Kind, Names, Placed
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Group, Machine, Nat, Peering, Policy, Subnet, Topology, Vpc, Workload
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py` or `views/grouped.py`."""
+SHOWN = (Vpc, Nat, Group, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`, `views/grouped.py` or `views/routed.py`."""
 
 
 def others() -> list[Kind]:

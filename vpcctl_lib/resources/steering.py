@@ -1,0 +1,205 @@
+"""What leads a subnet's packets to its route table: an nft table of family bridge in the VPC's namespace.
+
+It marks packets by the port that they come in at, after the guard has let them in. Packets to the outside go
+to the router, whatever MAC their sender wrote: a route table decides about the next hop, not the sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from ipaddress import IPv4Network
+from typing import Any
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.naming import BRIDGE_TABLE, ROUTES_SET, ROUTES_TABLE
+from vpcctl_lib.model.tables import SHIFT
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.nftables import Nft
+from vpcctl_lib.resources.operation import Facts
+
+HEAD = f"table bridge {ROUTES_TABLE}\ndelete table bridge {ROUTES_TABLE}\n"
+"""Deletes an existing table; the first line creates one if there is none."""
+
+ORIGIN, HOOK = "origin", "prerouting"
+PRIORITY = -199
+"""Right after the guard (-200), which sends packets for a machine to its MAC."""
+
+
+@frozen
+class Listed:
+    """A route table as a lost record is rebuilt from it: lines of `number N`, `route TO TARGET`, `subnet S`."""
+
+    name: str
+    words: tuple[str, ...] = ()
+
+
+@frozen
+class Origin:
+    """A port, and the number of the route table of the subnet behind it."""
+
+    port: str
+    number: int
+
+    @property
+    def element(self) -> str:
+        """Its element in the map."""
+        return f'"{self.port}" : {self.number << SHIFT:#010x}'
+
+
+@frozen
+class Steering(Resource):
+    """The table, loaded atomically; when only machines come and go, only their elements change."""
+
+    namespace: str
+    router: str
+    """The MAC of the router's bridge."""
+
+    near: IPv4Network
+    """The addresses that are not routed."""
+
+    origins: tuple[Origin, ...] = ()
+    tables: tuple[Listed, ...] = ()
+
+    in_place = True
+
+    @property
+    def key(self) -> Hashable:
+        """The namespace."""
+        return ("steering", self.namespace)
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace."""
+        return within(self.namespace)
+
+    def make(self) -> Operations:
+        """Loads all of it at once."""
+        return (self._script(HEAD + self.text()),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Gone."""
+        return (self._script(HEAD),)
+
+    def change(self, old: Resource) -> Operations:
+        """Only the ports that differ, if the rest is the same."""
+        if not isinstance(old, Steering) or old._rest != self._rest:
+            return self.make()
+        text = _moved("delete", old, self) + _moved("add", self, old)
+        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
+
+    @property
+    def _rest(self) -> tuple[object, ...]:
+        return (self.router, self.near, self.tables)
+
+    def repair(self, old: Resource) -> Operations:
+        """The whole table, whatever is there."""
+        return self.make()
+
+    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
+        # In one command with the guard's: a machine that it lets in has its route table from the start.
+        return Nft(self.namespace, text, BRIDGE_TABLE, whole)
+
+    def text(self) -> str:
+        """The table in nft's syntax."""
+        lines = ",\n".join(f"\t\t\t{one.element}" for one in self.origins)
+        held = f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
+        chains = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
+                         for one in self.tables)
+        return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
+                f"{chains}\tchain {HOOK} {{\n"
+                f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
+                f"\t\tip daddr != {self.near} ether daddr set {self.router}\n"
+                f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n\t}}\n}}\n")
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """The table must have exactly our rules, ports and route tables."""
+        listed = kernel.bridge_table(self.namespace, ROUTES_TABLE)
+        if listed is None:
+            return MISSING
+        wrong = [*self._wrong(listed)]
+        return changed("; ".join(wrong)) if wrong else None
+
+    def _wrong(self, listed: Sequence[dict[str, Any]]) -> Iterator[str]:
+        if not is_whole(listed) or far_of(listed) != (self.near, self.router):
+            yield "its rules differ"
+        if origins_of(listed) != {one.port: one.number << SHIFT for one in self.origins}:
+            yield "its ports differ"
+        if set(listed_in(listed)) != set(self.tables):
+            yield "what it says of route tables differs"
+
+    def __str__(self) -> str:
+        return f"marks for route tables in {self.namespace}"
+
+
+def _comments(words: Sequence[str]) -> str:
+    return "".join(f'\t\tcontinue comment "{one}"\n' for one in words)
+
+
+def _moved(verb: str, one: Steering, other: Steering) -> str:
+    there = frozenset(other.origins)
+    found = [origin.element for origin in one.origins if origin not in there]
+    return f"{verb} element bridge {ROUTES_TABLE} {ORIGIN} {{ {', '.join(found)} }}\n" if found else ""
+
+
+def listed_in(listed: Sequence[dict[str, Any]]) -> tuple[Listed, ...]:
+    """The route tables in a table that nft has listed."""
+    found: dict[str, list[str]] = {item["chain"]["name"]: [] for item in listed if "chain" in item}
+    for item in listed:
+        if "rule" in item:
+            found.setdefault(str(item["rule"].get("chain")), []).append(str(item["rule"].get("comment", "")))
+    return tuple(Listed(name.removeprefix(ROUTES_SET), tuple(words)) for name, words in found.items()
+                 if name.startswith(ROUTES_SET))
+
+
+def origins_of(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """The marks by port in a table that nft has listed."""
+    found = (item["map"] for item in listed if item.get("map", {}).get("name") == ORIGIN)
+    return {str(one[0]): int(one[1]) for held in found for one in held.get("elem", ())
+            if isinstance(one, list) and len(one) == 2 and isinstance(one[1], int)}
+
+
+def far_of(listed: Sequence[dict[str, Any]]) -> tuple[IPv4Network, str] | None:
+    """The addresses that are not routed, and the MAC to which packets for all others go."""
+    rule: dict[str, Any] = next((item["rule"] for item in listed
+                                 if item.get("rule", {}).get("chain") == HOOK), {})
+    try:
+        match, mangle = rule["expr"]
+        prefix = match["match"]["right"]["prefix"]
+        return IPv4Network((prefix["addr"], prefix["len"])), str(mangle["mangle"]["value"])
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
+    """Whether a table has our hook and rules, and no others."""
+    far = far_of(listed)
+    if far is None:
+        return False
+    kinds = {kind for item in listed for kind in item}
+    hooks = [{key: item["chain"].get(key) for key in ("name", "type", "hook", "prio", "policy")}
+             for item in listed if "hook" in item.get("chain", {})]
+    hook = {"name": HOOK, "type": "filter", "hook": HOOK, "prio": PRIORITY, "policy": "accept"}
+    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
+                if "rule" in item and item["rule"].get("chain") != HOOK)
+    return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
+        and rules == _expressions(*far) and inert
+
+
+def _expressions(near: IPv4Network, router: str) -> list[Any]:
+    """The rules as nft lists them in JSON (libnftables-json(5))."""
+    def field(protocol: str, name: str) -> dict[str, Any]:
+        return {"payload": {"protocol": protocol, "field": name}}
+
+    def match(operator: str, left: Any, right: Any) -> dict[str, Any]:
+        return {"match": {"op": operator, "left": left, "right": right}}
+
+    prefix = {"prefix": {"addr": str(near.network_address), "len": near.prefixlen}}
+    origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
+    return [
+        [match("!=", field("ip", "daddr"), prefix),
+         {"mangle": {"key": field("ether", "daddr"), "value": router}}],
+        [match("==", field("ether", "type"), "ip"),
+         {"mangle": {"key": {"meta": {"key": "mark"}}, "value": origin}}],
+    ]
