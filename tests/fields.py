@@ -19,9 +19,13 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.addressing import overlapping
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
+from vpcctl_lib.model.route_checks import check_vpc
+from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
+from vpcctl_lib.model.tables import in_order, settled
 from vpcctl_lib.model.topology import (
     OWN,
     Action,
@@ -121,6 +125,17 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Group, "policy"): st.deferred(lambda: made(
         Policy, ingress=st.lists(made(Rule), min_size=1, max_size=LIST).map(tuple))),
     Field(Group, "name"): st.sampled_from((*NAMES, "ops")),
+    Field(VpcRoute, "destination"): st.sampled_from(tuple(map(IPv4Network, (
+        "0.0.0.0/0", "10.77.0.0/16", "192.168.0.128/25")))),
+    Field(VpcRoute, "name"): st.sampled_from(("nat1", "vpc2", "vpc3", "public/web1", "public/gone")),
+    Field(RouteTable, "name"): st.sampled_from((*NAMES, "main")),
+    Field(RouteTable, "number"): st.integers(1, 9),
+    Field(RouteTable, "routes"): st.deferred(lambda: st.lists(
+        made(VpcRoute), min_size=1, max_size=LIST, unique_by=lambda one: one.destination).map(in_order)),
+    Field(NatGateway, "name"): st.sampled_from(NAMES),
+    Field(NatGateway, "subnet"): st.sampled_from(("public", "dmz")),
+    Field(NatGateway, "address"): st.sampled_from(tuple(map(IPv4Address, ("10.0.1.10", "10.0.1.11")))),
+    Field(Subnet, "route_table"): st.sampled_from(("", "app")),
     Field(Machine, "groups"): st.lists(st.sampled_from(GROUPS), max_size=LIST, unique=True).map(
         lambda names: tuple(sorted(names))),
     Field(Ports, "first"): st.integers(1, 65535),
@@ -231,7 +246,17 @@ def _others_programs(machine: Machine) -> Machine:
     return replace(machine, workloads=()) if machine.attached else machine
 
 
+def _of_kind(route: VpcRoute) -> VpcRoute:
+    """A route with a name of what it leads to, if that has one."""
+    known = {Via.NAT: "nat", Via.PEER: "vpc", Via.INSTANCE: "public/"}.get(route.via)
+    if known is None:
+        return replace(route, name="")
+    first = {Via.NAT: "nat1", Via.PEER: "vpc2", Via.INSTANCE: "public/web1"}[route.via]
+    return route if route.name.startswith(known) else replace(route, name=first)
+
+
 MENDED: dict[type, Callable[[Any], Any]] = {
+    VpcRoute: _of_kind, RouteTable: lambda table: replace(table, routes=in_order(table.routes)),
     Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
     Machine: _others_programs, Subnet: _of_subnet, Group: _of_group}
 """What one field says of another of the same class."""
@@ -254,8 +279,25 @@ def is_possible(topology: Topology) -> bool:
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
             and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
+            and _is_routed(topology)
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
+
+
+def _is_routed(topology: Topology) -> bool:
+    """Whether its route tables and NAT gateways fit together, each with a name and a number of its own."""
+    for vpc in topology.vpcs:
+        own = (*({table.name for table in vpc.route_tables}), *({one.number for one in vpc.route_tables}),
+               *({one.name for one in vpc.nat_gateways}))
+        twice = any(len({one.destination for one in table.routes}) != len(table.routes)
+                    for table in vpc.route_tables)
+        if twice or len(own) != 2 * len(vpc.route_tables) + len(vpc.nat_gateways):
+            return False
+        try:
+            check_vpc(topology, vpc, vpc)
+        except VpcctlError:
+            return False
+    return settled(topology, topology) == topology
 
 
 def _has_groups(topology: Topology) -> bool:
@@ -302,14 +344,18 @@ FULL = Topology(
                         workloads=(Workload("job", ("sleep", "1")),)),
                 Machine("web2", (IPv4Address("10.0.1.7"),)))),
         Subnet("private", IPv4Network("10.0.2.0/24")),
-        Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
+        Subnet("range", IPv4Network("10.0.4.0/24"), route_table="app", machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),
             Machine("box", (IPv4Address("10.0.4.6"),), Attachment("docker:web", interface="vpc0")),
             Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab")))),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
             Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
-            Group("data", ALLOWED), Group("spare"))),
+            Group("data", ALLOWED), Group("spare")), route_tables=(
+                RouteTable("app", 1, (VpcRoute(IPv4Network("0.0.0.0/0"), Via.INSTANCE, "public/web1"),
+                                      VpcRoute(IPv4Network("192.168.0.0/25"), Via.PEER, "vpc2"))),
+                RouteTable("main", 2, (VpcRoute(IPv4Network("10.76.0.0/16"), Via.BLACKHOLE),))),
+         nat_gateways=(NatGateway("nat1", "public", IPv4Address("10.0.1.9")),)),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
@@ -404,5 +450,7 @@ def _changed(place: Place, field: Field) -> Iterator[Topology]:
 def _with(value: Any, field: Field, other: Any) -> Any:
     if field == Field(Workload, "port") and None not in (value.port, other):
         return replace(value, port=other, name=f"{WEB}{other}")
+    if field == Field(NatGateway, "subnet"):
+        return replace(value, subnet=other, address=IPv4Address("10.0.3.9"))
     return replace(value, **{field.name: other})
 

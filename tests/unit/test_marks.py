@@ -21,8 +21,8 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import GROUP_SET
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant, Vpc
+from vpcctl_lib.model.naming import GROUP_SET, ROUTES_SET, ROUTES_TABLE
+from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Subnet, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Address,
     Chain,
@@ -35,6 +35,7 @@ from vpcctl_lib.resources import (
     Roster,
     Route,
     SingleRule,
+    Steering,
 )
 from vpcctl_lib.resources.guard import OWN, RANGES
 from vpcctl_lib.workloads import members
@@ -54,6 +55,8 @@ UNGUARDED = {
     Field(Machine, "forwards"): "only the guard checks sources",
     Field(Machine, "groups"): "without nft, no router lists its groups",
     Field(Vpc, "groups"): "without nft, no router lists its groups",
+    **{Field(Vpc, name): "they need the guard" for name in ("route_tables", "nat_gateways")},
+    Field(Subnet, "route_table"): "it needs the guard",
 }
 """What no mark tells where ports are not guarded."""
 
@@ -117,6 +120,11 @@ class Made(Kernel):
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
         """The machines that a guard knows."""
+        if name == ROUTES_TABLE:
+            tables = [table for one in self.those(Steering, namespace) for table in one.tables]
+            return [item for one in tables for item in (
+                {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
+                *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
         guards = self.those(Guard, namespace)
         members = [member for one in guards for member in one.members]
         return [{"set": {"name": OWN, "elem": [

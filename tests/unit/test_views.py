@@ -19,7 +19,7 @@ from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import grouped, plain, things
+from vpcctl_lib.views import grouped, plain, routed, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -44,7 +44,8 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "vpcs", [plain.vpc(topology, vpc)]
         yield "subnets", [plain.subnet(vpc, subnet) for subnet in vpc.subnets]
         yield "workloads", [plain.workload(one) for one in flat]
-        machines = tuple(Instance(one, Standing.MISSING) for one in endpoints.in_vpc(vpc) if one.site.machine)
+        machines = tuple(Instance(one, Standing.MISSING) for subnet in vpc.subnets
+                         for one in endpoints.in_subnet(vpc, subnet) if one.site.machine)
         yield "instances", [plain.instance(one) for one in machines]
         for one in machines:
             yield "instance", plain.instance_shown(one)
@@ -52,6 +53,8 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "groups", [grouped.group(one) for one in groups]
         for one in groups:
             yield "group", grouped.shown(group.Counted(one, {"ingress[0]": (1, 60)}))
+        yield "route_tables", routed.all_tables(topology, vpc)
+        yield "nat_gateways", [routed.gateway(vpc, one) for one in vpc.nat_gateways]
         yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)

@@ -214,5 +214,5 @@ def delete_route(context: Context, vpc: str, name: str, destination: IPv4Network
     """
     change = managers.RouteTableManager(context).delete_route(vpc, name, destination)
     report(change, as_json, "route_table", lambda change: _view(vpc, name, change),
-           f"route table '{name}' of VPC '{vpc}' has no route to {destination} any more",
-           f"route table '{name}' of VPC '{vpc}' has no route to {destination}")
+           f"the route to {destination} is deleted from route table '{name}' of VPC '{vpc}'",
+           f"route table '{name}' of VPC '{vpc}' is unchanged")

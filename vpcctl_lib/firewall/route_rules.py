@@ -17,7 +17,8 @@ def outward(vpc: Vpc) -> Iterator[str]:
     """
     bridge = naming.device("br-", vpc.name)
     for one in leaves(vpc):
-        comment = f"-m comment --comment {naming.owner(vpc.name, one.subnet.name)}"
+        # A lost record is rebuilt from it: the subnet's own table leads to the internet.
+        comment = f"-m comment --comment {naming.owner(vpc.name, one.subnet.name)}" if one.direct else ""
         yield " ".join(filter(None, (f"-s {one.subnet.cidr}", _to(one), f"-i {bridge} -o {naming.UPLINK}",
                                      _marked(one.number), comment, "-j ACCEPT")))
 

@@ -37,6 +37,9 @@ class VpcRoute:
         """What it leads to, as it is written: `internet`, `nat:NAME`."""
         return f"{self.via.value}:{self.name}" if self.name else self.via.value
 
+    def __str__(self) -> str:
+        return f"{self.destination} {self.target}"
+
 
 @frozen
 class RouteTable:

@@ -144,6 +144,9 @@ class Leave:
     number: int | None = None
     """That of the table of the port from which they come to the router; None without a condition."""
 
+    direct: bool = True
+    """Whether no middlebox sends them on."""
+
 
 def leaves(vpc: Vpc) -> Iterator[Leave]:
     """What may leave by the uplink: by its subnet's table, or sent on by a middlebox by that of its own."""
@@ -162,7 +165,7 @@ def _leaves(vpc: Vpc, sender: Subnet, at: Subnet, within: IPv4Network,
         if common is None:
             continue
         if route.via is Via.INTERNET:
-            yield Leave(sender, common, None if plain else number(vpc, at))
+            yield Leave(sender, common, None if plain else number(vpc, at), not passed)
         elif route.via is Via.INSTANCE and route.name not in passed:
             found = middlebox(vpc, route)
             if found and next_hop(vpc, route):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpcctl_lib.model import endpoints, tables
+from vpcctl_lib.model import naming, tables
 from vpcctl_lib.model.routes import BUILT_IN, NatGateway
 from vpcctl_lib.model.route_checks import uses
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -19,8 +19,10 @@ def names(vpc: Vpc) -> list[str]:
 
 def table(topology: Topology, vpc: Vpc, name: str) -> View:
     """A route table as AWS lists it."""
+    own = tables.own(vpc, name)
     return {
         "vpc": vpc.name, "name": name, "built_in": name in BUILT_IN,
+        "number": own.number if own else None,
         "subnets": [subnet.name for subnet in tables.subnets(vpc, name)],
         "routes": [{"destination": str(row.destination), "target": row.target, "state": row.state.value}
                    for row in tables.rows(topology, vpc, name)],
@@ -34,7 +36,7 @@ def all_tables(topology: Topology, vpc: Vpc) -> list[View]:
 
 def gateway(vpc: Vpc, one: NatGateway) -> View:
     """A NAT gateway."""
-    where = next(found for found in endpoints.in_vpc(vpc)
-                 if found.translates and found.site.machine == one.name)
-    return {"vpc": vpc.name, "name": one.name, "subnet": one.subnet, "address": str(where.address),
-            "mac": where.mac, "namespace": where.namespace, "routes": uses(vpc, one.name)}
+    mac = naming.instance_mac(vpc.name, one.address) if one.address else None
+    return {"vpc": vpc.name, "name": one.name, "subnet": one.subnet,
+            "address": str(one.address) if one.address else None, "mac": mac,
+            "namespace": naming.namespace(vpc.name, one.subnet, one.name), "routes": uses(vpc, one.name)}
