@@ -10,7 +10,7 @@ from vpcctl_lib.model import naming
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.route_checks import find_gateway
 from vpcctl_lib.model.routes import NatGateway
-from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.model.topology import SubnetType, Topology
 
 
 class NatGatewayManager(Manager):
@@ -23,6 +23,11 @@ class NatGatewayManager(Manager):
         def decide(topology: Topology) -> Topology:
             vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
             existing = next((one for one in vpc.nat_gateways if one.name == name), None)
+            if existing is None and subnet.type is not SubnetType.PUBLIC:
+                raise VpcctlError(f"NAT gateway '{name}' of VPC '{vpc_name}' would have no way out: subnet "
+                                  f"'{subnet.name}' is private", "choose a public subnet, or make this one "
+                                  f"public: vpcctl subnet set --vpc {vpc_name} --name {subnet.name} "
+                                  "--type public")
             if existing is None:
                 return topology.with_vpc(replace(
                     vpc, nat_gateways=(*vpc.nat_gateways, NatGateway(name, subnet.name))))

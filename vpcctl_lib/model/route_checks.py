@@ -121,7 +121,7 @@ def check_vpc(topology: Topology, vpc: Vpc, before: Vpc | None) -> None:
             _check_gateway_stays(vpc, before, table, route)
             _check_not_own(vpc, table, route)
     for one in vpc.nat_gateways:
-        _check_gateway(vpc, before, one)
+        _check_gateway(vpc, one)
     endpoints.check_room(vpc.name, vpc.subnets, len(vpc.nat_gateways))
 
 
@@ -148,17 +148,12 @@ def _check_not_own(vpc: Vpc, table: RouteTable, route: VpcRoute) -> None:
                           f"--vpc {vpc.name} --subnet {found[0].name} --name …")
 
 
-def _check_gateway(vpc: Vpc, before: Vpc | None, one: NatGateway) -> None:
+def _check_gateway(vpc: Vpc, one: NatGateway) -> None:
     told = f"NAT gateway '{one.name}' of VPC '{vpc.name}'"
     subnet = vpc.subnet(one.subnet)
     if subnet is None:
         raise VpcctlError(f"{told}: subnet '{one.subnet}' does not exist",
                           nearest(one.subnet, [subnet.name for subnet in vpc.subnets], "add the subnet"))
-    is_new = before is None or all(old.name != one.name for old in before.nat_gateways)
-    if is_new and subnet.type is not SubnetType.PUBLIC:
-        raise VpcctlError(f"{told} would have no way out: subnet '{subnet.name}' is private",
-                          "choose a public subnet, or make this one public: vpcctl subnet set "
-                          f"--vpc {vpc.name} --name {subnet.name} --type public")
     own = addressing.instance(subnet.cidr)
     taken: dict[IPv4Address, str] = {
         address: machine.name for machine in subnet.machines for address in machine.addresses or (own,)
@@ -180,9 +175,10 @@ def _warnings(before: Topology, topology: Topology, vpc: Vpc) -> Iterator[str]:
     for one in vpc.nat_gateways:
         subnet = vpc.subnet(one.subnet)
         stood = old.subnet(one.subnet) if old else None
-        if subnet and subnet.type is SubnetType.PRIVATE and stood and stood.type is SubnetType.PUBLIC:
+        if subnet and subnet.type is SubnetType.PRIVATE and (
+                stood is None or stood.type is SubnetType.PUBLIC):
             yield f"NAT gateway '{one.name}' of VPC '{vpc.name}' has no way out: subnet '{subnet.name}' is " \
-                "private now"
+                "private"
         if vpc.nat is None and (old is None or one not in old.nat_gateways or old.nat):
             yield f"NAT gateway '{one.name}' of VPC '{vpc.name}' has no way out until: " \
                 f"vpcctl nat enable --vpc {vpc.name}"

@@ -109,7 +109,8 @@ class Steering(Resource):
         return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
                 f"{chains}\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
-                f"\t\tip daddr != {self.near} ether daddr set {self.router}\n"
+                f"\t\tip daddr != {self.near} ether daddr set {self.router} "
+                f"meta pkttype set host\n"
                 f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n\t}}\n}}\n")
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -164,7 +165,7 @@ def far_of(listed: Sequence[dict[str, Any]]) -> tuple[IPv4Network, str] | None:
     rule: dict[str, Any] = next((item["rule"] for item in listed
                                  if item.get("rule", {}).get("chain") == HOOK), {})
     try:
-        match, mangle = rule["expr"]
+        match, mangle, _ = rule["expr"]
         prefix = match["match"]["right"]["prefix"]
         return IPv4Network((prefix["addr"], prefix["len"])), str(mangle["mangle"]["value"])
     except (LookupError, TypeError, ValueError):
@@ -199,7 +200,8 @@ def _expressions(near: IPv4Network, router: str) -> list[Any]:
     origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
     return [
         [match("!=", field("ip", "daddr"), prefix),
-         {"mangle": {"key": field("ether", "daddr"), "value": router}}],
+         {"mangle": {"key": field("ether", "daddr"), "value": router}},
+         {"mangle": {"key": {"meta": {"key": "pkttype"}}, "value": "host"}}],
         [match("==", field("ether", "type"), "ip"),
          {"mangle": {"key": {"meta": {"key": "mark"}}, "value": origin}}],
     ]
