@@ -317,3 +317,67 @@ def test_a_table_in_use_stays(gateway: Host) -> None:
     gateway.refused("route-table add-route --vpc vpc1 --name main --to x --via internet", code=2)
     gateway.refused("route-table add-route --vpc vpc1 --name main --to 9.0.0.0/8 --via out", code=2,
                     says="nat:NAME")
+
+
+def judged(host: Host, start: str, to: str) -> tuple[str, str, str]:
+    """What reach says: the verdict, the code and the fix; a packet has to agree."""
+    words = (f"--from {start} --to {to} --probe --json").split()
+    found = host.vpcctl("reach", *words).json["reach"]
+    obstacle = found["blocked_by"] or {"code": "", "fix": ""}
+    assert found["verdict"] != "unknown", found
+    return found["verdict"], obstacle["code"], obstacle["fix"]
+
+
+OPEN = ("reachable", "", "")
+
+
+def test_reach_follows_route_tables(gateway: Host) -> None:
+    assert judged(gateway, "vpc1/private", "8.8.8.8") == OPEN
+    assert judged(gateway, "vpc1/private", "vpc2/public") == OPEN
+    assert judged(gateway, "vpc1/public", "vpc1/private") == OPEN
+    assert judged(gateway, "host", "vpc1/private") == OPEN
+    told = gateway.do("reach --from vpc1/private --to 8.8.8.8").out
+    assert "vpc1-public.nat1" in told
+    assert judged(gateway, "vpc2/private", "8.8.8.8")[1] == "PRIVATE_SUBNET"
+    gateway.do("instance add --vpc vpc1 --subnet public --name box --forwards")
+    gateway.do("route-table create --vpc vpc1 --name watched")
+    gateway.do("route-table associate --vpc vpc1 --subnet private --name watched")
+    for to, via, code in (("vpc2/public", "", "NO_ROUTE"), ("8.8.8.8", "", "NO_ROUTE"),
+                          ("8.8.8.8", "8.8.8.0/24 --via blackhole", "BLACKHOLE"),
+                          ("8.8.8.8", "8.8.8.8/32 --via blackhole", "BLACKHOLE")):
+        if via:
+            gateway.vpcctl(*"route-table delete-route --vpc vpc1 --name watched --to 0.0.0.0/0".split())
+            gateway.vpcctl(*"route-table delete-route --vpc vpc1 --name watched --to 8.8.8.8/32".split())
+            gateway.do(f"route-table add-route --vpc vpc1 --name watched --to {via}")
+        verdict, found, fix = judged(gateway, "vpc1/private", to)
+        assert (verdict, found) == ("unreachable", code), (to, via, fix)
+        gateway.sh(fix)
+        assert judged(gateway, "vpc1/private", to) == OPEN, fix
+    gateway.do("route-table delete-route --vpc vpc1 --name watched --to 172.16.0.0/16")
+    verdict, code, fix = judged(gateway, "vpc2/public", "vpc1/private")
+    assert (verdict, code) == ("unreachable", "NO_ROUTE")
+    gateway.sh(fix)
+    assert judged(gateway, "vpc2/public", "vpc1/private") == OPEN
+    gateway.do("route-table delete-route --vpc vpc1 --name watched --to 172.16.0.0/16")
+    gateway.do("route-table add-route --vpc vpc1 --name watched --to 172.16.0.0/16 --via instance:public/box")
+    for start, to in (("vpc1/private", "vpc2/public"), ("vpc2/public", "vpc1/private")):
+        assert judged(gateway, start, to) == OPEN
+        assert "vpc1-public.box" in gateway.do(f"reach --from {start} --to {to}").out
+    gateway.sh("sysctl -qw net.ipv4.ip_forward=0", "vpc1-public.box")
+    verdict, code, fix = judged(gateway, "vpc2/public", "vpc1/private")
+    assert (verdict, code) == ("unreachable", "NO_FORWARDING")
+    gateway.sh(fix)
+    assert judged(gateway, "vpc2/public", "vpc1/private") == OPEN
+    gateway.sh("ip -n vpc1 rule del pref 10002")
+    verdict, code, fix = judged(gateway, "vpc1/private", "8.8.8.8")
+    assert (verdict, fix) == ("unreachable", "vpcctl restore")
+    gateway.sh(fix)
+    gateway.do("nat disable --vpc vpc1")
+    verdict, code, fix = judged(gateway, "vpc1/private", "8.8.8.8")
+    assert (verdict, code, fix) == ("unreachable", "NO_NAT", "vpcctl nat enable --vpc vpc1")
+    gateway.sh(fix)
+    assert judged(gateway, "vpc1/private", "8.8.8.8") == OPEN
+    assert judged(gateway, "vpc1/public", "8.8.8.8") == OPEN
+    gateway.do("subnet set --vpc vpc1 --name public --type private")
+    gateway.do("route-table dissociate --vpc vpc1 --subnet private")
+    assert judged(gateway, "vpc1/private", "10.0.1.4")[0] == "unreachable"

@@ -57,7 +57,8 @@ def create(context: Context, vpc: str, subnet: str, name: str, as_json: bool) ->
     """
     change = managers.NatGatewayManager(context).create(vpc, subnet, name)
     report(change, as_json, "nat_gateway", lambda change: _view(vpc, name, change),
-           f"NAT gateway '{name}' created in {vpc}/{subnet}", f"NAT gateway '{name}' already exists in {vpc}/{subnet}")
+           f"NAT gateway '{name}' created in {vpc}/{subnet}",
+           f"NAT gateway '{name}' already exists in {vpc}/{subnet}")
 
 
 @nat_gateway.command("list")

@@ -74,7 +74,8 @@ def create(context: Context, vpc: str, name: str, as_json: bool) -> None:
     """
     change = managers.RouteTableManager(context).create(vpc, name)
     report(change, as_json, "route_table", lambda change: _view(vpc, name, change),
-           f"route table '{name}' created in VPC '{vpc}'", f"route table '{name}' already exists in VPC '{vpc}'")
+           f"route table '{name}' created in VPC '{vpc}'",
+           f"route table '{name}' already exists in VPC '{vpc}'")
 
 
 @route_table.command("list")

@@ -23,8 +23,8 @@ def with_routes(kernel: Kernel, notes: list[str], vpc: Vpc) -> Vpc:
     for one in listed:
         table = _table(vpc, one, {other.number for other in found})
         if table is None:
-            notes.append(f"route table '{one.name}' of VPC '{vpc.name}' can't be rebuilt: it is not as vpcctl "
-                         "lists it")
+            notes.append(f"route table '{one.name}' of VPC '{vpc.name}' can't be rebuilt: it is not as "
+                         "vpcctl lists it")
             continue
         found.append(table)
         if table.name not in BUILT_IN:

@@ -38,8 +38,8 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
              and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
-    tables = [one for one in found.route_tables if one.name not in {table.name for table in known.route_tables}
-              and one.number not in {table.number for table in known.route_tables}]
+    there = {one for table in known.route_tables for one in (table.name, table.number)}
+    tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
     return replace(known, groups=(*known.groups, *more), subnets=(*subnets, *taken),

@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.frozen import frozen
 
-
 MAIN, PUBLIC = "main", "public"
 BUILT_IN = (MAIN, PUBLIC)
 """The tables that every VPC has: that of its private subnets, and that of its public ones."""

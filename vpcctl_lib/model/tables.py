@@ -85,7 +85,7 @@ def in_order(routes: Iterable[VpcRoute]) -> tuple[VpcRoute, ...]:
 
 
 def routes(vpc: Vpc, peers: Iterable[Vpc], name: str) -> list[VpcRoute]:
-    """All of a table but `local`: what a built-in one has by itself, and what was added, which comes first."""
+    """All of a table but `local`: what a built-in one has by itself, and what was added, which wins."""
     table = own(vpc, name)
     added = table.routes if table else ()
     taken = {route.destination for route in added}

@@ -14,13 +14,14 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE
+from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import FORWARDERS, is_whole, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guard import FORWARDERS, members_of, parts_of, switched_by
+from vpcctl_lib.resources.guard import is_whole as is_whole_guard
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 
@@ -33,7 +34,7 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
 """Queueing disciplines that drop only what arrives too fast."""
 
 BRIDGE_FORWARDING = "forwarding"
-GUARD, MARKING = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE)
+GUARD, MARKING, STEERING = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE), ("bridge", ROUTES_TABLE)
 """Our own tables of nft, each with its family."""
 
 
@@ -103,6 +104,20 @@ class Guarded:
 
 
 @frozen
+class Steered:
+    """What leads packets from a namespace's ports to route tables."""
+
+    near: IPv4Network
+    """Packets for other addresses go to the router, whatever MAC they are for."""
+
+    router: str
+    """Its MAC."""
+
+    marks: Mapping[str, int]
+    """By the port at which they come in."""
+
+
+@frozen
 class Passage:
     """What matters only for packets that start, end or are forwarded here."""
 
@@ -127,6 +142,9 @@ class Passage:
 
     marking: Groups | None = None
     """What our table for a machine in groups has; None without one."""
+
+    steered: Steered | None = None
+    """What our table for route tables has; None without one."""
 
 
 class Settings(Protocol):
@@ -195,6 +213,11 @@ class Namespace:
     def marking(self) -> Groups | None:
         """What our table for a machine in groups has; None without one."""
         return self.passage().marking
+
+    @property
+    def steered(self) -> Steered | None:
+        """What our table for route tables has; None without one."""
+        return self.passage().steered
 
     def number(self, key: str) -> int:
         """A setting as a number; one that this kernel lacks is 0."""
@@ -303,11 +326,12 @@ class Scene:
         tables = self._tables(name, chains)
         guard = self._guard(name) if has_table(chains, *GUARD) else None
         marking = self._marking(name) if has_table(chains, *MARKING) else None
-        ours = {GUARD: guard is not None, MARKING: marking is not None}
+        steered = self._steered(name) if has_table(chains, *STEERING) else None
+        ours = {GUARD: guard is not None, MARKING: marking is not None, STEERING: steered is not None}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
-                       parse_stations(stations), marking)
+                       parse_stations(stations), marking, steered)
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""
@@ -318,7 +342,16 @@ class Scene:
     def _guard(self, name: str) -> list[dict[str, Any]] | None:
         """Our own table of family bridge, if it has our rules and no others."""
         listed = self._kernel.nft_table(name, *GUARD)
-        return listed if is_whole(listed) else None
+        return listed if is_whole_guard(listed) else None
+
+    def _steered(self, name: str) -> Steered | None:
+        """Our own table for route tables, if it has our rules and no others."""
+        # Imported late: most routers have none.
+        from vpcctl_lib.resources.steering import far_of, is_whole, origins_of
+
+        listed = self._kernel.nft_table(name, *STEERING)
+        far = far_of(listed) if is_whole(listed) else None
+        return Steered(*far, origins_of(listed)) if far else None
 
     def _marking(self, name: str) -> Groups | None:
         """Our own table of family ip, if everything in it is as we would have made it."""

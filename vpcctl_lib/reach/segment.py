@@ -256,11 +256,22 @@ def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address, is_arp: bool
 
 def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
     """Where the guard of the first bridge on the way sends a packet that was addressed to `end`."""
-    guarding = scene.of(end.entry[0]).switched if end.entry else {}
-    mac = guarding.get(destination, end.link.mac)
+    if end.entry is None:
+        return end
+    here = scene.of(end.entry[0])
+    away = here.steered is not None and destination not in here.steered.near
+    mac = here.steered.router if here.steered and away else here.switched.get(destination, end.link.mac)
     if mac == end.link.mac:
         return end
     return next((other for other in segment.having(mac) if other.entry == end.entry), None)
+
+
+def marked(scene: Scene, end: End) -> int:
+    """The mark of a packet that comes to a bridge itself by one of its ports."""
+    if end.entry is None or end.exits:
+        return 0
+    steered = scene.of(end.entry[0]).steered
+    return steered.marks.get(end.entry[1], 0) if steered else 0
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:

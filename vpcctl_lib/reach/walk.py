@@ -33,6 +33,7 @@ from vpcctl_lib.reach.segment import (
     answering,
     lets_in,
     lost_at,
+    marked,
     peer,
     remembered,
     switched,
@@ -197,7 +198,8 @@ class Walk:
         far = self.scene.of(end.namespace)
         if not end.way:
             self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
-        return self._arrive(far, end.link.name, packet.outside(), left)
+        packet = replace(packet.outside(), mark=marked(self.scene, end))
+        return self._arrive(far, end.link.name, packet, left)
 
     def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
                    packet: Packet) -> End | None:

@@ -34,8 +34,8 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"attached": "Attached", "marking": "Marking", "roster": "Roster", "steering": "Steering", "way": "Way",
-        "wayrule": "WayRule"}
+LATE = {"attached": "Attached", "marking": "Marking", "roster": "Roster", "steering": "Steering",
+        "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -73,5 +73,5 @@ else:
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Address", "Altname", "Attached", "Bridge", "Chain",
            "Condition", "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings", "Marking",
            "Member", "Namespace", "Neighbour", "Operation", "Operations", "Place", "Port", "Program",
-           "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Steering", "Switching", "Veth",
-           "Way", "WayRule", "changed", "kind_named", "name_of"]
+           "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Steering", "Switching",
+           "Veth", "Way", "WayRule", "changed", "kind_named", "name_of"]

@@ -28,7 +28,7 @@ PRIORITY = -199
 
 @frozen
 class Listed:
-    """A route table as a lost record is rebuilt from it: lines of `number N`, `route TO TARGET`, `subnet S`."""
+    """A route table, for a lost record: lines of `number N`, `route TO TARGET` and `subnet NAME`."""
 
     name: str
     words: tuple[str, ...] = ()

@@ -33,7 +33,8 @@ class WayRule(Resource):
         return within(self.namespace)
 
     @property
-    def _table(self) -> str:
+    def name(self) -> str:
+        """What `ip` calls its table."""
         return str(self.table) if self.table else "main"
 
     def _words(self) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ class WayRule(Resource):
         destination = ("to", str(self.destination)) if self.destination else ()
         marked = ("fwmark", self.mark) if self.mark else ()
         return ("pref", str(self.priority), *source, *destination, "iif", self.incoming, *marked,
-                "lookup", self._table)
+                "lookup", self.name)
 
     def make(self) -> Operations:
         """Fails if such a rule exists, whatever made it."""
@@ -55,7 +56,7 @@ class WayRule(Resource):
         """There must be such a rule."""
         mark, _, mask = self.mark.partition("/")
         shall = {"priority": self.priority, "src": _ends(self.source), "dst": _ends(self.destination),
-                 "iif": self.incoming, "fwmark": mark or None, "fwmask": mask or None, "table": self._table}
+                 "iif": self.incoming, "fwmark": mark or None, "fwmask": mask or None, "table": self.name}
         held = ({"priority": one.get("priority"), "src": _held(one, "src"), "dst": _held(one, "dst"),
                  "iif": one.get("iif"), "fwmark": one.get("fwmark"), "fwmask": one.get("fwmask"),
                  "table": str(one.get("table"))} for one in kernel.route_rules(self.namespace))

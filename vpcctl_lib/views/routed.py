@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vpcctl_lib.model import naming, tables
-from vpcctl_lib.model.routes import BUILT_IN, NatGateway
 from vpcctl_lib.model.route_checks import uses
+from vpcctl_lib.model.routes import BUILT_IN, NatGateway
 from vpcctl_lib.model.topology import Topology, Vpc
 
 View = dict[str, Any]
