@@ -127,7 +127,7 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Group, "name"): st.sampled_from((*NAMES, "ops")),
     Field(VpcRoute, "destination"): st.sampled_from(tuple(map(IPv4Network, (
         "0.0.0.0/0", "10.77.0.0/16", "192.168.0.128/25")))),
-    Field(VpcRoute, "name"): st.sampled_from(("nat1", "vpc2", "vpc3", "public/web1", "public/gone")),
+    Field(VpcRoute, "hop"): st.sampled_from(("nat1", "vpc2", "vpc3", "public/web1", "public/gone")),
     Field(RouteTable, "name"): st.sampled_from((*NAMES, "main")),
     Field(RouteTable, "number"): st.integers(1, 9),
     Field(RouteTable, "routes"): st.deferred(lambda: st.lists(
@@ -250,9 +250,9 @@ def _of_kind(route: VpcRoute) -> VpcRoute:
     """A route with a name of what it leads to, if that has one."""
     known = {Via.NAT: "nat", Via.PEER: "vpc", Via.INSTANCE: "public/"}.get(route.via)
     if known is None:
-        return replace(route, name="")
+        return replace(route, hop="")
     first = {Via.NAT: "nat1", Via.PEER: "vpc2", Via.INSTANCE: "public/web1"}[route.via]
-    return route if route.name.startswith(known) else replace(route, name=first)
+    return route if route.hop.startswith(known) else replace(route, hop=first)
 
 
 MENDED: dict[type, Callable[[Any], Any]] = {

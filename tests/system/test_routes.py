@@ -346,8 +346,9 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
                           ("8.8.8.8", "8.8.8.0/24 --via blackhole", "BLACKHOLE"),
                           ("8.8.8.8", "8.8.8.8/32 --via blackhole", "BLACKHOLE")):
         if via:
-            gateway.vpcctl(*"route-table delete-route --vpc vpc1 --name watched --to 0.0.0.0/0".split())
-            gateway.vpcctl(*"route-table delete-route --vpc vpc1 --name watched --to 8.8.8.8/32".split())
+            for old in ("0.0.0.0/0", "8.8.8.8/32"):
+                gateway.vpcctl("route-table", "delete-route", "--vpc", "vpc1", "--name", "watched",
+                               "--to", old)
             gateway.do(f"route-table add-route --vpc vpc1 --name watched --to {via}")
         verdict, found, fix = judged(gateway, "vpc1/private", to)
         assert (verdict, found) == ("unreachable", code), (to, via, fix)

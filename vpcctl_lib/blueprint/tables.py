@@ -65,7 +65,7 @@ def _line(vpc: Vpc, peers: Sequence[Vpc], number: int, route: VpcRoute) -> Way:
         return Way(vpc.name, number, route.destination, naming.device("br-", vpc.name), near)
     if route.via is Via.INTERNET and vpc.nat:
         return Way(vpc.name, number, route.destination, naming.UPLINK, addressing.host_end(vpc.link))
-    peer = next((one for one in peers if route.via is Via.PEER and one.name == route.name), None)
+    peer = next((one for one in peers if route.via is Via.PEER and one.name == route.hop), None)
     if peer:
         return Way(vpc.name, number, route.destination, naming.device("pcx-", peer.name),
                    addressing.gateway(peer.cidr))
@@ -74,7 +74,7 @@ def _line(vpc: Vpc, peers: Sequence[Vpc], number: int, route: VpcRoute) -> Way:
 
 def _answers(vpc: Vpc, peers: Sequence[Vpc], used: Sequence[RouteTable]) -> Iterator[Resource]:
     """What comes from outside to a subnet whose packets go there by a middlebox goes by it, too."""
-    boxes = sorted({route.name for table in used for route in table.routes
+    boxes = sorted({route.hop for table in used for route in table.routes
                     if route.via is Via.INSTANCE and tables.next_hop(vpc, route)})
     if not boxes:
         return
@@ -92,10 +92,10 @@ def _back(vpc: Vpc, peers: Sequence[Vpc], table: RouteTable, boxes: Sequence[str
           links: Sequence[tuple[str, IPv4Network]]) -> Iterator[Resource]:
     """By source as the table has it by destination, the longest prefix first."""
     routes = tables.routes(vpc, peers, table.name)
-    if not any(route.via is Via.INSTANCE and route.name in boxes for route in routes):
+    if not any(route.via is Via.INSTANCE and route.hop in boxes for route in routes):
         return
     for route in routes:
-        box = route.name if route.via is Via.INSTANCE and route.name in boxes else ""
+        box = route.hop if route.via is Via.INSTANCE and route.hop in boxes else ""
         number = tables.KERNEL + tables.MOST + 1 + boxes.index(box) if box else 0
         for subnet in tables.subnets(vpc, table.name):
             for link, beyond in links:

@@ -117,7 +117,7 @@ def _no_route(topology: Topology, vpc: Vpc, name: str, destination: IPv4Network)
     if found is None:
         return VpcctlError(f"{told} has no route to {destination}",
                            f"see: vpcctl route-table show --vpc {vpc.name} --name {name}")
-    otherwise = f"vpcctl peer delete --vpc1 {vpc.name} --vpc2 {found.name}" if found.via is Via.PEER else \
+    otherwise = f"vpcctl peer delete --vpc1 {vpc.name} --vpc2 {found.hop}" if found.via is Via.PEER else \
         "make the subnet private, or give it a table of your own: vpcctl route-table associate"
     return VpcctlError(f"{told} has the route to {destination} by itself", otherwise)
 

@@ -61,13 +61,13 @@ def find_gateway(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Nat
 def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
     """Refuse a new route to what is not there, or does not forward."""
     if route.via is Via.NAT:
-        find_gateway(topology, vpc.name, route.name)
+        find_gateway(topology, vpc.name, route.hop)
     if route.via is Via.PEER:
-        find_vpc(topology, route.name)
-        peer = next((one for one in topology.peers_of(vpc.name) if one.name == route.name), None)
+        find_vpc(topology, route.hop)
+        peer = next((one for one in topology.peers_of(vpc.name) if one.name == route.hop), None)
         if peer is None:
-            raise VpcctlError(f"VPCs '{vpc.name}' and '{route.name}' are not peered",
-                              f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {route.name}")
+            raise VpcctlError(f"VPCs '{vpc.name}' and '{route.hop}' are not peered",
+                              f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {route.hop}")
         if not route.destination.overlaps(peer.cidr):
             raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' ({peer.cidr})",
                               f"use {peer.cidr}, or a part of it")
@@ -76,23 +76,23 @@ def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
 
 
 def _check_middlebox(vpc: Vpc, route: VpcRoute) -> None:
-    subnet, _, name = route.name.partition("/")
+    subnet, _, name = route.hop.partition("/")
     found = tables.middlebox(vpc, route)
     where = f"--vpc {vpc.name} --subnet {subnet} --name {name}"
     if found is None:
         known = [f"{one.name}/{machine.name}" for one in vpc.subnets for machine in one.machines
                  if machine.forwards]
-        raise VpcctlError(f"machine '{route.name}' does not exist in VPC '{vpc.name}'", nearest(
-            route.name, known, f"add it: vpcctl instance add {where} --forwards"))
+        raise VpcctlError(f"machine '{route.hop}' does not exist in VPC '{vpc.name}'", nearest(
+            route.hop, known, f"add it: vpcctl instance add {where} --forwards"))
     if not found[1].forwards:
-        raise VpcctlError(f"machine '{route.name}' of VPC '{vpc.name}' forwards no packets of others",
+        raise VpcctlError(f"machine '{route.hop}' of VPC '{vpc.name}' forwards no packets of others",
                           f"add one that does: vpcctl instance add {where} --forwards")
 
 
 def uses(vpc: Vpc, gateway: str) -> list[str]:
     """The routes that lead to a NAT gateway."""
     return [f"{route.destination} of route table '{table.name}'" for table in vpc.route_tables
-            for route in table.routes if route.via is Via.NAT and route.name == gateway]
+            for route in table.routes if route.via is Via.NAT and route.hop == gateway]
 
 
 
@@ -126,23 +126,23 @@ def check_vpc(topology: Topology, vpc: Vpc, before: Vpc | None) -> None:
 
 
 def _check_gateway_stays(vpc: Vpc, before: Vpc | None, table: RouteTable, route: VpcRoute) -> None:
-    if route.via is not Via.NAT or any(one.name == route.name for one in vpc.nat_gateways):
+    if route.via is not Via.NAT or any(one.name == route.hop for one in vpc.nat_gateways):
         return
-    had = before is not None and any(one.name == route.name for one in before.nat_gateways)
+    had = before is not None and any(one.name == route.hop for one in before.nat_gateways)
     if had:
-        raise VpcctlError(f"NAT gateway '{route.name}' of VPC '{vpc.name}' is in use: by the route to "
-                          f"{', '.join(uses(vpc, route.name))}", "delete the route first: vpcctl route-table "
+        raise VpcctlError(f"NAT gateway '{route.hop}' of VPC '{vpc.name}' is in use: by the route to "
+                          f"{', '.join(uses(vpc, route.hop))}", "delete the route first: vpcctl route-table "
                           f"delete-route --vpc {vpc.name} --name {table.name} --to {route.destination}")
-    raise VpcctlError(f"route table '{table.name}' of VPC '{vpc.name}': NAT gateway '{route.name}' does not "
+    raise VpcctlError(f"route table '{table.name}' of VPC '{vpc.name}': NAT gateway '{route.hop}' does not "
                       "exist", f"create it: vpcctl nat-gateway create --vpc {vpc.name} --subnet … "
-                      f"--name {route.name}")
+                      f"--name {route.hop}")
 
 
 def _check_not_own(vpc: Vpc, table: RouteTable, route: VpcRoute) -> None:
     """A middlebox in a subnet of the table would get back what it sends on."""
     found = tables.middlebox(vpc, route) if route.via is Via.INSTANCE else None
     if found and tables.name_of(found[0]) == table.name:
-        raise VpcctlError(f"route table '{table.name}' leads {route.destination} to machine '{route.name}', "
+        raise VpcctlError(f"route table '{table.name}' leads {route.destination} to machine '{route.hop}', "
                           f"whose own subnet has that table: its packets would come back to it",
                           f"give subnet '{found[0].name}' another one: vpcctl route-table associate "
                           f"--vpc {vpc.name} --subnet {found[0].name} --name …")
@@ -195,5 +195,5 @@ def _why(vpc: Vpc, route: VpcRoute) -> str:
     if route.via is Via.INTERNET:
         return f"NAT is not enabled; vpcctl nat enable --vpc {vpc.name}"
     if route.via is Via.PEER:
-        return f"'{route.name}' is not a peer"
-    return f"machine '{route.name}' does not exist"
+        return f"'{route.hop}' is not a peer"
+    return f"machine '{route.hop}' does not exist"

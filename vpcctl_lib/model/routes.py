@@ -28,13 +28,13 @@ class VpcRoute:
 
     destination: IPv4Network
     via: Via
-    name: str = ""
+    hop: str = ""
     """The NAT gateway, the peer, or the machine as SUBNET/NAME."""
 
     @property
     def target(self) -> str:
         """What it leads to, as it is written: `internet`, `nat:NAME`."""
-        return f"{self.via.value}:{self.name}" if self.name else self.via.value
+        return f"{self.via.value}:{self.hop}" if self.hop else self.via.value
 
     def __str__(self) -> str:
         return f"{self.destination} {self.target}"

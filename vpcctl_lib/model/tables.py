@@ -113,14 +113,14 @@ def state(vpc: Vpc, peers: Iterable[Vpc], route: VpcRoute) -> State:
     if route.via is Via.INTERNET:
         is_there = vpc.nat is not None
     if route.via is Via.PEER:
-        is_there = any(peer.name == route.name for peer in peers)
+        is_there = any(peer.name == route.hop for peer in peers)
     return State.ACTIVE if is_there else State.BLACKHOLE
 
 
 def next_hop(vpc: Vpc, route: VpcRoute) -> IPv4Address | None:
     """The address of the machine or NAT gateway that a route leads to, if there is one that forwards."""
     if route.via is Via.NAT:
-        return next((one.address for one in vpc.nat_gateways if one.name == route.name), None)
+        return next((one.address for one in vpc.nat_gateways if one.name == route.hop), None)
     found = middlebox(vpc, route) if route.via is Via.INSTANCE else None
     if found is None or not found[1].forwards:
         return None
@@ -129,7 +129,7 @@ def next_hop(vpc: Vpc, route: VpcRoute) -> IPv4Address | None:
 
 def middlebox(vpc: Vpc, route: VpcRoute) -> tuple[Subnet, Machine] | None:
     """The machine that a route leads to, with its subnet, if it is there."""
-    subnet_name, _, name = route.name.partition("/")
+    subnet_name, _, name = route.hop.partition("/")
     subnet = vpc.subnet(subnet_name)
     machine = subnet.machine(name) if subnet and name else None
     return (subnet, machine) if subnet and machine else None
@@ -165,11 +165,14 @@ def _leaves(vpc: Vpc, sender: Subnet, at: Subnet, within: IPv4Network,
         if common is None:
             continue
         if route.via is Via.INTERNET:
+            # What goes by a middlebox to a private address is for a peer.
+            if passed and any(common.subnet_of(block) for block in addressing.PRIVATE):
+                continue
             yield Leave(sender, common, None if plain else number(vpc, at), not passed)
-        elif route.via is Via.INSTANCE and route.name not in passed:
+        elif route.via is Via.INSTANCE and route.hop not in passed:
             found = middlebox(vpc, route)
             if found and next_hop(vpc, route):
-                yield from _leaves(vpc, sender, found[0], common, (*passed, route.name))
+                yield from _leaves(vpc, sender, found[0], common, (*passed, route.hop))
 
 
 def _common(one: IPv4Network, other: IPv4Network) -> IPv4Network | None:

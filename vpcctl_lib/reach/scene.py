@@ -18,10 +18,10 @@ from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
+from vpcctl_lib.reach.ports import Guarded, Steered, parse_guard, parse_steered
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
-from vpcctl_lib.resources.guard import FORWARDERS, members_of, parts_of, switched_by
-from vpcctl_lib.resources.guard import is_whole as is_whole_guard
+from vpcctl_lib.resources.guard import is_whole, switched_by
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 
@@ -86,35 +86,6 @@ class Neighbour:
     device: str
     mac: str
     states: tuple[str, ...]
-
-
-@frozen
-class Guarded:
-    """What the guard of a namespace's bridges lets in at their ports."""
-
-    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
-    """Each machine's port, MAC and address."""
-
-    forwarders: frozenset[tuple[str, ...]] = frozenset()
-    """The port and MAC of each machine that may send packets of others."""
-
-    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
-        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
-        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
-
-
-@frozen
-class Steered:
-    """What leads packets from a namespace's ports to route tables."""
-
-    near: IPv4Network
-    """Packets for other addresses go to the router, whatever MAC they are for."""
-
-    router: str
-    """Its MAC."""
-
-    marks: Mapping[str, int]
-    """By the port at which they come in."""
 
 
 @frozen
@@ -342,16 +313,11 @@ class Scene:
     def _guard(self, name: str) -> list[dict[str, Any]] | None:
         """Our own table of family bridge, if it has our rules and no others."""
         listed = self._kernel.nft_table(name, *GUARD)
-        return listed if is_whole_guard(listed) else None
+        return listed if is_whole(listed) else None
 
     def _steered(self, name: str) -> Steered | None:
         """Our own table for route tables, if it has our rules and no others."""
-        # Imported late: most routers have none.
-        from vpcctl_lib.resources.steering import far_of, is_whole, origins_of
-
-        listed = self._kernel.nft_table(name, *STEERING)
-        far = far_of(listed) if is_whole(listed) else None
-        return Steered(*far, origins_of(listed)) if far else None
+        return parse_steered(self._kernel.nft_table(name, *STEERING))
 
     def _marking(self, name: str) -> Groups | None:
         """Our own table of family ip, if everything in it is as we would have made it."""
@@ -404,12 +370,6 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
     for one in found:
         states = tuple(one.get("state", ()))
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
-
-
-def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
-    """Whom the rules of our own table let in."""
-    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
-    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
 
 
 def parse_stations(found: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

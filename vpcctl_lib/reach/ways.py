@@ -63,7 +63,7 @@ def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Addre
 def _beyond(vpc: Vpc, route: VpcRoute) -> Subnet | None:
     """The subnet from which the packet goes on; None if the route leads out of the VPC."""
     if route.via is Via.NAT:
-        gateway = next((one for one in vpc.nat_gateways if one.name == route.name), None)
+        gateway = next((one for one in vpc.nat_gateways if one.name == route.hop), None)
         return vpc.subnet(gateway.subnet) if gateway else None
     found = tables.middlebox(vpc, route)
     return found[0] if found else None

@@ -1,0 +1,54 @@
+"""What a VPC's nft tables do at the ports of its bridge: whom they let in, and where that is led; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.resources.guard import FORWARDERS, members_of, parts_of
+
+
+@frozen
+class Guarded:
+    """What the guard of a namespace's bridges lets in at their ports."""
+
+    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
+    """Each machine's port, MAC and address."""
+
+    forwarders: frozenset[tuple[str, ...]] = frozenset()
+    """The port and MAC of each machine that may send packets of others."""
+
+    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
+        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
+        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
+
+
+@frozen
+class Steered:
+    """What leads packets from a namespace's ports to route tables."""
+
+    near: IPv4Network
+    """Packets for other addresses go to the router, whatever MAC they are for."""
+
+    router: str
+    """Its MAC."""
+
+    marks: Mapping[str, int]
+    """By the port at which they come in."""
+
+
+def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
+    """Whom the rules of our own table let in."""
+    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
+    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
+
+
+def parse_steered(listed: list[dict[str, Any]]) -> Steered | None:
+    """What our table for route tables does, if it has our rules and no others."""
+    # Imported late: most routers have none.
+    from vpcctl_lib.resources.steering import far_of, is_whole, origins_of
+
+    far = far_of(listed) if is_whole(listed) else None
+    return Steered(*far, origins_of(listed)) if far else None
