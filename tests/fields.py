@@ -353,13 +353,14 @@ FULL = Topology(
             Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
             Group("data", ALLOWED), Group("spare")), route_tables=(
                 RouteTable("app", 1, (VpcRoute(IPv4Network("0.0.0.0/0"), Via.INSTANCE, "public/web1"),
-                                      VpcRoute(IPv4Network("192.168.0.0/25"), Via.PEER, "vpc2"))),
-                RouteTable("main", 2, (VpcRoute(IPv4Network("10.76.0.0/16"), Via.BLACKHOLE),))),
+                                      VpcRoute(IPv4Network("192.168.0.0/25"), Via.PEER, "vpc2"))),),
          nat_gateways=(NatGateway("nat1", "public", IPv4Address("10.0.1.9")),)),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
-         groups=(Group("ops"),), nat_gateways=(NatGateway("nat1", "public", IPv4Address("192.168.0.8")),)),
+         groups=(Group("ops"),), route_tables=(
+             RouteTable("main", 2, (VpcRoute(IPv4Network("10.76.0.0/16"), Via.BLACKHOLE),)),),
+         nat_gateways=(NatGateway("nat1", "public", IPv4Address("192.168.0.8")),)),
      Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
     (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0")

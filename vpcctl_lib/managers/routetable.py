@@ -65,7 +65,7 @@ class RouteTableManager(Manager):
             if name is not None:
                 find_table(topology, vpc_name, name)
             vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
-            has = tables.name_of(subnet)
+            has = subnet.table
             if name not in (None, has):
                 raise VpcctlError(f"subnet '{subnet_name}' of VPC '{vpc_name}' has route table '{has}', not "
                                   f"'{name}'", "leave out --name, or name that one")

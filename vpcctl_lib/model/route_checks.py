@@ -141,7 +141,7 @@ def _check_gateway_stays(vpc: Vpc, before: Vpc | None, table: RouteTable, route:
 def _check_not_own(vpc: Vpc, table: RouteTable, route: VpcRoute) -> None:
     """A middlebox in a subnet of the table would get back what it sends on."""
     found = tables.middlebox(vpc, route) if route.via is Via.INSTANCE else None
-    if found and tables.name_of(found[0]) == table.name:
+    if found and found[0].table == table.name:
         raise VpcctlError(f"route table '{table.name}' leads {route.destination} to machine '{route.hop}', "
                           f"whose own subnet has that table: its packets would come back to it",
                           f"give subnet '{found[0].name}' another one: vpcctl route-table associate "

@@ -42,11 +42,6 @@ class Row:
     state: State = State.ACTIVE
 
 
-def name_of(subnet: Subnet) -> str:
-    """The table that a subnet has."""
-    return subnet.route_table or (PUBLIC if subnet.type is SubnetType.PUBLIC else MAIN)
-
-
 def own(vpc: Vpc, name: str) -> RouteTable | None:
     """The table of that name that a person made or added to, if there is one."""
     return next((table for table in vpc.route_tables if table.name == name), None)
@@ -54,7 +49,7 @@ def own(vpc: Vpc, name: str) -> RouteTable | None:
 
 def of(vpc: Vpc, subnet: Subnet) -> RouteTable | None:
     """The table that a subnet has, if a person made it or added to it."""
-    return own(vpc, name_of(subnet)) if vpc.route_tables else None
+    return own(vpc, subnet.table) if vpc.route_tables else None
 
 
 def mark(number: int) -> str:
@@ -70,12 +65,12 @@ def number(vpc: Vpc, subnet: Subnet) -> int:
 
 def subnets(vpc: Vpc, name: str) -> list[Subnet]:
     """The subnets that have a table."""
-    return [subnet for subnet in vpc.subnets if name_of(subnet) == name]
+    return [subnet for subnet in vpc.subnets if subnet.table == name]
 
 
 def used(vpc: Vpc) -> list[RouteTable]:
     """Those of a person's own that some subnet has."""
-    names = {name_of(subnet) for subnet in vpc.subnets} if vpc.route_tables else set()
+    names = {subnet.table for subnet in vpc.subnets} if vpc.route_tables else set()
     return [table for table in vpc.route_tables if table.name in names]
 
 
@@ -160,7 +155,7 @@ def leaves(vpc: Vpc) -> Iterator[Leave]:
 def _leaves(vpc: Vpc, sender: Subnet, at: Subnet, within: IPv4Network,
             passed: tuple[str, ...]) -> Iterator[Leave]:
     plain = not passed and number(vpc, at) == 0
-    for route in routes(vpc, (), name_of(at)):
+    for route in routes(vpc, (), at.table):
         common = _common(within, route.destination)
         if common is None:
             continue
@@ -192,7 +187,7 @@ def gets_out(vpc: Vpc, subnet: Subnet) -> bool:
     """Whether its packets to the internet have a way, be it by a NAT gateway: then it can ask for names."""
     if not vpc.route_tables:
         return subnet.type is SubnetType.PUBLIC
-    default = next((one for one in routes(vpc, (), name_of(subnet)) if one.destination == EVERYWHERE), None)
+    default = next((one for one in routes(vpc, (), subnet.table) if one.destination == EVERYWHERE), None)
     return default is not None and state(vpc, (), default) is State.ACTIVE
 
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Kind, register
-from vpcctl_lib.model.routes import NatGateway, RouteTable
+from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
 
 
 class SubnetType(Enum):
@@ -187,6 +187,11 @@ class Subnet:
     machines: tuple[Machine, ...] = (OWN,)
     route_table: str = ""
     """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
+
+    @property
+    def table(self) -> str:
+        """The name of the route table that it has."""
+        return self.route_table or (PUBLIC if self.type is SubnetType.PUBLIC else MAIN)
 
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""

@@ -48,7 +48,7 @@ def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Addre
     passed: list[str] = []
     while subnet.name not in passed:
         passed.append(subnet.name)
-        found = [one for one in tables.routes(vpc, peers, tables.name_of(subnet))
+        found = [one for one in tables.routes(vpc, peers, subnet.table)
                  if address in one.destination]
         route = max(found, key=lambda one: one.destination.prefixlen, default=None)
         if route is None or tables.state(vpc, peers, route) is State.BLACKHOLE:
@@ -71,7 +71,7 @@ def _beyond(vpc: Vpc, route: VpcRoute) -> Subnet | None:
 
 def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
           route: VpcRoute | None) -> Shut:
-    name = tables.name_of(subnet)
+    name = subnet.table
     where = f"route table '{name}' of {vpc.name}/{subnet.name}"
     peer = next((one for one in peers if address in one.cidr), None)
     enable = f"vpcctl nat enable --vpc {vpc.name}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.routing import route_table, routed
-from vpcctl_lib.model.tables import name_of
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
     own = endpoints.own(vpc, subnet)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
-        "route_table": name_of(subnet),
+        "route_table": subnet.table,
         "namespace": own.namespace if own else None,
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
