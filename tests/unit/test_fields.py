@@ -219,7 +219,7 @@ def crowded(draw: st.DrawFn, home: Any) -> Any:
             names = draw(st.lists(st.sampled_from(ALIKE), unique=True, max_size=2))
             nothing = {inner.field: st.just(()) for inner in kinds.inside(kind.model) if inner.several}
             more = [draw(made(kind.model, name=st.just(name), **nothing)) for name in names]
-            if isinstance(home, Vpc):
+            if kind.seat is not None:
                 # They are in a subnet, which is not their home.
                 more = [replace(one, subnet=draw(st.sampled_from(home.subnets)).name, address=None)
                         for one in more if home.subnets]
