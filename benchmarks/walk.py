@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ def _within(network: str) -> Test:
     """Whether the far end is in it."""
     address, _, length = network.partition("/")
     shift = 32 - int(length)
-    prefix = int(IPv4Address(address)) >> shift
+    # An IPv4Address takes three times as long.
+    prefix = int.from_bytes(map(int, address.split(".")), "big") >> shift
     return lambda packet, _: packet.far_end >> shift == prefix
 
 

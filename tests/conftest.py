@@ -1,4 +1,4 @@
-"""What all tests share: signals as in a shell's foreground, and how many examples a property has."""
+"""What all tests share: signals as in a shell's foreground, and which tests wait for a run with more time."""
 
 import gc
 import os
@@ -6,17 +6,10 @@ import signal
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
 
+from tests.dear import SLOW
 from tests.order import dealt
 
-settings.register_profile("vpcctl", deadline=None, max_examples=1000 if os.environ.get("VPCCTL_LONG") else 50)
-# Any example that fails will do, and the same must fail each time.
-settings.register_profile("mutants", deadline=None, max_examples=50, derandomize=True, database=None,
-                          phases=(Phase.explicit, Phase.generate))
-settings.load_profile(os.environ.get("VPCCTL_PROFILE", "vpcctl"))
-
-SLOW = bool(os.environ.get("VPCCTL_SLOW") or os.environ.get("VPCCTL_LONG"))
 LEFT = "slow: left to ./tests/run.sh --slow"
 BESIDE = "beside other programs: "
 """How the reason begins for which a test beside a program that is not here was skipped."""
@@ -37,8 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests stay until the end: garbage collection need not look at them again and again."""
+    """Modules and tests stay until the end: garbage collection need not look at them again and again.
+
+    Nor at the rest as often as in a program: it took a tenth of the time of the unit tests.
+    """
     gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

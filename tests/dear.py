@@ -1,6 +1,25 @@
-"""How often a property is tried whose examples take long."""
+"""How often a property is tried: most with --long, and least in the run before every commit."""
 
-from hypothesis import settings
+import os
 
-DEAR = settings(max_examples=settings.default.max_examples * 2 // 5)  # type: ignore[union-attr]
-"""A decorator below `@given`: two fifths of what the profile says, so 20, or 400 with --long."""
+from hypothesis import Phase, settings
+
+LONG = bool(os.environ.get("VPCCTL_LONG"))
+SLOW = LONG or bool(os.environ.get("VPCCTL_SLOW"))
+MUTANTS = os.environ.get("VPCCTL_PROFILE") == "mutants"
+EXAMPLES = 1000 if LONG else 50 if SLOW or MUTANTS else 20
+
+settings.register_profile("vpcctl", deadline=None, max_examples=EXAMPLES)
+# Any example that fails will do, and the same must fail each time.
+settings.register_profile("mutants", deadline=None, max_examples=EXAMPLES, derandomize=True, database=None,
+                          phases=(Phase.explicit, Phase.generate))
+settings.load_profile("mutants" if MUTANTS else "vpcctl")
+
+
+def examples(many: int) -> settings:
+    """A decorator below `@given`: so many with --slow, where others have fifty, and else in proportion."""
+    return settings(max_examples=many * EXAMPLES // 50)
+
+
+DEAR = examples(20)
+"""For a property whose examples take long."""

@@ -9,6 +9,7 @@ import click
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.dear import examples
 from vpcctl_lib.cli import root
 
 VALUES = ("vpc1", "vpc2", "vpc3", "public", "private", "web", "worker", "new", "10.0.0.0/16", "10.0.7.0/24",
@@ -42,7 +43,7 @@ ANSWERS = {"status", "reach"}
 
 
 @given(words=lines() | st.lists(noise, max_size=4), uid=st.sampled_from((0, 1000)))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_words(words: list[str], uid: int, prepared: Any) -> None:
     before = prepared.files()
     try:

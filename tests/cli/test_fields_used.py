@@ -18,7 +18,7 @@ from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager, attaching
 from vpcctl_lib.managers.base import Change, Context
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import Group, Machine, Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Acl, Group, Machine, Nat, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
 FOUND = {
@@ -71,6 +71,7 @@ COMPLETED = {
     Field(Vpc, "name"): ("vpc show --name ", "exec --vpc ", "reach --to "),
     Field(Subnet, "name"): ("subnet set --name ", "exec --subnet ", "reach --from "),
     Field(Machine, "name"): ("reach --from ", "reach --to "),
+    Field(Acl, "name"): ("acl show --name ", "acl associate --name ", "acl dissociate --name "),
     Field(Group, "name"): ("group show --name ", "group join --name ", "instance add --group "),
     Field(RouteTable, "name"): ("route-table show --name ", "route-table associate --name "),
     Field(NatGateway, "name"): ("nat-gateway delete --name ",),

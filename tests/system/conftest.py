@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from host import Host  # noqa: E402
+from portrait import Portrait  # noqa: E402
 
 ROOTLESS = ("unshare", "--user", "--map-root-user") if os.geteuid() == 0 else ()
 """Only uid 0 is mapped there, as for a plain user."""
@@ -36,22 +38,45 @@ def rootless() -> tuple[str, ...]:
     return ROOTLESS
 
 
+MOST_TESTS = 25
+"""A host has so many, so that what no portrait shows does not add up for ever."""
+
+
+@pytest.fixture(scope="session")
+def spare_hosts() -> Iterator[list[Host]]:
+    """Hosts that the last test left as they were made, which takes longer than what most tests do on one."""
+    found: list[Host] = []
+    yield found
+    for host in found:
+        host.end()
+
+
 @pytest.fixture
-def make_host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
+def make_host(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+              spare_hosts: list[Host]) -> Iterator[Callable[..., Host]]:
     """Makes hosts, each of which has to end as it began."""
     made: list[Host] = []
 
     def make(*prefix: str) -> Host:
-        made.append(Host(tmp_path, prefix))
+        if spare_hosts and not prefix:
+            made.append(spare_hosts.pop())
+            made[-1].renew(tmp_path)
+        else:
+            made.append(Host(tmp_path, prefix, None if prefix else tmp_path_factory.getbasetemp()))
         return made[-1]
 
     yield make
+    clean = []
     try:
         for host in made:
             host.check_clean()
+            clean.append(host)
     finally:
         for host in made:
-            host.end()
+            if host in clean and host.kept and host.tests < MOST_TESTS:
+                spare_hosts.append(host)
+            else:
+                host.end()
 
 
 @pytest.fixture
@@ -75,11 +100,11 @@ def make_vpc1(host: Host) -> None:
 
 
 @pytest.fixture(scope="module")
-def left_as_found() -> Iterator[list[Host]]:
-    """The host that the last case left as it found it, if it did."""
-    found: list[Host] = []
+def left_as_found() -> Iterator[list[tuple[Host, Portrait, Any]]]:
+    """The host that the last case left as it found it, if it did; and what it looks like, with its record."""
+    found: list[tuple[Host, Portrait, Any]] = []
     yield found
-    for host in found:
+    for host, *_ in found:
         try:
             host.check_clean()
         finally:
@@ -87,7 +112,8 @@ def left_as_found() -> Iterator[list[Host]]:
 
 
 @pytest.fixture
-def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def shared_vpc1(left_as_found: list[tuple[Host, Portrait, Any]],
+                tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The same as `vpc1`, for many cases, each of which has to leave host and record as it found them.
 
     To make a host and its VPC takes longer than such a case. If one fails, the next gets another host.
@@ -95,9 +121,8 @@ def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFact
     if not left_as_found:
         host = Host(tmp_path_factory.mktemp("shared"))
         make_vpc1(host)
-        left_as_found.append(host)
-    host = left_as_found.pop()
-    before, record = host.portrait(), host.state()
+        left_as_found.append((host, host.portrait(), host.state()))
+    host, before, record = left_as_found.pop()
     try:
         yield host
         host.check_same(before)
@@ -105,7 +130,7 @@ def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFact
     except BaseException:
         host.end()
         raise
-    left_as_found.append(host)
+    left_as_found.append((host, before, record))
 
 
 @pytest.fixture

@@ -77,23 +77,28 @@ def losing(namespace: str, near: str, cable: str) -> str:
     return f"ip netns del {namespace}; {gone}"
 
 
-def _sandbox(prefix: tuple[str, ...], scratch: Path, errors: Path) -> subprocess.Popen[str] | Nursling:
+def _sandbox(prefix: tuple[str, ...], kept: Path, errors: Path) -> subprocess.Popen[str] | Nursling:
     if not prefix:
-        return nursery().sandbox(scratch, errors)
-    vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--keep", str(scratch), "--")
+        return nursery().sandbox(kept, errors)
+    vpcctl = (sys.executable, str(CHECKOUT / "vpcctl"), "sandbox", "--keep", str(kept), "--")
     with errors.open("wb") as file:
         return subprocess.Popen([*prefix, *vpcctl, sys.executable, str(SERVER)], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, stderr=file, text=True, cwd="/")
 
 
 class Host:
-    """A sandbox with a server in it that does what the test asks for."""
+    """A sandbox with a server in it that does what the test asks for.
 
-    def __init__(self, scratch: Path, prefix: tuple[str, ...] = ()) -> None:
+    `scratch` is the test's folder, and `kept` one around it, for several tests one after the other.
+    """
+
+    def __init__(self, scratch: Path, prefix: tuple[str, ...] = (), kept: Path | None = None) -> None:
         self.scratch = scratch
         self.environment: dict[str, str] = {}
+        self.kept = kept
+        self.tests = 1
         self._errors = scratch / "sandbox.stderr"
-        self._process = _sandbox(prefix, scratch, self._errors)
+        self._process = _sandbox(prefix, kept or scratch, self._errors)
         assert self._read() == "ready\n"
         self._pids: list[int] = []
         self.sh(CANARY.read_text())
@@ -139,6 +144,10 @@ class Host:
     def vpcctl(self, *words: str, stdin: str = "", **environment: str) -> Result:
         """Run vpcctl, whatever comes of it."""
         return self._command("vpcctl", words, stdin, environment)
+
+    def cni(self, stdin: str, **environment: str) -> Result:
+        """Run the CNI plugin, whatever comes of it."""
+        return self._command("cni", (), stdin, environment)
 
     def faulty(self, *words: str, **fault: str) -> Result:
         """Run vpcctl with a fault among its own doings."""
@@ -254,7 +263,7 @@ class Host:
 
     def delete_all(self) -> None:
         """Delete every VPC there is."""
-        for vpc in self.do("vpc list --json").json["vpcs"]:
+        for vpc in self.state()["topology"].get("vpcs", ()):
             self.do("vpc delete --name", vpc["name"])
 
     def check_clean(self) -> None:
@@ -264,6 +273,13 @@ class Host:
             self.stop(*self._pids)
         self.check_same(self.before)
         assert self.state() == EMPTY_STATE
+
+    def renew(self, scratch: Path) -> None:
+        """For another test, after `check_clean`: as if just made."""
+        self.scratch = scratch
+        self.environment = {}
+        self.tests += 1
+        self._ask("renew")
 
     def end(self) -> None:
         """The sandbox gone, with all that runs in it."""

@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
+import netlink
 import portrait
 from faulty import Faulty
 from probes import Target, ask, enter, listen, serve, within
@@ -26,6 +28,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 
 import vpcctl_lib  # noqa: E402 - from the checkout that these tests stand in
+from vpcctl_lib.cli import cni  # noqa: E402
 from vpcctl_lib.cli import main as command_line  # noqa: E402
 
 started: dict[int, subprocess.Popen[bytes] | None] = {}
@@ -42,6 +45,11 @@ def do_run(argv: list[str], stdin: str, environment: dict[str, str], patience: f
 def do_vpcctl(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
     """Run the command line."""
     return _in_a_copy(command_line, argv, stdin, environment, patience)
+
+
+def do_cni(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
+    """Run the CNI plugin."""
+    return _in_a_copy(cni.main, argv, stdin, environment, patience)
 
 
 def do_faulty(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
@@ -80,6 +88,7 @@ def _be_vpcctl(program: Callable[[], None], argv: list[str], environment: dict[s
         os.environ.update(environment)
         sys.argv = ["vpcctl", *argv]
         program()
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - what a person would see, a test has to see
@@ -154,6 +163,16 @@ def do_probe(questions: list[tuple[str, str]], patience: float, source: str) -> 
     return [wait() for wait in waits]
 
 
+def do_renew() -> None:
+    """Leave nothing that a portrait does not show: log, lock, tracked connections, cached routes."""
+    for path in Path("/var/lib/vpcctl").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for namespace in ("", *os.listdir("/run/netns")):
+        within(namespace, netlink.forget_connections)()
+    for family in ("ipv4", "ipv6"):
+        Path(f"/proc/sys/net/{family}/route/flush").write_text("1")
+
+
 def do_portrait() -> portrait.Portrait:
     """The whole host."""
     return portrait.take(frozenset({os.getpid()}))
@@ -168,8 +187,8 @@ def load_all() -> None:
 def main(requests: TextIO, replies: TextIO) -> None:
     """Serve until the test closes the pipe."""
     handlers: dict[str, Callable[..., Any]] = {
-        "run": do_run, "vpcctl": do_vpcctl, "faulty": do_faulty, "start": do_start, "listen": do_listen,
-        "stop": do_stop, "probe": do_probe, "portrait": do_portrait,
+        "run": do_run, "vpcctl": do_vpcctl, "cni": do_cni, "faulty": do_faulty, "start": do_start,
+        "listen": do_listen, "stop": do_stop, "probe": do_probe, "portrait": do_portrait, "renew": do_renew,
     }
     replies.write("ready\n")
     replies.flush()

@@ -49,9 +49,9 @@ class Nursery:
             self._process = subprocess.Popen([sys.executable, __file__, str(theirs.fileno())],
                                              pass_fds=[theirs.fileno()], cwd="/")
 
-    def sandbox(self, scratch: Path, errors: Path) -> Nursling:
-        """What `vpcctl sandbox --keep SCRATCH` starts, with the server as its program."""
-        order = json.dumps({"scratch": str(scratch), "environment": dict(os.environ)}).encode()
+    def sandbox(self, kept: Path, errors: Path) -> Nursling:
+        """What `vpcctl sandbox --keep KEPT` starts, with the server as its program."""
+        order = json.dumps({"kept": str(kept), "environment": dict(os.environ)}).encode()
         (given, stdin), (stdout, told) = os.pipe(), os.pipe()
         with errors.open("wb") as file:
             socket.send_fds(self._socket, [order], [given, told, file.fileno()])
@@ -89,7 +89,7 @@ def main(orders: socket.socket) -> None:
             os.close(file)
 
 
-def be_sandbox(files: list[int], scratch: str, environment: dict[str, str]) -> None:
+def be_sandbox(files: list[int], kept: str, environment: dict[str, str]) -> None:
     """Be the `vpcctl sandbox` of a test; its program is another copy of this process."""
     from host_server import command_line
 
@@ -103,7 +103,7 @@ def be_sandbox(files: list[int], scratch: str, environment: dict[str, str]) -> N
         os.environ.clear()
         os.environ.update(environment)
         inside.start = be_server
-        sys.argv = [str(CHECKOUT / "vpcctl"), "sandbox", "--keep", scratch, "--", "server"]
+        sys.argv = [str(CHECKOUT / "vpcctl"), "sandbox", "--keep", kept, "--", "server"]
         command_line()
     except SystemExit as end:
         os._exit(end.code if isinstance(end.code, int) else 1)

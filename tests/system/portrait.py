@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import netlink
 from probes import within
 
 Portrait = dict[str, list[str]]
@@ -58,6 +59,18 @@ NETWORK = "addr show\nroute show table all\nrule show\nneigh show nud permanent\
 
 
 def _network() -> list[str]:
+    """Links, addresses, routes, rules and lasting neighbours: `ip` is asked after a change only."""
+    now = netlink.network()
+    if now not in _told:
+        _told[now] = _ip()
+    return _told[now]
+
+
+_told: dict[bytes, list[str]] = {}
+"""By all that the kernel says of the network of a namespace."""
+
+
+def _ip() -> list[str]:
     told = _output("ip", "-j", "-batch", "-", stdin=NETWORK)
     lines = [json.dumps(_settled(thing), sort_keys=True)
              for document in told.splitlines() if document.startswith("[") for thing in json.loads(document)]
@@ -79,6 +92,8 @@ def _settled(thing: dict[str, Any]) -> dict[str, Any]:
 def _rules() -> list[str]:
     """The rules of every firewall there is; a table nobody has used is as good as an empty one."""
     now = _generation()
+    if now and now[1] == UNTOUCHED:
+        return _others()
     if now not in _held:
         lines = [f"{tool} {line}" for tool in ("iptables", "ip6tables") for line in _saved(tool)]
         # Sorted: the order of tables without a common hook says nothing.
@@ -94,6 +109,9 @@ _held: dict[tuple[int, int] | None, list[str]] = {}
 
 NEWGEN, GETGEN = 10 << 8 | 15, 10 << 8 | 16
 """Of nf_tables (linux/netfilter/nfnetlink.h, nf_tables.h)."""
+
+UNTOUCHED = 1
+"""The generation of a namespace that never had a rule."""
 
 
 def _generation() -> tuple[int, int] | None:
@@ -123,8 +141,7 @@ def _is_nft() -> bool:
 
 def _others() -> list[str]:
     """What nf_tables does not have: the stations of bridges, and the rules of the older iptables."""
-    lines = [f"bridge {one['mac']} at {one['ifname']}" for one in json.loads(_output("bridge", "-j", "fdb"))
-              if one["state"] == "static"]
+    lines = [f"bridge {station}" for station in netlink.stations()]
     if _text(LEGACY_TABLES) and shutil.which("iptables-legacy-save"):
         lines += [f"legacy {line}" for line in _saved("iptables-legacy")]
     return lines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from frames import ARP, END, IPV4, REPLY, arp, ether, listen, names, send, udp
 from host import CHECKOUT, Host
@@ -12,6 +14,10 @@ LAB = f"instance attach {AT} --name lab --netns /run/netns/other --interface vpc
 OWN_MAC, LAB_MAC = "02:10:0a:00:01:02", "02:10:0a:00:01:04"
 POLICY = {"ingress": [{"protocol": "icmp", "action": "allow"},
                       {"port": "80-81", "protocol": "tcp", "action": "allow", "source": "10.0.1.0/24"}]}
+MARKED = """
+iptables -t mangle -A PREROUTING -i eth0 -j MARK --set-mark 0xff000001
+iptables -A INPUT -i eth0 -m mark --mark 0xff000001
+"""
 THEIRS = """
 iptables -A INPUT -p tcp --dport 81 -j REJECT
 iptables -t mangle -A INPUT -p udp --dport 9 -j DROP
@@ -246,6 +252,98 @@ def test_a_restore_that_is_killed_stops_no_later_command(vpc1: Host) -> None:
     vpc1.sh("ip netns del lab")
 
 
+LED = {
+    "before": "iptables -t mangle -N VPCCTL-IN; iptables -t mangle -N X;"
+              "iptables -t mangle -A X -g VPCCTL-IN",
+    "beside": "iptables -t mangle -N X; iptables -t mangle -A X -s 192.0.2.1 -j VPCCTL-IN",
+    "nft": """nft -f - <<'EOF'
+        table ip mangle {
+          chain VPCCTL-IN { }
+          chain X {
+            meta mark set numgen random mod 3
+            jump VPCCTL-IN
+          }
+        }\nEOF"""}
+"""Rules of its root that lead to a chain with our name; iptables can't list the last."""
+
+
+@pytest.mark.parametrize("how", ["before", "nft"])
+def test_its_root_stops_nothing_but_its_own_return(vpc1: Host, how: str) -> None:
+    vpc1.sh("ip netns add lab")
+    vpc1.do(f"firewall allow {AT} --protocol icmp")
+    vpc1.do(f"instance attach {AT} --name lab --netns /run/netns/lab")
+    vpc1.sh("ip netns del lab; ip netns add lab; ip netns del vpc1-private")
+    vpc1.sh(LED[how], "lab")
+    done = vpc1.do("vpc create --name vpc9 --cidr 10.9.0.0/16")
+    assert "vpc1-public.lab" not in done.err
+    vpc1.reaches("vpc1-public", "10.0.2.2")
+    assert "leads to another network namespace now" in vpc1.vpcctl("status").out
+    assert vpc1.vpcctl("restore").code == (0 if how == "before" else 1)
+    if how == "before":
+        vpc1.reaches("vpc1-public", "10.0.1.4")
+        vpc1.listen("lab", "80")
+        vpc1.never_reaches("vpc1-public", "10.0.1.4:80")
+    vpc1.do(f"instance detach {AT} --name lab")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.sh("ip netns del lab")
+
+
+@pytest.mark.parametrize("how", ["beside", "nft"])
+@pytest.mark.parametrize("last", [f"instance detach {AT} --name lab", f"firewall clear {AT}",
+                                  "vpc delete --name vpc1"])
+def test_its_root_can_t_keep_it_attached(vpc1: Host, how: str, last: str) -> None:
+    vpc1.sh("ip netns add lab")
+    vpc1.do(f"firewall allow {AT} --protocol icmp")
+    vpc1.do(f"instance attach {AT} --name lab --netns /run/netns/lab")
+    vpc1.sh(LED[how], "lab")
+    done = vpc1.do(last)
+    assert done.err.count("chain VPCCTL-IN of table mangle in vpc1-public.lab stays there, empty: "
+                          "its owner has rules that lead to it") == 1, done.err
+    links = vpc1.sh("ip -o link", "lab").count("\n")
+    assert links == (2 if "clear" in last else 1), "lo, and ours as long as it is attached"
+    if how == "beside":
+        assert "icmp" not in vpc1.sh("iptables -t mangle -S", "lab")
+        vpc1.sh("iptables -t mangle -F X", "lab")
+        if "vpc" not in last.partition(" ")[0]:
+            vpc1.do(f"firewall allow {AT} --protocol icmp")
+            assert vpc1.do("status").out == "in sync\n"
+    if "vpc" not in last.partition(" ")[0]:
+        vpc1.do("vpc delete --name vpc1")
+    vpc1.sh("ip netns del lab")
+
+
+@pytest.mark.parametrize(("table", "says"), [
+    ("vpcctl", "the groups' table in vpc1-public.lab can't be removed"),
+    ("mangle", "chain VPCCTL-IN of table mangle in vpc1-public.lab can't be removed")])
+def test_its_root_can_t_keep_a_table_of_ours(vpc1: Host, table: str, says: str) -> None:
+    """An nft table with an owner belongs to one program, and no other can delete it."""
+    data = vpc1.write("data.json", {"ingress": [{"protocol": "icmp", "action": "allow",
+                                                 "source": "group:data"}]})
+    vpc1.do("group create --vpc vpc1 --name data")
+    vpc1.do(f"group apply --vpc vpc1 --name data --policy {data}")
+    vpc1.sh("ip netns add lab")
+    vpc1.do(f"instance attach {AT} --name lab --netns /run/netns/lab --group data")
+    taken = f"delete table ip {table}; add table ip {table} {{ flags owner; chain VPCCTL-IN {{ }}; }}"
+    pid = vpc1.start("lab", "sh", "-c", f"(echo '{taken}'; exec sleep 9999) | nft -i")
+    vpc1.wait_until(lambda: "flags owner" in vpc1.sh("nft list ruleset", "lab"), "a table with an owner")
+    done = vpc1.do(f"instance detach {AT} --name lab")
+    assert says in done.err
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.stop(pid)
+    vpc1.sh("for pid in $(ip netns pids lab); do kill $pid; done; ip netns del lab")
+
+
+def test_a_chain_that_its_root_made_before_is_no_obstacle(lab: Host) -> None:
+    lab.sh("iptables -t mangle -N VPCCTL-IN; iptables -t mangle -A VPCCTL-IN -j ACCEPT", "other")
+    lab.do(f"firewall allow {AT} --protocol icmp")
+    assert lab.do("status").out == "in sync\n"
+    lab.listen("other", "80")
+    lab.reaches("vpc1-public", "10.0.1.4")
+    lab.never_reaches("vpc1-public", "10.0.1.4:80")
+    lab.do(f"instance detach {AT} --name lab")
+    assert "VPCCTL" not in lab.sh("iptables-save", "other")
+
+
 def test_root_of_another_user_namespace_may_be_in_it(vpc1: Host) -> None:
     pid = apart(vpc1, "--user", "--map-root-user", "--net")
     vpc1.do(f"instance attach {AT} --name job --pid {pid}")
@@ -355,6 +453,10 @@ def test_groups_decide_in_it_as_in_any_machine(vpc1: Host) -> None:
     vpc1.do(f"group apply --vpc vpc1 --name data --policy {rules}")
     vpc1.do(f"instance add {AT} --name web1 --group web --address 10.0.1.9")
     vpc1.do(f"{LAB} --group data")
+    vpc1.sh(MARKED, "other")
+    vpc1.reaches("", "192.168.77.2")
+    assert re.search(r"^ *[1-9]", vpc1.sh("iptables -nvL INPUT | tail -n 1", "other")), "an owner's mark"
+    vpc1.sh(MARKED.replace("-A", "-D"), "other")
     vpc1.listen("other", "80", "81")
     vpc1.reaches("vpc1-public.web1", "10.0.1.4:80")
     vpc1.never_reaches("vpc1-public.web1", "10.0.1.4:81")
@@ -387,6 +489,9 @@ def test_rules_of_groups_are_known_without_the_list_of_the_router(lab: Host) -> 
     assert "the groups of 'vpc1/public/lab' are unknown: its rules stay as they are, until it is " \
         f"attached again: vpcctl instance detach {AT} --name lab" in told
     assert lab.sh(rules, "other") == before
+    lab.do("group create --vpc vpc1 --name data")
+    lab.do(f"group join {AT} --instance lab --name data")
+    assert lab.do("status").out == "in sync\n"
     lab.do(f"instance detach {AT} --name lab")
     lab.do(LAB)
     assert "VPCCTL" not in lab.sh("iptables-save", "other")

@@ -426,6 +426,7 @@ def test_where_ports_are_not_guarded_no_rule_names_a_group(host: Host) -> None:
     refused = host.vpcctl("apply", "-f", host.write("network.json", network))
     assert refused.code == 1
     assert "ports are not guarded here" in refused.err
+    assert refused.out == "", "no plan of what is not done"
     assert host.do("vpc list --json").json["vpcs"] == []
     network["vpcs"]["vpc1"]["groups"] = {"web": {}, "data": {"ingress": [rule(5432, "10.0.1.4")]}}
     for subnet in network["vpcs"]["vpc1"]["subnets"].values():

@@ -236,3 +236,8 @@ def test_a_nearly_full_neighbour_table_is_told_before(crowd: Host) -> None:
     assert "879 of 1,024" in done.err
     assert "gc_thresh3=8192" in done.err
     assert "neighbour table" in crowd.do("status").err
+    # Permanent entries of others take no place either.
+    crowd.sh("for n in $(seq 100 170); do ip neigh add 192.168.77.$n lladdr 02:00:00:00:00:01 dev eth0 nud "
+             "permanent; done", "other")
+    assert "neighbour table" not in crowd.do("status").err
+    crowd.sh("ip neigh flush nud permanent dev eth0", "other")

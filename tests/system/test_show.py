@@ -62,6 +62,22 @@ def test_a_policys_counters_are_those_of_all_machines(full: Host) -> None:
         full.sh(one["see"])
 
 
+def test_a_policy_that_no_machine_follows_is_named_as_such(host: Host) -> None:
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name db --cidr 10.0.2.0/24 --bare")
+    host.do("group create --vpc vpc1 --name data")
+    host.do("instance add --vpc vpc1 --subnet db --name db1 --group data")
+    told = "all machines of vpc1/db are in groups, which decide about them"
+    allow = "firewall allow --vpc vpc1 --subnet db --protocol tcp --port"
+    assert told in host.do(f"{allow} 5432").err
+    text = host.do("vpc show --name vpc1").out
+    assert "\nPolicy of db: no machine follows it\n" in text
+    assert "?" not in text
+    host.do("group leave --vpc vpc1 --subnet db --instance db1 --name data")
+    assert told not in host.do(f"{allow} 5433").err
+    assert "\nPolicy of db: ip netns exec vpc1-db.db1 iptables -nvL\n" in host.do("vpc show --name vpc1").out
+
+
 def test_workloads_and_whether_they_run(full: Host) -> None:
     workloads = {one["name"]: one for one in shown(full)["workloads"]}
     assert {name: one["state"] for name, one in workloads.items()} == {

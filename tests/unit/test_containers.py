@@ -11,7 +11,7 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import containers
 from vpcctl_lib.kernel.containers import Container, NotRunning, find, pid_command
 from vpcctl_lib.kernel.run import Command, Outcome
-from vpcctl_lib.model.guests import RUNTIMES, check_container
+from vpcctl_lib.model.guests import RUNTIMES, check_container, pid_in
 
 DOCKER = [{"Id": "f00", "Name": "/web", "State": {"Status": "running", "Running": True, "Pid": 77}}]
 PODMAN = [{"Id": "f00", "Name": "web", "State": {"Status": "running", "Running": True, "Pid": 78}}]
@@ -111,3 +111,14 @@ def test_each_runtime_can_be_asked() -> None:
 def test_a_person_asks_for_the_pid_in_the_same_way() -> None:
     assert pid_command("podman:web") == "podman container inspect -f '{{.State.Pid}}' web"
     assert pid_command("crictl:f00").startswith("crictl inspect --output go-template")
+
+
+@pytest.mark.parametrize("path", [
+    "/proc/77/ns/net", "/proc/77/task/78/ns/net", "//proc/./77/ns/net", "/run/../proc/77/fd/9"])
+def test_a_path_that_goes_by_a_process_ends_with_it(path: str) -> None:
+    assert pid_in(path) == "77"
+
+
+@pytest.mark.parametrize("path", ["/run/netns/77", "/proc/self/ns/net", "/proc/77", "/run/proc/77/ns/net"])
+def test_other_paths_go_by_no_process(path: str) -> None:
+    assert pid_in(path) == ""

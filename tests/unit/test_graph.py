@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Network
 from itertools import combinations
 from xml.etree import ElementTree
@@ -89,6 +90,7 @@ TOPOLOGIES = {
 each_topology = pytest.mark.parametrize("topology", TOPOLOGIES.values(), ids=TOPOLOGIES)
 
 
+@cache
 def drawn(topology: Topology) -> Picture:
     return picture(graph(topology))
 

@@ -127,7 +127,7 @@ def passes(made: list[Resource], packet: Asked, is_ingress: bool) -> bool:
                 lines += [f"-A {part.name} {rule}" for rule in part.rules]
     port = Ports(packet.port, packet.port) if packet.port else None
     sent = Packet(packet.protocol, Flow(packet.source, packet.destination, None, port), mark=0x12345678)
-    sent = marked(held, INCOMING if is_ingress else OUTGOING, sent)
+    sent = marked(held, INCOMING if is_ingress else OUTGOING, sent, "eth0")
     place = Place(incoming="eth0") if is_ingress else Place(outgoing="eth0")
     return Table(parse_save("\n".join(lines))["filter"], place).decide(name, sent).target == "ACCEPT"
 
@@ -195,7 +195,10 @@ def test_the_mark_keeps_the_bits_of_others() -> None:
         Protocol.ALL, Action.ALLOW, None, None, "", "web"),))),)).tests})
     for source, mark in ((WEB, 0x01345678), (APP, 0x00345678)):
         packet = Packet(Protocol.TCP, Flow(source, DB, None, Ports(80, 80)), mark=0xFF345678)
-        assert marked(held, INCOMING, packet).mark == mark
+        assert marked(held, INCOMING, packet, "eth0").mark == mark
+        beside = replace(held, interface="vpc0")
+        assert marked(beside, INCOMING, packet, "vpc0").mark == mark
+        assert marked(beside, INCOMING, packet, "eth0").mark == packet.mark
 
 
 @given(made(Group))
@@ -238,17 +241,20 @@ def listing(found: Marking) -> list[dict[str, Any]]:
                            "prio": -160 if found.attached else -10,
                            "policy": "accept"}},
                 *({"rule": {"chain": name, "expr": one}} for one in (
-                    *table.FIRST, *(table._expression(name, test) for test in tests)))))]
+                    *table._first(name, found.interface),
+                    *(table._expression(name, test) for test in tests)))))]
 
 
-@given(networks())
-def test_a_table_is_read_as_it_was_made(topology: Topology) -> None:
+@given(networks(), st.booleans())
+def test_a_table_is_read_as_it_was_made(topology: Topology, attached: bool) -> None:
     for one in blueprint(topology):
         if isinstance(one, Marking):
+            one = replace(one, attached=attached, interface="vpc0" if attached else "")  # noqa: PLW2901
             held = table_of(listing(one))
             assert held is not None
             assert held.tests == {name: tests for name, tests in (
                 ("incoming", one.incoming), ("outgoing", one.outgoing)) if tests}
+            assert (held.interface, held.table) == (one.interface, one._table)
             assert held.members == {found.group: in_spans(found.spans) for found in one.members}
 
 

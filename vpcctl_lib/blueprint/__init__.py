@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def blueprint(topology: Topology) -> list[Resource]:
     """All resources, each once and after those that it needs."""
-    return [one for part in parts(topology) for thing in part.things for one in part.resources(thing)]
+    return [one for part in parts(topology) for unit in part.units for one in part.resources(unit)]
 
 
 def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
@@ -37,8 +37,10 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
-            yield Part((vpc.name,), _guard, (vpc,), (seats[vpc.name], bool(topology.quotes)))
-        for vpc in topology.vpcs:
+            yield Part((vpc.name,), routers.guard, seats[vpc.name],
+                       (vpc.name, routers.ranges(vpc), bool(topology.quotes)), routers.guarded)
+            if vpc.acls:
+                yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
             if vpc.route_tables or vpc.nat_gateways:
                 yield Part((vpc.name,), _steering, (vpc,), (seats[vpc.name],))
     groups = _groups(topology, seats)
@@ -81,8 +83,11 @@ def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
     return machines.namespaces((one,))
 
 
-def _guard(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Resource]:
-    yield routers.guard(vpc, [seat.endpoint for seat in seats], quotes)
+def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.acls import acls
+
+    return acls(vpc, seats)
 
 
 def _steering(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:

@@ -60,7 +60,8 @@ class Groups:
         if any(tests) and self._topology.guarded:
             named = sorted({test.group for direction in tests for test in direction})
             members = tuple(Members(name, self._seen(vpc, name)) for name in named)
-            yield Marking(one.namespace, members, *tests, attached=bool(one.attached))
+            yield Marking(one.namespace, members, *tests, attached=bool(one.attached),
+                          interface="" if one.is_ours else one.interface)
         yield from placed(one, "INPUT", ingress_filter(into))
         if out is not None:
             yield from placed(one, "OUTPUT", egress_filter(out))

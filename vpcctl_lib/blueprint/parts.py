@@ -44,15 +44,35 @@ class Part(NamedTuple):
     values: tuple[Any, ...] = ()
     """What else the resources follow from."""
 
+    line: Callable[[Vpc, Subnet, Endpoint], str] | None = None
+    """For a resource of all seats together (`Resource.lines`), whose function is called with a line for each:
+    those of the same machines need no second look."""
+
     @property
     def key(self) -> Hashable:
         """Equal for the same part of another topology."""
         return (self.function, self.names)
 
+    @property
+    def units(self) -> Sequence[Any]:
+        """The things one after the other, or all of them as one."""
+        return (self.things,) if self.line else self.things
+
     def resources(self, thing: Any) -> list[Resource]:
-        """Those for one of its things."""
+        """Those for one of its units."""
+        if self.line:
+            return self.together(self.lines(thing))
         what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
         return list(self.function(*what, *self.values))
+
+
+    def lines(self, seats: Iterable[Seat]) -> list[str]:
+        """The lines of some of its seats."""
+        return [self.line(*one[:2], one.endpoint) for one in seats] if self.line else []
+
+    def together(self, lines: Sequence[str]) -> list[Resource]:
+        """Those of all seats together, from their lines."""
+        return list(self.function(lines, *self.values))
 
 
 class Frames:
@@ -63,9 +83,11 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
-        around = self._frame((vpc.name,), replace(vpc, subnets=(), route_tables=(), nat_gateways=()))
+        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=(), route_tables=(),
+                                                  nat_gateways=()))
         for subnet in vpc.subnets:
-            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=(), route_table=""))
+            inner = self._frame((vpc.name, subnet.name),
+                                replace(subnet, machines=(), acl="", route_table=""))
             gateways = endpoints.gateways(vpc, subnet) if vpc.nat_gateways else ()
             for machine in (*subnet.machines, *gateways):
                 yield Seat(around, inner, machine)

@@ -11,14 +11,13 @@ from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
-from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.resources import (
     Address,
     Altname,
     Bridge,
     Chain,
     Guard,
-    Member,
     Neighbour,
     Port,
     Resource,
@@ -28,7 +27,8 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
-from vpcctl_lib.resources.guard import FORM, Range, comment
+from vpcctl_lib.resources.guard import FORM
+from vpcctl_lib.resources.guarded import Range, comment, packed
 
 
 def router(vpc: Vpc) -> Iterator[Resource]:
@@ -81,14 +81,20 @@ def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Station(vpc.name, one.port, naming.device("br-", vpc.name), one.mac)
 
 
-def guard(vpc: Vpc, machines: Sequence[Endpoint], quotes: bool) -> Guard:
-    """The guard of the bridge's ports: each may send only as its machine."""
-    told = {subnet.name: (comment(subnet, False), comment(subnet, True)) for subnet in vpc.subnets}
-    members = tuple(Member(one.port, one.mac, address, told[one.site.subnet][one.forwards])
-                    for one in machines for address in one.ipv4)
-    ranges = tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
-                   for subnet in vpc.subnets if not subnet.machines)
-    return Guard(vpc.name, members, FORM, quotes, ranges)
+def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool) -> Iterator[Resource]:
+    """The guard of the bridge's ports: each may send only as its machine. The lines are the machines."""
+    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines))
+
+
+def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:
+    """A machine as the guard has it."""
+    return packed(one.port, one.mac, one.ipv4, comment(subnet, one.forwards))
+
+
+def ranges(vpc: Vpc) -> tuple[Range, ...]:
+    """The subnets without machines."""
+    return tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
+                 for subnet in vpc.subnets if not subnet.machines)
 
 
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:

@@ -27,6 +27,9 @@ def overview(view: View) -> None:
     if view["groups"]:
         _heading("Groups", *filter(None, [see.get("groups")]))
         groups(view["groups"], "")
+    if view["acls"]:
+        _heading("Network ACLs", *filter(None, [see.get("acls")]))
+        acls(view["acls"], "")
     if view["nat_gateways"]:
         _heading("NAT gateways", see["instances"])
         nat_gateways(view["nat_gateways"], "")
@@ -40,7 +43,7 @@ def overview(view: View) -> None:
         output.table(("PEER", "CIDR", "DEVICE"),
                      [(one["vpc"], one["cidr"], one["device"]) for one in view["peerings"]], "")
     for one in view["policies"]:
-        _heading(f"Policy of {one['subnet']}", one["see"])
+        _heading(f"Policy of {one['subnet']}", one["see"] or "no machine follows it")
         policy(one)
     if view["workloads"]:
         _heading("Workloads", *dict.fromkeys(one["see"] for one in view["workloads"]))
@@ -149,9 +152,12 @@ def _subnets(found: list[View]) -> None:
 
 
 def _decides(subnet: View) -> str:
-    """What decides about the machines that are in no group, and about its own machine if that is in some."""
+    """What decides about the machines that are in no group, about its own machine if that is in some, and
+    what is asked at its edge.
+    """
     told = "policy" if subnet["firewall"] else "open"
-    return f"{told}; own in {', '.join(subnet['groups'])}" if subnet["groups"] else told
+    joined = f"; own in {', '.join(subnet['groups'])}" if subnet["groups"] else ""
+    return f"{told}{joined}{'; acl ' + subnet['acl'] if subnet['acl'] else ''}"
 
 
 def instances(found: list[View], empty: str) -> None:
@@ -208,6 +214,32 @@ def group(view: View) -> None:
     policy(view)
 
 
+def acls(found: list[View], empty: str) -> None:
+    """Network ACLs, with the numbers of their rules, and the subnets that have them."""
+    rows = [(one["vpc"], one["name"], str(len(one["ingress"])), str(len(one["egress"])),
+             _members(one["subnets"])) for one in found]
+    output.table(("VPC", "NAME", "IN", "OUT", "SUBNETS"), rows, empty)
+
+
+def acl(view: View) -> None:
+    """Everything about one network ACL: its rules as packets meet them, each with its counters."""
+    facts = {"Name": f"{view['vpc']}/{view['name']}", "Subnets": _members(view["subnets"]),
+             "About": view.get("description", "")}
+    output.result("\n".join(line for name, value in facts.items() if value
+                            for line in _fact(name, value, "", 0)))
+    output.result("")
+    rest = {"number": "*", "action": "deny", "protocol": "all"}
+    rows = [_acl_rule(view, direction, rule) for direction in ("ingress", "egress")
+            for rule in (*view[direction], rest)]
+    output.table(("DIRECTION", "RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES",
+                  "DESCRIPTION"), rows, "")
+
+
+def _acl_rule(view: View, direction: str, rule: View) -> tuple[str, ...]:
+    _, *rest = _rule(view, f"{direction} {rule['number']}", rule)
+    return (direction, str(rule["number"]), *rest)
+
+
 def workloads(found: list[View], empty: str) -> None:
     """Workloads, and whether they run."""
     columns = {
@@ -241,7 +273,7 @@ def groups_of(view: View) -> None:
 
 
 def policy(view: View) -> None:
-    """A policy, rule by rule, each with its counters, or ? where they can't be read."""
+    """A policy, rule by rule, each with its counters; ? if they can't be read, - if no machine follows it."""
     output.table(("RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES", "DESCRIPTION"),
                  _rules(view), "no rules")
 
@@ -262,7 +294,8 @@ def _rules(view: View) -> list[tuple[str, ...]]:
 
 
 def _rule(view: View, index: str, rule: View) -> tuple[str, ...]:
-    counted = view["counters"].get(index, {"packets": "?", "bytes": "?"})
+    unread = "?" if view.get("see", "?") else "-"
+    counted = view["counters"].get(index, {"packets": unread, "bytes": unread})
     return (index, rule["action"], rule["protocol"], str(rule.get("port", "any")),
             rule.get("source") or rule.get("destination") or "any",
             str(counted["packets"]), str(counted["bytes"]), rule.get("description", ""))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from vpcctl_lib.engine import found_groups
+from vpcctl_lib.engine import found_acls, found_groups
 from vpcctl_lib.engine.keepers import keepers, workload
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
@@ -15,7 +16,8 @@ from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.routes import NatGateway
 from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, SubnetType, Vpc, Workload
-from vpcctl_lib.resources.guard import Member, members_of, ranges_of
+from vpcctl_lib.resources.guard import members_of, ranges_of
+from vpcctl_lib.resources.guarded import Member
 
 
 class SubnetReader:
@@ -36,7 +38,8 @@ class SubnetReader:
             inside.setdefault(site.subnet, []).append(site)
         cidrs = self._cidrs(vpc, inside)
         found = [self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items()]
-        return (*found, *self._empty(vpc, found))
+        edges = found_acls.associations(self._kernel, vpc.name)
+        return tuple(replace(one, acl=edges.get(one.name, "")) for one in (*found, *self._empty(vpc, found)))
 
     def nat_gateways(self, sites: Sequence[Site]) -> Iterator[NatGateway]:
         """The NAT gateways behind these ports, with the addresses that the guard knows."""

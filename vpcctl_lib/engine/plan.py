@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import compress, count
+from operator import not_
 from typing import Any
 
 from vpcctl_lib.engine.step import Step, ready
@@ -35,8 +37,10 @@ class Plan:
     def under_way(self) -> tuple[Entry, ...]:
         """The ledger to save before the first step: everything that may exist, with what happens to it."""
         verbs = {id(step.entry): step.verb for step in self.steps if step.verb is not Verb.UNMAKE}
-        coming = [Entry(entry.resource, entry.found, verbs[id(entry)]) if id(entry) in verbs else entry
-                  for entry in self.after]
+        coming = list(self.after)
+        for number in places(coming, verbs):
+            entry = coming[number]
+            coming[number] = Entry(entry.resource, entry.found, verbs[id(entry)])
         return (*coming, *self._leaving())
 
     def gone(self) -> list[Resource]:
@@ -68,32 +72,38 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
     runner = runner or Runner()
     _refuse_foreign(ledger, faults)
     faults = _mendable(ledger, faults)
-    given = frozenset(id(one) for one in wanted if isinstance(one, Entry))
-    ledger = ledger if given else _cleared(ledger, faults)
+    # Nearly all of a large network stays: what is done with each of its entries takes no loop of Python's.
+    given = frozenset(map(id, wanted))
+    fresh = [number for number, kind in enumerate(map(type, wanted)) if kind is not Entry]
+    ledger = ledger if len(fresh) < len(wanted) else _cleared(ledger, faults)
     shall = _Resources(wanted)
-    matches = _matched([entry for entry in ledger if id(entry) not in given], wanted)
-    same = given.union(map(id, filter(None, matches)))
-    open_ = [entry for entry in ledger if id(entry) not in same]
+    loose = _apart(ledger, given)
+    matches = _matched(loose, wanted, fresh)
+    same = given.union(map(id, matches.values()))
+    open_ = [entry for entry in loose if id(entry) not in same]
     # Where nothing is there yet, no key is asked for: those of a large network take long.
     is_empty = not (ledger or faults)
-    new = frozenset(shall[number].key for number, match in enumerate(matches) if not (match or is_empty))
+    new = frozenset(shall[number].key for number in fresh if not (number in matches or is_empty))
     anew = _anew(ledger, open_, faults, new)
     going = [entry for entry in reversed(ledger if anew else open_) if _goes(entry, same, new, anew)]
     late = [entry for entry in going if entry.resource.makes_way(shall)]
     steps = [*_unmake([entry for entry in going if all(entry is not one for one in late)], faults)]
     rest = {entry.resource.key: entry for entry in open_}
     done: set[Operation] = set()
-    after = []
-    for number, match in enumerate(matches):
-        if match and not faults and not anew and (match is wanted[number] or _stays(match)):
-            after.append(match)
+    after: list[Any] = list(wanted)
+    unsure = bool(faults or anew)
+    for number in range(len(wanted)) if unsure else fresh:
+        one = wanted[number]
+        match = one if isinstance(one, Entry) else matches.get(number)
+        if match and not unsure and _stays(match):
+            after[number] = match
             continue
         resource = shall[number]
         key = None if is_empty else resource.key
         entry = match or rest.get(key)
         is_new = key in anew or faults.get(key) == MISSING
-        after.append(_coming(resource, entry, runner, is_new))
-        step = _step(after[-1], None if key in anew else entry, faults.get(key), done)
+        after[number] = _coming(resource, entry, runner, is_new)
+        step = _step(after[number], None if key in anew else entry, faults.get(key), done)
         steps += [step] if step else []
     steps += _unmake(late, faults)
     return Plan(tended(steps, shall, faults), tuple(ledger), tuple(after))
@@ -143,16 +153,28 @@ class _Resources(Sequence[Resource]):
         return one.resource if isinstance(one, Entry) else one
 
 
-def _matched(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry]) -> list[Entry | None]:
-    """For each thing that is wanted the entry of an equal one, if there is one."""
+def places(ledger: Sequence[Entry], those: Collection[int]) -> list[int]:
+    """The numbers of the entries with these identities."""
+    return list(compress(count(), map(those.__contains__, map(id, ledger))))
+
+
+def _apart(ledger: Sequence[Entry], given: Collection[int]) -> list[Entry]:
+    """The entries without those."""
+    return list(compress(ledger, map(not_, map(given.__contains__, map(id, ledger)))))
+
+
+def _matched(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry],
+             fresh: Sequence[int]) -> dict[int, Entry]:
+    """By the number of what is wanted and not given as an entry: the entry of an equal thing, if any."""
     # By key, and then compared: a resource of a thousand machines takes longer to hash than to compare.
     there: dict[Hashable, list[Entry]] = {}
     for entry in ledger:
         there.setdefault(entry.resource.key, []).append(entry)
-    return [one if isinstance(one, Entry) else _equal(one, there) if there else None for one in wanted]
+    found = ((number, _equal(wanted[number], there)) for number in fresh) if there else ()
+    return {number: entry for number, entry in found if entry}
 
 
-def _equal(resource: Resource, there: Mapping[Hashable, Sequence[Entry]]) -> Entry | None:
+def _equal(resource: Any, there: Mapping[Hashable, Sequence[Entry]]) -> Entry | None:
     return next((entry for entry in there.get(resource.key, ()) if entry.resource == resource), None)
 
 
@@ -208,7 +230,7 @@ def _anew(ledger: Sequence[Entry], open_: Sequence[Entry], faults: Faults,
 
     `open_` are the entries of the ledger that do not stay unchanged, `new` the keys of what else is wanted.
     """
-    if not faults and not open_:
+    if not faults and all(entry.resource.in_place and entry.resource.key in new for entry in open_):
         return frozenset()
     keys: set[Hashable] = set()
     changing = frozenset(map(id, open_))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpcctl_lib.engine.plan import Faults, Plan
+from vpcctl_lib.engine.plan import Faults, Plan, places
 from vpcctl_lib.engine.rule_order import RuleOrder
 from vpcctl_lib.engine.schedule import Group, Item, groups, waits
 from vpcctl_lib.engine.step import Step
@@ -209,7 +209,11 @@ class Transaction:
             left = "; ".join(part for part in left.split("; ") if not is_there(part))
         if not left or (not batch.says_why and self._is_so(steps[group.items[0].step], undoing)):
             return []
-        return [f"{batch.name}: {left}"]
+        note = batch.salvage(self._runner, left)
+        if note is None:
+            return [f"{batch.name}: {left}"]
+        self._desk.notes += [note] if note else []
+        return []
 
     def _alone_tolerantly(self, item: Item, steps: Sequence[Step], undoing: bool) -> list[str]:
         try:
@@ -293,4 +297,7 @@ class Transaction:
     def _after(self, plan: Plan) -> tuple[Entry, ...]:
         """The ledger with what was learned; of a large one, most entries have no step and need no look."""
         touched = {id(step.entry) for step in plan.steps}
-        return tuple(self._with_facts((entry,))[0] if id(entry) in touched else entry for entry in plan.after)
+        after = list(plan.after)
+        for number in places(after, touched):
+            after[number], = self._with_facts((after[number],))
+        return tuple(after)

@@ -12,7 +12,7 @@ from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
-    """The recorded topology, with what else was found: VPCs, groups, subnets, machines and peerings.
+    """The recorded topology, with what else was found: VPCs, groups, ACLs, subnets, machines and peerings.
 
     VpcctlError if one of them conflicts with a recorded one.
     """
@@ -33,8 +33,9 @@ def united(recorded: Topology, found: Topology) -> Topology:
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
-    """A recorded VPC with the additional groups, subnets and machines."""
+    """A recorded VPC with the additional groups, ACLs, subnets and machines."""
     more = [one for one in found.groups if known.group(one.name) is None]
+    acls = [one for one in found.acls if known.acl(one.name) is None]
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
              and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
@@ -42,7 +43,8 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
-    return replace(known, groups=(*known.groups, *more), subnets=(*subnets, *taken),
+    return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
+                   subnets=(*subnets, *taken),
                    route_tables=(*known.route_tables, *tables),
                    nat_gateways=(*known.nat_gateways, *gateways))
 
@@ -69,6 +71,7 @@ def added(before: Topology, after: Topology) -> list[str]:
 
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
+    yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
     for word, old, new in (("route table", known.route_tables, vpc.route_tables),
                            ("NAT gateway", known.nat_gateways, vpc.nat_gateways)):
         there = {one.name for one in old}

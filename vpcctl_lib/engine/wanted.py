@@ -47,7 +47,7 @@ def _recorded(state: State, frames: Frames) -> dict[Hashable, _Recorded]:
     sizes, place = iter(state.parts), 0
     for part in parts(state.topology, frames):
         entries = []
-        for size in map(next, [sizes] * len(part.things)):
+        for size in map(next, [sizes] * len(part.units)):
             entries.append(state.ledger[place:place + size])
             place += size
         found[part.key] = _Recorded(part, entries)
@@ -55,13 +55,28 @@ def _recorded(state: State, frames: Frames) -> dict[Hashable, _Recorded]:
 
 
 def _needs(part: Part, there: _Recorded | None) -> list[Needs]:
-    """What each of the part's things needs."""
+    """What each of the part's units needs."""
+    if part.line and there:
+        return [_together(part, there)]
     # The host's own part belongs to no VPC, and is always compared: what was found there may be outlived.
     if not part.names or there is None or there.part.values != part.values:
-        return [part.resources(thing) for thing in part.things]
+        return [part.resources(unit) for unit in part.units]
     head, tail = _common(there.part.things, part.things)
     between = part.things[head:len(part.things) - tail]
     return [*there.entries[:head], *map(part.resources, between), *there.entries[len(there.entries) - tail:]]
+
+
+def _together(part: Part, there: _Recorded) -> Needs:
+    """What all of the part's things need together: of those that stay, the record has the lines."""
+    old, new = there.part.things, part.things
+    head, tail = _common(old, new)
+    if there.part.values == part.values and head == len(old) == len(new):
+        return there.entries[0]
+    known = [line for entry in there.entries[0] for line in entry.resource.lines]
+    if len(known) != len(old):
+        return part.resources(new)
+    between = part.lines(new[head:len(new) - tail])
+    return part.together([*known[:head], *between, *known[len(known) - tail:]])
 
 
 def _common(old: Sequence[Any], new: Sequence[Any]) -> tuple[int, int]:

@@ -40,22 +40,41 @@ def shown(value: object) -> str:
 
 @frozen
 class Place:
-    """A place in a document, such as `ingress[2].port`; the empty path is the whole document."""
+    """A place in a document, such as `ingress[2].port`; one with nothing around it is the whole document.
+
+    Its words are put together when they are asked for: a large file has many places, and most are right.
+    """
 
     document: Document
-    path: str = ""
     around: Place | None = field(default=None, repr=False)
-    told: str = field(default="", repr=False)
-    """The path, with the parts that come from the file marked as quotations."""
+    step: str | int = ""
+    """The step from what is around it: a key, or an index from 0."""
+
+    chosen: bool = field(default=False, repr=False)
+    """Whether the file chose this key."""
 
     def at(self, step: str | int) -> Place:
         """The place one step further in: a key that the format knows, or an index from 0."""
-        return Place(self.document, _join(self.path, step), self, _join(self.told, step))
+        return Place(self.document, self, step)
 
     def named(self, key: str) -> Place:
         """The place of a key that the file chose: a name, or one that the format does not know."""
-        dot = "." if self.told else ""
-        return Place(self.document, _join(self.path, key), self, self.told + dot + quoted(_join("", key)))
+        return Place(self.document, self, key, chosen=True)
+
+    @property
+    def path(self) -> str:
+        """The steps to it, as the lines of a document have them; empty for the whole document."""
+        return _join(self.around.path, self.step) if self.around else ""
+
+    @property
+    def told(self) -> str:
+        """The path, with the parts that come from the file marked as quotations."""
+        if not self.around:
+            return ""
+        outer = self.around.told
+        if not self.chosen:
+            return _join(outer, self.step)
+        return f"{outer}{'.' if outer else ''}{quoted(_join('', self.step))}"
 
     @property
     def line(self) -> int | None:

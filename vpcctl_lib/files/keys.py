@@ -181,14 +181,18 @@ class Kind:
     @cached_property
     def columns(self) -> list[Column]:
         """Its keys, each with where in the model its values are."""
-        given = {one.name: one.default for one in fields(self.model)}
         found = []
         for key in self.keys:
             ways = tuple(tuple(path.split(".")) for path in key.stands_for)
-            defaults = tuple(() if way in self.others else _reached(given[way[0]], way[1:], MISSING)
+            defaults = tuple(() if way in self.others else _reached(self.defaults[way[0]], way[1:], MISSING)
                              for way in ways)
             found.append(Column(key, ways, defaults))
         return found
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """What the fields of the model are by default."""
+        return {one.name: one.default for one in fields(self.model)}
 
     @cached_property
     def others(self) -> set[tuple[str, ...]]:
@@ -211,8 +215,7 @@ class Kind:
                 else:
                     parts.setdefault(way[0], {})[way[1]] = value
         for head in {*parts, *(way[0] for way in self.others)}:
-            whole: Any = next(one.default for one in fields(self.model) if one.name == head)
-            some = parts.get(head, {})
+            whole, some = self.defaults[head], parts.get(head, {})
             if (head,) not in self.others:
                 values[head] = replace(whole, **some)
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vpcctl_lib.files import attached_values as attached
 from vpcctl_lib.files import routing_values as routing
 from vpcctl_lib.files import topology_values as values
+from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.model.routes import NatGateway, RouteTable
@@ -71,6 +72,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
         ("machines.workloads",), blank=True),
     Key("groups", values.GROUPS, "The groups of its VPC that its own machine is in.", ("machines.groups",),
         blank=True, since=2),
+    Key("acl", values.ACL_NAME, "The network ACL of its VPC at its edge. Open if missing.", blank=True,
+        since=2),
     Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
     Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
         "More machines, by name.", ("machines",), blank=True, since=2),
@@ -90,6 +93,8 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         blank=True),
     Key("groups", by_name(GROUP, "groups by name", values.check_groups, values.from_path(GROUP)),
         "Its security groups, by name: each a group, or the path of a policy's file.", blank=True, since=2),
+    Key("acls", by_name(ACL, "network ACLs by name", None, values.from_path(ACL)),
+        "Its network ACLs, by name: each an ACL, or the path of its file.", blank=True, since=2),
     Key("route_tables", by_name(ROUTE_TABLE, "route tables by name", routing.check_tables),
         "Its route tables, by name; of main and public the routes that are added.", blank=True, since=2),
     Key("nat_gateways", by_name(NAT_GATEWAY, "NAT gateways by name"), "Its NAT gateways, by name.",

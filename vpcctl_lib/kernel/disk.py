@@ -63,7 +63,7 @@ def _check_names(status: os.stat_result, path: str) -> None:
         raise OSError(errno.EPERM, f"it is a hard link: the file has {status.st_nlink} names", path)
 
 
-def write_new(path: Path, text: bytes, mode: int = PUBLIC) -> None:
+def write_new(path: Path, text: bytes | bytearray, mode: int = PUBLIC) -> None:
     """Write a temporary file with that text, on disk once this returns; removes a stale one first."""
     with suppress(FileNotFoundError):
         path.unlink()
@@ -77,7 +77,7 @@ def write_new(path: Path, text: bytes, mode: int = PUBLIC) -> None:
         os.close(file)
 
 
-def write_all(file: int, text: bytes) -> None:
+def write_all(file: int, text: bytes | bytearray) -> None:
     """Write all of it, even if the kernel takes less at a time."""
     left = memoryview(text)
     while left:

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 
@@ -104,6 +105,21 @@ class Host:
         """How full the table of IPv4 neighbours is, by the kernel's own count."""
         table = self._kernel.neighbour_table()
         return Neighbours(int(table.get("entries", 0)), int(table.get("thresh3", 0)))
+
+    @cached_property
+    def exempt(self) -> int:
+        """How many of them take no place: those of the host, and of all namespaces that have a name."""
+        # Imported late: few tables are nearly full.
+        from vpcctl_lib.kernel.neighbours import exempt
+
+        def counted(name: str) -> int:
+            try:
+                return netns.within(name, exempt)
+            except OSError:
+                # It has gone meanwhile.
+                return 0
+
+        return exempt() + netns.apart(lambda: sum(map(counted, netns.names())))
 
     @cached_property
     def links(self) -> list[HostLink]:

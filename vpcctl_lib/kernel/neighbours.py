@@ -13,13 +13,16 @@ from ipaddress import IPv4Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.netlink import ACK, CREATE, REPLACE, Netlink, attribute
 
-_NEW, _DELETE = 28, 29
+_NEW, _DELETE, _GET = 28, 29, 30
 _INET, _BRIDGE = 2, 7
 _PERMANENT, _STATIC = 0x80, 0x40
 """NUD_PERMANENT and NUD_NOARP, which bridge(8) writes as "static"."""
 
 _MASTER = 4
 """NTF_MASTER: the entry is the bridge's, whose port the device is."""
+
+_LEARNED = 0x10
+"""NTF_EXT_LEARNED: another program looks after the entry."""
 
 _DESTINATION, _MAC = 1, 2
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
@@ -65,3 +68,14 @@ class Entry:
             return _NEIGHBOUR.pack(_BRIDGE, index, _STATIC, _MASTER, 0) + mac
         destination = attribute(_DESTINATION, self.address.packed)
         return _NEIGHBOUR.pack(_INET, index, _PERMANENT, 0, 0) + destination + mac
+
+
+def exempt() -> int:
+    """How many IPv4 neighbours in the calling thread's namespace take no place in the kernel's table.
+
+    As neigh_update_gc_list() of net/core/neighbour.c decides. OSError if they can't be listed.
+    """
+    with Netlink() as netlink:
+        listed = netlink.listing(_GET, _NEIGHBOUR.pack(_INET, 0, 0, 0, 0))
+    states = (_NEIGHBOUR.unpack_from(said) for _, said in listed)
+    return sum(bool(state & _PERMANENT or flags & _LEARNED) for _, _, state, flags, _ in states)

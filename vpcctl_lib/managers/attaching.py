@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,7 +36,7 @@ def check(runner: Runner, attached: Attachment, site: Site) -> str:
     # Others can't see where another user's process is.
     need_root()
     path = locate(runner, attached.container, attached.path).path
-    if not netns.number(path) and (pid := pid_in(attached.path)):
+    if not netns.number(path) and (pid := pid_in(attached.path)) and not os.path.exists(f"/proc/{pid}"):
         raise VpcctlError(f"process {pid} does not exist", "name one that runs")
     check_is_free(Kernel(runner), path, attached.interface, site.owner)
     return path

@@ -77,8 +77,11 @@ class Manager:
         # Ours are permanent and take no place: each machine's gateway, and its addresses at the router.
         ours = sum(1 + (len(machine.addresses) or 1) for vpc in topology.vpcs for subnet in vpc.subnets
                    for machine in subnet.machines)
-        used = table.entries - ours
-        if not table.room or used < NEARLY_FULL * table.room:
+        if not table.room or table.entries - ours < NEARLY_FULL * table.room:
+            return ""
+        # Others have permanent ones, too; to count them takes a look into each namespace.
+        used = table.entries - self.host.exempt
+        if used < NEARLY_FULL * table.room:
             return ""
         return ("the kernel's neighbour table, which the host and all machines share, is nearly full: "
                 f"{used:,} of {table.room:,} entries; when it is full, packets to new neighbours are lost: "
@@ -124,13 +127,16 @@ class Manager:
             self.check_made()
         return Change(topology, True, (*self._warnings, *notes))
 
+    def agreed(self) -> None:
+        """Nothing speaks against what was decided, and nothing is done yet."""
+
     def check_made(self) -> None:
         """Check the result, if there is reason to doubt it."""
 
     def faults(self, state: State, wanted: Topology) -> Faults:
         """Where the kernel differs from the record: what `remake` named, or everything after a crash."""
         unsure = state.previous is not None or self._has_lost_namespaces(state, wanted)
-        damage = self._damage(state) if unsure else {}
+        damage = self._apart(state, wanted, self._damage(state)) if unsure else {}
         return {**damage, **dict.fromkeys(self._anew, GONE)}
 
     def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
@@ -153,16 +159,39 @@ class Manager:
         except Interrupted:
             raise
         except VpcctlError as error:
-            self._finish(state, state.previous)
+            self._undo(state, state.previous)
             self._interrupted = state.topology
             self.warn("an interrupted command left something half-made, which can't be finished "
                       f"({error.message}): it is now undone")
         return self.load()
 
-    def _finish(self, state: State, topology: Topology) -> None:
+    def _undo(self, state: State, topology: Topology) -> None:
+        """Go back to that topology; if root in what is attached hinders that, without what is there."""
+        try:
+            self._finish(state, topology)
+        except Interrupted:
+            raise
+        except VpcctlError:
+            if not _others(topology):
+                raise
+            self._finish(state, topology, half_made=False)
+
+    def _finish(self, state: State, topology: Topology, half_made: bool = True) -> None:
         """Go from the current state to that topology; others' things are not faults."""
-        plan = difference(state.ledger, blueprint(topology), self._damage(state), self.runner)
+        damage = self._apart(state, topology, self._damage(state), half_made)
+        plan = difference(state.ledger, blueprint(topology), damage, self.runner)
         self._warnings += self._apply(plan, state, topology)
+
+    def _apart(self, state: State, topology: Topology, damage: Faults, half_made: bool = True) -> Faults:
+        """The damage except in what is attached and stays; with `half_made`, a change under way counts."""
+        names = _others(topology) if damage else ()
+        if not names:
+            return damage
+        # Imported late: most networks have nothing attached.
+        from vpcctl_lib.engine import guests
+
+        return guests.apart_from(state.ledger, damage,
+                                 guests.calm(state.ledger, names) if half_made else names)
 
     def _damage(self, state: State) -> Faults:
         """The faults after a crash, except others' things in the place of complete ones; needs root."""
@@ -181,7 +210,8 @@ class Manager:
         recorded = {*endpoints.namespaces(state.topology)} if state.parts else \
             {entry.resource.space or entry.resource.guest for entry in state.ledger} - {""}
         lost = recorded - netns.names()
-        again = lost.intersection(endpoints.namespaces(shall)) if lost else ()
+        again = lost.intersection(endpoints.namespaces(shall)) if lost else set()
+        again -= _others(shall) if again else set()
         if again:
             self.warn(f"{', '.join(sorted(again))}: recorded, but missing; what is missing is recreated")
         return bool(lost)
@@ -210,6 +240,9 @@ class Manager:
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
+        if any(vpc.acls for vpc in topology.vpcs) and not topology.guarded:
+            self._refuse_acls(topology)
+        self.agreed()
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.
         shall = wanted(State() if faults else state, topology)
@@ -218,6 +251,11 @@ class Manager:
             return topology, replace(plan, parts=shall.parts)
         except Taken as taken:
             raise self._explained(taken) from None
+
+    def _refuse_acls(self, topology: Topology) -> None:
+        name = next(vpc.name for vpc in topology.vpcs if vpc.acls)
+        raise VpcctlError(f"VPC '{name}' can't have network ACLs: nft {guarding.missing(self.runner)}",
+                          "install nftables, on a kernel with its family bridge")
 
     def _routed(self, before: Topology, topology: Topology) -> Topology:
         """The topology with what follows from its route tables, which are checked."""
@@ -308,6 +346,11 @@ class Manager:
         if not (quotes or missing) and before.quotes is None:
             self.warn(guarding.UNQUOTED)
         return replace(topology, guarded=not missing, quotes=None if missing else quotes)
+
+
+def _others(topology: Topology) -> set[str]:
+    """The namespaces of somebody else's that are attached."""
+    return {one.namespace for one in endpoints.everywhere(topology) if not one.is_ours}
 
 
 def _forwarding(state: State, topology: Topology) -> str | None:

@@ -48,7 +48,9 @@ class FirewallManager(Manager):
 
         def decide(topology: Topology) -> Topology:
             _, subnet = find_subnet(topology, vpc_name, subnet_name)
-            return _with_policy(topology, vpc_name, subnet_name, policy.load(file, subnet.cidr))
+            new = policy.load(file, subnet.cidr)
+            self._check_followed(topology, vpc_name, subnet_name)
+            return _with_policy(topology, vpc_name, subnet_name, new)
 
         return self.change(decide)
 
@@ -65,6 +67,7 @@ class FirewallManager(Manager):
             new, note = with_rule(subnet.policy, rule)
             if note:
                 self.warn(note)
+            self._check_followed(topology, vpc_name, subnet_name)
             return _with_policy(topology, vpc_name, subnet_name, new)
 
         return self.change(decide)
@@ -72,6 +75,13 @@ class FirewallManager(Manager):
     def clear(self, vpc_name: str, subnet_name: str) -> Change:
         """Remove the policy: the subnet is open again."""
         return self.change(lambda topology: _with_policy(topology, vpc_name, subnet_name, None))
+
+    def _check_followed(self, topology: Topology, vpc_name: str, subnet_name: str) -> None:
+        """Warn if groups decide about all machines there, so that the policy changes nothing."""
+        vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
+        if endpoints.in_subnet(vpc, subnet) and not endpoints.following(vpc, subnet):
+            self.warn(f"all machines of {vpc_name}/{subnet_name} are in groups, which decide about them: "
+                      "the policy is for machines in none")
 
     def show(self, site: Site) -> InForce:
         """The policy in force, with the kernel's counters at a machine."""

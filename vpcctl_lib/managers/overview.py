@@ -11,6 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import counted
+from vpcctl_lib.managers import acl
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
@@ -37,6 +38,7 @@ class Overview:
     workloads: tuple[Running, ...]
     instances: tuple[Instance, ...]
     groups: tuple[Listed, ...] = ()
+    acls: tuple[acl.Listed, ...] = ()
 
 
 class OverviewManager(Manager):
@@ -47,15 +49,15 @@ class OverviewManager(Manager):
         state = self.state()
         topology, vpc = state.topology, find_vpc(state.topology, name)
         guarded = [subnet for subnet in vpc.subnets if subnet.policy is not None]
-        # Where groups decide, the policy has no rules.
-        machines = [one for subnet in guarded for one in endpoints.in_subnet(vpc, subnet) if not one.groups]
+        machines = [one for subnet in guarded for one in endpoints.following(vpc, subnet)]
         if machines and os.geteuid() == 0:
             self.use(state.iptables)
         held = list(zip(machines, each(self._counters, machines, READERS), strict=True))
         policies = tuple(InForce(subnet, _sum(found for one, found in held if one.site.subnet == subnet.name))
                          for subnet in guarded)
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)),
-                        tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)))
+                        tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)),
+                        tuple(acl.listed(topology, name, one.name) for one in vpc.acls))
 
     def _counters(self, machine: Endpoint) -> Counters:
         if os.geteuid() != 0 or not netns.exists(machine.namespace):

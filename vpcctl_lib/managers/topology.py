@@ -30,6 +30,7 @@ class TopologyManager(Manager):
         self._vpcs = VpcManager(context, self)
         self._nat = NatManager(context, self)
         self._peers = PeerManager(context, self)
+        self._tell: Callable[[], None] | None = None
 
     def apply(self, document: Document, folder: Path, prune: bool, show: Show) -> Change:
         """Apply what the file asks for, in one change; `show` gets the plan before anything is done.
@@ -44,11 +45,16 @@ class TopologyManager(Manager):
             self._look_around(topology, file)
             wanted = self._with_routes(topology, self._wanted(topology, file, prune), file)
             _check_names(wanted, file)
-            show(compare(topology, wanted))
+            self._tell = partial(show, compare(topology, wanted))
             return wanted
 
         change = self.change(decide)
         return self._nat.looked_after(change, tuple(wanted.name for wanted in file.vpcs))
+
+    def agreed(self) -> None:
+        """Only now: a plan that is refused would promise too much."""
+        if self._tell:
+            self._tell()
 
     def _with_routes(self, before: Topology, wanted: Topology, file: TopologyFile) -> Topology:
         """With what follows from route tables; what is wrong with a VPC's is refused at its place."""

@@ -127,6 +127,11 @@ def in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
     return tuple(endpoint(vpc, subnet, machine) for machine in subnet.machines)
 
 
+def following(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
+    """The machines that its policy decides about: those in no group."""
+    return tuple(one for one in in_subnet(vpc, subnet) if not one.groups)
+
+
 def all_in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
     """All machines of a subnet, its NAT gateways last."""
     return tuple(endpoint(vpc, subnet, machine) for machine in (*subnet.machines, *gateways(vpc, subnet)))

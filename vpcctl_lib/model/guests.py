@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -56,8 +57,8 @@ def path_of(pid: int) -> str:
 
 
 def pid_in(path: str) -> str:
-    """The process that such a path names; empty for any other path."""
-    found = re.fullmatch(r"/proc/([1-9][0-9]*)/ns/net", path)
+    """The process that a path goes by, as that of its namespace or of a thread's; empty for another path."""
+    found = re.match(r"/proc/([1-9][0-9]*)/.", posixpath.normpath(f"/{path.lstrip('/')}"))
     return found[1] if found else ""
 
 

@@ -173,9 +173,11 @@ def everything(home: Any, names: Names = ()) -> Iterator[Placed]:
 def _takers(home: Any, names: Names = ()) -> Iterator[Placed]:
     """All things of kinds that take something in the kernel; others are passed over, as there can be many."""
     for kind in inside(type(home)):
+        more = any(inner.takes for inner in inside(kind.model))
         for one in placed(kind, kind.things(home), names) if kind.takes else ():
             yield one
-            yield from _takers(one.thing, one.names)
+            if more:
+                yield from _takers(one.thing, one.names)
 
 
 def in_order_of(old: T, new: T) -> T:

@@ -39,6 +39,9 @@ POLICY_TABLE = "mangle"
 BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
 
+ACL_TABLE = "vpcctl-acls"
+"""The nft table of family bridge with a VPC's network ACLs."""
+
 ROUTES_TABLE, ROUTES_SET = "vpcctl-routes", "table-"
 """The nft table of family bridge that leads packets to route tables, and how the names of its lists begin."""
 

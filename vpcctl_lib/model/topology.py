@@ -78,6 +78,31 @@ class Group:
     policy: Policy = Policy()
 
 
+@frozen
+class AclRule:
+    """One line of a network ACL; `ports` are those that a packet is for, `network` is as in a `Rule`."""
+
+    number: int
+    protocol: Protocol
+    action: Action
+    ports: Ports | None = None
+    network: IPv4Network | None = None
+    description: str = ""
+
+
+@frozen
+class Acl:
+    """A network ACL: what may come into a subnet and leave it, each packet by itself; the rest is denied.
+
+    The rules of each direction are sorted by their numbers.
+    """
+
+    name: str
+    ingress: tuple[AclRule, ...] = ()
+    egress: tuple[AclRule, ...] = ()
+    description: str = ""
+
+
 MOST_PROCESSES = 1 << 22
 """PID_MAX_LIMIT of include/linux/threads.h."""
 
@@ -185,6 +210,9 @@ class Subnet:
     type: SubnetType = SubnetType.PRIVATE
     policy: Policy | None = None
     machines: tuple[Machine, ...] = (OWN,)
+    acl: str = ""
+    """The network ACL at its edge; without one everything passes."""
+
     route_table: str = ""
     """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
 
@@ -229,8 +257,18 @@ class Vpc:
     nat: Nat | None = None
     subnets: tuple[Subnet, ...] = ()
     groups: tuple[Group, ...] = ()
+    acls: tuple[Acl, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
+
+    def acl(self, name: str) -> Acl | None:
+        """The network ACL of that name, if there is one."""
+        return next((acl for acl in self.acls if acl.name == name), None)
+
+    def with_acl(self, acl: Acl) -> Vpc:
+        """This VPC with that network ACL added, or replacing the one of the same name."""
+        kept = [acl if old.name == acl.name else old for old in self.acls]
+        return replace(self, acls=tuple(kept if acl in kept else [*kept, acl]))
 
     def group(self, name: str) -> Group | None:
         """The group of that name, if there is one."""
@@ -331,6 +369,7 @@ register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
     Kind(Group, Vpc, "groups", "group"),
+    Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
     Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),
     Kind(NatGateway, Vpc, "nat_gateways", "NAT gateway", option="nat_gateway",
          in_kernel=naming.machine_names, seat=lambda one: (one.subnet, one.name)),

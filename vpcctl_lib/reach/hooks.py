@@ -99,7 +99,8 @@ class Tracker:
             if name == "mangle" and hook in FIRST:
                 packet = self._track(namespace, packet)
             if hook in MARKED and namespace.marking and name == namespace.marking.table:
-                packet = marked(namespace.marking, MARKED[hook], packet)
+                link = ways.incoming if hook is Hook.INPUT else ways.outgoing
+                packet = marked(namespace.marking, MARKED[hook], packet, link)
             if name == NAT:
                 packet = self._translate(namespace, hook, packet, ways, place, decisions)
             else:

@@ -12,9 +12,9 @@ from vpcctl_lib.resources.marking import Held
 INCOMING, OUTGOING = "incoming", "outgoing"
 
 
-def marked(held: Held | None, chain: str, packet: Packet) -> Packet:
-    """The packet after that chain; an unknown port leaves its mark unknown."""
-    tests = held.tests.get(chain, ()) if held else ()
+def marked(held: Held | None, chain: str, packet: Packet, link: str) -> Packet:
+    """The packet after that chain, by way of that link; an unknown port leaves its mark unknown."""
+    tests = held.tests.get(chain, ()) if held and held.interface in ("", link) else ()
     if held is None or not tests or packet.state is State.ESTABLISHED or packet.mark is None:
         return packet
     far = packet.flow.source if chain == INCOMING else packet.flow.destination

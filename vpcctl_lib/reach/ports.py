@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.resources.guard import FORWARDERS, members_of, parts_of
+from vpcctl_lib.resources.guard import members_of, parts_of
+from vpcctl_lib.resources.guarded import FORWARDERS
 
 
 @frozen

@@ -16,7 +16,7 @@ from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.record.trust import check_file
 
 FILE = "state.json"
-VERSION = 6
+VERSION = 7
 
 TOPOLOGIES = ("topology", "previous")
 
@@ -44,6 +44,8 @@ MIGRATIONS: dict[int, Migration] = {
     4: lambda data: data,
     # 6 has groups, and machines in namespaces that others made.
     5: lambda data: data,
+    # 7 has network ACLs.
+    6: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""
 
@@ -72,8 +74,22 @@ def read(file: Path) -> dict[str, Any] | None:
 
 def text(file: Path) -> str | None:
     """The text of the record; None if there is none."""
+    found = content(file)
+    return None if found is None else decoded(file, found)
+
+
+def decoded(file: Path, found: bytes) -> str:
+    """The text of a record; VpcctlError if it is none."""
     try:
-        return disk.read_own(file, check_file).decode()
+        return found.decode()
+    except UnicodeDecodeError as error:
+        raise damaged(file, str(error)) from None
+
+
+def content(file: Path) -> bytes | None:
+    """The record as it is on disk; None if there is none."""
+    try:
+        return disk.read_own(file, check_file)
     except FileNotFoundError:
         if backup(file).exists():
             raise Damaged(f"{file} is missing, but its backup exists", _way_on(file)) from None
@@ -82,8 +98,8 @@ def text(file: Path) -> str | None:
         raise VpcctlError(f"can't read {file}: permission denied", "run it as root: sudo vpcctl …") from None
     except NotADirectoryError:
         raise VpcctlError(f"{file.parent} is not a folder", "name a folder with --state-dir") from None
-    except (OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+    except OSError as error:
+        if error.errno == errno.ELOOP:
             raise VpcctlError(f"{file} is a symbolic link, which vpcctl does not follow",
                               "put the file itself there, or name its folder with --state-dir") from None
         raise damaged(file, str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import field
 from enum import Enum
 from json import JSONDecoder
@@ -39,14 +40,16 @@ class Entry:
     """The line that it was read from, if we wrote that; empty for any other."""
 
     @classmethod
-    def on(cls, line: str) -> Entry:
-        """The entry of a line that we wrote ourselves; it is only decoded if somebody looks at the resource.
+    def on(cls, lines: Iterable[str]) -> Iterator[Entry]:
+        """The entries of lines that we wrote ourselves; each is only decoded if somebody looks at it.
 
-        Nothing is under way with it.
+        Nothing is under way with them.
         """
-        entry = object.__new__(cls)
-        object.__setattr__(entry, "line", line)
-        return entry
+        made = object.__new__
+        for line in lines:
+            entry = made(cls)
+            entry.__dict__["line"] = line
+            yield entry
 
     @property
     def kind(self) -> str:

@@ -55,7 +55,7 @@ class Spare:
         finally:
             os.close(file)
 
-    def replace(self, targets: Sequence[Path], text: bytes) -> None:
+    def replace(self, targets: Sequence[Path], text: bytes | bytearray) -> None:
         """Write the text to each of the files, one after the other, in the space that is already reserved.
 
         The text goes into the spare, which then exchanges names with the file: this needs no new inode, frees
@@ -68,7 +68,7 @@ class Spare:
                 # The file does not exist yet, or the file system can't exchange: give the space back.
                 self._path.replace(target)
 
-    def _fill(self, text: bytes) -> None:
+    def _fill(self, text: bytes | bytearray) -> None:
         try:
             file = os.open(self._path, os.O_RDWR | disk.SAFE)
         except FileNotFoundError:

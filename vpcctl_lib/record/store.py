@@ -28,7 +28,7 @@ LEDGER = '"ledger": [\n'
 MANY = 500
 """Entries from which on a record gets a seal: to decode fewer takes less than to read the program's files."""
 
-SEALED = '"}\n'
+SEALED = b'"}\n'
 """How a record with a seal ends, and no other."""
 
 
@@ -45,13 +45,13 @@ class Store:
 
     def load(self) -> State:
         """The recorded state; empty if there is none. VpcctlError if it can't be read or understood."""
-        text = document.text(self.file)
-        if text is None:
+        found = document.content(self.file)
+        if found is None:
             return State()
-        state = self._sealed(text) if text.endswith(SEALED) else None
+        state = self._sealed(found) if found.endswith(SEALED) else None
         if state is not None:
             return state
-        data = document.parse(self.file, text)
+        data = document.parse(self.file, document.decoded(self.file, found))
         try:
             topology = decode(Topology, data.get("topology"), "topology")
             previous = data.get("previous")
@@ -60,18 +60,18 @@ class Store:
         except Misfit as error:
             raise document.damaged(self.file, str(error)) from None
 
-    def _sealed(self, text: str) -> State | None:
+    def _sealed(self, whole: bytes) -> State | None:
         """The state in a text of our own; its entries are not decoded yet."""
         # Imported late: most records are small.
         from vpcctl_lib.record.seal import opened
 
-        found = opened(text, LEDGER)
+        found = opened(whole, LEDGER.encode())
         if found is None:
             return None
         text = found.head[len(HEAD) + len(TOPOLOGY):-len(",\n")]
         topology = decode(Topology, json.loads(text))
         self._texts[id(topology)] = (topology, text)
-        return State(topology, tuple(map(Entry.on, found.lines)), parts=found.parts)
+        return State(topology, tuple(Entry.on(found.lines)), parts=found.parts)
 
     def save(self, state: State) -> None:
         """Replace the file; a crash leaves the old one or the new one, whole (rename(2), fsync(2)).
@@ -79,7 +79,7 @@ class Store:
         A copy of the last one with nothing under way is kept beside it.
         """
         targets = (self.file,) if state.previous is not None else (self.file, document.backup(self.file))
-        text = self._whole(state).encode()
+        text = self._whole(state)
         try:
             try:
                 self._replace(targets, text)
@@ -94,7 +94,7 @@ class Store:
         if state.previous is None:
             self._spare.renew(len(text))
 
-    def _replace(self, targets: Sequence[Path], text: bytes) -> None:
+    def _replace(self, targets: Sequence[Path], text: bytearray) -> None:
         """Write all of them under other names, and only then rename them."""
         fresh = {target: self.folder / f".{target.name}.new" for target in targets}
         try:
@@ -108,16 +108,14 @@ class Store:
                     temporary.unlink(missing_ok=True)
             raise
 
-    def _whole(self, state: State) -> str:
+    def _whole(self, state: State) -> bytearray:
         """One line for each resource, for people (and cleanup.sh); much smaller than indented JSON."""
         previous = "" if state.previous is None else f'"previous": {self._text(state.previous)},\n'
-        entries = ",\n".join([entry.line or self._line(entry) for entry in state.ledger])
-        text = f'{HEAD}{TOPOLOGY}{self._text(state.topology)},\n{previous}{LEDGER}{entries}'
-        if not state.parts or state.previous is not None or len(state.ledger) < MANY:
-            return f"{text}\n]}}\n"
-        from vpcctl_lib.record.seal import sealed
-
-        return sealed(text, state.parts)
+        text = bytearray(f"{HEAD}{TOPOLOGY}{self._text(state.topology)},\n{previous}{LEDGER}".encode())
+        text += ",\n".join([entry.line or self._line(entry) for entry in state.ledger]).encode()
+        if not (state.parts and state.previous is None and len(state.ledger) >= MANY and _seal(text, state)):
+            text += b"\n]}\n"
+        return text
 
     def _line(self, entry: Entry) -> str:
         # A resource is encoded once, although its entry changes while it is being made.
@@ -238,3 +236,9 @@ class Store:
                                       f"{LOCK_SECONDS:.0f} s", "wait for it, or end it") from None
                 time.sleep(0.02)
 
+
+def _seal(text: bytearray, state: State) -> bool:
+    # Imported late: most records are small.
+    from vpcctl_lib.record.seal import seal
+
+    return seal(text, state.parts)

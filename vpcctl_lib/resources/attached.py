@@ -12,8 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.kernel.saves import Saved
-from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
+from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
@@ -24,9 +23,10 @@ from vpcctl_lib.resources.base import (
     Resource,
     changed,
 )
+from vpcctl_lib.resources.leaving import leave, left_over
 from vpcctl_lib.resources.namespaces import IDENTITY
 from vpcctl_lib.resources.operation import Desk, Facts, Operation
-from vpcctl_lib.resources.operations import HOST, Ip, Iptables, RestoreBatch
+from vpcctl_lib.resources.operations import HOST, Ip, RestoreBatch
 
 UP = "../.."
 """From the folder of names to the root: `ip netns` takes a path only as a name."""
@@ -128,16 +128,15 @@ class Adopt(Operation):
         """By its name, which nobody else can lead elsewhere: its owner can do that with the path."""
         kernel = Kernel(desk.runner)
         check_is_free(kernel, f"{netns.NAMES}/{self.namespace}", self.interface, self.owner)
-        left = _left_over(kernel, self.namespace)
-        outcome = desk.runner.change(RestoreBatch(left).command()) if left else None
-        if outcome and outcome.status:
-            raise VpcctlError(f"what an earlier attachment left there can't be removed: {outcome.reason()}")
+        note = leave(desk.runner, left_over(kernel, self.namespace))
+        if note:
+            desk.notes.append(note)
 
     def typed(self, desk: Desk) -> str:
         """With the removal of what is left there."""
         try:
             path = locate(desk.runner, self.container, self.path).path
-            left = _left_over(Kernel(desk.runner), f"{UP}{path}")
+            left = left_over(Kernel(desk.runner), f"{UP}{path}")
         except VpcctlError:
             left = []
         lines = [replace(one, namespace=self.namespace) for one in left]
@@ -153,19 +152,6 @@ class Adopt(Operation):
 
             source = f"/proc/$({pid_command(self.container)})/ns/net"
         return f"touch {name} && mount --bind {source} {name}"
-
-
-def _left_over(kernel: Kernel, namespace: str) -> list[Iptables]:
-    """What removes our rules there: somebody unmounted our name, and with it went all knowledge of them."""
-    texts = kernel.both_kinds(namespace, *kernel.read(namespace, Reading.CHAINS))
-    held = Saved("".join(texts[:1]))
-    ours = [name for table, name in held
-            if table == POLICY_TABLE and name.startswith((POLICY_IN, POLICY_OUT))]
-    leads = tuple(f"-j {name}" for name in (POLICY_IN, POLICY_OUT))
-    jumps = [f"-D {chain} {rule}" for chain in ("INPUT", "OUTPUT")
-             for rule in held.lines((POLICY_TABLE, chain)) if rule.endswith(leads)]
-    lines = [*jumps, *(f"-F {name}" for name in ours), *(f"-X {name}" for name in ours)]
-    return [Iptables(namespace, POLICY_TABLE, line) for line in lines]
 
 
 def _process(pid: int) -> Facts:
@@ -264,7 +250,7 @@ class Attached(Resource):
         return None
 
     def _unnamed(self, kernel: Kernel, path: str) -> Fault:
-        left = _left_over(kernel, f"{UP}{path}")
+        left = left_over(kernel, f"{UP}{path}")
         return Fault(Condition.MISSING, remedy=tuple(left)) if left else MISSING
 
     def _has_stayed(self, kernel: Kernel, facts: Facts) -> bool:

@@ -253,6 +253,11 @@ class Resource(ABC):
         return ""
 
     @property
+    def lines(self) -> Sequence[str]:
+        """A line for each machine, if it is made of all machines of a VPC together; else none."""
+        return ()
+
+    @property
     def ip_table(self) -> tuple[str, str] | None:
         """The namespace and the name of the nft table of family ip that it is; None for anything else."""
         return None

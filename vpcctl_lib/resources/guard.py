@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
-from vpcctl_lib.model.topology import Subnet
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
-from vpcctl_lib.resources.nftables import Nft
+from vpcctl_lib.resources.base import MISSING, Fault, changed
+from vpcctl_lib.resources.guarded import (
+    FORWARDERS,
+    MACHINES,
+    MACS,
+    OWN,
+    QUOTED,
+    RANGES,
+    Member,
+    Range,
+    lines_of,
+    unpacked,
+)
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.table import Table, head
 
-HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
-"""Deletes an existing table; the first line creates one if there is none, so that the second can't fail."""
+HEAD = head("bridge", BRIDGE_TABLE)
 
 FORM = 3
 """The version of the table's form, so that the next change replaces an older one."""
 
-OWN, MACS, FORWARDERS, MACHINES, RANGES = "own", "macs", "forwarders", "machines", "ranges"
-QUOTED = "quoted"
 TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"],
          FORWARDERS: ["ifname", "ether_addr"]}
 QUOTE = "@th,192,32"
@@ -75,71 +84,23 @@ CHAINS = {
 _TO_ERRORS = next(index for index, rule in enumerate(CHAINS["ipv4"]) if "goto errors" in rule)
 
 
-_FORWARDS = "forwards"
-
-
-def comment(subnet: Subnet, forwards: bool) -> str:
-    """What rebuilds the record: the CIDR and type of a machine's subnet, and whether the machine forwards."""
-    return " ".join((str(subnet.cidr), subnet.type.value, *((_FORWARDS,) if forwards else ())))
-
-
 @frozen
-class Member:
-    """A machine behind a port, with its `comment`."""
-
-    device: str
-    mac: str
-    address: IPv4Address
-    comment: str
-
-    @property
-    def elements(self) -> dict[str, str]:
-        """Its element in each set."""
-        port = f'"{self.device}" . {self.mac}'
-        return {OWN: f'{port} . {self.address} comment "{self.comment}"', MACS: port,
-                **({FORWARDERS: port} if self.forwards else {}), MACHINES: f"{self.address} : {self.mac}",
-                QUOTED: f'"{self.device}" . {int(self.address):#x}'}
-
-    @property
-    def subnet(self) -> tuple[str, str]:
-        """The CIDR and type of its subnet, as the comment has them; empty without one."""
-        cidr, kind, *_ = (*self.comment.split(), "", "")
-        return cidr, kind
-
-    @property
-    def forwards(self) -> bool:
-        """Whether it may send packets of others."""
-        return _FORWARDS in self.comment.split()
-
-
-@frozen
-class Range:
-    """A subnet without machines: no rule is about it, but nothing else in the kernel tells of it."""
-
-    name: str
-    cidr: str
-    kind: str
-
-    @property
-    def element(self) -> str:
-        """Its element, which has no use but its comment."""
-        return f'{self.cidr.partition("/")[0]} comment "{self.name} {self.cidr} {self.kind}"'
-
-
-@frozen
-class Guard(Resource):
+class Guard(Table):
     """The table, loaded atomically: when the machines change, there is no moment without a guard."""
 
-    namespace: str
     members: tuple[Member, ...] = ()
+    """In a record of an earlier version: the machines, which are packed since."""
+
     form: int = 1
     quotes: bool = False
     """Whether this nft can match what an ICMP error quotes."""
 
     ranges: tuple[Range, ...] = ()
+    packed: str = ""
+    """A line for each machine."""
 
-    in_place = True
-    unasked = True
+    head = HEAD
+    apart = BRIDGE_TABLE
 
     @property
     def key(self) -> Hashable:
@@ -147,35 +108,26 @@ class Guard(Resource):
         return ("guard", self.namespace)
 
     @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
+    def rest(self) -> object:
+        """The rules."""
+        return self.form, self.quotes
 
-    def make(self) -> Operations:
-        """Loads all of it at once."""
-        return (self._script(HEAD + self.text()),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Gone."""
-        return (self._script(HEAD),)
-
-    def change(self, old: Resource) -> Operations:
-        """Only the machines that differ: no packet is lost, and others need not be loaded again."""
-        if not isinstance(old, Guard) or (old.form, old.quotes) != (self.form, self.quotes):
-            return self.make()
+    def moved(self, old: Any) -> str:
+        """The elements of machines that came and that went."""
         # Each element is of one port, so others' need not be compared: there may be a thousand.
-        touched = {member.device for some in _unlike(old.members, self.members) for member in some}
-        before, after = (replace(one, members=tuple(
-            member for member in one.members if member.device in touched)) for one in (old, self))
-        text = "".join(_moved(name, before.held(name), after.held(name)) for name in self._sets())
-        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
+        before, after = (replace(one, members=(), packed="\n".join(lines))
+                         for one, lines in zip((old, self), _unlike(old.lines, self.lines), strict=True))
+        return "".join(_moved(name, before.held(name), after.held(name)) for name in self._sets())
 
-    def repair(self, old: Resource) -> Operations:
-        """The whole table, whatever is there."""
-        return self.make()
+    @property
+    def lines(self) -> list[str]:
+        """The machines, packed."""
+        return self.packed.splitlines() or list(lines_of(self.members))
 
-    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
-        return Nft(self.namespace, text, BRIDGE_TABLE, whole)
+    @cached_property
+    def machines(self) -> tuple[Member, ...]:
+        """The machines, one for each address."""
+        return tuple(unpacked(self.packed.splitlines())) or self.members
 
     def _sets(self) -> list[str]:
         return [OWN, MACS, FORWARDERS, MACHINES, RANGES, *((QUOTED,) if self.quotes else ())]
@@ -184,7 +136,7 @@ class Guard(Resource):
         """The elements of a set: a machine with several addresses is several members, with one MAC."""
         if name == RANGES:
             return dict.fromkeys(one.element for one in self.ranges)
-        elements = (member.elements for member in self.members)
+        elements = (member.elements for member in self.machines)
         return dict.fromkeys(held[name] for held in elements if name in held)
 
     def text(self) -> str:
@@ -223,15 +175,15 @@ class Guard(Resource):
                 yield f"its set {name} is not that of its machines"
         if ranges_of(listed) != set(self.ranges):
             yield "its subnets without machines differ"
-        lost, more = len(set(self.members) - held), len(held - set(self.members))
+        lost, more = len(set(self.machines) - held), len(held - set(self.machines))
         if lost or more:
-            yield f"{lost} of its {len(self.members)} machines missing, {more} not ours"
+            yield f"{lost} of its {len(self.machines)} machines missing, {more} not ours"
 
     def __str__(self) -> str:
         return f"guard of the ports in {self.namespace}"
 
 
-def _unlike(old: tuple[Member, ...], new: tuple[Member, ...]) -> tuple[tuple[Member, ...], ...]:
+def _unlike(old: list[str], new: list[str]) -> tuple[list[str], ...]:
     """Both without what they begin and end with in common: what is left is nearly always what differs."""
     most = min(len(old), len(new))
     head = next((at for at in range(most) if old[at] != new[at]), most)

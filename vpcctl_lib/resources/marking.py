@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any
@@ -13,12 +13,12 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.addressing import in_spans
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
 from vpcctl_lib.model.topology import Ports, Protocol
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, Senders, changed, within
-from vpcctl_lib.resources.nftables import Nft
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource, Senders, changed
+from vpcctl_lib.resources.leaving import LeaveTable
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.table import Table, head
 
-HEAD = f"table ip {GROUP_TABLE}\ndelete table ip {GROUP_TABLE}\n"
-"""Deletes an existing table; the first line creates one if there is none."""
+HEAD = head("ip", GROUP_TABLE)
 
 APART = "groups"
 """No other command of a change touches the table, nor waits for it."""
@@ -27,8 +27,8 @@ FILTER = "filter"
 PRIORITIES = {FILTER: -10, POLICY_TABLE: -160}
 """By the table of iptables that has the machine's rules: before it (0, -150), and after tracking (-200)."""
 
-HOOKS = {"incoming": ("input", "saddr"), "outgoing": ("output", "daddr")}
-"""By chain: its hook, and the end of the packet that is the far one there."""
+HOOKS = {"incoming": ("input", "saddr", "iifname"), "outgoing": ("output", "daddr", "oifname")}
+"""By chain: its hook, the end of the packet that is the far one there, and the link that it passes."""
 
 Element = dict[str, Any]
 Expression = list[Element]
@@ -43,18 +43,20 @@ class Members:
 
 
 @frozen
-class Marking(Resource):
+class Marking(Table):
     """The sets of groups and, in order, the tests of packets. Members come and go without another rule."""
 
-    namespace: str
     members: tuple[Members, ...] = ()
     incoming: tuple[Test, ...] = ()
     outgoing: tuple[Test, ...] = ()
     attached: bool = False
     """Whether the namespace is somebody else's, where our rules are in `mangle`."""
 
-    in_place = True
-    unasked = True
+    interface: str = ""
+    """There, our link: the marks of other links' packets are the owner's."""
+
+    head = HEAD
+    apart = APART
 
     @property
     def key(self) -> Hashable:
@@ -62,13 +64,9 @@ class Marking(Resource):
         return ("marking", self.namespace)
 
     @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
-
-    @property
-    def _rules(self) -> tuple[tuple[Test, ...], tuple[Test, ...], list[str]]:
-        return self.incoming, self.outgoing, [one.group for one in self.members]
+    def rest(self) -> object:
+        """The tests, and the names of the groups."""
+        return self.incoming, self.outgoing, self.interface, [one.group for one in self.members]
 
     @property
     def _table(self) -> str:
@@ -80,21 +78,15 @@ class Marking(Resource):
         """The namespace, and our name."""
         return (self.namespace, GROUP_TABLE)
 
-    def make(self) -> Operations:
-        """Loads all of it at once."""
-        return (self._script(HEAD + self.text()),)
-
     def unmake(self, facts: Facts) -> Operations:
-        """Gone."""
-        return (self._script(HEAD),)
+        """In a namespace of somebody else's, as far as its owner lets it."""
+        gone = super().unmake(facts)
+        return (LeaveTable(self.namespace, HEAD, APART),) if self.attached else gone
 
-    def change(self, old: Resource) -> Operations:
-        """Only the members that differ, if the tests are the same."""
-        if not isinstance(old, Marking) or old._rules != self._rules:
-            return self.make()
-        text = "".join(_moved(one.group, before.spans, one.spans)
+    def moved(self, old: Any) -> str:
+        """Members that came and that went."""
+        return "".join(_moved(one.group, before.spans, one.spans)
                        for before, one in zip(old.members, self.members, strict=True))
-        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
 
     def drops(self, old: Resource) -> Senders | None:
         """Those in none of its groups that were in one of `old`."""
@@ -103,19 +95,13 @@ class Marking(Resource):
         gone = _in(old.members) - _in(self.members)
         return Senders(self.namespace, tuple(map(str, sorted(gone)))) if gone else None
 
-    def repair(self, old: Resource) -> Operations:
-        """The whole table, whatever is there."""
-        return self.make()
-
-    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
-        return Nft(self.namespace, text, APART, whole)
-
     def text(self) -> str:
         """The table in nft's syntax."""
         sets = "".join(f"\tset {GROUP_SET}{one.group} {{\n\t\ttype ipv4_addr\n{_elements(one.spans)}\t}}\n"
                        for one in self.members)
         priority = PRIORITIES[self._table]
-        chains = "".join(_chain(name, tests, priority) for name, tests in self._chains().items())
+        chains = "".join(_chain(name, tests, priority, self.interface)
+                         for name, tests in self._chains().items())
         return f"table ip {GROUP_TABLE} {{\n{sets}{chains}}}\n"
 
     def _chains(self) -> dict[str, tuple[Test, ...]]:
@@ -129,17 +115,22 @@ class Marking(Resource):
         if listed is None:
             return MISSING
         held = table_of(listed)
-        if held is None or (dict(held.tests), held.table) != (self._chains(), self._table):
+        shall = (self._chains(), self._table, self.interface)
+        if held is None or (dict(held.tests), held.table, held.interface) != shall:
             return changed("its rules differ")
-        shall = {one.group: in_spans(one.spans) for one in self.members}
-        if held.members.keys() != shall.keys():
+        members = {one.group: in_spans(one.spans) for one in self.members}
+        if held.members.keys() != members.keys():
             return changed("its groups differ")
-        return next((changed(f"group {name}: {len(shall[name] - found)} of its {len(shall[name])} addresses "
-                             f"missing, {len(found - shall[name])} not ours")
-                     for name, found in held.members.items() if found != shall[name]), None)
+        return next((_difference(name, found, members[name]) for name, found in held.members.items()
+                     if found != members[name]), None)
 
     def __str__(self) -> str:
         return f"groups' members in {self.namespace}"
+
+
+def _difference(group: str, held: frozenset[IPv4Address], shall: frozenset[IPv4Address]) -> Fault:
+    return changed(f"group {group}: {len(shall - held)} of its {len(shall)} addresses missing, "
+                   f"{len(held - shall)} not ours")
 
 
 @frozen
@@ -151,6 +142,9 @@ class Held:
     table: str = FILTER
     """The table of iptables that its chains come right before."""
 
+    interface: str = ""
+    """The link whose packets it marks; empty for all."""
+
 
 def table_of(listed: list[Element]) -> Held | None:
     """What is in a table that nft has listed; None if not everything in it is as we would have made it."""
@@ -159,16 +153,17 @@ def table_of(listed: list[Element]) -> Held | None:
     try:
         members = {name.removeprefix(GROUP_SET): frozenset(map(IPv4Address, one.get("elem", ())))
                    for name, one in sets.items()}
-        tests = {name: tuple(_tests(name, [item["rule"]["expr"] for item in listed
-                                           if item.get("rule", {}).get("chain") == name]))
+        rules = {name: [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == name]
                  for name in chains}
+        interface = next((_interface(name, held) for name, held in rules.items()), "")
+        tests = {name: tuple(_tests(name, held, interface)) for name, held in rules.items()}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     kinds = {kind for item in listed for kind in item}
     ours = kinds <= {"metainfo", "table", "set", "chain", "rule"} and all(map(_is_ours, chains.values()))
     table = next((name for name, priority in PRIORITIES.items()
                   if all(chain.get("prio") == priority for chain in chains.values())), None)
-    return Held(members, tests, table) if ours and table else None
+    return Held(members, tests, table, interface) if ours and table else None
 
 
 def _is_ours(chain: Element) -> bool:
@@ -177,11 +172,18 @@ def _is_ours(chain: Element) -> bool:
     return held == {"type": "filter", "hook": hook, "policy": "accept"}
 
 
-def _tests(chain: str, rules: list[Expression]) -> Iterator[Test]:
+def _interface(chain: str, rules: list[Expression]) -> str:
+    """The link that a chain is about, if it names one."""
+    match = rules[1][0].get("match", {}) if len(rules) > 1 else {}
+    return str(match["right"]) if match.get("left") == {"meta": {"key": HOOKS[chain][2]}} else ""
+
+
+def _tests(chain: str, rules: list[Expression], interface: str) -> Iterator[Test]:
     """The tests of a chain; ValueError if one is not ours."""
-    if rules[:len(FIRST)] != FIRST:
+    first = _first(chain, interface)
+    if rules[:len(first)] != first:
         raise ValueError(chain)
-    for held in rules[len(FIRST):]:
+    for held in rules[len(first):]:
         test = _test(held)
         if _expression(chain, test) != held:
             raise ValueError(chain)
@@ -230,11 +232,12 @@ def elements(held: Sequence[str]) -> str:
     return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
 
-def _chain(name: str, tests: tuple[Test, ...], priority: int) -> str:
-    hook, end = HOOKS[name]
+def _chain(name: str, tests: tuple[Test, ...], priority: int, interface: str) -> str:
+    hook, end, link = HOOKS[name]
     lines = (
         # iptables lets them pass, too, and asks no mark.
         "ct state established,related accept",
+        *([f'{link} != "{interface}" accept'] if interface else []),
         # A program may have set a mark of its own.
         f"meta mark set meta mark & {MASK ^ 0xFFFFFFFF:#010x}",
         *(f"ip {end} @{GROUP_SET}{one.group} {_matched(one)}meta mark set meta mark | "
@@ -263,11 +266,15 @@ def _mark(operator: str, bits: int) -> Element:
 
 
 ACCEPT: Element = {"accept": None}
-FIRST: list[Expression] = [
-    [{"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}, ACCEPT],
-    [_mark("&", MASK ^ 0xFFFFFFFF)],
-]
-"""The first rules of each chain, as nft lists them in JSON."""
+
+
+def _first(chain: str, interface: str) -> list[Expression]:
+    """The first rules of a chain, as nft lists them in JSON."""
+    known = {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}
+    other = {"op": "!=", "left": {"meta": {"key": HOOKS[chain][2]}}, "right": interface}
+    return [[{"match": known}, ACCEPT], *([[{"match": other}, ACCEPT]] if interface else []),
+            [_mark("&", MASK ^ 0xFFFFFFFF)]]
+
 
 
 def _expression(chain: str, test: Test) -> Expression:

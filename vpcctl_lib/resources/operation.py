@@ -149,6 +149,13 @@ class Batch(ABC):
         """What leads to the same from any state, for when the command fails; None if nothing does."""
         return None
 
+    def salvage(self, runner: Runner, why: str) -> str | None:
+        """After a removal that failed: do what can be done. What stays, for a note; None if it is a failure.
+
+        `why` is what the command said.
+        """
+        return None
+
     def counters(self, runner: Runner) -> Mapping[str, str]:
         """The current counters of the rules that it will write, by line; asks the kernel."""
         return NO_COUNTERS

@@ -27,6 +27,7 @@ from vpcctl_lib.resources.base import (
     unreadable,
     within,
 )
+from vpcctl_lib.resources.leaving import leaving
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
@@ -70,8 +71,13 @@ class Chain(Resource):
     @property
     def policy_of(self) -> str:
         """A subnet's; a router's chains have their own policy."""
-        own = self.name in (POLICY_IN, POLICY_OUT)
-        return self.namespace if own or (self.table == "filter" and not self.policy) else ""
+        own = self._is_beside or (self.table == "filter" and not self.policy)
+        return self.namespace if own else ""
+
+    @property
+    def _is_beside(self) -> bool:
+        """Whether it is in somebody else's namespace, beside the rules of its owner."""
+        return self.name in (POLICY_IN, POLICY_OUT)
 
     @property
     def translates(self) -> Senders | None:
@@ -103,13 +109,16 @@ class Chain(Resource):
                            [f"-A {name} {rule}" for name, rules in inner.items() for rule in rules],
                            _removal(gone))
 
-    def _lines(self, *parts: list[str]) -> Operations:
+    def _lines(self, *parts: list[str]) -> tuple[Iptables, ...]:
         return tuple(Iptables(self.namespace, self.table, line, self.family)
                      for part in parts for line in part)
 
     def make(self) -> Operations:
-        """An existing chain that is not ours is an error; it is never taken over."""
-        return self._written(fresh=True)
+        """An existing chain that is not ours is an error; it is never taken over.
+
+        Except where others could keep us out by making one: there it has a name that is ours alone.
+        """
+        return self._written(fresh=not self._is_beside)
 
     def change(self, old: Resource) -> Operations:
         """Emptied and filled again in one commit, so that no packet meets half of it."""
@@ -120,7 +129,8 @@ class Chain(Resource):
     def unmake(self, facts: Facts) -> Operations:
         """A built-in chain becomes empty and open, one of ours is removed."""
         own = chain_lines(self.name, ()) if self.name in BUILTIN else _removal((self.name,))
-        return self._lines(own, _removal(tuple(unpacked(self.inner))))
+        lines = self._lines(own, _removal(tuple(unpacked(self.inner))))
+        return leaving(lines) if self._is_beside else lines
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must have its policy and exactly its rules in order, and so must the chains that it leads to."""
@@ -140,7 +150,7 @@ class Chain(Resource):
 
     def is_taken(self, kernel: Kernel) -> bool:
         """Our own chain exists although it is not made yet: iptables-restore reports only the line."""
-        return self.name not in BUILTIN and self._held(kernel) is not None
+        return self.name not in BUILTIN and not self._is_beside and self._held(kernel) is not None
 
     def _held(self, kernel: Kernel) -> HeldChain | None:
         return kernel.chain(self.namespace, self.table, self.name, self.family)
@@ -157,7 +167,7 @@ class Chain(Resource):
 
     def _table_away(self, kernel: Kernel, error: Unreadable) -> Operations:
         """Makes room for our chains in our namespace: nft can remove what iptables can't read."""
-        if error.why != NOT_OF_IPTABLES or not kernel.has_tool("nft"):
+        if error.why != NOT_OF_IPTABLES or self._is_beside or not kernel.has_tool("nft"):
             return ()
         # Added first, so that it is not a failure if it has gone meanwhile.
         table = f"table {self.family.nft} {self.table}"
@@ -296,9 +306,10 @@ class SingleRule(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """By its text, so that no other rule can be deleted."""
-        return self._line(f"-D {self.chain} {self.rule}")
+        lines = self._line(f"-D {self.chain} {self.rule}")
+        return leaving(lines) if self.namespace else lines
 
-    def _line(self, line: str) -> Operations:
+    def _line(self, line: str) -> tuple[Iptables, ...]:
         return (Iptables(self.namespace, self.table, line, self.family),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -308,7 +319,8 @@ class SingleRule(Resource):
         times = held.rules.count(shall) if held else 0
         if held is None or times == 0:
             return MISSING
-        if times > 1:
+        # In somebody else's namespace a second one, from before a lost record, does the same again.
+        if times > 1 and not self.namespace:
             return Fault(Condition.CHANGED, f"it exists {times} times", self.unmake({}) * (times - 1))
         return changed("other rules stand before it") if self.top and held.rules[0] != shall else None
 

@@ -6,7 +6,7 @@ to the router, whatever MAC their sender wrote: a route table decides about the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -14,12 +14,9 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE, ROUTES_SET, ROUTES_TABLE
 from vpcctl_lib.model.tables import SHIFT
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
-from vpcctl_lib.resources.nftables import Nft
+from vpcctl_lib.resources.base import MISSING, Fault, changed
 from vpcctl_lib.resources.operation import Facts
-
-HEAD = f"table bridge {ROUTES_TABLE}\ndelete table bridge {ROUTES_TABLE}\n"
-"""Deletes an existing table; the first line creates one if there is none."""
+from vpcctl_lib.resources.table import Table, head
 
 ORIGIN, HOOK = "origin", "prerouting"
 PRIORITY = -199
@@ -48,10 +45,9 @@ class Origin:
 
 
 @frozen
-class Steering(Resource):
+class Steering(Table):
     """The table, loaded atomically; when only machines come and go, only their elements change."""
 
-    namespace: str
     router: str
     """The MAC of the router's bridge."""
 
@@ -61,7 +57,10 @@ class Steering(Resource):
     origins: tuple[Origin, ...] = ()
     tables: tuple[Listed, ...] = ()
 
-    in_place = True
+    head = head("bridge", ROUTES_TABLE)
+    # In one command with the guard's: a machine that it lets in has its route table from the start.
+    apart = BRIDGE_TABLE
+    unasked = False
 
     @property
     def key(self) -> Hashable:
@@ -69,36 +68,13 @@ class Steering(Resource):
         return ("steering", self.namespace)
 
     @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
-
-    def make(self) -> Operations:
-        """Loads all of it at once."""
-        return (self._script(HEAD + self.text()),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Gone."""
-        return (self._script(HEAD),)
-
-    def change(self, old: Resource) -> Operations:
-        """Only the ports that differ, if the rest is the same."""
-        if not isinstance(old, Steering) or old._rest != self._rest:
-            return self.make()
-        text = _moved("delete", old, self) + _moved("add", self, old)
-        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
-
-    @property
-    def _rest(self) -> tuple[object, ...]:
+    def rest(self) -> tuple[object, ...]:
+        """Where packets go, and what it says of route tables."""
         return (self.router, self.near, self.tables)
 
-    def repair(self, old: Resource) -> Operations:
-        """The whole table, whatever is there."""
-        return self.make()
-
-    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
-        # In one command with the guard's: a machine that it lets in has its route table from the start.
-        return Nft(self.namespace, text, BRIDGE_TABLE, whole)
+    def moved(self, old: Steering) -> str:
+        """Ports that come and go, or get another number."""
+        return _moved("delete", old, self) + _moved("add", self, old)
 
     def text(self) -> str:
         """The table in nft's syntax."""

@@ -39,6 +39,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
 def overview(overview: Overview) -> View:
     """A VPC with everything about it, and the plain commands that show the same."""
     # Imported late: other views have no need of it.
+    from vpcctl_lib.views.acls import acl
     from vpcctl_lib.views.grouped import group
     from vpcctl_lib.views.routed import all_tables, gateway
     from vpcctl_lib.views.things import listed, others
@@ -58,6 +59,7 @@ def overview(overview: Overview) -> View:
                       for one in overview.workloads],
         "instances": [instance(one) for one in overview.instances],
         "groups": [group(one) for one in overview.groups],
+        "acls": [acl(one) for one in overview.acls],
         "route_tables": all_tables(overview.topology, overview.vpc),
         "nat_gateways": [gateway(overview.vpc, one) for one in overview.vpc.nat_gateways],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
@@ -69,6 +71,8 @@ def overview(overview: Overview) -> View:
                 "instances": f"ip -n {name} link show master {bridge}",
                 **({"groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}"}
                    if overview.groups and overview.topology.guarded else {}),
+                **({"acls": f"ip netns exec {name} nft list table bridge {naming.ACL_TABLE}"}
+                   if overview.acls else {}),
                 **({"route_tables": f"ip -n {name} rule; ip -n {name} route show table all"}
                    if overview.vpc.route_tables else {}),
                 "peerings": f"ip -n {name} -br addr show type veth",
@@ -77,10 +81,9 @@ def overview(overview: Overview) -> View:
 
 
 def _see_rules(vpc: Vpc, subnet: Subnet) -> str:
-    """At the subnet's first machine: all have the same rules."""
-    machines = endpoints.in_subnet(vpc, subnet)
-    space = machines[0].namespace if machines else naming.namespace(vpc.name, subnet.name)
-    return f"ip netns exec {space} iptables -nvL"
+    """At the first machine that follows the policy: all have the same rules. Empty if none does."""
+    machines = endpoints.following(vpc, subnet)
+    return f"ip netns exec {machines[0].namespace} iptables -nvL" if machines else ""
 
 
 def subnet(vpc: Vpc, subnet: Subnet) -> View:
@@ -97,6 +100,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None, "groups": list(own.groups) if own else [],
+        "acl": subnet.acl or None,
         "instances": [one.site.machine for one in machines if one.site.machine],
         "workloads": [workload.name for one in machines for workload in one.workloads],
     }

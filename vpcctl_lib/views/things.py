@@ -10,11 +10,22 @@ from typing import Any
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import Group, Machine, Nat, Peering, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    Acl,
+    Group,
+    Machine,
+    Nat,
+    Peering,
+    Policy,
+    Subnet,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py`, `views/grouped.py` or `views/routed.py`."""
+SHOWN = (Vpc, Nat, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py` or `routed.py`."""
 
 
 def others() -> list[Kind]:
