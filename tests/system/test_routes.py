@@ -170,8 +170,25 @@ def test_a_middlebox_before_a_nat_gateway(gateway: Host) -> None:
     gateway.do("route-table add-route --vpc vpc1 --name watched --to 0.0.0.0/0 --via instance:watch/box")
     gateway.do("route-table associate --vpc vpc1 --subnet private --name watched")
     gateway.sh(SEEN % ("10.0.2.2", "10.0.2.2"), "vpc1-watch.box")
-    assert gateway.reaches("vpc1-private", *INTERNET)[0].ttl == 61
-    assert seen(gateway, "vpc1-watch.box")[0] >= 5
+    assert gateway.reaches("vpc1-private", *INTERNET)[0].ttl == 60
+    there, back = seen(gateway, "vpc1-watch.box")
+    assert there >= 6
+    assert back >= 6
+    # A firewall there that knows connections is content, and reach knows the way.
+    gateway.sh("iptables -P FORWARD DROP; iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP; "
+               "iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT; "
+               "iptables -A FORWARD -s 10.0.2.0/24 -p tcp --dport 80 -j ACCEPT", "vpc1-watch.box")
+    gateway.reaches("vpc1-private", INTERNET[1])
+    gateway.never_reaches("vpc1-private", INTERNET[2])
+    assert gateway.do("status").out == "in sync\n"
+    # Inside the VPC all is switched as before.
+    still = seen(gateway, "vpc1-watch.box")
+    gateway.reaches("vpc1-private", "10.0.1.2", "10.0.3.2")
+    gateway.reaches("vpc1-public", "10.0.2.2")
+    assert seen(gateway, "vpc1-watch.box") == still
+    gateway.sh("nft delete table ip seen", "vpc1-watch.box")
+    told = gateway.do("reach --from vpc1/private --to 8.8.8.8 --port 80 --probe").out
+    assert told.count("vpc1-watch.box") > 4
 
 
 def test_the_longest_prefix_wins_and_a_blackhole_answers_nothing(gateway: Host) -> None:

@@ -10,9 +10,9 @@ from vpcctl_lib.model import addressing, naming, tables
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
 from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE
-from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.resources import Chain, Resource, Steering, Way, WayRule
-from vpcctl_lib.resources.steering import Listed, Origin
+from vpcctl_lib.resources.steering import Detour, Listed, Origin
 
 MARKED, HOME, BACK = 10000, 20000, 20100
 """Where `ip rule` has the rules by mark, that for the host, and those for answers by a middlebox."""
@@ -24,7 +24,27 @@ def steering(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
     origins = tuple(Origin(one.port, numbers[one.site.subnet]) for one in machines
                     if numbers[one.site.subnet])
     yield Steering(vpc.name, naming.mac(vpc.name), vpc.cidr, origins,
-                   tuple(Listed(table.name, _words(vpc, table)) for table in vpc.route_tables))
+                   tuple(Listed(table.name, _words(vpc, table)) for table in vpc.route_tables),
+                   tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)))
+
+
+def _detours(vpc: Vpc, subnet: Subnet) -> list[Detour]:
+    """What a NAT gateway or another middlebox sends back to a subnet, by the middlebox of its table."""
+    table = tables.of(vpc, subnet)
+    routes = sorted(table.routes if table else (), key=lambda one: -one.destination.prefixlen)
+    found = [_detour(vpc, subnet, route) for route in routes]
+    # After the last middlebox all goes straight anyway.
+    while found and not found[-1].port:
+        found.pop()
+    return found
+
+
+def _detour(vpc: Vpc, subnet: Subnet, route: VpcRoute) -> Detour:
+    near = tables.next_hop(vpc, route) if route.via is Via.INSTANCE else None
+    if near is None:
+        return Detour(route.destination, subnet.cidr)
+    return Detour(route.destination, subnet.cidr, naming.port(*route.hop.split("/")),
+                  naming.instance_mac(vpc.name, near))
 
 
 def _words(vpc: Vpc, table: RouteTable) -> tuple[str, ...]:

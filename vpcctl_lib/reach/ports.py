@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.resources.guard import members_of, parts_of
 from vpcctl_lib.resources.guarded import FORWARDERS
+
+if TYPE_CHECKING:
+    from vpcctl_lib.resources.steering import Detour
 
 
 @frozen
@@ -39,6 +42,19 @@ class Steered:
     marks: Mapping[str, int]
     """By the port at which they come in."""
 
+    detours: Sequence[Detour] = ()
+    """Answers that go by a middlebox; the first that matches decides."""
+
+    def mac(self, port: str, source: IPv4Address, destination: IPv4Address) -> str:
+        """Where a packet that came in at a port is led; empty if it goes where it would anyway."""
+        if destination not in self.near:
+            return self.router
+        if source in self.near:
+            return ""
+        fitting = (one for one in self.detours if port != one.port and source in one.source
+                   and destination in one.target)
+        return next((one.mac for one in fitting), "")
+
 
 def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
     """Whom the rules of our own table let in."""
@@ -49,7 +65,7 @@ def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
 def parse_steered(listed: list[dict[str, Any]]) -> Steered | None:
     """What our table for route tables does, if it has our rules and no others."""
     # Imported late: most routers have none.
-    from vpcctl_lib.resources.steering import far_of, is_whole, origins_of
+    from vpcctl_lib.resources.steering import detours_of, far_of, is_whole, origins_of
 
     far = far_of(listed) if is_whole(listed) else None
-    return Steered(*far, origins_of(listed)) if far else None
+    return Steered(*far, origins_of(listed), detours_of(listed)) if far else None

@@ -8,7 +8,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.reach.packet import Blocked, Undecided
+from vpcctl_lib.reach.packet import Blocked, Flow, Undecided
 from vpcctl_lib.reach.routes import Lookup
 from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
 from vpcctl_lib.reach.scene import BRIDGE_FORWARDING, HOST, Link, Namespace, Scene
@@ -264,13 +264,13 @@ def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address, is_arp: bool
     return guard is None or guard.lets_in(port, mac, address, is_arp)
 
 
-def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
-    """Where the guard of the first bridge on the way sends a packet that was addressed to `end`."""
+def switched(scene: Scene, segment: Segment, end: End, flow: Flow) -> End | None:
+    """Where the tables of the first bridge on the way send a packet that was addressed to `end`."""
     if end.entry is None:
         return end
     here = scene.of(end.entry[0])
-    away = here.steered is not None and destination not in here.steered.near
-    mac = here.steered.router if here.steered and away else here.switched.get(destination, end.link.mac)
+    led = here.steered.mac(end.entry[1], flow.source, flow.destination) if here.steered else ""
+    mac = led or here.switched.get(flow.destination, end.link.mac)
     if mac == end.link.mac:
         return end
     return next((other for other in segment.having(mac) if other.entry == end.entry), None)

@@ -219,7 +219,7 @@ class Walk:
             raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
         if found:
             self._check_sender(link, found[0], packet)
-            end = switched(self.scene, segment, found[0], packet.flow.destination)
+            end = switched(self.scene, segment, found[0], packet.flow)
             if end:
                 self._check_port(end)
                 return end

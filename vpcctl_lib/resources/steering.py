@@ -45,6 +45,28 @@ class Origin:
 
 
 @frozen
+class Detour:
+    """Answers from those sources to a subnet: by a middlebox, or straight if it has no port."""
+
+    source: IPv4Network
+    target: IPv4Network
+    port: str = ""
+    mac: str = ""
+
+    @property
+    def rule(self) -> str:
+        """The rule for what others than the middlebox itself send on."""
+        source = f"ip saddr {_plain(self.source)} " if self.source.prefixlen else ""
+        other = f'iifname != "{self.port}" ' if self.port else ""
+        turned = f"ether daddr set {self.mac} " if self.port else ""
+        return f"{other}{source}ip daddr {_plain(self.target)} {turned}accept"
+
+
+def _plain(network: IPv4Network) -> str:
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+@frozen
 class Steering(Table):
     """The table, loaded atomically; when only machines come and go, only their elements change."""
 
@@ -56,6 +78,8 @@ class Steering(Table):
 
     origins: tuple[Origin, ...] = ()
     tables: tuple[Listed, ...] = ()
+    detours: tuple[Detour, ...] = ()
+    """The first that matches decides."""
 
     head = head("bridge", ROUTES_TABLE)
     # In one command with the guard's: a machine that it lets in has its route table from the start.
@@ -70,7 +94,7 @@ class Steering(Table):
     @property
     def rest(self) -> tuple[object, ...]:
         """Where packets go, and what it says of route tables."""
-        return (self.router, self.near, self.tables)
+        return (self.router, self.near, self.tables, self.detours)
 
     def moved(self, old: Steering) -> str:
         """Ports that come and go, or get another number."""
@@ -87,7 +111,11 @@ class Steering(Table):
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
                 f"\t\tip daddr != {self.near} ether daddr set {self.router} "
                 f"meta pkttype set host\n"
-                f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n\t}}\n}}\n")
+                f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n{self._turns()}\t}}\n}}\n")
+
+    def _turns(self) -> str:
+        lines = (f"ip saddr {self.near} accept", *(one.rule for one in self.detours)) if self.detours else ()
+        return "".join(f"\t\t{line}\n" for line in lines)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our rules, ports and route tables."""
@@ -98,7 +126,8 @@ class Steering(Table):
         return changed("; ".join(wrong)) if wrong else None
 
     def _wrong(self, listed: Sequence[dict[str, Any]]) -> Iterator[str]:
-        if not is_whole(listed) or far_of(listed) != (self.near, self.router):
+        if not is_whole(listed) or far_of(listed) != (self.near, self.router) \
+                or detours_of(listed) != list(self.detours):
             yield "its rules differ"
         if origins_of(listed) != {one.port: one.number << SHIFT for one in self.origins}:
             yield "its ports differ"
@@ -148,6 +177,30 @@ def far_of(listed: Sequence[dict[str, Any]]) -> tuple[IPv4Network, str] | None:
         return None
 
 
+def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
+    """The ways of answers in a table that nft has listed; empty if a rule is of another form."""
+    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    try:
+        return [_detour(rule) for rule in rules[FIXED + 1:]]
+    except (LookupError, TypeError, ValueError):
+        return []
+
+
+def _detour(rule: Sequence[dict[str, Any]]) -> Detour:
+    port = mac = ""
+    found = {"saddr": IPv4Network("0.0.0.0/0")}
+    for part in rule:
+        if "mangle" in part:
+            mac = str(part["mangle"]["value"])
+        elif "match" in part and part["match"]["op"] == "!=":
+            port = str(part["match"]["right"])
+        elif "match" in part:
+            right = part["match"]["right"]
+            prefix = right["prefix"] if isinstance(right, dict) else {"addr": right, "len": 32}
+            found[part["match"]["left"]["payload"]["field"]] = IPv4Network((prefix["addr"], prefix["len"]))
+    return Detour(found["saddr"], found["daddr"], port, mac)
+
+
 def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
     """Whether a table has our hook and rules, and no others."""
     far = far_of(listed)
@@ -161,23 +214,49 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
     inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
                 if "rule" in item and item["rule"].get("chain") != HOOK)
     return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
-        and rules == _expressions(*far) and inert
+        and rules == _expressions(*far, detours_of(listed)) and inert
 
 
-def _expressions(near: IPv4Network, router: str) -> list[Any]:
+FIXED = 2
+"""The rules that there are always."""
+
+
+def _field(protocol: str, name: str) -> dict[str, Any]:
+    return {"payload": {"protocol": protocol, "field": name}}
+
+
+def _match(operator: str, left: Any, right: Any) -> dict[str, Any]:
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+def _set(key: Any, value: Any) -> dict[str, Any]:
+    return {"mangle": {"key": key, "value": value}}
+
+
+def _network(network: IPv4Network) -> Any:
+    if network.prefixlen == network.max_prefixlen:
+        return str(network.network_address)
+    return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
+
+
+def _expressions(near: IPv4Network, router: str, detours: Sequence[Detour]) -> list[Any]:
     """The rules as nft lists them in JSON (libnftables-json(5))."""
-    def field(protocol: str, name: str) -> dict[str, Any]:
-        return {"payload": {"protocol": protocol, "field": name}}
-
-    def match(operator: str, left: Any, right: Any) -> dict[str, Any]:
-        return {"match": {"op": operator, "left": left, "right": right}}
-
-    prefix = {"prefix": {"addr": str(near.network_address), "len": near.prefixlen}}
     origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
+    accept = {"accept": None}
+    inside = [[_match("==", _field("ip", "saddr"), _network(near)), accept]] if detours else []
     return [
-        [match("!=", field("ip", "daddr"), prefix),
-         {"mangle": {"key": field("ether", "daddr"), "value": router}},
-         {"mangle": {"key": {"meta": {"key": "pkttype"}}, "value": "host"}}],
-        [match("==", field("ether", "type"), "ip"),
-         {"mangle": {"key": {"meta": {"key": "mark"}}, "value": origin}}],
+        [_match("!=", _field("ip", "daddr"), _network(near)), _set(_field("ether", "daddr"), router),
+         _set({"meta": {"key": "pkttype"}}, "host")],
+        [_match("==", _field("ether", "type"), "ip"), _set({"meta": {"key": "mark"}}, origin)],
+        *inside, *([*_turn(one), accept] for one in detours),
     ]
+
+
+def _turn(one: Detour) -> Iterator[Any]:
+    if one.port:
+        yield _match("!=", {"meta": {"key": "iifname"}}, one.port)
+    if one.source.prefixlen:
+        yield _match("==", _field("ip", "saddr"), _network(one.source))
+    yield _match("==", _field("ip", "daddr"), _network(one.target))
+    if one.port:
+        yield _set(_field("ether", "daddr"), one.mac)
