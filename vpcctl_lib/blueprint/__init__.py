@@ -41,6 +41,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
                        (vpc.name, routers.ranges(vpc), bool(topology.quotes)), routers.guarded)
             if vpc.acls:
                 yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
+            if vpc.route_tables or vpc.nat_gateways:
+                yield Part((vpc.name,), _steering, (vpc,), (seats[vpc.name],))
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -61,6 +63,9 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
             yield Part((peering.vpc1, peering.vpc2), peerings.cable, (topology,), (peering,))
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
+    for vpc in topology.vpcs:
+        if vpc.route_tables:
+            yield Part((vpc.name,), _tables, (topology,), (vpc,))
     for vpc in topology.vpcs:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
@@ -88,6 +93,19 @@ def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
     from vpcctl_lib.blueprint.acls import acls
 
     return acls(vpc, seats)
+
+
+def _steering(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    # Imported late, here and below: most VPCs have only the built-in tables.
+    from vpcctl_lib.blueprint.tables import steering
+
+    return steering(vpc, [seat.endpoint for seat in seats])
+
+
+def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    from vpcctl_lib.blueprint.tables import router
+
+    return router(topology, vpc)
 
 
 def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],

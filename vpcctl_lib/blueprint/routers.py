@@ -55,7 +55,8 @@ def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
 
 def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
     yield Veth(vpc.name, one.port, one.namespace, one.interface)
-    guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else ""
+    guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else \
+        naming.GATEWAY_MARK if one.translates else ""
     yield Port(vpc.name, one.port, one.site.owner + guest, bridge)
     full = naming.port_altname(one.site.subnet, one.site.machine)
     if full:
