@@ -145,6 +145,10 @@ class Host:
         """Run vpcctl, whatever comes of it."""
         return self._command("vpcctl", words, stdin, environment)
 
+    def cni(self, stdin: str, **environment: str) -> Result:
+        """Run the CNI plugin, whatever comes of it."""
+        return self._command("cni", (), stdin, environment)
+
     def faulty(self, *words: str, **fault: str) -> Result:
         """Run vpcctl with a fault among its own doings."""
         return self._command("faulty", words, "", fault)
@@ -258,9 +262,14 @@ class Host:
         assert not changes, "\n".join(changes)
 
     def delete_all(self) -> None:
-        """Delete every VPC there is."""
+        """Delete every VPC there is, and the elastic addresses, which outlive them."""
         for vpc in self.state()["topology"].get("vpcs", ()):
             self.do("vpc delete --name", vpc["name"])
+        left = self.state()["topology"]
+        for eip in left.get("eips", ()):
+            self.do("eip release --address", eip["address"])
+        for pool in left.get("pools", ()):
+            self.do("eip pool delete", pool["cidr"])
 
     def check_clean(self) -> None:
         """With all VPCs deleted the host is what it was before the first."""

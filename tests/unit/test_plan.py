@@ -301,6 +301,19 @@ def test_a_guard_that_somebody_changed_is_loaded_as_a_whole() -> None:
     assert [(step.verb, step.work) for step in plan.steps] == [(Verb.CHANGE, guard.make())]
 
 
+def test_a_guard_from_a_record_of_an_earlier_version_is_the_same() -> None:
+    ledger = made(RICH)
+    entry = find(ledger, Guard)
+    assert entry.resource.packed
+    assert entry.resource.machines
+    old = replace(entry.resource, members=entry.resource.machines, packed="")
+    assert (old.text(), list(old.lines)) == (entry.resource.text(), list(entry.resource.lines))
+    plan = difference([replace(entry, resource=old) if one is entry else one for one in ledger],
+                      blueprint(RICH))
+    assert [(step.verb, step.work) for step in plan.steps] == [(Verb.CHANGE, ())]
+    assert [one.resource for one in plan.after] == [one.resource for one in ledger]
+
+
 def test_somebody_elses_thing_of_our_name_is_never_touched() -> None:
     ledger = made(ONE)
     namespace = find(ledger, Namespace)

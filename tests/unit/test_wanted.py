@@ -11,17 +11,18 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.dear import DEAR
 from tests.topologies import topologies
-from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.blueprint import blueprint, routers
 from vpcctl_lib.engine.plan import Plan, _names, difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.topology import Machine, Nat, Policy, Subnet, Topology, Vpc
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import Forwarding, name_of
+from vpcctl_lib.resources import Forwarding, Guard, name_of
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -96,6 +97,23 @@ def test_what_is_deleted_is_all_that_is_looked_at(store: Store) -> None:
     assert {str(one) for one in plan.gone()} == {"namespace vpc1-web.m1"}
     looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
     assert not [one for one in looked_at if "web.m2" in one and not one.startswith("namespace")]
+
+
+def test_the_guard_of_many_machines_looks_only_at_the_new_one(
+        store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = recorded(store, Topology((VPC,), guarded=True))
+    looked_at, line = [], routers.guarded
+
+    def noted(vpc: Vpc, subnet: Subnet, one: Endpoint) -> str:
+        looked_at.append(one.site.machine)
+        return line(vpc, subnet, one)
+
+    monkeypatch.setattr(routers, "guarded", noted)
+    other = state.topology.with_vpc(VPC.with_subnet(BARE.with_machine(NEW)))
+    shall = wanted(state, other)
+    assert looked_at == ["new"]
+    (guard,) = (one for one in shall.all if isinstance(one, Guard))
+    assert guard in blueprint(other)
 
 
 @given(topologies())

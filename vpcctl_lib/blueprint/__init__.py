@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint import host, machines, routers
 from vpcctl_lib.blueprint.parts import Frames as Frames
-from vpcctl_lib.blueprint.parts import Gathered, Part, Seat
+from vpcctl_lib.blueprint.parts import Part, Seat
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import routed
@@ -20,9 +20,6 @@ from vpcctl_lib.resources import Namespace, Resource
 
 if TYPE_CHECKING:
     from vpcctl_lib.blueprint.groups import Groups
-
-
-GUARDED = Gathered(routers.guarded, routers.known_lines)
 
 
 def blueprint(topology: Topology) -> list[Resource]:
@@ -41,7 +38,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
             yield Part((vpc.name,), routers.guard, seats[vpc.name],
-                       (vpc.name, routers.ranges(vpc), bool(topology.quotes)), GUARDED)
+                       (vpc.name, routers.ranges(vpc), bool(topology.quotes)), routers.guarded)
             if vpc.acls:
                 yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
     groups = _groups(topology, seats)
@@ -68,6 +65,11 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
+    if topology.eips:
+        # Imported late: most hosts have none.
+        from vpcctl_lib.blueprint import openings
+
+        yield Part((), openings.addresses, (topology,))
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)

@@ -31,20 +31,6 @@ class Seat(_Seat):
         return endpoints.endpoint(*self)
 
 
-class Gathered(NamedTuple):
-    """How one resource is made of a line for each machine: those of the same machines need no second look."""
-
-    line: Callable[[Vpc, Subnet, Endpoint], str]
-    """The line of a machine."""
-
-    known: Callable[[Resource], list[str]]
-    """The lines of such a resource that was made before."""
-
-    def of(self, seats: Iterable[Seat]) -> list[str]:
-        """Their lines."""
-        return [self.line(one.vpc, one.subnet, one.endpoint) for one in seats]
-
-
 class Part(NamedTuple):
     """Resources by one function: for each of several things one after the other, or all at once."""
 
@@ -58,8 +44,9 @@ class Part(NamedTuple):
     values: tuple[Any, ...] = ()
     """What else the resources follow from."""
 
-    gathered: Gathered | None = None
-    """For a resource of all things together: its function is called with their lines."""
+    line: Callable[[Vpc, Subnet, Endpoint], str] | None = None
+    """For a resource of all seats together (`Resource.lines`), whose function is called with a line for each:
+    those of the same machines need no second look."""
 
     @property
     def key(self) -> Hashable:
@@ -69,19 +56,34 @@ class Part(NamedTuple):
     @property
     def units(self) -> Sequence[Any]:
         """The things one after the other, or all of them as one."""
-        return (self.things,) if self.gathered else self.things
+        return (self.things,) if self.line else self.things
 
     def resources(self, thing: Any) -> list[Resource]:
         """Those for one of its units."""
-        if self.gathered:
-            return self.of_lines(self.gathered.of(thing))
+        if self.line:
+            return self.together(self.lines(thing))
         what = (thing.vpc, thing.endpoint) if isinstance(thing, Seat) else (thing,)
         return list(self.function(*what, *self.values))
 
 
-    def of_lines(self, lines: Sequence[str]) -> list[Resource]:
-        """Those of all things together, from their lines."""
+    def lines(self, seats: Iterable[Seat]) -> list[str]:
+        """The lines of some of its seats."""
+        return [self.line(*one[:2], one.endpoint) for one in seats] if self.line else []
+
+    def together(self, lines: Sequence[str]) -> list[Resource]:
+        """Those of all seats together, from their lines."""
         return list(self.function(lines, *self.values))
+
+
+class Openings(NamedTuple):
+    """What lets connections in: chains and jumps to them, and what comes before all that refuses."""
+
+    chains: tuple[Resource, ...] = ()
+    jumps: tuple[Resource, ...] = ()
+    forward: tuple[str, ...] = ()
+    inward: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
+    guard_out: tuple[str, ...] = ()
 
 
 class Frames:

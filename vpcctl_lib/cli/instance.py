@@ -21,11 +21,18 @@ from vpcctl_lib.model.topology import Attachment, Group
 from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:
-    from vpcctl_lib.managers.base import Context
+    from vpcctl_lib.managers.base import Change, Context
 
 new_name_option = click.option("--name", required=True, metavar="NAME", help="The machine.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The machine.",
                            shell_complete=complete_instance)
+
+addresses_option = click.option(
+    "--address", "addresses", type=Parsed(parse_address), multiple=True, metavar="ADDRESS",
+    help="Its address (default: the lowest free one, .4 or higher); more by repeating it.")
+groups_option = click.option(
+    "--group", "groups", multiple=True, metavar="NAME", shell_complete=completing(Group),
+    help="A group that it is in from the start; more by repeating it.")
 
 
 @click.group()
@@ -47,12 +54,10 @@ def _site(vpc: str, subnet: str, name: str) -> Site:
 @vpc_option()
 @subnet_option
 @new_name_option
-@click.option("--address", "addresses", type=Parsed(parse_address), multiple=True, metavar="ADDRESS",
-              help="Its address (default: the lowest free one, .4 or higher); more by repeating it.")
+@addresses_option
 @click.option("--forwards", is_flag=True,
               help="It may send and get packets of others (in AWS: no source/destination check).")
-@click.option("--group", "groups", multiple=True, metavar="NAME", shell_complete=completing(Group),
-              help="A group that it is in from the start; more by repeating it.")
+@groups_option
 @changing
 def add(context: Context, vpc: str, subnet: str, name: str, addresses: tuple[IPv4Address, ...],
         forwards: bool, groups: tuple[str, ...], as_json: bool) -> None:
@@ -85,10 +90,8 @@ _NETNS, _PID, _CONTAINER = "--netns", "--pid", "--container"
               help="A container of Docker, Podman, nerdctl or crictl; as in docker:web if several have one.")
 @click.option("--interface", default=naming.INSTANCE, show_default=True, type=Parsed(check_interface),
               metavar="NAME", help="What our link is called in there.")
-@click.option("--address", "addresses", type=Parsed(parse_address), multiple=True, metavar="ADDRESS",
-              help="Its address (default: the lowest free one, .4 or higher); more by repeating it.")
-@click.option("--group", "groups", multiple=True, metavar="NAME", shell_complete=completing(Group),
-              help="A group that it is in from the start; more by repeating it.")
+@addresses_option
+@groups_option
 @changing
 def attach(context: Context, vpc: str, subnet: str, name: str, netns: str | None, pid: int | None,
            container: str | None, interface: str, addresses: tuple[IPv4Address, ...], groups: tuple[str, ...],
@@ -183,10 +186,15 @@ def delete(context: Context, vpc: str, subnet: str, name: str, as_json: bool) ->
     Example:
       vpcctl instance delete --vpc vpc1 --subnet public --name web1
     """
-    change = managers.InstanceManager(context).delete(_site(vpc, subnet, name))
-    report(change, as_json, "instance", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
-           f"machine '{name}' deleted from {vpc}/{subnet}",
-           f"machine '{name}' does not exist in {vpc}/{subnet}")
+    site = _site(vpc, subnet, name)
+    _report_gone(managers.InstanceManager(context).delete(site), site, as_json, "deleted")
+
+
+def _report_gone(change: Change, site: Site, as_json: bool, how: str) -> None:
+    report(change, as_json, "instance",
+           lambda _: {"vpc": site.vpc, "subnet": site.subnet, "name": site.machine},
+           f"machine '{site.machine}' {how} from {site.vpc}/{site.subnet}",
+           f"machine '{site.machine}' does not exist in {site.vpc}/{site.subnet}")
 
 
 @instance.command()
@@ -201,7 +209,5 @@ def detach(context: Context, vpc: str, subnet: str, name: str, as_json: bool) ->
     Example:
       vpcctl instance detach --vpc vpc1 --subnet public --name web
     """
-    change = managers.InstanceManager(context).detach(_site(vpc, subnet, name))
-    report(change, as_json, "instance", lambda _: {"vpc": vpc, "subnet": subnet, "name": name},
-           f"machine '{name}' detached from {vpc}/{subnet}",
-           f"machine '{name}' does not exist in {vpc}/{subnet}")
+    site = _site(vpc, subnet, name)
+    _report_gone(managers.InstanceManager(context).detach(site), site, as_json, "detached")

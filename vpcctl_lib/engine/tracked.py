@@ -8,7 +8,7 @@ from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operations, Resource
-from vpcctl_lib.resources.tracking import Disown, Forget, Keep
+from vpcctl_lib.resources.tracking import Disown, Forget, Keep, Release
 
 
 def tended(steps: Sequence[Step], shall: Iterable[Resource],
@@ -33,13 +33,17 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
     closing = {number: work for number, step in enumerate(steps)
                if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
     closing |= _disowning(steps)
-    if not translating and not filtering and not closing:
+    released = _released(steps)
+    if not translating and not filtering and not closing and not released:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
               if space not in fresh} | closing
     before: dict[int, Operations] = {}
     for space, numbers in filtering.items():
         before[numbers[0]] = behind[numbers[-1]] = (Keep(space),)
+    if released:
+        # Once all rules are there: until then a packet may begin a connection that is led nowhere.
+        behind[len(steps) - 1] = (*behind.get(len(steps) - 1, ()), *released)
     return _with(steps, before, behind)
 
 
@@ -65,6 +69,17 @@ def _disowning(steps: Sequence[Step]) -> Mapping[int, Operations]:
     found = {number: (one.namespace, tuple(address for address in one.sources if address in gone))
              for number, one in dropped.items()}
     return {number: (Disown(space, sources),) for number, (space, sources) in found.items() if sources}
+
+
+def _released(steps: Sequence[Step]) -> Operations:
+    """For what leads elsewhere from now on: a connection is led at its first packet, and stays there."""
+    olds = (step.old.resource if step.old and step.verb is Verb.CHANGE else None for step in steps)
+    freed = [one for step, old in zip(steps, olds, strict=True) if (one := step.entry.resource.frees(old))]
+    spaces = dict.fromkeys(one.namespace for one in freed)
+    return tuple(Release(space, tuple(dict.fromkeys(port for one in freed if one.namespace == space
+                                                    for port in one.ports)),
+                         tuple(dict.fromkeys(address for one in freed if one.namespace == space
+                                             for address in one.addresses))) for space in spaces)
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from vpcctl_lib.blueprint import Frames, parts
-from vpcctl_lib.blueprint.parts import Gathered, Part
+from vpcctl_lib.blueprint.parts import Part
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.record.ledger import Entry, State
@@ -56,8 +56,8 @@ def _recorded(state: State, frames: Frames) -> dict[Hashable, _Recorded]:
 
 def _needs(part: Part, there: _Recorded | None) -> list[Needs]:
     """What each of the part's units needs."""
-    if part.gathered and there:
-        return [_together(part, part.gathered, there)]
+    if part.line and there:
+        return [_together(part, there)]
     # The host's own part belongs to no VPC, and is always compared: what was found there may be outlived.
     if not part.names or there is None or there.part.values != part.values:
         return [part.resources(unit) for unit in part.units]
@@ -66,17 +66,17 @@ def _needs(part: Part, there: _Recorded | None) -> list[Needs]:
     return [*there.entries[:head], *map(part.resources, between), *there.entries[len(there.entries) - tail:]]
 
 
-def _together(part: Part, gathered: Gathered, there: _Recorded) -> Needs:
+def _together(part: Part, there: _Recorded) -> Needs:
     """What all of the part's things need together: of those that stay, the record has the lines."""
     old, new = there.part.things, part.things
     head, tail = _common(old, new)
     if there.part.values == part.values and head == len(old) == len(new):
         return there.entries[0]
-    known = [line for entry in there.entries[0] for line in gathered.known(entry.resource)]
+    known = [line for entry in there.entries[0] for line in entry.resource.lines]
     if len(known) != len(old):
         return part.resources(new)
-    between = gathered.of(new[head:len(new) - tail])
-    return part.of_lines([*known[:head], *between, *known[len(known) - tail:]])
+    between = part.lines(new[head:len(new) - tail])
+    return part.together([*known[:head], *between, *known[len(known) - tail:]])
 
 
 def _common(old: Sequence[Any], new: Sequence[Any]) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Address
 
@@ -47,48 +48,44 @@ class InstanceManager(Manager):
     def add(self, site: Site, addresses: Sequence[IPv4Address] = (), forwards: bool = False,
             joined: Sequence[str] = ()) -> Change:
         """Add a machine with these addresses, by default the lowest free one; repeating changes nothing."""
-        naming.check_name(site.machine, "machine")
-        _check_once(addresses)
-
-        def decide(topology: Topology) -> Topology:
-            vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
-            existing = subnet.machine(site.machine)
-            if existing is not None:
-                _check_same(site, existing, addresses, forwards, joined)
-                return topology
-            for name in joined:
-                find_group(topology, site.vpc, name)
-            machine = Machine(site.machine, _checked(vpc, subnet, addresses), forwards=forwards)
-            machine = groups.joined(machine, joined)
-            wider = vpc.with_subnet(subnet.with_machine(machine))
-            endpoints.check_room(vpc.name, wider.subnets)
+        def made(vpc: Vpc, subnet: Subnet, topology: Topology) -> Machine:
             full = self.crowded(topology)
             if full:
                 self.warn(full)
-            return topology.with_vpc(wider)
+            return Machine(site.machine, forwards=forwards)
 
-        return self.change(decide)
+        return self._put(site, addresses, joined, made,
+                         lambda there: _check_same(site, there, addresses, forwards, joined))
 
     def attach(self, site: Site, wanted: Attachment, addresses: Sequence[IPv4Address] = (),
                joined: Sequence[str] = ()) -> Change:
         """Make somebody else's namespace a machine; repeating it changes nothing, or attaches it again."""
+        def made(vpc: Vpc, subnet: Subnet, topology: Topology) -> Machine:
+            attached = settled(self.runner, wanted, Attachment())
+            for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached, site)):
+                self.warn(note)
+            return Machine(site.machine, attached=attached)
+
+        self._check_again(site)
+        return self._put(site, addresses, joined, made,
+                         lambda there: _check_same_attached(site, there, wanted, addresses, joined))
+
+    def _put(self, site: Site, addresses: Sequence[IPv4Address], joined: Sequence[str],
+             made: Callable[[Vpc, Subnet, Topology], Machine], same: Callable[[Machine], None]) -> Change:
+        """Put a new machine into its subnet, with its addresses and groups; one that is there stays."""
         naming.check_name(site.machine, "machine")
         _check_once(addresses)
-        self._check_again(site)
 
         def decide(topology: Topology) -> Topology:
             vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
             existing = subnet.machine(site.machine)
             if existing is not None:
-                _check_same_attached(site, existing, wanted, addresses, joined)
+                same(existing)
                 return topology
             for name in joined:
                 find_group(topology, site.vpc, name)
-            attached = settled(self.runner, wanted, Attachment())
-            for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached, site)):
-                self.warn(note)
-            machine = groups.joined(Machine(site.machine, _checked(vpc, subnet, addresses), attached), joined)
-            wider = vpc.with_subnet(subnet.with_machine(machine))
+            machine = replace(made(vpc, subnet, topology), addresses=_checked(vpc, subnet, addresses))
+            wider = vpc.with_subnet(subnet.with_machine(groups.joined(machine, joined)))
             endpoints.check_room(vpc.name, wider.subnets)
             return topology.with_vpc(wider)
 

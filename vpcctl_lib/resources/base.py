@@ -136,6 +136,15 @@ class Senders:
     sources: tuple[str, ...]
 
 
+@frozen
+class Freed:
+    """What leads elsewhere in a namespace: ports, each with its protocol, and addresses."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
 class Part(Enum):
     """The part of the host's rules that packets leaving a VPC need."""
 
@@ -253,6 +262,11 @@ class Resource(ABC):
         return ""
 
     @property
+    def lines(self) -> Sequence[str]:
+        """A line for each machine, if it is made of all machines of a VPC together; else none."""
+        return ()
+
+    @property
     def ip_table(self) -> tuple[str, str] | None:
         """The namespace and the name of the nft table of family ip that it is; None for anything else."""
         return None
@@ -264,6 +278,10 @@ class Resource(ABC):
 
     def shuts_in(self, old: Resource) -> Senders | None:
         """The senders that lose their way out when `old` becomes this."""
+        return None
+
+    def frees(self, old: Resource | None) -> Freed | None:
+        """What leads elsewhere once `old` has become this; without an old one, once it is there."""
         return None
 
     @property

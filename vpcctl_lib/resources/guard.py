@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
@@ -11,7 +11,7 @@ from typing import Any
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.base import MISSING, Fault, changed
 from vpcctl_lib.resources.guarded import (
     FORWARDERS,
     MACHINES,
@@ -24,11 +24,10 @@ from vpcctl_lib.resources.guarded import (
     lines_of,
     unpacked,
 )
-from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.table import Table, head
 
-HEAD = f"table bridge {BRIDGE_TABLE}\ndelete table bridge {BRIDGE_TABLE}\n"
-"""Deletes an existing table; the first line creates one if there is none, so that the second can't fail."""
+HEAD = head("bridge", BRIDGE_TABLE)
 
 FORM = 3
 """The version of the table's form, so that the next change replaces an older one."""
@@ -86,10 +85,9 @@ _TO_ERRORS = next(index for index, rule in enumerate(CHAINS["ipv4"]) if "goto er
 
 
 @frozen
-class Guard(Resource):
+class Guard(Table):
     """The table, loaded atomically: when the machines change, there is no moment without a guard."""
 
-    namespace: str
     members: tuple[Member, ...] = ()
     """In a record of an earlier version: the machines, which are packed since."""
 
@@ -101,8 +99,8 @@ class Guard(Resource):
     packed: str = ""
     """A line for each machine."""
 
-    in_place = True
-    unasked = True
+    head = HEAD
+    apart = BRIDGE_TABLE
 
     @property
     def key(self) -> Hashable:
@@ -110,31 +108,16 @@ class Guard(Resource):
         return ("guard", self.namespace)
 
     @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
+    def rest(self) -> object:
+        """The rules."""
+        return self.form, self.quotes
 
-    def make(self) -> Operations:
-        """Loads all of it at once."""
-        return (self._script(HEAD + self.text()),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Gone."""
-        return (self._script(HEAD),)
-
-    def change(self, old: Resource) -> Operations:
-        """Only the machines that differ: no packet is lost, and others need not be loaded again."""
-        if not isinstance(old, Guard) or (old.form, old.quotes) != (self.form, self.quotes):
-            return self.make()
+    def moved(self, old: Any) -> str:
+        """The elements of machines that came and that went."""
         # Each element is of one port, so others' need not be compared: there may be a thousand.
         before, after = (replace(one, members=(), packed="\n".join(lines))
                          for one, lines in zip((old, self), _unlike(old.lines, self.lines), strict=True))
-        text = "".join(_moved(name, before.held(name), after.held(name)) for name in self._sets())
-        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
-
-    def repair(self, old: Resource) -> Operations:
-        """The whole table, whatever is there."""
-        return self.make()
+        return "".join(_moved(name, before.held(name), after.held(name)) for name in self._sets())
 
     @property
     def lines(self) -> list[str]:
@@ -145,9 +128,6 @@ class Guard(Resource):
     def machines(self) -> tuple[Member, ...]:
         """The machines, one for each address."""
         return tuple(unpacked(self.packed.splitlines())) or self.members
-
-    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
-        return Nft(self.namespace, text, BRIDGE_TABLE, whole)
 
     def _sets(self) -> list[str]:
         return [OWN, MACS, FORWARDERS, MACHINES, RANGES, *((QUOTED,) if self.quotes else ())]

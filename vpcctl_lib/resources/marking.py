@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any
@@ -13,13 +13,12 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.addressing import in_spans
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
 from vpcctl_lib.model.topology import Ports, Protocol
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, Senders, changed, within
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource, Senders, changed
 from vpcctl_lib.resources.leaving import LeaveTable
-from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.table import Table, head
 
-HEAD = f"table ip {GROUP_TABLE}\ndelete table ip {GROUP_TABLE}\n"
-"""Deletes an existing table; the first line creates one if there is none."""
+HEAD = head("ip", GROUP_TABLE)
 
 APART = "groups"
 """No other command of a change touches the table, nor waits for it."""
@@ -44,10 +43,9 @@ class Members:
 
 
 @frozen
-class Marking(Resource):
+class Marking(Table):
     """The sets of groups and, in order, the tests of packets. Members come and go without another rule."""
 
-    namespace: str
     members: tuple[Members, ...] = ()
     incoming: tuple[Test, ...] = ()
     outgoing: tuple[Test, ...] = ()
@@ -57,8 +55,8 @@ class Marking(Resource):
     interface: str = ""
     """There, our link: the marks of other links' packets are the owner's."""
 
-    in_place = True
-    unasked = True
+    head = HEAD
+    apart = APART
 
     @property
     def key(self) -> Hashable:
@@ -66,12 +64,8 @@ class Marking(Resource):
         return ("marking", self.namespace)
 
     @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
-
-    @property
-    def _rules(self) -> tuple[object, ...]:
+    def rest(self) -> object:
+        """The tests, and the names of the groups."""
         return self.incoming, self.outgoing, self.interface, [one.group for one in self.members]
 
     @property
@@ -84,22 +78,15 @@ class Marking(Resource):
         """The namespace, and our name."""
         return (self.namespace, GROUP_TABLE)
 
-    def make(self) -> Operations:
-        """Loads all of it at once."""
-        return (self._script(HEAD + self.text()),)
-
     def unmake(self, facts: Facts) -> Operations:
-        """Gone."""
-        kind = LeaveTable if self.attached else Nft
-        return (kind(self.namespace, HEAD, APART),)
+        """In a namespace of somebody else's, as far as its owner lets it."""
+        gone = super().unmake(facts)
+        return (LeaveTable(self.namespace, HEAD, APART),) if self.attached else gone
 
-    def change(self, old: Resource) -> Operations:
-        """Only the members that differ, if the tests are the same."""
-        if not isinstance(old, Marking) or old._rules != self._rules:
-            return self.make()
-        text = "".join(_moved(one.group, before.spans, one.spans)
+    def moved(self, old: Any) -> str:
+        """Members that came and that went."""
+        return "".join(_moved(one.group, before.spans, one.spans)
                        for before, one in zip(old.members, self.members, strict=True))
-        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
 
     def drops(self, old: Resource) -> Senders | None:
         """Those in none of its groups that were in one of `old`."""
@@ -107,13 +94,6 @@ class Marking(Resource):
             return None
         gone = _in(old.members) - _in(self.members)
         return Senders(self.namespace, tuple(map(str, sorted(gone)))) if gone else None
-
-    def repair(self, old: Resource) -> Operations:
-        """The whole table, whatever is there."""
-        return self.make()
-
-    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
-        return Nft(self.namespace, text, APART, whole)
 
     def text(self) -> str:
         """The table in nft's syntax."""

@@ -5,16 +5,16 @@ A machine's own namespace has only what all its groups together allow, and its r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
+from vpcctl_lib.resources.base import MISSING, Fault, changed
 from vpcctl_lib.resources.marking import APART, HEAD, elements
-from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.table import Table
 
 
 @frozen
@@ -27,14 +27,13 @@ class Listed:
 
 
 @frozen
-class Roster(Resource):
+class Roster(Table):
     """An nft table without hooks: for each group a chain with a comment for each rule, and a set of ports."""
 
-    namespace: str
     groups: tuple[Listed, ...] = ()
 
-    in_place = True
-    unasked = True
+    head = HEAD
+    apart = APART
 
     @property
     def key(self) -> Hashable:
@@ -42,40 +41,18 @@ class Roster(Resource):
         return ("roster", self.namespace)
 
     @property
-    def homes(self) -> frozenset[Place]:
-        """The namespace."""
-        return within(self.namespace)
-
-    @property
     def ip_table(self) -> tuple[str, str]:
         """The namespace, and our name."""
         return (self.namespace, GROUP_TABLE)
 
-    def make(self) -> Operations:
-        """Loads all of it at once."""
-        return (self._script(HEAD + self.text()),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Gone."""
-        return (self._script(HEAD),)
-
-    def change(self, old: Resource) -> Operations:
-        """Only the members that differ, if the rules are the same."""
-        if not isinstance(old, Roster) or old._rules != self._rules:
-            return self.make()
-        text = "".join(_moved(before, one) for before, one in zip(old.groups, self.groups, strict=True))
-        return (self._script(text, lambda: HEAD + self.text()),) if text else ()
-
     @property
-    def _rules(self) -> list[tuple[str, tuple[str, ...]]]:
+    def rest(self) -> object:
+        """The groups with their rules."""
         return [(one.name, one.rules) for one in self.groups]
 
-    def repair(self, old: Resource) -> Operations:
-        """The whole table, whatever is there."""
-        return self.make()
-
-    def _script(self, text: str, whole: Callable[[], str] | None = None) -> Nft:
-        return Nft(self.namespace, text, APART, whole)
+    def moved(self, old: Any) -> str:
+        """Ports that came and that went."""
+        return "".join(_moved(before, one) for before, one in zip(old.groups, self.groups, strict=True))
 
     def text(self) -> str:
         """The table in nft's syntax."""
