@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import connections, plumbing, traffic
+from benchmarks import acls, connections, plumbing, traffic
 from benchmarks.report import write
 from benchmarks.timing import medians, programs_started, run, vpcctl
 
@@ -67,6 +67,7 @@ def main() -> None:
         "reading": lambda: plumbing.reading(rounds, 200, 1000),
         "crowd": lambda: plumbing.crowd(rounds, 2000),
         "connections": lambda: connections.compare(rounds),
+        "acls": lambda: acls.compare(max(rounds, 11)),
         "traffic": lambda: traffic.compare(rounds),
     }
     for name, measure in tasks.items():

@@ -105,7 +105,7 @@ def write(folder: Path, figures: Figures, machine: str, rounds: int) -> None:
 
 def _goals(figures: Figures) -> list[Goal]:
     return [*_building_goals(figures), *_policy_goals(figures["connections"]),
-            *_traffic_goals(figures["traffic"])]
+            *_acl_goals(figures["acls"]), *_traffic_goals(figures["traffic"])]
 
 
 def _building_goals(figures: Figures) -> list[Goal]:
@@ -135,6 +135,16 @@ def _building_goals(figures: Figures) -> list[Goal]:
         Goal("`reach` from each of 1,000 machines", reading["reach 1000"], "{:.2f} s"),
         Goal("`status` of 200 machines", reading["status 200"], "{:.2f} s"),
         Goal("`status` of 1,000 machines", reading["status 1000"], "{:.2f} s"),
+    ]
+
+
+def _acl_goals(found: dict[str, float]) -> list[Goal]:
+    return [
+        Goal("new connections where 1,000 subnets have a network ACL of 10 rules each, against none",
+             found["few"] / found["none"], "{:.2f}×", least=0.85),
+        Goal("new connections under one network ACL of 10,000 rules, against none",
+             found["long"] / found["none"], "{:.2f}×", least=0.8),
+        Goal("applying 10,000 rules each way of a network ACL", found["apply"], "{:.2f} s", most=5),
     ]
 
 

@@ -23,6 +23,8 @@ from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.topology import (
     OWN,
+    Acl,
+    AclRule,
     Action,
     Attachment,
     Group,
@@ -112,6 +114,12 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
     Field(Subnet, "name"): st.sampled_from(NAMES),
     Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
+    Field(Subnet, "acl"): st.sampled_from(("", "", "web", "spare")),
+    Field(Acl, "name"): st.sampled_from(NAMES),
+    Field(Acl, "description"): words | st.just(""),
+    Field(AclRule, "number"): st.integers(1, 32766),
+    Field(AclRule, "network"): st.none() | networks,
+    Field(AclRule, "description"): words | st.just(""),
     Field(Policy, "description"): words | st.just(""),
     Field(Rule, "network"): st.none() | networks,
     Field(Rule, "description"): words | st.just(""),
@@ -177,6 +185,17 @@ def _with_ports(rule: Rule) -> Rule:
     return rule if rule.protocol in (Protocol.TCP, Protocol.UDP) else replace(rule, ports=None)
 
 
+def _with_ports_too(rule: AclRule) -> AclRule:
+    return rule if rule.protocol in (Protocol.TCP, Protocol.UDP) else replace(rule, ports=None)
+
+
+def _numbered(acl: Acl) -> Acl:
+    """The rules sorted by their numbers, one for each."""
+    ingress, egress = ({rule.number: rule for rule in rules} for rules in (acl.ingress, acl.egress))
+    return replace(acl, ingress=tuple(ingress[number] for number in sorted(ingress)),
+                   egress=tuple(egress[number] for number in sorted(egress)))
+
+
 def _of_one(rule: Rule) -> Rule:
     """For TCP and UDP with ports, and for a network or a group."""
     return replace(_with_ports(rule), network=None) if rule.group else _with_ports(rule)
@@ -232,7 +251,8 @@ def _others_programs(machine: Machine) -> Machine:
 
 MENDED: dict[type, Callable[[Any], Any]] = {
     Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
-    Machine: _others_programs, Subnet: _of_subnet, Group: _of_group}
+    Machine: _others_programs, Subnet: _of_subnet, Group: _of_group, AclRule: _with_ports_too,
+    Acl: _numbered}
 """What one field says of another of the same class."""
 
 
@@ -253,6 +273,7 @@ def is_possible(topology: Topology) -> bool:
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
             and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
+            and all(map(_has_acls, topology.vpcs))
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -264,6 +285,12 @@ def _has_groups(topology: Topology) -> bool:
               for machine in subnet.machines for name in machine.groups]
     there = [Called(vpc.name, group.name) for vpc in topology.vpcs for group in vpc.groups]
     return {*named, *joined} <= set(there) and len(set(there)) == len(there)
+
+
+def _has_acls(vpc: Vpc) -> bool:
+    """Whether each network ACL is there that a subnet has."""
+    there = [acl.name for acl in vpc.acls]
+    return {subnet.acl for subnet in vpc.subnets} <= {"", *there} and len(set(there)) == len(there)
 
 
 def _has_room(vpc: Vpc) -> bool:
@@ -293,22 +320,27 @@ ALLOWED = Policy(
      Rule(Protocol.TCP, Action.ALLOW, Ports(22, 22), None, "", "vpc2/ops"),
      Rule(Protocol.ICMP, Action.ALLOW, None, IPv4Network("10.9.0.0/16"))),
     (Rule(Protocol.UDP, Action.ALLOW, Ports(53, 53)),), description="the data")
+EDGE = Acl("edge", (
+    AclRule(90, Protocol.ALL, Action.DENY, None, IPv4Network("10.9.0.0/16"), "them"),
+    AclRule(100, Protocol.TCP, Action.ALLOW, Ports(80, 90))), (
+    AclRule(100, Protocol.UDP, Action.ALLOW, Ports(53, 53), IPv4Network("10.9.0.1/32")),
+    AclRule(32766, Protocol.ICMP, Action.ALLOW)), "all that passes")
 FULL = Topology(
     (Vpc("vpc1", IPv4Network("10.0.0.0/16"), 1, True, Nat("eth0", 1400, (IPv4Address("9.9.9.9"),)), (
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
                 Machine("web1", (IPv4Address("10.0.1.4"),), forwards=True, groups=("web",),
                         workloads=(Workload("job", ("sleep", "1")),)),
-                Machine("web2", (IPv4Address("10.0.1.7"),)))),
+                Machine("web2", (IPv4Address("10.0.1.7"),))), "edge"),
         Subnet("private", IPv4Network("10.0.2.0/24")),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),
             Machine("box", (IPv4Address("10.0.4.6"),), Attachment("docker:web", interface="vpc0")),
-            Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab")))),
+            Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab"))), acl="edge"),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
             Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
-            Group("data", ALLOWED), Group("spare"))),
+            Group("data", ALLOWED), Group("spare")), acls=(EDGE, Acl("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.model import addressing
-from vpcctl_lib.model.topology import Group, Machine, Peering, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Acl, Group, Machine, Peering, Rule, Subnet, Topology, Vpc, Workload
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
 VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16", "172.16.0.0/12")))
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
+ACLS = ("web", "spare")
 MACHINE_NAMES = ("web1", "a", "another-that-is-hashed")
 
 
@@ -31,8 +32,10 @@ some_machines, some_subnets, some_vpcs = some(MACHINE_NAMES, 2), some(SUBNET_NAM
 nobody, nothing, booleans = st.just(""), st.just(()), st.booleans()
 any_machine = made(Machine, name=nobody, addresses=nothing, workloads=workloads)
 any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing)
-any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing, groups=nothing)
+any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing, groups=nothing,
+               acls=nothing)
 any_group, some_groups = made(Group, name=nobody), some(GROUPS, 3)
+any_acl, some_acls = made(Acl, name=nobody), some(ACLS, 2)
 some_joined = held(Field(Machine, "groups"))
 any_order = {count: st.permutations(range(count)) for count in range(5)}
 # Drawn one by one most are the same or over each other, and no two can be peers.
@@ -68,8 +71,14 @@ def groups(draw: st.DrawFn) -> tuple[Group, ...]:
     return tuple(replace(draw(any_group), name=name) for name in draw(some_groups))
 
 
+@st.composite
+def acls(draw: st.DrawFn) -> tuple[Acl, ...]:
+    """Up to two network ACLs."""
+    return tuple(replace(draw(any_acl), name=name) for name in draw(some_acls))
+
+
 def joined(vpc: Vpc) -> Vpc:
-    """The VPC with no group named that it does not have."""
+    """The VPC with no group and no network ACL named that it does not have."""
     known = {group.name for group in vpc.groups}
 
     def mended(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -79,7 +88,8 @@ def joined(vpc: Vpc) -> Vpc:
     found = tuple(replace(group, policy=replace(
         group.policy, ingress=mended(group.policy.ingress),
         egress=None if group.policy.egress is None else mended(group.policy.egress))) for group in vpc.groups)
-    subnets = tuple(replace(subnet, machines=tuple(
+    acls = {"", *(acl.name for acl in vpc.acls)}
+    subnets = tuple(replace(subnet, acl=subnet.acl if subnet.acl in acls else "", machines=tuple(
         replace(machine, groups=tuple(name for name in machine.groups if name in known))
         for machine in subnet.machines)) for subnet in vpc.subnets)
     return replace(vpc, groups=found, subnets=subnets)
@@ -95,7 +105,7 @@ def topologies(draw: st.DrawFn) -> Topology:
              if not any(cidr.overlaps(other) for one, other in places if one != name)]
     peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(booleans))
     vpcs = tuple(joined(replace(draw(any_vpc), name=name, cidr=cidr, link=link, subnets=draw(subnets(cidr)),
-                                groups=draw(groups())))
+                                groups=draw(groups()), acls=draw(acls())))
                  for link, (name, cidr) in zip(links, places, strict=True))
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
     topology = replace(draw(parts), vpcs=vpcs, peerings=peerings)

@@ -17,7 +17,7 @@ from vpcctl_lib.kernel.containers import Container
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager, attaching
 from vpcctl_lib.managers.base import Change, Context
-from vpcctl_lib.model.topology import Group, Machine, Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Acl, Group, Machine, Nat, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
 FOUND = {
@@ -69,6 +69,7 @@ COMPLETED = {
     Field(Vpc, "name"): ("vpc show --name ", "exec --vpc ", "reach --to "),
     Field(Subnet, "name"): ("subnet set --name ", "exec --subnet ", "reach --from "),
     Field(Machine, "name"): ("reach --from ", "reach --to "),
+    Field(Acl, "name"): ("acl show --name ", "acl associate --name ", "acl dissociate --name "),
     Field(Group, "name"): ("group show --name ", "group join --name ", "instance add --group "),
     Field(Workload, "name"): ("deploy logs --name ", "deploy stop --name "),
 }

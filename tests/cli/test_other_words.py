@@ -38,6 +38,10 @@ SAID = {
     "terminate-instances": "vpcctl instance delete --vpc NAME --subnet NAME --name NAME",
     "instance create": "the verb is add: vpcctl instance add", "vms": "vpcctl instance",
     "create-flow-logs": "vpcctl capture",
+    "create-network-acl": "vpcctl acl create --vpc NAME --name NAME",
+    "describe-network-acls": "vpcctl acl list", "nacl": "vpcctl acl create",
+    "replace-network-acl-association": "vpcctl acl associate --vpc NAME --subnet NAME --name NAME",
+    "create-network-acl-entry": "vpcctl acl apply --vpc NAME --name NAME --rules FILE",
     "security-group": "vpcctl firewall apply", "sg": "vpcctl firewall apply",
     "get pods": "vpcctl deploy list", "kubectl get vpcs": "vpcctl vpc list",
     "describe vpc prod": "vpcctl vpc show --name prod", "kubectl apply -f x.yaml": "vpcctl apply -f x.yaml",
@@ -52,7 +56,7 @@ SAID = {
     "vpc describe prod": "vpcctl vpc show --name prod",
     "nat create": "the verb is enable", "peer add": "create",
     "firewall list": "the verb is show", "deploy ps": "the verb is list", "vpc creat": "the verb is create",
-    "statsu": "did you mean 'status'?", "blorb": "use one of: apply, capture",
+    "statsu": "did you mean 'status'?", "blorb": "use one of: acl, apply, capture",
     "vpc blorb": "use one of: create",
 }
 

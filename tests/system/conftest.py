@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from host import Host  # noqa: E402
+from portrait import Portrait  # noqa: E402
 
 ROOTLESS = ("unshare", "--user", "--map-root-user") if os.geteuid() == 0 else ()
 """Only uid 0 is mapped there, as for a plain user."""
@@ -98,11 +100,11 @@ def make_vpc1(host: Host) -> None:
 
 
 @pytest.fixture(scope="module")
-def left_as_found() -> Iterator[list[Host]]:
-    """The host that the last case left as it found it, if it did."""
-    found: list[Host] = []
+def left_as_found() -> Iterator[list[tuple[Host, Portrait, Any]]]:
+    """The host that the last case left as it found it, if it did; and what it looks like, with its record."""
+    found: list[tuple[Host, Portrait, Any]] = []
     yield found
-    for host in found:
+    for host, *_ in found:
         try:
             host.check_clean()
         finally:
@@ -110,7 +112,8 @@ def left_as_found() -> Iterator[list[Host]]:
 
 
 @pytest.fixture
-def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def shared_vpc1(left_as_found: list[tuple[Host, Portrait, Any]],
+                tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """The same as `vpc1`, for many cases, each of which has to leave host and record as it found them.
 
     To make a host and its VPC takes longer than such a case. If one fails, the next gets another host.
@@ -118,9 +121,8 @@ def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFact
     if not left_as_found:
         host = Host(tmp_path_factory.mktemp("shared"))
         make_vpc1(host)
-        left_as_found.append(host)
-    host = left_as_found.pop()
-    before, record = host.portrait(), host.state()
+        left_as_found.append((host, host.portrait(), host.state()))
+    host, before, record = left_as_found.pop()
     try:
         yield host
         host.check_same(before)
@@ -128,7 +130,7 @@ def shared_vpc1(left_as_found: list[Host], tmp_path_factory: pytest.TempPathFact
     except BaseException:
         host.end()
         raise
-    left_as_found.append(host)
+    left_as_found.append((host, before, record))
 
 
 @pytest.fixture

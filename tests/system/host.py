@@ -145,6 +145,10 @@ class Host:
         """Run vpcctl, whatever comes of it."""
         return self._command("vpcctl", words, stdin, environment)
 
+    def cni(self, stdin: str, **environment: str) -> Result:
+        """Run the CNI plugin, whatever comes of it."""
+        return self._command("cni", (), stdin, environment)
+
     def faulty(self, *words: str, **fault: str) -> Result:
         """Run vpcctl with a fault among its own doings."""
         return self._command("faulty", words, "", fault)

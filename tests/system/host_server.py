@@ -28,6 +28,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
 
 import vpcctl_lib  # noqa: E402 - from the checkout that these tests stand in
+from vpcctl_lib.cli import cni  # noqa: E402
 from vpcctl_lib.cli import main as command_line  # noqa: E402
 
 started: dict[int, subprocess.Popen[bytes] | None] = {}
@@ -44,6 +45,11 @@ def do_run(argv: list[str], stdin: str, environment: dict[str, str], patience: f
 def do_vpcctl(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
     """Run the command line."""
     return _in_a_copy(command_line, argv, stdin, environment, patience)
+
+
+def do_cni(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
+    """Run the CNI plugin."""
+    return _in_a_copy(cni.main, argv, stdin, environment, patience)
 
 
 def do_faulty(argv: list[str], stdin: str, environment: dict[str, str], patience: float) -> dict[str, Any]:
@@ -82,6 +88,7 @@ def _be_vpcctl(program: Callable[[], None], argv: list[str], environment: dict[s
         os.environ.update(environment)
         sys.argv = ["vpcctl", *argv]
         program()
+        code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - what a person would see, a test has to see
@@ -180,8 +187,8 @@ def load_all() -> None:
 def main(requests: TextIO, replies: TextIO) -> None:
     """Serve until the test closes the pipe."""
     handlers: dict[str, Callable[..., Any]] = {
-        "run": do_run, "vpcctl": do_vpcctl, "faulty": do_faulty, "start": do_start, "listen": do_listen,
-        "stop": do_stop, "probe": do_probe, "portrait": do_portrait, "renew": do_renew,
+        "run": do_run, "vpcctl": do_vpcctl, "cni": do_cni, "faulty": do_faulty, "start": do_start,
+        "listen": do_listen, "stop": do_stop, "probe": do_probe, "portrait": do_portrait, "renew": do_renew,
     }
     replies.write("ready\n")
     replies.flush()

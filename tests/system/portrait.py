@@ -96,7 +96,8 @@ def _rules() -> list[str]:
         return _others()
     if now not in _held:
         lines = [f"{tool} {line}" for tool in ("iptables", "ip6tables") for line in _saved(tool)]
-        lines += [f"nft {line}" for line in _output("nft", "list", "tables", "bridge").splitlines()]
+        # Sorted: the order of tables without a common hook says nothing.
+        lines += sorted(f"nft {line}" for line in _output("nft", "list", "tables", "bridge").splitlines())
         if now is None:
             return lines + _others()
         _held[now] = lines

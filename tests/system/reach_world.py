@@ -54,6 +54,7 @@ def make(seed: int, harm: int) -> World:
     """A network, and so many pieces of damage."""
     world = World(Random(seed))  # noqa: S311 - a test wants the same again
     _build(world)
+    _add_acls(world, Random(f"{seed} acls"))  # noqa: S311 - a test wants the same again
     for _ in range(harm):
         world.damage.append(world.random.choice(DAMAGE)(world))
     return world
@@ -82,6 +83,29 @@ def _subnet(random: Random, cidr: str) -> dict[str, Any]:
             policy["egress"] = [_policy_rule(random, "destination") for _ in range(random.randint(1, 3))]
         subnet["firewall"] = policy
     return subnet
+
+
+def _add_acls(world: World, random: Random) -> None:
+    """Network ACLs for some of the subnets; drawn apart, so that all else of a seed stays as it was."""
+    for vpc in world.topology["vpcs"].values():
+        if random.random() < 0.4:
+            world.topology["version"] = 2
+            vpc["acls"] = {name: {"ingress": _acl_rules(random, "source"),
+                                  "egress": _acl_rules(random, "destination")} for name in ("a", "b")}
+            for subnet in vpc["subnets"].values():
+                if random.random() < 0.5:
+                    subnet["acl"] = random.choice(("a", "b"))
+
+
+def _acl_rules(random: Random, far: str) -> list[dict[str, Any]]:
+    """Rules that let most through, answers too."""
+    rules = [{**_policy_rule(random, far), "number": 10 * number + 1}
+             for number in range(random.randint(0, 4))]
+    if random.random() < 0.7:
+        rules.append({"number": 90, "protocol": "tcp", "action": "allow", "port": "1024-65535"})
+    if random.random() < 0.7:
+        rules.append({"number": 100, "protocol": random.choice(("all", "all", "icmp")), "action": "allow"})
+    return rules
 
 
 def _policy_rule(random: Random, far: str) -> dict[str, Any]:
@@ -258,6 +282,16 @@ def _legacy(world: World) -> str:
     return _within(world.namespace(), f"iptables-legacy -A {chain} {_match(world, chain)} -j DROP")
 
 
+def _acl(world: World) -> str:
+    """A subnet's ACL no longer asked in one direction, or that of none; or its network taken for another."""
+    vpc, subnet = world.random.choice(world.subnets)
+    table = "bridge vpcctl-acls"
+    return _within(vpc, world.random.choice((
+        f"nft delete element {table} in {{ \"s-{subnet}\" }}", f"nft flush map {table} out",
+        f"nft delete element {table} out {{ \"s-{subnet}\" }}", f"nft delete table {table}",
+        f"nft flush set {table} inside", f"nft flush map {table} subnets")))
+
+
 def _gone(world: World) -> str:
     subnets = [f"{vpc}-{subnet}" for vpc, subnet in world.subnets]
     return f"gone {world.random.choice([*world.vpcs, *subnets])}"
@@ -266,4 +300,4 @@ def _gone(world: World) -> str:
 DAMAGE: tuple[Callable[[World], str], ...] = (
     _rule, _rule, _rule, _rule, _rule_gone, _policy, _flush, _raw, _mangle, _nat, _nat, _nat_off, _route_gone,
     _route_gone, _route, _ip_rule, _link, _unplug, _address, _setting, _setting, _link_setting, _legacy,
-    _gone)
+    _gone, _acl)

@@ -29,6 +29,9 @@ GROUP = "group create --vpc vpc1 --name web"
 RULES = "group apply --vpc vpc1 --name web --policy {group}"
 JOIN = "group join --vpc vpc1 --subnet public --name web"
 MEMBERS = (*SUBNET, GROUP, RULES, JOIN, MACHINE, f"{JOIN} --instance web1")
+ACL = "acl create --vpc vpc1 --name edge"
+EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
+EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -66,6 +69,8 @@ FILES: dict[str, Any] = {
     "group": {"ingress": [{"port": 80, "protocol": "tcp", "action": "allow", "source": "group:web"}]},
     "other-group": {"ingress": [{"port": 81, "protocol": "tcp", "action": "allow", "source": "group:web"}],
                     "egress": [{"protocol": "icmp", "action": "allow", "destination": "group:web"}]},
+    "acl": {"ingress": [{"number": 100, "port": 80, "protocol": "tcp", "action": "allow"}], "egress": []},
+    "other-acl": {"ingress": [], "egress": [{"number": 7, "protocol": "icmp", "action": "deny"}]},
     "tree": _many(1000), "other-tree": _many(2000), "network": NETWORK,
     "alone": "version: 1\nvpcs:\n  vpc2: {cidr: 172.16.0.0/20, subnets: {public: {cidr: 172.16.1.0/24}}}\n",
 }
@@ -157,6 +162,15 @@ SCENARIOS = (
     Scenario(JOIN, (*SUBNET, GROUP, RULES), "half-made", crash=JOIN),
     Scenario("group leave --vpc vpc1 --subnet public --name web", (*MEMBERS, POLICY)),
     Scenario("group delete --vpc vpc1 --name web", (*SUBNET, GROUP, RULES)),
+    Scenario(ACL, SUBNET),
+    Scenario(EDGE, EDGES[:-2]),
+    Scenario(EDGE.replace("{acl}", "{other-acl}"), EDGES, "at an edge"),
+    Scenario(EDGES[-1], EDGES[:-1]),
+    Scenario(EDGES[-1], EDGES[:-1], "half-made", crash=EDGES[-1]),
+    Scenario("acl dissociate --vpc vpc1 --subnet public", EDGES),
+    Scenario("acl delete --vpc vpc1 --name edge", EDGES[:-1]),
+    Scenario(MACHINE, EDGES, "behind an ACL"),
+    Scenario("restore", (*EDGES, MACHINE), "ACLs", damage="ip netns exec vpc1 nft flush ruleset"),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

@@ -47,6 +47,8 @@ def mixed(count: int) -> list[dict[str, Any]]:
 
 Fill = Callable[[int], list[dict[str, Any]]]
 both = pytest.mark.parametrize("fill", [alike, mixed])
+slow = pytest.mark.slow
+"""Of two tests of ten thousand rules, each has the other kind in the default run."""
 
 
 def big(count: int = RULES, fill: Fill = alike) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def serving(vpc1: Host) -> Host:
     return vpc1
 
 
-@both
+@pytest.mark.parametrize("fill", [pytest.param(alike, marks=slow), mixed])
 def test_packets_meet_the_first_rule_that_matches_and_are_counted_there(serving: Host, fill: Fill) -> None:
     put(serving, big(fill=fill))
     assert opened(serving) == ["", ":53/udp", ":80", ":1500", ":1501", ":1502", ":1504"]
@@ -116,7 +118,7 @@ def is_soon(taken: list[float]) -> bool:
 
 
 @pytest.mark.long
-@both
+@pytest.mark.parametrize("fill", [alike, pytest.param(mixed, marks=slow)])
 def test_soon_in_force_and_in_little_memory(vpc1: Host, fill: Fill) -> None:
     file = vpc1.write("big.json", big(fill=fill))
     taken: list[float] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,12 +20,20 @@ def pods(vpc1: Host) -> Host:
     return vpc1
 
 
+@pytest.fixture
+def shared_pods(shared_vpc1: Host) -> Iterator[Host]:
+    """The same, for cases that leave all as it was."""
+    shared_vpc1.sh("for pod in one two; do ip netns add $pod; ip -n $pod link set lo up; done")
+    yield shared_vpc1
+    shared_vpc1.sh("ip netns del one; ip netns del two")
+
+
 def call(host: Host, verb: str, pod: str = "one", /, more: Any = None, **variables: str) -> Result:
     """What a runtime does."""
     given = {"CNI_COMMAND": verb, "CNI_CONTAINERID": f"id-{pod}", "CNI_NETNS": f"/var/run/netns/{pod}",
              "CNI_IFNAME": "eth0", "CNI_PATH": "/opt/cni/bin", "CNI_ARGS": "IgnoreUnknown=1", **variables}
     text = json.dumps({**CONFIGURATION, **(more or {})})
-    return host.run(str(CHECKOUT / "vpcctl-cni"), stdin=text, **given)
+    return host.cni(text, **given)
 
 
 def done(host: Host, verb: str, pod: str = "one", /, more: Any = None, **variables: str) -> Any:
@@ -97,11 +106,10 @@ def test_a_container_that_starts_again_after_a_reboot_is_added_again(pods: Host)
 
 
 @pytest.mark.parametrize("ips", [None, 7, "10.0.1.4/24", [None], [{"address": ["10.0.1.4/24"]}]])
-def test_a_previous_result_may_be_anything(pods: Host, ips: Any) -> None:
-    done(pods, "ADD")
-    assert refused(pods, "CHECK", "one", {"prevResult": {"ips": ips}})["code"] == 102
-    done(pods, "DEL")
-    pods.sh("ip netns del one; ip netns del two")
+def test_a_previous_result_may_be_anything(shared_pods: Host, ips: Any) -> None:
+    done(shared_pods, "ADD")
+    assert refused(shared_pods, "CHECK", "one", {"prevResult": {"ips": ips}})["code"] == 102
+    done(shared_pods, "DEL")
 
 
 def test_a_person_who_starts_it_gets_an_answer(host: Host) -> None:
@@ -131,13 +139,12 @@ def test_what_a_runtime_forgot_is_collected(pods: Host) -> None:
     ({}, {"CNI_NETNS": "/var/run/netns/none"}, 3), ({}, {"CNI_NETNS": "/proc/self/ns/net"}, 100),
     ({}, {"CNI_IFNAME": "a.b"}, 7), ({}, {"CNI_IFNAME": "lo"}, 7), ({"cniVersion": "0.2.0"}, {}, 1),
     ({"groups": ["web"]}, {}, 100)])
-def test_what_can_t_be_added_changes_nothing(pods: Host, more: Any, variables: dict[str, str],
+def test_what_can_t_be_added_changes_nothing(shared_pods: Host, more: Any, variables: dict[str, str],
                                              code: int) -> None:
-    before = pods.portrait()
-    error = refused(pods, "ADD", "one", more, **variables)
+    before = shared_pods.portrait()
+    error = refused(shared_pods, "ADD", "one", more, **variables)
     assert (error["code"], bool(error["msg"])) == (code, True), error
-    pods.check_same(before)
-    pods.sh("ip netns del one; ip netns del two")
+    shared_pods.check_same(before)
 
 
 def test_whether_it_is_ready(pods: Host) -> None:
@@ -148,13 +155,12 @@ def test_whether_it_is_ready(pods: Host) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.3.1", "0.4.0", "1.0.0"])
-def test_older_runtimes_are_answered_in_their_version(pods: Host, version: str) -> None:
-    added = done(pods, "ADD", "one", {"cniVersion": version})
+def test_older_runtimes_are_answered_in_their_version(shared_pods: Host, version: str) -> None:
+    added = done(shared_pods, "ADD", "one", {"cniVersion": version})
     assert added["cniVersion"] == version
     assert ("version" in added["ips"][0]) == (version < "1")
-    assert refused(pods, "GC", "one", {"cniVersion": version})["code"] == 1
-    done(pods, "DEL", "one", {"cniVersion": version, "prevResult": added})
-    pods.sh("ip netns del one; ip netns del two")
+    assert refused(shared_pods, "GC", "one", {"cniVersion": version})["code"] == 1
+    done(shared_pods, "DEL", "one", {"cniVersion": version, "prevResult": added})
 
 
 def test_many_containers_are_added_at_once(pods: Host) -> None:

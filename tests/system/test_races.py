@@ -47,6 +47,31 @@ def test_ten_machines_join_and_leave_at_once(host: Host) -> None:
     host.never_reaches("vpc1-s.m0", "10.0.1.5")
 
 
+def test_network_acls_and_machines_at_once(host: Host) -> None:
+    """Machines come and go behind an ACL while its rules change, and subnets get and lose it."""
+    host.do("apply -f -", stdin=json.dumps({"version": 2, "vpcs": {"vpc1": {
+        "cidr": "10.0.0.0/16", "acls": {"a": {"ingress": [], "egress": []}}, "subnets": {
+            **{f"s{number}": {"cidr": f"10.0.{number}.0/24", **({"acl": "a"} if number % 2 else {})}
+               for number in range(1, 7)}}}}}))
+    open_ = [{"number": 100, "protocol": "icmp", "action": "allow"}]
+    file = host.write("acl.json", {"ingress": open_, "egress": open_})
+    host.sh(f"""
+        for n in 1 2 3 4 5 6; do
+            [ $((n % 2)) = 0 ] && verb="associate --name a" || verb=dissociate
+            vpcctl acl $verb --vpc vpc1 --subnet s$n & jobs="$jobs $!"
+            vpcctl instance add --vpc vpc1 --subnet s$n --name m & jobs="$jobs $!"
+        done
+        vpcctl acl apply --vpc vpc1 --name a --rules {file} & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    (acl,) = host.do("acl list --json").json["acls"]
+    assert acl["subnets"] == ["s2", "s4", "s6"]
+    assert host.do("status").out == "in sync\n"
+    for space in ("vpc1-s1.m", "vpc1-s2.m"):
+        host.listen(space, "80")
+    host.reaches("vpc1-s3.m", "10.0.2.4", "10.0.4.2", "10.0.1.4:80")
+    host.never_reaches("vpc1-s3.m", "10.0.2.4:80")
+
+
 def test_of_two_creates_of_one_name_one_creates(host: Host) -> None:
     told = host.sh("""
         vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16 & vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16

@@ -18,6 +18,10 @@ POLICY = {"description": "web", "ingress": [
 GROUP = {"description": "data", "ingress": [
     {"port": 5432, "protocol": "tcp", "action": "allow", "source": "group:web", "description": "x"}],
     "egress": [{"protocol": "all", "action": "allow", "destination": "10.0.0.0/16"}]}
+ACL = {"description": "edge", "ingress": [
+    {"number": 90, "port": "90-99", "protocol": "udp", "action": "deny", "source": "10.0.0.0/16"},
+    {"number": 100, "port": 80, "protocol": "tcp", "action": "allow", "description": "x"}],
+    "egress": [{"number": 100, "protocol": "any", "action": "allow", "destination": "10.0.1.0/24"}]}
 STORY = (
     "vpc create --name vpc1 --cidr 10.0.0.0/16 --dry-run", "vpc create --name vpc1 --cidr 10.0.0.0/16",
     "vpc create --name vpc1 --cidr 10.0.0.0/16", "vpc create --name vpc2 --cidr 172.16.0.0/16",
@@ -39,6 +43,9 @@ STORY = (
     "group join --vpc vpc1 --subnet private --instance web1 --name web", "group list",
     "group show --vpc vpc1 --name data", "firewall show --vpc vpc1 --subnet range --instance db",
     "reach --from vpc1/public --to vpc1/range/db --port 5432",
+    "acl create --vpc vpc1 --name edge", "acl apply --vpc vpc1 --name edge --rules {acl}", "acl list",
+    "acl associate --vpc vpc1 --subnet range --name edge", "acl show --vpc vpc1 --name edge",
+    "reach --from vpc1/public --to vpc1/range/db", "vpc show --name vpc1",
     "vpc list", "vpc show --name vpc1", "vpc show --name vpc2", "subnet list", "peer list", "deploy list",
     "deploy logs --vpc vpc1 --subnet public --name webserver-8080",
     "firewall show --vpc vpc1 --subnet public",
@@ -49,6 +56,7 @@ STORY = (
     "reach --to vpc1/public --port 8080 --probe",
     "restore", "apply -f {topology}", "deploy stop --vpc vpc1 --subnet private --name worker",
     "group leave --vpc vpc1 --subnet private --instance web1 --name web",
+    "acl dissociate --vpc vpc1 --subnet range", "acl delete --vpc vpc1 --name edge",
     "instance delete --vpc vpc1 --subnet range --name db", "group delete --vpc vpc1 --name data",
     "instance delete --vpc vpc1 --subnet private --name web1",
     "firewall clear --vpc vpc1 --subnet public", "peer delete --vpc1 vpc1 --vpc2 vpc2",
@@ -80,10 +88,12 @@ def validator() -> Any:
 def test_every_document_fits(host: Host, validator: Any) -> None:
     policy = host.write("policy.json", POLICY)
     group = host.write("group.json", GROUP)
+    acl = host.write("acl.json", ACL)
     topology = host.write("net.yaml", "version: 1\nvpcs:\n  vpc3: {cidr: 10.3.0.0/16}\n")
     seen = set()
     for line in STORY:
-        ours, dashes, theirs = line.format(policy=policy, group=group, topology=topology).partition(" -- ")
+        ours, dashes, theirs = line.format(policy=policy, group=group, acl=acl,
+                                                 topology=topology).partition(" -- ")
         done = host.vpcctl(*ours.split(), "--json", *(("--", *theirs.split()) if dashes else ()))
         if ours.startswith("graph --format json"):
             done = host.vpcctl(*ours.split())

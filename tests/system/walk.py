@@ -19,7 +19,8 @@ BEHIND = "POSTROUTING -s 192.0.2.7/32 -j RETURN"
 """A rule of somebody else, at the end of the chain that NAT's rules are in."""
 
 ENDED = re.compile(
-    r"(VPC|subnet|workload|machine|group) \S+ does not exist|are not peered|the record is not lost")
+    r"(VPC|subnet|workload|machine|group|network ACL) \S+ does not exist|are not peered|"
+    r"the record is not lost")
 """What a command says when it has been done already, and is no `unchanged`."""
 
 

@@ -31,7 +31,19 @@ from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import endpoints, kinds, naming, topology
 from vpcctl_lib.model.comparison import compare
-from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    Acl,
+    AclRule,
+    Group,
+    Nat,
+    Peering,
+    Policy,
+    Rule,
+    Subnet,
+    Topology,
+    Vpc,
+    Workload,
+)
 from vpcctl_lib.record.codec import decode, written
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Address, Resource
@@ -57,6 +69,8 @@ WITHOUT_EFFECT = {
     Field(Nat, "follows"): "it is for a later `restore`",
     Field(Policy, "description"): "it is for people",
     Field(Rule, "description"): "it is for people",
+    Field(Acl, "description"): "it is for people",
+    Field(AclRule, "description"): "it is for people",
 }
 """Nothing in the kernel depends on these."""
 
@@ -68,7 +82,7 @@ NOT_DRAWN = {
     Field(Nat, "follows"): "it shows where NAT leads now",
     Field(Policy, "default"): COUNTED,
     Field(Policy, "description"): COUNTED,
-    **{field: COUNTED for field in FIELDS if field.kind in classes(Rule)},
+    **{field: COUNTED for field in FIELDS if field.kind in (*classes(Rule), AclRule)},
     **{field: NAMED for field in FIELDS if field.kind in classes(Workload)
        and field not in (Field(Workload, "name"), Field(Workload, "port"))},
 }
@@ -77,6 +91,7 @@ NOT_DRAWN = {
 NOT_IN_VALUES = {
     **{Field(Policy, name): "they tell whether there is a policy" for name in ("ingress", "egress")},
     Field(Group, "policy"): "they tell that there is a group",
+    **{Field(Acl, name): "they tell that there is a network ACL" for name in ("ingress", "egress")},
 }
 """What the pictures show, and the values for programs do not."""
 

@@ -19,6 +19,8 @@ from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.topology import (
+    Acl,
+    AclRule,
     Action,
     Group,
     Machine,
@@ -87,6 +89,15 @@ def joined(vpc: Vpc) -> Vpc:
 WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
     Machine(groups=("web",)), Machine("web1", (IPv4Address("10.0.1.4"),), groups=("web",)))))
 
+WEB_ACL = Acl("web", (
+    AclRule(90, Protocol.ALL, Action.DENY, None, IPv4Network("10.9.0.0/16")),
+    AclRule(100, Protocol.TCP, Action.ALLOW, Ports(80, 90), IPv4Network("10.0.2.7/32"))),
+    (AclRule(100, Protocol.UDP, Action.ALLOW, Ports(53, 53)), AclRule(110, Protocol.ICMP, Action.ALLOW)))
+EDGED = replace(PLAIN, acls=(WEB_ACL, Acl("spare")))
+ASSOCIATED = EDGED.with_subnet(replace(PUBLIC, acl="web"))
+MORE_EDGED = EDGED.with_subnet(replace(PUBLIC, acl="web", machines=(
+    *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),)))))
+
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
     "vpc-create-second": (Topology((PLAIN,)), Topology((PLAIN, PEER))),
@@ -139,6 +150,11 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "group-leave": (Topology((joined(GROUPED), PEER), PEERING), Topology((GROUPED, PEER), PEERING)),
     "group-of-a-peer-whose-peering-goes": (
         Topology((joined(GROUPED), PEER), PEERING), Topology((joined(GROUPED), PEER))),
+    "acl-create": (Topology((PLAIN,)), Topology((EDGED,))),
+    "acl-apply": (Topology((ASSOCIATED,)), Topology((ASSOCIATED.with_acl(replace(WEB_ACL, egress=())),))),
+    "acl-associate": (Topology((EDGED,)), Topology((ASSOCIATED,))),
+    "acl-associated-subnet-gets-a-machine": (Topology((ASSOCIATED,)), Topology((MORE_EDGED,))),
+    "acl-delete": (Topology((EDGED,)), Topology((PLAIN,))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 

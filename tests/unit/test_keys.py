@@ -85,8 +85,8 @@ def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
 
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
-        "vpc": "cidr nat groups subnets allow_overlap",
-            "subnet": "cidr type firewall workloads groups bare instances",
+        "vpc": "cidr nat groups acls subnets allow_overlap",
+            "subnet": "cidr type firewall workloads groups acl bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
 
@@ -161,7 +161,8 @@ def test_so_does_a_policy(found: Policy, subnet: IPv4Network | None) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs/examples").glob("*.*")), ids=lambda path: path.name)
 def test_the_examples_fit(path: Path) -> None:
-    kind = "group" if path.name.startswith("group-") else "policy"
+    kind, dash, _ = path.name.partition("-")
+    kind = kind if dash and kind in ("group", "acl") else "policy"
     assert fits(documents.read(path).data, "topology" if path.suffix == ".yaml" else kind)
 
 
@@ -276,6 +277,6 @@ def test_the_schema_marks_keys_that_there_are_not(way: tuple[Any, ...]) -> None:
 def test_the_schema_knows_which_keys_must_be_there(way: tuple[Any, ...]) -> None:
     fewer = changed(way, None)
     del at(way[:-1], fewer)[way[-1]]
-    # No schema knows which groups machines and rules name.
-    names_less = way[2:3] == ("groups",) and len(way) <= 4 and way[3:] != ("spare",)
+    # No schema knows which groups machines and rules name, nor which network ACLs subnets have.
+    names_less = way[2:3] in (("groups",), ("acls",)) and len(way) <= 4 and way[3:] != ("spare",)
     assert is_read(fewer) == (fits(fewer) and not names_less)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes, without
+from tests.unit.listing import acl_table
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.engine import found_subnets, rebuild
@@ -22,9 +23,10 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import GROUP_SET
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Rule, Topology, Variant, Vpc
+from vpcctl_lib.model.naming import ACL_TABLE, GROUP_SET
+from vpcctl_lib.model.topology import Acl, AclRule, Machine, Nat, Policy, Rule, Subnet, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
+    Acls,
     Address,
     Chain,
     File,
@@ -44,6 +46,8 @@ pytestmark = pytest.mark.usefixtures("bare_host")
 
 UNKNOWN = {
     Field(Nat, "follows"): "docs/reliability.md",
+    Field(Acl, "description"): "docs/reliability.md",
+    Field(AclRule, "description"): "docs/reliability.md",
     Field(Policy, "description"): "docs/reliability.md",
     Field(Rule, "description"): "docs/reliability.md",
     Field(Topology, "guarded"): "`restore` finds it out anew",
@@ -53,6 +57,8 @@ UNKNOWN = {
 
 UNGUARDED = {
     Field(Machine, "forwards"): "only the guard checks sources",
+    Field(Vpc, "acls"): "without nft, there are none",
+    Field(Subnet, "acl"): "without nft, there are none",
     Field(Machine, "groups"): "without nft, no router lists its groups",
     Field(Vpc, "groups"): "without nft, no router lists its groups",
 }
@@ -117,7 +123,9 @@ class Made(Kernel):
         return Saved("".join(f"{line}\n" for line in lines))
 
     def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
-        """The machines that a guard knows."""
+        """The machines that a guard knows; or the network ACLs."""
+        if name == ACL_TABLE:
+            return next(map(acl_table, self.those(Acls, namespace)), None)
         guards = self.those(Guard, namespace)
         members = [member for one in guards for member in one.machines]
         return [{"set": {"name": OWN, "elem": [

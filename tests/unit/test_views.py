@@ -12,14 +12,14 @@ import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes
 from vpcctl_lib.files.topology import to_document
-from vpcctl_lib.managers import group
+from vpcctl_lib.managers import acl, group
 from vpcctl_lib.managers.deploy import Life, Running
 from vpcctl_lib.managers.firewall import InForce
 from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import grouped, plain, things
+from vpcctl_lib.views import acls, grouped, plain, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -52,7 +52,11 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "groups", [grouped.group(one) for one in groups]
         for one in groups:
             yield "group", grouped.shown(group.Counted(one, {"ingress[0]": (1, 60)}))
-        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups))
+        edges = tuple(acl.listed(topology, vpc.name, one.name) for one in vpc.acls)
+        yield "acls", [acls.acl(one) for one in edges]
+        for edge in edges:
+            yield "acl", acls.shown(acl.Counted(edge, {"ingress 100": (1, 60)}))
+        yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups, edges))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)
     for kind in things.others():

@@ -39,6 +39,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         for vpc in topology.vpcs:
             yield Part((vpc.name,), routers.guard, seats[vpc.name],
                        (vpc.name, routers.ranges(vpc), bool(topology.quotes)), routers.guarded)
+            if vpc.acls:
+                yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -74,6 +76,13 @@ def _namespace(vpc: str) -> Iterator[Resource]:
 
 def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
     return machines.namespaces((one,))
+
+
+def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.acls import acls
+
+    return acls(vpc, seats)
 
 
 def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],

@@ -83,9 +83,9 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
-        around = self._frame((vpc.name,), replace(vpc, subnets=()))
+        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=()))
         for subnet in vpc.subnets:
-            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=()))
+            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=(), acl=""))
             for machine in subnet.machines:
                 yield Seat(around, inner, machine)
 

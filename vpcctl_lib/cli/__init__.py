@@ -21,6 +21,7 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.record.document import DEFAULT_FOLDER
 
 COMMANDS = Commands({
+    "acl": "acl.acl",
     "apply": "topology.apply",
     "capture": "capture.capture",
     "completion": "completion.completion",

@@ -35,9 +35,11 @@ WORDS: Mapping[str, str] = {
         "peer": "peer peers peering peerings vpc-peering vpc-peering-connection vpc-peering-connections pcx "
                 "transit-gateway tgw connect",
         "firewall": "firewall fw security-group security-groups securitygroup sg sgs security-group-ingress "
-                    "security-group-egress security-group-rule security-group-rules network-acl network-acls "
-                    "network-acl-entry nacl acl acls policy policies networkpolicy networkpolicies netpol "
-                    "iptables nft ufw firewalld rule rules ingress",
+                    "security-group-egress security-group-rule security-group-rules policy policies "
+                    "networkpolicy networkpolicies netpol iptables nft ufw firewalld rule rules ingress",
+        "acl": "acl acls network-acl network-acls nacl nacls",
+        "acl apply": "network-acl-entry replace-network-acl-entry",
+        "acl associate": "replace-network-acl-association",
         "instance": "instance instances machine machines vm vms server servers",
         "deploy": "deploy deployment deployments workload workloads container containers "
                   "pod pods service services task job webserver",

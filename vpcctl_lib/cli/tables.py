@@ -29,6 +29,9 @@ def overview(view: View) -> None:
     if view["groups"]:
         _heading("Groups", *filter(None, [see.get("groups")]))
         groups(view["groups"], "")
+    if view["acls"]:
+        _heading("Network ACLs", *filter(None, [see.get("acls")]))
+        acls(view["acls"], "")
     for kind in things.others():
         if view.get(kind.plural):
             _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
@@ -103,9 +106,12 @@ def _subnets(found: list[View]) -> None:
 
 
 def _decides(subnet: View) -> str:
-    """What decides about the machines that are in no group, and about its own machine if that is in some."""
+    """What decides about the machines that are in no group, about its own machine if that is in some, and
+    what is asked at its edge.
+    """
     told = "policy" if subnet["firewall"] else "open"
-    return f"{told}; own in {', '.join(subnet['groups'])}" if subnet["groups"] else told
+    joined = f"; own in {', '.join(subnet['groups'])}" if subnet["groups"] else ""
+    return f"{told}{joined}{'; acl ' + subnet['acl'] if subnet['acl'] else ''}"
 
 
 def instances(found: list[View], empty: str) -> None:
@@ -160,6 +166,32 @@ def group(view: View) -> None:
         if value for line in _fact(name, value, "", 0)))
     output.result("")
     policy(view)
+
+
+def acls(found: list[View], empty: str) -> None:
+    """Network ACLs, with the numbers of their rules, and the subnets that have them."""
+    rows = [(one["vpc"], one["name"], str(len(one["ingress"])), str(len(one["egress"])),
+             _members(one["subnets"])) for one in found]
+    output.table(("VPC", "NAME", "IN", "OUT", "SUBNETS"), rows, empty)
+
+
+def acl(view: View) -> None:
+    """Everything about one network ACL: its rules as packets meet them, each with its counters."""
+    facts = {"Name": f"{view['vpc']}/{view['name']}", "Subnets": _members(view["subnets"]),
+             "About": view.get("description", "")}
+    output.result("\n".join(line for name, value in facts.items() if value
+                            for line in _fact(name, value, "", 0)))
+    output.result("")
+    rest = {"number": "*", "action": "deny", "protocol": "all"}
+    rows = [_acl_rule(view, direction, rule) for direction in ("ingress", "egress")
+            for rule in (*view[direction], rest)]
+    output.table(("DIRECTION", "RULE", "ACTION", "PROTOCOL", "PORT", "FROM/TO", "PACKETS", "BYTES",
+                  "DESCRIPTION"), rows, "")
+
+
+def _acl_rule(view: View, direction: str, rule: View) -> tuple[str, ...]:
+    _, *rest = _rule(view, f"{direction} {rule['number']}", rule)
+    return (direction, str(rule["number"]), *rest)
 
 
 def workloads(found: list[View], empty: str) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from vpcctl_lib.engine import found_groups
+from vpcctl_lib.engine import found_acls, found_groups
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.kinds import Names, inside
-from vpcctl_lib.model.topology import Group
+from vpcctl_lib.model.topology import Acl, Group
 
 Finder = Callable[[Kernel, Any, Names, list[str]], Iterable[Any]]
 """Given the kernel, a home with its names, and the notes on what can't be known: the things in that home."""
 
-FINDERS: dict[type, Finder] = {Group: found_groups.groups}
+FINDERS: dict[type, Finder] = {Group: found_groups.groups, Acl: found_acls.acls}
 """By the class of what is found."""
 
 T = TypeVar("T")

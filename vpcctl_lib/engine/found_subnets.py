@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from vpcctl_lib.engine import found_groups
+from vpcctl_lib.engine import found_acls, found_groups
 from vpcctl_lib.engine.keepers import keepers, workload
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
@@ -36,7 +37,8 @@ class SubnetReader:
             inside.setdefault(site.subnet, []).append(site)
         cidrs = self._cidrs(vpc, inside)
         found = [self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items()]
-        return (*found, *self._empty(vpc, found))
+        edges = found_acls.associations(self._kernel, vpc.name)
+        return tuple(replace(one, acl=edges.get(one.name, "")) for one in (*found, *self._empty(vpc, found)))
 
     def _empty(self, vpc: Vpc, others: Sequence[Subnet]) -> Iterator[Subnet]:
         """Those without machines, from the guard: as far as a person could have added them."""

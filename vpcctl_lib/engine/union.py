@@ -12,7 +12,7 @@ from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
-    """The recorded topology, with what else was found: VPCs, groups, subnets, machines and peerings.
+    """The recorded topology, with what else was found: VPCs, groups, ACLs, subnets, machines and peerings.
 
     VpcctlError if one of them conflicts with a recorded one.
     """
@@ -33,12 +33,14 @@ def united(recorded: Topology, found: Topology) -> Topology:
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
-    """A recorded VPC with the additional groups, subnets and machines."""
+    """A recorded VPC with the additional groups, ACLs, subnets and machines."""
     more = [one for one in found.groups if known.group(one.name) is None]
+    acls = [one for one in found.acls if known.acl(one.name) is None]
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
              and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
-    return replace(known, groups=(*known.groups, *more), subnets=(*subnets, *taken))
+    return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
+                   subnets=(*subnets, *taken))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -63,6 +65,7 @@ def added(before: Topology, after: Topology) -> list[str]:
 
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
+    yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
     for subnet in vpc.subnets:
         before = known.subnet(subnet.name)
         if before is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import MISSING
 
+from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.keys import Column, Kind, Schema
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.topology_keys import TOPOLOGY
@@ -18,7 +19,7 @@ NAMES = {"type": "string", "pattern": f"^{NAME.pattern}$", "not": {"pattern": "-
 
 def schemas() -> dict[str, dict[str, object]]:
     """The schema of each kind of file, by the name of its kind."""
-    return {kind.id: _schema(kind) for kind in (TOPOLOGY, POLICY, GROUP)}
+    return {kind.id: _schema(kind) for kind in (TOPOLOGY, POLICY, GROUP, ACL)}
 
 
 def within(kind: Kind) -> Iterator[Kind]:

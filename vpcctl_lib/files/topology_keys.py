@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vpcctl_lib.files import attached_values as attached
 from vpcctl_lib.files import topology_values as values
+from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
@@ -56,6 +57,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
         ("machines.workloads",), blank=True),
     Key("groups", values.GROUPS, "The groups of its VPC that its own machine is in.", ("machines.groups",),
         blank=True, since=2),
+    Key("acl", values.ACL_NAME, "The network ACL of its VPC at its edge. Open if missing.", blank=True,
+        since=2),
     Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
     Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
         "More machines, by name.", ("machines",), blank=True, since=2),
@@ -75,6 +78,8 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         blank=True),
     Key("groups", by_name(GROUP, "groups by name", values.check_groups, values.from_path(GROUP)),
         "Its security groups, by name: each a group, or the path of a policy's file.", blank=True, since=2),
+    Key("acls", by_name(ACL, "network ACLs by name", None, values.from_path(ACL)),
+        "Its network ACLs, by name: each an ACL, or the path of its file.", blank=True, since=2),
     Key("subnets", by_name(SUBNET, "subnets by name", values.check_subnets), "Its subnets, by name.",
         blank=True),
 ), named="VPC", found={"link": "a free number is found for each cable"})

@@ -16,7 +16,7 @@ from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import ByPath, Kind, Reading, Value, alone, or_a_path, read, reference, write
 from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel.users import check_user
-from vpcctl_lib.model import addressing, endpoints, groups
+from vpcctl_lib.model import acls, addressing, endpoints, groups
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
 from vpcctl_lib.model.topology import (
     MOST_PROCESSES,
@@ -86,7 +86,10 @@ def check_subnets(subnets: tuple[Subnet, ...], place: Place, vpc: Reading) -> No
             others.append((subnet.name, subnet.cidr))
     told(place, lambda: endpoints.check_room(vpc.name, subnets))
     known = [group.name for group in vpc.found.get("groups", ())]
+    edges = [acl.name for acl in vpc.found.get("acls", ())]
     for subnet in subnets:
+        if subnet.acl:
+            told(place.named(subnet.name).at("acl"), partial(acls.check_known, vpc.name, subnet.acl, edges))
         for machine in subnet.machines:
             here = place.named(subnet.name)
             here = here.at("instances").named(machine.name) if machine.name else here
@@ -108,6 +111,12 @@ def _groups(data: object, place: Place) -> tuple[str, ...]:
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
         raise place.refusal(f"{shown(data)} is not a list of groups", "write for example [web]")
     return tuple(sorted(set(data)))
+
+
+def _acl_name(data: object, place: Place) -> str:
+    if not isinstance(data, str) or not data:
+        raise place.refusal(f"{shown(data)} is not a network ACL's name", "write for example web")
+    return data
 
 
 def _addresses(data: object, place: Place) -> tuple[IPv4Address, ...]:
@@ -344,6 +353,7 @@ SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
     "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})
 GROUPS = alone(_groups, list, {"type": "array", "items": {"$ref": "#/definitions/name"}, "uniqueItems": True})
+ACL_NAME = alone(_acl_name, str, {"$ref": "#/definitions/name"})
 FLAG = alone(_flag, bool, {"type": "boolean"})
 BARE = Value(_bare, bool, {"type": "boolean"})
 NO_OVERLAP = alone(_no_overlap, lambda routed: not routed, {"type": "boolean"})

@@ -11,7 +11,19 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
-from vpcctl_lib.model.topology import Group, Nat, Peering, Policy, Subnet, SubnetType, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    Acl,
+    AclRule,
+    Group,
+    Nat,
+    Peering,
+    Policy,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 MOST = 6
 """The most machines, and the most workloads, that a picture names in a subnet; the rest is counted."""
@@ -49,11 +61,14 @@ class SubnetNode:
     groups: tuple[str, ...] = ()
     """Those of its own machine."""
 
+    acl: str = ""
+
     @property
     def decides(self) -> str:
-        """Its policy, and the groups of its own machine; empty if it has neither."""
+        """Its policy, the groups of its own machine, its network ACL; empty if it has none of them."""
         joined = f"own machine in {', '.join(self.groups)}" if self.groups else ""
-        return ", ".join(filter(None, (self.policy, joined)))
+        edge = f"acl {self.acl}" if self.acl else ""
+        return ", ".join(filter(None, (self.policy, joined, edge)))
 
     @property
     def kind(self) -> str:
@@ -132,7 +147,7 @@ def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
         subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
-        tuple(_things(subnet)), own.groups if own else (),
+        tuple(_things(subnet)), own.groups if own else (), subnet.acl,
     )
 
 
@@ -153,12 +168,14 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
                 yield name.replace("_", " ")
             elif name == "groups":
                 yield f"in {part}"
-            elif not isinstance(part, Policy) and part not in (None, False) \
+            elif not isinstance(part, (Policy, AclRule)) and part not in (None, False) \
                     and (told := str(part.value if isinstance(part, Enum) else part)):
                 yield told
 
 
 def _note(thing: Any) -> str:
+    if isinstance(thing, Acl):
+        return f"{len(thing.ingress)} in, {len(thing.egress)} out"
     return _counted(thing.policy) if isinstance(thing, Group) else ""
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vpcctl_lib.managers.acl import AclManager as AclManager
     from vpcctl_lib.managers.deploy import DeployManager as DeployManager
     from vpcctl_lib.managers.exec import ExecManager as ExecManager
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager

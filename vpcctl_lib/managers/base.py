@@ -239,6 +239,8 @@ class Manager:
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
+        if any(vpc.acls for vpc in topology.vpcs) and not topology.guarded:
+            self._refuse_acls(topology)
         self.agreed()
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.
@@ -248,6 +250,11 @@ class Manager:
             return topology, replace(plan, parts=shall.parts)
         except Taken as taken:
             raise self._explained(taken) from None
+
+    def _refuse_acls(self, topology: Topology) -> None:
+        name = next(vpc.name for vpc in topology.vpcs if vpc.acls)
+        raise VpcctlError(f"VPC '{name}' can't have network ACLs: nft {guarding.missing(self.runner)}",
+                          "install nftables, on a kernel with its family bridge")
 
     def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)

@@ -11,6 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import counted
+from vpcctl_lib.managers import acl
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running
 from vpcctl_lib.managers.firewall import InForce
@@ -37,6 +38,7 @@ class Overview:
     workloads: tuple[Running, ...]
     instances: tuple[Instance, ...]
     groups: tuple[Listed, ...] = ()
+    acls: tuple[acl.Listed, ...] = ()
 
 
 class OverviewManager(Manager):
@@ -54,7 +56,8 @@ class OverviewManager(Manager):
         policies = tuple(InForce(subnet, _sum(found for one, found in held if one.site.subnet == subnet.name))
                          for subnet in guarded)
         return Overview(topology, vpc, policies, tuple(DeployManager(self.context).list(name)),
-                        tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)))
+                        tuple(InstanceManager(self.context).list(name)), tuple(listed(topology, vpc)),
+                        tuple(acl.listed(topology, name, one.name) for one in vpc.acls))
 
     def _counters(self, machine: Endpoint) -> Counters:
         if os.geteuid() != 0 or not netns.exists(machine.namespace):

@@ -10,6 +10,8 @@ from typing import Any
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
 from vpcctl_lib.model.topology import (
+    Acl,
+    AclRule,
     Attachment,
     Group,
     Machine,
@@ -22,7 +24,7 @@ from vpcctl_lib.model.topology import (
     Workload,
 )
 
-Rules = Sequence[Rule] | None
+Rules = Sequence[Rule] | Sequence[AclRule] | None
 
 
 class Sign(Enum):
@@ -111,7 +113,8 @@ def _new_cidr(old: Vpc, new: Vpc) -> str:
 
 def _other_subnet(old: Subnet, new: Subnet) -> str:
     was, becomes = (f"{one.type.value} {one.cidr}" for one in (old, new))
-    return f"{was} becomes {becomes}" if was != becomes else ""
+    edge = f"network ACL: {old.acl or 'none'} → {new.acl or 'none'}" if old.acl != new.acl else ""
+    return ", ".join(filter(None, (f"{was} becomes {becomes}" if was != becomes else "", edge)))
 
 
 def _uplink(nat: Nat) -> str:
@@ -136,6 +139,14 @@ def _parts(old: Policy, new: Policy) -> Iterator[str]:
         yield "its description differs"
 
 
+def _acl_parts(old: Acl, new: Acl) -> Iterator[str]:
+    """The parts of a network ACL that differ."""
+    yield from _rules("ingress", old.ingress, new.ingress)
+    yield from _rules("egress", old.egress, new.egress)
+    if old.description != new.description:
+        yield "its description differs"
+
+
 def _rules(direction: str, old: Rules, new: Rules) -> Iterator[str]:
     if old == new:
         return
@@ -152,11 +163,11 @@ def _told(rules: Rules) -> str:
     return "open" if rules is None else _count(rules)
 
 
-def _count(rules: Sequence[Rule]) -> str:
+def _count(rules: Sequence[Any]) -> str:
     return "1 rule" if len(rules) == 1 else f"{len(rules)} rules"
 
 
-def _undescribed(rules: Sequence[Rule]) -> list[Rule]:
+def _undescribed(rules: Sequence[Any]) -> list[Any]:
     return [replace(rule, description="") for rule in rules]
 
 
@@ -167,6 +178,8 @@ WORDS: dict[type, Words] = {
                lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
     Group: Words(lambda group: _rules_in(group.policy),
                  changed=lambda old, new: ", ".join(_parts(old.policy, new.policy))),
+    Acl: Words(lambda acl: _count((*acl.ingress, *acl.egress)),
+               changed=lambda old, new: ", ".join(_acl_parts(old, new))),
     Subnet: Words(lambda subnet: f"{subnet.type.value} {subnet.cidr} does not exist yet",
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),
     Policy: Words(_new_policy, lambda _: "the file has none: the subnet opens",

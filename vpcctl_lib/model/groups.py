@@ -129,16 +129,17 @@ def check_unused(topology: Topology, which: Called) -> None:
              if use.of == which and use.by != which]
     told = f"group '{which.name}' of VPC '{vpc.name}' is in use"
     if members:
-        raise VpcctlError(f"{told}: its members are {_some(members)}", "let them leave: vpcctl group leave "
+        raise VpcctlError(f"{told}: its members are {some(members)}", "let them leave: vpcctl group leave "
                           f"--vpc {vpc.name} --subnet … --name {which.name}")
     if named:
-        raise VpcctlError(f"{told}: its name is in the rules of {_some(named)}",
+        raise VpcctlError(f"{told}: its name is in the rules of {some(named)}",
                           "apply policies without it to those groups first")
 
 
 MOST_NAMED = 10
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first of many names, and how many more there are."""
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

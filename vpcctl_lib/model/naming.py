@@ -39,6 +39,9 @@ POLICY_TABLE = "mangle"
 BRIDGE_TABLE = "vpcctl"
 """The nft table of family bridge that guards the ports of a VPC's bridge."""
 
+ACL_TABLE = "vpcctl-acls"
+"""The nft table of family bridge with a VPC's network ACLs."""
+
 GROUP_TABLE, GROUP_SET = "vpcctl", "group-"
 """The nft table of family ip of a machine in groups, and of a router, and how its sets' names begin."""
 

@@ -77,6 +77,31 @@ class Group:
     policy: Policy = Policy()
 
 
+@frozen
+class AclRule:
+    """One line of a network ACL; `ports` are those that a packet is for, `network` is as in a `Rule`."""
+
+    number: int
+    protocol: Protocol
+    action: Action
+    ports: Ports | None = None
+    network: IPv4Network | None = None
+    description: str = ""
+
+
+@frozen
+class Acl:
+    """A network ACL: what may come into a subnet and leave it, each packet by itself; the rest is denied.
+
+    The rules of each direction are sorted by their numbers.
+    """
+
+    name: str
+    ingress: tuple[AclRule, ...] = ()
+    egress: tuple[AclRule, ...] = ()
+    description: str = ""
+
+
 MOST_PROCESSES = 1 << 22
 """PID_MAX_LIMIT of include/linux/threads.h."""
 
@@ -184,6 +209,8 @@ class Subnet:
     type: SubnetType = SubnetType.PRIVATE
     policy: Policy | None = None
     machines: tuple[Machine, ...] = (OWN,)
+    acl: str = ""
+    """The network ACL at its edge; without one everything passes."""
 
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""
@@ -221,6 +248,16 @@ class Vpc:
     nat: Nat | None = None
     subnets: tuple[Subnet, ...] = ()
     groups: tuple[Group, ...] = ()
+    acls: tuple[Acl, ...] = ()
+
+    def acl(self, name: str) -> Acl | None:
+        """The network ACL of that name, if there is one."""
+        return next((acl for acl in self.acls if acl.name == name), None)
+
+    def with_acl(self, acl: Acl) -> Vpc:
+        """This VPC with that network ACL added, or replacing the one of the same name."""
+        kept = [acl if old.name == acl.name else old for old in self.acls]
+        return replace(self, acls=tuple(kept if acl in kept else [*kept, acl]))
 
     def group(self, name: str) -> Group | None:
         """The group of that name, if there is one."""
@@ -320,6 +357,7 @@ register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
     Kind(Group, Vpc, "groups", "group"),
+    Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
     Kind(Subnet, Vpc, "subnets", "subnet"),
     Kind(Policy, Subnet, "policy", "firewall"),
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,

@@ -16,6 +16,7 @@ from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Action, Group, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
+from vpcctl_lib.reach import acl_fix
 from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
@@ -54,6 +55,8 @@ class Fixer:
             strayed, fix = self._way_out(question, question.vpc, question.vpc.nat, blocked)
             if strayed:
                 return fix
+        if blocked.code is Code.ACL_DENY:
+            return self._edge(here, blocked)
         if blocked.code is Code.FIREWALL_DENY or blocked.cause.table == "nat":
             return self._firewall(question, here, blocked, is_back)
         if blocked.code is Code.LINK_DOWN:
@@ -112,6 +115,15 @@ class Fixer:
             return _allowed(*found, question, is_ingress(cause.chain), _sent_from(question, found[0]))
         # A VPC is closed to strangers: there is nothing to restore.
         return RESTORE if question.vpc else None
+
+    def _edge(self, here: str, blocked: Blocked) -> str | None:
+        """A rule more in the network ACL; if the kernel has other ACLs than the record, the record's."""
+        held, vpc = self._scene.of(here).passage().acls, self._intent.topology.vpc(here)
+        wanted = self._intent.acls(here)
+        if held is None or vpc is None or wanted is None or wanted.differs(held):
+            return RESTORE
+        acl = vpc.acl(acl_fix.asked(blocked)[0])
+        return acl_fix.command(vpc, acl, blocked) if acl else RESTORE
 
     def refusal(self, question: Question, blocked: Blocked, is_back: bool) -> Refusal | None:
         """What the groups of the machine where the packet is refused have against it."""

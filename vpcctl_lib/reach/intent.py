@@ -14,7 +14,7 @@ from vpcctl_lib.model.endpoints import Endpoint, endpoint, everywhere, in_subnet
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
-from vpcctl_lib.resources import Chain, Port, Resource, Route
+from vpcctl_lib.resources import Acls, Chain, Port, Resource, Route
 
 BUILTIN_POLICY = "ACCEPT"
 NAMED = 10
@@ -135,6 +135,10 @@ class Intent:
         """Whether a route that the kernel has is a recorded one."""
         return any((one.destination, one.device, one.via) == (route.network, route.device, route.gateway)
                    for one in self._routes.get(namespace, ()))
+
+    def acls(self, namespace: str) -> Acls | None:
+        """The network ACLs of a VPC as recorded."""
+        return next((one for one in Acls.among(self._resources) if one.namespace == namespace), None)
 
     def is_ours(self, title: str) -> bool:
         """Whether a place is one of our namespaces, or the host."""

@@ -38,6 +38,7 @@ class Code(Enum):
     HOST_CLOSED = "HOST_CLOSED"
     NO_FORWARDING = "NO_FORWARDING"
     SOURCE_REFUSED = "SOURCE_REFUSED"
+    ACL_DENY = "ACL_DENY"
     ECHO_IGNORED = "ECHO_IGNORED"
     ROUTING_LOOP = "ROUTING_LOOP"
     NAMESPACE_MISSING = "NAMESPACE_MISSING"
@@ -71,6 +72,8 @@ class Cause:
     device: str = ""
     setting: str = ""
     address: IPv4Address | None = None
+    packet: Packet | None = None
+    """As it was where a network ACL denied it."""
 
 
 @frozen

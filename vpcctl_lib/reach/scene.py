@@ -14,12 +14,14 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.naming import BRIDGE_TABLE, GROUP_TABLE
+from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
+from vpcctl_lib.resources.acl_table import Held as Edges
+from vpcctl_lib.resources.acl_table import held_in
 from vpcctl_lib.resources.guard import is_whole, members_of, parts_of, switched_by
 from vpcctl_lib.resources.guarded import FORWARDERS
 from vpcctl_lib.resources.marking import Held as Groups
@@ -34,7 +36,7 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
 """Queueing disciplines that drop only what arrives too fast."""
 
 BRIDGE_FORWARDING = "forwarding"
-GUARD, MARKING = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE)
+GUARD, MARKING, ACLS = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE), ("bridge", ACL_TABLE)
 """Our own tables of nft, each with its family."""
 
 
@@ -128,6 +130,9 @@ class Passage:
 
     marking: Groups | None = None
     """What our table for a machine in groups has; None without one."""
+
+    acls: Edges | None = None
+    """What our table with network ACLs has; None without one."""
 
 
 class Settings(Protocol):
@@ -304,11 +309,12 @@ class Scene:
         tables = self._tables(name, chains)
         guard = self._guard(name) if has_table(chains, *GUARD) else None
         marking = self._marking(name) if has_table(chains, *MARKING) else None
-        ours = {GUARD: guard is not None, MARKING: marking is not None}
+        acls = held_in(self._kernel.nft_table(name, *ACLS)) if has_table(chains, *ACLS) else None
+        ours = {GUARD: guard is not None, MARKING: marking is not None, ACLS: acls is not None}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
-                       parse_stations(stations), marking)
+                       parse_stations(stations), marking, acls)
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""

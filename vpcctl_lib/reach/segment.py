@@ -43,6 +43,16 @@ class End:
     """The namespaces and the ports by which they leave bridges."""
 
 
+def crossings(end: End) -> list[tuple[str, str, str]]:
+    """The namespace and the ports of bridges by which frames to an end come in and leave.
+
+    One of the ports is empty if a frame starts or ends at the bridge.
+    """
+    if end.way:
+        return [(step.namespace, step.incoming, step.outgoing) for step in end.way]
+    return [(*end.entry, "")] if end.entry else [(where, "", port) for where, port in end.exits[:1]]
+
+
 @frozen
 class Trail:
     """The way from the first link, so far."""

@@ -10,7 +10,7 @@ from enum import Enum
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
-from vpcctl_lib.reach import detours
+from vpcctl_lib.reach import acl_fix, detours
 from vpcctl_lib.reach.detours import Detour
 from vpcctl_lib.reach.fix import Fixer, opened
 from vpcctl_lib.reach.forks import Forks, Taken
@@ -51,7 +51,7 @@ class Obstacle:
     """A second command that opens it, and removes something made by hand."""
 
     why: str = ""
-    """What security groups have against it, in words."""
+    """What security groups or a network ACL have against it, in words."""
 
     @property
     def removes(self) -> bool:
@@ -137,7 +137,7 @@ class Analyzer:
         detour = None if own else self._detour(question, walk)
         if detour is None:
             refusal = self._fixer.refusal(question, blocked, walk.is_back)
-            why = refusal.why if refusal else ""
+            why = refusal.why if refusal else acl_fix.why(blocked) if blocked.code is Code.ACL_DENY else ""
             return Obstacle(blocked.code, blocked.where, blocked.rule, fix, why=why)
         fix, otherwise = detour.added or detour.deleted, detour.deleted if detour.added else None
         told = blocked.rule if str(detour.rule) in blocked.rule else f"{blocked.rule}; {detour}"

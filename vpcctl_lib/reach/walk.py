@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.reach.edges import met
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
 from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
@@ -31,6 +32,7 @@ from vpcctl_lib.reach.segment import (
     Segment,
     Switched,
     answering,
+    crossings,
     lets_in,
     lost_at,
     peer,
@@ -193,6 +195,7 @@ class Walk:
         end = self._neighbour(here, link, segment, wanted, packet)
         if end is None:
             return self._leave(here, link, wanted, packet, route, segment)
+        self._cross(end, packet)
         packet = self._switch(end.way, packet.outside())
         far = self.scene.of(end.namespace)
         if not end.way:
@@ -251,6 +254,13 @@ class Walk:
         _check_known(here, link, wanted, route)
         self._tell(here, f"{packet} leaves this host by {link.name}, for {wanted}")
         return Arrival(here.name, packet, link.name)
+
+    def _cross(self, end: End, packet: Packet) -> None:
+        """The network ACLs of the subnets that it leaves and gets into on the way to that end."""
+        for where, incoming, outgoing in crossings(end):
+            here = self.scene.of(where)
+            for decision in met(here, packet, incoming, outgoing):
+                self._tell(here, decision)
 
     def _switch(self, way: tuple[Switched, ...], packet: Packet) -> Packet:
         """Through bridges and, if bridge-nf-call-iptables is on, through their namespaces' rules."""

@@ -16,7 +16,7 @@ from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.record.trust import check_file
 
 FILE = "state.json"
-VERSION = 6
+VERSION = 7
 
 TOPOLOGIES = ("topology", "previous")
 
@@ -44,6 +44,8 @@ MIGRATIONS: dict[int, Migration] = {
     4: lambda data: data,
     # 6 has groups, and machines in namespaces that others made.
     5: lambda data: data,
+    # 7 has network ACLs.
+    6: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""
 

@@ -39,6 +39,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
 def overview(overview: Overview) -> View:
     """A VPC with everything about it, and the plain commands that show the same."""
     # Imported late: other views have no need of it.
+    from vpcctl_lib.views.acls import acl
     from vpcctl_lib.views.grouped import group
     from vpcctl_lib.views.things import listed, others
 
@@ -57,6 +58,7 @@ def overview(overview: Overview) -> View:
                       for one in overview.workloads],
         "instances": [instance(one) for one in overview.instances],
         "groups": [group(one) for one in overview.groups],
+        "acls": [acl(one) for one in overview.acls],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
@@ -66,6 +68,8 @@ def overview(overview: Overview) -> View:
                 "instances": f"ip -n {name} link show master {bridge}",
                 **({"groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}"}
                    if overview.groups and overview.topology.guarded else {}),
+                **({"acls": f"ip netns exec {name} nft list table bridge {naming.ACL_TABLE}"}
+                   if overview.acls else {}),
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
@@ -89,6 +93,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None, "groups": list(own.groups) if own else [],
+        "acl": subnet.acl or None,
         "instances": [one.site.machine for one in machines if one.site.machine],
         "workloads": [workload.name for one in machines for workload in one.workloads],
     }

@@ -9,11 +9,22 @@ from typing import Any
 
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.kinds import Kind, Names, Placed
-from vpcctl_lib.model.topology import Group, Machine, Nat, Peering, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import (
+    Acl,
+    Group,
+    Machine,
+    Nat,
+    Peering,
+    Policy,
+    Subnet,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py` or `views/grouped.py`."""
+SHOWN = (Vpc, Nat, Group, Acl, Subnet, Policy, Machine, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`, `views/grouped.py` or `views/acls.py`."""
 
 
 def others() -> list[Kind]:

@@ -1,0 +1,268 @@
+"""Network ACLs as chains: a packet meets few rules, and the lowest number that matches decides."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fields import made
+from tests.unit.listing import acl_table
+from vpcctl_lib.firewall import acl_chains
+from vpcctl_lib.firewall.acl_chains import LATER, NAMED, UNREACHED, Chains, Field, Fork, Lead, chains
+from vpcctl_lib.firewall.acl_nft import counted
+from vpcctl_lib.firewall.acl_words import from_words, in_words
+from vpcctl_lib.model.acls import REST, in_force
+from vpcctl_lib.model.topology import Acl, AclRule, Action, Ports, Protocol
+from vpcctl_lib.resources.acl_table import Edge, Listed, held_in
+from vpcctl_lib.resources.acls import Acls
+
+ROUTER = IPv4Address("10.0.0.1")
+PORTED = (Protocol.TCP, Protocol.UDP)
+
+
+class Packet(NamedTuple):
+    """A packet as a rule of one direction sees it; `port` is None in a later fragment."""
+
+    protocol: Protocol | None
+    far_end: int
+    port: int | None = None
+
+
+def matches(rule: AclRule, packet: Packet) -> bool:
+    """Whether a rule matches; a later fragment matches as if its ports fitted."""
+    return (rule.protocol in (Protocol.ALL, packet.protocol)
+            and (rule.network is None or IPv4Address(packet.far_end) in rule.network)
+            and (rule.ports is None or packet.port is None
+                 or rule.ports.first <= packet.port <= rule.ports.last))
+
+
+def in_order(rules: tuple[AclRule, ...], packet: Packet) -> AclRule:
+    """The rule that decides by the order of numbers alone."""
+    later = packet.port is None and packet.protocol in PORTED
+    return next(rule for rule in in_force(rules) if matches(rule, packet)
+                and not (later and rule.ports and rule.action is Action.DENY))
+
+
+def decided(found: Chains, packet: Packet) -> tuple[AclRule, int]:
+    """The rule that decides by the chains, and how many lines the packet meets."""
+    name, lines, number = next(iter(found)), 0, 0
+    while True:
+        line = found[name][number]
+        lines, number = lines + 1, number + 1
+        if isinstance(line, AclRule):
+            if matches(line, packet):
+                return line, lines
+            continue
+        chain = line.chain if isinstance(line, Lead) else _branch(line, packet)
+        if chain and not (isinstance(line, Lead) and line.later
+                          and not (packet.port is None and packet.protocol in PORTED)):
+            name, number = chain, 0
+
+
+def _branch(fork: Fork, packet: Packet) -> str:
+    if fork.field is Field.FAR_END:
+        value: int | None = packet.far_end
+    elif fork.field is Field.PROTOCOL:
+        value = NAMED.index(packet.protocol) if packet.protocol in NAMED else None
+    else:
+        value = packet.port
+    return next((one.chain for one in fork.branches
+                 if value is not None and one.first <= value <= one.last), "")
+
+
+def rule(draw: random.Random, number: int) -> AclRule:
+    """A rule whose edges often touch those of others."""
+    protocol = draw.choice(list(Protocol))
+    first = draw.choice((1, 80, 1024, draw.randint(1, 60000)))
+    ports = Ports(first, min(65535, first + draw.choice((0, 0, 9, 40000)))) \
+        if protocol in PORTED and draw.random() < 0.7 else None
+    network = IPv4Network((draw.choice((draw.getrandbits(32), 0x0A000000 + draw.getrandbits(10))),
+                           draw.choice((8, 24, 28, 30, 32))), strict=False)
+    return AclRule(number, protocol, draw.choice(list(Action)), ports,
+                   network if draw.random() < 0.8 else None)
+
+
+def packets(rules: tuple[AclRule, ...], draw: random.Random, count: int) -> list[Packet]:
+    """Packets at and beside the edges of the rules, and others."""
+    ends, ports = [0, 2**32 - 1, 0x0A000001], [1, 80, 65535]
+    for one in rules:
+        if one.network:
+            first, last = int(one.network.network_address), int(one.network.broadcast_address)
+            ends += [max(first - 1, 0), first, last, min(last + 1, 2**32 - 1)]
+        if one.ports:
+            ports += [max(one.ports.first - 1, 1), one.ports.first, one.ports.last,
+                      min(one.ports.last + 1, 65535)]
+    found = []
+    for _ in range(count):
+        protocol = draw.choice((*NAMED, None))
+        port = draw.choice((*ports, None)) if protocol in PORTED else 0
+        found.append(Packet(protocol, draw.choice(ends), port))
+    return found
+
+
+def agree(rules: tuple[AclRule, ...], draw: random.Random, count: int = 200) -> int:
+    """The chains decide as the numbers do; the most lines that a packet meets."""
+    found = chains("x", rules)
+    most = 0
+    for packet in packets(rules, draw, count):
+        said, lines = decided(found, packet)
+        wanted = in_order(rules, packet)
+        assert (said.number, said.action) == (wanted.number, wanted.action), packet
+        most = max(most, lines)
+    return most
+
+
+def numbered(rules: list[AclRule]) -> tuple[AclRule, ...]:
+    return tuple(replace(one, number=number) for number, one in enumerate(rules, 1))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from((0, 1, 5, 40)))
+def test_a_few_rules_in_order(seed: int, count: int) -> None:
+    draw = random.Random(seed)  # noqa: S311
+    agree(tuple(rule(draw, number) for number in range(1, count + 1)), draw)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from((20, 60, 150)))
+def test_a_tree_decides_as_the_numbers_do(seed: int, count: int) -> None:
+    draw = random.Random(seed)  # noqa: S311
+    before = acl_chains.MANY
+    # So that small lists become trees, too.
+    acl_chains.MANY = acl_chains.LEAF
+    try:
+        agree(tuple(rule(draw, number) for number in range(1, count + 1)), draw)
+    finally:
+        acl_chains.MANY = before
+
+
+def far_ends(count: int, protocol: Protocol = Protocol.ALL) -> list[AclRule]:
+    """Addresses that are denied."""
+    return [AclRule(1, protocol, Action.DENY, None, IPv4Network(0x0B000000 + 77 * number))
+            for number in range(count)]
+
+
+def ports(count: int) -> list[AclRule]:
+    """Ports that are allowed."""
+    return [AclRule(1, Protocol.TCP, Action.ALLOW, Ports(3 * number + 1, 3 * number + 2))
+            for number in range(count)]
+
+
+ALLOWED = [AclRule(1, Protocol.TCP, Action.ALLOW, Ports(443, 443)), AclRule(1, Protocol.ICMP, Action.ALLOW)]
+
+
+@pytest.mark.parametrize(("rules", "most"), [
+    ([*far_ends(10_000), AclRule(1, Protocol.ALL, Action.ALLOW)], 30), ([*far_ends(10_000), *ALLOWED], 30),
+    (ports(10_000), 30), ([*far_ends(5000), *ports(5000)], 50),
+    ([*far_ends(3000, Protocol.UDP), *ports(3000), *far_ends(3000, Protocol.TCP)], 60),
+], ids=["far ends", "far ends and a few ports", "ports", "far ends, then ports", "by protocol"])
+def test_a_packet_meets_few_of_ten_thousand(rules: list[AclRule], most: int) -> None:
+    assert agree(numbered(rules), random.Random(1), 60) <= most  # noqa: S311
+
+
+def test_rules_that_no_packet_reaches_are_kept_for_the_reader() -> None:
+    rules = numbered([*far_ends(150), AclRule(1, Protocol.ALL, Action.ALLOW), *ports(9)])
+    found = chains("x", rules)
+    assert set(rules) <= {line for lines in found.values() for line in lines}
+    assert found[f"x{UNREACHED}"] == rules[151:]
+
+
+def test_few_rules_stand_as_they_are() -> None:
+    rules = numbered(far_ends(100 - 1))
+    assert chains("x", rules) == {"x": (*rules, REST)}
+
+
+def test_later_fragments_pass_where_any_fragment_may() -> None:
+    deny, allow = (AclRule(number, Protocol.UDP, action, Ports(53, 53)) for number, action in (
+        (90, Action.DENY), (100, Action.ALLOW)))
+    found = chains("x", (deny, allow))
+    assert found["x"] == (Lead(f"x{LATER}", later=True), deny, allow, REST)
+    # One that denies ports says nothing of what has none.
+    assert found[f"x{LATER}"] == (replace(allow, ports=None), REST)
+    assert chains("x", (AclRule(1, Protocol.UDP, Action.DENY),)).keys() == {"x"}
+
+
+@given(made(AclRule))
+def test_words_say_all_but_the_description(one: AclRule) -> None:
+    assert from_words(in_words(one)) == replace(one, description="")
+
+
+@pytest.mark.parametrize("words", ["", "100 tcp 80 any", "100 tcp 80 any maybe", "0x64 tcp any any allow",
+                                   "100 tcp 80-80 any allow", "100 tcp any 10.0.0.1/8 allow"])
+def test_other_words_are_not_ours(words: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        from_words(words)
+
+
+def table(*acls: Acl) -> Acls:
+    edges = tuple(Edge(f"s{number}", IPv4Address("10.0.1.0") + 256 * number, one.name,
+                       (f"s-{number}", f"i-{number}")) for number, one in enumerate(acls))
+    return Acls("vpc1", ROUTER, tuple(Listed(one.name, tuple(map(in_words, one.ingress)),
+                                             tuple(map(in_words, one.egress))) for one in acls), edges)
+
+
+BIG = table(Acl("big", numbered([*far_ends(120), *ALLOWED]), numbered(ports(130))),
+            Acl("small", numbered(ALLOWED)))
+
+
+def test_what_nft_lists_is_read_back() -> None:
+    held = held_in(acl_table(BIG))
+    assert held is not None
+    assert (held.gateway, held.acls) == (ROUTER, BIG.acls)
+    assert BIG.differs(held) == []
+    other = held_in(acl_table(replace(BIG, edges=BIG.edges[:1], acls=BIG.acls[::-1])))
+    assert other is not None
+    assert BIG.differs(other) == [f"its subnets differ ({name})" for name in (
+        "edges", "subnets", "inside", "out", "in")]
+
+
+def damaged() -> Mapping[str, object]:
+    """Each rule and chain in turn lost, and each rule's verdict another; then something more."""
+    found = {}
+    whole = acl_table(table(Acl("a", numbered(ALLOWED), numbered(ALLOWED))))
+    for number, item in enumerate(whole):
+        if "rule" in item and "comment" not in item["rule"]:
+            found[f"{number} lost"] = [*whole[:number], *whole[number + 1:]]
+        if "rule" in item:
+            other = {"rule": {**item["rule"], "expr": [*item["rule"]["expr"][:-1], {"continue": None}]}}
+            found[f"{number} other"] = [*whole[:number], other, *whole[number + 1:]]
+        if "hook" in item.get("chain", {}):
+            other = {"chain": {**item["chain"], "policy": "drop"}}
+            found[f"{number} policy"] = [*whole[:number], other, *whole[number + 1:]]
+    found["a rule more"] = [*whole, {"rule": {"chain": "in-a", "expr": [{"accept": None}]}}]
+    found["a chain more"] = [*whole, {"chain": {"name": "mine"}}]
+    found["a set more"] = [*whole, {"set": {"name": "mine", "elem": []}}]
+    return found
+
+
+@pytest.mark.parametrize("listed", damaged().values(), ids=damaged())
+def test_a_table_with_what_is_not_ours_is_not_believed(listed: list[dict[str, object]]) -> None:
+    assert held_in(listed) is None
+
+
+def test_counters_are_summed_by_rule() -> None:
+    rules = [item["rule"] for item in acl_table(BIG)
+             if item.get("rule", {}).get("chain", "").startswith("in-big")]
+    found = counted(rules)
+    many = sum(rule.get("comment", "").endswith("121 tcp 443 any allow") or
+               rule.get("comment", "") == "fragments of 121 tcp any any allow" for rule in rules)
+    assert many > 2
+    assert found["121"] == (3 * many, 7 * many)
+    assert set(found) == {*map(str, range(1, 123)), "*"}
+
+
+def test_a_change_leaves_other_acls_alone() -> None:
+    small = Listed("small", ("5 icmp any any deny",))
+    after = replace(BIG, acls=(BIG.acls[0], small))
+    text = str(after.change(BIG)[0].text)  # type: ignore[attr-defined]
+    assert "small" in text
+    assert "big" not in text
+    assert after.change(after) == ()
+    assert "delete table" in replace(after, gateway=IPv4Address("10.0.0.9")).change(BIG)[0].text  # type: ignore[attr-defined]

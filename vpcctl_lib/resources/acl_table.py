@@ -1,0 +1,186 @@
+"""The nft table with the network ACLs of a VPC: its parts, and what one that nft has listed says; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
+from typing import Any
+
+from vpcctl_lib.firewall.acl_chains import Chains, chains
+from vpcctl_lib.firewall.acl_nft import Direction, Seen, expected, rules_in, seen
+from vpcctl_lib.firewall.acl_words import from_words, in_words
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.acls import REST
+
+EDGES, SUBNETS, INSIDE, OUT, INTO = "edges", "subnets", "inside", "out", "in"
+SETS = {EDGES: ("set", "type ipv4_addr"), SUBNETS: ("map", "type ifname : mark"),
+        INSIDE: ("set", "type mark . ifname"), OUT: ("map", "type ifname : verdict"),
+        INTO: ("map", "type ifname : verdict")}
+FORWARD, INPUT, OUTPUT = "forward", "input", "output"
+PRIORITY = -200
+"""The priority of `filter` in the family bridge."""
+
+Item = Mapping[str, Any]
+"""A part of what nft lists in JSON (libnftables-json(5))."""
+
+
+@frozen
+class Listed:
+    """An ACL: the rules of each direction, each in words."""
+
+    name: str
+    ingress: tuple[str, ...] = ()
+    egress: tuple[str, ...] = ()
+
+
+@frozen
+class Edge:
+    """A subnet with an ACL: its name, the first of its addresses, and the ports of its machines."""
+
+    subnet: str
+    network: IPv4Address
+    acl: str
+    ports: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """What packets from it are marked with, on their way from port to port.
+
+        Network addresses are even: with the last bit set, no other mark is like it.
+        """
+        return marked(int(self.network) | 1)
+
+    def elements(self, name: str) -> list[str]:
+        """Its elements in a set or map."""
+        out, into = (one.chain(self.acl) for one in (Direction.EGRESS, Direction.INGRESS))
+        if name == EDGES:
+            return [f'{self.network} comment "{self.subnet} {self.acl}"']
+        shape = {SUBNETS: '"{0}" : {1}', INSIDE: '{1} . "{0}"', OUT: f'"{{0}}" : jump {out}',
+                 INTO: f'"{{0}}" : jump {into}'}[name]
+        return [shape.format(port, self.mark) for port in self.ports]
+
+
+def marked(mark: int) -> str:
+    """A mark as nft writes it."""
+    return f"{mark:#010x}"
+
+
+def lines_of(one: Listed) -> Mapping[Direction, Chains]:
+    """The chains of an ACL by direction."""
+    return {direction: chains(direction.chain(one.name), tuple(map(from_words, rules)))
+            for direction, rules in ((Direction.INGRESS, one.ingress), (Direction.EGRESS, one.egress))}
+
+
+@frozen
+class Held:
+    """What a table has, if it is one of ours."""
+
+    gateway: IPv4Address | None
+    acls: tuple[Listed, ...]
+    sets: Mapping[str, frozenset[str]]
+    """The elements by set, as a script has them."""
+
+    def pairs(self, name: str) -> dict[str, str]:
+        """The elements of a map, or those of a set with their comments."""
+        between = " comment " if name == EDGES else " : "
+        return {first.strip('"'): last.removeprefix("jump ").strip('"')
+                for first, _, last in (element.partition(between) for element in self.sets[name])}
+
+
+def held_in(listed: Sequence[Item]) -> Held | None:
+    """What is in a table that nft has listed; None if not everything in it is as we would have made it."""
+    kinds = {kind for item in listed for kind in item}
+    found = {item[kind]["name"]: item[kind] for item in listed for kind in ("set", "map") if kind in item}
+    rules: dict[str, list[Seen]] = {item["chain"]["name"]: [] for item in listed if "chain" in item}
+    for item in listed:
+        if "rule" in item:
+            rules.setdefault(item["rule"]["chain"], []).append(seen(item["rule"]))
+    hooks = {item["chain"]["name"]: item["chain"] for item in listed if "hook" in item.get("chain", ())}
+    try:
+        gateway = _gateway(hooks, {name: rules.pop(name) for name in (FORWARD, INPUT, OUTPUT)})
+        acls = tuple(_acls(rules))
+        sets = {name: frozenset(_element(name, one) for one in found[name].get("elem", ())) for name in SETS}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    ours = kinds <= {"metainfo", "table", "set", "map", "chain", "rule"} and found.keys() == SETS.keys()
+    return Held(gateway, acls, sets) if ours else None
+
+
+def _gateway(hooks: Mapping[str, Item], rules: Mapping[str, list[Seen]]) -> IPv4Address:
+    """The router's address; ValueError if the chains that see packets are not ours."""
+    shall = {name: ("filter", name, PRIORITY, "accept") for name in (FORWARD, INPUT, OUTPUT)}
+    if {name: tuple(one.get(key) for key in ("type", "hook", "prio", "policy"))
+            for name, one in hooks.items()} != shall:
+        raise ValueError("hooks")
+    number = rules[INPUT][1].parts[0][-1][0]
+    for name, lines in _expected_hooks(number).items():
+        if rules[name] != lines:
+            raise ValueError(name)
+    return IPv4Address(number)
+
+
+def _expected_hooks(gateway: int) -> dict[str, list[Seen]]:
+    def rule(*expr: Item) -> Seen:
+        return seen({"expr": expr})
+
+    def field(protocol: str, name: str) -> Item:
+        return {"payload": {"protocol": protocol, "field": name}}
+
+    def match(left: Item, right: object, operator: str = "==") -> Item:
+        return {"match": {"op": operator, "left": left, "right": right}}
+
+    def meta(key: str) -> Item:
+        return {"meta": {"key": key}}
+
+    accept, address = {"accept": None}, str(IPv4Address(gateway))
+    not_ip = rule(match(field("ether", "type"), "ip", "!="), accept)
+    out, into = (rule({"vmap": {"key": meta(key), "data": f"@{name}"}})
+                 for key, name in (("iifname", OUT), ("oifname", INTO)))
+    return {
+        FORWARD: [
+            not_ip,
+            rule({"mangle": {"key": meta("mark"), "value": {"map": {"key": meta("iifname"),
+                                                                    "data": f"@{SUBNETS}"}}}}),
+            rule(match({"concat": [meta("mark"), meta("oifname")]}, f"@{INSIDE}"), accept), out, into],
+        INPUT: [not_ip, rule(match(field("ip", "daddr"), address), accept), out],
+        OUTPUT: [not_ip, rule(match(field("ip", "saddr"), address), accept), into]}
+
+
+def _acls(rules: Mapping[str, list[Seen]]) -> Iterator[Listed]:
+    """The ACLs of these chains; ValueError if a chain is not as we would have made it."""
+    found: dict[str, dict[Direction, dict[str, list[Seen]]]] = {}
+    for chain, lines in rules.items():
+        direction = next((one for one in Direction if chain.startswith(one.chain(""))), None)
+        if direction is None:
+            raise ValueError(chain)
+        name = chain.removeprefix(direction.chain("")).partition(".")[0]
+        found.setdefault(name, {}).setdefault(direction, {})[chain] = lines
+    for name, directions in found.items():
+        one = Listed(name, *(_words(directions[direction])
+                             for direction in (Direction.INGRESS, Direction.EGRESS)))
+        for direction, shall in lines_of(one).items():
+            if directions[direction] != {chain: [expected(line, direction, chain) for line in lines]
+                                         for chain, lines in shall.items()}:
+                raise ValueError(name)
+        yield one
+
+
+def _words(chains: Mapping[str, list[Seen]]) -> tuple[str, ...]:
+    rules = rules_in([line for lines in chains.values() for line in lines])
+    return tuple(in_words(rule) for rule in rules if rule != REST)
+
+
+def _element(name: str, one: Any) -> str:
+    """An element of a set, as a script has it."""
+    if name == EDGES:
+        return f'{one["elem"]["val"]} comment "{one["elem"]["comment"]}"'
+    if name == INSIDE:
+        mark, port = one["concat"]
+        return f'{marked(_number(mark))} . "{port}"'
+    port, value = one
+    return f'"{port}" : {marked(_number(value))}' if name == SUBNETS else \
+        f'"{port}" : jump {value["jump"]["target"]}'
+
+
+def _number(mark: Any) -> int:
+    return mark if isinstance(mark, int) else int(mark, 0)
