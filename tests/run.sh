@@ -2,7 +2,7 @@
 # Lint, types and tests, from a fresh clone on a bare Debian or Ubuntu: what is missing is installed first.
 #
 #   ./tests/run.sh                        everything but a few slow tests, which are counted at the end
-#   ./tests/run.sh --slow                 these, too
+#   ./tests/run.sh --slow                 these, too, and more examples of each property
 #   ./tests/run.sh --long                 everything, and the property and fault tests for longer
 #   ./tests/run.sh --mutants              breaks the code in one place at a time, and counts what the unit and
 #                                         command-line tests see: for the night, as it takes an hour or two. It passes

@@ -65,6 +65,11 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
+    if topology.eips:
+        # Imported late: most hosts have none.
+        from vpcctl_lib.blueprint import openings
+
+        yield Part((), openings.addresses, (topology,))
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)

@@ -9,7 +9,7 @@ from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operations, Resource
-from vpcctl_lib.resources.tracking import Disown, Forget, Keep
+from vpcctl_lib.resources.tracking import Disown, Forget, Keep, Release
 
 
 def tended(steps: Sequence[Step], shall: Shall, broken: Collection[Hashable]) -> tuple[Step, ...]:
@@ -33,13 +33,17 @@ def tended(steps: Sequence[Step], shall: Shall, broken: Collection[Hashable]) ->
     closing = {number: work for number, step in enumerate(steps)
                if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
     closing |= _disowning(steps, shall)
-    if not translating and not filtering and not closing:
+    released = _released(steps)
+    if not translating and not filtering and not closing and not released:
         return tuple(steps)
     behind = {number: _forgetting(space, shall) for space, number in translating.items()
               if space not in fresh} | closing
     before: dict[int, Operations] = {}
     for space, numbers in filtering.items():
         before[numbers[0]] = behind[numbers[-1]] = (Keep(space),)
+    if released:
+        # Once all rules are there: until then a packet may begin a connection that is led nowhere.
+        behind[len(steps) - 1] = (*behind.get(len(steps) - 1, ()), *released)
     return _with(steps, before, behind)
 
 
@@ -67,6 +71,17 @@ def _disowning(steps: Sequence[Step], shall: Shall) -> Mapping[int, Operations]:
     # Behind a removal that has a command of its own: one without goes with another.
     last = next((number for number, _ in reversed(going) if steps[number].work), None)
     return {} if last is None or not (gone and spaces) else {last: (Disown(spaces, gone),)}
+
+
+def _released(steps: Sequence[Step]) -> Operations:
+    """For what leads elsewhere from now on: a connection is led at its first packet, and stays there."""
+    olds = (step.old.resource if step.old and step.verb is Verb.CHANGE else None for step in steps)
+    freed = [one for step, old in zip(steps, olds, strict=True) if (one := step.entry.resource.frees(old))]
+    spaces = dict.fromkeys(one.namespace for one in freed)
+    return tuple(Release(space, tuple(dict.fromkeys(port for one in freed if one.namespace == space
+                                                    for port in one.ports)),
+                         tuple(dict.fromkeys(address for one in freed if one.namespace == space
+                                             for address in one.addresses))) for space in spaces)
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

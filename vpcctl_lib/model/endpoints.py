@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.outside import Publish
+from vpcctl_lib.model.topology import (
+    Attachment,
+    Machine,
+    Policy,
+    Subnet,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -55,6 +64,7 @@ class Endpoint:
     forwards: bool = False
     attached: Attachment = Attachment()
     groups: tuple[str, ...] = ()
+    publishes: tuple[Publish, ...] = ()
 
     @cached_property
     def mac(self) -> str:
@@ -92,7 +102,8 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
-                    subnet.policy, machine.workloads, machine.forwards, machine.attached, machine.groups)
+                    subnet.policy, machine.workloads, machine.forwards, machine.attached, machine.groups,
+                    machine.publishes)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:

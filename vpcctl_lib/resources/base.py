@@ -136,6 +136,15 @@ class Senders:
     sources: tuple[str, ...]
 
 
+@frozen
+class Freed:
+    """What leads elsewhere in a namespace: ports, each with its protocol, and addresses."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
 class Part(Enum):
     """The part of the host's rules that packets leaving a VPC need."""
 
@@ -269,6 +278,10 @@ class Resource(ABC):
 
     def shuts_in(self, old: Resource) -> Senders | None:
         """The senders that lose their way out when `old` becomes this."""
+        return None
+
+    def frees(self, old: Resource | None) -> Freed | None:
+        """What leads elsewhere once `old` has become this; without an old one, once it is there."""
         return None
 
     @property

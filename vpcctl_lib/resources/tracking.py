@@ -136,6 +136,38 @@ class Disown(Tending):
         return f"if command -v conntrack; then\n{loop}\nfi >/dev/null 2>&1"
 
 
+@frozen
+class Release(Tending):
+    """Delete the entries of connections by these ports and addresses: from now on they lead elsewhere."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...]
+    addresses: tuple[str, ...] = ()
+    shortfall = "connections from outside may go on to where they led before"
+
+    def do(self) -> None:
+        """Whoever they are from; OSError where the kernel has no such table."""
+        from vpcctl_lib.kernel.conntrack import Table
+
+        numbers = {"tcp": TCP, "udp": UDP}
+        freed = {(numbers[protocol], port) for protocol, port in self.ports}
+        ends = frozenset(map(ip_address, self.addresses))
+
+        def forget() -> None:
+            with Table() as table:
+                table.forget(lambda entry: (entry.protocol, entry.port) in freed
+                             or not ends.isdisjoint((entry.source, entry.destination, entry.seen_as)))
+
+        _within(self.namespace, forget)
+
+    def __str__(self) -> str:
+        looks = [*(f"-p {protocol} --orig-port-dst {port}" for protocol, port in self.ports),
+                 *(f"{end} {one}" for one in self.addresses for end in ("-s", "-d", "-q"))]
+        lines = "".join(f"  conntrack -D {one} || true\n" for one in looks)
+        script = f"if command -v conntrack; then\n{lines}  true\nfi >/dev/null 2>&1"
+        return str(Command(("sh",), script, self.namespace)) if self.namespace else script
+
+
 def _forgotten(source: str, whole: bool) -> str:
     """A line of a script; without a family, conntrack(8) means IPv4."""
     is_sixth = ip_network(source).version == 6
