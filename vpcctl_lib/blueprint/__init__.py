@@ -125,4 +125,5 @@ def _groups(topology: Topology, seats: Mapping[str, Sequence[Seat]]) -> Groups |
     # Imported late: most networks have none.
     from vpcctl_lib.blueprint.groups import Groups
 
-    return Groups(topology, {name: [seat.endpoint for seat in held] for name, held in seats.items()})
+    return Groups(topology, {name: [seat.endpoint for seat in held if seat.machine.groups]
+                             for name, held in seats.items()})
