@@ -37,12 +37,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
-            yield Part((vpc.name,), routers.guard, seats[vpc.name],
-                       (vpc.name, routers.ranges(vpc), bool(topology.quotes)), routers.guarded)
-            if vpc.acls:
-                yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
-            if vpc.route_tables or vpc.nat_gateways:
-                yield Part((vpc.name,), _steering, (vpc,), (seats[vpc.name],))
+            yield from _at_the_ports(vpc, seats[vpc.name], bool(topology.quotes))
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -78,6 +73,15 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
+
+
+def _at_the_ports(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Part]:
+    """The nft tables of family bridge."""
+    yield Part((vpc.name,), routers.guard, seats, (vpc.name, routers.ranges(vpc), quotes), routers.guarded)
+    if vpc.acls:
+        yield Part((vpc.name,), _acls, (vpc,), (seats,))
+    if vpc.route_tables or vpc.nat_gateways:
+        yield Part((vpc.name,), _steering, (vpc,), (seats,))
 
 
 def _namespace(vpc: str) -> Iterator[Resource]:
