@@ -43,7 +43,7 @@ class TopologyManager(Manager):
 
         def decide(topology: Topology) -> Topology:
             self._look_around(topology, file)
-            wanted = self._wanted(topology, file, prune)
+            wanted = self._with_routes(topology, self._wanted(topology, file, prune), file)
             _check_names(wanted, file)
             self._tell = partial(show, compare(topology, wanted))
             return wanted
@@ -55,6 +55,22 @@ class TopologyManager(Manager):
         """Only now: a plan that is refused would promise too much."""
         if self._tell:
             self._tell()
+
+    def _with_routes(self, before: Topology, wanted: Topology, file: TopologyFile) -> Topology:
+        """With what follows from route tables; what is wrong with a VPC's is refused at its place."""
+        routing = [vpc for vpc in file.vpcs if vpc.vpc.route_tables or vpc.vpc.nat_gateways
+                   or any(subnet.route_table for subnet in vpc.vpc.subnets)]
+        if not routing:
+            return wanted
+        # Imported late: most files have none.
+        from vpcctl_lib.model import route_checks, tables
+
+        settled = tables.settled(before, wanted)
+        for one in routing:
+            found = settled.vpc(one.name)
+            if found:
+                told(one.place, partial(route_checks.check_vpc, settled, found, before.vpc(one.name)))
+        return settled
 
     def _look_around(self, topology: Topology, file: TopologyFile) -> None:
         """What new VPCs, and new NAT, have to know of the host."""
@@ -159,7 +175,9 @@ def with_others(topology: Topology, asked: Topology, prune: bool) -> Topology:
 def _with_addresses(wanted: Wanted, subnet: Subnet, before: Vpc | None) -> Subnet:
     """The subnet with an address for each machine of which the file does not say one."""
     place = wanted.place.at("subnets").named(subnet.name).at("instances")
-    return told(place, lambda: endpoints.addressed(subnet, before.subnet(subnet.name) if before else None))
+    kept = [one.address for vpc in (wanted.vpc, before) if vpc for one in vpc.nat_gateways if one.address]
+    return told(place, lambda: endpoints.addressed(
+        subnet, before.subnet(subnet.name) if before else None, kept))
 
 
 def _moving(topology: Topology, file: TopologyFile) -> set[str]:

@@ -35,6 +35,7 @@ from vpcctl_lib.reach.segment import (
     crossings,
     lets_in,
     lost_at,
+    marked,
     peer,
     remembered,
     switched,
@@ -203,7 +204,8 @@ class Walk:
         far = self.scene.of(end.namespace)
         if not end.way:
             self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
-        return self._arrive(far, end.link.name, packet.outside(), left)
+        packet = replace(packet.outside(), mark=marked(self.scene, end))
+        return self._arrive(far, end.link.name, packet, left)
 
     def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
                    packet: Packet) -> End | None:
@@ -220,7 +222,7 @@ class Walk:
             raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
         if found:
             self._check_sender(link, found[0], packet)
-            end = switched(self.scene, segment, found[0], packet.flow.destination)
+            end = switched(self.scene, segment, found[0], packet.flow)
             if end:
                 self._check_port(end)
                 return end

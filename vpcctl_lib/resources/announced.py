@@ -62,7 +62,7 @@ class Announced(Resource):
     device: str
     address: IPv4Address
     owner: str
-    """The machine that has it: when it moves, everybody is told."""
+    """The machine that has it: when it moves, everybody on the link must learn of it."""
 
     in_place = True
 
