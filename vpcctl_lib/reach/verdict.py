@@ -26,6 +26,9 @@ from vpcctl_lib.reach.ways import shut
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
 """The codes for what a VPC refuses by default."""
 
+LED = CLOSED | {Code.ANSWER_DIVERTED}
+"""The codes for what a route table may be the cause of."""
+
 REMOVING = (" -D ", " rule del ", " route del ")
 
 MOST_WAYS = 32
@@ -194,7 +197,7 @@ class Analyzer:
         lost = where == question.target and cause.address == question.address
         if lost and blocked.code is Code.NO_FORWARDING:
             return Blocked(Code.NO_ADDRESS, where, f"{question.address} is on no link of {where}", cause)
-        way = shut(self.topology, question, walk.is_back) if blocked.code in CLOSED else None
+        way = shut(self.topology, question, walk.is_back) if blocked.code in LED else None
         if way is not None and self._intent.is_ours(where):
             return Blocked(way.code, where, way.why, cause)
         if blocked.code in CLOSED and not self._is_damage(blocked):
