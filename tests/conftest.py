@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.dear import SLOW
+from tests.dear import LEFT, SLOW
 from tests.order import dealt
 
-LEFT = "slow: left to ./tests/run.sh --slow"
 BESIDE = "beside other programs: "
 """How the reason begins for which a test beside a program that is not here was skipped."""
 

@@ -1,4 +1,4 @@
-"""How often a property is tried: most with --long, and least in the run before every commit."""
+"""How much a run tries: all with --long, and least in the run before every commit."""
 
 import os
 
@@ -7,6 +7,9 @@ from hypothesis import Phase, settings
 LONG = bool(os.environ.get("VPCCTL_LONG"))
 SLOW = LONG or bool(os.environ.get("VPCCTL_SLOW"))
 MUTANTS = os.environ.get("VPCCTL_PROFILE") == "mutants"
+LEFT = "slow: left to ./tests/run.sh --slow"
+"""The reason with which a test is skipped that takes long beside others of its kind."""
+
 EXAMPLES = 1000 if LONG else 50 if SLOW or MUTANTS else 20
 
 settings.register_profile("vpcctl", deadline=None, max_examples=EXAMPLES)

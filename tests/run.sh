@@ -2,7 +2,7 @@
 # Lint, types and tests, from a fresh clone on a bare Debian or Ubuntu: what is missing is installed first.
 #
 #   ./tests/run.sh                        everything but a few slow tests, which are counted at the end
-#   ./tests/run.sh --slow                 these, too
+#   ./tests/run.sh --slow                 these, too, and more examples of each property
 #   ./tests/run.sh --long                 everything, and the property and fault tests for longer
 #   ./tests/run.sh --mutants              breaks the code in one place at a time, and counts what the unit and
 #                                         command-line tests see: for the night, as it takes an hour or two. It passes
@@ -108,7 +108,7 @@ check .venv/bin/ruff check . vpcctl packaging/vpcctl
 check .venv/bin/mypy
 check .venv/bin/mypy --strict vpcctl
 check shellcheck cleanup.sh demo.sh tests/run.sh .ci/run .ci/debian.sh .ci/neighbours.sh \
-    packaging/build-deb packaging/postinst packaging/prerm
+    packaging/build-deb packaging/postinst packaging/prerm packaging/postrm
 .venv/bin/python -m pytest "$@" | tee "$output"
 [ "${PIPESTATUS[0]}" -eq 0 ] || failed+=(pytest)
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.model import addressing
+from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import in_order, settled
 from vpcctl_lib.model.topology import (
@@ -50,6 +51,7 @@ any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), su
 any_group, some_groups = made(Group, name=nobody), some(GROUPS, 3)
 any_acl, some_acls = made(Acl, name=nobody), some(ACLS, 2)
 some_joined = held(Field(Machine, "groups"))
+some_pools = st.lists(made(Pool), unique_by=lambda pool: pool.cidr, max_size=2)
 any_order = {count: st.permutations(range(count)) for count in range(5)}
 # Drawn one by one most are the same or over each other, and no two can be peers.
 any_cidrs = st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3)
@@ -137,6 +139,17 @@ def routed(draw: st.DrawFn, vpc: Vpc, peers: Sequence[str]) -> Vpc:
 
 
 @st.composite
+def elastic(draw: st.DrawFn, topology: Topology) -> Topology:
+    """The topology with elastic addresses, some of which machines have."""
+    pools = draw(some_pools)
+    machines = [(vpc.name, subnet.name, machine.name) for vpc in topology.vpcs for subnet in vpc.subnets
+                for machine in subnet.machines]
+    places = draw(st.lists(st.sampled_from([*machines, ()]), max_size=2, unique=True)) if pools else []
+    return replace(topology, pools=tuple(pools), eips=tuple(
+        Elastic(pools[0].cidr[number], *place) for number, place in enumerate(places)))
+
+
+@st.composite
 def topologies(draw: st.DrawFn) -> Topology:
     """Any topology that the commands could lead to."""
     names = draw(some_vpcs)
@@ -149,9 +162,8 @@ def topologies(draw: st.DrawFn) -> Topology:
                                 groups=draw(groups()), acls=draw(acls())))
                  for link, (name, cidr) in zip(links, places, strict=True))
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
-    topology = replace(draw(parts), vpcs=vpcs, peerings=peerings)
+    topology = replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())
     ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)])) for vpc in vpcs)
     with_ways = settled(Topology(), replace(topology, vpcs=ways))
-    if vpcs and is_possible(with_ways):
-        return with_ways
+    topology = draw(elastic(with_ways if vpcs and is_possible(with_ways) else topology))
     return topology if vpcs and is_possible(topology) else Topology()

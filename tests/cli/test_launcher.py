@@ -168,6 +168,7 @@ def test_links_to_links_are_followed(checkout: Checkout) -> None:
     checkout.reaches(checkout.libraries, "x", script=elsewhere / "second", said=FIRST_RUN)
 
 
+@pytest.mark.slow
 def test_a_half_made_venv_is_made_anew(checkout: Checkout) -> None:
     place_libraries(checkout.libraries)
     (checkout.libraries / "leftover").touch()

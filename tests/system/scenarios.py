@@ -29,6 +29,12 @@ GROUP = "group create --vpc vpc1 --name web"
 RULES = "group apply --vpc vpc1 --name web --policy {group}"
 JOIN = "group join --vpc vpc1 --subnet public --name web"
 MEMBERS = (*SUBNET, GROUP, RULES, JOIN, MACHINE, f"{JOIN} --instance web1")
+PUBLISH = "publish add --vpc vpc1 --subnet public --port 8080:80"
+UNPUBLISH = "publish delete --port 8080"
+POOL = "eip pool add 198.51.100.0/28"
+ALLOCATE = "eip allocate"
+ASSOCIATE = "eip associate --address 198.51.100.0 --vpc vpc1 --subnet public"
+ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
 ACL = "acl create --vpc vpc1 --name edge"
 EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
 EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
@@ -169,6 +175,20 @@ SCENARIOS = (
     Scenario(JOIN, (*SUBNET, GROUP, RULES), "half-made", crash=JOIN),
     Scenario("group leave --vpc vpc1 --subnet public --name web", (*MEMBERS, POLICY)),
     Scenario("group delete --vpc vpc1 --name web", (*SUBNET, GROUP, RULES)),
+    Scenario(PUBLISH, (*SUBNET, *VPC2)),
+    Scenario(PUBLISH, (*TWIN, "nat enable --vpc twin"), "overlap"),
+    Scenario(PUBLISH, NAT, "half-made", crash=PUBLISH),
+    Scenario(UNPUBLISH, (*NAT, PUBLISH)),
+    Scenario("vpc delete --name vpc1", (*PEERED, PUBLISH), "published"),
+    Scenario(POOL, NAT),
+    Scenario("eip pool delete 198.51.100.0/28", (*NAT, POOL)),
+    Scenario(ALLOCATE, (*NAT, POOL)),
+    Scenario("eip release --address 198.51.100.0", (*NAT, POOL, ALLOCATE)),
+    Scenario(ASSOCIATE, ELASTIC[:-1]),
+    Scenario(ASSOCIATE, ELASTIC[:-1], "half-made", crash=ASSOCIATE),
+    Scenario(f"{ASSOCIATE} --instance web1", (*ELASTIC, MACHINE), "moves"),
+    Scenario("eip dissociate --address 198.51.100.0", ELASTIC),
+    Scenario("vpc delete --name vpc1", (*ELASTIC, *PEERED[-1:], PUBLISH), "with an elastic address"),
     Scenario(ACL, SUBNET),
     Scenario(EDGE, EDGES[:-2]),
     Scenario(EDGE.replace("{acl}", "{other-acl}"), EDGES, "at an edge"),

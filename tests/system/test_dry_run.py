@@ -100,7 +100,8 @@ def test_a_workload_that_ignores_term_is_killed(hosts: list[Host]) -> None:
     host = hosts[0]
     made(host, MADE)
     stubborn = "trap '' TERM; while true; do sleep 1; done"
-    host.do("deploy run --vpc vpc1 --subnet public --name deaf --", "sh", "-c", stubborn)
+    host.do("deploy run --vpc vpc1 --subnet public --name deaf --stop-timeout 1s --", "sh", "-c",
+            stubborn)
     host.start("vpc1-public", "sleep", "infinity")
     script = host.do("deploy stop --vpc vpc1 --subnet public --name deaf --dry-run").out
     host.run("bash", stdin=script)

@@ -17,38 +17,39 @@ def test_the_exit_code_is_passed_on(shared_vpc1: Host, command: str, code: int) 
     assert shared_vpc1.run("sh", "-c", f"vpcctl {EXEC} {command}").code == code
 
 
-def test_a_file_that_is_no_program(vpc1: Host) -> None:
-    done = vpc1.vpcctl(*EXEC.split(), "/etc/passwd")
+def test_a_file_that_is_no_program(shared_vpc1: Host) -> None:
+    done = shared_vpc1.vpcctl(*EXEC.split(), "/etc/passwd")
     assert done.code in (126, 127)
     assert "Traceback" not in done.err
 
 
-def test_input_and_output_pass_through(vpc1: Host) -> None:
-    done = vpc1.vpcctl(*EXEC.split(), "sh", "-c", "cat; echo told >&2", stdin="typed\n")
+def test_input_and_output_pass_through(shared_vpc1: Host) -> None:
+    done = shared_vpc1.vpcctl(*EXEC.split(), "sh", "-c", "cat; echo told >&2", stdin="typed\n")
     assert (done.code, done.out, done.err) == (0, "typed\n", "told\n")
 
 
-def test_it_runs_in_the_subnet(vpc1: Host) -> None:
-    assert vpc1.do(EXEC, "ip", "-4", "-o", "addr", "show", "eth0").out.split()[3] == "10.0.1.2/24"
-    assert vpc1.do("exec --vpc vpc1 --subnet private --", "ip", "netns", "identify").out == "vpc1-private\n"
+def test_it_runs_in_the_subnet(shared_vpc1: Host) -> None:
+    assert shared_vpc1.do(EXEC, "ip", "-4", "-o", "addr", "show", "eth0").out.split()[3] == "10.0.1.2/24"
+    done = shared_vpc1.do("exec --vpc vpc1 --subnet private --", "ip", "netns", "identify")
+    assert done.out == "vpc1-private\n"
 
 
 @pytest.mark.parametrize("words", [
     ["printf", "%s|", "--json", "-v", "--help"], ["--", "printf", "%s|", "--json", "-v", "--help"],
 ])
-def test_the_program_s_options_are_its_own(vpc1: Host, words: list[str]) -> None:
-    done = vpc1.do("exec --vpc vpc1 --subnet public", "--", *words) if words[0] != "--" else \
-        vpc1.do("exec --vpc vpc1 --subnet public", *words)
+def test_the_program_s_options_are_its_own(shared_vpc1: Host, words: list[str]) -> None:
+    done = shared_vpc1.do("exec --vpc vpc1 --subnet public", "--", *words) if words[0] != "--" else \
+        shared_vpc1.do("exec --vpc vpc1 --subnet public", *words)
     assert done.out == "--json|-v|--help|"
 
 
-def test_a_double_dash_of_the_program_s_stays(vpc1: Host) -> None:
-    assert vpc1.do(EXEC, "printf", "%s|", "a", "--", "b").out == "a|--|b|"
+def test_a_double_dash_of_the_program_s_stays(shared_vpc1: Host) -> None:
+    assert shared_vpc1.do(EXEC, "printf", "%s|", "a", "--", "b").out == "a|--|b|"
 
 
-def test_words_are_passed_as_they_are(vpc1: Host) -> None:
+def test_words_are_passed_as_they_are(shared_vpc1: Host) -> None:
     odd = ["two words", "$(id)", "*", "a'b\"c", "", "\\", "é\n"]
-    assert vpc1.do(EXEC, "printf", "%s|", *odd).out == "".join(f"{word}|" for word in odd)
+    assert shared_vpc1.do(EXEC, "printf", "%s|", *odd).out == "".join(f"{word}|" for word in odd)
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
@@ -58,8 +59,9 @@ def test_a_byte_that_is_not_utf_8_is_passed_as_it_is(shared_vpc1: Host, locale: 
     assert r"printf %s '\udc85'" in shared_vpc1.sh("tail -1 /var/lib/vpcctl/vpcctl.log")
 
 
-def test_it_has_the_terminal(vpc1: Host) -> None:
-    done = vpc1.run("script", "-qec", f"vpcctl {EXEC} sh -c 'test -t 0 && test -t 1 && tty'", "/dev/null")
+def test_it_has_the_terminal(shared_vpc1: Host) -> None:
+    typed = f"vpcctl {EXEC} sh -c 'test -t 0 && test -t 1 && tty'"
+    done = shared_vpc1.run("script", "-qec", typed, "/dev/null")
     assert done.code == 0
     assert done.out.startswith("/dev/pts/")
 
@@ -73,19 +75,19 @@ def test_docker_s_options_are_understood(shared_vpc1: Host, given: str) -> None:
     assert (piped.code, piped.out, piped.err) == (0, "typed\n", "")
 
 
-def test_a_shell_on_the_terminal(vpc1: Host) -> None:
+def test_a_shell_on_the_terminal(shared_vpc1: Host) -> None:
     """It has job control: it is in the foreground, and reads what is typed."""
     shell = f"vpcctl exec -it {WHERE} -- bash --norc -i"
     typed = "sleep 1000 &\njobs\nip -4 -o addr show eth0\nkill %1\nexit 5\n"
-    done = vpc1.run("script", "-qec", shell, "/dev/null", stdin=typed)
+    done = shared_vpc1.run("script", "-qec", shell, "/dev/null", stdin=typed)
     assert done.code == 5
     assert "no job control" not in done.out
     assert "Running" in done.out
     assert "10.0.1.2/24" in done.out
 
 
-def test_the_program_s_own_i_and_t(vpc1: Host) -> None:
-    assert vpc1.do(f"exec {WHERE} printf %s| -i -t -it --vpc").out == "-i|-t|-it|--vpc|"
+def test_the_program_s_own_i_and_t(shared_vpc1: Host) -> None:
+    assert shared_vpc1.do(f"exec {WHERE} printf %s| -i -t -it --vpc").out == "-i|-t|-it|--vpc|"
 
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "INT"])
@@ -103,8 +105,8 @@ def test_a_signal_that_vpcctl_gets_is_the_program_s(vpc1: Host, name: str) -> No
     assert vpc1.sh("ip netns pids vpc1-public") == ""
 
 
-def test_the_folder_is_kept(vpc1: Host) -> None:
-    assert vpc1.sh(f"cd {vpc1.scratch}; vpcctl {EXEC} pwd") == f"{vpc1.scratch}\n"
+def test_the_folder_is_kept(shared_vpc1: Host) -> None:
+    assert shared_vpc1.sh(f"cd {shared_vpc1.scratch}; vpcctl {EXEC} pwd") == f"{shared_vpc1.scratch}\n"
 
 
 @pytest.mark.parametrize(("line", "code", "says"), [
@@ -112,5 +114,5 @@ def test_the_folder_is_kept(vpc1: Host) -> None:
     ("exec --vpc nobody --subnet public -- true", 1, "VPC 'nobody' does not exist"),
     ("exec --vpc vpc1 --subnet public", 2, ""), ("exec --vpc vpc1 -- true", 2, "--subnet"),
 ])
-def test_nonsense_is_refused(vpc1: Host, line: str, code: int, says: str) -> None:
-    vpc1.refused(line, code=code, says=says)
+def test_nonsense_is_refused(shared_vpc1: Host, line: str, code: int, says: str) -> None:
+    shared_vpc1.refused(line, code=code, says=says)

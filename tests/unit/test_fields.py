@@ -29,7 +29,7 @@ from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import endpoints, kinds, naming, routes, topology
+from vpcctl_lib.model import endpoints, kinds, naming, outside, routes, topology
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.routes import RouteTable
 from vpcctl_lib.model.tables import settled
@@ -61,6 +61,7 @@ FOUND = {
     Field(Topology, "guarded"): "it is what nft can do here",
     Field(Topology, "quotes"): "it is what nft can do here",
     Field(Topology, "forwarding"): "it is what the host had set",
+    Field(Topology, "front"): "it is the host's address towards the internet",
 }
 """Nobody asks for these, as they are found on the host: no file has them, and no comparison needs them."""
 
@@ -102,7 +103,8 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for module in (topology, routes) for _, kind in inspect.getmembers(module, inspect.isclass)
+    there = {kind for module in (topology, outside, routes)
+             for _, kind in inspect.getmembers(module, inspect.isclass)
              if is_dataclass(kind) and kind.__module__ == module.__name__}
     assert there == set(classes())
 

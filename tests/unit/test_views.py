@@ -29,6 +29,7 @@ NOT_SHOWN = {
     Field(Topology, "iptables"): "`iptables --version` tells what is in use",
     Field(Topology, "quotes"): "it is a part of the guard",
     Field(Topology, "forwarding"): "it is for when the last NAT goes",
+    Field(Topology, "front"): "`ip addr` shows it",
 }
 """What no view shows: all of it is found on the host, and asked for by nobody."""
 

@@ -75,6 +75,17 @@ class Part(NamedTuple):
         return list(self.function(lines, *self.values))
 
 
+class Openings(NamedTuple):
+    """What lets connections in: chains and jumps to them, and what comes before all that refuses."""
+
+    chains: tuple[Resource, ...] = ()
+    jumps: tuple[Resource, ...] = ()
+    forward: tuple[str, ...] = ()
+    inward: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
+    guard_out: tuple[str, ...] = ()
+
+
 class Frames:
     """VPCs and subnets without what is in them; equal ones are the same object, which compares faster."""
 

@@ -6,8 +6,10 @@ from vpcctl_lib.files import attached_values as attached
 from vpcctl_lib.files import routing_values as routing
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.acl_keys import ACL
+from vpcctl_lib.files.elastic_values import EIPS, POOLS
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
+from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
 from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 
@@ -48,6 +50,8 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
     Key("interface", attached.LINK, "What its link is called there. eth0 if missing.",
         ("attached.interface",)),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
+    Key("publish", PUBLISHES, "The ports of the host that lead to it, such as 8080:80.", ("publishes",),
+        blank=True),
 ), named="machine", rules=attached.ONE_NAMESPACE)
 
 ROUTE_TABLE = Kind("route_table", "a route table", RouteTable, "Where the packets of its subnets go.", (
@@ -74,6 +78,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
         blank=True, since=2),
     Key("acl", values.ACL_NAME, "The network ACL of its VPC at its edge. Open if missing.", blank=True,
         since=2),
+    Key("publish", PUBLISHES, "The ports of the host that lead to its own machine, such as 8080:80.",
+        ("machines.publishes",), blank=True, since=2),
     Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
     Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
         "More machines, by name.", ("machines",), blank=True, since=2),
@@ -105,7 +111,12 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
 
 TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcctl apply`.", (
     Key("version", values.version(VERSIONS), "The version of this format.", (), required=True),
-    Key("vpcs", by_name(VPC, "VPCs by name"), "The VPCs, by name.", blank=True, kept=True),
+    Key("vpcs", by_name(VPC, "VPCs by name", check_vpcs), "The VPCs, by name.", blank=True, kept=True),
+    Key("eip_pools", POOLS, "Addresses outside that machines may get: the host's link of each CIDR.",
+        ("pools",), blank=True, since=2),
+    Key("eips", EIPS, "Elastic addresses, each with the machine that has it: VPC/SUBNET/NAME.", blank=True,
+        since=2),
     Key("peerings", values.PEERINGS, "Pairs of VPCs that are routed to each other.", blank=True),
 ), found={"iptables": "it is the kind that the host uses", "guarded": "it is what nft can do here",
-          "quotes": "it is what nft can do here", "forwarding": "it is what the host had set"})
+          "quotes": "it is what nft can do here", "forwarding": "it is what the host had set",
+          "front": "it is the host's address towards the internet"})

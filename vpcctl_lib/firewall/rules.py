@@ -132,10 +132,10 @@ def _masquerade(vpc: Vpc, routed: bool) -> list[str]:
     if not vpc.nat:
         return []
     return [f"-s {source} -o {vpc.nat.interface} {_comment(mark)} {MASQUERADE}"
-            for source, mark in _sources(vpc, routed)]
+            for source, mark in sources_of(vpc, routed)]
 
 
-def _sources(vpc: Vpc, routed: bool) -> Sources:
+def sources_of(vpc: Vpc, routed: bool) -> Sources:
     """The source addresses, each with its mark, with which a VPC's NAT traffic reaches the host."""
     if not routed:
         return [(f"{addressing.router_end(vpc.link)}/32", naming.owner(vpc.name))]
@@ -153,7 +153,7 @@ def _host_forward(vpc: Vpc, routed: bool) -> Iterator[str]:
     yield f"-i {cable} {INVALID} {comment} -j DROP"
     yield f"-o {cable} {INVALID} {comment} -j DROP"
     if vpc.nat:
-        sources = _sources(vpc, routed)
+        sources = sources_of(vpc, routed)
         yield from _metadata(vpc.nat, sources, cable, vpc.nat.interface, comment)
         for source, mark in sources:
             yield f"-s {source} -i {cable} -o {vpc.nat.interface} {_comment(mark)} -j ACCEPT"

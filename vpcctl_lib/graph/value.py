@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -11,6 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
+from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.topology import (
     Acl,
     AclRule,
@@ -167,6 +168,9 @@ def _things(home: object, names: Names = ()) -> Iterator[Thing]:
 
 
 def _facts(kind: Kind, thing: Any) -> Iterator[str]:
+    if type(thing) in FACTS:
+        yield FACTS[type(thing)](thing)
+        return
     for name in kind.own:
         # A number is the kernel's.
         value = getattr(thing, name) if name != "number" else None
@@ -178,6 +182,13 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
             elif not isinstance(part, (Policy, AclRule)) and part not in (None, False) \
                     and (told := str(part.value if isinstance(part, Enum) else part)):
                 yield told
+
+
+FACTS: dict[type, Callable[[Any], str]] = {
+    Publish: lambda one: f"to port {one.to}", Pool: lambda one: f"on {one.interface}",
+    Elastic: lambda one: f"of {one.associated}" if one.vpc else "of nobody",
+}
+"""Of those whose names have the rest."""
 
 
 def _note(thing: Any) -> str:

@@ -223,6 +223,12 @@ class Kernel:
             raise VpcctlError(f"{outcome.command} failed: {outcome.reason()}")
         return outcome.stdout
 
+    @cached_property
+    def proxied(self) -> frozenset[tuple[str, str]]:
+        """Each link of the host with an address that it answers ARP for there, as for a machine behind it."""
+        answers = parsed(self._runner.ask(("ip", "-j", "-4", "neigh", "show", "proxy")))
+        return frozenset((one["dev"], one["dst"]) for one in answers if "dst" in one)
+
     def taken(self, namespace: str, packet: Iterable[str]) -> dict[str, Any]:
         """The route that the kernel now takes for a packet, as `ip route get` shows it; empty if none."""
         outcome = self._runner.ask(("ip", "-j", "route", "get", *packet), namespace)

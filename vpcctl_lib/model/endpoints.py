@@ -10,7 +10,16 @@ from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.outside import Publish
+from vpcctl_lib.model.topology import (
+    Attachment,
+    Machine,
+    Policy,
+    Subnet,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -59,6 +68,7 @@ class Endpoint:
     forwards: bool = False
     attached: Attachment = Attachment()
     groups: tuple[str, ...] = ()
+    publishes: tuple[Publish, ...] = ()
     translates: bool = False
     """Whether it is a NAT gateway, which no policy governs."""
 
@@ -100,7 +110,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     translates = isinstance(machine, Gateway)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
-                    machine.attached, machine.groups, translates)
+                    machine.attached, machine.groups, machine.publishes, translates)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
 
 
@@ -193,6 +194,9 @@ class Machine:
     groups: tuple[str, ...] = ()
     """The groups of its VPC that it is in, sorted; in none, its subnet's policy decides."""
 
+    publishes: tuple[Publish, ...] = ()
+    """The ports of the host that lead to it."""
+
     def workload(self, name: str) -> Workload | None:
         """The workload of that name, if there is one."""
         return next((workload for workload in self.workloads if workload.name == name), None)
@@ -279,6 +283,11 @@ class Vpc:
         kept = [group if old.name == group.name else old for old in self.groups]
         return replace(self, groups=tuple(kept if group in kept else [*kept, group]))
 
+    @property
+    def is_published(self) -> bool:
+        """Whether ports of the host lead to machines of it."""
+        return any(machine.publishes for subnet in self.subnets for machine in subnet.machines)
+
     def subnet(self, name: str) -> Subnet | None:
         """The subnet of that name, if there is one."""
         return next((subnet for subnet in self.subnets if subnet.name == name), None)
@@ -340,6 +349,11 @@ class Topology:
     quotes: bool | None = None
     """Whether that guard matches what ICMP errors quote, which needs a newer nft."""
     forwarding: str | None = None
+    front: IPv4Address | None = None
+    """The host's address towards the internet: with it, machines meet those that the host's ports lead to."""
+
+    pools: tuple[Pool, ...] = ()
+    eips: tuple[Elastic, ...] = ()
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""
@@ -378,5 +392,8 @@ register(
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,
          given=lambda subnet: (OWN,) if subnet.machine() else ()),
     Kind(Workload, Machine, "workloads", "workload"),
+    Kind(Publish, Machine, "publishes", "publish", title="port"),
+    Kind(Pool, Topology, "pools", "pool", title="pool"),
+    Kind(Elastic, Topology, "eips", "eip", title="elastic address"),
     Kind(Peering, Topology, "peerings", "peering", named=lambda one: f"{one.vpc1} - {one.vpc2}"),
 )

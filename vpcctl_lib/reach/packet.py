@@ -74,6 +74,8 @@ class Cause:
     device: str = ""
     setting: str = ""
     address: IPv4Address | None = None
+    flow: Flow | None = None
+    """The packet's ends where a rule refuses it."""
     packet: Packet | None = None
     """As it was where a network ACL denied it."""
 

@@ -228,10 +228,10 @@ class Scene:
 
     def __init__(self, kernel: Kernel, ours: Collection[str] = ()) -> None:
         """`ours` are names that we gave: somebody else's namespace has another one besides."""
-        self._kernel = kernel
-        self._ours = ours
+        self._kernel, self._ours = kernel, ours
         self._known: dict[str, Namespace] = {}
         self._concluded: dict[Hashable, Any] = {}
+        self.elastic: Collection[IPv4Address] = ()
 
     @property
     def names(self) -> Collection[str]:
@@ -266,6 +266,10 @@ class Scene:
             if name == HOST:
                 raise
             raise Undecided(name, f"it can't be read: {error}") from None
+
+    def answers(self, device: str, address: IPv4Address) -> bool:
+        """Whether the host answers ARP on a link for one of those elastic addresses, which it has not."""
+        return address in self.elastic and (device, str(address)) in self._kernel.proxied
 
     def once(self, key: Hashable, conclude: Callable[[], T]) -> T:
         """What follows from what was read, concluded once."""

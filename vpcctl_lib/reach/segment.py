@@ -252,6 +252,7 @@ def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wante
     sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
     heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender, is_arp=True)]
     return [end for end in heard if _is_answered_by_proxy(scene, end, wanted) or (
+        end.namespace == HOST and scene.answers(end.link.name, wanted)) or (
         _hears(scene, end) and _answers(scene.of(end.namespace), end.link, wanted, sender))]
 
 

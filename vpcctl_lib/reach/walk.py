@@ -110,6 +110,9 @@ class Walk:
             flow = Flow(source, destination, here.ports, Ports(port, port))
         packet = Packet(protocol, flow, SYN if protocol is Protocol.TCP else frozenset())
         self._tell(here, f"{packet} comes in by {link.name}")
+        if destination in self.scene.elastic and not self.scene.answers(link.name, destination):
+            raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {destination}",
+                          Cause(device=link.name, address=destination))
         return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
                               link.name)
 
@@ -259,7 +262,8 @@ class Walk:
         if here.name != HOST:
             reason = f"{segment.outside[0]} leads to a namespace without a name: it can't be read"
             raise Undecided(here.title, reason)
-        if not here.owns(packet.flow.source):
+        source = packet.flow.source
+        if not here.owns(source) and not self.scene.answers(link.name, source):
             raise Blocked(Code.NO_NAT, here.title,
                           f"{packet} leaves by {link.name} with a source address that answers can't reach")
         _check_known(here, link, wanted, route)

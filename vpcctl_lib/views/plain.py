@@ -71,6 +71,8 @@ def overview(overview: Overview) -> View:
                 "instances": f"ip -n {name} link show master {bridge}",
                 **({"groups": f"ip netns exec {name} nft list table ip {naming.GROUP_TABLE}"}
                    if overview.groups and overview.topology.guarded else {}),
+                **({"publishes": f"iptables -t nat -S {naming.HOST_PORTS}"}
+                   if overview.vpc.is_published else {}),
                 **({"acls": f"ip netns exec {name} nft list table bridge {naming.ACL_TABLE}"}
                    if overview.acls else {}),
                 **({"route_tables": f"ip -n {name} rule; ip -n {name} route show table all"}
