@@ -119,6 +119,13 @@ def test_a_namespace_that_exists_is_attached_before_the_answer(driven: Host) -> 
     driven.reaches("pod", "10.0.1.2", "10.0.0.1")
     driven.reaches("vpc1-public", "10.0.1.9")
     assert driven.do("status").out == "in sync\n"
+    # It is Docker's to take away: no file has it, and none takes it away.
+    file = driven.write("network.yaml", driven.do("export").out)
+    assert "docker-" not in driven.do("export").out
+    assert names(driven) == ["docker-web"]
+    driven.do("apply -f", file)
+    assert names(driven) == ["docker-web"]
+    driven.reaches("vpc1-public", "10.0.1.9")
     # As after a crash of dockerd: it tells of nothing, and makes another endpoint.
     driven.sh("ip netns del pod")
     again = {"NetworkID": "n1", "EndpointID": "e2"}

@@ -13,7 +13,7 @@ from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import endpoints, kinds
+from vpcctl_lib.model import endpoints, guests, kinds
 from vpcctl_lib.model.comparison import Difference, compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Placed
@@ -99,7 +99,7 @@ class TopologyManager(Manager):
             result = self._placed(topology, wanted, leaving)
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
         asked = replace(wanted.vpc, link=vpc.link, routed=vpc.routed, nat=vpc.nat)
-        vpc = kinds.in_order_of(before, asked) if before else asked
+        vpc = kinds.in_order_of(before, guests.with_brought(asked, before)) if before else asked
         subnets = (_with_addresses(wanted, subnet, before) for subnet in vpc.subnets)
         vpc = replace(vpc, subnets=tuple(self._with_guests(wanted, subnet, before) for subnet in subnets))
         result = result.with_vpc(vpc)

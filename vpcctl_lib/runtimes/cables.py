@@ -147,7 +147,7 @@ def attach(guest: Guest, interface: str, context: Context, dressed: bool) -> Non
 
 
 def _dress(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
-    """What the runtime has set, as it was told to: the same as ours, but for mark and route to the subnet."""
+    """What the runtime has set on our behalf: all but our mark, and with a route straight to the subnet."""
     router = addressing.gateway(vpc.cidr)
     # So its MAC is not set again: with its neighbours, the kernel would drop packets that wait for them.
     yield Port(one.namespace, one.interface, "", mac=one.mac)

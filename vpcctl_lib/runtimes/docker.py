@@ -23,7 +23,7 @@ from vpcctl_lib.runtimes.guests import address_for, detach
 from vpcctl_lib.runtimes.values import object_in
 
 MACHINE = "docker-"
-"""How the machine of a container is called that names none; Docker's number of its endpoint follows."""
+"""How a machine's name begins; the container's wish follows, or Docker's number of its endpoint."""
 
 DIGITS = 12
 """As many of a number as Docker itself shows."""
@@ -33,7 +33,7 @@ NOTHING: Document = {}
 
 @frozen
 class Answer:
-    """What Docker is told, and what is done after that."""
+    """The answer to Docker, and what is done once it is sent."""
 
     document: Document
     later: Callable[[], None] | None = None
@@ -125,7 +125,7 @@ class Driver:
             address = address_for(vpc, subnet, wish.address, taken)
             mac = naming.instance_mac(vpc.name, address)
             docker_messages.check_mac(request, mac)
-            name = wish.name or f"{MACHINE}{number[:DIGITS]}"
+            name = f"{MACHINE}{wish.name or number[:DIGITS]}"
             if subnet.machine(name):
                 raise VpcctlError(f"machine '{name}' already exists in {vpc.name}/{subnet.name}",
                                   "choose another name")

@@ -16,7 +16,7 @@ def object_in(text: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise BadInput("the request is no JSON object", "a container runtime sends it")
+        raise BadInput("the request is not a JSON object", "a container runtime sends it")
     return found
 
 
