@@ -2,8 +2,9 @@
 # Removes from this host everything that bears vpcctl's mark, and nothing else, whatever it is called. It goes by
 # the kernel's state, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
-# VPCCTL-POSTROUTING, VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first
-# line begins with "# vpcctl:".
+# VPCCTL-POSTROUTING, VPCCTL-SOURCES, VPCCTL-PUBLISH, VPCCTL-PORTS, VPCCTL-PUBLISHED, VPCCTL-ELASTIC, VPCCTL-ELASTIC-TO,
+# VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first line begins with
+# "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
 
 set -u
 LC_ALL=C
@@ -300,7 +301,7 @@ removals() {
         }
         /^\*/ { here = ($0 == "*" table) }
         !here { next }
-        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-IN|GUARD-OUT|POSTROUTING) / { chains[substr($1, 2)] }
+        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-IN|GUARD-OUT|POSTROUTING|SOURCES|PUBLISH|PORTS|PUBLISHED|ELASTIC|ELASTIC-TO) / { chains[substr($1, 2)] }
         /^-A / && (/vpcctl:/ || /VPCCTL-/) && judge($0) { print "-D" substr($0, 3) }
         END {
             for (chain in chains) print "-F " chain
@@ -310,6 +311,16 @@ removals() {
 
 restore() {
     printf '*%s\n%s\nCOMMIT\n' "$2" "$3" | "$1-restore" -w --noflush
+}
+
+# The host answers ARP for addresses of the outside that are marked as machines' elastic ones.
+remove_elastic() {
+    for tool in $(firewalls); do saved_rules "$tool"; done | whole_lines | sed -n \
+        's|^-A VPCCTL-ELASTIC-TO -d \([0-9.]*\)/32 .*--comment "\{0,1\}vpcctl:[^ ]*~eip"\{0,1\} .*|\1|p' |
+        while IFS= read -r address; do
+            ip -4 neigh show proxy | awk -v address="$address" '$1 == address { print $3 }' |
+                while IFS= read -r link; do run ip neigh del proxy "$address" dev "$link"; done
+        done
 }
 
 remove_rules() {
@@ -590,6 +601,7 @@ clean() {
         remove_namespaces "$@"
     fi
     noted=${noted:-$(noted_forwarding)}
+    [ -z "$ip_program" ] || remove_elastic
     for tool in $(firewalls); do
         remove_rules "$tool"
     done

@@ -18,9 +18,15 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import elastic, publishing, routing
 from vpcctl_lib.model.addressing import overlapping
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
+from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
+from vpcctl_lib.model.route_checks import check_vpc
+from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
+from vpcctl_lib.model.tables import in_order, settled
 from vpcctl_lib.model.topology import (
     OWN,
     Acl,
@@ -50,6 +56,7 @@ WEB = "webserver-"
 NAMES = ("a", "web", "a-name-that-is-hashed")
 PEERS = ("vpc1", "vpc2", "vpc3")
 GROUPS = ("data", "ops", "web")
+FRONTS = ("203.0.113.2", "198.51.100.9")
 LIST = 2
 """The most of what a list holds."""
 
@@ -96,6 +103,18 @@ variables = st.dictionaries(st.sampled_from(("A", "B", "PATH")), words, max_size
 
 HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Topology, "forwarding"): st.none() | st.sampled_from(("0", "1")),
+    Field(Topology, "front"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
+    Field(Topology, "pools"): st.sampled_from(((), (Pool(IPv4Network("198.51.100.0/28"), "eth0"),))),
+    Field(Topology, "eips"): st.just(()),
+    Field(Pool, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("198.51.100.0/28", "198.51.100.96/28")))),
+    Field(Pool, "interface"): st.sampled_from(("eth0", "wg0")),
+    Field(Elastic, "address"): st.sampled_from(tuple(map(IPv4Address, ("198.51.100.1", "198.51.100.2")))),
+    Field(Elastic, "vpc"): st.sampled_from(("", "vpc1", "vpc2")),
+    Field(Elastic, "subnet"): st.sampled_from(("", "public", "dmz")),
+    Field(Elastic, "machine"): st.sampled_from(("", "web1", "web2")),
+    Field(Publish, "port"): st.sampled_from((53, 8080)),
+    Field(Publish, "to"): st.sampled_from((53, 80)),
+    Field(Publish, "listen"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
     Field(Vpc, "name"): st.sampled_from(NAMES),
     Field(Vpc, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("10.0.0.0/15", "172.16.0.0/12")))),
     Field(Vpc, "link"): st.integers(0, 9),
@@ -128,6 +147,17 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Group, "policy"): st.deferred(lambda: made(
         Policy, ingress=st.lists(made(Rule), min_size=1, max_size=LIST).map(tuple))),
     Field(Group, "name"): st.sampled_from((*NAMES, "ops")),
+    Field(VpcRoute, "destination"): st.sampled_from(tuple(map(IPv4Network, (
+        "0.0.0.0/0", "10.77.0.0/16", "10.78.0.0/16")))),
+    Field(VpcRoute, "hop"): st.sampled_from(("nat1", "vpc1", "vpc3", "public/box", "public/gone")),
+    Field(RouteTable, "name"): st.sampled_from((*NAMES, "main")),
+    Field(RouteTable, "number"): st.integers(1, 9),
+    Field(RouteTable, "routes"): st.deferred(lambda: st.lists(
+        made(VpcRoute), min_size=1, max_size=LIST, unique_by=lambda one: one.destination).map(in_order)),
+    Field(NatGateway, "name"): st.sampled_from(NAMES),
+    Field(NatGateway, "subnet"): st.sampled_from(("public", "private")),
+    Field(NatGateway, "address"): st.sampled_from(tuple(map(IPv4Address, ("192.168.0.11", "192.168.0.12")))),
+    Field(Subnet, "route_table"): st.sampled_from(("", "app")),
     Field(Machine, "groups"): st.lists(st.sampled_from(GROUPS), max_size=LIST, unique=True).map(
         lambda names: tuple(sorted(names))),
     Field(Ports, "first"): st.integers(1, 65535),
@@ -249,7 +279,17 @@ def _others_programs(machine: Machine) -> Machine:
     return replace(machine, workloads=()) if machine.attached else machine
 
 
+def _of_kind(route: VpcRoute) -> VpcRoute:
+    """A route with a name of what it leads to, if that has one."""
+    known = {Via.NAT: "nat", Via.PEER: "vpc", Via.INSTANCE: "public/"}.get(route.via)
+    if known is None:
+        return replace(route, hop="")
+    first = {Via.NAT: "nat1", Via.PEER: "vpc1", Via.INSTANCE: "public/box"}[route.via]
+    return route if route.hop.startswith(known) else replace(route, hop=first)
+
+
 MENDED: dict[type, Callable[[Any], Any]] = {
+    VpcRoute: _of_kind, RouteTable: lambda table: replace(table, routes=in_order(table.routes)),
     Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
     Machine: _others_programs, Subnet: _of_subnet, Group: _of_group, AclRule: _with_ports_too,
     Acl: _numbered}
@@ -268,14 +308,55 @@ def is_sound(value: Any) -> bool:
 def is_possible(topology: Topology) -> bool:
     """Whether the commands could lead to it."""
     has_nat = any(vpc.nat for vpc in topology.vpcs)
+    is_open = routing.opens(topology)
     names, links = ([getattr(vpc, name) for vpc in topology.vpcs] for name in ("name", "link"))
     peers = {name for peering in topology.peerings for name in (peering.vpc1, peering.vpc2)}
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
-            and (has_nat or topology.forwarding is None) and all(map(_has_room, topology.vpcs))
+            and (has_nat or routing.forwards(topology) or topology.forwarding is None)
+            and _has_ports(topology) and _has_elastic(topology)
+            and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
-            and all(map(_has_acls, topology.vpcs))
+            and all(map(_has_acls, topology.vpcs)) and _is_routed(topology)
+            and _is_routed(topology)
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
+
+
+def _has_elastic(topology: Topology) -> bool:
+    """Whether each elastic address is in a pool, and a machine has it at most."""
+    try:
+        elastic.check(topology)
+    except VpcctlError:
+        return False
+    if len({eip.address for eip in topology.eips}) < len(topology.eips):
+        return False
+    return all(elastic.held(topology, eip) if eip.vpc else eip.place is None and not eip.subnet + eip.machine
+               for eip in topology.eips)
+
+
+def _has_ports(topology: Topology) -> bool:
+    """Whether each port of the host leads to one machine."""
+    try:
+        publishing.check(topology)
+    except VpcctlError:
+        return False
+    return True
+
+
+def _is_routed(topology: Topology) -> bool:
+    """Whether its route tables and NAT gateways fit together, each with a name and a number of its own."""
+    for vpc in topology.vpcs:
+        own = (*({table.name for table in vpc.route_tables}), *({one.number for one in vpc.route_tables}),
+               *({one.name for one in vpc.nat_gateways}))
+        twice = any(len({one.destination for one in table.routes}) != len(table.routes)
+                    for table in vpc.route_tables)
+        if twice or len(own) != 2 * len(vpc.route_tables) + len(vpc.nat_gateways):
+            return False
+        try:
+            check_vpc(topology, vpc, vpc)
+        except VpcctlError:
+            return False
+    return settled(topology, topology) == topology
 
 
 def _has_groups(topology: Topology) -> bool:
@@ -304,7 +385,7 @@ def _has_addresses(subnet: Subnet) -> bool:
     own = subnet.machine()
     others = [machine for machine in subnet.machines if machine != own]
     addresses = [address for machine in others for address in machine.addresses]
-    plain = replace(own, workloads=(), groups=()) if own else OWN
+    plain = replace(own, workloads=(), groups=(), publishes=()) if own else OWN
     return (plain == OWN and all(one.name and one.addresses for one in others)
             and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
@@ -330,9 +411,11 @@ FULL = Topology(
         Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, POLICY,
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
                 Machine("web1", (IPv4Address("10.0.1.4"),), forwards=True, groups=("web",),
-                        workloads=(Workload("job", ("sleep", "1")),)),
+                        workloads=(Workload("job", ("sleep", "1")),),
+                        publishes=(Publish(8080, 80, listen=IPv4Address("203.0.113.2")),
+                                   Publish(5353, 53, Transport.UDP))),
                 Machine("web2", (IPv4Address("10.0.1.7"),))), "edge"),
-        Subnet("private", IPv4Network("10.0.2.0/24")),
+        Subnet("private", IPv4Network("10.0.2.0/24"), machines=(Machine(publishes=(Publish(81, 80),)),)),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),
@@ -343,11 +426,23 @@ FULL = Topology(
             Group("data", ALLOWED), Group("spare")), acls=(EDGE, Acl("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
-                machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
-         groups=(Group("ops"),)),
+                machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)),
+                          Machine("box", (IPv4Address("192.168.0.10"),), forwards=True))),
+         Subnet("private", IPv4Network("192.168.0.128/25"), route_table="app")),
+         groups=(Group("ops"),), route_tables=(
+             RouteTable("app", 1, (VpcRoute(IPv4Network("0.0.0.0/0"), Via.INSTANCE, "public/box"),
+                                   VpcRoute(IPv4Network("10.0.0.0/17"), Via.PEER, "vpc1"))),
+             RouteTable("main", 2, (VpcRoute(IPv4Network("10.76.0.0/16"), Via.BLACKHOLE),))),
+         nat_gateways=(NatGateway("nat1", "public", IPv4Address("192.168.0.7")),
+                       NatGateway("nat2", "public", IPv4Address("192.168.0.8")))),
      Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
-    (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0")
+    (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0",
+    IPv4Address("203.0.113.2"), (Pool(IPv4Network("198.51.100.0/29"), "eth0"),
+                                 Pool(IPv4Network("198.51.100.64/28"), "eth0")), (
+        Elastic(IPv4Address("198.51.100.1"), "vpc1", "public", "web1"),
+        Elastic(IPv4Address("198.51.100.3"), "vpc2", "public"), Elastic(IPv4Address("198.51.100.5")),
+        Elastic(IPv4Address("198.51.100.6"), "vpc1", "private")))
 """One of each kind of thing at least; what is the default here is another value in a change."""
 
 
@@ -443,5 +538,7 @@ def _changed(place: Place, field: Field) -> Iterator[Topology]:
 def _with(value: Any, field: Field, other: Any) -> Any:
     if field == Field(Workload, "port") and None not in (value.port, other):
         return replace(value, port=other, name=f"{WEB}{other}")
+    if field == Field(NatGateway, "subnet"):
+        return replace(value, subnet=other, address=IPv4Address("192.168.0.140"))
     return replace(value, **{field.name: other})
 

@@ -262,9 +262,14 @@ class Host:
         assert not changes, "\n".join(changes)
 
     def delete_all(self) -> None:
-        """Delete every VPC there is."""
+        """Delete every VPC there is, and the elastic addresses, which outlive them."""
         for vpc in self.state()["topology"].get("vpcs", ()):
             self.do("vpc delete --name", vpc["name"])
+        left = self.state()["topology"]
+        for eip in left.get("eips", ()):
+            self.do("eip release --address", eip["address"])
+        for pool in left.get("pools", ()):
+            self.do("eip pool delete", pool["cidr"])
 
     def check_clean(self) -> None:
         """With all VPCs deleted the host is what it was before the first."""

@@ -29,9 +29,21 @@ GROUP = "group create --vpc vpc1 --name web"
 RULES = "group apply --vpc vpc1 --name web --policy {group}"
 JOIN = "group join --vpc vpc1 --subnet public --name web"
 MEMBERS = (*SUBNET, GROUP, RULES, JOIN, MACHINE, f"{JOIN} --instance web1")
+PUBLISH = "publish add --vpc vpc1 --subnet public --port 8080:80"
+UNPUBLISH = "publish delete --port 8080"
+POOL = "eip pool add 198.51.100.0/28"
+ALLOCATE = "eip allocate"
+ASSOCIATE = "eip associate --address 198.51.100.0 --vpc vpc1 --subnet public"
+ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
 ACL = "acl create --vpc vpc1 --name edge"
 EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
 EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
+GATEWAY = "nat-gateway create --vpc vpc1 --subnet public --name nat1"
+TABLE = "route-table create --vpc vpc1 --name app"
+ROUTE = "route-table add-route --vpc vpc1 --name app --to 0.0.0.0/0 --via nat:nat1"
+BOX = "route-table add-route --vpc vpc1 --name app --to 172.16.0.0/16 --via instance:public/web1"
+USE = "route-table associate --vpc vpc1 --subnet more --name app"
+ROUTED = (*PEERED, MORE, GATEWAY, TABLE, ROUTE)
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -114,7 +126,8 @@ class Scenario:
     def words(self) -> str:
         """The command's own name, without its options."""
         words = self.command.split()
-        return " ".join(words[:2]) if not words[1:2] or words[1].isalpha() else words[0]
+        return " ".join(words[:2]) if not words[1:2] or words[1].replace("-", "").isalpha() \
+            and not words[1].startswith("-") else words[0]
 
     @property
     def name(self) -> str:
@@ -162,6 +175,20 @@ SCENARIOS = (
     Scenario(JOIN, (*SUBNET, GROUP, RULES), "half-made", crash=JOIN),
     Scenario("group leave --vpc vpc1 --subnet public --name web", (*MEMBERS, POLICY)),
     Scenario("group delete --vpc vpc1 --name web", (*SUBNET, GROUP, RULES)),
+    Scenario(PUBLISH, (*SUBNET, *VPC2)),
+    Scenario(PUBLISH, (*TWIN, "nat enable --vpc twin"), "overlap"),
+    Scenario(PUBLISH, NAT, "half-made", crash=PUBLISH),
+    Scenario(UNPUBLISH, (*NAT, PUBLISH)),
+    Scenario("vpc delete --name vpc1", (*PEERED, PUBLISH), "published"),
+    Scenario(POOL, NAT),
+    Scenario("eip pool delete 198.51.100.0/28", (*NAT, POOL)),
+    Scenario(ALLOCATE, (*NAT, POOL)),
+    Scenario("eip release --address 198.51.100.0", (*NAT, POOL, ALLOCATE)),
+    Scenario(ASSOCIATE, ELASTIC[:-1]),
+    Scenario(ASSOCIATE, ELASTIC[:-1], "half-made", crash=ASSOCIATE),
+    Scenario(f"{ASSOCIATE} --instance web1", (*ELASTIC, MACHINE), "moves"),
+    Scenario("eip dissociate --address 198.51.100.0", ELASTIC),
+    Scenario("vpc delete --name vpc1", (*ELASTIC, *PEERED[-1:], PUBLISH), "with an elastic address"),
     Scenario(ACL, SUBNET),
     Scenario(EDGE, EDGES[:-2]),
     Scenario(EDGE.replace("{acl}", "{other-acl}"), EDGES, "at an edge"),
@@ -171,6 +198,19 @@ SCENARIOS = (
     Scenario("acl delete --vpc vpc1 --name edge", EDGES[:-1]),
     Scenario(MACHINE, EDGES, "behind an ACL"),
     Scenario("restore", (*EDGES, MACHINE), "ACLs", damage="ip netns exec vpc1 nft flush ruleset"),
+    Scenario(GATEWAY, NAT),
+    Scenario(GATEWAY, NAT, "half-made", crash=GATEWAY),
+    Scenario("nat-gateway delete --vpc vpc1 --name nat1", (*NAT, GATEWAY)),
+    Scenario(TABLE, (*NAT, MORE)),
+    Scenario("route-table delete --vpc vpc1 --name app", (*NAT, TABLE)),
+    Scenario(ROUTE, (*NAT, MORE, GATEWAY, TABLE, USE)),
+    Scenario(BOX, (*ROUTED, USE, MACHINE), "middlebox"),
+    Scenario("route-table delete-route --vpc vpc1 --name app --to 0.0.0.0/0", (*ROUTED, USE)),
+    Scenario(USE, (*ROUTED, MACHINE, BOX)),
+    Scenario(USE, ROUTED, "half-made", crash=USE),
+    Scenario("route-table dissociate --vpc vpc1 --subnet more", (*ROUTED, USE)),
+    Scenario("peer delete --vpc1 vpc1 --vpc2 vpc2", (*ROUTED, USE, MACHINE, BOX), "route tables"),
+    Scenario("restore", (*ROUTED, USE), "route tables", damage=REBOOT),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

@@ -148,3 +148,22 @@ def test_who_locks_the_folder_of_names_stops_nobody(host: Host) -> None:
     finally:
         host.stop(holder)
     host.do("vpc delete --name vpc1")
+
+
+def test_elastic_addresses_and_ports_are_given_once(host: Host) -> None:
+    host.do("vpc create --name a --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc a --name s --cidr 10.0.1.0/24 --type public")
+    host.do("subnet add --vpc a --name t --cidr 10.0.2.0/24")
+    host.do("eip pool add 198.51.100.0/28")
+    host.sh("""
+        for n in 1 2 3 4 5; do vpcctl eip allocate & jobs="$jobs $!"; done
+        for job in $jobs; do wait $job; done""")
+    assert [one["address"] for one in host.do("eip list --json").json["eips"]] == [
+        f"198.51.100.{number}" for number in range(5)]
+    host.sh("""
+        for s in s t s t; do
+            vpcctl publish add --vpc a --subnet $s --port 8080:80 2>/dev/null & jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job || true; done""")
+    assert len(host.do("publish list --json").json["publishes"]) == 1
+    host.do("status")

@@ -19,8 +19,9 @@ BEHIND = "POSTROUTING -s 192.0.2.7/32 -j RETURN"
 """A rule of somebody else, at the end of the chain that NAT's rules are in."""
 
 ENDED = re.compile(
-    r"(VPC|subnet|workload|machine|group|network ACL) \S+ does not exist|are not peered|"
-    r"the record is not lost")
+    r"(VPC|subnet|workload|machine|group|network ACL|NAT gateway|route table|pool) \S+ does not exist|"
+    r"are not peered|the record is not lost|has no route to|no port \S+ of the host leads|"
+    r"elastic address \S+ is not allocated")
 """What a command says when it has been done already, and is no `unchanged`."""
 
 
@@ -242,6 +243,7 @@ class Walk:
         for vpc in dict.fromkeys(vpc["name"] for part in parts for vpc in part.get("vpcs", ())):
             done = self.host.vpcctl("vpc", "delete", "--name", vpc)
             assert done.code == 0 or "does not exist" in done.err, done
+        self.host.delete_all()
         self.host.sh(f"{self._scenario.by_hand}\niptables -t nat -D {BEHIND}")
         self._same(self.host.before, dict)
         assert self.host.state() == EMPTY_STATE

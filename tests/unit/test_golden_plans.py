@@ -18,6 +18,8 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
+from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.topology import (
     Acl,
     AclRule,
@@ -89,6 +91,12 @@ def joined(vpc: Vpc) -> Vpc:
 WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
     Machine(groups=("web",)), Machine("web1", (IPv4Address("10.0.1.4"),), groups=("web",)))))
 
+FRONT = IPv4Address("203.0.113.2")
+PORTS = Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Transport.UDP)))
+PUBLISHED = OPEN.with_subnet(replace(PUBLIC, machines=(PORTS,)))
+POOL = (Pool(IPv4Network("198.51.100.0/28"), "eth0"),)
+ADDRESS = IPv4Address("198.51.100.1")
+LATE_PEER = Subnet("late", IPv4Network("172.16.7.0/24"), SubnetType.PUBLIC)
 WEB_ACL = Acl("web", (
     AclRule(90, Protocol.ALL, Action.DENY, None, IPv4Network("10.9.0.0/16")),
     AclRule(100, Protocol.TCP, Action.ALLOW, Ports(80, 90), IPv4Network("10.0.2.7/32"))),
@@ -97,6 +105,13 @@ EDGED = replace(PLAIN, acls=(WEB_ACL, Acl("spare")))
 ASSOCIATED = EDGED.with_subnet(replace(PUBLIC, acl="web"))
 MORE_EDGED = EDGED.with_subnet(replace(PUBLIC, acl="web", machines=(
     *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),)))))
+ANYWHERE = IPv4Network("0.0.0.0/0")
+GATEWAY = replace(OPEN, nat_gateways=(NatGateway("nat1", "public", IPv4Address("10.0.1.5")),))
+ROUTED = replace(GATEWAY, route_tables=(RouteTable("main", 1, (VpcRoute(ANYWHERE, Via.NAT, "nat1"),)),))
+BOXED = replace(MIDDLEBOX, route_tables=(RouteTable("app", 2, (
+    VpcRoute(IPv4Network("10.9.0.0/16"), Via.BLACKHOLE),
+    VpcRoute(IPv4Network("172.16.0.0/16"), Via.INSTANCE, "public/box"))),)).with_subnet(
+        replace(PRIVATE, route_table="app"))
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
@@ -106,6 +121,12 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "machines": (Topology((OPEN,)), Topology((CROWD,))),
     "machines-delete": (Topology((CROWD,)), Topology((OPEN,))),
     "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
+    "nat-gateway-create": (Topology((OPEN,)), Topology((GATEWAY,))),
+    "nat-gateway-delete": (Topology((GATEWAY,)), Topology((OPEN,))),
+    "route-table-add-route": (Topology((GATEWAY,)), Topology((ROUTED,))),
+    "route-table-delete-route": (Topology((ROUTED,)), Topology((GATEWAY,))),
+    "route-table-associate": (Topology((MIDDLEBOX, PEER), PEERING), Topology((BOXED, PEER), PEERING)),
+    "route-table-whose-peer-goes": (Topology((BOXED, PEER), PEERING), Topology((BOXED, PEER))),
     "vpc-delete": (Topology((EMPTY,)), Topology()),
     "vpc-delete-with-everything": (Topology((FULL, PEER), PEERING), Topology((PEER,))),
     "vpc-delete-first-of-two-that-overlap": (
@@ -150,6 +171,31 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "group-leave": (Topology((joined(GROUPED), PEER), PEERING), Topology((GROUPED, PEER), PEERING)),
     "group-of-a-peer-whose-peering-goes": (
         Topology((joined(GROUPED), PEER), PEERING), Topology((joined(GROUPED), PEER))),
+    "publish-add": (Topology((OPEN, PEER)), Topology((PUBLISHED, PEER), front=FRONT)),
+    "publish-add-one-more": (
+        Topology((PUBLISHED, PEER), front=FRONT),
+        Topology((PUBLISHED.with_subnet(replace(PRIVATE, machines=(Machine(publishes=(Publish(81, 81),)),))),
+                  PEER), front=FRONT)),
+    "publish-add-where-cidrs-overlap": (
+        Topology((PLAIN, TWIN)),
+        Topology((PLAIN, TWIN.with_subnet(replace(PUBLIC, machines=(PORTS,)))))),
+    "publish-delete": (Topology((PUBLISHED, PEER), front=FRONT), Topology((OPEN, PEER))),
+    "vpc-delete-with-published-ports": (Topology((PUBLISHED, PEER), front=FRONT), Topology((PEER,))),
+    "eip-associate": (
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS),)),
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),))),
+    "eip-associate-where-cidrs-overlap": (
+        Topology((PLAIN, replace(TWIN, nat=NAT)), front=FRONT, pools=POOL),
+        Topology((PLAIN, replace(TWIN, nat=NAT)), front=FRONT, pools=POOL,
+                 eips=(Elastic(ADDRESS, TWIN.name, "public"),))),
+    "eip-move": (
+        Topology((OPEN, replace(PEER.with_subnet(LATE_PEER), nat=NAT)), front=FRONT, pools=POOL,
+                 eips=(Elastic(ADDRESS, "vpc1", "public"),)),
+        Topology((OPEN, replace(PEER.with_subnet(LATE_PEER), nat=NAT)), front=FRONT, pools=POOL,
+                 eips=(Elastic(ADDRESS, "vpc2", "late"),))),
+    "eip-dissociate": (
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),)),
+        Topology((OPEN, PEER), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS),))),
     "acl-create": (Topology((PLAIN,)), Topology((EDGED,))),
     "acl-apply": (Topology((ASSOCIATED,)), Topology((ASSOCIATED.with_acl(replace(WEB_ACL, egress=())),))),
     "acl-associate": (Topology((EDGED,)), Topology((ASSOCIATED,))),

@@ -10,7 +10,7 @@ import pytest
 from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.chains import Table
-from vpcctl_lib.reach.match import Place, Truth, matches
+from vpcctl_lib.reach.match import Place, Tracked, Truth, matches
 from vpcctl_lib.reach.packet import Flow, Packet, State
 from vpcctl_lib.reach.tables import parse_rule, parse_save
 
@@ -113,7 +113,7 @@ def test_a_rule_does_not_speak_of_the_packet(rule: str, one: Packet) -> None:
     ("-m set --match-set blocked src", "-m set"), ("-m limit --limit 3/sec", "limit"),
     ("-m socket", "-m socket"),
     ("-m owner --uid-owner 0", "owner"), ("-p tcp -m tcp --sport 40000:50000", "32768-60999"),
-    ("-m conntrack --ctstate DNAT", "DNAT"), ("-m physdev --physdev-in s-public", "physdev"),
+    ("-m conntrack --ctexpire 10", "--ctexpire"), ("-m physdev --physdev-in s-public", "physdev"),
 ])
 def test_what_is_not_modelled_is_unknown_and_says_why(rule: str, why: str) -> None:
     answer = matches(parse_rule(f"{rule} -j DROP"), TCP, PLACE)
@@ -186,3 +186,27 @@ def test_the_state_decides() -> None:
     rules = "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -j DROP"
     assert decide(rules)[0] == "DROP"
     assert decide(rules, packet(state=State.ESTABLISHED))[0] == "ACCEPT"
+
+
+CAME = Flow(IPv4Address("8.8.8.8"), IPv4Address("203.0.113.2"), Ports(40000, 40001), Ports(8080, 8080))
+LED = replace(CAME, destination=IPv4Address("10.0.1.2"), destination_port=Ports(80, 80))
+BACK = replace(LED, source=IPv4Address("203.0.113.2"))
+
+
+@pytest.mark.parametrize(("rule", "came", "now", "truth"), [
+    ("--ctstate DNAT", CAME, LED, Truth.YES), ("--ctstate DNAT", CAME, CAME, Truth.NO),
+    ("--ctstate SNAT", CAME, LED, Truth.NO), ("--ctstate SNAT", LED, BACK, Truth.YES),
+    ("--ctstate RELATED,DNAT", CAME, LED, Truth.YES), ("! --ctstate DNAT", CAME, LED, Truth.NO),
+    ("--ctorigdst 203.0.113.2 --ctorigdstport 8080", CAME, LED, Truth.YES),
+    ("--ctorigdstport 8081", CAME, LED, Truth.NO), ("--ctorigsrc 8.8.0.0/16", CAME, LED, Truth.YES),
+    ("--ctreplsrc 10.0.1.2 --ctreplsrcport 80", CAME, LED, Truth.YES),
+    ("--ctreplsrc 203.0.113.2", CAME, LED, Truth.NO), ("--ctrepldst 203.0.113.2", LED, BACK, Truth.YES),
+    ("--ctorigsrcport 40000", CAME, LED, Truth.UNKNOWN), ("--ctrepldstport 50000", CAME, LED, Truth.NO),
+])
+def test_a_rule_may_ask_what_tracking_knows(rule: str, came: Flow, now: Flow, truth: Truth) -> None:
+    place = replace(PLACE, tracked=lambda: Tracked(came, now))
+    assert matches(parse_rule(f"-m conntrack {rule} -j DROP"), TCP, place).truth is truth
+
+
+def test_a_packet_of_no_connection_has_no_ends_of_one() -> None:
+    assert matches(parse_rule("-m conntrack --ctreplsrc 0.0.0.0/0 -j DROP"), TCP, PLACE).truth is Truth.NO

@@ -42,7 +42,8 @@ RECORDED = Path(__file__).with_name("recorded")
 
 def of_the_host(topology: Topology) -> Topology:
     """The network with nothing in it that an older version did not know of the host."""
-    return replace(topology, iptables=None, guarded=None, quotes=None, forwarding=None)
+    return replace(topology, iptables=None, guarded=None, quotes=None, forwarding=None,
+                   front=None)
 
 
 @pytest.mark.parametrize("version", sorted(document.MIGRATIONS))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from binascii import crc32
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,11 +30,15 @@ def anew() -> str:
     return seal.program()
 
 
-def test_a_program_is_called_by_the_length_and_the_checksum_of_its_files(program: Path) -> None:
-    found = 0
-    for name, content in (("/a.py", b""), ("/b.py", b"abc"), ("/y/d.py", b"22"), ("/z/c.py", b"1")):
-        found = crc32(content, crc32(f"{name} {len(content)} ".encode(), found))
-    assert anew() == f"10-{found:08x}", "six bytes in four files"
+def test_a_program_is_called_by_the_sizes_and_times_of_its_files(program: Path) -> None:
+    before, file = anew(), program / "z" / "c.py"
+    assert before.startswith("4-"), "four files"
+    status = file.stat()
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    touched = anew()
+    file.write_text("12")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert len({before, touched, anew()}) == 3
 
 
 def test_an_empty_file_is_a_program_too(program: Path) -> None:
@@ -55,14 +58,14 @@ def test_what_is_no_code_does_not_count(program: Path) -> None:
 
 def test_the_order_in_which_a_file_system_lists_does_not_count(
         program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, walk = anew(), os.walk
+    before, scan = anew(), os.scandir
 
-    def backwards(top: Any) -> Iterator[tuple[str, list[str], list[str]]]:
-        for where, folders, names in walk(top):
-            folders.sort(reverse=True)
-            yield where, folders, sorted(names, reverse=True)
+    @contextmanager
+    def backwards(folder: str) -> Iterator[list[os.DirEntry[str]]]:
+        with scan(folder) as found:
+            yield sorted(found, key=lambda entry: entry.name, reverse=True)
 
-    monkeypatch.setattr(os, "walk", backwards)
+    monkeypatch.setattr(os, "scandir", backwards)
     assert anew() == before
 
 

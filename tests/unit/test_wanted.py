@@ -19,12 +19,23 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import (
+    Action,
+    Group,
+    Machine,
+    Nat,
+    Policy,
+    Protocol,
+    Rule,
+    Subnet,
+    Topology,
+    Vpc,
+)
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import Forwarding, Guard, Resource, name_of
+from vpcctl_lib.resources import Forwarding, Guard, Marking, Resource, name_of
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -144,6 +155,22 @@ def test_the_guard_of_many_machines_looks_only_at_the_new_one(
     assert looked_at == ["new"]
     (guard,) = (one for one in shall.all if isinstance(one, Guard))
     assert guard in blueprint(other)
+
+
+def test_a_machine_in_no_group_changes_nothing_of_those_that_are(store: Store) -> None:
+    rule = Rule(Protocol.TCP, Action.ALLOW, None, None, "", "web")
+    group = Group("web", Policy((rule,)))
+    members = replace(BARE, machines=tuple(replace(one, groups=("web",)) for one in BARE.machines))
+    grouped = replace(VPC, groups=(group,), subnets=(members,))
+    state = recorded(store, Topology((grouped,), guarded=True))
+    shall = wanted(state, state.topology.with_vpc(grouped.with_subnet(members.with_machine(NEW))))
+    difference(state.ledger, shall.all)
+    looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
+    assert not [one for one in looked_at if "web.m" in one]
+    joined = members.with_machine(replace(NEW, groups=("web",)))
+    more = wanted(state, state.topology.with_vpc(grouped.with_subnet(joined)))
+    plan = difference(state.ledger, more.all)
+    assert sum(isinstance(step.entry.resource, Marking) for step in plan.steps) == len(joined.machines)
 
 
 @given(topologies())

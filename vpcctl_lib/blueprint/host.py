@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vpcctl_lib.blueprint.links import altname, mtu
+from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall.rules import (
     host_forward,
     host_guard,
@@ -14,8 +15,8 @@ from vpcctl_lib.firewall.rules import (
     host_nat,
 )
 from vpcctl_lib.model import addressing, endpoints, naming
-from vpcctl_lib.model.routing import routed
-from vpcctl_lib.model.topology import SubnetType, Topology, Variant, Vpc
+from vpcctl_lib.model.routing import forwards, opens, routed
+from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Address,
     Chain,
@@ -51,6 +52,11 @@ def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     yield Address(HOST, device, addressing.interface(addressing.host_end(vpc.link), 31))
     if routed:
         yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
+    if vpc.is_published:
+        # Imported late: most networks have none.
+        from vpcctl_lib.resources import Localnet
+
+        yield Localnet(device)
 
 
 def host(topology: Topology) -> Iterator[Resource]:
@@ -58,10 +64,13 @@ def host(topology: Topology) -> Iterator[Resource]:
     if not topology.vpcs:
         return
     reached = [(vpc, routed(topology, vpc)) for vpc in topology.vpcs]
-    yield Chain(HOST, "filter", naming.HOST_FORWARD, host_forward(reached))
-    yield Chain(HOST, "filter", naming.HOST_INPUT, host_input(reached))
-    yield Chain(HOST, "mangle", naming.HOST_GUARD, host_guard(reached))
-    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, host_guard_out(reached))
+    first = _openings(topology, reached)
+    # Before the chain that leads to them.
+    yield from first.chains
+    yield Chain(HOST, "filter", naming.HOST_FORWARD, (*first.forward, *host_forward(reached)))
+    yield Chain(HOST, "filter", naming.HOST_INPUT, (*first.inward, *host_input(reached)))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD, (*first.guard, *host_guard(reached)))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, (*first.guard_out, *host_guard_out(reached)))
     has_security = topology.iptables is not Variant.LEGACY
     if has_security:
         yield Chain(HOST, "security", naming.HOST_GUARD_IN, host_guard_in(reached))
@@ -73,9 +82,19 @@ def host(topology: Topology) -> Iterator[Resource]:
         # At the end: if others exempt something of theirs from NAT, their rules come first.
         jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
         yield SingleRule("nat", "POSTROUTING", jump)
+    yield from first.jumps
     yield from _resolvers(topology)
-    if has_nat:
+    if forwards(topology):
         yield Forwarding()
+
+
+def _openings(topology: Topology, reached: Sequence[tuple[Vpc, bool]]) -> Openings:
+    if not opens(topology):
+        return Openings()
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.openings import openings
+
+    return openings(topology, reached)
 
 
 def _jump_mark(own: str, topology: Topology) -> str:
@@ -85,10 +104,20 @@ def _jump_mark(own: str, topology: Topology) -> str:
     return f'"{naming.host_mark(topology.forwarding)}"'
 
 
+def _asks(vpc: Vpc, subnet: Subnet) -> bool:
+    """Whether a subnet's packets to the internet have a way."""
+    if not vpc.route_tables:
+        return subnet.type is SubnetType.PUBLIC
+    # Imported late: most VPCs have only the built-in tables.
+    from vpcctl_lib.model.tables import gets_out
+
+    return gets_out(vpc, subnet)
+
+
 def _resolvers(topology: Topology) -> Iterator[Resource]:
     """The files for name resolution, if NAT lets queries out."""
     asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
-              for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC
+              for subnet in vpc.subnets if _asks(vpc, subnet)
               for one in endpoints.in_subnet(vpc, subnet)]
     if asking:
         yield Folder(NAMESPACE_FILES)

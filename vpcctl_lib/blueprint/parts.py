@@ -75,6 +75,17 @@ class Part(NamedTuple):
         return list(self.function(lines, *self.values))
 
 
+class Openings(NamedTuple):
+    """What lets connections in: chains and jumps to them, and what comes before all that refuses."""
+
+    chains: tuple[Resource, ...] = ()
+    jumps: tuple[Resource, ...] = ()
+    forward: tuple[str, ...] = ()
+    inward: tuple[str, ...] = ()
+    guard: tuple[str, ...] = ()
+    guard_out: tuple[str, ...] = ()
+
+
 class Frames:
     """VPCs and subnets without what is in them; equal ones are the same object, which compares faster."""
 
@@ -83,10 +94,13 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
-        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=()))
+        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=(), route_tables=(),
+                                                  nat_gateways=()))
         for subnet in vpc.subnets:
-            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=(), acl=""))
-            for machine in subnet.machines:
+            inner = self._frame((vpc.name, subnet.name),
+                                replace(subnet, machines=(), acl="", route_table=""))
+            gateways = endpoints.gateways(vpc, subnet) if vpc.nat_gateways else ()
+            for machine in (*subnet.machines, *gateways):
                 yield Seat(around, inner, machine)
 
     def _frame(self, names: Names, found: Frame) -> Frame:

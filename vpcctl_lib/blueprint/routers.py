@@ -10,7 +10,7 @@ from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, routed
+from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE, opens, routed
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.resources import (
     Address,
@@ -43,7 +43,7 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     yield Port(vpc.name, bridge, mark)
     yield from altname(vpc.name, "br-", vpc.name)
     yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
-    if vpc.nat:
+    if vpc.nat or vpc.is_published:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
 
@@ -53,10 +53,16 @@ def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     return _port(vpc, one, naming.device("br-", vpc.name))
 
 
+def cable(vpc: Vpc, one: Endpoint) -> tuple[Veth, Port]:
+    """The cable to a machine, and the settings of its end on the bridge."""
+    guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else \
+        naming.GATEWAY_MARK if one.translates else ""
+    return (Veth(vpc.name, one.port, one.namespace, one.interface),
+            Port(vpc.name, one.port, one.site.owner + guest, naming.device("br-", vpc.name)))
+
+
 def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
-    yield Veth(vpc.name, one.port, one.namespace, one.interface)
-    guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else ""
-    yield Port(vpc.name, one.port, one.site.owner + guest, bridge)
+    yield from cable(vpc, one)
     full = naming.port_altname(one.site.subnet, one.site.machine)
     if full:
         yield Altname(vpc.name, one.port, full)
@@ -99,8 +105,24 @@ def ranges(vpc: Vpc) -> tuple[Range, ...]:
 def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     """Its firewall, and its own NAT if the host has no route to it."""
     yield Chain(vpc.name, "filter", "INPUT", router_input(topology, vpc), policy="DROP")
-    yield Chain(vpc.name, "filter", "FORWARD", router_forward(topology, vpc), policy="DROP")
-    if vpc.nat:
+    *passing, refusing = router_forward(topology, vpc)
+    inward, arriving, leaving = _openings(topology, vpc)
+    yield Chain(vpc.name, "filter", "FORWARD", (*passing, *inward, refusing), policy="DROP")
+    if vpc.nat or inward:
         yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
-        if not routed(topology, vpc):
-            yield Chain(vpc.name, "nat", "POSTROUTING", router_nat(vpc))
+    if vpc.nat and not routed(topology, vpc):
+        leaving = (*leaving, *router_nat(vpc))
+    if leaving or (vpc.nat and not routed(topology, vpc)):
+        yield Chain(vpc.name, "nat", "POSTROUTING", leaving)
+    if arriving:
+        yield Chain(vpc.name, "nat", "PREROUTING", arriving)
+
+
+def _openings(topology: Topology, vpc: Vpc) -> tuple[tuple[str, ...], ...]:
+    """For what comes from outside: what is let in, and what is translated as it arrives and as it leaves."""
+    if not opens(topology):
+        return (), (), ()
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.openings import inward, translated
+
+    return inward(topology, vpc), *translated(topology, vpc)

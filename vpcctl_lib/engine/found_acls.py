@@ -30,7 +30,7 @@ def associations(kernel: Kernel, vpc: str) -> Mapping[str, str]:
     """By subnet, the ACL at its edge."""
     held = _held(kernel, vpc)
     known = {one.name for one in held.acls} if held else set()
-    edges = (told.partition(" ") for told in held.pairs(EDGES).values()) if held else ()
+    edges = (told.partition(" ") for told in held.edges.values()) if held else ()
     return {subnet: name for subnet, _, name in edges if name in known}
 
 

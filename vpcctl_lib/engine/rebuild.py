@@ -16,6 +16,7 @@ from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
+from vpcctl_lib.engine import found_publishes, found_routes
 from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
@@ -25,6 +26,7 @@ from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.routing import forwards
 from vpcctl_lib.model.topology import (
     Attachment,
     Nat,
@@ -54,6 +56,7 @@ class Rebuilder:
         self.notes: list[str] = []
         self._believed: frozenset[str] = frozenset()
         self._attached: dict[Site, Attachment] = {}
+        self._gateways: set[Site] = set()
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
@@ -105,10 +108,12 @@ class Rebuilder:
         # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
         vpcs = [replace(vpc, routed=any(one.cidr.overlaps(vpc.cidr) for one in routed))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
-        forwarding = self.forwarding() if any(vpc.nat for vpc in vpcs) else None
+        forwarding = self.forwarding()
         found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
                          forwarding=forwarding)
-        return with_found(self._kernel, found, self.notes)
+        found = with_found(self._kernel, found, self.notes)
+        return replace(found, forwarding=forwarding if forwards(found) else None,
+                       front=found_publishes.front(self._kernel))
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:
         """The links of the host or of a router that bear a mark of that kind, by the mark."""
@@ -158,7 +163,11 @@ class Rebuilder:
                               "or by hand")
             return None
         reader = SubnetReader(self._kernel, self.notes, self._attached)
-        return replace(vpc, subnets=reader.subnets(vpc, sites))
+        machines = [site for site in sites if site not in self._gateways]
+        gateways = [site for site in sites if site in self._gateways]
+        return found_routes.with_routes(self._kernel, self.notes, replace(
+            vpc, subnets=reader.subnets(vpc, machines),
+            nat_gateways=tuple(reader.nat_gateways(gateways))))
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
@@ -194,7 +203,9 @@ class Rebuilder:
         if not is_ours:
             return None
         site = Site(vpc, subnet, machine)
-        if tilde:
+        if tilde + guest == naming.GATEWAY_MARK:
+            self._gateways.add(site)
+        elif tilde:
             self._attached[site] = _attachment(guest)
         return site
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import addressing
+from vpcctl_lib.model import addressing, elastic
 from vpcctl_lib.model.endpoints import Site
-from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.model.outside import Elastic, Pool
+from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
@@ -29,7 +30,21 @@ def united(recorded: Topology, found: Topology) -> Topology:
             result = result.with_vpc(_wider(known, vpc))
     more = [peering for peering in found.peerings if peering not in recorded.peerings]
     forwarding = found.forwarding if recorded.forwarding is None else recorded.forwarding
-    return replace(result, peerings=(*recorded.peerings, *more), forwarding=forwarding)
+    return replace(result, peerings=(*recorded.peerings, *more), forwarding=forwarding,
+                   front=recorded.front or found.front,
+                   pools=(*recorded.pools, *(pool for pool in found.pools if not _met(pool, recorded.pools))),
+                   eips=(*recorded.eips, *_more(recorded, found)))
+
+
+def _more(recorded: Topology, found: Topology) -> Iterator[Elastic]:
+    """The additional elastic addresses of machines that have none."""
+    places = {one.place for one in recorded.eips} - {None}
+    return (eip for eip in found.eips if elastic.allocated(recorded, eip.address) is None
+            and eip.place not in places)
+
+
+def _met(pool: Pool, others: Iterable[Pool]) -> bool:
+    return any(pool.cidr.overlaps(other.cidr) for other in others)
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
@@ -39,8 +54,14 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
              and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
+    there = {one for table in known.route_tables for one in (table.name, table.number)}
+    tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
+    gateways = [one for one in found.nat_gateways
+                if one.name not in {gateway.name for gateway in known.nat_gateways}]
     return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
-                   subnets=(*subnets, *taken))
+                   subnets=(*subnets, *taken),
+                   route_tables=(*known.route_tables, *tables),
+                   nat_gateways=(*known.nat_gateways, *gateways))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -51,7 +72,14 @@ def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
     taken = {address for one in known.machines for address in one.addresses or own}
     more = [one for one in found.machines if known.machine(one.name) is None
             and taken.isdisjoint(one.addresses or own)]
-    return replace(known, machines=(*known.machines, *more))
+    machines = (_with_ports(one, found.machine(one.name)) for one in known.machines)
+    return replace(known, machines=(*machines, *more))
+
+
+def _with_ports(known: Machine, found: Machine | None) -> Machine:
+    """A recorded machine with the additional ports of the host that lead to it."""
+    more = [one for one in (found.publishes if found else ()) if not any(map(one.meets, known.publishes))]
+    return replace(known, publishes=(*known.publishes, *more)) if more else known
 
 
 def added(before: Topology, after: Topology) -> list[str]:
@@ -60,16 +88,24 @@ def added(before: Topology, after: Topology) -> list[str]:
     for vpc in after.vpcs:
         known = before.vpc(vpc.name)
         names += [vpc.name] if known is None else _added_in(known, vpc)
+    names += [f"elastic address {one.address}" for one in after.eips
+              if elastic.allocated(before, one.address) is None]
     return [*names, *(f"{one.vpc1}+{one.vpc2}" for one in after.peerings if one not in before.peerings)]
 
 
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
     yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
+    for word, old, new in (("route table", known.route_tables, vpc.route_tables),
+                           ("NAT gateway", known.nat_gateways, vpc.nat_gateways)):
+        there = {one.name for one in old}
+        yield from (f"{word} {one.name} of {vpc.name}" for one in new if one.name not in there)
     for subnet in vpc.subnets:
         before = known.subnet(subnet.name)
         if before is None:
             yield f"{vpc.name}/{subnet.name}"
             continue
-        yield from (str(Site(vpc.name, subnet.name, one.name)) for one in subnet.machines
-                    if before.machine(one.name) is None)
+        for one in subnet.machines:
+            site, was = str(Site(vpc.name, subnet.name, one.name)), before.machine(one.name)
+            yield from [site] if was is None else (f"port {port.name} to {site}" for port in one.publishes
+                                                   if port not in was.publishes)

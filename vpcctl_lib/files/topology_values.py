@@ -167,6 +167,9 @@ def _bare(data: object, place: Place, subnet: Reading) -> bool:
     if bare and subnet.found.get("groups"):
         raise place.refusal("a bare subnet has no machine of its own, which could be in groups",
                             "give them to its instances")
+    if bare and subnet.found.get("publish"):
+        raise place.refusal("a bare subnet has no machine of its own, to which ports could lead",
+                            "give them to one of its instances")
     return bare
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -11,6 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
+from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.topology import (
     Acl,
     AclRule,
@@ -147,8 +148,14 @@ def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
         subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
-        tuple(_things(subnet)), own.groups if own else (), subnet.acl,
+        (*_routed(subnet), *_things(subnet)), own.groups if own else (), subnet.acl,
     )
+
+
+def _routed(subnet: Subnet) -> Iterator[Thing]:
+    """Its route table, if it is one of a person's own."""
+    if subnet.route_table:
+        yield Thing("route table", subnet.route_table, ())
 
 
 def _things(home: object, names: Names = ()) -> Iterator[Thing]:
@@ -161,8 +168,12 @@ def _things(home: object, names: Names = ()) -> Iterator[Thing]:
 
 
 def _facts(kind: Kind, thing: Any) -> Iterator[str]:
+    if type(thing) in FACTS:
+        yield FACTS[type(thing)](thing)
+        return
     for name in kind.own:
-        value = getattr(thing, name)
+        # A number is the kernel's.
+        value = getattr(thing, name) if name != "number" else None
         for part in value if isinstance(value, tuple) else (value,):
             if part is True:
                 yield name.replace("_", " ")
@@ -171,6 +182,13 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
             elif not isinstance(part, (Policy, AclRule)) and part not in (None, False) \
                     and (told := str(part.value if isinstance(part, Enum) else part)):
                 yield told
+
+
+FACTS: dict[type, Callable[[Any], str]] = {
+    Publish: lambda one: f"to port {one.to}", Pool: lambda one: f"on {one.interface}",
+    Elastic: lambda one: f"of {one.associated}" if one.vpc else "of nobody",
+}
+"""Of those whose names have the rest."""
 
 
 def _note(thing: Any) -> str:

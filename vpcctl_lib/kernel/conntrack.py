@@ -73,6 +73,12 @@ class Known:
     destination: IpAddress
     translated: bool
     words: bytes
+    protocol: int = 0
+    port: int = 0
+    """That of the destination, before it is translated; 0 if there is none."""
+
+    seen_as: IpAddress | None = None
+    """The source after translation, to which answers come."""
 
 
 _COUNT = "net/netfilter/nf_conntrack_count"
@@ -145,8 +151,8 @@ class Table:
 def _known(text: bytes) -> Known | None:
     parts = dict(_attributes(text))
     status = struct.unpack(">I", parts.get(_Part.STATUS, bytes(4)))[0]
-    ends = _attributes(dict(_attributes(parts.get(_Part.ORIGINAL, b""))).get(1, b""))
-    held = dict(ends)
+    original = dict(_attributes(parts.get(_Part.ORIGINAL, b"")))
+    held, upper = (dict(_attributes(original.get(number, b""))) for number in (1, 2))
     addresses = [ip_address(held[one]) for _, *both in _NUMBERS.values() for one in both if one in held]
     if len(addresses) != 2:
         return None
@@ -154,7 +160,10 @@ def _known(text: bytes) -> Known | None:
     named = (_Part.ORIGINAL, _Part.ZONE, _Part.ID)
     words = b"".join(_attribute(part, parts[part], part is _Part.ORIGINAL) for part in named if part in parts)
     source, destination = addresses
-    return Known(source, destination, bool(status & _SOURCE_TRANSLATED), words)
+    back = dict(_attributes(dict(_attributes(parts.get(_Part.REPLY, b""))).get(1, b"")))
+    answered = next((ip_address(back[one]) for _, _, one in _NUMBERS.values() if one in back), None)
+    return Known(source, destination, bool(status & _SOURCE_TRANSLATED), words,
+                 upper.get(1, b"\0")[0], int.from_bytes(upper.get(3, b""), "big"), answered)
 
 
 def _entry(ends: Ends) -> bytes:

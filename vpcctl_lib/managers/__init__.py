@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vpcctl_lib.managers.acl import AclManager as AclManager
     from vpcctl_lib.managers.deploy import DeployManager as DeployManager
+    from vpcctl_lib.managers.eip import EipManager as EipManager
     from vpcctl_lib.managers.exec import ExecManager as ExecManager
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager
     from vpcctl_lib.managers.group import GroupManager as GroupManager
     from vpcctl_lib.managers.host import HostManager as HostManager
     from vpcctl_lib.managers.instance import InstanceManager as InstanceManager
     from vpcctl_lib.managers.nat import NatManager as NatManager
+    from vpcctl_lib.managers.natgateway import NatGatewayManager as NatGatewayManager
     from vpcctl_lib.managers.overview import OverviewManager as OverviewManager
     from vpcctl_lib.managers.peer import PeerManager as PeerManager
+    from vpcctl_lib.managers.publish import PublishManager as PublishManager
+    from vpcctl_lib.managers.routetable import RouteTableManager as RouteTableManager
     from vpcctl_lib.managers.subnet import SubnetManager as SubnetManager
     from vpcctl_lib.managers.topology import TopologyManager as TopologyManager
     from vpcctl_lib.managers.vpc import VpcManager as VpcManager

@@ -23,6 +23,7 @@ from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
 from vpcctl_lib.model import endpoints, kinds, naming
+from vpcctl_lib.model.routing import forwards, opens
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
@@ -120,7 +121,8 @@ class Manager:
             state = self._healed(state)
             topology, plan = self._plan(state, decide)
             found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
-                            quotes=state.topology.quotes, forwarding=state.topology.forwarding)
+                            quotes=state.topology.quotes, forwarding=state.topology.forwarding,
+                            front=state.topology.front)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
@@ -232,7 +234,9 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
+        topology = self._routed(state.topology, topology)
         kinds.check_collisions(topology)
+        topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
             # Imported late: most networks have none.
@@ -251,10 +255,33 @@ class Manager:
         except Taken as taken:
             raise self._explained(taken) from None
 
+    def _opened(self, before: Topology, after: Topology) -> Topology:
+        """With the host's address outside, if something leads in from there; that is checked."""
+        if not (opens(after) or after.eips):
+            return replace(after, front=None)
+        # Imported late: most networks have none.
+        from vpcctl_lib.managers.opening import opened
+
+        topology, notes = opened(self.runner, before, after)
+        self._warnings += notes
+        return topology
+
     def _refuse_acls(self, topology: Topology) -> None:
         name = next(vpc.name for vpc in topology.vpcs if vpc.acls)
         raise VpcctlError(f"VPC '{name}' can't have network ACLs: nft {guarding.missing(self.runner)}",
                           "install nftables, on a kernel with its family bridge")
+
+    def _routed(self, before: Topology, topology: Topology) -> Topology:
+        """The topology with what follows from its route tables, which are checked."""
+        if not any(vpc.route_tables or vpc.nat_gateways or any(subnet.route_table for subnet in vpc.subnets)
+                   for vpc in topology.vpcs):
+            return topology
+        # Imported late: most networks have only the built-in ones.
+        from vpcctl_lib.model import route_checks, tables
+
+        settled = tables.settled(before, topology)
+        self._warnings += route_checks.check(before, settled)
+        return settled
 
     def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)
@@ -341,8 +368,8 @@ def _others(topology: Topology) -> set[str]:
 
 
 def _forwarding(state: State, topology: Topology) -> str | None:
-    """The ip_forward before our NAT: as recorded since the boot, or else the current value."""
-    if not any(vpc.nat for vpc in topology.vpcs):
+    """The ip_forward before we needed it: as recorded since the boot, or else the current value."""
+    if not forwards(topology):
         return None
     forwarding = Forwarding()
     kind = Entry(forwarding).kind

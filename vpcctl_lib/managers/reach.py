@@ -12,7 +12,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
-from vpcctl_lib.model import addressing, endpoints
+from vpcctl_lib.model import addressing, elastic, endpoints, publishing
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Topology, Vpc
@@ -52,7 +52,25 @@ class ReachManager(Manager):
         target = find_target(topology, to)
         if isinstance(sender, Outside) and target.outside:
             raise BadInput(f"no VPC is between {start} and {to}", "name a machine at one of the ends")
-        return self._ask(topology, [_question(sender, target, protocol, port)], probe)[0]
+        question = _question(sender, target, protocol, port)
+        if sender is Outside.INTERNET:
+            question = self._from_outside(topology, question)
+        return self._ask(topology, [question], probe)[0]
+
+    def _from_outside(self, topology: Topology, question: Question) -> Question:
+        """To a machine by its elastic address, or by the port of the host that leads there, if it has one."""
+        eip = next((one for one in elastic.working(topology)
+                    if question.target == one.machine.namespace), None)
+        if eip is not None:
+            return replace(question, address=eip.address)
+        asked = (question.protocol.value, question.port)
+        one = next((one for one in publishing.published(topology) if question.target == one.machine.namespace
+                    and asked == (one.publish.protocol.value, one.publish.to)), None)
+        if one is None:
+            return question
+        told = Kernel(self.runner).taken("", (str(INTERNET_ADDRESS),)).get("prefsrc")
+        address = one.publish.listen or (IPv4Address(told) if told else topology.front)
+        return replace(question, address=address or question.address, port=one.publish.port)
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
         """From every machine except the target itself."""

@@ -26,7 +26,27 @@ HOST_GUARD = "VPCCTL-GUARD"
 HOST_GUARD_OUT = "VPCCTL-GUARD-OUT"
 HOST_GUARD_IN = "VPCCTL-GUARD-IN"
 HOST_NAT = "VPCCTL-POSTROUTING"
-HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT})
+HOST_PUBLISH = "VPCCTL-PUBLISH"
+"""Who gets to the published ports."""
+
+HOST_PORTS = "VPCCTL-PORTS"
+"""Where each published port leads."""
+
+HOST_PUBLISHED = "VPCCTL-PUBLISHED"
+"""Which connections by published ports are accepted (`filter`), and what source they get (`nat`)."""
+
+HOST_SOURCES = "VPCCTL-SOURCES"
+"""Which source connections into VPCs get, and which sources stay."""
+
+HOST_ELASTIC = "VPCCTL-ELASTIC"
+"""Who may send by way of elastic addresses, and to them."""
+
+HOST_ELASTIC_TO = "VPCCTL-ELASTIC-TO"
+"""Which elastic addresses there are (`filter`), and whom their machines see (`nat`)."""
+
+HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT,
+                         HOST_PUBLISH, HOST_PORTS, HOST_PUBLISHED, HOST_SOURCES,
+                         HOST_ELASTIC, HOST_ELASTIC_TO})
 """The chains on the host that are entirely ours."""
 
 POLICY_IN = "VPCCTL-IN"
@@ -41,6 +61,9 @@ BRIDGE_TABLE = "vpcctl"
 
 ACL_TABLE = "vpcctl-acls"
 """The nft table of family bridge with a VPC's network ACLs."""
+
+ROUTES_TABLE, ROUTES_SET = "vpcctl-routes", "table-"
+"""The nft table of family bridge that leads packets to route tables, and how the names of its lists begin."""
 
 GROUP_TABLE, GROUP_SET = "vpcctl", "group-"
 """The nft table of family ip of a machine in groups, and of a router, and how its sets' names begin."""
@@ -128,6 +151,25 @@ def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
 def guest_mark(interface: str, source: str) -> str:
     """What is behind the mark of the port to an attached machine: its link, and its container or path."""
     return f"~{interface}~{source}"
+
+
+GATEWAY_MARK = "~nat-gateway"
+"""What is behind the mark of the port to a NAT gateway."""
+
+
+def publish_mark(*names: str) -> str:
+    """The mark of rules for a machine's published ports: those of its subnet say that it is public."""
+    return f"{owner(*names)}~publish"
+
+
+def elastic_mark(names: tuple[str, ...]) -> str:
+    """The mark of rules for an elastic address: the machine that has it; empty names: nobody has."""
+    return f"{MARK}{'/'.join(filter(None, names))}~eip"
+
+
+def pool_mark(interface: str) -> str:
+    """The mark of a pool of elastic addresses on that link."""
+    return f"{MARK}~pool~{interface}"
 
 
 def host_mark(forwarding: str | None = None) -> str:

@@ -34,6 +34,16 @@ def routed(topology: Topology, vpc: Vpc) -> bool:
     return vpc.routed and not any(other.routed and other.cidr.overlaps(vpc.cidr) for other in earlier)
 
 
+def opens(topology: Topology) -> bool:
+    """Whether there may be something that leads into a VPC from outside."""
+    return bool(topology.pools) or any(vpc.is_published for vpc in topology.vpcs)
+
+
+def forwards(topology: Topology) -> bool:
+    """Whether the host forwards packets: NAT, or a port of it that leads into a VPC, needs that."""
+    return any(vpc.nat or vpc.is_published for vpc in topology.vpcs)
+
+
 def route_table(topology: Topology, vpc: Vpc) -> list[TableRow]:
     """The routes of a VPC's subnets; reads no other VPC than its peers."""
     outward = [TableRow(EVERYWHERE, NAT)] if vpc.nat else []

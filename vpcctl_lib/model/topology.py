@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.outside import Elastic, Pool, Publish
+from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
 
 
 class SubnetType(Enum):
@@ -192,6 +194,9 @@ class Machine:
     groups: tuple[str, ...] = ()
     """The groups of its VPC that it is in, sorted; in none, its subnet's policy decides."""
 
+    publishes: tuple[Publish, ...] = ()
+    """The ports of the host that lead to it."""
+
     def workload(self, name: str) -> Workload | None:
         """The workload of that name, if there is one."""
         return next((workload for workload in self.workloads if workload.name == name), None)
@@ -211,6 +216,14 @@ class Subnet:
     machines: tuple[Machine, ...] = (OWN,)
     acl: str = ""
     """The network ACL at its edge; without one everything passes."""
+
+    route_table: str = ""
+    """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
+
+    @property
+    def table(self) -> str:
+        """The name of the route table that it has."""
+        return self.route_table or (PUBLIC if self.type is SubnetType.PUBLIC else MAIN)
 
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""
@@ -249,6 +262,8 @@ class Vpc:
     subnets: tuple[Subnet, ...] = ()
     groups: tuple[Group, ...] = ()
     acls: tuple[Acl, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    nat_gateways: tuple[NatGateway, ...] = ()
 
     def acl(self, name: str) -> Acl | None:
         """The network ACL of that name, if there is one."""
@@ -268,6 +283,11 @@ class Vpc:
         kept = [group if old.name == group.name else old for old in self.groups]
         return replace(self, groups=tuple(kept if group in kept else [*kept, group]))
 
+    @property
+    def is_published(self) -> bool:
+        """Whether ports of the host lead to machines of it."""
+        return any(machine.publishes for subnet in self.subnets for machine in subnet.machines)
+
     def subnet(self, name: str) -> Subnet | None:
         """The subnet of that name, if there is one."""
         return next((subnet for subnet in self.subnets if subnet.name == name), None)
@@ -278,8 +298,9 @@ class Vpc:
         return replace(self, subnets=tuple(kept if subnet in kept else [*kept, subnet]))
 
     def without_subnet(self, name: str) -> Vpc:
-        """This VPC without the subnet of that name."""
-        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name))
+        """This VPC without the subnet of that name, and without what is in it."""
+        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name),
+                       nat_gateways=tuple(one for one in self.nat_gateways if one.subnet != name))
 
 
 @frozen
@@ -328,6 +349,11 @@ class Topology:
     quotes: bool | None = None
     """Whether that guard matches what ICMP errors quote, which needs a newer nft."""
     forwarding: str | None = None
+    front: IPv4Address | None = None
+    """The host's address towards the internet: with it, machines meet those that the host's ports lead to."""
+
+    pools: tuple[Pool, ...] = ()
+    eips: tuple[Elastic, ...] = ()
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""
@@ -358,10 +384,16 @@ register(
     Kind(Nat, Vpc, "nat", "nat"),
     Kind(Group, Vpc, "groups", "group"),
     Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
+    Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),
+    Kind(NatGateway, Vpc, "nat_gateways", "NAT gateway", option="nat_gateway",
+         in_kernel=naming.machine_names, seat=lambda one: (one.subnet, one.name)),
     Kind(Subnet, Vpc, "subnets", "subnet"),
     Kind(Policy, Subnet, "policy", "firewall"),
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,
          given=lambda subnet: (OWN,) if subnet.machine() else ()),
     Kind(Workload, Machine, "workloads", "workload"),
+    Kind(Publish, Machine, "publishes", "publish", title="port"),
+    Kind(Pool, Topology, "pools", "pool", title="pool"),
+    Kind(Elastic, Topology, "eips", "eip", title="elastic address"),
     Kind(Peering, Topology, "peerings", "peering", named=lambda one: f"{one.vpc1} - {one.vpc2}"),
 )

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
 from vpcctl_lib.firewall.acl_nft import Direction
-from vpcctl_lib.firewall.acl_words import from_words
-from vpcctl_lib.model.acls import called, in_force
+from vpcctl_lib.model.acls import called
 from vpcctl_lib.model.naming import ACL_TABLE
 from vpcctl_lib.model.topology import AclRule, Action, Ports, Protocol
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
 from vpcctl_lib.reach.scene import Namespace
-from vpcctl_lib.resources.acl_table import INSIDE, INTO, OUT, SUBNETS, Held
+from vpcctl_lib.resources.acl_table import INSIDE, Held
 
 EPHEMERAL = Ports(1024, 65535)
 """The ports of clients, to which answers go: AWS's advice
@@ -42,25 +41,21 @@ def _check_foreign(here: Namespace, incoming: str, outgoing: str) -> None:
 
 def _chains(held: Held, packet: Packet, incoming: str, outgoing: str) -> Iterator[str]:
     """The chains that it meets: that of the subnet which it leaves, and that of the one it gets into."""
-    flow, mark = packet.flow, held.pairs(SUBNETS).get(incoming)
+    flow, mark = packet.flow, held.subnets.get(incoming)
     if (not outgoing and flow.destination == held.gateway) or (not incoming and flow.source == held.gateway):
         return
     if incoming and outgoing and f'{mark} . "{outgoing}"' in held.sets[INSIDE]:
         return
-    for port, name in ((incoming, OUT), (outgoing, INTO)):
-        chain = held.pairs(name).get(port) if port else None
-        if chain:
-            yield chain
+    yield from filter(None, (held.out.get(incoming), held.into.get(outgoing)))
 
 
 def _passed(here: Namespace, held: Held, chain: str, packet: Packet) -> str:
     direction = next(one for one in Direction if chain.startswith(one.chain("")))
     name = chain.removeprefix(direction.chain(""))
-    acl = next((one for one in held.acls if one.name == name), None)
-    if acl is None:
+    rules = held.rules(chain)
+    if rules is None:
         raise Undecided(here.title, f"there is no network ACL for chain {chain}")
-    words = acl.ingress if direction is Direction.INGRESS else acl.egress
-    rule = decisive(here.title, in_force(tuple(map(from_words, words))), packet, direction)
+    rule = decisive(here.title, rules, packet, direction)
     told = f"acl {name} {direction.word} rule {called(rule)}"
     if rule.action is Action.ALLOW:
         return told

@@ -10,8 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
+from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import host_end, router_end
-from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.routing import routed
@@ -21,10 +22,11 @@ from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
-from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.question import Outside, Question
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import lookup
 from vpcctl_lib.reach.scene import HOST, Scene
+from vpcctl_lib.reach.ways import shut
 from vpcctl_lib.uplink.packets import aside
 
 RESTORE = "vpcctl restore"
@@ -47,8 +49,11 @@ class Fixer:
     def fix(self, question: Question, blocked: Blocked, is_back: bool, progress: Progress) -> str | None:
         """The command for an obstacle; another obstacle may be behind this one."""
         here = HOST if blocked.where == "host" else blocked.where
+        way = shut(self._intent.topology, question, is_back)
+        if way is not None and way.code is blocked.code and way.why == blocked.rule:
+            return way.fix
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
-        offered = opened(question, blocked.code, other)
+        offered = opened(question, blocked.code, other) or self._published(question, here, blocked)
         if offered:
             return offered
         if here == HOST and other is None and not is_back and question.vpc and question.vpc.nat:
@@ -70,6 +75,26 @@ class Fixer:
         if blocked.code is Code.SOURCE_REFUSED or (blocked.code in RESTORED and self._is_ours(here)):
             return RESTORE
         return None
+
+    def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
+        """The command that lets the internet in to a machine that no port of the host leads to."""
+        vpc, subnet = question.to_vpc, question.to_subnet
+        if vpc and subnet and question.outside is Outside.INTERNET:
+            site = Site(vpc.name, subnet.name, question.to_machine.name)
+            has_one = elastic.of_machine(self._intent.topology, site) is not None
+            idle = elastic.why_idle(vpc, subnet) if has_one else ""
+            if idle:
+                return idle.rpartition(": ")[2]
+        closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
+        if vpc is None or subnet is None or question.port is None or not closed:
+            return None
+        if question.outside is not Outside.INTERNET or here not in (HOST, vpc.name) \
+                or question.address not in vpc.cidr:
+            return None
+        machine = question.to_machine.name
+        where = f"--vpc {vpc.name} --subnet {subnet.name}{f' --instance {machine}' if machine else ''}"
+        udp = " --protocol udp" if question.protocol is Protocol.UDP else ""
+        return f"vpcctl publish add {where} --port {question.port}{udp}"
 
     def _way_out(self, question: Question, vpc: Vpc, nat: Nat, blocked: Blocked) -> tuple[bool, str | None]:
         """Whether the host's way out differs from NAT's, and the command that makes NAT follow it."""
@@ -97,7 +122,7 @@ class Fixer:
         return here == HOST or here in self._intent.namespaces
 
     def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str | None:
-        cause = blocked.cause
+        cause, question = blocked.cause, _arriving(question, blocked)
         if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
             tool = "iptables-legacy" if cause.legacy else "iptables"
             table = "" if cause.table == "filter" else f" -t {cause.table}"
@@ -106,6 +131,9 @@ class Fixer:
             what = f"-D {chain} {shlex.join(split(cause.rule))}" if cause.rule else f"-P {chain} ACCEPT"
             return f"{_inside(here)}{tool}{table} {what}"
         one = self._intent.machine(here)
+        if one and one.translates and not self._lost(here, cause.table, cause.chain):
+            # Nothing gets in by a NAT gateway.
+            return None
         if one and one.groups:
             return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)
@@ -132,7 +160,7 @@ class Fixer:
                 or not self._intent.has_rule(one.namespace, blocked.cause.table, blocked.cause.chain,
                                              blocked.cause.rule):
             return None
-        topology = self._intent.topology
+        topology, question = self._intent.topology, _arriving(question, blocked)
         source = _sent_from(question, find_vpc(topology, one.site.vpc))
         packet = Packet(source, question.address, question.protocol, question.port)
         return Judge(topology).refusal(one, packet, is_ingress(blocked.cause.chain))
@@ -279,6 +307,15 @@ def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, sou
 
     policy = _with_rule(subnet.policy or Policy(), question, is_ingress, source)
     return _applied(to_document(policy), f"firewall apply --vpc {vpc.name} --subnet {subnet.name}")
+
+
+def _arriving(question: Question, blocked: Blocked) -> Question:
+    """The question as the machine sees it that refuses it, if the packet was translated on its way."""
+    flow = blocked.cause.flow
+    port = flow.destination_port.first if flow and flow.destination_port else None
+    if flow is None or (flow.destination, port) == (question.address, question.port):
+        return question
+    return replace(question, address=flow.destination, port=port, seen_as=flow.source)
 
 
 def _sent_from(question: Question, vpc: Vpc) -> IPv4Address:

@@ -10,7 +10,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Ports, Protocol
 from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
 from vpcctl_lib.reach.marks import INCOMING, OUTGOING, marked
-from vpcctl_lib.reach.match import Place
+from vpcctl_lib.reach.match import Place, Tracked
 from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided
 from vpcctl_lib.reach.routing import address_type, choose
 from vpcctl_lib.reach.scene import Namespace
@@ -86,14 +86,16 @@ class Tracker:
     """The connections of one walk in all namespaces, and the hooks, which use them."""
 
     def __init__(self) -> None:
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, list[Connection]] = {}
+        self._current: dict[str, Connection] = {}
+        """That of the packet which is there now: a hairpin passes a namespace twice, as two connections."""
 
     def pass_hook(self, namespace: Namespace, hook: Hook, packet: Packet,
                   ways: Ways) -> tuple[Packet, list[Decision]]:
         """The packet after a hook, and what decided; raises Blocked or Undecided if it is stopped."""
         self._check_foreign(namespace, hook)
         place = Place(ways.incoming, ways.outgoing, lambda address: address_type(namespace, address),
-                      ways.switched)
+                      ways.switched, lambda: self._ends(namespace))
         decisions: list[Decision] = []
         for name in ORDER[hook]:
             if name == "mangle" and hook in FIRST:
@@ -112,29 +114,44 @@ class Tracker:
         if found:
             raise Undecided(namespace.title, f"{found} is not modelled; see: nft list ruleset")
 
+    def _ends(self, namespace: Namespace) -> Tracked | None:
+        known = self._current.get(namespace.name)
+        return Tracked(known.original, known.translated) if known else None
+
     def _track(self, namespace: Namespace, packet: Packet) -> Packet:
         """nf_conntrack_in() of net/netfilter/nf_conntrack_core.c, for a packet that may be known."""
+        self._current.pop(namespace.name, None)
         if packet.state is State.UNTRACKED:
             return packet
-        known = self._connections.get(namespace.name)
-        if known is not None and packet.flow == known.translated.back() and known.is_reply(packet):
-            known.answered = True
-            return replace(packet, state=State.ESTABLISHED)
-        if known is not None and packet.flow == known.original and not known.is_reply(packet):
-            return replace(packet, state=_again(packet, known))
+        state, known = self._known(namespace, packet)
+        if known is not None:
+            self._current[namespace.name] = known
+        return replace(packet, state=state)
+
+    def _known(self, namespace: Namespace, packet: Packet) -> tuple[State, Connection | None]:
+        """Its state, and its connection, which may begin with it."""
+        held = self._connections.setdefault(namespace.name, [])
+        for known in held:
+            if packet.flow == known.translated.back() and known.is_reply(packet):
+                known.answered = True
+                return State.ESTABLISHED, known
+            if packet.flow == known.original and not known.is_reply(packet):
+                return _again(packet, known), known
         if not _may_begin(packet):
-            return replace(packet, state=State.INVALID)
-        if known is None:
-            self._connections[namespace.name] = Connection(packet.flow, packet.flow, packet.answer)
-        return replace(packet, state=State.NEW)
+            return State.INVALID, None
+        held.append(Connection(packet.flow, packet.flow, packet.answer))
+        return State.NEW, held[-1]
 
     def _translate(self, namespace: Namespace, hook: Hook, packet: Packet, ways: Ways, place: Place,
                    decisions: list[Decision]) -> Packet:
         """The nat table sees the first packet only; the others follow it."""
         if packet.state in (State.UNTRACKED, State.INVALID):
             return packet
-        known = self._connections.get(namespace.name)
+        known = self._current.get(namespace.name)
         if known is None:
+            return packet
+        if known.is_reply(packet) and packet.state is not State.ESTABLISHED:
+            # It is no answer here, but a packet of its own.
             return packet
         if known.is_reply(packet):
             return packet.between(_merged(hook, packet.flow, known.original.back()))
@@ -191,7 +208,7 @@ def _check(namespace: Namespace, table: str, outcome: Outcome, legacy: bool) -> 
         reason = f"{_in(table)}{rule or outcome.policy}"
         chain = rule.chain if rule else outcome.policy.split()[0]
         raise Blocked(Code.FIREWALL_DENY, namespace.title, reason,
-                      Cause(table, chain, rule.words if rule else "", legacy))
+                      Cause(table, chain, rule.words if rule else "", legacy, flow=outcome.packet.flow))
 
 
 def _in(table: str) -> str:

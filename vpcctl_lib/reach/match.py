@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.topology import Ports, Protocol
-from vpcctl_lib.reach.packet import Packet
+from vpcctl_lib.reach.packet import Flow, Packet
 from vpcctl_lib.reach.tables import Option, Parsed
 
 PROTOCOLS = {"tcp": Protocol.TCP, "6": Protocol.TCP, "udp": Protocol.UDP, "17": Protocol.UDP,
@@ -42,6 +42,7 @@ class Answer:
 
 
 YES, NO = Answer(Truth.YES), Answer(Truth.NO)
+Test = Callable[[Option, str, Packet, "Place"], Answer]
 
 
 def unknown(why: str) -> Answer:
@@ -55,6 +56,22 @@ def decided(is_so: bool) -> Answer:
 
 
 @frozen
+class Tracked:
+    """A packet's connection, as the namespace tracks it: its ends as they came, and translated so far."""
+
+    original: Flow
+    translated: Flow
+
+    @property
+    def virtual(self) -> frozenset[str]:
+        """The states that say what was translated."""
+        old, new = self.original, self.translated
+        there = (old.destination, old.destination_port) != (new.destination, new.destination_port)
+        here = (old.source, old.source_port) != (new.source, new.source_port)
+        return frozenset(name for name, is_so in (("DNAT", there), ("SNAT", here)) if is_so)
+
+
+@frozen
 class Place:
     """Where the rule is met: the links, and the type of an address in that namespace (addrtype)."""
 
@@ -62,6 +79,8 @@ class Place:
     outgoing: str = ""
     address_type: Callable[[IPv4Address], str] = lambda _: "UNICAST"
     switched: bool = False
+    tracked: Callable[[], Tracked | None] = lambda: None
+    """The packet's connection; None if it belongs to none."""
 
 
 def matches(rule: Parsed, packet: Packet, place: Place) -> Answer:
@@ -157,11 +176,30 @@ def _icmp_type(option: Option, value: str, packet: Packet, place: Place) -> Answ
     return decided(number == packet.icmp and code in ("", "0"))
 
 
-def _state(_: Option, value: str, packet: Packet, __: Place) -> Answer:
+def _state(_: Option, value: str, packet: Packet, place: Place) -> Answer:
     names = set(value.split(","))
     if packet.state.value in names:
         return YES
-    return unknown("the states SNAT and DNAT are not modelled") if names & VIRTUAL_STATES else NO
+    # An answer that is no longer translated back here has the connection's states all the same.
+    known = place.tracked() if names & VIRTUAL_STATES else None
+    return decided(known is not None and bool(names & known.virtual))
+
+
+def _of_connection(end: Callable[[Tracked], IPv4Address]) -> Test:
+    """An address of the connection; a packet that belongs to none has none."""
+    def test(_: Option, value: str, __: Packet, place: Place) -> Answer:
+        known = place.tracked()
+        return _inside(value, end(known)) if known else NO
+
+    return test
+
+
+def _port_of_connection(end: Callable[[Tracked], Ports | None]) -> Test:
+    def test(_: Option, value: str, __: Packet, place: Place) -> Answer:
+        known = place.tracked()
+        return _within(value, end(known)) if known else NO
+
+    return test
 
 
 def _direction(_: Option, value: str, packet: Packet, __: Place) -> Answer:
@@ -185,7 +223,6 @@ def _between(value: str, address: IPv4Address) -> Answer:
     return decided(IPv4Address(first) <= address <= IPv4Address(last or first))
 
 
-Test = Callable[[Option, str, Packet, Place], Answer]
 TESTS: dict[tuple[str, str], Test] = {
     ("", "-s"): lambda _, value, packet, __: _inside(value, packet.flow.source),
     ("", "-d"): lambda _, value, packet, __: _inside(value, packet.flow.destination),
@@ -198,6 +235,14 @@ TESTS: dict[tuple[str, str], Test] = {
     ("conntrack", "--ctstate"): _state,
     ("conntrack", "--ctdir"): _direction,
     ("conntrack", "--ctproto"): _protocol,
+    ("conntrack", "--ctorigsrc"): _of_connection(lambda known: known.original.source),
+    ("conntrack", "--ctorigdst"): _of_connection(lambda known: known.original.destination),
+    ("conntrack", "--ctreplsrc"): _of_connection(lambda known: known.translated.destination),
+    ("conntrack", "--ctrepldst"): _of_connection(lambda known: known.translated.source),
+    ("conntrack", "--ctorigsrcport"): _port_of_connection(lambda known: known.original.source_port),
+    ("conntrack", "--ctorigdstport"): _port_of_connection(lambda known: known.original.destination_port),
+    ("conntrack", "--ctreplsrcport"): _port_of_connection(lambda known: known.translated.destination_port),
+    ("conntrack", "--ctrepldstport"): _port_of_connection(lambda known: known.translated.source_port),
     ("state", "--state"): _state,
     ("icmp", "--icmp-type"): _icmp_type,
     ("tcp", "--tcp-flags"): _tcp_flags,

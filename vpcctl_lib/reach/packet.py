@@ -30,6 +30,8 @@ class Code(Enum):
     NOT_PEERED = "NOT_PEERED"
     OVERLAPPING_CIDR = "OVERLAPPING_CIDR"
     DIVERTED = "DIVERTED"
+    ANSWER_DIVERTED = "ANSWER_DIVERTED"
+    BLACKHOLE = "BLACKHOLE"
     NO_NAT = "NO_NAT"
     PRIVATE_SUBNET = "PRIVATE_SUBNET"
     LINK_DOWN = "LINK_DOWN"
@@ -72,6 +74,8 @@ class Cause:
     device: str = ""
     setting: str = ""
     address: IPv4Address | None = None
+    flow: Flow | None = None
+    """The packet's ends where a rule refuses it."""
     packet: Packet | None = None
     """As it was where a network ACL denied it."""
 

@@ -39,6 +39,9 @@ class Question:
     to_outside: Outside | None = None
     """Whose address it is, if that was named and is no machine."""
 
+    seen_as: IPv4Address | None = None
+    """The address that it is from where it arrives, if another one than the sender's."""
+
     @cached_property
     def sender(self) -> Endpoint | None:
         """The machine that sends."""
@@ -52,8 +55,8 @@ class Question:
     @property
     def source(self) -> IPv4Address | None:
         """The address that it is from; the host chooses its own by the route."""
-        if self.sender:
-            return self.sender.address
+        if self.seen_as or self.sender:
+            return self.seen_as or (self.sender.address if self.sender else None)
         return INTERNET_ADDRESS if self.outside is Outside.INTERNET else None
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import replace
 from enum import Enum
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model import elastic, publishing
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import acl_fix, detours
@@ -21,9 +22,13 @@ from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.segment import owners
 from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
+from vpcctl_lib.reach.ways import shut
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
 """The codes for what a VPC refuses by default."""
+
+LED = CLOSED | {Code.ANSWER_DIVERTED}
+"""The codes for what a route table may be the cause of."""
 
 REMOVING = (" -D ", " rule del ", " route del ")
 
@@ -92,6 +97,7 @@ class Analyzer:
     def __init__(self, scene: Scene, topology: Topology) -> None:
         self.scene = scene
         self.topology = topology
+        scene.elastic = frozenset(one.address for one in elastic.working(topology))
         self._intent = Intent(topology)
         self._fixer = Fixer(scene, self._intent)
 
@@ -193,6 +199,12 @@ class Analyzer:
         lost = where == question.target and cause.address == question.address
         if lost and blocked.code is Code.NO_FORWARDING:
             return Blocked(Code.NO_ADDRESS, where, f"{question.address} is on no link of {where}", cause)
+        if blocked.code is Code.NO_FORWARDING and where != "host" and not self._intent.is_ours(where):
+            # It went where it would not have gone if all routes were there.
+            return self._lost(question, Blocked(blocked.code, where, rule, cause), walk)
+        way = shut(self.topology, question, walk.is_back) if blocked.code in LED else None
+        if way is not None and self._intent.is_ours(where):
+            return Blocked(way.code, where, way.why, cause)
         if blocked.code in CLOSED and not self._is_damage(blocked):
             closed = None if walk.is_back else self._closed(question)
             return Blocked(closed, where, rule, cause) if closed else self._lost(question, blocked, walk)
@@ -203,10 +215,11 @@ class Analyzer:
         address = (question.source if walk.is_back else None) or question.address
         passed = [hop.where for hop in walk.hops if hop.back == walk.is_back]
         for name in dict.fromkeys([*passed, blocked.where]):
-            route = self._intent.route(name, address)
-            if route is None or self._intent.holds(route, self.scene.of(name)):
+            here = HOST if name == "host" else name
+            route = self._intent.route(here, address)
+            if route is None or self._intent.holds(route, self.scene.of(here)):
                 continue
-            fault = cable_fault(self.scene, self.scene.of(name), route.device)
+            fault = cable_fault(self.scene, self.scene.of(here), route.device)
             cause = Cause(device=route.device, address=address)
             code = Code.LINK_DOWN if fault else Code.NO_ROUTE
             return Blocked(code, name, fault or f"{route} is missing", cause)
@@ -262,11 +275,19 @@ class Analyzer:
             return None
         if there is not None:
             return self._not_peered(question.vpc, there)
-        if self.scene.of(HOST).owns(question.address):
+        if self.scene.of(HOST).owns(question.address) and not self._is_published(question):
             return Code.HOST_CLOSED
+        if question.vpc.route_tables:
+            # Its tables lead there, so that something on the way is lost.
+            return None
         if question.subnet.type is SubnetType.PRIVATE:
             return Code.PRIVATE_SUBNET
         return Code.NO_NAT if question.vpc.nat is None else None
+
+    def _is_published(self, question: Question) -> bool:
+        """Whether that port of the host leads to a machine: then it is an address outside."""
+        return any((one.publish.port, one.publish.protocol.value) == (question.port, question.protocol.value)
+                   for one in publishing.published(self.topology))
 
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):

@@ -35,7 +35,8 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"acls": "Acls", "attached": "Attached", "marking": "Marking", "roster": "Roster"}
+LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "localnet": "Localnet",
+        "marking": "Marking", "roster": "Roster", "steering": "Steering", "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -57,9 +58,14 @@ def name_of(resource: Resource) -> str:
 
 if TYPE_CHECKING:
     from vpcctl_lib.resources.acls import Acls as Acls
+    from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
+    from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.roster import Roster as Roster
+    from vpcctl_lib.resources.steering import Steering as Steering
+    from vpcctl_lib.resources.way import Way as Way
+    from vpcctl_lib.resources.wayrule import WayRule as WayRule
 else:
     def __getattr__(name: str) -> type:
         """The late kinds, from their modules (PEP 562)."""
@@ -68,8 +74,9 @@ else:
         return kind_named(name.lower())
 
 
-__all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Attached", "Bridge",
-           "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding", "Guard", "Leavings",
-           "Marking", "Member", "Namespace", "Neighbour", "Operation", "Operations", "Place", "Port",
-           "Program", "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Switching",
-           "Veth", "changed", "kind_named", "name_of"]
+__all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
+           "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
+           "Guard", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
+           "Operations", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
+           "SingleRule", "Station", "Steering", "Switching", "Veth", "Way", "WayRule", "changed",
+           "kind_named", "name_of"]

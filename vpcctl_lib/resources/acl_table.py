@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -10,7 +11,8 @@ from vpcctl_lib.firewall.acl_chains import Chains, chains
 from vpcctl_lib.firewall.acl_nft import Direction, Seen, expected, rules_in, seen
 from vpcctl_lib.firewall.acl_words import from_words, in_words
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.acls import REST
+from vpcctl_lib.model.acls import REST, in_force
+from vpcctl_lib.model.topology import AclRule
 
 EDGES, SUBNETS, INSIDE, OUT, INTO = "edges", "subnets", "inside", "out", "in"
 SETS = {EDGES: ("set", "type ipv4_addr"), SUBNETS: ("map", "type ifname : mark"),
@@ -80,11 +82,44 @@ class Held:
     sets: Mapping[str, frozenset[str]]
     """The elements by set, as a script has them."""
 
-    def pairs(self, name: str) -> dict[str, str]:
-        """The elements of a map, or those of a set with their comments."""
-        between = " comment " if name == EDGES else " : "
+    @cached_property
+    def edges(self) -> Mapping[str, str]:
+        """By the first address of a subnet, its name and that of its ACL."""
+        return self._pairs(EDGES, " comment ")
+
+    @cached_property
+    def subnets(self) -> Mapping[str, str]:
+        """By port, the mark of its subnet."""
+        return self._pairs(SUBNETS)
+
+    @cached_property
+    def out(self) -> Mapping[str, str]:
+        """By port, the chain for what comes from there."""
+        return self._pairs(OUT)
+
+    @cached_property
+    def into(self) -> Mapping[str, str]:
+        """By port, the chain for what goes there."""
+        return self._pairs(INTO)
+
+    def _pairs(self, name: str, between: str = " : ") -> Mapping[str, str]:
         return {first.strip('"'): last.removeprefix("jump ").strip('"')
                 for first, _, last in (element.partition(between) for element in self.sets[name])}
+
+    def rules(self, chain: str) -> tuple[AclRule, ...] | None:
+        """The rules that a chain stands for, as packets meet them; None if there is no such ACL."""
+        if chain not in self._read and chain in self._words:
+            self._read[chain] = in_force(tuple(map(from_words, self._words[chain])))
+        return self._read.get(chain)
+
+    @cached_property
+    def _words(self) -> Mapping[str, tuple[str, ...]]:
+        return {direction.chain(one.name): words for one in self.acls for direction, words in (
+            (Direction.INGRESS, one.ingress), (Direction.EGRESS, one.egress))}
+
+    @cached_property
+    def _read(self) -> dict[str, tuple[AclRule, ...]]:
+        return {}
 
 
 def held_in(listed: Sequence[Item]) -> Held | None:

@@ -136,6 +136,15 @@ class Senders:
     sources: tuple[str, ...]
 
 
+@frozen
+class Freed:
+    """What leads elsewhere in a namespace: ports, each with its protocol, and addresses."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
 class Part(Enum):
     """The part of the host's rules that packets leaving a VPC need."""
 
@@ -271,14 +280,14 @@ class Resource(ABC):
         """The senders that lose their way out when `old` becomes this."""
         return None
 
+    def frees(self, old: Resource | None) -> Freed | None:
+        """What leads elsewhere once `old` has become this; without an old one, once it is there."""
+        return None
+
     @property
     def lends(self) -> str:
         """The address that it gives to what it is on, or empty: whoever gets it next is somebody else."""
         return ""
-
-    def drops(self, old: Resource) -> Senders | None:
-        """The addresses that a namespace no longer knows as members of a group when `old` becomes this."""
-        return None
 
     @property
     def reaches(self) -> tuple[str, IPv4Network] | None:

@@ -11,11 +11,25 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable
 from vpcctl_lib.kernel.saves import HeldChain, Words, words
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import HOST_CHAINS, MARK, POLICY_IN, POLICY_OUT, UPLINK
+from vpcctl_lib.model.naming import (
+    HOST_CHAINS,
+    HOST_ELASTIC,
+    HOST_ELASTIC_TO,
+    HOST_FORWARD,
+    HOST_PORTS,
+    HOST_PUBLISH,
+    HOST_PUBLISHED,
+    HOST_SOURCES,
+    MARK,
+    POLICY_IN,
+    POLICY_OUT,
+    UPLINK,
+)
 from vpcctl_lib.resources.base import (
     MISSING,
     Condition,
     Fault,
+    Freed,
     Operations,
     Part,
     Place,
@@ -33,7 +47,17 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import BUILTIN, HOST, Iptables, chain_lines
 from vpcctl_lib.resources.owners import Owner
 
-_OUTWARD = re.compile(rf"-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
+_OUTWARD = re.compile(rf"(?!.* --ctstate )-s (\S+) .*-o {UPLINK} .*-j ACCEPT$")
+_LEADING_IN = frozenset({HOST_PORTS, HOST_PUBLISH, HOST_SOURCES, HOST_ELASTIC})
+"""How the names of chains for connections into VPCs begin."""
+
+_LED = {("filter", HOST_PUBLISHED): HOST_FORWARD, ("filter", HOST_ELASTIC): HOST_FORWARD,
+        ("filter", HOST_ELASTIC_TO): HOST_FORWARD, ("nat", HOST_PUBLISHED): HOST_SOURCES,
+        ("nat", HOST_ELASTIC_TO): HOST_SOURCES}
+"""Chains that others lead to, by their tables, with the first chain of the way there."""
+
+_PORT = re.compile(r"-p (tcp|udp) .*--dport (\d+) .*-j DNAT\b")
+_ELASTIC = re.compile(r"-[sd] ([0-9.]+)/32 .*--comment \S+~eip ")
 _SOURCE = re.compile(r"-s (\S+) .*-j MASQUERADE\b")
 
 
@@ -82,7 +106,7 @@ class Chain(Resource):
     @property
     def translates(self) -> Senders | None:
         """The senders that one of its rules masquerades."""
-        if self.table != "nat":
+        if self.table != "nat" or self.name == "PREROUTING" or self.name.startswith(tuple(_LEADING_IN)):
             return None
         found = (_SOURCE.match(rule) for rule in self.rules)
         return Senders(self.namespace, tuple(one[1] for one in found if one))
@@ -91,8 +115,10 @@ class Chain(Resource):
         """For a router: the senders that a removed rule let out by the uplink."""
         if not isinstance(old, Chain) or not self.namespace:
             return None
-        gone = (_OUTWARD.match(rule) for rule in old.rules if rule not in self.rules)
-        sources = tuple(one[1] for one in gone if one)
+        before, after = ({one[1]: None for one in map(_OUTWARD.match, rules) if one}
+                         for rules in (old.rules, self.rules))
+        # With another rule for the same source, its routes decide.
+        sources = tuple(source for source in before if source not in after)
         return Senders(self.namespace, sources) if sources else None
 
     def lets_out(self, owner: str) -> Part | None:
@@ -152,6 +178,22 @@ class Chain(Resource):
 
     def _held(self, kernel: Kernel) -> HeldChain | None:
         return kernel.chain(self.namespace, self.table, self.name, self.family)
+
+    def makes_way(self, wanted: Sequence[Resource]) -> bool:
+        """If the chain that leads to it stays, that one changes first."""
+        leader = _LED.get((self.table, self.name))
+        key = ("chain", self.namespace, self.family, self.table, leader)
+        return leader is not None and any(one.key == key for one in wanted)
+
+    def frees(self, old: Resource | None) -> Freed | None:
+        """The ports and elastic addresses that from now on lead elsewhere than they did by `old`."""
+        if self.table != "nat":
+            return None
+        before = set(old.rules) if isinstance(old, Chain) else set()
+        other = sorted(before ^ set(self.rules))
+        ports = {(one[1], int(one[2])): None for one in map(_PORT.search, other) if one}
+        addresses = {one[1]: None for one in map(_ELASTIC.search, other) if one}
+        return Freed(self.namespace, tuple(ports), tuple(addresses)) if ports or addresses else None
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The owner of a chain is unknown."""
@@ -263,7 +305,8 @@ class SingleRule(Resource):
     @property
     def translates(self) -> Senders | None:
         """None by itself: it leads to the chain that does."""
-        return Senders(HOST, ()) if self.table == "nat" else None
+        return Senders(HOST, ()) if self.table == "nat" \
+            and not any(name in self.rule for name in _LEADING_IN) else None
 
     def lets_out(self, owner: str) -> Part | None:
         """It bears the mark of its VPC, or that of the host."""
@@ -351,5 +394,6 @@ def _part(one: Chain | SingleRule, text: str) -> Part | None:
         # The packets in question are of IPv4.
         return None
     if one.table == "nat":
-        return Part.TRANSLATION
+        # What leads in has a name that begins so.
+        return None if any(name in text for name in _LEADING_IN) else Part.TRANSLATION
     return Part.PASSAGE if "FORWARD" in text else None

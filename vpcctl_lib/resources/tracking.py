@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -102,9 +103,13 @@ class Forget(Tending):
 class Disown(Tending):
     """Delete the entries of connections with these addresses: whoever gets one next starts without them."""
 
-    namespace: str
+    namespaces: tuple[str, ...]
     addresses: tuple[str, ...]
     shortfall = "connections of what is deleted may go on for whoever gets its address"
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Everywhere: those with the addresses must be gone."""
+        return None
 
     def do(self) -> None:
         """From either end; OSError where the kernel has no such table."""
@@ -116,12 +121,51 @@ class Disown(Tending):
             with Table() as table:
                 table.forget(lambda entry: entry.source in gone or entry.destination in gone)
 
+        def everywhere() -> None:
+            for namespace in self.namespaces:
+                # One that is not there has nothing open.
+                with suppress(netns.Gone):
+                    netns.within(namespace, forget)
+
+        netns.aside(everywhere)
+
+    def __str__(self) -> str:
+        looks = "".join(f"  ip netns exec $space conntrack -D {end} {one} || :\n"
+                        for one in self.addresses for end in ("-s", "-d"))
+        loop = f"for space in {' '.join(self.namespaces)}; do\n{looks}done"
+        return f"if command -v conntrack; then\n{loop}\nfi >/dev/null 2>&1"
+
+
+@frozen
+class Release(Tending):
+    """Delete the entries of connections by these ports and addresses: from now on they lead elsewhere."""
+
+    namespace: str
+    ports: tuple[tuple[str, int], ...]
+    addresses: tuple[str, ...] = ()
+    shortfall = "connections from outside may go on to where they led before"
+
+    def do(self) -> None:
+        """Whoever they are from; OSError where the kernel has no such table."""
+        from vpcctl_lib.kernel.conntrack import Table
+
+        numbers = {"tcp": TCP, "udp": UDP}
+        freed = {(numbers[protocol], port) for protocol, port in self.ports}
+        ends = frozenset(map(ip_address, self.addresses))
+
+        def forget() -> None:
+            with Table() as table:
+                table.forget(lambda entry: (entry.protocol, entry.port) in freed
+                             or not ends.isdisjoint((entry.source, entry.destination, entry.seen_as)))
+
         _within(self.namespace, forget)
 
     def __str__(self) -> str:
-        looks = "".join(f"  conntrack -D {end} {one}\n" for one in self.addresses for end in ("-s", "-d"))
-        script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
-        return str(Command(("sh",), script, self.namespace))
+        looks = [*(f"-p {protocol} --orig-port-dst {port}" for protocol, port in self.ports),
+                 *(f"{end} {one}" for one in self.addresses for end in ("-s", "-d", "-q"))]
+        lines = "".join(f"  conntrack -D {one} || true\n" for one in looks)
+        script = f"if command -v conntrack; then\n{lines}  true\nfi >/dev/null 2>&1"
+        return str(Command(("sh",), script, self.namespace)) if self.namespace else script
 
 
 def _forgotten(source: str, whole: bool) -> str:

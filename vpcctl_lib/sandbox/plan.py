@@ -14,6 +14,9 @@ INTERNET = ("8.8.8.8", "1.1.1.1")
 RESOLVER = INTERNET[0]
 GATEWAY = "203.0.113.1"
 ADDRESS = "203.0.113.2"
+POOL = "198.51.100.0/24"
+"""Addresses that the simulated internet leads to the sandbox, for `vpcctl eip pool add` (RFC 5737)."""
+
 HOSTNAME = "sandbox"
 STATE = "/var/lib/vpcctl"
 
@@ -183,8 +186,9 @@ def internet_links(sandbox_pid: int, ipv6: bool) -> str:
         f"link add sandbox index 8 type veth peer name eth0 netns {sandbox_pid}",
         *(["link set sandbox addrgenmode none"] if ipv6 else []),
         f"addr add {GATEWAY}/24 dev sandbox",
-        # No route except the cable's: an untranslated source gets no answer.
         "link set sandbox up",
+        # No other route: an untranslated source gets no answer.
+        f"route add {POOL} dev sandbox",
     ]) + "\n"
 
 

@@ -7,8 +7,12 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from vpcctl_lib.model import kinds
+from vpcctl_lib.model import elastic, kinds
+from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.kinds import Kind, Names, Placed
+from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.outside import Elastic, Pool, Publish
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import (
     Acl,
     Group,
@@ -23,8 +27,8 @@ from vpcctl_lib.model.topology import (
 )
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, Acl, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py`, `views/grouped.py` or `views/acls.py`."""
+SHOWN = (Vpc, Nat, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py` or `routed.py`."""
 
 
 def others() -> list[Kind]:
@@ -40,6 +44,9 @@ def listed(topology: Topology, kind: Kind, vpc: str = "") -> list[View]:
 
 def thing(topology: Topology, one: Placed) -> View:
     """A thing: where it is, its name, what its fields say, and what follows from them."""
+    view = WHOLE.get(one.kind.model)
+    if view:
+        return view(topology, one.thing)
     words = [kind.option or kind.word for kind in kinds.way(one.kind)[:-1]]
     name = {"name": one.names[-1]} if hasattr(one.thing, "name") else {}
     more = MORE.get(one.kind.model)
@@ -59,7 +66,33 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int)) else str(value) or None
 
 
-MORE: Mapping[type, Callable[[Topology, Names], View]] = {}
+def _publish(topology: Topology, names: Names) -> View:
+    """The machine's address; a subnet's own machine is null, as everywhere."""
+    vpc, subnet, machine, _ = names
+    return {"instance": machine or None,
+            "address": str(find_endpoint(topology, Site(vpc, subnet, machine)).address)}
+
+
+def _pool(topology: Topology, pool: Pool) -> View:
+    return {"name": pool.name, "cidr": str(pool.cidr), "interface": pool.interface,
+            "allocated": sum(eip.address in pool.cidr for eip in topology.eips)}
+
+
+def _eip(topology: Topology, eip: Elastic) -> View:
+    """An elastic address, the machine that has it, and whether it works there."""
+    found, pool = elastic.held(topology, eip), elastic.pool_of(topology, eip.address)
+    idle = elastic.why_idle(*found[:2]) if found else ""
+    return {"address": str(eip.address), "associated": eip.associated or None, "vpc": eip.vpc or None,
+            "subnet": eip.subnet or None, "instance": eip.machine or None,
+            "private": str(endpoint(*found).address) if found else None,
+            "pool": str(pool.cidr) if pool else None, "interface": pool.interface if pool else None,
+            "works": bool(found) and not idle, "idle": idle or None}
+
+
+WHOLE: Mapping[type, Callable[[Topology, Any], View]] = {Pool: _pool, Elastic: _eip}
+"""Kinds whose fields alone do not say it well."""
+
+MORE: Mapping[type, Callable[[Topology, Names], View]] = {Publish: _publish}
 """What else is shown of a kind."""
 
 

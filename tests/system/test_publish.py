@@ -1,0 +1,319 @@
+"""Ports of the host that lead to machines, by real packets: from outside, from the host and from VPCs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from host import CANARY, CHECKOUT, UPLINK, Host
+
+CLEANUP = CHECKOUT / "cleanup.sh"
+WEB, NAMES, DEEP = f"{UPLINK}:8080", f"{UPLINK}:5353/udp", f"{UPLINK}:8081"
+BEYOND = "192.168.77.1"
+"""Another address of the host."""
+
+ONLY_OUTSIDE = {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow", "source": source}
+                             for source in ("203.0.113.1/32", "8.8.8.8/32")]}
+DOCKER = """
+iptables -t nat -N DOCKER
+iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+iptables -t nat -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+iptables -t nat -A DOCKER ! -i docker0 -p tcp -m tcp --dport 9090 -j DNAT --to-destination 192.168.77.2:90
+iptables -t nat -I POSTROUTING -s 192.168.77.0/24 ! -o vpc-lan -j MASQUERADE
+iptables -I FORWARD -d 192.168.77.2 -p tcp --dport 90 -j ACCEPT
+iptables -I FORWARD -s 192.168.77.2 -p tcp --sport 90 -j ACCEPT
+"""
+"""What Docker makes for a published port, with `other` in the place of a container."""
+
+UNDO_DOCKER = """
+iptables -D FORWARD -s 192.168.77.2 -p tcp --sport 90 -j ACCEPT
+iptables -D FORWARD -d 192.168.77.2 -p tcp --dport 90 -j ACCEPT
+iptables -t nat -D POSTROUTING -s 192.168.77.0/24 ! -o vpc-lan -j MASQUERADE
+iptables -t nat -D OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+iptables -t nat -D PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+iptables -t nat -F DOCKER; iptables -t nat -X DOCKER
+"""
+
+
+OTHERS = f"iptables -F; iptables -X; iptables -t nat -F; sed -n '/^iptables-restore/,/^END/p' {CANARY} | sh"
+"""Makes others' rules again."""
+
+
+def serve(host: Host) -> None:
+    """Services at both of the first VPC's machines, and the ports that lead there."""
+    host.listen("vpc1-public", "80", "53/udp")
+    host.listen("vpc1-private", "80")
+    host.do("publish add --vpc vpc1 --subnet public --port 8080:80")
+    host.do("publish add --vpc vpc1 --subnet public --port 5353:53 --protocol udp")
+    host.do("publish add --vpc vpc1 --subnet private --port 8081:80")
+
+
+def seen(host: Host, namespace: str, *targets: str) -> list[str]:
+    """Who answers, and whom they see."""
+    return [one.answer for one in host.reaches(namespace, *targets)]
+
+
+def put_back(host: Host) -> None:
+    """Forwarding as it was: after a lost record vpcctl does not know who else had needed it before."""
+    host.delete_all()
+    host.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1")
+
+
+@pytest.fixture
+def published(vpc2: Host) -> Host:
+    serve(vpc2)
+    return vpc2
+
+
+def test_from_outside_with_the_client_s_address(published: Host) -> None:
+    public, names, private = seen(published, "internet", WEB, NAMES, DEEP)
+    assert "vpc1-public" in public
+    assert "vpc1-public" in names
+    assert "vpc1-private" in private
+    assert all("203.0.113.1" in one for one in (public, names, private))
+    # Nothing else has opened.
+    published.sh("ip -n internet route add 10.0.0.0/8 via 203.0.113.2")
+    published.never_reaches("internet", "10.0.1.2:80", "10.0.2.2:80", "10.0.1.2")
+    published.sh("ip -n internet route del 10.0.0.0/8 via 203.0.113.2")
+    published.never_reaches("vpc1-private", "8.8.8.8", WEB)
+    published.never_reaches("vpc1-public", "8.8.8.8", WEB)
+    assert [one.verdict for one in published.probe(("internet", f"{UPLINK}:8082"))] == ["refused"]
+
+
+def test_from_the_host_itself(published: Host) -> None:
+    for address in (UPLINK, BEYOND, "127.0.0.1"):
+        public, names = seen(published, "", f"{address}:8080", f"{address}:5353/udp")
+        assert "vpc1-public" in public
+        assert "vpc1-public" in names
+    # The machine sees 127.0.0.1 as the host, which it is.
+    assert "169.254.64.0" in seen(published, "", "127.0.0.1:8080")[0]
+
+
+def test_from_machines_that_have_a_way_out(published: Host) -> None:
+    published.do("nat enable --vpc vpc1")
+    published.do("nat enable --vpc vpc2")
+    for sender in ("vpc1-public", "vpc2-public"):
+        public, names, private = seen(published, sender, WEB, NAMES, DEEP)
+        assert "vpc1-private" in private
+        assert all(UPLINK in one for one in (public, names, private))
+    published.never_reaches("vpc1-private", WEB, DEEP, NAMES)
+    published.never_reaches("vpc2-private", WEB, DEEP, NAMES)
+    assert published.do("status").out == "in sync\n"
+    # No port of the host's own has opened.
+    published.listen("", "8000")
+    published.never_reaches("vpc1-public", f"{UPLINK}:8000")
+
+
+@pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
+def test_whatever_the_host_s_policy_and_its_source_check(published: Host, policy: str) -> None:
+    published.sh(f"iptables -P FORWARD {policy}; sysctl -qw net.ipv4.conf.all.rp_filter=1")
+    published.do("nat enable --vpc vpc1")
+    published.do("nat enable --vpc vpc2")
+    for sender in ("internet", "", "vpc1-public", "vpc2-public"):
+        published.reaches(sender, WEB, NAMES, DEEP)
+    published.reaches("", "127.0.0.1:8080")
+    published.sh("iptables -P FORWARD ACCEPT; sysctl -qw net.ipv4.conf.all.rp_filter=0")
+
+
+def test_the_policy_decides_by_the_client_s_address(published: Host) -> None:
+    published.do("nat enable --vpc vpc2")
+    published.do("firewall apply --vpc vpc1 --subnet public --policy", published.write("p", ONLY_OUTSIDE))
+    published.reaches("internet", WEB)
+    published.never_reaches("vpc2-public", WEB)
+    published.never_reaches("", WEB)
+    published.never_reaches("internet", NAMES)
+
+
+def test_icmp_errors_come_to_the_client(published: Host) -> None:
+    published.do("publish add --vpc vpc1 --subnet public --port 8053:54 --protocol udp")
+    answers = published.probe(("internet", f"{UPLINK}:8053/udp"), ("", f"{UPLINK}:8053/udp"))
+    assert [one.verdict for one in answers] == ["refused", "refused"]
+
+
+def test_a_port_at_one_address_of_the_host(vpc1: Host) -> None:
+    vpc1.listen("vpc1-public", "80")
+    vpc1.listen("vpc1-private", "80")
+    vpc1.do(f"publish add --vpc vpc1 --subnet public --port 80 --listen {UPLINK}")
+    vpc1.do("publish add --vpc vpc1 --subnet private --port 80 --listen 127.0.0.1")
+    assert "vpc1-public" in seen(vpc1, "internet", f"{UPLINK}:80")[0]
+    assert "vpc1-public" in seen(vpc1, "", f"{UPLINK}:80")[0]
+    assert "vpc1-private" in seen(vpc1, "", "127.0.0.1:80")[0]
+    assert vpc1.probe(("", f"{BEYOND}:80"))[0].verdict == "refused"
+
+
+def test_overlapping_vpcs(vpc1: Host) -> None:
+    vpc1.do("vpc create --name twin --cidr 10.0.0.0/16 --allow-overlap")
+    vpc1.do("subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+    vpc1.listen("twin-public", "80", "53/udp")
+    vpc1.do("publish add --vpc twin --subnet public --port 9080:80")
+    vpc1.do("publish add --vpc twin --subnet public --port 9053:53 --protocol udp")
+    serve(vpc1)
+    for nat in (False, True):
+        if nat:
+            vpc1.do("nat enable --vpc twin")
+            vpc1.do("nat enable --vpc vpc1")
+        for sender in ("internet", "", *(["vpc1-public", "twin-public"] if nat else [])):
+            twin, names, own = seen(vpc1, sender, f"{UPLINK}:9080", f"{UPLINK}:9053/udp", WEB)
+            assert "twin-public" in twin
+            assert "twin-public" in names
+            assert "vpc1-public" in own
+            assert sender != "internet" or "203.0.113.1" in twin
+    vpc1.do("status")
+    before = vpc1.do("export").out
+    vpc1.sh("rm /var/lib/vpcctl/state.json*")
+    vpc1.do("restore --from-kernel")
+    assert vpc1.do("export").out == before
+    # The host has a route to it from now on.
+    vpc1.do("vpc delete --name vpc1")
+    assert "twin-public" in seen(vpc1, "internet", f"{UPLINK}:9080")[0]
+    vpc1.do("status")
+    put_back(vpc1)
+
+
+def test_beside_docker_s_published_ports(published: Host) -> None:
+    published.listen("other", "90")
+    published.sh(DOCKER)
+    # Its rule stands before ours now.
+    assert "other rules stand before it" in published.vpcctl("status").out
+    published.do("restore")
+    published.refused("publish add --vpc vpc1 --subnet public --port 9090:80",
+                      says="a rule of the host already leads tcp port 9090 elsewhere")
+    assert "other" in seen(published, "internet", f"{UPLINK}:9090")[0]
+    assert "vpc1-public" in seen(published, "internet", WEB)[0]
+    # A container is a client like any other: Docker's own NAT does not make it the host.
+    assert "192.168.77.2" in seen(published, "other", WEB)[0]
+    published.sh(UNDO_DOCKER)
+
+
+def test_a_port_that_is_in_use_is_refused(vpc1: Host) -> None:
+    pid = vpc1.listen("", "8080", address="127.0.0.1")
+    vpc1.refused("publish add --vpc vpc1 --subnet public --port 8080:80",
+                 says="tcp port 8080 is already in use on the host at 127.0.0.1")
+    vpc1.do(f"publish add --vpc vpc1 --subnet public --port 8080:80 --listen {UPLINK}")
+    vpc1.stop(pid)
+    vpc1.refused("publish add --vpc vpc1 --subnet private --port 8080:81",
+                 says="tcp port 8080 of the host already leads to vpc1/public")
+    vpc1.do("publish add --vpc vpc1 --subnet private --port 8080:81 --protocol udp")
+    vpc1.refused("publish add --vpc vpc1 --subnet private --port 81 --listen 192.0.2.1",
+                 says="192.0.2.1 is not an address of this host")
+    topology = {"version": 2, "vpcs": {"vpc1": {"cidr": "10.0.0.0/16", "subnets": {
+        "public": {"cidr": "10.0.1.0/24", "type": "public", "publish": ["7000:80", "7000:81"]}}}}}
+    vpc1.refused("apply -f", vpc1.write("twice.yaml", json.dumps(topology)),
+                 says="already leads to vpc1/public")
+
+
+def test_what_is_taken_back_leads_nowhere_and_its_flows_end(published: Host) -> None:
+    client = "import socket,sys\ns=socket.socket(2,2);s.settimeout(9);s.bind(('',7777));" \
+             f"s.connect(('{UPLINK}',5353));s.send(b'hello');print(s.recv(99).decode())"
+    assert "vpc1-public" in published.sh(f'python3 -c "{client}"', "internet")
+    published.do("publish delete --port 5353 --protocol udp")
+    published.listen("vpc1-private", "53/udp")
+    published.do("publish add --vpc vpc1 --subnet private --port 5353:53 --protocol udp")
+    # The same ends: tracking would know them for half a minute.
+    assert "vpc1-private" in published.sh(f'python3 -c "{client}"', "internet")
+    for port in ("8080:80", "8081"):
+        published.do(f"publish delete --port {port}")
+    published.do("publish delete --vpc vpc1 --subnet private --port 5353:53 --protocol udp")
+    published.refused("publish delete --port 8080", says="no port 8080/tcp of the host leads to a machine")
+    assert published.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.vpc-vpc1.route_localnet") == "0\n0\n"
+    assert not [line for line in published.sh("iptables-save").splitlines() if "PUBLISH" in line]
+    published.do("status")
+
+
+@pytest.mark.parametrize("damage", [
+    "iptables -F", "iptables -t nat -F", "iptables -t mangle -F", "iptables -t nat -F VPCCTL-PORTS",
+    "iptables -F VPCCTL-PUBLISHED", "iptables -t nat -D POSTROUTING 1",
+    "sysctl -qw net.ipv4.conf.vpc-vpc1.route_localnet=0", "sysctl -qw net.ipv4.ip_forward=0",
+    "ip netns exec vpc1 iptables -F FORWARD", "ip -n vpc1 route del default via 169.254.64.0",
+    "ip netns del vpc1", "ip netns del vpc1-public",
+])
+def test_restore_after_damage(published: Host, damage: str) -> None:
+    published.sh(damage)
+    found = published.vpcctl("status")
+    assert found.code == 1
+    published.do("restore")
+    published.do("status")
+    if damage == "ip netns del vpc1-public":
+        published.listen("vpc1-public", "80", "53/udp")
+    for sender in ("internet", ""):
+        published.reaches(sender, WEB, NAMES)
+    published.reaches("", "127.0.0.1:8080")
+    if damage in ("iptables -F", "iptables -t nat -F"):
+        published.delete_all()
+        published.sh(OTHERS)
+
+
+def test_a_file_makes_it_and_export_has_it(vpc1: Host) -> None:
+    topology = {"version": 2, "vpcs": {"vpc1": {"cidr": "10.0.0.0/16", "subnets": {
+        "public": {"cidr": "10.0.1.0/24", "type": "public", "publish": ["8080:80"],
+                   "instances": {"web1": {"publish": [f"{UPLINK}:8081:80", "5353:53/udp"]}}},
+        "private": {"cidr": "10.0.2.0/24"}}}}}
+    file = vpc1.write("t.json", topology)
+    told = vpc1.do("apply -f", file).out
+    assert "+ publish vpc1/public/web1/5353/udp" in told
+    vpc1.listen("vpc1-public.web1", "80", "53/udp")
+    assert "web1" in seen(vpc1, "internet", f"{UPLINK}:8081")[0]
+    assert vpc1.do("apply -f", file).out.startswith("unchanged")
+    exported = vpc1.do("export").out
+    vpc1.do("instance delete --vpc vpc1 --subnet public --name web1")
+    assert [one["port"] for one in vpc1.do("publish list --json").json["publishes"]] == [8080]
+    vpc1.do("apply -f", vpc1.write("e.yaml", exported))
+    assert vpc1.do("export").out == exported
+
+
+def test_a_lost_record_is_rebuilt(published: Host) -> None:
+    published.do("nat enable --vpc vpc2")
+    before, front = published.do("export").out, published.state()["topology"]["front"]
+    published.sh("rm /var/lib/vpcctl/state.json*")
+    published.do("restore --from-kernel")
+    published.do("status")
+    assert published.do("export").out == before
+    assert published.state()["topology"]["front"] == front == UPLINK
+    put_back(published)
+
+
+def test_an_older_copy_of_the_record_gets_the_ports_that_it_lacks(vpc1: Host) -> None:
+    vpc1.sh("cp /var/lib/vpcctl/state.json /run/older")
+    vpc1.listen("vpc1-public", "80")
+    vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80")
+    vpc1.sh("mv /run/older /var/lib/vpcctl/state.json")
+    assert "port 8080/tcp to vpc1/public" in vpc1.do("restore --from-kernel").err
+    vpc1.do("status")
+    vpc1.reaches("internet", WEB)
+    put_back(vpc1)
+
+
+def test_reach_says_what_packets_do(published: Host) -> None:
+    published.do("nat enable --vpc vpc1")
+    published.do("firewall apply --vpc vpc1 --subnet public --policy", published.write("p", ONLY_OUTSIDE))
+    senders = {"internet": "internet", "host": "", "vpc1/public": "vpc1-public",
+               "vpc1/private": "vpc1-private", "vpc2/public": "vpc2-public"}
+    for start, namespace in senders.items():
+        for port, sent in zip((8080, 8081, 8082), published.probe(
+                *((namespace, f"{UPLINK}:{one}") for one in (8080, 8081, 8082)), patience=1.0), strict=True):
+            told = published.vpcctl(*f"reach --from {start} --to {UPLINK} --port {port} --json".split()).json
+            # Nobody listens on 8082: the packet arrives, and is answered so.
+            arrives = sent.verdict == "reached" or (sent.verdict == "refused"
+                                                    and start in ("internet", "host"))
+            assert (told["reach"]["verdict"] == "reachable") == arrives, (start, port, sent, told)
+    assert published.do("reach --from internet --to vpc1/private --port 80").out.endswith("reachable\n")
+    closed = published.vpcctl("reach", "--from", "internet", "--to", "vpc1/private", "--port", "81",
+                              "--json").json
+    published.listen("vpc1-private", "81")
+    published.do(closed["reach"]["blocked_by"]["fix"].removeprefix("vpcctl "))
+    published.reaches("internet", f"{UPLINK}:81")
+
+
+def test_cleanup_leaves_nothing(published: Host) -> None:
+    published.do("nat enable --vpc vpc1")
+    published.sh(f"{CLEANUP} --yes; rm /var/lib/vpcctl/state.json.cleaned")
+
+
+def test_a_dry_run_can_be_pasted(vpc1: Host) -> None:
+    vpc1.listen("vpc1-public", "80")
+    told = vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80 --dry-run").out
+    vpc1.sh(told)
+    vpc1.reaches("internet", WEB)
+    vpc1.reaches("", "127.0.0.1:8080")
+    # As recorded, with a port more.
+    vpc1.sh(f"{CLEANUP} --yes; rm /var/lib/vpcctl/state.json.cleaned; sysctl -qw net.ipv4.ip_forward=0")

@@ -1,0 +1,153 @@
+"""Elastic addresses: which of them work, which can be allocated, and what can't be; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from vpcctl_lib.errors import BadInput, VpcctlError
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
+from vpcctl_lib.model.lookup import nearest
+from vpcctl_lib.model.outside import Elastic, Pool
+from vpcctl_lib.model.topology import Machine, Subnet, SubnetType, Topology, Vpc
+
+WIDEST_POOL = 8
+
+
+class Working(NamedTuple):
+    """An elastic address that its machine has, and that the outside reaches."""
+
+    eip: Elastic
+    pool: Pool
+    vpc: Vpc
+    machine: Endpoint
+
+    @property
+    def address(self) -> IPv4Address:
+        """That of the outside."""
+        return self.eip.address
+
+    @property
+    def private(self) -> IPv4Address:
+        """The machine's own."""
+        return self.machine.address
+
+    @property
+    def mark(self) -> str:
+        """That of its rules."""
+        return naming.elastic_mark(self.machine.site)
+
+
+def allocated(topology: Topology, address: IPv4Address) -> Elastic | None:
+    """The elastic address, if it is one that was allocated."""
+    return next((one for one in topology.eips if one.address == address), None)
+
+
+def with_eip(topology: Topology, eip: Elastic) -> Topology:
+    """The topology with that elastic address added, or replacing what it was."""
+    kept = [eip if old.address == eip.address else old for old in topology.eips]
+    return replace(topology, eips=tuple(kept if eip in kept else [*kept, eip]))
+
+
+def pool_of(topology: Topology, address: IPv4Address) -> Pool | None:
+    """The pool that has an address."""
+    return next((pool for pool in topology.pools if address in pool.cidr), None)
+
+
+def held(topology: Topology, eip: Elastic) -> tuple[Vpc, Subnet, Machine] | None:
+    """The machine that has it, if there is such a machine."""
+    vpc = topology.vpc(eip.vpc) if eip.vpc else None
+    subnet = vpc.subnet(eip.subnet) if vpc else None
+    machine = subnet.machine(eip.machine) if subnet else None
+    return (vpc, subnet, machine) if vpc and subnet and machine else None
+
+
+def working(topology: Topology) -> Iterator[Working]:
+    """Those that the outside reaches."""
+    for eip in topology.eips:
+        found, pool = held(topology, eip), pool_of(topology, eip.address)
+        if found and pool and not why_idle(*found[:2]):
+            yield Working(eip, pool, found[0], endpoint(*found))
+
+
+def working_in(topology: Topology, vpc: Vpc) -> list[Working]:
+    """Those of one VPC's machines."""
+    return [one for one in working(topology) if one.vpc.name == vpc.name]
+
+
+def why_idle(vpc: Vpc, subnet: Subnet) -> str:
+    """Why an address does not work for a machine there; empty if it does. As in AWS, two things count."""
+    if subnet.type is SubnetType.PRIVATE:
+        return (f"{vpc.name}/{subnet.name} is private: it works once the subnet is public: vpcctl subnet set "
+                f"--vpc {vpc.name} --name {subnet.name} --type public")
+    if vpc.nat is None:
+        return f"VPC '{vpc.name}' has no way out: it works once it has: vpcctl nat enable --vpc {vpc.name}"
+    return ""
+
+
+def of_machine(topology: Topology, site: Site) -> Elastic | None:
+    """The elastic address that a machine has."""
+    return next((eip for eip in topology.eips if eip.place == tuple(site)), None)
+
+
+def check_pool(topology: Topology, cidr: IPv4Network) -> None:
+    """Refuse addresses that the outside can't have, or that are somebody else's."""
+    for block, what in addressing.NOT_PRIVATE.items():
+        if cidr.overlaps(block):
+            raise BadInput(f"{cidr} can't be a pool: it is in or over {block}, {what}",
+                           "use addresses that the network outside leads to this host")
+    if cidr.prefixlen < WIDEST_POOL:
+        raise BadInput(f"{cidr} is too wide for a pool", f"use /{WIDEST_POOL} to /32")
+    for pool in topology.pools:
+        if pool.cidr != cidr and pool.cidr.overlaps(cidr):
+            raise VpcctlError(f"{cidr} overlaps pool {pool.cidr}", "choose other addresses")
+    for vpc in topology.vpcs:
+        if vpc.cidr.overlaps(cidr):
+            raise VpcctlError(f"{cidr} overlaps VPC '{vpc.name}' ({vpc.cidr})", "choose other addresses")
+
+
+def check(topology: Topology) -> None:
+    """Refuse addresses outside all pools, two for one machine, and pools over each other or over VPCs."""
+    for pool in topology.pools:
+        check_pool(topology, pool.cidr)
+    seen: dict[tuple[str, str, str], Elastic] = {}
+    for eip in topology.eips:
+        if pool_of(topology, eip.address) is None:
+            raise VpcctlError(f"elastic address {eip.address} is in no pool", _pools(topology))
+        if eip.place and eip.place in seen:
+            raise VpcctlError(f"{eip.associated} already has elastic address {seen[eip.place].address}",
+                              f"a machine has one; take that away: vpcctl eip dissociate --address "
+                              f"{seen[eip.place].address}")
+        if eip.place:
+            seen[eip.place] = eip
+
+
+def _pools(topology: Topology) -> str:
+    names = ", ".join(str(pool.cidr) for pool in topology.pools)
+    return f"the pools are {names}" if names else "add one: vpcctl eip pool add CIDR"
+
+
+def find(topology: Topology, address: IPv4Address) -> Elastic:
+    """The elastic address; VpcctlError if it was not allocated."""
+    found = allocated(topology, address)
+    if found is None:
+        raise VpcctlError(f"elastic address {address} is not allocated",
+                          nearest(str(address), [eip.name for eip in topology.eips],
+                                  f"allocate it: vpcctl eip allocate --address {address}"))
+    return found
+
+
+def free(topology: Topology, taken: Collection[IPv4Address]) -> IPv4Address:
+    """The lowest address of a pool that nobody has."""
+    if not topology.pools:
+        raise VpcctlError("there is no pool of elastic addresses", "add one: vpcctl eip pool add CIDR")
+    used = {eip.address for eip in topology.eips} | set(taken)
+    # Not hosts(): each address of a pool is one machine's, also its first and last.
+    found = (address for pool in topology.pools for address in pool.cidr)
+    lowest = next((address for address in found if address not in used), None)
+    if lowest is None:
+        raise VpcctlError("all addresses of all pools are already in use", "release one, or add a pool")
+    return lowest

@@ -1,0 +1,103 @@
+"""The ports of the host that lead to machines: which there are, and which can't be together; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+from vpcctl_lib.errors import BadInput, VpcctlError, quoted
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.addressing import parse_address
+from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
+from vpcctl_lib.model.outside import Publish, Transport
+from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.topology import Topology, Vpc
+
+LAST_PORT = 65535
+EXAMPLE = 'write for example "8080:80", "5353:53/udp" or "203.0.113.2:8080:80"'
+_WRITTEN = re.compile(r"(?:(?P<listen>[0-9.]+):)?(?P<port>[0-9]{1,5}):(?P<to>[0-9]{1,5})"
+                      r"(?:/(?P<protocol>tcp|udp))?", re.ASCII)
+
+
+class Published(NamedTuple):
+    """A published port, and the machine that it leads to."""
+
+    vpc: Vpc
+    machine: Endpoint
+    publish: Publish
+
+    @property
+    def site(self) -> Site:
+        """The machine's place."""
+        return self.machine.site
+
+    @property
+    def mark(self) -> str:
+        """That of its rules."""
+        return naming.publish_mark(*self.site)
+
+
+def parse(text: str) -> Publish:
+    """A port as docker's -p writes it: [ADDRESS:]HOST:PORT[/PROTOCOL]."""
+    found = _WRITTEN.fullmatch(text)
+    if found is None:
+        raise BadInput(f"{quoted(repr(text))} is not a published port", EXAMPLE)
+    listen = parse_address(found["listen"]) if found["listen"] else None
+    protocol = Transport(found["protocol"] or Transport.TCP.value)
+    return checked(Publish(int(found["port"]), int(found["to"]), protocol, listen))
+
+
+def checked(publish: Publish) -> Publish:
+    """The same; refused if it can't be."""
+    for port in (publish.port, publish.to):
+        if not 1 <= port <= LAST_PORT:
+            raise BadInput(f"{port} is not a port", f"a port is a number from 1 to {LAST_PORT}")
+    if publish.listen is not None and (publish.listen.is_multicast or publish.listen.is_unspecified):
+        raise BadInput(f"{publish.listen} is not an address of one host",
+                       "name one of the host's addresses, or leave it out for all of them")
+    return publish
+
+
+def in_vpc(vpc: Vpc) -> Iterator[Published]:
+    """All published ports of a VPC's machines."""
+    for subnet in vpc.subnets:
+        for machine in subnet.machines:
+            if machine.publishes:
+                where = endpoint(vpc, subnet, machine)
+                yield from (Published(vpc, where, one) for one in machine.publishes)
+
+
+def published(topology: Topology) -> Iterator[Published]:
+    """All published ports."""
+    for vpc in topology.vpcs:
+        yield from in_vpc(vpc)
+
+
+def check(topology: Topology, before: Topology | None = None) -> None:
+    """Refuse two that a packet could be for, or that one VPC could not tell apart; of two the new one."""
+    had = {(one.site, one.publish) for one in published(before)} if before else set()
+    by_port: dict[tuple[int, Transport], list[Published]] = {}
+    for one in sorted(published(topology), key=lambda one: (one.site, one.publish) not in had):
+        by_port.setdefault((one.publish.port, one.publish.protocol), []).append(one)
+    for found in by_port.values():
+        for one, other in combinations(found, 2):
+            check_together(topology, one, other)
+
+
+def refuse(one: Published, other: Published) -> None:
+    """Refuse the second of two with the same port."""
+    port = f"{other.publish.protocol.value} port {other.publish.port} of the host"
+    raise VpcctlError(f"{port} already leads to {one.site}", "use another port, or delete that one first")
+
+
+def check_together(topology: Topology, one: Published, other: Published) -> None:
+    """Refuse the second of two if they can't be together."""
+    if one.publish.meets(other.publish):
+        refuse(one, other)
+    port = f"{other.publish.protocol.value} port {other.publish.port} of the host"
+    if one.vpc == other.vpc and not routed(topology, one.vpc):
+        # Its router sees the port only, as the host has no route to its machines.
+        raise VpcctlError(f"{port} already leads to {one.site} at another address: VPC '{one.vpc.name}' "
+                          "overlaps another one, so both can't lead into it", "use another port")
