@@ -58,7 +58,9 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
+from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
+from vpcctl_lib.resources.localnet import Localnet
 from vpcctl_lib.resources.neighbours import SWITCHING
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
@@ -99,7 +101,8 @@ class Simulation:
     namespaces: set[str] = field(default_factory=lambda: {""})
     adopted: set[str] = field(default_factory=set)
     """Names for namespaces of others, which lose only the name."""
-    links: dict[Place, dict[str, Any]] = field(default_factory=lambda: {("", "eth0"): {}})
+    links: dict[Place, dict[str, Any]] = field(default_factory=lambda: {
+        ("", "eth0"): {}, ("", "wg0"): {}})
     lines: set[tuple[Place, Place]] = field(default_factory=set)
     """Addresses and routes, each with its link."""
     pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
@@ -207,9 +210,11 @@ class Simulation:
         self.put("del" if verb == "del" else "add", (place, (*key, *words)))
 
     def pin(self, namespace: str, kind: str, verb: str, words: list[str]) -> None:
+        if words[0] == "proxy":
+            kind, words = "proxy", words[1:]
         address, device = words[0], words[words.index("dev") + 1]
         need((namespace, device) in self.links, f'Cannot find device "{device}"')
-        need(kind == "neigh" or "master" in self.links[namespace, device], "Operation not supported")
+        need(kind != "fdb" or "master" in self.links[namespace, device], "Operation not supported")
         place = (namespace, kind, device, address)
         if verb == "replace":
             self.pinned[place] = " ".join(words)
@@ -424,6 +429,8 @@ class Simulation:
             return {"pid": "7"}
         elif isinstance(operation, Stop):
             self.programs.pop(operation.mark, None)
+        elif isinstance(operation, Answer):
+            self.pinned["", "proxy", operation.device, str(operation.address)] = str(operation)
         elif isinstance(operation, PutBack):
             (self.settings / "ip_forward").write_text(operation.old)
         return {}
@@ -473,6 +480,10 @@ class Simulation:
         if isinstance(resource, Neighbour):
             held = self.pinned.get((resource.namespace, "neigh", resource.device, str(resource.address)), "")
             return resource.mac in held
+        if isinstance(resource, Announced):
+            return ("", "proxy", resource.device, str(resource.address)) in self.pinned
+        if isinstance(resource, Localnet):
+            return ("", resource.device) in self.links
         (operation,) = resource.make()
         assert isinstance(operation, Ip)
         kind, verb, *words = operation.words

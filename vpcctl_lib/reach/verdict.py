@@ -27,6 +27,9 @@ from vpcctl_lib.reach.ways import shut
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
 """The codes for what a VPC refuses by default."""
 
+LED = CLOSED | {Code.ANSWER_DIVERTED}
+"""The codes for what a route table may be the cause of."""
+
 REMOVING = (" -D ", " rule del ", " route del ")
 
 MOST_WAYS = 32
@@ -199,7 +202,7 @@ class Analyzer:
         if blocked.code is Code.NO_FORWARDING and where != "host" and not self._intent.is_ours(where):
             # It went where it would not have gone if all routes were there.
             return self._lost(question, Blocked(blocked.code, where, rule, cause), walk)
-        way = shut(self.topology, question, walk.is_back) if blocked.code in CLOSED else None
+        way = shut(self.topology, question, walk.is_back) if blocked.code in LED else None
         if way is not None and self._intent.is_ours(where):
             return Blocked(way.code, where, way.why, cause)
         if blocked.code in CLOSED and not self._is_damage(blocked):

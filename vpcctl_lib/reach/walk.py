@@ -93,10 +93,10 @@ class Walk:
                   beyond: str = "") -> Arrival:
         """The packet and its answer, and for TCP the two that follow."""
         there = send(packet)
-        self._answer(there, here, beyond)
+        self._answer(there, here, packet, beyond)
         if packet.protocol is Protocol.TCP:
             self._silent = True
-            self._answer(send(replace(packet, first=False, flags=ACK)), here, beyond)
+            self._answer(send(replace(packet, first=False, flags=ACK)), here, packet, beyond)
         return there
 
     def enter(self, source: IPv4Address, destination: IPv4Address, protocol: Protocol,
@@ -131,8 +131,11 @@ class Walk:
                           Cause(device=route.device))
         return packet.between(replace(flow, source=source))
 
-    def _answer(self, there: Arrival, here: Namespace, beyond: str = "") -> None:
-        """The way back of the answer; `beyond` is the link by which it must leave the host, if any."""
+    def _answer(self, there: Arrival, here: Namespace, asked: Packet, beyond: str = "") -> None:
+        """The way back of the answer to what was asked.
+
+        `beyond` is the link by which it must leave the host, if any.
+        """
         self.is_back = True
         packet = there.packet
         flags = frozenset[str]()
@@ -149,6 +152,12 @@ class Walk:
         if not arrives:
             raise Blocked(Code.NO_ROUTE, self.scene.of(back.namespace).title,
                           f"the answer to {packet.flow.source} ends up here, not in {here.title}")
+        source = back.packet.flow.source
+        if source != asked.flow.destination:
+            # Who waits for an answer takes none from another address.
+            told = f"the answer comes from {source}, not from {asked.flow.destination}"
+            raise Blocked(Code.ANSWER_DIVERTED, here.title, told,
+                          self.diverted.cause if self.diverted else None)
         self.is_back = False
 
     def _tell(self, namespace: Namespace, what: str) -> None:

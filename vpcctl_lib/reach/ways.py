@@ -40,10 +40,11 @@ def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
     if far is not None and not any(address in peer.cidr for peer in peers):
         # They are no peers, which is said in its own words.
         return None
-    return _followed(vpc, subnet, peers, address)
+    return _followed(vpc, subnet, peers, address, is_back)
 
 
-def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address) -> Shut | None:
+def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
+              is_back: bool) -> Shut | None:
     """From subnet to subnet, as long as a route leads to a machine or a NAT gateway."""
     passed: list[str] = []
     while subnet.name not in passed:
@@ -52,6 +53,9 @@ def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Addre
                  if address in one.destination]
         route = max(found, key=lambda one: one.destination.prefixlen, default=None)
         if route is None or tables.state(vpc, peers, route) is State.BLACKHOLE:
+            return _shut(vpc, subnet, peers, address, route)
+        if is_back and route.via is Via.NAT:
+            # It would come from the NAT gateway, not from who was asked.
             return _shut(vpc, subnet, peers, address, route)
         onward = _beyond(vpc, route)
         if onward is None:
@@ -82,6 +86,9 @@ def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
                     f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public && {enable}")
     why = f"{where} has no route to {address}" if route is None else \
         f"route {route} of {where} is a blackhole"
+    by_nat = route is not None and route.via is Via.NAT and tables.next_hop(vpc, route) is not None
+    if by_nat:
+        why = f"route {route} of {where} gives answers another source"
     if route is None and peer is None and name == MAIN:
         return Shut(Code.PRIVATE_SUBNET, why,
                     f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public")
@@ -91,7 +98,8 @@ def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
         f"--via {_target(vpc, subnet, peer)}"
     if route is not None and route.destination.prefixlen == 32:
         add = f"vpcctl route-table delete-route --vpc {vpc.name} --name {name} --to {to} && {add}"
-    return Shut(Code.NO_ROUTE if route is None else Code.BLACKHOLE, why,
+    code = Code.ANSWER_DIVERTED if by_nat else Code.NO_ROUTE if route is None else Code.BLACKHOLE
+    return Shut(code, why,
                 add if peer or vpc.nat else f"{add} && {enable}")
 
 

@@ -97,7 +97,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
     own = endpoints.own(vpc, subnet)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
-        "route_table": subnet.table,
+        "route_table": subnet.route_table or None,
         "namespace": own.namespace if own else None,
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
