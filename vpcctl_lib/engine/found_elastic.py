@@ -45,7 +45,7 @@ def eips(kernel: Kernel, topology: Topology, _: Names, notes: list[str]) -> Iter
             yield found
         else:
             notes.append("an elastic address can't be rebuilt: its mark is not vpcctl's, or its machine is "
-                         "gone")
+                         "missing")
 
 
 def _marks(kernel: Kernel, kind: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str]]:

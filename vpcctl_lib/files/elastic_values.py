@@ -7,11 +7,10 @@ from functools import partial
 from typing import TypeVar
 
 from vpcctl_lib.files.documents import Place, shown, told
-from vpcctl_lib.files.keys import MAPPING_HINT, Reading, Value, alone
+from vpcctl_lib.files.keys import MAPPING_HINT, alone
 from vpcctl_lib.model.addressing import parse_address, parse_network
 from vpcctl_lib.model.naming import is_name
 from vpcctl_lib.model.outside import Elastic, Pool
-from vpcctl_lib.model.topology import Vpc
 
 T = TypeVar("T")
 _MACHINE = "[a-z][a-z0-9-]*/[a-z][a-z0-9-]*(/[a-z][a-z0-9-]*)?"
@@ -46,24 +45,11 @@ def _eip(name: str, data: object, place: Place) -> Elastic:
     return Elastic(address, *parts)
 
 
-def _eips(data: object, place: Place, here: Reading) -> tuple[Elastic, ...]:
-    """Those of VPCs that the file has must be of machines that it has."""
-    found = _each(_eip, "machines by address")(data, place)
-    vpcs: dict[str, Vpc] = {vpc.name: vpc for vpc in here.found.get("vpcs", ())}
-    for eip in found:
-        subnet = vpcs[eip.vpc].subnet(eip.subnet) if eip.vpc in vpcs else None
-        if eip.vpc in vpcs and (subnet is None or subnet.machine(eip.machine) is None):
-            where = f"{eip.vpc}/{eip.subnet}"
-            has = f"has no machine {eip.machine}" if eip.machine else "has no machine of its own"
-            raise place.named(eip.name).refusal(f"{where} {has if subnet else 'does not exist in this file'}",
-                                                "name a machine that the file has")
-    return found
-
-
 POOLS = alone(_each(_pool, "pools by CIDR"), lambda found: {str(one.cidr): one.interface for one in found}, {
     "type": "object", "propertyNames": {"pattern": rf"^{_ADDRESS}/[0-9]{{1,2}}$"},
     "additionalProperties": {"type": "string", "minLength": 1}}, (Pool,))
-EIPS = Value(_eips, lambda found: {str(one.address): one.associated or None for one in found}, {
+EIPS = alone(_each(_eip, "machines by address"), lambda found: {
+    str(one.address): one.associated or None for one in found}, {
     "type": "object", "propertyNames": {"pattern": f"^{_ADDRESS}$"},
     "additionalProperties": {"anyOf": [{"type": "null"}, {"type": "string", "pattern": f"^{_MACHINE}$"}]}},
-    whole=(Elastic,))
+    (Elastic,))

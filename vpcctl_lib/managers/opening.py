@@ -52,7 +52,7 @@ def _associated(before: Topology, after: Topology) -> tuple[Topology, list[str]]
         if eip.vpc and found is None:
             if was is None or was.place != eip.place:
                 find_endpoint(after, Site(eip.vpc, eip.subnet, eip.machine))
-            notes.append(f"elastic address {eip.address} is free now: {eip.associated} is gone")
+            notes.append(f"elastic address {eip.address} is free now: {eip.associated} had it")
             eip = Elastic(eip.address)  # noqa: PLW2901  nobody has it
         elif found and (idle := elastic.why_idle(*found[:2])) and \
                 (was is None or was.place != eip.place or not _was_idle(before, eip)):

@@ -7,16 +7,48 @@ import struct
 from collections.abc import Hashable
 from ipaddress import IPv4Address
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.kernel.sayings import is_gone
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource
-from vpcctl_lib.resources.operation import Deed, Facts
+from vpcctl_lib.resources.operation import NO_FACTS, Deed, Desk, Facts, Operation
 from vpcctl_lib.resources.operations import HOST, Ip
 
 _ARP, _ETHERNET, _IP = 0x0806, 1, 0x0800
 """ETH_P_ARP and ETH_P_IP of linux/if_ether.h, ARPHRD_ETHER of linux/if_arp.h."""
 
 _EVERYBODY, _MAC = b"\xff" * 6, 6
+
+
+@frozen
+class Answer(Operation):
+    """Answer ARP for an address on a link; one that is missing is no reason to undo everything else."""
+
+    device: str
+    address: IPv4Address
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """The host."""
+        return ends | {HOST}
+
+    @property
+    def _command(self) -> Command:
+        return Command(("ip", "neigh", "add", "proxy", str(self.address), "dev", self.device))
+
+    def carry_out(self, desk: Desk) -> Facts:
+        """As ip(8) does."""
+        outcome = desk.runner.change(self._command)
+        if outcome.status and is_gone(outcome.stderr):
+            desk.notes.append(f"link {self.device} does not exist: nobody there reaches {self.address}")
+        elif outcome.status:
+            raise VpcctlError(f"the host can't answer for {self.address} on {self.device}: "
+                              f"{outcome.reason()}")
+        return NO_FACTS
+
+    def __str__(self) -> str:
+        return str(self._command)
 
 
 @frozen
@@ -62,7 +94,7 @@ class Announced(Resource):
     device: str
     address: IPv4Address
     owner: str
-    """The machine that has it: when it moves, everybody is told."""
+    """The machine that has it: when it moves, everybody on the link must learn of it."""
 
     in_place = True
 
@@ -71,17 +103,13 @@ class Announced(Resource):
         """The link and the address."""
         return ("announced", self.device, self.address)
 
-    @property
-    def _words(self) -> tuple[str, ...]:
-        return ("proxy", str(self.address), "dev", self.device)
-
     def make(self) -> Operations:
         """Answer for it, and say so."""
-        return (Ip(HOST, ("neigh", "add", *self._words)), Tell(self.device, self.address))
+        return (Answer(self.device, self.address), Tell(self.device, self.address))
 
     def unmake(self, facts: Facts) -> Operations:
         """No longer."""
-        return (Ip(HOST, ("neigh", "del", *self._words)),)
+        return (Ip(HOST, ("neigh", "del", "proxy", str(self.address), "dev", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The kernel must answer for it."""
