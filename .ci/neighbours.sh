@@ -7,11 +7,13 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 declare -A packages=(
+    [compose]=docker-compose
     [docker]=docker.io
     [firewalld]="firewalld dbus"
     [iptables-persistent]=iptables-persistent
     [libvirt]="libvirt-daemon-system libvirt-clients dnsmasq-base"
     [podman]="podman netavark aardvark-dns"
+    [qemu]="qemu-system-x86 linux-image-cloud-amd64 passt"
     [ufw]=ufw
     [wireguard]="wireguard-tools wireguard-go"
     [busybox]=busybox-static

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vpcctl_lib import __version__  # noqa: E402
 from vpcctl_lib.cli import root  # noqa: E402
+from vpcctl_lib.cli.docker import docker  # noqa: E402
 
 PROGRAM = "vpcctl"
 NO_REWRAP = "\b"
@@ -175,6 +176,58 @@ It failed. The answer has an error code of the specification.
 """
 
 
+NETAVARK = """\
+.SH SYNOPSIS
+.B vpcctl\\-netavark create|setup|teardown|info
+[NETNS] < configuration
+.SH DESCRIPTION
+.PP
+A plugin of netavark, which Podman 5 uses: containers join subnets as attached machines. Link it as
+.I vpcctl
+into a folder of netavark_plugin_dirs in containers.conf (5), so that networks of the driver
+.B vpcctl
+can be created. The page "containers" of the documentation describes it, with an example.
+.SH ENVIRONMENT
+.TP
+.B VPCCTL_STATE_DIR
+The folder of vpcctl's files, if it is another one.
+.SH EXIT STATUS
+.TP
+.B 0
+Done.
+.TP
+.B 1
+It failed. The answer has the error.
+.SH SEE ALSO
+.BR vpcctl\\-instance (1)
+"""
+DOCKER = """\
+.SH FILES
+.TP
+.I /run/docker/plugins/vpcctl.sock
+Where Docker asks.
+.TP
+.I /var/lib/vpcctl/docker.json
+The networks and endpoints that Docker knows by number only.
+.SH ENVIRONMENT
+.TP
+.B VPCCTL_STATE_DIR
+The folder of vpcctl's files, if it is another one.
+.SH SEE ALSO
+.BR vpcctl\\-instance (1),
+.BR docker\\-network\\-create (1)
+"""
+
+
+def driver(date: str) -> str:
+    """The page of Docker's driver, by its help."""
+    context = click.Context(docker, info_name=f"{PROGRAM}-docker", **docker.context_settings)
+    parts = [heading(f"{PROGRAM}-docker", summary(docker).partition(":")[0], date), ".SH SYNOPSIS",
+             synopsis(docker, context), ".SH DESCRIPTION", *paragraphs(help_of(docker)), ".SH OPTIONS",
+             *options(docker, context)]
+    return "\n".join(parts) + f"\n{DOCKER}"
+
+
 def pages(date: str) -> dict[str, str]:
     """All pages by file name."""
     context = click.Context(root, info_name=PROGRAM, **root.context_settings)
@@ -182,6 +235,9 @@ def pages(date: str) -> dict[str, str]:
     for name, command, below in children(root, context):
         found[f"{PROGRAM}-{name}.1"] = page(name, command, below, date)
     found[f"{PROGRAM}-cni.1"] = f"{heading(f'{PROGRAM}-cni', 'lets containers join subnets', date)}\n{CNI}"
+    found[f"{PROGRAM}-docker.1"] = driver(date)
+    head = heading(f"{PROGRAM}-netavark", "lets Podman's containers join subnets", date)
+    found[f"{PROGRAM}-netavark.1"] = f"{head}\n{NETAVARK}"
     return found
 
 

@@ -24,6 +24,9 @@ from vpcctl_lib.model.addressing import overlapping
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
+from vpcctl_lib.model.route_checks import check_vpc
+from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
+from vpcctl_lib.model.tables import in_order, settled
 from vpcctl_lib.model.topology import (
     OWN,
     Acl,
@@ -144,6 +147,17 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Group, "policy"): st.deferred(lambda: made(
         Policy, ingress=st.lists(made(Rule), min_size=1, max_size=LIST).map(tuple))),
     Field(Group, "name"): st.sampled_from((*NAMES, "ops")),
+    Field(VpcRoute, "destination"): st.sampled_from(tuple(map(IPv4Network, (
+        "0.0.0.0/0", "10.77.0.0/16", "10.78.0.0/16")))),
+    Field(VpcRoute, "hop"): st.sampled_from(("nat1", "vpc1", "vpc3", "public/box", "public/gone")),
+    Field(RouteTable, "name"): st.sampled_from((*NAMES, "main")),
+    Field(RouteTable, "number"): st.integers(1, 9),
+    Field(RouteTable, "routes"): st.deferred(lambda: st.lists(
+        made(VpcRoute), min_size=1, max_size=LIST, unique_by=lambda one: one.destination).map(in_order)),
+    Field(NatGateway, "name"): st.sampled_from(NAMES),
+    Field(NatGateway, "subnet"): st.sampled_from(("public", "private")),
+    Field(NatGateway, "address"): st.sampled_from(tuple(map(IPv4Address, ("192.168.0.11", "192.168.0.12")))),
+    Field(Subnet, "route_table"): st.sampled_from(("", "app")),
     Field(Machine, "groups"): st.lists(st.sampled_from(GROUPS), max_size=LIST, unique=True).map(
         lambda names: tuple(sorted(names))),
     Field(Ports, "first"): st.integers(1, 65535),
@@ -265,7 +279,17 @@ def _others_programs(machine: Machine) -> Machine:
     return replace(machine, workloads=()) if machine.attached else machine
 
 
+def _of_kind(route: VpcRoute) -> VpcRoute:
+    """A route with a name of what it leads to, if that has one."""
+    known = {Via.NAT: "nat", Via.PEER: "vpc", Via.INSTANCE: "public/"}.get(route.via)
+    if known is None:
+        return replace(route, hop="")
+    first = {Via.NAT: "nat1", Via.PEER: "vpc1", Via.INSTANCE: "public/box"}[route.via]
+    return route if route.hop.startswith(known) else replace(route, hop=first)
+
+
 MENDED: dict[type, Callable[[Any], Any]] = {
+    VpcRoute: _of_kind, RouteTable: lambda table: replace(table, routes=in_order(table.routes)),
     Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
     Machine: _others_programs, Subnet: _of_subnet, Group: _of_group, AclRule: _with_ports_too,
     Acl: _numbered}
@@ -292,7 +316,8 @@ def is_possible(topology: Topology) -> bool:
             and _has_ports(topology) and _has_elastic(topology)
             and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
-            and all(map(_has_acls, topology.vpcs))
+            and all(map(_has_acls, topology.vpcs)) and _is_routed(topology)
+            and _is_routed(topology)
             and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -316,6 +341,22 @@ def _has_ports(topology: Topology) -> bool:
     except VpcctlError:
         return False
     return True
+
+
+def _is_routed(topology: Topology) -> bool:
+    """Whether its route tables and NAT gateways fit together, each with a name and a number of its own."""
+    for vpc in topology.vpcs:
+        own = (*({table.name for table in vpc.route_tables}), *({one.number for one in vpc.route_tables}),
+               *({one.name for one in vpc.nat_gateways}))
+        twice = any(len({one.destination for one in table.routes}) != len(table.routes)
+                    for table in vpc.route_tables)
+        if twice or len(own) != 2 * len(vpc.route_tables) + len(vpc.nat_gateways):
+            return False
+        try:
+            check_vpc(topology, vpc, vpc)
+        except VpcctlError:
+            return False
+    return settled(topology, topology) == topology
 
 
 def _has_groups(topology: Topology) -> bool:
@@ -385,8 +426,15 @@ FULL = Topology(
             Group("data", ALLOWED), Group("spare")), acls=(EDGE, Acl("spare"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
-                machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)))),),
-         groups=(Group("ops"),)),
+                machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)),
+                          Machine("box", (IPv4Address("192.168.0.10"),), forwards=True))),
+         Subnet("private", IPv4Network("192.168.0.128/25"), route_table="app")),
+         groups=(Group("ops"),), route_tables=(
+             RouteTable("app", 1, (VpcRoute(IPv4Network("0.0.0.0/0"), Via.INSTANCE, "public/box"),
+                                   VpcRoute(IPv4Network("10.0.0.0/17"), Via.PEER, "vpc1"))),
+             RouteTable("main", 2, (VpcRoute(IPv4Network("10.76.0.0/16"), Via.BLACKHOLE),))),
+         nat_gateways=(NatGateway("nat1", "public", IPv4Address("192.168.0.7")),
+                       NatGateway("nat2", "public", IPv4Address("192.168.0.8")))),
      Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
     (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0",
@@ -490,5 +538,7 @@ def _changed(place: Place, field: Field) -> Iterator[Topology]:
 def _with(value: Any, field: Field, other: Any) -> Any:
     if field == Field(Workload, "port") and None not in (value.port, other):
         return replace(value, port=other, name=f"{WEB}{other}")
+    if field == Field(NatGateway, "subnet"):
+        return replace(value, subnet=other, address=IPv4Address("192.168.0.140"))
     return replace(value, **{field.name: other})
 

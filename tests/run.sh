@@ -108,7 +108,7 @@ check .venv/bin/ruff check . vpcctl packaging/vpcctl
 check .venv/bin/mypy
 check .venv/bin/mypy --strict vpcctl
 check shellcheck cleanup.sh demo.sh tests/run.sh .ci/run .ci/debian.sh .ci/neighbours.sh \
-    packaging/build-deb packaging/postinst packaging/prerm
+    packaging/build-deb packaging/postinst packaging/prerm packaging/postrm
 .venv/bin/python -m pytest "$@" | tee "$output"
 [ "${PIPESTATUS[0]}" -eq 0 ] || failed+=(pytest)
 if [ "${#failed[@]}" -gt 0 ]; then

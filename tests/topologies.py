@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.outside import Elastic, Pool
-from vpcctl_lib.model.topology import Acl, Group, Machine, Peering, Rule, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
+from vpcctl_lib.model.tables import in_order, settled
+from vpcctl_lib.model.topology import (
+    Acl,
+    Group,
+    Machine,
+    Peering,
+    Rule,
+    Subnet,
+    SubnetType,
+    Topology,
+    Vpc,
+    Workload,
+)
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
@@ -32,9 +45,9 @@ workloads = st.lists(made(Workload), unique_by=lambda one: one.name, max_size=2)
 some_machines, some_subnets, some_vpcs = some(MACHINE_NAMES, 2), some(SUBNET_NAMES, 3), some(VPC_NAMES, 3)
 nobody, nothing, booleans = st.just(""), st.just(()), st.booleans()
 any_machine = made(Machine, name=nobody, addresses=nothing, workloads=workloads)
-any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing)
+any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing, route_table=nobody)
 any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing, groups=nothing,
-               acls=nothing)
+               acls=nothing, route_tables=nothing, nat_gateways=nothing)
 any_group, some_groups = made(Group, name=nobody), some(GROUPS, 3)
 any_acl, some_acls = made(Acl, name=nobody), some(ACLS, 2)
 some_joined = held(Field(Machine, "groups"))
@@ -97,6 +110,34 @@ def joined(vpc: Vpc) -> Vpc:
     return replace(vpc, groups=found, subnets=subnets)
 
 
+some_routed = st.sampled_from(("", "app", "app"))
+some_tables = some(("app", "main"), 2)
+some_gateways = some(("nat1", "a"), 1)
+some_routes = st.lists(st.tuples(st.sampled_from(tuple(map(IPv4Network, (
+    "0.0.0.0/0", "10.77.0.0/16", "192.168.0.0/24")))), st.integers(0, 9)), max_size=3,
+    unique_by=lambda one: one[0])
+
+
+@st.composite
+def routed(draw: st.DrawFn, vpc: Vpc, peers: Sequence[str]) -> Vpc:
+    """The VPC with route tables and NAT gateways, as far as it has what they need."""
+    public = [subnet.name for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC]
+    gateways = tuple(NatGateway(name, public[-1]) for name in draw(some_gateways) if public
+                     and not vpc.subnet(public[-1]).machine(name))  # type: ignore[union-attr]
+    targets = [(Via.INTERNET, ""), (Via.BLACKHOLE, ""), *((Via.NAT, one.name) for one in gateways),
+               *((Via.PEER, name) for name in peers),
+               *((Via.INSTANCE, f"{subnet.name}/{one.name}") for subnet in vpc.subnets
+                 for one in subnet.machines if one.name)]
+    tables = tuple(RouteTable(name, 0, in_order(
+        VpcRoute(destination, *targets[number % len(targets)]) for destination, number in draw(some_routes)))
+        for name in draw(some_tables))
+    known = {table.name for table in tables}
+    names = [draw(some_routed) for _ in vpc.subnets]
+    return replace(vpc, route_tables=tables, nat_gateways=gateways, subnets=tuple(
+        replace(subnet, route_table=name if name in known and subnet.name not in public else "")
+        for subnet, name in zip(vpc.subnets, names, strict=True)))
+
+
 @st.composite
 def elastic(draw: st.DrawFn, topology: Topology) -> Topology:
     """The topology with elastic addresses, some of which machines have."""
@@ -121,5 +162,8 @@ def topologies(draw: st.DrawFn) -> Topology:
                                 groups=draw(groups()), acls=draw(acls())))
                  for link, (name, cidr) in zip(links, places, strict=True))
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
-    topology = draw(elastic(replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())))
+    topology = replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())
+    ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)])) for vpc in vpcs)
+    with_ways = settled(Topology(), replace(topology, vpcs=ways))
+    topology = draw(elastic(with_ways if vpcs and is_possible(with_ways) else topology))
     return topology if vpcs and is_possible(topology) else Topology()

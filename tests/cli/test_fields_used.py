@@ -17,6 +17,7 @@ from vpcctl_lib.kernel.containers import Container
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager, attaching
 from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Acl, Group, Machine, Nat, Subnet, Topology, Vpc, Workload
 from vpcctl_lib.record.ledger import State
 
@@ -25,6 +26,7 @@ FOUND = {
        for name in ("iptables", "guarded", "quotes", "forwarding", "front")},
     Field(Vpc, "link"): "a free number is found for each cable",
     Field(Vpc, "routed"): "the host gets a route where none of its own is in the way, allowed or not",
+    Field(RouteTable, "number"): "a free number is found for each",
     Field(Nat, "mtu"): "it is the interface's",
     Field(Nat, "resolvers"): "they are the host's",
 }
@@ -71,6 +73,8 @@ COMPLETED = {
     Field(Machine, "name"): ("reach --from ", "reach --to "),
     Field(Acl, "name"): ("acl show --name ", "acl associate --name ", "acl dissociate --name "),
     Field(Group, "name"): ("group show --name ", "group join --name ", "instance add --group "),
+    Field(RouteTable, "name"): ("route-table show --name ", "route-table associate --name "),
+    Field(NatGateway, "name"): ("nat-gateway delete --name ",),
     Field(Workload, "name"): ("deploy logs --name ", "deploy stop --name "),
 }
 """The commands that complete a name."""

@@ -56,8 +56,8 @@ def test_every_command_speaks_json(path: tuple[str, ...], vpcctl: Any) -> None:
 
 def test_the_commands_that_change_something_can_rehearse_and_be_verbose(vpcctl: Any) -> None:
     verbs = {"create", "add", "set", "delete", "enable", "disable", "clear", "webserver", "run", "stop",
-             "restore", "apply", "allow", "deny", "attach", "detach", "join", "leave",
-             "associate", "dissociate", "allocate", "release"}
+             "restore", "apply", "allow", "deny", "attach", "detach", "join", "leave", "associate",
+             "dissociate", "add-route", "delete-route", "allocate", "release"}
     for path in LEAVES:
         text = vpcctl(*path, "--help").out
         assert ("--dry-run" in text) == (path[-1] in verbs)

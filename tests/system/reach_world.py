@@ -29,7 +29,8 @@ class World:
     @property
     def subnets(self) -> list[tuple[str, str]]:
         """VPC and subnet of each."""
-        return [(vpc, subnet) for vpc, one in self.topology["vpcs"].items() for subnet in one["subnets"]]
+        return [(vpc, subnet) for vpc, one in self.topology["vpcs"].items() for subnet in one["subnets"]
+                if not one["subnets"][subnet].get("bare")]
 
     @property
     def addresses(self) -> list[str]:
@@ -55,8 +56,12 @@ def make(seed: int, harm: int) -> World:
     world = World(Random(seed))  # noqa: S311 - a test wants the same again
     _build(world)
     _add_acls(world, Random(f"{seed} acls"))  # noqa: S311 - a test wants the same again
+    ways = Random(f"{seed} routes")  # noqa: S311 - a test wants the same again
+    _add_routes(world, ways)
     for _ in range(harm):
         world.damage.append(world.random.choice(DAMAGE)(world))
+    if harm > 1:
+        world.damage.append(_way(world, ways))
     return world
 
 
@@ -95,6 +100,41 @@ def _add_acls(world: World, random: Random) -> None:
             for subnet in vpc["subnets"].values():
                 if random.random() < 0.5:
                     subnet["acl"] = random.choice(("a", "b"))
+
+
+def _add_routes(world: World, random: Random) -> None:
+    """Route tables, NAT gateways and middleboxes for some of the VPCs, drawn apart as well."""
+    for name, vpc in world.topology["vpcs"].items():
+        if random.random() < 0.5:
+            continue
+        world.topology["version"] = 2
+        start = vpc["cidr"].removesuffix(".0.0/16")
+        vpc["subnets"]["box"] = {"cidr": f"{start}.8.0/24", "type": random.choice(("public", "private")),
+                                 "bare": True, "instances": {"b": {"forwards": True}}}
+        vpc["nat_gateways"] = {"nat1": {"subnet": "pub"}}
+        pairs = [pair for pair in world.topology["peerings"] if name in pair]
+        peers = [other for pair in pairs for other in pair if other != name]
+        vpc["route_tables"] = {table: {"routes": _routes(world, random, peers)}
+                               for table in ("t1", "t2", *(("main",) if random.random() < 0.3 else ()))}
+        for subnet in ("s1", "s2"):
+            if subnet in vpc["subnets"] and random.random() < 0.8:
+                vpc["subnets"][subnet]["route_table"] = random.choice(("t1", "t2"))
+        if vpc["subnets"]["box"]["type"] == "private":
+            vpc["route_tables"].pop("main", None)
+
+
+def _routes(world: World, random: Random, peers: list[str]) -> dict[str, str]:
+    """What leads to the internet and to peers, whole or in part, and to nowhere."""
+    ways = ["internet", "nat:nat1", "nat:nat1", "instance:box/b", "instance:box/b", "blackhole"]
+    found = {"0.0.0.0/0": random.choice(ways)} if random.random() < 0.8 else {}
+    for peer in peers:
+        cidr = world.topology["vpcs"][peer]["cidr"]
+        if random.random() < 0.8:
+            found[random.choice((cidr, cidr.replace(".0.0/16", ".1.0/24")))] = random.choice(
+                (f"peer:{peer}", f"peer:{peer}", "instance:box/b", "nat:nat1", "blackhole"))
+    if random.random() < 0.3:
+        found["8.8.8.0/24"] = random.choice(ways)
+    return found
 
 
 def _acl_rules(random: Random, far: str) -> list[dict[str, Any]]:
@@ -290,6 +330,20 @@ def _acl(world: World) -> str:
         f"nft delete element {table} in {{ \"s-{subnet}\" }}", f"nft flush map {table} out",
         f"nft delete element {table} out {{ \"s-{subnet}\" }}", f"nft delete table {table}",
         f"nft flush set {table} inside", f"nft flush map {table} subnets")))
+
+
+def _way(world: World, random: Random) -> str:
+    """What leads packets to route tables is lost, in part or whole, or a middlebox stops."""
+    vpc = random.choice(world.vpcs)
+    if "route_tables" not in world.topology["vpcs"][vpc]:
+        return "true"
+    namespace, command = random.choice((
+        (vpc, "ip rule del pref 10001"), (vpc, "ip route del default table 1001"),
+        (vpc, "ip route flush table 1002"), (vpc, "nft flush map bridge vpcctl-routes origin"),
+        (vpc, "nft delete table bridge vpcctl-routes"), (vpc, "iptables -t raw -F"),
+        (f"{vpc}-box.b", "sysctl -qw net.ipv4.ip_forward=0"), (f"{vpc}-pub.nat1", "iptables -t nat -F"),
+        (f"{vpc}-box.b", "iptables -P FORWARD DROP")))
+    return _within(namespace, command)
 
 
 def _gone(world: World) -> str:

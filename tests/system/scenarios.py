@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 VPC1 = ("vpc create --name vpc1 --cidr 10.0.0.0/16",)
@@ -39,6 +38,12 @@ ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
 ACL = "acl create --vpc vpc1 --name edge"
 EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
 EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
+GATEWAY = "nat-gateway create --vpc vpc1 --subnet public --name nat1"
+TABLE = "route-table create --vpc vpc1 --name app"
+ROUTE = "route-table add-route --vpc vpc1 --name app --to 0.0.0.0/0 --via nat:nat1"
+BOX = "route-table add-route --vpc vpc1 --name app --to 172.16.0.0/16 --via instance:public/web1"
+USE = "route-table associate --vpc vpc1 --subnet more --name app"
+ROUTED = (*PEERED, MORE, GATEWAY, TABLE, ROUTE)
 APPLIED = (*NAT, POLICY, RUN, WEB, MORE, *VPC2)
 UNIT = "restore --install-unit --unit-dir /run"
 NO_UNIT = "restore --remove-unit --unit-dir /run"
@@ -120,7 +125,9 @@ class Scenario:
     @property
     def words(self) -> str:
         """The command's own name, without its options."""
-        return " ".join(takewhile(str.isalpha, self.command.split()))
+        words = self.command.split()
+        return " ".join(words[:2]) if not words[1:2] or words[1].replace("-", "").isalpha() \
+            and not words[1].startswith("-") else words[0]
 
     @property
     def name(self) -> str:
@@ -191,6 +198,19 @@ SCENARIOS = (
     Scenario("acl delete --vpc vpc1 --name edge", EDGES[:-1]),
     Scenario(MACHINE, EDGES, "behind an ACL"),
     Scenario("restore", (*EDGES, MACHINE), "ACLs", damage="ip netns exec vpc1 nft flush ruleset"),
+    Scenario(GATEWAY, NAT),
+    Scenario(GATEWAY, NAT, "half-made", crash=GATEWAY),
+    Scenario("nat-gateway delete --vpc vpc1 --name nat1", (*NAT, GATEWAY)),
+    Scenario(TABLE, (*NAT, MORE)),
+    Scenario("route-table delete --vpc vpc1 --name app", (*NAT, TABLE)),
+    Scenario(ROUTE, (*NAT, MORE, GATEWAY, TABLE, USE)),
+    Scenario(BOX, (*ROUTED, USE, MACHINE), "middlebox"),
+    Scenario("route-table delete-route --vpc vpc1 --name app --to 0.0.0.0/0", (*ROUTED, USE)),
+    Scenario(USE, (*ROUTED, MACHINE, BOX)),
+    Scenario(USE, ROUTED, "half-made", crash=USE),
+    Scenario("route-table dissociate --vpc vpc1 --subnet more", (*ROUTED, USE)),
+    Scenario("peer delete --vpc1 vpc1 --vpc2 vpc2", (*ROUTED, USE, MACHINE, BOX), "route tables"),
+    Scenario("restore", (*ROUTED, USE), "route tables", damage=REBOOT),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

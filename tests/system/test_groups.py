@@ -208,7 +208,9 @@ def test_open_connections_stay_and_no_new_one_begins(tiers: Host) -> None:
     assert "stay open" not in wider.err
 
 
-def test_who_gets_the_address_of_a_deleted_member_has_none_of_its_connections(tiers: Host) -> None:
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_gets_the_address_of_a_deleted_machine_has_none_of_its_connections(
+        tiers: Host, leaves: bool) -> None:
     with_policy(tiers, "data", {"ingress": [rule(54, "group:web", "udp")]})
     tiers.start(DB, "python3", "-uc", "import socket; s=socket.socket(type=2); s.bind(('', 54))\n"
                 "while True: s.sendto(*s.recvfrom(9))")
@@ -217,6 +219,8 @@ def test_who_gets_the_address_of_a_deleted_member_has_none_of_its_connections(ti
             "s.sendto(b'it', ('10.0.2.9', 54))\n"
             "try: print(s.recv(9))\nexcept TimeoutError: print('nothing')")
     assert "it" in tiers.run("ip", "netns", "exec", WEB1, "python3", "-c", talk).out
+    if leaves:
+        tiers.do(f"group leave {FRONT} web1 --name web")
     tiers.do(f"instance delete {FRONT.replace('--instance', '--name')} web1")
     tiers.do(f"instance add {FRONT.replace('--instance', '--name')} late --address 10.0.1.4")
     assert tiers.run("ip", "netns", "exec", "vpc1-front.late", "python3", "-c", talk).out == "nothing\n"

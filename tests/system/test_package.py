@@ -21,6 +21,8 @@ from vpcctl_lib.cli import root
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "packaging/build-deb"
+PLUGINS = ("cni", "docker", "netavark")
+"""What container runtimes start, each an executable beside vpcctl."""
 COMPLETIONS = {
     "bash": "usr/share/bash-completion/completions/vpcctl",
     "zsh": "usr/share/zsh/vendor-completions/_vpcctl",
@@ -110,8 +112,23 @@ def test_it_has_all_modules_and_nothing_else_of_the_checkout(files: dict[str, In
     ours = {path for path in files if path.startswith("usr/share/vpcctl/")}
     assert ours == tracked | {"usr/share/vpcctl/cleanup.sh"}
     assert {file.owner for file in files.values()} == {0}
-    assert files["usr/bin/vpcctl-cni"].mode == 0o755
+    assert {files[f"usr/bin/vpcctl-{name}"].mode for name in PLUGINS} == {0o755}
+    units = {path.rpartition("/")[2] for path in files if path.startswith("usr/lib/systemd/system/")}
+    assert units == {"vpcctl-docker.service", "vpcctl-docker.socket"}
     assert files["usr/bin/vpcctl"].mode == files["usr/share/vpcctl/cleanup.sh"].mode == 0o755
+
+
+def test_systemd_understands_the_units(files: dict[str, Installed], tmp_path: Path) -> None:
+    if which("systemd-analyze") is None:
+        pytest.skip("NOT TRIED: systemd-analyze is not here")
+    units = []
+    for path in (path for path in files if path.startswith("usr/lib/systemd/system/")):
+        units.append(tmp_path / path.rpartition("/")[2])
+        # It looks for the program where it would be installed.
+        units[-1].write_text(files[path].text.replace("ExecStart=/usr/bin/", f"ExecStart={ROOT}/"))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *units],
+                          capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_same_source_is_the_same_package(package: Path, tmp_path: Path) -> None:
@@ -128,7 +145,7 @@ def test_the_man_page_has_every_command(files: dict[str, Installed]) -> None:
                        for name in parameter.opts if not parameter.hidden):
             assert re.search(rf"{option}(?![\w-])", page), (path, option)
     pages = {path.rpartition("/")[2] for path in files if "/man1/" in path}
-    assert pages == {"vpcctl.1.gz", *(f"vpcctl-{name}.1.gz" for name in (*root.commands, "cni"))}
+    assert pages == {"vpcctl.1.gz", *(f"vpcctl-{name}.1.gz" for name in (*root.commands, *PLUGINS))}
 
 
 def test_man_can_read_every_page(files: dict[str, Installed], tmp_path: Path) -> None:

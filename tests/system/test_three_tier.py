@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from host import CHECKOUT, Host
-from neighbours import Neighbour, Street, missing, wait
+from neighbours import DOCKER, Neighbour, Street, missing, wait
+from test_containers import bash
+from test_docker_driver import DOCKERD, DRIVER, END
 from test_readme import Example, differences, examples
 
 DOCUMENT = CHECKOUT / "docs/three-tier.md"
@@ -64,10 +67,10 @@ def test_the_page_shows_what_is_printed(host: Host) -> None:
     assert not found, f"docs/three-tier.md shows something else than what is printed:\n{found}"
 
 
-def connected(host: Host, namespace: str) -> set[str]:
-    """Whose services answer there, of all others'."""
+def connected(host: Host, namespace: str, but: str = "") -> set[str]:
+    """Whose services answer there, of all others' but its own, which may have another name."""
     lines = [CONNECT.format(patience=PATIENCE, address=address, port=port, place=place)
-             for place, (address, port) in PLACES.items() if place != namespace]
+             for place, (address, port) in PLACES.items() if place != (but or namespace)]
     return set(host.sh("\n".join([*lines, "wait"]), namespace).split())
 
 
@@ -79,3 +82,58 @@ def test_they_reach_whom_the_groups_name_and_nobody_else(host: Host) -> None:
         host.none_reach(*((namespace, f"{address}:22") for place, (address, _) in PLACES.items()
                           if place != namespace))
     host.do("vpc delete --name shop")
+
+
+CONTAINERS = replace(DOCKER, also=("compose", "three-tier"))
+COMPOSE = f"docker-compose -p shop -f {CHECKOUT}/docs/examples/three-tier/compose.yaml"
+IMAGE = """
+cd /run
+mkdir -p root/tmp root/usr root/etc
+cp /etc/passwd /etc/group root/etc/
+chmod 1777 root/tmp
+for part in bin sbin lib lib64; do ln -s usr/$part root/$part; done
+tar -C root -c . | docker import - host
+"""
+"""As docs/three-tier.md makes the image."""
+
+
+@pytest.fixture
+def dock(tmp_path: Path) -> Iterator[Host]:
+    """Such a host with dockerd and our driver."""
+    if lacks := missing(CONTAINERS) or missing(APPLICATION):
+        pytest.skip(f"beside other programs: {lacks}")
+    street = Street(tmp_path, CONTAINERS)
+    host = street.host
+    try:
+        host.sh(INSTALL)
+        host.environment["PATH"] = f"/usr/bin:{host.sh('printf %s $PATH')}"
+        if host.run("docker-compose", "version").code != 0:
+            pytest.skip("beside other programs: no docker-compose")
+        bash(host, f"{DRIVER}\n{DOCKERD}\n{IMAGE}")
+        yield host
+        bash(host, END.format("dockerd", "") + END.format("driver", ""))
+    finally:
+        street.close()
+
+
+def test_the_same_with_containers(dock: Host) -> None:
+    dock.do(f"apply -f {CHECKOUT}/docs/examples/three-tier/network.yaml")
+    bash(dock, f"{COMPOSE} up -d 2>&1")
+    dock.sh(FIRST_ANSWER)
+    assert "hello" in dock.sh("curl -fsS -m 9 -d hello http://10.30.1.4/")
+    dock.sh(wait("curl -fsS -m 3 http://10.30.1.5/ | grep -q hello"))
+
+    def check() -> None:
+        """Each container reaches whom its groups let it reach."""
+        listed = dock.do("instance list --json").json["instances"]
+        there = {one["address"]: one["namespace"] for one in listed if one["state"] == "attached"}
+        assert len(there) == len(PLACES)
+        for place, (address, _) in PLACES.items():
+            assert connected(dock, there[address], but=place) == ALLOWED[place] - {place}, place
+
+    check()
+    bash(dock, "kill -9 $(docker inspect -f '{{.State.Pid}}' $(docker ps -qf name=db1))\n" + wait(
+        "curl -fsS -m 3 -d again http://10.30.1.4/ | grep -q again"))
+    check()
+    bash(dock, f"{COMPOSE} down -t 5 2>&1")
+    dock.do("vpc delete --name shop")

@@ -19,8 +19,9 @@ BEHIND = "POSTROUTING -s 192.0.2.7/32 -j RETURN"
 """A rule of somebody else, at the end of the chain that NAT's rules are in."""
 
 ENDED = re.compile(
-    r"(VPC|subnet|workload|machine|group|network ACL|pool) \S+ does not exist|are not peered|"
-    r"the record is not lost|no port \S+ of the host leads|elastic address \S+ is not allocated")
+    r"(VPC|subnet|workload|machine|group|network ACL|NAT gateway|route table|pool) \S+ does not exist|"
+    r"are not peered|the record is not lost|has no route to|no port \S+ of the host leads|"
+    r"elastic address \S+ is not allocated")
 """What a command says when it has been done already, and is no `unchanged`."""
 
 

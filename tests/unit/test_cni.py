@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.cni import result
-from vpcctl_lib.cni.plugin import named
-from vpcctl_lib.cni.request import VERSIONS, Attachment, CniError, Request, Verb, parse, version_in
 from vpcctl_lib.model import topology
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.runtimes import cni_result as result
+from vpcctl_lib.runtimes.cni import named
+from vpcctl_lib.runtimes.cni_request import VERSIONS, Attachment, CniError, Request, Verb, parse, version_in
 
 VARIABLES = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": "/run/netns/pod",
              "CNI_IFNAME": "eth0"}

@@ -29,8 +29,10 @@ from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import endpoints, kinds, naming, outside, topology
+from vpcctl_lib.model import endpoints, kinds, naming, outside, routes, topology
 from vpcctl_lib.model.comparison import compare
+from vpcctl_lib.model.routes import RouteTable
+from vpcctl_lib.model.tables import settled
 from vpcctl_lib.model.topology import (
     Acl,
     AclRule,
@@ -52,6 +54,7 @@ pytestmark = pytest.mark.usefixtures("bare_host")
 
 FOUND = {
     Field(Vpc, "link"): "a free number is found for each cable",
+    Field(RouteTable, "number"): "a free number is found for each",
     Field(Nat, "mtu"): "it is the interface's",
     Field(Nat, "resolvers"): "they are the host's",
     Field(Topology, "iptables"): "it is the kind that the host uses",
@@ -100,7 +103,8 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for module in (topology, outside) for _, kind in inspect.getmembers(module, inspect.isclass)
+    there = {kind for module in (topology, outside, routes)
+             for _, kind in inspect.getmembers(module, inspect.isclass)
              if is_dataclass(kind) and kind.__module__ == module.__name__}
     assert there == set(classes())
 
@@ -246,6 +250,10 @@ def crowded(draw: st.DrawFn, home: Any) -> Any:
             names = draw(st.lists(st.sampled_from(ALIKE), unique=True, max_size=2))
             nothing = {inner.field: st.just(()) for inner in kinds.inside(kind.model) if inner.several}
             more = [draw(made(kind.model, name=st.just(name), **nothing)) for name in names]
+            if kind.seat is not None:
+                # They are in a subnet, which is not their home.
+                more = [replace(one, subnet=draw(st.sampled_from(home.subnets)).name, address=None)
+                        for one in more if home.subnets]
             home = kind.put(home, (*kind.things(home), *more))
     return addressed(home) if isinstance(home, Subnet) else home
 
@@ -266,7 +274,8 @@ def crowds(draw: st.DrawFn) -> Topology:
         subnets = tuple(crowded(draw, Subnet(one, part))
                         for one, part in zip(inner, cidr.subnets(8), strict=False))
         vpcs.append(crowded(draw, Vpc(name, cidr, number, subnets=subnets)))
-    return Topology(tuple(vpcs), tuple(Peering.between(*pair) for pair in combinations(sorted(names), 2)))
+    found = Topology(tuple(vpcs), tuple(Peering.between(*pair) for pair in combinations(sorted(names), 2)))
+    return settled(Topology(), found)
 
 
 def things(topology: Topology) -> list[object]:

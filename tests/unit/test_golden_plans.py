@@ -19,6 +19,7 @@ from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
+from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.topology import (
     Acl,
     AclRule,
@@ -104,6 +105,13 @@ EDGED = replace(PLAIN, acls=(WEB_ACL, Acl("spare")))
 ASSOCIATED = EDGED.with_subnet(replace(PUBLIC, acl="web"))
 MORE_EDGED = EDGED.with_subnet(replace(PUBLIC, acl="web", machines=(
     *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),)))))
+ANYWHERE = IPv4Network("0.0.0.0/0")
+GATEWAY = replace(OPEN, nat_gateways=(NatGateway("nat1", "public", IPv4Address("10.0.1.5")),))
+ROUTED = replace(GATEWAY, route_tables=(RouteTable("main", 1, (VpcRoute(ANYWHERE, Via.NAT, "nat1"),)),))
+BOXED = replace(MIDDLEBOX, route_tables=(RouteTable("app", 2, (
+    VpcRoute(IPv4Network("10.9.0.0/16"), Via.BLACKHOLE),
+    VpcRoute(IPv4Network("172.16.0.0/16"), Via.INSTANCE, "public/box"))),)).with_subnet(
+        replace(PRIVATE, route_table="app"))
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
@@ -113,6 +121,12 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "machines": (Topology((OPEN,)), Topology((CROWD,))),
     "machines-delete": (Topology((CROWD,)), Topology((OPEN,))),
     "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
+    "nat-gateway-create": (Topology((OPEN,)), Topology((GATEWAY,))),
+    "nat-gateway-delete": (Topology((GATEWAY,)), Topology((OPEN,))),
+    "route-table-add-route": (Topology((GATEWAY,)), Topology((ROUTED,))),
+    "route-table-delete-route": (Topology((ROUTED,)), Topology((GATEWAY,))),
+    "route-table-associate": (Topology((MIDDLEBOX, PEER), PEERING), Topology((BOXED, PEER), PEERING)),
+    "route-table-whose-peer-goes": (Topology((BOXED, PEER), PEERING), Topology((BOXED, PEER))),
     "vpc-delete": (Topology((EMPTY,)), Topology()),
     "vpc-delete-with-everything": (Topology((FULL, PEER), PEERING), Topology((PEER,))),
     "vpc-delete-first-of-two-that-overlap": (

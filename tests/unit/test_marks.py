@@ -23,7 +23,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.naming import ACL_TABLE, GROUP_SET
+from vpcctl_lib.model.naming import ACL_TABLE, GROUP_SET, ROUTES_SET, ROUTES_TABLE
 from vpcctl_lib.model.topology import Acl, AclRule, Machine, Nat, Policy, Rule, Subnet, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Acls,
@@ -38,6 +38,7 @@ from vpcctl_lib.resources import (
     Roster,
     Route,
     SingleRule,
+    Steering,
 )
 from vpcctl_lib.resources.guarded import OWN, RANGES
 from vpcctl_lib.workloads import members
@@ -61,6 +62,8 @@ UNGUARDED = {
     Field(Subnet, "acl"): "without nft, there are none",
     Field(Machine, "groups"): "without nft, no router lists its groups",
     Field(Vpc, "groups"): "without nft, no router lists its groups",
+    **{Field(Vpc, name): "they need the guard" for name in ("route_tables", "nat_gateways")},
+    Field(Subnet, "route_table"): "it needs the guard",
 }
 """What no mark tells where ports are not guarded."""
 
@@ -126,6 +129,16 @@ class Made(Kernel):
         """The machines that a guard knows; or the network ACLs."""
         if name == ACL_TABLE:
             return next(map(acl_table, self.those(Acls, namespace)), None)
+        if name == ROUTES_TABLE:
+            tables = [table for one in self.those(Steering, namespace) for table in one.tables]
+            return [item for one in tables for item in (
+                {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
+                *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
+        if name == ROUTES_TABLE:
+            tables = [table for one in self.those(Steering, namespace) for table in one.tables]
+            return [item for one in tables for item in (
+                {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
+                *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
         guards = self.those(Guard, namespace)
         members = [member for one in guards for member in one.machines]
         return [{"set": {"name": OWN, "elem": [

@@ -436,12 +436,18 @@ def test_any_change_of_the_program_makes_another_seal(
     monkeypatch.setattr("vpcctl_lib.record.seal.FOLDER", tmp_path)
     (tmp_path / "room").mkdir()
     seen = set()
-    for path, content in (("a.py", "1"), ("a.py", "2"), ("room/a.py", ""), ("room/a.py", "1"), ("b.py", "")):
+    for at, (path, content) in enumerate((
+            ("a.py", "1"), ("a.py", "2"), ("room/a.py", ""), ("room/a.py", "1"), ("b.py", ""))):
         (tmp_path / path).write_text(content)
+        # No two are written at one time, as here they could be by the kernel's coarse clock.
+        os.utime(tmp_path / path, (at, at))
         seal.program.cache_clear()
         seen.add(seal.program())
+    monkeypatch.setattr("vpcctl_lib.__version__", "another")
     seal.program.cache_clear()
-    assert len(seen) == 5
+    seen.add(seal.program())
+    seal.program.cache_clear()
+    assert len(seen) == 6
 
 
 def refuse_to_write(monkeypatch: pytest.MonkeyPatch, number: int, *, after: int = 0) -> None:

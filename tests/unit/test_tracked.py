@@ -7,10 +7,12 @@ from ipaddress import IPv4Interface, IPv4Network
 
 import pytest
 
+from vpcctl_lib.engine.shall import Shall
 from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
 from vpcctl_lib.kernel import proc
 from vpcctl_lib.kernel.conntrack import Table
+from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import (
     Address,
@@ -21,6 +23,7 @@ from vpcctl_lib.resources import (
     Resource,
     Route,
     SingleRule,
+    name_of,
 )
 from vpcctl_lib.resources.marking import Members
 from vpcctl_lib.resources.tracking import Disown, Forget, Keep
@@ -57,7 +60,7 @@ def added(
     *steps: Step, shall: tuple[Resource, ...] = (*NEAR, NAT), broken: tuple[Resource, ...] = ()
 ) -> list[tuple[Operations, Operations]]:
     """What is put before and behind the work of each step."""
-    found = tended(steps, shall, [one.key for one in broken])
+    found = tended(steps, Shall(shall), [one.key for one in broken])
     assert [(one.verb, one.entry) for one in found] == [(one.verb, one.entry) for one in steps]
     return [(one.work[: one.work.index(WORK[0])], one.work[one.work.index(WORK[0]) + 1 :]) for one in found]
 
@@ -130,17 +133,26 @@ def test_what_is_no_chain_has_nobody_to_shut_out() -> None:
     assert added(step(Verb.CHANGE, ROUTER, rule)) == [((), ())]
 
 
-def test_who_gets_the_address_of_a_deleted_member_has_none_of_its_connections() -> None:
-    before = Marking("vpc1-db", (Members("web", "10.0.1.4-10.0.1.6"), Members("app", "10.0.1.6")))
-    after = replace(before, members=(Members("web", "10.0.1.5"), Members("app", "10.0.1.6")))
-    moved, gone = step(Verb.CHANGE, after, before), step(
-        Verb.UNMAKE, Address("vpc1-web1", "eth0", IPv4Interface("10.0.1.4/24")))
-    assert added(moved, gone) == [((), (Disown("vpc1-db", ("10.0.1.4",)),)), ((), ())]
-    other = step(Verb.UNMAKE, Address("vpc1-web1", "eth0", IPv4Interface("10.0.1.6/24")))
-    assert added(moved, other) == [((), ()), ((), ())], "it is in another group"
-    assert added(moved) == [((), ())], "who only leaves keeps what is open"
-    assert added(step(Verb.CHANGE, before, after), gone) == [((), ()), ((), ())]
-    assert "conntrack -D -s 10.0.1.4\n  conntrack -D -d 10.0.1.4\n" in str(Disown("vpc1-db", ("10.0.1.4",)))
+def test_who_gets_the_address_of_a_deleted_machine_has_none_of_its_connections() -> None:
+    db = Marking("vpc1-db", (Members("web", "10.0.1.4-10.0.1.6"),))
+    link = Address("vpc1-web1", "eth0", IPv4Interface("10.0.1.4/24"), routed=False)
+    gone = step(Verb.UNMAKE, link)
+    ends = (Disown(("vpc1-db",), ("10.0.1.4",)),)
+    assert added(gone, shall=(*NEAR, db)) == [((), ends)], "it may have been in a group before"
+    assert added(gone, shall=NEAR) == [((), ())], "nobody's rules name groups"
+    router = step(Verb.UNMAKE, replace(link, routed=True))
+    assert added(router, shall=(db,)) == [((), ())], "no machine gets it"
+    assert added(gone, step(Verb.MAKE, link), shall=(db,)) == [((), ()), ((), ())], "it comes back"
+    assert added(step(Verb.CHANGE, db, db), shall=(db,)) == [((), ())], "who only leaves keeps what is open"
+    told = str(Disown(("vpc1-db", "vpc1-app"), ("10.0.1.4",)))
+    assert "for space in vpc1-db vpc1-app; do\n  ip netns exec $space conntrack -D -s 10.0.1.4 || :\n" in told
+
+
+def test_only_tables_are_looked_at() -> None:
+    kept = Marking("vpc1-db", (Members("web", "10.0.1.4"),)), Namespace("vpc1", "vpcctl:vpc1")
+    entries = [*Entry.on(written(one, name_of(one)) for one in kept)]
+    assert Shall(entries).tables() == [("vpc1-db", "vpcctl")]
+    assert ["resource" in vars(one) for one in entries] == [True, False]
 
 
 @pytest.mark.parametrize(("count", "asked"), [("0", 0), ("1", 1), (None, 1)])

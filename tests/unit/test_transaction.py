@@ -54,13 +54,12 @@ from vpcctl_lib.resources import (
     Settings,
     SingleRule,
     Station,
+    Steering,
     Switching,
     Veth,
-    marking,
 )
 from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
-from vpcctl_lib.resources.guard import HEAD
 from vpcctl_lib.resources.localnet import Localnet
 from vpcctl_lib.resources.neighbours import SWITCHING
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
@@ -72,7 +71,12 @@ EMPTY = Topology()
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
 Table = tuple[str, dict[str, set[str]]]
-HEADS = {"bridge": HEAD, "ip": marking.HEAD}
+SCRIPT = re.compile(r"table (?P<gone>\w+ \S+)\ndelete table (?P=gone)\n"
+                    r"|table (?P<made>\w+ \S+) \{\n.*?\n\}\n"
+                    r"|(?P<verb>add|delete) element (?P<table>\w+ \S+) (?P<set>\S+) \{ (?P<held>.*?) \}\n",
+                    re.DOTALL)
+"""The parts of a script for nft."""
+
 ELEMENTS = r"\t\telements = \{\n(.*?)\n\t\t\}\n"
 
 
@@ -104,7 +108,7 @@ class Simulation:
     pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     """Neighbours by namespace, "neigh", link and address; MACs by namespace, "fdb", port and address."""
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
-    """Tables of nft by namespace and family: all but the elements, and the elements by set."""
+    """Tables of nft by namespace, and family with name: all but the elements, and the elements by set."""
     chains: dict[Place, list[str]] = field(default_factory=dict)
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -174,19 +178,36 @@ class Simulation:
             getattr(self, f"link_{verb}")(namespace, rest)
         elif kind in ("neigh", "fdb"):
             self.pin(namespace, kind, verb, rest)
+        elif kind == "rule":
+            self.put(verb, ((namespace, "lo"), (kind, *rest)))
+        elif "table" in rest:
+            self.way(namespace, verb, rest)
         else:
             place = (namespace, rest[rest.index("dev") + 1])
             need(place in self.links, f'Cannot find device "{place[1]}"')
             if verb == "flush":
                 assert rest[-2:] == ["scope", "link"], "none of these has such addresses"
                 return
-            line = (place, (kind, *without_flags(rest)))
-            need((line in self.lines) == (verb == "del"), "RTNETLINK answers: "
-                 + ("No such process" if verb == "del" else "File exists"))
-            self.lines ^= {line}
-            if not any(at == place and words[0] == "addr" for at, words in self.lines):
+            self.put(verb, (place, (kind, *without_flags(rest))))
+            if place[1] != "lo" and not any(at == place and words[0] == "addr" for at, words in self.lines):
                 # fib_disable_ip in net/ipv4/fib_frontend.c: the last address takes all routes along.
                 self.lines = {line for line in self.lines if line[0] != place}
+
+    def put(self, verb: str, line: tuple[Place, Place]) -> None:
+        need((line in self.lines) == (verb == "del"), "RTNETLINK answers: "
+             + ("No such process" if verb == "del" else "File exists"))
+        self.lines ^= {line}
+
+    def way(self, namespace: str, verb: str, words: list[str]) -> None:
+        """A route of a table: of two to one destination only the metric differs."""
+        place = (namespace, words[words.index("dev") + 1] if "dev" in words else "lo")
+        need(place in self.links, f'Cannot find device "{place[1]}"')
+        key = way_of(words)
+        held = {line for line in self.lines if line[0][0] == namespace and line[1][:4] == key}
+        if verb == "replace":
+            self.lines -= held
+        need(verb != "add" or not held, "RTNETLINK answers: File exists")
+        self.put("del" if verb == "del" else "add", (place, (*key, *words)))
 
     def pin(self, namespace: str, kind: str, verb: str, words: list[str]) -> None:
         if words[0] == "proxy":
@@ -202,32 +223,33 @@ class Simulation:
             del self.pinned[place]
 
     def nft(self, namespace: str, text: str) -> str:
-        """The last of the tables of a family, each replacing the one before; or changes of elements."""
+        """Tables that are deleted and made, and changes of elements: all of a script, or none."""
+        held = copy.deepcopy(self.tables)
         try:
             self.count()
             need(namespace in self.namespaces, f'Cannot open network namespace "{namespace}"')
-            if not any(head in text for head in HEADS.values()):
-                self.elements(namespace, text)
-                return ""
+            parts = list(SCRIPT.finditer(text))
+            assert "".join(part[0] for part in parts) == text, text
+            for part in parts:
+                self.step(namespace, part)
         except Refused as error:
+            self.tables = held
             return str(error)
-        family = next(family for family, head in HEADS.items() if head in text)
-        made = text.rpartition(HEADS[family])[2]
-        self.tables.pop((namespace, family), None)
-        if made:
-            self.tables[namespace, family] = taken_apart(made)
         return ""
 
-    def elements(self, namespace: str, text: str) -> None:
-        """All of the lines, or none."""
-        place = (namespace, text.split()[2])
-        need(place in self.tables, "No such file or directory")
-        sets = copy.deepcopy(self.tables[place][1])
-        for verb, name, held in re.findall(r"(\w+) element \w+ vpcctl (\S+) \{ (.*) \}\n", text):
-            for element in held.split(", "):
-                need(verb == "add" or element in sets[name], "No such file or directory")
-                (sets[name].add if verb == "add" else sets[name].remove)(element)
-        self.tables[place] = (self.tables[place][0], sets)
+    def step(self, namespace: str, part: re.Match[str]) -> None:
+        """One table, or the elements of one set."""
+        if part["gone"]:
+            self.tables.pop((namespace, part["gone"]), None)
+        elif part["made"]:
+            need((namespace, part["made"]) not in self.tables, "File exists")
+            self.tables[namespace, part["made"]] = taken_apart(part[0])
+        else:
+            need((namespace, part["table"]) in self.tables, "No such file or directory")
+            held = self.tables[namespace, part["table"]][1][part["set"]]
+            for element in part["held"].split(", "):
+                need(part["verb"] == "add" or element in held, "No such file or directory")
+                (held.add if part["verb"] == "add" else held.remove)(element)
 
     def netns(self, verb: str, name: str) -> None:
         if verb == "add":
@@ -245,8 +267,8 @@ class Simulation:
                         and (rules or chain[2] not in BUILTIN)], "rules of ours stay"
         for place in [place for place in self.links if place[0] == name]:
             self.drop(place)
-        for family in HEADS:
-            self.tables.pop((name, family), None)
+        for held in [place for place in self.tables if place[0] == name]:
+            del self.tables[held]
         for table in (self.chains, self.policies):
             for chain in [chain for chain in table if chain[0] == name]:
                 del table[chain]
@@ -447,9 +469,10 @@ class Simulation:
             return (self.settings / "ip_forward").read_text().strip() == "1"
         if isinstance(resource, Settings):
             return (resource.namespace, resource.device or "lo") in self.links
-        if isinstance(resource, (Guard, Marking, Roster)):
-            family = "bridge" if isinstance(resource, Guard) else "ip"
-            return self.tables.get((resource.namespace, family)) == taken_apart(resource.text())
+        if isinstance(resource, (Guard, Marking, Roster, Steering)):
+            text = resource.text()
+            name = " ".join(text.split()[1:3])
+            return self.tables.get((resource.namespace, name)) == taken_apart(text)
         if isinstance(resource, Switching):
             return "learning" in self.links.get((resource.namespace, resource.device), {})
         if isinstance(resource, Station):
@@ -466,8 +489,20 @@ class Simulation:
         kind, verb, *words = operation.words
         if verb == "property":
             return words[-1] in self.links.get((operation.namespace, words[2]), {}).get("altnames", ())
+        if kind == "rule":
+            return ((operation.namespace, "lo"), (kind, *words)) in self.lines
+        if "table" in words:
+            return any(line == (*way_of(words), *words) for place, line in self.lines
+                       if place[0] == operation.namespace)
         return ((operation.namespace, words[words.index("dev") + 1]),
                 (kind, *without_flags(words))) in self.lines
+
+
+def way_of(words: Sequence[str]) -> tuple[str, str, str, str]:
+    """What no other route has."""
+    destination = words[1] if words[0] == "blackhole" else words[0]
+    metric = words[words.index("metric") + 1] if "metric" in words else ""
+    return "way", words[words.index("table") + 1], destination, metric
 
 
 def without_flags(words: Sequence[str]) -> list[str]:

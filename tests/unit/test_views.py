@@ -19,7 +19,7 @@ from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import acls, grouped, plain, things
+from vpcctl_lib.views import acls, grouped, plain, routed, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -45,7 +45,8 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "vpcs", [plain.vpc(topology, vpc)]
         yield "subnets", [plain.subnet(vpc, subnet) for subnet in vpc.subnets]
         yield "workloads", [plain.workload(one) for one in flat]
-        machines = tuple(Instance(one, Standing.MISSING) for one in endpoints.in_vpc(vpc) if one.site.machine)
+        machines = tuple(Instance(one, Standing.MISSING) for subnet in vpc.subnets
+                         for one in endpoints.in_subnet(vpc, subnet) if one.site.machine)
         yield "instances", [plain.instance(one) for one in machines]
         for one in machines:
             yield "instance", plain.instance_shown(one)
@@ -57,6 +58,8 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "acls", [acls.acl(one) for one in edges]
         for edge in edges:
             yield "acl", acls.shown(acl.Counted(edge, {"ingress 100": (1, 60)}))
+        yield "route_tables", routed.all_tables(topology, vpc)
+        yield "nat_gateways", [routed.gateway(vpc, one) for one in vpc.nat_gateways]
         yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups, edges))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)

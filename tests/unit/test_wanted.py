@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.dear import DEAR
+from tests.fields import FIELDS, FULL, Field, changes
 from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint, routers
 from vpcctl_lib.engine.plan import Plan, _names, difference
@@ -17,12 +19,23 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import (
+    Action,
+    Group,
+    Machine,
+    Nat,
+    Policy,
+    Protocol,
+    Rule,
+    Subnet,
+    Topology,
+    Vpc,
+)
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
-from vpcctl_lib.record.ledger import State
+from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
-from vpcctl_lib.resources import Forwarding, Guard, name_of
+from vpcctl_lib.resources import Forwarding, Guard, Marking, Resource, name_of
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 
@@ -70,7 +83,8 @@ def test_the_plan_is_that_of_everything_anew(store: Store, one: Topology, other:
 @pytest.mark.parametrize("subnet", [
     BARE.with_machine(NEW), BARE.without_machine("m1"), replace(BARE, machines=(NEW, *BARE.machines)),
     BARE.with_machine(replace(BARE.machines[1], forwards=True)), replace(BARE, machines=BARE.machines[::-1]),
-    replace(BARE, policy=Policy()), replace(BARE, machines=())])
+    replace(BARE, policy=Policy()), replace(BARE, machines=()),
+    Subnet("late", IPv4Network("10.0.2.0/24"), machines=())])
 def test_what_one_change_in_a_subnet_needs(store: Store, subnet: Subnet) -> None:
     one, other = Topology((VPC,), guarded=True), Topology((VPC.with_subnet(subnet),), guarded=True)
     state = recorded(store, one)
@@ -87,6 +101,33 @@ def test_what_does_not_change_is_not_looked_at(store: Store) -> None:
     looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
     assert looked_at, "what follows from a whole VPC or from all of them"
     assert not [one for one in looked_at if "web.m" in one or "br-vpc2" in one]
+
+
+def of(needs: Sequence[Resource | Entry]) -> list[Resource]:
+    return [one.resource if isinstance(one, Entry) else one for one in needs]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=str)
+def test_a_change_of_any_field_is_seen(field: Field) -> None:
+    shall = wanted(State(), FULL)
+    state = State(FULL, difference((), shall.all).after, parts=shall.parts)
+    changed = changes(field)[0]
+    assert of(wanted(state, changed).all) == blueprint(changed)
+
+
+def test_what_stays_before_and_behind_a_change_is_not_looked_at(store: Store) -> None:
+    several = replace(BARE, machines=tuple(Machine(f"m{number}", (FIRST + number,)) for number in range(5)))
+    alone = Machine("x", (IPv4Address("10.1.1.4"),))
+    other = replace(VPC, name="vpc2", cidr=IPv4Network("10.1.0.0/16"), link=1, subnets=(
+        replace(BARE, cidr=IPv4Network("10.1.1.0/24"), machines=(alone,)),))
+    state = recorded(store, Topology((replace(VPC, subnets=(several,)), other), guarded=True))
+    machines = tuple(replace(one, forwards=one.name == "m1") for one in several.machines)
+    changed = replace(several, machines=machines)
+    shall = wanted(state, state.topology.with_vpc(replace(VPC, subnets=(changed,))))
+    difference(state.ledger, shall.all)
+    looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
+    assert not [one for one in looked_at if any(f"web.m{number}" in one for number in (0, 2, 3, 4))]
+    assert not [one for one in looked_at if "guard" in one and "vpc2" in one]
 
 
 def test_what_is_deleted_is_all_that_is_looked_at(store: Store) -> None:
@@ -114,6 +155,22 @@ def test_the_guard_of_many_machines_looks_only_at_the_new_one(
     assert looked_at == ["new"]
     (guard,) = (one for one in shall.all if isinstance(one, Guard))
     assert guard in blueprint(other)
+
+
+def test_a_machine_in_no_group_changes_nothing_of_those_that_are(store: Store) -> None:
+    rule = Rule(Protocol.TCP, Action.ALLOW, None, None, "", "web")
+    group = Group("web", Policy((rule,)))
+    members = replace(BARE, machines=tuple(replace(one, groups=("web",)) for one in BARE.machines))
+    grouped = replace(VPC, groups=(group,), subnets=(members,))
+    state = recorded(store, Topology((grouped,), guarded=True))
+    shall = wanted(state, state.topology.with_vpc(grouped.with_subnet(members.with_machine(NEW))))
+    difference(state.ledger, shall.all)
+    looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
+    assert not [one for one in looked_at if "web.m" in one]
+    joined = members.with_machine(replace(NEW, groups=("web",)))
+    more = wanted(state, state.topology.with_vpc(grouped.with_subnet(joined)))
+    plan = difference(state.ledger, more.all)
+    assert sum(isinstance(step.entry.resource, Marking) for step in plan.steps) == len(joined.machines)
 
 
 @given(topologies())

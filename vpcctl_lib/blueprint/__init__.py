@@ -37,10 +37,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
-            yield Part((vpc.name,), routers.guard, seats[vpc.name],
-                       (vpc.name, routers.ranges(vpc), bool(topology.quotes)), routers.guarded)
-            if vpc.acls:
-                yield Part((vpc.name,), _acls, (vpc,), (seats[vpc.name],))
+            yield from _at_the_ports(vpc, seats[vpc.name], bool(topology.quotes))
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -62,6 +59,9 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
     for vpc in topology.vpcs:
+        if vpc.route_tables:
+            yield Part((vpc.name,), _tables, (topology,), (vpc,))
+    for vpc in topology.vpcs:
         peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
@@ -73,6 +73,15 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
+
+
+def _at_the_ports(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Part]:
+    """The nft tables of family bridge."""
+    yield Part((vpc.name,), routers.guard, seats, (vpc.name, routers.ranges(vpc), quotes), routers.guarded)
+    if vpc.acls:
+        yield Part((vpc.name,), _acls, (vpc,), (seats,))
+    if vpc.route_tables or vpc.nat_gateways:
+        yield Part((vpc.name,), _steering, (vpc,), (seats,))
 
 
 def _namespace(vpc: str) -> Iterator[Resource]:
@@ -88,6 +97,19 @@ def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
     from vpcctl_lib.blueprint.acls import acls
 
     return acls(vpc, seats)
+
+
+def _steering(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    # Imported late, here and below: most VPCs have only the built-in tables.
+    from vpcctl_lib.blueprint.tables import steering
+
+    return steering(vpc, [seat.endpoint for seat in seats])
+
+
+def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    from vpcctl_lib.blueprint.tables import router
+
+    return router(topology, vpc)
 
 
 def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],
@@ -107,4 +129,5 @@ def _groups(topology: Topology, seats: Mapping[str, Sequence[Seat]]) -> Groups |
     # Imported late: most networks have none.
     from vpcctl_lib.blueprint.groups import Groups
 
-    return Groups(topology, {name: [seat.endpoint for seat in held] for name, held in seats.items()})
+    return Groups(topology, {name: [seat.endpoint for seat in held if seat.machine.groups]
+                             for name, held in seats.items()})

@@ -27,12 +27,27 @@ Machines = Mapping[str, Sequence[Endpoint]]
 
 
 class Groups:
-    """All groups of a topology; what many machines share is worked out once."""
+    """All groups of a topology; what many machines share is worked out once.
+
+    `machines` are those in groups: the others change nothing about them.
+    """
 
     def __init__(self, topology: Topology, machines: Machines) -> None:
         self._topology = topology
         self._machines = machines
         self._parts: dict[tuple[str, tuple[str, ...]], tuple[Direction, Direction | None]] = {}
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every machine would get the same."""
+        return isinstance(other, Groups) and self._source == other._source
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def _source(self) -> tuple[object, ...]:
+        """All that what a machine gets follows from, besides the machine itself."""
+        held = [(vpc.name, vpc.groups) for vpc in self._topology.vpcs]
+        return held, self._topology.peerings, bool(self._topology.guarded), self._machines
 
     @cached_property
     def _members(self) -> Mapping[Called, str]:

@@ -16,7 +16,7 @@ from vpcctl_lib.firewall.rules import (
 )
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.routing import forwards, opens, routed
-from vpcctl_lib.model.topology import SubnetType, Topology, Variant, Vpc
+from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Address,
     Chain,
@@ -104,10 +104,20 @@ def _jump_mark(own: str, topology: Topology) -> str:
     return f'"{naming.host_mark(topology.forwarding)}"'
 
 
+def _asks(vpc: Vpc, subnet: Subnet) -> bool:
+    """Whether a subnet's packets to the internet have a way."""
+    if not vpc.route_tables:
+        return subnet.type is SubnetType.PUBLIC
+    # Imported late: most VPCs have only the built-in tables.
+    from vpcctl_lib.model.tables import gets_out
+
+    return gets_out(vpc, subnet)
+
+
 def _resolvers(topology: Topology) -> Iterator[Resource]:
     """The files for name resolution, if NAT lets queries out."""
     asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
-              for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC
+              for subnet in vpc.subnets if _asks(vpc, subnet)
               for one in endpoints.in_subnet(vpc, subnet)]
     if asking:
         yield Folder(NAMESPACE_FILES)

@@ -60,7 +60,12 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
 
 def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
     """Its groups' rules if it is in any, else its subnet's policy, if there is one."""
-    if one.groups and groups:
+    if one.translates:
+        # Imported late: most VPCs have none.
+        from vpcctl_lib.blueprint.gateways import inside as gateway
+
+        yield from gateway(vpc, one)
+    elif one.groups and groups:
         yield from groups.inside(vpc, one)
     elif one.policy:
         # Imported late: most changes have no policy in sight.

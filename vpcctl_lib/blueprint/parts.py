@@ -94,10 +94,13 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
-        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=()))
+        around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=(), route_tables=(),
+                                                  nat_gateways=()))
         for subnet in vpc.subnets:
-            inner = self._frame((vpc.name, subnet.name), replace(subnet, machines=(), acl=""))
-            for machine in subnet.machines:
+            inner = self._frame((vpc.name, subnet.name),
+                                replace(subnet, machines=(), acl="", route_table=""))
+            gateways = endpoints.gateways(vpc, subnet) if vpc.nat_gateways else ()
+            for machine in (*subnet.machines, *gateways):
                 yield Seat(around, inner, machine)
 
     def _frame(self, names: Names, found: Frame) -> Frame:

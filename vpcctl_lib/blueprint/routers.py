@@ -53,10 +53,16 @@ def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     return _port(vpc, one, naming.device("br-", vpc.name))
 
 
+def cable(vpc: Vpc, one: Endpoint) -> tuple[Veth, Port]:
+    """The cable to a machine, and the settings of its end on the bridge."""
+    guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else \
+        naming.GATEWAY_MARK if one.translates else ""
+    return (Veth(vpc.name, one.port, one.namespace, one.interface),
+            Port(vpc.name, one.port, one.site.owner + guest, naming.device("br-", vpc.name)))
+
+
 def _port(vpc: Vpc, one: Endpoint, bridge: str) -> Iterator[Resource]:
-    yield Veth(vpc.name, one.port, one.namespace, one.interface)
-    guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else ""
-    yield Port(vpc.name, one.port, one.site.owner + guest, bridge)
+    yield from cable(vpc, one)
     full = naming.port_altname(one.site.subnet, one.site.machine)
     if full:
         yield Altname(vpc.name, one.port, full)

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from vpcctl_lib.cli import streams
-from vpcctl_lib.cni import result
-from vpcctl_lib.cni.plugin import run
-from vpcctl_lib.cni.request import CniError, Code, parse, version_in
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.audit import Audit
 from vpcctl_lib.kernel.run import Runner
@@ -19,6 +16,9 @@ from vpcctl_lib.managers.base import Context
 from vpcctl_lib.record.document import DEFAULT_FOLDER
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.record.trust import check_folder
+from vpcctl_lib.runtimes import cni_result as result
+from vpcctl_lib.runtimes.cni import run
+from vpcctl_lib.runtimes.cni_request import CniError, Code, parse, version_in
 
 COMMAND = "CNI_COMMAND"
 
@@ -32,7 +32,7 @@ def main() -> None:
     # A person who starts it to see what it is has nothing to write.
     text = sys.stdin.buffer.read(LONGEST).decode(errors="replace") if os.environ.get(COMMAND) else ""
     try:
-        _print(run(parse(os.environ, text), _context()))
+        _print(run(parse(os.environ, text), context()))
     except VpcctlError as error:
         number = error.number if isinstance(error, CniError) else Code.FAILED.value
         _print(result.failure(version_in(text), number, error.message, error.hint))
@@ -43,7 +43,8 @@ def main() -> None:
         raise
 
 
-def _context() -> Context:
+def context() -> Context:
+    """What the plugins need: the state folder, and a runner that writes to its log."""
     folder = Path(os.environ.get("VPCCTL_STATE_DIR") or DEFAULT_FOLDER)
     check_folder(folder)
     store = Store(folder)

@@ -9,6 +9,7 @@ import click
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import kinds
+from vpcctl_lib.model.routes import BUILT_IN, Via
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.trust import check_folder
@@ -58,6 +59,26 @@ def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str
     both = {"vpc1", "vpc2"} - {parameter.name}
     taken = {ctx.params.get(name) for name in both}
     return _beginning((vpc.name for vpc in _topology(ctx).vpcs if vpc.name not in taken), incomplete)
+
+
+def complete_route_table(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the VPC's route tables, with the built-in ones."""
+    vpcs = [vpc for vpc in _topology(ctx).vpcs if ctx.params.get("vpc") in (None, vpc.name)]
+    own = (table.name for vpc in vpcs for table in vpc.route_tables)
+    return _beginning((*BUILT_IN, *own), incomplete)
+
+
+def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """What a route of the VPC can lead to."""
+    topology = _topology(ctx)
+    vpcs = [vpc for vpc in topology.vpcs if ctx.params.get("vpc") in (None, vpc.name)]
+    found = [Via.INTERNET.value, Via.BLACKHOLE.value]
+    for vpc in vpcs:
+        found += [f"{Via.NAT.value}:{one.name}" for one in vpc.nat_gateways]
+        found += [f"{Via.PEER.value}:{one.name}" for one in topology.peers_of(vpc.name)]
+        found += [f"{Via.INSTANCE.value}:{subnet.name}/{one.name}" for subnet in vpc.subnets
+                  for one in subnet.machines if one.forwards]
+    return _beginning(found, incomplete)
 
 
 def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -17,9 +17,7 @@ def overview(view: View) -> None:
     """Everything about one VPC."""
     see = view["see"]
     output.result(_head(view))
-    _heading("Route table", see["routes"])
-    output.table(("DESTINATION", "TARGET"),
-                 [(row["destination"], row["target"]) for row in view["routes"]], "")
+    _routes(view)
     if view["subnets"]:
         _heading("Subnets", see["subnets"])
         _subnets(view["subnets"])
@@ -32,6 +30,9 @@ def overview(view: View) -> None:
     if view["acls"]:
         _heading("Network ACLs", *filter(None, [see.get("acls")]))
         acls(view["acls"], "")
+    if view["nat_gateways"]:
+        _heading("NAT gateways", see["instances"])
+        nat_gateways(view["nat_gateways"], "")
     for kind in things.others():
         if view.get(kind.plural):
             _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
@@ -47,6 +48,51 @@ def overview(view: View) -> None:
     if view["workloads"]:
         _heading("Workloads", *dict.fromkeys(one["see"] for one in view["workloads"]))
         workloads(view["workloads"], "")
+
+
+def route_tables(found: list[View], empty: str) -> None:
+    """Route tables, a line for each route."""
+    rows = [(one["vpc"], one["name"], ", ".join(one["subnets"]) or "-", *_route(row))
+            for one in found for row in one["routes"]]
+    output.table(("VPC", "NAME", "SUBNETS", "DESTINATION", "TARGET", "STATE"), rows, empty, keys=2)
+
+
+def route_table(view: View) -> None:
+    """One route table."""
+    output.result("\n".join(line for name, value in (
+        ("Name", f"{view['vpc']}/{view['name']}"), ("Subnets", ", ".join(view["subnets"]) or "none"))
+        for line in _fact(name, value, "", 0)))
+    output.result("")
+    routes(view)
+
+
+def routes(view: View) -> None:
+    """The routes of a table."""
+    output.table(("DESTINATION", "TARGET", "STATE"), [_route(row) for row in view["routes"]], "")
+
+
+def _route(row: View) -> tuple[str, str, str]:
+    return row["destination"], row["target"], row["state"]
+
+
+def nat_gateways(found: list[View], empty: str) -> None:
+    """NAT gateways, and the routes that lead to them."""
+    rows = [(one["vpc"], one["subnet"], one["name"], one["address"], one["namespace"],
+             ", ".join(one["routes"]) or "-") for one in found]
+    output.table(("VPC", "SUBNET", "NAME", "ADDRESS", "NAMESPACE", "ROUTES"), rows, empty)
+
+
+def _routes(view: View) -> None:
+    """The one table of all subnets; where a person made others, each with its subnets."""
+    if "route_tables" not in view["see"]:
+        _heading("Route table", view["see"]["routes"])
+        output.table(("DESTINATION", "TARGET"),
+                     [(row["destination"], row["target"]) for row in view["routes"]], "")
+        return
+    for one in view["route_tables"]:
+        _heading(f"Route table {one['name']} of {', '.join(one['subnets']) or 'no subnet'}",
+                 view["see"]["route_tables"])
+        routes(one)
 
 
 def _heading(what: str, *commands: str) -> None:

@@ -77,8 +77,9 @@ def export(topology: Topology, as_json: bool) -> None:
     """
     from vpcctl_lib.files.documents import written
     from vpcctl_lib.files.topology import to_document
+    from vpcctl_lib.model.guests import without_brought
 
-    document = to_document(topology)
+    document = to_document(without_brought(topology))
     if as_json:
         output.document("topology", document)
     else:

@@ -14,6 +14,7 @@ from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.routes import NatGateway
 from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, SubnetType, Vpc, Workload
 from vpcctl_lib.resources.guard import members_of, ranges_of
 from vpcctl_lib.resources.guarded import Member
@@ -39,6 +40,15 @@ class SubnetReader:
         found = [self._subnet(vpc, cidr, inside[name]) for name, cidr in cidrs.items()]
         edges = found_acls.associations(self._kernel, vpc.name)
         return tuple(replace(one, acl=edges.get(one.name, "")) for one in (*found, *self._empty(vpc, found)))
+
+    def nat_gateways(self, sites: Sequence[Site]) -> Iterator[NatGateway]:
+        """The NAT gateways behind these ports, with the addresses that the guard knows."""
+        for site in sites:
+            address = next((member.address for member in self._members(site)), None)
+            if address is None:
+                self._notes.append(f"NAT gateway '{site}' can't be rebuilt: its address is missing")
+            else:
+                yield NatGateway(site.machine, site.subnet, address)
 
     def _empty(self, vpc: Vpc, others: Sequence[Subnet]) -> Iterator[Subnet]:
         """Those without machines, from the guard: as far as a person could have added them."""

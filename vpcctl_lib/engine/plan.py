@@ -11,6 +11,7 @@ from itertools import compress, count
 from operator import not_
 from typing import Any
 
+from vpcctl_lib.engine.shall import Shall
 from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
 from vpcctl_lib.errors import VpcctlError
@@ -76,7 +77,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
     given = frozenset(map(id, wanted))
     fresh = [number for number, kind in enumerate(map(type, wanted)) if kind is not Entry]
     ledger = ledger if len(fresh) < len(wanted) else _cleared(ledger, faults)
-    shall = _Resources(wanted)
+    shall = Shall(wanted)
     loose = _apart(ledger, given)
     matches = _matched(loose, wanted, fresh)
     same = given.union(map(id, matches.values()))
@@ -137,20 +138,6 @@ def _step(after: Entry, entry: Entry | None, fault: Fault | None, done: set[Oper
     done.update(remedy)
     turn = resource.repair if fault else resource.change
     return Step(Verb.CHANGE, after, ready((*remedy, *turn(old))), partial(old.repair, resource), entry)
-
-
-class _Resources(Sequence[Resource]):
-    """Wanted resources; those that are given as entries are only decoded if somebody asks for them."""
-
-    def __init__(self, wanted: Sequence[Resource | Entry]) -> None:
-        self._wanted = wanted
-
-    def __len__(self) -> int:
-        return len(self._wanted)
-
-    def __getitem__(self, number: Any) -> Any:
-        one = self._wanted[number]
-        return one.resource if isinstance(one, Entry) else one
 
 
 def places(ledger: Sequence[Entry], those: Collection[int]) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.engine import found_publishes
+from vpcctl_lib.engine import found_publishes, found_routes
 from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
@@ -56,6 +56,7 @@ class Rebuilder:
         self.notes: list[str] = []
         self._believed: frozenset[str] = frozenset()
         self._attached: dict[Site, Attachment] = {}
+        self._gateways: set[Site] = set()
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
@@ -162,7 +163,11 @@ class Rebuilder:
                               "or by hand")
             return None
         reader = SubnetReader(self._kernel, self.notes, self._attached)
-        return replace(vpc, subnets=reader.subnets(vpc, sites))
+        machines = [site for site in sites if site not in self._gateways]
+        gateways = [site for site in sites if site in self._gateways]
+        return found_routes.with_routes(self._kernel, self.notes, replace(
+            vpc, subnets=reader.subnets(vpc, machines),
+            nat_gateways=tuple(reader.nat_gateways(gateways))))
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
@@ -198,7 +203,9 @@ class Rebuilder:
         if not is_ours:
             return None
         site = Site(vpc, subnet, machine)
-        if tilde:
+        if tilde + guest == naming.GATEWAY_MARK:
+            self._gateways.add(site)
+        elif tilde:
             self._attached[site] = _attachment(guest)
         return site
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
+from vpcctl_lib.engine.shall import Shall
 from vpcctl_lib.engine.step import Step
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
@@ -11,8 +12,7 @@ from vpcctl_lib.resources import Operations, Resource
 from vpcctl_lib.resources.tracking import Disown, Forget, Keep, Release
 
 
-def tended(steps: Sequence[Step], shall: Iterable[Resource],
-           broken: Collection[Hashable]) -> tuple[Step, ...]:
+def tended(steps: Sequence[Step], shall: Shall, broken: Collection[Hashable]) -> tuple[Step, ...]:
     """The steps, with extra work before and after some of them.
 
     `shall` is everything wanted, `broken` has the keys of things that are not as recorded.
@@ -32,7 +32,7 @@ def tended(steps: Sequence[Step], shall: Iterable[Resource],
             filtering.setdefault(policy_of, []).append(number)
     closing = {number: work for number, step in enumerate(steps)
                if step.verb is Verb.CHANGE and (work := _closing(step, shall))}
-    closing |= _disowning(steps)
+    closing |= _disowning(steps, shall)
     released = _released(steps)
     if not translating and not filtering and not closing and not released:
         return tuple(steps)
@@ -59,16 +59,18 @@ def _closing(step: Step, shall: Iterable[Resource]) -> Operations:
     return (Forget(shut.namespace, shut.sources, _near(shut.namespace, shall), whole=True),) if shut else ()
 
 
-def _disowning(steps: Sequence[Step]) -> Mapping[int, Operations]:
-    """For machines whose groups named one that goes: what it has open there, which is not its address's."""
-    dropped = {number: senders for number, step in enumerate(steps) if step.verb is Verb.CHANGE and step.old
-               and (senders := step.entry.resource.drops(step.old.resource))}
-    if not dropped:
+def _disowning(steps: Sequence[Step], shall: Shall) -> Mapping[int, Operations]:
+    """For machines that go: what those in groups have open with them, also from an earlier membership."""
+    going = [(number, step.entry.resource) for number, step in enumerate(steps) if step.verb is Verb.UNMAKE]
+    lent = [one for _, one in going if one.lends]
+    if not lent:
         return {}
-    gone = {step.entry.resource.lends for step in steps if step.verb is Verb.UNMAKE}
-    found = {number: (one.namespace, tuple(address for address in one.sources if address in gone))
-             for number, one in dropped.items()}
-    return {number: (Disown(space, sources),) for number, (space, sources) in found.items() if sources}
+    stays = {step.entry.resource.key for step in steps if step.verb is not Verb.UNMAKE}
+    gone = tuple(sorted({one.lends for one in lent if one.key not in stays}))
+    spaces = tuple(dict.fromkeys(space for space, _ in shall.tables()))
+    # Behind a removal that has a command of its own: one without goes with another.
+    last = next((number for number, _ in reversed(going) if steps[number].work), None)
+    return {} if last is None or not (gone and spaces) else {last: (Disown(spaces, gone),)}
 
 
 def _released(steps: Sequence[Step]) -> Operations:

@@ -54,8 +54,14 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
              and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
+    there = {one for table in known.route_tables for one in (table.name, table.number)}
+    tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
+    gateways = [one for one in found.nat_gateways
+                if one.name not in {gateway.name for gateway in known.nat_gateways}]
     return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
-                   subnets=(*subnets, *taken))
+                   subnets=(*subnets, *taken),
+                   route_tables=(*known.route_tables, *tables),
+                   nat_gateways=(*known.nat_gateways, *gateways))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -90,6 +96,10 @@ def added(before: Topology, after: Topology) -> list[str]:
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
     yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
+    for word, old, new in (("route table", known.route_tables, vpc.route_tables),
+                           ("NAT gateway", known.nat_gateways, vpc.nat_gateways)):
+        there = {one.name for one in old}
+        yield from (f"{word} {one.name} of {vpc.name}" for one in new if one.name not in there)
     for subnet in vpc.subnets:
         before = known.subnet(subnet.name)
         if before is None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from vpcctl_lib.files import attached_values as attached
+from vpcctl_lib.files import routing_values as routing
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.elastic_values import EIPS, POOLS
 from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
 
 VERSIONS = (1, 2)
@@ -52,17 +54,29 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
         blank=True),
 ), named="machine", rules=attached.ONE_NAMESPACE)
 
+ROUTE_TABLE = Kind("route_table", "a route table", RouteTable, "Where the packets of its subnets go.", (
+    Key("routes", routing.ROUTES, "Targets by destination: internet, nat:NAME, peer:VPC, "
+        "instance:SUBNET/NAME or blackhole.", blank=True),
+), named="route table", found={"number": "a free number is found for each"})
+
+NAT_GATEWAY = Kind("nat_gateway", "a NAT gateway", NatGateway, "The way out for private subnets.", (
+    Key("subnet", routing.SUBNET, "The public subnet that it is in.",
+        required=("it has no subnet", "write for example subnet: public")),
+    Key("address", routing.ADDRESS, "Its address. The lowest free one if missing."),
+), named="NAT gateway")
+
 SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a namespace of its own.", (
     Key("cidr", values.SUBNET_CIDR, "A part of the VPC's CIDR, from /16 to /29.", required=NO_CIDR),
     Key("type", values.TYPE, "NAT serves public subnets only.", kept=True),
+    Key("route_table", routing.ROUTE_TABLE, "Its route table, which says its type. By its type if missing.",
+        since=2),
     Key("firewall", values.or_path(POLICY), "Its policy, or the path of a policy's file. Open if missing.",
         ("policy",), blank=True),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "The programs of its own machine, by name.",
         ("machines.workloads",), blank=True),
     Key("groups", values.GROUPS, "The groups of its VPC that its own machine is in.", ("machines.groups",),
         blank=True, since=2),
-    Key("acl", values.ACL_NAME, "The network ACL of its VPC at its edge. Open if missing.", blank=True,
-        since=2),
+    Key("acl", values.ACL_NAME, "The network ACL of its VPC at its edge. Open if missing.", since=2),
     Key("publish", PUBLISHES, "The ports of the host that lead to its own machine, such as 8080:80.",
         ("machines.publishes",), blank=True, since=2),
     Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
@@ -86,6 +100,10 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         "Its security groups, by name: each a group, or the path of a policy's file.", blank=True, since=2),
     Key("acls", by_name(ACL, "network ACLs by name", None, values.from_path(ACL)),
         "Its network ACLs, by name: each an ACL, or the path of its file.", blank=True, since=2),
+    Key("route_tables", by_name(ROUTE_TABLE, "route tables by name", routing.check_tables),
+        "Its route tables, by name; of main and public the routes that are added.", blank=True, since=2),
+    Key("nat_gateways", by_name(NAT_GATEWAY, "NAT gateways by name"), "Its NAT gateways, by name.",
+        blank=True, since=2),
     Key("subnets", by_name(SUBNET, "subnets by name", values.check_subnets), "Its subnets, by name.",
         blank=True),
 ), named="VPC", found={"link": "a free number is found for each cable"})

@@ -44,6 +44,8 @@ _FRAGMENTS = "fragments of "
 
 _IS_LATER = "ip frag-off & 0x1fff != 0"
 NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.ICMP: 1}
+_NAMED: dict[Any, int] = {protocol.value: number for protocol, number in NUMBERS.items()}
+_L4PROTO = ("meta", "l4proto")
 
 
 def _comment(rule: AclRule, chain: str) -> str:
@@ -110,23 +112,23 @@ def seen(rule: Mapping[str, Any]) -> Seen:
 def expected(line: Line, direction: Direction, chain: str) -> Seen:
     """How `seen` has a line of a chain."""
     if isinstance(line, Lead):
-        test = ("match", "!=", _frozen({"&": [_field("ip", "frag-off"), 0x1FFF]}), (0, 0))
+        test = ("match", "!=", _FRAGMENT_OFFSET, (0, 0))
         later = (test,) if line.later else ()
         return Seen("", (*later, _goto(line.chain)))
     if isinstance(line, Fork):
         branches = frozenset((*_ends(line.field, one), one.chain) for one in line.branches)
-        return Seen("", (("vmap", _frozen(_listed_key(line.field, direction)), branches),))
+        return Seen("", (("vmap", _listed_key(line.field, direction), branches),))
     network = _narrow(line)
-    far = (("match", "==", _frozen(_field("ip", direction.far_end)), _network(network)),) if network else ()
+    far = (("match", "==", ("ip", direction.far_end), _network(network)),) if network else ()
     return Seen(_comment(line, chain), (*far, *_expected(line), "counter", VERDICTS[line.action]))
 
 
 def _expected(rule: AclRule) -> tuple[Any, ...]:
     if rule.ports:
-        return (("match", "==", _frozen(_field(rule.protocol.value, "dport")), _ports(rule.ports)),)
+        return (("match", "==", (rule.protocol.value, "dport"), _ports(rule.ports)),)
     if rule.protocol is Protocol.ALL:
         return ()
-    return (("match", "==", _frozen({"meta": {"key": "l4proto"}}), NUMBERS[rule.protocol]),)
+    return (("match", "==", _L4PROTO, NUMBERS[rule.protocol]),)
 
 
 def _network(network: IPv4Network) -> Any:
@@ -141,13 +143,9 @@ def _goto(chain: str) -> tuple[str, str]:
     return ("goto", chain)
 
 
-def _field(protocol: str, field: str) -> dict[str, Any]:
-    return {"payload": {"protocol": protocol, "field": field}}
-
-
-def _listed_key(field: Field, direction: Direction) -> dict[str, Any]:
-    return {Field.PROTOCOL: {"meta": {"key": "l4proto"}}, Field.FAR_END: _field("ip", direction.far_end),
-            Field.TCP_PORT: _field("tcp", "dport"), Field.UDP_PORT: _field("udp", "dport")}[field]
+def _listed_key(field: Field, direction: Direction) -> tuple[str, str]:
+    return {Field.PROTOCOL: _L4PROTO, Field.FAR_END: ("ip", direction.far_end),
+            Field.TCP_PORT: ("tcp", "dport"), Field.UDP_PORT: ("udp", "dport")}[field]
 
 
 def _ends(field: Field, one: Branch) -> tuple[int, int]:
@@ -164,29 +162,40 @@ def _part(part: Any) -> Any:
     if kind == "goto":
         return _goto(held["target"])
     if kind == "match":
-        return ("match", held["op"], _frozen(held["left"]), _value(held["left"], held["right"]))
+        left = _left(held["left"])
+        return ("match", held["op"], left, _value(left, held["right"]))
     if kind == "vmap" and isinstance(held.get("data"), dict):
-        return ("vmap", _frozen(held["key"]), frozenset(
-            (*_value(held["key"], value, single=False), verdict.get("goto", {}).get("target", ""))
+        left = _left(held["key"])
+        return ("vmap", left, frozenset(
+            (*_value(left, value, single=False), verdict.get("goto", {}).get("target", ""))
             for value, verdict in held["data"].get("set", ())))
     return _frozen(part)
 
 
-def _value(key: Any, value: Any, single: bool = True) -> Any:
+def _left(left: Mapping[str, Any]) -> Any:
+    """What is compared: a field of a header, something else about the packet, or anything."""
+    (kind, held), *others = left.items()
+    if not others and kind == "payload" and held.keys() == {"protocol", "field"}:
+        return held["protocol"], held["field"]
+    if not others and kind == "meta" and held.keys() == {"key"}:
+        return kind, held["key"]
+    return _frozen(left)
+
+
+def _value(left: Any, value: Any, single: bool = True) -> Any:
     """A value, or the first and the last of many; of a protocol its number."""
     if isinstance(value, dict) and "range" in value:
         return tuple(_number(one) for one in value["range"])
     if isinstance(value, dict) and "prefix" in value:
         return _network(IPv4Network((value["prefix"]["addr"], value["prefix"]["len"])))
     number = _number(value)
-    return number if single and key == {"meta": {"key": "l4proto"}} else (number, number)
+    return number if single and left == _L4PROTO else (number, number)
 
 
 def _number(value: Any) -> Any:
     """An address, port or protocol as a number; something else as it is."""
-    names = {protocol.value: number for protocol, number in NUMBERS.items()}
-    if not isinstance(value, str) or value in names:
-        return names.get(value, value)
+    if not isinstance(value, str) or value in _NAMED:
+        return _NAMED.get(value, value)
     try:
         return int(IPv4Address(value))
     except AddressValueError:
@@ -198,6 +207,9 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, Mapping):
         return tuple(sorted((key, _frozen(one)) for key, one in value.items()))
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+_FRAGMENT_OFFSET = _frozen({"&": [{"payload": {"protocol": "ip", "field": "frag-off"}}, 0x1FFF]})
 
 
 def rules_in(found: Sequence[Seen]) -> list[AclRule]:

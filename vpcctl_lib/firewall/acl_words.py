@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network
 
 from vpcctl_lib.model.acls import REST, called
@@ -16,6 +17,7 @@ def in_words(rule: AclRule) -> str:
     return f"{called(rule)} {what} {rule.action.value}"
 
 
+@lru_cache(maxsize=1 << 16)
 def from_words(words: str) -> AclRule:
     """The rule, without its description; ValueError if it is not as `in_words` would write it."""
     number, protocol, ports, far, action = words.split(" ")

@@ -30,7 +30,15 @@ def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     # An INVALID packet is never translated: it would leave the host with a private source.
     # An answer without a route is refused as well: if accepted, it would go in circles over lo.
     return (f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}", f"{ESTABLISHED} -j ACCEPT", *_within(vpc),
-            *_errors(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
+            *_errors(vpc), *_across(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
+
+
+def _across(vpc: Vpc) -> Iterator[str]:
+    if vpc.route_tables:
+        # Imported late, here and below: most VPCs have only the built-in tables.
+        from vpcctl_lib.firewall.route_rules import across
+
+        yield from across(vpc)
 
 
 def _within(vpc: Vpc) -> Iterator[str]:
@@ -57,6 +65,11 @@ def _outward(vpc: Vpc) -> Iterator[str]:
     bridge = naming.device("br-", vpc.name)
     sources = [(str(subnet.cidr), naming.owner(vpc.name, subnet.name)) for subnet in public(vpc)]
     yield from _metadata(vpc.nat, sources, bridge, naming.UPLINK, "")
+    if vpc.route_tables:
+        from vpcctl_lib.firewall.route_rules import outward
+
+        yield from outward(vpc)
+        return
     for source, mark in sources:
         yield f"-s {source} -i {bridge} -o {naming.UPLINK} {_comment(mark)} -j ACCEPT"
 
@@ -89,6 +102,15 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     peers = (f"-s {peer.cidr} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name))
     return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
             *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
+
+
+def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+    """What a router does not track."""
+    if not vpc.route_tables:
+        return ()
+    from vpcctl_lib.firewall.route_rules import untracked
+
+    return untracked(topology, vpc)
 
 
 def router_mangle() -> tuple[str, ...]:
@@ -208,6 +230,10 @@ def _addresses(vpc: Vpc, routed: bool) -> list[str]:
 
 def public(vpc: Vpc) -> list[Subnet]:
     """The subnets that NAT serves."""
+    if vpc.route_tables:
+        from vpcctl_lib.model.tables import leaving
+
+        return leaving(vpc)
     return [subnet for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC]
 
 

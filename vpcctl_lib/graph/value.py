@@ -148,8 +148,14 @@ def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
         subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
-        tuple(_things(subnet)), own.groups if own else (), subnet.acl,
+        (*_routed(subnet), *_things(subnet)), own.groups if own else (), subnet.acl,
     )
+
+
+def _routed(subnet: Subnet) -> Iterator[Thing]:
+    """Its route table, if it is one of a person's own."""
+    if subnet.route_table:
+        yield Thing("route table", subnet.route_table, ())
 
 
 def _things(home: object, names: Names = ()) -> Iterator[Thing]:
@@ -166,7 +172,8 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
         yield FACTS[type(thing)](thing)
         return
     for name in kind.own:
-        value = getattr(thing, name)
+        # A number is the kernel's.
+        value = getattr(thing, name) if name != "number" else None
         for part in value if isinstance(value, tuple) else (value,):
             if part is True:
                 yield name.replace("_", " ")

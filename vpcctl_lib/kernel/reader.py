@@ -68,6 +68,8 @@ class View:
     failure: str = ""
     """Why its links and routes can't be read."""
 
+    all_routes: list[dict[str, Any]] | None = None
+    route_rules: list[dict[str, Any]] | None = None
     neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
     stations: dict[tuple[str, str], dict[str, Any]] | None = None
 
@@ -291,6 +293,20 @@ class Kernel:
         from vpcctl_lib.kernel import processes
 
         return processes.inside_of(process, namespace)
+
+    def all_routes(self, namespace: str) -> list[dict[str, Any]]:
+        """The routes of all tables."""
+        view = self._of(namespace)
+        if view.all_routes is None:
+            view.all_routes = self._part(namespace, "routes", Reading.ROUTES)
+        return view.all_routes
+
+    def route_rules(self, namespace: str) -> list[dict[str, Any]]:
+        """The lines of `ip rule`."""
+        view = self._of(namespace)
+        if view.route_rules is None:
+            view.route_rules = self._part(namespace, "routing rules", Reading.ROUTE_RULES)
+        return view.route_rules
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.host import HostManager as HostManager
     from vpcctl_lib.managers.instance import InstanceManager as InstanceManager
     from vpcctl_lib.managers.nat import NatManager as NatManager
+    from vpcctl_lib.managers.natgateway import NatGatewayManager as NatGatewayManager
     from vpcctl_lib.managers.overview import OverviewManager as OverviewManager
     from vpcctl_lib.managers.peer import PeerManager as PeerManager
     from vpcctl_lib.managers.publish import PublishManager as PublishManager
+    from vpcctl_lib.managers.routetable import RouteTableManager as RouteTableManager
     from vpcctl_lib.managers.subnet import SubnetManager as SubnetManager
     from vpcctl_lib.managers.topology import TopologyManager as TopologyManager
     from vpcctl_lib.managers.vpc import VpcManager as VpcManager

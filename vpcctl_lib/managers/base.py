@@ -234,6 +234,7 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = self._settled(state.topology, decide(state.topology))
         topology = replace(topology, forwarding=_forwarding(state, topology))
+        topology = self._routed(state.topology, topology)
         kinds.check_collisions(topology)
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
@@ -269,6 +270,18 @@ class Manager:
         name = next(vpc.name for vpc in topology.vpcs if vpc.acls)
         raise VpcctlError(f"VPC '{name}' can't have network ACLs: nft {guarding.missing(self.runner)}",
                           "install nftables, on a kernel with its family bridge")
+
+    def _routed(self, before: Topology, topology: Topology) -> Topology:
+        """The topology with what follows from its route tables, which are checked."""
+        if not any(vpc.route_tables or vpc.nat_gateways or any(subnet.route_table for subnet in vpc.subnets)
+                   for vpc in topology.vpcs):
+            return topology
+        # Imported late: most networks have only the built-in ones.
+        from vpcctl_lib.model import route_checks, tables
+
+        settled = tables.settled(before, topology)
+        self._warnings += route_checks.check(before, settled)
+        return settled
 
     def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)

@@ -61,7 +61,8 @@ class SubnetManager(Manager):
         """Change a subnet's type in place: its address, policy, workloads and connections inside stay."""
         def decide(topology: Topology) -> Topology:
             vpc, subnet = find_subnet(topology, vpc_name, name)
-            return topology.with_vpc(vpc.with_subnet(replace(subnet, type=kind)))
+            return topology.with_vpc(vpc.with_subnet(replace(
+                subnet, type=kind, route_table="")))
 
         return self.change(decide)
 

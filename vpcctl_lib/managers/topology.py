@@ -13,7 +13,7 @@ from vpcctl_lib.managers.base import Change, Context, Manager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import endpoints, kinds
+from vpcctl_lib.model import endpoints, guests, kinds
 from vpcctl_lib.model.comparison import Difference, compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Placed
@@ -43,7 +43,7 @@ class TopologyManager(Manager):
 
         def decide(topology: Topology) -> Topology:
             self._look_around(topology, file)
-            wanted = self._wanted(topology, file, prune)
+            wanted = self._with_routes(topology, self._wanted(topology, file, prune), file)
             _check_names(wanted, file)
             self._tell = partial(show, compare(topology, wanted))
             return wanted
@@ -55,6 +55,22 @@ class TopologyManager(Manager):
         """Only now: a plan that is refused would promise too much."""
         if self._tell:
             self._tell()
+
+    def _with_routes(self, before: Topology, wanted: Topology, file: TopologyFile) -> Topology:
+        """With what follows from route tables; what is wrong with a VPC's is refused at its place."""
+        routing = [vpc for vpc in file.vpcs if vpc.vpc.route_tables or vpc.vpc.nat_gateways
+                   or any(subnet.route_table for subnet in vpc.vpc.subnets)]
+        if not routing:
+            return wanted
+        # Imported late: most files have none.
+        from vpcctl_lib.model import route_checks, tables
+
+        settled = tables.settled(before, wanted)
+        for one in routing:
+            found = settled.vpc(one.name)
+            if found:
+                told(one.place, partial(route_checks.check_vpc, settled, found, before.vpc(one.name)))
+        return settled
 
     def _look_around(self, topology: Topology, file: TopologyFile) -> None:
         """What new VPCs, and new NAT, have to know of the host."""
@@ -83,7 +99,7 @@ class TopologyManager(Manager):
             result = self._placed(topology, wanted, leaving)
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
         asked = replace(wanted.vpc, link=vpc.link, routed=vpc.routed, nat=vpc.nat)
-        vpc = kinds.in_order_of(before, asked) if before else asked
+        vpc = kinds.in_order_of(before, guests.with_brought(asked, before)) if before else asked
         subnets = (_with_addresses(wanted, subnet, before) for subnet in vpc.subnets)
         vpc = replace(vpc, subnets=tuple(self._with_guests(wanted, subnet, before) for subnet in subnets))
         result = result.with_vpc(vpc)
@@ -159,7 +175,9 @@ def with_others(topology: Topology, asked: Topology, prune: bool) -> Topology:
 def _with_addresses(wanted: Wanted, subnet: Subnet, before: Vpc | None) -> Subnet:
     """The subnet with an address for each machine of which the file does not say one."""
     place = wanted.place.at("subnets").named(subnet.name).at("instances")
-    return told(place, lambda: endpoints.addressed(subnet, before.subnet(subnet.name) if before else None))
+    kept = [one.address for vpc in (wanted.vpc, before) if vpc for one in vpc.nat_gateways if one.address]
+    return told(place, lambda: endpoints.addressed(
+        subnet, before.subnet(subnet.name) if before else None, kept))
 
 
 def _moving(topology: Topology, file: TopologyFile) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import (
     Acl,
     AclRule,
@@ -112,9 +113,17 @@ def _new_cidr(old: Vpc, new: Vpc) -> str:
 
 
 def _other_subnet(old: Subnet, new: Subnet) -> str:
-    was, becomes = (f"{one.type.value} {one.cidr}" for one in (old, new))
+    was, becomes = (" ".join(filter(None, (one.type.value, str(one.cidr), one.route_table)))
+                    for one in (old, new))
     edge = f"network ACL: {old.acl or 'none'} → {new.acl or 'none'}" if old.acl != new.acl else ""
     return ", ".join(filter(None, (f"{was} becomes {becomes}" if was != becomes else "", edge)))
+
+
+def _other_routes(old: RouteTable, new: RouteTable) -> str:
+    # Its number is found when it is made.
+    gone, come = (", ".join(str(one) for one in routes if one not in others)
+                  for routes, others in ((old.routes, new.routes), (new.routes, old.routes)))
+    return ", ".join(filter(None, (gone and f"no longer {gone}", come)))
 
 
 def _uplink(nat: Nat) -> str:
@@ -180,6 +189,9 @@ WORDS: dict[type, Words] = {
                  changed=lambda old, new: ", ".join(_parts(old.policy, new.policy))),
     Acl: Words(lambda acl: _count((*acl.ingress, *acl.egress)),
                changed=lambda old, new: ", ".join(_acl_parts(old, new))),
+    RouteTable: Words(lambda table: ", ".join(map(str, table.routes)) or "no routes",
+                      changed=_other_routes),
+    NatGateway: Words(lambda one: f"in subnet {one.subnet}"),
     Subnet: Words(lambda subnet: f"{subnet.type.value} {subnet.cidr} does not exist yet",
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),
     Policy: Words(_new_policy, lambda _: "the file has none: the subnet opens",

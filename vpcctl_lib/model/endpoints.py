@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
@@ -45,6 +45,10 @@ class Site(NamedTuple):
         return naming.owner(*self)
 
 
+class Gateway(Machine):
+    """A NAT gateway as a machine: it forwards, with its own address as source."""
+
+
 @frozen
 class Endpoint:
     """A machine as the network has it."""
@@ -65,6 +69,8 @@ class Endpoint:
     attached: Attachment = Attachment()
     groups: tuple[str, ...] = ()
     publishes: tuple[Publish, ...] = ()
+    translates: bool = False
+    """Whether it is a NAT gateway, which no policy governs."""
 
     @cached_property
     def mac(self) -> str:
@@ -101,9 +107,10 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     """A machine of a subnet of a VPC."""
     site = Site(vpc.name, subnet.name, machine.name)
     ipv4, ipv6 = _addresses(subnet, machine)
+    translates = isinstance(machine, Gateway)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
-                    subnet.policy, machine.workloads, machine.forwards, machine.attached, machine.groups,
-                    machine.publishes)
+                    None if translates else subnet.policy, machine.workloads, machine.forwards,
+                    machine.attached, machine.groups, machine.publishes, translates)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:
@@ -119,8 +126,14 @@ def own(vpc: Vpc, subnet: Subnet) -> Endpoint | None:
     return endpoint(vpc, subnet, machine) if machine else None
 
 
+def gateways(vpc: Vpc, subnet: Subnet) -> tuple[Machine, ...]:
+    """The NAT gateways in a subnet, as machines."""
+    return tuple(Gateway(one.name, (one.address,) if one.address else (), forwards=True)
+                 for one in vpc.nat_gateways if one.subnet == subnet.name)
+
+
 def in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
-    """All machines of a subnet."""
+    """All machines of a subnet but NAT gateways."""
     return tuple(endpoint(vpc, subnet, machine) for machine in subnet.machines)
 
 
@@ -129,9 +142,14 @@ def following(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
     return tuple(one for one in in_subnet(vpc, subnet) if not one.groups)
 
 
+def all_in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
+    """All machines of a subnet, its NAT gateways last."""
+    return tuple(endpoint(vpc, subnet, machine) for machine in (*subnet.machines, *gateways(vpc, subnet)))
+
+
 def in_vpc(vpc: Vpc) -> tuple[Endpoint, ...]:
-    """All machines of a VPC, subnet by subnet."""
-    return tuple(one for subnet in vpc.subnets for one in in_subnet(vpc, subnet))
+    """All machines of a VPC, subnet by subnet, with NAT gateways."""
+    return tuple(one for subnet in vpc.subnets for one in all_in_subnet(vpc, subnet))
 
 
 def everywhere(topology: Topology) -> Iterator[Endpoint]:
@@ -145,18 +163,22 @@ def namespaces(topology: Topology) -> Iterator[str]:
     for vpc in topology.vpcs:
         yield vpc.name
         yield from (naming.namespace(vpc.name, subnet.name, machine.name)
-                    for subnet in vpc.subnets for machine in subnet.machines)
+                    for subnet in vpc.subnets for machine in (*subnet.machines, *gateways(vpc, subnet)))
 
 
-def check_room(vpc: str, subnets: Collection[Subnet]) -> None:
+def check_room(vpc: str, subnets: Collection[Subnet], gateways: int = 0) -> None:
     """Refuse more machines than the VPC's bridge has ports."""
-    machines = sum(len(subnet.machines) for subnet in subnets)
+    machines = sum(len(subnet.machines) for subnet in subnets) + gateways
     addressing.check_count(vpc, machines, "subnets" if machines == len(subnets) else "machines")
 
 
-def addressed(subnet: Subnet, before: Subnet | None) -> Subnet:
-    """The subnet with an address for each machine: the one that it had, else the lowest free one."""
-    taken = {one for machine in subnet.machines for one in machine.addresses if isinstance(one, IPv4Address)}
+def addressed(subnet: Subnet, before: Subnet | None, kept: Iterable[IPv4Address] = ()) -> Subnet:
+    """The subnet with an address for each machine: the one that it had, else the lowest free one.
+
+    The `kept` ones are others'.
+    """
+    taken = {*kept, *(one for machine in subnet.machines for one in machine.addresses
+                      if isinstance(one, IPv4Address))}
     had = {machine.name: machine.addresses for machine in before.machines} if before else {}
     chosen: dict[str, tuple[IPv4Address, ...]] = {}
     open_ones = [machine.name for machine in subnet.machines if machine.name and not machine.addresses]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.model import endpoints
-from vpcctl_lib.model.topology import Attachment, Topology
+from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
 
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}", re.ASCII)
 """Fewer than the kernel allows: the name is in commands, rules and the names of settings."""
@@ -21,6 +22,43 @@ CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 _PATH = re.compile(r"/[A-Za-z0-9_./:@+-]{1,127}", re.ASCII)
 """No longer than the alias of a link has room for, and one word in every command."""
+
+
+BROUGHT = ("cni-", "docker-", "podman-")
+"""How the names of machines begin that a container runtime brings, and takes away by itself."""
+
+
+def is_brought(machine: Machine) -> bool:
+    """Whether a container runtime has brought it."""
+    return bool(machine.attached.path) and machine.name.startswith(BROUGHT)
+
+
+def with_brought(vpc: Vpc, before: Vpc) -> Vpc:
+    """The VPC of a file with what runtimes have brought to its subnets, as far as there is room for it.
+
+    It is theirs to take away: a file does not know it.
+    """
+    known = {group.name for group in vpc.groups}
+    return replace(vpc, subnets=tuple(_with_brought(subnet, before, known) for subnet in vpc.subnets))
+
+
+def _with_brought(subnet: Subnet, before: Vpc, groups: set[str]) -> Subnet:
+    was = before.subnet(subnet.name)
+    names = {machine.name for machine in subnet.machines}
+    taken = {one for machine in subnet.machines for one in machine.addresses}
+    stay = tuple(machine for machine in (was.machines if was else ()) if is_brought(machine)
+                 and machine.name not in names and groups.issuperset(machine.groups)
+                 and all(one in subnet.cidr and one not in taken for one in machine.addresses))
+    return replace(subnet, machines=(*subnet.machines, *stay)) if stay else subnet
+
+
+def without_brought(topology: Topology) -> Topology:
+    """The topology as a file has it: without what runtimes have brought."""
+    return replace(topology, vpcs=tuple(
+        replace(vpc, subnets=tuple(replace(subnet, machines=tuple(
+            one for one in subnet.machines if not is_brought(one))) for subnet in vpc.subnets))
+        if any(is_brought(one) for subnet in vpc.subnets for one in subnet.machines) else vpc
+        for vpc in topology.vpcs))
 
 
 def check_interface(text: str) -> str:

@@ -58,6 +58,9 @@ class Kind:
     in_kernel: Callable[[Names], Iterable[str]] = _none
     """What it takes in the kernel that no other thing may have, each in words that a refusal can use."""
 
+    seat: Callable[[Any], Names] | None = None
+    """Its names in the kernel below those of its home, if not its own name alone."""
+
     given: Callable[[Any], tuple[Any, ...]] = _none
     """Those that a home of its kind has from the start: no plan reports them."""
 
@@ -132,6 +135,11 @@ class Placed(NamedTuple):
         return "/".join(filter(None, self.names))
 
     @property
+    def in_kernel(self) -> Names:
+        """Its names in the kernel."""
+        return self.names if self.kind.seat is None else (*self.names[:-1], *self.kind.seat(self.thing))
+
+    @property
     def called(self) -> str:
         """What a plan calls it."""
         return f"{self.kind.word} {'' if self.kind.several else 'of '}{self.path}"
@@ -200,7 +208,7 @@ def collision(topology: Any) -> Collision | None:
     """The first two things whose kernel objects would have the same name, such as a-b/c and a/b-c."""
     seen: dict[str, Placed] = {}
     for one in _takers(topology):
-        for name in one.kind.in_kernel(one.names):
+        for name in one.kind.in_kernel(one.in_kernel):
             if name in seen:
                 return Collision(seen[name], one, name)
             seen[name] = one

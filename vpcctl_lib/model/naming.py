@@ -62,6 +62,9 @@ BRIDGE_TABLE = "vpcctl"
 ACL_TABLE = "vpcctl-acls"
 """The nft table of family bridge with a VPC's network ACLs."""
 
+ROUTES_TABLE, ROUTES_SET = "vpcctl-routes", "table-"
+"""The nft table of family bridge that leads packets to route tables, and how the names of its lists begin."""
+
 GROUP_TABLE, GROUP_SET = "vpcctl", "group-"
 """The nft table of family ip of a machine in groups, and of a router, and how its sets' names begin."""
 
@@ -148,6 +151,10 @@ def owner(vpc: str, subnet: str = "", machine: str = "") -> str:
 def guest_mark(interface: str, source: str) -> str:
     """What is behind the mark of the port to an attached machine: its link, and its container or path."""
     return f"~{interface}~{source}"
+
+
+GATEWAY_MARK = "~nat-gateway"
+"""What is behind the mark of the port to a NAT gateway."""
 
 
 def publish_mark(*names: str) -> str:

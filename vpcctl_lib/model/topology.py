@@ -11,6 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Kind, register
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
+from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
 
 
 class SubnetType(Enum):
@@ -216,6 +217,14 @@ class Subnet:
     acl: str = ""
     """The network ACL at its edge; without one everything passes."""
 
+    route_table: str = ""
+    """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
+
+    @property
+    def table(self) -> str:
+        """The name of the route table that it has."""
+        return self.route_table or (PUBLIC if self.type is SubnetType.PUBLIC else MAIN)
+
     def machine(self, name: str = "") -> Machine | None:
         """The machine of that name, by default the subnet's own, if there is one."""
         return next((machine for machine in self.machines if machine.name == name), None)
@@ -253,6 +262,8 @@ class Vpc:
     subnets: tuple[Subnet, ...] = ()
     groups: tuple[Group, ...] = ()
     acls: tuple[Acl, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    nat_gateways: tuple[NatGateway, ...] = ()
 
     def acl(self, name: str) -> Acl | None:
         """The network ACL of that name, if there is one."""
@@ -287,8 +298,9 @@ class Vpc:
         return replace(self, subnets=tuple(kept if subnet in kept else [*kept, subnet]))
 
     def without_subnet(self, name: str) -> Vpc:
-        """This VPC without the subnet of that name."""
-        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name))
+        """This VPC without the subnet of that name, and without what is in it."""
+        return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name),
+                       nat_gateways=tuple(one for one in self.nat_gateways if one.subnet != name))
 
 
 @frozen
@@ -372,6 +384,9 @@ register(
     Kind(Nat, Vpc, "nat", "nat"),
     Kind(Group, Vpc, "groups", "group"),
     Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
+    Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),
+    Kind(NatGateway, Vpc, "nat_gateways", "NAT gateway", option="nat_gateway",
+         in_kernel=naming.machine_names, seat=lambda one: (one.subnet, one.name)),
     Kind(Subnet, Vpc, "subnets", "subnet"),
     Kind(Policy, Subnet, "policy", "firewall"),
     Kind(Machine, Subnet, "machines", "machine", "instances", "instance", in_kernel=naming.machine_names,

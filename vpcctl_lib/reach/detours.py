@@ -56,7 +56,7 @@ def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address
          progress: Progress) -> Detour | None:
     """The rule without which the packet gets further; None if these namespaces have no such rule."""
     tried = [(place, rule) for place in places for rule in place.rules
-             if not rule.is_built_in and not rule.odd]
+             if not rule.is_built_in and not rule.odd and not intent.leads(place.name, rule)]
     if not tried:
         return None
     so_far = progress()

@@ -26,6 +26,7 @@ from vpcctl_lib.reach.question import Outside, Question
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import lookup
 from vpcctl_lib.reach.scene import HOST, Scene
+from vpcctl_lib.reach.ways import shut
 from vpcctl_lib.uplink.packets import aside
 
 RESTORE = "vpcctl restore"
@@ -48,6 +49,9 @@ class Fixer:
     def fix(self, question: Question, blocked: Blocked, is_back: bool, progress: Progress) -> str | None:
         """The command for an obstacle; another obstacle may be behind this one."""
         here = HOST if blocked.where == "host" else blocked.where
+        way = shut(self._intent.topology, question, is_back)
+        if way is not None and way.code is blocked.code and way.why == blocked.rule:
+            return way.fix
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
         offered = opened(question, blocked.code, other) or self._published(question, here, blocked)
         if offered:
@@ -127,6 +131,9 @@ class Fixer:
             what = f"-D {chain} {shlex.join(split(cause.rule))}" if cause.rule else f"-P {chain} ACCEPT"
             return f"{_inside(here)}{tool}{table} {what}"
         one = self._intent.machine(here)
+        if one and one.translates and not self._lost(here, cause.table, cause.chain):
+            # Nothing gets in by a NAT gateway.
+            return None
         if one and one.groups:
             return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)

@@ -150,6 +150,9 @@ class Tracker:
         known = self._current.get(namespace.name)
         if known is None:
             return packet
+        if known.is_reply(packet) and packet.state is not State.ESTABLISHED:
+            # It is no answer here, but a packet of its own.
+            return packet
         if known.is_reply(packet):
             return packet.between(_merged(hook, packet.flow, known.original.back()))
         if not packet.first or packet.state is not State.NEW:

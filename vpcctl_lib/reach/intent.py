@@ -12,6 +12,7 @@ from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Family, gateway
 from vpcctl_lib.model.endpoints import Endpoint, endpoint, everywhere, in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.reach.routes import PolicyRule
 from vpcctl_lib.reach.routes import Route as Line
 from vpcctl_lib.reach.scene import Namespace as Held
 from vpcctl_lib.resources import Acls, Chain, Port, Resource, Route
@@ -52,6 +53,21 @@ class Intent:
         for one in Route.among(self._resources):
             found.setdefault(one.namespace, []).append(one)
         return found
+
+    @cached_property
+    def _leads(self) -> frozenset[tuple[str, int, str, str]]:
+        """Our lines of `ip rule`: namespace, priority, incoming link and table."""
+        if not any(vpc.route_tables for vpc in self.topology.vpcs):
+            return frozenset()
+        # Imported late: most networks have only the built-in tables.
+        from vpcctl_lib.resources import WayRule
+
+        return frozenset((one.namespace, one.priority, one.incoming, one.name)
+                         for one in WayRule.among(self._resources))
+
+    def leads(self, namespace: str, rule: PolicyRule) -> bool:
+        """Whether a line of `ip rule` is ours: it leads to a route table of a person's own."""
+        return (namespace, rule.priority, rule.incoming, rule.table) in self._leads
 
     @cached_property
     def _slots(self) -> Mapping[tuple[Family, str, str], list[Words]]:

@@ -14,16 +14,16 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE
+from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.topology import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
+from vpcctl_lib.reach.ports import Guarded, Steered, parse_guard, parse_steered
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
 from vpcctl_lib.resources.acl_table import Held as Edges
 from vpcctl_lib.resources.acl_table import held_in
-from vpcctl_lib.resources.guard import is_whole, members_of, parts_of, switched_by
-from vpcctl_lib.resources.guarded import FORWARDERS
+from vpcctl_lib.resources.guard import is_whole, switched_by
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
 
@@ -37,6 +37,7 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
 
 BRIDGE_FORWARDING = "forwarding"
 GUARD, MARKING, ACLS = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE), ("bridge", ACL_TABLE)
+STEERING = ("bridge", ROUTES_TABLE)
 """Our own tables of nft, each with its family."""
 
 
@@ -91,21 +92,6 @@ class Neighbour:
 
 
 @frozen
-class Guarded:
-    """What the guard of a namespace's bridges lets in at their ports."""
-
-    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
-    """Each machine's port, MAC and address."""
-
-    forwarders: frozenset[tuple[str, ...]] = frozenset()
-    """The port and MAC of each machine that may send packets of others."""
-
-    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
-        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
-        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
-
-
-@frozen
 class Passage:
     """What matters only for packets that start, end or are forwarded here."""
 
@@ -133,6 +119,9 @@ class Passage:
 
     acls: Edges | None = None
     """What our table with network ACLs has; None without one."""
+
+    steered: Steered | None = None
+    """What our table for route tables has; None without one."""
 
 
 class Settings(Protocol):
@@ -201,6 +190,11 @@ class Namespace:
     def marking(self) -> Groups | None:
         """What our table for a machine in groups has; None without one."""
         return self.passage().marking
+
+    @property
+    def steered(self) -> Steered | None:
+        """What our table for route tables has; None without one."""
+        return self.passage().steered
 
     def number(self, key: str) -> int:
         """A setting as a number; one that this kernel lacks is 0."""
@@ -314,11 +308,13 @@ class Scene:
         guard = self._guard(name) if has_table(chains, *GUARD) else None
         marking = self._marking(name) if has_table(chains, *MARKING) else None
         acls = held_in(self._kernel.nft_table(name, *ACLS)) if has_table(chains, *ACLS) else None
-        ours = {GUARD: guard is not None, MARKING: marking is not None, ACLS: acls is not None}
+        steered = self._steered(name) if has_table(chains, *STEERING) else None
+        ours = {GUARD: guard is not None, MARKING: marking is not None, ACLS: acls is not None,
+                STEERING: steered is not None}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
-                       parse_stations(stations), marking, acls)
+                       parse_stations(stations), marking, acls, steered)
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
         """The output of iptables-save; of both kinds, if both have rules."""
@@ -330,6 +326,10 @@ class Scene:
         """Our own table of family bridge, if it has our rules and no others."""
         listed = self._kernel.nft_table(name, *GUARD)
         return listed if is_whole(listed) else None
+
+    def _steered(self, name: str) -> Steered | None:
+        """Our own table for route tables, if it has our rules and no others."""
+        return parse_steered(self._kernel.nft_table(name, *STEERING))
 
     def _marking(self, name: str) -> Groups | None:
         """Our own table of family ip, if everything in it is as we would have made it."""
@@ -382,12 +382,6 @@ def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
     for one in found:
         states = tuple(one.get("state", ()))
         yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
-
-
-def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
-    """Whom the rules of our own table let in."""
-    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
-    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
 
 
 def parse_stations(found: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.reach.packet import Blocked, Undecided
+from vpcctl_lib.reach.packet import Blocked, Flow, Undecided
 from vpcctl_lib.reach.routes import Lookup
 from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
 from vpcctl_lib.reach.scene import BRIDGE_FORWARDING, HOST, Link, Namespace, Scene
@@ -265,13 +265,24 @@ def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address, is_arp: bool
     return guard is None or guard.lets_in(port, mac, address, is_arp)
 
 
-def switched(scene: Scene, segment: Segment, end: End, destination: IPv4Address) -> End | None:
-    """Where the guard of the first bridge on the way sends a packet that was addressed to `end`."""
-    guarding = scene.of(end.entry[0]).switched if end.entry else {}
-    mac = guarding.get(destination, end.link.mac)
+def switched(scene: Scene, segment: Segment, end: End, flow: Flow) -> End | None:
+    """Where the tables of the first bridge on the way send a packet that was addressed to `end`."""
+    if end.entry is None:
+        return end
+    here = scene.of(end.entry[0])
+    led = here.steered.mac(end.entry[1], flow.source, flow.destination) if here.steered else ""
+    mac = led or here.switched.get(flow.destination, end.link.mac)
     if mac == end.link.mac:
         return end
     return next((other for other in segment.having(mac) if other.entry == end.entry), None)
+
+
+def marked(scene: Scene, end: End) -> int:
+    """The mark of a packet that comes to a bridge itself by one of its ports."""
+    if end.entry is None or end.exits:
+        return 0
+    steered = scene.of(end.entry[0]).steered
+    return steered.marks.get(end.entry[1], 0) if steered else 0
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:

@@ -22,9 +22,13 @@ from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.segment import owners
 from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
+from vpcctl_lib.reach.ways import shut
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
 """The codes for what a VPC refuses by default."""
+
+LED = CLOSED | {Code.ANSWER_DIVERTED}
+"""The codes for what a route table may be the cause of."""
 
 REMOVING = (" -D ", " rule del ", " route del ")
 
@@ -198,6 +202,9 @@ class Analyzer:
         if blocked.code is Code.NO_FORWARDING and where != "host" and not self._intent.is_ours(where):
             # It went where it would not have gone if all routes were there.
             return self._lost(question, Blocked(blocked.code, where, rule, cause), walk)
+        way = shut(self.topology, question, walk.is_back) if blocked.code in LED else None
+        if way is not None and self._intent.is_ours(where):
+            return Blocked(way.code, where, way.why, cause)
         if blocked.code in CLOSED and not self._is_damage(blocked):
             closed = None if walk.is_back else self._closed(question)
             return Blocked(closed, where, rule, cause) if closed else self._lost(question, blocked, walk)
@@ -270,6 +277,9 @@ class Analyzer:
             return self._not_peered(question.vpc, there)
         if self.scene.of(HOST).owns(question.address) and not self._is_published(question):
             return Code.HOST_CLOSED
+        if question.vpc.route_tables:
+            # Its tables lead there, so that something on the way is lost.
+            return None
         if question.subnet.type is SubnetType.PRIVATE:
             return Code.PRIVATE_SUBNET
         return Code.NO_NAT if question.vpc.nat is None else None

@@ -35,6 +35,7 @@ from vpcctl_lib.reach.segment import (
     crossings,
     lets_in,
     lost_at,
+    marked,
     peer,
     remembered,
     switched,
@@ -92,10 +93,10 @@ class Walk:
                   beyond: str = "") -> Arrival:
         """The packet and its answer, and for TCP the two that follow."""
         there = send(packet)
-        self._answer(there, here, beyond)
+        self._answer(there, here, packet, beyond)
         if packet.protocol is Protocol.TCP:
             self._silent = True
-            self._answer(send(replace(packet, first=False, flags=ACK)), here, beyond)
+            self._answer(send(replace(packet, first=False, flags=ACK)), here, packet, beyond)
         return there
 
     def enter(self, source: IPv4Address, destination: IPv4Address, protocol: Protocol,
@@ -130,8 +131,11 @@ class Walk:
                           Cause(device=route.device))
         return packet.between(replace(flow, source=source))
 
-    def _answer(self, there: Arrival, here: Namespace, beyond: str = "") -> None:
-        """The way back of the answer; `beyond` is the link by which it must leave the host, if any."""
+    def _answer(self, there: Arrival, here: Namespace, asked: Packet, beyond: str = "") -> None:
+        """The way back of the answer to what was asked.
+
+        `beyond` is the link by which it must leave the host, if any.
+        """
         self.is_back = True
         packet = there.packet
         flags = frozenset[str]()
@@ -148,6 +152,12 @@ class Walk:
         if not arrives:
             raise Blocked(Code.NO_ROUTE, self.scene.of(back.namespace).title,
                           f"the answer to {packet.flow.source} ends up here, not in {here.title}")
+        source = back.packet.flow.source
+        if source != asked.flow.destination:
+            # Who waits for an answer takes none from another address.
+            told = f"the answer comes from {source}, not from {asked.flow.destination}"
+            raise Blocked(Code.ANSWER_DIVERTED, here.title, told,
+                          self.diverted.cause if self.diverted else None)
         self.is_back = False
 
     def _tell(self, namespace: Namespace, what: str) -> None:
@@ -203,7 +213,8 @@ class Walk:
         far = self.scene.of(end.namespace)
         if not end.way:
             self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
-        return self._arrive(far, end.link.name, packet.outside(), left)
+        packet = replace(packet.outside(), mark=marked(self.scene, end))
+        return self._arrive(far, end.link.name, packet, left)
 
     def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
                    packet: Packet) -> End | None:
@@ -220,7 +231,7 @@ class Walk:
             raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
         if found:
             self._check_sender(link, found[0], packet)
-            end = switched(self.scene, segment, found[0], packet.flow.destination)
+            end = switched(self.scene, segment, found[0], packet.flow)
             if end:
                 self._check_port(end)
                 return end

@@ -44,7 +44,7 @@ MIGRATIONS: dict[int, Migration] = {
     4: lambda data: data,
     # 6 has groups, and machines in namespaces that others made.
     5: lambda data: data,
-    # 7 has network ACLs.
+    # 7 has network ACLs, elastic addresses and published ports.
     6: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""

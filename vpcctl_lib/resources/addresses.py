@@ -57,8 +57,8 @@ class Address(Resource):
 
     @property
     def lends(self) -> str:
-        """Itself."""
-        return str(self.address.ip)
+        """Itself, if a machine has it: those of routers and of the host stay theirs."""
+        return "" if self.routed else str(self.address.ip)
 
     @property
     def places(self) -> frozenset[Place]:

@@ -289,10 +289,6 @@ class Resource(ABC):
         """The address that it gives to what it is on, or empty: whoever gets it next is somebody else."""
         return ""
 
-    def drops(self, old: Resource) -> Senders | None:
-        """The addresses that a namespace no longer knows as members of a group when `old` becomes this."""
-        return None
-
     @property
     def reaches(self) -> tuple[str, IPv4Network] | None:
         """The network that it leads to from a namespace, if it is a route or adds one."""

@@ -33,6 +33,11 @@ DEFAULT_MTU = 1500
 IPV6_MTU = 1280
 """RFC 8200, section 5: a smaller link can't have IPv6, and Linux refuses to set anything of IPv6 there."""
 
+FORWARDING, LISTENING = "3", "1"
+"""What a bridge does with the frames of a port: BR_STATE_… of linux/if_bridge.h. Without STP, it makes any
+other state FORWARDING by itself (br_make_forwarding in net/bridge/br_stp.c)."""
+
+
 def _described(device: str) -> str:
     told = described(device)
     return f": it is {told}" if told else ""
@@ -196,18 +201,31 @@ class Port(Link):
         """The mark first, so that our link is recognisable as early as possible."""
         return self._set((*self._address, *(() if self.mtu == DEFAULT_MTU else ("mtu", str(self.mtu)))))
 
+    def prepared(self, in_use: bool) -> Operations:
+        """As `make`, but nothing passes before `opened`; what is `in_use` has a carrier.
+
+        Without one, the kernel would drop what waits for a neighbour (arp_evict_nocarrier).
+        """
+        if not in_use:
+            return self._set(state="down")
+        return (*self._set(), self._link("type", "bridge_slave", "state", LISTENING))
+
+    def opened(self, in_use: bool) -> Operations:
+        """What lets packets pass, when all else is made."""
+        return (self._link(*(("type", "bridge_slave", "state", FORWARDING) if in_use else ("up",))),)
+
     @property
     def _address(self) -> tuple[str, ...]:
         return ("address", self.mac) if self.mac else ()
 
-    def _set(self, words: tuple[str, ...] = ()) -> Operations:
+    def _set(self, words: tuple[str, ...] = (), state: str = "up") -> Operations:
         ipv6: tuple[str, ...] = ()
         if self.device != LOOPBACK:
             group = ("group", GROUP) if self.namespace != HOST else ()
             master = ("master", self.master) if self.master else ()
             words = (*group, *words, *master)
             ipv6 = ("addrgenmode", "none") if self.mtu >= IPV6_MTU else ()
-        return (self._link("alias", self.owner), self._link(*words, "up", ipv6=ipv6))
+        return (self._link("alias", self.owner), self._link(*words, state, ipv6=ipv6))
 
     def _link(self, *words: str, ipv6: tuple[str, ...] = ()) -> Ip:
         return Ip(self.namespace, ("link", "set", self.device, *words), ipv6)

@@ -13,7 +13,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.addressing import in_spans
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
 from vpcctl_lib.model.topology import Ports, Protocol
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource, Senders, changed
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
 from vpcctl_lib.resources.leaving import LeaveTable
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.table import Table, head
@@ -87,13 +87,6 @@ class Marking(Table):
         """Members that came and that went."""
         return "".join(_moved(one.group, before.spans, one.spans)
                        for before, one in zip(old.members, self.members, strict=True))
-
-    def drops(self, old: Resource) -> Senders | None:
-        """Those in none of its groups that were in one of `old`."""
-        if not isinstance(old, Marking) or old.members == self.members:
-            return None
-        gone = _in(old.members) - _in(self.members)
-        return Senders(self.namespace, tuple(map(str, sorted(gone)))) if gone else None
 
     def text(self) -> str:
         """The table in nft's syntax."""
@@ -201,11 +194,6 @@ def _test(held: Expression) -> Test:
         return Test(group, number, Protocol(value))
     span = value["range"] if isinstance(value, dict) else [value, value]
     return Test(group, number, Protocol(field["protocol"]), Ports(*span))
-
-
-@lru_cache(maxsize=64)
-def _in(members: tuple[Members, ...]) -> frozenset[IPv4Address]:
-    return frozenset[IPv4Address]().union(*(in_spans(one.spans) for one in members))
 
 
 @lru_cache(maxsize=64)

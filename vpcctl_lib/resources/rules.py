@@ -115,8 +115,10 @@ class Chain(Resource):
         """For a router: the senders that a removed rule let out by the uplink."""
         if not isinstance(old, Chain) or not self.namespace:
             return None
-        gone = (_OUTWARD.match(rule) for rule in old.rules if rule not in self.rules)
-        sources = tuple(one[1] for one in gone if one)
+        before, after = ({one[1]: None for one in map(_OUTWARD.match, rules) if one}
+                         for rules in (old.rules, self.rules))
+        # With another rule for the same source, its routes decide.
+        sources = tuple(source for source in before if source not in after)
         return Senders(self.namespace, sources) if sources else None
 
     def lets_out(self, owner: str) -> Part | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -102,9 +103,13 @@ class Forget(Tending):
 class Disown(Tending):
     """Delete the entries of connections with these addresses: whoever gets one next starts without them."""
 
-    namespace: str
+    namespaces: tuple[str, ...]
     addresses: tuple[str, ...]
     shortfall = "connections of what is deleted may go on for whoever gets its address"
+
+    def places(self, ends: frozenset[str]) -> frozenset[str] | None:
+        """Everywhere: those with the addresses must be gone."""
+        return None
 
     def do(self) -> None:
         """From either end; OSError where the kernel has no such table."""
@@ -116,12 +121,19 @@ class Disown(Tending):
             with Table() as table:
                 table.forget(lambda entry: entry.source in gone or entry.destination in gone)
 
-        _within(self.namespace, forget)
+        def everywhere() -> None:
+            for namespace in self.namespaces:
+                # One that is not there has nothing open.
+                with suppress(netns.Gone):
+                    netns.within(namespace, forget)
+
+        netns.aside(everywhere)
 
     def __str__(self) -> str:
-        looks = "".join(f"  conntrack -D {end} {one}\n" for one in self.addresses for end in ("-s", "-d"))
-        script = f"if command -v conntrack; then\n{looks}  true\nfi >/dev/null 2>&1"
-        return str(Command(("sh",), script, self.namespace))
+        looks = "".join(f"  ip netns exec $space conntrack -D {end} {one} || :\n"
+                        for one in self.addresses for end in ("-s", "-d"))
+        loop = f"for space in {' '.join(self.namespaces)}; do\n{looks}done"
+        return f"if command -v conntrack; then\n{loop}\nfi >/dev/null 2>&1"
 
 
 @frozen

@@ -41,6 +41,7 @@ def overview(overview: Overview) -> View:
     # Imported late: other views have no need of it.
     from vpcctl_lib.views.acls import acl
     from vpcctl_lib.views.grouped import group
+    from vpcctl_lib.views.routed import all_tables, gateway
     from vpcctl_lib.views.things import listed, others
 
     view = vpc(overview.topology, overview.vpc)
@@ -59,6 +60,8 @@ def overview(overview: Overview) -> View:
         "instances": [instance(one) for one in overview.instances],
         "groups": [group(one) for one in overview.groups],
         "acls": [acl(one) for one in overview.acls],
+        "route_tables": all_tables(overview.topology, overview.vpc),
+        "nat_gateways": [gateway(overview.vpc, one) for one in overview.vpc.nat_gateways],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
@@ -72,6 +75,8 @@ def overview(overview: Overview) -> View:
                    if overview.vpc.is_published else {}),
                 **({"acls": f"ip netns exec {name} nft list table bridge {naming.ACL_TABLE}"}
                    if overview.acls else {}),
+                **({"route_tables": f"ip -n {name} rule; ip -n {name} route show table all"}
+                   if overview.vpc.route_tables else {}),
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
@@ -87,10 +92,12 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
     """A subnet."""
     machines = endpoints.in_subnet(vpc, subnet)
     size = subnet.cidr.num_addresses
-    used = addressing.used(subnet.cidr, vpc.cidr, (address for one in machines for address in one.ipv4))
+    used = addressing.used(subnet.cidr, vpc.cidr, (
+        address for one in endpoints.all_in_subnet(vpc, subnet) for address in one.ipv4))
     own = endpoints.own(vpc, subnet)
     return {
         "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
+        "route_table": subnet.route_table or None,
         "namespace": own.namespace if own else None,
         "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},

@@ -12,6 +12,7 @@ from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import (
     Acl,
     Group,
@@ -26,8 +27,8 @@ from vpcctl_lib.model.topology import (
 )
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, Acl, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py`, `views/grouped.py` or `views/acls.py`."""
+SHOWN = (Vpc, Nat, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
+"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py` or `routed.py`."""
 
 
 def others() -> list[Kind]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
-from vpcctl_lib.cni import result
-from vpcctl_lib.cni.request import Attachment, CniError, Code, Request, Verb
 from vpcctl_lib.engine.inspection import inspect, owners
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import netns
@@ -19,6 +16,9 @@ from vpcctl_lib.model import endpoints, topology
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.guests import check_interface, check_path
 from vpcctl_lib.model.lookup import find_endpoint, find_subnet, find_vpc
+from vpcctl_lib.runtimes import cni_result as result
+from vpcctl_lib.runtimes.cni_request import Attachment, CniError, Code, Request, Verb
+from vpcctl_lib.runtimes.guests import short
 
 Document = dict[str, Any]
 
@@ -39,16 +39,11 @@ def run(request: Request, context: Context) -> Document | None:
 
 def named(network: str, attachment: Attachment) -> str:
     """The machine that stands for a container's link: the same whenever it is asked for."""
-    return f"{_prefix(network)}{_short(f'{attachment.container}/{attachment.interface}', 12)}"
+    return f"{_prefix(network)}{short(f'{attachment.container}/{attachment.interface}', 12)}"
 
 
 def _prefix(network: str) -> str:
-    return f"cni-{_short(network, 6)}-"
-
-
-def _short(text: str, digits: int) -> str:
-    # A variable may have any bytes, and JSON has halves of characters.
-    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:digits]
+    return f"cni-{short(network, 6)}-"
 
 
 def _machines(request: Request, context: Context) -> Iterator[Endpoint]:

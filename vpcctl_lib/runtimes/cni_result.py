@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
-from vpcctl_lib.cni.request import VERSIONS, Request
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.topology import SubnetType, Topology
+from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.resources.links import DEFAULT_MTU
+from vpcctl_lib.runtimes.cni_request import VERSIONS, Request
+from vpcctl_lib.runtimes.guests import name_servers
 
 Document = dict[str, Any]
 
@@ -55,8 +56,5 @@ def _dns(request: Request, topology: Topology, where: Endpoint) -> Mapping[str, 
     """The configuration's, or else the servers that NAT lets the subnet ask."""
     if request.dns:
         return request.dns
-    vpc = next(vpc for vpc in topology.vpcs if vpc.name == where.site.vpc)
-    subnet = vpc.subnet(where.site.subnet)
-    if vpc.nat and subnet and subnet.type is SubnetType.PUBLIC and vpc.nat.resolvers:
-        return {"nameservers": list(map(str, vpc.nat.resolvers))}
-    return {}
+    servers = name_servers(topology, where.site)
+    return {"nameservers": list(map(str, servers))} if servers else {}

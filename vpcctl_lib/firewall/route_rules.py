@@ -1,0 +1,80 @@
+"""The router's rules for subnets with route tables of a person's own, and a NAT gateway's rules; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.routes import RouteTable, VpcRoute
+from vpcctl_lib.model.tables import EVERYWHERE, Leave, leaves, mark, next_hop, routes, used
+from vpcctl_lib.model.topology import Topology, Vpc
+
+
+def outward(vpc: Vpc) -> Iterator[str]:
+    """What may leave by the uplink: by the table that its port has, and with its own source.
+
+    The guard sets the marks, so a packet that no table sends there is refused here, too.
+    """
+    bridge = naming.device("br-", vpc.name)
+    for one in leaves(vpc):
+        # A lost record is rebuilt from it: the subnet's own table leads to the internet.
+        comment = f"-m comment --comment {naming.owner(vpc.name, one.subnet.name)}" if one.direct else ""
+        yield " ".join(filter(None, (f"-s {one.subnet.cidr}", _to(one), f"-i {bridge} -o {naming.UPLINK}",
+                                     _marked(one.number), comment, "-j ACCEPT")))
+
+
+def _to(one: Leave | VpcRoute) -> str:
+    return "" if one.destination == EVERYWHERE else f"-d {one.destination}"
+
+
+def _marked(number: int | None) -> str:
+    return "" if number is None else f"-m mark --mark {mark(number)}"
+
+
+def across(vpc: Vpc) -> Iterator[str]:
+    """What goes back to the bridge: to a NAT gateway or a middlebox, by a table's route."""
+    bridge = naming.device("br-", vpc.name)
+    for table in used(vpc):
+        for route in table.routes:
+            if next_hop(vpc, route):
+                yield " ".join(filter(None, (f"-s {vpc.cidr}", _to(route), f"-i {bridge} -o {bridge}",
+                                             _marked(table.number), "-j ACCEPT")))
+
+
+def untracked(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+    """The packets that the router sends to a NAT gateway or a middlebox are not tracked there.
+
+    Their answers are switched past the router, and it sees them a second time, from the machine that sends
+    them on: as one connection they would be INVALID, or have no translation.
+    """
+    return tuple(rule for table in used(vpc) for rule in _untracked(topology, vpc, table))
+
+
+def _untracked(topology: Topology, vpc: Vpc, table: RouteTable) -> Iterator[str]:
+    found = routes(vpc, topology.peers_of(vpc.name), table.name)
+    if not any(next_hop(vpc, route) for route in found):
+        return
+    port = f"-i {naming.device('br-', vpc.name)} {_marked(table.number)}"
+    for near in (vpc.cidr, addressing.link_network(vpc.link)):
+        yield f"-d {near} {port} -j ACCEPT"
+    # A route is the more specific one of two before it in this order.
+    for route in sorted(found, key=lambda one: -one.destination.prefixlen):
+        what = "-j CT --notrack" if next_hop(vpc, route) else "-j ACCEPT"
+        yield " ".join(filter(None, (_to(route), port, what)))
+
+
+def gateway_forward(vpc: Vpc) -> tuple[str, ...]:
+    """What a NAT gateway sends on: its VPC's packets to the outside, and their answers."""
+    link = f"-i {naming.INSTANCE} -o {naming.INSTANCE}"
+    return ("-m conntrack --ctstate INVALID -j DROP", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            f"-d {vpc.cidr} -j DROP", f"-s {vpc.cidr} {link} -j ACCEPT")
+
+
+def gateway_input() -> tuple[str, ...]:
+    """Who may send to a NAT gateway itself: nobody, but errors about what it sent."""
+    return ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",)
+
+
+def gateway_nat(vpc: Vpc) -> tuple[str, ...]:
+    """Its own address replaces the source."""
+    return (f"-s {vpc.cidr} -o {naming.INSTANCE} -j MASQUERADE --random-fully",)

@@ -1,0 +1,56 @@
+"""NAT gateways: the way out for private subnets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.managers.base import Change, Manager
+from vpcctl_lib.model import naming
+from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.route_checks import find_gateway
+from vpcctl_lib.model.routes import NatGateway
+from vpcctl_lib.model.topology import SubnetType, Topology
+
+
+class NatGatewayManager(Manager):
+    """Creates and deletes NAT gateways."""
+
+    def create(self, vpc_name: str, subnet_name: str, name: str) -> Change:
+        """A NAT gateway in a public subnet, with the lowest free address; repeating it changes nothing."""
+        naming.check_name(name, "NAT gateway")
+
+        def decide(topology: Topology) -> Topology:
+            vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
+            existing = next((one for one in vpc.nat_gateways if one.name == name), None)
+            if existing is None and subnet.type is not SubnetType.PUBLIC:
+                raise VpcctlError(f"NAT gateway '{name}' of VPC '{vpc_name}' would have no way out: subnet "
+                                  f"'{subnet.name}' is private", "choose a public subnet, or make this one "
+                                  f"public: vpcctl subnet set --vpc {vpc_name} --name {subnet.name} "
+                                  "--type public")
+            if existing is None:
+                return topology.with_vpc(replace(
+                    vpc, nat_gateways=(*vpc.nat_gateways, NatGateway(name, subnet.name))))
+            if existing.subnet != subnet_name:
+                raise VpcctlError(f"NAT gateway '{name}' already exists in VPC '{vpc_name}', in subnet "
+                                  f"'{existing.subnet}'", "delete it first, or choose another name")
+            return topology
+
+        return self.change(decide)
+
+    def delete(self, vpc_name: str, name: str) -> Change:
+        """Delete a NAT gateway that no route leads to."""
+        def decide(topology: Topology) -> Topology:
+            if not _has(topology, vpc_name, name) and \
+                    self.was_finished(lambda before: _has(before, vpc_name, name)):
+                return topology
+            vpc, gateway = find_gateway(topology, vpc_name, name)
+            return topology.with_vpc(replace(vpc, nat_gateways=tuple(
+                one for one in vpc.nat_gateways if one != gateway)))
+
+        return self.change(decide)
+
+
+def _has(topology: Topology, vpc_name: str, name: str) -> bool:
+    vpc = topology.vpc(vpc_name)
+    return vpc is not None and any(one.name == name for one in vpc.nat_gateways)

@@ -1,0 +1,71 @@
+"""What a VPC's nft tables do at the ports of its bridge: whom they let in, and where that is led; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Any
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.resources.guard import members_of, parts_of
+from vpcctl_lib.resources.guarded import FORWARDERS
+
+if TYPE_CHECKING:
+    from vpcctl_lib.resources.steering import Detour
+
+
+@frozen
+class Guarded:
+    """What the guard of a namespace's bridges lets in at their ports."""
+
+    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
+    """Each machine's port, MAC and address."""
+
+    forwarders: frozenset[tuple[str, ...]] = frozenset()
+    """The port and MAC of each machine that may send packets of others."""
+
+    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
+        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
+        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
+
+
+@frozen
+class Steered:
+    """What leads packets from a namespace's ports to route tables."""
+
+    near: IPv4Network
+    """Packets for other addresses go to the router, whatever MAC they are for."""
+
+    router: str
+    """Its MAC."""
+
+    marks: Mapping[str, int]
+    """By the port at which they come in."""
+
+    detours: Sequence[Detour] = ()
+    """Answers that go by a middlebox; the first that matches decides."""
+
+    def mac(self, port: str, source: IPv4Address, destination: IPv4Address) -> str:
+        """Where a packet that came in at a port is led; empty if it goes where it would anyway."""
+        if destination not in self.near:
+            return self.router
+        if source in self.near:
+            return ""
+        fitting = (one for one in self.detours if port != one.port and source in one.source
+                   and destination in one.target)
+        return next((one.mac for one in fitting), "")
+
+
+def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
+    """Whom the rules of our own table let in."""
+    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
+    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
+
+
+def parse_steered(listed: list[dict[str, Any]]) -> Steered | None:
+    """What our table for route tables does, if it has our rules and no others."""
+    # Imported late: most routers have none.
+    from vpcctl_lib.resources.steering import detours_of, far_of, is_whole, origins_of
+
+    far = far_of(listed) if is_whole(listed) else None
+    return Steered(*far, origins_of(listed), detours_of(listed)) if far else None

@@ -1,0 +1,111 @@
+"""What a VPC's route tables say of a packet, by the record: do they lead it there, and if not, why; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model import tables
+from vpcctl_lib.model.routes import MAIN, Via, VpcRoute
+from vpcctl_lib.model.tables import EVERYWHERE, State
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.reach.packet import Code
+from vpcctl_lib.reach.question import Question
+
+
+@frozen
+class Shut:
+    """A route table that does not lead the packet there, and the command that makes it."""
+
+    code: Code
+    why: str
+    fix: str
+
+
+def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
+    """What is wrong with the tables on the way there, or on that of the answer; None if nothing is."""
+    vpc, subnet, address = question.vpc, question.subnet, question.address
+    if is_back:
+        vpc, subnet, address = question.to_vpc, question.to_subnet, question.source or question.address
+        vpc = vpc or next((one for one in topology.vpcs if question.address in one.cidr), None)
+        subnet = subnet or next((one for one in vpc.subnets if question.address in one.cidr), None) \
+            if vpc else None
+        if question.source is None:
+            return None
+    if vpc is None or subnet is None or not vpc.route_tables or address in vpc.cidr:
+        return None
+    peers = list(topology.peers_of(vpc.name))
+    far = next((one for one in topology.vpcs if address in one.cidr and one not in peers), None)
+    if far is not None and not any(address in peer.cidr for peer in peers):
+        # They are no peers, which is said in its own words.
+        return None
+    return _followed(vpc, subnet, peers, address, is_back)
+
+
+def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
+              is_back: bool) -> Shut | None:
+    """From subnet to subnet, as long as a route leads to a machine or a NAT gateway."""
+    passed: list[str] = []
+    while subnet.name not in passed:
+        passed.append(subnet.name)
+        found = [one for one in tables.routes(vpc, peers, subnet.table)
+                 if address in one.destination]
+        route = max(found, key=lambda one: one.destination.prefixlen, default=None)
+        if route is None or tables.state(vpc, peers, route) is State.BLACKHOLE:
+            return _shut(vpc, subnet, peers, address, route)
+        if is_back and route.via is Via.NAT:
+            # It would come from the NAT gateway, not from who was asked.
+            return _shut(vpc, subnet, peers, address, route)
+        onward = _beyond(vpc, route)
+        if onward is None:
+            return None
+        subnet = onward
+    return None
+
+
+def _beyond(vpc: Vpc, route: VpcRoute) -> Subnet | None:
+    """The subnet from which the packet goes on; None if the route leads out of the VPC."""
+    if route.via is Via.NAT:
+        gateway = next((one for one in vpc.nat_gateways if one.name == route.hop), None)
+        return vpc.subnet(gateway.subnet) if gateway else None
+    found = tables.middlebox(vpc, route)
+    return found[0] if found else None
+
+
+def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
+          route: VpcRoute | None) -> Shut:
+    name = subnet.table
+    where = f"route table '{name}' of {vpc.name}/{subnet.name}"
+    peer = next((one for one in peers if address in one.cidr), None)
+    enable = f"vpcctl nat enable --vpc {vpc.name}"
+    if peer is None and vpc.nat is None and (route is None or route.via is Via.INTERNET):
+        why = f"{where} leads to the internet, but NAT is not enabled" if route else \
+            f"{where} has no route to {address}"
+        return Shut(Code.NO_NAT, why, enable if route or name not in (MAIN,) else
+                    f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public && {enable}")
+    why = f"{where} has no route to {address}" if route is None else \
+        f"route {route} of {where} is a blackhole"
+    by_nat = route is not None and route.via is Via.NAT and tables.next_hop(vpc, route) is not None
+    if by_nat:
+        why = f"route {route} of {where} gives answers another source"
+    if route is None and peer is None and name == MAIN:
+        return Shut(Code.PRIVATE_SUBNET, why,
+                    f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public")
+    wide = peer.cidr if peer else EVERYWHERE
+    to = wide if route is None else f"{address}/32"
+    add = f"vpcctl route-table add-route --vpc {vpc.name} --name {name} --to {to} " \
+        f"--via {_target(vpc, subnet, peer)}"
+    if route is not None and route.destination.prefixlen == 32:
+        add = f"vpcctl route-table delete-route --vpc {vpc.name} --name {name} --to {to} && {add}"
+    code = Code.ANSWER_DIVERTED if by_nat else Code.NO_ROUTE if route is None else Code.BLACKHOLE
+    return Shut(code, why,
+                add if peer or vpc.nat else f"{add} && {enable}")
+
+
+def _target(vpc: Vpc, subnet: Subnet, peer: Vpc | None) -> str:
+    """A peer, or else a NAT gateway in another subnet, or else the internet itself."""
+    if peer:
+        return f"{Via.PEER.value}:{peer.name}"
+    gateway = next((one for one in vpc.nat_gateways if one.subnet != subnet.name), None)
+    return f"{Via.NAT.value}:{gateway.name}" if gateway else Via.INTERNET.value

@@ -1,0 +1,1 @@
+"""What container runtimes ask for: CNI's plugin, Docker's network driver, netavark's plugin."""

@@ -1,0 +1,46 @@
+"""What all runtimes' plugins share: names for containers' machines, free addresses, name servers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from hashlib import sha256
+from ipaddress import IPv4Address
+
+from vpcctl_lib.managers.base import Context
+from vpcctl_lib.managers.instance import InstanceManager
+from vpcctl_lib.model import addressing
+from vpcctl_lib.model.endpoints import Site, in_subnet
+from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
+
+
+def short(text: str, digits: int) -> str:
+    """The first hexadecimal digits of a text's hash."""
+    # A variable may have any bytes, and JSON has halves of characters.
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:digits]
+
+
+def name_servers(topology: Topology, site: Site) -> tuple[IPv4Address, ...]:
+    """The name servers that NAT lets machines of the subnet ask."""
+    vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+    return tuple(vpc.nat.resolvers) if vpc.nat and subnet.type is SubnetType.PUBLIC else ()
+
+
+def address_for(vpc: Vpc, subnet: Subnet, wish: IPv4Address | None,
+                promised: Collection[IPv4Address]) -> IPv4Address:
+    """The address that was asked for, or the lowest free one; BadInput if another machine has it."""
+    taken = {address: one.site.machine for one in in_subnet(vpc, subnet) for address in one.ipv4}
+    taken |= dict.fromkeys(promised, "another container")
+    if wish is None:
+        return addressing.free_address(subnet.cidr, taken)
+    addressing.check_address(wish, subnet.cidr, vpc.cidr, taken)
+    return wish
+
+
+def detach(context: Context, site: Site) -> None:
+    """Take a container out of its subnet; one that is gone, or whose subnet is, is out already."""
+    manager = InstanceManager(context)
+    vpc = manager.state().topology.vpc(site.vpc)
+    subnet = vpc.subnet(site.subnet) if vpc else None
+    if subnet and subnet.machine(site.machine):
+        manager.detach(site)
