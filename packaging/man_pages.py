@@ -110,6 +110,15 @@ def children(command: click.Command, context: click.Context) -> Iterator[Child]:
             yield name, child, click.Context(child, info_name=name, parent=context)
 
 
+def inside(command: click.Command, context: click.Context) -> Iterator[Child]:
+    """All commands of a group, also those of groups in it."""
+    for name, child, below in children(command, context):
+        if isinstance(child, click.Group):
+            yield from inside(child, below)
+        else:
+            yield name, child, below
+
+
 def heading(name: str, summary: str, date: str) -> str:
     """What every page begins with."""
     return (f'.TH {name.upper()} 1 "{date}" "vpcctl {__version__}" "User Commands"\n'
@@ -125,10 +134,10 @@ def summary(command: click.Command) -> str:
 def page(name: str, command: click.Command, context: click.Context, date: str) -> str:
     """The page of a command, or of a group with its commands."""
     parts = [heading(f"{PROGRAM}-{name}", summary(command), date), ".SH SYNOPSIS", synopsis(command, context)]
-    inside = list(children(command, context))
-    parts += [f".br\n{synopsis(child, below)}" for _, child, below in inside]
+    leaves = list(inside(command, context))
+    parts += [f".br\n{synopsis(child, below)}" for _, child, below in leaves]
     parts += [".SH DESCRIPTION", *paragraphs(help_of(command)), ".SH OPTIONS", *options(command, context)]
-    for _, child, below in inside:
+    for _, child, below in leaves:
         parts += [f'.SH "{escaped(below.command_path.upper())}"', synopsis(child, below),
                   *paragraphs(help_of(child)), *options(child, below)]
     return "\n".join([*parts, ".SH SEE ALSO", ".BR vpcctl (1)"]) + "\n"
@@ -140,7 +149,7 @@ def overview(context: click.Context, date: str) -> str:
              ".SH DESCRIPTION", *paragraphs(help_of(root)), ".SH OPTIONS", *options(root, context),
              ".SH COMMANDS"]
     for _, command, below in children(root, context):
-        for _, leaf, place in list(children(command, below)) or [("", command, below)]:
+        for _, leaf, place in list(inside(command, below)) or [("", command, below)]:
             parts.append(f".TP\n.B {escaped(place.command_path)}\n{escaped(summary(leaf))}.")
     others = [f".BR vpcctl\\-{name} (1)" for name in root.list_commands(context)]
     tools = [f".BR {name} (8)" for name in ("ip", "iptables", "nft")]
