@@ -399,3 +399,40 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
     gateway.do("subnet set --vpc vpc1 --name public --type private")
     gateway.do("route-table dissociate --vpc vpc1 --subnet private")
     assert judged(gateway, "vpc1/private", "10.0.1.4")[0] == "unreachable"
+
+
+def test_the_internet_sees_a_nat_gateway_by_its_elastic_address(gateway: Host) -> None:
+    eip, new = "198.51.100.1", "198.51.100.2"
+    gateway.do("eip pool add 198.51.100.0/28")
+    for address in (eip, new):
+        gateway.do(f"eip allocate --address {address}")
+    create = "nat-gateway create --vpc vpc1 --subnet public --name nat1 --elastic-ip"
+    assert "already exists" not in gateway.do(f"{create} {eip}").out
+    assert gateway.do(f"{create} {eip}").out.startswith("unchanged: ")
+    web = "8.8.8.8:80"
+    assert f"your address: {eip}" in gateway.reaches("vpc1-private", web)[0].answer
+    assert f"your address: {UPLINK}" in gateway.reaches("vpc1-public", web)[0].answer
+    # Nothing gets in by it: not to the gateway itself, and not to those behind it.
+    gateway.listen("vpc1-public.nat1", "80")
+    gateway.listen("vpc1-private", "80")
+    gateway.never_reaches("internet", eip, f"{eip}:80")
+    assert gateway.do("nat-gateway list --json").json["nat_gateways"][0]["elastic_ip"] == eip
+    gateway.do(f"{create} {new}")
+    assert f"your address: {new}" in gateway.reaches("vpc1-private", web)[0].answer
+    gateway.sh("iptables -t nat -F PREROUTING; ip netns del vpc1-public.nat1")
+    gateway.do("restore")
+    assert f"your address: {new}" in gateway.reaches("vpc1-private", web)[0].answer
+    gateway.sh("rm /var/lib/vpcctl/state.json*")
+    gateway.do("restore --from-kernel")
+    assert gateway.do("nat-gateway list --json").json["nat_gateways"][0]["elastic_ip"] == new
+    gateway.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0")
+    told = gateway.do("nat-gateway delete --vpc vpc1 --name nat1").err
+    assert f"elastic address {new} is free now: vpc1/public/nat1 had it" in told
+    # A rebuilt record does not know what was before.
+    gateway.sh("sysctl -qw net.ipv4.ip_forward=0")
+
+
+def test_an_elastic_address_for_a_nat_gateway_is_one_that_was_allocated(peered: Host) -> None:
+    line = "nat-gateway create --vpc vpc1 --subnet public --name nat1 --elastic-ip 198.51.100.1"
+    peered.refused(line, says="elastic address 198.51.100.1 is not allocated")
+    assert peered.do("nat-gateway list --json").json["nat_gateways"] == []
