@@ -161,6 +161,20 @@ def test_rules_that_a_packet_can_both_match_have_different_numbers(some: list[Ru
     assert all(one.number <= len(lines) for one in lines)
 
 
+@pytest.mark.parametrize(("one", "other", "is_shared"), [
+    (Rule(Protocol.TCP, Action.ALLOW, None), Rule(Protocol.UDP, Action.ALLOW, None), True),
+    (Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90)), Rule(Protocol.TCP, Action.ALLOW, Ports(91, 91)), True),
+    (Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90)), Rule(Protocol.TCP, Action.ALLOW, Ports(90, 91)), False),
+    (Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90)), Rule(Protocol.TCP, Action.ALLOW), False),
+    (Rule(Protocol.ALL, Action.ALLOW), Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80)), False),
+    (Rule(Protocol.ALL, Action.ALLOW), Rule(Protocol.ICMP, Action.ALLOW), False)])
+def test_only_rules_that_match_no_packet_both_share_a_number(one: Rule, other: Rule, is_shared: bool) -> None:
+    for pair in ((one, other), (other, one)):
+        named = tuple(replace(rule, group=f"g{number}") for number, rule in enumerate(pair))
+        numbers = [line.number for line in incoming((Group("g", Policy(named)),)).lines]
+        assert numbers == [1, 1 if is_shared else 2]
+
+
 def test_rules_for_different_ports_share_numbers_and_too_many_for_one_are_refused() -> None:
     def of(count: int, port: int) -> Direction:
         return incoming((Group("g", Policy(tuple(

@@ -162,7 +162,7 @@ def _nodes(graph: Graph) -> Iterator[dict[str, Any]]:
             place = f"{vpc.name}/{subnet.name}"
             yield {"id": place, "kind": "subnet", "name": subnet.name, "parent": vpc.name,
                    "cidr": subnet.cidr, "type": subnet.kind, "address": subnet.address or None,
-                   "firewall": bool(subnet.policy), "groups": list(subnet.groups)}
+                   "firewall": bool(subnet.policy), "groups": list(subnet.groups), "acl": subnet.acl or None}
             yield from _thing_nodes(subnet.things, place)
             for workload in subnet.workloads:
                 yield {"id": f"{place}/{workload}", "kind": "workload", "name": workload, "parent": place}
