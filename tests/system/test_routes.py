@@ -306,6 +306,27 @@ def test_connections_inside_stay_while_tables_change(gateway: Host) -> None:
     gateway.stop(*pids)
 
 
+def test_a_vpc_whose_addresses_are_another_s_too(vpc1: Host) -> None:
+    """The host has no route to it, and its router translates once more."""
+    vpc1.do("vpc create --name twin --cidr 10.0.0.0/16")
+    vpc1.do("subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+    vpc1.do("subnet add --vpc twin --name private --cidr 10.0.2.0/24")
+    vpc1.do("nat enable --vpc twin")
+    vpc1.do("nat-gateway create --vpc twin --subnet public --name nat1")
+    vpc1.do("route-table add-route --vpc twin --name main --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.reaches("twin-private", *INTERNET)
+    vpc1.never_reaches("vpc1-private", *INTERNET)
+    vpc1.do("instance add --vpc twin --subnet public --name box --forwards")
+    vpc1.do("route-table create --vpc twin --name watched")
+    vpc1.do("route-table add-route --vpc twin --name watched --to 0.0.0.0/0 --via instance:public/box")
+    vpc1.do("route-table associate --vpc twin --subnet private --name watched")
+    vpc1.sh(SEEN % ("10.0.2.2", "10.0.2.2"), "twin-public.box")
+    vpc1.reaches("twin-private", *INTERNET)
+    assert min(seen(vpc1, "twin-public.box")) >= 6
+    assert judged(vpc1, "twin/public", "8.8.8.8") == OPEN
+    assert vpc1.do("status").out.endswith("in sync\n")
+
+
 @pytest.mark.parametrize(("line", "says"), [
     ("route-table add-route --vpc vpc1 --name main --to 10.0.2.0/24 --via internet", "always local"),
     ("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via internet", "already leads"),
