@@ -11,6 +11,8 @@ from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.topology import (
     OWN,
+    Acl,
+    AclRule,
     Action,
     Group,
     Machine,
@@ -43,6 +45,18 @@ def test_vpcs_subnets_and_peerings_that_the_record_lacks_come_behind_its_own() -
     assert added(recorded, result) == ["one/db", "one/late", "three", "one+three"]
     assert united(result, found) == result
     assert added(result, result) == []
+
+
+def test_network_acls_that_the_record_lacks_are_taken_up_with_their_subnets() -> None:
+    acl, other = Acl("a"), Acl("a", (AclRule(1, Protocol.TCP, Action.ALLOW),))
+    found = replace(ONE, acls=(acl,), subnets=(replace(WEB, acl="a"), replace(DB, acl="a")))
+    recorded = Topology((ONE,))
+    result = united(recorded, Topology((found,)))
+    # What is recorded decides about its own subnets.
+    assert result.vpcs == (replace(found, subnets=(WEB, replace(DB, acl="a"))),)
+    assert added(recorded, result) == ["acl a of one", "one/db"]
+    has = Topology((replace(ONE, acls=(other,)),))
+    assert united(has, Topology((replace(ONE, acls=(acl,)),))) == has
 
 
 def test_machines_and_groups_that_the_record_lacks_are_taken_up() -> None:
