@@ -10,10 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vpcctl_lib.kernel.reader import Kernel  # noqa: E402 - from the checkout that this stands in
 from vpcctl_lib.kernel.run import Runner  # noqa: E402
-from vpcctl_lib.managers.reach import find_target  # noqa: E402
-from vpcctl_lib.model.lookup import find_subnet  # noqa: E402
+from vpcctl_lib.managers.reach import find_sender, find_target, question_from  # noqa: E402
 from vpcctl_lib.model.topology import Protocol  # noqa: E402
-from vpcctl_lib.reach.question import Question  # noqa: E402
 from vpcctl_lib.reach.scene import Scene  # noqa: E402
 from vpcctl_lib.reach.verdict import Analyzer  # noqa: E402
 from vpcctl_lib.record.document import DEFAULT_FOLDER, topology  # noqa: E402
@@ -26,10 +24,8 @@ def main() -> None:
     analyzer = Analyzer(Scene(Kernel(Runner())), recorded)
     reports = []
     for start, to, protocol, port in json.load(sys.stdin):
-        target = find_target(recorded, to)
-        near = find_subnet(recorded, *start.split("/"))
-        report = analyzer.ask(Question(*near, target.address, Protocol(protocol), port or None, target.vpc,
-                                       target.subnet))
+        sender, target = find_sender(recorded, start), find_target(recorded, to)
+        report = analyzer.ask(question_from(sender, target, Protocol(protocol), port or None))
         reports.append(views.report(report))
     json.dump(reports, sys.stdout)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from host import CHECKOUT, Host
+from host import CHECKOUT, UPLINK, Host
 from neighbours import DOCKER, Street, missing, wait
 from test_containers import IMAGE, bash, check_document, machines, make_vpc
 
@@ -83,7 +83,12 @@ def test_containers_join_leave_and_find_each_other(docker: Host) -> None:
     assert docker.do("status").out == "in sync\n"
     shown = json.loads(bash(docker, "docker inspect web"))[0]["NetworkSettings"]["Networks"]["app"]
     assert (shown["IPAddress"], shown["MacAddress"]) == ("10.0.1.4", "02:10:0a:00:01:04")
-    assert "does not publish ports" in refused(docker, f"docker run -d -p 81:80 --network app {HTTPD}")
+    bash(docker, f"docker run -d --name port -p 81:80 --network app {HTTPD}\n{joined(docker, 2)}")
+    docker.reaches("", f"{UPLINK}:81")
+    assert "already leads to another" in refused(docker, f"docker run -d -p 81:80 --network app {HTTPD}")
+    bash(docker, f"docker restart -t 0 port\n{joined(docker, 2)}")
+    docker.reaches("", f"{UPLINK}:81")
+    bash(docker, "docker rm -f port")
     taken = f"docker run -d --network name=app,driver-opt=address=10.0.1.4 {HTTPD}"
     assert "already belongs to" in refused(docker, taken)
     mac = f"docker run -d --mac-address 02:00:00:00:00:09 --network app {HTTPD}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from host import CHECKOUT, Host, Result
+from host import CHECKOUT, UPLINK, Host, Result
 
 NETWORK = {"name": "app", "id": "2f259bab93aa", "driver": "vpcctl", "network_interface": "podman1",
            "subnets": [], "ipv6_enabled": False, "internal": False, "dns_enabled": True,
@@ -106,6 +106,14 @@ def test_its_groups_govern_it(pods: Host) -> None:
     pods.never_reaches("vpc1-public", "10.0.1.4:81")
 
 
+def test_its_ports_are_published(pods: Host) -> None:
+    mappings = [{"container_port": 80, "host_port": 8080, "host_ip": "", "protocol": "tcp", "range": 2}]
+    found = call(pods, "setup", "/run/netns/one", **{**exchanged("one"), "port_mappings": mappings})
+    assert found.code == 0, found
+    pods.listen("one", "80", "81")
+    pods.reaches("", f"{UPLINK}:8080", f"{UPLINK}:8081")
+
+
 def test_what_a_container_can_not_have_is_refused(pods: Host) -> None:
     def said(**more: Any) -> str:
         return refused(pods, "setup", "/run/netns/one", **exchanged("one", **more))
@@ -115,8 +123,8 @@ def test_what_a_container_can_not_have_is_refused(pods: Host) -> None:
     assert "follows from its address" in said(static_mac="aa:bb:cc:dd:aa:00")
     assert "group 'web' does not exist" in said(options={"groups": "web"})
     assert "no option 'vpc'" in said(options={"vpc": "vpc2"})
-    published = {**exchanged("one"), "port_mappings": [{"container_port": 80, "host_port": 8080}]}
-    assert "does not publish" in refused(pods, "setup", "/run/netns/one", **published)
+    published = {**exchanged("one"), "port_mappings": [{"container_port": 80, "host_port": 0}]}
+    assert "no port of the host is said" in refused(pods, "setup", "/run/netns/one", **published)
     assert "is not a network namespace" in refused(pods, "setup", "/run/netns/none", **exchanged("one"))
     assert "path of the container's namespace is missing" in refused(pods, "setup", **exchanged("one"))
     assert addresses(pods) == {}

@@ -39,7 +39,7 @@ MOST_UNKNOWN = 0.01
 
 @dataclass(frozen=True)
 class Pair:
-    """From a subnet to a target, as `reach` takes it and as a probe does."""
+    """From a machine to a target, as `reach` takes it and as a probe does."""
 
     start: str
     to: str
@@ -50,7 +50,12 @@ class Pair:
     @property
     def namespace(self) -> str:
         """Where it is sent from."""
-        return self.start.replace("/", "-")
+        return space(self.start)
+
+
+def space(machine: str) -> str:
+    """The namespace of VPC/SUBNET or VPC/SUBNET/NAME."""
+    return machine.replace("/", "-", 1).replace("/", ".")
 
 
 def pairs(world: World) -> list[Pair]:
@@ -126,7 +131,7 @@ def send(host: Host, tried: list[Pair], patience: float) -> list[bool]:
 
 def arrived(pair: Pair, answer: Answer) -> bool:
     """Whether it was the target that answered; a service says who it is."""
-    place = f"{pair.to.replace('/', '-')} sees" if "/" in pair.to and pair.port else ""
+    place = f"{space(pair.to)} sees" if "/" in pair.to and pair.port else ""
     return answer.verdict == REACHED and answer.answer.startswith(place)
 
 

@@ -58,11 +58,15 @@ def test_a_container_may_have_wishes() -> None:
     assert wish() == Wish(None, ("web",), "")
     assert wish(address="10.0.1.9", groups="data", name="db1") == Wish(nine, ("data",), "db1")
     assert wish({"Address": "10.0.1.9/24"}) == Wish(nine, ("web",), "")
+    port = {"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080, "HostPortEnd": 8080}
+    given = [port, {**port, "HostIP": "::"}, {**port, "Proto": 17, "HostIP": "127.0.0.1"}]
+    assert wish(**{PORTS: given}).ports == ("8080:80/tcp", "127.0.0.1:8080:80/udp")
     assert wish(**{PORTS: [], "com.docker.network.endpoint.exposedports": [{"Port": 80}]}) == wish()
 
 
 @pytest.mark.parametrize(("interface", "options", "says"), [
-    ({}, {PORTS: [{"Port": 80, "HostPort": 8080}]}, "does not publish"),
+    ({}, {PORTS: [{"Proto": 6, "Port": 80, "HostPort": 0}]}, "no port of the host is said"),
+    ({}, {PORTS: [{"Proto": 132, "Port": 80, "HostPort": 80}]}, "not a published port"),
     ({"Address": "10.0.1.9/24"}, {"address": "10.0.1.8"}, "two addresses"),
     ({}, {"address": "10.0.1"}, "not an IPv4 address"),
     ({}, {"name": "Web"}, "can't be a machine name"),
@@ -94,7 +98,7 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
 
 
 def test_the_book_is_kept(tmp_path: Path) -> None:
-    plug = Plug("vpc1", "public", "docker-1", "10.0.1.4", ("web",))
+    plug = Plug("vpc1", "public", "docker-1", "10.0.1.4", ("web",), ports=("8080:80/tcp",))
     book = Book().with_network("n", APP).with_plug("e", plug).with_plug("f", plug.at("/run/x", True))
     book = book.with_reserved("vpc1/public", IPv4Address("10.0.1.4"))
     shelf = Shelf(tmp_path)

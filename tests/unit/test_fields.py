@@ -121,6 +121,8 @@ def test_a_change_is_a_possible_network(field: Field) -> None:
         assert changed != FULL
 
 
+# Some fields seldom vary: that takes hundreds of topologies.
+@pytest.mark.slow
 def test_topologies_are_drawn_with_every_field_varied() -> None:
     first: dict[Field, Any] = {}
     unvaried = set(FIELDS)

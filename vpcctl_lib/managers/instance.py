@@ -19,6 +19,7 @@ from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.guests import path_of
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.resources import Condition
@@ -58,13 +59,13 @@ class InstanceManager(Manager):
                          lambda there: _check_same(site, there, addresses, forwards, joined))
 
     def attach(self, site: Site, wanted: Attachment, addresses: Sequence[IPv4Address] = (),
-               joined: Sequence[str] = ()) -> Change:
+               joined: Sequence[str] = (), publishes: tuple[Publish, ...] = ()) -> Change:
         """Make somebody else's namespace a machine; repeating it changes nothing, or attaches it again."""
         def made(vpc: Vpc, subnet: Subnet, topology: Topology) -> Machine:
             attached = settled(self.runner, wanted, Attachment())
             for note in notes(self.runner, vpc, subnet, attached, check(self.runner, attached, site)):
                 self.warn(note)
-            return Machine(site.machine, attached=attached)
+            return Machine(site.machine, attached=attached, publishes=publishes)
 
         self._check_again(site)
         return self._put(site, addresses, joined, made,

@@ -48,11 +48,11 @@ class ReachManager(Manager):
         """From one machine, the host or the internet."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
-        sender = _sender(topology, start)
+        sender = find_sender(topology, start)
         target = find_target(topology, to)
         if isinstance(sender, Outside) and target.outside:
             raise BadInput(f"no VPC is between {start} and {to}", "name a machine at one of the ends")
-        question = _question(sender, target, protocol, port)
+        question = question_from(sender, target, protocol, port)
         if sender is Outside.INTERNET:
             question = self._from_outside(topology, question)
         return self._ask(topology, [question], probe)[0]
@@ -77,7 +77,7 @@ class ReachManager(Manager):
         protocol = _protocol(protocol, port)
         topology = self._topology()
         target = find_target(topology, to)
-        questions = [_question(sender, target, protocol, port) for sender in _others(topology, target)]
+        questions = [question_from(sender, target, protocol, port) for sender in _others(topology, target)]
         return self._ask(topology, questions, probe)
 
     def _topology(self) -> Topology:
@@ -201,13 +201,15 @@ def _protocol(protocol: Protocol | None, port: int | None) -> Protocol:
     return chosen
 
 
-def _sender(topology: Topology, start: str) -> Found | Outside:
+def find_sender(topology: Topology, start: str) -> Found | Outside:
+    """A machine (V/S or V/S/N), the host, or the internet."""
     if start in (one.value for one in Outside):
         return Outside(start)
     return _found(topology, _site(start, "--from"))
 
 
-def _question(sender: Found | Outside, target: Target, protocol: Protocol, port: int | None) -> Question:
+def question_from(sender: Found | Outside, target: Target, protocol: Protocol, port: int | None) -> Question:
+    """What is asked, with all that is known of both ends."""
     outside = sender if isinstance(sender, Outside) else None
     vpc, subnet, machine = (None, None, OWN) if isinstance(sender, Outside) else sender
     address = target.address or addressing.host_end(vpc.link if vpc else 0)

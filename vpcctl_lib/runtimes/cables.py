@@ -18,6 +18,7 @@ from vpcctl_lib.managers.instance import InstanceManager
 from vpcctl_lib.model import addressing, endpoints, groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Attachment, Machine, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Address, Neighbour, Operation, Port, Resource, Route
@@ -39,6 +40,8 @@ class Guest:
     groups: tuple[str, ...]
     sandbox: str
     """The path of its namespace."""
+
+    publishes: tuple[Publish, ...] = ()
 
     @property
     def port(self) -> str:
@@ -135,7 +138,8 @@ def attach(guest: Guest, interface: str, context: Context, dressed: bool) -> Non
     _do(context.runner, end.prepared(dressed))
     router = Neighbour(one.namespace, one.interface, addressing.gateway(vpc.cidr), naming.mac(vpc.name))
     standing = [cable, end, router, *(_dress(vpc, one) if dressed else ())]
-    PluggedManager(context, standing).attach(guest.site, one.attached, (guest.address,), guest.groups)
+    PluggedManager(context, standing).attach(
+        guest.site, one.attached, (guest.address,), guest.groups, guest.publishes)
     if dressed and _limits_sending(vpc, one):
         # What was sent before the policy stood still waits for a neighbour.
         _do(context.runner, (Ip(one.namespace, ("neigh", "flush", "dev", one.interface)),))

@@ -19,7 +19,7 @@ from vpcctl_lib.runtimes.cables import Guest
 from vpcctl_lib.runtimes.docker_book import Book, Network, Plug, Shelf
 from vpcctl_lib.runtimes.docker_ipam import Pools
 from vpcctl_lib.runtimes.docker_messages import Document
-from vpcctl_lib.runtimes.guests import address_for, detach
+from vpcctl_lib.runtimes.guests import address_for, check_ports, detach
 from vpcctl_lib.runtimes.values import object_in
 
 MACHINE = "docker-"
@@ -129,7 +129,9 @@ class Driver:
             if subnet.machine(name):
                 raise VpcctlError(f"machine '{name}' already exists in {vpc.name}/{subnet.name}",
                                   "choose another name")
-            plug = Plug(vpc.name, subnet.name, name, str(address), wish.groups)
+            plug = Plug(vpc.name, subnet.name, name, str(address), wish.groups, ports=wish.ports)
+            promised = (port for other in book.plugs.values() for port in other.publishes)
+            check_ports(plug.publishes, self._topology(), promised)
             self._shelf.write(book.with_plug(number, plug))
         return docker_messages.endpoint(address, subnet.cidr.prefixlen, mac, request)
 
@@ -214,4 +216,4 @@ class Driver:
 
 
 def _guest(plug: Plug) -> Guest:
-    return Guest(plug.site, plug.ip, plug.groups, plug.sandbox)
+    return Guest(plug.site, plug.ip, plug.groups, plug.sandbox, plug.publishes)

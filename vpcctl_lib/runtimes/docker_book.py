@@ -12,10 +12,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import disk
+from vpcctl_lib.model import publishing
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.record.trust import check_file, check_folder
 
 VERSION = 1
@@ -46,6 +48,9 @@ class Plug:
     attached: bool = False
     """Whether its machine was attached."""
 
+    ports: tuple[str, ...] = ()
+    """Ports of the host that lead to it, as docker's -p writes them."""
+
     @property
     def site(self) -> Site:
         """The machine's place."""
@@ -55,6 +60,11 @@ class Plug:
     def ip(self) -> IPv4Address:
         """The machine's address."""
         return IPv4Address(self.address)
+
+    @property
+    def publishes(self) -> tuple[Publish, ...]:
+        """Its ports."""
+        return tuple(map(publishing.parse, self.ports))
 
     def at(self, sandbox: str = "", attached: bool = False) -> Plug:
         """The same, of a container whose namespace is there."""
@@ -136,7 +146,7 @@ class Shelf:
             raise VpcctlError(f"{self._file}: {error.strerror}") from None
         try:
             return _book(json.loads(text))
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError, BadInput):
             raise VpcctlError(f"{self._file} can't be read: it is damaged, or of a newer vpcctl",
                               "remove it, and all containers that are in networks of vpcctl's") from None
 
@@ -153,9 +163,9 @@ def _book(data: Any) -> Book:
         raise ValueError
     networks = {str(number): Network(one["vpc"], one["subnet"], tuple(one["groups"]))
                 for number, one in data["networks"].items()}
-    plugs = {str(number): Plug(**{**one, "groups": tuple(one["groups"])})
+    plugs = {str(number): Plug(**{**one, **{key: tuple(one.get(key, ())) for key in ("groups", "ports")}})
              for number, one in data["plugs"].items()}
-    if any(one.ip.is_unspecified for one in plugs.values()):
+    if any(one.ip.is_unspecified or not all(one.publishes) for one in plugs.values()):
         raise ValueError
     reserved = {str(pool): tuple(str(IPv4Address(one)) for one in held)
                 for pool, held in data.get("reserved", {}).items()}

@@ -10,8 +10,10 @@ from vpcctl_lib.errors import BadInput
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.addressing import parse_address
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.runtimes.docker_book import Network
+from vpcctl_lib.runtimes.guests import published
 from vpcctl_lib.runtimes.values import inner, names_in
 
 Document = dict[str, Any]
@@ -28,6 +30,9 @@ SPACE = "vpcctl"
 ANY_POOL = IPv4Network("0.0.0.0/0")
 """What Docker's IPAM driver `null` gives a network: no addresses."""
 
+PROTOCOLS = {"6": "tcp", "17": "udp"}
+"""By their numbers (RFC 1700)."""
+
 NETWORK_KEYS, ENDPOINT_KEYS = ("vpc", "subnet", "groups"), ("address", "groups", "name")
 CONNECTED, BY_GATEWAY = 1, 0
 """RouteType of a static route (libnetwork's types.CONNECTED and types.NEXTHOP)."""
@@ -42,6 +47,7 @@ class Wish:
     address: IPv4Address | None = None
     groups: tuple[str, ...] = ()
     name: str = ""
+    ports: tuple[str, ...] = ()
 
 
 def text(request: Mapping[str, Any], key: str) -> str:
@@ -88,10 +94,6 @@ def _pools(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def wish(request: Mapping[str, Any], standing: Network) -> Wish:
     """What a container asks for; BadInput for what it can't have."""
     options, interface = inner(request, "Options"), inner(request, "Interface")
-    ports = options.get(PORTS)
-    if isinstance(ports, list) and ports:
-        raise BadInput("docker's -p (in compose: ports) does not publish ports of a VPC",
-                       "leave it away: the host reaches the container by its address")
     held = str(interface.get("Address") or "").partition("/")[0]
     wanted = options.get("address")
     if held and wanted and held != wanted:
@@ -100,7 +102,16 @@ def wish(request: Mapping[str, Any], standing: Network) -> Wish:
     wanted = held or wanted
     return Wish(parse_address(str(wanted)) if wanted else None,
                 tuple(names_in(options.get("groups"))) or standing.groups,
-                naming.check_name(str(name), "machine") if name else "")
+                naming.check_name(str(name), "machine") if name else "",
+                tuple(dict.fromkeys(map(str, _ports(options.get(PORTS))))))
+
+
+def _ports(listed: object) -> Iterator[Publish]:
+    """Those of `docker run -p` (libnetwork's types.PortBinding)."""
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, Mapping):
+            protocol = PROTOCOLS.get(str(one.get("Proto")), "another protocol")
+            yield from published(one.get("HostPort"), one.get("Port"), protocol, one.get("HostIP"))
 
 
 def check_mac(request: Mapping[str, Any], mac: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import sha256
 from ipaddress import IPv4Address
 
+from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Context
 from vpcctl_lib.managers.instance import InstanceManager
-from vpcctl_lib.model import addressing
+from vpcctl_lib.model import addressing, publishing
 from vpcctl_lib.model.endpoints import Site, in_subnet
 from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
 
 
@@ -35,6 +37,26 @@ def address_for(vpc: Vpc, subnet: Subnet, wish: IPv4Address | None,
         return addressing.free_address(subnet.cidr, taken)
     addressing.check_address(wish, subnet.cidr, vpc.cidr, taken)
     return wish
+
+
+def published(port: object, to: object, protocol: object, listen: object) -> Iterator[Publish]:
+    """A port of the host that leads to a container, as runtimes say it; none for any address of IPv6."""
+    if listen == "::":
+        return
+    if not port:
+        raise BadInput(f"no port of the host is said for port {to} of the container", f"write -p 8080:{to}")
+    at = f"{listen}:" if listen and listen != "0.0.0.0" else ""  # noqa: S104 - it is compared
+    yield publishing.parse(f"{at}{port}:{to}/{protocol}")
+
+
+def check_ports(wanted: Iterable[Publish], topology: Topology, promised: Iterable[Publish]) -> None:
+    """Refuse a port of the host that leads elsewhere already."""
+    held = [*(one.publish for one in publishing.published(topology)), *promised]
+    for one in wanted:
+        if any(one.meets(other) for other in held):
+            port = f"{one.protocol.value} port {one.port} of the host"
+            raise VpcctlError(f"{port} already leads to another machine",
+                              "use another port; see: vpcctl publish list")
 
 
 def detach(context: Context, site: Site) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -17,8 +17,9 @@ from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.guests import check_interface, check_path
 from vpcctl_lib.model.lookup import find_endpoint, find_subnet
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Attachment, Topology
-from vpcctl_lib.runtimes.guests import detach, name_servers, short
+from vpcctl_lib.runtimes.guests import detach, name_servers, published, short
 from vpcctl_lib.runtimes.values import inner, names_in
 
 Document = dict[str, Any]
@@ -82,9 +83,6 @@ def ordered(request: Document) -> Order:
 
 def set_up(request: Document, namespace: str, context: Context) -> Document:
     """Attach the container; the status block."""
-    if request.get("port_mappings"):
-        raise BadInput("podman's -p does not publish ports of a VPC",
-                       "leave it away: the host reaches the container by its address")
     order = ordered(request)
     if inner(request, "network_options").get("static_mac"):
         raise BadInput("the container can't have a MAC of its own: it follows from its address",
@@ -99,7 +97,8 @@ def set_up(request: Document, namespace: str, context: Context) -> Document:
         manager.detach(order.site)
     wanted = Attachment(path=check_path(namespace), interface=order.interface)
     addresses = (order.address,) if order.address else ()
-    change = InstanceManager(context).attach(order.site, wanted, addresses, order.groups)
+    change = InstanceManager(context).attach(
+        order.site, wanted, addresses, order.groups, tuple(_ports(request.get("port_mappings"))))
     return status(change.topology, order.site)
 
 
@@ -116,6 +115,19 @@ def status(topology: Topology, site: Site) -> Document:
     subnets = [{"gateway": gateway, "ipnet": str(one)} for one in where.addresses]
     return {"dns_search_domains": [], "dns_server_ips": list(map(str, name_servers(topology, site))),
             "interfaces": {where.interface: {"mac_address": where.mac, "subnets": subnets}}}
+
+
+def _ports(listed: object) -> Iterator[Publish]:
+    """Those of `podman run -p`: a mapping may have a range of ports, and several protocols."""
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, Mapping):
+            ports = [one.get(key) for key in ("host_port", "container_port")]
+            if not all(isinstance(port, int) for port in ports):
+                raise BadInput("a port mapping has no ports", "Podman writes them")
+            for number in range(max(int(one.get("range") or 1), 1)):
+                for protocol in names_in(one.get("protocol") or "tcp"):
+                    host, container = (port and port + number for port in ports)
+                    yield from published(host, container, protocol, one.get("host_ip"))
 
 
 def _place(network: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
