@@ -110,6 +110,37 @@ def test_what_is_routed_meets_it_as_what_is_switched(tiers: Host) -> None:
                      (WEB1, "8.8.8.8:53/udp"), ("", f"{WEB1_ADDRESS}:80"), (DB, f"{WEB1_ADDRESS}:80"))
 
 
+def test_a_nat_gateway_is_behind_the_acl_of_its_subnet(tiers: Host) -> None:
+    """What goes out through it leaves a private subnet, enters a public one, and leaves that."""
+    tiers.do("nat-gateway create --vpc vpc1 --subnet front --name gw")
+    tiers.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:gw")
+    tiers.reaches(DB, *INTERNET)
+    associate(tiers, "front")
+    tiers.none_reach(*((DB, target) for target in INTERNET))
+    with_rules(tiers, [rule(1, "tcp", 80, "10.0.2.0/24"), rule(2, "tcp", "1024-65535", "8.8.8.8")],
+               [rule(1, "tcp", 80, "8.8.8.8"), rule(2, "tcp", "1024-65535", "10.0.2.0/24")])
+    tiers.reaches(DB, "8.8.8.8:80")
+    tiers.none_reach((DB, "8.8.8.8"), (DB, "8.8.8.8:53/udp"))
+    assert asked(tiers, "vpc1/back/db", "internet", "80")["verdict"] == "reachable"
+    blocked = asked(tiers, "vpc1/back/db", "internet")["blocked_by"]
+    assert (blocked["code"], blocked["rule"]) == ("ACL_DENY", "acl edge ingress rule *")
+
+
+def test_an_elastic_address_is_behind_the_acl_of_its_machine(tiers: Host) -> None:
+    tiers.do("eip pool add 198.51.100.0/24")
+    address = tiers.do("eip allocate --json").json["eip"]["address"]
+    tiers.do(f"eip associate --address {address} --vpc vpc1 --subnet front --instance web1")
+    associate(tiers, "front")
+    with_rules(tiers, [rule(100, "tcp", 80)], [])
+    tiers.never_reaches("", f"{address}:80")
+    with_rules(tiers, [rule(100, "tcp", 80)], ANSWERS)
+    tiers.reaches("", f"{address}:80")
+    tiers.never_reaches("", address)
+    tiers.do(f"eip dissociate --address {address}")
+    tiers.do(f"eip release --address {address}")
+    tiers.do("eip pool delete 198.51.100.0/24")
+
+
 def test_two_subnets_each_ask_their_own(tiers: Host) -> None:
     tiers.do("acl create --vpc vpc1 --name other")
     with_rules(tiers, OPEN, [rule(100, "tcp", 80)], "other")

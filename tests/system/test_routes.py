@@ -306,6 +306,27 @@ def test_connections_inside_stay_while_tables_change(gateway: Host) -> None:
     gateway.stop(*pids)
 
 
+def test_a_vpc_whose_addresses_are_another_s_too(vpc1: Host) -> None:
+    """The host has no route to it, and its router translates once more."""
+    vpc1.do("vpc create --name twin --cidr 10.0.0.0/16")
+    vpc1.do("subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+    vpc1.do("subnet add --vpc twin --name private --cidr 10.0.2.0/24")
+    vpc1.do("nat enable --vpc twin")
+    vpc1.do("nat-gateway create --vpc twin --subnet public --name nat1")
+    vpc1.do("route-table add-route --vpc twin --name main --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.reaches("twin-private", *INTERNET)
+    vpc1.never_reaches("vpc1-private", *INTERNET)
+    vpc1.do("instance add --vpc twin --subnet public --name box --forwards")
+    vpc1.do("route-table create --vpc twin --name watched")
+    vpc1.do("route-table add-route --vpc twin --name watched --to 0.0.0.0/0 --via instance:public/box")
+    vpc1.do("route-table associate --vpc twin --subnet private --name watched")
+    vpc1.sh(SEEN % ("10.0.2.2", "10.0.2.2"), "twin-public.box")
+    vpc1.reaches("twin-private", *INTERNET)
+    assert min(seen(vpc1, "twin-public.box")) >= 6
+    assert judged(vpc1, "twin/public", "8.8.8.8") == OPEN
+    assert vpc1.do("status").out.endswith("in sync\n")
+
+
 @pytest.mark.parametrize(("line", "says"), [
     ("route-table add-route --vpc vpc1 --name main --to 10.0.2.0/24 --via internet", "always local"),
     ("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via internet", "already leads"),
@@ -399,3 +420,40 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
     gateway.do("subnet set --vpc vpc1 --name public --type private")
     gateway.do("route-table dissociate --vpc vpc1 --subnet private")
     assert judged(gateway, "vpc1/private", "10.0.1.4")[0] == "unreachable"
+
+
+def test_the_internet_sees_a_nat_gateway_by_its_elastic_address(gateway: Host) -> None:
+    eip, new = "198.51.100.1", "198.51.100.2"
+    gateway.do("eip pool add 198.51.100.0/28")
+    for address in (eip, new):
+        gateway.do(f"eip allocate --address {address}")
+    create = "nat-gateway create --vpc vpc1 --subnet public --name nat1 --elastic-ip"
+    assert "already exists" not in gateway.do(f"{create} {eip}").out
+    assert gateway.do(f"{create} {eip}").out.startswith("unchanged: ")
+    web = "8.8.8.8:80"
+    assert f"your address: {eip}" in gateway.reaches("vpc1-private", web)[0].answer
+    assert f"your address: {UPLINK}" in gateway.reaches("vpc1-public", web)[0].answer
+    # Nothing gets in by it: not to the gateway itself, and not to those behind it.
+    gateway.listen("vpc1-public.nat1", "80")
+    gateway.listen("vpc1-private", "80")
+    gateway.never_reaches("internet", eip, f"{eip}:80")
+    assert gateway.do("nat-gateway list --json").json["nat_gateways"][0]["elastic_ip"] == eip
+    gateway.do(f"{create} {new}")
+    assert f"your address: {new}" in gateway.reaches("vpc1-private", web)[0].answer
+    gateway.sh("iptables -t nat -F PREROUTING; ip netns del vpc1-public.nat1")
+    gateway.do("restore")
+    assert f"your address: {new}" in gateway.reaches("vpc1-private", web)[0].answer
+    gateway.sh("rm /var/lib/vpcctl/state.json*")
+    gateway.do("restore --from-kernel")
+    assert gateway.do("nat-gateway list --json").json["nat_gateways"][0]["elastic_ip"] == new
+    gateway.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0")
+    told = gateway.do("nat-gateway delete --vpc vpc1 --name nat1").err
+    assert f"elastic address {new} is free now: vpc1/public/nat1 had it" in told
+    # A rebuilt record does not know what was before.
+    gateway.sh("sysctl -qw net.ipv4.ip_forward=0")
+
+
+def test_an_elastic_address_for_a_nat_gateway_is_one_that_was_allocated(peered: Host) -> None:
+    line = "nat-gateway create --vpc vpc1 --subnet public --name nat1 --elastic-ip 198.51.100.1"
+    peered.refused(line, says="elastic address 198.51.100.1 is not allocated")
+    assert peered.do("nat-gateway list --json").json["nat_gateways"] == []

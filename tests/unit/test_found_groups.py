@@ -70,3 +70,8 @@ def test_a_machine_s_groups_come_by_name() -> None:
 def test_where_the_table_can_t_be_read_there_is_no_group() -> None:
     assert found(Router(None)) == ([], [])
     assert memberships(Router(None), "vpc1") == {}
+
+
+def test_where_there_is_no_table_there_is_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Router, "ip_table", lambda *_: None)
+    assert found(Router({})) == ([], [])

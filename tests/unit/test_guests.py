@@ -43,6 +43,14 @@ def test_what_is_in_a_guest_or_on_its_cable_is_found_in_order(entries: list[Entr
         "neighbour 10.0.0.1 on eth0 in vpc1-range.lab"]
 
 
+def test_what_is_left_of_a_guest_without_its_name_or_cable_is_found(entries: list[Entry]) -> None:
+    whole = among(entries, (LAB,))
+    for number in (1, 2):
+        left = [one for one in entries if one not in whole[:number]]
+        inside = [one for one in whole[number:] if LAB in str(one.resource)]
+        assert [one for one in among(left, (LAB,)) if LAB in str(one.resource)] == inside
+
+
 def test_of_several_each_has_its_own(entries: list[Entry]) -> None:
     both, lab, box = (words(among(entries, names)) for names in ((LAB, BOX), (LAB,), (BOX,)))
     assert both == [one for one in words(entries) if one in (*lab, *box)]

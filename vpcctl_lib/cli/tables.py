@@ -77,9 +77,9 @@ def _route(row: View) -> tuple[str, str, str]:
 
 def nat_gateways(found: list[View], empty: str) -> None:
     """NAT gateways, and the routes that lead to them."""
-    rows = [(one["vpc"], one["subnet"], one["name"], one["address"], one["namespace"],
-             ", ".join(one["routes"]) or "-") for one in found]
-    output.table(("VPC", "SUBNET", "NAME", "ADDRESS", "NAMESPACE", "ROUTES"), rows, empty)
+    rows = [(one["vpc"], one["subnet"], one["name"], one["address"], one["elastic_ip"] or "-",
+             one["namespace"], ", ".join(one["routes"]) or "-") for one in found]
+    output.table(("VPC", "SUBNET", "NAME", "ADDRESS", "ELASTIC IP", "NAMESPACE", "ROUTES"), rows, empty)
 
 
 def _routes(view: View) -> None:

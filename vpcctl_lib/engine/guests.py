@@ -15,8 +15,7 @@ def among(entries: Iterable[Entry], names: Collection[str]) -> list[Entry]:
 
 
 def _is_there(one: Resource, names: Collection[str], places: set[Place]) -> bool:
-    there = one.guest in names if one.guest else \
-        bool(one.stands_in & places) or any(space in names for space, _ in one.places)
+    there = one.guest in names if one.guest else bool(one.stands_in & places)
     if there:
         places |= one.places
     return there

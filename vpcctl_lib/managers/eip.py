@@ -13,7 +13,7 @@ from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.managers.opening import OUTSIDE
 from vpcctl_lib.model import elastic, naming
 from vpcctl_lib.model.endpoints import Site
-from vpcctl_lib.model.lookup import find_endpoint, nearest
+from vpcctl_lib.model.lookup import nearest
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Topology
 
@@ -92,18 +92,12 @@ class EipManager(Manager):
                 yield IPv4Address(held["gateway"])
 
     def associate(self, address: IPv4Address, site: Site) -> Change:
-        """Give it to a machine, whoever had it; one that the machine had before is free."""
+        """Give it to a machine or NAT gateway, whoever had it; one that it had before is free."""
         def decide(topology: Topology) -> Topology:
-            find_endpoint(topology, site)
-            eip, had = elastic.find(topology, address), elastic.of_machine(topology, site)
-            if had == eip:
-                return topology
-            if eip.vpc:
-                self.warn(f"{address} has moved: {eip.associated} has it no more")
-            if had:
-                self.warn(f"{site} had {had.address}, which is free now")
-                topology = elastic.with_eip(topology, Elastic(had.address))
-            return elastic.with_eip(topology, Elastic(address, *site))
+            new, notes = elastic.associated(topology, address, site)
+            for note in notes:
+                self.warn(note)
+            return new
 
         return self.change(decide)
 

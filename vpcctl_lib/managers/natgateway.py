@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import naming
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.route_checks import find_gateway
 from vpcctl_lib.model.routes import NatGateway
@@ -16,8 +18,12 @@ from vpcctl_lib.model.topology import SubnetType, Topology
 class NatGatewayManager(Manager):
     """Creates and deletes NAT gateways."""
 
-    def create(self, vpc_name: str, subnet_name: str, name: str) -> Change:
-        """A NAT gateway in a public subnet, with the lowest free address; repeating it changes nothing."""
+    def create(self, vpc_name: str, subnet_name: str, name: str,
+               elastic_ip: IPv4Address | None = None) -> Change:
+        """A NAT gateway in a public subnet, with the lowest free address; repeating it changes nothing.
+
+        With an elastic address, the internet sees that one.
+        """
         naming.check_name(name, "NAT gateway")
 
         def decide(topology: Topology) -> Topology:
@@ -29,14 +35,25 @@ class NatGatewayManager(Manager):
                                   f"public: vpcctl subnet set --vpc {vpc_name} --name {subnet.name} "
                                   "--type public")
             if existing is None:
-                return topology.with_vpc(replace(
+                topology = topology.with_vpc(replace(
                     vpc, nat_gateways=(*vpc.nat_gateways, NatGateway(name, subnet.name))))
-            if existing.subnet != subnet_name:
+            elif existing.subnet != subnet_name:
                 raise VpcctlError(f"NAT gateway '{name}' already exists in VPC '{vpc_name}', in subnet "
                                   f"'{existing.subnet}'", "delete it first, or choose another name")
-            return topology
+            return self._seen_as(topology, Site(vpc_name, subnet_name, name), elastic_ip)
 
         return self.change(decide)
+
+    def _seen_as(self, topology: Topology, site: Site, address: IPv4Address | None) -> Topology:
+        if address is None:
+            return topology
+        # Imported late: most NAT gateways have the host's address.
+        from vpcctl_lib.model import elastic
+
+        new, notes = elastic.associated(topology, address, site)
+        for note in notes:
+            self.warn(note)
+        return new
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """Delete a NAT gateway that no route leads to."""

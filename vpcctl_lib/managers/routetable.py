@@ -101,6 +101,9 @@ class RouteTableManager(Manager):
         def decide(topology: Topology) -> Topology:
             vpc, table = find_table(topology, vpc_name, name)
             kept = tuple(one for one in table.routes if one.destination != destination)
+            if kept == table.routes and self.was_finished(
+                    lambda before: _leads(before, vpc_name, name, destination)):
+                return topology
             if kept == table.routes:
                 raise _no_route(topology, vpc, name, destination)
             return topology.with_vpc(_with_table(vpc, replace(table, routes=kept)))
@@ -125,6 +128,12 @@ def _no_route(topology: Topology, vpc: Vpc, name: str, destination: IPv4Network)
 def _with_table(vpc: Vpc, table: RouteTable) -> Vpc:
     kept = [table if old.name == table.name else old for old in vpc.route_tables]
     return replace(vpc, route_tables=tuple(kept if table in kept else [*kept, table]))
+
+
+def _leads(topology: Topology, vpc_name: str, name: str, destination: IPv4Network) -> bool:
+    vpc = topology.vpc(vpc_name)
+    table = tables.own(vpc, name) if vpc else None
+    return table is not None and any(route.destination == destination for route in table.routes)
 
 
 def _has(topology: Topology, vpc_name: str, name: str) -> bool:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
-from vpcctl_lib.model.lookup import nearest
+from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint, gateways
+from vpcctl_lib.model.lookup import find_endpoint, nearest
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Machine, Subnet, SubnetType, Topology, Vpc
 
@@ -58,11 +58,13 @@ def pool_of(topology: Topology, address: IPv4Address) -> Pool | None:
 
 
 def held(topology: Topology, eip: Elastic) -> tuple[Vpc, Subnet, Machine] | None:
-    """The machine that has it, if there is such a machine."""
+    """The machine or NAT gateway that has it, if there is such a one."""
     vpc = topology.vpc(eip.vpc) if eip.vpc else None
     subnet = vpc.subnet(eip.subnet) if vpc else None
-    machine = subnet.machine(eip.machine) if subnet else None
-    return (vpc, subnet, machine) if vpc and subnet and machine else None
+    if not (vpc and subnet):
+        return None
+    held = (subnet.machine(eip.machine), *(one for one in gateways(vpc, subnet) if one.name == eip.machine))
+    return next(((vpc, subnet, machine) for machine in held if machine), None)
 
 
 def working(topology: Topology) -> Iterator[Working]:
@@ -138,6 +140,25 @@ def find(topology: Topology, address: IPv4Address) -> Elastic:
                           nearest(str(address), [eip.name for eip in topology.eips],
                                   f"allocate it: vpcctl eip allocate --address {address}"))
     return found
+
+
+def associated(topology: Topology, address: IPv4Address, site: Site) -> tuple[Topology, list[str]]:
+    """The topology in which a machine or NAT gateway has it, whoever had it before, and notes about that.
+
+    VpcctlError if the address is not allocated, or if there is no such machine.
+    """
+    eip, had, notes = Elastic(address, *site), of_machine(topology, site), []
+    if held(topology, eip) is None:
+        find_endpoint(topology, site)
+    was = find(topology, address)
+    if was == eip:
+        return topology, []
+    if was.vpc:
+        notes.append(f"{address} has moved: {was.associated} has it no more")
+    if had:
+        notes.append(f"{site} had {had.address}, which is free now")
+        topology = with_eip(topology, Elastic(had.address))
+    return with_eip(topology, eip), notes
 
 
 def free(topology: Topology, taken: Collection[IPv4Address]) -> IPv4Address:

@@ -61,7 +61,7 @@ def overview(overview: Overview) -> View:
         "groups": [group(one) for one in overview.groups],
         "acls": [acl(one) for one in overview.acls],
         "route_tables": all_tables(overview.topology, overview.vpc),
-        "nat_gateways": [gateway(overview.vpc, one) for one in overview.vpc.nat_gateways],
+        "nat_gateways": [gateway(overview.topology, overview.vpc, one) for one in overview.vpc.nat_gateways],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vpcctl_lib.model import naming, tables
+from vpcctl_lib.model.elastic import of_machine
+from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.route_checks import uses
 from vpcctl_lib.model.routes import BUILT_IN, NatGateway
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -34,9 +36,11 @@ def all_tables(topology: Topology, vpc: Vpc) -> list[View]:
     return [table(topology, vpc, name) for name in names(vpc)]
 
 
-def gateway(vpc: Vpc, one: NatGateway) -> View:
+def gateway(topology: Topology, vpc: Vpc, one: NatGateway) -> View:
     """A NAT gateway."""
+    seen_as = of_machine(topology, Site(vpc.name, one.subnet, one.name))
     mac = naming.instance_mac(vpc.name, one.address) if one.address else None
     return {"vpc": vpc.name, "name": one.name, "subnet": one.subnet,
             "address": str(one.address) if one.address else None, "mac": mac,
+            "elastic_ip": str(seen_as.address) if seen_as else None,
             "namespace": naming.namespace(vpc.name, one.subnet, one.name), "routes": uses(vpc, one.name)}
