@@ -26,8 +26,8 @@ _EVERYBODY, _MAC = b"\xff" * 6, 6
 class Answer(Operation):
     """Answer ARP for an address on a link, or no longer; a missing link is no reason to undo everything else.
 
-    By a command of its own: ip(8) ends at once if it can't change a neighbour, even with -force, and does not do
-    what follows in its batch (ipneigh_modify() of ip/ipneigh.c).
+    By a command of its own: ip(8) ends at once if it can't change a neighbour, even with -force, and does
+    nothing of what follows in its batch (ipneigh_modify() of ip/ipneigh.c).
     """
 
     device: str
