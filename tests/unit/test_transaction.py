@@ -210,11 +210,9 @@ class Simulation:
         self.put("del" if verb == "del" else "add", (place, (*key, *words)))
 
     def pin(self, namespace: str, kind: str, verb: str, words: list[str]) -> None:
-        if words[0] == "proxy":
-            kind, words = "proxy", words[1:]
         address, device = words[0], words[words.index("dev") + 1]
         need((namespace, device) in self.links, f'Cannot find device "{device}"')
-        need(kind != "fdb" or "master" in self.links[namespace, device], "Operation not supported")
+        need(kind == "neigh" or "master" in self.links[namespace, device], "Operation not supported")
         place = (namespace, kind, device, address)
         if verb == "replace":
             self.pinned[place] = " ".join(words)
@@ -430,7 +428,10 @@ class Simulation:
         elif isinstance(operation, Stop):
             self.programs.pop(operation.mark, None)
         elif isinstance(operation, Answer):
-            self.pinned["", "proxy", operation.device, str(operation.address)] = str(operation)
+            place = ("", "proxy", operation.device, str(operation.address))
+            self.pinned.pop(place, "")
+            if not operation.gone:
+                self.pinned[place] = str(operation)
         elif isinstance(operation, PutBack):
             (self.settings / "ip_forward").write_text(operation.old)
         return {}

@@ -14,7 +14,7 @@ from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.kernel.sayings import is_gone
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource
 from vpcctl_lib.resources.operation import NO_FACTS, Deed, Desk, Facts, Operation
-from vpcctl_lib.resources.operations import HOST, Ip
+from vpcctl_lib.resources.operations import HOST
 
 _ARP, _ETHERNET, _IP = 0x0806, 1, 0x0800
 """ETH_P_ARP and ETH_P_IP of linux/if_ether.h, ARPHRD_ETHER of linux/if_arp.h."""
@@ -24,10 +24,15 @@ _EVERYBODY, _MAC = b"\xff" * 6, 6
 
 @frozen
 class Answer(Operation):
-    """Answer ARP for an address on a link; one that is missing is no reason to undo everything else."""
+    """Answer ARP for an address on a link, or no longer; a missing link is no reason to undo everything else.
+
+    By a command of its own: ip(8) ends at once if it can't change a neighbour, even with -force, and does
+    nothing of what follows in its batch (ipneigh_modify() of ip/ipneigh.c).
+    """
 
     device: str
     address: IPv4Address
+    gone: bool = False
 
     def places(self, ends: frozenset[str]) -> frozenset[str] | None:
         """The host."""
@@ -35,15 +40,19 @@ class Answer(Operation):
 
     @property
     def _command(self) -> Command:
-        return Command(("ip", "neigh", "add", "proxy", str(self.address), "dev", self.device))
+        verb = "del" if self.gone else "add"
+        return Command(("ip", "neigh", verb, "proxy", str(self.address), "dev", self.device))
 
     def carry_out(self, desk: Desk) -> Facts:
         """As ip(8) does."""
         outcome = desk.runner.change(self._command)
         if outcome.status and is_gone(outcome.stderr):
+            if self.gone:
+                return NO_FACTS
             desk.notes.append(f"link {self.device} does not exist: nobody there reaches {self.address}")
         elif outcome.status:
-            raise VpcctlError(f"the host can't answer for {self.address} on {self.device}: "
+            verb = "stop answering" if self.gone else "answer"
+            raise VpcctlError(f"the host can't {verb} for {self.address} on {self.device}: "
                               f"{outcome.reason()}")
         return NO_FACTS
 
@@ -109,7 +118,7 @@ class Announced(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """No longer."""
-        return (Ip(HOST, ("neigh", "del", "proxy", str(self.address), "dev", self.device)),)
+        return (Answer(self.device, self.address, gone=True),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The kernel must answer for it."""
