@@ -59,7 +59,7 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         for edge in edges:
             yield "acl", acls.shown(acl.Counted(edge, {"ingress 100": (1, 60)}))
         yield "route_tables", routed.all_tables(topology, vpc)
-        yield "nat_gateways", [routed.gateway(vpc, one) for one in vpc.nat_gateways]
+        yield "nat_gateways", [routed.gateway(topology, vpc, one) for one in vpc.nat_gateways]
         yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups, edges))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)
