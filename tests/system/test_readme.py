@@ -98,7 +98,8 @@ def test_documents_show_what_is_printed(document: str) -> None:
 def test_documents_with_console_blocks_are_tried() -> None:
     shown = {str(path.relative_to(ROOT)) for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
              if examples(path.read_text())}
-    tried_elsewhere = {"docs/containers.md", "docs/guide.md", "docs/neighbours.md", "docs/three-tier.md"}
+    tried_elsewhere = {"docs/containers.md", "docs/guide.md", "docs/neighbours.md", "docs/standard.md",
+                       "docs/three-tier.md"}
     assert shown - set(DOCUMENTS) == tried_elsewhere
 
 

@@ -1,15 +1,26 @@
-"""The standard layout of docs/examples/standard.yaml: what it is for works, and the rest is refused."""
+"""The standard layout of docs/standard.md: what it is for works, and the rest is refused."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from host import CHECKOUT, Host
+from neighbours import Street, missing
 from probes import REACHED
+from test_readme import differences, examples
+from test_three_tier import APPLICATION, typed
 
+DOCUMENT = CHECKOUT / "docs/standard.md"
 LAYOUT = CHECKOUT / "docs/examples/standard.yaml"
+INSTALL = f"""
+mount -t tmpfs tmpfs /srv
+cp -r {CHECKOUT}/docs/examples/standard /srv/
+chmod -R a+rX /srv/standard
+"""
 WEB, OFFICE = "8.8.8.8:80", "internet"
 BALANCER, BASTION = "198.51.100.1", "198.51.100.2"
 SPACES = {"balancer": "main-public-a.balancer", "bastion": "main-public-b.bastion",
@@ -68,6 +79,11 @@ def test_machines_reach_each_other_as_their_groups_and_the_acl_say(layout: Host)
         assert (said["verdict"] == "reachable") == ((start, to, port) in OPEN), (start, to, port, said)
 
 
+def test_what_goes_warns_of_nothing_but_the_addresses_that_are_free(layout: Host) -> None:
+    told = layout.do("vpc delete --name main").err.splitlines()
+    assert [line for line in told if "is free now" not in line and "stopped" not in line] == []
+
+
 def test_it_comes_back(layout: Host) -> None:
     layout.sh("ip netns del main-public-a.nat-a; ip netns del main-private-b.web2")
     layout.sh("iptables -F VPCCTL-FORWARD")
@@ -75,3 +91,23 @@ def test_it_comes_back(layout: Host) -> None:
     assert layout.do("status").out.endswith("in sync\n")
     assert "your address: 198.51.100.3" in layout.reaches(SPACES["web1"], WEB)[0].answer
     assert "your address: 198.51.100.4" in layout.reaches(SPACES["web2"], WEB)[0].answer
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Iterator[Host]:
+    """A host on which the balancer's program is installed."""
+    if lacks := missing(APPLICATION):
+        pytest.skip(f"beside other programs: {lacks}")
+    street = Street(tmp_path, APPLICATION)
+    try:
+        street.host.sh(INSTALL)
+        yield street.host
+    finally:
+        street.close()
+
+
+def test_the_page_shows_what_is_printed(street: Host) -> None:
+    shown = examples(DOCUMENT.read_text())
+    assert len(shown) >= 20
+    found = differences(shown, [typed(street, example) for example in shown])
+    assert not found, f"docs/standard.md shows something else than what is printed:\n{found}"

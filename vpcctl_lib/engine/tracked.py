@@ -77,7 +77,9 @@ def _released(steps: Sequence[Step]) -> Operations:
     """For what leads elsewhere from now on: a connection is led at its first packet, and stays there."""
     olds = (step.old.resource if step.old and step.verb is Verb.CHANGE else None for step in steps)
     freed = [one for step, old in zip(steps, olds, strict=True) if (one := step.entry.resource.frees(old))]
-    spaces = dict.fromkeys(one.namespace for one in freed)
+    # A namespace takes its connections along.
+    gone = {place for step in steps if step.verb is Verb.UNMAKE for place in step.entry.resource.places}
+    spaces = dict.fromkeys(one.namespace for one in freed if (one.namespace, "") not in gone)
     return tuple(Release(space, tuple(dict.fromkeys(port for one in freed if one.namespace == space
                                                     for port in one.ports)),
                          tuple(dict.fromkeys(address for one in freed if one.namespace == space
