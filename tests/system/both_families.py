@@ -32,7 +32,9 @@ REFUSED = SingleRule("filter", "NO-SUCH-CHAIN", "-j ACCEPT")
 def told(outcome: Outcome) -> None:
     """A line for each command that changed something, or was refused."""
     if outcome.command.argv[0].endswith("-restore"):
-        print(outcome.status, outcome.command.namespace or "host", outcome.command.argv[0])
+        # In one piece: commands run side by side.
+        where = outcome.command.namespace or "host"
+        sys.stdout.write(f"{outcome.status} {where} {outcome.command.argv[0]}\n")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 VPC1 = ("vpc create --name vpc1 --cidr 10.0.0.0/16",)
@@ -125,9 +126,7 @@ class Scenario:
     @property
     def words(self) -> str:
         """The command's own name, without its options."""
-        words = self.command.split()
-        return " ".join(words[:2]) if not words[1:2] or words[1].replace("-", "").isalpha() \
-            and not words[1].startswith("-") else words[0]
+        return " ".join(takewhile(lambda word: word[0].isalpha(), self.command.split()))
 
     @property
     def name(self) -> str:

@@ -7,11 +7,11 @@ from host import INTERNET, Host
 
 SECOND = """ip link add eth1 type veth peer name inet1 netns internet
     ip link set eth1 addrgenmode none
-    ip addr add 198.51.100.2/24 dev eth1
+    ip addr add 198.18.5.2/24 dev eth1
     ip link set eth1 up
-    ip -n internet addr add 198.51.100.1/24 dev inet1
+    ip -n internet addr add 198.18.5.1/24 dev inet1
     ip -n internet link set inet1 up"""
-BY_ETH1 = "ip route replace default via 198.51.100.1 dev eth1"
+BY_ETH1 = "ip route replace default via 198.18.5.1 dev eth1"
 BY_ETH0 = "ip route replace default via 203.0.113.1 dev eth0"
 """Each link has its route of default metric, so that each replaces the other's."""
 
@@ -130,12 +130,12 @@ def test_no_way_out_at_all(roaming: Host) -> None:
 
 WG_QUICK = """ip rule add not fwmark 51820 table 51820
     ip rule add table main suppress_prefixlength 0
-    ip route add default via 198.51.100.1 dev eth1 table 51820"""
+    ip route add default via 198.18.5.1 dev eth1 table 51820"""
 TAILSCALE = """ip rule add pref 5270 table 52
-    ip route add default via 198.51.100.1 dev eth1 table 52"""
+    ip route add default via 198.18.5.1 dev eth1 table 52"""
 OWN_RULE = """ip rule add from 10.0.1.0/24 table 79
-    ip route add default via 198.51.100.1 dev eth1 table 79"""
-DEF1 = "ip route add 0.0.0.0/1 via 198.51.100.1; ip route add 128.0.0.0/1 via 198.51.100.1"
+    ip route add default via 198.18.5.1 dev eth1 table 79"""
+DEF1 = "ip route add 0.0.0.0/1 via 198.18.5.1; ip route add 128.0.0.0/1 via 198.18.5.1"
 
 
 @pytest.mark.parametrize(("taking", "leaving"), [
@@ -157,7 +157,7 @@ def test_a_vpn_that_takes_all_traffic(roaming: Host, taking: str, leaving: str) 
 
 def test_half_of_the_internet_elsewhere(roaming: Host) -> None:
     roaming.do("nat enable --vpc vpc1")
-    roaming.sh("ip route add 128.0.0.0/1 via 198.51.100.1")
+    roaming.sh("ip route add 128.0.0.0/1 via 198.18.5.1")
     done = roaming.vpcctl("status")
     assert (done.code, "128.0.0.0/1 dev eth1" in done.out) == (1, True), done
     refused = roaming.vpcctl("nat", "enable", "--vpc", "vpc1")
@@ -177,7 +177,7 @@ def test_a_named_interface_that_is_not_on_the_way(roaming: Host) -> None:
 
 def test_two_next_hops(roaming: Host) -> None:
     roaming.sh("ip route del default; ip route add default nexthop via 203.0.113.1 dev eth0 "
-               "nexthop via 198.51.100.1 dev eth1")
+               "nexthop via 198.18.5.1 dev eth1")
     roaming.refused("nat enable --vpc vpc1", code=2, says="several links, eth0 and eth1")
     done = roaming.do("nat enable --vpc vpc1 --interface eth0")
     assert "several next hops, eth0 and eth1" in done.err
@@ -190,10 +190,11 @@ def test_two_next_hops(roaming: Host) -> None:
 
 @pytest.mark.parametrize(("taking", "says", "mending"), [
     ("ip link set eth0 down", "link eth0 is down", f"ip link set eth0 up; {BY_ETH0}"),
-    ("ip -n internet link set sandbox down", "no carrier", "ip -n internet link set sandbox up"),
+    ("ip -n internet link set sandbox down", "no carrier",
+     "ip -n internet link set sandbox up; ip -n internet route add 198.51.100.0/24 dev sandbox"),
     ("ip route add blackhole 8.0.0.0/8; ip route add blackhole 198.0.0.0/8", "blackhole route to",
      "ip route del blackhole 8.0.0.0/8; ip route del blackhole 198.0.0.0/8"),
-    ("ip route add 10.0.1.0/24 via 198.51.100.1 dev eth1", "10.0.1.0/24 dev eth1",
+    ("ip route add 10.0.1.0/24 via 198.18.5.1 dev eth1", "10.0.1.0/24 dev eth1",
      "ip route del 10.0.1.0/24"),
     ("ip rule add to 10.0.0.0/16 pref 10 table 78; ip route add 10.0.0.0/16 dev eth1 table 78",
      "10.0.0.0/16 dev eth1 table 78", "ip rule del pref 10; ip route flush table 78"),
@@ -218,7 +219,7 @@ def test_what_loses_packets_is_named(roaming: Host, taking: str, says: str, mend
 
 def test_a_private_subnet_that_the_host_does_not_reach(roaming: Host) -> None:
     assert roaming.do("status --json").json["status"]["packets"] == []
-    roaming.sh("ip route add 10.0.2.0/24 via 198.51.100.1 dev eth1")
+    roaming.sh("ip route add 10.0.2.0/24 via 198.18.5.1 dev eth1")
     assert packets(roaming)["state"] == "cut off"
     assert "the host does not reach 10.0.2.2 (private)" in roaming.vpcctl("status").out
     roaming.do("nat enable --vpc vpc1")
@@ -339,9 +340,9 @@ def test_name_servers_that_change(vpc1: Host) -> None:
 
 
 def test_a_name_server_behind_another_link(roaming: Host) -> None:
-    roaming.sh("printf 'nameserver 198.51.100.53\\nnameserver 8.8.8.8\\n' >/etc/resolv.conf")
+    roaming.sh("printf 'nameserver 198.18.5.53\\nnameserver 8.8.8.8\\n' >/etc/resolv.conf")
     done = roaming.do("nat enable --vpc vpc1")
-    assert "name server 198.51.100.53 can't be asked from VPC 'vpc1': it is behind eth1" in done.err
+    assert "name server 198.18.5.53 can't be asked from VPC 'vpc1': it is behind eth1" in done.err
     assert servers(roaming) == ["8.8.8.8"]
     leaves(roaming, "eth0")
     roaming.sh("echo nameserver 8.8.8.8 >/etc/resolv.conf")
