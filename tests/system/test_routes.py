@@ -230,7 +230,8 @@ def test_a_table_with_a_part_of_the_internet(peered: Host) -> None:
 
 
 LOST = {
-    "rules": "ip -n vpc1 rule flush; ip -n vpc1 rule add pref 32766 lookup main",
+    "rules": "ip -n vpc1 rule flush",
+    "gateway's rules": "ip -n vpc1-public.nat1 rule flush",
     "routes": "ip -n vpc1 route flush table 1001",
     "marks": "ip netns exec vpc1 nft delete table bridge vpcctl-routes",
     "iptables": "ip netns exec vpc1 iptables -F; ip netns exec vpc1 iptables -t raw -F; "

@@ -18,6 +18,7 @@ from vpcctl_lib.model.addressing import (
     check_vpc,
     free_address,
     interface,
+    owner,
     parse_interface,
     parse_network,
 )
@@ -192,7 +193,7 @@ SUBNET = IPv4Network("10.0.1.0/24")
     ("10.0.1.9", "already belongs to machine 'web1'"),
 ])
 def test_addresses_that_no_machine_can_have(address: str, why: str) -> None:
-    taken = {IPv4Address("10.0.1.2"): "", IPv4Address("10.0.1.9"): "web1"}
+    taken = {IPv4Address("10.0.1.2"): owner(""), IPv4Address("10.0.1.9"): owner("web1")}
     with pytest.raises(BadInput, match=why):
         check_address(IPv4Address(address), SUBNET, VPC, taken)
 

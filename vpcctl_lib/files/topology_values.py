@@ -137,7 +137,7 @@ def _address(data: object, place: Place) -> IPv4Address:
 def check_machines(machines: tuple[Machine, ...], place: Place, subnet: Reading) -> None:
     """Refuse the first address that no machine there can have, or that one before it has."""
     own = () if subnet.found.get("bare") else (addressing.instance(subnet.found["cidr"]),)
-    taken = dict.fromkeys(own, "")
+    taken = dict.fromkeys(own, addressing.owner(""))
     for machine in machines:
         check_attached(machine, place.named(machine.name))
         here = place.named(machine.name).at("address")
@@ -145,7 +145,7 @@ def check_machines(machines: tuple[Machine, ...], place: Place, subnet: Reading)
         for address in (one for one in machine.addresses if isinstance(one, IPv4Address)):
             told(here, partial(addressing.check_address, address, subnet.found["cidr"],
                                subnet.outside("cidr"), taken))
-            taken[address] = machine.name
+            taken[address] = addressing.owner(machine.name)
 
 
 def _flag(data: object, place: Place) -> bool:

@@ -226,10 +226,7 @@ def _in_groups(machine: Machine) -> str:
 
 def _checked(vpc: Vpc, subnet: Subnet, addresses: Sequence[IPv4Address]) -> tuple[IPv4Address, ...]:
     """These addresses, or the lowest free one; refused if another machine has one, or none can."""
-    own = (addressing.instance(subnet.cidr),)
-    taken = {one: machine.name for machine in subnet.machines for one in machine.addresses or own
-             if isinstance(one, IPv4Address)}
-    taken |= {one.address: one.name for one in vpc.nat_gateways if one.subnet == subnet.name and one.address}
+    taken = endpoints.owners(vpc, subnet)
     for address in addresses:
         addressing.check_address(address, subnet.cidr, vpc.cidr, taken)
     return tuple(addresses) or (addressing.free_address(subnet.cidr, taken),)

@@ -149,7 +149,7 @@ def parse_address(text: str) -> IPv4Address:
 
 def check_address(address: IPv4Address, subnet: IPv4Network, vpc: IPv4Network,
                   taken: Mapping[IPv4Address, str]) -> None:
-    """Refuse an address that no further machine of a subnet can have; `taken` has the machines of others."""
+    """Refuse an address that no further machine of a subnet can have; `taken` says whose the others are."""
     if address not in subnet:
         raise BadInput(f"{address} is not inside the subnet's CIDR {subnet}", f"use an address of {subnet}")
     number = int(address) - int(subnet.network_address)
@@ -158,13 +158,14 @@ def check_address(address: IPv4Address, subnet: IPv4Network, vpc: IPv4Network,
     why = {**kept, subnet.network_address: "is the subnet's network address",
            subnet.broadcast_address: "is the subnet's broadcast address",
            gateway(vpc): "already belongs to the VPC's router",
-           **{one: f"already belongs to {_owner(name)}" for one, name in taken.items()}}.get(address)
+           **{one: f"already belongs to {owner}" for one, owner in taken.items()}}.get(address)
     if why:
         raise BadInput(f"{address} {why}",
                        f"use another address of {subnet}, from {subnet.network_address + FIRST_FREE} on")
 
 
-def _owner(name: str) -> str:
+def owner(name: str) -> str:
+    """A machine of that name; without one, the subnet's own."""
     return f"machine '{name}'" if name else "the subnet's own machine"
 
 

@@ -137,6 +137,14 @@ def in_subnet(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
     return tuple(endpoint(vpc, subnet, machine) for machine in subnet.machines)
 
 
+def owners(vpc: Vpc, subnet: Subnet) -> dict[IPv4Address, str]:
+    """Whose each taken address of a subnet is, NAT gateways' too, as a message says it."""
+    machines = {address: addressing.owner(one.site.machine) for one in in_subnet(vpc, subnet)
+                for address in one.ipv4}
+    return machines | {one.address: f"NAT gateway '{one.name}'" for one in vpc.nat_gateways
+                       if one.subnet == subnet.name and one.address}
+
+
 def following(vpc: Vpc, subnet: Subnet) -> tuple[Endpoint, ...]:
     """The machines that its policy decides about: those in no group."""
     return tuple(one for one in in_subnet(vpc, subnet) if not one.groups)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 from vpcctl_lib.model import addressing, endpoints, naming, tables
@@ -41,7 +42,7 @@ def find_table(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Route
     vpc = find_vpc(topology, vpc_name)
     found = tables.own(vpc, name)
     if found is None and name not in BUILT_IN:
-        known = [*BUILT_IN, *(table.name for table in vpc.route_tables)]
+        known = sorted({*BUILT_IN, *(table.name for table in vpc.route_tables)})
         raise VpcctlError(f"route table '{name}' does not exist in VPC '{vpc_name}'", nearest(
             name, known, f"create it: vpcctl route-table create --vpc {vpc_name} --name …"))
     return vpc, found or RouteTable(name)
@@ -154,13 +155,9 @@ def _check_gateway(vpc: Vpc, one: NatGateway) -> None:
     if subnet is None:
         raise VpcctlError(f"{told}: subnet '{one.subnet}' does not exist",
                           nearest(one.subnet, [subnet.name for subnet in vpc.subnets], "add the subnet"))
-    own = addressing.instance(subnet.cidr)
-    taken: dict[IPv4Address, str] = {
-        address: machine.name for machine in subnet.machines for address in machine.addresses or (own,)
-        if isinstance(address, IPv4Address)}
-    taken |= {other.address: other.name for other in vpc.nat_gateways
-              if other.address and other.name != one.name}
     if one.address:
+        others = tuple(other for other in vpc.nat_gateways if other.name != one.name)
+        taken = endpoints.owners(replace(vpc, nat_gateways=others), subnet)
         addressing.check_address(one.address, subnet.cidr, vpc.cidr, taken)
 
 

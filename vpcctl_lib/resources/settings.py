@@ -15,13 +15,16 @@ from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model.naming import INSTANCE, MARK
 from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Place, Resource, within
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import EVERYWHERE, Pairs, Set
+from vpcctl_lib.resources.operations import EVERYWHERE, Ip, Pairs, Set
 
 IP_FORWARD = "net.ipv4.ip_forward"
 PING_GROUPS = "net.ipv4.ping_group_range"
 WAS = "was "
 """Prefix of a setting's old value among the facts. (cleanup.sh puts back the host's, which lack it.)"""
 
+
+MAIN_RULE = ("pref", "32766", "lookup", "main")
+"""What each namespace has in `ip rule` from the start (ip-rule(8)); a flush takes it, too."""
 
 _PROFILES = frozenset(profile.value for profile in Profile)
 
@@ -103,7 +106,10 @@ class Settings(Resource):
         forwards = dict(whole).get(IP_FORWARD) == "1" and held.get(IP_FORWARD) == "1"
         closed = closed_links(kernel, self.namespace) if forwards else ()
         told += [f"{key} is 0, not 1" for key in closed]
-        remedy = (Set(self.namespace, tuple((key, "1") for key in closed)),) if closed else ()
+        remedy: Operations = (Set(self.namespace, tuple((key, "1") for key in closed)),) if closed else ()
+        if forwards and not _looks_up_main(kernel, self.namespace):
+            told.append(f"ip rule {' '.join(MAIN_RULE)} is missing")
+            remedy += (Ip(self.namespace, ("rule", "add", *MAIN_RULE)),)
         return Fault(Condition.CHANGED, "; ".join(told), remedy) if told else None
 
     def _checked_links(self, kernel: Kernel) -> list[str]:
@@ -132,6 +138,11 @@ def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
     keys = [f"net.ipv4.conf.{name}.forwarding" for name in _routed(kernel, namespace)]
     held = kernel.settings(namespace, keys)
     return tuple(key for key in keys if held.get(key) == "0")
+
+
+def _looks_up_main(kernel: Kernel, namespace: str) -> bool:
+    return any(rule.get("priority") == 32766 and rule.get("table") == "main" and rule.get("src") == "all"
+               for rule in kernel.route_rules(namespace))
 
 
 def _routed(kernel: Kernel, namespace: str) -> list[str]:

@@ -10,7 +10,7 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Context
 from vpcctl_lib.managers.instance import InstanceManager
 from vpcctl_lib.model import addressing, publishing
-from vpcctl_lib.model.endpoints import Site, in_subnet
+from vpcctl_lib.model.endpoints import Site, owners
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
@@ -31,8 +31,7 @@ def name_servers(topology: Topology, site: Site) -> tuple[IPv4Address, ...]:
 def address_for(vpc: Vpc, subnet: Subnet, wish: IPv4Address | None,
                 promised: Collection[IPv4Address]) -> IPv4Address:
     """The address that was asked for, or the lowest free one; BadInput if another machine has it."""
-    taken = {address: one.site.machine for one in in_subnet(vpc, subnet) for address in one.ipv4}
-    taken |= dict.fromkeys(promised, "another container")
+    taken = owners(vpc, subnet) | dict.fromkeys(promised, "another container")
     if wish is None:
         return addressing.free_address(subnet.cidr, taken)
     addressing.check_address(wish, subnet.cidr, vpc.cidr, taken)
