@@ -174,7 +174,8 @@ def test_what_is_refused(elastic: Host) -> None:
             (f"eip release --address {FIRST}", "is in use: vpc1/public/web1 has it"),
             (f"eip associate --address {SECOND} --vpc vpc1 --subnet public", "is not allocated"),
             (f"eip associate --address {FIRST} --vpc vpc1 --subnet public --instance web9", "does not exist"),
-            ("vpc create --name vpc3 --cidr 198.51.100.0/24 --allow-overlap", "overlaps VPC 'vpc3'")):
+            ("vpc create --name vpc3 --cidr 198.51.100.0/24 --allow-overlap",
+             f"pool {POOL} overlaps VPC 'vpc3'")):
         elastic.refused(line, code=2 if "eth7" in line else 1, says=says)
     elastic.do("eip pool add 203.0.113.0/29")
     assert elastic.do("eip allocate --json").json["eip"]["address"] == "198.51.100.0"
