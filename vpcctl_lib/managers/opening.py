@@ -18,7 +18,6 @@ from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.outside import Elastic, Publish, Transport
-from vpcctl_lib.model.publishing import Published
 from vpcctl_lib.model.routing import opens
 from vpcctl_lib.model.topology import Protocol, Topology, Variant
 from vpcctl_lib.reach.listeners import WAITING, parsed
@@ -39,7 +38,7 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
     known = {one.publish for one in publishing.published(before)}
     for one in fresh:
         if not any(one.publish.meets(other) for other in known):
-            check_free(runner, one)
+            check_free(runner, one.publish)
     has_clients = opens(after) and any(vpc.nat for vpc in after.vpcs)
     return replace(after, front=_front(runner, before.front) if has_clients else None), notes
 
@@ -77,9 +76,8 @@ def _front(runner: Runner, before: IPv4Address | None) -> IPv4Address | None:
     return before if before in held else next(iter(held), None)
 
 
-def check_free(runner: Runner, one: Published) -> None:
+def check_free(runner: Runner, publish: Publish) -> None:
     """Refuse a port that a program of the host has, or that somebody else's rule already leads elsewhere."""
-    publish = one.publish
     port = f"{publish.protocol.value} port {publish.port}"
     if not _can_bind(publish):
         held = sorted(set(_holders(publish)))
