@@ -183,6 +183,10 @@ def test_what_is_refused(elastic: Host) -> None:
     elastic.refused("eip allocate --address 203.0.113.2", says="belongs to the host or its network")
     elastic.refused("eip allocate --address 203.0.113.1", says="belongs to the host or its network")
     elastic.do("eip allocate --address 203.0.113.3")
+    # By a file, too: the host would lose its way out.
+    for address in ("203.0.113.1", "203.0.113.2"):
+        file = elastic.write("own.json", {"version": 2, "vpcs": {}, "eips": {address: "vpc1/public"}})
+        elastic.refused(f"apply -f {file}", says=f"{address} belongs to the host or its network")
 
 
 def test_a_machine_that_goes_leaves_it_free(elastic: Host) -> None:
