@@ -183,6 +183,11 @@ def test_what_is_refused(elastic: Host) -> None:
     elastic.refused("eip allocate --address 203.0.113.2", says="belongs to the host or its network")
     elastic.refused("eip allocate --address 203.0.113.1", says="belongs to the host or its network")
     elastic.do("eip allocate --address 203.0.113.3")
+    # The host may get one later; then it would not come to the machine.
+    elastic.sh("ip addr add 198.51.100.0/32 dev eth0")
+    elastic.refused("eip associate --address 198.51.100.0 --vpc vpc1 --subnet public",
+                    says="belongs to the host")
+    elastic.sh("ip addr del 198.51.100.0/32 dev eth0")
     # By a file, too: the host would lose its way out.
     for address in ("203.0.113.1", "203.0.113.2"):
         file = elastic.write("own.json", {"version": 2, "vpcs": {}, "eips": {address: "vpc1/public"}})

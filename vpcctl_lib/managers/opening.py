@@ -45,9 +45,10 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
 
 
 def _check_allocated(runner: Runner, before: Topology, after: Topology) -> None:
-    """Refuse new elastic addresses that the host would lose, or its gateway."""
+    """Refuse elastic addresses that the host would lose, or its gateway; it may have got one meanwhile."""
     had = {eip.address for eip in before.eips}
-    fresh = [eip.address for eip in after.eips if eip.address not in had]
+    fresh = [eip.address for eip in after.eips
+             if eip.address not in had or (eip.vpc and eip not in before.eips)]
     taken = hosts_own(runner, Host(runner), after) if fresh else set()
     if wrong := next((address for address in fresh if address in taken), None):
         raise VpcctlError(f"{wrong} belongs to the host or its network", "choose another address")
