@@ -41,6 +41,16 @@ CIDRS = {
 }
 
 
+@pytest.mark.parametrize("verb", ["add --vpc vpc1 --subnet private", "delete"])
+@pytest.mark.parametrize("port", ["0", "0:80", "80:0", "65536", "80:65536"])
+def test_a_port_that_no_machine_can_have(verb: str, port: str, prepared: Any) -> None:
+    before = prepared.files()
+    done = prepared("publish", *verb.split(), "--port", port)
+    assert done.code == 2
+    assert "is not a port" in done.one_line()
+    assert prepared.files() == before
+
+
 @pytest.mark.parametrize("cidr", CIDRS)
 def test_a_cidr_that_no_vpc_can_have(cidr: str, vpcctl: Any) -> None:
     done = vpcctl("vpc", "create", "--name", "vpc1", "--cidr", cidr)

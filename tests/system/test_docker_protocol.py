@@ -173,3 +173,37 @@ def test_addresses_are_given_and_taken_back(driven: Host) -> None:
     assert "already belongs" in given("10.0.1.2")
     assert pool("ReleaseAddress", PoolID="vpc1/public", Address="10.0.1.4") == {}
     assert given() == "10.0.1.4/24"
+
+
+PUBLISHED = "com.docker.network.portmap"
+
+
+def refused(host: Host, says: str, number: str = "e2222222222222", **options: Any) -> None:
+    """An endpoint of the same network can't be made."""
+    found = asked(host, "NetworkDriver.CreateEndpoint", NetworkID="n1", EndpointID=number, Options=options,
+                  Interface={})
+    assert says in found.get("Err", ""), found
+
+
+def test_an_endpoint_that_could_not_join_is_refused_at_once(driven: Host) -> None:
+    created(driven, name="web", **{PUBLISHED: [{"Proto": 6, "Port": 80, "HostPort": 8080}]})
+    driven.listen("", "8099")
+    refused(driven, "machine 'docker-web' already exists in vpc1/public", name="web")
+    for says, *ports in (("already leads to another machine", (80, 8080, "")),
+                         ("already leads to another machine", (81, 8081, ""), (82, 8081, "")),
+                         ("tcp port 8099 is already in use on the host", (80, 8099, "")),
+                         ("8.8.8.8 is not an address of this host", (80, 8081, "8.8.8.8"))):
+        refused(driven, says, **{PUBLISHED: [{"Proto": 6, "Port": port, "HostPort": at, "HostIP": ip}
+                                             for port, at, ip in ports]})
+
+
+def test_an_endpoint_that_docker_asks_for_again_is_the_same(driven: Host) -> None:
+    told = created(driven, name="web")
+    again = done(driven, "CreateEndpoint", **FIRST, Options={"name": "web"}, Interface={})["Interface"]
+    assert again == told
+    driven.sh("ip netns add pod")
+    done(driven, "Join", **FIRST, SandboxKey="/run/netns/pod", Options={})
+    refused(driven, "the endpoint already exists: vpc1/public/docker-web", FIRST["EndpointID"], name="web")
+    assert names(driven) == ["docker-web"]
+    done(driven, "Leave", **FIRST)
+    done(driven, "DeleteEndpoint", **FIRST)

@@ -174,7 +174,8 @@ def test_what_is_refused(elastic: Host) -> None:
             (f"eip release --address {FIRST}", "is in use: vpc1/public/web1 has it"),
             (f"eip associate --address {SECOND} --vpc vpc1 --subnet public", "is not allocated"),
             (f"eip associate --address {FIRST} --vpc vpc1 --subnet public --instance web9", "does not exist"),
-            ("vpc create --name vpc3 --cidr 198.51.100.0/24 --allow-overlap", "overlaps VPC 'vpc3'")):
+            ("vpc create --name vpc3 --cidr 198.51.100.0/24 --allow-overlap",
+             f"pool {POOL} overlaps VPC 'vpc3'")):
         elastic.refused(line, code=2 if "eth7" in line else 1, says=says)
     elastic.do("eip pool add 203.0.113.0/29")
     assert elastic.do("eip allocate --json").json["eip"]["address"] == "198.51.100.0"
@@ -182,6 +183,15 @@ def test_what_is_refused(elastic: Host) -> None:
     elastic.refused("eip allocate --address 203.0.113.2", says="belongs to the host or its network")
     elastic.refused("eip allocate --address 203.0.113.1", says="belongs to the host or its network")
     elastic.do("eip allocate --address 203.0.113.3")
+    # The host may get one later; then it would not come to the machine.
+    elastic.sh("ip addr add 198.51.100.0/32 dev eth0")
+    elastic.refused("eip associate --address 198.51.100.0 --vpc vpc1 --subnet public",
+                    says="belongs to the host")
+    elastic.sh("ip addr del 198.51.100.0/32 dev eth0")
+    # By a file, too: the host would lose its way out.
+    for address in ("203.0.113.1", "203.0.113.2"):
+        file = elastic.write("own.json", {"version": 2, "vpcs": {}, "eips": {address: "vpc1/public"}})
+        elastic.refused(f"apply -f {file}", says=f"{address} belongs to the host or its network")
 
 
 def test_a_machine_that_goes_leaves_it_free(elastic: Host) -> None:

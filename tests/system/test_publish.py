@@ -317,3 +317,21 @@ def test_a_dry_run_can_be_pasted(vpc1: Host) -> None:
     vpc1.reaches("", "127.0.0.1:8080")
     # As recorded, with a port more.
     vpc1.sh(f"{CLEANUP} --yes; rm /var/lib/vpcctl/state.json.cleaned; sysctl -qw net.ipv4.ip_forward=0")
+
+
+def test_answers_that_leave_by_a_nat_gateway_get_a_route(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    vpc1.do("route-table create --vpc vpc1 --name out")
+    vpc1.do("route-table add-route --vpc vpc1 --name out --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
+    vpc1.do("publish add --vpc vpc1 --subnet private --port 8080:80")
+    vpc1.listen("vpc1-private", "80")
+    vpc1.never_reaches("internet", f"{UPLINK}:8080")
+    asked = vpc1.vpcctl("reach", "--from", "internet", "--to", "vpc1/private", "--port", "80", "--json")
+    blocked = asked.json["reach"]["blocked_by"]
+    assert blocked["code"] == "ANSWER_DIVERTED"
+    assert blocked["fix"].endswith("--to 8.8.8.8/32 --via internet")
+    vpc1.do("route-table add-route --vpc vpc1 --name out --to 203.0.113.0/24 --via internet")
+    vpc1.reaches("internet", f"{UPLINK}:8080")
+    vpc1.reaches("vpc1-private", "8.8.8.8:80")

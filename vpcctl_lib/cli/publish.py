@@ -13,7 +13,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_instance, complete_subnet
 from vpcctl_lib.cli.params import Parsed, at_machine, changing, report, showing, vpc_option
 from vpcctl_lib.errors import BadInput, quoted
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import naming, publishing
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import REGISTERED, Placed
@@ -31,6 +31,11 @@ class Pair(NamedTuple):
 
     host: int
     machine: int | None
+
+    def publish(self, protocol: str, listen: IPv4Address | None) -> Publish:
+        """The host's port, and by default the same port of the machine; BadInput for what is no port."""
+        to = self.host if self.machine is None else self.machine
+        return publishing.checked(Publish(self.host, to, Transport(protocol), listen))
 
 
 _PAIR = re.compile(r"([0-9]{1,5})(?::([0-9]{1,5}))?", re.ASCII)
@@ -79,7 +84,7 @@ def add(context: Context, site: Site, port: Pair, protocol: str, listen: IPv4Add
       vpcctl publish add --vpc vpc1 --subnet public --port 8080:80
       vpcctl publish add --vpc vpc1 --subnet public --instance dns --port 5353:53 --protocol udp
     """
-    wanted = Publish(port.host, port.machine or port.host, Transport(protocol), listen)
+    wanted = port.publish(protocol, listen)
     change = managers.PublishManager(context).add(site, wanted)
     told = f"port {wanted.name} of the host leads to port {wanted.to} of {site}"
     report(change, as_json, "publish", lambda change: _view(change.topology, site, wanted), told, told)
@@ -144,7 +149,7 @@ def delete(context: Context, vpc: str | None, subnet: str | None, instance: str 
       vpcctl publish delete --vpc vpc1 --subnet public --instance dns --port 5353:53 --protocol udp
     """
     site = _site(vpc, subnet, instance)
-    wanted = Publish(port.host, port.machine or port.host, Transport(protocol), listen)
+    wanted = port.publish(protocol, listen)
     change = managers.PublishManager(context).delete(wanted, port.machine is not None, site)
     view = {"name": wanted.name, "port": wanted.port, "protocol": protocol,
             "listen": str(listen) if listen else None}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import host
-from vpcctl_lib.kernel.reader import Kernel, Reading
+from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.managers.opening import OUTSIDE
+from vpcctl_lib.managers.opening import OUTSIDE, hosts_own
 from vpcctl_lib.model import elastic, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import nearest
@@ -65,7 +64,7 @@ class EipManager(Manager):
         chosen: list[IPv4Address] = []
 
         def decide(topology: Topology) -> Topology:
-            taken = set(self._taken(topology))
+            taken = hosts_own(self.runner, self.host, topology)
             found = address or elastic.free(topology, taken)
             chosen[:] = [found]
             if elastic.allocated(topology, found):
@@ -74,22 +73,9 @@ class EipManager(Manager):
                 pools = ", ".join(str(pool.cidr) for pool in topology.pools)
                 raise VpcctlError(f"{found} is in no pool", f"the pools are {pools}" if pools else
                                   "add one: vpcctl eip pool add CIDR")
-            if found in taken:
-                raise VpcctlError(f"{found} belongs to the host or its network", "choose another address")
             return elastic.with_eip(topology, Elastic(found))
 
         return self.change(decide), chosen[0]
-
-    def _taken(self, topology: Topology) -> Iterator[IPv4Address]:
-        """Addresses of the host itself, its gateways, and the first and last of its networks."""
-        for route in self.host.routes:
-            if route.kind == host.LOCAL:
-                yield route.network.network_address
-            elif route.device in {pool.interface for pool in topology.pools}:
-                yield from (route.network.network_address, route.network.broadcast_address)
-        for held in Kernel(self.runner).read("", Reading.ROUTES)[0]:
-            if "gateway" in held:
-                yield IPv4Address(held["gateway"])
 
     def associate(self, address: IPv4Address, site: Site) -> Change:
         """Give it to a machine or NAT gateway, whoever had it; one that it had before is free."""

@@ -10,15 +10,14 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import proc, saves, variants
-from vpcctl_lib.kernel.host import Host
-from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.host import LOCAL, Host
+from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import elastic, publishing
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.outside import Elastic, Publish, Transport
-from vpcctl_lib.model.publishing import Published
 from vpcctl_lib.model.routing import opens
 from vpcctl_lib.model.topology import Protocol, Topology, Variant
 from vpcctl_lib.reach.listeners import WAITING, parsed
@@ -32,6 +31,7 @@ LEADING = frozenset({"DNAT", "REDIRECT"})
 def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology, list[str]]:
     """With the host's address outside, and warnings; refuses what can't be, and ports that the host uses."""
     elastic.check(after)
+    _check_allocated(runner, before, after)
     after, notes = _associated(before, after)
     publishing.check(after, before)
     had = {(one.site, one.publish) for one in publishing.published(before)}
@@ -39,9 +39,31 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
     known = {one.publish for one in publishing.published(before)}
     for one in fresh:
         if not any(one.publish.meets(other) for other in known):
-            check_free(runner, one)
+            check_free(runner, one.publish)
     has_clients = opens(after) and any(vpc.nat for vpc in after.vpcs)
     return replace(after, front=_front(runner, before.front) if has_clients else None), notes
+
+
+def _check_allocated(runner: Runner, before: Topology, after: Topology) -> None:
+    """Refuse elastic addresses that the host would lose, or its gateway; it may have got one meanwhile."""
+    had = {eip.address for eip in before.eips}
+    fresh = [eip.address for eip in after.eips
+             if eip.address not in had or (eip.vpc and eip not in before.eips)]
+    taken = hosts_own(runner, Host(runner), after) if fresh else set()
+    if wrong := next((address for address in fresh if address in taken), None):
+        raise VpcctlError(f"{wrong} belongs to the host or its network", "choose another address")
+
+
+def hosts_own(runner: Runner, host: Host, topology: Topology) -> set[IPv4Address]:
+    """Addresses of the host itself, its gateways, and the first and last of its pools' networks."""
+    links, found = {pool.interface for pool in topology.pools}, set()
+    for route in host.routes:
+        if route.kind == LOCAL:
+            found.add(route.network.network_address)
+        elif route.device in links:
+            found |= {route.network.network_address, route.network.broadcast_address}
+    gateways = (held["gateway"] for held in Kernel(runner).read("", Reading.ROUTES)[0] if "gateway" in held)
+    return found | set(map(IPv4Address, gateways))
 
 
 def _associated(before: Topology, after: Topology) -> tuple[Topology, list[str]]:
@@ -77,9 +99,8 @@ def _front(runner: Runner, before: IPv4Address | None) -> IPv4Address | None:
     return before if before in held else next(iter(held), None)
 
 
-def check_free(runner: Runner, one: Published) -> None:
+def check_free(runner: Runner, publish: Publish) -> None:
     """Refuse a port that a program of the host has, or that somebody else's rule already leads elsewhere."""
-    publish = one.publish
     port = f"{publish.protocol.value} port {publish.port}"
     if not _can_bind(publish):
         held = sorted(set(_holders(publish)))

@@ -105,10 +105,11 @@ def check_pool(topology: Topology, cidr: IPv4Network) -> None:
         raise BadInput(f"{cidr} is too wide for a pool", f"use /{WIDEST_POOL} to /32")
     for pool in topology.pools:
         if pool.cidr != cidr and pool.cidr.overlaps(cidr):
-            raise VpcctlError(f"{cidr} overlaps pool {pool.cidr}", "choose other addresses")
+            raise VpcctlError(f"pool {cidr} overlaps pool {pool.cidr}", "choose other addresses")
     for vpc in topology.vpcs:
         if vpc.cidr.overlaps(cidr):
-            raise VpcctlError(f"{cidr} overlaps VPC '{vpc.name}' ({vpc.cidr})", "choose other addresses")
+            raise VpcctlError(f"pool {cidr} overlaps VPC '{vpc.name}' ({vpc.cidr})",
+                              "choose other addresses")
 
 
 def check(topology: Topology) -> None:

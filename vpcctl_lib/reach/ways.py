@@ -95,7 +95,7 @@ def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
     wide = peer.cidr if peer else EVERYWHERE
     to = wide if route is None else f"{address}/32"
     add = f"vpcctl route-table add-route --vpc {vpc.name} --name {name} --to {to} " \
-        f"--via {_target(vpc, subnet, peer)}"
+        f"--via {_target(vpc, subnet, peer, by_nat)}"
     if route is not None and route.destination.prefixlen == 32:
         add = f"vpcctl route-table delete-route --vpc {vpc.name} --name {name} --to {to} && {add}"
     code = Code.ANSWER_DIVERTED if by_nat else Code.NO_ROUTE if route is None else Code.BLACKHOLE
@@ -103,9 +103,9 @@ def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
                 add if peer or vpc.nat else f"{add} && {enable}")
 
 
-def _target(vpc: Vpc, subnet: Subnet, peer: Vpc | None) -> str:
-    """A peer, or else a NAT gateway in another subnet, or else the internet itself."""
+def _target(vpc: Vpc, subnet: Subnet, peer: Vpc | None, answers: bool) -> str:
+    """A peer, or else a NAT gateway in another subnet, or else the internet itself, as for answers."""
     if peer:
         return f"{Via.PEER.value}:{peer.name}"
-    gateway = next((one for one in vpc.nat_gateways if one.subnet != subnet.name), None)
+    gateway = next((one for one in vpc.nat_gateways if one.subnet != subnet.name and not answers), None)
     return f"{Via.NAT.value}:{gateway.name}" if gateway else Via.INTERNET.value

@@ -10,6 +10,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.managers.base import Context, need_root
 from vpcctl_lib.managers.instance import InstanceManager
+from vpcctl_lib.managers.opening import check_free
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.lookup import find_subnet
@@ -119,21 +120,36 @@ class Driver:
             wish = docker_messages.wish(request, network)
             self._check(network.vpc, network.subnet, wish.groups)
             # First: it may free addresses.
-            book = self._swept()
+            book = self._without(number, self._swept())
             vpc, subnet = find_subnet(self._topology(), network.vpc, network.subnet)
             taken = book.taken(vpc.name, subnet.name, wish.address)
             address = address_for(vpc, subnet, wish.address, taken)
             mac = naming.instance_mac(vpc.name, address)
             docker_messages.check_mac(request, mac)
             name = f"{MACHINE}{wish.name or number[:DIGITS]}"
-            if subnet.machine(name):
+            plug = Plug(vpc.name, subnet.name, name, str(address), wish.groups, ports=wish.ports)
+            if subnet.machine(name) or any(other.site == plug.site for other in book.plugs.values()):
                 raise VpcctlError(f"machine '{name}' already exists in {vpc.name}/{subnet.name}",
                                   "choose another name")
-            plug = Plug(vpc.name, subnet.name, name, str(address), wish.groups, ports=wish.ports)
-            promised = (port for other in book.plugs.values() for port in other.publishes)
-            check_ports(plug.publishes, self._topology(), promised)
+            self._check_ports(plug, book)
             self._shelf.write(book.with_plug(number, plug))
         return docker_messages.endpoint(address, subnet.cidr.prefixlen, mac, request)
+
+    @staticmethod
+    def _without(number: str, book: Book) -> Book:
+        """Docker asks again if it missed the answer; an endpoint that has a container stays as it is."""
+        plug = book.plugs.get(number)
+        if plug and plug.sandbox:
+            raise VpcctlError(f"the endpoint already exists: {plug.site} is its machine",
+                              "disconnect its container first")
+        return book.without_plug(number)
+
+    def _check_ports(self, plug: Plug, book: Book) -> None:
+        """Refuse ports that the machine can't get: once it joins, nobody hears of it."""
+        promised = (port for other in book.plugs.values() for port in other.publishes)
+        check_ports(plug.publishes, self._topology(), promised)
+        for publish in plug.publishes:
+            check_free(self._context.runner, publish)
 
     def _swept(self) -> Book:
         """The book without containers that ended while Docker, or the host, was down: it tells of none."""

@@ -49,13 +49,14 @@ def published(port: object, to: object, protocol: object, listen: object) -> Ite
 
 
 def check_ports(wanted: Iterable[Publish], topology: Topology, promised: Iterable[Publish]) -> None:
-    """Refuse a port of the host that leads elsewhere already."""
+    """Refuse a port of the host that leads elsewhere already, or twice."""
     held = [*(one.publish for one in publishing.published(topology)), *promised]
     for one in wanted:
         if any(one.meets(other) for other in held):
             port = f"{one.protocol.value} port {one.port} of the host"
             raise VpcctlError(f"{port} already leads to another machine",
                               "use another port; see: vpcctl publish list")
+        held.append(one)
 
 
 def detach(context: Context, site: Site) -> None:
