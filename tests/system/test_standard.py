@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from host import CHECKOUT, Host
-from neighbours import Street, missing
 from probes import REACHED
 from test_readme import differences, examples
-from test_three_tier import APPLICATION, typed
+from test_three_tier import installed, typed
 
 DOCUMENT = CHECKOUT / "docs/standard.md"
 LAYOUT = CHECKOUT / "docs/examples/standard.yaml"
@@ -96,14 +95,8 @@ def test_it_comes_back(layout: Host) -> None:
 @pytest.fixture
 def street(tmp_path: Path) -> Iterator[Host]:
     """A host on which the balancer's program is installed."""
-    if lacks := missing(APPLICATION):
-        pytest.skip(f"beside other programs: {lacks}")
-    street = Street(tmp_path, APPLICATION)
-    try:
-        street.host.sh(INSTALL)
-        yield street.host
-    finally:
-        street.close()
+    with installed(tmp_path, INSTALL) as host:
+        yield host
 
 
 def test_the_page_shows_what_is_printed(street: Host) -> None:

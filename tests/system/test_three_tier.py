@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,17 +42,24 @@ CONNECT = "(timeout {patience} bash -c '</dev/tcp/{address}/{port}' 2>/dev/null 
 FIRST_ANSWER = wait("curl -fs -m 3 http://10.30.1.4/")
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    """A host on which the application's programs are installed."""
+@contextmanager
+def installed(scratch: Path, script: str) -> Iterator[Host]:
+    """A host with the real programs, in which that script has put a page's files."""
     if lacks := missing(APPLICATION):
         pytest.skip(f"beside other programs: {lacks}")
-    street = Street(tmp_path, APPLICATION)
+    street = Street(scratch, APPLICATION)
     try:
-        street.host.sh(INSTALL)
+        street.host.sh(script)
         yield street.host
     finally:
         street.close()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host on which the application's programs are installed."""
+    with installed(tmp_path, INSTALL) as host:
+        yield host
 
 
 def typed(host: Host, example: Example) -> str:
