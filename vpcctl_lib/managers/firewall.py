@@ -97,7 +97,7 @@ class FirewallManager(Manager):
         self.use(state.iptables)
         namespace = where.namespace
         try:
-            table = where.filter_table
+            table = where.stand.table
             held = counted(self.runner, namespace, table=table)
         except VpcctlError:
             standing(namespace)
