@@ -176,7 +176,8 @@ def as_before(host: Host) -> None:
     record = host.state()
     for line in record["ledger"]:
         if line["kind"] == "chain" and line["namespace"] == "vpc1-public.box":
-            line["table"], line["name"] = "filter", {"VPCCTL-IN": "INPUT", "VPCCTL-OUT": "OUTPUT"}[line["name"]]
+            line["table"] = "filter"
+            line["name"] = {"VPCCTL-IN": "INPUT", "VPCCTL-OUT": "OUTPUT"}[line["name"]]
     record["ledger"] = [line for line in record["ledger"] if "VPCCTL-" not in line.get("rule", "")
                         or line.get("namespace") != "vpc1-public.box"]
     host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
