@@ -19,6 +19,9 @@ TYPES = {MAIN: SubnetType.PRIVATE, PUBLIC: SubnetType.PUBLIC}
 SHIFT, MASK = 16, 0x7FFF0000
 """The bits of a packet's mark in the router that have the number of its subnet's route table."""
 
+CAME_IN = "0x80000000/0x80000000"
+"""The mark of connections that came in by a published port, with its mask; no packet has it."""
+
 MOST = MASK >> SHIFT
 KERNEL = 1000
 """The kernel's table is this plus the number; it has 253 to 255 itself (ip-route(8))."""
