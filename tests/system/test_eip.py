@@ -164,6 +164,54 @@ def test_a_machine_without_a_way_out_gets_one_that_does_not_work(vpc1: Host) -> 
     assert vpc1.do("status").out == "in sync\n"
 
 
+def asked(host: Host, line: str) -> dict[str, str]:
+    """What `reach` says is in the way."""
+    found: dict[str, str] = host.vpcctl(*f"reach {line} --port 80 --json".split()).json["reach"]["blocked_by"]
+    return found
+
+
+def test_answers_need_a_route_to_the_internet_as_in_aws(vpc1: Host) -> None:
+    """A published port answers anyway; an elastic address by its subnet's route table."""
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    vpc1.do("route-table create --vpc vpc1 --name out")
+    vpc1.do("route-table add-route --vpc vpc1 --name out --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
+    vpc1.do(f"eip pool add {POOL}")
+    vpc1.do(f"eip allocate --address {FIRST}")
+    told = vpc1.do(f"eip associate --address {FIRST} --vpc vpc1 --subnet private").err
+    assert told.endswith("once its route table 'out' leads to the internet: vpcctl route-table add-route "
+                         "--vpc vpc1 --name out --to CIDR --via internet\n")
+    vpc1.listen("vpc1-private", "80")
+    out = "vpcctl route-table add-route --vpc vpc1 --name out --to {}/32 --via internet"
+    # Without a route to anywhere on the internet, the address does not work at all.
+    for target in (FIRST, "vpc1/private"):
+        assert asked(vpc1, f"--from internet --to {target}")["fix"] == out.format("8.8.8.8")
+    assert asked(vpc1, f"--from internet --to {FIRST}")["code"] == "PRIVATE_SUBNET"
+    # With one, a client elsewhere gets no answer, or one with another source.
+    vpc1.do("route-table add-route --vpc vpc1 --name out --to 9.0.0.0/8 --via internet")
+    for sender, name, client in (("internet", "internet", "8.8.8.8"), ("vpc1-public", "vpc1/public", UPLINK)):
+        question = (sender, f"{FIRST}:80")
+        source = "8.8.8.8" if sender == "internet" else ""
+        assert vpc1.probe(question, source=source)[0].verdict != "reached"
+        found = asked(vpc1, f"--from {name} --to {FIRST}")
+        assert (found["code"], found["fix"]) == ("ANSWER_DIVERTED", out.format(client))
+        vpc1.do(found["fix"].removeprefix("vpcctl "))
+        assert vpc1.probe(question, source=source)[0].verdict == "reached"
+        assert vpc1.do(f"reach --from {name} --to {FIRST} --port 80").out.endswith("reachable\n")
+    # The machine itself comes by the NAT gateway, whose address is the host's.
+    vpc1.reaches("vpc1-private", f"{FIRST}:80")
+    vpc1.do("route-table delete-route --vpc vpc1 --name out --to 0.0.0.0/0")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert found is None
+    vpc1.do("route-table delete-route --vpc vpc1 --name out --to 8.8.8.8/32")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert (found["code"], found["fix"]) == \
+        ("NO_ROUTE", "vpcctl route-table add-route --vpc vpc1 --name out --to 0.0.0.0/0 --via internet")
+    vpc1.do(found["fix"].removeprefix("vpcctl "))
+    vpc1.reaches("internet", f"{FIRST}:80")
+
+
 def test_what_is_refused(elastic: Host) -> None:
     for line, says in (
             (f"eip pool delete {POOL}", f"pool {POOL} is in use: {FIRST}"),
