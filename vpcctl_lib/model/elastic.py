@@ -115,7 +115,8 @@ def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
     to = EVERYWHERE if not taken else f"{client}/32" if client else "CIDR"
     return Idle(f"{vpc.name}/{subnet.name} is private",
                 f"its route table '{subnet.table}' leads to the internet",
-                f"vpcctl route-table add-route --vpc {vpc.name} --name {subnet.table} --to {to} --via internet")
+                f"vpcctl route-table add-route --vpc {vpc.name} --name {subnet.table} --to {to} "
+                "--via internet")
 
 
 def of_machine(topology: Topology, site: Site) -> Elastic | None:
