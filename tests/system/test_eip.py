@@ -242,6 +242,45 @@ def test_what_is_refused(elastic: Host) -> None:
         elastic.refused(f"apply -f {file}", says=f"{address} belongs to the host or its network")
 
 
+def test_an_address_that_the_host_gets_later_is_named(elastic: Host) -> None:
+    elastic.sh(f"ip addr add {FIRST}/32 dev eth0")
+    found = elastic.vpcctl("status")
+    assert found.code == 1
+    assert f"the host itself has that address; take it away: ip addr del {FIRST}/32 dev eth0" in found.out
+    # It is not ours to remove.
+    elastic.refused("restore", says="the host itself has that address")
+    elastic.sh(f"ip addr del {FIRST}/32 dev eth0")
+    assert elastic.do("status").out == "in sync\n"
+    elastic.reaches("internet", f"{FIRST}:80")
+
+
+def test_somebody_else_s_answer_for_an_address_stays_his(elastic: Host) -> None:
+    elastic.sh(f"ip neigh add proxy {SECOND} dev eth0")
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.refused(f"eip associate --address {SECOND} --vpc vpc1 --subnet public",
+                    says=f"the host already answers for {SECOND} on eth0: somebody else uses it")
+    # In a subnet where it does not work yet, it does no harm.
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.refused("subnet set --vpc vpc1 --name private --type public", says=f"ip neigh del proxy {SECOND}")
+    elastic.do(f"eip dissociate --address {SECOND}")
+    assert SECOND in elastic.sh("ip neigh show proxy")
+    elastic.sh(f"ip neigh del proxy {SECOND} dev eth0")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet public")
+    assert SECOND in elastic.sh("ip neigh show proxy")
+    elastic.do(f"eip dissociate --address {SECOND}")
+    assert SECOND not in elastic.sh("ip neigh show proxy")
+
+
+def test_an_address_that_the_host_has_does_not_begin_to_work(elastic: Host) -> None:
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.sh(f"ip addr add {SECOND}/32 dev eth0")
+    elastic.refused("subnet set --vpc vpc1 --name private --type public",
+                    says=f"{SECOND} belongs to the host or its network")
+    elastic.sh(f"ip addr del {SECOND}/32 dev eth0")
+    elastic.do("subnet set --vpc vpc1 --name private --type public")
+
+
 def test_a_machine_that_goes_leaves_it_free(elastic: Host) -> None:
     assert f"{FIRST} is free now" in elastic.do("instance delete --vpc vpc1 --subnet public --name web1").err
     (eip,) = elastic.do("eip list --json").json["eips"]

@@ -202,6 +202,31 @@ def test_a_port_that_is_in_use_is_refused(vpc1: Host) -> None:
                  says="already leads to vpc1/public")
 
 
+ALL_PORTS = (f"-d {UPLINK} -j DNAT --to-destination 192.168.77.2",
+             "-p tcp ! --dport 22 -j REDIRECT --to-ports 9", "-i eth0 -p tcp -j REDIRECT --to-ports 9")
+"""Rules of somebody else's that lead the port elsewhere without naming it."""
+
+
+@pytest.mark.parametrize("rule", ALL_PORTS)
+def test_a_port_that_a_rule_for_all_ports_leads_elsewhere_is_refused(vpc1: Host, rule: str) -> None:
+    vpc1.sh(f"iptables -t nat -A PREROUTING {rule}")
+    vpc1.refused("publish add --vpc vpc1 --subnet public --port 8080:80",
+                 says="a rule of the host already leads tcp port 8080 elsewhere: PREROUTING")
+    vpc1.sh(f"iptables -t nat -D PREROUTING {rule}")
+    # Not for this host's addresses, or not for clients from outside.
+    for other in ("-d 203.0.113.77 -j DNAT --to-destination 192.168.77.2",
+                  "-s 192.0.2.0/24 -j DNAT --to-destination 192.168.77.2"):
+        vpc1.sh(f"iptables -t nat -A PREROUTING {other}")
+        vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80")
+        vpc1.do("publish delete --port 8080")
+        vpc1.sh(f"iptables -t nat -D PREROUTING {other}")
+
+
+def test_the_address_of_a_cable_is_no_place_to_listen(vpc2: Host) -> None:
+    vpc2.refused("publish add --vpc vpc1 --subnet public --port 8080:80 --listen 169.254.64.2", code=2,
+                 says="169.254.64.2 is among the addresses of vpcctl's own links (169.254.64.0/18)")
+
+
 def test_what_is_taken_back_leads_nowhere_and_its_flows_end(published: Host) -> None:
     client = "import socket,sys\ns=socket.socket(2,2);s.settimeout(9);s.bind(('',7777));" \
              f"s.connect(('{UPLINK}',5353));s.send(b'hello');print(s.recv(99).decode())"
