@@ -281,6 +281,25 @@ def test_an_address_that_the_host_has_does_not_begin_to_work(elastic: Host) -> N
     elastic.do("subnet set --vpc vpc1 --name private --type public")
 
 
+def test_the_list_says_which_work(elastic: Host) -> None:
+    for number in (2, 3):
+        elastic.do(f"eip allocate --address 198.51.100.{number}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    told = elastic.do("eip list")
+    assert [line.split()[-1] for line in told.out.splitlines()] == ["STATE", "works", "idle", "free"]
+    assert f"{SECOND} does not work for vpc1/private: vpc1/private is private" in told.err
+
+
+def test_a_pool_that_is_cut_again_says_how(elastic: Host) -> None:
+    file = elastic.write("t.yaml", {"version": 2, "eip_pools": {"198.51.100.0/29": "eth0"},
+                                    "eips": {FIRST: None}, "vpcs": {}})
+    elastic.refused("apply -f", file,
+                    says=f"pool 198.51.100.0/29 overlaps pool {POOL}, which stays: the file does not name it")
+    assert "--prune" in elastic.vpcctl("apply", "-f", file).err
+    elastic.do("apply --prune -f", file)
+    assert elastic.do("eip pool list --json").json["pools"][0]["cidr"] == "198.51.100.0/29"
+
+
 def test_a_machine_that_goes_leaves_it_free(elastic: Host) -> None:
     assert f"{FIRST} is free now" in elastic.do("instance delete --vpc vpc1 --subnet public --name web1").err
     (eip,) = elastic.do("eip list --json").json["eips"]

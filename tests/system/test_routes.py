@@ -492,3 +492,44 @@ def test_the_rules_that_every_namespace_has_come_back(gateway: Host, space: str)
     assert gateway.do("status").out == "in sync\n"
     gateway.reaches("vpc1-private", *INTERNET)
     gateway.reaches("vpc1-private", "10.0.1.2")
+
+
+NOWHERE = ("169.254.0.0/16", "169.254.169.254/32", "127.0.0.0/8", "224.0.0.0/4", "239.1.1.0/24",
+           "168.63.129.16/32", "100.100.100.200/32", "255.255.255.255/32", "0.0.0.0/8")
+
+
+def test_no_route_leads_to_what_never_leaves_a_machine(vpc1: Host) -> None:
+    for to in NOWHERE:
+        says = f"{to} can't be the destination of a route: it is in"
+        vpc1.refused(f"route-table add-route --vpc vpc1 --name main --to {to} --via blackhole", says=says)
+        file = vpc1.write("t.yaml", yaml.safe_dump({"version": 2, "vpcs": {"vpc1": {
+            "cidr": "10.0.0.0/16", "route_tables": {"out": {"routes": {to: "internet"}}}}}}))
+        vpc1.refused("apply -f", file, code=2, says=f'vpcs.vpc1.route_tables.out.routes."{to}": {says}')
+    # Wider ones are fine: the router refuses these addresses anyway.
+    vpc1.do("route-table add-route --vpc vpc1 --name main --to 168.0.0.0/6 --via blackhole")
+
+
+def test_a_file_says_no_other_type_than_its_route_table(vpc1: Host) -> None:
+    def file(**subnet: str) -> str:
+        return vpc1.write("t.yaml", yaml.safe_dump({"version": 2, "vpcs": {"vpc1": {
+            "cidr": "10.0.0.0/16", "nat": True,
+            "route_tables": {"out": {"routes": {"0.0.0.0/0": "internet"}}, "in": {}},
+            "subnets": {"public": {"cidr": "10.0.1.0/24", **subnet}}}}}))
+
+    for table, other, follows in (("out", "private", "public"), ("in", "public", "private"),
+                                  ("public", "private", "public"), ("main", "public", "private")):
+        vpc1.refused("apply -f", file(type=other, route_table=table), code=2,
+                     says=f'vpcs.vpc1.subnets.public.route_table: a subnet with route table "{table}" is '
+                          f"{follows}, but its type says {other}")
+        for right in ({"type": follows}, {}):
+            vpc1.do("apply -f", file(route_table=table, **right))
+            shown = vpc1.do("subnet list --vpc vpc1 --json").json["subnets"]
+            assert [one["type"] for one in shown] == [follows]
+
+
+def test_what_goes_with_a_subnet_is_said(gateway: Host) -> None:
+    gateway.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0")
+    gateway.do("instance add --vpc vpc1 --subnet public --name web")
+    for words in ("--dry-run", ""):
+        told = gateway.do(f"subnet delete --vpc vpc1 --name public {words}".strip()).err
+        assert told == "vpcctl: deleted with subnet 'public': machine 'web', NAT gateway 'nat1'\n"

@@ -241,6 +241,11 @@ def _typed(vpc: Vpc, subnet: Subnet) -> Subnet:
     if name in BUILT_IN:
         return replace(subnet, type=TYPES[name], route_table="")
     table = own(vpc, name)
-    is_public = table is not None and any(route.via is Via.INTERNET for route in table.routes)
-    kind = SubnetType.PUBLIC if is_public else SubnetType.PRIVATE
+    kind = type_by(table) if table else SubnetType.PRIVATE
     return subnet if subnet.type is kind else replace(subnet, type=kind)
+
+
+def type_by(table: RouteTable) -> SubnetType:
+    """The type of the subnets that have a table of a person's own."""
+    is_public = any(route.via is Via.INTERNET for route in table.routes)
+    return SubnetType.PUBLIC if is_public else SubnetType.PRIVATE
