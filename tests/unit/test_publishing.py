@@ -12,14 +12,7 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.ports import leads, led, others
 from vpcctl_lib.model import naming, publishing
 from vpcctl_lib.model.outside import Publish, Transport
-from vpcctl_lib.model.topology import (
-    Machine,
-    Nat,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-)
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.tables import parse_save
 from vpcctl_lib.resources import Chain, Forwarding, Localnet, Route

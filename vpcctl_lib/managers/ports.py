@@ -13,8 +13,9 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.outside import Publish, Transport
+from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.model.publishing import LAST_PORT
-from vpcctl_lib.model.topology import Ports, Protocol, Variant
+from vpcctl_lib.model.topology import Variant
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.listeners import WAITING, parsed
 from vpcctl_lib.reach.match import Place
