@@ -65,6 +65,9 @@ def test_name_servers_that_no_subnet_asks_are_those_of_the_host(host: Host) -> N
     assert host.do("status").out == "in sync\n"
     host.do("subnet set --vpc vpc1 --name private --type public")
     assert "nameserver 8.8.8.8" in host.sh("cat /etc/netns/vpc1-private/resolv.conf")
+    # Who else forwarded before the first NAT is lost.
+    host.delete_all()
+    host.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1")
 
 
 def test_a_sound_record_is_not_rebuilt(vpc1: Host) -> None:
