@@ -13,6 +13,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.managers.base import Change, need_root
+from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.managers.named import NamedManager
 from vpcctl_lib.model import groups
 from vpcctl_lib.model.endpoints import Endpoint, Site
@@ -48,7 +49,7 @@ class Counted:
     """Why some members' counters are not in the sums."""
 
 
-class GroupManager(NamedManager):
+class GroupManager(NamedManager, PolicyManager):
     """Creates groups, changes their rules and members, lists and deletes them."""
 
     def create(self, vpc_name: str, name: str) -> Change:
