@@ -24,32 +24,23 @@ from vpcctl_lib.model.addressing import overlapping
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.route_checks import check_vpc
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import in_order, settled
 from vpcctl_lib.model.topology import (
     OWN,
-    Acl,
-    AclRule,
-    Action,
     Attachment,
-    Group,
     Machine,
     Nat,
     Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Restart,
-    Rule,
     Subnet,
     SubnetType,
     Topology,
-    Upkeep,
     Variant,
     Vpc,
-    Workload,
 )
+from vpcctl_lib.model.workloads import Restart, Upkeep, Workload
 from vpcctl_lib.workloads.upkeep import environment
 
 WEB = "webserver-"

@@ -92,7 +92,7 @@ unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"
 
 need_packages python3 python3-venv iproute2 iptables procps iputils-ping curl util-linux \
-    busybox shellcheck tcpdump graphviz nftables uidmap || exit 1
+    busybox conntrack shellcheck tcpdump graphviz nftables uidmap || exit 1
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "needs Python 3.10 or newer"
 output=$(mktemp)
 trap 'rm -f "$output"; give_to_owner' EXIT

@@ -12,20 +12,11 @@ from hypothesis import strategies as st
 from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.model import addressing
 from vpcctl_lib.model.outside import Elastic, Pool
+from vpcctl_lib.model.policies import Acl, Group, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import in_order, settled
-from vpcctl_lib.model.topology import (
-    Acl,
-    Group,
-    Machine,
-    Peering,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.topology import Machine, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")

@@ -18,7 +18,7 @@ from vpcctl_lib.cli import root
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files.acl import load as load_acl
 from vpcctl_lib.files.policy import load, load_group
-from vpcctl_lib.model.topology import Acl, Policy
+from vpcctl_lib.model.policies import Acl, Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md")),

@@ -21,7 +21,7 @@ BATCH = Path(__file__).with_name("reach_batch.py")
 PROBE = """
 import sys
 from ipaddress import IPv4Address
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.probe import send
 print(send(sys.argv[1], IPv4Address(sys.argv[2]), Protocol.ICMP, None, 0.5).name)
 """

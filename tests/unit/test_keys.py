@@ -29,7 +29,9 @@ from vpcctl_lib.files.policy_keys import INGRESS_RULE
 from vpcctl_lib.files.schema import schemas, within
 from vpcctl_lib.files.topology import Reader, to_document
 from vpcctl_lib.files.topology_keys import SUBNET, TOPOLOGY, VPC, WORKLOAD
-from vpcctl_lib.model.topology import Machine, Policy, Subnet, Topology, Workload
+from vpcctl_lib.model.policies import Policy
+from vpcctl_lib.model.topology import Machine, Subnet, Topology
+from vpcctl_lib.model.workloads import Workload
 
 pytestmark = pytest.mark.usefixtures("bare_host")
 

@@ -12,14 +12,7 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.opening import leads
 from vpcctl_lib.model import naming, publishing
 from vpcctl_lib.model.outside import Publish, Transport
-from vpcctl_lib.model.topology import (
-    Machine,
-    Nat,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-)
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.resources import Chain, Forwarding, Localnet, Route
 
 HOST = IPv4Address("203.0.113.2")

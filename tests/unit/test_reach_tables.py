@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.match import Place, Tracked, Truth, matches
 from vpcctl_lib.reach.packet import Flow, Packet, State

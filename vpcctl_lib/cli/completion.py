@@ -10,7 +10,8 @@ import click
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.routes import BUILT_IN, Via
-from vpcctl_lib.model.topology import Machine, Subnet, Topology, Workload
+from vpcctl_lib.model.topology import Machine, Subnet, Topology
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.trust import check_folder
 

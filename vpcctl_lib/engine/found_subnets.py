@@ -14,8 +14,10 @@ from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.policies import Policy
 from vpcctl_lib.model.routes import NatGateway
-from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, SubnetType, Vpc, Workload
+from vpcctl_lib.model.topology import Attachment, Machine, Subnet, SubnetType, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources.guard import members_of, ranges_of
 from vpcctl_lib.resources.guarded import Member
 

@@ -27,14 +27,7 @@ from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.routing import forwards
-from vpcctl_lib.model.topology import (
-    Attachment,
-    Nat,
-    Peering,
-    Topology,
-    Variant,
-    Vpc,
-)
+from vpcctl_lib.model.topology import Attachment, Nat, Peering, Topology, Variant, Vpc
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources.base import on
 from vpcctl_lib.resources.host import text_of

@@ -11,7 +11,8 @@ from vpcctl_lib.files.keys import Key, Kind, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 VERSIONS = (1, 2)
 """Of the format of topology files."""

@@ -17,17 +17,10 @@ from vpcctl_lib.files.keys import ByPath, Kind, Reading, Value, alone, or_a_path
 from vpcctl_lib.files.policy_values import LAST_PORT
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import acls, addressing, endpoints, groups
+from vpcctl_lib.model.policies import Group
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size, spelt
-from vpcctl_lib.model.topology import (
-    MOST_PROCESSES,
-    Group,
-    Machine,
-    Nat,
-    Peering,
-    Restart,
-    Subnet,
-    SubnetType,
-)
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType
+from vpcctl_lib.model.workloads import MOST_PROCESSES, Restart
 from vpcctl_lib.workloads import upkeep
 
 ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"

@@ -12,19 +12,9 @@ from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
-from vpcctl_lib.model.topology import (
-    Acl,
-    AclRule,
-    Group,
-    Nat,
-    Peering,
-    Policy,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 MOST = 6
 """The most machines, and the most workloads, that a picture names in a subnet; the rest is counted."""

@@ -18,8 +18,9 @@ from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.outside import Elastic, Publish, Transport
+from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.model.routing import opens
-from vpcctl_lib.model.topology import Protocol, Topology, Variant
+from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.reach.listeners import WAITING, parsed
 
 OUTSIDE = IPv4Address("8.8.8.8")

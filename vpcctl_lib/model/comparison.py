@@ -9,21 +9,10 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
+from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import (
-    Acl,
-    AclRule,
-    Attachment,
-    Group,
-    Machine,
-    Nat,
-    Policy,
-    Rule,
-    Subnet,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.topology import Attachment, Machine, Nat, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 Rules = Sequence[Rule] | Sequence[AclRule] | None
 

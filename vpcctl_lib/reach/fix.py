@@ -15,8 +15,9 @@ from vpcctl_lib.model.addressing import host_end, router_end
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
+from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routing import routed
-from vpcctl_lib.model.topology import Action, Group, Nat, Policy, Ports, Protocol, Rule, Subnet, Vpc
+from vpcctl_lib.model.topology import Nat, Subnet, Vpc
 from vpcctl_lib.reach import acl_fix
 from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal

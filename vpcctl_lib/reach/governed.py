@@ -9,7 +9,8 @@ from ipaddress import IPv4Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.endpoints import Endpoint, in_vpc
 from vpcctl_lib.model.groups import Called, called
-from vpcctl_lib.model.topology import Action, Group, Policy, Protocol, Rule, Topology, Vpc
+from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.topology import Topology, Vpc
 
 
 @frozen

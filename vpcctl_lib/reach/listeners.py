@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.proc import sockets
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 
 WAITING = {Protocol.TCP: "0A", Protocol.UDP: "07"}
 """TCP_LISTEN and TCP_CLOSE of net/tcp_states.h; the latter is a UDP socket's that is not connected."""

@@ -7,7 +7,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.packet import Flow, Packet
 from vpcctl_lib.reach.tables import Option, Parsed
 

@@ -7,7 +7,7 @@ from enum import Enum
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 """ICMP types (RFC 792)."""

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.naming import BRIDGE_TABLE
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.edges import met
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways

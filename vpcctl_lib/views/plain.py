@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.routing import route_table, routed
-from vpcctl_lib.model.topology import Peering, Subnet, Topology, Upkeep, Vpc
+from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Upkeep
 
 if TYPE_CHECKING:
     from vpcctl_lib.keeper.fate import Fate

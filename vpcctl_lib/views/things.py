@@ -12,19 +12,10 @@ from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
+from vpcctl_lib.model.policies import Acl, Group, Policy
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import (
-    Acl,
-    Group,
-    Machine,
-    Nat,
-    Peering,
-    Policy,
-    Subnet,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 View = dict[str, Any]
 SHOWN = (Vpc, Nat, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
