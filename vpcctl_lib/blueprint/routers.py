@@ -43,6 +43,9 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     yield Port(vpc.name, bridge, mark)
     yield from altname(vpc.name, "br-", vpc.name)
     yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
+    # A VPC has one gateway: its machines reach it by a route of its own, wherever they are.
+    for network in vpc.cidrs:
+        yield Route(vpc.name, network, bridge)
     if vpc.nat or vpc.is_published:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)

@@ -26,7 +26,7 @@ def steering(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
                     if numbers[one.site.subnet])
     yield Steering(vpc.name, naming.mac(vpc.name), vpc.cidr, origins,
                    tuple(Listed(table.name, _words(vpc, table)) for table in vpc.route_tables),
-                   tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)))
+                   tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)), vpc.cidrs)
 
 
 def _detours(vpc: Vpc, subnet: Subnet) -> list[Detour]:
@@ -74,7 +74,8 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
 
 def _lines(vpc: Vpc, peers: Sequence[Vpc], table: RouteTable) -> Iterator[Resource]:
     number = tables.KERNEL + table.number
-    yield Way(vpc.name, number, vpc.cidr, naming.device("br-", vpc.name))
+    for network in vpc.networks:
+        yield Way(vpc.name, number, network, naming.device("br-", vpc.name))
     # The host comes in by this link, and answers to it are never routed.
     yield Way(vpc.name, number, addressing.link_network(vpc.link), naming.UPLINK)
     for route in tables.routes(vpc, peers, table.name):
@@ -103,7 +104,7 @@ def _answers(vpc: Vpc, peers: Sequence[Vpc], used: Sequence[RouteTable]) -> Iter
     if not boxes:
         return
     links = [(naming.UPLINK, EVERYWHERE),
-             *((naming.device("pcx-", peer.name), peer.cidr) for peer in peers)]
+             *((naming.device("pcx-", peer.name), network) for peer in peers for network in peer.networks)]
     yield WayRule(vpc.name, HOME, naming.UPLINK, source=addressing.link_network(vpc.link))
     for number, name in enumerate(boxes, tables.MOST + 1):
         near = tables.next_hop(vpc, VpcRoute(EVERYWHERE, Via.INSTANCE, name))

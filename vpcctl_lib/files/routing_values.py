@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import MAPPING_HINT, Reading, Value, alone
+from vpcctl_lib.files.topology_values import networks
 from vpcctl_lib.model import addressing, route_checks, tables
 from vpcctl_lib.model.naming import is_name
 from vpcctl_lib.model.routes import BUILT_IN, RouteTable, VpcRoute
@@ -31,12 +32,12 @@ def _route(to: str, target: object, place: Place) -> VpcRoute:
 
 def check_tables(found: tuple[RouteTable, ...], place: Place, vpc: Reading) -> None:
     """Refuse a route to what is local, and two routes to one destination."""
-    cidr = vpc.found["cidr"]
+    own = networks(vpc)
     for table in found:
         seen: set[object] = set()
         for route in table.routes:
             here = place.named(table.name).at("routes").named(str(route.destination))
-            if route.destination.subnet_of(cidr) or route.destination.subnet_of(addressing.LINKS):
+            if addressing.within(own, route.destination) or route.destination.subnet_of(addressing.LINKS):
                 raise here.refusal(f"{route.destination} is always local", "choose another destination")
             block = addressing.unroutable(route.destination)
             if block:

@@ -50,8 +50,9 @@ def across(vpc: Vpc) -> Iterator[str]:
     for table in used(vpc):
         for route in table.routes:
             if next_hop(vpc, route):
-                yield " ".join(filter(None, (f"-s {vpc.cidr}", _to(route), f"-i {bridge} -o {bridge}",
-                                             _marked(table.number), "-j ACCEPT")))
+                for source in vpc.networks:
+                    yield " ".join(filter(None, (f"-s {source}", _to(route), f"-i {bridge} -o {bridge}",
+                                                 _marked(table.number), "-j ACCEPT")))
 
 
 def untracked(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def _untracked(topology: Topology, vpc: Vpc, table: RouteTable) -> Iterator[str]
     if not any(next_hop(vpc, route) for route in found):
         return
     port = f"-i {naming.device('br-', vpc.name)} {_marked(table.number)}"
-    for near in (vpc.cidr, addressing.link_network(vpc.link)):
+    for near in (*vpc.networks, addressing.link_network(vpc.link)):
         yield f"-d {near} {port} -j ACCEPT"
     # A route is the more specific one of two before it in this order.
     for route in sorted(found, key=lambda one: -one.destination.prefixlen):
@@ -120,7 +121,8 @@ def gateway_forward(vpc: Vpc) -> tuple[str, ...]:
     """What a NAT gateway sends on: its VPC's packets to the outside, and their answers."""
     link = f"-i {naming.INSTANCE} -o {naming.INSTANCE}"
     return ("-m conntrack --ctstate INVALID -j DROP", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-            f"-d {vpc.cidr} -j DROP", f"-s {vpc.cidr} {link} -j ACCEPT")
+            *(f"-d {own} -j DROP" for own in vpc.networks),
+            *(f"-s {own} {link} -j ACCEPT" for own in vpc.networks))
 
 
 def gateway_input() -> tuple[str, ...]:
@@ -130,4 +132,4 @@ def gateway_input() -> tuple[str, ...]:
 
 def gateway_nat(vpc: Vpc) -> tuple[str, ...]:
     """Its own address replaces the source."""
-    return (f"-s {vpc.cidr} -o {naming.INSTANCE} -j MASQUERADE --random-fully",)
+    return tuple(f"-s {own} -o {naming.INSTANCE} -j MASQUERADE --random-fully" for own in vpc.networks)

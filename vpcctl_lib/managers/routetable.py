@@ -111,7 +111,7 @@ def _no_route(topology: Topology, vpc: Vpc, name: str, destination: IPv4Network)
     found = next((one for one in tables.routes(vpc, topology.peers_of(vpc.name), name)
                   if one.destination == destination), None)
     told = f"route table '{name}' of VPC '{vpc.name}'"
-    if destination == vpc.cidr:
+    if destination in vpc.networks:
         return VpcctlError(f"the route to {destination} is local, and stays", "leave it")
     if found is None:
         return VpcctlError(f"{told} has no route to {destination}",

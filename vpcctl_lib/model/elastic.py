@@ -136,8 +136,9 @@ def check_pool(topology: Topology, cidr: IPv4Network) -> None:
         if pool.cidr != cidr and pool.cidr.overlaps(cidr):
             raise VpcctlError(f"pool {cidr} overlaps pool {pool.cidr}", "choose other addresses")
     for vpc in topology.vpcs:
-        if vpc.cidr.overlaps(cidr):
-            raise VpcctlError(f"pool {cidr} overlaps VPC '{vpc.name}' ({vpc.cidr})",
+        met = addressing.shared(vpc.networks, (cidr,))
+        if met:
+            raise VpcctlError(f"pool {cidr} overlaps VPC '{vpc.name}' ({met[0]})",
                               "choose other addresses")
 
 

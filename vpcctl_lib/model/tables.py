@@ -95,14 +95,15 @@ def _given(vpc: Vpc, peers: Iterable[Vpc], name: str) -> Iterator[VpcRoute]:
         yield VpcRoute(EVERYWHERE, Via.INTERNET)
     if name in BUILT_IN:
         for peer in peers:
-            yield VpcRoute(peer.cidr, Via.PEER, peer.name)
+            yield from (VpcRoute(network, Via.PEER, peer.name) for network in peer.networks)
 
 
 def rows(topology: Topology, vpc: Vpc, name: str) -> list[Row]:
     """A table as it is listed, `local` first."""
     peers = list(topology.peers_of(vpc.name))
-    return [Row(vpc.cidr, LOCAL), *(Row(one.destination, one.target, state(vpc, peers, one))
-                                    for one in in_order(routes(vpc, peers, name)))]
+    return [*(Row(network, LOCAL) for network in vpc.networks),
+            *(Row(one.destination, one.target, state(vpc, peers, one))
+              for one in in_order(routes(vpc, peers, name)))]
 
 
 def state(vpc: Vpc, peers: Iterable[Vpc], route: VpcRoute) -> State:

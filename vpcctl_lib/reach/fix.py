@@ -86,7 +86,7 @@ class Fixer:
         if vpc is None or subnet is None or question.port is None or not closed:
             return None
         if question.outside is not Outside.INTERNET or here not in (HOST, vpc.name) \
-                or question.address not in vpc.cidr:
+                or not vpc.holds(question.address):
             return None
         machine = question.to_machine.name
         where = f"--vpc {vpc.name} --subnet {subnet.name}{f' --instance {machine}' if machine else ''}"

@@ -175,7 +175,7 @@ class Analyzer:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.vpc is not None \
-            and question.to_vpc.cidr.overlaps(question.vpc.cidr)
+            and question.to_vpc.meets(question.vpc)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
@@ -296,7 +296,7 @@ class Analyzer:
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):
             return None
-        return Code.OVERLAPPING_CIDR if near.cidr.overlaps(far.cidr) else Code.NOT_PEERED
+        return Code.OVERLAPPING_CIDR if near.meets(far) else Code.NOT_PEERED
 
 
 def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:
