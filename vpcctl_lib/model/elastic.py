@@ -90,6 +90,19 @@ def why_idle(vpc: Vpc, subnet: Subnet) -> str:
     return ""
 
 
+def unused(topology: Topology, address: IPv4Address) -> tuple[str, str]:
+    """Why no machine has an address of a pool, and the command that changes it; both may be empty."""
+    eip = allocated(topology, address)
+    if eip is None:
+        return (f"elastic address {address} is not allocated", f"vpcctl eip allocate --address {address}") \
+            if pool_of(topology, address) else ("", "")
+    found = held(topology, eip)
+    if found is None:
+        return f"elastic address {address} is associated with no machine", ""
+    why, _, command = why_idle(*found[:2]).rpartition(": ")
+    return (f"elastic address {address} of {eip.associated}: {why}", command) if why else ("", "")
+
+
 def of_machine(topology: Topology, site: Site) -> Elastic | None:
     """The elastic address that a machine has."""
     return next((eip for eip in topology.eips if eip.place == tuple(site)), None)

@@ -142,8 +142,9 @@ class Fixer:
             return RESTORE
         if found and found[1].policy and not is_back:
             return _allowed(*found, question, is_ingress(cause.chain), _sent_from(question, found[0]))
-        # A VPC is closed to strangers: there is nothing to restore.
-        return RESTORE if question.vpc else None
+        # A VPC is closed to strangers, unless a rule is missing that opens it to them.
+        lacking = any(self._lost(here, *place) for place in self._intent.chains_of(here))
+        return RESTORE if question.vpc or lacking else None
 
     def _edge(self, here: str, blocked: Blocked) -> str | None:
         """A rule more in the network ACL; if the kernel has other ACLs than the record, the record's."""
@@ -215,6 +216,9 @@ class Fixer:
                 return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
+        why, command = elastic.unused(self._intent.topology, question.address)
+        if why == blocked.rule:
+            return command or None
         return RESTORE if self._is_ours(here) else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:
