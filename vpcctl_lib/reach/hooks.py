@@ -58,6 +58,7 @@ class Connection:
     """Begun by a packet that is an answer elsewhere: the first packet went another way."""
 
     answered: bool = False
+    mark: int | None = 0
     asked: set[bool] = field(default_factory=set)
     """Whether the nat table was asked about its destination (True) and its source (False): once each."""
 
@@ -111,7 +112,15 @@ class Tracker:
                 packet = self._translate(namespace, hook, packet, ways, place, decisions)
             else:
                 packet = _filter(namespace, hook, name, packet, place, decisions, is_held)
+            if name != "raw":
+                # There, the packet is not yet known to be of a connection.
+                self._remember_mark(namespace, packet)
         return packet, decisions
+
+    def _remember_mark(self, namespace: Namespace, packet: Packet) -> None:
+        known = self._current.get(namespace.name)
+        if known is not None:
+            known.mark = packet.connection_mark
 
     def _check_foreign(self, namespace: Namespace, hook: Hook) -> None:
         found = namespace.foreign.get("*") or namespace.foreign.get(hook.value.lower())
@@ -130,7 +139,7 @@ class Tracker:
         state, known = self._known(namespace, packet)
         if known is not None:
             self._current[namespace.name] = known
-        return replace(packet, state=state)
+        return replace(packet, state=state, connection_mark=known.mark if known else 0)
 
     def _known(self, namespace: Namespace, packet: Packet) -> tuple[State, Connection | None]:
         """Its state, and its connection, which may begin with it."""
