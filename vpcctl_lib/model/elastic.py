@@ -122,14 +122,11 @@ def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
 def unused(topology: Topology, address: IPv4Address) -> tuple[str, str]:
     """Why no machine has an address of a pool, and the command that changes it; both may be empty."""
     eip = allocated(topology, address)
-    if eip is None:
-        return (f"elastic address {address} is not allocated", f"vpcctl eip allocate --address {address}") \
-            if pool_of(topology, address) else ("", "")
-    found = held(topology, eip)
-    if found is None:
+    if eip is None and pool_of(topology, address):
+        return f"elastic address {address} is not allocated", f"vpcctl eip allocate --address {address}"
+    if eip is not None and held(topology, eip) is None:
         return f"elastic address {address} is associated with no machine", ""
-    why, _, command = why_idle(*found[:2]).rpartition(": ")
-    return (f"elastic address {address} of {eip.associated}: {why}", command) if why else ("", "")
+    return "", ""
 
 
 def of_machine(topology: Topology, site: Site) -> Elastic | None:

@@ -168,10 +168,10 @@ class Analyzer:
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Another machine may have answered: by translation or, with overlapping CIDRs, the nearer one."""
-        if arrival.beyond and elastic.unused(self.topology, arrival.packet.flow.destination)[0]:
-            # The network outside leads it back here.
+        there = arrival.packet.flow.destination
+        if arrival.beyond and there not in self.scene.elastic and elastic.pool_of(self.topology, there):
             where = self.scene.of(arrival.namespace).title
-            raise Blocked(Code.NO_NEIGHBOUR, where, f"nobody has {question.address}")
+            raise Blocked(Code.NO_NAT, where, f"the network outside only leads {there} back here")
         wanted = question.target
         if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
             return
