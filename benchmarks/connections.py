@@ -16,7 +16,7 @@ from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
 from benchmarks.walk import Walk
 from vpcctl_lib.firewall.filter_rules import ingress_filter, ingress_rules
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 SECONDS = 1.0
 PORT = 8080

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from benchmarks.walk import Packet
-from vpcctl_lib.model.topology import Action, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Ports, Protocol, Rule
 
 MANY_RULES = 10_000
 HALF = MANY_RULES // 2

@@ -13,7 +13,7 @@
 #                                         WireGuard, too: root's, 330 MB in .neighbours, two minutes more. They are
 #                                         unpacked there and run in throw-away hosts; none is installed. Those that are
 #                                         not there are skipped, and listed at the end. NEIGHBOURS="docker three-tier"
-#                                         for a few; `three-tier` is nginx, PostgreSQL and Redis
+#                                         for a few; `three-tier` is nginx, PostgreSQL and Redis, and `openssh` is sshd
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=.ci/debian.sh
@@ -92,7 +92,7 @@ unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"
 
 need_packages python3 python3-venv iproute2 iptables procps iputils-ping curl util-linux \
-    busybox shellcheck tcpdump graphviz nftables uidmap || exit 1
+    busybox conntrack shellcheck tcpdump graphviz nftables uidmap || exit 1
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "needs Python 3.10 or newer"
 output=$(mktemp)
 trap 'rm -f "$output"; give_to_owner' EXIT

@@ -24,22 +24,9 @@ from vpcctl_lib.engine.transaction import Transaction
 from vpcctl_lib.kernel import guarding, netns, proc, reader, run
 from vpcctl_lib.kernel.reader import Reading
 from vpcctl_lib.kernel.run import Command, Outcome
-from vpcctl_lib.model.topology import (
-    OWN,
-    Action,
-    Machine,
-    Nat,
-    Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.topology import OWN, Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import State
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import File, Folder, Namespace, forwarders

@@ -17,8 +17,10 @@ from vpcctl_lib.kernel.containers import Container
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager, attaching
 from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.model.policies import Acl, Group
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import Acl, Group, Machine, Nat, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import State
 
 FOUND = {

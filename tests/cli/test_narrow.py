@@ -14,21 +14,9 @@ import pytest
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.cli import layout, output
 from vpcctl_lib.engine.plan import difference
-from vpcctl_lib.model.topology import (
-    Action,
-    Machine,
-    Nat,
-    Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import State
 
 WIDTHS = (80, 60, 40)

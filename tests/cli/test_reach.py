@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from vpcctl_lib.cli import reach_views, root
 from vpcctl_lib.cli.output import Painted
 from vpcctl_lib.managers.reach import find_target
-from vpcctl_lib.model.topology import Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.probe import Probe, judge
 from vpcctl_lib.reach.probe import Result as Sent

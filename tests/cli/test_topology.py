@@ -14,7 +14,9 @@ from vpcctl_lib.files.topology import Reader, to_document
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.addressing import BRIDGE_PORTS
 from vpcctl_lib.model.kinds import in_order_of
-from vpcctl_lib.model.topology import OWN, Machine, Policy, Subnet, Topology, Vpc, Workload
+from vpcctl_lib.model.policies import Policy
+from vpcctl_lib.model.topology import OWN, Machine, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import State
 
 ODD = ("echo", "1e5", "12e34567", "1E5", "-1e5", "1e+5", "NaN", "Infinity", "-Infinity", "80", "a\x85b")

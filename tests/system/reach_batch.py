@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from vpcctl_lib.kernel.reader import Kernel  # noqa: E402 - from the checkout that this stands in
 from vpcctl_lib.kernel.run import Runner  # noqa: E402
 from vpcctl_lib.managers.reach import find_sender, find_target, question_from  # noqa: E402
-from vpcctl_lib.model.topology import Protocol  # noqa: E402
+from vpcctl_lib.model.policies import Protocol  # noqa: E402
 from vpcctl_lib.reach.scene import Scene  # noqa: E402
 from vpcctl_lib.reach.verdict import Analyzer  # noqa: E402
 from vpcctl_lib.record.document import DEFAULT_FOLDER, topology  # noqa: E402

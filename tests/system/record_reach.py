@@ -26,7 +26,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.reach import find_target
 from vpcctl_lib.model.lookup import find_subnet
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer

@@ -8,7 +8,7 @@ from typing import Any
 from vpcctl_lib.firewall.acl_chains import NAMED, Field, Fork, Lead, Line
 from vpcctl_lib.firewall.acl_nft import Direction
 from vpcctl_lib.firewall.acl_words import in_words
-from vpcctl_lib.model.topology import AclRule, Action, Protocol
+from vpcctl_lib.model.policies import AclRule, Action, Protocol
 from vpcctl_lib.resources.acl_table import SETS, lines_of
 from vpcctl_lib.resources.acls import Acls
 

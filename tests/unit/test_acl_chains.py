@@ -21,7 +21,7 @@ from vpcctl_lib.firewall.acl_chains import LATER, NAMED, UNREACHED, Chains, Fiel
 from vpcctl_lib.firewall.acl_nft import counted
 from vpcctl_lib.firewall.acl_words import from_words, in_words
 from vpcctl_lib.model.acls import REST, in_force
-from vpcctl_lib.model.topology import Acl, AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Ports, Protocol
 from vpcctl_lib.resources.acl_table import Edge, Listed, held_in
 from vpcctl_lib.resources.acls import Acls
 

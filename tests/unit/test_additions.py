@@ -8,7 +8,7 @@ import pytest
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.additions import with_rule
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 ALLOW, DENY = Action.ALLOW, Action.DENY
 

@@ -9,24 +9,20 @@ import pytest
 
 from vpcctl_lib.blueprint import blueprint, peerings
 from vpcctl_lib.firewall.filter_rules import MANY
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.topology import (
     OWN,
-    Action,
     Attachment,
     Machine,
     Nat,
     Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Rule,
     Subnet,
     SubnetType,
     Topology,
     Variant,
     Vpc,
-    Workload,
 )
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources import Altname, Chain, File, Folder, Port, Program, SingleRule
 from vpcctl_lib.resources.rules import unpacked
 

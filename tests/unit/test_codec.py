@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.dear import DEAR
 from tests.topologies import topologies
-from vpcctl_lib.model.topology import Machine, Nat, Policy, Ports, Subnet, Topology, Vpc
+from vpcctl_lib.model.policies import Policy, Ports
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
 from vpcctl_lib.record.codec import Misfit, decode, written
 from vpcctl_lib.record.ledger import Verb
 

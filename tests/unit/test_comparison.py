@@ -8,7 +8,8 @@ from ipaddress import IPv4Network
 import pytest
 
 from vpcctl_lib.model.comparison import compare
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
 
 HTTP = Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80))
 SSH = Rule(Protocol.TCP, Action.ALLOW, Ports(22, 22))

@@ -26,7 +26,7 @@ from vpcctl_lib.firewall.filter_rules import (
     ingress_rules,
 )
 from vpcctl_lib.firewall.splits import Line, Region, line
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 MOST_LINES = 4
 """For each rule, on average."""

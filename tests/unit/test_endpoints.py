@@ -17,20 +17,9 @@ from vpcctl_lib.model import endpoints, kinds
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
-from vpcctl_lib.model.topology import (
-    OWN,
-    Action,
-    Attachment,
-    Machine,
-    Policy,
-    Protocol,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Action, Policy, Protocol, Rule
+from vpcctl_lib.model.topology import OWN, Attachment, Machine, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.record.codec import decode, written
 from vpcctl_lib.resources import (

@@ -29,23 +29,13 @@ from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import endpoints, kinds, naming, outside, routes, topology
+from vpcctl_lib.model import endpoints, kinds, naming, outside, policies, routes, topology, workloads
 from vpcctl_lib.model.comparison import compare
+from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
 from vpcctl_lib.model.routes import RouteTable
 from vpcctl_lib.model.tables import settled
-from vpcctl_lib.model.topology import (
-    Acl,
-    AclRule,
-    Group,
-    Nat,
-    Peering,
-    Policy,
-    Rule,
-    Subnet,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.codec import decode, written
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Address, Resource
@@ -103,7 +93,7 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for module in (topology, outside, routes)
+    there = {kind for module in (topology, outside, policies, routes, workloads)
              for _, kind in inspect.getmembers(module, inspect.isclass)
              if is_dataclass(kind) and kind.__module__ == module.__name__}
     assert there == set(classes())

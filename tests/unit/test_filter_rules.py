@@ -17,7 +17,7 @@ from vpcctl_lib.firewall.filter_rules import (
     is_ingress,
 )
 from vpcctl_lib.kernel.saves import Saved
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 POLICY = Policy(
     ingress=(

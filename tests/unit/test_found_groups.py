@@ -11,7 +11,8 @@ from vpcctl_lib.engine.found_groups import groups, memberships
 from vpcctl_lib.firewall.group_words import in_words
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model.naming import GROUP_SET
-from vpcctl_lib.model.topology import Action, Group, Policy, Protocol, Rule, Vpc
+from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.topology import Vpc
 
 VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"))
 ALLOWS = Rule(Protocol.TCP, Action.ALLOW)

@@ -19,27 +19,10 @@ from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
-from vpcctl_lib.model.topology import (
-    Acl,
-    AclRule,
-    Action,
-    Group,
-    Machine,
-    Nat,
-    Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Restart,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Upkeep,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Restart, Upkeep, Workload
 from vpcctl_lib.record.document import DEFAULT_FOLDER
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,21 +18,9 @@ from vpcctl_lib.graph.shapes import Box, Picture
 from vpcctl_lib.graph.text import plain
 from vpcctl_lib.graph.value import brief
 from vpcctl_lib.model import endpoints
-from vpcctl_lib.model.topology import (
-    Action,
-    Machine,
-    Nat,
-    Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Rule,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 POLICY = Policy((Rule(Protocol.TCP, Action.ALLOW, Ports(80, 80)),))
 LONG = "m" * 31

@@ -28,19 +28,8 @@ from vpcctl_lib.managers.grouping import check_groups
 from vpcctl_lib.model import endpoints, groups
 from vpcctl_lib.model.addressing import in_spans, spans
 from vpcctl_lib.model.groups import Called
-from vpcctl_lib.model.topology import (
-    Action,
-    Group,
-    Machine,
-    Peering,
-    Policy,
-    Ports,
-    Protocol,
-    Rule,
-    Subnet,
-    Topology,
-    Vpc,
-)
+from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.governed import Judge
 from vpcctl_lib.reach.governed import Packet as Asked

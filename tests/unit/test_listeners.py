@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.listeners import WAITING, parsed
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue\n"

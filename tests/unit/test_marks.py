@@ -24,7 +24,8 @@ from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import ACL_TABLE, GROUP_SET, ROUTES_SET, ROUTES_TABLE
-from vpcctl_lib.model.topology import Acl, AclRule, Machine, Nat, Policy, Rule, Subnet, Topology, Variant, Vpc
+from vpcctl_lib.model.policies import Acl, AclRule, Policy, Rule
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Variant, Vpc
 from vpcctl_lib.resources import (
     Acls,
     Address,

@@ -7,17 +7,9 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from vpcctl_lib.model.topology import (
-    OWN,
-    Machine,
-    Peering,
-    Ports,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Ports
+from vpcctl_lib.model.topology import OWN, Machine, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 A, B, C = (Vpc(name, IPv4Network(f"10.{number}.0.0/16"), number) for number, name in enumerate("abc"))
 WEB, DB = (Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db")))

@@ -17,18 +17,9 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Plan, difference
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model.topology import (
-    Action,
-    Machine,
-    Nat,
-    Peering,
-    Policy,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Action, Policy
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import (
     EMPTY,

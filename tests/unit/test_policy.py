@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vpcctl_lib.errors import BadInput, ExitCode
 from vpcctl_lib.files import policy
 from vpcctl_lib.files.documents import Document
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 SUBNET = IPv4Network("10.0.1.0/24")
 TOP = Document("policy.json", None).top

@@ -15,7 +15,7 @@ from vpcctl_lib.firewall.policy_rules import Misread, policy_of
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 SPACE = "vpc1-web"
 ALL = IPv4Network("0.0.0.0/0")

@@ -19,7 +19,8 @@ from vpcctl_lib.files.keys import Reading
 from vpcctl_lib.firewall.acl_nft import Direction
 from vpcctl_lib.firewall.acl_words import in_words
 from vpcctl_lib.model.acls import LAST, REST, called, in_force
-from vpcctl_lib.model.topology import Acl, AclRule, Action, Ports, Protocol, Vpc
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.reach import acl_fix
 from vpcctl_lib.reach.edges import EPHEMERAL, decisive, far_end, met
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Flow, Packet, Undecided

@@ -15,7 +15,8 @@ import pytest
 from vpcctl_lib.kernel import netns, proc, run
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Command, Outcome
-from vpcctl_lib.model.topology import Nat, Peering, Protocol, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach.detours import quoted
 from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.routes import PolicyRule

@@ -11,7 +11,8 @@ from vpcctl_lib.engine.found_subnets import intruders
 from vpcctl_lib.engine.inspection import owners
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.kernel import netns
-from vpcctl_lib.model.topology import Action, Nat, Policy, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.policies import Action, Policy
+from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.resources import Forwarding, Namespace
 
 LONG = "a-name-that-is-hashed"

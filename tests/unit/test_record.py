@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import OWN, Machine, Peering, Topology, Variant, Workload
+from vpcctl_lib.model.topology import OWN, Machine, Peering, Topology, Variant
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store

@@ -17,7 +17,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model import kinds, naming
-from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant, Vpc, Workload
+from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Variant, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import State, Verb
 from vpcctl_lib.resources import Forwarding, Namespace, Program
 

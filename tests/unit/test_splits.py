@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vpcctl_lib.firewall.splits import LAST_PORT, Line, Region, best, joined, line, size
-from vpcctl_lib.model.topology import Action, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Ports, Protocol, Rule
 
 TCP, UDP, ICMP, ALL = Protocol.TCP, Protocol.UDP, Protocol.ICMP, Protocol.ALL
 TEN = 0x0A000000

@@ -14,7 +14,7 @@ from vpcctl_lib.graph.value import Thing
 from vpcctl_lib.managers.topology import with_others
 from vpcctl_lib.model import comparison, kinds
 from vpcctl_lib.model.kinds import Kind
-from vpcctl_lib.model.topology import Action, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Protocol, Rule
 from vpcctl_lib.views import things
 
 RULE = Rule(Protocol.ALL, Action.DENY)

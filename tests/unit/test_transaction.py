@@ -32,7 +32,8 @@ from vpcctl_lib.kernel.interrupts import Interrupted, Interrupts
 from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.kernel.saves import HeldChain, words
 from vpcctl_lib.model.addressing import Family
-from vpcctl_lib.model.topology import Policy, Subnet, Topology, Vpc
+from vpcctl_lib.model.policies import Policy
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import (

@@ -9,21 +9,8 @@ import pytest
 
 from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import (
-    OWN,
-    Acl,
-    AclRule,
-    Action,
-    Group,
-    Machine,
-    Peering,
-    Policy,
-    Protocol,
-    Rule,
-    Subnet,
-    Topology,
-    Vpc,
-)
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.topology import OWN, Machine, Peering, Subnet, Topology, Vpc
 
 WEB, DB, LATE = (
     Subnet(name, IPv4Network(f"10.0.{number}.0/24")) for number, name in enumerate(("web", "db", "late"), 1)

@@ -13,7 +13,7 @@ from vpcctl_lib.files import topology
 from vpcctl_lib.files.documents import read
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.model.quantities import parse_log_size
-from vpcctl_lib.model.topology import Restart, Upkeep
+from vpcctl_lib.model.workloads import Restart, Upkeep
 from vpcctl_lib.resources.processes import Start
 from vpcctl_lib.workloads.upkeep import (
     parse_seconds,

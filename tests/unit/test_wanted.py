@@ -19,18 +19,8 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.topology import (
-    Action,
-    Group,
-    Machine,
-    Nat,
-    Policy,
-    Protocol,
-    Rule,
-    Subnet,
-    Topology,
-    Vpc,
-)
+from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import Entry, State

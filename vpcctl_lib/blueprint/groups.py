@@ -17,7 +17,8 @@ from vpcctl_lib.firewall.group_words import in_words
 from vpcctl_lib.model.addressing import spans
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.groups import Called, called
-from vpcctl_lib.model.topology import Group, Topology, Vpc
+from vpcctl_lib.model.policies import Group
+from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources import Marking, Resource, Roster
 from vpcctl_lib.resources.marking import Members
 from vpcctl_lib.resources.roster import Listed

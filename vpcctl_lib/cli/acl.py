@@ -12,7 +12,7 @@ from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import completing
 from vpcctl_lib.cli.params import FileName, changing, reading, report, subnet_option, vpc_option
 from vpcctl_lib.model.lookup import find_subnet
-from vpcctl_lib.model.topology import Acl
+from vpcctl_lib.model.policies import Acl
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context

@@ -10,7 +10,8 @@ import click
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import kinds
 from vpcctl_lib.model.routes import BUILT_IN, Via
-from vpcctl_lib.model.topology import Machine, Subnet, Topology, Workload
+from vpcctl_lib.model.topology import Machine, Subnet, Topology
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record import document
 from vpcctl_lib.record.trust import check_folder
 
@@ -59,6 +60,12 @@ def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str
     both = {"vpc1", "vpc2"} - {parameter.name}
     taken = {ctx.params.get(name) for name in both}
     return _beginning((vpc.name for vpc in _topology(ctx).vpcs if vpc.name not in taken), incomplete)
+
+
+def complete_cidr(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The secondary CIDRs of the VPC."""
+    vpcs = (vpc for vpc in _topology(ctx).vpcs if ctx.params.get("name") in (None, vpc.name))
+    return _beginning((str(cidr) for vpc in vpcs for cidr in vpc.cidrs), incomplete)
 
 
 def complete_route_table(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

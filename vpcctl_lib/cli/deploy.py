@@ -17,7 +17,7 @@ from vpcctl_lib.cli.params import PORT, Parsed, at_machine, changing, reading, r
 from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size
-from vpcctl_lib.model.topology import MOST_PROCESSES, Restart, Upkeep, Workload
+from vpcctl_lib.model.workloads import MOST_PROCESSES, Restart, Upkeep, Workload
 from vpcctl_lib.views import plain
 from vpcctl_lib.workloads.upkeep import (
     check_workdir,

@@ -21,7 +21,7 @@ from vpcctl_lib.cli.params import (
 )
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
-from vpcctl_lib.model.topology import Action, Protocol
+from vpcctl_lib.model.policies import Action, Protocol
 from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:

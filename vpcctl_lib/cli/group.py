@@ -14,7 +14,7 @@ from vpcctl_lib.cli.params import FileName, at_machine, changing, reading, repor
 from vpcctl_lib.model import groups
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
-from vpcctl_lib.model.topology import Group
+from vpcctl_lib.model.policies import Group
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context

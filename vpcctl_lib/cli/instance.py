@@ -17,7 +17,8 @@ from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.guests import check_container, check_interface, check_path, path_of
 from vpcctl_lib.model.lookup import find_endpoint
-from vpcctl_lib.model.topology import Attachment, Group
+from vpcctl_lib.model.policies import Group
+from vpcctl_lib.model.topology import Attachment
 from vpcctl_lib.views import plain
 
 if TYPE_CHECKING:

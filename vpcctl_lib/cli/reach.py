@@ -11,7 +11,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_place
 from vpcctl_lib.cli.params import PORT, reading
 from vpcctl_lib.errors import ExitCode
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Context

@@ -12,7 +12,7 @@ from vpcctl_lib.engine import found_acls, found_elastic, found_groups, found_pub
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.kinds import Names, inside
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
-from vpcctl_lib.model.topology import Acl, Group
+from vpcctl_lib.model.policies import Acl, Group
 
 Finder = Callable[[Kernel, Any, Names, list[str]], Iterable[Any]]
 """Given the kernel, a home with its names, and the notes on what can't be known: the things in that home."""

@@ -8,7 +8,8 @@ from vpcctl_lib.firewall.acl_words import from_words
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Names
-from vpcctl_lib.model.topology import Acl, Vpc
+from vpcctl_lib.model.policies import Acl
+from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources.acl_table import EDGES, Held, held_in
 
 

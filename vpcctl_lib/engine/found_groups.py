@@ -11,7 +11,8 @@ from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.kinds import Names
-from vpcctl_lib.model.topology import Action, Group, Vpc
+from vpcctl_lib.model.policies import Action, Group
+from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources.roster import Listed, listed_in
 
 

@@ -14,8 +14,10 @@ from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.policies import Policy
 from vpcctl_lib.model.routes import NatGateway
-from vpcctl_lib.model.topology import Attachment, Machine, Policy, Subnet, SubnetType, Vpc, Workload
+from vpcctl_lib.model.topology import Attachment, Machine, Subnet, SubnetType, Vpc
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources.guard import members_of, ranges_of
 from vpcctl_lib.resources.guarded import Member
 
@@ -57,7 +59,7 @@ class SubnetReader:
             try:
                 naming.check_name(one.name, "subnet")
                 cidr, kind = addressing.parse_network(one.cidr), SubnetType(one.kind)
-                addressing.check_subnet(cidr, vpc.cidr, taken)
+                addressing.check_subnet(cidr, vpc.networks, taken)
             except (VpcctlError, ValueError):
                 self._notes.append(f"a subnet of VPC '{vpc.name}' can't be rebuilt: its mark is not vpcctl's")
                 continue
@@ -261,7 +263,7 @@ def _subnet_of(vpc: Vpc, text: str) -> IPv4Network | None:
     """The CIDR, if a person could have given it to a subnet of that VPC."""
     try:
         cidr = addressing.parse_network(text)
-        addressing.check_subnet(cidr, vpc.cidr, ())
+        addressing.check_subnet(cidr, vpc.networks, ())
     except BadInput:
         return None
     return cidr

@@ -10,7 +10,7 @@ from vpcctl_lib.kernel.processes import Process
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.users import check_user
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.topology import Restart, Upkeep, Workload
+from vpcctl_lib.model.workloads import Restart, Upkeep, Workload
 from vpcctl_lib.resources.processes import LOG_BYTES, PROCESSES
 from vpcctl_lib.workloads.upkeep import check_workdir, parse_signal, parse_variable
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vpcctl_lib.files import documents, keys
 from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.keys import Reading
-from vpcctl_lib.model.topology import Acl
+from vpcctl_lib.model.policies import Acl
 
 
 def load(path: Path, name: str) -> Acl:

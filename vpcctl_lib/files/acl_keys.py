@@ -11,7 +11,7 @@ from vpcctl_lib.files.documents import Place, shown
 from vpcctl_lib.files.keys import Key, Kind, Reading, Value, alone
 from vpcctl_lib.files.policy_values import POLICY_WORDS, lacks
 from vpcctl_lib.model.acls import FIRST, LAST
-from vpcctl_lib.model.topology import Acl, AclRule, Action, Protocol
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Protocol
 
 ANY = "any"
 """Another word for all protocols, which many write."""

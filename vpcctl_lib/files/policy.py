@@ -10,7 +10,7 @@ from vpcctl_lib.files import documents, keys
 from vpcctl_lib.files.documents import Document, Place
 from vpcctl_lib.files.keys import Reading
 from vpcctl_lib.files.policy_keys import GROUP, INGRESS_RULE, POLICY
-from vpcctl_lib.model.topology import Group, Policy, Rule
+from vpcctl_lib.model.policies import Group, Policy, Rule
 
 
 def load(path: Path, subnet: IPv4Network) -> Policy:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from vpcctl_lib.files import policy_values as values
 from vpcctl_lib.files.keys import Key, Kind
 from vpcctl_lib.files.policy_values import POLICY_WORDS, lacks
-from vpcctl_lib.model.topology import Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule
 
 
 def _rule(direction: str, far_end: str, other: str, others_end: str) -> tuple[Kind, Kind]:

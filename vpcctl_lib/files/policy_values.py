@@ -14,7 +14,7 @@ from vpcctl_lib.files.keys import Kind, Reading, Refusal, Value, Words, alone, r
 from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import close
 from vpcctl_lib.model.naming import NAME, is_name
-from vpcctl_lib.model.topology import Action, Ports, Protocol
+from vpcctl_lib.model.policies import Action, Ports, Protocol
 
 _PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; write one rule for each'
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,5})")

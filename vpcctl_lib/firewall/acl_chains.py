@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.acls import REST, in_force
-from vpcctl_lib.model.topology import AclRule, Action, Protocol
+from vpcctl_lib.model.policies import AclRule, Action, Protocol
 
 MANY = 100
 """From more rules on they become a tree: 100 in order leave 0.78 of the connects a second of none."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from vpcctl_lib.firewall.acl_chains import LATER, NAMED, Branch, Field, Fork, Lead, Line
 from vpcctl_lib.firewall.acl_words import from_words, in_words
 from vpcctl_lib.model.acls import called
-from vpcctl_lib.model.topology import AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
 
 Expression = list[dict[str, Any]]
 

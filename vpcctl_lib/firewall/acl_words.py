@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network
 
 from vpcctl_lib.model.acls import REST, called
-from vpcctl_lib.model.topology import AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
 
 ANY = "any"
 

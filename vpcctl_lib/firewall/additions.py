@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 
 def with_rule(policy: Policy | None, rule: Rule) -> tuple[Policy, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from vpcctl_lib.firewall.splits import LEAF, Line, Lines, Region, Split, best, joined, size
-from vpcctl_lib.model.topology import Action
+from vpcctl_lib.model.policies import Action
 
 ROOM = 14
 """How deep chains may nest under the built-in one: the kernel allows 16 in all (NFT_JUMP_STACK_SIZE)."""

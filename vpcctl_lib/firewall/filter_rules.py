@@ -9,7 +9,7 @@ from dataclasses import field
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model.naming import POLICY_IN
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 INGRESS, EGRESS = "ingress", "egress"
 INGRESS_TREE, EGRESS_TREE = "VPCCTL-IN-", "VPCCTL-OUT-"

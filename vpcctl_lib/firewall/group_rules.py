@@ -13,7 +13,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS, Filter, default_line, filtered, tagged_line
 from vpcctl_lib.firewall.marks import MASK, MOST, SHIFT, Test
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Action, Group, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Group, Protocol, Rule
 
 EVERY = "groups:"
 """In the tag of the last rule: it is not one group's. No group has that name."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 OPEN, LISTED = "egress open", "egress as listed"
 ANY = "any"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 
 SHIFT, MASK = 24, 0xFF000000
 """The bits of the mark that have the number. Many rules use the others (`decision_tree.NOTES`)."""

@@ -11,7 +11,7 @@ from vpcctl_lib.firewall.filter_rules import EGRESS, FAR_ENDS, INGRESS, TREES, d
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
-from vpcctl_lib.model.topology import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 _CHAINS = {INGRESS: ("INPUT", POLICY_IN), EGRESS: ("OUTPUT", POLICY_OUT)}
 """By direction: the chain, and that in a namespace of somebody else's."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Action, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Protocol, Rule
 
 LEAF = 16
 """The most rules that are simply read in order."""

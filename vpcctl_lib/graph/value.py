@@ -12,19 +12,9 @@ from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
-from vpcctl_lib.model.topology import (
-    Acl,
-    AclRule,
-    Group,
-    Nat,
-    Peering,
-    Policy,
-    Subnet,
-    SubnetType,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy
+from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 MOST = 6
 """The most machines, and the most workloads, that a picture names in a subnet; the rest is counted."""
@@ -89,6 +79,13 @@ class VpcNode:
     peers: tuple[str, ...]
     subnets: tuple[SubnetNode, ...]
     things: tuple[Thing, ...] = ()
+    cidrs: tuple[str, ...] = ()
+    """The secondary ones."""
+
+    @property
+    def networks(self) -> str:
+        """All of its CIDRs."""
+        return ", ".join((self.cidr, *self.cidrs))
 
 
 @frozen
@@ -135,6 +132,7 @@ def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:
         vpc.name, str(vpc.cidr), str(addressing.gateway(vpc.cidr)), naming.device("br-", vpc.name),
         vpc.nat.interface if vpc.nat else "", tuple(peer.name for peer in topology.peers_of(vpc.name)),
         tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)), tuple(_things(vpc)),
+        tuple(map(str, vpc.cidrs)),
     )
 
 

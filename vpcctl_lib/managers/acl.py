@@ -14,7 +14,8 @@ from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import acls, naming
 from vpcctl_lib.model.acls import find_acl
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
-from vpcctl_lib.model.topology import Acl, Subnet, Topology
+from vpcctl_lib.model.policies import Acl
+from vpcctl_lib.model.topology import Subnet, Topology
 
 NO_WAY_OUT = "no egress rule: nothing gets out of a subnet that has it, nor an answer to what comes in"
 

@@ -20,7 +20,8 @@ from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.model import endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc, nearest
-from vpcctl_lib.model.topology import Topology, Workload
+from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.workloads import logs, members
 

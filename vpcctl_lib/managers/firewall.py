@@ -14,7 +14,8 @@ from vpcctl_lib.managers.base import Change, Manager, need_root, standing
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_machine, find_subnet
-from vpcctl_lib.model.topology import Group, Policy, Subnet, Topology
+from vpcctl_lib.model.policies import Group, Policy
+from vpcctl_lib.model.topology import Subnet, Topology
 
 
 @frozen

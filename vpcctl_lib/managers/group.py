@@ -18,7 +18,8 @@ from vpcctl_lib.model import groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import Called, find_group
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
-from vpcctl_lib.model.topology import Group, Machine, Policy, Subnet, Topology, Vpc
+from vpcctl_lib.model.policies import Group, Policy
+from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 READERS = 4
 """Members whose counters are read in parallel; starting the programs takes the time."""

@@ -15,7 +15,8 @@ from vpcctl_lib.managers.base import Manager, need_root
 from vpcctl_lib.model import addressing, elastic, endpoints, publishing
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc
-from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Topology, Vpc
+from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.model.topology import OWN, Machine, Subnet, Topology, Vpc
 from vpcctl_lib.reach.fix import opened
 from vpcctl_lib.reach.listeners import listeners
 from vpcctl_lib.reach.packet import Code

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.groups import some
 from vpcctl_lib.model.lookup import find_vpc, nearest
-from vpcctl_lib.model.topology import Acl, AclRule, Action, Protocol, Topology, Vpc
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Protocol
+from vpcctl_lib.model.topology import Topology, Vpc
 
 FIRST, LAST = 1, 32766
 """The numbers that a rule may have (CreateNetworkAclEntry of the EC2 API)."""

@@ -11,15 +11,9 @@ from typing import NamedTuple
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.outside import Publish
-from vpcctl_lib.model.topology import (
-    Attachment,
-    Machine,
-    Policy,
-    Subnet,
-    Topology,
-    Vpc,
-    Workload,
-)
+from vpcctl_lib.model.policies import Policy
+from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
+from vpcctl_lib.model.workloads import Workload
 
 Interface = IPv4Interface | IPv6Interface
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_vpc, nearest
-from vpcctl_lib.model.topology import Group, Machine, Policy, Rule, Topology, Vpc
+from vpcctl_lib.model.policies import Group, Policy, Rule
+from vpcctl_lib.model.topology import Machine, Topology, Vpc
 
 INGRESS, EGRESS = "ingress", "egress"
 

@@ -1,4 +1,4 @@
-"""What the person asked for: VPCs, subnets, NAT, peerings, policies and workloads, as frozen values."""
+"""What the person asked for: VPCs, subnets, machines, NAT and peerings, as frozen values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.kinds import Kind, register
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
+from vpcctl_lib.model.policies import Acl, Group, Policy
 from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
+from vpcctl_lib.model.workloads import Workload
 
 
 class SubnetType(Enum):
@@ -19,137 +21,6 @@ class SubnetType(Enum):
 
     PUBLIC = "public"
     PRIVATE = "private"
-
-
-class Protocol(Enum):
-    """What a firewall rule matches."""
-
-    TCP = "tcp"
-    UDP = "udp"
-    ICMP = "icmp"
-    ALL = "all"
-
-
-class Action(Enum):
-    """What a firewall rule does."""
-
-    ALLOW = "allow"
-    DENY = "deny"
-
-
-@frozen
-class Ports:
-    """An inclusive range of ports; one port is a range of one."""
-
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
-
-
-@frozen
-class Rule:
-    """One line of a policy; `network` is the source of an ingress rule, the destination of an egress one."""
-
-    protocol: Protocol
-    action: Action
-    ports: Ports | None = None
-    network: IPv4Network | None = None
-    description: str = ""
-    group: str = ""
-    """In a group's policy: the group whose members it is for, `NAME`, or `VPC/NAME` of a peer."""
-
-
-@frozen
-class Policy:
-    """The firewall of a subnet or a group; `egress=None` leaves outgoing traffic open."""
-
-    ingress: tuple[Rule, ...] = ()
-    egress: tuple[Rule, ...] | None = None
-    default: Action = Action.DENY
-    description: str = ""
-
-
-@frozen
-class Group:
-    """A security group: it only allows, and a machine in several gets what any of them allows."""
-
-    name: str
-    policy: Policy = Policy()
-
-
-@frozen
-class AclRule:
-    """One line of a network ACL; `ports` are those that a packet is for, `network` is as in a `Rule`."""
-
-    number: int
-    protocol: Protocol
-    action: Action
-    ports: Ports | None = None
-    network: IPv4Network | None = None
-    description: str = ""
-
-
-@frozen
-class Acl:
-    """A network ACL: what may come into a subnet and leave it, each packet by itself; the rest is denied.
-
-    The rules of each direction are sorted by their numbers.
-    """
-
-    name: str
-    ingress: tuple[AclRule, ...] = ()
-    egress: tuple[AclRule, ...] = ()
-    description: str = ""
-
-
-MOST_PROCESSES = 1 << 22
-"""PID_MAX_LIMIT of include/linux/threads.h."""
-
-
-class Restart(Enum):
-    """When to restart a program that has ended."""
-
-    NO = "no"
-    ON_FAILURE = "on-failure"
-    ALWAYS = "always"
-
-
-@frozen
-class Upkeep:
-    """A workload's upkeep: stop, restart, environment, log."""
-
-    env: tuple[str, ...] = ()
-    """K=V, sorted."""
-
-    workdir: str = ""
-    stop_signal: str = ""
-    """Its name without SIG; empty for TERM."""
-
-    stop_timeout: int | None = None
-    """Seconds from the stop signal to KILL."""
-
-    restart: Restart = Restart.NO
-    log_max: int | None = None
-    """Bytes."""
-
-
-@frozen
-class Workload:
-    """A program that runs in a subnet; `port` is set only for our own web server."""
-
-    name: str
-    argv: tuple[str, ...] = ()
-    port: int | None = None
-    user: str = ""
-    """A user of the host; by default one of the VPC's own, who owns nothing."""
-
-    pids: int | None = None
-    memory: int | None = None
-    """Bytes."""
-
-    upkeep: Upkeep = Upkeep()
 
 
 @frozen
@@ -264,6 +135,21 @@ class Vpc:
     acls: tuple[Acl, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
+    cidrs: tuple[IPv4Network, ...] = ()
+    """Its secondary CIDRs, sorted."""
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """All of its CIDRs, the first one first: its addresses are those in any of them."""
+        return (self.cidr, *self.cidrs)
+
+    def holds(self, address: IPv4Address) -> bool:
+        """Whether an address is in one of its CIDRs."""
+        return any(address in network for network in self.networks)
+
+    def meets(self, other: Vpc) -> bool:
+        """Whether any of its CIDRs overlaps one of another VPC's."""
+        return addressing.shared(self.networks, other.networks) is not None
 
     def acl(self, name: str) -> Acl | None:
         """The network ACL of that name, if there is one."""

@@ -9,7 +9,8 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib.firewall.acl_nft import Direction
 from vpcctl_lib.model.acls import FIRST, LAST, called, in_force
-from vpcctl_lib.model.topology import Acl, AclRule, Action, Ports, Vpc
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Ports
+from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.reach.edges import EPHEMERAL, far_end
 from vpcctl_lib.reach.packet import Blocked, Packet
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from vpcctl_lib.firewall.acl_nft import Direction
 from vpcctl_lib.model.acls import called
 from vpcctl_lib.model.naming import ACL_TABLE
-from vpcctl_lib.model.topology import AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
 from vpcctl_lib.reach.scene import Namespace
 from vpcctl_lib.resources.acl_table import INSIDE, Held

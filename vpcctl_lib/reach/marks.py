@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vpcctl_lib.firewall.marks import MASK, SHIFT, Test
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.packet import Packet, State
 from vpcctl_lib.resources.marking import Held
 

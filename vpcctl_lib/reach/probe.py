@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import proc
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 
 T = TypeVar("T")
 

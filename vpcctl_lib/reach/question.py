@@ -8,7 +8,8 @@ from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
-from vpcctl_lib.model.topology import OWN, Machine, Protocol, Subnet, Vpc
+from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.model.topology import OWN, Machine, Subnet, Vpc
 
 INTERNET_ADDRESS = IPv4Address("8.8.8.8")
 

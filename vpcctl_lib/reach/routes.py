@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.topology import Protocol
+from vpcctl_lib.model.policies import Protocol
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 KNOWN_ROUTE = frozenset({"type", "dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric",

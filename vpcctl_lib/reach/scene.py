@@ -15,7 +15,7 @@ from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
-from vpcctl_lib.model.topology import Ports
+from vpcctl_lib.model.policies import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.ports import Guarded, Steered, parse_guard, parse_steered

@@ -12,7 +12,7 @@ from vpcctl_lib.firewall.acl_nft import Direction, Seen, expected, rules_in, see
 from vpcctl_lib.firewall.acl_words import from_words, in_words
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.acls import REST, in_force
-from vpcctl_lib.model.topology import AclRule
+from vpcctl_lib.model.policies import AclRule
 
 EDGES, SUBNETS, INSIDE, OUT, INTO = "edges", "subnets", "inside", "out", "in"
 SETS = {EDGES: ("set", "type ipv4_addr"), SUBNETS: ("map", "type ifname : mark"),

@@ -12,7 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.addressing import in_spans
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
-from vpcctl_lib.model.topology import Ports, Protocol
+from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
 from vpcctl_lib.resources.leaving import LeaveTable
 from vpcctl_lib.resources.operation import Facts

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.run import Command
-from vpcctl_lib.model.topology import Restart, Upkeep
+from vpcctl_lib.model.workloads import Restart, Upkeep
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
 PROCESSES = 2048

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.model.topology import Upkeep
+from vpcctl_lib.model.workloads import Upkeep
 from vpcctl_lib.resources.base import Fault, Leavings, Operations, Remains, Resource, changed
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.processes import STOP_SECONDS, Start, Stop

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.files.policy import group_to_document
 from vpcctl_lib.model.endpoints import Site
-from vpcctl_lib.model.topology import Group
+from vpcctl_lib.model.policies import Group
 
 if TYPE_CHECKING:
     from vpcctl_lib.managers.group import Counted, Listed
