@@ -376,8 +376,8 @@ def test_reach_says_what_packets_do(elastic: Host) -> None:
     for damage in ("true", f"ip neigh del proxy {FIRST} dev eth0", f"ip route del {FIRST}",
                    "iptables -F VPCCTL-ELASTIC", "ip netns exec vpc1 iptables -t nat -F PREROUTING"):
         elastic.sh(f"{damage}; ip -n internet neigh flush all")
-        for start, namespace in senders.items():
-            sent = elastic.probe((namespace, f"{FIRST}:80"), patience=1.0)[0]
+        answers = elastic.probe(*((namespace, f"{FIRST}:80") for namespace in senders.values()), patience=1.0)
+        for start, sent in zip(senders, answers, strict=True):
             told = elastic.vpcctl("reach", "--from", start, "--to", FIRST, "--port", "80", "--json").json
             assert (told["reach"]["verdict"] == "reachable") == (sent.verdict == "reached"), \
                 (damage, start, sent, told)
