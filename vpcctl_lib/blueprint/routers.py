@@ -112,7 +112,7 @@ def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     inward, arriving, leaving = _openings(topology, vpc)
     yield Chain(vpc.name, "filter", "FORWARD", (*passing, *inward, refusing), policy="DROP")
     if vpc.nat or inward:
-        yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
+        yield Chain(vpc.name, "mangle", "FORWARD", router_mangle(vpc))
     if vpc.nat and not routed(topology, vpc):
         leaving = (*leaving, *router_nat(vpc))
     if leaving or (vpc.nat and not routed(topology, vpc)):

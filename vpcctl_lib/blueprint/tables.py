@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 
+from vpcctl_lib.firewall.route_rules import go_back
 from vpcctl_lib.firewall.rules import router_raw
 from vpcctl_lib.model import addressing, naming, tables
 from vpcctl_lib.model.endpoints import Endpoint
@@ -62,6 +63,9 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     raw = router_raw(topology, vpc)
     if raw:
         yield Chain(vpc.name, "raw", "PREROUTING", raw)
+    back = go_back(vpc)
+    if back:
+        yield Chain(vpc.name, "mangle", "PREROUTING", back)
     for table in used:
         yield WayRule(vpc.name, MARKED + table.number, naming.device("br-", vpc.name),
                       tables.KERNEL + table.number, tables.mark(table.number))

@@ -119,9 +119,14 @@ def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     return untracked(topology, vpc)
 
 
-def router_mangle() -> tuple[str, ...]:
+def router_mangle(vpc: Vpc) -> tuple[str, ...]:
     """Tells TCP of an uplink with a small MTU, even if ICMP is lost on the way (RFC 2923)."""
-    return (f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",)
+    marks: tuple[str, ...] = ()
+    if vpc.route_tables and vpc.is_published:
+        from vpcctl_lib.firewall.route_rules import came_in
+
+        marks = came_in(vpc)
+    return (*marks, f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu")
 
 
 def router_nat(vpc: Vpc) -> tuple[str, ...]:

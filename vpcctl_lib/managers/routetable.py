@@ -89,7 +89,7 @@ class RouteTableManager(Manager):
                 raise VpcctlError(f"route table '{name}' of VPC '{vpc_name}' already leads {destination} to "
                                   f"{same.target}", "delete that route first: vpcctl route-table "
                                   f"delete-route --vpc {vpc_name} --name {name} --to {destination}")
-            route_checks.check_destination(vpc, destination)
+            route_checks.check_new(vpc, destination)
             route_checks.check_target(topology, vpc, route)
             wider = replace(table, routes=tables.in_order((*table.routes, route)))
             return topology.with_vpc(_with_table(vpc, wider))

@@ -81,7 +81,11 @@ class SubnetManager(Manager):
             if not has_subnet(topology, vpc_name, name) and self.was_finished(
                     lambda before: has_subnet(before, vpc_name, name)):
                 return topology
-            vpc, _ = find_subnet(topology, vpc_name, name)
+            vpc, subnet = find_subnet(topology, vpc_name, name)
+            inside = [*(f"machine '{one.name}'" for one in subnet.machines if one.name),
+                      *(f"NAT gateway '{one.name}'" for one in vpc.nat_gateways if one.subnet == name)]
+            if inside:
+                self.warn(f"deleted with subnet '{name}': {', '.join(inside)}")
             return topology.with_vpc(vpc.without_subnet(name))
 
         return self.change(decide)

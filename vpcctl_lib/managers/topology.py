@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files.documents import Document, Place, placed, told
 from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted
 from vpcctl_lib.managers.base import Change, Context, Manager
@@ -91,6 +92,7 @@ class TopologyManager(Manager):
         for wanted in file.vpcs:
             result = self._with_vpc(result, wanted, leaving)
             leaving.discard(wanted.name)
+        _check_pools(topology, file, prune)
         return with_others(self._with_peerings(result, file, named), file.topology, prune)
 
     def _with_vpc(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
@@ -164,6 +166,18 @@ class TopologyManager(Manager):
         if place is None:
             return self._peers.joined(topology, peering.vpc1, peering.vpc2)
         return told(place, lambda: self._peers.joined(topology, peering.vpc1, peering.vpc2))
+
+
+def _check_pools(topology: Topology, file: TopologyFile, prune: bool) -> None:
+    """Refuse a pool over one that stays because the file does not name it."""
+    named = {pool.cidr for pool in file.topology.pools}
+    for pool in file.topology.pools:
+        for other in topology.pools if not prune else ():
+            if other.cidr not in named and other.cidr.overlaps(pool.cidr):
+                raise placed(VpcctlError(
+                    f"pool {pool.cidr} overlaps pool {other.cidr}, which stays: the file does not name it",
+                    f"delete it: vpcctl eip pool delete {other.cidr}; or with --prune, which deletes all "
+                    "that the file does not name"), file.place.at("eip_pools").named(pool.name))
 
 
 def with_others(topology: Topology, asked: Topology, prune: bool) -> Topology:

@@ -70,6 +70,12 @@ NOT_PRIVATE = {
 }
 """Blocks that no network of hosts can use (RFC 6890)."""
 
+def unroutable(network: IPv4Network) -> str:
+    """The block in which no route leads anywhere, with what it is; empty for other networks."""
+    return next((f"{block}, {what}" for block, what in {**METADATA, **NOT_PRIVATE}.items()
+                 if network.subnet_of(block)), "")
+
+
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
                                   "198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
 """RFC 1918, and the blocks RFC 6598, 2544 and 5737 keep off the internet."""

@@ -49,6 +49,15 @@ def check_local(vpc: Vpc, cidr: IPv4Network) -> None:
                                   f"--vpc {vpc.name} --name {table.name} --to {route.destination}")
 
 
+def check_new(vpc: Vpc, destination: IPv4Network) -> None:
+    """Refuse the destination of a new route if nothing that is sent there may leave."""
+    check_destination(vpc, destination)
+    block = addressing.unroutable(destination)
+    if block:
+        raise VpcctlError(f"{destination} can't be the destination of a route: it is in {block}",
+                          "choose another destination")
+
+
 def find_table(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, RouteTable]:
     """The table of that name, a built-in one perhaps without routes; with the nearest right name if none."""
     vpc = find_vpc(topology, vpc_name)
