@@ -37,6 +37,11 @@ def add_far(host: Host) -> None:
     host.do("subnet add --vpc vpc1 --name far-private --cidr 10.77.2.0/24")
 
 
+def seen(host: Host, space: str) -> int:
+    """How many packets a machine has sent on for others."""
+    return int(host.sh("nft list table ip seen", space).partition("packets ")[2].split()[0])
+
+
 def forget(host: Host) -> None:
     """Of a rebuilt record: what the host's ip_forward was is known by our jump alone."""
     host.delete_all()
@@ -198,12 +203,16 @@ def test_route_tables_nat_gateways_and_middleboxes_know_all_of_them(wide: Host) 
     wide.reaches("vpc2-public", f"{FAR_PRIVATE}:80", "10.0.2.2:80")
     wide.do("instance add --vpc vpc1 --subnet far --name box --forwards")
     wide.do("route-table create --vpc vpc1 --name app")
-    wide.do("route-table add-route --vpc vpc1 --name app --to 172.16.0.0/16 --via instance:far/box")
+    wide.do("route-table add-route --vpc vpc1 --name app --to 0.0.0.0/0 --via instance:far/box")
     wide.do("route-table associate --vpc vpc1 --subnet private --name app")
     wide.sh(f"nft -f - <<'EOF'\n{SEEN}\nEOF", "vpc1-far.box")
-    wide.reaches("vpc1-private", "172.16.1.2", "172.16.1.2:80", FAR, "10.0.1.2")
+    wide.reaches("vpc1-private", FAR, f"{FAR_PRIVATE}:80", "10.0.1.2")
+    for space in ("vpc1-far", "vpc1-far-private", "vpc1-public"):
+        wide.reaches(space, "10.0.2.2", "10.0.2.2:80")
+    assert seen(wide, "vpc1-far.box") == 0
+    wide.reaches("vpc1-private", "172.16.1.2", "172.16.1.2:80", *INTERNET)
     wide.reaches("vpc2-public", "10.0.2.2:80")
-    assert "packets 0 " not in wide.sh("nft list table ip seen", "vpc1-far.box")
+    assert seen(wide, "vpc1-far.box") > 0
     shown = wide.do("route-table list").out
     assert shown.count("10.77.0.0/16  ") == 5
     assert wide.do("status").out == "in sync\n"
@@ -213,6 +222,24 @@ def test_route_tables_nat_gateways_and_middleboxes_know_all_of_them(wide: Host) 
     assert wide.do("export").out == exported
     wide.check_same(before)
     forget(wide)
+
+
+def test_a_middlebox_sees_what_goes_to_a_peers_further_cidr_and_the_answers(wide: Host) -> None:
+    wide.do("subnet add --vpc vpc2 --name inner --cidr 172.16.2.0/24")
+    wide.do("instance add --vpc vpc2 --subnet public --name box --forwards")
+    wide.do("route-table create --vpc vpc2 --name app")
+    wide.do("route-table add-route --vpc vpc2 --name app --to 10.77.0.0/16 --via instance:public/box")
+    wide.do("route-table associate --vpc vpc2 --subnet inner --name app")
+    serve(wide)
+    wide.sh(f"nft -f - <<'EOF'\n{SEEN}\nEOF", "vpc2-public.box")
+    wide.reaches("vpc2-inner", f"{FAR}:80")
+    there = seen(wide, "vpc2-public.box")
+    # Of TCP's opening, the request and its acknowledgement both ways: five packets and more.
+    assert there >= 5
+    wide.listen("vpc2-inner", "80")
+    wide.reaches("vpc1-far", "172.16.2.2:80")
+    assert seen(wide, "vpc2-public.box") >= there + 5
+    wide.none_reach(("vpc2-inner", "10.0.1.2"))
 
 
 def test_a_part_of_a_peers_further_cidr_is_a_destination(wide: Host) -> None:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from tests.dear import examples
 from tests.fields import FULL
@@ -113,6 +113,7 @@ def widened(topology: Topology) -> Topology:
 
 
 @examples(20)
+@example(widened(FULL))
 @given(topologies().map(widened))
 def test_whatever_says_the_first_one_says_each_of_the_others(topology: Topology) -> None:
     """The first CIDR's own route comes with the address of the bridge."""
