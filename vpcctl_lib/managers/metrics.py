@@ -184,7 +184,7 @@ def _owner(topology: Topology, entry: Known) -> str:
     for vpc in topology.vpcs:
         if entry.source == addressing.router_end(vpc.link):
             return vpc.name
-        if isinstance(entry.source, IPv4Address) and entry.source in vpc.cidr and routed(topology, vpc):
+        if isinstance(entry.source, IPv4Address) and vpc.holds(entry.source) and routed(topology, vpc):
             return vpc.name
     return ""
 
