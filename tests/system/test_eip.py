@@ -281,6 +281,24 @@ def test_an_address_that_the_host_has_does_not_begin_to_work(elastic: Host) -> N
     elastic.do("subnet set --vpc vpc1 --name private --type public")
 
 
+def test_a_route_to_the_internet_in_the_main_table_is_enough(elastic: Host) -> None:
+    """As in AWS's default VPC, whose only table is the main one."""
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.listen("vpc1-private", "80")
+    elastic.never_reaches("internet", f"{SECOND}:80")
+    elastic.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via internet")
+    elastic.reaches("internet", f"{SECOND}:80")
+    assert f"your address: {SECOND}" in seen(elastic, "vpc1-private", OUTSIDE)[0]
+    assert elastic.do(f"reach --from internet --to {SECOND} --port 80").out.endswith("reachable\n")
+    elastic.do("nat-gateway create --vpc vpc1 --subnet private --name nat1")
+    assert elastic.do("status").out == "in sync\n"
+    told = elastic.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0").err
+    assert "NAT gateway 'nat1' of VPC 'vpc1' has no way out: subnet 'private' is private" in told
+    assert f"{SECOND} does not work for vpc1/private" in told
+    elastic.never_reaches("internet", f"{SECOND}:80")
+
+
 def test_the_list_says_which_work(elastic: Host) -> None:
     for number in (2, 3):
         elastic.do(f"eip allocate --address 198.51.100.{number}")
