@@ -391,10 +391,11 @@ def test_reach_says_what_packets_do(elastic: Host) -> None:
     senders = {"internet": "internet", "host": "", "vpc1/public": "vpc1-public",
                "vpc1/public/web1": "vpc1-public.web1", "vpc1/private": "vpc1-private",
                "vpc2/public": "vpc2-public"}
-    for damage in ("true", f"ip neigh del proxy {FIRST} dev eth0", f"ip route del {FIRST}"):
+    for damage in ("true", f"ip neigh del proxy {FIRST} dev eth0", f"ip route del {FIRST}",
+                   "iptables -F VPCCTL-ELASTIC", "ip netns exec vpc1 iptables -t nat -F PREROUTING"):
         elastic.sh(f"{damage}; ip -n internet neigh flush all")
-        for start, namespace in senders.items():
-            sent = elastic.probe((namespace, f"{FIRST}:80"), patience=1.0)[0]
+        answers = elastic.probe(*((namespace, f"{FIRST}:80") for namespace in senders.values()), patience=1.0)
+        for start, sent in zip(senders, answers, strict=True):
             told = elastic.vpcctl("reach", "--from", start, "--to", FIRST, "--port", "80", "--json").json
             assert (told["reach"]["verdict"] == "reachable") == (sent.verdict == "reached"), \
                 (damage, start, sent, told)
@@ -403,6 +404,7 @@ def test_reach_says_what_packets_do(elastic: Host) -> None:
                                  "--json").json["reach"]["blocked_by"]["fix"]
             assert fix == "vpcctl restore"
             elastic.do("restore")
+        elastic.reaches("internet", f"{FIRST}:80")
     elastic.do("firewall clear --vpc vpc1 --subnet public")
     assert elastic.do("reach --from vpc1/public/web1 --to internet").out.endswith("reachable\n")
     assert elastic.do("reach --from internet --to vpc1/public/web1").out.endswith("reachable\n")
@@ -434,3 +436,28 @@ def test_nobody_can_forge_it(elastic: Host) -> None:
 def test_cleanup_leaves_nothing(elastic: Host) -> None:
     elastic.sh(f"{CLEANUP} --yes; rm /var/lib/vpcctl/state.json.cleaned")
     assert elastic.sh("ip neigh show proxy") == ""
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_address_that_no_machine_has(elastic: Host, named: bool) -> None:
+    """Also where the outside can't be read, from which such packets only come back."""
+    if not named:
+        elastic.sh("ip netns delete internet")
+    for number in (3, 4):
+        elastic.do(f"eip allocate --address 198.51.100.{number}")
+    elastic.do("eip associate --address 198.51.100.3 --vpc vpc1 --subnet private")
+    free = {
+        SECOND: ("NO_NEIGHBOUR", f"elastic address {SECOND} is not allocated",
+                 f"vpcctl eip allocate --address {SECOND}"),
+        "198.51.100.3": ("PRIVATE_SUBNET", "198.51.100.3 does not work: vpc1/private is private",
+                         "vpcctl subnet set --vpc vpc1 --name private --type public"),
+        "198.51.100.4": ("NO_NEIGHBOUR", "elastic address 198.51.100.4 is associated with no machine", None)}
+    for address, told in free.items():
+        for start in ("internet", "host", "vpc1/public", "vpc1/public/web1"):
+            blocked = elastic.vpcctl("reach", "--from", start, "--to", address, "--port", "80",
+                                     "--json").json["reach"]["blocked_by"]
+            assert (blocked["code"], blocked["rule"], blocked["fix"]) == told, (start, address)
+        elastic.never_reaches("", f"{address}:80")
+        elastic.never_reaches("vpc1-public", f"{address}:80")
+    if not named:
+        elastic.sh('ip netns attach internet "$(pgrep -P 1 -o)"')

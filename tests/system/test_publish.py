@@ -327,6 +327,12 @@ def test_reach_says_what_packets_do(published: Host) -> None:
     published.listen("vpc1-private", "81")
     published.do(closed["reach"]["blocked_by"]["fix"].removeprefix("vpcctl "))
     published.reaches("internet", f"{UPLINK}:81")
+    published.sh("iptables -F VPCCTL-PUBLISHED")
+    closed = published.vpcctl("reach", "--from", "internet", "--to", "vpc1/private", "--port", "81",
+                              "--json").json
+    assert closed["reach"]["blocked_by"]["fix"] == "vpcctl restore"
+    published.do("restore")
+    published.reaches("internet", f"{UPLINK}:81")
 
 
 def test_cleanup_leaves_nothing(published: Host) -> None:

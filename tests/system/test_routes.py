@@ -391,12 +391,12 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
             gateway.do(f"route-table add-route --vpc vpc1 --name watched --to {via}")
         verdict, found, fix = judged(gateway, "vpc1/private", to)
         assert (verdict, found) == ("unreachable", code), (to, via, fix)
-        gateway.sh(fix)
+        gateway.paste(fix)
         assert judged(gateway, "vpc1/private", to) == OPEN, fix
     gateway.do("route-table delete-route --vpc vpc1 --name watched --to 172.16.0.0/16")
     verdict, code, fix = judged(gateway, "vpc2/public", "vpc1/private")
     assert (verdict, code) == ("unreachable", "NO_ROUTE")
-    gateway.sh(fix)
+    gateway.paste(fix)
     assert judged(gateway, "vpc2/public", "vpc1/private") == OPEN
     gateway.do("route-table delete-route --vpc vpc1 --name watched --to 172.16.0.0/16")
     gateway.do("route-table add-route --vpc vpc1 --name watched --to 172.16.0.0/16 --via instance:public/box")
@@ -406,16 +406,16 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
     gateway.sh("sysctl -qw net.ipv4.ip_forward=0", "vpc1-public.box")
     verdict, code, fix = judged(gateway, "vpc2/public", "vpc1/private")
     assert (verdict, code) == ("unreachable", "NO_FORWARDING")
-    gateway.sh(fix)
+    gateway.paste(fix)
     assert judged(gateway, "vpc2/public", "vpc1/private") == OPEN
     gateway.sh("ip -n vpc1 rule del pref 10002")
     verdict, code, fix = judged(gateway, "vpc1/private", "8.8.8.8")
     assert (verdict, fix) == ("unreachable", "vpcctl restore")
-    gateway.sh(fix)
+    gateway.paste(fix)
     gateway.do("nat disable --vpc vpc1")
     verdict, code, fix = judged(gateway, "vpc1/private", "8.8.8.8")
     assert (verdict, code, fix) == ("unreachable", "NO_NAT", "vpcctl nat enable --vpc vpc1")
-    gateway.sh(fix)
+    gateway.paste(fix)
     assert judged(gateway, "vpc1/private", "8.8.8.8") == OPEN
     assert judged(gateway, "vpc1/public", "8.8.8.8") == OPEN
     gateway.do("subnet set --vpc vpc1 --name public --type private")

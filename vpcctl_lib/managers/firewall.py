@@ -98,7 +98,7 @@ class FirewallManager(PolicyManager):
         self.use(state.iptables)
         namespace = where.namespace
         try:
-            table = where.filter_table
+            table = where.stand.table
             held = counted(self.runner, namespace, table=table)
         except VpcctlError:
             standing(namespace)

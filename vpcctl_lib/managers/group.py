@@ -139,7 +139,7 @@ class GroupManager(NamedManager, PolicyManager):
         if not netns.exists(one.namespace):
             return f"namespace {one.namespace} is recorded, but missing: its counters are not in the sums"
         try:
-            held = counters(counted(self.runner, one.namespace, table=one.filter_table))
+            held = counters(counted(self.runner, one.namespace, table=one.stand.table))
         except VpcctlError as error:
             return error.message
         return {tag.partition(":")[2]: value for tag, value in held.items() if tag.startswith(f"{name}:")}

@@ -119,6 +119,16 @@ def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
                 "--via internet")
 
 
+def unused(topology: Topology, address: IPv4Address) -> tuple[str, str]:
+    """Why no machine has an address of a pool, and the command that changes it; both may be empty."""
+    eip = allocated(topology, address)
+    if eip is None and pool_of(topology, address):
+        return f"elastic address {address} is not allocated", f"vpcctl eip allocate --address {address}"
+    if eip is not None and held(topology, eip) is None:
+        return f"elastic address {address} is associated with no machine", ""
+    return "", ""
+
+
 def of_machine(topology: Topology, site: Site) -> Elastic | None:
     """The elastic address that a machine has."""
     return next((eip for eip in topology.eips if eip.place == tuple(site)), None)

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
+from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import host_end, router_end
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
@@ -138,8 +139,9 @@ class Fixer:
             return RESTORE
         if found and found[1].policy and not is_back:
             return _allowed(*found, question, is_ingress(cause.chain), _sent_from(question, found[0]))
-        # A VPC is closed to strangers: there is nothing to restore.
-        return RESTORE if question.vpc else None
+        # A VPC is closed to strangers, unless a rule is missing that opens it to them.
+        lacking = any(self._lost(here, *place) for place in self._intent.chains_of(here))
+        return RESTORE if question.vpc or lacking else None
 
     def _edge(self, here: str, blocked: Blocked) -> str | None:
         """A rule more in the network ACL; if the kernel has other ACLs than the record, the record's."""
@@ -211,6 +213,9 @@ class Fixer:
                 return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
+        why, command = elastic.unused(self._intent.topology, question.address)
+        if why == blocked.rule:
+            return command or None
         return RESTORE if self._is_ours(here) else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:

@@ -168,6 +168,10 @@ class Analyzer:
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Another machine may have answered: by translation or, with overlapping CIDRs, the nearer one."""
+        there = arrival.packet.flow.destination
+        if arrival.beyond and there not in self.scene.elastic and elastic.pool_of(self.topology, there):
+            where = self.scene.of(arrival.namespace).title
+            raise Blocked(Code.NO_NAT, where, f"the network outside only leads {there} back here")
         wanted = question.target
         if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
             return
@@ -186,6 +190,9 @@ class Analyzer:
         """The obstacle with the most telling code: what is missing, not its symptom."""
         where, rule = blocked.where, blocked.rule
         cause = replace(blocked.cause, address=blocked.cause.address or question.address)
+        unused, _ = elastic.unused(self.topology, question.address)
+        if unused and not walk.is_back and (where == "host" or not self._intent.is_ours(where)):
+            return Blocked(Code.NO_NEIGHBOUR, where, unused, cause)
         missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
             return Blocked(Code.NAMESPACE_MISSING, missing,
