@@ -403,6 +403,23 @@ def test_answers_go_back_the_way_the_connection_came(vpc1: Host, via: str) -> No
     assert vpc1.do("status").out == "in sync\n"
 
 
+@pytest.mark.parametrize("lost", ["mangle -F PREROUTING", "mangle -F FORWARD", "raw -F PREROUTING"])
+def test_what_leads_answers_back_may_be_lost(vpc1: Host, lost: str) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    lead_out(vpc1, "nat:nat1")
+    publish_private(vpc1)
+    vpc1.sh(f"iptables -t {lost}", "vpc1")
+    assert "changed" in vpc1.vpcctl("status").out
+    question = ("reach", "--from", "internet", "--to", "vpc1/private", "--port", "80", "--json")
+    said = vpc1.vpcctl(*question).json["reach"]
+    sent = vpc1.probe(("internet", WEB))[0].verdict
+    assert (said["verdict"] == "reachable") == (sent == "reached")
+    if said["verdict"] != "reachable":
+        assert said["blocked_by"]["fix"] == "vpcctl restore"
+    vpc1.do("restore")
+    vpc1.reaches("internet", WEB, NAMES)
+
+
 def test_answers_go_back_in_a_vpc_that_overlaps_another(vpc1: Host) -> None:
     vpc1.do("vpc create --name twin --cidr 10.0.0.0/16 --allow-overlap")
     vpc1.do("subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
