@@ -188,6 +188,12 @@ def test_answers_need_a_route_to_the_internet_as_in_aws(vpc1: Host) -> None:
     for target in (FIRST, "vpc1/private"):
         assert asked(vpc1, f"--from internet --to {target}")["fix"] == out.format("8.8.8.8")
     assert asked(vpc1, f"--from internet --to {FIRST}")["code"] == "PRIVATE_SUBNET"
+    vpc1.do("nat disable --vpc vpc1")
+    vpc1.do("subnet set --vpc vpc1 --name private --type public")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert (found["code"], found["fix"]) == ("NO_NAT", "vpcctl nat enable --vpc vpc1")
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
     # With one, a client elsewhere gets no answer, or one with another source.
     vpc1.do("route-table add-route --vpc vpc1 --name out --to 9.0.0.0/8 --via internet")
     for sender, name, client in (("internet", "internet", "8.8.8.8"), ("vpc1-public", "vpc1/public", UPLINK)):

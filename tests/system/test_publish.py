@@ -240,6 +240,11 @@ def test_what_is_taken_back_leads_nowhere_and_its_flows_end(published: Host) -> 
         published.do(f"publish delete --port {port}")
     published.do("publish delete --vpc vpc1 --subnet private --port 5353:53 --protocol udp")
     published.refused("publish delete --port 8080", says="no port 8080/tcp of the host leads to a machine")
+    published.do("publish add --vpc vpc1 --subnet public --port 8080:80 --listen 127.0.0.1")
+    published.do("publish add --vpc vpc1 --subnet public --port 8081:80")
+    published.refused("publish delete --port 8080", says="did you mean '127.0.0.1:8080/tcp'?")
+    published.do("publish delete --port 8080 --listen 127.0.0.1")
+    published.do("publish delete --port 8081")
     assert published.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.vpc-vpc1.route_localnet") == "0\n0\n"
     assert not [line for line in published.sh("iptables-save").splitlines() if "PUBLISH" in line]
     published.do("status")
