@@ -188,6 +188,12 @@ def test_answers_need_a_route_to_the_internet_as_in_aws(vpc1: Host) -> None:
     for target in (FIRST, "vpc1/private"):
         assert asked(vpc1, f"--from internet --to {target}")["fix"] == out.format("8.8.8.8")
     assert asked(vpc1, f"--from internet --to {FIRST}")["code"] == "PRIVATE_SUBNET"
+    vpc1.do("nat disable --vpc vpc1")
+    vpc1.do("subnet set --vpc vpc1 --name private --type public")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert (found["code"], found["fix"]) == ("NO_NAT", "vpcctl nat enable --vpc vpc1")
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
     # With one, a client elsewhere gets no answer, or one with another source.
     vpc1.do("route-table add-route --vpc vpc1 --name out --to 9.0.0.0/8 --via internet")
     for sender, name, client in (("internet", "internet", "8.8.8.8"), ("vpc1-public", "vpc1/public", UPLINK)):
@@ -279,6 +285,24 @@ def test_an_address_that_the_host_has_does_not_begin_to_work(elastic: Host) -> N
                     says=f"{SECOND} belongs to the host or its network")
     elastic.sh(f"ip addr del {SECOND}/32 dev eth0")
     elastic.do("subnet set --vpc vpc1 --name private --type public")
+
+
+def test_a_route_to_the_internet_in_the_main_table_is_enough(elastic: Host) -> None:
+    """As in AWS's default VPC, whose only table is the main one."""
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.listen("vpc1-private", "80")
+    elastic.never_reaches("internet", f"{SECOND}:80")
+    elastic.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via internet")
+    elastic.reaches("internet", f"{SECOND}:80")
+    assert f"your address: {SECOND}" in seen(elastic, "vpc1-private", OUTSIDE)[0]
+    assert elastic.do(f"reach --from internet --to {SECOND} --port 80").out.endswith("reachable\n")
+    elastic.do("nat-gateway create --vpc vpc1 --subnet private --name nat1")
+    assert elastic.do("status").out == "in sync\n"
+    told = elastic.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0").err
+    assert "NAT gateway 'nat1' of VPC 'vpc1' has no way out: subnet 'private' is private" in told
+    assert f"{SECOND} does not work for vpc1/private" in told
+    elastic.never_reaches("internet", f"{SECOND}:80")
 
 
 def test_the_list_says_which_work(elastic: Host) -> None:

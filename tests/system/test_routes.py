@@ -465,20 +465,24 @@ INTRUDERS = ("ip rule add pref 5 from 10.0.2.0/24 blackhole",
              "ip rule add pref 7 not fwmark 7/15 ipproto udp iif lo dport 55 lookup 77",
              "ip route add 9.0.0.0/8 via 169.254.64.0", "ip route add blackhole 8.8.8.8",
              "ip route add 8.8.8.8 dev br-vpc1 table 1001",
-             "ip route add throw 8.8.0.0/16 metric 3 table 1001")
+             "ip route add throw 8.8.0.0/16 metric 3 table 1001",
+             "iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to 10.0.1.2",
+             "iptables -P OUTPUT DROP", "iptables -t mangle -A INPUT -p icmp -j DROP")
 """What only the host's root can add to a router."""
 
 
 @pytest.mark.parametrize("line", INTRUDERS)
 def test_what_somebody_added_to_a_router_is_named_and_restore_removes_it(gateway: Host, line: str) -> None:
-    before = gateway.sh("ip rule; ip route show table all", "vpc1")
+    asked = "ip rule; ip route show table all; iptables-save | grep '^-A'; iptables -S | grep '^-P'"
+    before = gateway.sh(asked, "vpc1")
     gateway.sh(line, "vpc1")
     (one,) = gateway.vpcctl("status", "--json").json["status"]["findings"]
     assert one["condition"] == "unrecorded"
-    assert one["what"].startswith("ip rule pref" if "rule" in line else "route ")
-    assert one["detail"] == "vpcctl did not make it: it is not in the record: vpcctl restore removes it"
+    kind = "ip rule pref" if "rule" in line else "chain " if "iptables" in line else "route "
+    assert one["what"].startswith(kind)
+    assert one["detail"].endswith("it is not in the record: vpcctl restore removes it")
     gateway.do("restore")
-    assert gateway.sh("ip rule; ip route show table all", "vpc1") == before
+    assert gateway.sh(asked, "vpc1") == before
     assert gateway.do("status").out == "in sync\n"
     gateway.reaches("vpc1-private", *INTERNET)
 

@@ -8,12 +8,12 @@ from ipaddress import IPv4Address
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.managers.base import Change
 from vpcctl_lib.managers.named import NamedManager
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import naming, tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.route_checks import find_gateway
 from vpcctl_lib.model.routes import NatGateway
-from vpcctl_lib.model.topology import SubnetType, Topology
+from vpcctl_lib.model.topology import Topology
 
 
 class NatGatewayManager(NamedManager):
@@ -30,7 +30,7 @@ class NatGatewayManager(NamedManager):
         def decide(topology: Topology) -> Topology:
             vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
             existing = next((one for one in vpc.nat_gateways if one.name == name), None)
-            if existing is None and subnet.type is not SubnetType.PUBLIC:
+            if existing is None and not tables.is_public(vpc, subnet):
                 raise VpcctlError(f"NAT gateway '{name}' of VPC '{vpc_name}' would have no way out: subnet "
                                   f"'{subnet.name}' is private", "choose a public subnet, or make this one "
                                   f"public: vpcctl subnet set --vpc {vpc_name} --name {subnet.name} "

@@ -34,6 +34,9 @@ RESTORE = "vpcctl restore"
 DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})
 """The codes that a packet gets if it leaves by another link than its NAT."""
 
+PAST = (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("mangle", "FORWARD"))
+"""The chains that lead answers by published ports past what their subnet's route table leads to."""
+
 HALFWAY = 1
 """More steps than between refusing a packet and refusing its answer in the same place."""
 
@@ -130,8 +133,9 @@ class Fixer:
             return f"{_inside(here)}{tool}{table} {what}"
         one = self._intent.machine(here)
         if one and one.translates and not self._lost(here, cause.table, cause.chain):
-            # Nothing gets in by a NAT gateway.
-            return None
+            # Nothing gets in by a NAT gateway, unless its router has lost what leads answers past it.
+            lost = (self._lost(one.site.vpc, *chain) for chain in PAST)
+            return RESTORE if is_back and any(lost) else None
         if one and one.groups:
             return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)

@@ -200,7 +200,8 @@ class Analyzer:
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
         idle = None if walk.is_back else elastic_ends.idle(self.topology, question)
-        if idle is not None and (blocked.code is Code.NO_NAT or not self._intent.is_ours(where)):
+        if idle is not None and question.to_vpc is None and (
+                blocked.code in (Code.NO_NAT, Code.NO_FORWARDING) or not self._intent.is_ours(where)):
             code = Code.PRIVATE_SUBNET if idle.is_private else Code.NO_NAT
             return Blocked(code, "host", f"{question.address} does not work: {idle.why}", cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:
