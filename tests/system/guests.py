@@ -1,8 +1,8 @@
 """A virtual machine without QEMU: a program that opens a tap and sends and gets frames as a guest would.
 
-Run in the namespace of the tap as `guests.py TAP MAC ADDRESS`, it reads a question in each line and answers it by one:
-`arp ADDRESS`, `ping ADDRESS`, `tcp ADDRESS PORT`, each perhaps with `mac=MAC`, `from=ADDRESS`, `type=NUMBER` or
-`vlan=1`; `frames` says how many have come. It answers ARP, echo requests and, on port 80, TCP.
+Run in the namespace of the tap as `guests.py TAP MAC ADDRESS`, it reads a question in each line and answers
+it by one: `arp ADDRESS`, `ping ADDRESS`, `tcp ADDRESS PORT`, each perhaps with `mac=MAC`, `from=ADDRESS`,
+`type=NUMBER` or `vlan=1`. It answers ARP, echo requests and, on port 80, TCP.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 TUNSETIFF, TAP_WITHOUT_INFO = 0x400454CA, 0x1002
 """linux/if_tun.h: IFF_TAP and IFF_NO_PI."""
 
-ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+ARP, IPV4 = 0x0806, 0x0800
 ICMP, TCP = 1, 6
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 SERVED = 80
@@ -54,7 +54,6 @@ class Guest:
         self.tap = opened(tap)
         self.mac, self.address = raw(mac), address
         self.router = b"\xff" * 6
-        self.frames = 0
 
     def send(self, to: bytes, kind: int, body: bytes, **odd: str) -> None:
         """A frame, with another sender if that is asked for."""
@@ -82,7 +81,6 @@ class Guest:
             if select.select([self.tap], [], [], left)[0]:
                 frame = os.read(self.tap, 65536)
                 kind, body = struct.unpack("!H", frame[12:14])[0], frame[14:]
-                self.frames += kind != IPV6
                 self.answer(frame[6:12], kind, body)
                 yield kind, body
 
@@ -109,8 +107,8 @@ class Guest:
             return self.segment(self.address, far, (near, there), answer, (7, number + 1))
         if near != SERVED or not data:
             return b""
-        ours = 8, number + len(data)
-        return self.segment(self.address, far, (near, there), FIN | ACK, ours, f"guest {self.address}".encode())
+        words, numbers = f"guest {self.address}".encode(), (8, number + len(data))
+        return self.segment(self.address, far, (near, there), FIN | ACK, numbers, words)
 
     def arp(self, wanted: str, **odd: str) -> str:
         """Who has an address."""
@@ -160,7 +158,7 @@ def main() -> None:
             return
         plain = [word for word in words if "=" not in word]
         odd = dict(word.split("=") for word in words if "=" in word)
-        ask = {"arp": guest.arp, "ping": guest.ping, "tcp": guest.tcp, "frames": lambda: guest.frames}[plain[0]]
+        ask = {"arp": guest.arp, "ping": guest.ping, "tcp": guest.tcp}[plain[0]]
         print(ask(*plain[1:], **odd), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Virtual machines behind taps: what a guest may send and get, by real packets; QEMU is in test_virtual_machines."""
+"""Virtual machines behind taps: what a guest may send and get, by real packets (QEMU is elsewhere)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host import CHECKOUT, Host
+from host import CHECKOUT, Host, Result
 
 SPACE, FAR = "vpc1-public.vm", "172.16.1.2"
 MAC, OTHERS_MAC = "02:10:0a:00:01:04", "02:10:0a:00:01:02"
@@ -61,6 +61,11 @@ def apply(host: Host, **policy: list[dict[str, Any]]) -> None:
     host.do("firewall apply --vpc vpc1 --subnet public --policy", host.write("policy.json", policy))
 
 
+def asked(host: Host, question: str) -> Result:
+    """What reach says."""
+    return host.vpcctl("reach", *question.split())
+
+
 @pytest.fixture
 def virtual(vpc2: Host) -> Host:
     """A machine with a tap in a public subnet, beside two others and a peered VPC."""
@@ -85,13 +90,14 @@ def test_a_guest_reaches_and_is_reached_as_any_machine(virtual: Host) -> None:
         virtual.reaches(space, ADDRESS, f"{ADDRESS}:80")
     virtual.never_reaches("internet", ADDRESS)
     assert virtual.do("status").out == "in sync\n"
-    for asked in (f"--from vpc1/private --to {ADDRESS} --port 80 --probe", "--from vpc1/public/vm --to 8.8.8.8",
-                  "--from vpc1/public/vm --to vpc1/private --port 80", "--from host --to vpc1/public/vm"):
-        assert virtual.do(f"reach {asked}").out.count("reachable\n") == 1
-    assert virtual.vpcctl(*"reach --from vpc1/public/vm --to vpc1/private --port 81".split()).code == 0
+    for question in (f"--from vpc1/private --to {ADDRESS} --port 80 --probe",
+                     "--from vpc1/public/vm --to 8.8.8.8", "--from host --to vpc1/public/vm",
+                     "--from vpc1/public/vm --to vpc1/private --port 80"):
+        assert virtual.do(f"reach {question}").out.count("\nreachable") == 1
+    assert asked(virtual, "--from vpc1/public/vm --to vpc1/private --port 81").code == 0
     virtual.do("peer delete --vpc1 vpc1 --vpc2 vpc2")
     assert guest.ask(f"ping {FAR}") == "silence"
-    assert virtual.vpcctl(*f"reach --from vpc1/public/vm --to {FAR}".split()).code == 1
+    assert asked(virtual, f"--from vpc1/public/vm --to {FAR}").code == 1
 
 
 def test_its_policy_decides_out_of_its_reach(virtual: Host) -> None:
@@ -102,7 +108,7 @@ def test_its_policy_decides_out_of_its_reach(virtual: Host) -> None:
     assert guest.ask(f"tcp {PRIVATE} 443") == "answered"
     assert guest.ask(f"tcp {PRIVATE} 80") == "silence"
     assert guest.ask(f"ping {PRIVATE}") == "silence"
-    blocked = virtual.vpcctl(*"reach --from vpc1/public/vm --to vpc1/private --port 80 --json".split())
+    blocked = asked(virtual, "--from vpc1/public/vm --to vpc1/private --port 80 --json")
     found = blocked.json["reach"]["blocked_by"]
     assert (found["code"], found["where"]) == ("FIREWALL_DENY", SPACE)
     virtual.sh(f"export PATH={CHECKOUT}:$PATH; {found['fix']}")
@@ -130,10 +136,12 @@ def test_groups_know_it_by_its_address(virtual: Host) -> None:
     virtual.never_reaches("vpc1-public", ADDRESS)
 
 
-ATTACKS = {"another's address": f"ping {{}} from={NEIGHBOUR}", "an address of nobody": "ping {} from=10.0.1.77",
+ATTACKS = {"another's address": f"ping {{}} from={NEIGHBOUR}",
+           "an address of nobody": "ping {} from=10.0.1.77",
            "an address outside": "ping {} from=8.8.8.8", "the gateway's address": "ping {} from=10.0.0.1",
            "loopback": "ping {} from=127.0.0.1", "no address": "ping {} from=0.0.0.0",
-           "a connection of another's": f"tcp {{}} 80 from={NEIGHBOUR}", "a tag of 802.1Q": "ping {} vlan=1",
+           "a connection of another's": f"tcp {{}} 80 from={NEIGHBOUR}",
+           "a tag of 802.1Q": "ping {} vlan=1",
            "IPv6": "ping {} type=34525"}
 
 
@@ -149,8 +157,8 @@ def test_a_guest_sends_as_nobody_else(virtual: Host, guarded: bool) -> None:
         assert guest.ask(attack.format(PRIVATE)) == "silence", name
     assert "packets 0 " in virtual.sh(COUNTED % ("netdev", "netdev"), "vpc1")
     assert "packets 0 " in virtual.sh(COUNTED % ("ip", "ip"), "vpc1-private")
-    for asked in (f"arp {GATEWAY} from={NEIGHBOUR} mac={OTHERS_MAC}", f"arp {GATEWAY} from=10.0.1.77"):
-        assert guest.ask(asked) == "nobody"
+    for question in (f"arp {GATEWAY} from={NEIGHBOUR} mac={OTHERS_MAC}", f"arp {GATEWAY} from=10.0.1.77"):
+        assert guest.ask(question) == "nobody"
     # Another's MAC is no use: what goes on has the machine's own.
     virtual.sh(COUNT % ("netdev", "ingress device i-public.vm", f"ether saddr != {MAC}"), "vpc1")
     assert guest.ask(f"ping {PRIVATE} mac={OTHERS_MAC}") == "answered"
@@ -173,7 +181,8 @@ def test_a_guest_finds_nothing_in_its_namespace(virtual: Host) -> None:
 
 
 LOSSES = {"tap": "ip link del vm0", "link": "ip link set vm0 down", "route": "ip route del 10.0.1.4",
-          "neighbour": "ip neigh del 10.0.1.4 dev vm0", "settings of": "sysctl -qw net.ipv4.conf.vm0.rp_filter=0",
+          "neighbour": "ip neigh del 10.0.1.4 dev vm0",
+          "settings of": "sysctl -qw net.ipv4.conf.vm0.rp_filter=0",
           "settings of vm0": "sysctl -qw net.ipv4.neigh.vm0.proxy_delay=80",
           "no tap": "ip link del vm0; ip link add vm0 type veth peer name vm9"}
 
@@ -194,11 +203,11 @@ def test_what_is_lost_is_told_and_restored(virtual: Host, loss: str) -> None:
 
 def test_a_guest_that_is_off_is_no_damage_but_out_of_reach(virtual: Host) -> None:
     assert virtual.do("status").out == "in sync\n"
-    told = virtual.vpcctl(*"reach --from vpc1/private --to vpc1/public/vm --json".split())
+    told = asked(virtual, "--from vpc1/private --to vpc1/public/vm --json")
     found = told.json["reach"]["blocked_by"]
     assert (found["code"], found["fix"]) == ("LINK_DOWN", None)
     assert found["rule"] == "no virtual machine has opened tap vm0"
-    assert virtual.vpcctl(*"reach --from vpc1/public/vm --to vpc1/private".split()).code == 1
+    assert asked(virtual, "--from vpc1/public/vm --to vpc1/private").code == 1
     guest = Guest(virtual)
     virtual.do("reach --from vpc1/private --to vpc1/public/vm --probe")
     guest.stop()

@@ -62,7 +62,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         if vpc.route_tables:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
     for vpc in topology.vpcs:
-        peers = tuple(peer.cidr for peer in topology.peers_of(vpc.name))
+        peers = tuple(network for peer in topology.peers_of(vpc.name) for network in peer.networks)
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
     if topology.eips:

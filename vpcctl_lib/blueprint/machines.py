@@ -49,7 +49,7 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
     yield Route(one.namespace, addressing.single(router), one.interface)
-    for destination in (vpc.cidr, EVERYWHERE, *peers):
+    for destination in (*vpc.networks, EVERYWHERE, *peers):
         metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
         yield Route(one.namespace, destination, one.interface, router, metric)
     if not one.is_ours:

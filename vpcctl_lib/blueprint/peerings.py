@@ -24,4 +24,5 @@ def cable(topology: Topology, peering: Peering) -> Iterator[Resource]:
         yield Port(near.name, device, mark)
         yield from altname(near.name, "pcx-", far.name)
         yield Address(near.name, device, addressing.interface(addressing.gateway(near.cidr), 32), peer=beyond)
-        yield Route(near.name, far.cidr, device, beyond)
+        for network in far.networks:
+            yield Route(near.name, network, device, beyond)

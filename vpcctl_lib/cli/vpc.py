@@ -9,8 +9,10 @@ import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
-from vpcctl_lib.cli.completion import complete_vpc
-from vpcctl_lib.cli.params import changing, cidr_option, reading, report, showing
+from vpcctl_lib.cli.completion import complete_cidr, complete_vpc
+from vpcctl_lib.cli.params import Parsed, changing, cidr_option, reading, report, showing
+from vpcctl_lib.errors import BadInput
+from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.views import plain
@@ -55,6 +57,31 @@ def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, 
            f"VPC '{name}' created ({cidr})", f"VPC '{name}' already exists ({cidr})")
 
 
+@vpc.command("set")
+@name_option
+@click.option("--add-cidr", "add", type=Parsed(parse_network), multiple=True, metavar="CIDR",
+              help="One more, such as 10.1.0.0/16. Repeatable.")
+@click.option("--remove-cidr", "remove", type=Parsed(parse_network), multiple=True, metavar="CIDR",
+              shell_complete=complete_cidr, help="A secondary one without subnets. Repeatable.")
+@changing
+def set_vpc(context: Context, name: str, add: tuple[IPv4Network, ...], remove: tuple[IPv4Network, ...],
+            as_json: bool) -> None:
+    """Give a VPC secondary CIDRs, or take them away (in AWS: associate-vpc-cidr-block).
+
+    What is in the VPC stays, and so do its connections. Its subnets may lie in any of its CIDRs.
+
+    \b
+    Example:
+      vpcctl vpc set --name vpc1 --add-cidr 10.1.0.0/16
+    """
+    if not (add or remove):
+        raise BadInput("there is nothing to set", "use --add-cidr or --remove-cidr")
+    change = managers.VpcManager(context).set(name, add, remove)
+    held = ", ".join(map(str, find_vpc(change.topology, name).networks))
+    report(change, as_json, "vpc", lambda change: _view(name, change),
+           f"VPC '{name}' now has {held}", f"VPC '{name}' has {held}")
+
+
 @vpc.command("list")
 @showing
 def list_vpcs(topology: Topology, as_json: bool) -> None:
@@ -68,7 +95,7 @@ def list_vpcs(topology: Topology, as_json: bool) -> None:
     if as_json:
         output.document("vpcs", found)
         return
-    rows = [(one["name"], one["cidr"], one["gateway"], one["bridge"],
+    rows = [(one["name"], ", ".join((one["cidr"], *one["cidrs"])), one["gateway"], one["bridge"],
              ", ".join(subnet["name"] for subnet in one["subnets"]) or "-",
              one["nat"]["interface"] if one["nat"] else "-", ", ".join(one["peers"]) or "-") for one in found]
     output.table(("NAME", "CIDR", "GATEWAY", "BRIDGE", "SUBNETS", "NAT", "PEERS"), rows,

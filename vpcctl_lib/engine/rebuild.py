@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class Rebuilder:
                                   f"{addressing.router_end(one.link)}", "remove one of the two")
         routed = [vpc for vpc in vpcs if vpc.routed]
         # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
-        vpcs = [replace(vpc, routed=any(one.cidr.overlaps(vpc.cidr) for one in routed))
+        vpcs = [replace(vpc, routed=any(map(vpc.meets, routed)))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
         forwarding = self.forwarding()
         found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
@@ -179,7 +179,24 @@ class Rebuilder:
             raise _Unknown(f"its bridge has the address {bridge}")
         routed = any(route["dst"] == str(bridge.network) and route.get("dev") == naming.device("vpc-", name)
                      for route in self._kernel.routes(""))
-        return Vpc(name, bridge.network, link, routed)
+        return Vpc(name, bridge.network, link, routed, cidrs=self._secondary(name, bridge.network))
+
+    def _secondary(self, name: str, first: IPv4Network) -> tuple[IPv4Network, ...]:
+        """Its further CIDRs, from its router's routes straight onto the bridge."""
+        bridge, found = naming.device("br-", name), list[IPv4Network]()
+        for route in self._kernel.routes(name):
+            if route.get("dev") != bridge or "gateway" in route or route.get("protocol") == "kernel":
+                continue
+            try:
+                cidr = addressing.parse_network(route["dst"])
+                addressing.check_vpc(cidr)
+                addressing.check_secondary([*found, cidr], first)
+            except VpcctlError:
+                self.notes.append(f"the route to {route['dst']} in VPC '{name}' is not one of its CIDRs: it "
+                                  "stays as it is")
+                continue
+            found.append(cidr)
+        return tuple(sorted(found))
 
     def _sites(self, vpc: Vpc) -> list[Site]:
         """Its machines, from the ports of its bridge, in the order in which they were made."""
@@ -220,8 +237,7 @@ class Rebuilder:
                      if self._joins(known, peering, ends[peering]))
 
     def _joins(self, known: Mapping[str, Vpc], peering: Peering, ends: Collection[str]) -> bool:
-        cidrs = [known[name].cidr for name in (peering.vpc1, peering.vpc2)]
-        if len(ends) == 2 and not cidrs[0].overlaps(cidrs[1]):
+        if len(ends) == 2 and not known[peering.vpc1].meets(known[peering.vpc2]):
             return True
         wrong = "their CIDRs overlap" if len(ends) == 2 else "one end of its cable is missing"
         self.notes.append(f"the peering of '{peering.vpc1}' and '{peering.vpc2}' can't be rebuilt: {wrong}")

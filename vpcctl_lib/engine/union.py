@@ -13,7 +13,7 @@ from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
-    """The recorded topology, with what else was found: VPCs, groups, ACLs, subnets, machines and peerings.
+    """The recorded topology, with what else was found: VPCs, CIDRs, groups, ACLs, subnets, machines, peers.
 
     VpcctlError if one of them conflicts with a recorded one.
     """
@@ -48,12 +48,14 @@ def _met(pool: Pool, others: Iterable[Pool]) -> bool:
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
-    """A recorded VPC with the additional groups, ACLs, subnets and machines."""
+    """A recorded VPC with the additional CIDRs, groups, ACLs, subnets and machines."""
+    cidrs = [one for one in found.cidrs if not addressing.shared((one,), known.networks)]
     more = [one for one in found.groups if known.group(one.name) is None]
     acls = [one for one in found.acls if known.acl(one.name) is None]
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
-             and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
+             and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)
+             and addressing.within((*known.networks, *cidrs), one.cidr)]
     there = {one for table in known.route_tables for one in (table.name, table.number)}
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
@@ -61,7 +63,7 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
                    subnets=(*subnets, *taken),
                    route_tables=(*known.route_tables, *tables),
-                   nat_gateways=(*known.nat_gateways, *gateways))
+                   nat_gateways=(*known.nat_gateways, *gateways), cidrs=tuple(sorted((*known.cidrs, *cidrs))))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -94,6 +96,7 @@ def added(before: Topology, after: Topology) -> list[str]:
 
 
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
+    yield from (f"CIDR {one} of {vpc.name}" for one in vpc.cidrs if one not in known.cidrs)
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
     yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
     for word, old, new in (("route table", known.route_tables, vpc.route_tables),

@@ -79,6 +79,13 @@ class VpcNode:
     peers: tuple[str, ...]
     subnets: tuple[SubnetNode, ...]
     things: tuple[Thing, ...] = ()
+    cidrs: tuple[str, ...] = ()
+    """The secondary ones."""
+
+    @property
+    def networks(self) -> str:
+        """All of its CIDRs."""
+        return ", ".join((self.cidr, *self.cidrs))
 
 
 @frozen
@@ -125,6 +132,7 @@ def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:
         vpc.name, str(vpc.cidr), str(addressing.gateway(vpc.cidr)), naming.device("br-", vpc.name),
         vpc.nat.interface if vpc.nat else "", tuple(peer.name for peer in topology.peers_of(vpc.name)),
         tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)), tuple(_things(vpc)),
+        tuple(map(str, vpc.cidrs)),
     )
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Faults, Plan, difference
@@ -288,8 +288,9 @@ class Manager:
         if any(one.source for one in machines):
             # Imported late: most topologies have only machines of ours.
             from vpcctl_lib.model.guests import unplugged
+            from vpcctl_lib.resources.attached import has_gone
 
-            self._warnings += unplugged(before, after)
+            self._warnings += unplugged(before, after, partial(has_gone, Kernel(self.runner)))
 
     def held(self, state: State) -> Sequence[Entry]:
         """What we have, as far as it matters to the command: by default what is recorded."""

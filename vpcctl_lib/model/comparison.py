@@ -96,9 +96,16 @@ class Words:
 PLAIN = Words()
 
 
+def _networks(vpc: Vpc) -> str:
+    return ", ".join(map(str, vpc.networks))
+
+
 def _new_cidr(old: Vpc, new: Vpc) -> str:
     # Whether the host has a route to a VPC, and the number of its cable, are settled when it is made.
-    return f"cidr {old.cidr} becomes {new.cidr}" if old.cidr != new.cidr else ""
+    first = f"cidr {old.cidr} becomes {new.cidr}" if old.cidr != new.cidr else ""
+    gone, come = (", ".join(str(one) for one in some if one not in others)
+                  for some, others in ((old.cidrs, new.cidrs), (new.cidrs, old.cidrs)))
+    return ", ".join(filter(None, (first, come and f"also {come}", gone and f"no longer {gone}")))
 
 
 def _other_subnet(old: Subnet, new: Subnet) -> str:
@@ -170,8 +177,8 @@ def _undescribed(rules: Sequence[Any]) -> list[Any]:
 
 
 WORDS: dict[type, Words] = {
-    Vpc: Words(lambda vpc: f"{vpc.cidr} does not exist yet",
-               lambda vpc: f"{vpc.cidr} and everything in it is not in the file", _new_cidr),
+    Vpc: Words(lambda vpc: f"{_networks(vpc)} does not exist yet",
+               lambda vpc: f"{_networks(vpc)} and everything in it is not in the file", _new_cidr),
     Nat: Words(lambda nat: f"out of {_uplink(nat)}", lambda _: "the file has none",
                lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
     Group: Words(lambda group: _rules_in(group.policy),

@@ -11,7 +11,7 @@ from vpcctl_lib.model import addressing, endpoints, naming, tables
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routes import BUILT_IN, NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import State
-from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Topology, Vpc
 
 TARGETS = "use internet, nat:NAME, peer:VPC, instance:SUBNET/NAME or blackhole"
 
@@ -29,11 +29,32 @@ def parse_target(text: str) -> tuple[Via, str]:
 
 def check_destination(vpc: Vpc, destination: IPv4Network) -> None:
     """Refuse a destination whose packets are never routed by a table."""
-    if destination.subnet_of(vpc.cidr):
-        raise VpcctlError(f"{destination} is inside the VPC's CIDR {vpc.cidr}, which is always local",
+    own = addressing.within(vpc.networks, destination)
+    if own:
+        raise VpcctlError(f"{destination} is inside the VPC's CIDR {own}, which is always local",
                           "choose a destination outside")
     if destination.subnet_of(addressing.LINKS):
         raise VpcctlError(f"{destination} is among the addresses of vpcctl's own links ({addressing.LINKS})",
+                          "choose another destination")
+
+
+def check_local(vpc: Vpc, cidr: IPv4Network) -> None:
+    """Refuse a new CIDR of a VPC that has all of a destination to which a route leads elsewhere."""
+    for table in vpc.route_tables:
+        for route in table.routes:
+            if route.destination.subnet_of(cidr):
+                raise VpcctlError(f"route table '{table.name}' of VPC '{vpc.name}' leads {route.destination} "
+                                  f"to {route.target}, and all of {cidr} would be local",
+                                  "delete that route first: vpcctl route-table delete-route "
+                                  f"--vpc {vpc.name} --name {table.name} --to {route.destination}")
+
+
+def check_new(vpc: Vpc, destination: IPv4Network) -> None:
+    """Refuse the destination of a new route if nothing that is sent there may leave."""
+    check_destination(vpc, destination)
+    block = addressing.unroutable(destination)
+    if block:
+        raise VpcctlError(f"{destination} can't be the destination of a route: it is in {block}",
                           "choose another destination")
 
 
@@ -65,13 +86,16 @@ def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
         find_gateway(topology, vpc.name, route.hop)
     if route.via is Via.PEER:
         find_vpc(topology, route.hop)
+        if route.hop == vpc.name:
+            raise BadInput(f"VPC '{vpc.name}' can't be peered with itself", "its own CIDR is always local")
         peer = next((one for one in topology.peers_of(vpc.name) if one.name == route.hop), None)
         if peer is None:
             raise VpcctlError(f"VPCs '{vpc.name}' and '{route.hop}' are not peered",
                               f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {route.hop}")
-        if not route.destination.overlaps(peer.cidr):
-            raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' ({peer.cidr})",
-                              f"use {peer.cidr}, or a part of it")
+        if not addressing.shared((route.destination,), peer.networks):
+            raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' "
+                              f"({', '.join(map(str, peer.networks))})",
+                              f"use {' or '.join(map(str, peer.networks))}, or a part of it")
     if route.via is Via.INSTANCE:
         _check_middlebox(vpc, route)
 
@@ -172,8 +196,8 @@ def _warnings(before: Topology, topology: Topology, vpc: Vpc) -> Iterator[str]:
     for one in vpc.nat_gateways:
         subnet = vpc.subnet(one.subnet)
         stood = old.subnet(one.subnet) if old else None
-        if subnet and subnet.type is SubnetType.PRIVATE and (
-                stood is None or stood.type is SubnetType.PUBLIC):
+        if subnet and not tables.is_public(vpc, subnet) and (
+                old is None or stood is None or tables.is_public(old, stood)):
             yield f"NAT gateway '{one.name}' of VPC '{vpc.name}' has no way out: subnet '{subnet.name}' is " \
                 "private"
         if vpc.nat is None and (old is None or one not in old.nat_gateways or old.nat):

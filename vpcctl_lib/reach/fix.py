@@ -12,13 +12,13 @@ from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
 from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import host_end, router_end
-from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Nat, Subnet, Vpc
-from vpcctl_lib.reach import acl_fix
+from vpcctl_lib.reach import acl_fix, elastic_ends
 from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
@@ -33,6 +33,9 @@ from vpcctl_lib.uplink.packets import aside
 RESTORE = "vpcctl restore"
 DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})
 """The codes that a packet gets if it leaves by another link than its NAT."""
+
+PAST = (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("mangle", "FORWARD"))
+"""The chains that lead answers by published ports past what their subnet's route table leads to."""
 
 HALFWAY = 1
 """More steps than between refusing a packet and refusing its answer in the same place."""
@@ -53,6 +56,9 @@ class Fixer:
         way = shut(self._intent.topology, question, is_back)
         if way is not None and way.code is blocked.code and way.why == blocked.rule:
             return way.fix
+        idle = elastic_ends.idle(self._intent.topology, question)
+        if idle is not None and here == HOST and not is_back:
+            return idle.command
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
         offered = opened(question, blocked.code, other) or self._published(question, here, blocked)
         if offered:
@@ -80,17 +86,11 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
-        if vpc and subnet and question.outside is Outside.INTERNET:
-            site = Site(vpc.name, subnet.name, question.to_machine.name)
-            has_one = elastic.of_machine(self._intent.topology, site) is not None
-            idle = elastic.why_idle(vpc, subnet) if has_one else ""
-            if idle:
-                return idle.rpartition(": ")[2]
         closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
         if vpc is None or subnet is None or question.port is None or not closed:
             return None
         if question.outside is not Outside.INTERNET or here not in (HOST, vpc.name) \
-                or question.address not in vpc.cidr:
+                or not vpc.holds(question.address):
             return None
         machine = question.to_machine.name
         where = f"--vpc {vpc.name} --subnet {subnet.name}{f' --instance {machine}' if machine else ''}"
@@ -133,8 +133,9 @@ class Fixer:
             return f"{_inside(here)}{tool}{table} {what}"
         one = self._intent.machine(here)
         if one and one.translates and not self._lost(here, cause.table, cause.chain):
-            # Nothing gets in by a NAT gateway.
-            return None
+            # Nothing gets in by a NAT gateway, unless its router has lost what leads answers past it.
+            lost = (self._lost(one.site.vpc, *chain) for chain in PAST)
+            return RESTORE if is_back and any(lost) else None
         if one and one.groups:
             return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)
@@ -142,8 +143,9 @@ class Fixer:
             return RESTORE
         if found and found[1].policy and not is_back:
             return _allowed(*found, question, is_ingress(cause.chain), _sent_from(question, found[0]))
-        # A VPC is closed to strangers: there is nothing to restore.
-        return RESTORE if question.vpc else None
+        # A VPC is closed to strangers, unless a rule is missing that opens it to them.
+        lacking = any(self._lost(here, *place) for place in self._intent.chains_of(here))
+        return RESTORE if question.vpc or lacking else None
 
     def _edge(self, here: str, blocked: Blocked) -> str | None:
         """A rule more in the network ACL; if the kernel has other ACLs than the record, the record's."""
@@ -219,6 +221,9 @@ class Fixer:
                 return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
+        why, command = elastic.unused(self._intent.topology, question.address)
+        if why == blocked.rule:
+            return command or None
         return RESTORE if self._is_ours(here) else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:

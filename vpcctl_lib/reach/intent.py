@@ -113,7 +113,7 @@ class Intent:
         """The VPC with that address, seen from another one: itself, else a peer, else any other."""
         known = [near, *self.topology.peers_of(near.name)] if near else []
         ranked = [*known, *self.topology.vpcs]
-        return next((vpc for vpc in ranked if address in vpc.cidr), None)
+        return next((vpc for vpc in ranked if vpc.holds(address)), None)
 
     def namespace_at(self, near: Vpc | None, address: IPv4Address) -> str | None:
         """The namespace of an address's machine, or else of the first in its subnet, seen from a VPC."""
@@ -173,6 +173,11 @@ class Intent:
         chain = self.chain(namespace, table, name)
         slots = () if namespace else self._slots.get((Family.INET, table, name), ())
         return [*map(words, chain.rules if chain else ()), *slots]
+
+    def chains_of(self, namespace: str) -> list[tuple[str, str]]:
+        """Each table and chain there in which rules of ours are recorded."""
+        slots = [(table, name) for _, table, name in self._slots] if not namespace else []
+        return [*((table, name) for where, table, name in self._chains if where == namespace), *slots]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
         """Whether a rule is ours; an empty rule asks for the chain's policy."""

@@ -295,14 +295,19 @@ def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
         here = scene.of(namespace)
         known = [device for device in here.stations.get(end.link.mac, ())
                  if here.links[device].master == here.links[port].master]
-        if port not in known and (known or not here.links[port].is_flooded):
+        if port not in known and (known or not here.links[port].is_flooded or here.links[port].has_proxy):
             return namespace, port
     return None
 
 
 def _hears(scene: Scene, end: End) -> bool:
     """Whether a broadcast question reaches it, and its answer comes back."""
-    return all(scene.of(namespace).links[port].hears_all for namespace, port in end.exits)
+    ports = [scene.of(namespace).links[port] for namespace, port in end.exits]
+    # br_flood() of net/bridge/br_forward.c: never to ports with an ARP proxy, but what the bridge itself
+    # sends to all others.
+    sent_by_bridge = len(end.exits) > len(end.way)
+    return not any(port.has_proxy for port in ports) \
+        and all(port.hears_all for port in ports[1 if sent_by_bridge else 0:])
 
 
 def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:
@@ -348,3 +353,21 @@ def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link
         for link in namespace.links.values() if namespace.owns(address) else ():
             if any(held.address == address for held in link.addresses) and link.name != LOOPBACK:
                 yield namespace, link
+
+
+def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:
+    """What is wrong between a link and the other end of its cable; empty if nothing is."""
+    link = namespace.links.get(device)
+    if link is None:
+        return f"link {device} in {namespace.title} does not exist"
+    if not link.is_up:
+        return f"link {device} in {namespace.title} is down"
+    other = peer(scene, namespace, link)
+    if other is None:
+        return ""
+    far, port = other
+    if not port.is_up:
+        return f"link {port.name} in {far.title} is down"
+    if port.master and not far.links[port.master].is_up:
+        return f"bridge {port.master} in {far.title} is down"
+    return "" if port.master or port.addresses else f"link {port.name} in {far.title} is not plugged in"

@@ -12,7 +12,7 @@ from vpcctl_lib.model import elastic, publishing
 from vpcctl_lib.model.endpoints import everywhere
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
-from vpcctl_lib.reach import acl_fix, detours
+from vpcctl_lib.reach import acl_fix, detours, elastic_ends
 from vpcctl_lib.reach.detours import Detour
 from vpcctl_lib.reach.fix import Fixer, opened
 from vpcctl_lib.reach.forks import Forks, Taken
@@ -21,8 +21,8 @@ from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
 from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
-from vpcctl_lib.reach.segment import owners
-from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
+from vpcctl_lib.reach.segment import cable_fault, owners
+from vpcctl_lib.reach.walk import Arrival, Hop, Walk
 from vpcctl_lib.reach.ways import shut
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
@@ -173,6 +173,10 @@ class Analyzer:
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Another machine may have answered: by translation or, with overlapping CIDRs, the nearer one."""
+        there = arrival.packet.flow.destination
+        if arrival.beyond and there not in self.scene.elastic and elastic.pool_of(self.topology, there):
+            where = self.scene.of(arrival.namespace).title
+            raise Blocked(Code.NO_NAT, where, f"the network outside only leads {there} back here")
         wanted = question.target
         beyond = self.scene.taps.get(arrival.namespace, "")
         if wanted is None or (arrival.namespace == wanted and arrival.beyond == beyond):
@@ -181,7 +185,7 @@ class Analyzer:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.vpc is not None \
-            and question.to_vpc.cidr.overlaps(question.vpc.cidr)
+            and question.to_vpc.meets(question.vpc)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
@@ -192,12 +196,20 @@ class Analyzer:
         """The obstacle with the most telling code: what is missing, not its symptom."""
         where, rule = blocked.where, blocked.rule
         cause = replace(blocked.cause, address=blocked.cause.address or question.address)
+        unused, _ = elastic.unused(self.topology, question.address)
+        if unused and not walk.is_back and (where == "host" or not self._intent.is_ours(where)):
+            return Blocked(Code.NO_NEIGHBOUR, where, unused, cause)
         missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
             return Blocked(Code.NAMESPACE_MISSING, missing,
                            f"network namespace '{missing}' does not exist", cause)
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
+        idle = None if walk.is_back else elastic_ends.idle(self.topology, question)
+        if idle is not None and question.to_vpc is None and (
+                blocked.code in (Code.NO_NAT, Code.NO_FORWARDING) or not self._intent.is_ours(where)):
+            code = Code.PRIVATE_SUBNET if idle.is_private else Code.NO_NAT
+            return Blocked(code, "host", f"{question.address} does not work: {idle.why}", cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:
             rule = self._nobody(question) or rule
         if blocked.code is Code.FIREWALL_DENY and blocked.cause.chain == HOST_INPUT:
@@ -298,7 +310,7 @@ class Analyzer:
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):
             return None
-        return Code.OVERLAPPING_CIDR if near.cidr.overlaps(far.cidr) else Code.NOT_PEERED
+        return Code.OVERLAPPING_CIDR if near.meets(far) else Code.NOT_PEERED
 
 
 def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:

@@ -36,8 +36,8 @@ KINDS: dict[str, type[Resource]] = {
 """How the record names each kind."""
 
 LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "localnet": "Localnet",
-        "marking": "Marking", "roster": "Roster", "steering": "Steering", "tap": "Tap",
-        "way": "Way", "wayrule": "WayRule"}
+        "marking": "Marking", "otherline": "OtherLine", "roster": "Roster", "steering": "Steering",
+        "tap": "Tap", "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.attached import Attached as Attached
     from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.marking import Marking as Marking
+    from vpcctl_lib.resources.otherline import OtherLine as OtherLine
     from vpcctl_lib.resources.roster import Roster as Roster
     from vpcctl_lib.resources.steering import Steering as Steering
     from vpcctl_lib.resources.tap import Tap as Tap
@@ -79,6 +80,6 @@ else:
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
            "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
            "Guard", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
-           "Operations", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
-           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Way", "WayRule",
-           "changed", "kind_named", "name_of"]
+           "Operations", "OtherLine", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
+           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Way", "WayRule", "changed",
+           "kind_named", "name_of"]

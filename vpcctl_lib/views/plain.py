@@ -25,7 +25,8 @@ View = dict[str, Any]
 def vpc(topology: Topology, vpc: Vpc) -> View:
     """A VPC with its subnets."""
     return {
-        "name": vpc.name, "cidr": str(vpc.cidr), "gateway": str(addressing.gateway(vpc.cidr)),
+        "name": vpc.name, "cidr": str(vpc.cidr), "cidrs": [*map(str, vpc.cidrs)],
+        "gateway": str(addressing.gateway(vpc.cidr)),
         "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
         "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
                    "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
@@ -46,13 +47,14 @@ def overview(overview: Overview) -> View:
     from vpcctl_lib.views.things import listed, others
 
     view = vpc(overview.topology, overview.vpc)
-    size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
+    size, bridge = sum(network.num_addresses for network in overview.vpc.networks), view["bridge"]
     inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
     name = overview.vpc.name
     return {
         **view, "guarded": bool(overview.topology.guarded),
         "addresses": {"total": size, "in_subnets": inside, "free": size - inside},
-        "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "device": naming.device("pcx-", peer.name)}
+        "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "cidrs": [*map(str, peer.cidrs)],
+                      "device": naming.device("pcx-", peer.name)}
                      for peer in overview.topology.peers_of(name)],
         "policies": [{**firewall(name, force), "see": _see_rules(overview.vpc, force.subnet)}
                      for force in overview.policies],
@@ -115,6 +117,7 @@ def peering(topology: Topology, peering: Peering) -> View:
     for number, name in enumerate((peering.vpc1, peering.vpc2), 1):
         found = topology.vpc(name)
         view[f"cidr{number}"] = str(found.cidr) if found else ""
+        view[f"cidrs{number}"] = [*map(str, found.cidrs)] if found else []
     return view
 
 
