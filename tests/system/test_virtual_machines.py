@@ -1,4 +1,4 @@
-"""A virtual machine of QEMU with a machine's address, by a tap or by passt: a real kernel and real packets."""
+"""A virtual machine of QEMU with a machine's address by a tap or by passt: a real kernel, real packets."""
 
 from __future__ import annotations
 
