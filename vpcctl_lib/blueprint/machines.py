@@ -69,12 +69,12 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
         yield from groups.inside(vpc, one)
     elif one.policy:
         # Imported late: most changes have no policy in sight.
-        from vpcctl_lib.blueprint.filters import placed
+        from vpcctl_lib.blueprint.filters import incoming, outgoing
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
-        yield from placed(one, "INPUT", ingress_filter(one.policy))
+        yield from incoming(one, ingress_filter(one.policy))
         if one.policy.egress is not None:
-            yield from placed(one, "OUTPUT", egress_filter(one.policy))
+            yield from outgoing(one, egress_filter(one.policy))
 
 
 def _settings(one: Endpoint) -> Iterator[Resource]:

@@ -127,13 +127,12 @@ class SubnetReader:
         if site.machine and not chosen:
             self._notes.append(f"machine '{site}' can't be rebuilt: its address is missing")
             return None
-        forwards = any(member.forwards for member in self._members(site))
         if not self._groups(site) and self._is_governed(site):
             self._notes.append(f"the groups of '{site}' are unknown: its rules stay as they are, "
                                f"{self._until(site)}")
         attached = self._attached.get(site, Attachment())
         workloads = () if attached else tuple(self._workloads(site))
-        return Machine(site.machine, chosen, attached, forwards, workloads, self._groups(site))
+        return Machine(site.machine, chosen, attached, self._forwards(site), workloads, self._groups(site))
 
     def _until(self, site: Site) -> str:
         """What replaces the rules of a machine whose groups are unknown."""
@@ -201,7 +200,7 @@ class SubnetReader:
                                "groups")
             return None
         try:
-            policy = policy_of(self._kernel, site.namespace, site in self._attached)
+            policy = self._held(site)
         except (Misread, Unreadable) as error:
             self._notes.append(f"the policy of '{vpc}/{name}' can't be rebuilt: {error.message}; its rules "
                                f"stay as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")
@@ -210,11 +209,29 @@ class SubnetReader:
             self._notes.append(f"descriptions in the policy of '{vpc}/{name}' are unknown")
         return policy
 
+    def _held(self, site: Site) -> Policy | None:
+        """The policy by a machine's rules."""
+        found = policy_of(self._kernel, site.namespace, self._is_beside(site))
+        if found is None and self._forwards(site):
+            # An older vpcctl had them in INPUT and OUTPUT.
+            found = policy_of(self._kernel, site.namespace)
+            if found is not None:
+                self._notes.append(f"an older vpcctl's rules of '{site}' stay beside the new ones: ip netns "
+                                   f"exec {site.namespace} iptables -F")
+        return found
+
+    def _is_beside(self, site: Site) -> bool:
+        """Whether its rules are in chains of ours, and not in the built-in ones."""
+        return site in self._attached or self._forwards(site)
+
+    def _forwards(self, site: Site) -> bool:
+        return any(member.forwards for member in self._members(site))
+
     def _is_governed(self, site: Site) -> bool:
         """Whether groups decide about a machine, by its rules."""
         try:
             return bool(self._groups(site)) or \
-                found_groups.is_governed(self._kernel, site.namespace, site in self._attached)
+                found_groups.is_governed(self._kernel, site.namespace, self._is_beside(site))
         except Unreadable:
             return False
 

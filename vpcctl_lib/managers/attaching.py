@@ -12,9 +12,10 @@ from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.base import need_root
+from vpcctl_lib.model import tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
-from vpcctl_lib.model.topology import Attachment, Subnet, SubnetType, Vpc
+from vpcctl_lib.model.topology import Attachment, Subnet, Vpc
 from vpcctl_lib.resources.attached import check_is_free, default_route, locate
 
 
@@ -48,7 +49,7 @@ def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: 
     if route:
         yield (f"its own default route stays ({route}): by {attached.interface} it reaches the VPC and its "
                "peers only")
-    if vpc.nat and vpc.nat.resolvers and subnet.type is SubnetType.PUBLIC:
+    if vpc.nat and vpc.nat.resolvers and tables.gets_out(vpc, subnet):
         servers = " ".join(map(str, vpc.nat.resolvers))
         how = "start the container with --dns" if attached.container else "write them there"
         yield f"its resolv.conf stays its owner's; the name servers here are {servers}: {how}"

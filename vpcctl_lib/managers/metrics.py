@@ -101,7 +101,7 @@ class MetricsManager(Manager):
 
     def _refused(self, vpc: Vpc, machine: Endpoint) -> list[Refused]:
         try:
-            held = counters(counted(self.runner, machine.namespace, table=machine.filter_table))
+            held = counters(counted(self.runner, machine.namespace, table=machine.stand.table))
         except VpcctlError:
             # Root in it can make it unreadable; status says so, and the others are still counted.
             return []

@@ -9,8 +9,7 @@ from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.managers.peer import PeerManager
-from vpcctl_lib.model import addressing, naming, route_checks
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -82,6 +81,10 @@ class VpcManager(Manager):
     def set(self, name: str, add: Collection[IPv4Network] = (),
             remove: Collection[IPv4Network] = ()) -> Change:
         """Give a VPC more CIDRs and take others away; its subnets, machines and connections stay."""
+        # Imported late: only this verb asks routes and peers.
+        from vpcctl_lib.managers.peer import PeerManager
+        from vpcctl_lib.model.route_checks import check_local
+
         for cidr in add:
             if cidr in remove:
                 raise BadInput(f"{cidr} can't be added and removed at once", "name it once")
@@ -95,7 +98,7 @@ class VpcManager(Manager):
                     _check_unused(vpc, cidr)
             kept = {cidr for cidr in vpc.cidrs if cidr not in remove}
             for cidr in add:
-                route_checks.check_local(vpc, cidr)
+                check_local(vpc, cidr)
             wider = self.extended(topology, vpc, sorted(kept.union(add) - {vpc.cidr}))
             for peer in topology.peers_of(name):
                 PeerManager(self.context, self).joined(wider, name, peer.name)

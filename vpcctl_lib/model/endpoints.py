@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from enum import Enum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import NamedTuple
@@ -37,6 +38,24 @@ class Site(NamedTuple):
     def owner(self) -> str:
         """The mark of what belongs to it."""
         return naming.owner(*self)
+
+
+class Stand(Enum):
+    """Where a machine's rules are: the table of iptables, and its chains for what comes in and goes out."""
+
+    ENDS = ("filter", "INPUT", "OUTPUT")
+    """For what ends or begins there."""
+
+    BESIDE = (naming.POLICY_TABLE, "INPUT", "OUTPUT")
+    """The same, in somebody else's namespace: `filter` is the owner's."""
+
+    LINK = (naming.POLICY_TABLE, "PREROUTING", "POSTROUTING")
+    """For all that passes its link, also what it forwards; `filter` and `nat` are the machine's own."""
+
+    def __init__(self, table: str, incoming: str, outgoing: str) -> None:
+        self.table = table
+        self.incoming = incoming
+        self.outgoing = outgoing
 
 
 class Gateway(Machine):
@@ -87,9 +106,9 @@ class Endpoint:
         return not self.attached
 
     @property
-    def filter_table(self) -> str:
-        """The table of iptables that has its rules: in somebody else's namespace, `filter` is the owner's."""
-        return "filter" if self.is_ours else naming.POLICY_TABLE
+    def stand(self) -> Stand:
+        """Where the rules of its groups, or of its subnet's policy, are."""
+        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards else Stand.ENDS
 
     @property
     def interface(self) -> str:

@@ -168,6 +168,10 @@ class Analyzer:
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Another machine may have answered: by translation or, with overlapping CIDRs, the nearer one."""
+        there = arrival.packet.flow.destination
+        if arrival.beyond and there not in self.scene.elastic and elastic.pool_of(self.topology, there):
+            where = self.scene.of(arrival.namespace).title
+            raise Blocked(Code.NO_NAT, where, f"the network outside only leads {there} back here")
         wanted = question.target
         if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
             return
@@ -186,6 +190,9 @@ class Analyzer:
         """The obstacle with the most telling code: what is missing, not its symptom."""
         where, rule = blocked.where, blocked.rule
         cause = replace(blocked.cause, address=blocked.cause.address or question.address)
+        unused, _ = elastic.unused(self.topology, question.address)
+        if unused and not walk.is_back and (where == "host" or not self._intent.is_ours(where)):
+            return Blocked(Code.NO_NEIGHBOUR, where, unused, cause)
         missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
             return Blocked(Code.NAMESPACE_MISSING, missing,
@@ -193,7 +200,8 @@ class Analyzer:
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
         idle = None if walk.is_back else elastic_ends.idle(self.topology, question)
-        if idle is not None and (blocked.code is Code.NO_NAT or not self._intent.is_ours(where)):
+        if idle is not None and question.to_vpc is None and (
+                blocked.code in (Code.NO_NAT, Code.NO_FORWARDING) or not self._intent.is_ours(where)):
             code = Code.PRIVATE_SUBNET if idle.is_private else Code.NO_NAT
             return Blocked(code, "host", f"{question.address} does not work: {idle.why}", cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:

@@ -157,10 +157,12 @@ class Walk:
         if not arrives:
             raise Blocked(Code.NO_ROUTE, self.scene.of(back.namespace).title,
                           f"the answer to {packet.flow.source} ends up here, not in {here.title}")
-        source = back.packet.flow.source
-        if source != asked.flow.destination:
-            # Who waits for an answer takes none from another address.
-            told = f"the answer comes from {source}, not from {asked.flow.destination}{self._hint(there)}"
+        source, port = back.packet.flow.source, back.packet.flow.source_port
+        if (source, port) != (asked.flow.destination, asked.flow.destination_port):
+            # Who waits for an answer takes none from another address or port.
+            same = source == asked.flow.destination
+            told = f"the answer comes from port {port}, not from {asked.flow.destination_port}" if same else \
+                f"the answer comes from {source}, not from {asked.flow.destination}{self._hint(there)}"
             raise Blocked(Code.ANSWER_DIVERTED, here.title, told,
                           self.diverted.cause if self.diverted else None)
         self.is_back = False
