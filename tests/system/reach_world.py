@@ -76,6 +76,7 @@ def make(seed: int, harm: int) -> World:
     ways = Random(f"{seed} routes")  # noqa: S311 - a test wants the same again
     _add_routes(world, ways)
     _add_cidrs(world, Random(f"{seed} cidrs"))  # noqa: S311 - a test wants the same again
+    _add_box_policies(world, Random(f"{seed} boxes"))  # noqa: S311 - a test wants the same again
     for _ in range(harm):
         world.damage.append(world.random.choice(DAMAGE)(world))
     if harm > 1:
@@ -164,6 +165,17 @@ def _add_cidrs(world: World, random: Random) -> None:
                 if random.random() < 0.6:
                     table["routes"][random.choice((f"{start}.0/20", f"{start}.0/25"))] = random.choice(
                         (f"peer:{name}", f"peer:{name}", "instance:box/b", "blackhole"))
+
+
+def _add_box_policies(world: World, random: Random) -> None:
+    """Policies for some of the middleboxes, which decide about what these forward."""
+    for vpc in world.topology["vpcs"].values():
+        if "box" in vpc["subnets"] and random.random() < 0.6:
+            policy = {"default": random.choice(("deny", "allow")), "ingress": [
+                _policy_rule(random, "source") for _ in range(random.randint(1, 3))]}
+            if random.random() < 0.5:
+                policy["egress"] = [_policy_rule(random, "destination") for _ in range(random.randint(1, 3))]
+            vpc["subnets"]["box"]["firewall"] = policy
 
 
 def _routes(world: World, random: Random, peers: list[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
 MORE = "subnet add --vpc vpc1 --name more --cidr 10.0.2.0/24 --type public"
 MACHINE = "instance add --vpc vpc1 --subnet public --name web1 --address 10.0.1.9 --forwards"
 GUEST = "instance attach --vpc vpc1 --subnet public --name lab --netns /run/netns/other --interface vpc0"
+VIRTUAL = "instance attach --vpc vpc1 --subnet public --name lab --tap vm0"
 GONE = "instance detach --vpc vpc1 --subnet public --name lab"
 JOB = "deploy run --vpc vpc1 --subnet public --instance web1 --name job -- sleep infinity"
 GROUP = "group create --vpc vpc1 --name web"
@@ -164,6 +165,9 @@ SCENARIOS = (
     Scenario(GUEST, (*PEERED, POLICY)),
     Scenario(GUEST, (*SUBNET, POLICY), "half-made", crash=GUEST),
     Scenario(GONE, (*PEERED, POLICY, GUEST)),
+    Scenario(VIRTUAL, (*PEERED, POLICY), "a tap"),
+    Scenario(VIRTUAL, (*SUBNET, POLICY), "half-made tap", crash=VIRTUAL),
+    Scenario(GONE, (*PEERED, POLICY, VIRTUAL), "a tap"),
     Scenario("restore", (*SUBNET, POLICY, GUEST), "unmounted", damage="ip netns del vpc1-public.lab"),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
