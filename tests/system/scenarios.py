@@ -18,6 +18,9 @@ VPC2 = ("vpc create --name vpc2 --cidr 172.16.0.0/16",
 PEERED = (*NAT, *VPC2, "peer create --vpc1 vpc1 --vpc2 vpc2")
 TWIN = (*NAT, "vpc create --name twin --cidr 10.0.0.0/16",
         "subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+WIDER = "vpc set --name vpc1 --add-cidr 10.1.0.0/16"
+NARROWER = "vpc set --name vpc1 --remove-cidr 10.1.0.0/16"
+FAR = "subnet add --vpc vpc1 --name far --cidr 10.1.1.0/24 --type public"
 POLICY = "firewall apply --vpc vpc1 --subnet public --policy {policy}"
 TREE = "firewall apply --vpc vpc1 --subnet public --policy {tree}"
 OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
@@ -146,6 +149,13 @@ SCENARIOS = (
     Scenario("vpc delete --name vpc1", (*PEERED, WEB, POLICY, GUEST)),
     Scenario("vpc delete --name vpc1", (*TWIN, "nat enable --vpc twin"), "overlap"),
     Scenario("vpc delete --name vpc1", (*PEERED, RUN), "half-made", crash="vpc delete --name vpc1"),
+    Scenario(WIDER, (*PEERED, GUEST)),
+    Scenario(WIDER, (*ROUTED, USE, MACHINE, BOX, PUBLISH), "route tables"),
+    Scenario(WIDER, PEERED, "half-made", crash=WIDER),
+    Scenario(NARROWER, (*PEERED, WIDER), "less"),
+    Scenario(NARROWER, (*PEERED, WIDER), "less, half-made", crash=NARROWER),
+    Scenario(FAR, (*PEERED, WIDER), "in a further CIDR"),
+    Scenario("restore", (*PEERED, WIDER), "a further CIDR", damage=REBOOT),
     Scenario(MORE, PEERED),
     Scenario(MORE, NAT, "half-made", crash=MORE),
     Scenario("subnet add --vpc vpc1 --name range --cidr 10.0.4.0/24 --bare", NAT),
