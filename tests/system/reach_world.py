@@ -139,6 +139,8 @@ def _add_routes(world: World, random: Random) -> None:
         for subnet in ("s1", "s2"):
             if subnet in vpc["subnets"] and random.random() < 0.8:
                 vpc["subnets"][subnet]["route_table"] = random.choice(("t1", "t2"))
+                # Its type follows from that.
+                del vpc["subnets"][subnet]["type"]
         if vpc["subnets"]["box"]["type"] == "private":
             vpc["route_tables"].pop("main", None)
 
