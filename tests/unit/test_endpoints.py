@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
 
@@ -18,6 +18,7 @@ from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.policies import Action, Policy, Protocol, Rule
+from vpcctl_lib.model.routes import NatGateway
 from vpcctl_lib.model.topology import OWN, Attachment, Machine, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.reach.intent import Intent
@@ -35,7 +36,7 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.processes import EmptyNamespaces
 
 WORKER = Workload("worker", ("sleep", "9"))
-WEB1 = Machine("web1", (IPv4Address("10.0.1.4"), IPv6Address("fd00:1::4")), workloads=(WORKER,))
+WEB1 = Machine("web1", (IPv4Address("10.0.1.4"),), workloads=(WORKER,))
 GUEST = Machine("guest", (IPv4Address("10.0.1.5"),), Attachment(path="/proc/77/ns/net", interface="vpc0"))
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, machines=(OWN, WEB1, GUEST))
 BARE = Subnet("bare", IPv4Network("10.0.2.0/24"), machines=())
@@ -58,10 +59,24 @@ def test_a_machine_s_place_gives_it_its_names() -> None:
 
 
 def test_addresses_are_of_both_families_and_the_mac_follows_from_the_first() -> None:
-    own, web1, _ = endpoints.in_vpc(VPC)
-    assert own.addresses == (IPv4Interface("10.0.1.2/24"),)
-    assert web1.addresses == (IPv4Interface("10.0.1.4/24"), IPv6Interface("fd00:1::4/64"))
+    dual = replace(VPC, ipv6=IPv6Network("fd00:0:0:100::/56"),
+                   subnets=(replace(PUBLIC, ipv6=IPv6Network("fd00:0:0:101::/64")),))
+    own, web1, _ = endpoints.in_vpc(dual)
+    assert own.addresses == (IPv4Interface("10.0.1.2/24"), IPv6Interface("fd00:0:0:101::2/128"))
+    assert web1.addresses == (IPv4Interface("10.0.1.4/24"), IPv6Interface("fd00:0:0:101::4/128"))
+    assert web1.ipv6 == (IPv6Address("fd00:0:0:101::4"),)
     assert (web1.address, web1.mac[-8:]) == (IPv4Address("10.0.1.4"), "00:01:04")
+
+
+def test_a_vpc_without_ipv6_has_no_such_address() -> None:
+    assert all(one.ipv6 == () for one in endpoints.in_vpc(VPC))
+
+
+def test_a_nat_gateway_has_only_ipv4() -> None:
+    subnet = replace(PUBLIC, ipv6=IPv6Network("fd00:0:0:101::/64"))
+    vpc = replace(VPC, subnets=(subnet,), nat_gateways=(NatGateway("nat", "public", IPv4Address("10.0.1.9")),))
+    *machines, gateway = endpoints.all_in_subnet(vpc, subnet)
+    assert gateway.translates and gateway.ipv6 == () and all(one.ipv6 for one in machines)
 
 
 def test_a_bare_subnet_has_nobody() -> None:

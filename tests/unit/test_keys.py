@@ -87,8 +87,8 @@ def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
 
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
-        "vpc": "cidr nat groups acls route_tables nat_gateways subnets allow_overlap",
-            "subnet": "cidr type route_table firewall workloads groups acl publish bare instances",
+        "vpc": "cidr ipv6 nat groups acls route_tables nat_gateways subnets allow_overlap",
+            "subnet": "cidr ipv6 type route_table firewall workloads groups acl publish bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import naming
@@ -91,6 +91,9 @@ class Subnet:
     route_table: str = ""
     """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
 
+    ipv6: IPv6Network | None = None
+    """Its /64 of its VPC's prefix, if that has one."""
+
     @property
     def table(self) -> str:
         """The name of the route table that it has."""
@@ -135,6 +138,8 @@ class Vpc:
     acls: tuple[Acl, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
+    ipv6: IPv6Network | None = None
+    """Its prefix, a /56; without one there is no IPv6 in it."""
 
     def acl(self, name: str) -> Acl | None:
         """The network ACL of that name, if there is one."""
