@@ -111,7 +111,8 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Vpc, "name"): st.sampled_from(NAMES),
     Field(Vpc, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("10.0.0.0/15", "172.16.0.0/12")))),
     Field(Vpc, "link"): st.integers(0, 9),
-    Field(Vpc, "ipv6"): st.none() | st.sampled_from(tuple(map(IPv6Network, (PREFIX, "2a01:4f8:1:aa00::/56")))),
+    Field(Vpc, "ipv6"): st.none() | st.sampled_from(
+        tuple(map(IPv6Network, (PREFIX, "2a01:4f8:1:aa00::/56")))),
     Field(Vpc, "subnets"): st.just(()),
     Field(Peering, "vpc1"): st.sampled_from(PEERS),
     Field(Peering, "vpc2"): st.sampled_from(PEERS),

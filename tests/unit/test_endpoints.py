@@ -74,9 +74,11 @@ def test_a_vpc_without_ipv6_has_no_such_address() -> None:
 
 def test_a_nat_gateway_has_only_ipv4() -> None:
     subnet = replace(PUBLIC, ipv6=IPv6Network("fd00:0:0:101::/64"))
-    vpc = replace(VPC, subnets=(subnet,), nat_gateways=(NatGateway("nat", "public", IPv4Address("10.0.1.9")),))
-    *machines, gateway = endpoints.all_in_subnet(vpc, subnet)
-    assert gateway.translates and gateway.ipv6 == () and all(one.ipv6 for one in machines)
+    gateway = NatGateway("nat", "public", IPv4Address("10.0.1.9"))
+    vpc = replace(VPC, subnets=(subnet,), nat_gateways=(gateway,))
+    *machines, nat = endpoints.all_in_subnet(vpc, subnet)
+    assert (nat.translates, nat.ipv6) == (True, ())
+    assert all(one.ipv6 for one in machines)
 
 
 def test_a_bare_subnet_has_nobody() -> None:

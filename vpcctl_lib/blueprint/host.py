@@ -53,10 +53,14 @@ def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     if routed:
         yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
     if vpc.is_published:
-        # Imported late: most networks have none.
+        # Imported late, here and below: most networks have none.
         from vpcctl_lib.resources import Localnet
 
         yield Localnet(device)
+    if vpc.ipv6:
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.cable(vpc, vpc.ipv6)
 
 
 def host(topology: Topology) -> Iterator[Resource]:
@@ -83,6 +87,10 @@ def host(topology: Topology) -> Iterator[Resource]:
         jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
         yield SingleRule("nat", "POSTROUTING", jump)
     yield from first.jumps
+    if any(vpc.ipv6 for vpc in topology.vpcs):
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.host(topology)
     yield from _resolvers(topology)
     if forwards(topology):
         yield Forwarding()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Interface, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, addressing6, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, GUEST
 from vpcctl_lib.model.topology import Vpc
@@ -39,7 +39,8 @@ def _attached(one: Endpoint) -> Resource:
     return Attached(one.namespace, one.site.owner, one.attached.container, one.attached.path, one.interface)
 
 
-def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
+def inside(vpc: Vpc, one: Endpoint,
+           peers: Sequence[tuple[IPv4Network, IPv6Network | None]]) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers)."""
     router = addressing.gateway(vpc.cidr)
     yield from _settings(one)
@@ -49,13 +50,19 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
     yield Route(one.namespace, addressing.single(router), one.interface)
-    for destination in (vpc.cidr, EVERYWHERE, *peers):
+    for destination in (vpc.cidr, EVERYWHERE, *(cidr for cidr, _ in peers)):
         metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
         yield Route(one.namespace, destination, one.interface, router, metric)
     if not one.is_ours:
         # Its owner's default route must not take the answers to the host.
         yield Route(one.namespace, addressing.single(addressing.host_end(vpc.link)), one.interface, router)
+    if vpc.ipv6 and one.ipv6:
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.inside(vpc.ipv6, one, [prefix for _, prefix in peers if prefix])
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
+    if vpc.ipv6 and one.ipv6:
+        yield Neighbour(one.namespace, one.interface, addressing6.router(vpc.ipv6), naming.mac(vpc.name))
 
 
 def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
@@ -80,10 +87,17 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 def _settings(one: Endpoint) -> Iterator[Resource]:
     """Those of the whole namespace, and the mark on it; of somebody else's, only those of our link."""
     if one.is_ours:
-        yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
-        yield Port(one.namespace, "lo", one.site.owner)
+        kind = Profile.FORWARDER if one.forwards else Profile.SUBNET
+        yield Settings(one.namespace, profile=(kind.dual if one.ipv6 else kind).value)
     else:
-        yield Settings(one.namespace, sysctls.guest(one.interface), device=one.interface)
+        yield Settings(one.namespace, sysctls.guest(one.interface, bool(one.ipv6)), device=one.interface)
+    if one.ipv6:
+        # Imported late, here and below: most networks have no IPv6.
+        from vpcctl_lib.resources import Ipv6
+
+        yield Ipv6(one.namespace, one.interface, with_lo=one.is_ours)
+    if one.is_ours:
+        yield Port(one.namespace, "lo", one.site.owner)
 
 
 def programs(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:

@@ -44,6 +44,8 @@ class Reading(Enum):
     ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
     ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
     NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
+    MAIN_ROUTES6 = ("ip", "-j", "-6", "route", "show", "table", "main")
+    NEIGHBOURS6 = ("ip", "-j", "-6", "neigh", "show")
     STATIONS = ("bridge", "-j", "fdb", "show")
     QUEUES = ("tc", "-j", "qdisc", "show")
     CHAINS = ("nft", "-j", "list", "chains")
@@ -71,6 +73,8 @@ class View:
     all_routes: list[dict[str, Any]] | None = None
     route_rules: list[dict[str, Any]] | None = None
     neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
+    routes6: list[dict[str, Any]] | None = None
+    neighbours6: dict[tuple[str, str], dict[str, Any]] | None = None
     stations: dict[tuple[str, str], dict[str, Any]] | None = None
 
 
@@ -316,6 +320,21 @@ class Kernel:
             view.neighbours = {(one["dev"], one["dst"]): one for one in found}
         return view.neighbours
 
+    def routes6(self, namespace: str) -> list[dict[str, Any]]:
+        """The routes of IPv6 of the main table."""
+        view = self._of(namespace)
+        if view.routes6 is None:
+            view.routes6 = self._part(namespace, "routes of IPv6", Reading.MAIN_ROUTES6)
+        return view.routes6
+
+    def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The same of IPv6."""
+        view = self._of(namespace)
+        if view.neighbours6 is None:
+            found = self._part(namespace, "neighbours of IPv6", Reading.NEIGHBOURS6)
+            view.neighbours6 = {(one["dev"], one["dst"]): one for one in found}
+        return view.neighbours6
+
     def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
         view = self._of(namespace)
@@ -381,6 +400,7 @@ def answers(readings: Iterable[Reading]) -> list[list[dict[str, Any]]]:
         known = {Reading.LINKS: network.links, Reading.MAIN_ROUTES: network.main_routes,
                  Reading.ROUTES: network.routes, Reading.ROUTE_RULES: network.rules,
                  Reading.NEIGHBOURS: network.neighbours, Reading.STATIONS: network.stations,
+                 Reading.MAIN_ROUTES6: network.main_routes6, Reading.NEIGHBOURS6: network.neighbours6,
                  Reading.QUEUES: network.queues, Reading.CHAINS: _chains}
         return [known[one]() for one in readings]
 

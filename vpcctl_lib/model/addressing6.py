@@ -88,7 +88,7 @@ def is_local(prefix: IPv6Network) -> bool:
 
 
 def automatic(vpc: str, cidr: IPv4Network, attempt: int = 0) -> IPv6Network:
-    """A unique local prefix that follows from a VPC's name and CIDR (RFC 4193: 40 random bits, and 8 more)."""
+    """A unique local prefix (RFC 4193) that follows from a VPC's name and CIDR."""
     words = f"{vpc} {cidr}" + (f" {attempt}" if attempt else "")
     return IPv6Network((bytes((0xFD, *naming.digest(words)[:6], *bytes(9))), VPC_LENGTH))
 

@@ -35,8 +35,9 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "localnet": "Localnet",
-        "marking": "Marking", "roster": "Roster", "steering": "Steering", "way": "Way", "wayrule": "WayRule"}
+LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "ipv6": "Ipv6",
+        "localnet": "Localnet", "marking": "Marking", "roster": "Roster", "steering": "Steering",
+        "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.acls import Acls as Acls
     from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
+    from vpcctl_lib.resources.ipv6 import Ipv6 as Ipv6
     from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.roster import Roster as Roster
@@ -76,7 +78,7 @@ else:
 
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
            "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
-           "Guard", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
-           "Operations", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
+           "Guard", "Ipv6", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour",
+           "Operation", "Operations", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
            "SingleRule", "Station", "Steering", "Switching", "Veth", "Way", "WayRule", "changed",
            "kind_named", "name_of"]
