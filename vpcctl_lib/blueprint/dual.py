@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from vpcctl_lib.blueprint.host import JUMP_IN, JUMPS
+from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
 from vpcctl_lib.firewall import dual as rules
 from vpcctl_lib.firewall.rules import router_mangle
 from vpcctl_lib.model import addressing6, naming

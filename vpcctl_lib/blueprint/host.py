@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall.rules import (
@@ -33,13 +34,6 @@ from vpcctl_lib.resources.operations import HOST
 
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME replace those of /etc under `ip netns exec NAME`."""
-
-JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
-         ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
-"""The host's chains with jumps to ours."""
-
-JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
-"""Not with iptables-legacy, whose kernels may lack that table."""
 
 
 def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:

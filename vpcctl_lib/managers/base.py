@@ -237,11 +237,7 @@ class Manager:
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)
         kinds.check_collisions(topology)
-        if any(vpc.ipv6 for vpc in topology.vpcs):
-            # Imported late: most networks have no IPv6.
-            from vpcctl_lib.managers.dual import check
-
-            check(self.runner, state.topology, topology)
+        self._check_ipv6(state.topology, topology)
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
