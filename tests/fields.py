@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing6, elastic, publishing, routing
-from vpcctl_lib.model.addressing import overlapping
+from vpcctl_lib.model.addressing import overlapping, within
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
@@ -110,6 +110,8 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Publish, "listen"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
     Field(Vpc, "name"): st.sampled_from(NAMES),
     Field(Vpc, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("10.0.0.0/15", "172.16.0.0/12")))),
+    Field(Vpc, "cidrs"): st.sampled_from(tuple(tuple(map(IPv4Network, some)) for some in (
+        (), ("100.64.0.0/16",), ("100.64.0.0/16", "198.18.0.0/24")))),
     Field(Vpc, "link"): st.integers(0, 9),
     Field(Vpc, "ipv6"): st.none() | st.sampled_from(
         tuple(map(IPv6Network, (PREFIX, "2a01:4f8:1:aa00::/56")))),
@@ -314,7 +316,7 @@ def is_possible(topology: Topology) -> bool:
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(map(_has_acls, topology.vpcs)) and _is_routed(topology)
             and _is_routed(topology)
-            and all(not one.cidr.overlaps(other.cidr) for vpc in topology.vpcs
+            and all(not one.meets(other) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
 
@@ -380,7 +382,8 @@ def _has_acls(vpc: Vpc) -> bool:
 
 def _has_room(vpc: Vpc) -> bool:
     cidrs = [subnet.cidr for subnet in vpc.subnets]
-    return (all(cidr.subnet_of(vpc.cidr) for cidr in cidrs) and not overlapping(cidrs)
+    return (all(within(vpc.networks, cidr) for cidr in cidrs) and not overlapping(cidrs)
+            and not overlapping(vpc.networks) and list(vpc.cidrs) == sorted(vpc.cidrs)
             and all(map(_has_addresses, vpc.subnets)))
 
 
@@ -425,9 +428,12 @@ FULL = Topology(
             Machine("spare", (IPv4Address("10.0.4.5"),)),
             Machine("box", (IPv4Address("10.0.4.6"),), Attachment("docker:web", interface="vpc0")),
             Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab"))), acl="edge"),
+        Subnet("more", IPv4Network("10.50.1.0/24"), SubnetType.PUBLIC, machines=(
+            Machine("far", (IPv4Address("10.50.1.4"),)),)),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
             Group("web", Policy(egress=(Rule(Protocol.TCP, Action.ALLOW, None, None, "", "data"),))),
-            Group("data", ALLOWED), Group("spare")), acls=(EDGE, Acl("spare"))),
+            Group("data", ALLOWED), Group("spare")), acls=(EDGE, Acl("spare")),
+         cidrs=(IPv4Network("10.40.0.0/24"), IPv4Network("10.50.0.0/16"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
                 machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)),

@@ -13,7 +13,7 @@
 #                                         WireGuard, too: root's, 330 MB in .neighbours, two minutes more. They are
 #                                         unpacked there and run in throw-away hosts; none is installed. Those that are
 #                                         not there are skipped, and listed at the end. NEIGHBOURS="docker three-tier"
-#                                         for a few; `three-tier` is nginx, PostgreSQL and Redis
+#                                         for a few; `three-tier` is nginx, PostgreSQL and Redis, and `openssh` is sshd
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # shellcheck source=.ci/debian.sh

@@ -21,6 +21,7 @@ from vpcctl_lib.model.workloads import Workload
 # Few, so that two topologies have much in common: the same, over each other, too long for a link's name.
 VPC_NAMES = ("a", "vpc1", "production-europe-west", "production-europe-east")
 VPC_CIDRS = tuple(map(IPv4Network, ("10.0.0.0/16", "10.0.128.0/17", "10.1.0.0/16", "172.16.0.0/12")))
+SECONDARY = tuple(map(IPv4Network, ("10.2.0.0/16", "10.3.0.0/24", "192.168.0.0/22")))
 SUBNET_NAMES = ("public", "private", "a-name-that-is-hashed")
 ACLS = ("web", "spare")
 MACHINE_NAMES = ("web1", "a", "another-that-is-hashed")
@@ -38,7 +39,7 @@ nobody, nothing, booleans = st.just(""), st.just(()), st.booleans()
 any_machine = made(Machine, name=nobody, addresses=nothing, workloads=workloads)
 any_subnet = made(Subnet, name=nobody, cidr=st.just(VPC_CIDRS[0]), machines=nothing, route_table=nobody)
 any_vpc = made(Vpc, name=nobody, cidr=st.just(VPC_CIDRS[0]), link=st.just(0), subnets=nothing, groups=nothing,
-               acls=nothing, route_tables=nothing, nat_gateways=nothing)
+               cidrs=nothing, acls=nothing, route_tables=nothing, nat_gateways=nothing)
 any_group, some_groups = made(Group, name=nobody), some(GROUPS, 3)
 any_acl, some_acls = made(Acl, name=nobody), some(ACLS, 2)
 some_joined = held(Field(Machine, "groups"))
@@ -46,6 +47,7 @@ some_pools = st.lists(made(Pool), unique_by=lambda pool: pool.cidr, max_size=2)
 any_order = {count: st.permutations(range(count)) for count in range(5)}
 # Drawn one by one most are the same or over each other, and no two can be peers.
 any_cidrs = st.permutations(VPC_CIDRS) | st.lists(st.sampled_from(VPC_CIDRS), min_size=3, max_size=3)
+some_secondary = st.lists(st.sampled_from(SECONDARY), unique=True, max_size=2).map(sorted) | nothing
 with_nat = made(Topology, vpcs=nothing, peerings=nothing)
 without_nat = made(Topology, vpcs=nothing, peerings=nothing, forwarding=st.none())
 
@@ -62,11 +64,12 @@ def machines(draw: st.DrawFn, subnet: IPv4Network) -> tuple[Machine, ...]:
 
 
 @st.composite
-def subnets(draw: st.DrawFn, vpc: IPv4Network) -> tuple[Subnet, ...]:
-    """Up to three subnets, each a quarter of the VPC, or as much of it as a subnet can have."""
+def subnets(draw: st.DrawFn, cidrs: Sequence[IPv4Network]) -> tuple[Subnet, ...]:
+    """Up to three subnets, each a quarter of one of the CIDRs, or as much of it as a subnet can have."""
     names = draw(some_subnets)
-    size = max(vpc.prefixlen + 2, addressing.WIDEST_SUBNET)
-    parts = list(islice(vpc.subnets(new_prefix=size), 4))
+    found = [list(islice(cidr.subnets(new_prefix=max(cidr.prefixlen + 2, addressing.WIDEST_SUBNET)), 4))
+             for cidr in cidrs]
+    parts = [part for some in zip(*found, strict=False) for part in some][:4]
     return tuple(replace(draw(any_subnet), name=name, cidr=part, machines=draw(machines(part)))
                  for name, part in zip(names, map(parts.__getitem__, draw(any_order[4])), strict=False))
 
@@ -146,12 +149,14 @@ def topologies(draw: st.DrawFn) -> Topology:
     names = draw(some_vpcs)
     links = draw(any_order[len(names)])
     places = list(zip(names, draw(any_cidrs), strict=False))
-    alone = [name for name, cidr in places
-             if not any(cidr.overlaps(other) for one, other in places if one != name)]
+    empty = [Vpc(name, cidr, link, cidrs=tuple(draw(some_secondary)))
+             for link, (name, cidr) in zip(links, places, strict=True)]
+    alone = [vpc.name for vpc in empty if not any(vpc.meets(other) for other in empty if other != vpc)]
     peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(booleans))
-    vpcs = tuple(joined(replace(draw(any_vpc), name=name, cidr=cidr, link=link, subnets=draw(subnets(cidr)),
-                                groups=draw(groups()), acls=draw(acls())))
-                 for link, (name, cidr) in zip(links, places, strict=True))
+    vpcs = tuple(joined(replace(draw(any_vpc), name=one.name, cidr=one.cidr, link=one.link, cidrs=one.cidrs,
+                                subnets=draw(subnets(one.networks)), groups=draw(groups()),
+                                acls=draw(acls())))
+                 for one in empty)
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
     topology = replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())
     ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)])) for vpc in vpcs)

@@ -37,7 +37,7 @@ FILE_LIKE = re.compile(r"(?:\./)?(?:[\w.-]+/)*(?:[\w-]+\.(?:py|sh|md|json|svg|to
 PATH = re.compile(r"(?<![\w.~/<:$-])/[a-z][\w.-]*(?:/[\w.-]+)*")
 PUBLIC_PATHS = ("/etc/", "/var/lib/vpcctl", "/proc/", "/sys/", "/run/", "/dev/", "/usr/share/vpcctl/",
                 "/usr/share/doc/vpcctl/", "/opt/cni/bin/", "/usr/local/lib/netavark", "/srv/standard",
-                "/srv/three-tier", "/var/lib/three-tier")
+                "/srv/three-tier", "/var/lib/three-tier", "/var/lib/node_exporter/")
 EVERY_HOST_HAS = {"/proc", "/tmp", "/var/tmp", "/run", "/dev", "/sys", "/var/lib", "/srv"}  # noqa: S108 - names in a text
 MADE_AT_RUN_TIME = {"state.json", "logs/"}
 OF_THE_KERNEL = {"all/", "default/"}

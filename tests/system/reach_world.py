@@ -20,6 +20,8 @@ class World:
     random: Random
     topology: dict[str, Any] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
+    routed: bool = False
+    """Whether the internet has routes to the VPCs' own addresses."""
 
     @property
     def vpcs(self) -> list[str]:
@@ -37,6 +39,21 @@ class World:
         """The address of each subnet, as in `subnets`."""
         return [self.topology["vpcs"][vpc]["subnets"][name]["cidr"].replace(".0/24", ".2")
                 for vpc, name in self.subnets]
+
+    @property
+    def machines(self) -> dict[str, str]:
+        """The address of each machine by its name."""
+        places = zip(self.subnets, self.addresses, strict=True)
+        own = {f"{vpc}/{name}": address for (vpc, name), address in places}
+        boxes = {f"{vpc}/box/b": one["subnets"]["box"]["cidr"].replace(".0/24", ".4")
+                 for vpc, one in self.topology["vpcs"].items() if "box" in one["subnets"]}
+        return own | boxes
+
+    @property
+    def listening(self) -> list[str]:
+        """The machines, and the NAT gateways: what listens there gets nothing."""
+        return [*self.machines, *(f"{vpc}/pub/nat1" for vpc, one in self.topology["vpcs"].items()
+                                  if "nat_gateways" in one)]
 
     def namespace(self) -> str:
         """Any namespace; the host now and then."""
@@ -62,6 +79,9 @@ def make(seed: int, harm: int) -> World:
         world.damage.append(world.random.choice(DAMAGE)(world))
     if harm > 1:
         world.damage.append(_way(world, ways))
+    ports = Random(f"{seed} ports")  # noqa: S311 - a test wants the same again
+    if harm and ports.random() < 0.5:
+        world.damage.append(_port(world, ports))
     return world
 
 
@@ -344,6 +364,18 @@ def _way(world: World, random: Random) -> str:
         (f"{vpc}-box.b", "sysctl -qw net.ipv4.ip_forward=0"), (f"{vpc}-pub.nat1", "iptables -t nat -F"),
         (f"{vpc}-box.b", "iptables -P FORWARD DROP")))
     return _within(namespace, command)
+
+
+def _port(world: World, random: Random) -> str:
+    """What a bridge floods, whom it knows, or who answers for others' addresses."""
+    vpc, subnet = random.choice(world.subnets)
+    port = f"ip link set s-{subnet} type bridge_slave"
+    first = f"$(bridge fdb show dev s-{subnet} | grep -m1 static | cut -d\" \" -f1)"
+    return _within(vpc, "; ".join(random.sample((
+        f"{port} flood on", f"{port} bcast_flood on", f"{port} proxy_arp off", f"{port} proxy_arp off",
+        "nft delete table bridge vpcctl", f"ip neigh flush dev br-{vpc} nud permanent",
+        f"bridge fdb del {first} dev s-{subnet} master",
+        f"ip neigh del {random.choice(world.addresses)} dev br-{vpc}"), random.randint(1, 3))))
 
 
 def _gone(world: World) -> str:

@@ -71,6 +71,15 @@ def test_packets_go_both_ways_and_nothing_inside_changes(vpc1: Host) -> None:
     vpc1.sh("iptables -F INPUT; iptables -t mangle -F INPUT; ip route del 192.0.2.0/24 dev lo", "other")
 
 
+def test_what_had_gone_does_not_go_on(vpc1: Host) -> None:
+    vpc1.sh("ip netns add short")
+    vpc1.do(f"instance attach {AT} --name short --netns /run/netns/short")
+    vpc1.sh("ip netns del short")
+    done = vpc1.do(f"instance detach {AT} --name short")
+    assert done.err == "vpcctl: vpc1/public/short is unplugged: /run/netns/short had gone before\n"
+    assert vpc1.do("status").out == "in sync\n"
+
+
 def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
     lab.sh("iptables -A INPUT -i vpc0 -p tcp --dport 81 -j DROP", "other")
     file = lab.write("policy.json", POLICY)

@@ -164,6 +164,54 @@ def test_a_machine_without_a_way_out_gets_one_that_does_not_work(vpc1: Host) -> 
     assert vpc1.do("status").out == "in sync\n"
 
 
+def asked(host: Host, line: str) -> dict[str, str]:
+    """What `reach` says is in the way."""
+    found: dict[str, str] = host.vpcctl(*f"reach {line} --port 80 --json".split()).json["reach"]["blocked_by"]
+    return found
+
+
+def test_answers_need_a_route_to_the_internet_as_in_aws(vpc1: Host) -> None:
+    """A published port answers anyway; an elastic address by its subnet's route table."""
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    vpc1.do("route-table create --vpc vpc1 --name out")
+    vpc1.do("route-table add-route --vpc vpc1 --name out --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
+    vpc1.do(f"eip pool add {POOL}")
+    vpc1.do(f"eip allocate --address {FIRST}")
+    told = vpc1.do(f"eip associate --address {FIRST} --vpc vpc1 --subnet private").err
+    assert told.endswith("once its route table 'out' leads to the internet: vpcctl route-table add-route "
+                         "--vpc vpc1 --name out --to CIDR --via internet\n")
+    vpc1.listen("vpc1-private", "80")
+    out = "vpcctl route-table add-route --vpc vpc1 --name out --to {}/32 --via internet"
+    # Without a route to anywhere on the internet, the address does not work at all.
+    for target in (FIRST, "vpc1/private"):
+        assert asked(vpc1, f"--from internet --to {target}")["fix"] == out.format("8.8.8.8")
+    assert asked(vpc1, f"--from internet --to {FIRST}")["code"] == "PRIVATE_SUBNET"
+    # With one, a client elsewhere gets no answer, or one with another source.
+    vpc1.do("route-table add-route --vpc vpc1 --name out --to 9.0.0.0/8 --via internet")
+    for sender, name, client in (("internet", "internet", "8.8.8.8"), ("vpc1-public", "vpc1/public", UPLINK)):
+        question = (sender, f"{FIRST}:80")
+        source = "8.8.8.8" if sender == "internet" else ""
+        assert vpc1.probe(question, source=source)[0].verdict != "reached"
+        found = asked(vpc1, f"--from {name} --to {FIRST}")
+        assert (found["code"], found["fix"]) == ("ANSWER_DIVERTED", out.format(client))
+        vpc1.do(found["fix"].removeprefix("vpcctl "))
+        assert vpc1.probe(question, source=source)[0].verdict == "reached"
+        assert vpc1.do(f"reach --from {name} --to {FIRST} --port 80").out.endswith("reachable\n")
+    # The machine itself comes by the NAT gateway, whose address is the host's.
+    vpc1.reaches("vpc1-private", f"{FIRST}:80")
+    vpc1.do("route-table delete-route --vpc vpc1 --name out --to 0.0.0.0/0")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert found is None
+    vpc1.do("route-table delete-route --vpc vpc1 --name out --to 8.8.8.8/32")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert (found["code"], found["fix"]) == \
+        ("NO_ROUTE", "vpcctl route-table add-route --vpc vpc1 --name out --to 0.0.0.0/0 --via internet")
+    vpc1.do(found["fix"].removeprefix("vpcctl "))
+    vpc1.reaches("internet", f"{FIRST}:80")
+
+
 def test_what_is_refused(elastic: Host) -> None:
     for line, says in (
             (f"eip pool delete {POOL}", f"pool {POOL} is in use: {FIRST}"),
@@ -192,6 +240,64 @@ def test_what_is_refused(elastic: Host) -> None:
     for address in ("203.0.113.1", "203.0.113.2"):
         file = elastic.write("own.json", {"version": 2, "vpcs": {}, "eips": {address: "vpc1/public"}})
         elastic.refused(f"apply -f {file}", says=f"{address} belongs to the host or its network")
+
+
+def test_an_address_that_the_host_gets_later_is_named(elastic: Host) -> None:
+    elastic.sh(f"ip addr add {FIRST}/32 dev eth0")
+    found = elastic.vpcctl("status")
+    assert found.code == 1
+    assert f"the host itself has that address; take it away: ip addr del {FIRST}/32 dev eth0" in found.out
+    # It is not ours to remove.
+    elastic.refused("restore", says="the host itself has that address")
+    elastic.sh(f"ip addr del {FIRST}/32 dev eth0")
+    assert elastic.do("status").out == "in sync\n"
+    elastic.reaches("internet", f"{FIRST}:80")
+
+
+def test_somebody_else_s_answer_for_an_address_stays_his(elastic: Host) -> None:
+    elastic.sh(f"ip neigh add proxy {SECOND} dev eth0")
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.refused(f"eip associate --address {SECOND} --vpc vpc1 --subnet public",
+                    says=f"the host already answers for {SECOND} on eth0: somebody else uses it")
+    # In a subnet where it does not work yet, it does no harm.
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.refused("subnet set --vpc vpc1 --name private --type public", says=f"ip neigh del proxy {SECOND}")
+    elastic.do(f"eip dissociate --address {SECOND}")
+    assert SECOND in elastic.sh("ip neigh show proxy")
+    elastic.sh(f"ip neigh del proxy {SECOND} dev eth0")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet public")
+    assert SECOND in elastic.sh("ip neigh show proxy")
+    elastic.do(f"eip dissociate --address {SECOND}")
+    assert SECOND not in elastic.sh("ip neigh show proxy")
+
+
+def test_an_address_that_the_host_has_does_not_begin_to_work(elastic: Host) -> None:
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.sh(f"ip addr add {SECOND}/32 dev eth0")
+    elastic.refused("subnet set --vpc vpc1 --name private --type public",
+                    says=f"{SECOND} belongs to the host or its network")
+    elastic.sh(f"ip addr del {SECOND}/32 dev eth0")
+    elastic.do("subnet set --vpc vpc1 --name private --type public")
+
+
+def test_the_list_says_which_work(elastic: Host) -> None:
+    for number in (2, 3):
+        elastic.do(f"eip allocate --address 198.51.100.{number}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    told = elastic.do("eip list")
+    assert [line.split()[-1] for line in told.out.splitlines()] == ["STATE", "works", "idle", "free"]
+    assert f"{SECOND} does not work for vpc1/private: vpc1/private is private" in told.err
+
+
+def test_a_pool_that_is_cut_again_says_how(elastic: Host) -> None:
+    file = elastic.write("t.yaml", {"version": 2, "eip_pools": {"198.51.100.0/29": "eth0"},
+                                    "eips": {FIRST: None}, "vpcs": {}})
+    elastic.refused("apply -f", file,
+                    says=f"pool 198.51.100.0/29 overlaps pool {POOL}, which stays: the file does not name it")
+    assert "--prune" in elastic.vpcctl("apply", "-f", file).err
+    elastic.do("apply --prune -f", file)
+    assert elastic.do("eip pool list --json").json["pools"][0]["cidr"] == "198.51.100.0/29"
 
 
 def test_a_machine_that_goes_leaves_it_free(elastic: Host) -> None:

@@ -202,6 +202,31 @@ def test_a_port_that_is_in_use_is_refused(vpc1: Host) -> None:
                  says="already leads to vpc1/public")
 
 
+ALL_PORTS = (f"-d {UPLINK} -j DNAT --to-destination 192.168.77.2",
+             "-p tcp ! --dport 22 -j REDIRECT --to-ports 9", "-i eth0 -p tcp -j REDIRECT --to-ports 9")
+"""Rules of somebody else's that lead the port elsewhere without naming it."""
+
+
+@pytest.mark.parametrize("rule", ALL_PORTS)
+def test_a_port_that_a_rule_for_all_ports_leads_elsewhere_is_refused(vpc1: Host, rule: str) -> None:
+    vpc1.sh(f"iptables -t nat -A PREROUTING {rule}")
+    vpc1.refused("publish add --vpc vpc1 --subnet public --port 8080:80",
+                 says="a rule of the host already leads tcp port 8080 elsewhere: PREROUTING")
+    vpc1.sh(f"iptables -t nat -D PREROUTING {rule}")
+    # Not for this host's addresses, or not for clients from outside.
+    for other in ("-d 203.0.113.77 -j DNAT --to-destination 192.168.77.2",
+                  "-s 192.0.2.0/24 -j DNAT --to-destination 192.168.77.2"):
+        vpc1.sh(f"iptables -t nat -A PREROUTING {other}")
+        vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80")
+        vpc1.do("publish delete --port 8080")
+        vpc1.sh(f"iptables -t nat -D PREROUTING {other}")
+
+
+def test_the_address_of_a_cable_is_no_place_to_listen(vpc2: Host) -> None:
+    vpc2.refused("publish add --vpc vpc1 --subnet public --port 8080:80 --listen 169.254.64.2", code=2,
+                 says="169.254.64.2 is among the addresses of vpcctl's own links (169.254.64.0/18)")
+
+
 def test_what_is_taken_back_leads_nowhere_and_its_flows_end(published: Host) -> None:
     client = "import socket,sys\ns=socket.socket(2,2);s.settimeout(9);s.bind(('',7777));" \
              f"s.connect(('{UPLINK}',5353));s.send(b'hello');print(s.recv(99).decode())"
@@ -319,19 +344,84 @@ def test_a_dry_run_can_be_pasted(vpc1: Host) -> None:
     vpc1.sh(f"{CLEANUP} --yes; rm /var/lib/vpcctl/state.json.cleaned; sysctl -qw net.ipv4.ip_forward=0")
 
 
-def test_answers_that_leave_by_a_nat_gateway_get_a_route(vpc1: Host) -> None:
+WAYS = ("nat:nat1", "blackhole", "instance:public/box", "")
+"""What the route table of a machine with a published port leads the internet to; empty: it has no route."""
+
+
+DNS = bytes.fromhex("000101000001000000000000076578616d706c6503636f6d0000010001")
+"""A question for the address of example.com (RFC 1035)."""
+
+FROM_PORT = "import socket; s = socket.socket(2, {}); s.settimeout(2); s.bind(('', {})); " \
+            "s.connect(('8.8.8.8', {})); s.send({}); assert s.recv(99)"
+
+
+def lead_out(host: Host, via: str, vpc: str = "vpc1") -> None:
+    """The private subnet gets a table of its own, with that default route."""
+    host.do(f"nat-gateway create --vpc {vpc} --subnet public --name nat1")
+    host.do(f"instance add --vpc {vpc} --subnet public --name box --forwards")
+    host.sh("sysctl -qw net.ipv4.ip_forward=1", f"{vpc}-public.box")
+    host.do(f"route-table create --vpc {vpc} --name out")
+    if via:
+        host.do(f"route-table add-route --vpc {vpc} --name out --to 0.0.0.0/0 --via {via}")
+    host.do(f"route-table associate --vpc {vpc} --subnet private --name out")
+
+
+def publish_private(host: Host, vpc: str = "vpc1") -> None:
+    host.listen(f"{vpc}-private", "80", "53/udp")
+    host.do(f"publish add --vpc {vpc} --subnet private --port 8080:80")
+    host.do(f"publish add --vpc {vpc} --subnet private --port 5353:53 --protocol udp")
+    host.do(f"publish add --vpc {vpc} --subnet private --port 8054:54 --protocol udp")
+
+
+@pytest.mark.parametrize("via", WAYS)
+def test_answers_go_back_the_way_the_connection_came(vpc1: Host, via: str) -> None:
     vpc1.do("nat enable --vpc vpc1")
-    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
-    vpc1.do("route-table create --vpc vpc1 --name out")
-    vpc1.do("route-table add-route --vpc vpc1 --name out --to 0.0.0.0/0 --via nat:nat1")
-    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
-    vpc1.do("publish add --vpc vpc1 --subnet private --port 8080:80")
-    vpc1.listen("vpc1-private", "80")
-    vpc1.never_reaches("internet", f"{UPLINK}:8080")
-    asked = vpc1.vpcctl("reach", "--from", "internet", "--to", "vpc1/private", "--port", "80", "--json")
-    blocked = asked.json["reach"]["blocked_by"]
-    assert blocked["code"] == "ANSWER_DIVERTED"
-    assert blocked["fix"].endswith("--to 8.8.8.8/32 --via internet")
-    vpc1.do("route-table add-route --vpc vpc1 --name out --to 203.0.113.0/24 --via internet")
-    vpc1.reaches("internet", f"{UPLINK}:8080")
+    lead_out(vpc1, via)
+    publish_private(vpc1)
+    for sender in ("internet", "", "vpc1-public"):
+        assert all("vpc1-private" in one for one in seen(vpc1, sender, WEB, NAMES))
+    assert "203.0.113.1" in seen(vpc1, "internet", WEB)[0]
+    # ICMP errors go back, too, and closed ports are refused at once.
+    assert vpc1.probe(("internet", f"{UPLINK}:8054/udp"))[0].verdict == "refused"
+    for port in (8080, 5353):
+        protocol = "udp" if port == 5353 else "tcp"
+        told = vpc1.do(f"reach --from internet --to {UPLINK} --port {port} --protocol {protocol}").out
+        assert told.endswith("reachable\n")
+    # What the machine begins itself goes by its table, also from that port.
+    gets_out = via in ("nat:nat1", "instance:public/box")
+    vpc1.do("publish add --vpc vpc1 --subnet private --port 8055:55")
+    begun = [vpc1.inside("vpc1-private", "python3", "-c", FROM_PORT.format(kind, port, far, asked))
+             for kind, port, far, asked in ((1, 55, 80, b"GET / HTTP/1.0\r\n\r\n"), (2, 54, 53, DNS))]
+    assert [one.code == 0 for one in begun] == [gets_out, gets_out], begun
+    assert (vpc1.probe(("vpc1-private", "8.8.8.8:80"))[0].verdict == "reached") == gets_out
+    assert vpc1.do("status").out == "in sync\n"
+
+
+def test_answers_go_back_in_a_vpc_that_overlaps_another(vpc1: Host) -> None:
+    vpc1.do("vpc create --name twin --cidr 10.0.0.0/16 --allow-overlap")
+    vpc1.do("subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+    vpc1.do("subnet add --vpc twin --name private --cidr 10.0.2.0/24")
+    vpc1.do("nat enable --vpc twin")
+    lead_out(vpc1, "nat:nat1", "twin")
+    publish_private(vpc1, "twin")
+    for sender in ("internet", "", "twin-public"):
+        assert all("twin-private" in one for one in seen(vpc1, sender, WEB, NAMES))
+    vpc1.reaches("twin-private", "8.8.8.8:80")
+    assert vpc1.do(f"reach --from internet --to {UPLINK} --port 8080").out.endswith("reachable\n")
+
+
+def test_answers_go_back_past_the_table_of_a_middlebox(vpc1: Host) -> None:
+    """The machine's packets go by a middlebox, and those of the middlebox by a NAT gateway."""
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("subnet add --vpc vpc1 --name mid --cidr 10.0.3.0/24 --bare")
+    vpc1.do("instance add --vpc vpc1 --subnet mid --name box --forwards")
+    vpc1.sh("sysctl -qw net.ipv4.ip_forward=1", "vpc1-mid.box")
+    lead_out(vpc1, "instance:mid/box")
+    vpc1.do("route-table create --vpc vpc1 --name mid")
+    vpc1.do("route-table add-route --vpc vpc1 --name mid --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet mid --name mid")
+    publish_private(vpc1)
+    for sender in ("internet", "", "vpc1-public"):
+        assert all("vpc1-private" in one for one in seen(vpc1, sender, WEB, NAMES))
     vpc1.reaches("vpc1-private", "8.8.8.8:80")
+    assert vpc1.do(f"reach --from internet --to {UPLINK} --port 8080").out.endswith("reachable\n")

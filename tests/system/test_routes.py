@@ -458,3 +458,78 @@ def test_an_elastic_address_for_a_nat_gateway_is_one_that_was_allocated(peered: 
     line = "nat-gateway create --vpc vpc1 --subnet public --name nat1 --elastic-ip 198.51.100.1"
     peered.refused(line, says="elastic address 198.51.100.1 is not allocated")
     assert peered.do("nat-gateway list --json").json["nat_gateways"] == []
+
+
+INTRUDERS = ("ip rule add pref 5 from 10.0.2.0/24 blackhole",
+             "ip rule add pref 10001 from 10.0.2.0/24 fwmark 0x10000/0x7fff0000 iif br-vpc1 lookup 1001",
+             "ip rule add pref 7 not fwmark 7/15 ipproto udp iif lo dport 55 lookup 77",
+             "ip route add 9.0.0.0/8 via 169.254.64.0", "ip route add blackhole 8.8.8.8",
+             "ip route add 8.8.8.8 dev br-vpc1 table 1001",
+             "ip route add throw 8.8.0.0/16 metric 3 table 1001")
+"""What only the host's root can add to a router."""
+
+
+@pytest.mark.parametrize("line", INTRUDERS)
+def test_what_somebody_added_to_a_router_is_named_and_restore_removes_it(gateway: Host, line: str) -> None:
+    before = gateway.sh("ip rule; ip route show table all", "vpc1")
+    gateway.sh(line, "vpc1")
+    (one,) = gateway.vpcctl("status", "--json").json["status"]["findings"]
+    assert one["condition"] == "unrecorded"
+    assert one["what"].startswith("ip rule pref" if "rule" in line else "route ")
+    assert one["detail"] == "vpcctl did not make it: it is not in the record: vpcctl restore removes it"
+    gateway.do("restore")
+    assert gateway.sh("ip rule; ip route show table all", "vpc1") == before
+    assert gateway.do("status").out == "in sync\n"
+    gateway.reaches("vpc1-private", *INTERNET)
+
+
+@pytest.mark.parametrize("space", ["vpc1", "vpc1-private", "vpc1-public.nat1"])
+def test_the_rules_that_every_namespace_has_come_back(gateway: Host, space: str) -> None:
+    gateway.sh("ip rule flush; ip rule del pref 0", space)
+    found = gateway.vpcctl("status").out
+    assert "ip rule pref 0 lookup local is missing; ip rule pref 32766 lookup main is missing" in found
+    gateway.do("restore")
+    assert gateway.do("status").out == "in sync\n"
+    gateway.reaches("vpc1-private", *INTERNET)
+    gateway.reaches("vpc1-private", "10.0.1.2")
+
+
+NOWHERE = ("169.254.0.0/16", "169.254.169.254/32", "127.0.0.0/8", "224.0.0.0/4", "239.1.1.0/24",
+           "168.63.129.16/32", "100.100.100.200/32", "255.255.255.255/32", "0.0.0.0/8")
+
+
+def test_no_route_leads_to_what_never_leaves_a_machine(vpc1: Host) -> None:
+    for to in NOWHERE:
+        says = f"{to} can't be the destination of a route: it is in"
+        vpc1.refused(f"route-table add-route --vpc vpc1 --name main --to {to} --via blackhole", says=says)
+        file = vpc1.write("t.yaml", yaml.safe_dump({"version": 2, "vpcs": {"vpc1": {
+            "cidr": "10.0.0.0/16", "route_tables": {"out": {"routes": {to: "internet"}}}}}}))
+        vpc1.refused("apply -f", file, code=2, says=f'vpcs.vpc1.route_tables.out.routes."{to}": {says}')
+    # Wider ones are fine: the router refuses these addresses anyway.
+    vpc1.do("route-table add-route --vpc vpc1 --name main --to 168.0.0.0/6 --via blackhole")
+
+
+def test_a_file_says_no_other_type_than_its_route_table(vpc1: Host) -> None:
+    def file(**subnet: str) -> str:
+        return vpc1.write("t.yaml", yaml.safe_dump({"version": 2, "vpcs": {"vpc1": {
+            "cidr": "10.0.0.0/16", "nat": True,
+            "route_tables": {"out": {"routes": {"0.0.0.0/0": "internet"}}, "in": {}},
+            "subnets": {"public": {"cidr": "10.0.1.0/24", **subnet}}}}}))
+
+    for table, other, follows in (("out", "private", "public"), ("in", "public", "private"),
+                                  ("public", "private", "public"), ("main", "public", "private")):
+        vpc1.refused("apply -f", file(type=other, route_table=table), code=2,
+                     says=f'vpcs.vpc1.subnets.public.route_table: a subnet with route table "{table}" is '
+                          f"{follows}, but its type says {other}")
+        for right in ({"type": follows}, {}):
+            vpc1.do("apply -f", file(route_table=table, **right))
+            shown = vpc1.do("subnet list --vpc vpc1 --json").json["subnets"]
+            assert [one["type"] for one in shown] == [follows]
+
+
+def test_what_goes_with_a_subnet_is_said(gateway: Host) -> None:
+    gateway.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0")
+    gateway.do("instance add --vpc vpc1 --subnet public --name web")
+    for words in ("--dry-run", ""):
+        told = gateway.do(f"subnet delete --vpc vpc1 --name public {words}".strip()).err
+        assert told == "vpcctl: deleted with subnet 'public': machine 'web', NAT gateway 'nat1'\n"

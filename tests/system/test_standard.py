@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from host import CHECKOUT, Host
+from neighbours import Neighbour
 from probes import REACHED
 from test_readme import differences, examples
 from test_three_tier import installed, typed
@@ -20,6 +21,7 @@ mount -t tmpfs tmpfs /srv
 cp -r {CHECKOUT}/docs/examples/standard /srv/
 chmod -R a+rX /srv/standard
 """
+SSHD = Neighbour("openssh", "sshd", start="", restart="", alive="")
 WEB, OFFICE = "8.8.8.8:80", "internet"
 BALANCER, BASTION = "198.51.100.1", "198.51.100.2"
 SPACES = {"balancer": "main-public-a.balancer", "bastion": "main-public-b.bastion",
@@ -94,8 +96,8 @@ def test_it_comes_back(layout: Host) -> None:
 
 @pytest.fixture
 def street(tmp_path: Path) -> Iterator[Host]:
-    """A host on which the balancer's program is installed."""
-    with installed(tmp_path, INSTALL) as host:
+    """A host on which the balancer's and the bastion's programs are installed."""
+    with installed(tmp_path, INSTALL, SSHD) as host:
         yield host
 
 

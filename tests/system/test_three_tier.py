@@ -43,11 +43,12 @@ FIRST_ANSWER = wait("curl -fs -m 3 http://10.30.1.4/")
 
 
 @contextmanager
-def installed(scratch: Path, script: str) -> Iterator[Host]:
+def installed(scratch: Path, script: str, *programs: Neighbour) -> Iterator[Host]:
     """A host with the real programs, in which that script has put a page's files."""
-    if lacks := missing(APPLICATION):
-        pytest.skip(f"beside other programs: {lacks}")
-    street = Street(scratch, APPLICATION)
+    for program in (APPLICATION, *programs):
+        if lacks := missing(program):
+            pytest.skip(f"beside other programs: {lacks}")
+    street = Street(scratch, replace(APPLICATION, also=tuple(program.name for program in programs)))
     try:
         street.host.sh(script)
         yield street.host

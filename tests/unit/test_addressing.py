@@ -90,7 +90,7 @@ def test_a_cidr_no_vpc_can_have(cidr: str, why: str) -> None:
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/16", "10.0.1.0/24", "10.0.255.248/29"])
 def test_a_cidr_for_a_subnet(cidr: str) -> None:
-    check_subnet(IPv4Network(cidr), VPC, [])
+    check_subnet(IPv4Network(cidr), (VPC,), [])
 
 
 @pytest.mark.parametrize(("cidr", "vpc", "problem"), [
@@ -101,14 +101,14 @@ def test_a_cidr_for_a_subnet(cidr: str) -> None:
 ])
 def test_a_cidr_no_subnet_can_have(cidr: str, vpc: str, problem: str) -> None:
     with pytest.raises(BadInput, match=problem):
-        check_subnet(IPv4Network(cidr), IPv4Network(vpc), [])
+        check_subnet(IPv4Network(cidr), (IPv4Network(vpc),), [])
 
 
 def test_a_subnet_over_another_names_it() -> None:
     others = [("web", IPv4Network("10.0.1.0/24")), ("db", IPv4Network("10.0.2.0/24"))]
-    check_subnet(IPv4Network("10.0.3.0/24"), VPC, others)
+    check_subnet(IPv4Network("10.0.3.0/24"), (VPC,), others)
     with pytest.raises(VpcctlError, match=r"10\.0\.2\.0/23 overlaps subnet 'db' \(10\.0\.2\.0/24\)"):
-        check_subnet(IPv4Network("10.0.2.0/23"), VPC, others)
+        check_subnet(IPv4Network("10.0.2.0/23"), (VPC,), others)
 
 
 def test_gateway_and_instance_never_meet() -> None:

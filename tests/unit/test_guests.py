@@ -38,6 +38,7 @@ def test_what_is_in_a_guest_or_on_its_cable_is_found_in_order(entries: list[Entr
         "link eth0 in vpc1-range.lab", "address 10.0.4.7/24 on eth0 in vpc1-range.lab",
         *(f"route {route} in vpc1-range.lab" for route in (
             "10.0.0.1/32 dev eth0 scope link", "10.0.0.0/16 via 10.0.0.1 dev eth0",
+            "10.40.0.0/24 via 10.0.0.1 dev eth0", "10.50.0.0/16 via 10.0.0.1 dev eth0",
             "default via 10.0.0.1 dev eth0 metric 30320", "192.168.0.0/24 via 10.0.0.1 dev eth0",
             "169.254.64.2/32 via 10.0.0.1 dev eth0")),
         "neighbour 10.0.0.1 on eth0 in vpc1-range.lab"]

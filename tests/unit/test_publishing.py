@@ -9,10 +9,12 @@ import pytest
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.managers.opening import leads
+from vpcctl_lib.managers.ports import leads, led, others
 from vpcctl_lib.model import naming, publishing
 from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.reach.match import Place
+from vpcctl_lib.reach.tables import parse_save
 from vpcctl_lib.resources import Chain, Forwarding, Localnet, Route
 
 HOST = IPv4Address("203.0.113.2")
@@ -158,3 +160,30 @@ def test_a_port_that_leads_elsewhere_frees_its_connections() -> None:
 ])
 def test_a_rule_of_others_may_have_the_port(rule: str, found: bool) -> None:
     assert leads(rule, replace(WEB, listen=HOST)) is found
+
+
+@pytest.mark.parametrize(("rules", "meets"), [
+    ("-A PREROUTING -d 203.0.113.2/32 -j DNAT --to-destination 192.168.1.5", True),
+    ("-A PREROUTING -i eth0 -p tcp -j DNAT --to-destination 192.168.1.5", True),
+    ("-A PREROUTING -p tcp -m tcp ! --dport 22 -j REDIRECT --to-ports 1", True),
+    ("-A PREROUTING -m addrtype --dst-type LOCAL -j ONE\n-A ONE -p tcp -j DNAT --to-destination 10.9.0.1",
+     True),
+    ("-A PREROUTING -p tcp -m multiport ! --dports 81,82 -j DNAT --to-destination 192.168.1.5", True),
+    ("-A PREROUTING -p udp -j DNAT --to-destination 192.168.1.5", False),
+    ("-A PREROUTING -i eth1 -j DNAT --to-destination 192.168.1.5", False),
+    ("-A PREROUTING -s 192.0.2.0/24 -j DNAT --to-destination 192.168.1.5", False),
+    ("-A PREROUTING -d 203.0.113.9/32 -j ONE\n-A ONE -p tcp -j DNAT --to-destination 10.9.0.1:80", False),
+    ("-A PREROUTING -p tcp -m tcp --dport 8080 -j ACCEPT\n-A PREROUTING -j DNAT --to-destination 10.9.0.1",
+     False),
+    ("-A PREROUTING -m set --match-set some dst -j DNAT --to-destination 10.9.0.1", False),
+    ('-A PREROUTING -m comment --comment "vpcctl:host" -j DNAT --to-destination 10.9.0.1', False),
+])
+def test_a_rule_of_another_s_that_says_nothing_of_the_port(rules: str, meets: bool) -> None:
+    tables = parse_save(f"*nat\n:PREROUTING ACCEPT [0:0]\n:ONE - [0:0]\n{rules}\nCOMMIT\n")
+    place = Place("eth0", address_type=lambda one: "LOCAL" if one == HOST else "UNICAST")
+    assert bool([*led(others(tables), WEB, HOST, place)]) is meets
+
+
+def test_an_address_of_a_cable_is_no_place_to_listen() -> None:
+    with pytest.raises(BadInput, match="among the addresses of vpcctl's own links"):
+        publishing.parse("169.254.64.2:8080:80")

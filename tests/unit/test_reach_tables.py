@@ -210,3 +210,31 @@ def test_a_rule_may_ask_what_tracking_knows(rule: str, came: Flow, now: Flow, tr
 
 def test_a_packet_of_no_connection_has_no_ends_of_one() -> None:
     assert matches(parse_rule("-m conntrack --ctreplsrc 0.0.0.0/0 -j DROP"), TCP, PLACE).truth is Truth.NO
+
+
+@pytest.mark.parametrize(("rules", "mark", "connection"), [
+    ("-j CONNMARK --set-xmark 0x80000000/0x80000000", 0x10000, 0x80000001),
+    ("-j CONNMARK --set-xmark 0x3/0xff", 0x10000, 0x3),
+    ("-j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff", 0x10000, 0x10000),
+    ("-j CONNMARK --save-mark --nfmask 0xff0000 --ctmask 0xff0000", 0x10000, 0x10001),
+    ("-j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff", 0x1, 0x1),
+    ("-j CONNMARK --restore-mark --nfmask 0xff --ctmask 0xff", 0x10001, 0x1),
+])
+def test_the_connection_has_a_mark_of_its_own(rules: str, mark: int, connection: int) -> None:
+    tables = parse_save(f"*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING {rules}\nCOMMIT\n")
+    met = Table(tables["mangle"], PLACE)
+    after = met.decide("PREROUTING", packet(mark=0x10000, connection_mark=1)).packet
+    assert (after.mark, after.connection_mark) == (mark, connection)
+    lost = met.decide("PREROUTING", packet(state=State.INVALID)).packet
+    assert (lost.mark, lost.connection_mark) == (0, 0)
+
+
+@pytest.mark.parametrize(("rule", "belongs", "truth"), [
+    ("--mark 0x80000000/0x80000000", True, Truth.YES), ("! --mark 0x80000000/0x80000000", True, Truth.NO),
+    ("--mark 0x1", True, Truth.NO), ("--mark 0x80000000/0x80000000", False, Truth.NO),
+    ("! --mark 0x80000000/0x80000000", False, Truth.NO),
+])
+def test_a_rule_may_ask_for_the_connection_s_mark(rule: str, belongs: bool, truth: Truth) -> None:
+    place = replace(PLACE, tracked=lambda: Tracked(CAME, LED) if belongs else None)
+    one = packet(connection_mark=0x80000001 if belongs else 0)
+    assert matches(parse_rule(f"-m connmark {rule} -j DROP"), one, place).truth is truth

@@ -163,5 +163,5 @@ def test_what_comes_of_a_vpc_leaves_by_its_uplink_only() -> None:
 
 
 def test_tcp_learns_of_a_small_mtu() -> None:
-    assert router_mangle() == (
+    assert router_mangle(OPEN) == (
         "-o uplink -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",)

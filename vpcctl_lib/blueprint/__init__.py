@@ -64,7 +64,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         if vpc.route_tables:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
     for vpc in topology.vpcs:
-        peers = tuple((peer.cidr, peer.ipv6) for peer in topology.peers_of(vpc.name))
+        peers = tuple(network for peer in topology.peers_of(vpc.name)
+                      for network in (*peer.networks, *((peer.ipv6,) if peer.ipv6 else ())))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
     yield Part((), host.host, (topology,))
     if topology.eips:
@@ -115,7 +116,7 @@ def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     return router(topology, vpc)
 
 
-def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[tuple[IPv4Network, IPv6Network | None]],
+def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
             groups: Groups | None) -> Iterator[Resource]:
     yield from machines.inside(vpc, one, peers)
     yield from machines.firewall(vpc, one, groups)

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
 from vpcctl_lib.firewall import dual as rules
-from vpcctl_lib.firewall.rules import router_mangle
+from vpcctl_lib.firewall.rules import CLAMP
 from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.addressing6 import EVERYWHERE
@@ -83,7 +83,7 @@ def firewall(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     yield _chain(vpc.name, "filter", "INPUT", rules.router_input(topology, vpc), "DROP")
     yield _chain(vpc.name, "filter", "FORWARD", rules.router_forward(topology, vpc), "DROP")
     if vpc.nat:
-        yield _chain(vpc.name, "mangle", "FORWARD", router_mangle())
+        yield _chain(vpc.name, "mangle", "FORWARD", (CLAMP,))
 
 
 def host(topology: Topology) -> Iterator[Resource]:

@@ -45,7 +45,8 @@ def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     yield from altname(HOST, "vpc-", vpc.name)
     yield Address(HOST, device, addressing.interface(addressing.host_end(vpc.link), 31))
     if routed:
-        yield Route(HOST, vpc.cidr, device, addressing.router_end(vpc.link))
+        for network in vpc.networks:
+            yield Route(HOST, network, device, addressing.router_end(vpc.link))
     if vpc.is_published:
         # Imported late, here and below: most networks have none.
         from vpcctl_lib.resources import Localnet

@@ -40,7 +40,7 @@ def _attached(one: Endpoint) -> Resource:
 
 
 def inside(vpc: Vpc, one: Endpoint,
-           peers: Sequence[tuple[IPv4Network, IPv6Network | None]]) -> Iterator[Resource]:
+           peers: Sequence[IPv4Network | IPv6Network]) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers)."""
     router = addressing.gateway(vpc.cidr)
     yield from _settings(one)
@@ -50,7 +50,7 @@ def inside(vpc: Vpc, one: Endpoint,
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
     yield Route(one.namespace, addressing.single(router), one.interface)
-    for destination in (vpc.cidr, EVERYWHERE, *(cidr for cidr, _ in peers)):
+    for destination in (*vpc.networks, EVERYWHERE, *(far for far in peers if isinstance(far, IPv4Network))):
         metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
         yield Route(one.namespace, destination, one.interface, router, metric)
     if not one.is_ours:
@@ -59,7 +59,7 @@ def inside(vpc: Vpc, one: Endpoint,
     if vpc.ipv6 and one.ipv6:
         from vpcctl_lib.blueprint import dual
 
-        yield from dual.inside(vpc.ipv6, one, [prefix for _, prefix in peers if prefix])
+        yield from dual.inside(vpc.ipv6, one, [far for far in peers if isinstance(far, IPv6Network)])
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
     if vpc.ipv6 and one.ipv6:
         yield Neighbour(one.namespace, one.interface, addressing6.router(vpc.ipv6), naming.mac(vpc.name))

@@ -24,7 +24,8 @@ def cable(topology: Topology, peering: Peering) -> Iterator[Resource]:
         yield Port(near.name, device, mark)
         yield from altname(near.name, "pcx-", far.name)
         yield Address(near.name, device, addressing.interface(addressing.gateway(near.cidr), 32), peer=beyond)
-        yield Route(near.name, far.cidr, device, beyond)
+        for network in far.networks:
+            yield Route(near.name, network, device, beyond)
     if one.ipv6 and other.ipv6:
         # Imported late: most networks have no IPv6.
         from vpcctl_lib.blueprint import dual

@@ -44,6 +44,9 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     yield Port(vpc.name, bridge, mark)
     yield from altname(vpc.name, "br-", vpc.name)
     yield Address(vpc.name, bridge, addressing.interface(addressing.gateway(vpc.cidr), vpc.cidr.prefixlen))
+    # A VPC has one gateway: its machines reach it by a route of its own, wherever they are.
+    for network in vpc.cidrs:
+        yield Route(vpc.name, network, bridge)
     if vpc.nat or vpc.is_published:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
@@ -127,7 +130,7 @@ def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     inward, arriving, leaving = _openings(topology, vpc)
     yield Chain(vpc.name, "filter", "FORWARD", (*passing, *inward, refusing), policy="DROP")
     if vpc.nat or inward:
-        yield Chain(vpc.name, "mangle", "FORWARD", router_mangle())
+        yield Chain(vpc.name, "mangle", "FORWARD", router_mangle(vpc))
     if vpc.nat and not routed(topology, vpc):
         leaving = (*leaving, *router_nat(vpc))
     if leaving or (vpc.nat and not routed(topology, vpc)):

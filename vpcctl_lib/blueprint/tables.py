@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 
+from vpcctl_lib.firewall.route_rules import go_back
 from vpcctl_lib.firewall.rules import router_raw
 from vpcctl_lib.model import addressing, naming, tables
 from vpcctl_lib.model.endpoints import Endpoint
@@ -25,7 +26,7 @@ def steering(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
                     if numbers[one.site.subnet])
     yield Steering(vpc.name, naming.mac(vpc.name), vpc.cidr, origins,
                    tuple(Listed(table.name, _words(vpc, table)) for table in vpc.route_tables),
-                   tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)))
+                   tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)), vpc.cidrs)
 
 
 def _detours(vpc: Vpc, subnet: Subnet) -> list[Detour]:
@@ -62,6 +63,9 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     raw = router_raw(topology, vpc)
     if raw:
         yield Chain(vpc.name, "raw", "PREROUTING", raw)
+    back = go_back(vpc)
+    if back:
+        yield Chain(vpc.name, "mangle", "PREROUTING", back)
     for table in used:
         yield WayRule(vpc.name, MARKED + table.number, naming.device("br-", vpc.name),
                       tables.KERNEL + table.number, tables.mark(table.number))
@@ -70,7 +74,8 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
 
 def _lines(vpc: Vpc, peers: Sequence[Vpc], table: RouteTable) -> Iterator[Resource]:
     number = tables.KERNEL + table.number
-    yield Way(vpc.name, number, vpc.cidr, naming.device("br-", vpc.name))
+    for network in vpc.networks:
+        yield Way(vpc.name, number, network, naming.device("br-", vpc.name))
     # The host comes in by this link, and answers to it are never routed.
     yield Way(vpc.name, number, addressing.link_network(vpc.link), naming.UPLINK)
     for route in tables.routes(vpc, peers, table.name):
@@ -99,7 +104,7 @@ def _answers(vpc: Vpc, peers: Sequence[Vpc], used: Sequence[RouteTable]) -> Iter
     if not boxes:
         return
     links = [(naming.UPLINK, EVERYWHERE),
-             *((naming.device("pcx-", peer.name), peer.cidr) for peer in peers)]
+             *((naming.device("pcx-", peer.name), network) for peer in peers for network in peer.networks)]
     yield WayRule(vpc.name, HOME, naming.UPLINK, source=addressing.link_network(vpc.link))
     for number, name in enumerate(boxes, tables.MOST + 1):
         near = tables.next_hop(vpc, VpcRoute(EVERYWHERE, Via.INSTANCE, name))

@@ -33,6 +33,7 @@ COMMANDS = Commands({
     "graph": "graph.graph_command",
     "group": "group.group",
     "instance": "instance.instance",
+    "metrics": "metrics.metrics",
     "nat": "nat.nat",
     "nat-gateway": "nat_gateway.nat_gateway",
     "peer": "peer.peer",

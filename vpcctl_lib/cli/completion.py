@@ -62,6 +62,12 @@ def complete_vpc(ctx: click.Context, parameter: click.Parameter, incomplete: str
     return _beginning((vpc.name for vpc in _topology(ctx).vpcs if vpc.name not in taken), incomplete)
 
 
+def complete_cidr(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The secondary CIDRs of the VPC."""
+    vpcs = (vpc for vpc in _topology(ctx).vpcs if ctx.params.get("name") in (None, vpc.name))
+    return _beginning((str(cidr) for vpc in vpcs for cidr in vpc.cidrs), incomplete)
+
+
 def complete_route_table(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """The names of the VPC's route tables, with the built-in ones."""
     vpcs = [vpc for vpc in _topology(ctx).vpcs if ctx.params.get("vpc") in (None, vpc.name)]

@@ -179,9 +179,17 @@ def list_eips(topology: Topology, as_json: bool) -> None:
     if as_json:
         output.document("eips", found)
         return
-    output.table(("ADDRESS", "ASSOCIATED", "PRIVATE ADDRESS", "POOL", "INTERFACE"),
-                 [tuple(one[key] or "-" for key in ("address", "associated", "private", "pool", "interface"))
-                  for one in found], "no elastic addresses; allocate one: vpcctl eip allocate")
+    columns = ("address", "associated", "private", "pool", "interface")
+    output.table(("ADDRESS", "ASSOCIATED", "PRIVATE ADDRESS", "POOL", "INTERFACE", "STATE"),
+                 [(*(one[key] or "-" for key in columns), _state(one)) for one in found],
+                 "no elastic addresses; allocate one: vpcctl eip allocate")
+    for one in found:
+        if one["idle"]:
+            output.note(f"{one['address']} does not work for {one['associated']}: {one['idle']}")
+
+
+def _state(one: dict[str, Any]) -> str:
+    return "works" if one["works"] else "idle" if one["associated"] else "free"
 
 
 def _eip(topology: Topology, address: IPv4Address) -> dict[str, Any]:

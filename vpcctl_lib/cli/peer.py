@@ -83,5 +83,6 @@ def list_peerings(topology: Topology, as_json: bool) -> None:
         output.document("peerings", found)
         return
     output.table(("VPC1", "CIDR1", "VPC2", "CIDR2"),
-                 [(one["vpc1"], one["cidr1"], one["vpc2"], one["cidr2"]) for one in found],
+                 [(one["vpc1"], ", ".join((one["cidr1"], *one["cidrs1"])),
+                   one["vpc2"], ", ".join((one["cidr2"], *one["cidrs2"]))) for one in found],
                  "no peerings; create one: vpcctl peer create --vpc1 vpc1 --vpc2 vpc2")

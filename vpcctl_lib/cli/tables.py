@@ -41,7 +41,7 @@ def overview(view: View) -> None:
     if view["peerings"]:
         _heading("Peerings", see["peerings"])
         output.table(("PEER", "CIDR", "DEVICE"),
-                     [(one["vpc"], one["cidr"], one["device"]) for one in view["peerings"]], "")
+                     [(one["vpc"], networks(one), one["device"]) for one in view["peerings"]], "")
     for one in view["policies"]:
         _heading(f"Policy of {one['subnet']}", one["see"] or "no machine follows it")
         policy(one)
@@ -102,9 +102,14 @@ def _heading(what: str, *commands: str) -> None:
     output.result(f"\n{line}")
 
 
+def networks(view: View) -> str:
+    """All CIDRs of a VPC."""
+    return ", ".join((view["cidr"], *view["cidrs"]))
+
+
 def _head(view: View) -> str:
     uplink, size = view["uplink"], view["addresses"]
-    lines = {"Name": view["name"], "CIDR": view["cidr"],
+    lines = {"Name": view["name"], "CIDR": networks(view),
              "Addresses": f"{size['total']}: {size['in_subnets']} in subnets, {size['free']} free",
              "Gateway": f"{view['gateway']} on {view['bridge']}", "Namespace": view["namespace"],
              "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",

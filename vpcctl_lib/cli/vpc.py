@@ -9,9 +9,10 @@ import click
 
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
-from vpcctl_lib.cli.completion import complete_vpc
-from vpcctl_lib.cli.params import changing, cidr_option, ipv6_option, reading, report, showing
+from vpcctl_lib.cli.completion import complete_cidr, complete_vpc
+from vpcctl_lib.cli.params import Parsed, changing, cidr_option, ipv6_option, reading, report, showing
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.views import plain
@@ -61,27 +62,34 @@ def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, 
 
 @vpc.command("set")
 @name_option
+@click.option("--add-cidr", "add", type=Parsed(parse_network), multiple=True, metavar="CIDR",
+              help="One more, such as 10.1.0.0/16. Repeatable.")
+@click.option("--remove-cidr", "remove", type=Parsed(parse_network), multiple=True, metavar="CIDR",
+              shell_complete=complete_cidr, help="A secondary one without subnets. Repeatable.")
 @ipv6_option(56, PREFIX)
 @click.option("--no-ipv6", is_flag=True, help="Take its IPv6 away.")
 @changing
-def set_vpc(context: Context, name: str, ipv6: IPv6Network | None, no_ipv6: bool, as_json: bool) -> None:
-    """Change a VPC in place (in AWS: associate-vpc-cidr-block).
+def set_vpc(context: Context, name: str, add: tuple[IPv4Network, ...], remove: tuple[IPv4Network, ...],
+            ipv6: IPv6Network | None, no_ipv6: bool, as_json: bool) -> None:
+    """Give a VPC secondary CIDRs or IPv6, or take them away (in AWS: associate-vpc-cidr-block).
 
-    What is in the VPC stays, and so do its connections by IPv4. Each subnet and machine gets an address of
-    IPv6, or loses it.
+    What is in the VPC stays, and so do its connections. Its subnets may lie in any of its CIDRs. With IPv6,
+    each subnet and each machine gets an address of it, too.
 
     \b
     Example:
+      vpcctl vpc set --name vpc1 --add-cidr 10.1.0.0/16
       vpcctl vpc set --name vpc1 --ipv6 auto
     """
-    if (ipv6 is not None) == no_ipv6:
-        told = "there is nothing to set" if ipv6 is None else "--ipv6 and --no-ipv6 exclude each other"
-        raise BadInput(told, "use --ipv6 auto, --ipv6 PREFIX or --no-ipv6")
-    change = managers.VpcManager(context).set(name, ipv6)
-    held = find_vpc(change.topology, name).ipv6
-    has = f"the IPv6 prefix {held}" if held else "no IPv6"
+    if ipv6 and no_ipv6:
+        raise BadInput("--ipv6 and --no-ipv6 exclude each other", "use one of the two")
+    if not (add or remove or ipv6 or no_ipv6):
+        raise BadInput("there is nothing to set", "use --add-cidr, --remove-cidr, --ipv6 or --no-ipv6")
+    change = managers.VpcManager(context).set(name, add, remove, ipv6, no_ipv6)
+    vpc = find_vpc(change.topology, name)
+    held = ", ".join(map(str, (*vpc.networks, *((vpc.ipv6,) if vpc.ipv6 else ()))))
     report(change, as_json, "vpc", lambda change: _view(name, change),
-           f"VPC '{name}' now has {has}", f"VPC '{name}' has {has}")
+           f"VPC '{name}' now has {held}", f"VPC '{name}' has {held}")
 
 
 @vpc.command("list")
@@ -97,7 +105,7 @@ def list_vpcs(topology: Topology, as_json: bool) -> None:
     if as_json:
         output.document("vpcs", found)
         return
-    rows = [(one["name"], one["cidr"], one["gateway"], one["bridge"],
+    rows = [(one["name"], ", ".join((one["cidr"], *one["cidrs"])), one["gateway"], one["bridge"],
              ", ".join(subnet["name"] for subnet in one["subnets"]) or "-",
              one["nat"]["interface"] if one["nat"] else "-", ", ".join(one["peers"]) or "-") for one in found]
     output.table(("NAME", "CIDR", "GATEWAY", "BRIDGE", "SUBNETS", "NAT", "PEERS"), rows,

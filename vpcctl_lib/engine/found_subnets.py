@@ -59,7 +59,7 @@ class SubnetReader:
             try:
                 naming.check_name(one.name, "subnet")
                 cidr, kind = addressing.parse_network(one.cidr), SubnetType(one.kind)
-                addressing.check_subnet(cidr, vpc.cidr, taken)
+                addressing.check_subnet(cidr, vpc.networks, taken)
             except (VpcctlError, ValueError):
                 self._notes.append(f"a subnet of VPC '{vpc.name}' can't be rebuilt: its mark is not vpcctl's")
                 continue
@@ -263,7 +263,7 @@ def _subnet_of(vpc: Vpc, text: str) -> IPv4Network | None:
     """The CIDR, if a person could have given it to a subnet of that VPC."""
     try:
         cidr = addressing.parse_network(text)
-        addressing.check_subnet(cidr, vpc.cidr, ())
+        addressing.check_subnet(cidr, vpc.networks, ())
     except BadInput:
         return None
     return cidr

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.engine import found_publishes, found_routes
+from vpcctl_lib.engine import found_prefixes, found_publishes, found_routes
 from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
@@ -99,7 +99,7 @@ class Rebuilder:
                                   f"{addressing.router_end(one.link)}", "remove one of the two")
         routed = [vpc for vpc in vpcs if vpc.routed]
         # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
-        vpcs = [replace(vpc, routed=any(one.cidr.overlaps(vpc.cidr) for one in routed))
+        vpcs = [replace(vpc, routed=any(map(vpc.meets, routed)))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
         forwarding = self.forwarding()
         found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
@@ -158,9 +158,10 @@ class Rebuilder:
         reader = SubnetReader(self._kernel, self.notes, self._attached)
         machines = [site for site in sites if site not in self._gateways]
         gateways = [site for site in sites if site in self._gateways]
-        return found_routes.with_routes(self._kernel, self.notes, replace(
+        vpc = found_prefixes.with_parts(self._kernel, replace(
             vpc, subnets=reader.subnets(vpc, machines),
-            nat_gateways=tuple(reader.nat_gateways(gateways))))
+            nat_gateways=tuple(reader.nat_gateways(gateways))), self.notes)
+        return found_routes.with_routes(self._kernel, self.notes, vpc)
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
@@ -178,7 +179,25 @@ class Rebuilder:
             raise _Unknown(f"its bridge has the address {bridge}")
         routed = any(route["dst"] == str(bridge.network) and route.get("dev") == naming.device("vpc-", name)
                      for route in self._kernel.routes(""))
-        return Vpc(name, bridge.network, link, routed)
+        return Vpc(name, bridge.network, link, routed, cidrs=self._secondary(name, bridge.network),
+                   ipv6=found_prefixes.prefix(self._kernel, name))
+
+    def _secondary(self, name: str, first: IPv4Network) -> tuple[IPv4Network, ...]:
+        """Its further CIDRs, from its router's routes straight onto the bridge."""
+        bridge, found = naming.device("br-", name), list[IPv4Network]()
+        for route in self._kernel.routes(name):
+            if route.get("dev") != bridge or "gateway" in route or route.get("protocol") == "kernel":
+                continue
+            try:
+                cidr = addressing.parse_network(route["dst"])
+                addressing.check_vpc(cidr)
+                addressing.check_secondary([*found, cidr], first)
+            except VpcctlError:
+                self.notes.append(f"the route to {route['dst']} in VPC '{name}' is not one of its CIDRs: it "
+                                  "stays as it is")
+                continue
+            found.append(cidr)
+        return tuple(sorted(found))
 
     def _sites(self, vpc: Vpc) -> list[Site]:
         """Its machines, from the ports of its bridge, in the order in which they were made."""
@@ -217,8 +236,7 @@ class Rebuilder:
                      if self._joins(known, peering, ends[peering]))
 
     def _joins(self, known: Mapping[str, Vpc], peering: Peering, ends: Collection[str]) -> bool:
-        cidrs = [known[name].cidr for name in (peering.vpc1, peering.vpc2)]
-        if len(ends) == 2 and not cidrs[0].overlaps(cidrs[1]):
+        if len(ends) == 2 and not known[peering.vpc1].meets(known[peering.vpc2]):
             return True
         wrong = "their CIDRs overlap" if len(ends) == 2 else "one end of its cable is missing"
         self.notes.append(f"the peering of '{peering.vpc1}' and '{peering.vpc2}' can't be rebuilt: {wrong}")

@@ -1,4 +1,7 @@
-"""Things on the host that bear our mark and are not in the record: rules, chains and files."""
+"""Things that are ours by their mark or their place, and not in the record.
+
+On the host, our mark tells: rules, chains and files. A router is ours as a whole.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,15 @@ CABLE = "vpc-"
 
 def strays(kernel: Kernel, ledger: Iterable[Entry]) -> list[Resource]:
     """All of them, each as the resource that it would be if recorded; those that others need come first."""
+    # Imported late: only `status` and `restore` look there.
+    from vpcctl_lib.engine.intruders import intruders
+
     recorded = [entry.resource for entry in ledger]
     keys = {one.key for one in recorded}
     families = _families(recorded)
     return [*(chain for family in families for chain in _chains(kernel, family, keys)),
-            *(rule for family in families for rule in _rules(kernel, family, recorded)), *_files(keys)]
+            *(rule for family in families for rule in _rules(kernel, family, recorded)), *_files(keys),
+            *intruders(kernel, recorded)]
 
 
 def _families(recorded: Iterable[Resource]) -> list[Family]:

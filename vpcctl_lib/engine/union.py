@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import addressing, elastic
+from vpcctl_lib.model import addressing, addressing6, elastic
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 
 def united(recorded: Topology, found: Topology) -> Topology:
-    """The recorded topology, with what else was found: VPCs, groups, ACLs, subnets, machines and peerings.
+    """The recorded topology, with what else was found: VPCs, CIDRs, groups, ACLs, subnets, machines, peers.
 
     VpcctlError if one of them conflicts with a recorded one.
     """
@@ -48,20 +48,24 @@ def _met(pool: Pool, others: Iterable[Pool]) -> bool:
 
 
 def _wider(known: Vpc, found: Vpc) -> Vpc:
-    """A recorded VPC with the additional groups, ACLs, subnets and machines."""
+    """A recorded VPC with the additional CIDRs, groups, ACLs, subnets and machines."""
+    cidrs = [one for one in found.cidrs if not addressing.shared((one,), known.networks)]
     more = [one for one in found.groups if known.group(one.name) is None]
     acls = [one for one in found.acls if known.acl(one.name) is None]
     subnets = [_with_machines(one, found.subnet(one.name)) for one in known.subnets]
     taken = [one for one in found.subnets if known.subnet(one.name) is None
-             and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)]
+             and not any(one.cidr.overlaps(other.cidr) for other in known.subnets)
+             and addressing.within((*known.networks, *cidrs), one.cidr)]
     there = {one for table in known.route_tables for one in (table.name, table.number)}
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
-    return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
-                   subnets=(*subnets, *taken),
-                   route_tables=(*known.route_tables, *tables),
-                   nat_gateways=(*known.nat_gateways, *gateways))
+    if known.ipv6 != found.ipv6:
+        taken = [replace(one, ipv6=None) for one in taken]
+    return addressing6.with_parts(replace(
+        known, groups=(*known.groups, *more), acls=(*known.acls, *acls), subnets=(*subnets, *taken),
+        route_tables=(*known.route_tables, *tables), nat_gateways=(*known.nat_gateways, *gateways),
+        cidrs=tuple(sorted((*known.cidrs, *cidrs)))))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -94,6 +98,7 @@ def added(before: Topology, after: Topology) -> list[str]:
 
 
 def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
+    yield from (f"CIDR {one} of {vpc.name}" for one in vpc.cidrs if one not in known.cidrs)
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
     yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
     for word, old, new in (("route table", known.route_tables, vpc.route_tables),

@@ -8,9 +8,10 @@ from ipaddress import IPv4Address
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files.documents import Place, shown, told
 from vpcctl_lib.files.keys import MAPPING_HINT, Reading, Value, alone
+from vpcctl_lib.files.topology_values import networks
 from vpcctl_lib.model import addressing, route_checks, tables
 from vpcctl_lib.model.naming import is_name
-from vpcctl_lib.model.routes import RouteTable, VpcRoute
+from vpcctl_lib.model.routes import BUILT_IN, RouteTable, VpcRoute
 
 _CIDR = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}"
 _TARGET = r"^(internet|blackhole|(nat|peer):[a-z][a-z0-9-]*|instance:[a-z][a-z0-9-]*/[a-z][a-z0-9-]*)$"
@@ -31,21 +32,32 @@ def _route(to: str, target: object, place: Place) -> VpcRoute:
 
 def check_tables(found: tuple[RouteTable, ...], place: Place, vpc: Reading) -> None:
     """Refuse a route to what is local, and two routes to one destination."""
-    cidr = vpc.found["cidr"]
+    own = networks(vpc)
     for table in found:
         seen: set[object] = set()
         for route in table.routes:
             here = place.named(table.name).at("routes").named(str(route.destination))
-            if route.destination.subnet_of(cidr) or route.destination.subnet_of(addressing.LINKS):
+            if addressing.within(own, route.destination) or route.destination.subnet_of(addressing.LINKS):
                 raise here.refusal(f"{route.destination} is always local", "choose another destination")
+            block = addressing.unroutable(route.destination)
+            if block:
+                raise here.refusal(f"{route.destination} can't be the destination of a route: it is in "
+                                   f"{block}", "choose another destination")
             if route.destination in seen:
                 raise here.refusal(f"{route.destination} is written twice", "leave one of the two out")
             seen.add(route.destination)
 
 
-def _table(data: object, place: Place) -> str:
+def _table(data: object, place: Place, subnet: Reading) -> str:
     if not isinstance(data, str) or not is_name(data):
         raise place.refusal(f"{shown(data)} is not a route table", "write for example main")
+    kind = subnet.found.get("type")
+    found = next((one for one in subnet.outside("route_tables") or ()
+                  if one.name == data and data not in BUILT_IN), None)
+    follows = tables.type_by(found) if found else tables.TYPES.get(data)
+    if kind and follows and kind is not follows:
+        raise place.refusal(f"a subnet with route table {shown(data)} is {follows.value}, but its type says "
+                            f"{kind.value}", "leave out the type, or choose another route table")
     return data
 
 
@@ -65,6 +77,6 @@ def _address(data: object, place: Place) -> IPv4Address:
 ROUTES = alone(_routes, lambda found: {str(one.destination): one.target for one in found}, {
     "type": "object", "propertyNames": {"pattern": f"^{_CIDR}$"},
     "additionalProperties": {"type": "string", "pattern": _TARGET}}, (VpcRoute,))
-ROUTE_TABLE: Value = alone(_table, str, {"$ref": "#/definitions/name"})
+ROUTE_TABLE = Value(_table, str, {"$ref": "#/definitions/name"})
 SUBNET: Value = alone(_subnet, str, {"$ref": "#/definitions/name"})
 ADDRESS: Value = alone(_address, str, {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"})

@@ -95,6 +95,8 @@ NAT = Kind("nat", "NAT", Nat, "The way out for public subnets.", (
 
 VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
     Key("cidr", values.VPC_CIDR, "Its addresses, from /16 to /28, of a private range.", required=NO_CIDR),
+    Key("cidrs", values.VPC_CIDRS, "More of its addresses, as a list: its secondary CIDRs.", blank=True,
+        since=2),
     Key("ipv6", VPC_PREFIX, "Its IPv6 prefix, a /56, or auto. Without it there is no IPv6 in it.", since=2),
     Key("allow_overlap", values.NO_OVERLAP, "Whether the host may have its own route to these addresses.",
         ("routed",), listed=1),

@@ -63,10 +63,30 @@ def _vpc_cidr(data: object, place: Place, here: Reading) -> IPv4Network:
     return cidr
 
 
+def _vpc_cidrs(data: object, place: Place, here: Reading) -> tuple[IPv4Network, ...]:
+    if not isinstance(data, list):
+        raise place.refusal(f"{shown(data)} is not a list of CIDRs", "write for example [10.1.0.0/16]")
+    found: list[IPv4Network] = []
+    for number, one in enumerate(data):
+        found.append(_vpc_cidr(one, place.at(number), here))
+        told(place.at(number), partial(addressing.check_secondary, found, here.found["cidr"]))
+    return tuple(sorted(found))
+
+
 def _subnet_cidr(data: object, place: Place, here: Reading) -> IPv4Network:
     cidr = _cidr(data, place)
-    told(place, lambda: addressing.check_subnet(cidr, here.outside("cidr"), ()))
+    told(place, lambda: addressing.check_subnet(cidr, _around(here), ()))
     return cidr
+
+
+def _around(subnet: Reading) -> tuple[IPv4Network, ...]:
+    """The CIDRs of the VPC around a subnet."""
+    return (subnet.outside("cidr"), *(subnet.outside("cidrs") or ()))
+
+
+def networks(vpc: Reading) -> tuple[IPv4Network, ...]:
+    """A VPC's CIDRs."""
+    return (vpc.found["cidr"], *vpc.found.get("cidrs", ()))
 
 
 def check_subnets(subnets: tuple[Subnet, ...], place: Place, vpc: Reading) -> None:
@@ -75,7 +95,7 @@ def check_subnets(subnets: tuple[Subnet, ...], place: Place, vpc: Reading) -> No
         others: list[tuple[str, IPv4Network]] = []
         for subnet in subnets:
             here = place.named(subnet.name).at("cidr")
-            told(here, partial(addressing.check_subnet, subnet.cidr, vpc.found["cidr"], tuple(others)))
+            told(here, partial(addressing.check_subnet, subnet.cidr, networks(vpc), tuple(others)))
             others.append((subnet.name, subnet.cidr))
     told(place, lambda: endpoints.check_room(vpc.name, subnets))
     known = [group.name for group in vpc.found.get("groups", ())]
@@ -345,6 +365,8 @@ _INTERFACE = {"type": "string", "minLength": 1}
 _NUMBER_OR_TEXT = {"type": ["string", "integer"]}
 
 VPC_CIDR = Value(_vpc_cidr, str, pattern(rf"\s*{CIDR}\s*"))
+VPC_CIDRS = Value(_vpc_cidrs, lambda found: list(map(str, found)),
+                  {"type": "array", "items": pattern(rf"\s*{CIDR}\s*"), "uniqueItems": True})
 SUBNET_CIDR = Value(_subnet_cidr, str, pattern(rf"\s*{CIDR}\s*"))
 ADDRESSES = alone(_addresses, lambda found: str(found[0]) if len(found) == 1 else list(map(str, found)), {
     "anyOf": [pattern(ADDRESS), {"type": "array", "items": pattern(ADDRESS)}]})

@@ -134,13 +134,13 @@ def _published(vpcs: Reached) -> Iterable[tuple[Vpc, bool]]:
 
 def _own(vpc: Vpc, routed: bool) -> list[str]:
     """What answers connections by published ports, as the host sees it."""
-    return [str(vpc.cidr) if routed else str(addressing.router_end(vpc.link))]
+    return [*map(str, vpc.networks)] if routed else [str(addressing.router_end(vpc.link))]
 
 
 def _sources(vpc: Vpc, routed: bool) -> list[str]:
     """The addresses with which packets come out of a VPC; its router answers for itself."""
     router = f"{addressing.router_end(vpc.link)}/32"
-    return [str(vpc.cidr), router] if routed else [router]
+    return [*map(str, vpc.networks), router] if routed else [router]
 
 
 def into_router(vpc: Vpc) -> Iterator[str]:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vpcctl_lib.model import addressing, naming
-from vpcctl_lib.model.routes import RouteTable, VpcRoute
-from vpcctl_lib.model.tables import EVERYWHERE, Leave, leaves, mark, next_hop, routes, used
+from vpcctl_lib.model.outside import Transport
+from vpcctl_lib.model.publishing import Published, in_vpc
+from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
+from vpcctl_lib.model.tables import (
+    CAME_IN,
+    EVERYWHERE,
+    MASK,
+    Leave,
+    leaves,
+    mark,
+    next_hop,
+    routes,
+    subnets,
+    used,
+)
 from vpcctl_lib.model.topology import Topology, Vpc
 
 
@@ -37,8 +50,9 @@ def across(vpc: Vpc) -> Iterator[str]:
     for table in used(vpc):
         for route in table.routes:
             if next_hop(vpc, route):
-                yield " ".join(filter(None, (f"-s {vpc.cidr}", _to(route), f"-i {bridge} -o {bridge}",
-                                             _marked(table.number), "-j ACCEPT")))
+                for source in vpc.networks:
+                    yield " ".join(filter(None, (f"-s {source}", _to(route), f"-i {bridge} -o {bridge}",
+                                                 _marked(table.number), "-j ACCEPT")))
 
 
 def untracked(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
@@ -55,19 +69,60 @@ def _untracked(topology: Topology, vpc: Vpc, table: RouteTable) -> Iterator[str]
     if not any(next_hop(vpc, route) for route in found):
         return
     port = f"-i {naming.device('br-', vpc.name)} {_marked(table.number)}"
-    for near in (vpc.cidr, addressing.link_network(vpc.link)):
+    for near in (*vpc.networks, addressing.link_network(vpc.link)):
         yield f"-d {near} {port} -j ACCEPT"
     # A route is the more specific one of two before it in this order.
     for route in sorted(found, key=lambda one: -one.destination.prefixlen):
+        if route.via is Via.NAT and next_hop(vpc, route):
+            for match in _answers(vpc, table):
+                yield " ".join(filter(None, (_to(route), f"{match} {port}", "-j ACCEPT")))
         what = "-j CT --notrack" if next_hop(vpc, route) else "-j ACCEPT"
         yield " ".join(filter(None, (_to(route), port, what)))
+
+
+def _answers(vpc: Vpc, table: RouteTable) -> list[str]:
+    """What may be an answer by a published port, or an ICMP error about one: tracking tells.
+
+    If a middlebox has the table, it may send on any machine's.
+    """
+    own = subnets(vpc, table.name)
+    sends_on = any(machine.forwards for subnet in own for machine in subnet.machines)
+    names = {subnet.name for subnet in own}
+    found = [one for one in in_vpc(vpc) if sends_on or one.site.subnet in names]
+    return list(dict.fromkeys(match for one in found for match in _answering(one)))
+
+
+def _answering(one: Published) -> Iterator[str]:
+    name = one.publish.protocol.value
+    # The first packet of a connection that the machine opens itself is no answer.
+    begun = " ! --tcp-flags FIN,SYN,RST,ACK SYN" if one.publish.protocol is Transport.TCP else ""
+    yield f"-s {one.machine.address}/32 -p {name} -m {name} --sport {one.publish.to}{begun}"
+    yield f"-s {one.machine.address}/32 -p icmp -m icmp --icmp-type 3"
+
+
+def came_in(vpc: Vpc) -> tuple[str, ...]:
+    """Marks the connections by published ports, where route tables could lead their answers elsewhere."""
+    link = f"-i {naming.UPLINK} -o {naming.device('br-', vpc.name)}"
+    return tuple(dict.fromkeys(
+        f"-d {one.machine.address}/32 {link} -p {name} -m {name} --dport {one.publish.to} "
+        f"-j CONNMARK --set-xmark {CAME_IN}"
+        for one in in_vpc(vpc) if (name := one.publish.protocol.value))) if used(vpc) else ()
+
+
+def go_back(vpc: Vpc) -> tuple[str, ...]:
+    """Their answers go by the main table, whose default route is the way in, whatever their subnet's."""
+    if not came_in(vpc):
+        return ()
+    return (f"-i {naming.device('br-', vpc.name)} -m connmark --mark {CAME_IN} "
+            f"-j MARK --set-xmark 0x0/{MASK:#x}",)
 
 
 def gateway_forward(vpc: Vpc) -> tuple[str, ...]:
     """What a NAT gateway sends on: its VPC's packets to the outside, and their answers."""
     link = f"-i {naming.INSTANCE} -o {naming.INSTANCE}"
     return ("-m conntrack --ctstate INVALID -j DROP", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-            f"-d {vpc.cidr} -j DROP", f"-s {vpc.cidr} {link} -j ACCEPT")
+            *(f"-d {own} -j DROP" for own in vpc.networks),
+            *(f"-s {own} {link} -j ACCEPT" for own in vpc.networks))
 
 
 def gateway_input() -> tuple[str, ...]:
@@ -77,4 +132,4 @@ def gateway_input() -> tuple[str, ...]:
 
 def gateway_nat(vpc: Vpc) -> tuple[str, ...]:
     """Its own address replaces the source."""
-    return (f"-s {vpc.cidr} -o {naming.INSTANCE} -j MASQUERADE --random-fully",)
+    return tuple(f"-s {own} -o {naming.INSTANCE} -j MASQUERADE --random-fully" for own in vpc.networks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.routing import NOWHERE
@@ -17,6 +18,8 @@ UNREACHABLE = "-j REJECT --reject-with icmp-net-unreachable"
 CLOSED = "-j REJECT --reject-with icmp-host-prohibited"
 MASQUERADE = "-j MASQUERADE --random-fully"
 """With random ports: a tenant can't choose a port that the host's programs are about to use."""
+
+CLAMP = f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
 
 Reached = Iterable[tuple[Vpc, bool]]
 """VPCs, each with whether the host has a route to it."""
@@ -44,7 +47,8 @@ def _across(vpc: Vpc) -> Iterator[str]:
 def _within(vpc: Vpc) -> Iterator[str]:
     bridge = naming.device("br-", vpc.name)
     # Switched frames pass here if somebody turns bridge-nf-call-iptables on.
-    yield f"-s {vpc.cidr} -d {vpc.cidr} -i {bridge} -o {bridge} -j ACCEPT"
+    for source, destination in product(vpc.networks, repeat=2):
+        yield f"-s {source} -d {destination} -i {bridge} -o {bridge} -j ACCEPT"
     yield f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK} -o {bridge} -j ACCEPT"
 
 
@@ -55,7 +59,8 @@ def _errors(vpc: Vpc) -> Iterator[str]:
     this rule.
     """
     bridge, host = naming.device("br-", vpc.name), addressing.host_end(vpc.link)
-    yield f"-i {naming.UPLINK} -o {bridge} {RELATED} --ctorigsrc {vpc.cidr} -j ACCEPT"
+    for own in vpc.networks:
+        yield f"-i {naming.UPLINK} -o {bridge} {RELATED} --ctorigsrc {own} -j ACCEPT"
     yield f"-d {host}/32 -i {bridge} -o {naming.UPLINK} {RELATED} --ctorigsrc {host} -j ACCEPT"
 
 
@@ -91,15 +96,18 @@ def _peers(topology: Topology, vpc: Vpc) -> Iterator[str]:
     for peer in topology.peers_of(vpc.name):
         cable = naming.device("pcx-", peer.name)
         comment = bearing(naming.peering_owner(*sorted((vpc.name, peer.name))))
-        yield f"-s {vpc.cidr} -d {peer.cidr} -i {bridge} -o {cable} {comment} -j ACCEPT"
-        yield f"-s {peer.cidr} -d {vpc.cidr} -i {cable} -o {bridge} {comment} -j ACCEPT"
+        for own, far in product(vpc.networks, peer.networks):
+            yield f"-s {own} -d {far} -i {bridge} -o {cable} {comment} -j ACCEPT"
+            yield f"-s {far} -d {own} -i {cable} -o {bridge} {comment} -j ACCEPT"
 
 
 def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """Who may send to the router itself: its own VPC, its peers and the host."""
     bridge = naming.device("br-", vpc.name)
-    own = (f"-s {vpc.cidr} -i {bridge}", f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK}")
-    peers = (f"-s {peer.cidr} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name))
+    own = (*(f"-s {network} -i {bridge}" for network in vpc.networks),
+           f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK}")
+    peers = (f"-s {network} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name)
+             for network in peer.networks)
     return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
             *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
 
@@ -113,9 +121,14 @@ def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     return untracked(topology, vpc)
 
 
-def router_mangle() -> tuple[str, ...]:
+def router_mangle(vpc: Vpc) -> tuple[str, ...]:
     """Tells TCP of an uplink with a small MTU, even if ICMP is lost on the way (RFC 2923)."""
-    return (f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",)
+    marks: tuple[str, ...] = ()
+    if vpc.route_tables and vpc.is_published:
+        from vpcctl_lib.firewall.route_rules import came_in
+
+        marks = came_in(vpc)
+    return (*marks, CLAMP)
 
 
 def router_nat(vpc: Vpc) -> tuple[str, ...]:
@@ -172,7 +185,7 @@ def _host_input(vpc: Vpc, routed: bool) -> Iterator[str]:
     yield f"-i {cable} {INVALID} {comment} -j DROP"
     yield f"-i {cable} {ESTABLISHED} {comment} -j ACCEPT"
     # An ICMP error about the host's connection to that VPC, and not about its other connections.
-    for asked in (addressing.router_end(vpc.link), *([vpc.cidr] if routed else [])):
+    for asked in (addressing.router_end(vpc.link), *(vpc.networks if routed else ())):
         yield f"-i {cable} {RELATED} --ctorigdst {asked} {comment} -j ACCEPT"
     yield f"-i {cable} {comment} {CLOSED}"
 
@@ -188,12 +201,13 @@ def host_guard(vpcs: Reached) -> tuple[str, ...]:
 
 def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
     cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
-    own = vpc.cidr if routed else addressing.router_end(vpc.link)
+    own = vpc.networks if routed else (addressing.router_end(vpc.link),)
     for source in _addresses(vpc, routed):
         yield f"-s {source} ! -i {cable} {comment} -j DROP"
     yield f"-i {cable} {INVALID} {comment} -j DROP"
-    # Used twice, since it holds one network: an error about a connection from or to this VPC only.
-    yield (f"-i {cable} {RELATED} ! --ctorigsrc {own} ! --ctorigdst {own} "
+    # Used several times, since it holds one network: an error about a connection from or to this VPC only.
+    others = " -m conntrack ".join(f"! --ctorigsrc {one} ! --ctorigdst {one}" for one in own)
+    yield (f"-i {cable} {RELATED} {others} "
            f"-m conntrack ! --ctorigdst {addressing.router_end(vpc.link)} {comment} -j DROP")
 
 
@@ -208,7 +222,7 @@ def _host_guard_out(vpc: Vpc, routed: bool) -> Iterator[str]:
     yield f"! -s {addressing.host_end(vpc.link)}/32 -o {cable} {BEGUN} {comment} -j DROP"
     beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
     router = f"{addressing.router_end(vpc.link)}/32"
-    for source in ([str(vpc.cidr), router] if routed else [router]):
+    for source in (*(vpc.networks if routed else ()), router):
         # If the host itself has got an address inside that CIDR, it is not cut off.
         yield f"-s {source} {beside}-m addrtype ! --src-type LOCAL {comment} -j DROP"
 
@@ -223,9 +237,9 @@ def host_guard_in(vpcs: Reached) -> tuple[str, ...]:
 
 
 def _addresses(vpc: Vpc, routed: bool) -> list[str]:
-    """The addresses unique on this host: its cable's, and its CIDR if the host's route leads there."""
+    """The addresses unique on this host: its cable's, and its CIDRs if the host's routes lead there."""
     link = f"{addressing.host_end(vpc.link)}/31"
-    return [str(vpc.cidr), link] if routed else [link]
+    return [*map(str, vpc.networks), link] if routed else [link]
 
 
 def public(vpc: Vpc) -> list[Subnet]:

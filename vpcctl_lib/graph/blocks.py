@@ -34,7 +34,7 @@ def _head_width(vpc: VpcNode) -> float:
 
 def _facts(vpc: VpcNode) -> list[str]:
     nat = f"NAT out of {vpc.uplink}" if vpc.uplink else "no way to the internet"
-    return [vpc.cidr, f"router {vpc.gateway} on {vpc.bridge}", nat, *map(str, vpc.things)]
+    return [vpc.cidr, *vpc.cidrs, f"router {vpc.gateway} on {vpc.bridge}", nat, *map(str, vpc.things)]
 
 
 def _head(vpc: VpcNode, inner: float) -> Iterator[Text]:

@@ -39,10 +39,10 @@ def _vpc_branch(graph: Graph, vpc: VpcNode) -> Branch:
     width = max((len(subnet.name) for subnet in vpc.subnets), default=0)
     reach = max((len(subnet.cidr) for subnet in vpc.subnets), default=0)
     subnets = [_subnet_branch(subnet, width, reach) for subnet in vpc.subnets]
-    cidrs = {other.name: other.cidr for other in graph.vpcs}
+    cidrs = {other.name: other.networks for other in graph.vpcs}
     nat: list[Branch] = [(f"NAT out of {vpc.uplink}", ())] if vpc.uplink else []
     peers: list[Branch] = [(f"peering with {name} ({cidrs[name]})", ()) for name in vpc.peers]
-    return f"{vpc.name}  {vpc.cidr}  router {vpc.gateway} on {vpc.bridge}", [
+    return f"{vpc.name}  {vpc.networks}  router {vpc.gateway} on {vpc.bridge}", [
         *subnets, *nat, *peers, *_leaves(vpc.things)]
 
 
@@ -80,7 +80,7 @@ def _mermaid_lines(graph: Graph, numbers: dict[str, str]) -> Iterator[str]:
 
 
 def _mermaid_vpc(vpc: VpcNode, number: str) -> Iterator[str]:
-    yield f'subgraph {number}["{_entities(vpc.name)} {vpc.cidr}"]'
+    yield f'subgraph {number}["{_entities(vpc.name)} {vpc.networks}"]'
     for place, subnet in enumerate(vpc.subnets):
         lines = [f"<b>{_entities(subnet.name)}</b>", subnet.cidr, subnet.decides or "open", *_bare(subnet),
                  *(_entities(str(thing), " ") for thing in subnet.things), *map(_entities, subnet.workloads)]
@@ -129,7 +129,7 @@ def _dot_lines(graph: Graph, numbers: dict[str, int]) -> Iterator[str]:
 
 def _dot_vpc(vpc: VpcNode, number: int) -> Iterator[str]:
     yield f"subgraph cluster_{number} {{"
-    yield f"  label={_quoted(f'{vpc.name}  {vpc.cidr}')}; style=rounded;"
+    yield f"  label={_quoted(f'{vpc.name}  {vpc.networks}')}; style=rounded;"
     router = _quoted(f"router {vpc.gateway}", vpc.bridge)
     yield f'  router_{number} [label={router}, fillcolor="#eeeeee"];'
     for place, subnet in enumerate(vpc.subnets):
@@ -157,7 +157,7 @@ def _nodes(graph: Graph) -> Iterator[dict[str, Any]]:
         yield {"id": f"internet:{uplink}", "kind": "internet", "name": uplink, "parent": None}
     for vpc in graph.vpcs:
         yield {"id": vpc.name, "kind": "vpc", "name": vpc.name, "parent": None, "cidr": vpc.cidr,
-               "gateway": vpc.gateway, "bridge": vpc.bridge}
+               "cidrs": list(vpc.cidrs), "gateway": vpc.gateway, "bridge": vpc.bridge}
         for subnet in vpc.subnets:
             place = f"{vpc.name}/{subnet.name}"
             yield {"id": place, "kind": "subnet", "name": subnet.name, "parent": vpc.name,

@@ -106,6 +106,10 @@ class Table:
         found = [entry for entry in self._all() if is_meant(entry)]
         return sum(self._changed(_DELETE, 0, entry.words, errno.ENOENT, entry.source) for entry in found)
 
+    def translated(self) -> list[Known]:
+        """The entries that leave with another source than they came with."""
+        return [entry for entry in self._all() if entry.translated] if proc.setting(_COUNT) != "0" else []
+
     def add(self, connections: Iterable[Ends]) -> int:
         """Add open connections; returns how many were new."""
         how = _CREATE | _EXCLUSIVE

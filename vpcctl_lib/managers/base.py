@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Faults, Plan, difference
@@ -22,7 +22,8 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
-from vpcctl_lib.model import addressing6, endpoints, kinds, naming
+from vpcctl_lib.managers import dual
+from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.routing import forwards, opens
 from vpcctl_lib.model.topology import Topology, Variant
 from vpcctl_lib.record.ledger import Entry, State
@@ -232,12 +233,11 @@ class Manager:
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = addressing6.settled(state.topology, decide(state.topology))
+        topology = dual.settled(self.runner, state.topology, decide(state.topology))
         topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)
         kinds.check_collisions(topology)
-        self._check_ipv6(state.topology, topology)
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
@@ -290,8 +290,9 @@ class Manager:
         if any(one.attached for one in machines):
             # Imported late: most topologies have only machines of ours.
             from vpcctl_lib.model.guests import unplugged
+            from vpcctl_lib.resources.attached import has_gone
 
-            self._warnings += unplugged(before, after)
+            self._warnings += unplugged(before, after, partial(has_gone, Kernel(self.runner)))
 
     def held(self, state: State) -> Sequence[Entry]:
         """What we have, as far as it matters to the command: by default what is recorded."""

@@ -10,13 +10,21 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner, need
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources.operations import HOST
 
 
-def check(runner: Runner, before: Topology, topology: Topology) -> None:
+def settled(runner: Runner, before: Topology, topology: Topology) -> Topology:
+    """The topology with the prefixes that were to be chosen; what this host can't have is refused."""
+    found = addressing6.settled(before, topology)
+    if any(vpc.ipv6 for vpc in found.vpcs):
+        _check(runner, before, found)
+    return found
+
+
+def _check(runner: Runner, before: Topology, topology: Topology) -> None:
     """Refuse IPv6 where the kernel or its tools lack it, and prefixes that the host has a route to."""
     fresh = [vpc for vpc in topology.vpcs if vpc.ipv6 and _had(before, vpc) != vpc.ipv6]
     for vpc in topology.vpcs:

@@ -9,7 +9,8 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.kernel import host
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.managers.opening import OUTSIDE, hosts_own
+from vpcctl_lib.managers.opening import hosts_own
+from vpcctl_lib.managers.ports import OUTSIDE
 from vpcctl_lib.model import elastic, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import nearest

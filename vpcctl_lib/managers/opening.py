@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel import proc, saves, variants
 from vpcctl_lib.kernel.host import LOCAL, Host
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.managers.ports import OUTSIDE, check_free
 from vpcctl_lib.model import elastic, publishing
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
-from vpcctl_lib.model.naming import MARK
-from vpcctl_lib.model.outside import Elastic, Publish, Transport
-from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.model.outside import Elastic
 from vpcctl_lib.model.routing import opens
-from vpcctl_lib.model.topology import Topology, Variant
-from vpcctl_lib.reach.listeners import WAITING, parsed
-
-OUTSIDE = IPv4Address("8.8.8.8")
-KINDS = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DGRAM}
-LEADING = frozenset({"DNAT", "REDIRECT"})
-"""Targets that take a packet from the host's own programs."""
+from vpcctl_lib.model.topology import Topology
 
 
 def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology, list[str]]:
@@ -48,11 +37,21 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
 def _check_allocated(runner: Runner, before: Topology, after: Topology) -> None:
     """Refuse elastic addresses that the host would lose, or its gateway; it may have got one meanwhile."""
     had = {eip.address for eip in before.eips}
+    answered = {(one.pool.interface, one.address) for one in elastic.working(before)}
+    begun = [one for one in elastic.working(after) if (one.pool.interface, one.address) not in answered]
     fresh = [eip.address for eip in after.eips
              if eip.address not in had or (eip.vpc and eip not in before.eips)]
+    fresh += [one.address for one in begun]
     taken = hosts_own(runner, Host(runner), after) if fresh else set()
     if wrong := next((address for address in fresh if address in taken), None):
         raise VpcctlError(f"{wrong} belongs to the host or its network", "choose another address")
+    others = Kernel(runner).proxied if begun else frozenset()
+    for one in begun:
+        if (one.pool.interface, str(one.address)) in others:
+            link = one.pool.interface
+            raise VpcctlError(f"the host already answers for {one.address} on {link}: somebody else uses it",
+                              "choose another address, or remove that: "
+                              f"ip neigh del proxy {one.address} dev {link}")
 
 
 def hosts_own(runner: Runner, host: Host, topology: Topology) -> set[IPv4Address]:
@@ -98,71 +97,3 @@ def _front(runner: Runner, before: IPv4Address | None) -> IPv4Address | None:
     held = [one for link in links if link.name != "lo" and not link.name.startswith("vpc-")
             for one in link.addresses]
     return before if before in held else next(iter(held), None)
-
-
-def check_free(runner: Runner, publish: Publish) -> None:
-    """Refuse a port that a program of the host has, or that somebody else's rule already leads elsewhere."""
-    port = f"{publish.protocol.value} port {publish.port}"
-    if not _can_bind(publish):
-        held = sorted(set(_holders(publish)))
-        at = f" at {', '.join(held)}" if held else ""
-        raise VpcctlError(f"{port} is already in use on the host{at}",
-                          "use another port, or name an address where it is free: --listen ADDRESS")
-    rule = next(_rules_for(runner, publish), "")
-    if rule:
-        raise VpcctlError(f"a rule of the host already leads {port} elsewhere: {rule}", "use another port")
-
-
-def _can_bind(publish: Publish) -> bool:
-    """Whether the kernel would give a program that port, as Docker's proxy would ask for it."""
-    with socket.socket(socket.AF_INET, KINDS[publish.protocol]) as one:
-        if publish.protocol is Transport.TCP:
-            # Connections that end do not count.
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((str(publish.listen or "0.0.0.0"), publish.port))  # noqa: S104  as a listener would
-        except PermissionError:
-            return not any(_holders(publish))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise VpcctlError(f"{publish.listen} is not an address of this host",
-                                  "name one of its addresses (ip -br addr), or leave out --listen") from None
-            return False
-        return True
-
-
-def _holders(publish: Publish) -> Iterator[str]:
-    """Where sockets of the host have the port."""
-    protocol = publish.protocol.value
-    for found in parsed(proc.sockets(protocol), WAITING[Protocol(protocol)], publish.port):
-        if found.is_unspecified or publish.listen in (None, found):
-            yield str(found)
-
-
-def _rules_for(runner: Runner, publish: Publish) -> Iterator[str]:
-    """Others' rules that lead the port elsewhere, in either kind of iptables."""
-    for variant in Variant:
-        chains = saves.tables(variants.rules(runner, variant, must=False)).get("nat", {})
-        yield from (f"{name} {rule}" for name, chain in chains.items() for rule in chain.rules
-                    if MARK not in rule and leads(rule, publish))
-
-
-def leads(rule: str, publish: Publish) -> bool:
-    """Whether a rule is for packets to that port, and sends them elsewhere."""
-    options = {option[0]: option[1] for option in saves.words(rule) if len(option) > 1}
-    asked = options.get("--dport") or options.get("--dports")
-    return options.get("-j") in LEADING and options.get("-p") == publish.protocol.value and bool(asked) \
-        and any(_spans(part, publish.port) for part in (asked or "").split(",")) \
-        and (publish.listen is None or _holds(options.get("-d", "0.0.0.0/0"), publish.listen))
-
-
-def _spans(text: str, port: int) -> bool:
-    first, colon, last = text.partition(":")
-    return int(first or 0) <= port <= int((last or publishing.LAST_PORT) if colon else first)
-
-
-def _holds(text: str, address: IPv4Address) -> bool:
-    try:
-        return address in IPv4Network(text, strict=False)
-    except (AddressValueError, ValueError):
-        return True

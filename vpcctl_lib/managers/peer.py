@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
+from vpcctl_lib.model import addressing
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.topology import Peering, Topology
 
@@ -22,8 +23,9 @@ class PeerManager(Manager):
         first, second = find_vpc(topology, one), find_vpc(topology, other)
         if one == other:
             raise BadInput(f"VPC '{one}' can't be peered with itself", "name two VPCs")
-        if first.cidr.overlaps(second.cidr):
-            raise VpcctlError(f"'{one}' ({first.cidr}) and '{other}' ({second.cidr}) overlap: "
+        met = addressing.shared(first.networks, second.networks)
+        if met:
+            raise VpcctlError(f"'{one}' ({met[0]}) and '{other}' ({met[1]}) overlap: "
                               "they can't be peered", "peered VPCs must have distinct CIDRs")
         self._check_ways(topology, one, other)
         self._check_ways(topology, other, one)
@@ -33,11 +35,12 @@ class PeerManager(Manager):
 
     def _check_ways(self, topology: Topology, name: str, new: str) -> None:
         """A route table has one way to an address, so no two peers of a VPC may overlap."""
-        cidr = find_vpc(topology, new).cidr
+        cidrs = find_vpc(topology, new).networks
         for peer in topology.peers_of(name):
-            if peer.name != new and peer.cidr.overlaps(cidr):
-                raise VpcctlError(f"'{name}' is peered with '{peer.name}' ({peer.cidr}), which overlaps "
-                                  f"'{new}' ({cidr})", "its route table can have only one of the two")
+            met = addressing.shared(peer.networks, cidrs) if peer.name != new else None
+            if met:
+                raise VpcctlError(f"'{name}' is peered with '{peer.name}' ({met[0]}), which overlaps "
+                                  f"'{new}' ({met[1]})", "its route table can have only one of the two")
 
     def delete(self, one: str, other: str) -> Change:
         """Delete the peering of the two at once."""

@@ -89,7 +89,7 @@ class RouteTableManager(Manager):
                 raise VpcctlError(f"route table '{name}' of VPC '{vpc_name}' already leads {destination} to "
                                   f"{same.target}", "delete that route first: vpcctl route-table "
                                   f"delete-route --vpc {vpc_name} --name {name} --to {destination}")
-            route_checks.check_destination(vpc, destination)
+            route_checks.check_new(vpc, destination)
             route_checks.check_target(topology, vpc, route)
             wider = replace(table, routes=tables.in_order((*table.routes, route)))
             return topology.with_vpc(_with_table(vpc, wider))
@@ -115,7 +115,7 @@ def _no_route(topology: Topology, vpc: Vpc, name: str, destination: IPv4Network)
     found = next((one for one in tables.routes(vpc, topology.peers_of(vpc.name), name)
                   if one.destination == destination), None)
     told = f"route table '{name}' of VPC '{vpc.name}'"
-    if destination == vpc.cidr:
+    if destination in vpc.networks:
         return VpcctlError(f"the route to {destination} is local, and stays", "leave it")
     if found is None:
         return VpcctlError(f"{told} has no route to {destination}",

@@ -59,7 +59,8 @@ class SubnetManager(Manager):
             vpc = find_vpc(topology, vpc_name)
             existing = vpc.subnet(name)
             if existing is None:
-                addressing.check_subnet(cidr, vpc.cidr, ((other.name, other.cidr) for other in vpc.subnets))
+                addressing.check_subnet(cidr, vpc.networks,
+                                        ((other.name, other.cidr) for other in vpc.subnets))
                 if ipv6:
                     _check_prefix(vpc, ipv6)
                 wider = vpc.with_subnet(Subnet(name, cidr, kind, machines=() if bare else (OWN,),
@@ -88,7 +89,8 @@ class SubnetManager(Manager):
         """Warn of routes on the host that conflict since the VPC was made."""
         ours = {naming.device("vpc-", one.name) for one in topology.vpcs}
         route = self.host.overlap(cidr, ours) if routed(topology, vpc) else None
-        if route is not None and route.network.prefixlen >= vpc.cidr.prefixlen:
+        around = addressing.within(vpc.networks, cidr)
+        if route is not None and around and route.network.prefixlen >= around.prefixlen:
             self.warn(f"{cidr} overlaps {route}: the host, and answers by NAT, might not reach the subnet")
 
     def delete(self, vpc_name: str, name: str) -> Change:
@@ -97,7 +99,11 @@ class SubnetManager(Manager):
             if not has_subnet(topology, vpc_name, name) and self.was_finished(
                     lambda before: has_subnet(before, vpc_name, name)):
                 return topology
-            vpc, _ = find_subnet(topology, vpc_name, name)
+            vpc, subnet = find_subnet(topology, vpc_name, name)
+            inside = [*(f"machine '{one.name}'" for one in subnet.machines if one.name),
+                      *(f"NAT gateway '{one.name}'" for one in vpc.nat_gateways if one.subnet == name)]
+            if inside:
+                self.warn(f"deleted with subnet '{name}': {', '.join(inside)}")
             return topology.with_vpc(vpc.without_subnet(name))
 
         return self.change(decide)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files.documents import Document, Place, placed, told
 from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted
 from vpcctl_lib.managers.base import Change, Context, Manager
@@ -88,9 +89,11 @@ class TopologyManager(Manager):
             if vpc.name not in named:
                 result = result.without_vpc(vpc.name)
                 leaving.add(vpc.name)
+        result = _without_dropped(result, file)
         for wanted in file.vpcs:
             result = self._with_vpc(result, wanted, leaving)
             leaving.discard(wanted.name)
+        _check_pools(topology, file, prune)
         return with_others(self._with_peerings(result, file, named), file.topology, prune)
 
     def _with_vpc(self, topology: Topology, wanted: Wanted, leaving: Collection[str]) -> Topology:
@@ -99,6 +102,9 @@ class TopologyManager(Manager):
         if vpc is None or vpc.cidr != wanted.cidr:
             result = self._placed(topology, wanted, leaving)
             vpc = next(vpc for vpc in result.vpcs if vpc.name == wanted.name)
+        else:
+            result = told(wanted.place.at("cidrs"), partial(
+                self._vpcs.extended, topology, vpc, wanted.vpc.cidrs))
         asked = replace(wanted.vpc, link=vpc.link, routed=vpc.routed, nat=vpc.nat)
         vpc = kinds.in_order_of(before, guests.with_brought(asked, before)) if before else asked
         subnets = (_with_addresses(wanted, subnet, before) for subnet in vpc.subnets)
@@ -132,8 +138,11 @@ class TopologyManager(Manager):
         before = topology.vpc(wanted.name)
         others = topology if before is None else replace(
             topology, vpcs=tuple(vpc for vpc in topology.vpcs if vpc.name != wanted.name))
-        added = told(wanted.place.at("cidr"), lambda: self._vpcs.added(
-            others, wanted.name, wanted.cidr, wanted.allow_overlap, leaving, "allow_overlap: true")).vpcs[-1]
+        allowed = (wanted.allow_overlap, leaving, "allow_overlap: true")
+        found = told(wanted.place.at("cidr"), lambda: self._vpcs.added(
+            others, wanted.name, wanted.cidr, *allowed))
+        added = told(wanted.place.at("cidrs"), lambda: self._vpcs.begun(
+            found, found.vpcs[-1], wanted.vpc.cidrs, *allowed)).vpcs[-1]
         return topology.with_vpc(replace(added, link=before.link) if before else added)
 
     def _uplink(self, topology: Topology, vpc: Vpc, wanted: Wanted) -> Nat | None:
@@ -160,6 +169,18 @@ class TopologyManager(Manager):
         return told(place, lambda: self._peers.joined(topology, peering.vpc1, peering.vpc2))
 
 
+def _check_pools(topology: Topology, file: TopologyFile, prune: bool) -> None:
+    """Refuse a pool over one that stays because the file does not name it."""
+    named = {pool.cidr for pool in file.topology.pools}
+    for pool in file.topology.pools:
+        for other in topology.pools if not prune else ():
+            if other.cidr not in named and other.cidr.overlaps(pool.cidr):
+                raise placed(VpcctlError(
+                    f"pool {pool.cidr} overlaps pool {other.cidr}, which stays: the file does not name it",
+                    f"delete it: vpcctl eip pool delete {other.cidr}; or with --prune, which deletes all "
+                    "that the file does not name"), file.place.at("eip_pools").named(pool.name))
+
+
 def with_others(topology: Topology, asked: Topology, prune: bool) -> Topology:
     """The topology with what a file asks for that is neither a VPC nor a peering.
 
@@ -179,6 +200,16 @@ def _with_addresses(wanted: Wanted, subnet: Subnet, before: Vpc | None) -> Subne
     kept = [one.address for vpc in (wanted.vpc, before) if vpc for one in vpc.nat_gateways if one.address]
     return told(place, lambda: endpoints.addressed(
         subnet, before.subnet(subnet.name) if before else None, kept))
+
+
+def _without_dropped(topology: Topology, file: TopologyFile) -> Topology:
+    """The topology without the secondary CIDRs that the file no longer has: they are free for others."""
+    for wanted in file.vpcs:
+        vpc = topology.vpc(wanted.name)
+        kept = tuple(cidr for cidr in vpc.cidrs if cidr in wanted.vpc.cidrs) if vpc else ()
+        if vpc and kept != vpc.cidrs:
+            topology = topology.with_vpc(replace(vpc, cidrs=kept))
+    return topology
 
 
 def _moving(topology: Topology, file: TopologyFile) -> set[str]:

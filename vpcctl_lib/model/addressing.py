@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache, lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
@@ -12,6 +12,9 @@ from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 
 WIDEST_VPC, NARROWEST_VPC = 16, 28
 """AWS, "VPC CIDR blocks": between a /16 and a /28 netmask. Wider is allowed here, with a warning."""
+
+MOST_CIDRS = 50
+"""AWS, "Amazon VPC quotas": IPv4 CIDR blocks per VPC, five at first and up to 50 on request."""
 
 WIDEST_SUBNET, NARROWEST_SUBNET = 16, 29
 """A /29 still has a gateway, an instance and room for three more."""
@@ -67,6 +70,12 @@ NOT_PRIVATE = {
 }
 """Blocks that no network of hosts can use (RFC 6890)."""
 
+def unroutable(network: IPv4Network) -> str:
+    """The block in which no route leads anywhere, with what it is; empty for other networks."""
+    return next((f"{block}, {what}" for block, what in {**METADATA, **NOT_PRIVATE}.items()
+                 if network.subnet_of(block)), "")
+
+
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
                                   "198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
 """RFC 1918, and the blocks RFC 6598, 2544 and 5737 keep off the internet."""
@@ -119,10 +128,39 @@ def check_vpc(cidr: IPv4Network) -> list[str]:
     return warnings
 
 
-def check_subnet(cidr: IPv4Network, vpc: IPv4Network, others: Iterable[tuple[str, IPv4Network]]) -> None:
-    """Refuse a subnet outside its VPC, of a wrong size, or over one of the `others` (name, CIDR)."""
-    if not cidr.subnet_of(vpc):
-        raise BadInput(f"{cidr} is not inside the VPC's CIDR {vpc}", f"use a part of {vpc}")
+def check_secondary(cidrs: Sequence[IPv4Network], vpc: IPv4Network) -> None:
+    """Refuse secondary CIDRs that overlap the first one or each other, and too many of them."""
+    for number, cidr in enumerate(cidrs):
+        for other in (vpc, *cidrs[:number]):
+            if cidr.overlaps(other):
+                raise VpcctlError(f"{cidr} overlaps the VPC's own CIDR {other}", "choose other addresses")
+    if len(cidrs) >= MOST_CIDRS:
+        raise VpcctlError(f"a VPC can't have more than {MOST_CIDRS} CIDRs",
+                          "use another VPC, and peer the two")
+
+
+def within(networks: Iterable[IPv4Network], cidr: IPv4Network) -> IPv4Network | None:
+    """The one of a VPC's CIDRs that has all addresses of another network."""
+    return next((network for network in networks if cidr.subnet_of(network)), None)
+
+
+def shared(some: Iterable[IPv4Network],
+           others: Collection[IPv4Network]) -> tuple[IPv4Network, IPv4Network] | None:
+    """The first two that overlap, one of each."""
+    return next(((one, other) for one in some for other in others if one.overlaps(other)), None)
+
+
+def listed(networks: Collection[IPv4Network]) -> str:
+    """A VPC's CIDRs in words, after `CIDR`."""
+    return f"{'s' if len(networks) > 1 else ''} {' and '.join(map(str, networks))}"
+
+
+def check_subnet(cidr: IPv4Network, vpc: Collection[IPv4Network],
+                 others: Iterable[tuple[str, IPv4Network]]) -> None:
+    """Refuse a subnet outside its VPC's CIDRs, of a wrong size, or over one of the `others` (name, CIDR)."""
+    if within(vpc, cidr) is None:
+        raise BadInput(f"{cidr} is not inside the VPC's CIDR{listed(vpc)}",
+                       f"use a part of {' or '.join(map(str, vpc))}")
     if not WIDEST_SUBNET <= cidr.prefixlen <= NARROWEST_SUBNET:
         raise BadInput(f"{cidr} is too {'wide' if cidr.prefixlen < WIDEST_SUBNET else 'small'} for a subnet",
                        f"use /{WIDEST_SUBNET} to /{NARROWEST_SUBNET}")

@@ -144,7 +144,7 @@ def settled(before: Topology, topology: Topology) -> Topology:
         had = before.vpc(vpc.name)
         prefix = _prefix(vpc, had, [*given, *(one.ipv6 for one in vpcs)]) if vpc.ipv6 == AUTO else vpc.ipv6
         _check_apart(vpc.name, prefix, vpcs)
-        vpcs.append(_with_parts(replace(vpc, ipv6=prefix), had))
+        vpcs.append(with_parts(replace(vpc, ipv6=prefix), had))
     found = tuple(vpcs)
     return topology if found == topology.vpcs else replace(topology, vpcs=found)
 
@@ -164,7 +164,7 @@ def _check_apart(name: str, prefix: IPv6Network | None, others: Iterable[Vpc]) -
                               "use another prefix, or auto")
 
 
-def _with_parts(vpc: Vpc, had: Vpc | None) -> Vpc:
+def with_parts(vpc: Vpc, had: Vpc | None = None) -> Vpc:
     """The VPC with a /64 for each subnet: the one that it had, else the lowest free one."""
     prefix = vpc.ipv6
     if prefix is None:

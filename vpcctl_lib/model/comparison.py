@@ -96,10 +96,17 @@ class Words:
 PLAIN = Words()
 
 
+def _networks(vpc: Vpc) -> str:
+    return ", ".join(map(str, vpc.networks))
+
+
 def _other_vpc(old: Vpc, new: Vpc) -> str:
     # Whether the host has a route to a VPC, and the number of its cable, are settled when it is made.
-    cidr = f"cidr {old.cidr} becomes {new.cidr}" if old.cidr != new.cidr else ""
-    return ", ".join(filter(None, (cidr, _other_prefix(old, new))))
+    first = f"cidr {old.cidr} becomes {new.cidr}" if old.cidr != new.cidr else ""
+    gone, come = (", ".join(str(one) for one in some if one not in others)
+                  for some, others in ((old.cidrs, new.cidrs), (new.cidrs, old.cidrs)))
+    return ", ".join(filter(None, (first, come and f"also {come}", gone and f"no longer {gone}",
+                                   _other_prefix(old, new))))
 
 
 def _other_prefix(old: Vpc | Subnet, new: Vpc | Subnet) -> str:
@@ -176,8 +183,8 @@ def _undescribed(rules: Sequence[Any]) -> list[Any]:
 
 
 WORDS: dict[type, Words] = {
-    Vpc: Words(lambda vpc: f"{vpc.cidr} does not exist yet",
-               lambda vpc: f"{vpc.cidr} and everything in it is not in the file", _other_vpc),
+    Vpc: Words(lambda vpc: f"{_networks(vpc)} does not exist yet",
+               lambda vpc: f"{_networks(vpc)} and everything in it is not in the file", _other_vpc),
     Nat: Words(lambda nat: f"out of {_uplink(nat)}", lambda _: "the file has none",
                lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
     Group: Words(lambda group: _rules_in(group.policy),

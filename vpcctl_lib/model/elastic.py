@@ -8,10 +8,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, naming, tables
 from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint, gateways
 from vpcctl_lib.model.lookup import find_endpoint, nearest
 from vpcctl_lib.model.outside import Elastic, Pool
+from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.model.topology import Machine, Subnet, SubnetType, Topology, Vpc
 
 WIDEST_POOL = 8
@@ -80,14 +81,42 @@ def working_in(topology: Topology, vpc: Vpc) -> list[Working]:
     return [one for one in working(topology) if one.vpc.name == vpc.name]
 
 
-def why_idle(vpc: Vpc, subnet: Subnet) -> str:
-    """Why an address does not work for a machine there; empty if it does. As in AWS, two things count."""
+class Idle(NamedTuple):
+    """Why an address does not work for a machine, what must be so, and the command for that."""
+
+    why: str
+    until: str
+    command: str
+    is_private: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.why}: it works once {self.until}: {self.command}"
+
+
+def why_idle(vpc: Vpc, subnet: Subnet, client: IPv4Address | None = None) -> Idle | None:
+    """Why an address does not work for a machine there, if it does not. As in AWS, two things count.
+
+    The command is for that client, or for all.
+    """
     if subnet.type is SubnetType.PRIVATE:
-        return (f"{vpc.name}/{subnet.name} is private: it works once the subnet is public: vpcctl subnet set "
-                f"--vpc {vpc.name} --name {subnet.name} --type public")
+        return _led(vpc, subnet, client) if tables.of(vpc, subnet) else Idle(
+            f"{vpc.name}/{subnet.name} is private", "the subnet is public",
+            f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public")
     if vpc.nat is None:
-        return f"VPC '{vpc.name}' has no way out: it works once it has: vpcctl nat enable --vpc {vpc.name}"
-    return ""
+        return Idle(f"VPC '{vpc.name}' has no way out", "it has", f"vpcctl nat enable --vpc {vpc.name}",
+                    is_private=False)
+    return None
+
+
+def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
+    """A subnet with a table of its own keeps that, and the table what it has."""
+    table = tables.of(vpc, subnet)
+    taken = table is not None and any(one.destination == EVERYWHERE for one in table.routes)
+    to = EVERYWHERE if not taken else f"{client}/32" if client else "CIDR"
+    return Idle(f"{vpc.name}/{subnet.name} is private",
+                f"its route table '{subnet.table}' leads to the internet",
+                f"vpcctl route-table add-route --vpc {vpc.name} --name {subnet.table} --to {to} "
+                "--via internet")
 
 
 def of_machine(topology: Topology, site: Site) -> Elastic | None:
@@ -107,8 +136,9 @@ def check_pool(topology: Topology, cidr: IPv4Network) -> None:
         if pool.cidr != cidr and pool.cidr.overlaps(cidr):
             raise VpcctlError(f"pool {cidr} overlaps pool {pool.cidr}", "choose other addresses")
     for vpc in topology.vpcs:
-        if vpc.cidr.overlaps(cidr):
-            raise VpcctlError(f"pool {cidr} overlaps VPC '{vpc.name}' ({vpc.cidr})",
+        met = addressing.shared(vpc.networks, (cidr,))
+        if met:
+            raise VpcctlError(f"pool {cidr} overlaps VPC '{vpc.name}' ({met[0]})",
                               "choose other addresses")
 
 

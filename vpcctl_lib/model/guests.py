@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.model import endpoints
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
 
 _INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}", re.ASCII)
@@ -107,10 +108,11 @@ def marked(text: str) -> Attachment:
     return Attachment(container, path, interface)
 
 
-def unplugged(before: Topology, after: Topology) -> Iterator[str]:
+def unplugged(before: Topology, after: Topology, has_gone: Callable[[Endpoint], bool]) -> Iterator[str]:
     """What is no longer attached, for whoever deletes it."""
     stay = {(one.site, one.attached) for one in endpoints.everywhere(after)}
     for one in endpoints.everywhere(before):
         if one.attached and (one.site, one.attached) not in stay:
             what = f"container {one.attached.container}" if one.attached.container else one.attached.path
-            yield f"{one.site} is unplugged: {what} goes on without {one.interface}"
+            yield f"{one.site} is unplugged: {what} " + (
+                "had gone before" if has_gone(one) else f"goes on without {one.interface}")

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
 from vpcctl_lib.model.outside import Publish, Transport
@@ -57,6 +57,9 @@ def checked(publish: Publish) -> Publish:
     if publish.listen is not None and (publish.listen.is_multicast or publish.listen.is_unspecified):
         raise BadInput(f"{publish.listen} is not an address of one host",
                        "name one of the host's addresses, or leave it out for all of them")
+    if publish.listen is not None and publish.listen in addressing.LINKS:
+        raise BadInput(f"{publish.listen} is among the addresses of vpcctl's own links ({addressing.LINKS})",
+                       "name another address of the host, or leave it out for all of them")
     return publish
 
 

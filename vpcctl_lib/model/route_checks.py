@@ -29,11 +29,32 @@ def parse_target(text: str) -> tuple[Via, str]:
 
 def check_destination(vpc: Vpc, destination: IPv4Network) -> None:
     """Refuse a destination whose packets are never routed by a table."""
-    if destination.subnet_of(vpc.cidr):
-        raise VpcctlError(f"{destination} is inside the VPC's CIDR {vpc.cidr}, which is always local",
+    own = addressing.within(vpc.networks, destination)
+    if own:
+        raise VpcctlError(f"{destination} is inside the VPC's CIDR {own}, which is always local",
                           "choose a destination outside")
     if destination.subnet_of(addressing.LINKS):
         raise VpcctlError(f"{destination} is among the addresses of vpcctl's own links ({addressing.LINKS})",
+                          "choose another destination")
+
+
+def check_local(vpc: Vpc, cidr: IPv4Network) -> None:
+    """Refuse a new CIDR of a VPC that has all of a destination to which a route leads elsewhere."""
+    for table in vpc.route_tables:
+        for route in table.routes:
+            if route.destination.subnet_of(cidr):
+                raise VpcctlError(f"route table '{table.name}' of VPC '{vpc.name}' leads {route.destination} "
+                                  f"to {route.target}, and all of {cidr} would be local",
+                                  "delete that route first: vpcctl route-table delete-route "
+                                  f"--vpc {vpc.name} --name {table.name} --to {route.destination}")
+
+
+def check_new(vpc: Vpc, destination: IPv4Network) -> None:
+    """Refuse the destination of a new route if nothing that is sent there may leave."""
+    check_destination(vpc, destination)
+    block = addressing.unroutable(destination)
+    if block:
+        raise VpcctlError(f"{destination} can't be the destination of a route: it is in {block}",
                           "choose another destination")
 
 
@@ -69,9 +90,10 @@ def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
         if peer is None:
             raise VpcctlError(f"VPCs '{vpc.name}' and '{route.hop}' are not peered",
                               f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {route.hop}")
-        if not route.destination.overlaps(peer.cidr):
-            raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' ({peer.cidr})",
-                              f"use {peer.cidr}, or a part of it")
+        if not addressing.shared((route.destination,), peer.networks):
+            raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' "
+                              f"({', '.join(map(str, peer.networks))})",
+                              f"use {' or '.join(map(str, peer.networks))}, or a part of it")
     if route.via is Via.INSTANCE:
         _check_middlebox(vpc, route)
 

@@ -29,9 +29,12 @@ class TableRow:
 
 
 def routed(topology: Topology, vpc: Vpc) -> bool:
-    """Whether the host has a route to the VPC: of VPCs with overlapping CIDRs, only to the first one."""
+    """Whether the host has routes to the VPC's CIDRs: of VPCs that overlap, only to those of the first one.
+
+    All of a VPC's CIDRs have the same answer, so its packets have one way on the host.
+    """
     earlier = topology.vpcs[:topology.vpcs.index(vpc)]
-    return vpc.routed and not any(other.routed and other.cidr.overlaps(vpc.cidr) for other in earlier)
+    return vpc.routed and not any(other.routed and other.meets(vpc) for other in earlier)
 
 
 def opens(topology: Topology) -> bool:
@@ -47,5 +50,6 @@ def forwards(topology: Topology) -> bool:
 def route_table(topology: Topology, vpc: Vpc) -> list[TableRow]:
     """The routes of a VPC's subnets; reads no other VPC than its peers."""
     outward = [TableRow(EVERYWHERE, NAT)] if vpc.nat else []
-    peers = [TableRow(peer.cidr, naming.device("pcx-", peer.name)) for peer in topology.peers_of(vpc.name)]
-    return [TableRow(vpc.cidr, LOCAL), *outward, *peers]
+    peers = (TableRow(network, naming.device("pcx-", peer.name)) for peer in topology.peers_of(vpc.name)
+             for network in peer.networks)
+    return [*(TableRow(network, LOCAL) for network in vpc.networks), *outward, *peers]

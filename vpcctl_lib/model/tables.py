@@ -19,6 +19,9 @@ TYPES = {MAIN: SubnetType.PRIVATE, PUBLIC: SubnetType.PUBLIC}
 SHIFT, MASK = 16, 0x7FFF0000
 """The bits of a packet's mark in the router that have the number of its subnet's route table."""
 
+CAME_IN = "0x80000000/0x80000000"
+"""The mark of connections that came in by a published port, with its mask; no packet has it."""
+
 MOST = MASK >> SHIFT
 KERNEL = 1000
 """The kernel's table is this plus the number; it has 253 to 255 itself (ip-route(8))."""
@@ -92,14 +95,15 @@ def _given(vpc: Vpc, peers: Iterable[Vpc], name: str) -> Iterator[VpcRoute]:
         yield VpcRoute(EVERYWHERE, Via.INTERNET)
     if name in BUILT_IN:
         for peer in peers:
-            yield VpcRoute(peer.cidr, Via.PEER, peer.name)
+            yield from (VpcRoute(network, Via.PEER, peer.name) for network in peer.networks)
 
 
 def rows(topology: Topology, vpc: Vpc, name: str) -> list[Row]:
     """A table as it is listed, `local` first."""
     peers = list(topology.peers_of(vpc.name))
-    return [Row(vpc.cidr, LOCAL), *(Row(one.destination, one.target, state(vpc, peers, one))
-                                    for one in in_order(routes(vpc, peers, name)))]
+    return [*(Row(network, LOCAL) for network in vpc.networks),
+            *(Row(one.destination, one.target, state(vpc, peers, one))
+              for one in in_order(routes(vpc, peers, name)))]
 
 
 def state(vpc: Vpc, peers: Iterable[Vpc], route: VpcRoute) -> State:
@@ -238,6 +242,11 @@ def _typed(vpc: Vpc, subnet: Subnet) -> Subnet:
     if name in BUILT_IN:
         return replace(subnet, type=TYPES[name], route_table="")
     table = own(vpc, name)
-    is_public = table is not None and any(route.via is Via.INTERNET for route in table.routes)
-    kind = SubnetType.PUBLIC if is_public else SubnetType.PRIVATE
+    kind = type_by(table) if table else SubnetType.PRIVATE
     return subnet if subnet.type is kind else replace(subnet, type=kind)
+
+
+def type_by(table: RouteTable) -> SubnetType:
+    """The type of the subnets that have a table of a person's own."""
+    is_public = any(route.via is Via.INTERNET for route in table.routes)
+    return SubnetType.PUBLIC if is_public else SubnetType.PRIVATE

@@ -8,7 +8,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.kinds import Kind, register
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group, Policy
@@ -138,8 +138,24 @@ class Vpc:
     acls: tuple[Acl, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
+    cidrs: tuple[IPv4Network, ...] = ()
+    """Its secondary CIDRs, sorted."""
+
     ipv6: IPv6Network | None = None
     """Its prefix, a /56; without one there is no IPv6 in it."""
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """All of its CIDRs, the first one first: its addresses are those in any of them."""
+        return (self.cidr, *self.cidrs)
+
+    def holds(self, address: IPv4Address) -> bool:
+        """Whether an address is in one of its CIDRs."""
+        return any(address in network for network in self.networks)
+
+    def meets(self, other: Vpc) -> bool:
+        """Whether any of its CIDRs overlaps one of another VPC's."""
+        return addressing.shared(self.networks, other.networks) is not None
 
     def acl(self, name: str) -> Acl | None:
         """The network ACL of that name, if there is one."""

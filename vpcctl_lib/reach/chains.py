@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.reach.match import Place, Truth, matches
-from vpcctl_lib.reach.packet import Packet
+from vpcctl_lib.reach.packet import Packet, State
 from vpcctl_lib.reach.tables import Chain, Parsed, Rule
 
 UNKNOWN = "UNKNOWN"
@@ -127,8 +127,7 @@ class Table:
         if parsed.target == "NOTRACK" or parsed.option("--notrack") is not None:
             return replace(after, untracked=True)
         if parsed.target == "CONNMARK":
-            known = parsed.option("--restore-mark") is None
-            return after if known else replace(after, packet=replace(after.packet, mark=None))
+            return replace(after, packet=_connmarked(parsed, after.packet))
         if parsed.target in CHANGING and parsed.option("--zone", "--zone-orig", "--zone-reply") is None:
             return after
         return Outcome(UNKNOWN, after.packet, rule, why=f"target {parsed.target} is not modelled, in: {rule}")
@@ -140,6 +139,21 @@ def _same(one: Outcome, other: Outcome) -> bool:
         return True
     plain = one.target == other.target == "ACCEPT"
     return plain and (one.packet, one.untracked) == (other.packet, other.untracked)
+
+
+def _connmarked(parsed: Parsed, packet: Packet) -> Packet:
+    """xt_CONNMARK: sets the connection's mark, or gives it to the packet (net/netfilter/xt_connmark.c)."""
+    if packet.state in (State.UNTRACKED, State.INVALID):
+        return packet
+    mark, held = packet.mark, packet.connection_mark
+    own, theirs = (int(parsed.option(name) or "0xffffffff", 0) for name in ("--nfmask", "--ctmask"))
+    if parsed.option("--restore-mark") is not None:
+        known = None if mark is None or held is None else (mark & ~own) ^ (held & theirs)
+        return replace(packet, mark=known)
+    if parsed.option("--save-mark") is not None:
+        known = None if mark is None or held is None else (held & ~theirs) ^ (mark & own)
+        return replace(packet, connection_mark=known)
+    return replace(packet, connection_mark=_marked(parsed, held))
 
 
 def _marked(parsed: Parsed, mark: int | None) -> int | None:

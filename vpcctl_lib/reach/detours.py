@@ -86,7 +86,7 @@ def _first(place: Namespace, rule: PolicyRule) -> list[PolicyRule]:
 
 def _around(place: Namespace, intent: Intent, ends: Sequence[IPv4Address]) -> Iterator[PolicyRule]:
     """Rules that make the namespace use its main table for one end's VPC, or for one address."""
-    held = [next((vpc.cidr for vpc in intent.topology.vpcs if end in vpc.cidr), IPv4Network(end))
-            for end in ends]
+    held = [next((network for vpc in intent.topology.vpcs for network in vpc.networks if end in network),
+                 IPv4Network(end)) for end in ends]
     yield from (PolicyRule("main", destination=cidr, priority=FIRST) for cidr in held)
     yield from (PolicyRule("main", source=cidr, priority=FIRST) for cidr in held)

@@ -10,15 +10,14 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
-from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import host_end, router_end
-from vpcctl_lib.model.endpoints import Endpoint, Site
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
 from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Nat, Subnet, Vpc
-from vpcctl_lib.reach import acl_fix
+from vpcctl_lib.reach import acl_fix, elastic_ends
 from vpcctl_lib.reach.detours import Progress, quoted
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
@@ -53,6 +52,9 @@ class Fixer:
         way = shut(self._intent.topology, question, is_back)
         if way is not None and way.code is blocked.code and way.why == blocked.rule:
             return way.fix
+        idle = elastic_ends.idle(self._intent.topology, question)
+        if idle is not None and here == HOST and not is_back:
+            return idle.command
         other = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
         offered = opened(question, blocked.code, other) or self._published(question, here, blocked)
         if offered:
@@ -80,17 +82,11 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
-        if vpc and subnet and question.outside is Outside.INTERNET:
-            site = Site(vpc.name, subnet.name, question.to_machine.name)
-            has_one = elastic.of_machine(self._intent.topology, site) is not None
-            idle = elastic.why_idle(vpc, subnet) if has_one else ""
-            if idle:
-                return idle.rpartition(": ")[2]
         closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
         if vpc is None or subnet is None or question.port is None or not closed:
             return None
         if question.outside is not Outside.INTERNET or here not in (HOST, vpc.name) \
-                or question.address not in vpc.cidr:
+                or not vpc.holds(question.address):
             return None
         machine = question.to_machine.name
         where = f"--vpc {vpc.name} --subnet {subnet.name}{f' --instance {machine}' if machine else ''}"

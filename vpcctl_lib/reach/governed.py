@@ -102,7 +102,7 @@ class Judge:
         """The machine with that address, in the VPC of another one or in a peer."""
         own = self._topology.vpc(near.site.vpc)
         vpcs = [*([own] if own else []), *self._topology.peers_of(near.site.vpc)]
-        return next((one for vpc in vpcs if address in vpc.cidr for one in in_vpc(vpc)
+        return next((one for vpc in vpcs if vpc.holds(address) for one in in_vpc(vpc)
                      if address in one.ipv4), None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Address
 
@@ -12,7 +12,7 @@ from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
 from vpcctl_lib.reach.marks import INCOMING, OUTGOING, marked
 from vpcctl_lib.reach.match import Place, Tracked
 from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided
-from vpcctl_lib.reach.routing import address_type, choose
+from vpcctl_lib.reach.routing import LOOPBACK, address_type, choose
 from vpcctl_lib.reach.scene import Namespace
 from vpcctl_lib.reach.tables import Option, Parsed
 
@@ -58,6 +58,9 @@ class Connection:
     """Begun by a packet that is an answer elsewhere: the first packet went another way."""
 
     answered: bool = False
+    mark: int | None = 0
+    asked: set[bool] = field(default_factory=set)
+    """Whether the nat table was asked about its destination (True) and its source (False): once each."""
 
     def is_reply(self, packet: Packet) -> bool:
         """Whether a packet goes against the direction of the first that came by here."""
@@ -97,8 +100,10 @@ class Tracker:
         place = Place(ways.incoming, ways.outgoing, lambda address: address_type(namespace, address),
                       ways.switched, lambda: self._ends(namespace))
         decisions: list[Decision] = []
+        # Over lo, a packet keeps its connection (nf_conntrack_in: "previously seen"), whatever `raw` says.
+        is_held = ways.incoming == LOOPBACK and namespace.name in self._current
         for name in ORDER[hook]:
-            if name == "mangle" and hook in FIRST:
+            if name == "mangle" and hook in FIRST and not is_held:
                 packet = self._track(namespace, packet)
             if hook in MARKED and namespace.marking and name == namespace.marking.table:
                 link = ways.incoming if hook is Hook.INPUT else ways.outgoing
@@ -106,8 +111,16 @@ class Tracker:
             if name == NAT:
                 packet = self._translate(namespace, hook, packet, ways, place, decisions)
             else:
-                packet = _filter(namespace, hook, name, packet, place, decisions)
+                packet = _filter(namespace, hook, name, packet, place, decisions, is_held)
+            if name != "raw":
+                # There, the packet is not yet known to be of a connection.
+                self._remember_mark(namespace, packet)
         return packet, decisions
+
+    def _remember_mark(self, namespace: Namespace, packet: Packet) -> None:
+        known = self._current.get(namespace.name)
+        if known is not None:
+            known.mark = packet.connection_mark
 
     def _check_foreign(self, namespace: Namespace, hook: Hook) -> None:
         found = namespace.foreign.get("*") or namespace.foreign.get(hook.value.lower())
@@ -126,7 +139,7 @@ class Tracker:
         state, known = self._known(namespace, packet)
         if known is not None:
             self._current[namespace.name] = known
-        return replace(packet, state=state)
+        return replace(packet, state=state, connection_mark=known.mark if known else 0)
 
     def _known(self, namespace: Namespace, packet: Packet) -> tuple[State, Connection | None]:
         """Its state, and its connection, which may begin with it."""
@@ -155,8 +168,10 @@ class Tracker:
             return packet
         if known.is_reply(packet):
             return packet.between(_merged(hook, packet.flow, known.original.back()))
-        if not packet.first or packet.state is not State.NEW:
+        of_destination = hook in FIRST
+        if not packet.first or packet.state is not State.NEW or of_destination in known.asked:
             return packet.between(_merged(hook, packet.flow, known.translated))
+        known.asked.add(of_destination)
         for tables in namespace.tables:
             outcome = Table(tables.get(NAT, {}), place).decide(hook.value, packet)
             packet = _translated(namespace, hook, outcome, ways, decisions)
@@ -186,7 +201,7 @@ def _merged(hook: Hook, now: Flow, then: Flow) -> Flow:
 
 
 def _filter(namespace: Namespace, hook: Hook, name: str, packet: Packet, place: Place,
-            decisions: list[Decision]) -> Packet:
+            decisions: list[Decision], is_held: bool) -> Packet:
     for tables in namespace.tables:
         if name not in tables:
             continue
@@ -194,7 +209,7 @@ def _filter(namespace: Namespace, hook: Hook, name: str, packet: Packet, place: 
         _check(namespace, name, outcome, len(namespace.tables) > 1 and tables is namespace.tables[1])
         decisions.append(Decision(name, outcome))
         packet = outcome.packet
-        if outcome.untracked:
+        if outcome.untracked and not is_held:
             packet = replace(packet, state=State.UNTRACKED)
     return packet
 

@@ -113,7 +113,7 @@ class Intent:
         """The VPC with that address, seen from another one: itself, else a peer, else any other."""
         known = [near, *self.topology.peers_of(near.name)] if near else []
         ranked = [*known, *self.topology.vpcs]
-        return next((vpc for vpc in ranked if address in vpc.cidr), None)
+        return next((vpc for vpc in ranked if vpc.holds(address)), None)
 
     def namespace_at(self, near: Vpc | None, address: IPv4Address) -> str | None:
         """The namespace of an address's machine, or else of the first in its subnet, seen from a VPC."""

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.reach.packet import Flow
 
 WAITING = {Protocol.TCP: "0A", Protocol.UDP: "07"}
 """TCP_LISTEN and TCP_CLOSE of net/tcp_states.h; the latter is a UDP socket's that is not connected."""
@@ -21,6 +22,15 @@ def listeners(namespace: str, protocol: Protocol, port: int) -> tuple[Address, .
     """The addresses on which that port is open; OSError where the namespace can't be read."""
     lines = netns.within(namespace, lambda: sockets(protocol.value))
     return tuple(dict.fromkeys(parsed(lines, WAITING[protocol], port)))
+
+
+def answers_as(namespace: str, flow: Flow) -> bool:
+    """Whether a UDP program there listens on the very address and port that an answer should come from."""
+    try:
+        return flow.source_port is not None \
+            and flow.source in listeners(namespace, Protocol.UDP, flow.source_port.first)
+    except OSError:
+        return False
 
 
 def parsed(lines: Iterable[str], state: str, port: int) -> Iterator[Address]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
@@ -18,8 +19,8 @@ ICMP_TYPES = {"echo-reply": 0, "pong": 0, "destination-unreachable": 3, "source-
               "echo-request": 8, "ping": 8, "router-advertisement": 9, "router-solicitation": 10,
               "time-exceeded": 11, "ttl-exceeded": 11, "parameter-problem": 12, "timestamp-request": 13,
               "timestamp-reply": 14, "address-mask-request": 17, "address-mask-reply": 18}
-MODULES = frozenset({"tcp", "udp", "icmp", "comment", "conntrack", "state", "multiport", "mark", "addrtype",
-                     "iprange", "physdev"})
+MODULES = frozenset({"tcp", "udp", "icmp", "comment", "conntrack", "state", "multiport", "mark", "connmark",
+                     "addrtype", "iprange", "physdev"})
 """Modules that test nothing but their options, each of which is in TESTS."""
 
 VIRTUAL_STATES = frozenset({"SNAT", "DNAT"})
@@ -214,6 +215,13 @@ def _mark(option: Option, value: str, packet: Packet, place: Place) -> Answer:
     return decided(packet.mark & bits == int(wanted, 0))
 
 
+def _connmark(option: Option, value: str, packet: Packet, place: Place) -> Answer:
+    """A packet without a connection never matches, not even `!` (connmark_mt() of xt_connmark.c)."""
+    if place.tracked() is None:
+        return decided(option.negated)
+    return _mark(option, value, replace(packet, mark=packet.connection_mark), place)
+
+
 def _address_type(value: str, address: IPv4Address, place: Place) -> Answer:
     return decided(place.address_type(address) in value.split(","))
 
@@ -249,6 +257,7 @@ TESTS: dict[tuple[str, str], Test] = {
     ("tcp", "--syn"): _syn,
     ("multiport", "--ports"): _either_port,
     ("mark", "--mark"): _mark,
+    ("connmark", "--mark"): _connmark,
     ("addrtype", "--src-type"): lambda _, value, packet, place:
         _address_type(value, packet.flow.source, place),
     ("addrtype", "--dst-type"): lambda _, value, packet, place:

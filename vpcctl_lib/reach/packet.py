@@ -106,6 +106,8 @@ class Packet:
     first: bool = True
     state: State = State.NEW
     mark: int | None = 0
+    connection_mark: int | None = 0
+    """That of its connection in the namespace where it is."""
 
     def between(self, flow: Flow) -> Packet:
         """This packet with other ends."""
@@ -113,7 +115,7 @@ class Packet:
 
     def outside(self) -> Packet:
         """As it enters another namespace: without mark and state (skb_scrub_packet in net/core/skbuff.c)."""
-        return replace(self, mark=0, state=State.NEW)
+        return replace(self, mark=0, connection_mark=0, state=State.NEW)
 
     def __str__(self) -> str:
         port = f":{self.flow.destination_port}" if self.flow.destination_port else ""

@@ -33,8 +33,8 @@ class Guarded:
 class Steered:
     """What leads packets from a namespace's ports to route tables."""
 
-    near: IPv4Network
-    """Packets for other addresses go to the router, whatever MAC they are for."""
+    near: Sequence[IPv4Network]
+    """Packets for addresses in none of these go to the router, whatever MAC they are for."""
 
     router: str
     """Its MAC."""
@@ -47,9 +47,9 @@ class Steered:
 
     def mac(self, port: str, source: IPv4Address, destination: IPv4Address) -> str:
         """Where a packet that came in at a port is led; empty if it goes where it would anyway."""
-        if destination not in self.near:
+        if not any(destination in one for one in self.near):
             return self.router
-        if source in self.near:
+        if any(source in one for one in self.near):
             return ""
         fitting = (one for one in self.detours if port != one.port and source in one.source
                    and destination in one.target)

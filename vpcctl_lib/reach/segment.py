@@ -295,14 +295,19 @@ def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
         here = scene.of(namespace)
         known = [device for device in here.stations.get(end.link.mac, ())
                  if here.links[device].master == here.links[port].master]
-        if port not in known and (known or not here.links[port].is_flooded):
+        if port not in known and (known or not here.links[port].is_flooded or here.links[port].has_proxy):
             return namespace, port
     return None
 
 
 def _hears(scene: Scene, end: End) -> bool:
     """Whether a broadcast question reaches it, and its answer comes back."""
-    return all(scene.of(namespace).links[port].hears_all for namespace, port in end.exits)
+    ports = [scene.of(namespace).links[port] for namespace, port in end.exits]
+    # br_flood() of net/bridge/br_forward.c: never to ports with an ARP proxy, but what the bridge itself
+    # sends to all others.
+    sent_by_bridge = len(end.exits) > len(end.way)
+    return not any(port.has_proxy for port in ports) \
+        and all(port.hears_all for port in ports[1 if sent_by_bridge else 0:])
 
 
 def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:

@@ -11,7 +11,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import elastic, publishing
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
-from vpcctl_lib.reach import acl_fix, detours
+from vpcctl_lib.reach import acl_fix, detours, elastic_ends
 from vpcctl_lib.reach.detours import Detour
 from vpcctl_lib.reach.fix import Fixer, opened
 from vpcctl_lib.reach.forks import Forks, Taken
@@ -175,7 +175,7 @@ class Analyzer:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.vpc is not None \
-            and question.to_vpc.cidr.overlaps(question.vpc.cidr)
+            and question.to_vpc.meets(question.vpc)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
@@ -192,6 +192,10 @@ class Analyzer:
                            f"network namespace '{missing}' does not exist", cause)
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
+        idle = None if walk.is_back else elastic_ends.idle(self.topology, question)
+        if idle is not None and (blocked.code is Code.NO_NAT or not self._intent.is_ours(where)):
+            code = Code.PRIVATE_SUBNET if idle.is_private else Code.NO_NAT
+            return Blocked(code, "host", f"{question.address} does not work: {idle.why}", cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:
             rule = self._nobody(question) or rule
         if blocked.code is Code.FIREWALL_DENY and blocked.cause.chain == HOST_INPUT:
@@ -292,7 +296,7 @@ class Analyzer:
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):
             return None
-        return Code.OVERLAPPING_CIDR if near.cidr.overlaps(far.cidr) else Code.NOT_PEERED
+        return Code.OVERLAPPING_CIDR if near.meets(far) else Code.NOT_PEERED
 
 
 def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:

@@ -12,6 +12,7 @@ from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.edges import met
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
+from vpcctl_lib.reach.listeners import answers_as
 from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.routing import (
@@ -124,12 +125,16 @@ class Walk:
         flags = SYN if protocol is Protocol.TCP else frozenset[str]()
         packet = Packet(protocol, flow, flags)
         self.passed.append(here.name)
+        return self._sourced(here, packet)[0]
+
+    def _sourced(self, here: Namespace, packet: Packet) -> tuple[Packet, Route]:
+        """A packet without a source gets that of the route which it takes without one."""
         route = outward(here, packet, self.forks.pick)
-        source = source_for(here, route, destination)
+        source = source_for(here, route, packet.flow.destination)
         if source.is_unspecified:
             raise Blocked(Code.NO_ADDRESS, here.title, f"no address to send from by {route.device}",
                           Cause(device=route.device))
-        return packet.between(replace(flow, source=source))
+        return packet.between(replace(packet.flow, source=source)), route
 
     def _answer(self, there: Arrival, here: Namespace, asked: Packet, beyond: str = "") -> None:
         """The way back of the answer to what was asked.
@@ -145,7 +150,7 @@ class Walk:
         if there.beyond:
             back = self._arrive(self.scene.of(there.namespace), there.beyond, answer, FURTHEST)
         else:
-            back = self.send(self.scene.of(there.namespace), answer)
+            back = self.send(*self._replied(self.scene.of(there.namespace), answer))
         # The internet may be a namespace with a name, as in a sandbox.
         arrives = back.beyond or back.namespace != here.name if beyond \
             else back.namespace == here.name and not back.beyond
@@ -155,19 +160,37 @@ class Walk:
         source = back.packet.flow.source
         if source != asked.flow.destination:
             # Who waits for an answer takes none from another address.
-            told = f"the answer comes from {source}, not from {asked.flow.destination}"
+            told = f"the answer comes from {source}, not from {asked.flow.destination}{self._hint(there)}"
             raise Blocked(Code.ANSWER_DIVERTED, here.title, told,
                           self.diverted.cause if self.diverted else None)
         self.is_back = False
+
+    def _replied(self, here: Namespace, answer: Packet) -> tuple[Namespace, Packet, Route]:
+        """An answer and its route: the kernel chooses the source of a program's that listens on 0.0.0.0.
+
+        udp_sendmsg() of net/ipv4/udp.c looks for a route without a source if the socket has none. TCP and
+        ICMP answer from the address that was asked.
+        """
+        flow = answer.flow
+        if answer.protocol is not Protocol.UDP or answers_as(here.name, flow):
+            return here, answer, outward(here, answer, self.forks.pick)
+        return here, *self._sourced(here, answer.between(replace(flow, source=IPv4Address(0))))
+
+    def _hint(self, there: Arrival) -> str:
+        """What a UDP program can do about the source of its answers."""
+        asked = there.packet.flow.destination
+        if there.packet.protocol is not Protocol.UDP or there.beyond or self.diverted:
+            return ""
+        return f": a program that listens on 0.0.0.0 leaves that to the kernel; have it listen on {asked}"
 
     def _tell(self, namespace: Namespace, what: str) -> None:
         if not self._silent:
             self.hops.append(Hop(namespace.title, what, self.is_back))
 
-    def send(self, here: Namespace, packet: Packet) -> Arrival:
+    def send(self, here: Namespace, packet: Packet, route: Route | None = None) -> Arrival:
         """A packet that starts in a namespace (ip_local_out in net/ipv4/ip_output.c)."""
         self.passed.append(here.name)
-        route = outward(here, packet, self.forks.pick)
+        route = route or outward(here, packet, self.forks.pick)
         self._tell(here, f"route {route}")
         sent = self._pass(here, Hook.OUTPUT, packet, Ways("", _way_out(route)))
         if (sent.flow.destination, sent.mark) != (packet.flow.destination, packet.mark):

@@ -10,6 +10,7 @@ from vpcctl_lib.model import tables
 from vpcctl_lib.model.routes import MAIN, Via, VpcRoute
 from vpcctl_lib.model.tables import EVERYWHERE, State
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.reach import elastic_ends
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.question import Question
 
@@ -27,17 +28,19 @@ def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
     """What is wrong with the tables on the way there, or on that of the answer; None if nothing is."""
     vpc, subnet, address = question.vpc, question.subnet, question.address
     if is_back:
-        vpc, subnet, address = question.to_vpc, question.to_subnet, question.source or question.address
-        vpc = vpc or next((one for one in topology.vpcs if question.address in one.cidr), None)
+        client = elastic_ends.client(topology, question)
+        question = elastic_ends.aimed(topology, question)
+        vpc, subnet, address = question.to_vpc, question.to_subnet, client or question.address
+        vpc = vpc or next((one for one in topology.vpcs if one.holds(question.address)), None)
         subnet = subnet or next((one for one in vpc.subnets if question.address in one.cidr), None) \
             if vpc else None
-        if question.source is None:
+        if client is None:
             return None
-    if vpc is None or subnet is None or not vpc.route_tables or address in vpc.cidr:
+    if vpc is None or subnet is None or not vpc.route_tables or vpc.holds(address):
         return None
     peers = list(topology.peers_of(vpc.name))
-    far = next((one for one in topology.vpcs if address in one.cidr and one not in peers), None)
-    if far is not None and not any(address in peer.cidr for peer in peers):
+    far = next((one for one in topology.vpcs if one.holds(address) and one not in peers), None)
+    if far is not None and not any(peer.holds(address) for peer in peers):
         # They are no peers, which is said in its own words.
         return None
     return _followed(vpc, subnet, peers, address, is_back)
@@ -53,10 +56,10 @@ def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Addre
                  if address in one.destination]
         route = max(found, key=lambda one: one.destination.prefixlen, default=None)
         if route is None or tables.state(vpc, peers, route) is State.BLACKHOLE:
-            return _shut(vpc, subnet, peers, address, route)
+            return _shut(vpc, subnet, peers, address, route, is_back)
         if is_back and route.via is Via.NAT:
             # It would come from the NAT gateway, not from who was asked.
-            return _shut(vpc, subnet, peers, address, route)
+            return _shut(vpc, subnet, peers, address, route, is_back)
         onward = _beyond(vpc, route)
         if onward is None:
             return None
@@ -74,10 +77,10 @@ def _beyond(vpc: Vpc, route: VpcRoute) -> Subnet | None:
 
 
 def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
-          route: VpcRoute | None) -> Shut:
+          route: VpcRoute | None, is_back: bool) -> Shut:
     name = subnet.table
     where = f"route table '{name}' of {vpc.name}/{subnet.name}"
-    peer = next((one for one in peers if address in one.cidr), None)
+    peer = next((one for one in peers if one.holds(address)), None)
     enable = f"vpcctl nat enable --vpc {vpc.name}"
     if peer is None and vpc.nat is None and (route is None or route.via is Via.INTERNET):
         why = f"{where} leads to the internet, but NAT is not enabled" if route else \
@@ -92,10 +95,10 @@ def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
     if route is None and peer is None and name == MAIN:
         return Shut(Code.PRIVATE_SUBNET, why,
                     f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public")
-    wide = peer.cidr if peer else EVERYWHERE
+    wide = next(one for one in peer.networks if address in one) if peer else EVERYWHERE
     to = wide if route is None else f"{address}/32"
     add = f"vpcctl route-table add-route --vpc {vpc.name} --name {name} --to {to} " \
-        f"--via {_target(vpc, subnet, peer, by_nat)}"
+        f"--via {_target(vpc, subnet, peer, is_back)}"
     if route is not None and route.destination.prefixlen == 32:
         add = f"vpcctl route-table delete-route --vpc {vpc.name} --name {name} --to {to} && {add}"
     code = Code.ANSWER_DIVERTED if by_nat else Code.NO_ROUTE if route is None else Code.BLACKHOLE

@@ -36,7 +36,8 @@ KINDS: dict[str, type[Resource]] = {
 """How the record names each kind."""
 
 LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "ipv6": "Ipv6",
-        "localnet": "Localnet", "marking": "Marking", "roster": "Roster", "steering": "Steering",
+        "localnet": "Localnet", "marking": "Marking", "otherline": "OtherLine", "roster": "Roster",
+        "steering": "Steering",
         "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.ipv6 import Ipv6 as Ipv6
     from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.marking import Marking as Marking
+    from vpcctl_lib.resources.otherline import OtherLine as OtherLine
     from vpcctl_lib.resources.roster import Roster as Roster
     from vpcctl_lib.resources.steering import Steering as Steering
     from vpcctl_lib.resources.way import Way as Way
@@ -79,6 +81,7 @@ else:
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
            "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
            "Guard", "Ipv6", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour",
-           "Operation", "Operations", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
+           "Operation", "Operations", "OtherLine", "Place", "Port", "Program", "Resource", "Roster", "Route",
+           "Settings",
            "SingleRule", "Station", "Steering", "Switching", "Veth", "Way", "WayRule", "changed",
            "kind_named", "name_of"]

@@ -196,6 +196,11 @@ class Route(Resource):
         metric = ("metric", str(self.metric)) if self.metric else ()
         return (destination, *target, "dev", self.device, *scope, *metric)
 
+    @property
+    def route_line(self) -> Hashable:
+        """As `otherline` reads it."""
+        return (self.namespace, self._words()[0].removesuffix("/32"), "main", self.metric)
+
     def make(self) -> Operations:
         """Fails if such a route exists, whatever made it."""
         return (Ip(self.namespace, ("route", "add", *self._words())),)

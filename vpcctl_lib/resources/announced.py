@@ -12,7 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.kernel.sayings import is_gone
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Resource, changed
 from vpcctl_lib.resources.operation import NO_FACTS, Deed, Desk, Facts, Operation
 from vpcctl_lib.resources.operations import HOST
 
@@ -121,8 +121,12 @@ class Announced(Resource):
         return (Answer(self.device, self.address, gone=True),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """The kernel must answer for it."""
-        return None if (self.device, str(self.address)) in kernel.proxied else MISSING
+        """The kernel must answer for it, and not have it itself: then packets for it end on the host."""
+        if (self.device, str(self.address)) not in kernel.proxied:
+            return MISSING
+        own = next((f"{one['local']}/{one['prefixlen']} dev {link['ifname']}" for link in kernel.links(HOST)
+                    for one in link.get("addr_info", ()) if one.get("local") == str(self.address)), "")
+        return changed(f"the host itself has that address; take it away: ip addr del {own}") if own else None
 
     def __str__(self) -> str:
         return f"elastic address {self.address} on {self.device}"

@@ -12,6 +12,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.resources.base import (
     MISSING,
@@ -86,6 +87,13 @@ def _is_half_made(kernel: Kernel, path: str, link: dict[str, Any], owner: str) -
         return False
     (ports,) = kernel.read(router, Reading.LINKS)
     return any(one.get("ifindex") == link["link_index"] for one in ports)
+
+
+def has_gone(kernel: Kernel, one: Endpoint) -> bool:
+    """Whether a path leads nowhere now, or nothing of a container runs: our name keeps its namespace."""
+    if one.attached and one.attached.path:
+        return not netns.number(one.attached.path)
+    return netns.exists(one.namespace) and not any(kernel.processes([one.namespace]))
 
 
 def default_route(runner: Runner, path: str) -> str:

@@ -290,6 +290,16 @@ class Resource(ABC):
         return ""
 
     @property
+    def routes_in(self) -> str:
+        """The namespace whose routes and lines of `ip rule` are all ours, if it makes that a router."""
+        return ""
+
+    @property
+    def route_line(self) -> Hashable:
+        """What tells it from other routes, or other lines of `ip rule`; None if it is neither."""
+        return None
+
+    @property
     def reaches(self) -> tuple[str, IPv4Network] | None:
         """The network that it leads to from a namespace, if it is a route or adds one."""
         return None

@@ -23,8 +23,8 @@ WAS = "was "
 """Prefix of a setting's old value among the facts. (cleanup.sh puts back the host's, which lack it.)"""
 
 
-MAIN_RULE = ("pref", "32766", "lookup", "main")
-"""What each namespace has in `ip rule` from the start (ip-rule(8)); a flush takes it, too."""
+LOOKUPS = {0: "local", 32766: "main"}
+"""What each namespace has in `ip rule` from the start and needs (ip-rule(8)); a flush takes the second."""
 
 _PROFILES = frozenset(profile.value for profile in Profile)
 _MACHINES = frozenset(profile.value for profile in Profile if profile.single is not Profile.ROUTER)
@@ -52,6 +52,11 @@ class Settings(Resource):
     def homes(self) -> frozenset[Place]:
         """The namespace, and the link."""
         return within(self.namespace, self.device)
+
+    @property
+    def routes_in(self) -> str:
+        """The namespace, with a router's settings."""
+        return self.namespace if self.profile == Profile.ROUTER.value else ""
 
     @property
     def _whole(self) -> Pairs:
@@ -108,9 +113,9 @@ class Settings(Resource):
         closed = closed_links(kernel, self.namespace) if forwards else ()
         told += [f"{key} is 0, not 1" for key in closed]
         remedy: Operations = (Set(self.namespace, tuple((key, "1") for key in closed)),) if closed else ()
-        if forwards and not _looks_up_main(kernel, self.namespace):
-            told.append(f"ip rule {' '.join(MAIN_RULE)} is missing")
-            remedy += (Ip(self.namespace, ("rule", "add", *MAIN_RULE)),)
+        for rule in _lost_lookups(kernel, self.namespace) if self._is_known else ():
+            told.append(f"ip rule {' '.join(rule)} is missing")
+            remedy += (Ip(self.namespace, ("rule", "add", *rule)),)
         return Fault(Condition.CHANGED, "; ".join(told), remedy) if told else None
 
     def _checked_links(self, kernel: Kernel) -> list[str]:
@@ -141,9 +146,11 @@ def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
     return tuple(key for key in keys if held.get(key) == "0")
 
 
-def _looks_up_main(kernel: Kernel, namespace: str) -> bool:
-    return any(rule.get("priority") == 32766 and rule.get("table") == "main" and rule.get("src") == "all"
-               for rule in kernel.route_rules(namespace))
+def _lost_lookups(kernel: Kernel, namespace: str) -> Iterator[tuple[str, ...]]:
+    held = {(rule.get("priority", 0), rule.get("table")) for rule in kernel.route_rules(namespace)
+            if rule.get("src") == "all"}
+    return (("pref", str(number), "lookup", table) for number, table in LOOKUPS.items()
+            if (number, table) not in held)
 
 
 def _routed(kernel: Kernel, namespace: str) -> list[str]:

@@ -74,12 +74,15 @@ class Steering(Table):
     """The MAC of the router's bridge."""
 
     near: IPv4Network
-    """The addresses that are not routed."""
+    """The addresses that are not routed: the VPC's first CIDR."""
 
     origins: tuple[Origin, ...] = ()
     tables: tuple[Listed, ...] = ()
     detours: tuple[Detour, ...] = ()
     """The first that matches decides."""
+
+    more: tuple[IPv4Network, ...] = ()
+    """Its other CIDRs."""
 
     head = head("bridge", ROUTES_TABLE)
     # In one command with the guard's: a machine that it lets in has its route table from the start.
@@ -94,7 +97,12 @@ class Steering(Table):
     @property
     def rest(self) -> tuple[object, ...]:
         """Where packets go, and what it says of route tables."""
-        return (self.router, self.near, self.tables, self.detours)
+        return (self.router, self.inside, self.tables, self.detours)
+
+    @property
+    def inside(self) -> tuple[IPv4Network, ...]:
+        """All addresses that are not routed."""
+        return (self.near, *self.more)
 
     def moved(self, old: Steering) -> str:
         """Ports that come and go, or get another number."""
@@ -104,18 +112,21 @@ class Steering(Table):
         """The table in nft's syntax."""
         lines = ",\n".join(f"\t\t\t{one.element}" for one in self.origins)
         held = f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
+        far = " ".join(f"ip daddr != {network}" for network in self.inside)
         chains = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
                          for one in self.tables)
         return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
                 f"{chains}\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
-                f"\t\tip daddr != {self.near} ether daddr set {self.router} "
+                f"\t\t{far} ether daddr set {self.router} "
                 f"meta pkttype set host\n"
                 f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n{self._turns()}\t}}\n}}\n")
 
     def _turns(self) -> str:
-        lines = (f"ip saddr {self.near} accept", *(one.rule for one in self.detours)) if self.detours else ()
-        return "".join(f"\t\t{line}\n" for line in lines)
+        if not self.detours:
+            return ""
+        inside = (f"ip saddr {network} accept" for network in self.inside)
+        return "".join(f"\t\t{line}\n" for line in (*inside, *(one.rule for one in self.detours)))
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our rules, ports and route tables."""
@@ -126,7 +137,7 @@ class Steering(Table):
         return changed("; ".join(wrong)) if wrong else None
 
     def _wrong(self, listed: Sequence[dict[str, Any]]) -> Iterator[str]:
-        if not is_whole(listed) or far_of(listed) != (self.near, self.router) \
+        if not is_whole(listed) or far_of(listed) != (self.inside, self.router) \
                 or detours_of(listed) != list(self.detours):
             yield "its rules differ"
         if origins_of(listed) != {one.port: one.number << SHIFT for one in self.origins}:
@@ -165,14 +176,15 @@ def origins_of(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
             if isinstance(one, list) and len(one) == 2 and isinstance(one[1], int)}
 
 
-def far_of(listed: Sequence[dict[str, Any]]) -> tuple[IPv4Network, str] | None:
+def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[IPv4Network, ...], str] | None:
     """The addresses that are not routed, and the MAC to which packets for all others go."""
     rule: dict[str, Any] = next((item["rule"] for item in listed
                                  if item.get("rule", {}).get("chain") == HOOK), {})
     try:
-        match, mangle, _ = rule["expr"]
-        prefix = match["match"]["right"]["prefix"]
-        return IPv4Network((prefix["addr"], prefix["len"])), str(mangle["mangle"]["value"])
+        *matches, mangle, _ = rule["expr"]
+        prefixes = [match["match"]["right"]["prefix"] for match in matches]
+        return tuple(IPv4Network((one["addr"], one["len"])) for one in prefixes), \
+            str(mangle["mangle"]["value"])
     except (LookupError, TypeError, ValueError):
         return None
 
@@ -180,8 +192,9 @@ def far_of(listed: Sequence[dict[str, Any]]) -> tuple[IPv4Network, str] | None:
 def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
     """The ways of answers in a table that nft has listed; empty if a rule is of another form."""
     rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    far = far_of(listed)
     try:
-        return [_detour(rule) for rule in rules[FIXED + 1:]]
+        return [_detour(rule) for rule in rules[FIXED + len(far[0]):]] if far else []
     except (LookupError, TypeError, ValueError):
         return []
 
@@ -239,14 +252,14 @@ def _network(network: IPv4Network) -> Any:
     return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
 
 
-def _expressions(near: IPv4Network, router: str, detours: Sequence[Detour]) -> list[Any]:
+def _expressions(near: Sequence[IPv4Network], router: str, detours: Sequence[Detour]) -> list[Any]:
     """The rules as nft lists them in JSON (libnftables-json(5))."""
     origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
     accept = {"accept": None}
-    inside = [[_match("==", _field("ip", "saddr"), _network(near)), accept]] if detours else []
+    inside = [[_match("==", _field("ip", "saddr"), _network(one)), accept] for one in near if detours]
     return [
-        [_match("!=", _field("ip", "daddr"), _network(near)), _set(_field("ether", "daddr"), router),
-         _set({"meta": {"key": "pkttype"}}, "host")],
+        [*(_match("!=", _field("ip", "daddr"), _network(one)) for one in near),
+         _set(_field("ether", "daddr"), router), _set({"meta": {"key": "pkttype"}}, "host")],
         [_match("==", _field("ether", "type"), "ip"), _set({"meta": {"key": "mark"}}, origin)],
         *inside, *([*_turn(one), accept] for one in detours),
     ]

@@ -11,6 +11,7 @@ from vpcctl_lib.resources.addresses import addressed
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Ip
+from vpcctl_lib.resources.otherline import line_of_route
 
 BLACKHOLE = "blackhole"
 
@@ -51,6 +52,11 @@ class Way(Resource):
         scope = () if self.via else ("scope", "link")
         return (self._destination, *target, "dev", self.device, *scope, *metric, "table", str(self.table))
 
+    @property
+    def route_line(self) -> Hashable:
+        """As `otherline` reads it."""
+        return (self.namespace, self._destination.removesuffix("/32"), str(self.table), self.metric)
+
     def make(self) -> Operations:
         """Fails if such a route exists, whatever made it."""
         return (Ip(self.namespace, ("route", "add", *self._words())),)
@@ -65,9 +71,8 @@ class Way(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The route must be in its table, over its link."""
-        destination = self._destination.removesuffix("/32")
-        found = [one for one in kernel.all_routes(self.namespace) if one.get("table") == str(self.table)
-                 and one["dst"] == destination and one.get("metric", 0) == self.metric]
+        found = [one for one in kernel.all_routes(self.namespace)
+                 if line_of_route(self.namespace, one) == self.route_line]
         shall = (BLACKHOLE if not self.device else "unicast", self.device, str(self.via) if self.via else "")
         held = [(one.get("type", "unicast"), one.get("dev", ""), one.get("gateway", "")) for one in found]
         if shall in held:

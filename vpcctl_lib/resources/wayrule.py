@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from ipaddress import IPv4Network
 
 from vpcctl_lib.frozen import frozen
@@ -9,6 +10,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, on, within
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Ip
+from vpcctl_lib.resources.otherline import line_of_rule
 
 
 @frozen
@@ -54,13 +56,15 @@ class WayRule(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """There must be such a rule."""
+        held = (line_of_rule(self.namespace, one) for one in kernel.route_rules(self.namespace))
+        return None if self.route_line in held else MISSING
+
+    @property
+    def route_line(self) -> Hashable:
+        """As `otherline` reads it."""
         mark, _, mask = self.mark.partition("/")
-        shall = {"priority": self.priority, "src": _ends(self.source), "dst": _ends(self.destination),
-                 "iif": self.incoming, "fwmark": mark or None, "fwmask": mask or None, "table": self.name}
-        held = ({"priority": one.get("priority"), "src": _held(one, "src"), "dst": _held(one, "dst"),
-                 "iif": one.get("iif"), "fwmark": one.get("fwmark"), "fwmask": one.get("fwmask"),
-                 "table": str(one.get("table"))} for one in kernel.route_rules(self.namespace))
-        return None if shall in held else MISSING
+        return (self.namespace, self.priority, _ends(self.source), _ends(self.destination),
+                self.incoming, mark or None, mask or None, self.name, frozenset())
 
     def __str__(self) -> str:
         return f"ip rule {' '.join(self._words())}{on(self.namespace)}"
@@ -68,8 +72,3 @@ class WayRule(Resource):
 
 def _ends(network: IPv4Network | None) -> str:
     return "all" if network is None or network.prefixlen == 0 else str(network)
-
-
-def _held(one: dict[str, object], key: str) -> str:
-    found = one.get(key, "all")
-    return "all" if found == "all" else f"{found}/{one.get(f'{key}len', 32)}"

@@ -158,7 +158,8 @@ def _dress(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     address = addressing.interface(one.address, one.addresses[0].network.prefixlen)
     yield Address(one.namespace, one.interface, address)
     yield Route(one.namespace, addressing.single(router), one.interface)
-    yield Route(one.namespace, vpc.cidr, one.interface, router)
+    for network in vpc.networks:
+        yield Route(one.namespace, network, one.interface, router)
 
 
 def _limits_sending(vpc: Vpc, one: Endpoint) -> bool:

@@ -36,7 +36,7 @@ def added(request: Request, topology: Topology, where: Endpoint) -> Document:
     family = {} if request.version >= "1.0.0" else {"version": "4"}
     ips = [{**family, "address": str(one), "gateway": gateway, "interface": len(interfaces) - 1}
            for one in where.addresses if isinstance(one.ip, IPv4Address)]
-    routes = [{"dst": str(network), "gw": gateway} for network in (vpc.cidr, "0.0.0.0/0")]
+    routes = [{"dst": str(network), "gw": gateway} for network in (*vpc.networks, "0.0.0.0/0")]
     return {"cniVersion": request.version, "interfaces": interfaces, "ips": [*listed(before, "ips"), *ips],
             "routes": [*listed(before, "routes"), *routes], "dns": _dns(request, topology, where)}
 

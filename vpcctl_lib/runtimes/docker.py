@@ -10,7 +10,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.managers.base import Context, need_root
 from vpcctl_lib.managers.instance import InstanceManager
-from vpcctl_lib.managers.opening import check_free
+from vpcctl_lib.managers.ports import check_free
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.lookup import find_subnet

@@ -134,7 +134,8 @@ def joined(vpc: Vpc, device: str) -> Document:
     return {"InterfaceName": {"SrcName": device, "DstPrefix": "eth"}, "Gateway": str(gateway),
             "StaticRoutes": [
                 {"Destination": f"{gateway}/32", "RouteType": CONNECTED},
-                {"Destination": str(vpc.cidr), "RouteType": BY_GATEWAY, "NextHop": str(gateway)}]}
+                *({"Destination": str(network), "RouteType": BY_GATEWAY, "NextHop": str(gateway)}
+                  for network in vpc.networks)]}
 
 
 PLUGGED: Document = {"DisableGatewayService": True}

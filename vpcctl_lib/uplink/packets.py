@@ -269,11 +269,12 @@ def _obstacle(vpc: Vpc, address: IPv4Address, way: Way, routes: Sequence[HostRou
                 f"ip route del {refusing.kind} {refusing.network}{_in_table(refusing.table)}")
     if way.kind == REFUSED:
         return f"the host refuses it ({way.failure})", ""
+    own = next((network for network in vpc.networks if address in network), vpc.cidr)
     if way.table != "main":
         return (f"the host's route to {way} comes first",
-                f"ip rule add to {vpc.cidr} pref {FIRST} table main")
-    if vpc.cidr.subnet_of(way.network) and vpc.cidr != way.network:
-        return f"the host's route to {vpc.cidr} is missing", "vpcctl restore"
+                f"ip rule add to {own} pref {FIRST} table main")
+    if own.subnet_of(way.network) and own != way.network:
+        return f"the host's route to {own} is missing", "vpcctl restore"
     return (f"the host's route to {way} comes first",
             f"remove that route (ip route del {way.network}), or give the subnet another CIDR")
 

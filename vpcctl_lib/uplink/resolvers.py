@@ -80,8 +80,9 @@ def reached(vpc: Vpc, interface: str, servers: Collection[IPv4Address],
 
 
 def _obstacle(vpc: Vpc, interface: str, server: IPv4Address, way: Way | None) -> str:
-    if server in vpc.cidr:
-        return f"it has an address of the VPC's own CIDR {vpc.cidr}"
+    own = next((network for network in vpc.networks if server in network), None)
+    if own:
+        return f"it has an address of the VPC's own CIDR {own}"
     if way is None or not way.devices or interface in way.devices:
         return ""
     return f"it is behind {' and '.join(way.devices)}, and NAT leads out of {interface} only"

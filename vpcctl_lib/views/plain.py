@@ -25,7 +25,8 @@ View = dict[str, Any]
 def vpc(topology: Topology, vpc: Vpc) -> View:
     """A VPC with its subnets."""
     return {
-        "name": vpc.name, "cidr": str(vpc.cidr), "gateway": str(addressing.gateway(vpc.cidr)),
+        "name": vpc.name, "cidr": str(vpc.cidr), "cidrs": [*map(str, vpc.cidrs)],
+        "ipv6": str(vpc.ipv6) if vpc.ipv6 else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
         "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
                    "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
@@ -46,13 +47,14 @@ def overview(overview: Overview) -> View:
     from vpcctl_lib.views.things import listed, others
 
     view = vpc(overview.topology, overview.vpc)
-    size, bridge = overview.vpc.cidr.num_addresses, view["bridge"]
+    size, bridge = sum(network.num_addresses for network in overview.vpc.networks), view["bridge"]
     inside = sum(subnet.cidr.num_addresses for subnet in overview.vpc.subnets)
     name = overview.vpc.name
     return {
         **view, "guarded": bool(overview.topology.guarded),
         "addresses": {"total": size, "in_subnets": inside, "free": size - inside},
-        "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "device": naming.device("pcx-", peer.name)}
+        "peerings": [{"vpc": peer.name, "cidr": str(peer.cidr), "cidrs": [*map(str, peer.cidrs)],
+                      "device": naming.device("pcx-", peer.name)}
                      for peer in overview.topology.peers_of(name)],
         "policies": [{**firewall(name, force), "see": _see_rules(overview.vpc, force.subnet)}
                      for force in overview.policies],
@@ -97,10 +99,12 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         address for one in endpoints.all_in_subnet(vpc, subnet) for address in one.ipv4))
     own = endpoints.own(vpc, subnet)
     return {
-        "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
+        "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr),
+        "ipv6": str(subnet.ipv6) if subnet.ipv6 else None, "type": subnet.type.value,
         "route_table": subnet.route_table or None,
         "namespace": own.namespace if own else None,
-        "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
+        "address": str(own.address) if own else None,
+        "address6": str(own.ipv6[0]) if own and own.ipv6 else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None, "groups": list(own.groups) if own else [],
         "acl": subnet.acl or None,
@@ -115,6 +119,7 @@ def peering(topology: Topology, peering: Peering) -> View:
     for number, name in enumerate((peering.vpc1, peering.vpc2), 1):
         found = topology.vpc(name)
         view[f"cidr{number}"] = str(found.cidr) if found else ""
+        view[f"cidrs{number}"] = [*map(str, found.cidrs)] if found else []
     return view
 
 

@@ -72,12 +72,12 @@ def _pool(topology: Topology, pool: Pool) -> View:
 def _eip(topology: Topology, eip: Elastic) -> View:
     """An elastic address, the machine that has it, and whether it works there."""
     found, pool = elastic.held(topology, eip), elastic.pool_of(topology, eip.address)
-    idle = elastic.why_idle(*found[:2]) if found else ""
+    idle = elastic.why_idle(*found[:2]) if found else None
     return {"address": str(eip.address), "associated": eip.associated or None, "vpc": eip.vpc or None,
             "subnet": eip.subnet or None, "instance": eip.machine or None,
             "private": str(endpoint(*found).address) if found else None,
             "pool": str(pool.cidr) if pool else None, "interface": pool.interface if pool else None,
-            "works": bool(found) and not idle, "idle": idle or None}
+            "works": bool(found) and not idle, "idle": str(idle) if idle else None}
 
 
 WHOLE: Mapping[type, Callable[[Topology, Any], View]] = {Pool: _pool, Elastic: _eip}

@@ -1,0 +1,128 @@
+"""Whether a port of the host is free: neither a program nor a rule of somebody else's has it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.kernel import proc, saves, variants
+from vpcctl_lib.kernel.host import Host
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.naming import MARK
+from vpcctl_lib.model.outside import Publish, Transport
+from vpcctl_lib.model.policies import Ports, Protocol
+from vpcctl_lib.model.publishing import LAST_PORT
+from vpcctl_lib.model.topology import Variant
+from vpcctl_lib.reach.chains import Table
+from vpcctl_lib.reach.listeners import WAITING, parsed
+from vpcctl_lib.reach.match import Place
+from vpcctl_lib.reach.packet import Flow, Packet
+from vpcctl_lib.reach.tables import Chain, Tables, parse_save
+
+OUTSIDE = IPv4Address("8.8.8.8")
+KINDS = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DGRAM}
+LEADING = frozenset({"DNAT", "REDIRECT"})
+"""Targets that take a packet from the host's own programs."""
+
+ANY_PORT = Ports(1024, 65535)
+
+
+def check_free(runner: Runner, publish: Publish) -> None:
+    """Refuse a port that a program of the host has, or that somebody else's rule already leads elsewhere."""
+    port = f"{publish.protocol.value} port {publish.port}"
+    if not _can_bind(publish):
+        held = sorted(set(_holders(publish)))
+        at = f" at {', '.join(held)}" if held else ""
+        raise VpcctlError(f"{port} is already in use on the host{at}",
+                          "use another port, or name an address where it is free: --listen ADDRESS")
+    rule = next(_rules_for(runner, publish), "")
+    if rule:
+        raise VpcctlError(f"a rule of the host already leads {port} elsewhere: {rule}", "use another port")
+
+
+def _can_bind(publish: Publish) -> bool:
+    """Whether the kernel would give a program that port, as Docker's proxy would ask for it."""
+    with socket.socket(socket.AF_INET, KINDS[publish.protocol]) as one:
+        if publish.protocol is Transport.TCP:
+            # Connections that end do not count.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((str(publish.listen or "0.0.0.0"), publish.port))  # noqa: S104  as a listener would
+        except PermissionError:
+            return not any(_holders(publish))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise VpcctlError(f"{publish.listen} is not an address of this host",
+                                  "name one of its addresses (ip -br addr), or leave out --listen") from None
+            return False
+        return True
+
+
+def _holders(publish: Publish) -> Iterator[str]:
+    """Where sockets of the host have the port."""
+    protocol = publish.protocol.value
+    for found in parsed(proc.sockets(protocol), WAITING[Protocol(protocol)], publish.port):
+        if found.is_unspecified or publish.listen in (None, found):
+            yield str(found)
+
+
+def _rules_for(runner: Runner, publish: Publish) -> Iterator[str]:
+    """Others' rules that lead the port elsewhere, in either kind of iptables."""
+    for variant in Variant:
+        tables = parse_save(variants.rules(runner, variant, must=False))
+        chains = tables.get("nat", {})
+        yield from (f"{name} {rule.words}" for name, chain in chains.items() for rule in chain.rules
+                    if MARK not in rule.words and leads(rule.words, publish))
+        if "PREROUTING" in chains:
+            yield from _met(others(tables), publish, Host(runner))
+
+
+def others(tables: Tables) -> Tables:
+    """The chains of nat without our rules."""
+    return {"nat": {name: Chain(name, chain.policy, [one for one in chain.rules if MARK not in one.words])
+                    for name, chain in tables["nat"].items()}}
+
+
+def _met(tables: Tables, publish: Publish, host: Host) -> Iterator[str]:
+    """The rule that a packet from outside for the port would meet, whatever the rule says of ports."""
+    links = [link for link in host.links if link.name != "lo" and not link.name.startswith("vpc-")]
+    local = {address for link in links for address in link.addresses}
+    for link in links:
+        for address in link.addresses:
+            if publish.listen in (None, address):
+                yield from led(tables, publish, address, Place(
+                    link.name, address_type=lambda one: "LOCAL" if one in local else "UNICAST"))
+
+
+def led(tables: Tables, publish: Publish, address: IPv4Address, place: Place) -> Iterator[str]:
+    """The rule that sends a packet for that port of an address elsewhere, if that is sure."""
+    flow = Flow(OUTSIDE, address, ANY_PORT, Ports(publish.port, publish.port))
+    protocol = Protocol(publish.protocol.value)
+    flags = frozenset({"SYN"}) if protocol is Protocol.TCP else frozenset[str]()
+    outcome = Table(tables["nat"], place).decide("PREROUTING", Packet(protocol, flow, flags))
+    if outcome.rule is not None and outcome.target in LEADING:
+        yield f"{outcome.rule.chain} {outcome.rule.words}"
+
+
+def leads(rule: str, publish: Publish) -> bool:
+    """Whether a rule is for packets to that port, and sends them elsewhere."""
+    options = {option[0]: option[1] for option in saves.words(rule) if len(option) > 1}
+    asked = options.get("--dport") or options.get("--dports")
+    return options.get("-j") in LEADING and options.get("-p") == publish.protocol.value and bool(asked) \
+        and any(_spans(part, publish.port) for part in (asked or "").split(",")) \
+        and (publish.listen is None or _holds(options.get("-d", "0.0.0.0/0"), publish.listen))
+
+
+def _spans(text: str, port: int) -> bool:
+    first, colon, last = text.partition(":")
+    return int(first or 0) <= port <= int((last or LAST_PORT) if colon else first)
+
+
+def _holds(text: str, address: IPv4Address) -> bool:
+    try:
+        return address in IPv4Network(text, strict=False)
+    except (AddressValueError, ValueError):
+        return True
