@@ -123,7 +123,7 @@ def test_comparison_tells_of_machines() -> None:
         "- machine vpc1/public/web1: ", "- machine vpc1/public/guest:"]
     moved = PUBLIC.with_machine(replace(WEB1, addresses=(IPv4Address("10.0.1.9"),)))
     assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(moved),))))) == [
-        "~ machine vpc1/public/web1: addresses: 10.0.1.4, fd00:1::4 → 10.0.1.9"]
+        "~ machine vpc1/public/web1: addresses: 10.0.1.4 → 10.0.1.9"]
     other = PUBLIC.with_machine(replace(GUEST, attached=Attachment("docker:web")))
     assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(other),))))) == [
         "~ machine vpc1/public/guest: attached: /proc/77/ns/net by vpc0 → docker:web by eth0"]
@@ -182,7 +182,7 @@ def test_the_graph_shows_each_machine() -> None:
     (vpc,) = graph(NETWORK).vpcs
     assert vpc.subnets[0].address == "10.0.1.2"
     assert list(map(str, vpc.subnets[0].things)) == [
-        "machine web1 10.0.1.4, fd00:1::4", "machine guest 10.0.1.5, /proc/77/ns/net by vpc0"]
+        "machine web1 10.0.1.4", "machine guest 10.0.1.5, /proc/77/ns/net by vpc0"]
     assert vpc.subnets[0].workloads == ("web1/worker",)
 
 

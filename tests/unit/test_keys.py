@@ -281,6 +281,6 @@ def test_the_schema_knows_which_keys_must_be_there(way: tuple[Any, ...]) -> None
     del at(way[:-1], fewer)[way[-1]]
     # No schema knows which groups machines and rules name, nor which network ACLs subnets have.
     names_less = way[2:3] in (("groups",), ("acls",)) and len(way) <= 4 and way[3:] != ("spare",)
-    # Nor in which CIDR a subnet is.
-    names_less |= way[2:] == ("cidrs",)
+    # Nor in which CIDR or prefix a subnet is.
+    names_less |= way[2:] in (("cidrs",), ("ipv6",)) and way[1:] != ("vpc3", "ipv6")
     assert is_read(fewer) == (fits(fewer) and not names_less)

@@ -30,7 +30,8 @@ def with_parts(kernel: Kernel, vpc: Vpc, notes: list[str]) -> Vpc:
     if vpc.ipv6 is None:
         return vpc
     try:
-        told = {one.name: one.ipv6 for one in ranges_of(kernel.bridge_table(vpc.name, naming.BRIDGE_TABLE) or [])}
+        guard = kernel.bridge_table(vpc.name, naming.BRIDGE_TABLE) or []
+        told = {one.name: one.ipv6 for one in ranges_of(guard)}
         found = {one.name: _part(kernel, vpc, one, told.get(one.name, "")) for one in vpc.subnets}
     except Unreadable as error:
         notes.append(f"the prefixes of the subnets of VPC '{vpc.name}' are unknown: {error.message}")
