@@ -103,7 +103,8 @@ class Made(Kernel):
                           for number, one in enumerate(self.those(Port, namespace), 1)]
 
     def _addresses(self, namespace: str, device: str) -> list[dict[str, Any]]:
-        return [{"family": f"inet{'6' * (one.address.version == 6)}", "local": str(one.address.ip), "prefixlen": one.address.network.prefixlen}
+        return [{"family": "inet6" if one.address.version == 6 else "inet", "local": str(one.address.ip),
+                 "prefixlen": one.address.network.prefixlen}
                 for one in self.those(Address, namespace) if one.device == device]
 
     def link(self, namespace: str, device: str) -> dict[str, Any] | None:
@@ -112,8 +113,8 @@ class Made(Kernel):
 
     def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """Those that were entered."""
-        return {(one.device, str(one.address)): {"lladdr": one.mac} for one in self.those(Neighbour, namespace)
-                if one.address.version == 6}
+        return {(one.device, str(one.address)): {"lladdr": one.mac}
+                for one in self.those(Neighbour, namespace) if one.address.version == 6}
 
     def routes(self, namespace: str) -> list[dict[str, Any]]:
         """Those that were made."""
