@@ -6,18 +6,19 @@ says what it may hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from itertools import combinations
+from itertools import chain, combinations
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.dear import MUTANTS, SLOW
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing6, elastic, publishing, routing
 from vpcctl_lib.model.addressing import overlapping, within
@@ -128,6 +129,7 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Attachment, "container"): st.sampled_from(("", "docker:web", "podman:db.1")),
     Field(Attachment, "path"): st.sampled_from(("", "/run/netns/lab", "/proc/77/ns/net")),
     Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
+    Field(Machine, "tap"): st.sampled_from(("", "", "vm0", "tap-1")),
     Field(Subnet, "name"): st.sampled_from(NAMES),
     Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
     Field(Subnet, "ipv6"): st.none() | st.sampled_from((*PARTS, addressing6.part(IPv6Network(PREFIX), 1))),
@@ -273,7 +275,9 @@ def _one_of_both(attached: Attachment) -> Attachment:
 
 
 def _others_programs(machine: Machine) -> Machine:
-    """In an attached machine only its owner starts programs."""
+    """In an attached machine only its owner starts programs; a virtual one does not forward, either."""
+    if machine.tap:
+        return replace(machine, workloads=(), attached=Attachment(), forwards=False)
     return replace(machine, workloads=()) if machine.attached else machine
 
 
@@ -315,7 +319,6 @@ def is_possible(topology: Topology) -> bool:
             and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(map(_has_acls, topology.vpcs)) and _is_routed(topology)
-            and _is_routed(topology)
             and all(not one.meets(other) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -427,7 +430,9 @@ FULL = Topology(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),
             Machine("box", (IPv4Address("10.0.4.6"),), Attachment("docker:web", interface="vpc0")),
-            Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab"))), acl="edge"),
+            Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab")),
+            Machine("vm", (IPv4Address("10.0.4.8"), IPv4Address("10.0.4.9")), tap="vm0", groups=("web",))),
+            acl="edge"),
         Subnet("more", IPv4Network("10.50.1.0/24"), SubnetType.PUBLIC, machines=(
             Machine("far", (IPv4Address("10.50.1.4"),)),)),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(
@@ -456,25 +461,37 @@ FULL = Topology(
 """One of each kind of thing at least; what is the default here is another value in a change."""
 
 
+EVERYWHERE = SLOW or MUTANTS
+"""Whether a field is changed in each place; else in the first and the last that can have another value."""
+
+Way = tuple[tuple[str, int | None], ...]
+
+
 class Place(NamedTuple):
     """A value somewhere in a topology, and the way to it."""
 
-    way: tuple[tuple[str, int | None], ...]
+    way: Way
     value: Any
 
 
-def places(value: Any, way: tuple[tuple[str, int | None], ...] = ()) -> Iterator[Place]:
+def places(value: Any, way: Way = ()) -> Iterator[Place]:
     """The value, and all of the model's that it holds."""
     yield Place(way, value)
-    for one in fields(value):
-        inner = getattr(value, one.name)
+    for name in holders(type(value)):
+        inner = getattr(value, name)
         many = isinstance(inner, tuple)
         for number, part in enumerate(inner if many else (inner,)):
-            if is_dataclass(part):
-                yield from places(part, (*way, (one.name, number if many else None)))
+            if part is not None:
+                yield from places(part, (*way, (name, number if many else None)))
 
 
-def at(topology: Any, way: tuple[tuple[str, int | None], ...]) -> Any:
+@cache
+def holders(kind: type) -> tuple[str, ...]:
+    """The fields in which a class holds others of the model."""
+    return tuple(one.name for one in fields(kind) if any(map(is_dataclass, parts(hints(kind)[one.name]))))
+
+
+def at(topology: Any, way: Way) -> Any:
     """The value at the end of that way."""
     for name, number in way:
         inner = getattr(topology, name)
@@ -482,7 +499,7 @@ def at(topology: Any, way: tuple[tuple[str, int | None], ...]) -> Any:
     return topology
 
 
-def put(topology: Any, way: tuple[tuple[str, int | None], ...], value: Any) -> Any:
+def put(topology: Any, way: Way, value: Any) -> Any:
     """The topology with that value at the end of that way."""
     if not way:
         return value
@@ -507,42 +524,57 @@ def without(topology: Topology, those: Collection[Field]) -> Topology:
 
 @cache
 def changes(field: Field) -> tuple[Topology, ...]:
-    """FULL with that one field changed, in each place where the rest allows it; at least one."""
-    found = []
-    for place in places(FULL):
-        if type(place.value) is field.kind:
-            found += _changed(place, field)
+    """FULL with that one field changed, in each place where the rest allows it; at least one.
+
+    Without --slow, in the first such place and the last one.
+    """
+    there = [place for place in places(FULL) if type(place.value) is field.kind]
+    found = _changed(there, field) if EVERYWHERE else _first(there, field) | _first(there[::-1], field)
     assert found, f"{field}: nothing in FULL can have another value of it"
-    return tuple(found)
+    return tuple(found.values())
 
 
-QUICK = settings(max_examples=30, phases=(Phase.generate,), derandomize=True, database=None, deadline=None)
+def _first(some: Sequence[Place], field: Field) -> dict[Way, Topology]:
+    """The change in the first of these places that allows one."""
+    return next(filter(None, (_changed((place,), field) for place in some)), {})
+
+
+def _changed(some: Iterable[Place], field: Field) -> dict[Way, Topology]:
+    """By place FULL with the first other value of that field there that fits."""
+    fitting = ((place.way, next(_fitting(place, field), None)) for place in some)
+    return {way: changed for way, changed in fitting if changed}
+
+
+def _fitting(place: Place, field: Field) -> Iterator[Topology]:
+    """FULL with each other value of that field there that fits."""
+    old = getattr(place.value, field.name)
+    # One less, of several: what more there could be depends on what is there.
+    less = isinstance(old, tuple) and old and is_dataclass(old[0])
+    for other in (old[:-1],) if less else chain.from_iterable(drawn(field, many) for many in (FEW, MANY)):
+        value = _with(place.value, field, other)
+        if other != old and is_sound(value) and is_possible(changed := put(FULL, place.way, value)):
+            yield changed
+
+
+FEW, MANY = 10, 30
+"""Examples: most fields need no more than a few, and to draw takes longer than all else.
+
+Hypothesis begins with the simplest where there are at least ten.
+"""
 
 
 @cache
-def drawn(field: Field) -> tuple[Any, ...]:
+def drawn(field: Field, many: int) -> tuple[Any, ...]:
     """What hypothesis draws for a field, each value once: to draw anew for each place takes far longer."""
     found: dict[Any, None] = {}
 
-    @QUICK
+    @settings(max_examples=many, phases=(Phase.generate,), derandomize=True, database=None, deadline=None)
     @given(held(field))
     def draw(value: Any) -> None:
         found[value] = None
 
     draw()
     return tuple(found)
-
-
-def _changed(place: Place, field: Field) -> Iterator[Topology]:
-    """FULL with the first other value of that field there that fits, if there is one."""
-    old = getattr(place.value, field.name)
-    # One less, of several: what more there could be depends on what is there.
-    less = isinstance(old, tuple) and old and is_dataclass(old[0])
-    for other in (old[:-1],) if less else drawn(field):
-        value = _with(place.value, field, other)
-        if other != old and is_sound(value) and is_possible(changed := put(FULL, place.way, value)):
-            yield changed
-            return
 
 
 def _with(value: Any, field: Field, other: Any) -> Any:

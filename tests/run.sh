@@ -84,9 +84,9 @@ if [ -n "$mutants" ]; then
     [ "$(id -u)" -eq 0 ] || isolated=(unshare --map-root-user --net --mount)
     exec "${isolated[@]}" .venv/bin/python -m tests.mutation "$@"
 fi
-# To start the workers takes a second, which only pays for many tests. Half of their time they wait: for the
-# kernel, for a packet that must not come.
-[ $# -gt 0 ] || set -- -n "$(($(nproc) * 3 / 2))" --dist worksteal
+# To start the workers takes a second, which only pays for many tests. More than half of their time they wait: for
+# the kernel, for a packet that must not come.
+[ $# -gt 0 ] || set -- -n "$(($(nproc) * 2))" --dist worksteal
 # Thousands of interpreters are started, each of which would compile all modules.
 unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"

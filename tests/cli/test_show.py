@@ -84,7 +84,8 @@ def test_subnets(prepared: Any) -> None:
 
 def test_peerings(prepared: Any) -> None:
     assert document(prepared("peer", "list", "--json")) == [
-        {"vpc1": "vpc1", "vpc2": "vpc2", "cidr1": "10.0.0.0/16", "cidr2": "172.16.0.0/16"}]
+        {"vpc1": "vpc1", "vpc2": "vpc2", "cidr1": "10.0.0.0/16", "cidrs1": [],
+         "cidr2": "172.16.0.0/16", "cidrs2": []}]
     assert prepared("peer", "list").out.splitlines()[1].split() == [
         "vpc1", "10.0.0.0/16", "vpc2", "172.16.0.0/16"]
 

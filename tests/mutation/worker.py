@@ -35,11 +35,14 @@ Covered = dict[str, dict[int, list[int]]]
 Running = dict[int, tuple[Mutant, float, float]]
 """By process: the mutant, when it was begun, and how many seconds it has."""
 
-PATIENCE = 5
-"""Seconds of the processor that a mutant has beyond three times what its tests took with the right code."""
+PATIENCE = 3
+"""Seconds of the processor that a test has beyond three times what it took with the right code.
 
-WAITING = 4
-"""As many times longer it may take in all, on a machine that does other work, too."""
+For each test alone: a mutant that loops is not to take the time that all of them have together.
+"""
+
+WAITING = 5
+"""As many times longer a test may take in all, on a machine that does other work, too."""
 
 ENOUGH = 20.0
 """Seconds of tests, as measured (which takes three times as long), that a mutant is shown at most, likeliest
@@ -107,10 +110,10 @@ class Worker:
             ordered = _likeliest(mutant, items, tests, seconds)
             while len(running) >= self.hands:
                 self._wait(running)
-            limit = 3 * sum(seconds[one] for one in ordered) + PATIENCE
-            child = _fork(lambda mutant=mutant, ordered=ordered, limit=limit:
-                          _try(mutant, places, items, ordered, limit))
-            running[child] = mutant, time.monotonic(), WAITING * limit
+            limits = {one: 3 * seconds[one] + PATIENCE for one in ordered}
+            child = _fork(lambda mutant=mutant, limits=limits: _try(mutant, places, items, limits))
+            # In case that it ends no test, and nothing ends it.
+            running[child] = mutant, time.monotonic(), WAITING * sum(limits.values())
             if time.monotonic() > shown + 30:
                 shown = time.monotonic()
                 print(f"{len(self.verdicts)} of {len(self.mutants)} mutants", file=sys.stderr, flush=True)
@@ -134,7 +137,7 @@ class Worker:
 
 
 def _verdict(status: int) -> str:
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU):
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU, signal.SIGALRM):
         return OUT_OF_TIME
     return SURVIVED if status == 0 else KILLED
 
@@ -223,15 +226,19 @@ def _measure(items: Sequence[pytest.Item], part: Sequence[int], files: Iterable[
     return 0
 
 
-def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], tests: Sequence[int],
-         limit: float) -> bool:
-    """Whether one of these tests sees the mutant; ended once it has had so many seconds of the processor."""
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 1))
+def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], limits: Mapping[int, float]) -> bool:
+    """Whether one of these tests sees the mutant; ended once a test has had its seconds of the processor."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+
+    def begin(number: int) -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + limits[number]), most))
+        signal.setitimer(signal.ITIMER_REAL, WAITING * limits[number])
+
     module = compile(mutated(mutant), str(Path(mutant.path).resolve()), "exec", dont_inherit=True)
     for key, code in _codes(module):
         for function in places.get(key, ()):
             function.__code__ = code
-    return bool(_run(items, tests, lambda _: None).failed)
+    return bool(_run(items, list(limits), begin).failed)
 
 
 def _codes(module: CodeType) -> Iterable[tuple[tuple[str, int, str], CodeType]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,11 @@ def rootless() -> tuple[str, ...]:
     """What to start a host with so that it is a plain user's."""
     return ROOTLESS
 
+
+VPC1 = {"vpc1": {"cidr": "10.0.0.0/16", "subnets": {
+    "public": {"cidr": "10.0.1.0/24", "type": "public"}, "private": {"cidr": "10.0.2.0/24"}}}}
+VPC2 = {"vpc2": {"cidr": "172.16.0.0/16", "subnets": {
+    "public": {"cidr": "172.16.1.0/24", "type": "public"}, "private": {"cidr": "172.16.2.0/24"}}}}
 
 MOST_TESTS = 25
 """A host has so many, so that what no portrait shows does not add up for ever."""
@@ -93,10 +99,15 @@ def vpc1(host: Host) -> Host:
 
 
 def make_vpc1(host: Host) -> None:
-    """The article's first VPC."""
-    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
-    host.do("subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public")
-    host.do("subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24 --type private")
+    """The article's first VPC: by one command, as it is made hundreds of times."""
+    make(host, VPC1)
+
+
+def make(host: Host, *vpcs: dict[str, Any]) -> None:
+    """Networks as `vpc create` and `subnet add` would make them."""
+    file = {"version": 1, "vpcs": {name: vpc for one in vpcs for name, vpc in one.items()}}
+    done = host.vpcctl("apply", "-f", "-", stdin=json.dumps(file))
+    assert done.code == 0, done
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +147,5 @@ def shared_vpc1(left_as_found: list[tuple[Host, Portrait, Any]],
 @pytest.fixture
 def vpc2(vpc1: Host) -> Host:
     """The article's second VPC beside it, with a private subnet too."""
-    vpc1.do("vpc create --name vpc2 --cidr 172.16.0.0/16")
-    vpc1.do("subnet add --vpc vpc2 --name public --cidr 172.16.1.0/24 --type public")
-    vpc1.do("subnet add --vpc vpc2 --name private --cidr 172.16.2.0/24")
+    make(vpc1, VPC2)
     return vpc1

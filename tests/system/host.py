@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import subprocess
 import sys
@@ -40,6 +41,9 @@ table ip arrived {{
 }}
 EOF"""
 """Counts what arrives for some addresses, before anything else sees it."""
+
+PLAIN = re.compile(r"[-\w/.:, ]+")
+"""What a shell hands on as it stands: a single command, without quotes or patterns."""
 
 EMPTY_STATE = {"version": VERSION, "topology": {}, "ledger": []}
 
@@ -158,6 +162,17 @@ class Host:
         done = self.vpcctl(*line.split(), *words, **environment)
         assert done.code == 0, (line, done)
         return done
+
+    def paste(self, commands: str) -> None:
+        """Type commands into a shell, all of which have to succeed.
+
+        No shell is needed for a vpcctl command of plain words, which a copy of the server runs as it runs
+        `do`: that takes a third of the time.
+        """
+        if commands.startswith("vpcctl ") and PLAIN.fullmatch(commands):
+            self.do(commands.removeprefix("vpcctl "))
+        else:
+            self.sh(f"PATH={CHECKOUT}:$PATH; {commands}")
 
     def refused(self, line: str, *words: str, code: int = 1, says: str = "") -> Result:
         """Run vpcctl, which has to fail with that code, say so, and change nothing."""

@@ -28,7 +28,9 @@ RECORDS = ("/var/lib/vpcctl/state.json", "/var/lib/vpcctl/lock", "/var/lib/vpcct
 """Stay when all is deleted (the state is looked at by itself); the last is the older iptables' own."""
 
 NETLINK_NETFILTER, NLM_F_REQUEST, SO_NETNS_COOKIE = 12, 1, 71
-AT_ONCE = 1 << 16
+AT_ONCE = 1 << 12
+"""Bytes: the kernel clears as much memory for each key of /proc/sys that is read."""
+
 COUNTERS = re.compile(r" \[[0-9:]*]$")
 VOLATILE = re.compile(r"nf_conntrack_count$|/tcp_fastopen_key$")
 PASSING = ("operstate", "flags", "valid_life_time", "preferred_life_time", "stats", "stats64", "tentative",

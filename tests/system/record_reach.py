@@ -24,16 +24,19 @@ from record_kernel import CHECKOUT, GONE, Recorder, difference, written
 from vpcctl_lib.kernel import netns, proc, run
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.managers.reach import find_target
-from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.managers.reach import find_sender, find_target, question_from
 from vpcctl_lib.model.policies import Protocol
-from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer
 from vpcctl_lib.record.store import Store
 
 POLICY = """{"subnet": "10.0.1.0/24", "ingress": [{"port": 80, "protocol": "tcp", "action": "allow"},
   {"port": 8080, "protocol": "tcp", "action": "deny", "source": "10.0.2.0/24"}]}"""
+RULES = """{"ingress": [{"number": 100, "protocol": "tcp", "port": 80, "action": "allow"},
+  {"number": 110, "protocol": "tcp", "port": "1024-65535", "action": "allow"}], "egress": [%s]}"""
+ANSWERS = '{"number": 100, "protocol": "tcp", "action": "allow"}'
+NO_ANSWERS = '{"number": 100, "protocol": "tcp", "port": 80, "action": "allow"}'
+FILES = {"policy.json": POLICY, "acl.json": RULES % ANSWERS, "trap.json": RULES % NO_ANSWERS}
 NETWORK = (
     "vpc create --name vpc1 --cidr 10.0.0.0/16",
     "vpc create --name vpc2 --cidr 172.16.0.0/16",
@@ -43,6 +46,17 @@ NETWORK = (
     "nat enable --vpc vpc1",
     "peer create --vpc1 vpc1 --vpc2 vpc2",
     "firewall apply --vpc vpc1 --subnet public --policy {folder}/policy.json",
+    "vpc create --name vpc3 --cidr 10.9.0.0/16",
+    "subnet add --vpc vpc3 --name open --cidr 10.9.1.0/24 --type public",
+    "subnet add --vpc vpc3 --name inner --cidr 10.9.2.0/24",
+    "nat enable --vpc vpc3",
+    "acl create --vpc vpc3 --name edge",
+    "acl apply --vpc vpc3 --name edge --rules {folder}/acl.json",
+    "acl associate --vpc vpc3 --subnet open --name edge",
+    "eip pool add 198.51.100.0/28",
+    "eip allocate --address 198.51.100.1",
+    "eip associate --address 198.51.100.1 --vpc vpc3 --subnet open",
+    "publish add --vpc vpc3 --subnet inner --port 8081:80",
 )
 
 RESTORE = "$VPCCTL restore"
@@ -68,7 +82,16 @@ SCENES = {
     "a port is isolated": ("ip -n vpc1 link set s-private type bridge_slave isolated on",
                            "ip -n vpc1 link set s-private type bridge_slave isolated off"),
     "a peering is cut": ("ip -n vpc2 link del pcx-vpc1", RESTORE),
+    "the acls are gone": ("ip netns exec vpc3 nft delete table bridge vpcctl-acls", RESTORE),
+    "nobody answers for an elastic address": ("ip neigh del proxy 198.51.100.1 dev eth0", RESTORE),
+    "elastic addresses are refused": ("iptables -F VPCCTL-ELASTIC", RESTORE),
+    "a router translates no elastic address": (
+        "ip netns exec vpc3 iptables -t nat -F PREROUTING", RESTORE),
+    "published ports are refused": ("iptables -F VPCCTL-PUBLISHED", RESTORE),
+    # The last, as the record is another one afterwards.
     "a namespace is gone": (f"ip netns del vpc2-shop; {GONE.format('-n vpc2', 's-shop')}", RESTORE),
+    "an acl lets no answers out": ("$VPCCTL acl apply --vpc vpc3 --name edge --rules $FOLDER/trap.json",
+                                   "$VPCCTL acl apply --vpc vpc3 --name edge --rules $FOLDER/acl.json"),
 }
 """Each damage with what mends it."""
 
@@ -81,6 +104,18 @@ QUESTIONS = {
     "without nat": ("vpc2/shop", "internet", "icmp", 0),
     "peer": ("vpc1/private", "vpc2/shop", "tcp", 443),
     "from peer": ("vpc2/shop", "vpc1/public", "tcp", 80),
+    "past an acl": ("vpc3/inner", "vpc3/open", "tcp", 80),
+    "acl": ("vpc3/inner", "vpc3/open", "tcp", 22),
+    "elastic in": ("internet", "198.51.100.1", "tcp", 80),
+    "elastic closed": ("internet", "198.51.100.1", "icmp", 0),
+    "elastic from a vpc": ("vpc1/public", "198.51.100.1", "tcp", 80),
+    "elastic from the host": ("host", "198.51.100.1", "tcp", 80),
+    "elastic out": ("vpc3/open", "internet", "tcp", 443),
+    "unused elastic": ("internet", "198.51.100.2", "tcp", 80),
+    "published in": ("internet", "203.0.113.2", "tcp", 8081),
+    "published from a vpc": ("vpc1/public", "203.0.113.2", "tcp", 8081),
+    "published from the host": ("host", "203.0.113.2", "tcp", 8081),
+    "past the port": ("internet", "vpc3/inner", "tcp", 80),
 }
 
 
@@ -89,9 +124,8 @@ def asked(topology: Any) -> dict[str, list[str]]:
     analyzer = Analyzer(Scene(Kernel(Runner())), topology)
     found = {}
     for name, (start, to, protocol, port) in QUESTIONS.items():
-        near, target = find_subnet(topology, *start.split("/")), find_target(topology, to)
-        report = analyzer.ask(Question(*near, target.address, Protocol(protocol), port or None, target.vpc,
-                                       target.subnet))
+        ends = find_sender(topology, start), find_target(topology, to)
+        report = analyzer.ask(question_from(*ends, Protocol(protocol), port or None))
         blocked = report.blocked_by
         found[name] = [report.verdict.value, *([blocked.code.value, blocked.where] if blocked else [])]
     return found
@@ -131,9 +165,10 @@ def main() -> None:
     """Make the network, damage it in each way, mend it, and print what was recorded of each."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "policy.json").write_text(POLICY)
+        for name, text in FILES.items():
+            (folder / name).write_text(text)
         program = f"{sys.executable} {CHECKOUT / 'vpcctl'}"
-        os.environ |= {"VPCCTL_STATE_DIR": str(folder / "state"), "VPCCTL": program}
+        os.environ |= {"VPCCTL_STATE_DIR": str(folder / "state"), "VPCCTL": program, "FOLDER": scratch}
         for line in NETWORK:
             subprocess.run([*program.split(), *line.format(folder=folder).split()], check=True,
                            stdout=subprocess.DEVNULL)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from host import CHECKOUT, INTERNET, Host
+from host import INTERNET, Host
 
 WEB1, WEB2, DB, FAR = "vpc1-front.web1", "vpc1-front.web2", "vpc1-back.db", "vpc2-far"
 WEB1_ADDRESS, WEB2_ADDRESS, DB_ADDRESS, FAR_ADDRESS = "10.0.1.4", "10.0.1.5", "10.0.2.9", "172.16.1.2"
@@ -335,7 +335,7 @@ def test_reach_explains_the_ephemeral_ports(tiers: Host) -> None:
     assert (blocked["code"], blocked["where"]) == ("ACL_DENY", "vpc1")
     assert blocked["rule"] == "acl edge egress rule *"
     assert blocked["why"] == "the answer is denied by acl `edge` egress rule `*`: open 1024–65535"
-    tiers.sh(f"export PATH={CHECKOUT}:$PATH; {blocked['fix']}")
+    tiers.paste(blocked["fix"])
     assert asked(tiers, "vpc1/front/web1", "vpc1/back/db", "80")["verdict"] == "reachable"
     tiers.reaches(WEB1, f"{DB_ADDRESS}:80")
 
@@ -358,7 +358,7 @@ def test_whatever_reach_proposes_opens_the_way(tiers: Host, start: str, to: str,
         if report["verdict"] == "reachable":
             break
         assert report["blocked_by"]["code"] == "ACL_DENY"
-        tiers.sh(f"export PATH={CHECKOUT}:$PATH; {report['blocked_by']['fix']}")
+        tiers.paste(report["blocked_by"]["fix"])
     assert report["verdict"] == "reachable"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from frames import ARP, END, IPV4, REPLY, arp, ether, listen, names, send, udp
 from host import CHECKOUT, Host
 
@@ -340,6 +341,68 @@ def test_its_root_can_t_keep_a_table_of_ours(vpc1: Host, table: str, says: str) 
     assert vpc1.do("status").out == "in sync\n"
     vpc1.stop(pid)
     vpc1.sh("for pid in $(ip netns pids lab); do kill $pid; done; ip netns del lab")
+
+
+def owned(host: Host, table: str) -> int:
+    """A table that only a program of the namespace's root can change."""
+    taken = f"delete table ip {table}; add table ip {table} {{ flags owner; chain VPCCTL-IN {{ }}; }}"
+    pid = host.start("lab", "sh", "-c", f"(echo '{taken}'; exec sleep 9999) | nft -i")
+    host.wait_until(lambda: "flags owner" in host.sh("nft list ruleset", "lab"), "a table with an owner")
+    return pid
+
+
+@pytest.mark.parametrize("by", ["policy", "group", "file"])
+def test_a_new_policy_that_its_root_hinders_governs_all_others(vpc1: Host, by: str) -> None:
+    vpc1.do(f"firewall allow {AT} --protocol icmp")
+    vpc1.do("group create --vpc vpc1 --name data")
+    for words in ("instance add", "instance attach"):
+        name, more = ("web", "") if "add" in words else ("lab", "--netns /run/netns/lab")
+        if more:
+            vpc1.sh("ip netns add lab")
+        vpc1.do(f"{words} {AT} --name {name} {more} {'--group data' if by == 'group' else ''}".strip())
+    pid = owned(vpc1, "mangle")
+    vpc1.listen("vpc1-public.web", "80", "81")
+    new = vpc1.write("new.json", {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow"}]})
+    if by == "policy":
+        done = vpc1.do(f"firewall apply {AT} --policy {new}")
+    elif by == "group":
+        done = vpc1.do(f"group apply --vpc vpc1 --name data --policy {new}")
+    else:
+        text = yaml.safe_load(vpc1.do("export").out)
+        text["vpcs"]["vpc1"]["subnets"]["public"]["firewall"] = new
+        done = vpc1.do("apply -f", vpc1.write("t.yaml", yaml.safe_dump(text)))
+    told = "vpc1/public/lab is not governed by this, for its root stands in the way: iptables-restore"
+    assert done.err.count(told) == done.err.count("in the way") == 1
+    vpc1.reaches("vpc1-private", "10.0.1.4:80")
+    vpc1.never_reaches("vpc1-private", "10.0.1.4:81", "10.0.1.4")
+    found = vpc1.vpcctl("status")
+    assert "vpc1-public.lab" in found.out
+    assert "vpc1-public.web" not in found.out
+    # Other changes do not care, and restore says what it can't do.
+    vpc1.do("subnet add --vpc vpc1 --name more --cidr 10.0.9.0/24")
+    assert "vpc1-public.lab" in vpc1.vpcctl("restore").err
+    vpc1.stop(pid)
+    vpc1.sh("for pid in $(ip netns pids lab); do kill $pid; done")
+    vpc1.wait_until(lambda: "flags owner" not in vpc1.sh("nft list ruleset", "lab"), "its end")
+    vpc1.do("restore")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.listen("lab", "80", "81")
+    vpc1.reaches("vpc1-private", "10.0.1.5:80")
+    vpc1.never_reaches("vpc1-private", "10.0.1.5:81")
+    vpc1.do(f"instance detach {AT} --name lab")
+    vpc1.sh("for pid in $(ip netns pids lab); do kill $pid; done; ip netns del lab")
+
+
+def test_a_policy_for_it_alone_is_refused_if_its_root_hinders_it(vpc1: Host) -> None:
+    vpc1.do("subnet add --vpc vpc1 --name apart --cidr 10.0.9.0/24 --bare")
+    vpc1.do("firewall allow --vpc vpc1 --subnet apart --protocol tcp")
+    vpc1.sh("ip netns add lab")
+    vpc1.do("instance attach --vpc vpc1 --subnet apart --name lab --netns /run/netns/lab")
+    pid = owned(vpc1, "mangle")
+    vpc1.refused("firewall allow --vpc vpc1 --subnet apart --protocol icmp", says="vpc1-apart.lab")
+    vpc1.stop(pid)
+    vpc1.sh("for pid in $(ip netns pids lab); do kill $pid; done; ip netns del lab")
+    vpc1.do("instance detach --vpc vpc1 --subnet apart --name lab")
 
 
 def test_a_chain_that_its_root_made_before_is_no_obstacle(lab: Host) -> None:

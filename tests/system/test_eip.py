@@ -188,6 +188,12 @@ def test_answers_need_a_route_to_the_internet_as_in_aws(vpc1: Host) -> None:
     for target in (FIRST, "vpc1/private"):
         assert asked(vpc1, f"--from internet --to {target}")["fix"] == out.format("8.8.8.8")
     assert asked(vpc1, f"--from internet --to {FIRST}")["code"] == "PRIVATE_SUBNET"
+    vpc1.do("nat disable --vpc vpc1")
+    vpc1.do("subnet set --vpc vpc1 --name private --type public")
+    found = asked(vpc1, f"--from internet --to {FIRST}")
+    assert (found["code"], found["fix"]) == ("NO_NAT", "vpcctl nat enable --vpc vpc1")
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("route-table associate --vpc vpc1 --subnet private --name out")
     # With one, a client elsewhere gets no answer, or one with another source.
     vpc1.do("route-table add-route --vpc vpc1 --name out --to 9.0.0.0/8 --via internet")
     for sender, name, client in (("internet", "internet", "8.8.8.8"), ("vpc1-public", "vpc1/public", UPLINK)):
@@ -279,6 +285,24 @@ def test_an_address_that_the_host_has_does_not_begin_to_work(elastic: Host) -> N
                     says=f"{SECOND} belongs to the host or its network")
     elastic.sh(f"ip addr del {SECOND}/32 dev eth0")
     elastic.do("subnet set --vpc vpc1 --name private --type public")
+
+
+def test_a_route_to_the_internet_in_the_main_table_is_enough(elastic: Host) -> None:
+    """As in AWS's default VPC, whose only table is the main one."""
+    elastic.do(f"eip allocate --address {SECOND}")
+    elastic.do(f"eip associate --address {SECOND} --vpc vpc1 --subnet private")
+    elastic.listen("vpc1-private", "80")
+    elastic.never_reaches("internet", f"{SECOND}:80")
+    elastic.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via internet")
+    elastic.reaches("internet", f"{SECOND}:80")
+    assert f"your address: {SECOND}" in seen(elastic, "vpc1-private", OUTSIDE)[0]
+    assert elastic.do(f"reach --from internet --to {SECOND} --port 80").out.endswith("reachable\n")
+    elastic.do("nat-gateway create --vpc vpc1 --subnet private --name nat1")
+    assert elastic.do("status").out == "in sync\n"
+    told = elastic.do("route-table delete-route --vpc vpc1 --name main --to 0.0.0.0/0").err
+    assert "NAT gateway 'nat1' of VPC 'vpc1' has no way out: subnet 'private' is private" in told
+    assert f"{SECOND} does not work for vpc1/private" in told
+    elastic.never_reaches("internet", f"{SECOND}:80")
 
 
 def test_the_list_says_which_work(elastic: Host) -> None:
@@ -373,10 +397,11 @@ def test_reach_says_what_packets_do(elastic: Host) -> None:
     senders = {"internet": "internet", "host": "", "vpc1/public": "vpc1-public",
                "vpc1/public/web1": "vpc1-public.web1", "vpc1/private": "vpc1-private",
                "vpc2/public": "vpc2-public"}
-    for damage in ("true", f"ip neigh del proxy {FIRST} dev eth0", f"ip route del {FIRST}"):
+    for damage in ("true", f"ip neigh del proxy {FIRST} dev eth0", f"ip route del {FIRST}",
+                   "iptables -F VPCCTL-ELASTIC", "ip netns exec vpc1 iptables -t nat -F PREROUTING"):
         elastic.sh(f"{damage}; ip -n internet neigh flush all")
-        for start, namespace in senders.items():
-            sent = elastic.probe((namespace, f"{FIRST}:80"), patience=1.0)[0]
+        answers = elastic.probe(*((namespace, f"{FIRST}:80") for namespace in senders.values()), patience=1.0)
+        for start, sent in zip(senders, answers, strict=True):
             told = elastic.vpcctl("reach", "--from", start, "--to", FIRST, "--port", "80", "--json").json
             assert (told["reach"]["verdict"] == "reachable") == (sent.verdict == "reached"), \
                 (damage, start, sent, told)
@@ -385,6 +410,7 @@ def test_reach_says_what_packets_do(elastic: Host) -> None:
                                  "--json").json["reach"]["blocked_by"]["fix"]
             assert fix == "vpcctl restore"
             elastic.do("restore")
+        elastic.reaches("internet", f"{FIRST}:80")
     elastic.do("firewall clear --vpc vpc1 --subnet public")
     assert elastic.do("reach --from vpc1/public/web1 --to internet").out.endswith("reachable\n")
     assert elastic.do("reach --from internet --to vpc1/public/web1").out.endswith("reachable\n")
@@ -416,3 +442,28 @@ def test_nobody_can_forge_it(elastic: Host) -> None:
 def test_cleanup_leaves_nothing(elastic: Host) -> None:
     elastic.sh(f"{CLEANUP} --yes; rm /var/lib/vpcctl/state.json.cleaned")
     assert elastic.sh("ip neigh show proxy") == ""
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_address_that_no_machine_has(elastic: Host, named: bool) -> None:
+    """Also where the outside can't be read, from which such packets only come back."""
+    if not named:
+        elastic.sh("ip netns delete internet")
+    for number in (3, 4):
+        elastic.do(f"eip allocate --address 198.51.100.{number}")
+    elastic.do("eip associate --address 198.51.100.3 --vpc vpc1 --subnet private")
+    free = {
+        SECOND: ("NO_NEIGHBOUR", f"elastic address {SECOND} is not allocated",
+                 f"vpcctl eip allocate --address {SECOND}"),
+        "198.51.100.3": ("PRIVATE_SUBNET", "198.51.100.3 does not work: vpc1/private is private",
+                         "vpcctl subnet set --vpc vpc1 --name private --type public"),
+        "198.51.100.4": ("NO_NEIGHBOUR", "elastic address 198.51.100.4 is associated with no machine", None)}
+    for address, told in free.items():
+        for start in ("internet", "host", "vpc1/public", "vpc1/public/web1"):
+            blocked = elastic.vpcctl("reach", "--from", start, "--to", address, "--port", "80",
+                                     "--json").json["reach"]["blocked_by"]
+            assert (blocked["code"], blocked["rule"], blocked["fix"]) == told, (start, address)
+        elastic.never_reaches("", f"{address}:80")
+        elastic.never_reaches("vpc1-public", f"{address}:80")
+    if not named:
+        elastic.sh('ip netns attach internet "$(pgrep -P 1 -o)"')

@@ -25,18 +25,18 @@ SAME = {"--dry-run", "--json", "--verbose", "--help"}
 """Flags with which a command does the same, or nothing."""
 
 
+MEET = 7
+COMMANDS = sum(not scenario.case for scenario in SCENARIOS)
+
 UNDOING = ("undoing", False)
 """What an undo may meet counts as one kind."""
 
 
 def chosen(kinds: list[Kind], scenario: Scenario, dice: random.Random) -> list[Kind]:
-    """All of them in the long run; else a third.
-
-    By default, of the twenty commands that are no case, six or seven meet each kind in every run.
-    """
+    """All of them in the long run; else so many that about seven commands meet each kind in every run."""
     if LONG or SLOW and not scenario.case:
         return kinds
-    return dice.sample(kinds, -(-len(kinds) // 3))
+    return dice.sample(kinds, -(-len(kinds) * MEET // COMMANDS))
 
 
 def met(walk: Walk, scenario: Scenario, dice: random.Random) -> tuple[int, list[Point]]:
@@ -58,8 +58,8 @@ def met(walk: Walk, scenario: Scenario, dice: random.Random) -> tuple[int, list[
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_every_point(tmp_path: Path, scenario: Scenario, record_property: Any) -> None:
     dice = random.Random(f"{SEED} {scenario.name}")  # noqa: S311 - picks tests
-    if scenario.case and not SLOW and dice.randrange(3):
-        # What a further case needs before its first fault takes longer than the faults: a third is drawn.
+    if scenario.case and not SLOW and dice.randrange(5):
+        # What a further case needs before its first fault takes longer than the faults: a fifth is drawn.
         pytest.skip(LEFT)
     walk = Walk(tmp_path, scenario)
     try:

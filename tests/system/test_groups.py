@@ -235,7 +235,7 @@ def test_reach_names_the_group_and_its_fix_helps(tiers: Host) -> None:
     assert blocked["fix"] == "vpcctl group join --vpc vpc1 --subnet front --instance web2 --name web"
     said = tiers.vpcctl(*asked[:-1]).out
     assert f"Why:   {blocked['why']}" in said
-    tiers.sh(f"export PATH={CHECKOUT}:$PATH; {blocked['fix']}")
+    tiers.paste(blocked["fix"])
     assert tiers.vpcctl(*asked, "--probe").json["reach"]["probe"]["agrees"]
     tiers.reaches(WEB2, db("5432"))
 
@@ -255,7 +255,7 @@ def test_whatever_reach_proposes_opens_the_way(tiers: Host, start: str, to: str,
         assert report["verdict"] == "reachable"
         return
     assert says in report["blocked_by"]["why"]
-    tiers.sh(f"export PATH={CHECKOUT}:$PATH; {report['blocked_by']['fix']}")
+    tiers.paste(report["blocked_by"]["fix"])
     assert tiers.vpcctl(*asked).json["reach"]["verdict"] == "reachable"
 
 
@@ -268,7 +268,7 @@ def test_reach_says_what_closes_an_exit(tiers: Host) -> None:
     blocked = tiers.vpcctl(*asked).json["reach"]["blocked_by"]
     assert blocked["where"] == WEB1
     assert blocked["why"] == "web1 is in 'web', and no egress rule there allows icmp to other"
-    tiers.sh(f"export PATH={CHECKOUT}:$PATH; {blocked['fix']}")
+    tiers.paste(blocked["fix"])
     tiers.reaches(WEB1, "10.0.1.6")
 
 

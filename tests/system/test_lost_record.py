@@ -56,6 +56,20 @@ def test_the_marks_bring_it_back(network: Host, loss: str) -> None:
     network.sh(f"sysctl -qw net.ipv4.ip_forward=0; rm -f {STATE}*.lost-*")
 
 
+def test_name_servers_that_no_subnet_asks_are_those_of_the_host(host: Host) -> None:
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    host.do("subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24")
+    host.do("nat enable --vpc vpc1")
+    host.sh("rm /var/lib/vpcctl/state.json*")
+    host.do("restore --from-kernel")
+    assert host.do("status").out == "in sync\n"
+    host.do("subnet set --vpc vpc1 --name private --type public")
+    assert "nameserver 8.8.8.8" in host.sh("cat /etc/netns/vpc1-private/resolv.conf")
+    # Who else forwarded before the first NAT is lost.
+    host.delete_all()
+    host.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1")
+
+
 def test_a_sound_record_is_not_rebuilt(vpc1: Host) -> None:
     vpc1.refused("restore --from-kernel", says="the record is not lost")
 

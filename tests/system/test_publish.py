@@ -240,6 +240,11 @@ def test_what_is_taken_back_leads_nowhere_and_its_flows_end(published: Host) -> 
         published.do(f"publish delete --port {port}")
     published.do("publish delete --vpc vpc1 --subnet private --port 5353:53 --protocol udp")
     published.refused("publish delete --port 8080", says="no port 8080/tcp of the host leads to a machine")
+    published.do("publish add --vpc vpc1 --subnet public --port 8080:80 --listen 127.0.0.1")
+    published.do("publish add --vpc vpc1 --subnet public --port 8081:80")
+    published.refused("publish delete --port 8080", says="did you mean '127.0.0.1:8080/tcp'?")
+    published.do("publish delete --port 8080 --listen 127.0.0.1")
+    published.do("publish delete --port 8081")
     assert published.sh("sysctl -n net.ipv4.ip_forward net.ipv4.conf.vpc-vpc1.route_localnet") == "0\n0\n"
     assert not [line for line in published.sh("iptables-save").splitlines() if "PUBLISH" in line]
     published.do("status")
@@ -286,6 +291,16 @@ def test_a_file_makes_it_and_export_has_it(vpc1: Host) -> None:
     assert vpc1.do("export").out == exported
 
 
+def test_a_file_takes_nat_away_and_publishes_at_once(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    for nat, publish in ((False, ["8080:80"]), (True, [])):
+        subnets = {"public": {"cidr": "10.0.1.0/24", "type": "public", "publish": publish}}
+        vpc1.do("apply -f", vpc1.write("t.json", {"version": 2, "vpcs": {"vpc1": {
+            "cidr": "10.0.0.0/16", "nat": nat, "subnets": subnets}}}))
+        assert vpc1.do("status").out == "in sync\n"
+    vpc1.reaches("vpc1-public", "8.8.8.8")
+
+
 def test_a_lost_record_is_rebuilt(published: Host) -> None:
     published.do("nat enable --vpc vpc2")
     before, front = published.do("export").out, published.state()["topology"]["front"]
@@ -326,6 +341,12 @@ def test_reach_says_what_packets_do(published: Host) -> None:
                               "--json").json
     published.listen("vpc1-private", "81")
     published.do(closed["reach"]["blocked_by"]["fix"].removeprefix("vpcctl "))
+    published.reaches("internet", f"{UPLINK}:81")
+    published.sh("iptables -F VPCCTL-PUBLISHED")
+    closed = published.vpcctl("reach", "--from", "internet", "--to", "vpc1/private", "--port", "81",
+                              "--json").json
+    assert closed["reach"]["blocked_by"]["fix"] == "vpcctl restore"
+    published.do("restore")
     published.reaches("internet", f"{UPLINK}:81")
 
 
@@ -395,6 +416,23 @@ def test_answers_go_back_the_way_the_connection_came(vpc1: Host, via: str) -> No
     assert [one.code == 0 for one in begun] == [gets_out, gets_out], begun
     assert (vpc1.probe(("vpc1-private", "8.8.8.8:80"))[0].verdict == "reached") == gets_out
     assert vpc1.do("status").out == "in sync\n"
+
+
+@pytest.mark.parametrize("lost", ["mangle -F PREROUTING", "mangle -F FORWARD", "raw -F PREROUTING"])
+def test_what_leads_answers_back_may_be_lost(vpc1: Host, lost: str) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    lead_out(vpc1, "nat:nat1")
+    publish_private(vpc1)
+    vpc1.sh(f"iptables -t {lost}", "vpc1")
+    assert "changed" in vpc1.vpcctl("status").out
+    question = ("reach", "--from", "internet", "--to", "vpc1/private", "--port", "80", "--json")
+    said = vpc1.vpcctl(*question).json["reach"]
+    sent = vpc1.probe(("internet", WEB))[0].verdict
+    assert (said["verdict"] == "reachable") == (sent == "reached")
+    if said["verdict"] != "reachable":
+        assert said["blocked_by"]["fix"] == "vpcctl restore"
+    vpc1.do("restore")
+    vpc1.reaches("internet", WEB, NAMES)
 
 
 def test_answers_go_back_in_a_vpc_that_overlaps_another(vpc1: Host) -> None:

@@ -102,19 +102,20 @@ LASTING = {"HOST_CLOSED"}
 
 def build(host: Host) -> None:
     """Two VPCs that are peered and one that is not."""
-    host.sh("""
-        vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
-        vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
-        vpcctl subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24
-        vpcctl vpc create --name vpc2 --cidr 172.16.0.0/16
-        vpcctl subnet add --vpc vpc2 --name web --cidr 172.16.1.0/24 --type public
-        vpcctl subnet add --vpc vpc2 --name db --cidr 172.16.2.0/24
-        vpcctl vpc create --name vpc3 --cidr 192.168.0.0/24
-        vpcctl subnet add --vpc vpc3 --name web --cidr 192.168.0.0/25 --type public
-        vpcctl subnet add --vpc vpc3 --name db --cidr 192.168.0.128/25
-        vpcctl nat enable --vpc vpc1
-        vpcctl peer create --vpc1 vpc1 --vpc2 vpc2
-    """)
+    for line in (
+        "vpc create --name vpc1 --cidr 10.0.0.0/16",
+        "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",
+        "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24",
+        "vpc create --name vpc2 --cidr 172.16.0.0/16",
+        "subnet add --vpc vpc2 --name web --cidr 172.16.1.0/24 --type public",
+        "subnet add --vpc vpc2 --name db --cidr 172.16.2.0/24",
+        "vpc create --name vpc3 --cidr 192.168.0.0/24",
+        "subnet add --vpc vpc3 --name web --cidr 192.168.0.0/25 --type public",
+        "subnet add --vpc vpc3 --name db --cidr 192.168.0.128/25",
+        "nat enable --vpc vpc1",
+        "peer create --vpc1 vpc1 --vpc2 vpc2",
+    ):
+        host.do(line)
     host.do("firewall apply --vpc vpc2 --subnet db --policy", host.write("policy.json", POLICY))
 
 
@@ -135,7 +136,7 @@ def repaired(host: Host, case: Case) -> str:
     blocked = report["blocked_by"] or {}
     if blocked.get("code") != case.code or not blocked.get("fix"):
         return f"{case}: {report['verdict']} {report['why']} {blocked}"
-    host.sh(blocked["fix"])
+    host.paste(blocked["fix"])
     after = ask(host, case)
     host.sh(case.undo)
     if after["verdict"] == "reachable" or case.code in LASTING:

@@ -21,14 +21,13 @@ ANEW = ("identities", "keepers", "record")
 """What is another in every run."""
 
 
-@pytest.fixture(scope="module", params=RECORDERS)
-def both(request: pytest.FixtureRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A network as it was recorded, and the same recorded now."""
-    recorder = Path(__file__).with_name(RECORDERS[request.param])
+    recorder = Path(__file__).with_name(RECORDERS[name])
     done = subprocess.run([sys.executable, CHECKOUT / "vpcctl", "sandbox", "--", sys.executable, recorder],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return json.loads((RECORDED / request.param).read_text()), json.loads(done.stdout)
+    return json.loads((RECORDED / name).read_text()), json.loads(done.stdout)
 
 
 def essence(answer: Any) -> Any:
@@ -49,9 +48,17 @@ def answers(scene: dict[str, Any]) -> dict[str, Any]:
             if "fdb" not in question and "neigh" not in question}
 
 
+# Both in one test: several workers would record once each.
 @pytest.mark.long
-def test_the_same_is_asked_and_answered(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    whole, now = (scenes["whole"] for scenes in both)
+@pytest.mark.parametrize("name", RECORDERS)
+def test_the_same_is_asked_and_answered_and_the_same_damages_are_seen(name: str) -> None:
+    scenes, anew = both(name)
+    check_answers(scenes["whole"], anew["whole"])
+    check_damages(scenes, anew)
+
+
+def check_answers(whole: dict[str, Any], now: dict[str, Any]) -> None:
+    """The same is asked of a network as it was recorded, and the same answered."""
     assert whole.keys() == now.keys()
     assert whole["asked"].keys() == now["asked"].keys(), "record anew: see the recorder"
     assert answers(whole) == answers(now)
@@ -59,8 +66,8 @@ def test_the_same_is_asked_and_answered(both: tuple[dict[str, Any], dict[str, An
         assert whole[part] == now[part], part
 
 
-def test_the_same_damages_are_seen(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    scenes, anew = both
+def check_damages(scenes: dict[str, Any], anew: dict[str, Any]) -> None:
+    """The same is seen of each damage."""
     assert scenes.keys() == anew.keys()
     for name in scenes.keys() - {"whole"}:
         known = anew["whole"]["asked"].keys() | anew[name].get("asked", {}).keys()

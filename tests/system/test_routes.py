@@ -391,12 +391,12 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
             gateway.do(f"route-table add-route --vpc vpc1 --name watched --to {via}")
         verdict, found, fix = judged(gateway, "vpc1/private", to)
         assert (verdict, found) == ("unreachable", code), (to, via, fix)
-        gateway.sh(fix)
+        gateway.paste(fix)
         assert judged(gateway, "vpc1/private", to) == OPEN, fix
     gateway.do("route-table delete-route --vpc vpc1 --name watched --to 172.16.0.0/16")
     verdict, code, fix = judged(gateway, "vpc2/public", "vpc1/private")
     assert (verdict, code) == ("unreachable", "NO_ROUTE")
-    gateway.sh(fix)
+    gateway.paste(fix)
     assert judged(gateway, "vpc2/public", "vpc1/private") == OPEN
     gateway.do("route-table delete-route --vpc vpc1 --name watched --to 172.16.0.0/16")
     gateway.do("route-table add-route --vpc vpc1 --name watched --to 172.16.0.0/16 --via instance:public/box")
@@ -406,16 +406,16 @@ def test_reach_follows_route_tables(gateway: Host) -> None:
     gateway.sh("sysctl -qw net.ipv4.ip_forward=0", "vpc1-public.box")
     verdict, code, fix = judged(gateway, "vpc2/public", "vpc1/private")
     assert (verdict, code) == ("unreachable", "NO_FORWARDING")
-    gateway.sh(fix)
+    gateway.paste(fix)
     assert judged(gateway, "vpc2/public", "vpc1/private") == OPEN
     gateway.sh("ip -n vpc1 rule del pref 10002")
     verdict, code, fix = judged(gateway, "vpc1/private", "8.8.8.8")
     assert (verdict, fix) == ("unreachable", "vpcctl restore")
-    gateway.sh(fix)
+    gateway.paste(fix)
     gateway.do("nat disable --vpc vpc1")
     verdict, code, fix = judged(gateway, "vpc1/private", "8.8.8.8")
     assert (verdict, code, fix) == ("unreachable", "NO_NAT", "vpcctl nat enable --vpc vpc1")
-    gateway.sh(fix)
+    gateway.paste(fix)
     assert judged(gateway, "vpc1/private", "8.8.8.8") == OPEN
     assert judged(gateway, "vpc1/public", "8.8.8.8") == OPEN
     gateway.do("subnet set --vpc vpc1 --name public --type private")
@@ -465,20 +465,24 @@ INTRUDERS = ("ip rule add pref 5 from 10.0.2.0/24 blackhole",
              "ip rule add pref 7 not fwmark 7/15 ipproto udp iif lo dport 55 lookup 77",
              "ip route add 9.0.0.0/8 via 169.254.64.0", "ip route add blackhole 8.8.8.8",
              "ip route add 8.8.8.8 dev br-vpc1 table 1001",
-             "ip route add throw 8.8.0.0/16 metric 3 table 1001")
+             "ip route add throw 8.8.0.0/16 metric 3 table 1001",
+             "iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT --to 10.0.1.2",
+             "iptables -P OUTPUT DROP", "iptables -t mangle -A INPUT -p icmp -j DROP")
 """What only the host's root can add to a router."""
 
 
 @pytest.mark.parametrize("line", INTRUDERS)
 def test_what_somebody_added_to_a_router_is_named_and_restore_removes_it(gateway: Host, line: str) -> None:
-    before = gateway.sh("ip rule; ip route show table all", "vpc1")
+    asked = "ip rule; ip route show table all; iptables-save | grep '^-A'; iptables -S | grep '^-P'"
+    before = gateway.sh(asked, "vpc1")
     gateway.sh(line, "vpc1")
     (one,) = gateway.vpcctl("status", "--json").json["status"]["findings"]
     assert one["condition"] == "unrecorded"
-    assert one["what"].startswith("ip rule pref" if "rule" in line else "route ")
-    assert one["detail"] == "vpcctl did not make it: it is not in the record: vpcctl restore removes it"
+    kind = "ip rule pref" if "rule" in line else "chain " if "iptables" in line else "route "
+    assert one["what"].startswith(kind)
+    assert one["detail"].endswith("it is not in the record: vpcctl restore removes it")
     gateway.do("restore")
-    assert gateway.sh("ip rule; ip route show table all", "vpc1") == before
+    assert gateway.sh(asked, "vpc1") == before
     assert gateway.do("status").out == "in sync\n"
     gateway.reaches("vpc1-private", *INTERNET)
 

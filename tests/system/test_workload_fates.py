@@ -43,7 +43,7 @@ def test_a_reused_pid_is_nobody_of_ours(vpc1: Host) -> None:
 def test_one_that_ignores_term_is_killed_with_all_its_children(vpc1: Host) -> None:
     script = "trap '' TERM; setsid sleep 1003 & (setsid sleep 1004 &) ; sleep 1005"
     vpc1.run("tee", "/etc/stubborn.sh", stdin=script)
-    vpc1.do(RUN + "sh /etc/stubborn.sh")
+    vpc1.do(RUN.replace("--name", "--stop-timeout 1s --name") + "sh /etc/stubborn.sh")
     vpc1.wait_until(lambda: len(vpc1.sh("pgrep -f 'sleep 100[345]' || true").split()) == 3, "all have begun")
     vpc1.do("deploy stop --vpc vpc1 --subnet public --name worker")
     assert vpc1.sh("pgrep -f 'sleep 100[345]' || true; rm /etc/stubborn.sh") == ""

@@ -57,6 +57,7 @@ CROWD = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(
     Machine("a-name-that-is-hashed", (IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6"))))))
 MIDDLEBOX = OPEN.with_subnet(replace(PUBLIC, machines=(
     *PUBLIC.machines, Machine("box", (IPv4Address("10.0.1.4"),), forwards=True))))
+ASKED = MIDDLEBOX.with_subnet(replace(MIDDLEBOX.subnets[0], policy=POLICY))
 PEERING = (Peering("vpc1", "vpc2"),)
 
 FROM_WEB = Rule(Protocol.TCP, Action.ALLOW, Ports(5432, 5432), group="web")
@@ -104,6 +105,7 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "machines": (Topology((OPEN,)), Topology((CROWD,))),
     "machines-delete": (Topology((CROWD,)), Topology((OPEN,))),
     "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
+    "machine-that-forwards-by-a-policy": (Topology((MIDDLEBOX,)), Topology((ASKED,))),
     "nat-gateway-create": (Topology((OPEN,)), Topology((GATEWAY,))),
     "nat-gateway-delete": (Topology((GATEWAY,)), Topology((OPEN,))),
     "route-table-add-route": (Topology((GATEWAY,)), Topology((ROUTED,))),

@@ -27,6 +27,7 @@ from vpcctl_lib.firewall.group_words import from_words, in_words
 from vpcctl_lib.managers.grouping import check_groups
 from vpcctl_lib.model import endpoints, groups
 from vpcctl_lib.model.addressing import in_spans, spans
+from vpcctl_lib.model.endpoints import Stand
 from vpcctl_lib.model.groups import Called
 from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.topology import Machine, Peering, Subnet, Topology, Vpc
@@ -116,7 +117,7 @@ def passes(made: list[Resource], packet: Asked, is_ingress: bool) -> bool:
                 lines += [f"-A {part.name} {rule}" for rule in part.rules]
     port = Ports(packet.port, packet.port) if packet.port else None
     sent = Packet(packet.protocol, Flow(packet.source, packet.destination, None, port), mark=0x12345678)
-    sent = marked(held, INCOMING if is_ingress else OUTGOING, sent, "eth0")
+    sent = marked(held, INCOMING if is_ingress else OUTGOING, sent, "eth0") if held else sent
     place = Place(incoming="eth0") if is_ingress else Place(outgoing="eth0")
     return Table(parse_save("\n".join(lines))["filter"], place).decide(name, sent).target == "ACCEPT"
 
@@ -233,6 +234,12 @@ def test_addresses_are_packed_and_unpacked(numbers: set[int]) -> None:
     assert spans({WEB, APP, FAR}) == "10.0.1.5-10.0.1.6 172.16.1.4"
 
 
+def hook(found: Marking, chain: str) -> str:
+    """The hook at which nft has a chain."""
+    is_in = chain == INCOMING
+    return ("prerouting" if is_in else "postrouting") if found.forwards else "input" if is_in else "output"
+
+
 def listing(found: Marking) -> list[dict[str, Any]]:
     """The table as nft lists it."""
     chains = {"incoming": found.incoming, "outgoing": found.outgoing}
@@ -240,24 +247,28 @@ def listing(found: Marking) -> list[dict[str, Any]]:
             *({"set": {"name": f"group-{one.group}", "elem": sorted(map(str, in_spans(one.spans)))}}
               for one in found.members),
             *(item for name, tests in chains.items() if tests for item in (
-                {"chain": {"name": name, "type": "filter", "hook": table.HOOKS[name][0],
-                           "prio": -160 if found.attached else -10,
+                {"chain": {"name": name, "type": "filter", "hook": hook(found, name),
+                           "prio": -160 if found.attached or found.forwards else -10,
                            "policy": "accept"}},
                 *({"rule": {"chain": name, "expr": one}} for one in (
                     *table._first(name, found.interface),
                     *(table._expression(name, test) for test in tests)))))]
 
 
-@given(networks(), st.booleans())
-def test_a_table_is_read_as_it_was_made(topology: Topology, attached: bool) -> None:
+STANDS: dict[Stand, dict[str, Any]] = {Stand.ENDS: {}, Stand.BESIDE: {"attached": True, "interface": "vpc0"},
+          Stand.LINK: {"forwards": True, "interface": "eth0"}}
+
+
+@given(networks(), st.sampled_from(Stand))
+def test_a_table_is_read_as_it_was_made(topology: Topology, stand: Stand) -> None:
     for one in blueprint(topology):
         if isinstance(one, Marking):
-            one = replace(one, attached=attached, interface="vpc0" if attached else "")  # noqa: PLW2901
+            one = replace(one, **STANDS[stand])  # noqa: PLW2901
             held = table_of(listing(one))
             assert held is not None
             assert held.tests == {name: tests for name, tests in (
                 ("incoming", one.incoming), ("outgoing", one.outgoing)) if tests}
-            assert (held.interface, held.table) == (one.interface, one._table)
+            assert (held.interface, held.stand) == (one.interface, stand)
             assert held.members == {found.group: in_spans(found.spans) for found in one.members}
 
 
@@ -286,14 +297,15 @@ def test_a_table_that_somebody_changed_is_not_ours(change: Any) -> None:
 
 
 def test_marks_come_before_the_table_that_asks_for_them() -> None:
-    for one, name in ((TABLE, "filter"), (replace(TABLE, attached=True), "mangle")):
+    tables = {stand: replace(TABLE, **words) for stand, words in STANDS.items()}
+    for stand, one in tables.items():
         held = table_of(listing(one))
         assert held is not None
-        assert held.table == name
+        assert held.stand is stand
         kernel: Any = SimpleNamespace(ip_table=lambda *_, one=one: listing(one))
         assert one.check(kernel, {}) is None
-        other = replace(one, attached=not one.attached)
-        assert other.check(kernel, {}) == changed("its rules differ")
+        for other in tables.values():
+            assert other is one or other.check(kernel, {}) == changed("its rules differ")
 
 
 def test_members_that_come_and_go_are_elements_and_nothing_else() -> None:

@@ -142,11 +142,6 @@ class Made(Kernel):
             return [item for one in tables for item in (
                 {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
                 *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
-        if name == ROUTES_TABLE:
-            tables = [table for one in self.those(Steering, namespace) for table in one.tables]
-            return [item for one in tables for item in (
-                {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
-                *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
         guards = self.those(Guard, namespace)
         members = [member for one in guards for member in one.machines if isinstance(member, Member)]
         return [{"set": {"name": OWN, "elem": [

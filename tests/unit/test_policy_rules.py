@@ -76,6 +76,13 @@ def test_a_policy_of_many_rules_too() -> None:
     assert policy_of(Held(saved(Policy(rules))), SPACE) == Policy(rules)
 
 
+def test_it_is_read_beside_other_rules() -> None:
+    text = saved(POLICY).replace("*filter", "*mangle").replace("INPUT", "VPCCTL-IN").replace(
+        "OUTPUT", "VPCCTL-OUT")
+    assert policy_of(Held(text), SPACE) is None
+    assert policy_of(Held(text), SPACE, beside=True) == bare(POLICY)
+
+
 def test_without_ours_there_is_none() -> None:
     assert policy_of(Held("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\nCOMMIT"), SPACE) is None
 

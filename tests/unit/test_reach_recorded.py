@@ -11,7 +11,7 @@ import pytest
 from tests.recorded import REACHED, Recorded
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.managers.reach import find_target
+from vpcctl_lib.managers.reach import find_sender, find_target, question_from
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.question import Question
@@ -28,6 +28,18 @@ QUESTIONS = {
     "without nat": ("vpc2/shop", "internet", ICMP, None),
     "peer": ("vpc1/private", "vpc2/shop", TCP, 443),
     "from peer": ("vpc2/shop", "vpc1/public", TCP, 80),
+    "past an acl": ("vpc3/inner", "vpc3/open", TCP, 80),
+    "acl": ("vpc3/inner", "vpc3/open", TCP, 22),
+    "elastic in": ("internet", "198.51.100.1", TCP, 80),
+    "elastic closed": ("internet", "198.51.100.1", ICMP, None),
+    "elastic from a vpc": ("vpc1/public", "198.51.100.1", TCP, 80),
+    "elastic from the host": ("host", "198.51.100.1", TCP, 80),
+    "elastic out": ("vpc3/open", "internet", TCP, 443),
+    "unused elastic": ("internet", "198.51.100.2", TCP, 80),
+    "published in": ("internet", "203.0.113.2", TCP, 8081),
+    "published from a vpc": ("vpc1/public", "203.0.113.2", TCP, 8081),
+    "published from the host": ("host", "203.0.113.2", TCP, 8081),
+    "past the port": ("internet", "vpc3/inner", TCP, 80),
 }
 REACHABLE, UNKNOWN = ["reachable"], ["unknown"]
 
@@ -37,23 +49,39 @@ def blocked(code: str, where: str) -> list[str]:
 
 
 WHOLE = {
-    **dict.fromkeys(("web", "other way", "internet", "peer", "from peer"), REACHABLE),
+    **dict.fromkeys(("web", "other way", "internet", "peer", "from peer", "past an acl", "elastic in",
+                     "elastic from a vpc", "elastic from the host", "elastic out", "published in",
+                     "published from a vpc", "published from the host"), REACHABLE),
+    **dict.fromkeys(("acl", "elastic closed"), blocked("ACL_DENY", "vpc3")),
+    "unused elastic": blocked("NO_NEIGHBOUR", "host"),
+    "past the port": blocked("FIREWALL_DENY", "host"),
     "closed port": blocked("FIREWALL_DENY", "vpc1-public"),
     "private out": blocked("PRIVATE_SUBNET", "vpc1"),
     "without nat": blocked("NO_NAT", "vpc2"),
 }
+OUT = ("internet", "elastic from a vpc", "published from a vpc")
+"""From a public subnet past the host."""
+
+IN = ("elastic in", "elastic closed", "elastic from a vpc", "elastic out")
+"""By an elastic address, but from the host."""
+
 DAMAGED: dict[str, dict[str, list[str]]] = {
-    "nat is flushed": {"internet": blocked("NO_NAT", "host")},
-    "the host's filter is flushed": {"internet": blocked("FIREWALL_DENY", "host")},
-    "the host does not forward": {"internet": blocked("NO_FORWARDING", "host")},
-    "a foreign rule drops": {"internet": blocked("FIREWALL_DENY", "host")},
-    "a foreign firewall of nft": {"internet": UNKNOWN},
-    "a router has no default route": {"internet": blocked("NO_ROUTE", "vpc1")},
-    "a subnet has no default route": {"internet": blocked("NO_ROUTE", "vpc1-public")},
+    # What comes to a published port is then for the host itself.
+    "nat is flushed": {"internet": blocked("NO_NAT", "host"),
+                       "published from a vpc": blocked("HOST_CLOSED", "host")},
+    "the host's filter is flushed": dict.fromkeys(
+        (*OUT, *IN, "published in"), blocked("FIREWALL_DENY", "host")),
+    "the host does not forward": dict.fromkeys(
+        (*OUT, *IN, "published in", "past the port"), blocked("NO_FORWARDING", "host")),
+    "a foreign rule drops": dict.fromkeys(OUT, blocked("FIREWALL_DENY", "host")),
+    "a foreign firewall of nft": dict.fromkeys(
+        (*OUT, *IN, "published in", "past the port", "unused elastic"), UNKNOWN),
+    "a router has no default route": dict.fromkeys(OUT, blocked("NO_ROUTE", "vpc1")),
+    "a subnet has no default route": dict.fromkeys(OUT, blocked("NO_ROUTE", "vpc1-public")),
     "a router's rules are flushed": dict.fromkeys(
-        ("internet", "peer", "from peer"), blocked("FIREWALL_DENY", "vpc1")),
+        (*OUT, "peer", "from peer"), blocked("FIREWALL_DENY", "vpc1")),
     "a router does not forward": dict.fromkeys(
-        ("internet", "private out", "peer", "from peer"), blocked("NO_FORWARDING", "vpc1")),
+        (*OUT, "private out", "peer", "from peer"), blocked("NO_FORWARDING", "vpc1")),
     # Its filter is gone as well as its guard, so the host refuses in its place.
     "a router's nft is flushed": {"private out": blocked("PRIVATE_SUBNET", "host")},
     "a policy is flushed": {"closed port": REACHABLE},
@@ -61,10 +89,23 @@ DAMAGED: dict[str, dict[str, list[str]]] = {
         **dict.fromkeys(("web", "closed port", "private out", "peer"), blocked("LINK_DOWN", "vpc1-private")),
         "other way": blocked("LINK_DOWN", "vpc1-public")},
     "a port is isolated": dict.fromkeys(
-        ("web", "closed port", "other way", "internet", "private out", "peer", "from peer"), UNKNOWN),
+        ("web", "closed port", "other way", *OUT, "private out", "peer", "from peer"), UNKNOWN),
     "a peering is cut": {"peer": blocked("LINK_DOWN", "vpc1"), "from peer": blocked("LINK_DOWN", "vpc2")},
     "a namespace is gone": dict.fromkeys(
         ("peer", "from peer", "without nat"), blocked("NAMESPACE_MISSING", "vpc2-shop")),
+    "the acls are gone": dict.fromkeys(("acl", "elastic closed"), REACHABLE),
+    "nobody answers for an elastic address": {
+        **dict.fromkeys(("elastic in", "elastic closed"), blocked("NO_NEIGHBOUR", "host")),
+        "elastic out": blocked("NO_NAT", "host")},
+    "elastic addresses are refused": dict.fromkeys(IN, blocked("FIREWALL_DENY", "host")),
+    "a router translates no elastic address": dict.fromkeys(
+        ("elastic in", "elastic closed", "elastic from a vpc", "elastic from the host"),
+        blocked("FIREWALL_DENY", "vpc3")),
+    "published ports are refused": dict.fromkeys(
+        ("published in", "published from a vpc"), blocked("FIREWALL_DENY", "host")),
+    "an acl lets no answers out": dict.fromkeys(
+        ("past an acl", "elastic in", "elastic from a vpc", "elastic from the host", "elastic out"),
+        blocked("ACL_DENY", "vpc3")),
 }
 """What each damage changes of that."""
 
@@ -84,9 +125,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def asked(recorded: Recorded, name: str) -> Report:
     start, to, protocol, port = QUESTIONS[name]
     topology = recorded.state().topology
-    target = find_target(topology, to)
-    question = Question(*find_subnet(topology, *start.split("/")), target.address, protocol, port, target.vpc,
-                        target.subnet)
+    question = question_from(find_sender(topology, start), find_target(topology, to), protocol, port)
     return Analyzer(Scene(Kernel(Runner())), topology).ask(question)
 
 
@@ -115,6 +154,12 @@ FIXES = {
     ("whole", "without nat"): "vpcctl nat enable --vpc vpc2",
     ("a foreign rule drops", "internet"): "iptables -D FORWARD -s 10.0.0.0/16 -j DROP",
     ("a peering is cut", "peer"): "vpcctl restore",
+    ("whole", "unused elastic"): "vpcctl eip allocate --address 198.51.100.2",
+    ("nobody answers for an elastic address", "elastic in"): "vpcctl restore",
+    ("elastic addresses are refused", "elastic in"): "vpcctl restore",
+    ("a router translates no elastic address", "elastic in"): "vpcctl restore",
+    ("published ports are refused", "published in"): "vpcctl restore",
+    ("whole", "past the port"): "vpcctl publish add --vpc vpc3 --subnet inner --port 80",
 }
 
 

@@ -1,4 +1,4 @@
-"""Where a machine's rules are: in built-in chains, or beside those of its namespace's owner; pure."""
+"""Where a machine's rules are: in built-in chains, or in chains of their own beside other rules; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.endpoints import Endpoint, Stand
 from vpcctl_lib.resources import Chain, Resource, SingleRule
 from vpcctl_lib.resources.rules import packed
 
@@ -14,16 +14,28 @@ if TYPE_CHECKING:
     from vpcctl_lib.firewall.filter_rules import Filter
 
 
-def placed(one: Endpoint, chain: str, found: Filter) -> Iterator[Resource]:
-    """The rules of INPUT or OUTPUT, as the whole chain.
+def incoming(one: Endpoint, found: Filter) -> Iterator[Resource]:
+    """The rules for what comes in."""
+    return _placed(one, one.stand.incoming, f"-i {one.interface} -j {naming.POLICY_IN}", found)
 
-    In somebody else's namespace they are a chain of ours, to which our link's packets are led.
+
+def outgoing(one: Endpoint, found: Filter) -> Iterator[Resource]:
+    """The rules for what goes out."""
+    return _placed(one, one.stand.outgoing, f"-o {one.interface} -j {naming.POLICY_OUT}", found)
+
+
+def _placed(one: Endpoint, chain: str, jump: str, found: Filter) -> Iterator[Resource]:
+    """The rules as a whole built-in chain.
+
+    Where they are for one link only, they are a chain of ours, to which its packets are led.
     """
-    inner = packed(found.inner)
-    if one.is_ours:
-        yield Chain(one.namespace, "filter", chain, found.rules, inner=inner)
+    inner, table = packed(found.inner), one.stand.table
+    if one.stand is Stand.ENDS:
+        yield Chain(one.namespace, table, chain, found.rules, inner=inner)
         return
-    own, side = (naming.POLICY_IN, "-i") if chain == "INPUT" else (naming.POLICY_OUT, "-o")
-    yield Chain(one.namespace, naming.POLICY_TABLE, own, found.rules, inner=inner)
-    yield SingleRule(naming.POLICY_TABLE, chain, f"{side} {one.interface} -j {own}", top=True,
-                     namespace=one.namespace)
+    yield Chain(one.namespace, table, jump.split()[-1], found.rules, inner=inner)
+    if one.is_ours:
+        # Whole as well: where an undo finds it still there, the same rule added again would be there twice.
+        yield Chain(one.namespace, table, chain, (jump,))
+    else:
+        yield SingleRule(table, chain, jump, top=True, namespace=one.namespace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
-from vpcctl_lib.blueprint.filters import placed
+from vpcctl_lib.blueprint import filters
 from vpcctl_lib.firewall.group_rules import (
     Direction,
     egress_filter,
@@ -15,7 +15,7 @@ from vpcctl_lib.firewall.group_rules import (
 )
 from vpcctl_lib.firewall.group_words import in_words
 from vpcctl_lib.model.addressing import spans
-from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.endpoints import Endpoint, Stand
 from vpcctl_lib.model.groups import Called, called
 from vpcctl_lib.model.policies import Group
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -77,10 +77,11 @@ class Groups:
             named = sorted({test.group for direction in tests for test in direction})
             members = tuple(Members(name, self._seen(vpc, name)) for name in named)
             yield Marking(one.namespace, members, *tests, attached=bool(one.attached),
-                          interface="" if one.is_ours else one.interface)
-        yield from placed(one, "INPUT", ingress_filter(into))
+                          interface="" if one.stand is Stand.ENDS else one.interface,
+                          forwards=one.stand is Stand.LINK)
+        yield from filters.incoming(one, ingress_filter(into))
         if out is not None:
-            yield from placed(one, "OUTPUT", egress_filter(out))
+            yield from filters.outgoing(one, egress_filter(out))
 
     def _seen(self, vpc: Vpc, name: str) -> str:
         """The members of a group that a rule of a VPC names: of another VPC only as long as it is a peer."""

@@ -46,7 +46,7 @@ def inside(vpc: Vpc, one: Endpoint,
     yield from _settings(one)
     yield Port(one.namespace, one.interface, one.site.owner, mac=one.mac)
     # The gateway is the only neighbour on the link: the guard switches the rest.
-    for address in one.addresses:
+    for address in () if one.tap else one.addresses:
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
     yield Route(one.namespace, addressing.single(router), one.interface)
@@ -63,6 +63,11 @@ def inside(vpc: Vpc, one: Endpoint,
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
     if vpc.ipv6 and one.ipv6:
         yield Neighbour(one.namespace, one.interface, addressing6.router(vpc.ipv6), naming.mac(vpc.name))
+    if one.tap:
+        # Imported late: most VPCs have no virtual machine.
+        from vpcctl_lib.blueprint.taps import tap
+
+        yield from tap(vpc, one)
 
 
 def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
@@ -76,18 +81,18 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
         yield from groups.inside(vpc, one)
     elif one.policy:
         # Imported late: most changes have no policy in sight.
-        from vpcctl_lib.blueprint.filters import placed
+        from vpcctl_lib.blueprint.filters import incoming, outgoing
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
-        yield from placed(one, "INPUT", ingress_filter(one.policy))
+        yield from incoming(one, ingress_filter(one.policy))
         if one.policy.egress is not None:
-            yield from placed(one, "OUTPUT", egress_filter(one.policy))
+            yield from outgoing(one, egress_filter(one.policy))
 
 
 def _settings(one: Endpoint) -> Iterator[Resource]:
     """Those of the whole namespace, and the mark on it; of somebody else's, only those of our link."""
     if one.is_ours:
-        kind = Profile.FORWARDER if one.forwards else Profile.SUBNET
+        kind = Profile.TAP if one.tap else Profile.FORWARDER if one.forwards else Profile.SUBNET
         yield Settings(one.namespace, profile=(kind.dual if one.ipv6 else kind).value)
     else:
         yield Settings(one.namespace, sysctls.guest(one.interface, bool(one.ipv6)), device=one.interface)

@@ -10,7 +10,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import completing
-from vpcctl_lib.cli.params import FileName, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import FileName, changing, deleted, reading, report, subnet_option, vpc_option
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.policies import Acl
 
@@ -112,10 +112,7 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     Example:
       vpcctl acl delete --vpc vpc1 --name web
     """
-    change = managers.AclManager(context).delete(vpc, name)
-    report(change, as_json, "acl", lambda _: {"vpc": vpc, "name": name},
-           f"network ACL '{name}' deleted from VPC '{vpc}'",
-           f"network ACL '{name}' does not exist in VPC '{vpc}'")
+    deleted(managers.AclManager(context).delete(vpc, name), as_json, "acl", "network ACL", vpc, name)
 
 
 @acl.command()

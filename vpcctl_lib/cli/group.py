@@ -10,7 +10,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import completing
-from vpcctl_lib.cli.params import FileName, at_machine, changing, reading, report, vpc_option
+from vpcctl_lib.cli.params import FileName, at_machine, changing, deleted, reading, report, vpc_option
 from vpcctl_lib.model import groups
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
@@ -117,9 +117,7 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     Example:
       vpcctl group delete --vpc vpc1 --name web
     """
-    change = managers.GroupManager(context).delete(vpc, name)
-    report(change, as_json, "group", lambda _: {"vpc": vpc, "name": name},
-           f"group '{name}' deleted from VPC '{vpc}'", f"group '{name}' does not exist in VPC '{vpc}'")
+    deleted(managers.GroupManager(context).delete(vpc, name), as_json, "group", "group", vpc, name)
 
 
 @group.command()

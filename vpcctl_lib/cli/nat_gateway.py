@@ -10,7 +10,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import completing
-from vpcctl_lib.cli.params import Parsed, changing, report, showing, subnet_option, vpc_option
+from vpcctl_lib.cli.params import Parsed, changing, deleted, report, showing, subnet_option, vpc_option
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.outside import Elastic
@@ -103,6 +103,4 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
       vpcctl nat-gateway delete --vpc vpc1 --name nat1
     """
     change = managers.NatGatewayManager(context).delete(vpc, name)
-    report(change, as_json, "nat_gateway", lambda _: {"vpc": vpc, "name": name},
-           f"NAT gateway '{name}' deleted from VPC '{vpc}'",
-           f"NAT gateway '{name}' does not exist in VPC '{vpc}'")
+    deleted(change, as_json, "nat_gateway", "NAT gateway", vpc, name)

@@ -193,3 +193,9 @@ def _report_commands(commands: tuple[str, ...], as_json: bool) -> None:
     else:
         for command in commands:
             output.result(command)
+
+
+def deleted(change: Change, as_json: bool, key: str, what: str, vpc: str, name: str) -> None:
+    """Report that a thing of that name in a VPC is deleted; JSON calls it by the key."""
+    report(change, as_json, key, lambda _: {"vpc": vpc, "name": name},
+           f"{what} '{name}' deleted from VPC '{vpc}'", f"{what} '{name}' does not exist in VPC '{vpc}'")

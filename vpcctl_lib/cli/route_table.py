@@ -10,7 +10,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_route_table, complete_target
-from vpcctl_lib.cli.params import changing, report, showing, subnet_option, vpc_option
+from vpcctl_lib.cli.params import changing, deleted, report, showing, subnet_option, vpc_option
 from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
 from vpcctl_lib.model.route_checks import find_table
@@ -133,9 +133,7 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
       vpcctl route-table delete --vpc vpc1 --name app
     """
     change = managers.RouteTableManager(context).delete(vpc, name)
-    report(change, as_json, "route_table", lambda _: {"vpc": vpc, "name": name},
-           f"route table '{name}' deleted from VPC '{vpc}'",
-           f"route table '{name}' does not exist in VPC '{vpc}'")
+    deleted(change, as_json, "route_table", "route table", vpc, name)
 
 
 @route_table.command()

@@ -10,7 +10,15 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet
-from vpcctl_lib.cli.params import changing, cidr_option, ipv6_option, report, showing, vpc_option
+from vpcctl_lib.cli.params import (
+    changing,
+    cidr_option,
+    deleted,
+    ipv6_option,
+    report,
+    showing,
+    vpc_option,
+)
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
 from vpcctl_lib.model.topology import SubnetType, Topology
 from vpcctl_lib.views import plain
@@ -113,6 +121,4 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     Example:
       vpcctl subnet delete --vpc vpc1 --name public
     """
-    change = managers.SubnetManager(context).delete(vpc, name)
-    report(change, as_json, "subnet", lambda _: {"vpc": vpc, "name": name},
-           f"subnet '{name}' deleted from VPC '{vpc}'", f"subnet '{name}' does not exist in VPC '{vpc}'")
+    deleted(managers.SubnetManager(context).delete(vpc, name), as_json, "subnet", "subnet", vpc, name)

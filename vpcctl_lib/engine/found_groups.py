@@ -30,7 +30,7 @@ def groups(kernel: Kernel, vpc: Vpc, _: Names, notes: list[str]) -> Iterator[Gro
 
 
 INCOMING = (("filter", "INPUT"), (naming.POLICY_TABLE, naming.POLICY_IN))
-"""The table and the chain with the rules of a machine; those in a namespace of somebody else's."""
+"""The table and the chain with the rules of a machine; those where others may have rules, too."""
 
 
 def memberships(kernel: Kernel, vpc: str) -> Mapping[str, tuple[str, ...]]:
@@ -42,9 +42,9 @@ def memberships(kernel: Kernel, vpc: str) -> Mapping[str, tuple[str, ...]]:
     return {port: tuple(sorted(names)) for port, names in found.items()}
 
 
-def is_governed(kernel: Kernel, space: str, attached: bool) -> bool:
+def is_governed(kernel: Kernel, space: str, beside: bool) -> bool:
     """Whether a namespace has the rules of a machine in groups."""
-    held = kernel.chain(space, *INCOMING[attached])
+    held = kernel.chain(space, *INCOMING[beside])
     return held is not None and words(default_line(INGRESS, Action.DENY, EVERY)) in held.rules
 
 

@@ -1,4 +1,4 @@
-"""Lines of `ip rule` and of route tables in our routers that we did not make: no tenant gets in there."""
+"""What is in our routers and we did not make, where packets meet it: no tenant gets in there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.resources import OtherLine, Resource
+from vpcctl_lib.resources import Chain, OtherLine, Resource
 from vpcctl_lib.resources.otherline import (
     is_built_in,
     is_kernel_s,
@@ -16,10 +16,13 @@ from vpcctl_lib.resources.otherline import (
     route_words,
 )
 
+ACCEPT = "ACCEPT"
+BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
+
 
 def intruders(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Resource]:
     """All of them, each as the resource that it would be if recorded."""
-    ours = {one.route_line for one in recorded}
+    ours, keys = {one.route_line for one in recorded}, {one.key for one in recorded}
     for namespace in dict.fromkeys(one.routes_in for one in recorded if one.routes_in):
         # What can't be read is a fault of its own.
         with suppress(Unreadable):
@@ -29,3 +32,13 @@ def intruders(kernel: Kernel, recorded: Sequence[Resource]) -> Iterator[Resource
             for route in kernel.all_routes(namespace):
                 if not is_kernel_s(route) and line_of_route(namespace, route) not in ours:
                     yield OtherLine(namespace, route_words(route))
+            yield from (chain for chain in _chains(kernel, namespace) if chain.key not in keys)
+
+
+def _chains(kernel: Kernel, namespace: str) -> Iterator[Chain]:
+    """The chains that the kernel leads packets to, as far as they do something with them."""
+    held = kernel.chains(namespace)
+    for table, name in held:
+        rules, policy = tuple(held.lines((table, name))), held[table, name].policy
+        if name in BUILT_IN and (rules or policy != ACCEPT):
+            yield Chain(namespace, table, name, rules, "" if policy == ACCEPT else policy)

@@ -192,10 +192,10 @@ class Tree:
         """The name of the chain with these lines, which may exist."""
         if len(lines) == 1 and isinstance(lines[0], Lead):
             return lines[0].chain
-        if lines not in self._names:
-            self._names[lines] = f"{self._name}.{len(self._names) + 1}"
-            self._chains[self._names[lines]] = lines
-        return self._names[lines]
+        # Looked up once: to hash many rules takes a while.
+        name = self._names.setdefault(lines, f"{self._name}.{len(self._names) + 1}")
+        self._chains[name] = lines
+        return name
 
 
 def _span(field: Field, region: Region) -> tuple[int, int]:

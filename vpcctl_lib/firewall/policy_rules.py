@@ -14,7 +14,7 @@ from vpcctl_lib.model.naming import MARK, POLICY_IN, POLICY_OUT, POLICY_TABLE
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 _CHAINS = {INGRESS: ("INPUT", POLICY_IN), EGRESS: ("OUTPUT", POLICY_OUT)}
-"""By direction: the chain, and that in a namespace of somebody else's."""
+"""By direction: the built-in chain, and the chain of ours where others may have rules, too."""
 
 _RULE = re.compile(r"(?:ingress|egress)\[(\d{1,6})\]")
 
@@ -23,22 +23,22 @@ class Misread(VpcctlError):
     """A rule has our tag, but is not as vpcctl would write it."""
 
 
-def policy_of(kernel: Kernel, space: str, attached: bool = False) -> Policy | None:
+def policy_of(kernel: Kernel, space: str, beside: bool = False) -> Policy | None:
     """The policy in force in a machine's namespace, without its descriptions; None if there is none."""
-    default, ingress = _direction(kernel, space, INGRESS, attached)
+    default, ingress = _direction(kernel, space, INGRESS, beside)
     if default is None:
         return None
-    closed, egress = _direction(kernel, space, EGRESS, attached)
+    closed, egress = _direction(kernel, space, EGRESS, beside)
     if closed not in (None, default):
         raise Misread("its two defaults differ")
     return Policy(ingress, None if closed is None else egress, default)
 
 
 def _direction(kernel: Kernel, space: str, direction: str,
-               attached: bool) -> tuple[Action | None, tuple[Rule, ...]]:
+               beside: bool) -> tuple[Action | None, tuple[Rule, ...]]:
     default: Action | None = None
     found: dict[int, Rule] = {}
-    for held in _rules(kernel, space, direction, attached):
+    for held in _rules(kernel, space, direction, beside):
         rule = options(held)
         tag = rule.get("--comment", "").removeprefix(MARK)
         number = _RULE.fullmatch(tag)
@@ -53,10 +53,10 @@ def _direction(kernel: Kernel, space: str, direction: str,
     return default, tuple(found[number] for number in range(len(found)))
 
 
-def _rules(kernel: Kernel, space: str, direction: str, attached: bool) -> Iterator[Words]:
+def _rules(kernel: Kernel, space: str, direction: str, beside: bool) -> Iterator[Words]:
     """The rules of a direction's chain, and of the chains to which it leads if there are many."""
     built_in, own = _CHAINS[direction]
-    chain, table = (own, POLICY_TABLE) if attached else (built_in, "filter")
+    chain, table = (own, POLICY_TABLE) if beside else (built_in, "filter")
     tree = TREES[direction]
     inner = [name for where, name in kernel.chains(space) if where == table and name.startswith(tree)]
     for name in (chain, *inner):

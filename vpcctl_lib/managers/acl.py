@@ -10,7 +10,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.acl_nft import Direction, counted
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.managers.base import Change, Manager, need_root, standing
+from vpcctl_lib.managers.base import Change, need_root, standing
+from vpcctl_lib.managers.named import NamedManager
 from vpcctl_lib.model import acls, naming
 from vpcctl_lib.model.acls import find_acl
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
@@ -37,18 +38,12 @@ class Counted:
     counters: Mapping[str, tuple[int, int]]
 
 
-class AclManager(Manager):
+class AclManager(NamedManager):
     """Creates ACLs, changes their rules, gives them to subnets, lists and deletes them."""
 
     def create(self, vpc_name: str, name: str) -> Change:
         """An ACL that denies everything; repeating it changes nothing."""
-        naming.check_name(name, "network ACL")
-
-        def decide(topology: Topology) -> Topology:
-            vpc = find_vpc(topology, vpc_name)
-            return topology if vpc.acl(name) else topology.with_vpc(vpc.with_acl(Acl(name)))
-
-        return self.change(decide)
+        return self.created(vpc_name, Acl(name))
 
     def apply(self, vpc_name: str, name: str, file: Path) -> Change:
         """The rules of the file instead of those in force; a wrong file changes nothing."""
@@ -66,15 +61,8 @@ class AclManager(Manager):
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """Delete an ACL that no subnet has."""
-        def decide(topology: Topology) -> Topology:
-            if not _has(topology, vpc_name, name) and \
-                    self.was_finished(lambda before: _has(before, vpc_name, name)):
-                return topology
-            vpc, _ = find_acl(topology, vpc_name, name)
-            acls.check_unused(vpc, name)
-            return topology.with_vpc(replace(vpc, acls=tuple(one for one in vpc.acls if one.name != name)))
-
-        return self.change(decide)
+        return self.deleted(vpc_name, Acl, name, lambda topology: acls.check_unused(
+            find_acl(topology, vpc_name, name)[0], name))
 
     def associate(self, vpc_name: str, subnet: str, name: str) -> Change:
         """A subnet with that ACL, in the place of the one that it has."""
@@ -129,8 +117,3 @@ def listed(topology: Topology, vpc_name: str, name: str) -> Listed:
     """An ACL with its subnets."""
     vpc, acl = find_acl(topology, vpc_name, name)
     return Listed(vpc.name, acl, tuple(acls.users(vpc, name)))
-
-
-def _has(topology: Topology, vpc_name: str, name: str) -> bool:
-    vpc = topology.vpc(vpc_name)
-    return vpc is not None and vpc.acl(name) is not None

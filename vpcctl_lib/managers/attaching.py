@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
@@ -12,9 +13,10 @@ from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.base import need_root
+from vpcctl_lib.model import naming, tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
-from vpcctl_lib.model.topology import Attachment, Subnet, SubnetType, Vpc
+from vpcctl_lib.model.topology import Attachment, Subnet, Vpc
 from vpcctl_lib.resources.attached import check_is_free, default_route, locate
 
 
@@ -42,13 +44,21 @@ def check(runner: Runner, attached: Attachment, site: Site) -> str:
     return path
 
 
+def guest(site: Site, tap: str, subnet: Subnet, address: IPv4Address) -> str:
+    """What a virtual machine has to know."""
+    return (f"start it in {site.namespace}, with address {address}/{subnet.cidr.prefixlen} and gateway "
+            f"{subnet.cidr[1]}: ip netns exec {site.namespace} qemu-system-x86_64 … -netdev "
+            f"tap,id=n,ifname={tap},script=no,downscript=no -device virtio-net-pci,netdev=n,"
+            f"mac={naming.instance_mac(site.vpc, address)}")
+
+
 def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: str) -> Iterator[str]:
     """What stays the owner's."""
     route = default_route(runner, path)
     if route:
         yield (f"its own default route stays ({route}): by {attached.interface} it reaches the VPC and its "
                "peers only")
-    if vpc.nat and vpc.nat.resolvers and subnet.type is SubnetType.PUBLIC:
+    if vpc.nat and vpc.nat.resolvers and tables.gets_out(vpc, subnet):
         servers = " ".join(map(str, vpc.nat.resolvers))
         how = "start the container with --dns" if attached.container else "write them there"
         yield f"its resolv.conf stays its owner's; the name servers here are {servers}: {how}"

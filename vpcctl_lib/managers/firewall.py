@@ -10,7 +10,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, counted
-from vpcctl_lib.managers.base import Change, Manager, need_root, standing
+from vpcctl_lib.managers.base import Change, need_root, standing
+from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_machine, find_subnet
@@ -39,7 +40,7 @@ class InForce:
                 if tag.startswith(f"{group.name}:")}
 
 
-class FirewallManager(Manager):
+class FirewallManager(PolicyManager):
     """Applies, shows and clears policies."""
 
     def apply(self, vpc_name: str, subnet_name: str, file: Path) -> Change:
@@ -97,7 +98,7 @@ class FirewallManager(Manager):
         self.use(state.iptables)
         namespace = where.namespace
         try:
-            table = where.filter_table
+            table = where.stand.table
             held = counted(self.runner, namespace, table=table)
         except VpcctlError:
             standing(namespace)

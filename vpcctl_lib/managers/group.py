@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
@@ -13,8 +12,10 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import counted
-from vpcctl_lib.managers.base import Change, Manager, need_root
-from vpcctl_lib.model import groups, naming
+from vpcctl_lib.managers.base import Change, need_root
+from vpcctl_lib.managers.hindered import PolicyManager
+from vpcctl_lib.managers.named import NamedManager
+from vpcctl_lib.model import groups
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import Called, find_group
 from vpcctl_lib.model.lookup import find_endpoint, find_machine, find_subnet, find_vpc
@@ -48,18 +49,12 @@ class Counted:
     """Why some members' counters are not in the sums."""
 
 
-class GroupManager(Manager):
+class GroupManager(NamedManager, PolicyManager):
     """Creates groups, changes their rules and members, lists and deletes them."""
 
     def create(self, vpc_name: str, name: str) -> Change:
         """A group that lets nothing in and everything out; repeating it changes nothing."""
-        naming.check_name(name, "group")
-
-        def decide(topology: Topology) -> Topology:
-            vpc = find_vpc(topology, vpc_name)
-            return topology if vpc.group(name) else topology.with_vpc(vpc.with_group(Group(name)))
-
-        return self.change(decide)
+        return self.created(vpc_name, Group(name))
 
     def apply(self, vpc_name: str, name: str, file: Path) -> Change:
         """The rules of the file instead of those in force; a wrong file changes nothing."""
@@ -78,16 +73,8 @@ class GroupManager(Manager):
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """Delete a group that nobody is in, and that no other group's rules name."""
-        def decide(topology: Topology) -> Topology:
-            if not _has(topology, vpc_name, name) and \
-                    self.was_finished(lambda before: _has(before, vpc_name, name)):
-                return topology
-            groups.check_unused(topology, Called(vpc_name, name))
-            vpc, _ = find_group(topology, vpc_name, name)
-            return topology.with_vpc(replace(vpc, groups=tuple(
-                one for one in vpc.groups if one.name != name)))
-
-        return self.change(decide)
+        return self.deleted(vpc_name, Group, name, lambda topology: groups.check_unused(
+            topology, Called(vpc_name, name)))
 
     def join(self, site: Site, name: str) -> Change:
         """A machine in one group more; from its first on, its groups decide about it."""
@@ -152,7 +139,7 @@ class GroupManager(Manager):
         if not netns.exists(one.namespace):
             return f"namespace {one.namespace} is recorded, but missing: its counters are not in the sums"
         try:
-            held = counters(counted(self.runner, one.namespace, table=one.filter_table))
+            held = counters(counted(self.runner, one.namespace, table=one.stand.table))
         except VpcctlError as error:
             return error.message
         return {tag.partition(":")[2]: value for tag, value in held.items() if tag.startswith(f"{name}:")}
@@ -164,11 +151,6 @@ def listed(topology: Topology, vpc: Vpc) -> Iterator[Listed]:
     for group in vpc.groups:
         yield Listed(vpc.name, group, tuple(groups.sites(vpc, group.name)),
                      tuple(use.place for use in stale if use.by.name == group.name))
-
-
-def _has(topology: Topology, vpc_name: str, name: str) -> bool:
-    vpc = topology.vpc(vpc_name)
-    return vpc is not None and vpc.group(name) is not None
 
 
 def _narrower(old: Policy, new: Policy) -> bool:

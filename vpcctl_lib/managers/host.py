@@ -26,7 +26,7 @@ from vpcctl_lib.managers.base import Change, Context, Manager, need_root
 from vpcctl_lib.managers.deploy import DeployManager, Life, Running
 from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Fault, Resource
 from vpcctl_lib.resources.operations import Make, Remove
@@ -121,15 +121,23 @@ class HostManager(Manager):
 
     def _followed(self, topology: Topology) -> Topology:
         """The topology with NAT at the current way out, and the current name servers."""
+        return self._refreshed(topology, [vpc for vpc in topology.vpcs if vpc.nat])
+
+    def _refreshed(self, topology: Topology, those: Sequence[Vpc]) -> Topology:
         uplinks = Uplinks(Asked(self.runner, self.host))
         uplinks.learn(topology)
-        for vpc in topology.vpcs:
+        for vpc in those:
             if vpc.nat:
                 now = uplinks.refreshed(topology, vpc, vpc.nat)
                 topology = topology.with_vpc(replace(vpc, nat=now))
         for warning in dict.fromkeys(uplinks.warnings):
             self.warn(warning)
         return topology
+
+    def _resolving(self, topology: Topology) -> Topology:
+        """The topology with the host's name servers for NAT that has none: no subnet's file had them."""
+        lacking = [vpc for vpc in topology.vpcs if vpc.nat and not vpc.nat.resolvers]
+        return self._refreshed(topology, lacking) if lacking else topology
 
     def carry_out(self, plan: Plan, state: State, topology: Topology) -> list[str]:
         """All at once; if that fails, subnet by subnet: no tenant can stop the repair of others."""
@@ -224,7 +232,7 @@ class HostManager(Manager):
         for note in dict.fromkeys(rebuilder.notes):
             if any(f"'{name}'" in note for name in more):
                 self.warn(note)
-        topology = self._settled(before.topology, topology)
+        topology = self._settled(before.topology, self._resolving(topology))
         wanted = blueprint(topology)
         # Things in both are compared with the wanted state: most of them already have it.
         shall = {resource.key: resource for resource in wanted}
@@ -264,7 +272,7 @@ class HostManager(Manager):
         for note in dict.fromkeys(rebuilder.notes):
             self.warn(note)
         # A port guard is not part of the request: it is made if possible and missing.
-        topology = self._with_guard(Topology(), state.topology)
+        topology = self._with_guard(Topology(), self._resolving(state.topology))
         wanted = blueprint(topology)
         state = replace(state, topology=topology, ledger=(*state.ledger, *_unasked(wanted)))
         return state, difference(state.ledger, wanted, self.faults(state, topology), self.runner)

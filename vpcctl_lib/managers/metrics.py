@@ -101,7 +101,7 @@ class MetricsManager(Manager):
 
     def _refused(self, vpc: Vpc, machine: Endpoint) -> list[Refused]:
         try:
-            held = counters(counted(self.runner, machine.namespace, table=machine.filter_table))
+            held = counters(counted(self.runner, machine.namespace, table=machine.stand.table))
         except VpcctlError:
             # Root in it can make it unreadable; status says so, and the others are still counted.
             return []
@@ -184,7 +184,7 @@ def _owner(topology: Topology, entry: Known) -> str:
     for vpc in topology.vpcs:
         if entry.source == addressing.router_end(vpc.link):
             return vpc.name
-        if isinstance(entry.source, IPv4Address) and entry.source in vpc.cidr and routed(topology, vpc):
+        if isinstance(entry.source, IPv4Address) and vpc.holds(entry.source) and routed(topology, vpc):
             return vpc.name
     return ""
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import naming
+from vpcctl_lib.managers.base import Change
+from vpcctl_lib.managers.named import NamedManager
+from vpcctl_lib.model import naming, tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.route_checks import find_gateway
 from vpcctl_lib.model.routes import NatGateway
-from vpcctl_lib.model.topology import SubnetType, Topology
+from vpcctl_lib.model.topology import Topology
 
 
-class NatGatewayManager(Manager):
+class NatGatewayManager(NamedManager):
     """Creates and deletes NAT gateways."""
 
     def create(self, vpc_name: str, subnet_name: str, name: str,
@@ -29,7 +30,7 @@ class NatGatewayManager(Manager):
         def decide(topology: Topology) -> Topology:
             vpc, subnet = find_subnet(topology, vpc_name, subnet_name)
             existing = next((one for one in vpc.nat_gateways if one.name == name), None)
-            if existing is None and subnet.type is not SubnetType.PUBLIC:
+            if existing is None and not tables.is_public(vpc, subnet):
                 raise VpcctlError(f"NAT gateway '{name}' of VPC '{vpc_name}' would have no way out: subnet "
                                   f"'{subnet.name}' is private", "choose a public subnet, or make this one "
                                   f"public: vpcctl subnet set --vpc {vpc_name} --name {subnet.name} "
@@ -57,17 +58,5 @@ class NatGatewayManager(Manager):
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """Delete a NAT gateway that no route leads to."""
-        def decide(topology: Topology) -> Topology:
-            if not _has(topology, vpc_name, name) and \
-                    self.was_finished(lambda before: _has(before, vpc_name, name)):
-                return topology
-            vpc, gateway = find_gateway(topology, vpc_name, name)
-            return topology.with_vpc(replace(vpc, nat_gateways=tuple(
-                one for one in vpc.nat_gateways if one != gateway)))
-
-        return self.change(decide)
-
-
-def _has(topology: Topology, vpc_name: str, name: str) -> bool:
-    vpc = topology.vpc(vpc_name)
-    return vpc is not None and any(one.name == name for one in vpc.nat_gateways)
+        return self.deleted(vpc_name, NatGateway, name,
+                            lambda topology: find_gateway(topology, vpc_name, name))

@@ -63,7 +63,7 @@ class OverviewManager(Manager):
         if os.geteuid() != 0 or not netns.exists(machine.namespace):
             return {}
         try:
-            return counters(counted(self.runner, machine.namespace, table=machine.filter_table))
+            return counters(counted(self.runner, machine.namespace, table=machine.stand.table))
         except VpcctlError:
             # Everything else is still shown.
             return {}

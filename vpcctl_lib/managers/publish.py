@@ -58,6 +58,8 @@ def _with(topology: Topology, site: Site, machine: Machine) -> Topology:
 def _unknown(topology: Topology, publish: Publish, site: Site | None) -> VpcctlError:
     found = [one for one in publishing.published(topology) if site in (None, one.site)]
     where = f" to {site}" if site else ""
-    names = [one.publish.name for one in found]
+    # One at another address of the host, or of the other protocol, is meant before another port.
+    same = [one for one in found if one.publish.port == publish.port]
+    names = [one.publish.name for one in same or found]
     return VpcctlError(f"no port {publish.name} of the host leads{where or ' to a machine'}",
                        nearest(publish.name, names, "see: vpcctl publish list"))

@@ -6,7 +6,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.managers.base import Change, Manager
+from vpcctl_lib.managers.base import Change
+from vpcctl_lib.managers.named import NamedManager
 from vpcctl_lib.model import naming, route_checks, tables
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
 from vpcctl_lib.model.route_checks import find_table
@@ -14,7 +15,7 @@ from vpcctl_lib.model.routes import BUILT_IN, MAIN, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 
 
-class RouteTableManager(Manager):
+class RouteTableManager(NamedManager):
     """Creates route tables, changes their routes and subnets, and deletes them."""
 
     def create(self, vpc_name: str, name: str) -> Change:
@@ -31,11 +32,8 @@ class RouteTableManager(Manager):
 
     def delete(self, vpc_name: str, name: str) -> Change:
         """Delete a table that no subnet has."""
-        def decide(topology: Topology) -> Topology:
-            if not _has(topology, vpc_name, name) and \
-                    self.was_finished(lambda before: _has(before, vpc_name, name)):
-                return topology
-            vpc, table = find_table(topology, vpc_name, name)
+        def check(topology: Topology) -> None:
+            vpc, _ = find_table(topology, vpc_name, name)
             if name in BUILT_IN:
                 raise VpcctlError(f"route table '{name}' is built in, and can't be deleted",
                                   "delete the routes that were added to it: vpcctl route-table delete-route "
@@ -45,10 +43,8 @@ class RouteTableManager(Manager):
                 raise VpcctlError(f"route table '{name}' of VPC '{vpc_name}' is in use: by subnet "
                                   f"{', '.join(users)}", "give it another one: vpcctl route-table dissociate "
                                   f"--vpc {vpc_name} --subnet {users[0]}")
-            return topology.with_vpc(replace(vpc, route_tables=tuple(
-                one for one in vpc.route_tables if one != table)))
 
-        return self.change(decide)
+        return self.deleted(vpc_name, RouteTable, name, check)
 
     def associate(self, vpc_name: str, subnet_name: str, name: str) -> Change:
         """Give a subnet that table; its addresses, policy and workloads stay."""
@@ -134,8 +130,3 @@ def _leads(topology: Topology, vpc_name: str, name: str, destination: IPv4Networ
     vpc = topology.vpc(vpc_name)
     table = tables.own(vpc, name) if vpc else None
     return table is not None and any(route.destination == destination for route in table.routes)
-
-
-def _has(topology: Topology, vpc_name: str, name: str) -> bool:
-    vpc = topology.vpc(vpc_name)
-    return vpc is not None and tables.own(vpc, name) is not None

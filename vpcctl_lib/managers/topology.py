@@ -10,7 +10,8 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.files.documents import Document, Place, placed, told
 from vpcctl_lib.files.topology import Reader, TopologyFile, Wanted
-from vpcctl_lib.managers.base import Change, Context, Manager
+from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
@@ -23,7 +24,7 @@ from vpcctl_lib.model.topology import Attachment, Nat, Peering, Subnet, Topology
 Show = Callable[[Sequence[Difference]], None]
 
 
-class TopologyManager(Manager):
+class TopologyManager(PolicyManager):
     """Makes the host match a topology file, with the same checks and the same plan as the single commands."""
 
     def __init__(self, context: Context) -> None:

@@ -9,8 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.managers.peer import PeerManager
-from vpcctl_lib.model import addressing, addressing6, naming, route_checks
+from vpcctl_lib.model import addressing, addressing6, naming
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -100,6 +99,10 @@ class VpcManager(Manager):
             remove: Collection[IPv4Network] = (), ipv6: IPv6Network | None = None,
             no_ipv6: bool = False) -> Change:
         """Give a VPC more CIDRs or IPv6, and take others away; its subnets, machines and connections stay."""
+        # Imported late: only this verb asks routes and peers.
+        from vpcctl_lib.managers.peer import PeerManager
+        from vpcctl_lib.model.route_checks import check_local
+
         self._check_prefix(ipv6)
         for cidr in add:
             if cidr in remove:
@@ -114,7 +117,7 @@ class VpcManager(Manager):
                     _check_unused(vpc, cidr)
             kept = {cidr for cidr in vpc.cidrs if cidr not in remove}
             for cidr in add:
-                route_checks.check_local(vpc, cidr)
+                check_local(vpc, cidr)
             wider = self.extended(topology, vpc, sorted(kept.union(add) - {vpc.cidr}))
             for peer in topology.peers_of(name):
                 PeerManager(self.context, self).joined(wider, name, peer.name)

@@ -152,15 +152,16 @@ def shared(some: Iterable[IPv4Network],
 
 def listed(networks: Collection[IPv4Network]) -> str:
     """A VPC's CIDRs in words, after `CIDR`."""
-    return f"{'s' if len(networks) > 1 else ''} {' and '.join(map(str, networks))}"
+    *others, last = map(str, networks)
+    return f"s {', '.join(others)} and {last}" if others else f" {last}"
 
 
-def check_subnet(cidr: IPv4Network, vpc: Collection[IPv4Network],
+def check_subnet(cidr: IPv4Network, vpc: Sequence[IPv4Network],
                  others: Iterable[tuple[str, IPv4Network]]) -> None:
     """Refuse a subnet outside its VPC's CIDRs, of a wrong size, or over one of the `others` (name, CIDR)."""
     if within(vpc, cidr) is None:
         raise BadInput(f"{cidr} is not inside the VPC's CIDR{listed(vpc)}",
-                       f"use a part of {' or '.join(map(str, vpc))}")
+                       "use a part of one of them" if len(vpc) > 1 else f"use a part of {vpc[0]}")
     if not WIDEST_SUBNET <= cidr.prefixlen <= NARROWEST_SUBNET:
         raise BadInput(f"{cidr} is too {'wide' if cidr.prefixlen < WIDEST_SUBNET else 'small'} for a subnet",
                        f"use /{WIDEST_SUBNET} to /{NARROWEST_SUBNET}")

@@ -13,7 +13,7 @@ from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint, gateways
 from vpcctl_lib.model.lookup import find_endpoint, nearest
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.routing import EVERYWHERE
-from vpcctl_lib.model.topology import Machine, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 WIDEST_POOL = 8
 
@@ -98,7 +98,7 @@ def why_idle(vpc: Vpc, subnet: Subnet, client: IPv4Address | None = None) -> Idl
 
     The command is for that client, or for all.
     """
-    if subnet.type is SubnetType.PRIVATE:
+    if not tables.is_public(vpc, subnet):
         return _led(vpc, subnet, client) if tables.of(vpc, subnet) else Idle(
             f"{vpc.name}/{subnet.name} is private", "the subnet is public",
             f"vpcctl subnet set --vpc {vpc.name} --name {subnet.name} --type public")
@@ -117,6 +117,16 @@ def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
                 f"its route table '{subnet.table}' leads to the internet",
                 f"vpcctl route-table add-route --vpc {vpc.name} --name {subnet.table} --to {to} "
                 "--via internet")
+
+
+def unused(topology: Topology, address: IPv4Address) -> tuple[str, str]:
+    """Why no machine has an address of a pool, and the command that changes it; both may be empty."""
+    eip = allocated(topology, address)
+    if eip is None and pool_of(topology, address):
+        return f"elastic address {address} is not allocated", f"vpcctl eip allocate --address {address}"
+    if eip is not None and held(topology, eip) is None:
+        return f"elastic address {address} is associated with no machine", ""
+    return "", ""
 
 
 def of_machine(topology: Topology, site: Site) -> Elastic | None:

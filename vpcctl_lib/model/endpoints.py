@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from enum import Enum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
@@ -39,6 +40,24 @@ class Site(NamedTuple):
         return naming.owner(*self)
 
 
+class Stand(Enum):
+    """Where a machine's rules are: the table of iptables, and its chains for what comes in and goes out."""
+
+    ENDS = ("filter", "INPUT", "OUTPUT")
+    """For what ends or begins there."""
+
+    BESIDE = (naming.POLICY_TABLE, "INPUT", "OUTPUT")
+    """The same, in somebody else's namespace: `filter` is the owner's."""
+
+    LINK = (naming.POLICY_TABLE, "PREROUTING", "POSTROUTING")
+    """For all that passes its link, also what it forwards; `filter` and `nat` are the machine's own."""
+
+    def __init__(self, table: str, incoming: str, outgoing: str) -> None:
+        self.table = table
+        self.incoming = incoming
+        self.outgoing = outgoing
+
+
 class Gateway(Machine):
     """A NAT gateway as a machine: it forwards, with its own address as source."""
 
@@ -66,6 +85,9 @@ class Endpoint:
     translates: bool = False
     """Whether it is a NAT gateway, which no policy governs."""
 
+    tap: str = ""
+    """The link behind which a virtual machine has its addresses."""
+
     @cached_property
     def mac(self) -> str:
         """The MAC of its link. Computed on demand: commands that only list machines need no digest."""
@@ -92,9 +114,9 @@ class Endpoint:
         return not self.attached
 
     @property
-    def filter_table(self) -> str:
-        """The table of iptables that has its rules: in somebody else's namespace, `filter` is the owner's."""
-        return "filter" if self.is_ours else naming.POLICY_TABLE
+    def stand(self) -> Stand:
+        """Where the rules of its groups, or of its subnet's policy, are."""
+        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards or self.tap else Stand.ENDS
 
     @property
     def interface(self) -> str:
@@ -107,10 +129,11 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     translates = isinstance(machine, Gateway)
     ipv4 = _addresses(subnet, machine)
-    ipv6 = () if translates else _addresses6(subnet, ipv4)
+    # A NAT gateway translates IPv4, and a virtual machine has to be told of its address by other means.
+    ipv6 = () if translates or machine.tap else _addresses6(subnet, ipv4)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
-                    machine.attached, machine.groups, machine.publishes, translates)
+                    machine.attached, machine.groups, machine.publishes, translates, machine.tap)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> list[IPv4Interface]:

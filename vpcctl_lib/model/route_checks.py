@@ -11,7 +11,7 @@ from vpcctl_lib.model import addressing, endpoints, naming, tables
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routes import BUILT_IN, NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import State
-from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Topology, Vpc
 
 TARGETS = "use internet, nat:NAME, peer:VPC, instance:SUBNET/NAME or blackhole"
 
@@ -86,6 +86,8 @@ def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
         find_gateway(topology, vpc.name, route.hop)
     if route.via is Via.PEER:
         find_vpc(topology, route.hop)
+        if route.hop == vpc.name:
+            raise BadInput(f"VPC '{vpc.name}' can't be peered with itself", "its own CIDR is always local")
         peer = next((one for one in topology.peers_of(vpc.name) if one.name == route.hop), None)
         if peer is None:
             raise VpcctlError(f"VPCs '{vpc.name}' and '{route.hop}' are not peered",
@@ -194,8 +196,8 @@ def _warnings(before: Topology, topology: Topology, vpc: Vpc) -> Iterator[str]:
     for one in vpc.nat_gateways:
         subnet = vpc.subnet(one.subnet)
         stood = old.subnet(one.subnet) if old else None
-        if subnet and subnet.type is SubnetType.PRIVATE and (
-                stood is None or stood.type is SubnetType.PUBLIC):
+        if subnet and not tables.is_public(vpc, subnet) and (
+                old is None or stood is None or tables.is_public(old, stood)):
             yield f"NAT gateway '{one.name}' of VPC '{vpc.name}' has no way out: subnet '{subnet.name}' is " \
                 "private"
         if vpc.nat is None and (old is None or one not in old.nat_gateways or old.nat):

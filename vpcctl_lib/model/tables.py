@@ -180,6 +180,13 @@ def _common(one: IPv4Network, other: IPv4Network) -> IPv4Network | None:
     return other if other.subnet_of(one) else None
 
 
+def is_public(vpc: Vpc, subnet: Subnet) -> bool:
+    """Whether its table leads anything to the internet, also a built-in one to which that was added."""
+    table = of(vpc, subnet)
+    return subnet.type is SubnetType.PUBLIC or (
+        table is not None and type_by(table) is SubnetType.PUBLIC)
+
+
 def leaving(vpc: Vpc) -> list[Subnet]:
     """The subnets whose packets may leave by the uplink with their own source."""
     if not vpc.route_tables:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
+from vpcctl_lib.model import elastic
 from vpcctl_lib.model.addressing import host_end, router_end
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
@@ -32,6 +33,9 @@ from vpcctl_lib.uplink.packets import aside
 RESTORE = "vpcctl restore"
 DIVERTED = frozenset({Code.FIREWALL_DENY, Code.NO_NAT, Code.NO_ROUTE})
 """The codes that a packet gets if it leaves by another link than its NAT."""
+
+PAST = (("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("mangle", "FORWARD"))
+"""The chains that lead answers by published ports past what their subnet's route table leads to."""
 
 HALFWAY = 1
 """More steps than between refusing a packet and refusing its answer in the same place."""
@@ -129,8 +133,9 @@ class Fixer:
             return f"{_inside(here)}{tool}{table} {what}"
         one = self._intent.machine(here)
         if one and one.translates and not self._lost(here, cause.table, cause.chain):
-            # Nothing gets in by a NAT gateway.
-            return None
+            # Nothing gets in by a NAT gateway, unless its router has lost what leads answers past it.
+            lost = (self._lost(one.site.vpc, *chain) for chain in PAST)
+            return RESTORE if is_back and any(lost) else None
         if one and one.groups:
             return self._joined(one, question, blocked, is_back)
         found = self._intent.subnet(here)
@@ -138,8 +143,9 @@ class Fixer:
             return RESTORE
         if found and found[1].policy and not is_back:
             return _allowed(*found, question, is_ingress(cause.chain), _sent_from(question, found[0]))
-        # A VPC is closed to strangers: there is nothing to restore.
-        return RESTORE if question.vpc else None
+        # A VPC is closed to strangers, unless a rule is missing that opens it to them.
+        lacking = any(self._lost(here, *place) for place in self._intent.chains_of(here))
+        return RESTORE if question.vpc or lacking else None
 
     def _edge(self, here: str, blocked: Blocked) -> str | None:
         """A rule more in the network ACL; if the kernel has other ACLs than the record, the record's."""
@@ -193,6 +199,10 @@ class Fixer:
                 return None
             ours = any(blocked.cause.device == device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)
             return RESTORE if ours else f"ip link set dev {blocked.cause.device} up"
+        if blocked.cause.device == self._scene.taps.get(here):
+            tap = self._scene.of(here).links.get(blocked.cause.device)
+            # Only whoever runs the virtual machine can open it.
+            return None if tap and tap.is_up else RESTORE
         return RESTORE
 
     def _route(self, here: str, blocked: Blocked) -> str | None:
@@ -211,6 +221,9 @@ class Fixer:
                 return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
+        why, command = elastic.unused(self._intent.topology, question.address)
+        if why == blocked.rule:
+            return command or None
         return RESTORE if self._is_ours(here) else None
 
     def _setting(self, here: str, blocked: Blocked, progress: Progress) -> str | None:
@@ -292,7 +305,7 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
 
 def _served(question: Question) -> str | None:
     vpc, subnet = question.to_vpc, question.to_subnet
-    if vpc is None or subnet is None or question.protocol is not Protocol.TCP:
+    if vpc is None or subnet is None or question.protocol is not Protocol.TCP or question.to_machine.tap:
         return None
     return f"vpcctl deploy webserver --vpc {vpc.name} --subnet {subnet.name} --port {question.port}"
 

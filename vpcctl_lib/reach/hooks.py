@@ -15,6 +15,7 @@ from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Pa
 from vpcctl_lib.reach.routing import LOOPBACK, address_type, choose
 from vpcctl_lib.reach.scene import Namespace
 from vpcctl_lib.reach.tables import Option, Parsed
+from vpcctl_lib.resources.marking import Held
 
 NAT = "nat"
 
@@ -37,9 +38,6 @@ ORDER = {
     Hook.POSTROUTING: ("mangle", NAT),
 }
 """The tables of each hook (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h)."""
-
-MARKED = {Hook.INPUT: INCOMING, Hook.OUTPUT: OUTGOING}
-"""Where a machine's groups mark packets, right before the table that has their rules."""
 
 RANDOM, RANDOMLY = "1024-65535", frozenset({"--random", "--random-fully"})
 """The range from which the kernel chooses an unprivileged port (nf_nat_l4proto_unique_tuple)."""
@@ -105,9 +103,8 @@ class Tracker:
         for name in ORDER[hook]:
             if name == "mangle" and hook in FIRST and not is_held:
                 packet = self._track(namespace, packet)
-            if hook in MARKED and namespace.marking and name == namespace.marking.table:
-                link = ways.incoming if hook is Hook.INPUT else ways.outgoing
-                packet = marked(namespace.marking, MARKED[hook], packet, link)
+            if namespace.marking and name == namespace.marking.stand.table:
+                packet = _marked(namespace.marking, hook, packet, ways)
             if name == NAT:
                 packet = self._translate(namespace, hook, packet, ways, place, decisions)
             else:
@@ -177,6 +174,13 @@ class Tracker:
             packet = _translated(namespace, hook, outcome, ways, decisions)
         known.translated = packet.flow
         return packet
+
+
+def _marked(held: Held, hook: Hook, packet: Packet, ways: Ways) -> Packet:
+    """A machine's groups mark packets right before the table that has their rules."""
+    if hook.value == held.stand.incoming:
+        return marked(held, INCOMING, packet, ways.incoming)
+    return marked(held, OUTGOING, packet, ways.outgoing) if hook.value == held.stand.outgoing else packet
 
 
 def _again(packet: Packet, known: Connection) -> State:

@@ -174,6 +174,11 @@ class Intent:
         slots = () if namespace else self._slots.get((Family.INET, table, name), ())
         return [*map(words, chain.rules if chain else ()), *slots]
 
+    def chains_of(self, namespace: str) -> list[tuple[str, str]]:
+        """Each table and chain there in which rules of ours are recorded."""
+        slots = [(table, name) for _, table, name in self._slots] if not namespace else []
+        return [*((table, name) for where, table, name in self._chains if where == namespace), *slots]
+
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
         """Whether a rule is ours; an empty rule asks for the chain's policy."""
         if rule:

@@ -12,10 +12,10 @@ from vpcctl_lib.resources.marking import Held
 INCOMING, OUTGOING = "incoming", "outgoing"
 
 
-def marked(held: Held | None, chain: str, packet: Packet, link: str) -> Packet:
+def marked(held: Held, chain: str, packet: Packet, link: str) -> Packet:
     """The packet after that chain, by way of that link; an unknown port leaves its mark unknown."""
-    tests = held.tests.get(chain, ()) if held and held.interface in ("", link) else ()
-    if held is None or not tests or packet.state is State.ESTABLISHED or packet.mark is None:
+    tests = held.tests.get(chain, ()) if held.interface in ("", link) else ()
+    if not tests or packet.state is State.ESTABLISHED or packet.mark is None:
         return packet
     far = packet.flow.source if chain == INCOMING else packet.flow.destination
     low = packet.mark & ~MASK

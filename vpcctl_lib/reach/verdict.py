@@ -9,6 +9,7 @@ from enum import Enum
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import elastic, publishing
+from vpcctl_lib.model.endpoints import everywhere
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import acl_fix, detours, elastic_ends
@@ -20,8 +21,8 @@ from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
 from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
-from vpcctl_lib.reach.segment import owners
-from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
+from vpcctl_lib.reach.segment import cable_fault, owners
+from vpcctl_lib.reach.walk import Arrival, Hop, Walk
 from vpcctl_lib.reach.ways import shut
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
@@ -98,6 +99,7 @@ class Analyzer:
         self.scene = scene
         self.topology = topology
         scene.elastic = frozenset(one.address for one in elastic.working(topology))
+        scene.taps = {one.namespace: one.tap for one in everywhere(topology) if one.tap}
         self._intent = Intent(topology)
         self._fixer = Fixer(scene, self._intent)
 
@@ -130,6 +132,9 @@ class Analyzer:
     def _converse(self, question: Question, walk: Walk) -> None:
         if question.outside is Outside.INTERNET:
             arrival = walk.enter(INTERNET_ADDRESS, question.address, question.protocol, question.port)
+        elif question.sender and question.sender.tap:
+            arrival = walk.emerge(question.sender.namespace, question.sender.address, question.address,
+                                  question.protocol, question.port)
         else:
             arrival = walk.converse(question.start, question.address, question.protocol, question.port)
         self._check_target(question, arrival, walk)
@@ -168,8 +173,13 @@ class Analyzer:
 
     def _check_target(self, question: Question, arrival: Arrival, walk: Walk) -> None:
         """Another machine may have answered: by translation or, with overlapping CIDRs, the nearer one."""
+        there = arrival.packet.flow.destination
+        if arrival.beyond and there not in self.scene.elastic and elastic.pool_of(self.topology, there):
+            where = self.scene.of(arrival.namespace).title
+            raise Blocked(Code.NO_NAT, where, f"the network outside only leads {there} back here")
         wanted = question.target
-        if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
+        beyond = self.scene.taps.get(arrival.namespace, "")
+        if wanted is None or (arrival.namespace == wanted and arrival.beyond == beyond):
             return
         if wanted not in self.scene.names:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
@@ -186,6 +196,9 @@ class Analyzer:
         """The obstacle with the most telling code: what is missing, not its symptom."""
         where, rule = blocked.where, blocked.rule
         cause = replace(blocked.cause, address=blocked.cause.address or question.address)
+        unused, _ = elastic.unused(self.topology, question.address)
+        if unused and not walk.is_back and (where == "host" or not self._intent.is_ours(where)):
+            return Blocked(Code.NO_NEIGHBOUR, where, unused, cause)
         missing, fault = self._missing(question), self._fault(question, blocked)
         if missing:
             return Blocked(Code.NAMESPACE_MISSING, missing,
@@ -193,7 +206,8 @@ class Analyzer:
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
         idle = None if walk.is_back else elastic_ends.idle(self.topology, question)
-        if idle is not None and (blocked.code is Code.NO_NAT or not self._intent.is_ours(where)):
+        if idle is not None and question.to_vpc is None and (
+                blocked.code in (Code.NO_NAT, Code.NO_FORWARDING) or not self._intent.is_ours(where)):
             code = Code.PRIVATE_SUBNET if idle.is_private else Code.NO_NAT
             return Blocked(code, "host", f"{question.address} does not work: {idle.why}", cause)
         if blocked.code is Code.NO_NEIGHBOUR and cause.address == question.address:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import tables
+from vpcctl_lib.model import elastic, tables
 from vpcctl_lib.model.routes import MAIN, Via, VpcRoute
 from vpcctl_lib.model.tables import EVERYWHERE, State
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
@@ -34,7 +34,9 @@ def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
         vpc = vpc or next((one for one in topology.vpcs if one.holds(question.address)), None)
         subnet = subnet or next((one for one in vpc.subnets if question.address in one.cidr), None) \
             if vpc else None
-        if client is None:
+        if client is None or (question.to_vpc and not question.to_vpc.holds(question.address)
+                              and not elastic.allocated(topology, question.address)):
+            # Answers by a published port go back as they came, whatever the tables say.
             return None
     if vpc is None or subnet is None or not vpc.route_tables or vpc.holds(address):
         return None

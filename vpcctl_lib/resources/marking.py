@@ -11,6 +11,7 @@ from vpcctl_lib.firewall.marks import MASK, SHIFT, Test
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.addressing import in_spans
+from vpcctl_lib.model.endpoints import Stand
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE, POLICY_TABLE
 from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
@@ -23,12 +24,11 @@ HEAD = head("ip", GROUP_TABLE)
 APART = "groups"
 """No other command of a change touches the table, nor waits for it."""
 
-FILTER = "filter"
-PRIORITIES = {FILTER: -10, POLICY_TABLE: -160}
+PRIORITIES = {"filter": -10, POLICY_TABLE: -160}
 """By the table of iptables that has the machine's rules: before it (0, -150), and after tracking (-200)."""
 
-HOOKS = {"incoming": ("input", "saddr", "iifname"), "outgoing": ("output", "daddr", "oifname")}
-"""By chain: its hook, the end of the packet that is the far one there, and the link that it passes."""
+ENDS = {"incoming": ("saddr", "iifname"), "outgoing": ("daddr", "oifname")}
+"""By chain: the end of the packet that is the far one there, and the link that it passes."""
 
 Element = dict[str, Any]
 Expression = list[Element]
@@ -50,10 +50,13 @@ class Marking(Table):
     incoming: tuple[Test, ...] = ()
     outgoing: tuple[Test, ...] = ()
     attached: bool = False
-    """Whether the namespace is somebody else's, where our rules are in `mangle`."""
+    """Whether the namespace is somebody else's."""
 
     interface: str = ""
-    """There, our link: the marks of other links' packets are the owner's."""
+    """Our link, where the rules are for its packets only: the marks of others are the owner's."""
+
+    forwards: bool = False
+    """Whether the rules are for all that passes the link."""
 
     head = HEAD
     apart = APART
@@ -66,12 +69,13 @@ class Marking(Table):
     @property
     def rest(self) -> object:
         """The tests, and the names of the groups."""
-        return self.incoming, self.outgoing, self.interface, [one.group for one in self.members]
+        names = [one.group for one in self.members]
+        return self.incoming, self.outgoing, self.interface, self.forwards, names
 
     @property
-    def _table(self) -> str:
-        """The table of iptables that has the rules: in a namespace of somebody else's, not the owner's."""
-        return POLICY_TABLE if self.attached else FILTER
+    def _stand(self) -> Stand:
+        """Where the rules are that ask for the marks."""
+        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards else Stand.ENDS
 
     @property
     def ip_table(self) -> tuple[str, str]:
@@ -92,8 +96,7 @@ class Marking(Table):
         """The table in nft's syntax."""
         sets = "".join(f"\tset {GROUP_SET}{one.group} {{\n\t\ttype ipv4_addr\n{_elements(one.spans)}\t}}\n"
                        for one in self.members)
-        priority = PRIORITIES[self._table]
-        chains = "".join(_chain(name, tests, priority, self.interface)
+        chains = "".join(_chain(name, tests, self._stand, self.interface)
                          for name, tests in self._chains().items())
         return f"table ip {GROUP_TABLE} {{\n{sets}{chains}}}\n"
 
@@ -108,8 +111,8 @@ class Marking(Table):
         if listed is None:
             return MISSING
         held = table_of(listed)
-        shall = (self._chains(), self._table, self.interface)
-        if held is None or (dict(held.tests), held.table, held.interface) != shall:
+        shall = (self._chains(), self._stand, self.interface)
+        if held is None or (dict(held.tests), held.stand, held.interface) != shall:
             return changed("its rules differ")
         members = {one.group: in_spans(one.spans) for one in self.members}
         if held.members.keys() != members.keys():
@@ -132,8 +135,8 @@ class Held:
 
     members: Mapping[str, frozenset[IPv4Address]]
     tests: Mapping[str, tuple[Test, ...]]
-    table: str = FILTER
-    """The table of iptables that its chains come right before."""
+    stand: Stand = Stand.ENDS
+    """The rules that its chains come right before."""
 
     interface: str = ""
     """The link whose packets it marks; empty for all."""
@@ -153,22 +156,27 @@ def table_of(listed: list[Element]) -> Held | None:
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     kinds = {kind for item in listed for kind in item}
-    ours = kinds <= {"metainfo", "table", "set", "chain", "rule"} and all(map(_is_ours, chains.values()))
-    table = next((name for name, priority in PRIORITIES.items()
-                  if all(chain.get("prio") == priority for chain in chains.values())), None)
-    return Held(members, tests, table, interface) if ours and table else None
+    stand = next((stand for stand in Stand if all(_is_ours(chain, stand) for chain in chains.values())), None)
+    ours = kinds <= {"metainfo", "table", "set", "chain", "rule"}
+    return Held(members, tests, stand, interface) if ours and stand else None
 
 
-def _is_ours(chain: Element) -> bool:
-    hook = HOOKS[chain["name"]][0]
-    held = {key: chain.get(key) for key in ("type", "hook", "policy")}
-    return held == {"type": "filter", "hook": hook, "policy": "accept"}
+def _hook(chain: str, stand: Stand) -> tuple[str, int]:
+    """The hook of a chain, and its priority there."""
+    built_in = stand.incoming if chain == "incoming" else stand.outgoing
+    return built_in.lower(), PRIORITIES[stand.table]
+
+
+def _is_ours(chain: Element, stand: Stand) -> bool:
+    held = {key: chain.get(key) for key in ("type", "hook", "prio", "policy")}
+    hook, priority = _hook(chain["name"], stand)
+    return held == {"type": "filter", "hook": hook, "prio": priority, "policy": "accept"}
 
 
 def _interface(chain: str, rules: list[Expression]) -> str:
     """The link that a chain is about, if it names one."""
     match = rules[1][0].get("match", {}) if len(rules) > 1 else {}
-    return str(match["right"]) if match.get("left") == {"meta": {"key": HOOKS[chain][2]}} else ""
+    return str(match["right"]) if match.get("left") == {"meta": {"key": ENDS[chain][1]}} else ""
 
 
 def _tests(chain: str, rules: list[Expression], interface: str) -> Iterator[Test]:
@@ -220,8 +228,8 @@ def elements(held: Sequence[str]) -> str:
     return f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
 
 
-def _chain(name: str, tests: tuple[Test, ...], priority: int, interface: str) -> str:
-    hook, end, link = HOOKS[name]
+def _chain(name: str, tests: tuple[Test, ...], stand: Stand, interface: str) -> str:
+    (hook, priority), (end, link) = _hook(name, stand), ENDS[name]
     lines = (
         # iptables lets them pass, too, and asks no mark.
         "ct state established,related accept",
@@ -259,7 +267,7 @@ ACCEPT: Element = {"accept": None}
 def _first(chain: str, interface: str) -> list[Expression]:
     """The first rules of a chain, as nft lists them in JSON."""
     known = {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}
-    other = {"op": "!=", "left": {"meta": {"key": HOOKS[chain][2]}}, "right": interface}
+    other = {"op": "!=", "left": {"meta": {"key": ENDS[chain][1]}}, "right": interface}
     return [[{"match": known}, ACCEPT], *([[{"match": other}, ACCEPT]] if interface else []),
             [_mark("&", MASK ^ 0xFFFFFFFF)]]
 
@@ -274,5 +282,5 @@ def _expression(chain: str, test: Test) -> Expression:
     else:
         first, last = test.ports.first, test.ports.last
         matched = [_match(test.protocol.value, "dport", first if first == last else {"range": [first, last]})]
-    return [_match("ip", HOOKS[chain][1], f"@{GROUP_SET}{test.group}"), *matched,
+    return [_match("ip", ENDS[chain][0], f"@{GROUP_SET}{test.group}"), *matched,
             _mark("|", test.number << SHIFT), ACCEPT]

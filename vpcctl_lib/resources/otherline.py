@@ -27,7 +27,7 @@ class OtherLine(Resource):
 
     namespace: str
     words: tuple[str, ...]
-    """What `ip` is told: `rule` or `route`, and what describes the line."""
+    """The words for `ip`: `rule` or `route`, and what describes the line."""
 
     partly: bool = False
     """Whether it has more than these words say: they are enough to remove it, not to put it back."""

@@ -103,30 +103,31 @@ def make_inside(guest: Guest, runner: Runner) -> str:
     return name
 
 
-def wait(guest: Guest, runner: Runner) -> str:
+def wait(guest: Guest, vpc: Vpc, runner: Runner) -> str:
     """The name of the link in the container, once the runtime has set it up; empty if it never does."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         near = _port(guest, runner)
         if near is None:
             return ""
-        name = _set_up(guest, near, runner) if is_there(guest) else ""
+        name = _set_up(guest, vpc, near, runner) if is_there(guest) else ""
         if name:
             return name
         time.sleep(BETWEEN)
     return ""
 
 
-def _set_up(guest: Guest, near: dict[str, Any], runner: Runner) -> str:
-    """The name of the cable's other end in the container, if it has its route to the VPC; else empty."""
+def _set_up(guest: Guest, vpc: Vpc, near: dict[str, Any], runner: Runner) -> str:
+    """The name of the cable's other end in the container, if it has its routes to the VPC; else empty."""
     try:
         links, routes = Kernel(runner).read(f"{UP}{guest.sandbox}", Reading.LINKS, Reading.MAIN_ROUTES)
     except VpcctlError:
         return ""
     far = _find(links, ifindex=near.get("link_index"), link_index=near.get("ifindex"))
     name = str(far["ifname"]) if far else ""
-    # The runtime sets address and routes in order; this is the last that collides with ours.
-    return name if any(one.get("dev") == name and "gateway" in one for one in routes) else ""
+    # The runtime sets address and routes in order; these are the last that collide with ours.
+    led = {one["dst"] for one in routes if one.get("dev") == name and "gateway" in one}
+    return name if led.issuperset(map(str, vpc.networks)) else ""
 
 
 def attach(guest: Guest, interface: str, context: Context, dressed: bool) -> None:

@@ -222,7 +222,8 @@ class Driver:
         """Attaches a container when Docker has made its namespace, and moved our link there."""
         def finish() -> None:
             plug = self._shelf.read().plugs.get(number)
-            interface = cables.wait(_guest(plug), self._context.runner) if plug else ""
+            vpc = self._topology().vpc(plug.vpc) if plug else None
+            interface = cables.wait(_guest(plug), vpc, self._context.runner) if plug and vpc else ""
             with self._shelf.locked():
                 plug = self._shelf.read().plugs.get(number)
                 # Meanwhile it may have left again.

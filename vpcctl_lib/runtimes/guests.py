@@ -9,11 +9,11 @@ from ipaddress import IPv4Address
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Context
 from vpcctl_lib.managers.instance import InstanceManager
-from vpcctl_lib.model import addressing, publishing
+from vpcctl_lib.model import addressing, publishing, tables
 from vpcctl_lib.model.endpoints import Site, owners
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.outside import Publish
-from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 
 def short(text: str, digits: int) -> str:
@@ -25,7 +25,7 @@ def short(text: str, digits: int) -> str:
 def name_servers(topology: Topology, site: Site) -> tuple[IPv4Address, ...]:
     """The name servers that NAT lets machines of the subnet ask."""
     vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
-    return tuple(vpc.nat.resolvers) if vpc.nat and subnet.type is SubnetType.PUBLIC else ()
+    return tuple(vpc.nat.resolvers) if vpc.nat and tables.gets_out(vpc, subnet) else ()
 
 
 def address_for(vpc: Vpc, subnet: Subnet, wish: IPv4Address | None,
