@@ -244,9 +244,11 @@ remove_namespaces() {
 }
 
 # One iptables command for each firewall there is: `iptables` stands for one of the other two, or is alone.
+# With ip6tables, the same of IPv6.
 firewalls() {
     kinds=
-    for tool in iptables iptables-nft iptables-legacy; do
+    family=${1:-iptables}
+    for tool in "$family" "$family-nft" "$family-legacy"; do
         version=$("$tool" --version 2>/dev/null) || continue
         case $version in *nf_tables*) kind=nft ;; *) kind=legacy ;; esac
         case $kinds in *$kind*) continue ;; esac
@@ -610,7 +612,7 @@ clean() {
     fi
     noted=${noted:-$(noted_forwarding)}
     [ -z "$ip_program" ] || remove_elastic
-    for tool in $(firewalls); do
+    for tool in $(firewalls) $(firewalls ip6tables); do
         remove_rules "$tool"
     done
     remove_files

@@ -35,6 +35,7 @@ from vpcctl_lib.resources import (
     Hosts,
     Leases,
     Namespace,
+    Neighbour,
     Port,
     Program,
     Relay,
@@ -45,7 +46,7 @@ from vpcctl_lib.resources import (
     SingleRule,
     Steering,
 )
-from vpcctl_lib.resources.guarded import OWN, RANGES
+from vpcctl_lib.resources.guarded import OWN, RANGES, Member
 from vpcctl_lib.workloads import members
 
 pytestmark = pytest.mark.usefixtures("bare_host")
@@ -106,27 +107,33 @@ class Made(Kernel):
                           for number, one in enumerate(self.those(Port, namespace), 1)]
 
     def _addresses(self, namespace: str, device: str) -> list[dict[str, Any]]:
-        return [{"family": "inet", "local": str(one.address.ip), "prefixlen": one.address.network.prefixlen}
+        return [{"family": "inet6" if one.address.version == 6 else "inet", "local": str(one.address.ip),
+                 "prefixlen": one.address.network.prefixlen}
                 for one in self.those(Address, namespace) if one.device == device]
 
     def link(self, namespace: str, device: str) -> dict[str, Any] | None:
         """The link of that name."""
         return next((link for link in self.links(namespace) if link["ifname"] == device), None)
 
+    def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Those that were entered."""
+        return {(one.device, str(one.address)): {"lladdr": one.mac}
+                for one in self.those(Neighbour, namespace) if one.address.version == 6}
+
     def routes(self, namespace: str) -> list[dict[str, Any]]:
         """Those that were made."""
         return [{"dst": str(one.destination) if one.destination.prefixlen else "default", "dev": one.device,
                  **({"gateway": str(one.via)} if one.via else {})}
-                for one in self.those(Route, namespace)]
+                for one in self.those(Route, namespace) if one.destination.version == 4]
 
     def _chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         """Ours, and on the host the jumps to them."""
         lines = []
-        for chain in self.those(Chain, namespace):
+        for chain in (one for one in self.those(Chain, namespace) if one.family is family):
             for part in (chain, *chain.inner_chains()):
                 lines += [f"*{part.table}", f":{part.name} {part.policy or '-'} [0:0]"]
                 lines += [f"-A {part.name} {rule}" for rule in part.rules]
-        for one in [] if namespace else self.those(SingleRule):
+        for one in [] if namespace else (rule for rule in self.those(SingleRule) if rule.family is family):
             lines += [f"*{one.table}", f":{one.chain} ACCEPT [0:0]", f"-A {one.chain} {one.rule}"]
         return Saved("".join(f"{line}\n" for line in lines))
 
@@ -140,11 +147,11 @@ class Made(Kernel):
                 {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
                 *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
         guards = self.those(Guard, namespace)
-        members = [member for one in guards for member in one.machines]
+        members = [member for one in guards for member in one.machines if isinstance(member, Member)]
         return [{"set": {"name": OWN, "elem": [
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
             for one in members]}}, {"set": {"name": RANGES, "elem": [
-                {"elem": {"val": one.cidr.partition("/")[0], "comment": f"{one.name} {one.cidr} {one.kind}"}}
+                {"elem": {"val": one.cidr.partition("/")[0], "comment": one.element.split('"')[1]}}
                 for guard in guards for one in guard.ranges]}}]
 
     def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:

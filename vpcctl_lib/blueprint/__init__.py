@@ -5,8 +5,8 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint import host, machines, routers
@@ -49,6 +49,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         yield Part((vpc.name,), routers.router, (vpc,))
         yield Part((vpc.name,), routers.port, seats[vpc.name])
         yield Part((vpc.name,), routers.switching, (vpc,))
+        if vpc.ipv6:
+            yield Part((vpc.name,), routers.routes, seats[vpc.name])
         yield Part((vpc.name,), routers.neighbours, seats[vpc.name])
         yield Part((vpc.name,), routers.station, seats[vpc.name])
     if topology.peerings:
@@ -63,7 +65,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         if vpc.route_tables:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
     for vpc in topology.vpcs:
-        peers = tuple(network for peer in topology.peers_of(vpc.name) for network in peer.networks)
+        peers = tuple(network for peer in topology.peers_of(vpc.name)
+                      for network in (*peer.networks, *((peer.ipv6,) if peer.ipv6 else ())))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups, found.get(vpc.name, ())))
     yield Part((), host.host, (topology,))
     if topology.eips:
@@ -108,8 +111,8 @@ def _names(topology: Topology, seats: Mapping[str, Sequence[Seat]],
 
 def _at_the_ports(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Part]:
     """The nft tables of family bridge."""
-    yield Part((vpc.name,), routers.guard, seats, (vpc.name, routers.ranges(vpc), quotes, bool(vpc.dhcp)),
-               routers.guarded)
+    given = (vpc.name, routers.ranges(vpc), quotes, bool(vpc.dhcp), vpc.ipv6 is not None)
+    yield Part((vpc.name,), routers.guard, seats, given, routers.guarded)
     if vpc.acls:
         yield Part((vpc.name,), _acls, (vpc,), (seats,))
     if vpc.route_tables or vpc.nat_gateways:
@@ -144,7 +147,7 @@ def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     return router(topology, vpc)
 
 
-def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network], groups: Groups | None,
+def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network], groups: Groups | None,
             resolvers: Sequence[IPv4Address]) -> Iterator[Resource]:
     yield from machines.inside(vpc, one, peers, resolvers)
     yield from machines.firewall(vpc, one, groups, resolvers)

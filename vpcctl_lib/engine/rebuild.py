@@ -16,7 +16,7 @@ from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.engine import found_publishes, found_routes
+from vpcctl_lib.engine import found_prefixes, found_publishes, found_routes
 from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
@@ -160,9 +160,10 @@ class Rebuilder:
         reader = SubnetReader(self._kernel, self.notes, self._attached, self._taps)
         machines = [site for site in sites if site not in self._gateways]
         gateways = [site for site in sites if site in self._gateways]
-        return found_routes.with_routes(self._kernel, self.notes, replace(
+        vpc = found_prefixes.with_parts(self._kernel, replace(
             vpc, subnets=reader.subnets(vpc, machines),
-            nat_gateways=tuple(reader.nat_gateways(gateways))))
+            nat_gateways=tuple(reader.nat_gateways(gateways))), self.notes)
+        return found_routes.with_routes(self._kernel, self.notes, vpc)
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
@@ -180,7 +181,8 @@ class Rebuilder:
             raise _Unknown(f"its bridge has the address {bridge}")
         routed = any(route["dst"] == str(bridge.network) and route.get("dev") == naming.device("vpc-", name)
                      for route in self._kernel.routes(""))
-        return Vpc(name, bridge.network, link, routed, cidrs=self._secondary(name, bridge.network))
+        return Vpc(name, bridge.network, link, routed, cidrs=self._secondary(name, bridge.network),
+                   ipv6=found_prefixes.prefix(self._kernel, name))
 
     def _secondary(self, name: str, first: IPv4Network) -> tuple[IPv4Network, ...]:
         """Its further CIDRs, from its router's routes straight onto the bridge."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import addressing, elastic
+from vpcctl_lib.model import addressing, addressing6, elastic
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
@@ -60,11 +60,13 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
-    return replace(known, dns=known.dns or found.dns, dhcp=known.dhcp or found.dhcp,
-                   groups=(*known.groups, *more), acls=(*known.acls, *acls),
-                   subnets=(*subnets, *taken),
-                   route_tables=(*known.route_tables, *tables),
-                   nat_gateways=(*known.nat_gateways, *gateways), cidrs=tuple(sorted((*known.cidrs, *cidrs))))
+    if known.ipv6 != found.ipv6:
+        taken = [replace(one, ipv6=None) for one in taken]
+    return addressing6.with_parts(replace(
+        known, dns=known.dns or found.dns, dhcp=known.dhcp or found.dhcp, groups=(*known.groups, *more),
+        acls=(*known.acls, *acls), subnets=(*subnets, *taken),
+        route_tables=(*known.route_tables, *tables), nat_gateways=(*known.nat_gateways, *gateways),
+        cidrs=tuple(sorted((*known.cidrs, *cidrs)))))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:

@@ -9,6 +9,7 @@ from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.documents import Place
 from vpcctl_lib.files.elastic_values import EIPS, POOLS
+from vpcctl_lib.files.ipv6_values import SUBNET_PREFIX, VPC_PREFIX
 from vpcctl_lib.files.keys import Key, Kind, Reading, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
@@ -72,6 +73,7 @@ NAT_GATEWAY = Kind("nat_gateway", "a NAT gateway", NatGateway, "The way out for 
 
 SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a namespace of its own.", (
     Key("cidr", values.SUBNET_CIDR, "A part of the VPC's CIDR, from /16 to /29.", required=NO_CIDR),
+    Key("ipv6", SUBNET_PREFIX, "Its /64 of the VPC's prefix. The lowest free one if missing.", since=2),
     Key("type", values.TYPE, "NAT serves public subnets only.", kept=True),
     Key("route_table", routing.ROUTE_TABLE, "Its route table, which says its type. By its type if missing.",
         since=2),
@@ -119,6 +121,7 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
     Key("cidr", values.VPC_CIDR, "Its addresses, from /16 to /28, of a private range.", required=NO_CIDR),
     Key("cidrs", values.VPC_CIDRS, "More of its addresses, as a list: its secondary CIDRs.", blank=True,
         since=2),
+    Key("ipv6", VPC_PREFIX, "Its IPv6 prefix, a /56, or auto. Without it there is no IPv6 in it.", since=2),
     Key("allow_overlap", values.NO_OVERLAP, "Whether the host may have its own route to these addresses.",
         ("routed",), listed=1),
     Key("nat", values.or_flag(NAT), "The way out for public subnets. true is the link that packets leave by.",

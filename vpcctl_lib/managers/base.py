@@ -22,6 +22,7 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
+from vpcctl_lib.managers import dual
 from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.routing import forwards, opens
 from vpcctl_lib.model.topology import Topology, Variant
@@ -232,7 +233,8 @@ class Manager:
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = self._settled(state.topology, decide(state.topology))
+        topology = dual.settled(self.runner, state.topology, decide(state.topology))
+        topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)
         kinds.check_collisions(topology)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
@@ -100,6 +100,9 @@ class Subnet:
     route_table: str = ""
     """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
 
+    ipv6: IPv6Network | None = None
+    """Its /64 of its VPC's prefix, if that has one."""
+
     @property
     def table(self) -> str:
         """The name of the route table that it has."""
@@ -147,6 +150,8 @@ class Vpc:
     cidrs: tuple[IPv4Network, ...] = ()
     """Its secondary CIDRs, sorted."""
 
+    ipv6: IPv6Network | None = None
+    """Its prefix, a /56; without one there is no IPv6 in it."""
     dns: Dns | None = None
     dhcp: Dhcp | None = None
 

@@ -28,7 +28,7 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
     """A VPC with its subnets."""
     return {
         "name": vpc.name, "cidr": str(vpc.cidr), "cidrs": [*map(str, vpc.cidrs)],
-        "gateway": str(addressing.gateway(vpc.cidr)),
+        "ipv6": str(vpc.ipv6) if vpc.ipv6 else None, "gateway": str(addressing.gateway(vpc.cidr)),
         "bridge": naming.device("br-", vpc.name), "namespace": vpc.name,
         "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
                    "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
@@ -128,10 +128,13 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         address for one in endpoints.all_in_subnet(vpc, subnet) for address in one.ipv4))
     own = endpoints.own(vpc, subnet)
     return {
-        "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr), "type": subnet.type.value,
+        "vpc": vpc.name, "name": subnet.name, "cidr": str(subnet.cidr),
+        "ipv6": str(subnet.ipv6) if subnet.ipv6 else None, "type": subnet.type.value,
         "route_table": subnet.route_table or None,
         "namespace": own.namespace if own else None,
-        "address": str(own.address) if own else None, "gateway": str(addressing.gateway(vpc.cidr)),
+        "address": str(own.address) if own else None,
+        "address6": str(own.ipv6[0]) if own and own.ipv6 else None,
+        "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None, "groups": list(own.groups) if own else [],
         "acl": subnet.acl or None,
