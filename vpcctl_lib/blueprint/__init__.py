@@ -42,8 +42,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if groups:
         for vpc in topology.vpcs:
             yield Part((vpc.name,), _roster, (vpc,), (groups,))
-    for vpc in topology.vpcs:
-        yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
+    yield from _cables(topology)
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.router, (vpc,))
         yield Part((vpc.name,), routers.port, seats[vpc.name])
@@ -94,6 +93,30 @@ def _namespace(vpc: str) -> Iterator[Resource]:
 
 def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
     return machines.namespaces((one,))
+
+
+def _cables(topology: Topology) -> Iterator[Part]:
+    """The cables to the host; what the host's rules say of IPv6 is there before it is on any."""
+    dual = [vpc for vpc in topology.vpcs if vpc.ipv6]
+    if dual:
+        yield Part((), _host6, (topology,))
+    for vpc in topology.vpcs:
+        yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
+    for vpc in dual:
+        yield Part((vpc.name,), _cable6, (vpc,))
+
+
+def _host6(topology: Topology) -> Iterator[Resource]:
+    # Imported late, here and below: most networks have no IPv6.
+    from vpcctl_lib.blueprint.dual import host
+
+    return host(topology)
+
+
+def _cable6(vpc: Vpc) -> Iterator[Resource]:
+    from vpcctl_lib.blueprint.dual import cable
+
+    return cable(vpc)
 
 
 def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:

@@ -22,7 +22,6 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
-from vpcctl_lib.managers import dual
 from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.routing import forwards, opens
 from vpcctl_lib.model.topology import Topology, Variant
@@ -233,7 +232,10 @@ class Manager:
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = dual.settled(self.runner, state.topology, decide(state.topology))
+        topology = decide(state.topology)
+        if any(vpc.ipv6 for vpc in (*topology.vpcs, *state.topology.vpcs)):
+            from vpcctl_lib.managers import dual  # late, as below: most networks have none
+            topology = dual.settled(self.runner, state.topology, topology)
         topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)
@@ -241,7 +243,6 @@ class Manager:
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
-            # Imported late: most networks have none.
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
