@@ -107,9 +107,9 @@ def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
 
 
 def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool,
-          has_ipv6: bool) -> Iterator[Resource]:
+          dhcp: bool, has_ipv6: bool) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine. The lines are the machines."""
-    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines), has_ipv6)
+    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines), dhcp, has_ipv6)
 
 
 def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:

@@ -32,8 +32,6 @@ from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 
 GONE = changed("it has ended")
-NEARLY_FULL = 0.8
-"""The part of the neighbour table from which on a warning comes."""
 
 
 @frozen
@@ -71,22 +69,6 @@ class Manager:
     def warn(self, text: str) -> None:
         """Warn the person; nothing stops."""
         self._warnings.append(text)
-
-    def crowded(self, topology: Topology) -> str:
-        """A warning if the kernel's table of neighbours is nearly full; else empty."""
-        table = self.host.neighbours
-        # Ours are permanent and take no place: each machine's gateway, and its addresses at the router.
-        ours = sum(1 + (len(machine.addresses) or 1) for vpc in topology.vpcs for subnet in vpc.subnets
-                   for machine in subnet.machines)
-        if not table.room or table.entries - ours < NEARLY_FULL * table.room:
-            return ""
-        # Others have permanent ones, too; to count them takes a look into each namespace.
-        used = table.entries - self.host.exempt
-        if used < NEARLY_FULL * table.room:
-            return ""
-        return ("the kernel's neighbour table, which the host and all machines share, is nearly full: "
-                f"{used:,} of {table.room:,} entries; when it is full, packets to new neighbours are lost: "
-                f"raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3={8 * table.room}")
 
     def remake(self, key: Hashable) -> None:
         """Have the resource of that key recreated, although it is recorded."""
@@ -234,7 +216,9 @@ class Manager:
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
         topology = decide(state.topology)
         if any(vpc.ipv6 for vpc in (*topology.vpcs, *state.topology.vpcs)):
-            from vpcctl_lib.managers import dual  # late, as below: most networks have none
+            # Imported late, as below: most networks have none.
+            from vpcctl_lib.managers import dual
+
             topology = dual.settled(self.runner, state.topology, topology)
         topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
@@ -243,11 +227,16 @@ class Manager:
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
+            # Imported late, here and below: most networks have none.
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
         if any(vpc.acls for vpc in topology.vpcs) and not topology.guarded:
             self._refuse_acls(topology)
+        if any(vpc.dns or vpc.dhcp for vpc in topology.vpcs):
+            from vpcctl_lib.managers.naming import check_names
+
+            self._warnings += check_names(state.topology, topology)
         self.agreed()
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.

@@ -6,20 +6,27 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, changed
+from vpcctl_lib.resources.guard_rules import (
+    CHAINS,
+    CHAINS6,
+    DISCOVER,
+    EXPRESSIONS,
+    EXPRESSIONS6,
+    LEADS,
+    QUOTE,
+    QUOTE6,
+)
 from vpcctl_lib.resources.guarded import (
-    ERRORS,
-    ERRORS6,
     FORWARDERS,
     MACHINES,
     MACHINES6,
     MACS,
-    NOBODY,
     OWN,
     OWN6,
     QUOTED,
@@ -42,75 +49,17 @@ FORM = 3
 TYPES6 = {OWN6: ["ifname", "ether_addr", "ipv6_addr"]}
 TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"],
          FORWARDERS: ["ifname", "ether_addr"]}
-QUOTE = "@th,192,32"
-"""The destination of the packet that an ICMP error quotes: behind its own 8 bytes, 16 into the quoted header
-(RFC 792, RFC 791). A machine can only send an error about a packet that was addressed to it, or that it
-forwards."""
-
-QUOTE6 = "@th,256,128"
-"""The same of IPv6: 24 bytes into the quoted header (RFC 4443, RFC 8200)."""
 
 PRIORITY = -200
 """The priority of `filter` in the family bridge, before br_netfilter passes frames to iptables (at 0)."""
 
-# By the type that stands in the frame itself (`ether type`): for a frame with a VLAN tag, `meta protocol`
-# is the type after the tag.
-CHAINS = {
-    "ipv4": (
-        f"iifname . ether saddr . ip saddr != @{OWN} jump others",
-        # Machines send everything to the gateway's MAC: packets for a neighbour are switched to it.
-        f"ether daddr set ip daddr map @{MACHINES}",
-        # Only a first fragment has ports.
-        "ip frag-off & 0x1fff != 0 accept",
-        # 67 is a DHCP server's.
-        "udp sport 67 drop",
-        f"icmp type {{ {', '.join(ERRORS)} }} goto errors",
-        "accept",
-    ),
-    # A packet of another source: only from a machine that forwards, which still has only its own MAC.
-    "others": (f"iifname . ether saddr != @{FORWARDERS} drop",),
-    "errors": (
-        # The rest of the quoted packet may come later.
-        "ip frag-off & 0x2000 != 0 drop",
-        f"iifname . {QUOTE} @{QUOTED} accept",
-        f"iifname . ether saddr @{FORWARDERS} accept",
-        "drop",
-    ),
-    "arps": (
-        "arp htype != 1 drop", "arp ptype != ip drop", "arp hlen != 6 drop", "arp plen != 4 drop",
-        # A probe (RFC 5227): a machine without an address asks whether the address is in use.
-        f"arp operation request arp saddr ip {NOBODY} iifname . ether saddr @{MACS} "
-        f"iifname . arp saddr ether @{MACS} accept",
-        f"iifname . ether saddr . arp saddr ip != @{OWN} drop",
-        f"iifname . arp saddr ether . arp saddr ip != @{OWN} drop",
-        "arp operation != { request, reply } drop",
-        "accept",
-    ),
-    "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps }",),
-}
-"""The rules by chain; the policy drops everything else (IPv6, VLAN tags, STP, LLDP, …)."""
 
-CHAINS6 = {
-    "ipv6": (
-        # Nobody sends on packets of others, and no machine has a link-local address, nor asks for one.
-        f"iifname . ether saddr . ip6 saddr != @{OWN6} drop",
-        # Multicast listeners and queriers, neighbours and routers that look for each other, redirects: nobody
-        # here needs them, and all can be forged (RFC 4861, RFC 3810).
-        "icmpv6 type { 130-137, 143 } drop",
-        # 547 is a DHCP server's.
-        "udp sport 547 drop",
-        f"ether daddr set ip6 daddr map @{MACHINES6}",
-        f"icmpv6 type {{ {', '.join(ERRORS6)} }} goto errors6",
-        "accept",
-    ),
-    "errors6": (f"iifname . {QUOTE6} @{QUOTED6} accept", "drop"),
-    "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps, ip6 : goto ipv6 }",),
-}
-"""The chains that differ, and those besides, in a VPC with IPv6."""
+class Kinds(NamedTuple):
+    """What a table may have besides: what ICMP errors quote, DHCP, IPv6."""
 
-LEADS = {name: next(index for index, rule in enumerate(rules) if "goto errors" in rule)
-          for name, rules in (("ipv4", CHAINS["ipv4"]), ("ipv6", CHAINS6["ipv6"]))}
-"""The place of the rule that leads to errors."""
+    quotes: bool
+    dhcp: bool
+    ipv6: bool
 
 
 @frozen
@@ -128,6 +77,9 @@ class Guard(Table):
     packed: str = ""
     """A line for each machine."""
 
+    dhcp: bool = False
+    """Whether machines without an address may ask the router for theirs."""
+
     ipv6: bool = False
     """Whether its VPC has IPv6."""
 
@@ -142,7 +94,7 @@ class Guard(Table):
     @property
     def rest(self) -> object:
         """The rules."""
-        return self.form, self.quotes, self.ipv6
+        return self.form, self.quotes, self.dhcp, self.ipv6
 
     def moved(self, old: Any) -> str:
         """The elements of machines that came and that went."""
@@ -160,6 +112,10 @@ class Guard(Table):
     def machines(self) -> tuple[Member | Member6, ...]:
         """The machines, one for each address."""
         return tuple(unpacked(self.packed.splitlines())) or self.members
+
+    @property
+    def _kinds(self) -> Kinds:
+        return Kinds(self.quotes, self.dhcp, self.ipv6)
 
     def _sets(self) -> list[str]:
         more = [OWN6, MACHINES6, *((QUOTED6,) if self.quotes else ())] if self.ipv6 else []
@@ -186,7 +142,7 @@ class Guard(Table):
                 sets[QUOTED6] = f"set {QUOTED6} {{\n\t\ttypeof iifname . {QUOTE6}"
         held = "".join(f"\t{head}\n{self._elements(name)}\t}}\n" for name, head in sets.items())
         chains = "".join(f"\tchain {name} {{\n{_hook(name)}{_rules(rules)}\t}}\n"
-                         for name, rules in _chains(CHAINS, CHAINS6, self.quotes, self.ipv6).items())
+                         for name, rules in _chains(CHAINS, CHAINS6, self._kinds).items())
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
@@ -198,7 +154,7 @@ class Guard(Table):
         listed = kernel.bridge_table(self.namespace, BRIDGE_TABLE)
         if listed is None:
             return MISSING
-        wrong = [*_wrong_rules(listed, self.quotes, self.ipv6), *self._wrong_members(listed)]
+        wrong = [*_wrong_rules(listed, self._kinds), *self._wrong_members(listed)]
         return changed("; ".join(wrong)) if wrong else None
 
     def _wrong_members(self, listed: list[dict[str, Any]]) -> Iterator[str]:
@@ -242,13 +198,15 @@ def _moved(name: str, old: Mapping[str, None], new: Mapping[str, None]) -> str:
                    for verb, elements in steps if elements)
 
 
-def _chains(chains: Mapping[str, Any], more: Mapping[str, Any], quotes: bool,
-            has_ipv6: bool) -> dict[str, Any]:
-    """The chains of a table that matches what ICMP errors quote, or does not, with or without IPv6."""
-    found = {**chains, **more} if has_ipv6 else dict(chains)
+def _chains(chains: Mapping[str, Any], more: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
+    """The chains of a table of these kinds."""
+    found = {**chains, **more} if kinds.ipv6 else dict(chains)
+    discover = found.pop(DISCOVER)
+    if kinds.dhcp:
+        found["others"] = (*discover, *found["others"])
     # The hook's chain comes last, because it leads to the others.
     found["prerouting"] = found.pop("prerouting")
-    if quotes:
+    if kinds.quotes:
         return found
     kept = {name: rules for name, rules in found.items() if name not in ("errors", "errors6")}
     return {name: (*rules[:LEADS[name]], *rules[LEADS[name] + 1:]) if name in LEADS else rules
@@ -268,7 +226,8 @@ def _rules(rules: tuple[str, ...]) -> str:
 def is_whole(listed: list[dict[str, Any]]) -> bool:
     """Whether a table has our hook, policy and rules, and no others."""
     names = [item.get("set", {}).get("name") for item in listed]
-    return not list(_wrong_rules(listed, QUOTED in names, OWN6 in names))
+    return any(not list(_wrong_rules(listed, Kinds(QUOTED in names, dhcp, OWN6 in names)))
+               for dhcp in (False, True))
 
 
 def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
@@ -327,12 +286,9 @@ def _parts(element: Any) -> tuple[list[str], str]:
     return found, str(inner.get("comment", ""))
 
 
-def _wrong_rules(listed: list[dict[str, Any]], quotes: bool, has_ipv6: bool) -> Iterator[str]:
+def _wrong_rules(listed: list[dict[str, Any]], kinds: Kinds) -> Iterator[str]:
     """What differs apart from the machines."""
-    # Imported late: only a look at what is there compares them.
-    from vpcctl_lib.resources.guard_rules import EXPRESSIONS, EXPRESSIONS6
-
-    expressions = _chains(EXPRESSIONS, EXPRESSIONS6, quotes, has_ipv6)
+    expressions = _chains(EXPRESSIONS, EXPRESSIONS6, kinds)
     chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
     if chains.keys() != expressions.keys():
         yield f"its chains are {', '.join(chains) or 'missing'}"
@@ -344,15 +300,16 @@ def _wrong_rules(listed: list[dict[str, Any]], quotes: bool, has_ipv6: bool) -> 
             if kind in item}
     # Versions of nft differ in how they print a type that nft inferred.
     shall = {**TYPES, RANGES: "ipv4_addr", MACHINES: "ipv4_addr",
-             **({QUOTED: sets.get(QUOTED)} if quotes else {})}
-    if has_ipv6:
-        shall |= {**TYPES6, MACHINES6: "ipv6_addr", **({QUOTED6: sets.get(QUOTED6)} if quotes else {})}
+             **({QUOTED: sets.get(QUOTED)} if kinds.quotes else {})}
+    if kinds.ipv6:
+        shall |= {**TYPES6, MACHINES6: "ipv6_addr",
+                  **({QUOTED6: sets.get(QUOTED6)} if kinds.quotes else {})}
     if sets != shall:
         yield f"its sets are {', '.join(sets) or 'missing'}"
     for name, rules in expressions.items():
         held = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == name]
         if held != list(rules):
             yield f"the rules of its chain {name} differ"
-    kinds = {kind for item in listed for kind in item}
-    if not kinds <= {"metainfo", "table", "set", "map", "chain", "rule"}:
+    sorts = {kind for item in listed for kind in item}
+    if not sorts <= {"metainfo", "table", "set", "map", "chain", "rule"}:
         yield "something of another kind is in it"

@@ -16,11 +16,6 @@ QUOTED = "quoted"
 OWN6, MACHINES6, QUOTED6 = "own6", "machines6", "quoted6"
 """Those of IPv6, if the VPC has it."""
 
-ERRORS = ("destination-unreachable", "source-quench", "redirect", "time-exceeded", "parameter-problem")
-ERRORS6 = ("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem")
-"""What each family calls an error, by nft's names."""
-
-NOBODY = str(IPv4Address(0))
 _FORWARDS = "forwards"
 
 
