@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
 
@@ -18,6 +18,7 @@ from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.policies import Action, Policy, Protocol, Rule
+from vpcctl_lib.model.routes import NatGateway
 from vpcctl_lib.model.topology import OWN, Attachment, Machine, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.reach.intent import Intent
@@ -35,7 +36,7 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.processes import EmptyNamespaces
 
 WORKER = Workload("worker", ("sleep", "9"))
-WEB1 = Machine("web1", (IPv4Address("10.0.1.4"), IPv6Address("fd00:1::4")), workloads=(WORKER,))
+WEB1 = Machine("web1", (IPv4Address("10.0.1.4"),), workloads=(WORKER,))
 GUEST = Machine("guest", (IPv4Address("10.0.1.5"),), Attachment(path="/proc/77/ns/net", interface="vpc0"))
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC, machines=(OWN, WEB1, GUEST))
 BARE = Subnet("bare", IPv4Network("10.0.2.0/24"), machines=())
@@ -58,10 +59,26 @@ def test_a_machine_s_place_gives_it_its_names() -> None:
 
 
 def test_addresses_are_of_both_families_and_the_mac_follows_from_the_first() -> None:
-    own, web1, _ = endpoints.in_vpc(VPC)
-    assert own.addresses == (IPv4Interface("10.0.1.2/24"),)
-    assert web1.addresses == (IPv4Interface("10.0.1.4/24"), IPv6Interface("fd00:1::4/64"))
+    dual = replace(VPC, ipv6=IPv6Network("fd00:0:0:100::/56"),
+                   subnets=(replace(PUBLIC, ipv6=IPv6Network("fd00:0:0:101::/64")),))
+    own, web1, _ = endpoints.in_vpc(dual)
+    assert own.addresses == (IPv4Interface("10.0.1.2/24"), IPv6Interface("fd00:0:0:101::2/128"))
+    assert web1.addresses == (IPv4Interface("10.0.1.4/24"), IPv6Interface("fd00:0:0:101::4/128"))
+    assert web1.ipv6 == (IPv6Address("fd00:0:0:101::4"),)
     assert (web1.address, web1.mac[-8:]) == (IPv4Address("10.0.1.4"), "00:01:04")
+
+
+def test_a_vpc_without_ipv6_has_no_such_address() -> None:
+    assert all(one.ipv6 == () for one in endpoints.in_vpc(VPC))
+
+
+def test_a_nat_gateway_has_only_ipv4() -> None:
+    subnet = replace(PUBLIC, ipv6=IPv6Network("fd00:0:0:101::/64"))
+    gateway = NatGateway("nat", "public", IPv4Address("10.0.1.9"))
+    vpc = replace(VPC, subnets=(subnet,), nat_gateways=(gateway,))
+    *machines, nat = endpoints.all_in_subnet(vpc, subnet)
+    assert (nat.translates, nat.ipv6) == (True, ())
+    assert all(one.ipv6 for one in machines)
 
 
 def test_a_bare_subnet_has_nobody() -> None:
@@ -106,7 +123,7 @@ def test_comparison_tells_of_machines() -> None:
         "- machine vpc1/public/web1: ", "- machine vpc1/public/guest:"]
     moved = PUBLIC.with_machine(replace(WEB1, addresses=(IPv4Address("10.0.1.9"),)))
     assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(moved),))))) == [
-        "~ machine vpc1/public/web1: addresses: 10.0.1.4, fd00:1::4 → 10.0.1.9"]
+        "~ machine vpc1/public/web1: addresses: 10.0.1.4 → 10.0.1.9"]
     other = PUBLIC.with_machine(replace(GUEST, attached=Attachment("docker:web")))
     assert list(map(str, compare(NETWORK, Topology((VPC.with_subnet(other),))))) == [
         "~ machine vpc1/public/guest: attached: /proc/77/ns/net by vpc0 → docker:web by eth0"]
@@ -165,7 +182,7 @@ def test_the_graph_shows_each_machine() -> None:
     (vpc,) = graph(NETWORK).vpcs
     assert vpc.subnets[0].address == "10.0.1.2"
     assert list(map(str, vpc.subnets[0].things)) == [
-        "machine web1 10.0.1.4, fd00:1::4", "machine guest 10.0.1.5, /proc/77/ns/net by vpc0"]
+        "machine web1 10.0.1.4", "machine guest 10.0.1.5, /proc/77/ns/net by vpc0"]
     assert vpc.subnets[0].workloads == ("web1/worker",)
 
 

@@ -14,14 +14,14 @@ from tests.fields import FIELDS, FULL, Field, changes, without
 from tests.unit.listing import acl_table
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.engine import found_subnets, rebuild
+from vpcctl_lib.engine import found_names, found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
-from vpcctl_lib.model import kinds
+from vpcctl_lib.model import kinds, names
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import ACL_TABLE, GROUP_SET, ROUTES_SET, ROUTES_TABLE
 from vpcctl_lib.model.policies import Acl, AclRule, Policy, Rule
@@ -32,16 +32,21 @@ from vpcctl_lib.resources import (
     Chain,
     File,
     Guard,
+    Hosts,
+    Leases,
     Namespace,
+    Neighbour,
     Port,
     Program,
+    Relay,
+    Resolver,
     Resource,
     Roster,
     Route,
     SingleRule,
     Steering,
 )
-from vpcctl_lib.resources.guarded import OWN, RANGES
+from vpcctl_lib.resources.guarded import OWN, RANGES, Member
 from vpcctl_lib.workloads import members
 
 pytestmark = pytest.mark.usefixtures("bare_host")
@@ -102,27 +107,33 @@ class Made(Kernel):
                           for number, one in enumerate(self.those(Port, namespace), 1)]
 
     def _addresses(self, namespace: str, device: str) -> list[dict[str, Any]]:
-        return [{"family": "inet", "local": str(one.address.ip), "prefixlen": one.address.network.prefixlen}
+        return [{"family": "inet6" if one.address.version == 6 else "inet", "local": str(one.address.ip),
+                 "prefixlen": one.address.network.prefixlen}
                 for one in self.those(Address, namespace) if one.device == device]
 
     def link(self, namespace: str, device: str) -> dict[str, Any] | None:
         """The link of that name."""
         return next((link for link in self.links(namespace) if link["ifname"] == device), None)
 
+    def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """Those that were entered."""
+        return {(one.device, str(one.address)): {"lladdr": one.mac}
+                for one in self.those(Neighbour, namespace) if one.address.version == 6}
+
     def routes(self, namespace: str) -> list[dict[str, Any]]:
         """Those that were made."""
         return [{"dst": str(one.destination) if one.destination.prefixlen else "default", "dev": one.device,
                  **({"gateway": str(one.via)} if one.via else {})}
-                for one in self.those(Route, namespace)]
+                for one in self.those(Route, namespace) if one.destination.version == 4]
 
     def _chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         """Ours, and on the host the jumps to them."""
         lines = []
-        for chain in self.those(Chain, namespace):
+        for chain in (one for one in self.those(Chain, namespace) if one.family is family):
             for part in (chain, *chain.inner_chains()):
                 lines += [f"*{part.table}", f":{part.name} {part.policy or '-'} [0:0]"]
                 lines += [f"-A {part.name} {rule}" for rule in part.rules]
-        for one in [] if namespace else self.those(SingleRule):
+        for one in [] if namespace else (rule for rule in self.those(SingleRule) if rule.family is family):
             lines += [f"*{one.table}", f":{one.chain} ACCEPT [0:0]", f"-A {one.chain} {one.rule}"]
         return Saved("".join(f"{line}\n" for line in lines))
 
@@ -136,11 +147,11 @@ class Made(Kernel):
                 {"chain": {"name": f"{ROUTES_SET}{one.name}"}},
                 *({"rule": {"chain": f"{ROUTES_SET}{one.name}", "comment": words}} for words in one.words))]
         guards = self.those(Guard, namespace)
-        members = [member for one in guards for member in one.machines]
+        members = [member for one in guards for member in one.machines if isinstance(member, Member)]
         return [{"set": {"name": OWN, "elem": [
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
             for one in members]}}, {"set": {"name": RANGES, "elem": [
-                {"elem": {"val": one.cidr.partition("/")[0], "comment": f"{one.name} {one.cidr} {one.kind}"}}
+                {"elem": {"val": one.cidr.partition("/")[0], "comment": one.element.split('"')[1]}}
                 for guard in guards for one in guard.ranges]}}]
 
     def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
@@ -153,14 +164,15 @@ class Made(Kernel):
 
     def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""
-        programs = self.those(Program, namespace)
+        programs = [one for kind in (Program, Relay, Resolver) for one in self.those(kind, namespace)]
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[attr-defined]
         return {mark: (None, told) for mark, told in found.items() if told}
 
     def write_files(self, folder: Path) -> None:
-        """What stands in /etc/netns."""
-        for one in self.those(File):
-            path = folder / Path(one.path).relative_to(NAMESPACE_FILES)
+        """What stands in /etc/netns, and the names of machines."""
+        hosts = [one.file for kind in (Hosts, Leases) for one in self.those(kind)]
+        for one in (*self.those(File), *hosts):
+            path = folder / Path(one.path).relative_to(names.FILES if one in hosts else NAMESPACE_FILES)
             path.parent.mkdir(parents=True)
             path.write_text(one.content)
 
@@ -172,6 +184,8 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
     patch.setattr(rebuild, "keepers", kernel.keepers)
     patch.setattr(found_subnets, "keepers", kernel.keepers)
+    patch.setattr(found_names, "keepers", kernel.keepers)
+    patch.setattr(names, "FILES", str(folder))
     patch.setattr(members, "kept_identity", lambda _: {})
     # There are no such namespaces: nothing to enter, in a thread for each.
     patch.setattr(netns, "identity", lambda _: "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall.rules import (
@@ -34,13 +35,6 @@ from vpcctl_lib.resources.operations import HOST
 NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME replace those of /etc under `ip netns exec NAME`."""
 
-JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
-         ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
-"""The host's chains with jumps to ours."""
-
-JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
-"""Not with iptables-legacy, whose kernels may lack that table."""
-
 
 def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     """The host's end, and the host's route to the VPC."""
@@ -54,10 +48,14 @@ def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
         for network in vpc.networks:
             yield Route(HOST, network, device, addressing.router_end(vpc.link))
     if vpc.is_published:
-        # Imported late: most networks have none.
+        # Imported late, here and below: most networks have none.
         from vpcctl_lib.resources import Localnet
 
         yield Localnet(device)
+    if vpc.ipv6:
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.cable(vpc, vpc.ipv6)
 
 
 def host(topology: Topology) -> Iterator[Resource]:
@@ -84,6 +82,10 @@ def host(topology: Topology) -> Iterator[Resource]:
         jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
         yield SingleRule("nat", "POSTROUTING", jump)
     yield from first.jumps
+    if any(vpc.ipv6 for vpc in topology.vpcs):
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.host(topology)
     yield from _resolvers(topology)
     if forwards(topology):
         yield Forwarding()
@@ -116,14 +118,24 @@ def _asks(vpc: Vpc, subnet: Subnet) -> bool:
 
 
 def _resolvers(topology: Topology) -> Iterator[Resource]:
-    """The files for name resolution, if NAT lets queries out."""
-    asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
-              for subnet in vpc.subnets if _asks(vpc, subnet)
-              for one in endpoints.in_subnet(vpc, subnet)]
-    if asking:
+    """The files for name resolution, if DNS answers queries or NAT lets them out."""
+    files = [(one, text) for vpc in topology.vpcs if vpc.dns or (vpc.nat and vpc.nat.resolvers)
+             for subnet in vpc.subnets if (text := _servers(vpc, subnet))
+             for one in endpoints.in_subnet(vpc, subnet)]
+    if files:
         yield Folder(NAMESPACE_FILES)
-    for one, resolvers in asking:
+    for one, text in files:
         folder = f"{NAMESPACE_FILES}/{one.namespace}"
-        servers = "".join(f"nameserver {server}\n" for server in resolvers)
         yield Folder(folder)
-        yield File(f"{folder}/resolv.conf", f"# {one.site.owner}\n{servers}")
+        yield File(f"{folder}/resolv.conf", f"# {one.site.owner}\n{text}")
+
+
+def _servers(vpc: Vpc, subnet: Subnet) -> str:
+    """What its machines ask for names."""
+    outside = vpc.nat.resolvers if vpc.nat else ()
+    if vpc.dns:
+        # Imported late: most VPCs have no DNS.
+        from vpcctl_lib.blueprint.names import resolv_conf
+
+        return resolv_conf(vpc, subnet, outside)
+    return "".join(f"nameserver {server}\n" for server in outside) if _asks(vpc, subnet) else ""

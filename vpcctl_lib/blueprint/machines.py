@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, addressing6, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, GUEST
 from vpcctl_lib.model.topology import Vpc
@@ -39,7 +39,8 @@ def _attached(one: Endpoint) -> Resource:
     return Attached(one.namespace, one.site.owner, one.attached.container, one.attached.path, one.interface)
 
 
-def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
+def inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
+           resolvers: Iterable[IPv4Address] = ()) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers)."""
     router = addressing.gateway(vpc.cidr)
     yield from _settings(one)
@@ -49,13 +50,20 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
     yield Route(one.namespace, addressing.single(router), one.interface)
-    for destination in (*vpc.networks, EVERYWHERE, *peers):
+    for destination in (*vpc.networks, EVERYWHERE, *(far for far in peers if isinstance(far, IPv4Network))):
         metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
         yield Route(one.namespace, destination, one.interface, router, metric)
     if not one.is_ours:
         # Its owner's default route must not take the answers to the host.
-        yield Route(one.namespace, addressing.single(addressing.host_end(vpc.link)), one.interface, router)
+        beyond = (addressing.host_end(vpc.link), *(one for one in resolvers if not vpc.holds(one)))
+        yield from (Route(one.namespace, addressing.single(to), one.interface, router) for to in beyond)
+    if vpc.ipv6 and one.ipv6:
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.inside(vpc.ipv6, one, [far for far in peers if isinstance(far, IPv6Network)])
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
+    if vpc.ipv6 and one.ipv6:
+        yield Neighbour(one.namespace, one.interface, addressing6.router(vpc.ipv6), naming.mac(vpc.name))
     if one.tap:
         # Imported late: most VPCs have no virtual machine.
         from vpcctl_lib.blueprint.taps import tap
@@ -63,7 +71,8 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         yield from tap(vpc, one)
 
 
-def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
+def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None,
+             resolvers: Sequence[IPv4Address] = ()) -> Iterator[Resource]:
     """Its groups' rules if it is in any, else its subnet's policy, if there is one."""
     if one.translates:
         # Imported late: most VPCs have none.
@@ -71,7 +80,7 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 
         yield from gateway(vpc, one)
     elif one.groups and groups:
-        yield from groups.inside(vpc, one)
+        yield from groups.inside(vpc, one, resolvers)
     elif one.policy:
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.blueprint.filters import incoming, outgoing
@@ -79,17 +88,23 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 
         yield from incoming(one, ingress_filter(one.policy))
         if one.policy.egress is not None:
-            yield from outgoing(one, egress_filter(one.policy))
+            yield from outgoing(one, egress_filter(one.policy), resolvers)
 
 
 def _settings(one: Endpoint) -> Iterator[Resource]:
     """Those of the whole namespace, and the mark on it; of somebody else's, only those of our link."""
     if one.is_ours:
-        profile = Profile.TAP if one.tap else Profile.FORWARDER if one.forwards else Profile.SUBNET
-        yield Settings(one.namespace, profile=profile.value)
-        yield Port(one.namespace, "lo", one.site.owner)
+        kind = Profile.TAP if one.tap else Profile.FORWARDER if one.forwards else Profile.SUBNET
+        yield Settings(one.namespace, profile=(kind.dual if one.ipv6 else kind).value)
     else:
-        yield Settings(one.namespace, sysctls.guest(one.interface), device=one.interface)
+        yield Settings(one.namespace, sysctls.guest(one.interface, bool(one.ipv6)), device=one.interface)
+    if one.ipv6:
+        # Imported late, here and below: most networks have no IPv6.
+        from vpcctl_lib.resources import Ipv6
+
+        yield Ipv6(one.namespace, one.interface, with_lo=one.is_ours)
+    if one.is_ours:
+        yield Port(one.namespace, "lo", one.site.owner)
 
 
 def programs(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:

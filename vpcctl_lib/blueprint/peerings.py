@@ -26,3 +26,8 @@ def cable(topology: Topology, peering: Peering) -> Iterator[Resource]:
         yield Address(near.name, device, addressing.interface(addressing.gateway(near.cidr), 32), peer=beyond)
         for network in far.networks:
             yield Route(near.name, network, device, beyond)
+    if one.ipv6 and other.ipv6:
+        # Imported late: most networks have no IPv6.
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.peering(topology, peering)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv6Network
 
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.firewall.rules import router_forward, router_input, router_mangle, router_nat
@@ -35,7 +36,7 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     """What is in the VPC's namespace: its ends of the cables, its bridge, its route table."""
     mark = naming.owner(vpc.name)
     bridge = naming.device("br-", vpc.name)
-    yield Settings(vpc.name, profile=Profile.ROUTER.value)
+    yield Settings(vpc.name, profile=(Profile.ROUTER.dual if vpc.ipv6 else Profile.ROUTER).value)
     yield Port(vpc.name, "lo", mark)
     yield Port(vpc.name, naming.UPLINK, mark, mtu=mtu(vpc))
     yield Address(vpc.name, naming.UPLINK, addressing.interface(addressing.router_end(vpc.link), 31))
@@ -49,6 +50,11 @@ def router(vpc: Vpc) -> Iterator[Resource]:
     if vpc.nat or vpc.is_published:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, addressing.host_end(vpc.link))
     yield Route(vpc.name, EVERYWHERE, NOWHERE, metric=LAST)
+    if vpc.ipv6:
+        # Imported late, here and below: most networks have no IPv6.
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.router(vpc, vpc.ipv6)
 
 
 def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
@@ -76,12 +82,23 @@ def switching(vpc: Vpc) -> Iterator[Resource]:
     """The settings of the bridge, once it has ports."""
     bridge = naming.device("br-", vpc.name)
     yield Settings(vpc.name, sysctls.bridge(bridge), device=bridge)
+    if vpc.ipv6:
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.bridge(vpc, vpc.ipv6)
 
 
 def neighbours(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     """A machine's addresses, as its router has them."""
     bridge = naming.device("br-", vpc.name)
-    return (Neighbour(vpc.name, bridge, address, one.mac) for address in one.ipv4)
+    yield from (Neighbour(vpc.name, bridge, address, one.mac) for address in one.ipv4)
+    yield from (Neighbour(vpc.name, bridge, address, one.mac) for address in one.ipv6)
+
+
+def routes(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    """The router's routes of IPv6 to a machine: its addresses are alone on the bridge."""
+    bridge = naming.device("br-", vpc.name)
+    return (Route(vpc.name, IPv6Network(address), bridge) for address in one.ipv6)
 
 
 def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
@@ -89,19 +106,20 @@ def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Station(vpc.name, one.port, naming.device("br-", vpc.name), one.mac)
 
 
-def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool) -> Iterator[Resource]:
+def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool,
+          dhcp: bool, has_ipv6: bool) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine. The lines are the machines."""
-    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines))
+    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines), dhcp, has_ipv6)
 
 
 def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:
     """A machine as the guard has it."""
-    return packed(one.port, one.mac, one.ipv4, comment(subnet, one.forwards))
+    return packed(one.port, one.mac, (*one.ipv4, *one.ipv6), comment(subnet, one.forwards))
 
 
 def ranges(vpc: Vpc) -> tuple[Range, ...]:
     """The subnets without machines."""
-    return tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value)
+    return tuple(Range(subnet.name, str(subnet.cidr), subnet.type.value, str(subnet.ipv6 or ""))
                  for subnet in vpc.subnets if not subnet.machines)
 
 
@@ -119,6 +137,10 @@ def rules(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
         yield Chain(vpc.name, "nat", "POSTROUTING", leaving)
     if arriving:
         yield Chain(vpc.name, "nat", "PREROUTING", arriving)
+    if vpc.ipv6:
+        from vpcctl_lib.blueprint import dual
+
+        yield from dual.firewall(topology, vpc)
 
 
 def _openings(topology: Topology, vpc: Vpc) -> tuple[tuple[str, ...], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -90,6 +90,16 @@ subnet_option = click.option("--subnet", required=True, metavar="NAME", help="Th
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 cidr_option = click.option("--cidr", required=True, callback=_parse_cidr, metavar="CIDR",
                            help="Such as 10.0.0.0/16.")
+
+def ipv6_option(length: int, what: str) -> Callable[[F], F]:
+    """--ipv6."""
+    def parsed(text: str) -> IPv6Network:
+        # Imported late: most commands know no prefix.
+        from vpcctl_lib.model import addressing6
+
+        return addressing6.AUTO if text == "auto" else addressing6.parse(text, length)
+
+    return click.option("--ipv6", type=Parsed(parsed), metavar="auto|PREFIX", help=what)
 
 
 def at_machine(function: F) -> F:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +10,15 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_subnet
-from vpcctl_lib.cli.params import changing, cidr_option, deleted, report, showing, vpc_option
+from vpcctl_lib.cli.params import (
+    changing,
+    cidr_option,
+    deleted,
+    ipv6_option,
+    report,
+    showing,
+    vpc_option,
+)
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
 from vpcctl_lib.model.topology import SubnetType, Topology
 from vpcctl_lib.views import plain
@@ -40,16 +48,17 @@ def subnet() -> None:
 @click.option("--type", "kind", type=click.Choice([kind.value for kind in SubnetType]), default="private",
               show_default=True, help="NAT serves public subnets.")
 @click.option("--bare", is_flag=True, help="Only the range: no machine of its own.")
+@ipv6_option(64, "Its /64 of a VPC with IPv6 (default: auto, the lowest free one).")
 @changing
 def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, bare: bool,
-        as_json: bool) -> None:
+        ipv6: IPv6Network | None, as_json: bool) -> None:
     """Add a subnet to a VPC (in AWS: create-subnet).
 
     \b
     Example:
       vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
     """
-    change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind), bare)
+    change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind), bare, ipv6)
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
            f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
            f"subnet '{name}' already exists ({kind}, {cidr})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +10,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_cidr, complete_vpc
-from vpcctl_lib.cli.params import Parsed, changing, cidr_option, reading, report, showing
+from vpcctl_lib.cli.params import Parsed, changing, cidr_option, ipv6_option, reading, report, showing
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.model.addressing import parse_network
 from vpcctl_lib.model.lookup import find_vpc
@@ -20,6 +20,7 @@ from vpcctl_lib.views import plain
 if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
 
+PREFIX = "Its IPv6 prefix, a /56; auto: one of its own that only this host knows (RFC 4193)."
 new_name_option = click.option("--name", required=True, metavar="NAME", help="The VPC.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The VPC.",
                            shell_complete=complete_vpc)
@@ -44,15 +45,17 @@ def _view(name: str, change: Change) -> dict[str, Any]:
 @cidr_option
 @click.option("--allow-overlap", is_flag=True,
               help="Allow a CIDR that overlaps a route of the host, which then keeps it.")
+@ipv6_option(56, PREFIX)
 @changing
-def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, as_json: bool) -> None:
+def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, ipv6: IPv6Network | None,
+           as_json: bool) -> None:
     """Create a VPC: a router of its own with a bridge (in AWS: create-vpc).
 
     \b
     Example:
       vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
     """
-    change = managers.VpcManager(context).create(name, cidr, allow_overlap)
+    change = managers.VpcManager(context).create(name, cidr, allow_overlap, ipv6)
     report(change, as_json, "vpc", lambda change: _view(name, change),
            f"VPC '{name}' created ({cidr})", f"VPC '{name}' already exists ({cidr})")
 
@@ -63,21 +66,28 @@ def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, 
               help="One more, such as 10.1.0.0/16. Repeatable.")
 @click.option("--remove-cidr", "remove", type=Parsed(parse_network), multiple=True, metavar="CIDR",
               shell_complete=complete_cidr, help="A secondary one without subnets. Repeatable.")
+@ipv6_option(56, PREFIX)
+@click.option("--no-ipv6", is_flag=True, help="Take its IPv6 away.")
 @changing
 def set_vpc(context: Context, name: str, add: tuple[IPv4Network, ...], remove: tuple[IPv4Network, ...],
-            as_json: bool) -> None:
-    """Give a VPC secondary CIDRs, or take them away (in AWS: associate-vpc-cidr-block).
+            ipv6: IPv6Network | None, no_ipv6: bool, as_json: bool) -> None:
+    """Give a VPC secondary CIDRs or IPv6, or take them away (in AWS: associate-vpc-cidr-block).
 
-    What is in the VPC stays, and so do its connections. Its subnets may lie in any of its CIDRs.
+    What is in the VPC stays, and so do its connections. Its subnets may lie in any of its CIDRs. With IPv6,
+    each subnet and each machine gets an address of it, too.
 
     \b
     Example:
       vpcctl vpc set --name vpc1 --add-cidr 10.1.0.0/16
+      vpcctl vpc set --name vpc1 --ipv6 auto
     """
-    if not (add or remove):
-        raise BadInput("there is nothing to set", "use --add-cidr or --remove-cidr")
-    change = managers.VpcManager(context).set(name, add, remove)
-    held = ", ".join(map(str, find_vpc(change.topology, name).networks))
+    if ipv6 and no_ipv6:
+        raise BadInput("--ipv6 and --no-ipv6 exclude each other", "use one of the two")
+    if not (add or remove or ipv6 or no_ipv6):
+        raise BadInput("there is nothing to set", "use --add-cidr, --remove-cidr, --ipv6 or --no-ipv6")
+    change = managers.VpcManager(context).set(name, add, remove, ipv6, no_ipv6)
+    vpc = find_vpc(change.topology, name)
+    held = ", ".join(map(str, (*vpc.networks, *((vpc.ipv6,) if vpc.ipv6 else ()))))
     report(change, as_json, "vpc", lambda change: _view(name, change),
            f"VPC '{name}' now has {held}", f"VPC '{name}' has {held}")
 

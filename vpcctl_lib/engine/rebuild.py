@@ -16,7 +16,7 @@ from typing import Any
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.engine import found_publishes, found_routes
+from vpcctl_lib.engine import found_prefixes, found_publishes, found_routes
 from vpcctl_lib.engine.finders import with_found
 from vpcctl_lib.engine.found_subnets import SubnetReader, addresses, rules
 from vpcctl_lib.engine.keepers import keepers
@@ -25,6 +25,7 @@ from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.names import INSTEAD, RESOLVER
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.routing import forwards
 from vpcctl_lib.model.topology import Attachment, Nat, Peering, Topology, Variant, Vpc
@@ -159,9 +160,10 @@ class Rebuilder:
         reader = SubnetReader(self._kernel, self.notes, self._attached, self._taps)
         machines = [site for site in sites if site not in self._gateways]
         gateways = [site for site in sites if site in self._gateways]
-        return found_routes.with_routes(self._kernel, self.notes, replace(
+        vpc = found_prefixes.with_parts(self._kernel, replace(
             vpc, subnets=reader.subnets(vpc, machines),
-            nat_gateways=tuple(reader.nat_gateways(gateways))))
+            nat_gateways=tuple(reader.nat_gateways(gateways))), self.notes)
+        return found_routes.with_routes(self._kernel, self.notes, vpc)
 
     def _router(self, name: str) -> Vpc:
         """The VPC without what is in it, from its router's addresses."""
@@ -179,7 +181,8 @@ class Rebuilder:
             raise _Unknown(f"its bridge has the address {bridge}")
         routed = any(route["dst"] == str(bridge.network) and route.get("dev") == naming.device("vpc-", name)
                      for route in self._kernel.routes(""))
-        return Vpc(name, bridge.network, link, routed, cidrs=self._secondary(name, bridge.network))
+        return Vpc(name, bridge.network, link, routed, cidrs=self._secondary(name, bridge.network),
+                   ipv6=found_prefixes.prefix(self._kernel, name))
 
     def _secondary(self, name: str, first: IPv4Network) -> tuple[IPv4Network, ...]:
         """Its further CIDRs, from its router's routes straight onto the bridge."""
@@ -270,11 +273,13 @@ class Rebuilder:
         files = (Path(NAMESPACE_FILES, site.namespace, "resolv.conf") for site in sorted(sites))
         text = next(filter(None, map(text_of, files)), "")
         for words in map(str.split, text.splitlines()):
-            if words[:1] == ["nameserver"]:
-                try:
-                    yield IPv4Address(" ".join(words[1:]))
-                except AddressValueError:
-                    self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
+            # Where the VPC's own DNS answers, a comment has what NAT found.
+            told = words[1:] if words[:1] == ["nameserver"] and words[1:] != [str(RESOLVER)] else \
+                words[3:] if words[:3] == ["#", *INSTEAD.split()] else []
+            try:
+                yield from map(IPv4Address, told)
+            except AddressValueError:
+                self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
 
 
 def _attachment(text: str) -> Attachment:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import addressing, elastic
+from vpcctl_lib.model import addressing, addressing6, elastic
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
@@ -60,10 +60,13 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
-    return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
-                   subnets=(*subnets, *taken),
-                   route_tables=(*known.route_tables, *tables),
-                   nat_gateways=(*known.nat_gateways, *gateways), cidrs=tuple(sorted((*known.cidrs, *cidrs))))
+    if known.ipv6 != found.ipv6:
+        taken = [replace(one, ipv6=None) for one in taken]
+    return addressing6.with_parts(replace(
+        known, dns=known.dns or found.dns, dhcp=known.dhcp or found.dhcp, groups=(*known.groups, *more),
+        acls=(*known.acls, *acls), subnets=(*subnets, *taken),
+        route_tables=(*known.route_tables, *tables), nat_gateways=(*known.nat_gateways, *gateways),
+        cidrs=tuple(sorted((*known.cidrs, *cidrs)))))
 
 
 def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
@@ -99,6 +102,10 @@ def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"CIDR {one} of {vpc.name}" for one in vpc.cidrs if one not in known.cidrs)
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
     yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
+    if vpc.dns and not known.dns:
+        yield f"dns of {vpc.name}"
+    if vpc.dhcp and not known.dhcp:
+        yield f"dhcp of {vpc.name}"
     for word, old, new in (("route table", known.route_tables, vpc.route_tables),
                            ("NAT gateway", known.nat_gateways, vpc.nat_gateways)):
         there = {one.name for one in old}

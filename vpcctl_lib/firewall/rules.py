@@ -19,6 +19,8 @@ CLOSED = "-j REJECT --reject-with icmp-host-prohibited"
 MASQUERADE = "-j MASQUERADE --random-fully"
 """With random ports: a tenant can't choose a port that the host's programs are about to use."""
 
+CLAMP = f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
+
 Reached = Iterable[tuple[Vpc, bool]]
 """VPCs, each with whether the host has a route to it."""
 
@@ -74,7 +76,7 @@ def _outward(vpc: Vpc) -> Iterator[str]:
         yield from outward(vpc)
         return
     for source, mark in sources:
-        yield f"-s {source} -i {bridge} -o {naming.UPLINK} {_comment(mark)} -j ACCEPT"
+        yield f"-s {source} -i {bridge} -o {naming.UPLINK} {bearing(mark)} -j ACCEPT"
 
 
 def _metadata(nat: Nat, sources: Sources, incoming: str, outgoing: str, comment: str) -> Iterator[str]:
@@ -83,7 +85,7 @@ def _metadata(nat: Nat, sources: Sources, incoming: str, outgoing: str, comment:
         if any(server in block for block in addressing.METADATA):
             for source, mark in sources:
                 for protocol in ("udp", "tcp"):
-                    port = f"-p {protocol} -m {protocol} --dport 53 {_comment(mark)}"
+                    port = f"-p {protocol} -m {protocol} --dport 53 {bearing(mark)}"
                     yield f"-s {source} -d {server}/32 -i {incoming} -o {outgoing} {port} -j ACCEPT"
     for block in addressing.METADATA:
         yield " ".join(filter(None, (f"-d {block} -i {incoming} -o {outgoing}", comment, UNREACHABLE)))
@@ -93,7 +95,7 @@ def _peers(topology: Topology, vpc: Vpc) -> Iterator[str]:
     bridge = naming.device("br-", vpc.name)
     for peer in topology.peers_of(vpc.name):
         cable = naming.device("pcx-", peer.name)
-        comment = _comment(naming.peering_owner(*sorted((vpc.name, peer.name))))
+        comment = bearing(naming.peering_owner(*sorted((vpc.name, peer.name))))
         for own, far in product(vpc.networks, peer.networks):
             yield f"-s {own} -d {far} -i {bridge} -o {cable} {comment} -j ACCEPT"
             yield f"-s {far} -d {own} -i {cable} -o {bridge} {comment} -j ACCEPT"
@@ -107,7 +109,17 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     peers = (f"-s {network} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name)
              for network in peer.networks)
     return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
-            *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
+            *_questions(topology, vpc), *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
+
+
+def _questions(topology: Topology, vpc: Vpc) -> Iterator[str]:
+    if vpc.dns:
+        # Imported late: most VPCs have no DNS.
+        from vpcctl_lib.firewall.name_rules import for_addresses, from_peers
+
+        if vpc.dhcp:
+            yield for_addresses(vpc)
+        yield from from_peers(topology, vpc, UNREACHABLE)
 
 
 def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
@@ -126,7 +138,7 @@ def router_mangle(vpc: Vpc) -> tuple[str, ...]:
         from vpcctl_lib.firewall.route_rules import came_in
 
         marks = came_in(vpc)
-    return (*marks, f"-o {naming.UPLINK} -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu")
+    return (*marks, CLAMP)
 
 
 def router_nat(vpc: Vpc) -> tuple[str, ...]:
@@ -142,7 +154,7 @@ def host_nat(vpcs: Reached) -> tuple[str, ...]:
 def _masquerade(vpc: Vpc, routed: bool) -> list[str]:
     if not vpc.nat:
         return []
-    return [f"-s {source} -o {vpc.nat.interface} {_comment(mark)} {MASQUERADE}"
+    return [f"-s {source} -o {vpc.nat.interface} {bearing(mark)} {MASQUERADE}"
             for source, mark in sources_of(vpc, routed)]
 
 
@@ -160,14 +172,14 @@ def host_forward(vpcs: Reached) -> tuple[str, ...]:
 
 def _host_forward(vpc: Vpc, routed: bool) -> Iterator[str]:
     # By exact name: `vpc-+` would also match somebody else's interface with such a name.
-    cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
+    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
     yield f"-i {cable} {INVALID} {comment} -j DROP"
     yield f"-o {cable} {INVALID} {comment} -j DROP"
     if vpc.nat:
         sources = sources_of(vpc, routed)
         yield from _metadata(vpc.nat, sources, cable, vpc.nat.interface, comment)
         for source, mark in sources:
-            yield f"-s {source} -i {cable} -o {vpc.nat.interface} {_comment(mark)} -j ACCEPT"
+            yield f"-s {source} -i {cable} -o {vpc.nat.interface} {bearing(mark)} -j ACCEPT"
         yield f"-i {vpc.nat.interface} -o {cable} {TRACKED} {comment} -j ACCEPT"
     yield f"-i {cable} {comment} {UNREACHABLE}"
     yield f"-o {cable} {comment} {UNREACHABLE}"
@@ -179,7 +191,7 @@ def host_input(vpcs: Reached) -> tuple[str, ...]:
 
 
 def _host_input(vpc: Vpc, routed: bool) -> Iterator[str]:
-    cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
+    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
     yield f"-i {cable} {INVALID} {comment} -j DROP"
     yield f"-i {cable} {ESTABLISHED} {comment} -j ACCEPT"
     # An ICMP error about the host's connection to that VPC, and not about its other connections.
@@ -193,12 +205,12 @@ def host_guard(vpcs: Reached) -> tuple[str, ...]:
 
     It is in a table that `iptables -F` leaves alone, and to which no other program adds accepts.
     """
-    own = _comment(f"{naming.MARK}host")
+    own = bearing(f"{naming.MARK}host")
     return (f"-i lo {own} -j RETURN", *(rule for vpc, routed in vpcs for rule in _host_guard(vpc, routed)))
 
 
 def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
-    cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
+    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
     own = vpc.networks if routed else (addressing.router_end(vpc.link),)
     for source in _addresses(vpc, routed):
         yield f"-s {source} ! -i {cable} {comment} -j DROP"
@@ -215,7 +227,7 @@ def host_guard_out(vpcs: Reached) -> tuple[str, ...]:
 
 
 def _host_guard_out(vpc: Vpc, routed: bool) -> Iterator[str]:
-    cable, comment = naming.device("vpc-", vpc.name), _comment(naming.owner(vpc.name))
+    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
     # Only the host itself opens connections into a VPC, from its address on the cable, which is unique.
     yield f"! -s {addressing.host_end(vpc.link)}/32 -o {cable} {BEGUN} {comment} -j DROP"
     beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
@@ -230,7 +242,7 @@ def host_guard_in(vpcs: Reached) -> tuple[str, ...]:
 
     Docker, ufw and people put their own accepts above our jump.
     """
-    return tuple(f"-i {naming.device('vpc-', vpc.name)} {BEGUN} {_comment(naming.owner(vpc.name))} -j DROP"
+    return tuple(f"-i {naming.device('vpc-', vpc.name)} {BEGUN} {bearing(naming.owner(vpc.name))} -j DROP"
                  for vpc, _ in vpcs)
 
 
@@ -249,5 +261,6 @@ def public(vpc: Vpc) -> list[Subnet]:
     return [subnet for subnet in vpc.subnets if subnet.type is SubnetType.PUBLIC]
 
 
-def _comment(mark: str) -> str:
+def bearing(mark: str) -> str:
+    """The match that shows whose a rule is."""
     return f"-m comment --comment {mark}"

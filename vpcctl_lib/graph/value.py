@@ -131,7 +131,7 @@ def _vpc(topology: Topology, vpc: Vpc) -> VpcNode:
     return VpcNode(
         vpc.name, str(vpc.cidr), str(addressing.gateway(vpc.cidr)), naming.device("br-", vpc.name),
         vpc.nat.interface if vpc.nat else "", tuple(peer.name for peer in topology.peers_of(vpc.name)),
-        tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)), tuple(_things(vpc)),
+        tuple(_subnet(vpc, one) for one in sorted(vpc.subnets, key=_rank)), (*_prefix(vpc), *_things(vpc)),
         tuple(map(str, vpc.cidrs)),
     )
 
@@ -146,8 +146,14 @@ def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
         subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
-        (*_routed(subnet), *_things(subnet)), own.groups if own else (), subnet.acl,
+        (*_prefix(subnet), *_routed(subnet), *_things(subnet)), own.groups if own else (), subnet.acl,
     )
+
+
+def _prefix(home: Vpc | Subnet) -> Iterator[Thing]:
+    """Its prefix, if it has IPv6."""
+    if home.ipv6:
+        yield Thing("ipv6", str(home.ipv6), ())
 
 
 def _routed(subnet: Subnet) -> Iterator[Thing]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.netlink import ACK, CREATE, REPLACE, Netlink, attribute
 
 _NEW, _DELETE, _GET = 28, 29, 30
-_INET, _BRIDGE = 2, 7
+_INET, _INET6, _BRIDGE = 2, 10, 7
 _PERMANENT, _STATIC = 0x80, 0x40
 """NUD_PERMANENT and NUD_NOARP, which bridge(8) writes as "static"."""
 
@@ -34,7 +34,7 @@ class Entry:
 
     device: str
     mac: str
-    address: IPv4Address | None = None
+    address: IPv4Address | IPv6Address | None = None
 
     def replace(self) -> None:
         """Enter it in the calling thread's namespace instead of any other; OSError if that fails."""
@@ -67,7 +67,8 @@ class Entry:
         if self.address is None:
             return _NEIGHBOUR.pack(_BRIDGE, index, _STATIC, _MASTER, 0) + mac
         destination = attribute(_DESTINATION, self.address.packed)
-        return _NEIGHBOUR.pack(_INET, index, _PERMANENT, 0, 0) + destination + mac
+        family = _INET if self.address.version == 4 else _INET6
+        return _NEIGHBOUR.pack(family, index, _PERMANENT, 0, 0) + destination + mac
 
 
 def exempt() -> int:

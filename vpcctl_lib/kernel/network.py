@@ -144,16 +144,20 @@ class Network:
                 **({"secondary": True} if flags & 1 and family == _INET else {})})
         return found
 
-    def routes(self) -> list[Said]:
+    def routes(self, family: int = _INET) -> list[Said]:
         """As `ip -j -d -4 route show table all`."""
-        body = _ROUTE.pack(_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        body = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         return [self._route(said) for _, said in self._netlink.listing(_ROUTES, body)
                 if not _ROUTE.unpack_from(said)[8] & _CLONED]
 
-    def main_routes(self) -> list[Said]:
+    def main_routes(self, family: int = _INET) -> list[Said]:
         """As `ip -j -4 route show table main`, which leaves out the usual type."""
         return [{key: value for key, value in route.items() if (key, value) != ("type", "unicast")}
-                for route in self.routes() if route["table"] == "main"]
+                for route in self.routes(family) if route["table"] == "main"]
+
+    def main_routes6(self) -> list[Said]:
+        """As `ip -j -6 route show table main`."""
+        return self.main_routes(_INET6)
 
     def _route(self, said: bytes) -> Said:
         _, length, _, tos, table, maker, scope, kind, flags = _ROUTE.unpack_from(said)
@@ -189,11 +193,15 @@ class Network:
         body = _RULE.pack(_INET, 0, 0, 0, 0, 0, 0)
         return [_rule(said) for _, said in self._netlink.listing(_RULES, body)]
 
-    def neighbours(self) -> list[Said]:
+    def neighbours6(self) -> list[Said]:
+        """As `ip -j -6 neigh show`."""
+        return self.neighbours(_INET6)
+
+    def neighbours(self, family: int = _INET) -> list[Said]:
         """As `ip -j -4 neigh show`, which leaves out what needs no MAC."""
         return [{"dst": _address(parts[1]), "dev": self._name(index), "state": _named(_NUD, state),
                  **({"lladdr": parts[2].hex(":")} if 2 in parts else {})}
-                for index, state, parts in self._near(_INET) if state & ~_NOARP and 1 in parts]
+                for index, state, parts in self._near(family) if state & ~_NOARP and 1 in parts]
 
     def stations(self) -> list[Said]:
         """As `bridge -j fdb show`, without what is no bridge's."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
+from vpcctl_lib.kernel.readings import Reading as Reading
+from vpcctl_lib.kernel.readings import answers as answers
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
@@ -34,19 +35,6 @@ LOOKS = 2
 
 
 NEIGHBOUR_TABLE = ("ip", "-j", "-s", "-4", "ntable", "show", "name", "arp_cache")
-
-
-class Reading(Enum):
-    """What a namespace can be asked for, and the command that would print the same."""
-
-    LINKS = ("ip", "-j", "-d", "addr", "show")
-    MAIN_ROUTES = ("ip", "-j", "-4", "route", "show", "table", "main")
-    ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
-    ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
-    NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
-    STATIONS = ("bridge", "-j", "fdb", "show")
-    QUEUES = ("tc", "-j", "qdisc", "show")
-    CHAINS = ("nft", "-j", "list", "chains")
 
 
 class Unreadable(VpcctlError):
@@ -71,6 +59,8 @@ class View:
     all_routes: list[dict[str, Any]] | None = None
     route_rules: list[dict[str, Any]] | None = None
     neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
+    routes6: list[dict[str, Any]] | None = None
+    neighbours6: dict[tuple[str, str], dict[str, Any]] | None = None
     stations: dict[tuple[str, str], dict[str, Any]] | None = None
 
 
@@ -316,6 +306,21 @@ class Kernel:
             view.neighbours = {(one["dev"], one["dst"]): one for one in found}
         return view.neighbours
 
+    def routes6(self, namespace: str) -> list[dict[str, Any]]:
+        """The routes of IPv6 of the main table."""
+        view = self._of(namespace)
+        if view.routes6 is None:
+            view.routes6 = self._part(namespace, "routes of IPv6", Reading.MAIN_ROUTES6)
+        return view.routes6
+
+    def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The same of IPv6."""
+        view = self._of(namespace)
+        if view.neighbours6 is None:
+            found = self._part(namespace, "neighbours of IPv6", Reading.NEIGHBOURS6)
+            view.neighbours6 = {(one["dev"], one["dst"]): one for one in found}
+        return view.neighbours6
+
     def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
         view = self._of(namespace)
@@ -370,23 +375,3 @@ def counted(runner: Runner, namespace: str, family: Family = Family.INET, table:
     if outcome.status != 0:
         raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
     return Saved(outcome.stdout)
-
-
-def answers(readings: Iterable[Reading]) -> list[list[dict[str, Any]]]:
-    """What the namespace of the calling thread answers to each question; OSError if it doesn't."""
-    # Imported late: commands that only change the record ask nothing.
-    from vpcctl_lib.kernel.network import Network
-
-    with Network() as network:
-        known = {Reading.LINKS: network.links, Reading.MAIN_ROUTES: network.main_routes,
-                 Reading.ROUTES: network.routes, Reading.ROUTE_RULES: network.rules,
-                 Reading.NEIGHBOURS: network.neighbours, Reading.STATIONS: network.stations,
-                 Reading.QUEUES: network.queues, Reading.CHAINS: _chains}
-        return [known[one]() for one in readings]
-
-
-def _chains() -> list[dict[str, Any]]:
-    # Imported late: only `reach` asks for them.
-    from vpcctl_lib.kernel.nftables import chains
-
-    return chains()

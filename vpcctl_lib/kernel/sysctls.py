@@ -25,6 +25,24 @@ class Profile(Enum):
     TAP = "tap 1"
     """A machine's that forwards to a virtual machine, and answers for everybody else there."""
 
+    DUAL_ROUTER = "router with IPv6 1"
+    DUAL_SUBNET = "subnet with IPv6 1"
+    DUAL_FORWARDER = "forwarder with IPv6 1"
+
+    @property
+    def dual(self) -> Profile:
+        """The same kind of namespace in a VPC that has IPv6."""
+        return _DUAL.get(self, self)
+
+    @property
+    def single(self) -> Profile:
+        """The same kind of namespace in a VPC without IPv6."""
+        return next((one for one, dual in _DUAL.items() if dual is self), self)
+
+
+_DUAL = {Profile.ROUTER: Profile.DUAL_ROUTER, Profile.SUBNET: Profile.DUAL_SUBNET,
+         Profile.FORWARDER: Profile.DUAL_FORWARDER}
+
 
 @frozen
 class Setting:
@@ -45,7 +63,8 @@ class Setting:
         """Its value in that kind of namespace."""
         if profile is Profile.TAP and self.tap:
             return self.tap
-        is_router = profile is Profile.ROUTER or (profile is not Profile.SUBNET and self.forwards)
+        kind = profile.single
+        is_router = kind is Profile.ROUTER or (kind is not Profile.SUBNET and self.forwards)
         return self.router if is_router else self.subnet
 
 
@@ -53,8 +72,11 @@ def _both(key: str, value: str, reason: str, tap: str = "") -> Setting:
     return Setting(key, value, value, reason, tap=tap)
 
 
+OFF = _both("net.ipv6.conf.all.disable_ipv6", "1", "fe80:: would bypass every IPv4 rule")
+"""Not where a VPC has IPv6: writing it takes all of IPv6 from all links (addrconf_disable_ipv6)."""
+
 WHOLE = (
-    _both("net.ipv6.conf.all.disable_ipv6", "1", "fe80:: would bypass every IPv4 rule"),
+    OFF,
     _both("net.ipv6.conf.default.disable_ipv6", "1", "the same for new links"),
     # Before the settings of links: the kernel rewrites some of those when this one changes.
     Setting("net.ipv4.ip_forward", "1", "0", "a router forwards packets, a machine in a subnet does not",
@@ -70,6 +92,24 @@ WHOLE = (
     Setting("net.ipv4.ping_group_range", None, "0 2147483647", "a workload without capabilities can ping"),
 )
 """Those of a whole namespace, in the order in which they are set."""
+
+DUAL = (
+    Setting("net.ipv6.conf.all.forwarding", "1", "0", "a router forwards packets, no machine does"),
+    Setting("net.ipv6.icmp.ratelimit", "0", None,
+            "else the kernel answers only the first few refused senders, and the others wait"),
+    Setting("net.bridge.bridge-nf-call-ip6tables", "0", None,
+            "its default is 1 if br_netfilter is loaded: switched frames would meet FORWARD"),
+)
+"""Those of a whole namespace of a VPC with IPv6, besides."""
+
+DUAL_LINK = (
+    ("addr_gen_mode", "1"), ("accept_ra", "0"), ("autoconf", "0"), ("router_solicitations", "0"),
+    ("accept_redirects", "0"), ("accept_source_route", "-1"), ("keep_addr_on_down", "1"),
+    ("ndisc_notify", "0"), ("proxy_ndp", "0"),
+    ("disable_ipv6", "0"),
+)
+"""Those of each of our links there: no address and no router but ours, no way that a sender chooses (RFC 5095
+retired routing headers of type 0; 0 would still take type 2), and addresses outlast a link that is down."""
 
 LINKS = (
     _both("accept_local", "0", "a packet from outside with one's own address is forged"),
@@ -111,7 +151,9 @@ BRIDGE = (
 @cache
 def whole(profile: Profile) -> tuple[tuple[str, str], ...]:
     """The settings of a namespace of that kind as a whole."""
-    return tuple(_pairs(WHOLE, profile))
+    if profile is profile.single:
+        return tuple(_pairs(WHOLE, profile))
+    return tuple(_pairs((*(one for one in WHOLE if one is not OFF), *DUAL), profile))
 
 
 @cache
@@ -120,10 +162,21 @@ def links(profile: Profile) -> tuple[tuple[str, str], ...]:
     return tuple(_pairs(LINKS, profile))
 
 
-def guest(interface: str) -> tuple[tuple[str, str], ...]:
+def guest(interface: str, has_ipv6: bool = False) -> tuple[tuple[str, str], ...]:
     """The settings of our link in a namespace that somebody else made."""
     own = ((f"net.ipv4.conf.{interface}.{key}", value) for key, value in links(Profile.SUBNET))
-    return ((f"net.ipv6.conf.{interface}.disable_ipv6", "1"), *own)
+    return tuple(own) if has_ipv6 else (*off(interface), *own)
+
+
+def dual(device: str, with_lo: bool) -> tuple[tuple[str, str], ...]:
+    """The settings of a link that has IPv6, perhaps with those of `lo`: for ::1, and for a machine's own."""
+    own = tuple((f"net.ipv6.conf.{device}.{key}", value) for key, value in DUAL_LINK)
+    return (*own, ("net.ipv6.conf.lo.disable_ipv6", "0")) if with_lo else own
+
+
+def off(device: str) -> tuple[tuple[str, str], ...]:
+    """The setting of a link without IPv6."""
+    return ((f"net.ipv6.conf.{device}.disable_ipv6", "1"),)
 
 
 def bridge(device: str) -> tuple[tuple[str, str], ...]:

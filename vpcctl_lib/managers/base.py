@@ -22,6 +22,7 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
+from vpcctl_lib.managers import dual
 from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.routing import forwards, opens
 from vpcctl_lib.model.topology import Topology, Variant
@@ -232,19 +233,24 @@ class Manager:
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = self._settled(state.topology, decide(state.topology))
+        topology = dual.settled(self.runner, state.topology, decide(state.topology))
+        topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)
         kinds.check_collisions(topology)
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
-            # Imported late: most networks have none.
+            # Imported late, here and below: most networks have none.
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
         if any(vpc.acls for vpc in topology.vpcs) and not topology.guarded:
             self._refuse_acls(topology)
+        if any(vpc.dns or vpc.dhcp for vpc in topology.vpcs):
+            from vpcctl_lib.managers.naming import check_names
+
+            self._warnings += check_names(state.topology, topology)
         self.agreed()
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, endpoints, naming
+from vpcctl_lib.model import addressing, addressing6, endpoints, naming
 from vpcctl_lib.model.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import OWN, Subnet, SubnetType, Topology, Vpc
@@ -16,6 +16,11 @@ from vpcctl_lib.model.topology import OWN, Subnet, SubnetType, Topology, Vpc
 def setting(vpc: str, name: str, kind: SubnetType) -> str:
     """The command that changes a subnet's type."""
     return f"vpcctl subnet set --vpc {vpc} --name {name} --type {kind.value}"
+
+
+def dual(vpc: str) -> str:
+    """The command that gives a VPC IPv6."""
+    return f"vpcctl vpc set --name {vpc} --ipv6 auto"
 
 
 def _check_same(vpc: str, existing: Subnet, cidr: IPv4Network, kind: SubnetType, bare: bool) -> None:
@@ -32,14 +37,21 @@ def _check_same(vpc: str, existing: Subnet, cidr: IPv4Network, kind: SubnetType,
                       "delete it first, or choose another name")
 
 
+def _check_prefix(vpc: Vpc, ipv6: IPv6Network) -> None:
+    if vpc.ipv6 is None:
+        raise VpcctlError(f"VPC '{vpc.name}' has no IPv6", f"give it a prefix first: {dual(vpc.name)}")
+    if ipv6 != addressing6.AUTO:
+        addressing6.check_subnet(ipv6, vpc.ipv6, ((one.name, one.ipv6) for one in vpc.subnets if one.ipv6))
+
+
 class SubnetManager(Manager):
     """Adds subnets to VPCs and deletes them."""
 
     def add(self, vpc_name: str, name: str, cidr: IPv4Network, kind: SubnetType,
-            bare: bool = False) -> Change:
+            bare: bool = False, ipv6: IPv6Network | None = None) -> Change:
         """Add a subnet of that name, CIDR and type; repeating it changes nothing.
 
-        A bare one has no machine of its own.
+        A bare one has no machine of its own. In a VPC with IPv6 it gets a prefix, by default a free one.
         """
         naming.check_name(name, "subnet")
 
@@ -49,11 +61,17 @@ class SubnetManager(Manager):
             if existing is None:
                 addressing.check_subnet(cidr, vpc.networks,
                                         ((other.name, other.cidr) for other in vpc.subnets))
-                wider = vpc.with_subnet(Subnet(name, cidr, kind, machines=() if bare else (OWN,)))
+                if ipv6:
+                    _check_prefix(vpc, ipv6)
+                wider = vpc.with_subnet(Subnet(name, cidr, kind, machines=() if bare else (OWN,),
+                                               ipv6=None if ipv6 == addressing6.AUTO else ipv6))
                 endpoints.check_room(vpc_name, wider.subnets)
                 self._look_around(topology, vpc, cidr)
                 return topology.with_vpc(wider)
             _check_same(vpc_name, existing, cidr, kind, bare)
+            if ipv6 not in (None, addressing6.AUTO, existing.ipv6) or (ipv6 and not existing.ipv6):
+                raise VpcctlError(f"subnet '{name}' already exists in VPC '{vpc_name}' with "
+                                  f"{existing.ipv6 or 'no'} IPv6", "delete it first, or choose another name")
             return topology
 
         return self.change(decide)

@@ -15,7 +15,7 @@ from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import endpoints, guests, kinds
+from vpcctl_lib.model import addressing6, endpoints, guests, kinds
 from vpcctl_lib.model.comparison import Difference, compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Placed
@@ -46,6 +46,7 @@ class TopologyManager(PolicyManager):
         def decide(topology: Topology) -> Topology:
             self._look_around(topology, file)
             wanted = self._with_routes(topology, self._wanted(topology, file, prune), file)
+            wanted = addressing6.settled(topology, wanted)
             _check_names(wanted, file)
             self._tell = partial(show, compare(topology, wanted))
             return wanted

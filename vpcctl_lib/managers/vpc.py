@@ -5,36 +5,53 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, addressing6, naming
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
 
 
-class VpcManager(Manager):
-    """Creates VPCs, changes their CIDRs, and deletes them."""
+def with_ipv6(topology: Topology, name: str, ipv6: IPv6Network | None) -> Topology:
+    """The topology in which a VPC has that prefix; AUTO leaves one that it has."""
+    vpc = find_vpc(topology, name)
+    return topology if ipv6 == addressing6.AUTO and vpc.ipv6 else topology.with_vpc(replace(vpc, ipv6=ipv6))
 
-    def create(self, name: str, cidr: IPv4Network, allow_overlap: bool = False) -> Change:
-        """Create a VPC of that name and CIDR; repeating it changes nothing."""
+
+class VpcManager(Manager):
+    """Creates and deletes VPCs, and changes them."""
+
+    def create(self, name: str, cidr: IPv4Network, allow_overlap: bool = False,
+               ipv6: IPv6Network | None = None) -> Change:
+        """Create a VPC of that name, CIDR and prefix of IPv6; repeating it changes nothing."""
         naming.check_name(name, "VPC")
         for warning in addressing.check_vpc(cidr):
             self.warn(warning)
+        self._check_prefix(ipv6)
 
         def decide(topology: Topology) -> Topology:
             existing = topology.vpc(name)
             if existing is None:
                 self.look_around(topology, lambda: self.host.routes)
-                return self.added(topology, name, cidr, allow_overlap)
+                made = self.added(topology, name, cidr, allow_overlap)
+                return with_ipv6(made, name, ipv6) if ipv6 else made
             if existing.cidr != cidr:
                 raise VpcctlError(f"VPC '{name}' already exists with CIDR {existing.cidr}",
                                   f"delete it first, or give the VPC of {cidr} another name")
+            if ipv6 not in (None, existing.ipv6) and not (ipv6 == addressing6.AUTO and existing.ipv6):
+                raise VpcctlError(f"VPC '{name}' already exists with {existing.ipv6 or 'no'} IPv6",
+                                  f"change it: vpcctl vpc set --name {name} --ipv6 PREFIX")
             return topology
 
         return self.change(decide)
+
+    def _check_prefix(self, ipv6: IPv6Network | None) -> None:
+        if ipv6 and ipv6 != addressing6.AUTO:
+            for warning in addressing6.check_vpc(ipv6):
+                self.warn(warning)
 
     def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool,
               leaving: Collection[str] = (), how: str = "--allow-overlap") -> Topology:
@@ -79,12 +96,14 @@ class VpcManager(Manager):
         return topology.with_vpc(replace(vpc, cidrs=tuple(sorted(cidrs)), routed=all(are_free)))
 
     def set(self, name: str, add: Collection[IPv4Network] = (),
-            remove: Collection[IPv4Network] = ()) -> Change:
-        """Give a VPC more CIDRs and take others away; its subnets, machines and connections stay."""
+            remove: Collection[IPv4Network] = (), ipv6: IPv6Network | None = None,
+            no_ipv6: bool = False) -> Change:
+        """Give a VPC more CIDRs or IPv6, and take others away; its subnets, machines and connections stay."""
         # Imported late: only this verb asks routes and peers.
         from vpcctl_lib.managers.peer import PeerManager
         from vpcctl_lib.model.route_checks import check_local
 
+        self._check_prefix(ipv6)
         for cidr in add:
             if cidr in remove:
                 raise BadInput(f"{cidr} can't be added and removed at once", "name it once")
@@ -102,7 +121,7 @@ class VpcManager(Manager):
             wider = self.extended(topology, vpc, sorted(kept.union(add) - {vpc.cidr}))
             for peer in topology.peers_of(name):
                 PeerManager(self.context, self).joined(wider, name, peer.name)
-            return wider
+            return with_ipv6(wider, name, ipv6) if ipv6 or no_ipv6 else wider
 
         return self.change(decide)
 

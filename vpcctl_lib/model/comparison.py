@@ -9,6 +9,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Attachment, Machine, Nat, Subnet, Topology, Vpc
@@ -100,19 +101,25 @@ def _networks(vpc: Vpc) -> str:
     return ", ".join(map(str, vpc.networks))
 
 
-def _new_cidr(old: Vpc, new: Vpc) -> str:
+def _other_vpc(old: Vpc, new: Vpc) -> str:
     # Whether the host has a route to a VPC, and the number of its cable, are settled when it is made.
     first = f"cidr {old.cidr} becomes {new.cidr}" if old.cidr != new.cidr else ""
     gone, come = (", ".join(str(one) for one in some if one not in others)
                   for some, others in ((old.cidrs, new.cidrs), (new.cidrs, old.cidrs)))
-    return ", ".join(filter(None, (first, come and f"also {come}", gone and f"no longer {gone}")))
+    return ", ".join(filter(None, (first, come and f"also {come}", gone and f"no longer {gone}",
+                                   _other_prefix(old, new))))
+
+
+def _other_prefix(old: Vpc | Subnet, new: Vpc | Subnet) -> str:
+    return f"IPv6: {old.ipv6 or 'none'} → {new.ipv6 or 'none'}" if old.ipv6 != new.ipv6 else ""
 
 
 def _other_subnet(old: Subnet, new: Subnet) -> str:
     was, becomes = (" ".join(filter(None, (one.type.value, str(one.cidr), one.route_table)))
                     for one in (old, new))
     edge = f"network ACL: {old.acl or 'none'} → {new.acl or 'none'}" if old.acl != new.acl else ""
-    return ", ".join(filter(None, (f"{was} becomes {becomes}" if was != becomes else "", edge)))
+    return ", ".join(filter(None, (f"{was} becomes {becomes}" if was != becomes else "", edge,
+                                    _other_prefix(old, new))))
 
 
 def _other_routes(old: RouteTable, new: RouteTable) -> str:
@@ -124,6 +131,10 @@ def _other_routes(old: RouteTable, new: RouteTable) -> str:
 
 def _uplink(nat: Nat) -> str:
     return f"auto ({nat.interface})" if nat.follows else nat.interface
+
+
+def _target(record: Record) -> str:
+    return record.cname or ", ".join(map(str, record.addresses))
 
 
 def _new_policy(policy: Policy) -> str:
@@ -178,9 +189,13 @@ def _undescribed(rules: Sequence[Any]) -> list[Any]:
 
 WORDS: dict[type, Words] = {
     Vpc: Words(lambda vpc: f"{_networks(vpc)} does not exist yet",
-               lambda vpc: f"{_networks(vpc)} and everything in it is not in the file", _new_cidr),
+               lambda vpc: f"{_networks(vpc)} and everything in it is not in the file", _other_vpc),
     Nat: Words(lambda nat: f"out of {_uplink(nat)}", lambda _: "the file has none",
                lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
+    Dns: Words(lambda dns: f"names end in {dns.domain}" if dns.domain else "it does not exist yet",
+               lambda _: "the file has none"),
+    Dhcp: Words(removed=lambda _: "the file has none"),
+    Record: Words(_target, changed=lambda old, new: f"{_target(old)} becomes {_target(new)}"),
     Group: Words(lambda group: _rules_in(group.policy),
                  changed=lambda old, new: ", ".join(_parts(old.policy, new.policy))),
     Acl: Words(lambda acl: _count((*acl.ingress, *acl.egress)),

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from enum import Enum
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model import addressing, addressing6, naming
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.policies import Policy
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
@@ -74,7 +74,7 @@ class Endpoint:
     """The link of the VPC's router that leads to it."""
 
     addresses: tuple[Interface, ...]
-    """The first is IPv4; each with the prefix length of its subnet."""
+    """The first is IPv4, with the prefix length of its subnet; those of IPv6 are alone on the link."""
 
     policy: Policy | None = None
     workloads: tuple[Workload, ...] = ()
@@ -97,6 +97,11 @@ class Endpoint:
     def ipv4(self) -> tuple[IPv4Address, ...]:
         """Its IPv4 addresses."""
         return tuple(one.ip for one in self.addresses if isinstance(one, IPv4Interface))
+
+    @property
+    def ipv6(self) -> tuple[IPv6Address, ...]:
+        """Its IPv6 addresses; none unless its VPC has IPv6."""
+        return tuple(one.ip for one in self.addresses if isinstance(one, IPv6Interface))
 
     @property
     def address(self) -> IPv4Address:
@@ -122,18 +127,26 @@ class Endpoint:
 def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     """A machine of a subnet of a VPC."""
     site = Site(vpc.name, subnet.name, machine.name)
-    ipv4, ipv6 = _addresses(subnet, machine)
     translates = isinstance(machine, Gateway)
+    ipv4 = _addresses(subnet, machine)
+    # A NAT gateway translates IPv4, and a virtual machine has to be told of its address by other means.
+    ipv6 = () if translates or machine.tap else _addresses6(subnet, ipv4)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
                     machine.attached, machine.groups, machine.publishes, translates, machine.tap)
 
 
-def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:
+def _addresses(subnet: Subnet, machine: Machine) -> list[IPv4Interface]:
     chosen = [one for one in machine.addresses if isinstance(one, IPv4Address)]
-    others = [IPv6Interface((one, 64)) for one in machine.addresses if not isinstance(one, IPv4Address)]
     held = chosen or [addressing.instance(subnet.cidr)]
-    return [addressing.interface(one, subnet.cidr.prefixlen) for one in held], others
+    return [addressing.interface(one, subnet.cidr.prefixlen) for one in held]
+
+
+def _addresses6(subnet: Subnet, addresses: Iterable[IPv4Interface]) -> tuple[IPv6Interface, ...]:
+    """One for each: neighbours are not looked for, so none has others on its link."""
+    prefix = subnet.ipv6
+    return tuple(IPv6Interface(addressing6.machine(prefix, subnet.cidr, one.ip))
+                 for one in addresses) if prefix else ()
 
 
 def own(vpc: Vpc, subnet: Subnet) -> Endpoint | None:

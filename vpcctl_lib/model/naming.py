@@ -87,7 +87,7 @@ def device(prefix: str, name: str) -> str:
     full = prefix + name
     if len(full) <= DEVICE_LENGTH:
         return full
-    return prefix + _digest(name).hex()[:DEVICE_LENGTH - len(prefix)]
+    return prefix + digest(name).hex()[:DEVICE_LENGTH - len(prefix)]
 
 
 def altname(prefix: str, name: str) -> str:
@@ -98,7 +98,7 @@ def altname(prefix: str, name: str) -> str:
 
 def mac(vpc: str) -> str:
     """A fixed, locally administered address for the VPC's bridge (IEEE 802's second bit)."""
-    return bytes((0x02, *_digest(vpc)[:5])).hex(":")
+    return bytes((0x02, *digest(vpc)[:5])).hex(":")
 
 
 def instance_mac(vpc: str, address: IPv4Address) -> str:
@@ -106,13 +106,14 @@ def instance_mac(vpc: str, address: IPv4Address) -> str:
 
     It always differs from the bridge's own MAC, whatever the VPC's name: the second bytes differ.
     """
-    return bytes((0x02, _digest(vpc)[0] ^ 0xFF, *address.packed)).hex(":")
+    return bytes((0x02, digest(vpc)[0] ^ 0xFF, *address.packed)).hex(":")
 
 
 @cache
-def _digest(name: str) -> bytes:
-    digest: bytes = _sha256()(name.encode()).digest()
-    return digest
+def digest(name: str) -> bytes:
+    """SHA-256 of a name: what is derived from it differs from that of other names."""
+    found: bytes = _sha256()(name.encode()).digest()
+    return found
 
 
 @cache

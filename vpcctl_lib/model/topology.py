@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group, Policy
 from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
@@ -99,6 +100,9 @@ class Subnet:
     route_table: str = ""
     """A route table of its VPC's own; with none, its type says which: `public`, or `main`."""
 
+    ipv6: IPv6Network | None = None
+    """Its /64 of its VPC's prefix, if that has one."""
+
     @property
     def table(self) -> str:
         """The name of the route table that it has."""
@@ -145,6 +149,11 @@ class Vpc:
     nat_gateways: tuple[NatGateway, ...] = ()
     cidrs: tuple[IPv4Network, ...] = ()
     """Its secondary CIDRs, sorted."""
+
+    ipv6: IPv6Network | None = None
+    """Its prefix, a /56; without one there is no IPv6 in it."""
+    dns: Dns | None = None
+    dhcp: Dhcp | None = None
 
     @property
     def networks(self) -> tuple[IPv4Network, ...]:
@@ -276,6 +285,9 @@ class Topology:
 register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
+    Kind(Dns, Vpc, "dns", "dns", title="DNS"),
+    Kind(Dhcp, Vpc, "dhcp", "dhcp", title="DHCP"),
+    Kind(Record, Dns, "records", "record"),
     Kind(Group, Vpc, "groups", "group"),
     Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
     Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),

@@ -12,7 +12,16 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from inspect import get_annotations
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -21,8 +30,13 @@ from vpcctl_lib.model.addressing import parse_interface
 T = TypeVar("T")
 Writer = Callable[[Any], str]
 Decoder = Callable[[Any], Any]
-ADDRESSES = (IPv4Address, IPv6Address)
-TEXTUAL = (*ADDRESSES, IPv4Interface, IPv4Network)
+TEXTUAL = (IPv4Address, IPv6Address, IPv4Interface, IPv6Interface, IPv4Network, IPv6Network)
+EITHER: dict[frozenset[type], Decoder] = {
+    frozenset({IPv4Address, IPv6Address}): ip_address, frozenset({IPv4Network, IPv6Network}): ip_network,
+    frozenset({IPv4Interface, IPv6Interface}): lambda text: (
+        IPv6Interface(text) if ":" in text else parse_interface(text))}
+"""How values of either family are read."""
+
 NAMED = {None: "null", False: "false", True: "true"}
 
 _string = json.encoder.encode_basestring_ascii
@@ -112,9 +126,10 @@ def _decoder(kind: Any) -> Decoder:
 
 
 def _union(kind: Any) -> Decoder:
-    """An address of either family, or a value that may be none."""
+    """Something of either family, or a value that may be none."""
     options = [option for option in get_args(kind) if option is not NoneType]
-    decoder = _textual(ip_address) if set(options) == set(ADDRESSES) else _decoder(*options)
+    either = EITHER.get(frozenset(options))
+    decoder = _textual(either) if either else _decoder(*options)
     return decoder if NoneType not in get_args(kind) else lambda data: None if data is None else decoder(data)
 
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
@@ -24,10 +31,23 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Ip
 from vpcctl_lib.resources.owners import Owner
 
+KERNELS_METRIC = 1024
+"""IP6_RT_PRIO_USER of linux/ipv6_route.h: that of a route of IPv6 without one."""
+
 
 def addressed(namespace: str, device: str) -> Place:
     """The place of things that exist as long as the link has its address."""
     return (namespace, f"{device} address")
+
+
+def dual(namespace: str, device: str) -> Place:
+    """The place of things that exist as long as the link has IPv6."""
+    return (namespace, f"{device} ipv6")
+
+
+def needed(namespace: str, device: str, address: IPv4Address | IPv6Address) -> Place:
+    """The place that something for such an address on a link needs."""
+    return addressed(namespace, device) if address.version == 4 else dual(namespace, device)
 
 
 @frozen
@@ -39,7 +59,7 @@ class Address(Resource):
 
     namespace: str
     device: str
-    address: IPv4Interface
+    address: IPv4Interface | IPv6Interface
     peer: IPv4Address | None = None
     routed: bool = True
 
@@ -52,8 +72,13 @@ class Address(Resource):
 
     @property
     def homes(self) -> frozenset[Place]:
-        """The namespace and the link."""
-        return within(self.namespace, self.device)
+        """The namespace and the link, for IPv6 only as long as it has that."""
+        more = {dual(self.namespace, self.device)} if self._is_ipv6 else set()
+        return within(self.namespace, self.device) | more
+
+    @property
+    def _is_ipv6(self) -> bool:
+        return self.address.version == 6
 
     @property
     def lends(self) -> str:
@@ -62,8 +87,11 @@ class Address(Resource):
 
     @property
     def places(self) -> frozenset[Place]:
-        """The kernel removes a link's routes with its last address (fib_disable_ip in net/ipv4)."""
-        return frozenset({addressed(self.namespace, self.device)})
+        """The kernel removes a link's routes with its last address (fib_disable_ip in net/ipv4).
+
+        Those of IPv6 stay.
+        """
+        return frozenset(() if self._is_ipv6 else {addressed(self.namespace, self.device)})
 
     @property
     def takes(self) -> frozenset[Place]:
@@ -82,7 +110,8 @@ class Address(Resource):
 
     def make(self) -> Operations:
         """Fails if the address exists."""
-        flags = () if self.routed else ("noprefixroute",)
+        # All addresses are known, so none has to be looked for in vain (nodad).
+        flags = (*(("nodad",) if self._is_ipv6 else ()), *(() if self.routed else ("noprefixroute",)))
         return (Ip(self.namespace, ("addr", "add", *self._words(), *flags)),)
 
     def unmake(self, facts: Facts) -> Operations:
@@ -104,7 +133,7 @@ class Address(Resource):
         peer = str(self.peer) if self.peer else None
         shall = (str(self.address.ip), 32 if peer else self.address.network.prefixlen, peer)
         held = [(one.get("local"), one.get("prefixlen"), one.get("address"))
-                for one in link.get("addr_info", ()) if one.get("family") == "inet"]
+                for one in link.get("addr_info", ()) if one.get("family") == self._family]
         if shall not in held:
             return MISSING
         # A link that is down has no routes; they come back with it.
@@ -114,9 +143,14 @@ class Address(Resource):
         return changed(f"the route to {self._beyond} is {how}")
 
     @property
-    def reaches(self) -> tuple[str, IPv4Network]:
+    def _family(self) -> str:
+        return "inet6" if self._is_ipv6 else "inet"
+
+    @property
+    def reaches(self) -> tuple[str, IPv4Network] | None:
         """Its own network."""
-        return self.namespace, self.address.network
+        network = self.address.network
+        return (self.namespace, network) if isinstance(network, IPv4Network) else None
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The owner of an address is unknown."""
@@ -124,8 +158,9 @@ class Address(Resource):
 
     def _is_routed(self, kernel: Kernel) -> bool:
         # Another route of ours may lead there by a gateway.
+        routes = kernel.routes6 if self._is_ipv6 else kernel.routes
         return any(one["dst"] == self._beyond and one.get("dev") == self.device and "gateway" not in one
-                   for one in kernel.routes(self.namespace))
+                   for one in routes(self.namespace))
 
     def __str__(self) -> str:
         return f"address {' '.join(self._words()[:-2])} on {self.device}{on(self.namespace)}"
@@ -136,22 +171,28 @@ class Route(Resource):
     """A line of a route table: to a gateway, or (without `via`) straight onto a link."""
 
     namespace: str
-    destination: IPv4Network
+    destination: IPv4Network | IPv6Network
     device: str
-    via: IPv4Address | None = None
+    via: IPv4Address | IPv6Address | None = None
     metric: int = 0
     """Of routes to one destination the kernel uses the one with the lowest metric."""
 
     @property
     def homes(self) -> frozenset[Place]:
         """The namespace, the link and its address, which lo always has."""
-        address = set() if self.device == "lo" else {addressed(self.namespace, self.device)}
-        return within(self.namespace, self.device) | address
+        near = needed(self.namespace, self.device, self.destination.network_address)
+        return within(self.namespace, self.device) | (set() if self.device == "lo" else {near})
+
+    @property
+    def _is_ipv6(self) -> bool:
+        return self.destination.version == 6
 
     def _words(self) -> tuple[str, ...]:
-        destination = "default" if self.destination.prefixlen == 0 else str(self.destination)
+        # `default` without a gateway is of IPv4.
+        is_default = self.destination.prefixlen == 0 and not self._is_ipv6
+        destination = "default" if is_default else str(self.destination)
         target = ("via", str(self.via)) if self.via else ()
-        scope = () if self.via else ("scope", "link")
+        scope = () if self.via or self._is_ipv6 else ("scope", "link")
         metric = ("metric", str(self.metric)) if self.metric else ()
         return (destination, *target, "dev", self.device, *scope, *metric)
 
@@ -170,26 +211,37 @@ class Route(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The route must be in the main table, over its link."""
-        destination = self._words()[0].removesuffix("/32")
+        destination = self._listed
         via = str(self.via) if self.via else None
-        shall = (destination, via, self.device, self.metric)
-        routes = [one for one in kernel.routes(self.namespace) if one["dst"] == destination]
+        metric = self.metric or (KERNELS_METRIC if self._is_ipv6 else 0)
+        shall = (destination, via, self.device, metric)
+        held = kernel.routes6 if self._is_ipv6 else kernel.routes
+        routes = [one for one in held(self.namespace) if one["dst"] == destination]
         if shall in [(one["dst"], one.get("gateway"), one.get("dev"), one.get("metric", 0)) for one in routes
                      if one.get("protocol") != "kernel"]:
             return None
         # The kernel adds one for an address, which root inside may have added.
-        others = [one for one in routes if one.get("metric", 0) == self.metric]
+        others = [one for one in routes if one.get("metric", 0) == metric]
         # On the host it belongs to somebody else, and stays.
         return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
 
     @property
-    def reaches(self) -> tuple[str, IPv4Network]:
+    def _listed(self) -> str:
+        """The destination as `ip -j` lists it."""
+        if self.destination.prefixlen == 0:
+            return "default"
+        return str(self.destination).removesuffix(f"/{self.destination.max_prefixlen}")
+
+    @property
+    def reaches(self) -> tuple[str, IPv4Network] | None:
         """Where it leads."""
-        return self.namespace, self.destination
+        network = self.destination
+        return (self.namespace, network) if isinstance(network, IPv4Network) else None
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The route that leads there with its metric."""
-        return owners.of_route(self.namespace, self._words()[0], self.metric, kernel)
+        held = kernel.routes6(self.namespace) if self._is_ipv6 else kernel.routes(self.namespace)
+        return owners.of_route(self.namespace, self._words()[0], self.metric, held)
 
     def _replaced(self, other: dict[str, Any]) -> Fault:
         """Somebody added another to the same destination in our namespace; the kernel uses one at a time."""

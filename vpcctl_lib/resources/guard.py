@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from ipaddress import IPv4Address
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, changed
+from vpcctl_lib.resources.guard_rules import (
+    CHAINS,
+    CHAINS6,
+    DISCOVER,
+    EXPRESSIONS,
+    EXPRESSIONS6,
+    LEADS,
+    QUOTE,
+    QUOTE6,
+)
 from vpcctl_lib.resources.guarded import (
     FORWARDERS,
     MACHINES,
+    MACHINES6,
     MACS,
     OWN,
+    OWN6,
     QUOTED,
+    QUOTED6,
     RANGES,
     Member,
+    Member6,
     Range,
     lines_of,
     unpacked,
@@ -32,56 +46,20 @@ HEAD = head("bridge", BRIDGE_TABLE)
 FORM = 3
 """The version of the table's form, so that the next change replaces an older one."""
 
+TYPES6 = {OWN6: ["ifname", "ether_addr", "ipv6_addr"]}
 TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"],
          FORWARDERS: ["ifname", "ether_addr"]}
-QUOTE = "@th,192,32"
-"""The destination of the packet that an ICMP error quotes: behind its own 8 bytes, 16 into the quoted header
-(RFC 792, RFC 791). A machine can only send an error about a packet that was addressed to it, or that it
-forwards."""
 
-ERRORS = ("destination-unreachable", "source-quench", "redirect", "time-exceeded", "parameter-problem")
-NOBODY = str(IPv4Address(0))
 PRIORITY = -200
 """The priority of `filter` in the family bridge, before br_netfilter passes frames to iptables (at 0)."""
 
-# By the type that stands in the frame itself (`ether type`): for a frame with a VLAN tag, `meta protocol`
-# is the type after the tag.
-CHAINS = {
-    "ipv4": (
-        f"iifname . ether saddr . ip saddr != @{OWN} jump others",
-        # Machines send everything to the gateway's MAC: packets for a neighbour are switched to it.
-        f"ether daddr set ip daddr map @{MACHINES}",
-        # Only a first fragment has ports.
-        "ip frag-off & 0x1fff != 0 accept",
-        # 67 is a DHCP server's.
-        "udp sport 67 drop",
-        f"icmp type {{ {', '.join(ERRORS)} }} goto errors",
-        "accept",
-    ),
-    # A packet of another source: only from a machine that forwards, which still has only its own MAC.
-    "others": (f"iifname . ether saddr != @{FORWARDERS} drop",),
-    "errors": (
-        # The rest of the quoted packet may come later.
-        "ip frag-off & 0x2000 != 0 drop",
-        f"iifname . {QUOTE} @{QUOTED} accept",
-        f"iifname . ether saddr @{FORWARDERS} accept",
-        "drop",
-    ),
-    "arps": (
-        "arp htype != 1 drop", "arp ptype != ip drop", "arp hlen != 6 drop", "arp plen != 4 drop",
-        # A probe (RFC 5227): a machine without an address asks whether the address is in use.
-        f"arp operation request arp saddr ip {NOBODY} iifname . ether saddr @{MACS} "
-        f"iifname . arp saddr ether @{MACS} accept",
-        f"iifname . ether saddr . arp saddr ip != @{OWN} drop",
-        f"iifname . arp saddr ether . arp saddr ip != @{OWN} drop",
-        "arp operation != { request, reply } drop",
-        "accept",
-    ),
-    "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps }",),
-}
-"""The rules by chain; the policy drops everything else (IPv6, VLAN tags, STP, LLDP, …)."""
 
-_TO_ERRORS = next(index for index, rule in enumerate(CHAINS["ipv4"]) if "goto errors" in rule)
+class Kinds(NamedTuple):
+    """What a table may have besides: what ICMP errors quote, DHCP, IPv6."""
+
+    quotes: bool
+    dhcp: bool
+    ipv6: bool
 
 
 @frozen
@@ -99,6 +77,12 @@ class Guard(Table):
     packed: str = ""
     """A line for each machine."""
 
+    dhcp: bool = False
+    """Whether machines without an address may ask the router for theirs."""
+
+    ipv6: bool = False
+    """Whether its VPC has IPv6."""
+
     head = HEAD
     apart = BRIDGE_TABLE
 
@@ -110,7 +94,7 @@ class Guard(Table):
     @property
     def rest(self) -> object:
         """The rules."""
-        return self.form, self.quotes
+        return self.form, self.quotes, self.dhcp, self.ipv6
 
     def moved(self, old: Any) -> str:
         """The elements of machines that came and that went."""
@@ -125,12 +109,17 @@ class Guard(Table):
         return self.packed.splitlines() or list(lines_of(self.members))
 
     @cached_property
-    def machines(self) -> tuple[Member, ...]:
+    def machines(self) -> tuple[Member | Member6, ...]:
         """The machines, one for each address."""
         return tuple(unpacked(self.packed.splitlines())) or self.members
 
+    @property
+    def _kinds(self) -> Kinds:
+        return Kinds(self.quotes, self.dhcp, self.ipv6)
+
     def _sets(self) -> list[str]:
-        return [OWN, MACS, FORWARDERS, MACHINES, RANGES, *((QUOTED,) if self.quotes else ())]
+        more = [OWN6, MACHINES6, *((QUOTED6,) if self.quotes else ())] if self.ipv6 else []
+        return [OWN, MACS, FORWARDERS, MACHINES, RANGES, *((QUOTED,) if self.quotes else ()), *more]
 
     def held(self, name: str) -> dict[str, None]:
         """The elements of a set: a machine with several addresses is several members, with one MAC."""
@@ -146,9 +135,14 @@ class Guard(Table):
         sets[MACHINES] = f"map {MACHINES} {{\n\t\ttype ipv4_addr : ether_addr"
         if self.quotes:
             sets[QUOTED] = f"set {QUOTED} {{\n\t\ttypeof iifname . {QUOTE}"
+        if self.ipv6:
+            sets |= {name: f"set {name} {{\n\t\ttype {' . '.join(types)}" for name, types in TYPES6.items()}
+            sets[MACHINES6] = f"map {MACHINES6} {{\n\t\ttype ipv6_addr : ether_addr"
+            if self.quotes:
+                sets[QUOTED6] = f"set {QUOTED6} {{\n\t\ttypeof iifname . {QUOTE6}"
         held = "".join(f"\t{head}\n{self._elements(name)}\t}}\n" for name, head in sets.items())
         chains = "".join(f"\tchain {name} {{\n{_hook(name)}{_rules(rules)}\t}}\n"
-                         for name, rules in _chains(CHAINS, self.quotes).items())
+                         for name, rules in _chains(CHAINS, CHAINS6, self._kinds).items())
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
@@ -160,16 +154,20 @@ class Guard(Table):
         listed = kernel.bridge_table(self.namespace, BRIDGE_TABLE)
         if listed is None:
             return MISSING
-        wrong = [*_wrong_rules(listed, self.quotes), *self._wrong_members(listed)]
+        wrong = [*_wrong_rules(listed, self._kinds), *self._wrong_members(listed)]
         return changed("; ".join(wrong)) if wrong else None
 
     def _wrong_members(self, listed: list[dict[str, Any]]) -> Iterator[str]:
-        held = members_of(listed)
+        old, new = members_of(listed), members6_of(listed)
+        held: set[Member | Member6] = {*old, *new}
         shall: dict[str, set[tuple[str, ...]]] = {
             MACS: {(member.device, member.mac) for member in held},
-            FORWARDERS: {(member.device, member.mac) for member in held if member.forwards},
-            MACHINES: {(str(member.address), member.mac) for member in held},
-            QUOTED: {(member.device, str(int(member.address))) for member in held if self.quotes}}
+            FORWARDERS: {(member.device, member.mac) for member in old if member.forwards},
+            MACHINES: {(str(member.address), member.mac) for member in old},
+            QUOTED: {(member.device, str(int(member.address))) for member in old if self.quotes},
+            MACHINES6: {(str(member.address), member.mac) for member in new},
+            # nft lists numbers of more than 64 bits as text.
+            QUOTED6: {(member.device, f"{int(member.address):#x}") for member in new if self.quotes}}
         for name, elements in shall.items():
             if parts_of(listed, name) != elements:
                 yield f"its set {name} is not that of its machines"
@@ -200,12 +198,19 @@ def _moved(name: str, old: Mapping[str, None], new: Mapping[str, None]) -> str:
                    for verb, elements in steps if elements)
 
 
-def _chains(chains: Mapping[str, Any], quotes: bool) -> dict[str, Any]:
-    """The chains of a table that matches what ICMP errors quote, or does not."""
-    if quotes:
-        return dict(chains)
-    kept = {name: rules for name, rules in chains.items() if name != "errors"}
-    return {**kept, "ipv4": (*kept["ipv4"][:_TO_ERRORS], *kept["ipv4"][_TO_ERRORS + 1:])}
+def _chains(chains: Mapping[str, Any], more: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
+    """The chains of a table of these kinds."""
+    found = {**chains, **more} if kinds.ipv6 else dict(chains)
+    discover = found.pop(DISCOVER)
+    if kinds.dhcp:
+        found["others"] = (*discover, *found["others"])
+    # The hook's chain comes last, because it leads to the others.
+    found["prerouting"] = found.pop("prerouting")
+    if kinds.quotes:
+        return found
+    kept = {name: rules for name, rules in found.items() if name not in ("errors", "errors6")}
+    return {name: (*rules[:LEADS[name]], *rules[LEADS[name] + 1:]) if name in LEADS else rules
+            for name, rules in kept.items()}
 
 
 def _hook(chain: str) -> str:
@@ -220,8 +225,9 @@ def _rules(rules: tuple[str, ...]) -> str:
 
 def is_whole(listed: list[dict[str, Any]]) -> bool:
     """Whether a table has our hook, policy and rules, and no others."""
-    quotes = any(item.get("set", {}).get("name") == QUOTED for item in listed)
-    return not list(_wrong_rules(listed, quotes))
+    names = [item.get("set", {}).get("name") for item in listed]
+    return any(not list(_wrong_rules(listed, Kinds(QUOTED in names, dhcp, OWN6 in names)))
+               for dhcp in (False, True))
 
 
 def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
@@ -229,11 +235,16 @@ def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
     return frozenset(map(_member, _elements_of(listed, OWN)))
 
 
+def members6_of(listed: list[dict[str, Any]]) -> frozenset[Member6]:
+    """The same of IPv6."""
+    return frozenset(map(_member6, _elements_of(listed, OWN6)))
+
+
 def ranges_of(listed: list[dict[str, Any]]) -> frozenset[Range]:
     """The subnets without machines in a table that nft has listed."""
     comments = (str(one.get("elem", {}).get("comment", "")).split() if isinstance(one, dict) else []
                 for one in _elements_of(listed, RANGES))
-    return frozenset(Range(*words) if len(words) == 3 else Range("", "", "") for words in comments)
+    return frozenset(Range(*words) if len(words) in (3, 4) else Range("", "", "") for words in comments)
 
 
 def switched_by(listed: list[dict[str, Any]]) -> dict[IPv4Address, str]:
@@ -254,16 +265,30 @@ def _elements_of(listed: list[dict[str, Any]], name: str) -> list[Any]:
 
 
 def _member(element: Any) -> Member:
+    parts, comment = _parts(element)
+    if len(parts) != len(TYPES[OWN]):
+        return Member(str(element), "", IPv4Address(0), "")
+    return Member(parts[0], parts[1], IPv4Address(parts[2]), comment)
+
+
+def _member6(element: Any) -> Member6:
+    parts, comment = _parts(element)
+    if len(parts) != len(TYPES6[OWN6]) or comment:
+        return Member6(str(element), "", IPv6Address(0))
+    return Member6(parts[0], parts[1], IPv6Address(parts[2]))
+
+
+def _parts(element: Any) -> tuple[list[str], str]:
+    """The parts of a concatenation, none if it is anything else, and the comment beside it."""
     inner = element.get("elem", {}) if isinstance(element, dict) else {}
     parts = inner.get("val", element).get("concat", []) if isinstance(element, dict) else []
-    if len(parts) != len(TYPES[OWN]) or not all(isinstance(part, str) for part in parts):
-        return Member(str(element), "", IPv4Address(0), "")
-    return Member(parts[0], parts[1], IPv4Address(parts[2]), str(inner.get("comment", "")))
+    found = parts if all(isinstance(part, str) for part in parts) else []
+    return found, str(inner.get("comment", ""))
 
 
-def _wrong_rules(listed: list[dict[str, Any]], quotes: bool) -> Iterator[str]:
+def _wrong_rules(listed: list[dict[str, Any]], kinds: Kinds) -> Iterator[str]:
     """What differs apart from the machines."""
-    expressions = _chains(EXPRESSIONS, quotes)
+    expressions = _chains(EXPRESSIONS, EXPRESSIONS6, kinds)
     chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
     if chains.keys() != expressions.keys():
         yield f"its chains are {', '.join(chains) or 'missing'}"
@@ -275,73 +300,16 @@ def _wrong_rules(listed: list[dict[str, Any]], quotes: bool) -> Iterator[str]:
             if kind in item}
     # Versions of nft differ in how they print a type that nft inferred.
     shall = {**TYPES, RANGES: "ipv4_addr", MACHINES: "ipv4_addr",
-             **({QUOTED: sets.get(QUOTED)} if quotes else {})}
+             **({QUOTED: sets.get(QUOTED)} if kinds.quotes else {})}
+    if kinds.ipv6:
+        shall |= {**TYPES6, MACHINES6: "ipv6_addr",
+                  **({QUOTED6: sets.get(QUOTED6)} if kinds.quotes else {})}
     if sets != shall:
         yield f"its sets are {', '.join(sets) or 'missing'}"
     for name, rules in expressions.items():
         held = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == name]
         if held != list(rules):
             yield f"the rules of its chain {name} differ"
-    kinds = {kind for item in listed for kind in item}
-    if not kinds <= {"metainfo", "table", "set", "map", "chain", "rule"}:
+    sorts = {kind for item in listed for kind in item}
+    if not sorts <= {"metainfo", "table", "set", "map", "chain", "rule"}:
         yield "something of another kind is in it"
-
-
-def _match(operator: str, left: Any, right: Any) -> dict[str, Any]:
-    return {"match": {"op": operator, "left": left, "right": right}}
-
-
-def _field(protocol: str, field: str) -> dict[str, Any]:
-    return {"payload": {"protocol": protocol, "field": field}}
-
-
-def _port(*fields: dict[str, Any]) -> dict[str, Any]:
-    return {"concat": [{"meta": {"key": "iifname"}}, *fields]}
-
-
-def _sender(*fields: dict[str, Any]) -> dict[str, Any]:
-    return _match("!=", _port(*fields), f"@{OWN}")
-
-
-def _forwarder(operator: str) -> dict[str, Any]:
-    return _match(operator, _port(_field("ether", "saddr")), f"@{FORWARDERS}")
-
-
-DROP: dict[str, Any] = {"drop": None}
-ACCEPT: dict[str, Any] = {"accept": None}
-EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
-    "ipv4": [
-        [_sender(_field("ether", "saddr"), _field("ip", "saddr")), {"jump": {"target": "others"}}],
-        [{"mangle": {"key": _field("ether", "daddr"),
-                     "value": {"map": {"key": _field("ip", "daddr"), "data": f"@{MACHINES}"}}}}],
-        [_match("!=", {"&": [_field("ip", "frag-off"), 8191]}, 0), ACCEPT],
-        [_match("==", _field("udp", "sport"), 67), DROP],
-        [_match("==", _field("icmp", "type"), {"set": list(ERRORS)}), {"goto": {"target": "errors"}}],
-        [ACCEPT],
-    ],
-    "others": [[_forwarder("!="), DROP]],
-    "errors": [
-        [_match("!=", {"&": [_field("ip", "frag-off"), 8192]}, 0), DROP],
-        [_match("==", _port({"payload": {"base": "th", "offset": 192, "len": 32}}), f"@{QUOTED}"), ACCEPT],
-        [_forwarder("=="), ACCEPT],
-        [DROP],
-    ],
-    "arps": [
-        [_match("!=", _field("arp", "htype"), 1), DROP],
-        [_match("!=", _field("arp", "ptype"), "ip"), DROP],
-        [_match("!=", _field("arp", "hlen"), 6), DROP],
-        [_match("!=", _field("arp", "plen"), 4), DROP],
-        [_match("==", _field("arp", "operation"), "request"), _match("==", _field("arp", "saddr ip"), NOBODY),
-         _match("==", _port(_field("ether", "saddr")), f"@{MACS}"),
-         _match("==", _port(_field("arp", "saddr ether")), f"@{MACS}"), ACCEPT],
-        [_sender(_field("ether", "saddr"), _field("arp", "saddr ip")), DROP],
-        [_sender(_field("arp", "saddr ether"), _field("arp", "saddr ip")), DROP],
-        [_match("!=", _field("arp", "operation"), {"set": ["request", "reply"]}), DROP],
-        [ACCEPT],
-    ],
-    "prerouting": [
-        [{"vmap": {"key": _field("ether", "type"), "data": {"set": [
-            ["ip", {"goto": {"target": "ipv4"}}], ["arp", {"goto": {"target": "arps"}}]]}}}],
-    ],
-}
-"""CHAINS as nft lists them in JSON (libnftables-json(5))."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.neighbours import Entry
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.resources.addresses import addressed
+from vpcctl_lib.resources.addresses import needed
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
 from vpcctl_lib.resources.operation import Deed, Facts
 from vpcctl_lib.resources.operations import Ip
@@ -153,7 +153,7 @@ class Neighbour(Resource):
 
     namespace: str
     device: str
-    address: IPv4Address
+    address: IPv4Address | IPv6Address
     mac: str
 
     in_place = True
@@ -166,7 +166,7 @@ class Neighbour(Resource):
     @property
     def homes(self) -> frozenset[Place]:
         """The namespace and the link, which forgets its neighbours with its last address (arp_ifdown)."""
-        return within(self.namespace, self.device) | {addressed(self.namespace, self.device)}
+        return within(self.namespace, self.device) | {needed(self.namespace, self.device, self.address)}
 
     def make(self) -> Operations:
         """Replaces what was learned."""
@@ -178,7 +178,8 @@ class Neighbour(Resource):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must have that MAC, permanent."""
-        held = kernel.neighbours(self.namespace).get((self.device, str(self.address)))
+        found = kernel.neighbours if self.address.version == 4 else kernel.neighbours6
+        held = found(self.namespace).get((self.device, str(self.address)))
         if held is None:
             return MISSING
         if held.get("lladdr") != self.mac:

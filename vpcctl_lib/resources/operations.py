@@ -216,6 +216,9 @@ class Set(Deed):
 
     def do(self) -> None:
         """Set those that this kernel has and that differ."""
+        if self.namespace == HOST:
+            self._write()
+            return
         try:
             netns.within(self.namespace, self._write)
         except netns.Gone:

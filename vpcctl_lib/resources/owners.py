@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from vpcctl_lib.kernel.reader import Kernel
@@ -26,9 +27,9 @@ def of_link(namespace: str, device: str, kernel: Kernel) -> Owner:
     return told, f"{ip(namespace)} link del {device}"
 
 
-def of_route(namespace: str, destination: str, metric: int, kernel: Kernel) -> Owner:
+def of_route(namespace: str, destination: str, metric: int, routes: Iterable[dict[str, Any]]) -> Owner:
     """A route, by its way and by the program that adds routes of its protocol."""
-    held = next((one for one in kernel.routes(namespace)
+    held = next((one for one in routes
                  if one["dst"] == destination and one.get("metric", 0) == metric), {})
     words = (("via", "gateway"), ("dev", "dev"))
     leads = " ".join(f"{word} {held[key]}" for word, key in words if key in held)

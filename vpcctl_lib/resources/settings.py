@@ -27,6 +27,7 @@ LOOKUPS = {0: "local", 32766: "main"}
 """What each namespace has in `ip rule` from the start and needs (ip-rule(8)); a flush takes the second."""
 
 _PROFILES = frozenset(profile.value for profile in Profile)
+_MACHINES = frozenset(profile.value for profile in Profile if profile.single is not Profile.ROUTER)
 
 
 @frozen
@@ -119,7 +120,7 @@ class Settings(Resource):
 
     def _checked_links(self, kernel: Kernel) -> list[str]:
         """A router's own links; in a subnet only its cable: root there may do as it likes with others."""
-        if self.profile in (Profile.SUBNET.value, Profile.FORWARDER.value):
+        if self.profile in _MACHINES:
             return [INSTANCE] if kernel.link(self.namespace, INSTANCE) else []
         return _routed(kernel, self.namespace) if self._links else []
 

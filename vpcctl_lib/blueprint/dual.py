@@ -1,0 +1,109 @@
+"""IPv6 of the VPCs that have it: links, addresses, routes, rules; pure.
+
+Nobody looks for neighbours: each machine knows only its router, and the router each machine. Only the two
+ends of a cable between routers, or to the host, look for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
+
+from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
+from vpcctl_lib.firewall import dual as rules
+from vpcctl_lib.firewall.rules import CLAMP
+from vpcctl_lib.model import addressing6, naming
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.addressing6 import EVERYWHERE
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.routing import GUEST
+from vpcctl_lib.model.topology import Peering, Topology, Variant, Vpc
+from vpcctl_lib.resources import Address, Chain, Ipv6, Resource, Route, SingleRule
+from vpcctl_lib.resources.operations import HOST
+
+ENDS = (IPv6Address("fe80::1"), IPv6Address("fe80::2"))
+"""Of a cable, its first end's and its second's."""
+
+
+def _end(namespace: str, device: str, number: int) -> Iterator[Resource]:
+    """A link with IPv6 and its address there; without one, the kernel forwards nothing out of it."""
+    yield Ipv6(namespace, device, with_lo=device == naming.UPLINK)
+    yield Address(namespace, device, IPv6Interface((ENDS[number], 64)), routed=False)
+
+
+def cable(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
+    """The host's end, and the host's route to the VPC."""
+    device = naming.device("vpc-", vpc.name)
+    yield from _end(HOST, device, 0)
+    own = IPv6Interface((addressing6.host_end(prefix), 128))
+    yield Address(HOST, device, own, routed=False)
+    yield Route(HOST, prefix, device, ENDS[1])
+
+
+def router(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
+    """The router's end of that cable, and its ways to the host and the internet."""
+    yield from _end(vpc.name, naming.UPLINK, 1)
+    yield Route(vpc.name, IPv6Network(addressing6.host_end(prefix)), naming.UPLINK, ENDS[0])
+    if vpc.nat:
+        yield Route(vpc.name, EVERYWHERE, naming.UPLINK, ENDS[0])
+
+
+def bridge(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
+    """The router's addresses on its bridge. Its own one says which prefix the VPC has."""
+    device = naming.device("br-", vpc.name)
+    yield from _end(vpc.name, device, 0)
+    own = IPv6Interface((addressing6.router(prefix), prefix.prefixlen))
+    yield Address(vpc.name, device, own, routed=False)
+
+
+def inside(prefix: IPv6Network, one: Endpoint, peers: Iterable[IPv6Network]) -> Iterator[Resource]:
+    """A machine's addresses and routes: everything goes to its router."""
+    router, device = addressing6.router(prefix), one.interface
+    for address in one.ipv6:
+        yield Address(one.namespace, device, IPv6Interface(address), routed=False)
+    yield Route(one.namespace, IPv6Network(router), device)
+    # Its owner's default route must not take what is for the VPC.
+    for destination in () if one.is_ours else (prefix, *peers):
+        yield Route(one.namespace, destination, device, router)
+    yield Route(one.namespace, EVERYWHERE, device, router, 0 if one.is_ours else GUEST)
+
+
+def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
+    """The cable between two routers, if both have IPv6."""
+    one, other = topology.vpc(peering.vpc1), topology.vpc(peering.vpc2)
+    for number, (near, far) in enumerate(((one, other), (other, one))):
+        if near and far and near.ipv6 and far.ipv6:
+            device = naming.device("pcx-", far.name)
+            yield from _end(near.name, device, number)
+            yield Route(near.name, far.ipv6, device, ENDS[1 - number])
+
+
+def firewall(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
+    """The router's rules."""
+    yield _chain(vpc.name, "filter", "INPUT", rules.router_input(topology, vpc), "DROP")
+    yield _chain(vpc.name, "filter", "FORWARD", rules.router_forward(topology, vpc), "DROP")
+    if vpc.nat:
+        yield _chain(vpc.name, "mangle", "FORWARD", (CLAMP,))
+
+
+def host(topology: Topology) -> Iterator[Resource]:
+    """The host's chains, and the jumps to them."""
+    vpcs = [vpc for vpc in topology.vpcs if vpc.ipv6]
+    yield _chain(HOST, "filter", naming.HOST_FORWARD, rules.host_forward(vpcs))
+    yield _chain(HOST, "filter", naming.HOST_INPUT, rules.host_input(vpcs))
+    yield _chain(HOST, "mangle", naming.HOST_GUARD, rules.host_guard(vpcs))
+    yield _chain(HOST, "mangle", naming.HOST_GUARD_OUT, rules.host_guard_out(vpcs))
+    has_security = topology.iptables is not Variant.LEGACY
+    if has_security:
+        yield _chain(HOST, "security", naming.HOST_GUARD_IN, rules.host_guard_in(vpcs))
+    jump = f"-m comment --comment {naming.host_mark()} -j"
+    for table, chain, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
+        yield SingleRule(table, chain, f"{jump} {own}", top=True, family=Family.INET6)
+    nat = rules.host_nat(vpcs)
+    if nat:
+        yield _chain(HOST, "nat", naming.HOST_NAT, nat)
+        yield SingleRule("nat", "POSTROUTING", f"{jump} {naming.HOST_NAT}", family=Family.INET6)
+
+
+def _chain(namespace: str, table: str, name: str, rules: tuple[str, ...], policy: str = "") -> Chain:
+    return Chain(namespace, table, name, rules, policy, family=Family.INET6)

@@ -1,0 +1,189 @@
+"""The rules of IPv6 of the VPC routers and of the host, as `rules.py` has those of IPv4; pure.
+
+Two things differ. Neighbours at the two ends of a cable look for each other by ICMPv6, which is let through
+there, from the link itself only (a hop limit of 255, RFC 4861). And no two VPCs have the same addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Network
+
+from vpcctl_lib.firewall.rules import (
+    BEGUN,
+    ESTABLISHED,
+    INVALID,
+    MASQUERADE,
+    RELATED,
+    TRACKED,
+    bearing,
+)
+from vpcctl_lib.model import addressing6, naming, tables
+from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
+
+NO_ROUTE = "-j REJECT --reject-with icmp6-no-route"
+CLOSED = "-j REJECT --reject-with icmp6-adm-prohibited"
+SOLICITATION, ADVERTISEMENT = 135, 136
+
+
+def neighbours(link: str, verdict: str, mark: str = "") -> Iterator[str]:
+    """Who has which MAC at the other end of a link: asked and answered by the link's own ends."""
+    for kind in (SOLICITATION, ADVERTISEMENT):
+        found = f"{link} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -m hl --hl-eq 255"
+        yield " ".join(filter(None, (found, mark, f"-j {verdict}")))
+
+
+def plain(vpc: Vpc) -> list[Subnet]:
+    """The subnets whose packets leave their VPC: those whose route table is a built-in one as it is.
+
+    A person's own route tables have routes of IPv4 only, and what they keep inside stays inside.
+    """
+    return [one for one in vpc.subnets if one.ipv6 and tables.of(vpc, one) is None]
+
+
+def public(vpc: Vpc) -> list[Subnet]:
+    """The subnets whose packets get to the internet."""
+    return [one for one in plain(vpc) if one.type is SubnetType.PUBLIC] if vpc.nat else []
+
+
+def translated(vpc: Vpc) -> bool:
+    """Whether packets to the internet need the host's address (NAT66), as only this host knows theirs."""
+    return vpc.ipv6 is not None and addressing6.is_local(vpc.ipv6)
+
+
+def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+    """What a VPC's router lets through; it answers everything else with "no route"."""
+    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", *_within(vpc), *_outward(vpc),
+            *_peers(topology, vpc), NO_ROUTE)
+
+
+def _within(vpc: Vpc) -> Iterator[str]:
+    bridge, host = naming.device("br-", vpc.name), addressing6.host_end(_prefix(vpc))
+    yield f"-s {vpc.ipv6} -d {vpc.ipv6} -i {bridge} -o {bridge} -j ACCEPT"
+    yield f"-s {host}/128 -i {naming.UPLINK} -o {bridge} -j ACCEPT"
+    # Any other RELATED packet may be forged, to cut another tenant's connection.
+    yield f"-i {naming.UPLINK} -o {bridge} {RELATED} --ctorigsrc {vpc.ipv6} -j ACCEPT"
+    yield f"-d {host}/128 -i {bridge} -o {naming.UPLINK} {RELATED} --ctorigsrc {host} -j ACCEPT"
+
+
+def _outward(vpc: Vpc) -> Iterator[str]:
+    bridge, found = naming.device("br-", vpc.name), public(vpc)
+    yield from _metadata(f"-i {bridge} -o {naming.UPLINK}", "") if found else ()
+    for subnet in found:
+        mark = bearing(naming.owner(vpc.name, subnet.name))
+        yield f"-s {subnet.ipv6} -i {bridge} -o {naming.UPLINK} {mark} -j ACCEPT"
+
+
+def _metadata(way: str, mark: str) -> Iterator[str]:
+    for block in addressing6.METADATA:
+        yield " ".join(filter(None, (f"-d {block} {way}", mark, NO_ROUTE)))
+
+
+def peers(topology: Topology, vpc: Vpc) -> list[Vpc]:
+    """Its peers that have IPv6."""
+    return [peer for peer in topology.peers_of(vpc.name) if peer.ipv6]
+
+
+def _peers(topology: Topology, vpc: Vpc) -> Iterator[str]:
+    bridge = naming.device("br-", vpc.name)
+    open_ones = plain(vpc)
+    whole = len(open_ones) == len(vpc.subnets)
+    for peer in peers(topology, vpc):
+        cable = naming.device("pcx-", peer.name)
+        mark = bearing(naming.peering_owner(*sorted((vpc.name, peer.name))))
+        for near in [vpc.ipv6] if whole else [one.ipv6 for one in open_ones]:
+            yield f"-s {near} -d {peer.ipv6} -i {bridge} -o {cable} {mark} -j ACCEPT"
+            yield f"-s {peer.ipv6} -d {near} -i {cable} -o {bridge} {mark} -j ACCEPT"
+
+
+def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+    """Who may send to the router itself: its own VPC, its peers and the host."""
+    host = addressing6.host_end(_prefix(vpc))
+    near = [(str(peer.ipv6), naming.device("pcx-", peer.name)) for peer in peers(topology, vpc)]
+    senders = [(str(vpc.ipv6), naming.device("br-", vpc.name)), (f"{host}/128", naming.UPLINK), *near]
+    links = [naming.UPLINK, *(cable for _, cable in near)]
+    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
+            *(rule for link in links for rule in neighbours(f"-i {link}", "ACCEPT")),
+            *(f"-s {source} -i {link} -j ACCEPT" for source, link in senders), NO_ROUTE)
+
+
+def host_nat(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+    """Packets of prefixes that only this host knows get the host's address."""
+    return tuple(f"-s {subnet.ipv6} -o {vpc.nat.interface} {bearing(naming.owner(vpc.name, subnet.name))} "
+                 f"{MASQUERADE}" for vpc in vpcs if vpc.nat and translated(vpc) for subnet in public(vpc))
+
+
+def host_forward(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+    """Forwards only between cables and the uplink, and from there only answers."""
+    return tuple(rule for vpc in vpcs for rule in _host_forward(vpc))
+
+
+def _host_forward(vpc: Vpc) -> Iterator[str]:
+    cable, mark = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    yield f"-i {cable} {INVALID} {mark} -j DROP"
+    yield f"-o {cable} {INVALID} {mark} -j DROP"
+    if vpc.nat and public(vpc):
+        yield from _metadata(f"-i {cable} -o {vpc.nat.interface}", mark)
+        for subnet in public(vpc):
+            own = bearing(naming.owner(vpc.name, subnet.name))
+            yield f"-s {subnet.ipv6} -i {cable} -o {vpc.nat.interface} {own} -j ACCEPT"
+        yield f"-i {vpc.nat.interface} -o {cable} {TRACKED} {mark} -j ACCEPT"
+    yield f"-i {cable} {mark} {NO_ROUTE}"
+    yield f"-o {cable} {mark} {NO_ROUTE}"
+
+
+def host_input(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+    """Tenants may only answer the host, never open a connection to it."""
+    return tuple(rule for vpc in vpcs for rule in _host_input(vpc))
+
+
+def _host_input(vpc: Vpc) -> Iterator[str]:
+    cable, mark = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    yield f"-i {cable} {INVALID} {mark} -j DROP"
+    yield f"-i {cable} {ESTABLISHED} {mark} -j ACCEPT"
+    yield f"-i {cable} {RELATED} --ctorigdst {vpc.ipv6} {mark} -j ACCEPT"
+    yield from neighbours(f"-i {cable}", "ACCEPT", mark)
+    yield f"-i {cable} {mark} {CLOSED}"
+
+
+def host_guard(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+    """Before the rules of all other tables: only its cable brings a VPC's addresses, and no forged errors."""
+    return (f"-i lo {bearing(naming.host_mark())} -j RETURN",
+            *(rule for vpc in vpcs for rule in _host_guard(vpc)))
+
+
+def _host_guard(vpc: Vpc) -> Iterator[str]:
+    cable, mark = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    yield f"-s {vpc.ipv6} ! -i {cable} {mark} -j DROP"
+    yield f"-i {cable} {INVALID} {mark} -j DROP"
+    yield f"-i {cable} {RELATED} ! --ctorigsrc {vpc.ipv6} ! --ctorigdst {vpc.ipv6} {mark} -j DROP"
+
+
+def host_guard_out(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+    """After all other rules: if the chain that refuses with an answer was flushed, the packet stops here."""
+    return tuple(rule for vpc in vpcs for rule in _host_guard_out(vpc))
+
+
+def _host_guard_out(vpc: Vpc) -> Iterator[str]:
+    cable, mark = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    yield from neighbours(f"-o {cable}", "RETURN", mark)
+    yield f"! -s {addressing6.host_end(_prefix(vpc))}/128 -o {cable} {BEGUN} {mark} -j DROP"
+    beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
+    yield f"-s {vpc.ipv6} {beside}-m addrtype ! --src-type LOCAL {mark} -j DROP"
+
+
+def host_guard_in(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+    """After `filter`: what somebody else's rule accepts there still stops here."""
+    return tuple(rule for vpc in vpcs for rule in _host_guard_in(vpc))
+
+
+def _host_guard_in(vpc: Vpc) -> Iterator[str]:
+    cable, mark = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    yield from neighbours(f"-i {cable}", "RETURN", mark)
+    yield f"-i {cable} {BEGUN} {mark} -j DROP"
+
+
+def _prefix(vpc: Vpc) -> IPv6Network:
+    if vpc.ipv6 is None:
+        raise ValueError(f"{vpc.name} has no IPv6")
+    return vpc.ipv6

@@ -1,0 +1,66 @@
+"""IPv6 on a link: off by default in our namespaces, and on where a VPC has it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel import sysctls
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.resources.addresses import dual
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
+from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import HOST, Set
+
+
+@frozen
+class Ipv6(Resource):
+    """A link's switch for IPv6, and what it must not do by itself: choose an address or a router."""
+
+    namespace: str
+    device: str
+    with_lo: bool = False
+    """Whether the namespace is ours, so that `lo` has it as well."""
+
+    in_place = True
+
+    @property
+    def key(self) -> Hashable:
+        """The link."""
+        return ("ipv6", self.namespace, self.device)
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace and the link."""
+        return within(self.namespace, self.device)
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """All addresses and routes of IPv6 on the link go with it."""
+        return frozenset({dual(self.namespace, self.device)})
+
+    @property
+    def takes(self) -> frozenset[Place]:
+        """Nothing on the host, where its link keeps it until it goes."""
+        return self.places if self.namespace else frozenset()
+
+    def make(self) -> Operations:
+        """All of them at once, and on last."""
+        return (Set(self.namespace, sysctls.dual(self.device, self.with_lo)),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Off again; the host's own link has its address taken away."""
+        pairs = (*sysctls.off(self.device), *(sysctls.off("lo") if self.with_lo else ()))
+        return (Set(self.namespace, pairs, gone_is_fine=True),) if self.namespace != HOST else ()
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """Each must be as it was set."""
+        if kernel.link(self.namespace, self.device) is None:
+            return MISSING
+        shall = sysctls.dual(self.device, self.with_lo)
+        held = kernel.settings(self.namespace, [key for key, _ in shall])
+        told = [f"{key} is {held[key]}, not {value}" for key, value in shall if held.get(key, value) != value]
+        return changed("; ".join(told)) if told else None
+
+    def __str__(self) -> str:
+        return f"IPv6 on {self.device}{on(self.namespace)}"
