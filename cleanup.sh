@@ -146,7 +146,7 @@ is_ours() { [ -n "$(ip -j -n "$1" link show dev lo 2>/dev/null | marked)" ]; }
 attached_names() {
     for router in $(ip -j link show | marked marks | sed -n 's|^vpcctl:\([a-z0-9-]*\)$|\1|p'); do
         ip -j -n "$router" link show 2>/dev/null | marked marks |
-            sed -n "s|^vpcctl:\\($router\\)/\\([a-z0-9-]*\\)/\\([a-z0-9-]*\\)~.*|\\1-\\2.\\3|p"
+            sed -n "/~tap~[A-Za-z0-9_-]*$/d; s|^vpcctl:\\($router\\)/\\([a-z0-9-]*\\)/\\([a-z0-9-]*\\)~.*|\\1-\\2.\\3|p"
     done
     for path in "$namespaces"/*.*; do
         { [ -e "$path" ] && ! is_ours "${path##*/}"; } || continue

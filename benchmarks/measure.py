@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import acls, connections, plumbing, traffic
-from benchmarks.report import write
+from benchmarks import acls, connections, plumbing, traffic, ways
+from benchmarks.report import write, write_ways
 from benchmarks.timing import medians, programs_started, run, vpcctl
 
 WALK = (
@@ -54,8 +54,13 @@ def main() -> None:
     """Measure, print as it goes, write the page."""
     options = argparse.ArgumentParser(prog="./benchmarks/run", description=__doc__)
     options.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default 5)")
-    rounds = options.parse_args().rounds
+    options.add_argument("--ways", action="store_true", help="measure only the ways in and out of a VPC")
+    told = options.parse_args()
+    rounds = told.rounds
     plumbing.SCRATCH.mkdir()
+    if told.ways:
+        write_ways(Path("docs/performance.md"), ways.compare(rounds), rounds)
+        return
     figures: dict[str, dict[str, float]] = {}
     tasks: dict[str, Callable[[], dict[str, float]]] = {
         "programs": lambda: programs(100),
@@ -69,6 +74,7 @@ def main() -> None:
         "connections": lambda: connections.compare(rounds),
         "acls": lambda: acls.compare(max(rounds, 11)),
         "traffic": lambda: traffic.compare(rounds),
+        "ways": lambda: ways.compare(rounds),
     }
     for name, measure in tasks.items():
         figures[name] = measure()

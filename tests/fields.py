@@ -125,6 +125,7 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Attachment, "container"): st.sampled_from(("", "docker:web", "podman:db.1")),
     Field(Attachment, "path"): st.sampled_from(("", "/run/netns/lab", "/proc/77/ns/net")),
     Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
+    Field(Machine, "tap"): st.sampled_from(("", "", "vm0", "tap-1")),
     Field(Subnet, "name"): st.sampled_from(NAMES),
     Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
     Field(Subnet, "acl"): st.sampled_from(("", "", "web", "spare")),
@@ -269,7 +270,9 @@ def _one_of_both(attached: Attachment) -> Attachment:
 
 
 def _others_programs(machine: Machine) -> Machine:
-    """In an attached machine only its owner starts programs."""
+    """In an attached machine only its owner starts programs; a virtual one does not forward, either."""
+    if machine.tap:
+        return replace(machine, workloads=(), attached=Attachment(), forwards=False)
     return replace(machine, workloads=()) if machine.attached else machine
 
 
@@ -414,7 +417,9 @@ FULL = Topology(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),
             Machine("box", (IPv4Address("10.0.4.6"),), Attachment("docker:web", interface="vpc0")),
-            Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab"))), acl="edge"),
+            Machine("lab", (IPv4Address("10.0.4.7"),), Attachment(path="/run/netns/lab")),
+            Machine("vm", (IPv4Address("10.0.4.8"), IPv4Address("10.0.4.9")), tap="vm0", groups=("web",))),
+            acl="edge"),
         Subnet("more", IPv4Network("10.50.1.0/24"), SubnetType.PUBLIC, machines=(
             Machine("far", (IPv4Address("10.50.1.4"),)),)),
         Subnet("dmz", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC)), groups=(

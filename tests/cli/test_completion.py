@@ -28,7 +28,8 @@ RECORD = {"version": VERSION, "ledger": [], "topology": {"vpcs": [
             {"workloads": [{"name": "batch", "argv": ["true"]}]},
             {"name": "db1", "addresses": ["10.0.2.4"], "workloads": [{"name": "job", "argv": ["true"]}]},
             {"name": "db2", "addresses": ["10.0.2.5"]}]}]},
-    {"name": "vpc2", "cidr": "172.16.0.0/16", "link": 1, "subnets": [
+    {"name": "vpc2", "cidr": "172.16.0.0/16", "link": 1,
+     "cidrs": ["10.7.0.0/16", "10.80.0.0/24"], "subnets": [
         {"name": "web", "cidr": "172.16.1.0/24"}]},
     {"name": "office", "cidr": "192.168.0.0/24", "link": 2}]}}
 
@@ -52,6 +53,10 @@ def completed(folder: Path, words: str) -> list[str]:
     ("vpcctl vpc show --name ", ["vpc1", "vpc2", "office"]),
     ("vpcctl vpc delete --name vp", ["vpc1", "vpc2"]),
     ("vpcctl vpc create --name ", []),
+    ("vpcctl vpc set --name vpc2 --remove-cidr ", ["10.7.0.0/16", "10.80.0.0/24"]),
+    ("vpcctl vpc set --name vpc2 --remove-cidr 10.8", ["10.80.0.0/24"]),
+    ("vpcctl vpc set --name vpc1 --remove-cidr ", []),
+    ("vpcctl vpc set --name vpc2 --add-cidr ", []),
     ("vpcctl subnet add --vpc o", ["office"]),
     ("vpcctl subnet add --vpc vpc1 --name ", []),
     ("vpcctl subnet set --vpc vpc1 --name ", ["public", "private"]),

@@ -15,6 +15,7 @@ PLANS = {
     "vpc create --name new --cidr 10.7.0.0/16": "netns add new",
     "vpc create --name new --cidr 10.99.0.0/16 --allow-overlap": "netns add new",
     "vpc delete --name vpc1": "netns del vpc1",
+    "vpc set --name vpc1 --add-cidr 10.7.0.0/16": "ip -n vpc1 route add 10.7.0.0/16 dev br-vpc1 scope link",
     "subnet add --vpc vpc1 --name new --cidr 10.0.7.0/24 --type public": "netns add vpc1-new",
     "subnet set --vpc vpc1 --name public --type private": ":VPCCTL-FORWARD",
     "subnet delete --vpc vpc1 --name public": "netns del vpc1-public",
@@ -75,7 +76,8 @@ def test_nothing_is_made_where_nothing_is_recorded(vpcctl: Any) -> None:
 
 
 @pytest.mark.parametrize("words", [
-    "vpc create --name vpc1 --cidr 10.0.0.0/16", "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24",
+    "vpc create --name vpc1 --cidr 10.0.0.0/16", "vpc set --name vpc1 --add-cidr 10.0.0.0/16",
+    "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24",
     "nat enable --vpc vpc1", "nat enable --vpc vpc1 --interface eth0", "nat disable --vpc vpc2",
     "peer create --vpc1 vpc2 --vpc2 vpc1", "firewall clear --vpc vpc1 --subnet private",
 ])

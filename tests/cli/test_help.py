@@ -27,7 +27,7 @@ JSON_LEAVES = [path for path in LEAVES if path[0] not in ("exec", "sandbox", "ca
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    wanted = """vpc create, vpc list, vpc show, vpc delete, subnet add, subnet set, subnet list,
+    wanted = """vpc create, vpc set, vpc list, vpc show, vpc delete, subnet add, subnet set, subnet list,
         subnet delete, instance add, instance list, instance show, instance delete, instance attach,
         instance detach, nat enable, nat disable,
         peer create, peer delete, peer list, firewall apply, firewall allow, firewall deny,

@@ -40,6 +40,8 @@ SAID = {
     "create-flow-logs": "vpcctl capture",
     "create-network-acl": "vpcctl acl create --vpc NAME --name NAME",
     "describe-network-acls": "vpcctl acl list", "nacl": "vpcctl acl create",
+    "associate-vpc-cidr-block": "vpcctl vpc set --name NAME",
+    "disassociate-vpc-cidr-block": "vpcctl vpc set --name NAME",
     "replace-network-acl-association": "vpcctl acl associate --vpc NAME --subnet NAME --name NAME",
     "create-network-acl-entry": "vpcctl acl apply --vpc NAME --name NAME --rules FILE",
     "security-group": "vpcctl firewall apply", "sg": "vpcctl firewall apply",

@@ -75,6 +75,8 @@ def make(seed: int, harm: int) -> World:
     _add_acls(world, Random(f"{seed} acls"))  # noqa: S311 - a test wants the same again
     ways = Random(f"{seed} routes")  # noqa: S311 - a test wants the same again
     _add_routes(world, ways)
+    _add_cidrs(world, Random(f"{seed} cidrs"))  # noqa: S311 - a test wants the same again
+    _add_box_policies(world, Random(f"{seed} boxes"))  # noqa: S311 - a test wants the same again
     for _ in range(harm):
         world.damage.append(world.random.choice(DAMAGE)(world))
     if harm > 1:
@@ -139,8 +141,41 @@ def _add_routes(world: World, random: Random) -> None:
         for subnet in ("s1", "s2"):
             if subnet in vpc["subnets"] and random.random() < 0.8:
                 vpc["subnets"][subnet]["route_table"] = random.choice(("t1", "t2"))
+                # The table says it.
+                del vpc["subnets"][subnet]["type"]
         if vpc["subnets"]["box"]["type"] == "private":
             vpc["route_tables"].pop("main", None)
+
+
+def _add_cidrs(world: World, random: Random) -> None:
+    """Second CIDRs for some of the VPCs, each with a subnet, and routes of peers to them."""
+    for number, (name, vpc) in enumerate(world.topology["vpcs"].items()):
+        if random.random() < 0.6:
+            continue
+        world.topology["version"] = 2
+        start = f"192.168.{16 * number}"
+        vpc["cidrs"] = [f"{start}.0/20"]
+        has_table = "route_tables" in vpc and random.random() < 0.5
+        edge = {"route_table": random.choice(("t1", "t2"))} if has_table else \
+            {"type": random.choice(("public", "private"))}
+        vpc["subnets"]["far"] = {"cidr": f"{start}.0/24", **edge}
+        pairs = [pair for pair in world.topology["peerings"] if name in pair]
+        for peer in (world.topology["vpcs"][other] for pair in pairs for other in pair if other != name):
+            for table in peer.get("route_tables", {}).values():
+                if random.random() < 0.6:
+                    table["routes"][random.choice((f"{start}.0/20", f"{start}.0/25"))] = random.choice(
+                        (f"peer:{name}", f"peer:{name}", "instance:box/b", "blackhole"))
+
+
+def _add_box_policies(world: World, random: Random) -> None:
+    """Policies for some of the middleboxes, which decide about what these forward."""
+    for vpc in world.topology["vpcs"].values():
+        if "box" in vpc["subnets"] and random.random() < 0.6:
+            policy = {"default": random.choice(("deny", "allow")), "ingress": [
+                _policy_rule(random, "source") for _ in range(random.randint(1, 3))]}
+            if random.random() < 0.5:
+                policy["egress"] = [_policy_rule(random, "destination") for _ in range(random.randint(1, 3))]
+            vpc["subnets"]["box"]["firewall"] = policy
 
 
 def _routes(world: World, random: Random, peers: list[str]) -> dict[str, str]:

@@ -18,12 +18,16 @@ VPC2 = ("vpc create --name vpc2 --cidr 172.16.0.0/16",
 PEERED = (*NAT, *VPC2, "peer create --vpc1 vpc1 --vpc2 vpc2")
 TWIN = (*NAT, "vpc create --name twin --cidr 10.0.0.0/16",
         "subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
+WIDER = "vpc set --name vpc1 --add-cidr 10.1.0.0/16"
+NARROWER = "vpc set --name vpc1 --remove-cidr 10.1.0.0/16"
+FAR = "subnet add --vpc vpc1 --name far --cidr 10.1.1.0/24 --type public"
 POLICY = "firewall apply --vpc vpc1 --subnet public --policy {policy}"
 TREE = "firewall apply --vpc vpc1 --subnet public --policy {tree}"
 OTHER_TREE = "firewall apply --vpc vpc1 --subnet public --policy {other-tree}"
 MORE = "subnet add --vpc vpc1 --name more --cidr 10.0.2.0/24 --type public"
 MACHINE = "instance add --vpc vpc1 --subnet public --name web1 --address 10.0.1.9 --forwards"
 GUEST = "instance attach --vpc vpc1 --subnet public --name lab --netns /run/netns/other --interface vpc0"
+VIRTUAL = "instance attach --vpc vpc1 --subnet public --name lab --tap vm0"
 GONE = "instance detach --vpc vpc1 --subnet public --name lab"
 JOB = "deploy run --vpc vpc1 --subnet public --instance web1 --name job -- sleep infinity"
 GROUP = "group create --vpc vpc1 --name web"
@@ -145,6 +149,13 @@ SCENARIOS = (
     Scenario("vpc delete --name vpc1", (*PEERED, WEB, POLICY, GUEST)),
     Scenario("vpc delete --name vpc1", (*TWIN, "nat enable --vpc twin"), "overlap"),
     Scenario("vpc delete --name vpc1", (*PEERED, RUN), "half-made", crash="vpc delete --name vpc1"),
+    Scenario(WIDER, (*PEERED, GUEST)),
+    Scenario(WIDER, (*ROUTED, USE, MACHINE, BOX, PUBLISH), "route tables"),
+    Scenario(WIDER, PEERED, "half-made", crash=WIDER),
+    Scenario(NARROWER, (*PEERED, WIDER), "less"),
+    Scenario(NARROWER, (*PEERED, WIDER), "less, half-made", crash=NARROWER),
+    Scenario(FAR, (*PEERED, WIDER), "in a further CIDR"),
+    Scenario("restore", (*PEERED, WIDER), "a further CIDR", damage=REBOOT),
     Scenario(MORE, PEERED),
     Scenario(MORE, NAT, "half-made", crash=MORE),
     Scenario("subnet add --vpc vpc1 --name range --cidr 10.0.4.0/24 --bare", NAT),
@@ -154,6 +165,9 @@ SCENARIOS = (
     Scenario(GUEST, (*PEERED, POLICY)),
     Scenario(GUEST, (*SUBNET, POLICY), "half-made", crash=GUEST),
     Scenario(GONE, (*PEERED, POLICY, GUEST)),
+    Scenario(VIRTUAL, (*PEERED, POLICY), "a tap"),
+    Scenario(VIRTUAL, (*SUBNET, POLICY), "half-made tap", crash=VIRTUAL),
+    Scenario(GONE, (*PEERED, POLICY, VIRTUAL), "a tap"),
     Scenario("restore", (*SUBNET, POLICY, GUEST), "unmounted", damage="ip netns del vpc1-public.lab"),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),

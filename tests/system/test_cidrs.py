@@ -231,14 +231,14 @@ def test_a_middlebox_sees_what_goes_to_a_peers_further_cidr_and_the_answers(wide
     wide.do("route-table add-route --vpc vpc2 --name app --to 10.77.0.0/16 --via instance:public/box")
     wide.do("route-table associate --vpc vpc2 --subnet inner --name app")
     serve(wide)
-    wide.sh(f"nft -f - <<'EOF'\n{SEEN}\nEOF", "vpc2-public.box")
-    wide.reaches("vpc2-inner", f"{FAR}:80")
-    there = seen(wide, "vpc2-public.box")
-    # Of TCP's opening, the request and its acknowledgement both ways: five packets and more.
-    assert there >= 5
     wide.listen("vpc2-inner", "80")
+    wide.sh(f"nft -f - <<'EOF'\n{SEEN.replace('counter', 'ip saddr 10.77.0.0/16 counter')}\nEOF",
+            "vpc2-public.box")
+    wide.reaches("vpc2-inner", f"{FAR}:80")
+    answers = seen(wide, "vpc2-public.box")
+    assert answers > 0
     wide.reaches("vpc1-far", "172.16.2.2:80")
-    assert seen(wide, "vpc2-public.box") >= there + 5
+    assert seen(wide, "vpc2-public.box") > answers
     wide.none_reach(("vpc2-inner", "10.0.1.2"))
 
 

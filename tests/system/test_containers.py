@@ -192,10 +192,11 @@ def test_the_document_is_true(street: Host, runtime: Neighbour) -> None:
     bash(street, f"{runtime.name} rm -f -t 0 web both >/dev/null 2>&1 || true")
 
 
-def test_what_the_document_says_of_other_namespaces_is_true(tmp_path: Path) -> None:
+@pytest.mark.parametrize("title", ["Other namespaces", "Virtual machines"])
+def test_what_the_document_says_without_a_runtime_is_true(tmp_path: Path, title: str) -> None:
     host = Host(tmp_path)
     try:
-        check_document("Other namespaces", lambda line: host.run("bash", "-c", f"exec 2>&1; {line}").out)
+        check_document(title, lambda line: host.run("bash", "-c", f"exec 2>&1; {line}").out)
     finally:
         host.end()
 

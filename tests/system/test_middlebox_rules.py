@@ -128,11 +128,13 @@ def test_a_program_s_own_rules_and_marks_stay(box: Host) -> None:
     own = ("iptables -P FORWARD DROP; iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT; "
            "iptables -A FORWARD -p tcp --dport 80 -j ACCEPT; iptables -A INPUT -p tcp --dport 443 -j DROP; "
            "iptables -t nat -A PREROUTING -p tcp --dport 9000 -j REDIRECT --to-ports 80; "
-           "iptables -t mangle -A PREROUTING -p udp -j MARK --set-mark 0x01000000")
+           "nft add table ip own; nft add chain ip own pre '{ type filter hook prerouting priority -140; }'; "
+           "nft add rule ip own pre udp dport 53 meta mark set 0x01000000 counter")
     box.sh(own, "vpc1-public.box")
     apply(box, ingress=[rule("80-9000"), rule(53, "udp")])
     box.reaches("vpc1-private", f"{FAR}:80", "10.0.1.4:80", "10.0.1.4:9000")
     box.never_reaches("vpc1-private", f"{FAR}:443", "10.0.1.4:443", f"{FAR}:53/udp")
+    assert "packets 0 " not in box.sh("nft list table ip own", "vpc1-public.box")
     # The rules are asked for the port that the packet was sent to.
     apply(box, ingress=[rule(80)])
     box.reaches("vpc1-private", "10.0.1.4:80")
@@ -168,6 +170,9 @@ def test_lost_rules_are_told_and_restored(box: Host, loss: str) -> None:
     box.never_reaches("vpc1-private", f"{FAR}:443", FAR)
 
 
+OLDER = {"VPCCTL-IN": "INPUT", "VPCCTL-OUT": "OUTPUT"}
+
+
 def as_before(host: Host) -> None:
     """The middlebox as an older vpcctl left it: its rules are for what ends and begins there only."""
     host.sh("rules=$(iptables -t mangle -S | sed -n 's/^-A VPCCTL-IN /-A INPUT /p; "
@@ -175,11 +180,10 @@ def as_before(host: Host) -> None:
             "{ echo '*filter'; echo \"$rules\"; echo COMMIT; } | iptables-restore -n", "vpc1-public.box")
     record = host.state()
     for line in record["ledger"]:
-        if line["kind"] == "chain" and line["namespace"] == "vpc1-public.box":
-            line["table"] = "filter"
-            line["name"] = {"VPCCTL-IN": "INPUT", "VPCCTL-OUT": "OUTPUT"}[line["name"]]
-    record["ledger"] = [line for line in record["ledger"] if "VPCCTL-" not in line.get("rule", "")
-                        or line.get("namespace") != "vpc1-public.box"]
+        if line["kind"] == "chain" and line["name"] in OLDER:
+            line["table"], line["name"] = "filter", OLDER[line["name"]]
+    record["ledger"] = [line for line in record["ledger"] if line.get("namespace") != "vpc1-public.box"
+                        or line.get("name") not in ("PREROUTING", "POSTROUTING")]
     host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
 
 

@@ -15,9 +15,12 @@ from probes import REACHED
 
 LONG = bool(os.environ.get("VPCCTL_LONG"))
 CIDRS = {"a": "10.1", "b": "10.2", "c": "10.3"}
-VPCS, SUBNETS = st.sampled_from(sorted(CIDRS)), st.sampled_from(["x", "y"])
+MORE = {"a": "10.65", "b": "10.66", "c": "10.67"}
+"""The second CIDR of each VPC, in which its subnet z is."""
+VPCS, SUBNETS = st.sampled_from(sorted(CIDRS)), st.sampled_from(["x", "y", "z"])
 COMMANDS = st.one_of(
-    st.tuples(st.sampled_from(["create", "delete", "enable", "disable", "group", "allow", "ungroup"]), VPCS),
+    st.tuples(st.sampled_from(["create", "delete", "enable", "disable", "widen", "widen", "narrow", "group",
+                               "allow", "ungroup"]), VPCS),
     st.tuples(st.sampled_from(["add", "add", "remove", "close", "open", "run", "stop", "join", "leave"]),
               VPCS, SUBNETS),
     st.tuples(st.sampled_from(["peer", "unpeer"]), VPCS, VPCS),
@@ -35,6 +38,8 @@ class Model:
 
     subnets: dict[str, set[str]] = field(default_factory=dict)
     nat: set[str] = field(default_factory=set)
+    wide: set[str] = field(default_factory=set)
+    """The VPCs with a second CIDR."""
     peers: set[frozenset[str]] = field(default_factory=set)
     closed: set[tuple[str, str]] = field(default_factory=set)
     running: set[tuple[str, str]] = field(default_factory=set)
@@ -63,7 +68,14 @@ class Model:
             self._forget(vpc, *self.subnets.pop(vpc))
             self.groups.pop(vpc, None)
             self.nat.discard(vpc)
+            self.wide.discard(vpc)
             self.peers = {pair for pair in self.peers if vpc not in pair}
+        elif verb == "widen":
+            self.wide.add(vpc)
+        elif verb == "narrow":
+            if vpc not in self.wide or "z" in self.subnets[vpc]:
+                return False
+            self.wide.discard(vpc)
         else:
             (self.nat.add if verb == "enable" else self.nat.discard)(vpc)
         return True
@@ -88,6 +100,8 @@ class Model:
                 (self.peers.add if verb == "peer" else self.peers.discard)(pair)
             return there
         if verb == "add":
+            if other == "z" and vpc not in self.wide:
+                return False
             self.subnets[vpc].add(other)
             return True
         place = (vpc, other)
@@ -126,18 +140,24 @@ class Model:
         return other not in self.closed and joined
 
 
+def part(vpc: str, subnet: str) -> str:
+    """The first three bytes of a subnet's addresses."""
+    return f"{MORE[vpc]}.1" if subnet == "z" else f"{CIDRS[vpc]}.{1 if subnet == 'x' else 2}"
+
+
 def words(policy: str, rules: str, verb: str, *what: str) -> list[str]:
     """The command line of a step."""
     vpc, other = (*what, "", "")[:2]
     place = ["--vpc", vpc, "--subnet", other]
-    number = {"x": 1, "y": 2}.get(other, 0)
     lines: dict[str, Callable[[], list[str]]] = {
         "create": lambda: ["vpc", "create", "--name", vpc, "--cidr", f"{CIDRS[vpc]}.0.0/16"],
         "delete": lambda: ["vpc", "delete", "--name", vpc],
         "enable": lambda: ["nat", "enable", "--vpc", vpc],
         "disable": lambda: ["nat", "disable", "--vpc", vpc],
         "add": lambda: ["subnet", "add", "--vpc", vpc, "--name", other, "--type",
-                        "public" if other == "x" else "private", "--cidr", f"{CIDRS[vpc]}.{number}.0/24"],
+                        "private" if other == "y" else "public", "--cidr", f"{part(vpc, other)}.0/24"],
+        "widen": lambda: ["vpc", "set", "--name", vpc, "--add-cidr", f"{MORE[vpc]}.0.0/16"],
+        "narrow": lambda: ["vpc", "set", "--name", vpc, "--remove-cidr", f"{MORE[vpc]}.0.0/16"],
         "remove": lambda: ["subnet", "delete", "--vpc", vpc, "--name", other],
         "close": lambda: ["firewall", "apply", *place, "--policy", policy],
         "open": lambda: ["firewall", "clear", *place],
@@ -167,20 +187,20 @@ def compare(host: Host, model: Model) -> None:
     routes = host.sh("ip route")
     for vpc, prefix in CIDRS.items():
         assert (f"{prefix}.0.0/16 via" in routes) == (vpc in model.subnets), routes
+        assert (f"{MORE[vpc]}.0.0/16 via" in routes) == (vpc in model.wide), routes
     assert host.sh("pgrep -fc '^sleep 1009' || true").strip() == str(len(model.running))
-    addresses = {place: f"{CIDRS[place[0]]}.{1 if place[1] == 'x' else 2}.2" for place in places}
+    addresses = {place: f"{part(*place)}.2" for place in places}
     targets = [(place, address) for place, address in addresses.items()] + [(None, "8.8.8.8")]
     asked = [(place, other, target) for place in places if place not in model.closed
              for other, target in targets if other != place]
     answers = host.probe(*(("-".join(place), target) for place, _, target in asked), patience=0.6)
     for (place, other, target), answer in zip(asked, answers, strict=True):
-        outward = place[0] in model.nat and place[1] == "x"
+        outward = place[0] in model.nat and place[1] != "y"
         expected = outward if other is None else model.reaches(place, other)
         assert (answer.verdict == REACHED) == expected, (place, target, answer)
         assert answer.verdict in (REACHED, *UNREACHED)
     if model.guest:
-        where = f"{CIDRS[model.guest[0]]}.{1 if model.guest[1] == 'x' else 2}"
-        (answer,) = host.probe(("-".join(model.guest), f"{where}.4"), patience=0.6)
+        (answer,) = host.probe(("-".join(model.guest), f"{part(*model.guest)}.4"), patience=0.6)
         assert (answer.verdict == REACHED) == (model.guest not in model.closed), answer
     assert ("vpc0" in host.sh("ip link; iptables-save", "other")) == (model.guest is not None)
     status = host.vpcctl("status")
@@ -203,7 +223,8 @@ def test_any_sequence_of_commands(module_host: Host, steps: list[tuple[str, ...]
     policy, rules = host.write("policy.json", CLOSED), host.write("group.json", ALLOWED)
     try:
         for step in (("create", "a"), ("add", "a", "x"), ("create", "b"), ("add", "b", "y"),
-                     ("group", "a"), ("allow", "a"), ("join", "a", "x"), *steps):
+                     ("group", "a"), ("allow", "a"), ("join", "a", "x"), ("widen", "a"), ("add", "a", "z"),
+                     *steps):
             fine = model.step(*step)
             done = host.vpcctl(*words(policy, rules, *step))
             assert (done.code == 0) == fine, (step, done)

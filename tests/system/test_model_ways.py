@@ -309,7 +309,10 @@ def module_host(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 FIRST: tuple[Step, ...] = (
     ("create", "a"), ("add", "a", "x"), ("add", "a", "y"), ("enable", "a"), ("create", "b"),
-    ("allocate", EIPS[0]), ("table", "a"), ("gateway", "a"), ("lead", "a"), ("acl", "a"))
+    ("allocate", EIPS[0]), ("associate", EIPS[0], "a", "x"), ("table", "a"), ("gateway", "a"), ("lead", "a"),
+    ("route", "a", f"nat:{GATEWAY}"), ("acl", "a"), ("rules", "a", "all"), ("guard", "a", "x"),
+    ("publish", "a", "y"))
+"""Everything is there once, and works."""
 
 
 def serve(host: Host, model: Model, services: dict[Place, int]) -> None:

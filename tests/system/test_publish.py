@@ -291,6 +291,16 @@ def test_a_file_makes_it_and_export_has_it(vpc1: Host) -> None:
     assert vpc1.do("export").out == exported
 
 
+def test_a_file_takes_nat_away_and_publishes_at_once(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    for nat, publish in ((False, ["8080:80"]), (True, [])):
+        subnets = {"public": {"cidr": "10.0.1.0/24", "type": "public", "publish": publish}}
+        vpc1.do("apply -f", vpc1.write("t.json", {"version": 2, "vpcs": {"vpc1": {
+            "cidr": "10.0.0.0/16", "nat": nat, "subnets": subnets}}}))
+        assert vpc1.do("status").out == "in sync\n"
+    vpc1.reaches("vpc1-public", "8.8.8.8")
+
+
 def test_a_lost_record_is_rebuilt(published: Host) -> None:
     published.do("nat enable --vpc vpc2")
     before, front = published.do("export").out, published.state()["topology"]["front"]

@@ -1,7 +1,8 @@
-"""A virtual machine of QEMU with a machine's address, by passt: a real kernel and real packets."""
+"""A virtual machine of QEMU with a machine's address by a tap or by passt: a real kernel, real packets."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,10 +50,17 @@ chmod +x /run/guest/init /run/guest/lease
 """
 """A system of busybox that asks for its address by DHCP."""
 PASST = "ip netns exec vpc1-public.vm1 passt -f -s /run/vm1/sock -t 80,81"
+STATIC = """#!/bin/busybox sh
+/bin/busybox ip addr add 10.0.1.4/24 dev eth0
+/bin/busybox ip route add default via 10.0.1.1
+"""
+"""In place of DHCP, as cloud-init would do."""
 BOOT = ("qemu-system-x86_64 -cpu max -m 256 -nodefaults -display none -serial file:/run/vm1/console "
         f"-no-reboot -kernel $(echo {KERNEL}/boot/vmlinuz-*) -initrd /run/guest.img -append console=ttyS0 "
-        "-netdev stream,id=n,server=off,addr.type=unix,addr.path=/run/vm1/sock "
         "-device virtio-net-pci,netdev=n,romfile=")
+BY_PASST = f"{BOOT} -netdev stream,id=n,server=off,addr.type=unix,addr.path=/run/vm1/sock"
+BY_TAP = (f"ip netns exec vpc1-public.vm1 {BOOT},mac=02:10:0a:00:01:04 "
+          "-netdev tap,id=n,ifname=vm0,script=no,downscript=no")
 
 
 @pytest.fixture
@@ -78,7 +86,39 @@ def test_it_has_the_machine_s_address_and_policy(host: Host) -> None:
     host.start("vpc1-public", "busybox", "httpd", "-f", "-p", "8080", "-h", "/run/www")
     running = [host.start("", "bash", "-c", f"exec {PASST}")]
     bash(host, wait("[ -S /run/vm1/sock ]"))
-    running.append(host.start("", "bash", "-c", f"exec {BOOT}"))
+    running.append(host.start("", "bash", "-c", f"exec {BY_PASST}"))
+    check(host)
+    host.stop(*running)
+    host.do("vpc delete --name vpc1")
+
+
+def test_it_is_the_machine_behind_its_tap(host: Host) -> None:
+    done = host.do("instance attach --vpc vpc1 --subnet public --name vm1 --tap vm0")
+    assert "address 10.0.1.4/24 and gateway 10.0.1.1" in done.err
+    bash(host, GUEST.replace("busybox udhcpc -i eth0 -s /lease -n -q", "busybox sh /static").replace(
+        "chmod +x", f"printf %s {shlex.quote(STATIC)} >/run/guest/static\nchmod +x"))
+    host.sh("echo 'from the subnet' >/run/www/index.html")
+    host.start("vpc1-public", "busybox", "httpd", "-f", "-p", "8080", "-h", "/run/www")
+    running = host.start("", "bash", "-c", f"exec {BY_TAP}")
+    check(host)
+    host.do("reach --from vpc1/public --to vpc1/public/vm1 --port 80 --probe")
+    assert host.do("status").out.endswith("in sync\n")
+    # It can be started again.
+    host.do("firewall clear --vpc vpc1 --subnet public")
+    host.stop(running)
+    assert fetched(host, 80) == ""
+    host.sh("rm /run/vm1/console")
+    host.start("", "bash", "-c", f"exec {BY_TAP}")
+    host.wait_until(lambda: "it is ready" in console(host), "it boots")
+    assert fetched(host, 80) == "from the virtual machine\n"
+    done = host.do("instance detach --vpc vpc1 --subnet public --name vm1")
+    assert "vpc1/public/vm1 is unplugged: tap vm0 is gone" in done.err
+    assert "stopped qemu-system-x86" in done.err
+    host.do("vpc delete --name vpc1")
+
+
+def check(host: Host) -> None:
+    """It reaches others, and is reached as the policy allows."""
     host.wait_until(lambda: "it is ready" in console(host), "it boots")
     assert "from the subnet" in console(host)
     assert "its ping came back" in console(host)
@@ -87,8 +127,6 @@ def test_it_has_the_machine_s_address_and_policy(host: Host) -> None:
     host.do("firewall allow --vpc vpc1 --subnet public --protocol tcp --port 80")
     assert fetched(host, 80) == "from the virtual machine\n"
     assert fetched(host, 81) == ""
-    host.stop(*running)
-    host.do("vpc delete --name vpc1")
 
 
 def console(host: Host) -> str:

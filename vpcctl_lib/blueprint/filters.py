@@ -27,11 +27,15 @@ def outgoing(one: Endpoint, found: Filter) -> Iterator[Resource]:
 def _placed(one: Endpoint, chain: str, jump: str, found: Filter) -> Iterator[Resource]:
     """The rules as a whole built-in chain.
 
-    Where others may have rules, too, they are a chain of ours, to which our link's packets are led.
+    Where they are for one link only, they are a chain of ours, to which its packets are led.
     """
     inner, table = packed(found.inner), one.stand.table
     if one.stand is Stand.ENDS:
         yield Chain(one.namespace, table, chain, found.rules, inner=inner)
         return
     yield Chain(one.namespace, table, jump.split()[-1], found.rules, inner=inner)
-    yield SingleRule(table, chain, jump, top=True, namespace=one.namespace)
+    if one.is_ours:
+        # Whole as well: where an undo finds it still there, the same rule added again would be there twice.
+        yield Chain(one.namespace, table, chain, (jump,))
+    else:
+        yield SingleRule(table, chain, jump, top=True, namespace=one.namespace)

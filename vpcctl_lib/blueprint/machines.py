@@ -45,7 +45,7 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
     yield from _settings(one)
     yield Port(one.namespace, one.interface, one.site.owner, mac=one.mac)
     # The gateway is the only neighbour on the link: the guard switches the rest.
-    for address in one.addresses:
+    for address in () if one.tap else one.addresses:
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
     yield Route(one.namespace, addressing.single(router), one.interface)
@@ -56,6 +56,11 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         # Its owner's default route must not take the answers to the host.
         yield Route(one.namespace, addressing.single(addressing.host_end(vpc.link)), one.interface, router)
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
+    if one.tap:
+        # Imported late: most VPCs have no virtual machine.
+        from vpcctl_lib.blueprint.taps import tap
+
+        yield from tap(vpc, one)
 
 
 def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
@@ -80,7 +85,8 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 def _settings(one: Endpoint) -> Iterator[Resource]:
     """Those of the whole namespace, and the mark on it; of somebody else's, only those of our link."""
     if one.is_ours:
-        yield Settings(one.namespace, profile=(Profile.FORWARDER if one.forwards else Profile.SUBNET).value)
+        profile = Profile.TAP if one.tap else Profile.FORWARDER if one.forwards else Profile.SUBNET
+        yield Settings(one.namespace, profile=profile.value)
         yield Port(one.namespace, "lo", one.site.owner)
     else:
         yield Settings(one.namespace, sysctls.guest(one.interface), device=one.interface)

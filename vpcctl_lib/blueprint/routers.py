@@ -59,7 +59,7 @@ def port(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
 def cable(vpc: Vpc, one: Endpoint) -> tuple[Veth, Port]:
     """The cable to a machine, and the settings of its end on the bridge."""
     guest = naming.guest_mark(one.interface, one.attached.source) if one.attached else \
-        naming.GATEWAY_MARK if one.translates else ""
+        naming.GATEWAY_MARK if one.translates else naming.TAP_MARK + one.tap if one.tap else ""
     return (Veth(vpc.name, one.port, one.namespace, one.interface),
             Port(vpc.name, one.port, one.site.owner + guest, naming.device("br-", vpc.name)))
 

@@ -38,6 +38,7 @@ WORDS: Mapping[str, str] = {
                     "security-group-egress security-group-rule security-group-rules policy policies "
                     "networkpolicy networkpolicies netpol iptables nft ufw firewalld rule rules ingress",
         "acl": "acl acls network-acl network-acls nacl nacls",
+        "vpc set": "vpc-cidr-block cidr-block",
         "acl apply": "network-acl-entry replace-network-acl-entry",
         "acl associate": "replace-network-acl-association",
         "instance": "instance instances machine machines vm vms server servers",

@@ -15,7 +15,7 @@ from vpcctl_lib.errors import BadInput
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.endpoints import Endpoint, Site
-from vpcctl_lib.model.guests import check_container, check_interface, check_path, path_of
+from vpcctl_lib.model.guests import check_container, check_interface, check_path, check_tap, path_of
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.policies import Group
 from vpcctl_lib.model.topology import Attachment
@@ -78,7 +78,7 @@ def add(context: Context, vpc: str, subnet: str, name: str, addresses: tuple[IPv
            f"machine '{name}' added to {vpc}/{subnet} {told}", f"machine '{name}' already exists {told}")
 
 
-_NETNS, _PID, _CONTAINER = "--netns", "--pid", "--container"
+_NETNS, _PID, _CONTAINER, _TAP = "--netns", "--pid", "--container", "--tap"
 
 
 @instance.command()
@@ -89,38 +89,48 @@ _NETNS, _PID, _CONTAINER = "--netns", "--pid", "--container"
 @click.option(_PID, type=click.IntRange(1), metavar="PID", help="A process in the network namespace.")
 @click.option(_CONTAINER, type=Parsed(check_container), metavar="CONTAINER",
               help="A container of Docker, Podman, nerdctl or crictl; as in docker:web if several have one.")
+@click.option(_TAP, type=Parsed(check_tap), metavar="NAME",
+              help="A tap that is made for a virtual machine, in a namespace of vpcctl's own; as in vm0.")
 @click.option("--interface", default=naming.INSTANCE, show_default=True, type=Parsed(check_interface),
               metavar="NAME", help="What our link is called in there.")
 @addresses_option
 @groups_option
 @changing
 def attach(context: Context, vpc: str, subnet: str, name: str, netns: str | None, pid: int | None,
-           container: str | None, interface: str, addresses: tuple[IPv4Address, ...], groups: tuple[str, ...],
-           as_json: bool) -> None:
-    """Attach a container, or any other network namespace, as a machine (in AWS: attach-network-interface).
+           container: str | None, tap: str | None, interface: str, addresses: tuple[IPv4Address, ...],
+           groups: tuple[str, ...], as_json: bool) -> None:
+    """Attach a container, a virtual machine or a network namespace (in AWS: attach-network-interface).
 
     Our link, its routes and the subnet's policy are added to what is in the namespace, and nothing of it is
-    changed. `instance detach` takes them away again.
+    changed. `instance detach` takes them away again. A virtual machine gets a tap in a new namespace.
 
     \b
     Example:
       docker run -d --name web --network none nginx
       vpcctl instance attach --vpc vpc1 --subnet public --name web --container web
       vpcctl instance attach --vpc vpc1 --subnet public --name lab --netns /run/netns/lab
+      vpcctl instance attach --vpc vpc1 --subnet public --name vm1 --tap vm0
     """
-    site = _site(vpc, subnet, name)
-    wanted = Attachment(container or "", _path(netns, pid, container), interface)
-    change = managers.InstanceManager(context).attach(site, wanted, addresses, groups)
+    site, manager = _site(vpc, subnet, name), managers.InstanceManager(context)
+    path = _path(netns, pid, container, tap)
+    if tap is None:
+        change = manager.attach(site, Attachment(container or "", path, interface), addresses, groups)
+    elif interface != naming.INSTANCE:
+        raise BadInput(f"{_TAP} has no other link: --interface is for namespaces of others",
+                       "leave --interface out")
+    else:
+        change = manager.plug(site, tap, addresses, groups)
     where = find_endpoint(change.topology, site)
-    told = f"({_listed(where)}, {where.interface} of {where.attached.source})"
+    source = f"tap {where.tap}" if where.tap else f"{where.interface} of {where.attached.source}"
+    told = f"({_listed(where)}, {source})"
     report(change, as_json, "instance", lambda change: _view(context, site),
            f"machine '{name}' attached to {vpc}/{subnet} {told}",
            f"machine '{name}' is already attached {told}")
 
 
-def _path(netns: str | None, pid: int | None, container: str | None) -> str:
-    if sum(one is not None for one in (netns, pid, container)) != 1:
-        raise BadInput(f"exactly one of {_NETNS}, {_PID} and {_CONTAINER} says what is attached",
+def _path(netns: str | None, pid: int | None, container: str | None, tap: str | None) -> str:
+    if sum(one is not None for one in (netns, pid, container, tap)) != 1:
+        raise BadInput(f"exactly one of {_NETNS}, {_PID}, {_CONTAINER} and {_TAP} says what is attached",
                        f"write for example {_CONTAINER} web")
     return path_of(pid) if pid is not None else netns or ""
 
@@ -205,6 +215,8 @@ def _report_gone(change: Change, site: Site, as_json: bool, how: str) -> None:
 @changing
 def detach(context: Context, vpc: str, subnet: str, name: str, as_json: bool) -> None:
     """Detach an attached machine: its namespace and its programs stay (in AWS: detach-network-interface).
+
+    A tap goes, and so does its namespace with the programs in it, such as QEMU.
 
     \b
     Example:

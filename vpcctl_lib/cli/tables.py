@@ -179,7 +179,8 @@ def instance(view: View) -> None:
         "Name": (view["name"], ""), "Subnet": (f"{view['vpc']}/{view['subnet']}", ""),
         "Namespace": (view["namespace"], ""), "State": (_state(view), ""),
         "Addresses": (", ".join(view["addresses"]), "addresses"), "MAC": (view["mac"], "mac"),
-        "Port": (view["port"], "port"), "Groups": (", ".join(view["groups"]) or "none", ""),
+        "Port": (view["port"], "port"), **({"Tap": (view["tap"], "tap")} if view["tap"] else {}),
+        "Groups": (", ".join(view["groups"]) or "none", ""),
         "Forwards": ("yes" if view["forwards"] else "no", "forwards"),
         "Workloads": (", ".join(view["workloads"]) or "none", "workloads")}
     output.result(_facts({name: (value, see.get(key, "")) for name, (value, key) in facts.items()}))

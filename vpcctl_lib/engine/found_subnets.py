@@ -25,10 +25,12 @@ from vpcctl_lib.resources.guarded import Member
 class SubnetReader:
     """Reads one host; adds to the notes what the kernel does not know."""
 
-    def __init__(self, kernel: Kernel, notes: list[str], attached: Mapping[Site, Attachment]) -> None:
-        """Which machines others made is known: their ports say it."""
+    def __init__(self, kernel: Kernel, notes: list[str], attached: Mapping[Site, Attachment],
+                 taps: Mapping[Site, str]) -> None:
+        """Which machines others made, and which are virtual ones, is known: their ports say it."""
         self._kernel = kernel
         self._attached = attached
+        self._taps = taps
         self._notes = notes
         self._by_port: dict[str, dict[str, list[Member]]] = {}
         self._joined: dict[str, Mapping[str, tuple[str, ...]]] = {}
@@ -132,7 +134,8 @@ class SubnetReader:
                                f"{self._until(site)}")
         attached = self._attached.get(site, Attachment())
         workloads = () if attached else tuple(self._workloads(site))
-        return Machine(site.machine, chosen, attached, self._forwards(site), workloads, self._groups(site))
+        return Machine(site.machine, chosen, attached, self._forwards(site), workloads, self._groups(site),
+                       tap=self._taps.get(site, ""))
 
     def _until(self, site: Site) -> str:
         """What replaces the rules of a machine whose groups are unknown."""
@@ -154,7 +157,8 @@ class SubnetReader:
         None for a subnet's own machine with only its default address.
         """
         guarded = [member.address for member in self._members(site)]
-        held = guarded or [one.ip for one in self._own_addresses(site)]
+        held = guarded or (self._led(site) if site in self._taps else
+                           [one.ip for one in self._own_addresses(site)])
         # The kernel lists the elements of a set in its own order: the address of the MAC comes first.
         found = sorted((one for one in dict.fromkeys(held) if one in cidr),
                        key=lambda one: (naming.instance_mac(site.vpc, one) != self._mac(site), one))
@@ -169,6 +173,14 @@ class SubnetReader:
             return addresses(self._kernel, site.namespace, self._interface(site))
         except Unreadable:
             return []
+
+    def _led(self, site: Site) -> list[IPv4Address]:
+        """The addresses that a namespace leads to its tap."""
+        try:
+            routes = self._kernel.routes(site.namespace)
+        except Unreadable:
+            return []
+        return [IPv4Interface(one["dst"]).ip for one in routes if one.get("dev") == self._taps[site]]
 
     def _interface(self, site: Site) -> str:
         return self._attached.get(site, Attachment()).interface
@@ -222,7 +234,7 @@ class SubnetReader:
 
     def _is_beside(self, site: Site) -> bool:
         """Whether its rules are in chains of ours, and not in the built-in ones."""
-        return site in self._attached or self._forwards(site)
+        return site in self._attached or site in self._taps or self._forwards(site)
 
     def _forwards(self, site: Site) -> bool:
         return any(member.forwards for member in self._members(site))

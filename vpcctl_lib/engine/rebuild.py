@@ -50,6 +50,7 @@ class Rebuilder:
         self._believed: frozenset[str] = frozenset()
         self._attached: dict[Site, Attachment] = {}
         self._gateways: set[Site] = set()
+        self._taps: dict[Site, str] = {}
         kernel.look({"", *kernel.namespaces})
 
     def state(self) -> State:
@@ -155,7 +156,7 @@ class Rebuilder:
             self.notes.append(f"VPC '{name}' can't be rebuilt: {error.message}; remove it with cleanup.sh, "
                               "or by hand")
             return None
-        reader = SubnetReader(self._kernel, self.notes, self._attached)
+        reader = SubnetReader(self._kernel, self.notes, self._attached, self._taps)
         machines = [site for site in sites if site not in self._gateways]
         gateways = [site for site in sites if site in self._gateways]
         return found_routes.with_routes(self._kernel, self.notes, replace(
@@ -215,6 +216,8 @@ class Rebuilder:
         site = Site(vpc, subnet, machine)
         if tilde + guest == naming.GATEWAY_MARK:
             self._gateways.add(site)
+        elif tap := guests.tapped(tilde + guest):
+            self._taps[site] = tap
         elif tilde:
             self._attached[site] = _attachment(guest)
         return site

@@ -50,6 +50,7 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
         ("attached.path",)),
     Key("interface", attached.LINK, "What its link is called there. eth0 if missing.",
         ("attached.interface",)),
+    Key("tap", attached.TAP, "The tap in its namespace that a virtual machine opens, such as vm0."),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
     Key("publish", PUBLISHES, "The ports of the host that lead to it, such as 8080:80.", ("publishes",),
         blank=True),

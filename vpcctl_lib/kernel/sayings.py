@@ -6,9 +6,9 @@ import re
 
 from vpcctl_lib.frozen import frozen
 
-THERE = r"File exists|already (exists|assigned)"
-"""What ip and iptables say of a thing that is there: EEXIST. Patterns are compiled when they are looked for:
-most commands end well."""
+THERE = r"File exists|already (exists|assigned)|\(TUNSETIFF\): Device or resource busy"
+"""What ip and iptables say of a thing that is there: EEXIST; EBUSY for a tap (IFF_TUN_EXCL). Patterns are
+compiled when they are looked for: most commands end well."""
 
 GONE = (
     r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"

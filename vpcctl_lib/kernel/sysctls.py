@@ -22,12 +22,16 @@ class Profile(Enum):
     FORWARDER = "forwarder 1"
     """A machine's that forwards packets."""
 
+    TAP = "tap 1"
+    """A machine's that forwards to a virtual machine, and answers for everybody else there."""
+
 
 @frozen
 class Setting:
     """One key; `router` and `subnet` are its values there, None if it is left alone.
 
     If it `forwards`, a machine that forwards has the router's value.
+    A virtual machine's may have a third, `tap`.
     """
 
     key: str
@@ -35,15 +39,18 @@ class Setting:
     subnet: str | None
     reason: str
     forwards: bool = False
+    tap: str = ""
 
     def value(self, profile: Profile) -> str | None:
         """Its value in that kind of namespace."""
-        is_router = profile is Profile.ROUTER or (profile is Profile.FORWARDER and self.forwards)
+        if profile is Profile.TAP and self.tap:
+            return self.tap
+        is_router = profile is Profile.ROUTER or (profile is not Profile.SUBNET and self.forwards)
         return self.router if is_router else self.subnet
 
 
-def _both(key: str, value: str, reason: str) -> Setting:
-    return Setting(key, value, value, reason)
+def _both(key: str, value: str, reason: str, tap: str = "") -> Setting:
+    return Setting(key, value, value, reason, tap=tap)
 
 
 WHOLE = (
@@ -78,10 +85,12 @@ LINKS = (
     Setting("drop_unicast_in_l2_multicast", "1", None,
             "a unicast packet in a broadcast frame is forged"),
     _both("log_martians", "0", "a tenant could fill the host's kernel log"),
-    _both("proxy_arp", "0", "a router answers only for itself; the bridge's ports answer for machines"),
+    _both("proxy_arp", "0", "a router answers only for itself; the bridge's ports answer for machines; to a "
+          "virtual machine, its namespace is everybody else", tap="1"),
     _both("proxy_arp_pvlan", "0", "the same"),
     _both("route_localnet", "0", "127.0.0.0/8 of one machine is never another's"),
-    _both("rp_filter", "0", "the rules say which source may come from where, and refuse with an answer"),
+    _both("rp_filter", "0", "the rules say which source may come from where, and refuse with an answer; a "
+          "virtual machine has its own addresses only", tap="1"),
     _both("secure_redirects", "1", "if redirects were accepted, then only a gateway's"),
     Setting("send_redirects", "0", None, "a router must not announce a shorter way past itself",
             forwards=True),
@@ -120,6 +129,11 @@ def guest(interface: str) -> tuple[tuple[str, str], ...]:
 def bridge(device: str) -> tuple[tuple[str, str], ...]:
     """The settings of a router's bridge."""
     return tuple((f"net.ipv4.neigh.{device}.{key}", value) for key, value in _pairs(BRIDGE, Profile.ROUTER))
+
+
+def tap(device: str) -> tuple[tuple[str, str], ...]:
+    """The settings of a tap: questions for others' addresses are answered at once, not after up to 0.8 s."""
+    return ((f"net.ipv4.neigh.{device}.proxy_delay", "0"),)
 
 
 def _pairs(table: tuple[Setting, ...], profile: Profile) -> Iterator[tuple[str, str]]:

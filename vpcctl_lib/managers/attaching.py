@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
@@ -12,7 +13,7 @@ from vpcctl_lib.kernel.containers import find
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.base import need_root
-from vpcctl_lib.model import tables
+from vpcctl_lib.model import naming, tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
 from vpcctl_lib.model.topology import Attachment, Subnet, Vpc
@@ -41,6 +42,14 @@ def check(runner: Runner, attached: Attachment, site: Site) -> str:
         raise VpcctlError(f"process {pid} does not exist", "name one that runs")
     check_is_free(Kernel(runner), path, attached.interface, site.owner)
     return path
+
+
+def guest(site: Site, tap: str, subnet: Subnet, address: IPv4Address) -> str:
+    """What a virtual machine has to know."""
+    return (f"start it in {site.namespace}, with address {address}/{subnet.cidr.prefixlen} and gateway "
+            f"{subnet.cidr[1]}: ip netns exec {site.namespace} qemu-system-x86_64 … -netdev "
+            f"tap,id=n,ifname={tap},script=no,downscript=no -device virtio-net-pci,netdev=n,"
+            f"mac={naming.instance_mac(site.vpc, address)}")
 
 
 def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: str) -> Iterator[str]:

@@ -285,7 +285,7 @@ class Manager:
 
     def _tell_of_unplugged(self, before: Topology, after: Topology) -> None:
         machines = (one for vpc in before.vpcs for subnet in vpc.subnets for one in subnet.machines)
-        if any(one.attached for one in machines):
+        if any(one.source for one in machines):
             # Imported late: most topologies have only machines of ours.
             from vpcctl_lib.model.guests import unplugged
             from vpcctl_lib.resources.attached import has_gone

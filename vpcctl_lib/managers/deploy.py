@@ -68,6 +68,9 @@ class DeployManager(Manager):
     def _start(self, site: Site, workload: Workload) -> Change:
         def decide(topology: Topology) -> Topology:
             where = find_endpoint(topology, site)
+            if where.tap:
+                raise VpcctlError(f"{site} is a virtual machine: its programs are those of its guest",
+                                  "start them there, or add a machine of vpcctl's own: vpcctl instance add")
             if where.attached:
                 raise VpcctlError(f"{site} is attached: its programs are those of {where.attached.source}",
                                   "start them there, or add a machine of vpcctl's own: vpcctl instance add")

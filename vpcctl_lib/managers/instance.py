@@ -68,8 +68,21 @@ class InstanceManager(Manager):
             return Machine(site.machine, attached=attached, publishes=publishes)
 
         self._check_again(site)
-        return self._put(site, addresses, joined, made,
-                         lambda there: _check_same_attached(site, there, wanted, addresses, joined))
+        return self._put(site, addresses, joined, made, lambda there: _check_same_attached(
+            site, there, bool(there.attached) and is_same(wanted, there.attached), addresses, joined))
+
+    def plug(self, site: Site, tap: str, addresses: Sequence[IPv4Address] = (),
+             joined: Sequence[str] = ()) -> Change:
+        """Make a tap in a namespace of our own, whose guest is the machine; repeating it changes nothing."""
+        def made(vpc: Vpc, subnet: Subnet, topology: Topology) -> Machine:
+            # Imported late: few machines are virtual ones.
+            from vpcctl_lib.managers.attaching import guest
+
+            self.warn(guest(site, tap, subnet, _checked(vpc, subnet, addresses)[0]))
+            return Machine(site.machine, tap=tap)
+
+        return self._put(site, addresses, joined, made, lambda there: _check_same_attached(
+            site, there, there.tap == tap, addresses, joined))
 
     def _put(self, site: Site, addresses: Sequence[IPv4Address], joined: Sequence[str],
              made: Callable[[Vpc, Subnet, Topology], Machine], same: Callable[[Machine], None]) -> Change:
@@ -105,7 +118,7 @@ class InstanceManager(Manager):
             self.remake(entry.resource.key)
 
     def detach(self, site: Site) -> Change:
-        """Take our cable and rules out of an attached namespace; the namespace stays."""
+        """Take our cable and rules out of an attached namespace, which stays; a tap goes."""
         return self.delete(site, attached=True)
 
     def delete(self, site: Site, attached: bool = False) -> Change:
@@ -115,7 +128,7 @@ class InstanceManager(Manager):
                 return topology
             vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
             machine = find_machine(subnet, site)
-            if attached and not machine.attached:
+            if attached and not machine.source:
                 words = f"--vpc {site.vpc} --subnet {site.subnet} --name {site.machine}"
                 raise VpcctlError(f"{site} is not attached: its namespace is vpcctl's own",
                                   f"delete it: vpcctl instance delete {words}")
@@ -180,9 +193,9 @@ def _check_once(addresses: Sequence[IPv4Address]) -> None:
 def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], forwards: bool,
                 joined: Sequence[str]) -> None:
     """Refuse to add a machine that already exists with other addresses, options or groups."""
-    if machine.attached:
+    if machine.source:
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, attached to "
-                          f"{machine.attached}", "detach it first, or choose another name")
+                          f"{machine.source}", "detach it first, or choose another name")
     differs = machine.forwards != forwards
     others = bool(joined) and set(joined) != set(machine.groups)
     moved = bool(addresses) and tuple(addresses) != machine.addresses
@@ -196,18 +209,16 @@ def _check_same(site: Site, machine: Machine, addresses: Sequence[IPv4Address], 
                           f"has {told}", _way_on(site, differs or moved))
 
 
-def _check_same_attached(site: Site, machine: Machine, wanted: Attachment,
-                         addresses: Sequence[IPv4Address], joined: Sequence[str]) -> None:
-    """Refuse to attach a machine that already exists, unless it is attached in this way."""
-    same = machine.attached and is_same(wanted, machine.attached)
+def _check_same_attached(site: Site, machine: Machine, same: bool, addresses: Sequence[IPv4Address],
+                         joined: Sequence[str]) -> None:
+    """Refuse to attach a machine that already exists, unless it is attached in the `same` way."""
     others = bool(joined) and set(joined) != set(machine.groups)
     moved = bool(addresses) and tuple(addresses) != machine.addresses
     if not same or others or moved:
         told = ", ".join(map(str, machine.addresses))
         if others:
             told += f", and is in {_in_groups(machine)}"
-        what = f"attached to {machine.attached}" if machine.attached else \
-            "with a namespace of vpcctl's own"
+        what = f"attached to {machine.source}" if machine.source else "with a namespace of vpcctl's own"
         raise VpcctlError(f"machine '{site.machine}' already exists in {site.vpc}/{site.subnet}, {what}, "
                           f"has {told}", _way_on(site, not same or moved))
 

@@ -106,6 +106,9 @@ def _probed(report: Report, is_there: bool) -> Report:
     if question.outside is Outside.INTERNET:
         why = "not sent: only somebody on the internet can send from there"
         return replace(report, probe=Probe(why, None))
+    if question.sender and question.sender.tap:
+        why = "not sent: only the virtual machine can send from there"
+        return replace(report, probe=Probe(why, None))
     if question.start and not is_there:
         return replace(report, probe=Probe("not sent: there is no namespace to send from", None))
     result = send(question.start, question.address, question.protocol, question.port)
@@ -115,6 +118,9 @@ def _probed(report: Report, is_there: bool) -> Report:
 def _compared(report: Report, result: Result) -> Report:
     if report.verdict is Verdict.UNKNOWN:
         return replace(report, probe=Probe(result.value, None, result))
+    if result is Result.SILENCE and report.question.to_machine.tap and report.verdict is Verdict.REACHABLE:
+        why = "no answer: the packet may have arrived, and what the virtual machine does with it is its own"
+        return replace(report, probe=Probe(why, None, result))
     rejected = report.blocked_by is not None and "REJECT" in report.blocked_by.rule
     return disproved(report, judge(result, report.question.protocol,
                                    report.verdict is Verdict.REACHABLE, rejected))

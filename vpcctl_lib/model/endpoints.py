@@ -85,6 +85,9 @@ class Endpoint:
     translates: bool = False
     """Whether it is a NAT gateway, which no policy governs."""
 
+    tap: str = ""
+    """The link behind which a virtual machine has its addresses."""
+
     @cached_property
     def mac(self) -> str:
         """The MAC of its link. Computed on demand: commands that only list machines need no digest."""
@@ -108,7 +111,7 @@ class Endpoint:
     @property
     def stand(self) -> Stand:
         """Where the rules of its groups, or of its subnet's policy, are."""
-        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards else Stand.ENDS
+        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards or self.tap else Stand.ENDS
 
     @property
     def interface(self) -> str:
@@ -123,7 +126,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     translates = isinstance(machine, Gateway)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
-                    machine.attached, machine.groups, machine.publishes, translates)
+                    machine.attached, machine.groups, machine.publishes, translates, machine.tap)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> tuple[list[IPv4Interface], list[IPv6Interface]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from vpcctl_lib.errors import BadInput, quoted
-from vpcctl_lib.model import endpoints
+from vpcctl_lib.model import endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
 
@@ -70,6 +70,14 @@ def check_interface(text: str) -> str:
     return text
 
 
+def check_tap(text: str) -> str:
+    """The name of a tap, or BadInput."""
+    if not _INTERFACE.fullmatch(text) or text in ("lo", "all", "default", naming.INSTANCE):
+        raise BadInput(f"{quoted(repr(text))} can't be the name of a tap",
+                       "use up to 15 of A-Z, a-z, 0-9, _ and -, beginning with a letter, as in vm0")
+    return text
+
+
 def check_container(text: str) -> str:
     """A container's name, perhaps with its runtime in front (docker:web), or BadInput."""
     runtime, colon, name = text.rpartition(":")
@@ -108,11 +116,21 @@ def marked(text: str) -> Attachment:
     return Attachment(container, path, interface)
 
 
+def tapped(text: str) -> str:
+    """The tap in what is behind a port's mark, with its tilde; empty if it says something else."""
+    name = text.removeprefix(naming.TAP_MARK)
+    return name if name != text and _INTERFACE.fullmatch(name) else ""
+
+
 def unplugged(before: Topology, after: Topology, has_gone: Callable[[Endpoint], bool]) -> Iterator[str]:
     """What is no longer attached, for whoever deletes it."""
-    stay = {(one.site, one.attached) for one in endpoints.everywhere(after)}
+    stay = {(one.site, one.attached, one.tap) for one in endpoints.everywhere(after)}
     for one in endpoints.everywhere(before):
-        if one.attached and (one.site, one.attached) not in stay:
+        if (one.site, one.attached, one.tap) in stay:
+            continue
+        if one.attached:
             what = f"container {one.attached.container}" if one.attached.container else one.attached.path
             yield f"{one.site} is unplugged: {what} " + (
                 "had gone before" if has_gone(one) else f"goes on without {one.interface}")
+        elif one.tap:
+            yield f"{one.site} is unplugged: tap {one.tap} is gone"

@@ -153,6 +153,10 @@ def guest_mark(interface: str, source: str) -> str:
     return f"~{interface}~{source}"
 
 
+TAP_MARK = "~tap~"
+"""What is behind the mark of the port to a virtual machine, before its tap. (An attached machine's mark has a
+container with its runtime, or a path, in that place.)"""
+
 GATEWAY_MARK = "~nat-gateway"
 """What is behind the mark of the port to a NAT gateway."""
 

@@ -68,6 +68,14 @@ class Machine:
     publishes: tuple[Publish, ...] = ()
     """The ports of the host that lead to it."""
 
+    tap: str = ""
+    """The tap in its namespace behind which a virtual machine has its addresses; without one, it has them."""
+
+    @property
+    def source(self) -> str:
+        """What it is attached to, in words; empty if its programs are vpcctl's own."""
+        return f"tap {self.tap}" if self.tap else str(self.attached)
+
     def workload(self, name: str) -> Workload | None:
         """The workload of that name, if there is one."""
         return next((workload for workload in self.workloads if workload.name == name), None)

@@ -199,6 +199,10 @@ class Fixer:
                 return None
             ours = any(blocked.cause.device == device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)
             return RESTORE if ours else f"ip link set dev {blocked.cause.device} up"
+        if blocked.cause.device == self._scene.taps.get(here):
+            tap = self._scene.of(here).links.get(blocked.cause.device)
+            # Only whoever runs the virtual machine can open it.
+            return None if tap and tap.is_up else RESTORE
         return RESTORE
 
     def _route(self, here: str, blocked: Blocked) -> str | None:
@@ -301,7 +305,7 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
 
 def _served(question: Question) -> str | None:
     vpc, subnet = question.to_vpc, question.to_subnet
-    if vpc is None or subnet is None or question.protocol is not Protocol.TCP:
+    if vpc is None or subnet is None or question.protocol is not Protocol.TCP or question.to_machine.tap:
         return None
     return f"vpcctl deploy webserver --vpc {vpc.name} --subnet {subnet.name} --port {question.port}"
 

@@ -173,6 +173,15 @@ def _refused(namespace: Namespace, answer: Lookup, device: str, why: str) -> Blo
                    Cause(setting=setting, device=device, address=answer.destination))
 
 
+def tap_of(namespace: Namespace, device: str) -> Link:
+    """The tap of that name, which a virtual machine must have opened."""
+    link = namespace.links.get(device)
+    if link and link.is_up and not link.carrier:
+        raise Blocked(Code.LINK_DOWN, namespace.title, f"no virtual machine has opened tap {device}",
+                      Cause(device=device))
+    return link_of(namespace, device)
+
+
 def link_of(namespace: Namespace, device: str) -> Link:
     """The link of that name, which must be up and have a carrier."""
     link = namespace.links.get(device)

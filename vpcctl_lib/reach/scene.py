@@ -232,6 +232,8 @@ class Scene:
         self._known: dict[str, Namespace] = {}
         self._concluded: dict[Hashable, Any] = {}
         self.elastic: Collection[IPv4Address] = ()
+        self.taps: Mapping[str, str] = {}
+        """By namespace, the tap behind which its virtual machine is."""
 
     @property
     def names(self) -> Collection[str]:

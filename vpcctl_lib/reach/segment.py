@@ -353,3 +353,21 @@ def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link
         for link in namespace.links.values() if namespace.owns(address) else ():
             if any(held.address == address for held in link.addresses) and link.name != LOOPBACK:
                 yield namespace, link
+
+
+def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:
+    """What is wrong between a link and the other end of its cable; empty if nothing is."""
+    link = namespace.links.get(device)
+    if link is None:
+        return f"link {device} in {namespace.title} does not exist"
+    if not link.is_up:
+        return f"link {device} in {namespace.title} is down"
+    other = peer(scene, namespace, link)
+    if other is None:
+        return ""
+    far, port = other
+    if not port.is_up:
+        return f"link {port.name} in {far.title} is down"
+    if port.master and not far.links[port.master].is_up:
+        return f"bridge {port.master} in {far.title} is down"
+    return "" if port.master or port.addresses else f"link {port.name} in {far.title} is not plugged in"

@@ -9,6 +9,7 @@ from enum import Enum
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import elastic, publishing
+from vpcctl_lib.model.endpoints import everywhere
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
 from vpcctl_lib.reach import acl_fix, detours, elastic_ends
@@ -20,8 +21,8 @@ from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
 from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
-from vpcctl_lib.reach.segment import owners
-from vpcctl_lib.reach.walk import Arrival, Hop, Walk, cable_fault
+from vpcctl_lib.reach.segment import cable_fault, owners
+from vpcctl_lib.reach.walk import Arrival, Hop, Walk
 from vpcctl_lib.reach.ways import shut
 
 CLOSED = frozenset({Code.NO_ROUTE, Code.FIREWALL_DENY, Code.NO_NAT})
@@ -98,6 +99,7 @@ class Analyzer:
         self.scene = scene
         self.topology = topology
         scene.elastic = frozenset(one.address for one in elastic.working(topology))
+        scene.taps = {one.namespace: one.tap for one in everywhere(topology) if one.tap}
         self._intent = Intent(topology)
         self._fixer = Fixer(scene, self._intent)
 
@@ -130,6 +132,9 @@ class Analyzer:
     def _converse(self, question: Question, walk: Walk) -> None:
         if question.outside is Outside.INTERNET:
             arrival = walk.enter(INTERNET_ADDRESS, question.address, question.protocol, question.port)
+        elif question.sender and question.sender.tap:
+            arrival = walk.emerge(question.sender.namespace, question.sender.address, question.address,
+                                  question.protocol, question.port)
         else:
             arrival = walk.converse(question.start, question.address, question.protocol, question.port)
         self._check_target(question, arrival, walk)
@@ -173,7 +178,8 @@ class Analyzer:
             where = self.scene.of(arrival.namespace).title
             raise Blocked(Code.NO_NAT, where, f"the network outside only leads {there} back here")
         wanted = question.target
-        if wanted is None or (arrival.namespace == wanted and not arrival.beyond):
+        beyond = self.scene.taps.get(arrival.namespace, "")
+        if wanted is None or (arrival.namespace == wanted and arrival.beyond == beyond):
             return
         if wanted not in self.scene.names:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")

@@ -24,6 +24,7 @@ from vpcctl_lib.reach.routing import (
     next_hop,
     outward,
     source_for,
+    tap_of,
     usable,
 )
 from vpcctl_lib.reach.scene import HOST, Link, Namespace, Scene
@@ -37,7 +38,6 @@ from vpcctl_lib.reach.segment import (
     lets_in,
     lost_at,
     marked,
-    peer,
     remembered,
     switched,
 )
@@ -106,16 +106,30 @@ class Walk:
         here = self.scene.of(HOST)
         way = self.forks.pick(here, usable(here, lookup(here, Lookup(source)), source), Lookup(source))
         link = link_of(here, way.device)
-        flow = Flow(source, destination)
-        if protocol is not Protocol.ICMP and port is not None:
-            flow = Flow(source, destination, here.ports, Ports(port, port))
-        packet = Packet(protocol, flow, SYN if protocol is Protocol.TCP else frozenset())
-        self._tell(here, f"{packet} comes in by {link.name}")
+        packet = self._incoming(here, link, source, destination, protocol, port)
         if destination in self.scene.elastic and not self.scene.answers(link.name, destination):
             raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {destination}",
                           Cause(device=link.name, address=destination))
         return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
                               link.name)
+
+    def emerge(self, namespace: str, source: IPv4Address, destination: IPv4Address, protocol: Protocol,
+               port: int | None) -> Arrival:
+        """Follow a packet that a virtual machine sends by its tap."""
+        here = self.scene.of(namespace)
+        link = tap_of(here, self.scene.taps[namespace])
+        packet = self._incoming(here, link, source, destination, protocol, port)
+        return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
+                              link.name)
+
+    def _incoming(self, here: Namespace, link: Link, source: IPv4Address, destination: IPv4Address,
+                  protocol: Protocol, port: int | None) -> Packet:
+        flow = Flow(source, destination)
+        if protocol is not Protocol.ICMP and port is not None:
+            flow = Flow(source, destination, here.ports, Ports(port, port))
+        packet = Packet(protocol, flow, SYN if protocol is Protocol.TCP else frozenset())
+        self._tell(here, f"{packet} comes in by {link.name}")
+        return packet
 
     def _first(self, here: Namespace, destination: IPv4Address, protocol: Protocol,
                port: int | None) -> Packet:
@@ -152,8 +166,8 @@ class Walk:
         else:
             back = self.send(*self._replied(self.scene.of(there.namespace), answer))
         # The internet may be a namespace with a name, as in a sandbox.
-        arrives = back.beyond or back.namespace != here.name if beyond \
-            else back.namespace == here.name and not back.beyond
+        arrives = back.beyond or back.namespace != here.name if beyond and here.name == HOST \
+            else (back.namespace, back.beyond) == (here.name, beyond)
         if not arrives:
             raise Blocked(Code.NO_ROUTE, self.scene.of(back.namespace).title,
                           f"the answer to {packet.flow.source} ends up here, not in {here.title}")
@@ -225,6 +239,8 @@ class Walk:
             raise Blocked(Code.ROUTING_LOOP, here.title, f"{packet} goes in circles")
         gateway = next_hop(here, route)
         packet = self._pass(here, Hook.POSTROUTING, packet, Ways("", route.device, gateway))
+        if route.device == self.scene.taps.get(here.name):
+            return self._hand_over(here, packet)
         link = link_of(here, route.device)
         if link.odd:
             raise Undecided(here.title, f"{link.name} has {link.odd}, which is not modelled")
@@ -240,6 +256,15 @@ class Walk:
             self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
         packet = replace(packet.outside(), mark=marked(self.scene, end))
         return self._arrive(far, end.link.name, packet, left)
+
+    def _hand_over(self, here: Namespace, packet: Packet) -> Arrival:
+        """To the virtual machine behind a namespace's tap."""
+        link, address = tap_of(here, self.scene.taps[here.name]), packet.flow.destination
+        if here.neighbour(link.name, address) is None:
+            raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {address}",
+                          Cause(device=link.name, address=address))
+        self._tell(here, f"{packet} goes to the virtual machine by {link.name}")
+        return Arrival(here.name, packet, link.name)
 
     def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
                    packet: Packet) -> End | None:
@@ -370,21 +395,3 @@ def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route)
     if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
         reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
         raise Undecided(here.title, reason)
-
-
-def cable_fault(scene: Scene, namespace: Namespace, device: str) -> str:
-    """What is wrong between a link and the other end of its cable; empty if nothing is."""
-    link = namespace.links.get(device)
-    if link is None:
-        return f"link {device} in {namespace.title} does not exist"
-    if not link.is_up:
-        return f"link {device} in {namespace.title} is down"
-    other = peer(scene, namespace, link)
-    if other is None:
-        return ""
-    far, port = other
-    if not port.is_up:
-        return f"link {port.name} in {far.title} is down"
-    if port.master and not far.links[port.master].is_up:
-        return f"bridge {port.master} in {far.title} is down"
-    return "" if port.master or port.addresses else f"link {port.name} in {far.title} is not plugged in"

@@ -37,7 +37,7 @@ KINDS: dict[str, type[Resource]] = {
 
 LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "localnet": "Localnet",
         "marking": "Marking", "otherline": "OtherLine", "roster": "Roster", "steering": "Steering",
-        "way": "Way", "wayrule": "WayRule"}
+        "tap": "Tap", "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.otherline import OtherLine as OtherLine
     from vpcctl_lib.resources.roster import Roster as Roster
     from vpcctl_lib.resources.steering import Steering as Steering
+    from vpcctl_lib.resources.tap import Tap as Tap
     from vpcctl_lib.resources.way import Way as Way
     from vpcctl_lib.resources.wayrule import WayRule as WayRule
 else:
@@ -80,5 +81,5 @@ __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Alt
            "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
            "Guard", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
            "Operations", "OtherLine", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
-           "SingleRule", "Station", "Steering", "Switching", "Veth", "Way", "WayRule", "changed",
+           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Way", "WayRule", "changed",
            "kind_named", "name_of"]

@@ -333,7 +333,7 @@ class SingleRule(Resource):
 
     def makes_way(self, wanted: Sequence[Resource]) -> bool:
         """If a chain of ours has a rule for the same packets, unless it leads to one itself."""
-        if self.top:
+        if self.top or self.rule.rpartition(" -j ")[2] in HOST_CHAINS:
             return False
         packets = _packets(self.rule)
         return any(packets == _packets(rule) for one in wanted

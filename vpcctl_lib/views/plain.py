@@ -134,7 +134,8 @@ def instance(found: Instance) -> View:
         "namespace": where.namespace, "address": str(where.address),
         "addresses": [str(one.ip) for one in where.addresses], "mac": where.mac, "forwards": where.forwards,
         "interface": where.interface, "container": where.attached.container or None,
-        "netns": where.attached.path or None, "groups": list(where.groups), "state": found.state.value,
+        "netns": where.attached.path or None, "tap": where.tap or None, "groups": list(where.groups),
+        "state": found.state.value,
         "workloads": [one.name for one in where.workloads],
     }
 
@@ -144,9 +145,11 @@ def instance_shown(found: Instance) -> View:
     where, vpc = found.where, found.where.site.vpc
     within = f"ip netns exec {where.namespace}"
     return {**instance(found), "port": where.port, "see": {
-        "addresses": f"ip -n {where.namespace} addr show {where.interface}",
+        "addresses": f"ip -n {where.namespace} route show dev {where.tap}" if where.tap else
+                     f"ip -n {where.namespace} addr show {where.interface}",
         "mac": f"bridge -n {vpc} fdb show dev {where.port} | grep static",
         "port": f"ip -n {vpc} link show {where.port}",
+        **({"tap": f"ip -n {where.namespace} -d link show {where.tap}"} if where.tap else {}),
         "forwards": f"{within} sysctl net.ipv4.ip_forward",
         "workloads": f"ip netns pids {where.namespace}"}}
 

@@ -1,0 +1,22 @@
+"""The tap of a virtual machine, which has the addresses that its namespace forwards to it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vpcctl_lib.kernel import sysctls
+from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.topology import Vpc
+from vpcctl_lib.resources import Neighbour, Port, Resource, Route, Settings, Tap
+
+
+def tap(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    """The link, and what leads to it: the namespace's link to the bridge has no address of its own."""
+    yield Tap(one.namespace, one.tap)
+    yield Settings(one.namespace, sysctls.tap(one.tap), device=one.tap)
+    # Its MAC is that of the router, which the guest would see on the bridge.
+    yield Port(one.namespace, one.tap, one.site.owner, mac=naming.mac(vpc.name))
+    for address in one.ipv4:
+        yield Route(one.namespace, addressing.single(address), one.tap)
+        yield Neighbour(one.namespace, one.tap, address, one.mac)

@@ -1,0 +1,60 @@
+"""A tap: a link whose other end is a program, such as QEMU, that opens it."""
+
+from __future__ import annotations
+
+import os
+
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.frozen import frozen
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed, within
+from vpcctl_lib.resources.links import Link
+from vpcctl_lib.resources.operation import Facts
+from vpcctl_lib.resources.operations import Ip
+
+KIND = "tun"
+"""What the kernel calls the kind of such a link."""
+
+DOOR = "/dev/net/tun"
+
+
+@frozen
+class Tap(Link):
+    """A tap that stays when the program goes."""
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The machine's namespace."""
+        return within(self.namespace)
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """Its routes and neighbours go with it."""
+        return frozenset({(self.namespace, self.device)})
+
+    def survey(self, runner: Runner) -> dict[str, str]:
+        """Refuses where no program could open it."""
+        if not os.path.exists(DOOR):
+            raise VpcctlError(f"{DOOR} does not exist: there can be no taps here",
+                              "load its module: modprobe tun")
+        return {}
+
+    def make(self) -> Operations:
+        """In its namespace from the start, and nowhere else."""
+        return (Ip(self.namespace, ("tuntap", "add", "dev", self.device, "mode", "tap")),)
+
+    def unmake(self, facts: Facts) -> Operations:
+        """The program that has opened it keeps a file that leads nowhere."""
+        return (Ip(self.namespace, ("link", "del", self.device)),)
+
+    def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
+        """There must be one, whether a program has it open or not."""
+        link = kernel.link(self.namespace, self.device)
+        if link is None:
+            return MISSING
+        kind = link.get("linkinfo", {}).get("info_kind", "")
+        return None if kind == KIND else changed(f"it is no tap, but {kind or 'another link'}")
+
+    def __str__(self) -> str:
+        return f"tap {self.device} in {self.namespace}"
