@@ -3,8 +3,8 @@
 # the kernel's state, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
 # VPCCTL-POSTROUTING, VPCCTL-SOURCES, VPCCTL-PUBLISH, VPCCTL-PORTS, VPCCTL-PUBLISHED, VPCCTL-ELASTIC, VPCCTL-ELASTIC-TO,
-# VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns whose first line begins with
-# "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
+# VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns or a file of hosts in /run/vpcctl
+# whose first line begins with "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
 
 set -u
 LC_ALL=C
@@ -354,6 +354,14 @@ remove_files() {
         run rmdir "$folder"
         # Others may have files in it, or have it mounted.
         [ -n "$dry" ] || ! rmdir /etc/netns 2>/dev/null || quoted rmdir /etc/netns
+    done
+    for folder in /run/vpcctl/*; do
+        file=$folder/hosts
+        { [ -f "$file" ] && [ ! -L "$file" ]; } || continue
+        case $(head -n 1 "$file") in '# vpcctl:'*) ;; *) continue ;; esac
+        run rm "$file"
+        run rmdir "$folder"
+        [ -n "$dry" ] || ! rmdir /run/vpcctl 2>/dev/null || quoted rmdir /run/vpcctl
     done
 }
 

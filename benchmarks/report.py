@@ -61,6 +61,19 @@ with one router that masquerades.
 
 "Raw" is the bare plumbing by `ip -batch`: one process for the host and one for each namespace, without
 a firewall, a record or undo. The CNI plugin and Mininet build the same bare plumbing in their own way.
+
+## Names
+
+A VPC of 1,000 machines with [DNS](names.md), asked from one of them over UDP with 32 questions on their way.
+`./vpcctl sandbox -- python3 benchmarks/names.py` measures it, apart from the rest.
+
+| | |
+|---|---|
+| answers about machines, per second | 25,000 |
+| answers out of the cache, per second | 31,000 |
+| answers by way of the relay, per second | 3,800 |
+| from the write of the file of names to the first answer with the new one | 11 ms |
+| memory: dnsmasq, relay, and their two first processes | 6, 13, 12 and 11 MB |
 """
 
 WAYS = """## Ways in and out

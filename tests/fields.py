@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import chain, combinations
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from tests.dear import MUTANTS, SLOW
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import elastic, publishing, routing
+from vpcctl_lib.model import elastic, publishing, resolving, routing
 from vpcctl_lib.model.addressing import overlapping, within
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.route_checks import check_vpc
@@ -142,6 +143,16 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Group, "policy"): st.deferred(lambda: made(
         Policy, ingress=st.lists(made(Rule), min_size=1, max_size=LIST).map(tuple))),
     Field(Group, "name"): st.sampled_from((*NAMES, "ops")),
+    Field(Dns, "domain"): st.sampled_from(("", "corp.internal", "a.b")),
+    Field(Dns, "forward"): st.sampled_from(((), (IPv4Address("1.1.1.1"),), (IPv6Address("2001:db8::53"),))),
+    Field(Dns, "records"): st.deferred(lambda: st.lists(
+        made(Record), max_size=LIST, unique_by=lambda one: one.name).map(tuple)),
+    Field(Dhcp, "ntp"): st.sampled_from(((), (IPv4Address("192.168.1.7"),))),
+    Field(Dhcp, "lease"): st.none() | st.sampled_from((120, 43200)),
+    Field(Record, "name"): st.sampled_from(("db", "www.app", "x")),
+    Field(Record, "addresses"): st.sampled_from(((), (IPv4Address("10.0.1.9"),),
+                                                 (IPv4Address("10.0.1.9"), IPv6Address("2001:db8::9")))),
+    Field(Record, "cname"): st.sampled_from(("", "web1.public", "data")),
     Field(VpcRoute, "destination"): st.sampled_from(tuple(map(IPv4Network, (
         "0.0.0.0/0", "10.77.0.0/16", "10.78.0.0/16")))),
     Field(VpcRoute, "hop"): st.sampled_from(("nat1", "vpc1", "vpc3", "public/box", "public/gone")),
@@ -285,11 +296,18 @@ def _of_kind(route: VpcRoute) -> VpcRoute:
     return route if route.hop.startswith(known) else replace(route, hop=first)
 
 
+def _either(record: Record) -> Record:
+    """Addresses, or another name."""
+    if record.addresses:
+        return replace(record, cname="")
+    return record if record.cname else replace(record, cname="web1.public")
+
+
 MENDED: dict[type, Callable[[Any], Any]] = {
     VpcRoute: _of_kind, RouteTable: lambda table: replace(table, routes=in_order(table.routes)),
     Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
     Machine: _others_programs, Subnet: _of_subnet, Group: _of_group, AclRule: _with_ports_too,
-    Acl: _numbered}
+    Acl: _numbered, Record: _either}
 """What one field says of another of the same class."""
 
 
@@ -313,7 +331,7 @@ def is_possible(topology: Topology) -> bool:
             and _has_ports(topology) and _has_elastic(topology)
             and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
-            and all(map(_has_acls, topology.vpcs)) and _is_routed(topology)
+            and all(map(_has_acls, topology.vpcs)) and _is_routed(topology) and _has_names(topology)
             and all(not one.meets(other) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -362,6 +380,15 @@ def _has_groups(topology: Topology) -> bool:
               for machine in subnet.machines for name in machine.groups]
     there = [Called(vpc.name, group.name) for vpc in topology.vpcs for group in vpc.groups]
     return {*named, *joined} <= set(there) and len(set(there)) == len(there)
+
+
+def _has_names(topology: Topology) -> bool:
+    """Whether each record has a name of its own, and none leads in a circle."""
+    try:
+        resolving.check(topology)
+    except VpcctlError:
+        return False
+    return all(vpc.dns or not vpc.dhcp for vpc in topology.vpcs)
 
 
 def _has_acls(vpc: Vpc) -> bool:
@@ -437,8 +464,10 @@ FULL = Topology(
              RouteTable("main", 2, (VpcRoute(IPv4Network("10.76.0.0/16"), Via.BLACKHOLE),))),
          nat_gateways=(NatGateway("nat1", "public", IPv4Address("192.168.0.7")),
                        NatGateway("nat2", "public", IPv4Address("192.168.0.8")))),
-     Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3),
-     Vpc("office", IPv4Network("172.16.0.0/16"), 4)),
+     Vpc("vpc3", IPv4Network("192.168.1.0/24"), 3, dns=Dns("corp.internal", (IPv4Address("1.1.1.1"),), (
+         Record("db", (IPv4Address("192.168.1.9"), IPv6Address("2001:db8::9"))),
+         Record("www", cname="db"))), dhcp=Dhcp((IPv4Address("192.168.1.9"),), 43200)),
+     Vpc("office", IPv4Network("172.16.0.0/16"), 4, dns=Dns())),
     (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0",
     IPv4Address("203.0.113.2"), (Pool(IPv4Network("198.51.100.0/29"), "eth0"),
                                  Pool(IPv4Network("198.51.100.64/28"), "eth0")), (

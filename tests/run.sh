@@ -91,7 +91,7 @@ fi
 unset PYTHONDONTWRITEBYTECODE
 [ ! -t 1 ] || set -- --color=yes "$@"
 
-need_packages python3 python3-venv iproute2 iptables procps iputils-ping curl util-linux \
+need_packages python3 python3-venv dhcpcd-base dnsmasq-base isc-dhcp-client iproute2 iptables procps iputils-ping curl util-linux \
     busybox conntrack shellcheck tcpdump graphviz nftables uidmap || exit 1
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "needs Python 3.10 or newer"
 output=$(mktemp)

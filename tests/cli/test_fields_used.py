@@ -17,6 +17,7 @@ from vpcctl_lib.kernel.containers import Container
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers import TopologyManager, attaching
 from vpcctl_lib.managers.base import Change, Context
+from vpcctl_lib.model.names import Record
 from vpcctl_lib.model.policies import Acl, Group
 from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
@@ -76,6 +77,7 @@ COMPLETED = {
     Field(Acl, "name"): ("acl show --name ", "acl associate --name ", "acl dissociate --name "),
     Field(Group, "name"): ("group show --name ", "group join --name ", "instance add --group "),
     Field(RouteTable, "name"): ("route-table show --name ", "route-table associate --name "),
+    Field(Record, "name"): ("dns delete --name ",),
     Field(NatGateway, "name"): ("nat-gateway delete --name ",),
     Field(Workload, "name"): ("deploy logs --name ", "deploy stop --name "),
 }

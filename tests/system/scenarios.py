@@ -40,6 +40,11 @@ POOL = "eip pool add 198.51.100.0/28"
 ALLOCATE = "eip allocate"
 ASSOCIATE = "eip associate --address 198.51.100.0 --vpc vpc1 --subnet public"
 ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
+DNS = "dns enable --vpc vpc1"
+RECORD = "dns add --vpc vpc1 --name db --address 10.0.1.77"
+ALIAS = "dns add --vpc vpc1 --name www --cname db"
+NAMED = (*PEERED, DNS, "dns enable --vpc vpc2 --domain corp.internal", RECORD)
+DHCP = "dhcp enable --vpc vpc1 --lease 12h"
 ACL = "acl create --vpc vpc1 --name edge"
 EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
 EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
@@ -224,6 +229,22 @@ SCENARIOS = (
     Scenario("route-table dissociate --vpc vpc1 --subnet more", (*ROUTED, USE)),
     Scenario("peer delete --vpc1 vpc1 --vpc2 vpc2", (*ROUTED, USE, MACHINE, BOX), "route tables"),
     Scenario("restore", (*ROUTED, USE), "route tables", damage=REBOOT),
+    Scenario(DNS, (*PEERED, POLICY)),
+    Scenario(DNS, SUBNET, "half-made", crash=DNS),
+    Scenario(f"{DNS} --domain other.internal --forward 1.1.1.1", NAMED, "another domain"),
+    Scenario(RECORD, NAMED[:-1]),
+    Scenario(ALIAS, NAMED, "alias"),
+    Scenario("dns delete --vpc vpc1 --name db", NAMED),
+    Scenario("dns disable --vpc vpc1", NAMED),
+    Scenario(DHCP, NAMED),
+    Scenario(DHCP, (*SUBNET, DNS), "half-made", crash=DHCP),
+    Scenario("dhcp disable --vpc vpc1", (*NAMED, DHCP)),
+    Scenario(MACHINE, (*NAMED, DHCP), "with a lease"),
+    Scenario(MACHINE, NAMED, "with a name"),
+    Scenario("peer delete --vpc1 vpc1 --vpc2 vpc2", NAMED, "with names"),
+    Scenario("vpc delete --name vpc1", NAMED, "with names"),
+    Scenario("restore", NAMED, "names", damage=REBOOT + "\nrm -r /run/vpcctl"),
+    Scenario("restore --from-kernel", NAMED, "names from the kernel", damage=LOSE, by_hand=UNKNOWN),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

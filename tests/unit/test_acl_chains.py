@@ -238,7 +238,7 @@ BIG = table(Acl("big", numbered([*far_ends(120), *ALLOWED]), numbered(ports(130)
 def test_what_nft_lists_is_read_back() -> None:
     held = held_in(acl_table(BIG))
     assert held is not None
-    assert (held.gateway, held.acls) == (ROUTER, BIG.acls)
+    assert (held.near, held.acls) == ((ROUTER,), BIG.acls)
     assert BIG.differs(held) == []
     other = held_in(acl_table(replace(BIG, edges=BIG.edges[:1], acls=BIG.acls[::-1])))
     assert other is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from vpcctl_lib.model import topology
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.names import Dns
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.runtimes import cni_result as result
 from vpcctl_lib.runtimes.cni import named
@@ -122,6 +124,9 @@ def test_an_answer_has_the_form_of_its_version(version: str) -> None:
     assert found["routes"] == [{"dst": "10.0.0.0/16", "gw": "10.0.0.1"},
                                {"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]
     assert found["dns"] == {"nameservers": ["9.9.9.9"]}
+    named = replace(NETWORK, vpcs=tuple(replace(vpc, dns=Dns()) for vpc in NETWORK.vpcs))
+    assert result.added(asked({"cniVersion": version}), named, WHERE)["dns"] == {
+        "nameservers": ["169.254.169.253"], "search": ["public.vpc1.internal", "vpc1.internal"]}
 
 
 def test_what_other_plugins_made_stays_in_the_answer() -> None:

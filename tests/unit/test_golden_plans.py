@@ -18,6 +18,7 @@ from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
@@ -96,6 +97,11 @@ BOXED = replace(MIDDLEBOX, route_tables=(RouteTable("app", 2, (
     VpcRoute(IPv4Network("10.9.0.0/16"), Via.BLACKHOLE),
     VpcRoute(IPv4Network("172.16.0.0/16"), Via.INSTANCE, "public/box"))),)).with_subnet(
         replace(PRIVATE, route_table="app"))
+
+NAMED = replace(OPEN, dns=Dns(records=(Record("db", (IPv4Address("10.0.2.9"),)),)))
+ALIASED = replace(NAMED, dns=Dns("corp.internal", (IPv4Address("1.1.1.1"),),
+                                 (Record("www", cname="public"),)))
+NAMED_PEER = replace(PEER, dns=Dns())
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
@@ -186,6 +192,12 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "acl-associate": (Topology((EDGED,)), Topology((ASSOCIATED,))),
     "acl-associated-subnet-gets-a-machine": (Topology((ASSOCIATED,)), Topology((MORE_EDGED,))),
     "acl-delete": (Topology((EDGED,)), Topology((PLAIN,))),
+    "dns-enable": (Topology((GUARDED,)), Topology((replace(GUARDED, dns=Dns()),))),
+    "dns-enable-another-domain": (Topology((NAMED,)), Topology((ALIASED,))),
+    "dns-of-another-machine": (Topology((NAMED,)), Topology((replace(CROWD, dns=NAMED.dns),))),
+    "dns-of-a-peer": (Topology((NAMED, NAMED_PEER)), Topology((NAMED, NAMED_PEER), PEERING)),
+    "dhcp-enable": (Topology((NAMED,)), Topology((replace(NAMED, dhcp=Dhcp((ADDRESS,), 43200)),))),
+    "dns-disable": (Topology((ALIASED,)), Topology((OPEN,))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 

@@ -26,7 +26,8 @@ all_orders = st.builds(
     st.lists(texts, max_size=2).map(tuple), st.none() | st.integers(0, 2**32 - 2), texts | st.just(""),
     st.integers(0, 2**22), st.integers(0, 2**50), st.integers(0, 2**40),
     st.lists(texts, max_size=2).map(tuple), texts | st.just(""), st.integers(0, 64),
-    st.none() | st.integers(0, 3600), st.sampled_from(("", "on-failure", "always")))
+    st.none() | st.integers(0, 3600), st.sampled_from(("", "on-failure", "always")),
+    st.lists(texts, max_size=2).map(tuple), st.none() | st.integers(0, 31), st.integers(0, 1))
 
 
 @given(all_orders)

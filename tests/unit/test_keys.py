@@ -39,7 +39,8 @@ ROOT = Path(__file__).parents[2]
 SCHEMAS = {name: jsonschema.Draft7Validator(schema) for name, schema in schemas().items()}
 KINDS = list({kind.id: kind for kind in within(TOPOLOGY)}.values())
 KEYS = [(kind, key) for kind in KINDS for key in kind.keys]
-PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("commands", "policies", "workloads"))
+PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text()
+                for name in ("commands", "names", "policies", "workloads"))
 NETWORK = IPv4Network("10.0.1.0/24")
 WEB = Workload("web", ("sleep", "1"))
 
@@ -87,7 +88,7 @@ def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
 
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
-        "vpc": "cidr cidrs nat groups acls route_tables nat_gateways subnets allow_overlap",
+        "vpc": "cidr cidrs nat dns dhcp groups acls route_tables nat_gateways subnets allow_overlap",
             "subnet": "cidr type route_table firewall workloads groups acl publish bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}

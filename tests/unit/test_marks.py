@@ -14,14 +14,14 @@ from tests.fields import FIELDS, FULL, Field, changes, without
 from tests.unit.listing import acl_table
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.blueprint.host import NAMESPACE_FILES
-from vpcctl_lib.engine import found_subnets, rebuild
+from vpcctl_lib.engine import found_names, found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.keeper import orders
 from vpcctl_lib.keeper.orders import Orders
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Saved
-from vpcctl_lib.model import kinds
+from vpcctl_lib.model import kinds, names
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import ACL_TABLE, GROUP_SET, ROUTES_SET, ROUTES_TABLE
 from vpcctl_lib.model.policies import Acl, AclRule, Policy, Rule
@@ -32,9 +32,13 @@ from vpcctl_lib.resources import (
     Chain,
     File,
     Guard,
+    Hosts,
+    Leases,
     Namespace,
     Port,
     Program,
+    Relay,
+    Resolver,
     Resource,
     Roster,
     Route,
@@ -153,14 +157,15 @@ class Made(Kernel):
 
     def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""
-        programs = self.those(Program, namespace)
+        programs = [one for kind in (Program, Relay, Resolver) for one in self.those(kind, namespace)]
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[attr-defined]
         return {mark: (None, told) for mark, told in found.items() if told}
 
     def write_files(self, folder: Path) -> None:
-        """What stands in /etc/netns."""
-        for one in self.those(File):
-            path = folder / Path(one.path).relative_to(NAMESPACE_FILES)
+        """What stands in /etc/netns, and the names of machines."""
+        hosts = [one.file for kind in (Hosts, Leases) for one in self.those(kind)]
+        for one in (*self.those(File), *hosts):
+            path = folder / Path(one.path).relative_to(names.FILES if one in hosts else NAMESPACE_FILES)
             path.parent.mkdir(parents=True)
             path.write_text(one.content)
 
@@ -172,6 +177,8 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
     patch.setattr(rebuild, "keepers", kernel.keepers)
     patch.setattr(found_subnets, "keepers", kernel.keepers)
+    patch.setattr(found_names, "keepers", kernel.keepers)
+    patch.setattr(names, "FILES", str(folder))
     patch.setattr(members, "kept_identity", lambda _: {})
     # There are no such namespaces: nothing to enter, in a thread for each.
     patch.setattr(netns, "identity", lambda _: "")

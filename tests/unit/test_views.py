@@ -19,7 +19,7 @@ from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import acls, grouped, plain, routed, things
+from vpcctl_lib.views import acls, grouped, names, plain, routed, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -60,6 +60,11 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
             yield "acl", acls.shown(acl.Counted(edge, {"ingress 100": (1, 60)}))
         yield "route_tables", routed.all_tables(topology, vpc)
         yield "nat_gateways", [routed.gateway(topology, vpc, one) for one in vpc.nat_gateways]
+        if vpc.dns:
+            yield "dns", names.server(topology, vpc.name)
+        if vpc.dhcp:
+            yield "dhcp", names.leases(topology, vpc.name)
+        yield "records", list(names.records(vpc))
         yield "vpc", plain.overview(Overview(topology, vpc, policies, flat, machines, groups, edges))
         for one in policies:
             yield "firewall", plain.firewall(vpc.name, one)

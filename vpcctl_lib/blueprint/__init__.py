@@ -6,7 +6,7 @@ The order lets consecutive steps share a command: all namespaces, all cables, th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint import host, machines, routers
@@ -42,6 +42,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if groups:
         for vpc in topology.vpcs:
             yield Part((vpc.name,), _roster, (vpc,), (groups,))
+    found = _resolvers([vpc for vpc in topology.vpcs if vpc.dns])
     for vpc in topology.vpcs:
         yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
     for vpc in topology.vpcs:
@@ -63,21 +64,52 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
     for vpc in topology.vpcs:
         peers = tuple(network for peer in topology.peers_of(vpc.name) for network in peer.networks)
-        yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups))
+        yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups, found.get(vpc.name, ())))
     yield Part((), host.host, (topology,))
     if topology.eips:
         # Imported late: most hosts have none.
         from vpcctl_lib.blueprint import openings
 
         yield Part((), openings.addresses, (topology,))
+    if found:
+        yield from _names(topology, seats, found)
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
 
 
+def _resolvers(named: Sequence[Vpc]) -> Mapping[str, tuple[IPv4Address, ...]]:
+    """By VPC, the addresses that its machines ask for names."""
+    if not named:
+        return {}
+    # Imported late, here and below: most networks have no DNS.
+    from vpcctl_lib.model.resolving import resolvers
+
+    return {vpc.name: resolvers(vpc) for vpc in named}
+
+
+def _names(topology: Topology, seats: Mapping[str, Sequence[Seat]],
+           resolvers: Mapping[str, tuple[IPv4Address, ...]]) -> Iterator[Part]:
+    """The files with names, the addresses where servers answer, and the servers: workloads may ask them."""
+    from vpcctl_lib.blueprint import names
+    from vpcctl_lib.model.resolving import domain, listening
+
+    yield Part((), names.folders, (topology,))
+    named = [vpc for vpc in topology.vpcs if vpc.dns]
+    for vpc in named:
+        yield Part((vpc.name,), names.addresses, (vpc.name,), (resolvers[vpc.name],))
+        records = vpc.dns.records if vpc.dns else ()
+        yield Part((vpc.name,), names.hosts, seats[vpc.name], (vpc.name, domain(vpc), records), names.line)
+        if vpc.dhcp:
+            yield Part((vpc.name,), names.leases, seats[vpc.name], (vpc.name,), names.lease)
+    for vpc in named:
+        yield Part((vpc.name,), names.programs, (vpc,), (listening(vpc), names.peers(topology, vpc)))
+
+
 def _at_the_ports(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Part]:
     """The nft tables of family bridge."""
-    yield Part((vpc.name,), routers.guard, seats, (vpc.name, routers.ranges(vpc), quotes), routers.guarded)
+    yield Part((vpc.name,), routers.guard, seats, (vpc.name, routers.ranges(vpc), quotes, bool(vpc.dhcp)),
+               routers.guarded)
     if vpc.acls:
         yield Part((vpc.name,), _acls, (vpc,), (seats,))
     if vpc.route_tables or vpc.nat_gateways:
@@ -112,10 +144,10 @@ def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     return router(topology, vpc)
 
 
-def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],
-            groups: Groups | None) -> Iterator[Resource]:
-    yield from machines.inside(vpc, one, peers)
-    yield from machines.firewall(vpc, one, groups)
+def _inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network], groups: Groups | None,
+            resolvers: Sequence[IPv4Address]) -> Iterator[Resource]:
+    yield from machines.inside(vpc, one, peers, resolvers)
+    yield from machines.firewall(vpc, one, groups, resolvers)
 
 
 def _roster(vpc: Vpc, groups: Groups) -> Iterator[Resource]:

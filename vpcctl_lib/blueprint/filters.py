@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.model import naming
@@ -19,8 +21,13 @@ def incoming(one: Endpoint, found: Filter) -> Iterator[Resource]:
     return _placed(one, one.stand.incoming, f"-i {one.interface} -j {naming.POLICY_IN}", found)
 
 
-def outgoing(one: Endpoint, found: Filter) -> Iterator[Resource]:
-    """The rules for what goes out."""
+def outgoing(one: Endpoint, found: Filter, resolvers: Sequence[IPv4Address] = ()) -> Iterator[Resource]:
+    """The rules for what goes out; packets to resolvers pass before all of them."""
+    if resolvers:
+        # Imported late: most networks have no DNS.
+        from vpcctl_lib.firewall.name_rules import asking
+
+        found = replace(found, rules=(*asking(resolvers), *found.rules))
     return _placed(one, one.stand.outgoing, f"-o {one.interface} -j {naming.POLICY_OUT}", found)
 
 

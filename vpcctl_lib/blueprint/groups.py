@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import filters
 from vpcctl_lib.firewall.group_rules import (
@@ -69,7 +70,7 @@ class Groups:
             self._parts[key] = (incoming(found), outgoing(found))
         return self._parts[key]
 
-    def inside(self, vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    def inside(self, vpc: Vpc, one: Endpoint, resolvers: Sequence[IPv4Address] = ()) -> Iterator[Resource]:
         """What is in the namespace of a machine in groups."""
         into, out = self.directions(vpc, one.groups)
         tests = into.tests, out.tests if out else ()
@@ -81,7 +82,7 @@ class Groups:
                           forwards=one.stand is Stand.LINK)
         yield from filters.incoming(one, ingress_filter(into))
         if out is not None:
-            yield from filters.outgoing(one, egress_filter(out))
+            yield from filters.outgoing(one, egress_filter(out), resolvers)
 
     def _seen(self, vpc: Vpc, name: str) -> str:
         """The members of a group that a rule of a VPC names: of another VPC only as long as it is a peer."""

@@ -116,14 +116,24 @@ def _asks(vpc: Vpc, subnet: Subnet) -> bool:
 
 
 def _resolvers(topology: Topology) -> Iterator[Resource]:
-    """The files for name resolution, if NAT lets queries out."""
-    asking = [(one, vpc.nat.resolvers) for vpc in topology.vpcs if vpc.nat and vpc.nat.resolvers
-              for subnet in vpc.subnets if _asks(vpc, subnet)
-              for one in endpoints.in_subnet(vpc, subnet)]
-    if asking:
+    """The files for name resolution, if DNS answers queries or NAT lets them out."""
+    files = [(one, text) for vpc in topology.vpcs if vpc.dns or (vpc.nat and vpc.nat.resolvers)
+             for subnet in vpc.subnets if (text := _servers(vpc, subnet))
+             for one in endpoints.in_subnet(vpc, subnet)]
+    if files:
         yield Folder(NAMESPACE_FILES)
-    for one, resolvers in asking:
+    for one, text in files:
         folder = f"{NAMESPACE_FILES}/{one.namespace}"
-        servers = "".join(f"nameserver {server}\n" for server in resolvers)
         yield Folder(folder)
-        yield File(f"{folder}/resolv.conf", f"# {one.site.owner}\n{servers}")
+        yield File(f"{folder}/resolv.conf", f"# {one.site.owner}\n{text}")
+
+
+def _servers(vpc: Vpc, subnet: Subnet) -> str:
+    """What its machines ask for names."""
+    outside = vpc.nat.resolvers if vpc.nat else ()
+    if vpc.dns:
+        # Imported late: most VPCs have no DNS.
+        from vpcctl_lib.blueprint.names import resolv_conf
+
+        return resolv_conf(vpc, subnet, outside)
+    return "".join(f"nameserver {server}\n" for server in outside) if _asks(vpc, subnet) else ""

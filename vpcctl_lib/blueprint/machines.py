@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.kernel import sysctls
@@ -39,7 +39,8 @@ def _attached(one: Endpoint) -> Resource:
     return Attached(one.namespace, one.site.owner, one.attached.container, one.attached.path, one.interface)
 
 
-def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Resource]:
+def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network],
+           resolvers: Iterable[IPv4Address] = ()) -> Iterator[Resource]:
     """What is in its namespace: its end of the cable, its routes (also those to peers)."""
     router = addressing.gateway(vpc.cidr)
     yield from _settings(one)
@@ -54,7 +55,8 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         yield Route(one.namespace, destination, one.interface, router, metric)
     if not one.is_ours:
         # Its owner's default route must not take the answers to the host.
-        yield Route(one.namespace, addressing.single(addressing.host_end(vpc.link)), one.interface, router)
+        beyond = (addressing.host_end(vpc.link), *(one for one in resolvers if not vpc.holds(one)))
+        yield from (Route(one.namespace, addressing.single(to), one.interface, router) for to in beyond)
     yield Neighbour(one.namespace, one.interface, router, naming.mac(vpc.name))
     if one.tap:
         # Imported late: most VPCs have no virtual machine.
@@ -63,7 +65,8 @@ def inside(vpc: Vpc, one: Endpoint, peers: Iterable[IPv4Network]) -> Iterator[Re
         yield from tap(vpc, one)
 
 
-def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
+def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None,
+             resolvers: Sequence[IPv4Address] = ()) -> Iterator[Resource]:
     """Its groups' rules if it is in any, else its subnet's policy, if there is one."""
     if one.translates:
         # Imported late: most VPCs have none.
@@ -71,7 +74,7 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 
         yield from gateway(vpc, one)
     elif one.groups and groups:
-        yield from groups.inside(vpc, one)
+        yield from groups.inside(vpc, one, resolvers)
     elif one.policy:
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.blueprint.filters import incoming, outgoing
@@ -79,7 +82,7 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 
         yield from incoming(one, ingress_filter(one.policy))
         if one.policy.egress is not None:
-            yield from outgoing(one, egress_filter(one.policy))
+            yield from outgoing(one, egress_filter(one.policy), resolvers)
 
 
 def _settings(one: Endpoint) -> Iterator[Resource]:

@@ -94,8 +94,10 @@ class Frames:
 
     def seats(self, vpc: Vpc) -> Iterator[Seat]:
         """All machines of a VPC, subnet by subnet."""
+        # Records are of no machine.
+        dns = replace(vpc.dns, records=(), forward=()) if vpc.dns else None
         around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=(), route_tables=(),
-                                                  nat_gateways=()))
+                                                  nat_gateways=(), dns=dns, dhcp=None))
         for subnet in vpc.subnets:
             inner = self._frame((vpc.name, subnet.name),
                                 replace(subnet, machines=(), acl="", route_table=""))

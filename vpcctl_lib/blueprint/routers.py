@@ -89,9 +89,10 @@ def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Station(vpc.name, one.port, naming.device("br-", vpc.name), one.mac)
 
 
-def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool) -> Iterator[Resource]:
+def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool,
+          dhcp: bool) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine. The lines are the machines."""
-    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines))
+    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines), dhcp)
 
 
 def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:

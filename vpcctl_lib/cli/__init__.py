@@ -26,6 +26,8 @@ COMMANDS = Commands({
     "capture": "capture.capture",
     "completion": "completion.completion",
     "deploy": "deploy.deploy",
+    "dhcp": "dhcp.dhcp",
+    "dns": "dns.dns",
     "eip": "eip.eip",
     "exec": "exec.exec_command",
     "export": "topology.export",

@@ -24,7 +24,7 @@ PROTOCOLS = [protocol.value for protocol in Protocol if protocol is not Protocol
 @click.option("--from", "start", metavar="SENDER", shell_complete=complete_place,
               help="A machine (VPC/SUBNET or VPC/SUBNET/NAME), host or internet (default: every machine).")
 @click.option("--to", required=True, metavar="TARGET", shell_complete=complete_place,
-              help="A machine, a VPC's router (VPC), an address, host or internet.")
+              help="A machine, a VPC's router (VPC), an address, a name of a VPC's DNS, host or internet.")
 @click.option("--port", type=PORT, help="The port, for tcp and udp.")
 @click.option("--protocol", type=click.Choice(PROTOCOLS),
               help="The protocol (default: tcp with --port, else icmp).")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vpcctl_lib.cli import layout, output
+from vpcctl_lib.model.names import lease_of
 from vpcctl_lib.views import things
 
 View = dict[str, Any]
@@ -33,6 +34,9 @@ def overview(view: View) -> None:
     if view["nat_gateways"]:
         _heading("NAT gateways", see["instances"])
         nat_gateways(view["nat_gateways"], "")
+    if view["records"]:
+        _heading("Records", *filter(None, [see.get("records")]))
+        records(view["records"], "")
     for kind in things.others():
         if view.get(kind.plural):
             _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
@@ -82,6 +86,13 @@ def nat_gateways(found: list[View], empty: str) -> None:
     output.table(("VPC", "SUBNET", "NAME", "ADDRESS", "ELASTIC IP", "NAMESPACE", "ROUTES"), rows, empty)
 
 
+def records(found: list[View], empty: str) -> None:
+    """Names, and what they lead to."""
+    rows = ((one["fqdn"], ", ".join(one["addresses"]) or one["cname"], one["machine"] or "-")
+            for one in found)
+    output.table(("NAME", "LEADS TO", "MACHINE"), rows, empty)
+
+
 def _routes(view: View) -> None:
     """The one table of all subnets; where a person made others, each with its subnets."""
     if "route_tables" not in view["see"]:
@@ -115,12 +126,21 @@ def _head(view: View) -> str:
              "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
              "NAT": _uplink(view["nat"]) if view["nat"] else "off",
              "Ports": "guarded" if view["guarded"] else "not guarded",
+             **({"DNS": f"{view['dns']['domain']} at {' and '.join(view['dns']['addresses'])}"}
+                if view["dns"] else {}),
+             **({"DHCP": _leases(view["dhcp"])} if view["dhcp"] else {}),
              "Peers": ", ".join(view["peers"]) or "none"}
     commands = {"Gateway": "vpc", "Uplink": "uplink", "NAT": "nat",
-                **({"Ports": "guard"} if view["guarded"] else {})}
+                **({"Ports": "guard"} if view["guarded"] else {}),
+                **({"DNS": "dns"} if view["dns"] else {})}
     facts = {name: (value, view["see"][commands[name]] if name in commands else "")
             for name, value in lines.items()}
     return _facts(facts)
+
+
+def _leases(view: View) -> str:
+    ntp = f", NTP {' and '.join(view['ntp'])}" if view["ntp"] else ""
+    return f"leases of {lease_of(view['lease'])}{ntp}"
 
 
 def _facts(facts: Mapping[str, tuple[str, str]]) -> str:

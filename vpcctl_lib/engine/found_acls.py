@@ -35,7 +35,7 @@ def associations(kernel: Kernel, vpc: str) -> Mapping[str, str]:
     return {subnet: name for subnet, _, name in edges if name in known}
 
 
-NOTHING = Held(None, (), {EDGES: frozenset()})
+NOTHING = Held((), (), {EDGES: frozenset()})
 
 
 def _held(kernel: Kernel, vpc: str) -> Held | None:

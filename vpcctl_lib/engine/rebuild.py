@@ -25,6 +25,7 @@ from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.names import INSTEAD, RESOLVER
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.routing import forwards
 from vpcctl_lib.model.topology import Attachment, Nat, Peering, Topology, Variant, Vpc
@@ -270,11 +271,13 @@ class Rebuilder:
         files = (Path(NAMESPACE_FILES, site.namespace, "resolv.conf") for site in sorted(sites))
         text = next(filter(None, map(text_of, files)), "")
         for words in map(str.split, text.splitlines()):
-            if words[:1] == ["nameserver"]:
-                try:
-                    yield IPv4Address(" ".join(words[1:]))
-                except AddressValueError:
-                    self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
+            # Where the VPC's own DNS answers, a comment has what NAT found.
+            told = words[1:] if words[:1] == ["nameserver"] and words[1:] != [str(RESOLVER)] else \
+                words[3:] if words[:3] == ["#", *INSTEAD.split()] else []
+            try:
+                yield from map(IPv4Address, told)
+            except AddressValueError:
+                self.notes.append(f"a resolver of VPC '{name}' is not an address, and left out")
 
 
 def _attachment(text: str) -> Attachment:

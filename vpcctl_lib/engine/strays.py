@@ -16,6 +16,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.names import FILES
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule
@@ -80,9 +81,10 @@ def _is_ours(rule: str) -> bool:
 
 
 def _files(keys: Collection[Hashable]) -> Iterator[Resource]:
-    for path in sorted(Path(NAMESPACE_FILES).glob("*/resolv.conf")):
+    for path in sorted((*Path(NAMESPACE_FILES).glob("*/resolv.conf"), *Path(FILES).glob("*/hosts"))):
         file = File(str(path), text_of(path) or "")
-        if re.match(rf"# {MARK}", file.content) and file.key not in keys:
+        known = {file.key, ("hosts", file.path)} & set(keys)
+        if re.match(rf"# {MARK}", file.content) and not known:
             yield Folder(str(path.parent))
             yield file
 

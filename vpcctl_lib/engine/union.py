@@ -60,7 +60,8 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
-    return replace(known, groups=(*known.groups, *more), acls=(*known.acls, *acls),
+    return replace(known, dns=known.dns or found.dns, dhcp=known.dhcp or found.dhcp,
+                   groups=(*known.groups, *more), acls=(*known.acls, *acls),
                    subnets=(*subnets, *taken),
                    route_tables=(*known.route_tables, *tables),
                    nat_gateways=(*known.nat_gateways, *gateways), cidrs=tuple(sorted((*known.cidrs, *cidrs))))
@@ -99,6 +100,10 @@ def _added_in(known: Vpc, vpc: Vpc) -> Iterator[str]:
     yield from (f"CIDR {one} of {vpc.name}" for one in vpc.cidrs if one not in known.cidrs)
     yield from (f"group {one.name} of {vpc.name}" for one in vpc.groups if known.group(one.name) is None)
     yield from (f"acl {one.name} of {vpc.name}" for one in vpc.acls if known.acl(one.name) is None)
+    if vpc.dns and not known.dns:
+        yield f"dns of {vpc.name}"
+    if vpc.dhcp and not known.dhcp:
+        yield f"dhcp of {vpc.name}"
     for word, old, new in (("route table", known.route_tables, vpc.route_tables),
                            ("NAT gateway", known.nat_gateways, vpc.nat_gateways)):
         there = {one.name for one in old}

@@ -33,6 +33,11 @@ class Reading:
         self.folder: Path = outer.folder if outer else folder
         self._outer = outer
 
+    @property
+    def outside_name(self) -> str:
+        """The name of what is around it."""
+        return self._outer.name if self._outer else ""
+
     def outside(self, key: str) -> Any:
         """What the nearest thing around this one has said with that key."""
         outer = self._outer

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from vpcctl_lib.files import attached_values as attached
+from vpcctl_lib.files import name_values as names
 from vpcctl_lib.files import routing_values as routing
 from vpcctl_lib.files import topology_values as values
 from vpcctl_lib.files.acl_keys import ACL
+from vpcctl_lib.files.documents import Place
 from vpcctl_lib.files.elastic_values import EIPS, POOLS
-from vpcctl_lib.files.keys import Key, Kind, by_name
+from vpcctl_lib.files.keys import Key, Kind, Reading, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
+from vpcctl_lib.model.names import Dhcp, Dns
 from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
 from vpcctl_lib.model.workloads import Workload
@@ -92,6 +95,26 @@ NAT = Kind("nat", "NAT", Nat, "The way out for public subnets.", (
 ), found={"mtu": "it is the interface's", "resolvers": "they are the host's"},
     hint="write true, or {interface: eth0}")
 
+DNS = Kind("dns", "DNS", Dns, "Names for machines, and the way to everybody else's.", (
+    Key("domain", names.DOMAIN, "The end of all names in it. VPC.internal if missing."),
+    Key("forward", names.SERVERS, "The servers that it asks for other names. Those of the host if missing.",
+        blank=True),
+    Key("records", names.RECORDS, "Names of your own: an address, several, or another name in the VPC.",
+        blank=True),
+), hint="write true, or {domain: corp.internal}")
+
+
+DHCP = Kind("dhcp", "DHCP", Dhcp, "Addresses for machines that ask for theirs.", (
+    Key("ntp", names.TIMES, "The time servers that it tells machines of.", blank=True),
+    Key("lease", names.LEASE, "How long a lease lasts, such as 12h. An hour if missing."),
+), hint="write true, or {lease: 12h}")
+
+
+def _check_vpcs(vpcs: tuple[Vpc, ...], place: Place, here: Reading) -> None:
+    check_vpcs(vpcs, place, here)
+    names.check_vpcs(vpcs, place, here)
+
+
 VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
     Key("cidr", values.VPC_CIDR, "Its addresses, from /16 to /28, of a private range.", required=NO_CIDR),
     Key("cidrs", values.VPC_CIDRS, "More of its addresses, as a list: its secondary CIDRs.", blank=True,
@@ -100,6 +123,10 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         ("routed",), listed=1),
     Key("nat", values.or_flag(NAT), "The way out for public subnets. true is the link that packets leave by.",
         blank=True),
+    Key("dns", names.or_flag(DNS, Dns()), "Names for its machines. true is a server with VPC.internal.",
+        blank=True, since=2),
+    Key("dhcp", names.or_flag(DHCP, Dhcp()), "Addresses for machines that ask. It needs dns.", blank=True,
+        since=2),
     Key("groups", by_name(GROUP, "groups by name", values.check_groups, values.from_path(GROUP)),
         "Its security groups, by name: each a group, or the path of a policy's file.", blank=True, since=2),
     Key("acls", by_name(ACL, "network ACLs by name", None, values.from_path(ACL)),
@@ -110,11 +137,11 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         blank=True, since=2),
     Key("subnets", by_name(SUBNET, "subnets by name", values.check_subnets), "Its subnets, by name.",
         blank=True),
-), named="VPC", found={"link": "a free number is found for each cable"})
+), named="VPC", found={"link": "a free number is found for each cable"}, rules=names.DHCP_NEEDS_DNS)
 
 TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcctl apply`.", (
     Key("version", values.version(VERSIONS), "The version of this format.", (), required=True),
-    Key("vpcs", by_name(VPC, "VPCs by name", check_vpcs), "The VPCs, by name.", blank=True, kept=True),
+    Key("vpcs", by_name(VPC, "VPCs by name", _check_vpcs), "The VPCs, by name.", blank=True, kept=True),
     Key("eip_pools", POOLS, "Addresses outside that machines may get: the host's link of each CIDR.",
         ("pools",), blank=True, since=2),
     Key("eips", EIPS, "Elastic addresses, each with the machine that has it: VPC/SUBNET/NAME.", blank=True,

@@ -107,7 +107,17 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     peers = (f"-s {network} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name)
              for network in peer.networks)
     return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
-            *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
+            *_questions(topology, vpc), *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
+
+
+def _questions(topology: Topology, vpc: Vpc) -> Iterator[str]:
+    if vpc.dns:
+        # Imported late: most VPCs have no DNS.
+        from vpcctl_lib.firewall.name_rules import for_addresses, from_peers
+
+        if vpc.dhcp:
+            yield for_addresses(vpc)
+        yield from from_peers(topology, vpc, UNREACHABLE)
 
 
 def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:

@@ -28,20 +28,24 @@ NAMESPACE_FILES = "/etc/netns"
 MOUNTS = "/proc/self/mountinfo"
 
 
-def arrange(namespace: str, hide: tuple[str, ...], read_only: bool) -> list[str]:
+def arrange(namespace: str, hide: tuple[str, ...], read_only: bool, show: tuple[str, ...] = ()) -> list[str]:
     """Give this process's mount namespace folders of its own; called before it has a PID namespace.
 
-    With `read_only` nothing else can be written to. Returns what failed.
+    With `read_only` nothing else can be written to. The folders in `show` stay the host's. Returns what
+    failed.
     """
     syscalls.mount("", "/", "", MountFlag.PRIVATE | MountFlag.RECURSIVE, "")
     shortfalls = _close(read_only)
     files = _namespace_files(namespace)
+    shown = [(os.open(folder, os.O_PATH | os.O_CLOEXEC), folder) for folder in show if os.path.isdir(folder)]
     _make_devices()
     _take_away(*OWN)
     own = _outermost(*(os.path.realpath(folder) for folder in (*OWN, SHM, NAMESPACE_FILES, *hide)
                        if os.path.isdir(folder)))
     _cover(own)
     syscalls.mount("sysfs", "/sys", "sysfs", SAFEST | MountFlag.READ_ONLY, "")
+    for descriptor, folder in shown:
+        _show(descriptor, folder)
     for descriptor, target in files:
         try:
             _bind(descriptor, target, own)
@@ -139,6 +143,14 @@ def _bind(descriptor: int, target: str, own: tuple[str, ...]) -> None:
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     syscalls.mount(f"/proc/self/fd/{descriptor}", target, "", MountFlag.BIND, "")
+    os.close(descriptor)
+
+
+def _show(descriptor: int, folder: str) -> None:
+    """Bind a folder of the host's into one of its own, so that it can read what is there."""
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    syscalls.mount(f"/proc/self/fd/{descriptor}", folder, "", MountFlag.BIND, "")
+    syscalls.mount("", folder, "", MountFlag.BIND | MountFlag.REMOUNT | MountFlag.READ_ONLY | SAFEST, "")
     os.close(descriptor)
 
 

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from vpcctl_lib.keeper import folders, limits, orders
+from vpcctl_lib.keeper import folders, limits, orders, outside
 from vpcctl_lib.keeper.fate import Fate, FateFile
 from vpcctl_lib.keeper.log import Log
 from vpcctl_lib.keeper.orders import Orders
@@ -85,8 +85,9 @@ class Keeper:
         self._log = Log(given.log, given.log_bytes)
         self._fate = Fate()
         self._fate_file = FateFile(given.log)
+        held = outside.sockets() if given.outside else ()
         syscalls.join(f"{NETWORKS}/{given.namespace}", Namespace.NET)
-        self._program = Program(given)
+        self._program = Program(given, held)
         self._main = 0
         self._status = 0
         self._began = 0.0
@@ -118,7 +119,7 @@ class Keeper:
             if self._pids and limits.is_exempt():
                 self._reporter.say("short", "nothing limits the number of its processes")
         syscalls.unshare(Namespace.MOUNT | Namespace.IPC | Namespace.PID)
-        for shortfall in folders.arrange(given.namespace, given.hide, read_only=not given.user):
+        for shortfall in folders.arrange(given.namespace, given.hide, not given.user, given.show):
             self._reporter.say("short", shortfall)
 
     def keep(self) -> int:

@@ -44,10 +44,20 @@ class Orders(NamedTuple):
     restart: str = ""
     """`on-failure` or `always`."""
 
+    show: tuple[str, ...] = ()
+    """Folders that it sees although it has its own of those around them, as far as they exist."""
+
+    capability: int | None = None
+    """One that it has in its own user namespace, and so over nothing (user_namespaces(7))."""
+
+    outside: int = 0
+    """1 if it gets sockets of the network that its keeper was started in."""
+
 
 TEXTS = ("namespace", "mark", "log", "user", "workdir", "restart")
-NUMBERS, OPTIONAL_NUMBERS = ("pids", "memory", "log_bytes", "stop_signal"), ("uid", "stop_timeout")
-LISTS = ("hide", "env")
+NUMBERS, OPTIONAL_NUMBERS = ("pids", "memory", "log_bytes", "stop_signal", "outside"), (
+    "uid", "stop_timeout", "capability")
+LISTS = ("hide", "env", "show")
 
 
 def words(orders: Orders) -> tuple[str, ...]:

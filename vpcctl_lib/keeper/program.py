@@ -6,11 +6,13 @@ import errno
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from vpcctl_lib.keeper import limits, sockets
 from vpcctl_lib.keeper.limits import Cgroups
 from vpcctl_lib.keeper.orders import MARK, Orders
+from vpcctl_lib.keeper.outside import VARIABLE as OUTSIDE
 from vpcctl_lib.kernel import syscalls
 from vpcctl_lib.kernel.syscalls import Namespace
 from vpcctl_lib.kernel.users import account
@@ -57,8 +59,11 @@ def identity(given: Orders) -> Identity | None:
 class Program:
     """Created while the host's users can still be looked up."""
 
-    def __init__(self, given: Orders) -> None:
+    def __init__(self, given: Orders, outside: Sequence[int] = ()) -> None:
+        """The descriptors of sockets outside are for the program, which learns their numbers."""
         self._argv = given.program
+        self._outside = outside
+        self._capability = given.capability
         self.users_are_locked = False
         """Once started: whether it can't make user namespaces."""
 
@@ -69,6 +74,8 @@ class Program:
         home = account(given.user).pw_dir if given.user else "/"
         own = dict(one.split("=", 1) for one in given.env)
         self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", **own, MARK: given.mark}
+        if outside:
+            self._environment[OUTSIDE] = ",".join(map(str, outside))
         self._workdir = given.workdir
 
     def start(self, output: int, users: int, cgroups: Cgroups, pids: int) -> int:
@@ -121,13 +128,19 @@ class Program:
             if pids:
                 limits.bound_processes(pids)
             # Now, because the new user can't.
+            if self._capability is not None:
+                syscalls.hold(self._capability)
             syscalls.renounce()
             self._change_user()
+            if self._capability is not None:
+                syscalls.pass_on(self._capability)
             if self._workdir:
                 os.chdir(self._workdir)
             # Last, because the steps above may need what it forbids.
             if not sockets.confine():
                 os.write(telling, ANY_SOCKETS.encode())
+            for descriptor in self._outside:
+                os.set_inheritable(descriptor, True)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
             raise self._execute()

@@ -10,6 +10,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 15, 24, 38
 _MOUNT_SETATTR, _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _AT_RECURSIVE = 442, 1, 2, 0x8000
 _OPEN_TREE, _MOVE_MOUNT, _CLONE, _CLOSE_ON_EXEC, _FROM_EMPTY_PATH, _HERE = 428, 429, 1, 0o2000000, 4, -100
+_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2
 _LAST_CAPABILITY = 63
 """A capability set has 64 bits (linux/capability.h)."""
 
@@ -112,6 +113,28 @@ def renounce() -> None:
         # EINVAL: this kernel does not have the capability.
         _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+
+
+def hold(capability: int) -> None:
+    """Keep what is permitted when the user changes, and prepare to pass one of it on; before `renounce`.
+
+    PR_SET_KEEPCAPS of prctl(2). What is inheritable must be in the bounding set when it becomes so.
+    """
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(header, sets), "capget")
+    sets[2] = 1 << capability
+    _check(_libc.capset(header, sets), "capset")
+    _check(_libc.prctl(_PR_SET_KEEPCAPS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
+
+
+def pass_on(capability: int) -> None:
+    """Have the next program get that capability, below 32, which is held, and no other (capabilities(7))."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    one = 1 << capability
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(one, one, one, 0, 0, 0)), "capset")
+    raising = ctypes.c_ulong(_PR_CAP_AMBIENT_RAISE)
+    _check(_libc.prctl(_PR_CAP_AMBIENT, raising, ctypes.c_ulong(capability), 0, 0), "prctl")
 
 
 def raise_permitted() -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vpcctl_lib.managers.acl import AclManager as AclManager
     from vpcctl_lib.managers.deploy import DeployManager as DeployManager
+    from vpcctl_lib.managers.dhcp import DhcpManager as DhcpManager
+    from vpcctl_lib.managers.dns import DnsManager as DnsManager
     from vpcctl_lib.managers.eip import EipManager as EipManager
     from vpcctl_lib.managers.exec import ExecManager as ExecManager
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager

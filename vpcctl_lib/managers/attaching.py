@@ -16,6 +16,7 @@ from vpcctl_lib.managers.base import need_root
 from vpcctl_lib.model import naming, tables
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.guests import pid_in
+from vpcctl_lib.model.names import RESOLVER
 from vpcctl_lib.model.topology import Attachment, Subnet, Vpc
 from vpcctl_lib.resources.attached import check_is_free, default_route, locate
 
@@ -52,14 +53,22 @@ def guest(site: Site, tap: str, subnet: Subnet, address: IPv4Address) -> str:
             f"mac={naming.instance_mac(site.vpc, address)}")
 
 
+def _servers(vpc: Vpc, subnet: Subnet) -> str:
+    """The name servers that machines of a subnet ask; empty if they have none."""
+    if vpc.dns:
+        return str(RESOLVER)
+    known = vpc.nat.resolvers if vpc.nat and tables.gets_out(vpc, subnet) else ()
+    return " ".join(map(str, known))
+
+
 def notes(runner: Runner, vpc: Vpc, subnet: Subnet, attached: Attachment, path: str) -> Iterator[str]:
     """What stays the owner's."""
     route = default_route(runner, path)
     if route:
         yield (f"its own default route stays ({route}): by {attached.interface} it reaches the VPC and its "
                "peers only")
-    if vpc.nat and vpc.nat.resolvers and tables.gets_out(vpc, subnet):
-        servers = " ".join(map(str, vpc.nat.resolvers))
+    servers = _servers(vpc, subnet)
+    if servers:
         how = "start the container with --dns" if attached.container else "write them there"
         yield f"its resolv.conf stays its owner's; the name servers here are {servers}: {how}"
     if pid_in(attached.path):

@@ -239,12 +239,16 @@ class Manager:
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)
         if any(vpc.groups for vpc in topology.vpcs):
-            # Imported late: most networks have none.
+            # Imported late, here and below: most networks have none.
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
         if any(vpc.acls for vpc in topology.vpcs) and not topology.guarded:
             self._refuse_acls(topology)
+        if any(vpc.dns or vpc.dhcp for vpc in topology.vpcs):
+            from vpcctl_lib.managers.naming import check_names
+
+            self._warnings += check_names(state.topology, topology)
         self.agreed()
         faults = self.faults(state, topology)
         # With faults, an unchanged entry says nothing about what is there.

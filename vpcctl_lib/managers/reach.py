@@ -162,7 +162,7 @@ def _listens_elsewhere(question: Question) -> str:
 
 
 def find_target(topology: Topology, to: str) -> Target:
-    """A machine (V/S or V/S/N), a VPC's router (V), an address, the host, or the internet."""
+    """A machine (V/S or V/S/N), a VPC's router (V), an address, a name, the host, or the internet."""
     if "/" in to:
         vpc, subnet, machine = _found(topology, _site(to, "--to"))
         return Target(endpoint(vpc, subnet, machine).address, vpc, subnet, machine)
@@ -171,8 +171,21 @@ def find_target(topology: Topology, to: str) -> Target:
         return Target(INTERNET_ADDRESS if outside is Outside.INTERNET else None, outside=outside)
     if to[:1].isdigit():
         return Target(_address(to))
+    if "." in to:
+        return _named(topology, to)
     vpc = find_vpc(topology, to)
     return Target(addressing.gateway(vpc.cidr), vpc)
+
+
+def _named(topology: Topology, name: str) -> Target:
+    """What a name in a VPC with DNS leads to."""
+    # Imported late: most targets are written as VPC/SUBNET.
+    from vpcctl_lib.model import resolving
+
+    found = resolving.find(topology, name)
+    if found.subnet is None or found.machine is None:
+        return Target(found.address)
+    return Target(found.address, found.vpc, found.subnet, found.machine)
 
 
 def _address(text: str) -> IPv4Address:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Attachment, Machine, Nat, Subnet, Topology, Vpc
@@ -126,6 +127,10 @@ def _uplink(nat: Nat) -> str:
     return f"auto ({nat.interface})" if nat.follows else nat.interface
 
 
+def _target(record: Record) -> str:
+    return record.cname or ", ".join(map(str, record.addresses))
+
+
 def _new_policy(policy: Policy) -> str:
     return f"{_rules_in(policy)}, none before"
 
@@ -181,6 +186,10 @@ WORDS: dict[type, Words] = {
                lambda vpc: f"{_networks(vpc)} and everything in it is not in the file", _new_cidr),
     Nat: Words(lambda nat: f"out of {_uplink(nat)}", lambda _: "the file has none",
                lambda old, new: f"{_uplink(old)} becomes {_uplink(new)}"),
+    Dns: Words(lambda dns: f"names end in {dns.domain}" if dns.domain else "it does not exist yet",
+               lambda _: "the file has none"),
+    Dhcp: Words(removed=lambda _: "the file has none"),
+    Record: Words(_target, changed=lambda old, new: f"{_target(old)} becomes {_target(new)}"),
     Group: Words(lambda group: _rules_in(group.policy),
                  changed=lambda old, new: ", ".join(_parts(old.policy, new.policy))),
     Acl: Words(lambda acl: _count((*acl.ingress, *acl.egress)),

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group, Policy
 from vpcctl_lib.model.routes import MAIN, PUBLIC, NatGateway, RouteTable
@@ -146,6 +147,9 @@ class Vpc:
     cidrs: tuple[IPv4Network, ...] = ()
     """Its secondary CIDRs, sorted."""
 
+    dns: Dns | None = None
+    dhcp: Dhcp | None = None
+
     @property
     def networks(self) -> tuple[IPv4Network, ...]:
         """All of its CIDRs, the first one first: its addresses are those in any of them."""
@@ -276,6 +280,9 @@ class Topology:
 register(
     Kind(Vpc, Topology, "vpcs", "vpc", title="VPC", in_kernel=naming.vpc_names),
     Kind(Nat, Vpc, "nat", "nat"),
+    Kind(Dns, Vpc, "dns", "dns", title="DNS"),
+    Kind(Dhcp, Vpc, "dhcp", "dhcp", title="DHCP"),
+    Kind(Record, Dns, "records", "record"),
     Kind(Group, Vpc, "groups", "group"),
     Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
     Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),

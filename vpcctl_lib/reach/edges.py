@@ -42,7 +42,7 @@ def _check_foreign(here: Namespace, incoming: str, outgoing: str) -> None:
 def _chains(held: Held, packet: Packet, incoming: str, outgoing: str) -> Iterator[str]:
     """The chains that it meets: that of the subnet which it leaves, and that of the one it gets into."""
     flow, mark = packet.flow, held.subnets.get(incoming)
-    if (not outgoing and flow.destination == held.gateway) or (not incoming and flow.source == held.gateway):
+    if (not outgoing and flow.destination in held.near) or (not incoming and flow.source in held.near):
         return
     if incoming and outgoing and f'{mark} . "{outgoing}"' in held.sets[INSIDE]:
         return

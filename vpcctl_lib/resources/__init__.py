@@ -36,8 +36,9 @@ KINDS: dict[str, type[Resource]] = {
 """How the record names each kind."""
 
 LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "localnet": "Localnet",
-        "marking": "Marking", "otherline": "OtherLine", "roster": "Roster", "steering": "Steering",
-        "tap": "Tap", "way": "Way", "wayrule": "WayRule"}
+        "hosts": "Hosts", "leases": "Leases", "marking": "Marking", "otherline": "OtherLine",
+        "relay": "Relay", "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap",
+        "way": "Way", "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -61,9 +62,13 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.acls import Acls as Acls
     from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
+    from vpcctl_lib.resources.hosts import Hosts as Hosts
+    from vpcctl_lib.resources.leases import Leases as Leases
     from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.otherline import OtherLine as OtherLine
+    from vpcctl_lib.resources.relay import Relay as Relay
+    from vpcctl_lib.resources.resolver import Resolver as Resolver
     from vpcctl_lib.resources.roster import Roster as Roster
     from vpcctl_lib.resources.steering import Steering as Steering
     from vpcctl_lib.resources.tap import Tap as Tap
@@ -79,7 +84,7 @@ else:
 
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
            "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
-           "Guard", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
-           "Operations", "OtherLine", "Place", "Port", "Program", "Resource", "Roster", "Route", "Settings",
-           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Way", "WayRule", "changed",
-           "kind_named", "name_of"]
+           "Guard", "Hosts", "Leases", "Leavings", "Localnet", "Marking", "Member", "Namespace",
+           "Neighbour", "Operation", "Operations", "OtherLine", "Place", "Port", "Program", "Relay",
+           "Resolver", "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Steering",
+           "Switching", "Tap", "Veth", "Way", "WayRule", "changed", "kind_named", "name_of"]

@@ -77,7 +77,9 @@ def lines_of(one: Listed) -> Mapping[Direction, Chains]:
 class Held:
     """What a table has, if it is one of ours."""
 
-    gateway: IPv4Address | None
+    near: tuple[IPv4Address, ...]
+    """The router's addresses to which, and from which, everything passes."""
+
     acls: tuple[Listed, ...]
     sets: Mapping[str, frozenset[str]]
     """The elements by set, as a script has them."""
@@ -132,29 +134,29 @@ def held_in(listed: Sequence[Item]) -> Held | None:
             rules.setdefault(item["rule"]["chain"], []).append(seen(item["rule"]))
     hooks = {item["chain"]["name"]: item["chain"] for item in listed if "hook" in item.get("chain", ())}
     try:
-        gateway = _gateway(hooks, {name: rules.pop(name) for name in (FORWARD, INPUT, OUTPUT)})
+        near = _near(hooks, {name: rules.pop(name) for name in (FORWARD, INPUT, OUTPUT)})
         acls = tuple(_acls(rules))
         sets = {name: frozenset(_element(name, one) for one in found[name].get("elem", ())) for name in SETS}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     ours = kinds <= {"metainfo", "table", "set", "map", "chain", "rule"} and found.keys() == SETS.keys()
-    return Held(gateway, acls, sets) if ours else None
+    return Held(near, acls, sets) if ours else None
 
 
-def _gateway(hooks: Mapping[str, Item], rules: Mapping[str, list[Seen]]) -> IPv4Address:
-    """The router's address; ValueError if the chains that see packets are not ours."""
+def _near(hooks: Mapping[str, Item], rules: Mapping[str, list[Seen]]) -> tuple[IPv4Address, ...]:
+    """The router's addresses; ValueError if the chains that see packets are not ours."""
     shall = {name: ("filter", name, PRIORITY, "accept") for name in (FORWARD, INPUT, OUTPUT)}
     if {name: tuple(one.get(key) for key in ("type", "hook", "prio", "policy"))
             for name, one in hooks.items()} != shall:
         raise ValueError("hooks")
-    number = rules[INPUT][1].parts[0][-1][0]
-    for name, lines in _expected_hooks(number).items():
+    near = tuple(IPv4Address(one.parts[0][-1][0]) for one in rules[INPUT][1:-1])
+    for name, lines in _expected_hooks(near).items():
         if rules[name] != lines:
             raise ValueError(name)
-    return IPv4Address(number)
+    return near
 
 
-def _expected_hooks(gateway: int) -> dict[str, list[Seen]]:
+def _expected_hooks(near: Sequence[IPv4Address]) -> dict[str, list[Seen]]:
     def rule(*expr: Item) -> Seen:
         return seen({"expr": expr})
 
@@ -167,7 +169,9 @@ def _expected_hooks(gateway: int) -> dict[str, list[Seen]]:
     def meta(key: str) -> Item:
         return {"meta": {"key": key}}
 
-    accept, address = {"accept": None}, str(IPv4Address(gateway))
+    accept = {"accept": None}
+    inward, outward = ([rule(match(field("ip", key), str(one)), accept) for one in near]
+                       for key in ("daddr", "saddr"))
     not_ip = rule(match(field("ether", "type"), "ip", "!="), accept)
     out, into = (rule({"vmap": {"key": meta(key), "data": f"@{name}"}})
                  for key, name in (("iifname", OUT), ("oifname", INTO)))
@@ -177,8 +181,7 @@ def _expected_hooks(gateway: int) -> dict[str, list[Seen]]:
             rule({"mangle": {"key": meta("mark"), "value": {"map": {"key": meta("iifname"),
                                                                     "data": f"@{SUBNETS}"}}}}),
             rule(match({"concat": [meta("mark"), meta("oifname")]}, f"@{INSIDE}"), accept), out, into],
-        INPUT: [not_ip, rule(match(field("ip", "daddr"), address), accept), out],
-        OUTPUT: [not_ip, rule(match(field("ip", "saddr"), address), accept), into]}
+        INPUT: [not_ip, *inward, out], OUTPUT: [not_ip, *outward, into]}
 
 
 def _acls(rules: Mapping[str, list[Seen]]) -> Iterator[Listed]:

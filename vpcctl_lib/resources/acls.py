@@ -47,6 +47,8 @@ class Acls(Resource):
     gateway: IPv4Address
     acls: tuple[Listed, ...] = ()
     edges: tuple[Edge, ...] = ()
+    resolvers: tuple[IPv4Address, ...] = ()
+    """Where the VPC's DNS answers: to ask there, and to be answered, is always allowed."""
 
     in_place = True
     unasked = True
@@ -61,6 +63,11 @@ class Acls(Resource):
         """The namespace."""
         return within(self.namespace)
 
+    @property
+    def near(self) -> tuple[IPv4Address, ...]:
+        """The router's addresses to which, and from which, everything passes."""
+        return (self.gateway, *self.resolvers)
+
     def make(self) -> Operations:
         """Loads all of it at once."""
         return (self._script(HEAD + self.text()),)
@@ -71,7 +78,7 @@ class Acls(Resource):
 
     def change(self, old: Resource) -> Operations:
         """Only the ACLs and subnets that differ: the counters of the others go on."""
-        if not isinstance(old, Acls) or old.gateway != self.gateway:
+        if not isinstance(old, Acls) or old.near != self.near:
             return self.make()
         both = frozenset(old.acls) & frozenset(self.acls)
         before, after = (_all_chains(one for one in acls if one not in both)
@@ -106,7 +113,7 @@ class Acls(Resource):
                         for name, lines in _all_chains(self.acls).items())
         hook = f"priority {PRIORITY}; policy accept;"
         hooks = "".join(f"\tchain {name} {{\n\t\ttype filter hook {name} {hook}\n{_body(lines)}\t}}\n"
-                        for name, lines in _hooks(self.gateway).items())
+                        for name, lines in _hooks(self.near).items())
         return f"table bridge {ACL_TABLE} {{\n{inner}{held}{hooks}}}\n"
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -128,8 +135,8 @@ class Acls(Resource):
         return [*self._differing(held)]
 
     def _differing(self, held: Held) -> Iterator[str]:
-        if held.gateway != self.gateway:
-            yield f"its gateway is {held.gateway}"
+        if held.near != self.near:
+            yield f"what is always allowed is {', '.join(map(str, held.near))}"
         shall = {one.name: one for one in self.acls}
         there = {one.name: one for one in held.acls}
         for name in {**shall, **there}:
@@ -154,14 +161,14 @@ def _all_chains(acls: Iterable[Listed]) -> dict[str, tuple[str, ...]]:
     return {name: lines for one in acls for name, lines in _chains_of(one).items()}
 
 
-def _hooks(gateway: IPv4Address) -> dict[str, tuple[str, ...]]:
+def _hooks(near: Sequence[IPv4Address]) -> dict[str, tuple[str, ...]]:
     """The chains that see packets. ARP passes, and what is for the router or from it, as in AWS."""
     only_ip = "ether type != ip accept"
     return {
         FORWARD: (only_ip, f"meta mark set iifname map @{SUBNETS}", f"meta mark . oifname @{INSIDE} accept",
                   f"iifname vmap @{OUT}", f"oifname vmap @{INTO}"),
-        INPUT: (only_ip, f"ip daddr {gateway} accept", f"iifname vmap @{OUT}"),
-        OUTPUT: (only_ip, f"ip saddr {gateway} accept", f"oifname vmap @{INTO}"),
+        INPUT: (only_ip, *(f"ip daddr {one} accept" for one in near), f"iifname vmap @{OUT}"),
+        OUTPUT: (only_ip, *(f"ip saddr {one} accept" for one in near), f"oifname vmap @{INTO}"),
     }
 
 

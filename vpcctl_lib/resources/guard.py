@@ -40,7 +40,10 @@ QUOTE = "@th,192,32"
 forwards."""
 
 ERRORS = ("destination-unreachable", "source-quench", "redirect", "time-exceeded", "parameter-problem")
-NOBODY = str(IPv4Address(0))
+NOBODY, EVERYBODY = str(IPv4Address(0)), str(IPv4Address(2**32 - 1))
+DISCOVER = "discover"
+"""Rules at the head of another chain, if the VPC has DHCP."""
+
 PRIORITY = -200
 """The priority of `filter` in the family bridge, before br_netfilter passes frames to iptables (at 0)."""
 
@@ -60,6 +63,9 @@ CHAINS = {
     ),
     # A packet of another source: only from a machine that forwards, which still has only its own MAC.
     "others": (f"iifname . ether saddr != @{FORWARDERS} drop",),
+    # Before a machine has an address (RFC 2131, section 4.1): nobody but the router gets a broadcast.
+    DISCOVER: (f"ip saddr {NOBODY} ip daddr {EVERYBODY} udp sport 68 udp dport 67 "
+               f"iifname . ether saddr @{MACS} accept",),
     "errors": (
         # The rest of the quoted packet may come later.
         "ip frag-off & 0x2000 != 0 drop",
@@ -99,6 +105,9 @@ class Guard(Table):
     packed: str = ""
     """A line for each machine."""
 
+    dhcp: bool = False
+    """Whether machines without an address may ask the router for theirs."""
+
     head = HEAD
     apart = BRIDGE_TABLE
 
@@ -110,7 +119,7 @@ class Guard(Table):
     @property
     def rest(self) -> object:
         """The rules."""
-        return self.form, self.quotes
+        return self.form, self.quotes, self.dhcp
 
     def moved(self, old: Any) -> str:
         """The elements of machines that came and that went."""
@@ -148,7 +157,7 @@ class Guard(Table):
             sets[QUOTED] = f"set {QUOTED} {{\n\t\ttypeof iifname . {QUOTE}"
         held = "".join(f"\t{head}\n{self._elements(name)}\t}}\n" for name, head in sets.items())
         chains = "".join(f"\tchain {name} {{\n{_hook(name)}{_rules(rules)}\t}}\n"
-                         for name, rules in _chains(CHAINS, self.quotes).items())
+                         for name, rules in _chains(CHAINS, self.quotes, self.dhcp).items())
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
@@ -160,7 +169,7 @@ class Guard(Table):
         listed = kernel.bridge_table(self.namespace, BRIDGE_TABLE)
         if listed is None:
             return MISSING
-        wrong = [*_wrong_rules(listed, self.quotes), *self._wrong_members(listed)]
+        wrong = [*_wrong_rules(listed, self.quotes, self.dhcp), *self._wrong_members(listed)]
         return changed("; ".join(wrong)) if wrong else None
 
     def _wrong_members(self, listed: list[dict[str, Any]]) -> Iterator[str]:
@@ -200,11 +209,14 @@ def _moved(name: str, old: Mapping[str, None], new: Mapping[str, None]) -> str:
                    for verb, elements in steps if elements)
 
 
-def _chains(chains: Mapping[str, Any], quotes: bool) -> dict[str, Any]:
-    """The chains of a table that matches what ICMP errors quote, or does not."""
+def _chains(chains: Mapping[str, Any], quotes: bool, dhcp: bool) -> dict[str, Any]:
+    """The chains of a table that matches what ICMP errors quote, and passes DHCP, or does not."""
+    if dhcp:
+        chains = {**chains, "others": (*chains[DISCOVER], *chains["others"])}
+    kept = {name: rules for name, rules in chains.items() if name != DISCOVER}
     if quotes:
-        return dict(chains)
-    kept = {name: rules for name, rules in chains.items() if name != "errors"}
+        return kept
+    del kept["errors"]
     return {**kept, "ipv4": (*kept["ipv4"][:_TO_ERRORS], *kept["ipv4"][_TO_ERRORS + 1:])}
 
 
@@ -221,7 +233,7 @@ def _rules(rules: tuple[str, ...]) -> str:
 def is_whole(listed: list[dict[str, Any]]) -> bool:
     """Whether a table has our hook, policy and rules, and no others."""
     quotes = any(item.get("set", {}).get("name") == QUOTED for item in listed)
-    return not list(_wrong_rules(listed, quotes))
+    return any(not list(_wrong_rules(listed, quotes, dhcp)) for dhcp in (False, True))
 
 
 def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
@@ -261,9 +273,9 @@ def _member(element: Any) -> Member:
     return Member(parts[0], parts[1], IPv4Address(parts[2]), str(inner.get("comment", "")))
 
 
-def _wrong_rules(listed: list[dict[str, Any]], quotes: bool) -> Iterator[str]:
+def _wrong_rules(listed: list[dict[str, Any]], quotes: bool, dhcp: bool) -> Iterator[str]:
     """What differs apart from the machines."""
-    expressions = _chains(EXPRESSIONS, quotes)
+    expressions = _chains(EXPRESSIONS, quotes, dhcp)
     chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
     if chains.keys() != expressions.keys():
         yield f"its chains are {', '.join(chains) or 'missing'}"
@@ -320,6 +332,9 @@ EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
         [ACCEPT],
     ],
     "others": [[_forwarder("!="), DROP]],
+    DISCOVER: [[_match("==", _field("ip", "saddr"), NOBODY), _match("==", _field("ip", "daddr"), EVERYBODY),
+                _match("==", _field("udp", "sport"), 68), _match("==", _field("udp", "dport"), 67),
+                _match("==", _port(_field("ether", "saddr")), f"@{MACS}"), ACCEPT]],
     "errors": [
         [_match("!=", {"&": [_field("ip", "frag-off"), 8192]}, 0), DROP],
         [_match("==", _port({"payload": {"base": "th", "offset": 192, "len": 32}}), f"@{QUOTED}"), ACCEPT],

@@ -70,6 +70,14 @@ class Start(Operation):
     pids: int | None = None
     memory: int | None = None
     upkeep: Upkeep = Upkeep()
+    shows: tuple[str, ...] = ()
+    """Folders of the host's that it sees."""
+
+    outside: bool = False
+    """Whether it gets sockets of the host's network."""
+
+    capability: int | None = None
+    """One that it has in a user namespace of its own."""
 
     def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
@@ -84,7 +92,7 @@ class Start(Operation):
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
                         self.user, self.pids or PROCESSES, self.memory or 0, upkeep.log_max or LOG_BYTES,
                         upkeep.env, upkeep.workdir, signal_number(upkeep.stop_signal), upkeep.stop_timeout,
-                        restart)
+                        restart, self.shows, self.capability, int(self.outside))
         python = (sys.executable, "-I", "-S")
         return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 

@@ -11,7 +11,7 @@ from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.topology import Topology
 from vpcctl_lib.resources.links import DEFAULT_MTU
 from vpcctl_lib.runtimes.cni_request import VERSIONS, Request
-from vpcctl_lib.runtimes.guests import name_servers
+from vpcctl_lib.runtimes.guests import name_servers, search_domains
 
 Document = dict[str, Any]
 
@@ -53,8 +53,10 @@ def _interface(request: Request, where: Endpoint) -> Document:
 
 
 def _dns(request: Request, topology: Topology, where: Endpoint) -> Mapping[str, Any]:
-    """The configuration's, or else the servers that NAT lets the subnet ask."""
+    """The configuration's, or else the servers that machines of the subnet ask."""
     if request.dns:
         return request.dns
     servers = name_servers(topology, where.site)
-    return {"nameservers": list(map(str, servers))} if servers else {}
+    search = search_domains(topology, where.site)
+    return {**({"nameservers": list(map(str, servers))} if servers else {}),
+            **({"search": search} if search else {})}

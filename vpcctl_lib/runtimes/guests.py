@@ -9,9 +9,10 @@ from ipaddress import IPv4Address
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Context
 from vpcctl_lib.managers.instance import InstanceManager
-from vpcctl_lib.model import addressing, publishing, tables
+from vpcctl_lib.model import addressing, publishing, resolving, tables
 from vpcctl_lib.model.endpoints import Site, owners
 from vpcctl_lib.model.lookup import find_subnet
+from vpcctl_lib.model.names import RESOLVER
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
@@ -23,9 +24,17 @@ def short(text: str, digits: int) -> str:
 
 
 def name_servers(topology: Topology, site: Site) -> tuple[IPv4Address, ...]:
-    """The name servers that NAT lets machines of the subnet ask."""
+    """The name servers that machines of the subnet ask: the VPC's own, or else those that NAT lets them."""
     vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+    if vpc.dns:
+        return (RESOLVER,)
     return tuple(vpc.nat.resolvers) if vpc.nat and tables.gets_out(vpc, subnet) else ()
+
+
+def search_domains(topology: Topology, site: Site) -> list[str]:
+    """Where they look for names that are not whole; nowhere without DNS."""
+    vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+    return resolving.search(vpc, subnet) if vpc.dns else []
 
 
 def address_for(vpc: Vpc, subnet: Subnet, wish: IPv4Address | None,

@@ -19,7 +19,7 @@ from vpcctl_lib.model.guests import check_interface, check_path
 from vpcctl_lib.model.lookup import find_endpoint, find_subnet
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.topology import Attachment, Topology
-from vpcctl_lib.runtimes.guests import detach, name_servers, published, short
+from vpcctl_lib.runtimes.guests import detach, name_servers, published, search_domains, short
 from vpcctl_lib.runtimes.values import inner, names_in
 
 Document = dict[str, Any]
@@ -113,7 +113,8 @@ def status(topology: Topology, site: Site) -> Document:
     vpc, _ = find_subnet(topology, site.vpc, site.subnet)
     gateway = str(addressing.gateway(vpc.cidr))
     subnets = [{"gateway": gateway, "ipnet": str(one)} for one in where.addresses]
-    return {"dns_search_domains": [], "dns_server_ips": list(map(str, name_servers(topology, site))),
+    servers = [str(one) for one in name_servers(topology, site)]
+    return {"dns_search_domains": search_domains(topology, site), "dns_server_ips": servers,
             "interfaces": {where.interface: {"mac_address": where.mac, "subnets": subnets}}}
 
 

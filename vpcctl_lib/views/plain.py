@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.names import folder
 from vpcctl_lib.model.routing import route_table, routed
 from vpcctl_lib.model.topology import Peering, Subnet, Topology, Vpc
 from vpcctl_lib.model.workloads import Upkeep
@@ -31,11 +33,36 @@ def vpc(topology: Topology, vpc: Vpc) -> View:
         "uplink": {"device": naming.device("vpc-", vpc.name), "host": str(addressing.host_end(vpc.link)),
                    "router": str(addressing.router_end(vpc.link)), "routed": routed(topology, vpc)},
         "nat": {"interface": vpc.nat.interface, "auto": vpc.nat.follows} if vpc.nat else None,
+        "dns": _dns(topology, vpc), "dhcp": _dhcp(topology, vpc),
         "subnets": [subnet(vpc, one) for one in vpc.subnets],
         "peers": sorted(peer.name for peer in topology.peers_of(vpc.name)),
         "routes": [{"destination": str(row.destination), "target": row.target}
                    for row in route_table(topology, vpc)],
     }
+
+
+def _dns(topology: Topology, vpc: Vpc) -> View | None:
+    if vpc.dns is None:
+        return None
+    # Imported late: most VPCs have no DNS.
+    from vpcctl_lib.views.names import server
+
+    return server(topology, vpc.name)
+
+
+def _dhcp(topology: Topology, vpc: Vpc) -> View | None:
+    if vpc.dhcp is None:
+        return None
+    from vpcctl_lib.views.names import leases
+
+    return leases(topology, vpc.name)
+
+
+def _records(vpc: Vpc) -> Iterator[View]:
+    if vpc.dns and vpc.dns.records:
+        from vpcctl_lib.views.names import record
+
+        yield from (record(vpc, one) for one in vpc.dns.records)
 
 
 def overview(overview: Overview) -> View:
@@ -65,6 +92,7 @@ def overview(overview: Overview) -> View:
         "acls": [acl(one) for one in overview.acls],
         "route_tables": all_tables(overview.topology, overview.vpc),
         "nat_gateways": [gateway(overview.topology, overview.vpc, one) for one in overview.vpc.nat_gateways],
+        "records": [*_records(overview.vpc)],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
         "see": {"vpc": f"ip -n {name} addr show {bridge}",
@@ -76,6 +104,7 @@ def overview(overview: Overview) -> View:
                    if overview.groups and overview.topology.guarded else {}),
                 **({"publishes": f"iptables -t nat -S {naming.HOST_PORTS}"}
                    if overview.vpc.is_published else {}),
+                **({"dns": f"ip netns pids {name}; cat {folder(name)}/hosts"} if overview.vpc.dns else {}),
                 **({"acls": f"ip netns exec {name} nft list table bridge {naming.ACL_TABLE}"}
                    if overview.acls else {}),
                 **({"route_tables": f"ip -n {name} rule; ip -n {name} route show table all"}

@@ -11,6 +11,7 @@ from vpcctl_lib.model import elastic, kinds
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group, Policy
 from vpcctl_lib.model.routes import NatGateway, RouteTable
@@ -18,8 +19,9 @@ from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, Topology, V
 from vpcctl_lib.model.workloads import Workload
 
 View = dict[str, Any]
-SHOWN = (Vpc, Nat, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload, Peering)
-"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py` or `routed.py`."""
+SHOWN = (Vpc, Nat, Dns, Dhcp, Record, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload,
+         Peering)
+"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py`, `names.py` or `routed.py`."""
 
 
 def others() -> list[Kind]:

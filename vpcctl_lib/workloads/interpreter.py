@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vpcctl_lib.errors import VpcctlError
@@ -17,6 +18,12 @@ def web_server(vpc: str, subnet: str, address: str, port: int) -> tuple[str, ...
     """The command of the web server; it contains the program text, since its user may not reach our code."""
     source = Path(__file__).with_name("webserver.py").read_text()
     return (python(), "-I", "-c", source, vpc, subnet, address, str(port))
+
+
+def relay(port: int, servers: Sequence[str]) -> tuple[str, ...]:
+    """The command of the relay for DNS, likewise."""
+    source = Path(__file__).with_name("relay.py").read_text()
+    return (python(), "-I", "-S", "-c", source, str(port), *servers)
 
 
 def python() -> str:
