@@ -48,6 +48,7 @@ FIRST_ALONE = {
     "engine/union.py united": "with another first CIDR it is another VPC",
     "blueprint/routers.py router": "the bridge has the router's address",
     "blueprint/tables.py steering": "the others are given besides",
+    "model/addressing6.py _prefix": "a prefix of IPv6 follows from it",
     "uplink/packets.py _obstacle": "for an address in none of them",
     "runtimes/docker_ipam.py _pool": "it is the prefix of the router's address",
     "runtimes/docker_ipam.py _request": "it is the prefix of the router's address",

@@ -43,8 +43,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         for vpc in topology.vpcs:
             yield Part((vpc.name,), _roster, (vpc,), (groups,))
     found = _resolvers([vpc for vpc in topology.vpcs if vpc.dns])
-    for vpc in topology.vpcs:
-        yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
+    yield from _cables(topology)
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.router, (vpc,))
         yield Part((vpc.name,), routers.port, seats[vpc.name])
@@ -59,11 +58,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
 
         for peering in topology.peerings:
             yield Part((peering.vpc1, peering.vpc2), peerings.cable, (topology,), (peering,))
-    for vpc in topology.vpcs:
-        yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
-    for vpc in topology.vpcs:
-        if vpc.route_tables:
-            yield Part((vpc.name,), _tables, (topology,), (vpc,))
+    yield from _rules(topology)
     for vpc in topology.vpcs:
         peers = tuple(network for peer in topology.peers_of(vpc.name)
                       for network in (*peer.networks, *((peer.ipv6,) if peer.ipv6 else ())))
@@ -125,6 +120,39 @@ def _namespace(vpc: str) -> Iterator[Resource]:
 
 def _machine(_: Vpc, one: Endpoint) -> Iterator[Resource]:
     return machines.namespaces((one,))
+
+
+def _cables(topology: Topology) -> Iterator[Part]:
+    """The cables to the host; what the host's rules say of IPv6 is there before it is on any."""
+    dual = [vpc for vpc in topology.vpcs if vpc.ipv6]
+    if dual:
+        yield Part((), _host6, (topology,))
+    for vpc in topology.vpcs:
+        yield Part((vpc.name,), host.cable, (vpc,), (routed(topology, vpc),))
+    for vpc in dual:
+        yield Part((vpc.name,), _cable6, (vpc,))
+
+
+def _rules(topology: Topology) -> Iterator[Part]:
+    """The routers' rules, and then the route tables of a person's own."""
+    for vpc in topology.vpcs:
+        yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
+    for vpc in topology.vpcs:
+        if vpc.route_tables:
+            yield Part((vpc.name,), _tables, (topology,), (vpc,))
+
+
+def _host6(topology: Topology) -> Iterator[Resource]:
+    # Imported late, here and below: most networks have no IPv6.
+    from vpcctl_lib.blueprint.dual import host
+
+    return host(topology)
+
+
+def _cable6(vpc: Vpc) -> Iterator[Resource]:
+    from vpcctl_lib.blueprint.dual import cable
+
+    return cable(vpc)
 
 
 def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:

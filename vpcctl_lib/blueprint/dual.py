@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
+from vpcctl_lib.blueprint.host import JUMP_IN, JUMPS
 from vpcctl_lib.firewall import dual as rules
 from vpcctl_lib.firewall.rules import CLAMP
 from vpcctl_lib.model import addressing6, naming
@@ -31,8 +31,11 @@ def _end(namespace: str, device: str, number: int) -> Iterator[Resource]:
     yield Address(namespace, device, IPv6Interface((ENDS[number], 64)), routed=False)
 
 
-def cable(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
+def cable(vpc: Vpc) -> Iterator[Resource]:
     """The host's end, and the host's route to the VPC."""
+    if vpc.ipv6 is None:
+        return
+    prefix = vpc.ipv6
     device = naming.device("vpc-", vpc.name)
     yield from _end(HOST, device, 0)
     own = IPv6Interface((addressing6.host_end(prefix), 128))
@@ -87,7 +90,7 @@ def firewall(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
 
 
 def host(topology: Topology) -> Iterator[Resource]:
-    """The host's chains, and the jumps to them."""
+    """The host's chains, and the jumps to them: before anything in a VPC has IPv6, and until nothing has."""
     vpcs = [vpc for vpc in topology.vpcs if vpc.ipv6]
     yield _chain(HOST, "filter", naming.HOST_FORWARD, rules.host_forward(vpcs))
     yield _chain(HOST, "filter", naming.HOST_INPUT, rules.host_input(vpcs))

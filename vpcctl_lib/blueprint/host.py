@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vpcctl_lib.blueprint.jumps import JUMP_IN, JUMPS
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall.rules import (
@@ -36,6 +35,14 @@ NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME replace those of /etc under `ip netns exec NAME`."""
 
 
+JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
+         ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
+"""The host's chains with jumps to ours."""
+
+JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
+"""Not with iptables-legacy, whose kernels may lack that table."""
+
+
 def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
     """The host's end, and the host's route to the VPC."""
     device = naming.device("vpc-", vpc.name)
@@ -48,14 +55,10 @@ def cable(vpc: Vpc, routed: bool) -> Iterator[Resource]:
         for network in vpc.networks:
             yield Route(HOST, network, device, addressing.router_end(vpc.link))
     if vpc.is_published:
-        # Imported late, here and below: most networks have none.
+        # Imported late: most networks have none.
         from vpcctl_lib.resources import Localnet
 
         yield Localnet(device)
-    if vpc.ipv6:
-        from vpcctl_lib.blueprint import dual
-
-        yield from dual.cable(vpc, vpc.ipv6)
 
 
 def host(topology: Topology) -> Iterator[Resource]:
@@ -82,10 +85,6 @@ def host(topology: Topology) -> Iterator[Resource]:
         jump = f"-m comment --comment {naming.host_mark()} -j {naming.HOST_NAT}"
         yield SingleRule("nat", "POSTROUTING", jump)
     yield from first.jumps
-    if any(vpc.ipv6 for vpc in topology.vpcs):
-        from vpcctl_lib.blueprint import dual
-
-        yield from dual.host(topology)
     yield from _resolvers(topology)
     if forwards(topology):
         yield Forwarding()

@@ -103,7 +103,8 @@ def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
         return
     crowded = any(one["instances"] for one in found)
     rows = [(one["vpc"], one["name"], one["cidr"], one["type"], one["namespace"] or "-",
-             one["address"] or "-", "policy" if one["firewall"] else "open",
+             ", ".join(filter(None, (one["address"], one["address6"]))) or "-",
+             "policy" if one["firewall"] else "open",
              *([str(len(one["instances"]))] if crowded else [])) for one in found]
     heads = ("VPC", "NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL", "INSTANCES")
     output.table(heads if crowded else heads[:-1], rows,

@@ -113,6 +113,11 @@ def _heading(what: str, *commands: str) -> None:
     output.result(f"\n{line}")
 
 
+def addresses(subnet: View) -> str:
+    """Those of a subnet's own machine, in both families."""
+    return ", ".join(filter(None, (subnet["address"], subnet["address6"]))) or "-"
+
+
 def networks(view: View) -> str:
     """All CIDRs of a VPC."""
     return ", ".join((view["cidr"], *view["cidrs"]))
@@ -120,7 +125,7 @@ def networks(view: View) -> str:
 
 def _head(view: View) -> str:
     uplink, size = view["uplink"], view["addresses"]
-    lines = {"Name": view["name"], "CIDR": networks(view),
+    lines = {"Name": view["name"], "CIDR": networks(view), **({"IPv6": view["ipv6"]} if view["ipv6"] else {}),
              "Addresses": f"{size['total']}: {size['in_subnets']} in subnets, {size['free']} free",
              "Gateway": f"{view['gateway']} on {view['bridge']}", "Namespace": view["namespace"],
              "Uplink": f"{uplink['device']} {uplink['host']} (host) - {uplink['router']} (router)",
@@ -169,7 +174,7 @@ def _uplink(nat: View) -> str:
 
 
 def _subnets(found: list[View]) -> None:
-    rows = [(one["name"], one["cidr"], one["type"], one["namespace"] or "-", one["address"] or "-",
+    rows = [(one["name"], one["cidr"], one["type"], one["namespace"] or "-", addresses(one),
              str(one["addresses"]["used"]), str(one["addresses"]["free"]),
              _decides(one), ", ".join(one["workloads"]) or "-") for one in found]
     output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "USED", "FREE", "FIREWALL", "WORKLOADS"),

@@ -7,7 +7,7 @@ What nobody here needs is left out; what decides about packets and is unknown ge
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -188,7 +188,7 @@ class Network:
                    "flags": _named(_WAYS, flags), **_odd(parts, _READ_OF_ROUTE, _ODD_IN_ROUTE)}
             start += (length + 3) & ~3
 
-    def rules(self) -> list[Said]:
+    def route_rules(self) -> list[Said]:
         """As `ip -j -d -4 rule show`."""
         body = _RULE.pack(_INET, 0, 0, 0, 0, 0, 0)
         return [_rule(said) for _, said in self._netlink.listing(_RULES, body)]
@@ -216,6 +216,13 @@ class Network:
             _, index, state, _, _ = _NEIGHBOUR.unpack_from(said)
             yield index, state, attributes(said, _NEIGHBOUR.size)
 
+    def chains(self) -> list[Said]:
+        """As `nft -j list chains`."""
+        # Imported late: only `reach` asks for them.
+        from vpcctl_lib.kernel.nftables import chains
+
+        return chains()
+
     def queues(self) -> list[Said]:
         """As `tc -j qdisc show`."""
         found = []
@@ -223,6 +230,12 @@ class Network:
             parts = attributes(said, _QUEUE.size)
             found.append({"kind": text(parts[1]), "dev": self._name(_QUEUE.unpack_from(said)[1])})
         return found
+
+
+def answers(names: Iterable[str]) -> list[list[Said]]:
+    """What the methods of these names tell of the namespace of the calling thread."""
+    with Network() as network:
+        return [getattr(network, name)() for name in names]
 
 
 def _flags(flags: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,6 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.answers import parsed
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.readings import Reading as Reading
-from vpcctl_lib.kernel.readings import answers as answers
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
 from vpcctl_lib.model.addressing import Family
@@ -35,6 +34,21 @@ LOOKS = 2
 
 
 NEIGHBOUR_TABLE = ("ip", "-j", "-s", "-4", "ntable", "show", "name", "arp_cache")
+
+
+class Reading(Enum):
+    """What a namespace can be asked for, and the command that would print the same."""
+
+    LINKS = ("ip", "-j", "-d", "addr", "show")
+    MAIN_ROUTES = ("ip", "-j", "-4", "route", "show", "table", "main")
+    ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
+    ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
+    NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
+    MAIN_ROUTES6 = ("ip", "-j", "-6", "route", "show", "table", "main")
+    NEIGHBOURS6 = ("ip", "-j", "-6", "neigh", "show")
+    STATIONS = ("bridge", "-j", "fdb", "show")
+    QUEUES = ("tc", "-j", "qdisc", "show")
+    CHAINS = ("nft", "-j", "list", "chains")
 
 
 class Unreadable(VpcctlError):
@@ -375,3 +389,11 @@ def counted(runner: Runner, namespace: str, family: Family = Family.INET, table:
     if outcome.status != 0:
         raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
     return Saved(outcome.stdout)
+
+
+def answers(readings: Iterable[Reading]) -> list[list[dict[str, Any]]]:
+    """What the namespace of the calling thread answers to each question; OSError if it doesn't."""
+    # Imported late: commands that only change the record ask nothing.
+    from vpcctl_lib.kernel import network
+
+    return network.answers([one.name.lower() for one in readings])

@@ -22,7 +22,6 @@ from vpcctl_lib.kernel.host import Host
 from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
-from vpcctl_lib.managers import dual
 from vpcctl_lib.model import endpoints, kinds, naming
 from vpcctl_lib.model.routing import forwards, opens
 from vpcctl_lib.model.topology import Topology, Variant
@@ -33,8 +32,6 @@ from vpcctl_lib.resources.base import Taken
 from vpcctl_lib.resources.settings import IP_FORWARD
 
 GONE = changed("it has ended")
-NEARLY_FULL = 0.8
-"""The part of the neighbour table from which on a warning comes."""
 
 
 @frozen
@@ -72,22 +69,6 @@ class Manager:
     def warn(self, text: str) -> None:
         """Warn the person; nothing stops."""
         self._warnings.append(text)
-
-    def crowded(self, topology: Topology) -> str:
-        """A warning if the kernel's table of neighbours is nearly full; else empty."""
-        table = self.host.neighbours
-        # Ours are permanent and take no place: each machine's gateway, and its addresses at the router.
-        ours = sum(1 + (len(machine.addresses) or 1) for vpc in topology.vpcs for subnet in vpc.subnets
-                   for machine in subnet.machines)
-        if not table.room or table.entries - ours < NEARLY_FULL * table.room:
-            return ""
-        # Others have permanent ones, too; to count them takes a look into each namespace.
-        used = table.entries - self.host.exempt
-        if used < NEARLY_FULL * table.room:
-            return ""
-        return ("the kernel's neighbour table, which the host and all machines share, is nearly full: "
-                f"{used:,} of {table.room:,} entries; when it is full, packets to new neighbours are lost: "
-                f"raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3={8 * table.room}")
 
     def remake(self, key: Hashable) -> None:
         """Have the resource of that key recreated, although it is recorded."""
@@ -233,7 +214,12 @@ class Manager:
         return Change(topology, bool(plan.steps), tuple(self._warnings), tuple(told))
 
     def _plan(self, state: State, decide: Callable[[Topology], Topology]) -> tuple[Topology, Plan]:
-        topology = dual.settled(self.runner, state.topology, decide(state.topology))
+        topology = decide(state.topology)
+        if any(vpc.ipv6 for vpc in (*topology.vpcs, *state.topology.vpcs)):
+            # Imported late, as below: most networks have none.
+            from vpcctl_lib.managers import dual
+
+            topology = dual.settled(self.runner, state.topology, topology)
         topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)

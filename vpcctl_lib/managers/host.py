@@ -23,6 +23,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, need
 from vpcctl_lib.managers import packets, unit
 from vpcctl_lib.managers.base import Change, Context, Manager, need_root
+from vpcctl_lib.managers.crowding import crowded
 from vpcctl_lib.managers.deploy import DeployManager, Life, Running
 from vpcctl_lib.managers.packets import Asked, Uplinks
 from vpcctl_lib.model import naming
@@ -87,7 +88,7 @@ class HostManager(Manager):
             notes.append(guarding.UNGUARDED.format(missing or "is now found: vpcctl restore"))
         if state.topology.quotes is False:
             notes.append(guarding.UNQUOTED)
-        notes += filter(None, (*dict.fromkeys(uplinks.warnings), self.crowded(state.topology)))
+        notes += filter(None, (*dict.fromkeys(uplinks.warnings), crowded(self.host, state.topology)))
         stopped = (one for one in DeployManager(self.context).list() if one.life is Life.STOPPED)
         return Status(tuple(found), tuple(self._strangers(state)), tuple(notes), tuple(passages),
                       tuple(stopped))

@@ -14,6 +14,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.attaching import check, is_same, notes, settled
 from vpcctl_lib.managers.base import Change, Manager
+from vpcctl_lib.managers.crowding import crowded
 from vpcctl_lib.model import addressing, endpoints, groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import find_group
@@ -50,7 +51,7 @@ class InstanceManager(Manager):
             joined: Sequence[str] = ()) -> Change:
         """Add a machine with these addresses, by default the lowest free one; repeating changes nothing."""
         def made(vpc: Vpc, subnet: Subnet, topology: Topology) -> Machine:
-            full = self.crowded(topology)
+            full = crowded(self.host, topology)
             if full:
                 self.warn(full)
             return Machine(site.machine, forwards=forwards)

@@ -169,6 +169,9 @@ def find_target(topology: Topology, to: str) -> Target:
     if topology.vpc(to) is None and to in (one.value for one in Outside):
         outside = Outside(to)
         return Target(INTERNET_ADDRESS if outside is Outside.INTERNET else None, outside=outside)
+    if ":" in to:
+        raise BadInput(f"{to!r} is an address of IPv6, and reach answers about IPv4 only",
+                       f"send a packet: vpcctl exec --vpc V --subnet S -- ping -c 1 {to}")
     if to[:1].isdigit():
         return Target(_address(to))
     if "." in to:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, addressing6, endpoints, naming
+from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.lookup import find_subnet, find_vpc, has_subnet
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import OWN, Subnet, SubnetType, Topology, Vpc
@@ -37,11 +37,24 @@ def _check_same(vpc: str, existing: Subnet, cidr: IPv4Network, kind: SubnetType,
                       "delete it first, or choose another name")
 
 
-def _check_prefix(vpc: Vpc, ipv6: IPv6Network) -> None:
+def _given(ipv6: IPv6Network) -> IPv6Network | None:
+    """The prefix; None for one that is still to be chosen."""
+    # Imported late, here and below: most networks have no IPv6.
+    from vpcctl_lib.model.addressing6 import AUTO
+
+    return None if ipv6 == AUTO else ipv6
+
+
+def _prefix(vpc: Vpc, ipv6: IPv6Network) -> IPv6Network | None:
+    """The prefix, if a new subnet can have it."""
+    from vpcctl_lib.model.addressing6 import check_subnet
+
     if vpc.ipv6 is None:
         raise VpcctlError(f"VPC '{vpc.name}' has no IPv6", f"give it a prefix first: {dual(vpc.name)}")
-    if ipv6 != addressing6.AUTO:
-        addressing6.check_subnet(ipv6, vpc.ipv6, ((one.name, one.ipv6) for one in vpc.subnets if one.ipv6))
+    found = _given(ipv6)
+    if found:
+        check_subnet(found, vpc.ipv6, ((one.name, one.ipv6) for one in vpc.subnets if one.ipv6))
+    return found
 
 
 class SubnetManager(Manager):
@@ -61,15 +74,14 @@ class SubnetManager(Manager):
             if existing is None:
                 addressing.check_subnet(cidr, vpc.networks,
                                         ((other.name, other.cidr) for other in vpc.subnets))
-                if ipv6:
-                    _check_prefix(vpc, ipv6)
+                own = _prefix(vpc, ipv6) if ipv6 else None
                 wider = vpc.with_subnet(Subnet(name, cidr, kind, machines=() if bare else (OWN,),
-                                               ipv6=None if ipv6 == addressing6.AUTO else ipv6))
+                                               ipv6=own))
                 endpoints.check_room(vpc_name, wider.subnets)
                 self._look_around(topology, vpc, cidr)
                 return topology.with_vpc(wider)
             _check_same(vpc_name, existing, cidr, kind, bare)
-            if ipv6 not in (None, addressing6.AUTO, existing.ipv6) or (ipv6 and not existing.ipv6):
+            if ipv6 and (existing.ipv6 is None or _given(ipv6) not in (None, existing.ipv6)):
                 raise VpcctlError(f"subnet '{name}' already exists in VPC '{vpc_name}' with "
                                   f"{existing.ipv6 or 'no'} IPv6", "delete it first, or choose another name")
             return topology

@@ -9,16 +9,10 @@ from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.base import Change, Manager
-from vpcctl_lib.model import addressing, addressing6, naming
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
-
-
-def with_ipv6(topology: Topology, name: str, ipv6: IPv6Network | None) -> Topology:
-    """The topology in which a VPC has that prefix; AUTO leaves one that it has."""
-    vpc = find_vpc(topology, name)
-    return topology if ipv6 == addressing6.AUTO and vpc.ipv6 else topology.with_vpc(replace(vpc, ipv6=ipv6))
 
 
 class VpcManager(Manager):
@@ -37,11 +31,11 @@ class VpcManager(Manager):
             if existing is None:
                 self.look_around(topology, lambda: self.host.routes)
                 made = self.added(topology, name, cidr, allow_overlap)
-                return with_ipv6(made, name, ipv6) if ipv6 else made
+                return _with_ipv6(made, name, ipv6) if ipv6 else made
             if existing.cidr != cidr:
                 raise VpcctlError(f"VPC '{name}' already exists with CIDR {existing.cidr}",
                                   f"delete it first, or give the VPC of {cidr} another name")
-            if ipv6 not in (None, existing.ipv6) and not (ipv6 == addressing6.AUTO and existing.ipv6):
+            if ipv6 and _with_ipv6(topology, name, ipv6) != topology:
                 raise VpcctlError(f"VPC '{name}' already exists with {existing.ipv6 or 'no'} IPv6",
                                   f"change it: vpcctl vpc set --name {name} --ipv6 PREFIX")
             return topology
@@ -49,8 +43,11 @@ class VpcManager(Manager):
         return self.change(decide)
 
     def _check_prefix(self, ipv6: IPv6Network | None) -> None:
-        if ipv6 and ipv6 != addressing6.AUTO:
-            for warning in addressing6.check_vpc(ipv6):
+        if ipv6:
+            # Imported late, here and below: most networks have no IPv6.
+            from vpcctl_lib.model import addressing6
+
+            for warning in addressing6.check_vpc(ipv6) if ipv6 != addressing6.AUTO else ():
                 self.warn(warning)
 
     def added(self, topology: Topology, name: str, cidr: IPv4Network, allow_overlap: bool,
@@ -121,7 +118,7 @@ class VpcManager(Manager):
             wider = self.extended(topology, vpc, sorted(kept.union(add) - {vpc.cidr}))
             for peer in topology.peers_of(name):
                 PeerManager(self.context, self).joined(wider, name, peer.name)
-            return with_ipv6(wider, name, ipv6) if ipv6 or no_ipv6 else wider
+            return _with_ipv6(wider, name, ipv6) if ipv6 or no_ipv6 else wider
 
         return self.change(decide)
 
@@ -190,3 +187,11 @@ def _check_routed(topology: Topology, vpc: Vpc, cidr: IPv4Network) -> None:
                      and (met := addressing.shared(other.networks, (cidr,))))
     raise VpcctlError(f"{cidr} overlaps VPC '{name}' ({met[0]}), and the host has a route to each of the two",
                       "choose another CIDR")
+
+
+def _with_ipv6(topology: Topology, name: str, ipv6: IPv6Network | None) -> Topology:
+    """The topology in which a VPC has that prefix; AUTO leaves one that it has."""
+    from vpcctl_lib.model import addressing6
+
+    vpc = find_vpc(topology, name)
+    return topology if ipv6 == addressing6.AUTO and vpc.ipv6 else topology.with_vpc(replace(vpc, ipv6=ipv6))

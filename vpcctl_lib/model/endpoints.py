@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import addressing, addressing6, naming
+from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.policies import Policy
 from vpcctl_lib.model.topology import Attachment, Machine, Subnet, Topology, Vpc
@@ -129,7 +129,7 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     site = Site(vpc.name, subnet.name, machine.name)
     translates = isinstance(machine, Gateway)
     ipv4 = _addresses(subnet, machine)
-    # A NAT gateway translates IPv4, and a virtual machine has to be told of its address by other means.
+    # A NAT gateway translates IPv4, and nothing gives a virtual machine an address of IPv6.
     ipv6 = () if translates or machine.tap else _addresses6(subnet, ipv4)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
@@ -145,8 +145,12 @@ def _addresses(subnet: Subnet, machine: Machine) -> list[IPv4Interface]:
 def _addresses6(subnet: Subnet, addresses: Iterable[IPv4Interface]) -> tuple[IPv6Interface, ...]:
     """One for each: neighbours are not looked for, so none has others on its link."""
     prefix = subnet.ipv6
-    return tuple(IPv6Interface(addressing6.machine(prefix, subnet.cidr, one.ip))
-                 for one in addresses) if prefix else ()
+    if prefix is None:
+        return ()
+    # Imported late: most networks have no IPv6.
+    from vpcctl_lib.model.addressing6 import machine
+
+    return tuple(IPv6Interface(machine(prefix, subnet.cidr, one.ip)) for one in addresses)
 
 
 def own(vpc: Vpc, subnet: Subnet) -> Endpoint | None:
