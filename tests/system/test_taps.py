@@ -250,6 +250,9 @@ def test_it_comes_by_a_file_and_goes(virtual: Host) -> None:
     # And a plain machine.
     applied(virtual, before.replace("            tap: vm0\n", ""))
     virtual.reaches(SPACE, PRIVATE)
+    # In place, with its namespace: the routes that went with the address are there again.
+    applied(virtual, before)
+    assert Guest(virtual).ask(f"ping {PRIVATE}") == "answered"
 
 
 def test_what_is_asked_must_make_sense(virtual: Host) -> None:
