@@ -184,7 +184,7 @@ LOSSES = {"tap": "ip link del vm0", "link": "ip link set vm0 down", "route": "ip
           "neighbour": "ip neigh del 10.0.1.4 dev vm0",
           "settings of": "sysctl -qw net.ipv4.conf.vm0.rp_filter=0",
           "settings of vm0": "sysctl -qw net.ipv4.neigh.vm0.proxy_delay=80",
-          "no tap": "ip link del vm0; ip link add vm0 type veth peer name vm9"}
+          "not a tap": "ip link del vm0; ip link add vm0 type veth peer name vm9"}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
