@@ -219,7 +219,7 @@ class Manager:
             # Imported late, as below: most networks have none.
             from vpcctl_lib.managers import dual
 
-            topology = dual.settled(self.runner, state.topology, topology)
+            topology = dual.settled(self.runner, state.topology, topology, self.warn)
         topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Network
 from typing import Any
 
@@ -13,14 +13,22 @@ from vpcctl_lib.kernel.run import Runner, need
 from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.resources.forwarding6 import EVERYWHERE, is_possible
 from vpcctl_lib.resources.operations import HOST
 
 
-def settled(runner: Runner, before: Topology, topology: Topology) -> Topology:
+def settled(runner: Runner, before: Topology, topology: Topology,
+            warn: Callable[[str], None]) -> Topology:
     """The topology with the prefixes that were to be chosen; what this host can't have is refused."""
     found = addressing6.settled(before, topology)
     if any(vpc.ipv6 for vpc in found.vpcs):
         _check(runner, before, found)
+    ways = {(vpc.name, vpc.ipv6, vpc.nat) for vpc in found.vpcs if vpc.ipv6 and vpc.nat} - \
+        {(vpc.name, vpc.ipv6, vpc.nat) for vpc in before.vpcs}
+    if ways and not is_possible():
+        warn("this kernel can't forward IPv6 for single links, which Linux 6.17 can: it gets to the internet "
+             f"once the host forwards all of it ({EVERYWHERE}); first set accept_ra to 2 on the way out, or "
+             "the default route that a router advertised goes")
     return found
 
 
