@@ -332,7 +332,6 @@ def test_a_vpc_whose_addresses_are_another_s_too(vpc1: Host) -> None:
     ("route-table add-route --vpc vpc1 --name main --to 10.0.2.0/24 --via internet", "always local"),
     ("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via internet", "already leads"),
     ("route-table add-route --vpc vpc1 --name main --to 9.0.0.0/8 --via nat:nat2", "did you mean 'nat1'"),
-    ("route-table add-route --vpc vpc1 --name main --to 9.0.0.0/8 --via peer:vpc1", "not peered"),
     ("route-table add-route --vpc vpc1 --name main --to 9.0.0.0/8 --via peer:vpc2", "is not in the CIDR"),
     ("route-table add-route --vpc vpc1 --name main --to 9.0.0.0/8 --via instance:public/x", "does not exist"),
     ("route-table add-route --vpc vpc1 --name mian --to 9.0.0.0/8 --via internet", "did you mean 'main'"),
@@ -344,6 +343,11 @@ def test_a_vpc_whose_addresses_are_another_s_too(vpc1: Host) -> None:
 ])
 def test_what_is_refused(gateway: Host, line: str, says: str) -> None:
     gateway.refused(line, says=says)
+
+
+def test_a_vpc_is_no_peer_of_its_own(gateway: Host) -> None:
+    gateway.refused("route-table add-route --vpc vpc1 --name main --to 9.0.0.0/8 --via peer:vpc1", code=2,
+                    says="VPC 'vpc1' can't be peered with itself")
 
 
 def test_a_table_in_use_stays(gateway: Host) -> None:
