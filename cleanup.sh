@@ -451,8 +451,8 @@ found_now() {
 recorded() {
     found_now | tr ',{}' '\n' |
         sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
-        sed 's|^net/ipv4/conf/\([^/]*\)/|net.ipv4.conf.\1.|' |
-        grep -E '^net\.ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects)) '
+        sed 's|^net/\(ipv[46]\)/conf/\([^/]*\)/|net.\1.conf.\2.|' |
+        grep -E '^net\.(ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects))|ipv6\.conf\.[A-Za-z0-9_./@-]+\.force_forwarding) '
 }
 
 # sysctl may write the dots of an interface's name as slashes.
@@ -460,10 +460,22 @@ path_of() {
     case $1 in
         net.ipv4.ip_forward) echo /proc/sys/net/ipv4/ip_forward ;;
         *)
-            name=${1#net.ipv4.conf.}
-            printf '/proc/sys/net/ipv4/conf/%s/%s\n' "$(printf '%s' "${name%.*}" | tr / .)" "${1##*.}"
+            name=${1#net.ipv[46].conf.}
+            family=${1%".conf.$name"}
+            printf '/proc/sys/net/%s/conf/%s/%s\n' "${family#net.}" "$(printf '%s' "${name%.*}" | tr / .)" "${1##*.}"
             ;;
     esac
+}
+
+# Lines of KEY VALUE.
+write_settings() {
+    while read -r key value; do
+        path=$(path_of "$key")
+        if [ -w "$path" ] && [ "$(cat "$path")" != "$value" ]; then
+            printf 'echo %s > %s\n' "$value" "$path"
+            [ -n "$dry" ] || echo "$value" >"$path"
+        fi
+    done
 }
 
 # Those of workloads that have ended; others may contain those of a sandbox.
@@ -565,6 +577,7 @@ newcomers() {
 }
 
 put_back() {
+    recorded | grep '^net\.ipv6\.' | write_settings
     old=$(recorded | sed -n 's/^net\.ipv4\.ip_forward //p' | head -n 1)
     [ -n "$old" ] || [ "$noted" != 0 ] || old=0
     if [ "$old" = 0 ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; then
@@ -577,14 +590,7 @@ put_back() {
         fi
     fi
     # ip_forward first: it resets the others.
-    { [ -z "$old" ] || echo "net.ipv4.ip_forward $old"; recorded | grep '^net\.ipv4\.conf\.'; } |
-        while read -r key value; do
-            path=$(path_of "$key")
-            if [ -w "$path" ] && [ "$(cat "$path")" != "$value" ]; then
-                printf 'echo %s > %s\n' "$value" "$path"
-                [ -n "$dry" ] || echo "$value" >"$path"
-            fi
-        done
+    { [ -z "$old" ] || echo "net.ipv4.ip_forward $old"; recorded | grep '^net\.ipv4\.conf\.'; } | write_settings
 }
 
 warn_of_lost_state() {

@@ -227,3 +227,99 @@ def test_cleanup_removes_it(dual: Host) -> None:
     dual.sh(f"rm /var/lib/vpcctl/state.json; {CHECKOUT}/cleanup.sh --yes")
     assert "VPCCTL" not in dual.sh("ip6tables-save")
     assert "vpc-vpc" not in dual.sh("ip link; ip -6 route")
+
+
+INTERNET = ("2001:4860:4860::8888", "2606:4700:4700::1111")
+FORCE = "net.ipv6.conf.eth0.force_forwarding"
+needs_force = pytest.mark.skipif(not Path("/proc/sys/net/ipv6/conf/all/force_forwarding").exists(),
+                                 reason="needs Linux 6.17")
+
+
+def asks(host: Host, namespace: str, address: str) -> str:
+    """What the web server of the simulated internet says of the sender; empty if nothing comes."""
+    return host.inside(namespace, "curl", "-s", "-m", "2", "-g", f"http://[{address}]/").out
+
+
+@needs_force
+def test_public_subnets_get_out_by_the_host_s_address(dual: Host) -> None:
+    assert host_setting(dual, FORCE) == "0"
+    assert not pings(dual, "vpc1-public", INTERNET[0])
+    dual.do("nat enable --vpc vpc1")
+    for address in INTERNET:
+        assert pings(dual, "vpc1-public", address)
+        assert "your address: 2001:db8::2" in asks(dual, "vpc1-public", address)
+        assert not pings(dual, "vpc1-private", address)
+        assert not pings(dual, "vpc2-public", address)
+    assert (host_setting(dual, FORCE), host_setting(dual, "net.ipv6.conf.all.forwarding")) == ("1", "0")
+    for address in ("2001:db8::2", HOST_END, "fd00:ec2::254"):
+        assert not pings(dual, "vpc1-public", address), address
+    dual.do("status")
+    dual.do("subnet set --vpc vpc1 --name public --type private")
+    assert not pings(dual, "vpc1-public", INTERNET[0])
+    assert host_setting(dual, FORCE) == "0"
+    dual.do("subnet set --vpc vpc1 --name public --type public")
+    assert pings(dual, "vpc1-public", INTERNET[0])
+    dual.sh(f"sysctl -qw {FORCE}=0; ip6tables -t nat -F VPCCTL-POSTROUTING")
+    assert dual.vpcctl("status").code == 1
+    dual.do("restore")
+    assert pings(dual, "vpc1-public", INTERNET[0])
+    dual.do("nat disable --vpc vpc1")
+    assert host_setting(dual, FORCE) == "0"
+    assert not pings(dual, "vpc1-public", INTERNET[0])
+
+
+def host_setting(host: Host, key: str) -> str:
+    """A setting of the host."""
+    return host.sh(f"sysctl -n {key}").strip()
+
+
+@needs_force
+def test_a_subnet_with_a_route_table_of_ones_own_has_ipv6_inside_only(dual: Host) -> None:
+    dual.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    dual.do("nat enable --vpc vpc1")
+    dual.do("route-table create --vpc vpc1 --name own")
+    dual.do("route-table add-route --vpc vpc1 --name own --to 0.0.0.0/0 --via internet")
+    dual.do("route-table associate --vpc vpc1 --subnet public --name own")
+    assert pings(dual, "vpc1-public", PRIVATE)
+    assert not pings(dual, "vpc1-public", INTERNET[0])
+    assert not pings(dual, "vpc1-public", OTHER)
+    assert not pings(dual, "vpc2-public", PUBLIC)
+    assert pings(dual, "vpc1-private", OTHER)
+
+
+ADVERTISE = """
+import socket, struct
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("lan"))
+raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0))
+"""
+
+
+@needs_force
+def test_the_host_keeps_the_default_route_that_a_router_advertised(dual: Host) -> None:
+    dual.sh("ip netns add isp; ip link add lan0 type veth peer name lan netns isp; ip link set lan0 up; "
+            "ip addr add 192.0.2.2/24 dev lan0; ip -n isp link set lan up")
+
+    def advertised() -> bool:
+        dual.inside("isp", "python3", "-c", ADVERTISE)
+        return "proto ra" in dual.sh("ip -6 route show default dev lan0")
+
+    dual.wait_until(advertised, "the route is there")
+    dual.do("nat enable --vpc vpc1 --interface lan0")
+    assert "proto ra" in dual.sh("ip -6 route show default dev lan0")
+    dual.sh("ip -6 route del default dev lan0")
+    dual.wait_until(advertised, "advertisements still count")
+    dual.do("nat disable --vpc vpc1")
+    assert "proto ra" in dual.sh("ip -6 route show default dev lan0")
+    dual.sh("ip link del lan0; ip netns del isp")
+
+
+@needs_force
+def test_cleanup_puts_the_switch_of_the_uplink_back(dual: Host) -> None:
+    dual.do("nat enable --vpc vpc1")
+    assert host_setting(dual, FORCE) == "1"
+    dual.sh(f"{CHECKOUT}/cleanup.sh --yes")
+    assert host_setting(dual, FORCE) == "0"
+    assert "VPCCTL" not in dual.sh("ip6tables-save")
+    dual.sh("rm /var/lib/vpcctl/state.json.*")

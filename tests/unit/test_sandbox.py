@@ -66,14 +66,17 @@ def test_the_internet_has_no_route_but_its_cable() -> None:
     assert "addr add 8.8.8.8/32 dev lo" in batch
     assert [line for line in batch if line.startswith("route")] == ["route add 198.51.100.0/24 dev sandbox"]
     without = plan.internet_links(sandbox_pid=1, ipv6=False).splitlines()
-    assert set(batch) - set(without) == {"link set sandbox addrgenmode none"}
+    assert set(batch) - set(without) == {
+        "link set sandbox addrgenmode none", "addr add 2001:db8::1/64 dev sandbox nodad",
+        "addr add 2001:4860:4860::8888/128 dev lo", "addr add 2606:4700:4700::1111/128 dev lo"}
 
 
 def test_the_host_reaches_it_through_eth0() -> None:
-    assert plan.host_links().splitlines() == [
-        "link set lo up", "addr add 203.0.113.2/24 dev eth0", "link set eth0 up",
-        "route add default via 203.0.113.1",
-    ]
+    ipv4 = ["link set lo up", "addr add 203.0.113.2/24 dev eth0", "link set eth0 up",
+            "route add default via 203.0.113.1"]
+    assert plan.host_links(ipv6=False).splitlines() == ipv4
+    assert plan.host_links(ipv6=True).splitlines() == [
+        *ipv4, "addr add 2001:db8::2/64 dev eth0 nodad", "route add ::/0 via 2001:db8::1"]
 
 
 def test_the_program_sees_the_default_state_folder_and_finds_vpcctl() -> None:

@@ -139,16 +139,24 @@ def _cables(topology: Topology) -> Iterator[Part]:
 
 
 def _rules(topology: Topology) -> Iterator[Part]:
-    """The routers' rules, and then the route tables of a person's own."""
+    """The routers' rules, then the route tables of a person's own, and what lets IPv6 out."""
     for vpc in topology.vpcs:
         yield Part((vpc.name,), routers.rules, (topology,), (vpc,))
     for vpc in topology.vpcs:
         if vpc.route_tables:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
+    if any(vpc.ipv6 and vpc.nat for vpc in topology.vpcs):
+        yield Part((), _forwarding6, (topology,))
+
+
+def _forwarding6(topology: Topology) -> Iterator[Resource]:
+    # Imported late, here and below: most networks have no IPv6.
+    from vpcctl_lib.blueprint.dual import forwarding
+
+    return forwarding(topology)
 
 
 def _host6(topology: Topology) -> Iterator[Resource]:
-    # Imported late, here and below: most networks have no IPv6.
     from vpcctl_lib.blueprint.dual import host
 
     return host(topology)

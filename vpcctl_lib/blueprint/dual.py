@@ -108,5 +108,15 @@ def host(topology: Topology) -> Iterator[Resource]:
         yield SingleRule("nat", "POSTROUTING", f"{jump} {naming.HOST_NAT}", family=Family.INET6)
 
 
+def forwarding(topology: Topology) -> Iterator[Resource]:
+    """What has the host send on what comes in by these links, once all rules are there."""
+    # Imported late: most VPCs with IPv6 have no NAT.
+    from vpcctl_lib.resources import Forwarding6
+
+    leaving = [(vpc.name, vpc.nat.interface) for vpc in topology.vpcs if vpc.nat and rules.public(vpc)]
+    yield from (Forwarding6(naming.device("vpc-", name), own=True) for name, _ in leaving)
+    yield from (Forwarding6(interface) for interface in dict.fromkeys(link for _, link in leaving))
+
+
 def _chain(namespace: str, table: str, name: str, rules: tuple[str, ...], policy: str = "") -> Chain:
     return Chain(namespace, table, name, rules, policy, family=Family.INET6)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import syscalls
+from vpcctl_lib.kernel import netns, syscalls
 from vpcctl_lib.kernel.run import start
 from vpcctl_lib.sandbox import plan, shell
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
@@ -43,7 +43,7 @@ def run(job: Job, ready: Callable[[], None]) -> int:
         socket.sethostname(job.name)
         left = build(job.kept, job.files, job.name)
     fork_until_ready(serve)
-    configure(plan.host_links())
+    configure(plan.host_links(netns.have_ipv6()))
     check_firewall()
     warning = shell.shortfall(left, job.environment, os.getcwd())
     # A sandbox within a sandbox: the outer one throws it away.

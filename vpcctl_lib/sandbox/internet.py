@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import socketserver
 import threading
 from collections.abc import Callable
@@ -21,7 +22,9 @@ def serve(ready: Callable[[], None]) -> int:
     _leave_terminal()
     syscalls.unshare(Namespace.NET)
     configure(internet_links(sandbox_pid=1, ipv6=netns.have_ipv6()))
-    servers = [_WebServer(("", 80), _Web), *(_NameServer((address, 53), _Name) for address in INTERNET)]
+    more = [_WebServer6(("::", 80), _Web)] if netns.have_ipv6() else []
+    names = (_NameServer((address, 53), _Name) for address in INTERNET)
+    servers = [_WebServer(("", 80), _Web), *more, *names]
     ready()
     threads = [threading.Thread(target=server.serve_forever) for server in servers]
     for thread in threads:
@@ -42,6 +45,15 @@ class _WebServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
+
+
+class _WebServer6(_WebServer):
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """For IPv6 alone: the other one has the same port."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
 
 
 class _NameServer(socketserver.ThreadingUDPServer):

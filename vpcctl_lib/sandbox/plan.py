@@ -11,9 +11,12 @@ from vpcctl_lib.kernel.syscalls import MountFlag
 INTERNET = ("8.8.8.8", "1.1.1.1")
 """The addresses at which the simulated internet answers."""
 
+INTERNET6 = ("2001:4860:4860::8888", "2606:4700:4700::1111")
+"""The same by IPv6."""
+
 RESOLVER = INTERNET[0]
-GATEWAY = "203.0.113.1"
-ADDRESS = "203.0.113.2"
+GATEWAY, GATEWAY6 = "203.0.113.1", "2001:db8::1"
+ADDRESS, ADDRESS6 = "203.0.113.2", "2001:db8::2"
 POOL = "198.51.100.0/24"
 """Addresses that the simulated internet leads to the sandbox, for `vpcctl eip pool add` (RFC 5737)."""
 
@@ -179,12 +182,14 @@ def _tmpfs(target: str) -> Mount:
 def internet_links(sandbox_pid: int, ipv6: bool) -> str:
     """An `ip -batch` for the internet's namespace, which also plugs eth0 into the sandbox."""
     addresses = [f"addr add {address}/32 dev lo" for address in INTERNET]
+    if ipv6:
+        addresses += [f"addr add {address}/128 dev lo" for address in INTERNET6]
     return "\n".join([
         "link set lo up",
         *addresses,
         # With the same number at both ends, the kernel may take a second to report that they are up.
         f"link add sandbox index 8 type veth peer name eth0 netns {sandbox_pid}",
-        *(["link set sandbox addrgenmode none"] if ipv6 else []),
+        *(["link set sandbox addrgenmode none", f"addr add {GATEWAY6}/64 dev sandbox nodad"] if ipv6 else []),
         f"addr add {GATEWAY}/24 dev sandbox",
         "link set sandbox up",
         # No other route: an untranslated source gets no answer.
@@ -192,13 +197,14 @@ def internet_links(sandbox_pid: int, ipv6: bool) -> str:
     ]) + "\n"
 
 
-def host_links() -> str:
+def host_links(ipv6: bool) -> str:
     """An `ip -batch` that brings the sandbox's own network up."""
     return "\n".join([
         "link set lo up",
         f"addr add {ADDRESS}/24 dev eth0",
         "link set eth0 up",
         f"route add default via {GATEWAY}",
+        *([f"addr add {ADDRESS6}/64 dev eth0 nodad", f"route add ::/0 via {GATEWAY6}"] if ipv6 else []),
     ]) + "\n"
 
 
