@@ -76,8 +76,8 @@ def disagreements(host: Host, layout: Layout, asked: list[Case], patience: float
     for case, report, real in zip(asked, ask(host, tried), send(host, tried, patience), strict=True):
         why = verdict(layout, case.start, case.to, *case.way[:2])
         said = report["verdict"] == "reachable"
-        if not (real == said == (not why)):
-            found[case] = (f"paper: {why or 'reached'}; packet {real}; "
+        if not ((real.verdict == "reached") == said == (not why)):
+            found[case] = (f"paper: {why or 'reached'}; packet {real.verdict}; "
                            f"reach {report['verdict']} {report['blocked_by']}")
     return found
 
