@@ -164,7 +164,7 @@ inode() {
 release() {
     for namespace; do
         [ -e "$namespaces/$namespace" ] || continue
-        for tool in $(firewalls); do
+        for tool in $(firewalls) $(firewalls ip6tables); do
             # Not by table: that would make one of iptables-legacy which is not in use.
             rules=$("$ip_program" netns exec "$namespace" "$tool-save" 2>/dev/null | whole_lines |
                 awk '/^\*/ { here = ($0 == "*mangle") }
@@ -178,9 +178,11 @@ release() {
             [ -n "$dry" ] || printf '*mangle\n%s\nCOMMIT\n' "$rules" |
                 "$ip_program" netns exec "$namespace" "$tool-restore" -w --noflush 2>&1 | visible >&2
         done
-        if "$ip_program" netns exec "$namespace" nft list table ip vpcctl >/dev/null 2>&1; then
-            run ip netns exec "$namespace" nft delete table ip vpcctl
-        fi
+        for family in ip ip6; do
+            if "$ip_program" netns exec "$namespace" nft list table "$family" vpcctl >/dev/null 2>&1; then
+                run ip netns exec "$namespace" nft delete table "$family" vpcctl
+            fi
+        done
         # Else the next look would take it for one of ours.
         ! is_ours "$namespace" || run ip -n "$namespace" link set dev lo alias ''
         run ip netns delete "$namespace"

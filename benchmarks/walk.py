@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from ipaddress import IPv6Address
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,12 @@ def _protocol(name: str) -> Test:
 def _within(network: str) -> Test:
     """Whether the far end is in it."""
     address, _, length = network.partition("/")
-    shift = 32 - int(length)
-    # An IPv4Address takes three times as long.
-    prefix = int.from_bytes(map(int, address.split(".")), "big") >> shift
+    if ":" in address:
+        shift, number = 128 - int(length), int(IPv6Address(address))
+    else:
+        # An IPv4Address takes three times as long.
+        shift, number = 32 - int(length), int.from_bytes(map(int, address.split(".")), "big")
+    prefix = number >> shift
     return lambda packet, _: packet.far_end >> shift == prefix
 
 

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from tests.dear import MUTANTS, SLOW
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing6, elastic, publishing, resolving, routing
-from vpcctl_lib.model.addressing import overlapping, within
+from vpcctl_lib.model.addressing import Family, overlapping, within
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
-from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule, concerns
 from vpcctl_lib.model.route_checks import check_vpc
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import in_order, settled
@@ -92,6 +92,8 @@ FIELDS = [Field(kind, one.name) for kind in classes() for one in fields(kind)]
 
 networks = st.builds(lambda address, prefix: IPv4Network((address, prefix), strict=False),
                      st.integers(0, 2**32 - 1), st.integers(1, 32))
+networks6 = st.builds(lambda address, prefix: IPv6Network((address, prefix), strict=False),
+                      st.integers(2**124, 2**128 - 1), st.integers(1, 128))
 # 0.0.0.0/0 says no more than no network at all.
 words = st.sampled_from(("x", "y=z", "ö 1"))
 variables = st.dictionaries(st.sampled_from(("A", "B", "PATH")), words, max_size=LIST).map(environment)
@@ -138,10 +140,10 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Acl, "name"): st.sampled_from(NAMES),
     Field(Acl, "description"): words | st.just(""),
     Field(AclRule, "number"): st.integers(1, 32766),
-    Field(AclRule, "network"): st.none() | networks,
+    Field(AclRule, "network"): st.none() | networks | networks6,
     Field(AclRule, "description"): words | st.just(""),
     Field(Policy, "description"): words | st.just(""),
-    Field(Rule, "network"): st.none() | networks,
+    Field(Rule, "network"): st.none() | networks | networks6,
     Field(Rule, "description"): words | st.just(""),
     Field(Rule, "group"): st.sampled_from(("", "", "web", "data", "vpc2/ops")),
     # Something in the kernel depends on it.
@@ -223,11 +225,16 @@ def _ordered(ports: Ports) -> Ports:
 
 
 def _with_ports(rule: Rule) -> Rule:
-    return rule if rule.protocol in (Protocol.TCP, Protocol.UDP) else replace(rule, ports=None)
+    """Only for TCP and UDP with ports, and of one family."""
+    network = rule.network if any(concerns(rule, family) for family in Family) else None
+    ports = rule.ports if rule.protocol in (Protocol.TCP, Protocol.UDP) else None
+    return replace(rule, ports=ports, network=network)
 
 
 def _with_ports_too(rule: AclRule) -> AclRule:
-    return rule if rule.protocol in (Protocol.TCP, Protocol.UDP) else replace(rule, ports=None)
+    network = rule.network if any(concerns(rule, family) for family in Family) else None
+    ports = rule.ports if rule.protocol in (Protocol.TCP, Protocol.UDP) else None
+    return replace(rule, ports=ports, network=network)
 
 
 def _numbered(acl: Acl) -> Acl:

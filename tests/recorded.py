@@ -73,8 +73,10 @@ class Recorded:
         patch.setattr(Kernel, "setting", lambda _, namespace, key: self.settings[f"{namespace} {key}"])
         patch.setattr(Kernel, "settings", lambda _, *given: self._all_settings(*given))
         patch.setattr(Kernel, "has_tool", lambda *_: True)
-        patch.setattr(proc, "legacy_tables", lambda namespace: self.settings[f"{namespace} {LEGACY}"] or "")
-        patch.setattr(proc, "may_have_legacy", lambda namespace: bool(self.settings[f"{namespace} {LEGACY}"]))
+        patch.setattr(proc, "legacy_tables",
+                      lambda namespace, *_: self.settings[f"{namespace} {LEGACY}"] or "")
+        patch.setattr(proc, "may_have_legacy",
+                      lambda namespace, *_: bool(self.settings[f"{namespace} {LEGACY}"]))
         patch.setattr(netns, "names", lambda: frozenset(self.names))
         patch.setattr(netns, "exists", lambda name: name in self.names)
         patch.setattr(netns, "identity", lambda name: self.identities.get(name, ""))

@@ -26,7 +26,7 @@ SERVER = Path(__file__).with_name("host_server.py")
 CANARY = Path(__file__).with_name("canary.sh")
 PATIENCE = 60.0
 NET_UNREACHABLE, REFUSED, SILENCE = "net unreachable", "refused", "silence"
-UNREACHED = (NET_UNREACHABLE, "host unreachable", SILENCE)
+UNREACHED = (NET_UNREACHABLE, "host unreachable", "prohibited", SILENCE)
 """Verdicts under which no packet came to the target; a refusal is an answer of the target itself."""
 
 UPLINK = "203.0.113.2"

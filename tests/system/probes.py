@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 CLONE_NEWNET = 0x40000000
-IP_RECVERR = 11
-"""linux/in.h: report every ICMP error to the socket, those that are not final too."""
+RECVERR: dict[int, tuple[int, int]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""linux/in.h, linux/in6.h: report every ICMP error to the socket, those that are not final too."""
 
 REACHED = "reached"
 VERDICTS = {
     errno.ENETUNREACH: "net unreachable", errno.EHOSTUNREACH: "host unreachable",
-    errno.ECONNREFUSED: "refused", errno.ECONNRESET: "refused", errno.EMSGSIZE: "too big",
+    errno.EACCES: "prohibited", errno.ECONNREFUSED: "refused", errno.ECONNRESET: "refused",
+    errno.EMSGSIZE: "too big",
 }
 QUERY = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01"
 """A DNS question, so that name servers answer as well as our own service."""
@@ -67,7 +69,7 @@ def within(namespace: str, task: Callable[[], Any]) -> Callable[[], Any]:
 
 @dataclass(frozen=True)
 class Target:
-    """`10.0.1.2` (ping), `10.0.1.2:80` (TCP) or `10.0.1.2:53/udp`."""
+    """`10.0.1.2` (ping), `10.0.1.2:80` (TCP) or `10.0.1.2:53/udp`; `fd00::2`, `[fd00::2]:80` alike."""
 
     address: str
     port: int = 0
@@ -77,8 +79,15 @@ class Target:
     def parse(cls, text: str) -> Target:
         """The target that the text spells."""
         where, _, protocol = text.partition("/")
-        address, _, port = where.partition(":")
+        has_port = where.count(":") == 1 or "]:" in where
+        address, _, port = where.rpartition(":") if has_port else (where, "", "")
+        address = address.strip("[]")
         return cls(address, int(port), protocol or "tcp") if port else cls(address)
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """That of its address."""
+        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
 
 
 def ask(target: Target, patience: float, source: str = "") -> dict[str, Any]:
@@ -98,10 +107,10 @@ def ask(target: Target, patience: float, source: str = "") -> dict[str, Any]:
 
 
 def _open(kind: int, protocol: int, target: Target, patience: float, source: str) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, kind, protocol)
+    opened = socket.socket(target.family, kind, protocol)
     opened.settimeout(patience)
     if kind != socket.SOCK_RAW:
-        opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+        opened.setsockopt(*RECVERR[target.family], 1)
     if source:
         opened.bind((source, 0))
     opened.connect((target.address, target.port))
@@ -125,10 +134,13 @@ def _udp(target: Target, patience: float, source: str) -> dict[str, Any]:
 
 def _ping(target: Target, patience: float, source: str) -> dict[str, Any]:
     number = struct.pack("!H", threading.get_native_id() & 0xFFFF)
-    with _open(socket.SOCK_RAW, socket.IPPROTO_ICMP, target, patience, source) as connection:
+    is_six = target.family == socket.AF_INET6
+    protocol = socket.IPPROTO_ICMPV6 if is_six else socket.IPPROTO_ICMP
+    with _open(socket.SOCK_RAW, protocol, target, patience, source) as connection:
         # Not before: without a target it would hear of the errors for everybody's packets.
-        connection.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
-        connection.send(_echo_request(number))
+        connection.setsockopt(*RECVERR[target.family], 1)
+        # The kernel computes the checksum of ICMPv6, which has both addresses in it.
+        connection.send(struct.pack("!BBH2sH", 128, 0, 0, number, 1) if is_six else _echo_request(number))
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
@@ -140,8 +152,10 @@ def _ping(target: Target, patience: float, source: str) -> dict[str, Any]:
                 if connection.recv(65536, socket.MSG_ERRQUEUE)[4:6] == number:
                     raise
                 continue
-            start = (packet[0] & 15) * 4
-            if packet[start] == 0 and packet[start + 4:start + 6] == number:
+            start = 0 if is_six else (packet[0] & 15) * 4
+            if is_six and packet[0] == 129 and packet[4:6] == number:
+                return {}
+            if not is_six and packet[start] == 0 and packet[start + 4:start + 6] == number:
                 return {"ttl": packet[8]}
     raise TimeoutError
 
@@ -207,6 +221,25 @@ class _Udp(socketserver.ThreadingUDPServer):
     daemon_threads = True
 
 
+class _Sixth:
+    """Only IPv6, so that the same port is free in IPv4."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Bind it."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # type: ignore[attr-defined]
+        super().server_bind()  # type: ignore[misc]
+
+
+class _Tcp6(_Sixth, _Tcp):
+    pass
+
+
+class _Udp6(_Sixth, _Udp):
+    pass
+
+
 def listen(place: str, ports: list[str], address: str) -> list[socketserver.BaseServer]:
     """Servers on `80` (TCP) and `53/udp`, bound in this thread's namespace."""
     _Stream.place = _Datagram.place = place or "host"
@@ -214,7 +247,8 @@ def listen(place: str, ports: list[str], address: str) -> list[socketserver.Base
     for text in ports:
         port, _, protocol = text.partition("/")
         where = (address, int(port))
-        servers.append(_Udp(where, _Datagram) if protocol == "udp" else _Tcp(where, _Stream))
+        datagrams, streams = (_Udp6, _Tcp6) if ":" in address else (_Udp, _Tcp)
+        servers.append(datagrams(where, _Datagram) if protocol == "udp" else streams(where, _Stream))
     return servers
 
 

@@ -135,7 +135,7 @@ def record(store: Store) -> dict[str, Any]:
     """All that reach asks about this network, and what it says."""
     recorder, legacy_tables = Recorder(), proc.legacy_tables
 
-    def tables(namespace: str) -> str:
+    def tables(namespace: str, *_: object) -> str:
         found = legacy_tables(namespace)
         recorder.settings[f"{namespace} ip_tables_names"] = found
         return found
@@ -144,7 +144,7 @@ def record(store: Store) -> dict[str, Any]:
         mock.patch.object(run, "_run", recorder.run),
         mock.patch.object(Kernel, "read", lambda *given: recorder.read(*given)),
         mock.patch.object(Kernel, "numbers", lambda *given: recorder.numbers(*given)),
-        mock.patch.object(proc, "may_have_legacy", lambda namespace: bool(tables(namespace))),
+        mock.patch.object(proc, "may_have_legacy", lambda namespace, *_: bool(tables(namespace))),
         mock.patch.object(proc, "legacy_tables", tables),
         mock.patch.object(Kernel, "setting", lambda *given: recorder.setting(*given)),
     ):

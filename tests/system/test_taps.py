@@ -184,7 +184,7 @@ LOSSES = {"tap": "ip link del vm0", "link": "ip link set vm0 down", "route": "ip
           "neighbour": "ip neigh del 10.0.1.4 dev vm0",
           "settings of": "sysctl -qw net.ipv4.conf.vm0.rp_filter=0",
           "settings of vm0": "sysctl -qw net.ipv4.neigh.vm0.proxy_delay=80",
-          "no tap": "ip link del vm0; ip link add vm0 type veth peer name vm9"}
+          "not a tap": "ip link del vm0; ip link add vm0 type veth peer name vm9"}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -250,6 +250,9 @@ def test_it_comes_by_a_file_and_goes(virtual: Host) -> None:
     # And a plain machine.
     applied(virtual, before.replace("            tap: vm0\n", ""))
     virtual.reaches(SPACE, PRIVATE)
+    # In place, with its namespace: the routes that went with the address are there again.
+    applied(virtual, before)
+    assert Guest(virtual).ask(f"ping {PRIVATE}") == "answered"
 
 
 def test_what_is_asked_must_make_sense(virtual: Host) -> None:

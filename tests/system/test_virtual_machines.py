@@ -112,7 +112,7 @@ def test_it_is_the_machine_behind_its_tap(host: Host) -> None:
     host.wait_until(lambda: "it is ready" in console(host), "it boots")
     assert fetched(host, 80) == "from the virtual machine\n"
     done = host.do("instance detach --vpc vpc1 --subnet public --name vm1")
-    assert "vpc1/public/vm1 is unplugged: tap vm0 is gone" in done.err
+    assert "vpc1/public/vm1 is unplugged: tap vm0 goes with it" in done.err
     assert "stopped qemu-system-x86" in done.err
     host.do("vpc delete --name vpc1")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import NamedTuple
 
 import pytest
@@ -17,11 +17,22 @@ from tests.dear import examples
 from tests.fields import made
 from tests.unit.listing import acl_table
 from vpcctl_lib.firewall import acl_chains
-from vpcctl_lib.firewall.acl_chains import LATER, NAMED, UNREACHED, Chains, Field, Fork, Lead, chains
+from vpcctl_lib.firewall.acl_chains import LATER, NAMED, SIX, UNREACHED, Chains, Field, Fork, Lead, chains
 from vpcctl_lib.firewall.acl_nft import counted
 from vpcctl_lib.firewall.acl_words import from_words, in_words
+from vpcctl_lib.firewall.families import BITS
 from vpcctl_lib.model.acls import REST, in_force
-from vpcctl_lib.model.policies import Acl, AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import (
+    Acl,
+    AclRule,
+    Action,
+    Network,
+    Ports,
+    Protocol,
+    concerns,
+    family_of,
+)
 from vpcctl_lib.resources.acl_table import Edge, Listed, held_in
 from vpcctl_lib.resources.acls import Acls
 
@@ -35,21 +46,23 @@ class Packet(NamedTuple):
     protocol: Protocol | None
     far_end: int
     port: int | None = None
+    family: Family = Family.INET
 
 
 class Asked(NamedTuple):
     """What a rule asks of a packet, in numbers: to ask a network takes several times as long."""
 
     rule: AclRule
+    families: tuple[Family, ...]
     low: int = 0
-    high: int = 2**32 - 1
+    high: int = 2**128 - 1
     first: int = 0
     last: int = 65535
 
 
 def asked(rule: AclRule) -> Asked:
     """The same for all addresses, or all ports, where the rule names none."""
-    found = Asked(rule)
+    found = Asked(rule, tuple(family for family in Family if concerns(rule, family)))
     if rule.network:
         low, high = policies.far_ends(rule.network)
         found = found._replace(low=low, high=high)
@@ -59,6 +72,7 @@ def asked(rule: AclRule) -> Asked:
 def matches(one: Asked, packet: Packet) -> bool:
     """Whether a rule matches; a later fragment matches as if its ports fitted."""
     return (one.low <= packet.far_end <= one.high and one.rule.protocol in (Protocol.ALL, packet.protocol)
+            and packet.family in one.families
             and (packet.port is None or one.first <= packet.port <= one.last))
 
 
@@ -80,9 +94,13 @@ def decided(found: Chains, packet: Packet) -> tuple[AclRule, int]:
                 return line, lines
             continue
         chain = line.chain if isinstance(line, Lead) else _branch(line, packet)
-        if chain and not (isinstance(line, Lead) and line.later
-                          and not (packet.port is None and packet.protocol in PORTED)):
+        if chain and not (isinstance(line, Lead) and _is_for_others(line, packet)):
             name, number = chain, 0
+
+
+def _is_for_others(line: Lead, packet: Packet) -> bool:
+    is_later = packet.port is None and packet.protocol in PORTED
+    return (line.later and not is_later) or (line.six and packet.family is Family.INET)
 
 
 def _branch(fork: Fork, packet: Packet) -> str:
@@ -102,19 +120,26 @@ def rule(draw: random.Random, number: int) -> AclRule:
     first = draw.choice((1, 80, 1024, draw.randint(1, 60000)))
     ports = Ports(first, min(65535, first + draw.choice((0, 0, 9, 40000)))) \
         if protocol in PORTED and draw.random() < 0.7 else None
-    network = IPv4Network((draw.choice((draw.getrandbits(32), 0x0A000000 + draw.getrandbits(10))),
-                           draw.choice((8, 24, 28, 30, 32))), strict=False)
+    network: Network = IPv4Network((draw.choice((draw.getrandbits(32), 0x0A000000 + draw.getrandbits(10))),
+                                    draw.choice((8, 24, 28, 30, 32))), strict=False)
+    if protocol is Protocol.ICMPV6 or (protocol is not Protocol.ICMP and draw.random() < 0.5):
+        network = IPv6Network((draw.choice((draw.getrandbits(128), SIXTH + draw.getrandbits(10))),
+                               draw.choice((8, 32, 64, 126, 128))), strict=False)
     return AclRule(number, protocol, draw.choice(list(Action)), ports,
                    network if draw.random() < 0.8 else None)
 
 
-def packets(rules: tuple[AclRule, ...], draw: random.Random, count: int) -> list[Packet]:
+SIXTH = 0xFD << 120
+
+
+def packets(rules: tuple[AclRule, ...], draw: random.Random, count: int,
+            family: Family = Family.INET) -> list[Packet]:
     """Packets at and beside the edges of the rules, and others."""
-    ends, ports = [0, 2**32 - 1, 0x0A000001], [1, 80, 65535]
+    ends, ports = [0, 2**BITS[family] - 1, 0x0A000001, SIXTH % 2**BITS[family]], [1, 80, 65535]
     for one in rules:
-        if one.network:
+        if one.network and family_of(one.network) is family:
             first, last = int(one.network.network_address), int(one.network.broadcast_address)
-            ends += [max(first - 1, 0), first, last, min(last + 1, 2**32 - 1)]
+            ends += [max(first - 1, 0), first, last, min(last + 1, 2**BITS[family] - 1)]
         if one.ports:
             ports += [max(one.ports.first - 1, 1), one.ports.first, one.ports.last,
                       min(one.ports.last + 1, 65535)]
@@ -122,19 +147,23 @@ def packets(rules: tuple[AclRule, ...], draw: random.Random, count: int) -> list
     for _ in range(count):
         protocol = draw.choice((*NAMED, None))
         port = draw.choice((*ports, None)) if protocol in PORTED else 0
-        found.append(Packet(protocol, draw.choice(ends), port))
+        found.append(Packet(protocol, draw.choice(ends), port, family))
     return found
 
 
 def agree(rules: tuple[AclRule, ...], draw: random.Random, count: int = 200) -> int:
     """The chains decide as the numbers do; the most lines that a packet meets."""
-    found, turns = chains("x", rules), list(map(asked, in_force(rules)))
-    most = 0
-    for packet in packets(rules, draw, count):
-        said, lines = decided(found, packet)
-        wanted = in_order(turns, packet)
-        assert (said.number, said.action) == (wanted.number, wanted.action), packet
-        most = max(most, lines)
+    turns, most = list(map(asked, in_force(rules))), 0
+    for dual, family in ((False, Family.INET), (True, Family.INET), (True, Family.INET6)):
+        found = chains("x", rules, dual)
+        # Whatever the families: a lost record is rebuilt from the chains.
+        assert {line.number for lines in found.values() for line in lines if isinstance(line, AclRule)} \
+            == {line.number for line in in_force(rules)}
+        for packet in packets(rules, draw, count, family):
+            said, lines = decided(found, packet)
+            wanted = in_order(turns, packet)
+            assert (said.number, said.action) == (wanted.number, wanted.action), packet
+            most = max(most, lines)
     return most
 
 
@@ -202,6 +231,15 @@ def test_few_rules_stand_as_they_are() -> None:
     assert chains("x", rules) == {"x": (*rules, REST)}
 
 
+def test_the_rules_of_a_family_that_is_not_there_are_kept_for_the_reader() -> None:
+    four = AclRule(90, Protocol.ALL, Action.ALLOW, None, IPv4Network("10.0.0.0/8"))
+    six = AclRule(100, Protocol.ALL, Action.ALLOW, None, IPv6Network("::/0"))
+    ping = AclRule(110, Protocol.ICMPV6, Action.ALLOW)
+    assert chains("x", (four, six, ping)) == {"x": (four, REST), f"x{UNREACHED}": (six, ping)}
+    assert chains("x", (four, six, ping), dual=True) == {
+        "x": (Lead(f"x{SIX}", six=True), four, REST), f"x{SIX}": (six, ping, REST)}
+
+
 def test_later_fragments_pass_where_any_fragment_may() -> None:
     deny, allow = (AclRule(number, Protocol.UDP, action, Ports(53, 53)) for number, action in (
         (90, Action.DENY), (100, Action.ALLOW)))
@@ -233,6 +271,23 @@ def table(*acls: Acl) -> Acls:
 
 BIG = table(Acl("big", numbered([*far_ends(120), *ALLOWED]), numbered(ports(130))),
             Acl("small", numbered(ALLOWED)))
+
+
+DUAL = replace(BIG, prefix=IPv6Network("fd00:0:0:100::/56"), acls=(*BIG.acls, *table(Acl("six", numbered([
+        AclRule(1, Protocol.TCP, Action.ALLOW, Ports(80, 90), IPv6Network("fd00::/16")),
+        AclRule(1, Protocol.ICMPV6, Action.ALLOW),
+        AclRule(1, Protocol.ALL, Action.DENY, None, IPv6Network("::/0"))]), numbered([
+            AclRule(1, Protocol.UDP, Action.DENY, None, IPv6Network(SIXTH + 7 * number))
+            for number in range(150)]))).acls))
+"""The same and one more in a VPC with IPv6."""
+
+
+def test_of_ipv6_too() -> None:
+    held = held_in(acl_table(DUAL))
+    assert held is not None
+    assert (held.near, held.prefix, held.acls) == ((ROUTER,), DUAL.prefix, DUAL.acls)
+    assert DUAL.differs(held) == []
+    assert DUAL.differs(replace(held, prefix=None)) == ["its IPv6 prefix is missing"]
 
 
 def test_what_nft_lists_is_read_back() -> None:

@@ -24,7 +24,7 @@ from vpcctl_lib.model.topology import (
 )
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.resources import Altname, Chain, File, Folder, Port, Program, SingleRule
-from vpcctl_lib.resources.rules import unpacked
+from vpcctl_lib.resources.packing import unpacked
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
 VPC = Vpc("vpc1", IPv4Network("10.0.0.0/16"), nat=Nat("eth0"), subnets=(PUBLIC,))

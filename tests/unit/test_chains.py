@@ -12,7 +12,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.saves import words
 from vpcctl_lib.resources import Chain, Operations
 from vpcctl_lib.resources.operations import Iptables
-from vpcctl_lib.resources.rules import packed, unpacked
+from vpcctl_lib.resources.packing import packed, unpacked
 
 ONE = {"A": ("-s 10.0.0.0/8 -g B", "-j DROP"), "B": ("-j ACCEPT",)}
 OTHER = {"B": ("-j DROP",), "C": ("-j ACCEPT",)}

@@ -32,6 +32,8 @@ OF_VPCS = {"vpc", "peer", "near", "far", "to_vpc", "beyond"}
 FIRST_ALONE = {
     "model/route_checks.py _check_gateway": "the router's address is taken",
     "managers/instance.py _checked": "the router's address is taken",
+    "blueprint/names.py _dhcp": "the router's address is in it; the others get routes",
+    "model/resolving.py resolvers": "the name server's address is in it, as in AWS",
     "runtimes/guests.py address_for": "the router's address is taken",
     "views/plain.py vpc": "JSON has the others in a key of their own",
     "views/plain.py overview": "JSON has the others in a key of their own",

@@ -25,7 +25,7 @@ from vpcctl_lib.firewall.filter_rules import (
     ingress_filter,
     ingress_rules,
 )
-from vpcctl_lib.firewall.splits import Line, Region, line
+from vpcctl_lib.firewall.splits import FarEnd, Line, Region, line
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 
 MOST_LINES = 4
@@ -205,7 +205,7 @@ def test_no_way_is_deeper_than_the_kernel_takes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(splits, "FANOUT", 2)
     texts = [line(Rule(Protocol.TCP, Action.ALLOW, Ports(n, n)), f"-p tcp -m tcp --dport {n} -j ACCEPT")
              for n in range(1, 2001)]
-    tree = Tree("T-", "-s")
+    tree = Tree("T-", FarEnd("-s"))
     top = tree.grow(texts)
     walks = [Walk(tree.chains, Packet("tcp", 0, port)) for port in range(1, 2001, 7)]
     assert all(walk.verdict(top) for walk in walks)
@@ -215,7 +215,7 @@ def test_no_way_is_deeper_than_the_kernel_takes(monkeypatch: pytest.MonkeyPatch)
 def accepted(*rules: Rule) -> tuple[Line, ...]:
     """Lines in iptables' words; those for ports accept, and those for hosts drop."""
     found = (line(rule, "") for rule in rules)
-    return tuple(one._replace(text=f"{one.test('-s')} -j {'ACCEPT' if rule.ports else 'DROP'}")
+    return tuple(one._replace(text=f"{one.test(FarEnd('-s'))} -j {'ACCEPT' if rule.ports else 'DROP'}")
                  for one, rule in zip(found, rules, strict=True))
 
 
@@ -229,7 +229,7 @@ def from_network(number: int) -> Rule:
 
 
 def deepest(lines: tuple[Line, ...], room: int) -> int:
-    tree = Tree("T-", "-s")
+    tree = Tree("T-", FarEnd("-s"))
     top = tree._read(lines, Region(), COPIES, room)
     walks = [Walk(tree.chains, Packet("tcp", 0, port)) for port in range(1, 101)]
     assert all((walk.verdict(top) or "").endswith("ACCEPT") for walk in walks)
@@ -248,7 +248,7 @@ def test_chains_nest_as_deep_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -
 
 def test_as_many_rules_as_a_packet_may_meet_stay_a_list() -> None:
     for count, chains in ((LEAF, 0), (LEAF + 1, 4)):
-        tree = Tree("T-", "-s")
+        tree = Tree("T-", FarEnd("-s"))
         lines = accepted(*(to_port(port) for port in range(1, count + 1)))
         found = tree.grow(lines)
         assert (found == tuple(one.text for one in lines)) is (chains == 0)
@@ -258,20 +258,20 @@ def test_as_many_rules_as_a_packet_may_meet_stay_a_list() -> None:
 def test_two_kinds_in_turns_stay_a_list_as_long_as_blocks_are_no_shorter() -> None:
     rules = [rule for n in range(WORTH_BLOCKS) for rule in (from_network(n), to_port(n + 1))]
     for count, has_blocks in ((WORTH_BLOCKS, False), (WORTH_BLOCKS + 1, True)):
-        tree = Tree("T-", "-s")
+        tree = Tree("T-", FarEnd("-s"))
         tree._read(accepted(*rules[:count]), Region(), COPIES, 14)
         assert any("MARK" in text for texts in tree.chains.values() for text in texts) is has_blocks
 
 
 def test_a_packet_between_the_ports_of_all_rules_returns() -> None:
-    tree = Tree("T-", "-s")
+    tree = Tree("T-", FarEnd("-s"))
     tree.grow(accepted(*(to_port(port, f"10.0.0.0/{8 + n}") for n in range(12) for port in (10, 1000))))
     assert [text for texts in tree.chains.values() for text in texts if "RETURN" in text] == [
         "-p tcp -m tcp --dport 11:999 -j RETURN"]
 
 
 def test_what_is_read_is_not_kept_as_unreached() -> None:
-    tree = Tree("T-", "-s")
+    tree = Tree("T-", FarEnd("-s"))
     tree.grow(accepted(*(to_port(port) for port in range(1, 101))))
     assert "T-UNREACHED" not in tree.chains
 
@@ -279,7 +279,7 @@ def test_what_is_read_is_not_kept_as_unreached() -> None:
 def test_a_few_sections_are_read_one_after_the_other() -> None:
     rules = [*(from_network(n) for n in range(20)), *(to_port(n) for n in range(1, 21))]
     for count, lists in ((1, 2), (2, 4)):
-        tree = Tree("T-", "-s")
+        tree = Tree("T-", FarEnd("-s"))
         many = [replace(rule, network=IPv4Network((int(rule.network[0]) + (turn << 20), 24)))
                 if rule.network else to_port(rule.ports.first + 100 * turn)  # type: ignore[union-attr]
                 for turn in range(count) for rule in rules]

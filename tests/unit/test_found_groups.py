@@ -24,7 +24,7 @@ class Router(Kernel):
     def __init__(self, listed: dict[str, tuple[list[str], tuple[str, ...]]] | None) -> None:
         self.listed = listed
 
-    def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+    def ip_table(self, namespace: str, name: str, *_: object) -> list[dict[str, Any]] | None:
         """As nft prints it."""
         if self.listed is None:
             raise Unreadable(namespace, name, "nft is damaged")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ from vpcctl_lib.firewall.group_rules import MOST, Direction, incoming, ingress_f
 from vpcctl_lib.firewall.group_words import from_words, in_words
 from vpcctl_lib.managers.grouping import check_groups
 from vpcctl_lib.model import endpoints, groups
-from vpcctl_lib.model.addressing import in_spans, spans
+from vpcctl_lib.model.addressing import Address, in_spans, spans
 from vpcctl_lib.model.endpoints import Stand
 from vpcctl_lib.model.groups import Called
 from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
@@ -43,6 +43,9 @@ from vpcctl_lib.resources import marking as table
 from vpcctl_lib.resources.marking import Held, Members, table_of
 
 DB, WEB, APP, FAR = map(IPv4Address, ("10.0.1.4", "10.0.1.5", "10.0.1.6", "172.16.1.4"))
+PARTS = IPv6Network("fd0a:0:0:101::/64"), IPv6Network("fd0b:0:0:101::/64")
+DB6, WEB6, APP6 = (PARTS[0][number] for number in (4, 5, 6))
+FAR6 = PARTS[1][4]
 NAMES = ("web", "data", "app")
 PORTS = (22, 80, 81, 443, 5432)
 
@@ -52,25 +55,29 @@ def machine(name: str, address: IPv4Address, *joined: str) -> Machine:
 
 
 def network(found: tuple[Group, ...], joined: dict[str, tuple[str, ...]], ops: tuple[str, ...] = ("ops",),
-            peered: bool = True) -> Topology:
+            peered: bool = True, dual: bool = False) -> Topology:
     """Three machines of a VPC, in these groups, and one of a peer."""
-    inner = Subnet("s", IPv4Network("10.0.1.0/24"), machines=tuple(
+    inner = Subnet("s", IPv4Network("10.0.1.0/24"), ipv6=PARTS[0] if dual else None, machines=tuple(
         machine(name, address, *joined.get(name, ()))
         for name, address in (("db", DB), ("web", WEB), ("app", APP))))
-    outer = Subnet("s", IPv4Network("172.16.1.0/24"), machines=(machine("far", FAR, *ops),))
-    return Topology((Vpc("a", IPv4Network("10.0.0.0/16"), subnets=(inner,), groups=found),
-                     Vpc("b", IPv4Network("172.16.0.0/16"), 1, subnets=(outer,), groups=(Group("ops"),))),
+    outer = Subnet("s", IPv4Network("172.16.1.0/24"), ipv6=PARTS[1] if dual else None,
+                   machines=(machine("far", FAR, *ops),))
+    first, second = (part.supernet(new_prefix=56) if dual else None for part in PARTS)
+    return Topology((Vpc("a", IPv4Network("10.0.0.0/16"), subnets=(inner,), groups=found, ipv6=first),
+                     Vpc("b", IPv4Network("172.16.0.0/16"), 1, subnets=(outer,), groups=(Group("ops"),),
+                         ipv6=second)),
                     (Peering("a", "b"),) if peered else (), guarded=True, quotes=True)
 
 
 rules = st.builds(
     lambda protocol, first, more, far: Rule(
         protocol, Action.ALLOW, Ports(first, first + more) if protocol in (Protocol.TCP, Protocol.UDP)
-        and more is not None else None, far if isinstance(far, IPv4Network) else None, "",
+        and more is not None else None, None if isinstance(far, str) else far, "",
         far if isinstance(far, str) else ""),
     st.sampled_from(Protocol), st.sampled_from(PORTS), st.none() | st.sampled_from((0, 1, 400)),
     st.sampled_from((None, "web", "data", "app", "b/ops", IPv4Network("10.0.1.4/31"),
-                     IPv4Network("172.16.0.0/16"))))
+                     IPv4Network("172.16.0.0/16"), IPv4Network("0.0.0.0/0"), IPv6Network("::/0"),
+                     IPv6Network("fd0a:0:0:101::4/127"), IPv6Network("fd0b::/16"))))
 policies = st.builds(Policy, st.lists(rules, max_size=5).map(tuple),
                      st.none() | st.lists(rules, max_size=4).map(tuple))
 joinings = st.fixed_dictionaries({name: st.lists(st.sampled_from(NAMES), unique=True, max_size=3).map(tuple)
@@ -81,10 +88,15 @@ joinings = st.fixed_dictionaries({name: st.lists(st.sampled_from(NAMES), unique=
 def networks(draw: st.DrawFn) -> Topology:
     """Groups that name each other, and who is in them."""
     found = tuple(Group(name, draw(policies)) for name in NAMES)
-    return network(found, draw(joinings), draw(st.sampled_from(((), ("ops",)))), draw(st.booleans()))
+    return network(found, draw(joinings), draw(st.sampled_from(((), ("ops",)))), draw(st.booleans()),
+                   draw(st.booleans()))
 
 
-def allows(topology: Topology, group: Group, rule: Rule, far: IPv4Address, packet: Asked) -> bool:
+BESIDE = {WEB6: WEB, APP6: APP, FAR6: FAR}
+"""The IPv4 address of the same machine."""
+
+
+def allows(topology: Topology, group: Group, rule: Rule, far: Address, packet: Asked) -> bool:
     """The oracle, for one rule: who is in which group stands in the model."""
     if rule.protocol not in (Protocol.ALL, packet.protocol):
         return False
@@ -98,7 +110,7 @@ def allows(topology: Topology, group: Group, rule: Rule, far: IPv4Address, packe
     if vpc and not topology.peerings:
         return False
     there = topology.vpc(vpc or "a")
-    return there is not None and any(far in one.addresses and name in one.groups
+    return there is not None and any(BESIDE.get(far, far) in one.addresses and name in one.groups
                                      for subnet in there.subnets for one in subnet.machines)
 
 
@@ -107,11 +119,12 @@ def passes(made: list[Resource], packet: Asked, is_ingress: bool) -> bool:
     space = "a-s.db"
     held = next((Held({one.group: in_spans(one.spans) for one in found.members},
                       {INCOMING: found.incoming, OUTGOING: found.outgoing})
-                 for found in made if isinstance(found, Marking) and found.namespace == space), None)
+                 for found in made if isinstance(found, Marking)
+                 and (found.namespace, found.family) == (space, packet.family)), None)
     name = "INPUT" if is_ingress else "OUTPUT"
     lines = ["*filter", f":{name} ACCEPT [0:0]"]
     for one in made:
-        if isinstance(one, Chain) and (one.namespace, one.name) == (space, name):
+        if isinstance(one, Chain) and (one.namespace, one.name, one.family) == (space, name, packet.family):
             for part in (one, *one.inner_chains()):
                 lines += [f":{part.name} - [0:0]"] if part is not one else []
                 lines += [f"-A {part.name} {rule}" for rule in part.rules]
@@ -126,12 +139,24 @@ def passes(made: list[Resource], packet: Asked, is_ingress: bool) -> bool:
        st.sampled_from((WEB, APP, FAR, IPv4Address("8.8.8.8"))))
 def test_what_any_group_allows_passes_and_nothing_else(topology: Topology, protocol: Protocol, port: int,
                                                        far: IPv4Address) -> None:
+    check_passage(topology, protocol, port, far, DB)
+
+
+@given(networks().filter(lambda topology: topology.vpcs[0].ipv6 is not None),
+       st.sampled_from((Protocol.TCP, Protocol.UDP, Protocol.ICMPV6)), st.sampled_from(PORTS),
+       st.sampled_from((WEB6, APP6, FAR6, IPv6Address("2600::8"))))
+def test_the_same_of_ipv6(topology: Topology, protocol: Protocol, port: int, far: IPv6Address) -> None:
+    check_passage(topology, protocol, port, far, DB6)
+
+
+def check_passage(topology: Topology, protocol: Protocol, port: int, far: Address, own: Address) -> None:
+    """Packets between the database and another end, both ways."""
     made = blueprint(topology)
-    number = None if protocol is Protocol.ICMP else port
+    number = port if protocol in (Protocol.TCP, Protocol.UDP) else None
     vpc = topology.vpcs[0]
     db = endpoints.in_vpc(vpc)[0]
     held = [group for group in vpc.groups if group.name in db.groups]
-    into, out = Asked(far, DB, protocol, number), Asked(DB, far, protocol, number)
+    into, out = Asked(far, own, protocol, number), Asked(own, far, protocol, number)
     expected = not held or any(allows(topology, group, rule, far, into) for group in held
                                for rule in group.policy.ingress)
     assert passes(made, into, True) is expected
@@ -196,7 +221,7 @@ def test_many_rules_for_addresses_become_a_tree_before_those_for_groups() -> Non
 def test_the_mark_keeps_the_bits_of_others() -> None:
     assert group_rules.MASK & ((1 << 24) - 1) == 0
     held = Held({"web": frozenset({WEB})}, {INCOMING: incoming((Group("g", Policy((Rule(
-        Protocol.ALL, Action.ALLOW, None, None, "", "web"),))),)).tests})
+        Protocol.ALL, Action.ALLOW, None, None, "", "web"),))),)).tests()})
     for source, mark in ((WEB, 0x01345678), (APP, 0x00345678)):
         packet = Packet(Protocol.TCP, Flow(source, DB, None, Ports(80, 80)), mark=0xFF345678)
         assert marked(held, INCOMING, packet, "eth0").mark == mark
@@ -232,6 +257,9 @@ def test_addresses_are_packed_and_unpacked(numbers: set[int]) -> None:
     addresses = {IPv4Address("10.0.0.250") + number for number in numbers}
     assert in_spans(spans(addresses)) == addresses
     assert spans({WEB, APP, FAR}) == "10.0.1.5-10.0.1.6 172.16.1.4"
+    sixth = {PARTS[0][250 + number] for number in numbers}
+    assert in_spans(spans(sixth)) == sixth
+    assert spans({WEB6, APP6, FAR6}) == "fd0a:0:0:101::5-fd0a:0:0:101::6 fd0b:0:0:101::4"
 
 
 def hook(found: Marking, chain: str) -> str:
@@ -243,7 +271,7 @@ def hook(found: Marking, chain: str) -> str:
 def listing(found: Marking) -> list[dict[str, Any]]:
     """The table as nft lists it."""
     chains = {"incoming": found.incoming, "outgoing": found.outgoing}
-    return [{"metainfo": {}}, {"table": {"family": "ip", "name": "vpcctl"}},
+    return [{"metainfo": {}}, {"table": {"family": found.family.nft, "name": "vpcctl"}},
             *({"set": {"name": f"group-{one.group}", "elem": sorted(map(str, in_spans(one.spans)))}}
               for one in found.members),
             *(item for name, tests in chains.items() if tests for item in (
@@ -252,7 +280,7 @@ def listing(found: Marking) -> list[dict[str, Any]]:
                            "policy": "accept"}},
                 *({"rule": {"chain": name, "expr": one}} for one in (
                     *table._first(name, found.interface),
-                    *(table._expression(name, test) for test in tests)))))]
+                    *(table._expression(found.family, name, test) for test in tests)))))]
 
 
 STANDS: dict[Stand, dict[str, Any]] = {Stand.ENDS: {}, Stand.BESIDE: {"attached": True, "interface": "vpc0"},
@@ -264,7 +292,7 @@ def test_a_table_is_read_as_it_was_made(topology: Topology, stand: Stand) -> Non
     for one in blueprint(topology):
         if isinstance(one, Marking):
             one = replace(one, **STANDS[stand])  # noqa: PLW2901
-            held = table_of(listing(one))
+            held = table_of(listing(one), one.family)
             assert held is not None
             assert held.tests == {name: tests for name, tests in (
                 ("incoming", one.incoming), ("outgoing", one.outgoing)) if tests}
@@ -273,7 +301,7 @@ def test_a_table_is_read_as_it_was_made(topology: Topology, stand: Stand) -> Non
 
 
 TABLE = Marking("a-s.db", (Members("web", "10.0.1.5"),), incoming((Group("g", Policy((
-    Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90), None, "", "web"),))),)).tests)
+    Rule(Protocol.TCP, Action.ALLOW, Ports(80, 90), None, "", "web"),))),)).tests())
 
 
 @pytest.mark.parametrize("change", [

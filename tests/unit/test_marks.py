@@ -133,7 +133,7 @@ class Made(Kernel):
             for part in (chain, *chain.inner_chains()):
                 lines += [f"*{part.table}", f":{part.name} {part.policy or '-'} [0:0]"]
                 lines += [f"-A {part.name} {rule}" for rule in part.rules]
-        for one in [] if namespace else (rule for rule in self.those(SingleRule) if rule.family is family):
+        for one in (one for one in self.those(SingleRule, namespace) if one.family is family):
             lines += [f"*{one.table}", f":{one.chain} ACCEPT [0:0]", f"-A {one.chain} {one.rule}"]
         return Saved("".join(f"{line}\n" for line in lines))
 
@@ -151,10 +151,11 @@ class Made(Kernel):
         return [{"set": {"name": OWN, "elem": [
             {"elem": {"val": {"concat": [one.device, one.mac, str(one.address)]}, "comment": one.comment}}
             for one in members]}}, {"set": {"name": RANGES, "elem": [
-                {"elem": {"val": one.cidr.partition("/")[0], "comment": one.element.split('"')[1]}}
+                {"elem": {"val": one.cidr.partition("/")[0],
+                          "comment": f"{one.name} {one.cidr} {one.kind} {one.ipv6}".rstrip()}}
                 for guard in guards for one in guard.ranges]}}]
 
-    def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+    def ip_table(self, namespace: str, name: str, *_: object) -> list[dict[str, Any]] | None:
         """The groups that a router lists."""
         groups = [group for one in self.those(Roster, namespace) for group in one.groups]
         return [item for one in groups for item in (

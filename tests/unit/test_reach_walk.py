@@ -86,7 +86,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     monkeypatch.setattr(Kernel, "read", lambda _, *given: recorded.read(*given))
     monkeypatch.setattr(Kernel, "numbers", lambda _, namespace, *first: recorded.numbers(namespace))
     monkeypatch.setattr(netns, "names", lambda: frozenset(RECORDED["names"]))
-    monkeypatch.setattr(proc, "may_have_legacy", lambda namespace: False)
+    monkeypatch.setattr(proc, "may_have_legacy", lambda namespace, *_: False)
     monkeypatch.setattr(proc, "_text_in", lambda name, path: recorded.files.get(f"{name} {path}", ""))
     monkeypatch.setattr(run, "_located", lambda tool, path: f"/sbin/{tool}")
     return recorded  # type: ignore[return-value]

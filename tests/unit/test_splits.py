@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from vpcctl_lib.firewall.splits import LAST_PORT, Line, Region, best, joined, line, size
+from vpcctl_lib.firewall.splits import LAST_PORT, FarEnd, Line, Region, best, joined, line, size
 from vpcctl_lib.model.policies import Action, Ports, Protocol, Rule
 
 TCP, UDP, ICMP, ALL = Protocol.TCP, Protocol.UDP, Protocol.ICMP, Protocol.ALL
 TEN = 0x0A000000
+SOURCE = FarEnd("-s")
 
 
 def rule(protocol: Protocol, ports: tuple[int, int] | int | None = None, network: str = "") -> Line:
@@ -43,7 +44,7 @@ def ports(numbers: Iterable[int]) -> tuple[Line, ...]:
 def test_what_a_line_matches(words: Any, matches: tuple[object, ...], test: str) -> None:
     found = rule(*words)
     assert found[2:] == matches
-    assert found.test("-s") == test
+    assert found.test(FarEnd("-s")) == test
 
 
 @pytest.mark.parametrize(("spans", "together"), [
@@ -82,7 +83,7 @@ def test_the_kind_of_a_line_is_what_it_asks_for_in_the_region(found: Line, kind:
 
 
 def split(lines: Iterable[Line], region: Region, copies: float = 2.2,
-          option: str = "-s") -> list[tuple[str, int]] | None:
+          option: FarEnd = SOURCE) -> list[tuple[str, int]] | None:
     """Each part's test, and how many lines it has."""
     found = best(tuple(lines), region, copies, option)
     return None if found is None else [(branch.test, len(branch.lines)) for branch in found]
@@ -91,7 +92,7 @@ def split(lines: Iterable[Line], region: Region, copies: float = 2.2,
 def test_protocols_are_told_apart_first() -> None:
     lines = (*ports(range(1, 12)), *(rule(UDP, n) for n in range(1, 10)), rule(ALL, None, "10.0.0.0/8"))
     assert split(lines, Region()) == [("-p tcp", 12), ("-p udp", 10), ("", 1)]
-    found = best(lines, Region(), 2.2, "-s") or []
+    found = best(lines, Region(), 2.2, FarEnd("-s")) or []
     assert [branch.region.protocol for branch in found] == [TCP, UDP, None]
     assert found[2].lines == lines[-1:], "a packet of another protocol meets what is for all"
     assert size(found) == 23
@@ -109,7 +110,7 @@ def test_single_ports_are_split_into_equal_ranges() -> None:
     assert split(lines, Region(TCP)) == [
         ("-p tcp -m tcp --dport 0:107", 8), ("-p tcp -m tcp --dport 108:115", 8),
         ("-p tcp -m tcp --dport 116:123", 8), ("-p tcp -m tcp --dport 124:131", 8), ("", 8)]
-    found = best(lines, Region(TCP), 2.2, "-s") or []
+    found = best(lines, Region(TCP), 2.2, FarEnd("-s")) or []
     assert [(branch.region.first, branch.region.last) for branch in found] == [
         (0, 107), (108, 115), (116, 123), (124, 131), (132, LAST_PORT)]
     assert [one.first for one in found[1].lines] == list(range(108, 116))
@@ -165,9 +166,9 @@ def test_what_has_no_ports_is_not_split_by_them(protocol: Protocol | None) -> No
 
 def test_hosts_are_split_into_the_networks_that_hold_as_many() -> None:
     lines = hosts(*((n // 8 << 8) + n % 8 for n in range(40)))
-    assert split(lines, Region(None), option="-d") == [
+    assert split(lines, Region(None), option=FarEnd("-d")) == [
         *((f"-d 10.0.{n}.0/29", 8) for n in range(5)), ("", 0)]
-    found = best(lines, Region(None), 2.2, "-d") or []
+    found = best(lines, Region(None), 2.2, FarEnd("-d")) or []
     assert [(branch.region.start, branch.region.length) for branch in found] == [
         *((TEN + (n << 8), 29) for n in range(5)), (0, 0)]
     assert found[2].lines == lines[16:24]
@@ -179,7 +180,7 @@ def test_narrow_networks_come_before_wide_ones_and_keep_what_is_around_them() ->
     lines = (elsewhere, *hosts(*range(20)), around, *hosts(*range(0x10000, 0x10014)), rule(ALL))
     assert split(lines, Region(None)) == [
         ("-s 10.0.0.0/28", 17), ("-s 10.1.0.0/28", 1), ("-s 10.0.0.0/8", 5), ("", 2)]
-    found = best(lines, Region(None), 2.2, "-s") or []
+    found = best(lines, Region(None), 2.2, FarEnd("-s")) or []
     assert found[0].lines == (*lines[1:17], around)
     assert found[1].lines == (around,), "no packet gets past it to those behind"
 

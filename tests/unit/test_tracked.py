@@ -12,6 +12,7 @@ from vpcctl_lib.engine.step import Step, ready
 from vpcctl_lib.engine.tracked import tended
 from vpcctl_lib.kernel import proc
 from vpcctl_lib.kernel.conntrack import Table
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.record.codec import written
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import (
@@ -151,7 +152,7 @@ def test_who_gets_the_address_of_a_deleted_machine_has_none_of_its_connections()
 def test_only_tables_are_looked_at() -> None:
     kept = Marking("vpc1-db", (Members("web", "10.0.1.4"),)), Namespace("vpc1", "vpcctl:vpc1")
     entries = [*Entry.on(written(one, name_of(one)) for one in kept)]
-    assert Shall(entries).tables() == [("vpc1-db", "vpcctl")]
+    assert Shall(entries).tables() == [("vpc1-db", "vpcctl", Family.INET)]
     assert ["resource" in vars(one) for one in entries] == [True, False]
 
 

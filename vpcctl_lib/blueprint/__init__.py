@@ -13,6 +13,7 @@ from vpcctl_lib.blueprint import host, machines, routers
 from vpcctl_lib.blueprint.parts import Frames as Frames
 from vpcctl_lib.blueprint.parts import Part, Seat
 from vpcctl_lib.model import naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -45,13 +46,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     found = _resolvers([vpc for vpc in topology.vpcs if vpc.dns])
     yield from _cables(topology)
     for vpc in topology.vpcs:
-        yield Part((vpc.name,), routers.router, (vpc,))
-        yield Part((vpc.name,), routers.port, seats[vpc.name])
-        yield Part((vpc.name,), routers.switching, (vpc,))
-        if vpc.ipv6:
-            yield Part((vpc.name,), routers.routes, seats[vpc.name])
-        yield Part((vpc.name,), routers.neighbours, seats[vpc.name])
-        yield Part((vpc.name,), routers.station, seats[vpc.name])
+        yield from _routers(vpc, seats[vpc.name])
     if topology.peerings:
         # Imported late: many hosts have none.
         from vpcctl_lib.blueprint import peerings
@@ -74,6 +69,16 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
+
+
+def _routers(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Part]:
+    yield Part((vpc.name,), routers.router, (vpc,))
+    yield Part((vpc.name,), routers.port, seats)
+    yield Part((vpc.name,), routers.switching, (vpc,))
+    if vpc.ipv6:
+        yield Part((vpc.name,), routers.routes, seats)
+    yield Part((vpc.name,), routers.neighbours, seats)
+    yield Part((vpc.name,), routers.station, seats)
 
 
 def _resolvers(named: Sequence[Vpc]) -> Mapping[str, tuple[IPv4Address, ...]]:
@@ -185,6 +190,9 @@ def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
 
 def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network], groups: Groups | None,
             resolvers: Sequence[IPv4Address]) -> Iterator[Resource]:
+    if one.ipv6:
+        # First: a machine that gets IPv6 later must not have an address before it has the rules for it.
+        yield from machines.firewall(vpc, one, groups, (), Family.INET6)
     yield from machines.inside(vpc, one, peers, resolvers)
     yield from machines.firewall(vpc, one, groups, resolvers)
 

@@ -15,7 +15,7 @@ from vpcctl_lib.firewall.group_rules import (
     outgoing,
 )
 from vpcctl_lib.firewall.group_words import in_words
-from vpcctl_lib.model.addressing import spans
+from vpcctl_lib.model.addressing import Address, Family, spans
 from vpcctl_lib.model.endpoints import Endpoint, Stand
 from vpcctl_lib.model.groups import Called, called
 from vpcctl_lib.model.policies import Group
@@ -52,15 +52,15 @@ class Groups:
         return held, self._topology.peerings, bool(self._topology.guarded), self._machines
 
     @cached_property
-    def _members(self) -> Mapping[Called, str]:
-        """The addresses in each group."""
+    def _members(self) -> Mapping[tuple[Called, Family], str]:
+        """The addresses of each family in each group."""
         held: dict[Called, list[Endpoint]] = {}
         for vpc, machines in self._machines.items():
             for one in machines:
                 for name in one.groups:
                     held.setdefault(Called(vpc, name), []).append(one)
-        return {which: spans(address for one in found for address in one.ipv4)
-                for which, found in held.items()}
+        return {(which, family): spans(address for one in found for address in _addresses(one, family))
+                for which, found in held.items() for family in Family}
 
     def directions(self, vpc: Vpc, names: tuple[str, ...]) -> tuple[Direction, Direction | None]:
         """What a machine in these groups lets in and out; None if that is open."""
@@ -70,25 +70,26 @@ class Groups:
             self._parts[key] = (incoming(found), outgoing(found))
         return self._parts[key]
 
-    def inside(self, vpc: Vpc, one: Endpoint, resolvers: Sequence[IPv4Address] = ()) -> Iterator[Resource]:
-        """What is in the namespace of a machine in groups."""
+    def inside(self, vpc: Vpc, one: Endpoint, resolvers: Sequence[IPv4Address] = (),
+               family: Family = Family.INET) -> Iterator[Resource]:
+        """What is in the namespace of a machine in groups for packets of a family."""
         into, out = self.directions(vpc, one.groups)
-        tests = into.tests, out.tests if out else ()
+        tests = into.tests(family), out.tests(family) if out else ()
         if any(tests) and self._topology.guarded:
             named = sorted({test.group for direction in tests for test in direction})
-            members = tuple(Members(name, self._seen(vpc, name)) for name in named)
+            members = tuple(Members(name, self._seen(vpc, name, family)) for name in named)
             yield Marking(one.namespace, members, *tests, attached=bool(one.attached),
                           interface="" if one.stand is Stand.ENDS else one.interface,
-                          forwards=one.stand is Stand.LINK)
-        yield from filters.incoming(one, ingress_filter(into))
+                          forwards=one.stand is Stand.LINK, family=family)
+        yield from filters.incoming(one, ingress_filter(into, family), family)
         if out is not None:
-            yield from filters.outgoing(one, egress_filter(out), resolvers)
+            yield from filters.outgoing(one, egress_filter(out, family), resolvers, family)
 
-    def _seen(self, vpc: Vpc, name: str) -> str:
+    def _seen(self, vpc: Vpc, name: str, family: Family) -> str:
         """The members of a group that a rule of a VPC names: of another VPC only as long as it is a peer."""
         which = called(vpc.name, name)
         peers = {vpc.name, *(peer.name for peer in self._topology.peers_of(vpc.name))}
-        return self._members.get(which, "") if which.vpc in peers else ""
+        return self._members.get((which, family), "") if which.vpc in peers else ""
 
     def roster(self, vpc: Vpc) -> Iterator[Resource]:
         """The list that the router keeps."""
@@ -97,3 +98,7 @@ class Groups:
                 Listed(group.name, in_words(group.policy),
                        tuple(one.port for one in self._machines[vpc.name] if group.name in one.groups))
                 for group in vpc.groups))
+
+
+def _addresses(one: Endpoint, family: Family) -> tuple[Address, ...]:
+    return one.ipv4 if family is Family.INET else one.ipv6

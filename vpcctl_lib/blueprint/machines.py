@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.kernel.sysctls import Profile
 from vpcctl_lib.model import addressing, addressing6, naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.routing import EVERYWHERE, GUEST
 from vpcctl_lib.model.topology import Vpc
@@ -72,23 +73,24 @@ def inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
 
 
 def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None,
-             resolvers: Sequence[IPv4Address] = ()) -> Iterator[Resource]:
+             resolvers: Sequence[IPv4Address] = (), family: Family = Family.INET) -> Iterator[Resource]:
     """Its groups' rules if it is in any, else its subnet's policy, if there is one."""
     if one.translates:
         # Imported late: most VPCs have none.
         from vpcctl_lib.blueprint.gateways import inside as gateway
 
-        yield from gateway(vpc, one)
+        yield from gateway(vpc, one) if family is Family.INET else ()
     elif one.groups and groups:
-        yield from groups.inside(vpc, one, resolvers)
+        yield from groups.inside(vpc, one, resolvers, family)
     elif one.policy:
         # Imported late: most changes have no policy in sight.
         from vpcctl_lib.blueprint.filters import incoming, outgoing
         from vpcctl_lib.firewall.filter_rules import egress_filter, ingress_filter
 
-        yield from incoming(one, ingress_filter(one.policy))
+        alone = not one.ipv6
+        yield from incoming(one, ingress_filter(one.policy, family, alone), family)
         if one.policy.egress is not None:
-            yield from outgoing(one, egress_filter(one.policy), resolvers)
+            yield from outgoing(one, egress_filter(one.policy, family, alone), resolvers, family)
 
 
 def _settings(one: Endpoint) -> Iterator[Resource]:

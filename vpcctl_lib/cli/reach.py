@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Context
     from vpcctl_lib.reach.verdict import Report
 
-PROTOCOLS = [protocol.value for protocol in Protocol if protocol is not Protocol.ALL]
+PROTOCOLS = [protocol.value for protocol in (Protocol.TCP, Protocol.UDP, Protocol.ICMP)]
 
 
 @click.command()

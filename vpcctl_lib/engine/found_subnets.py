@@ -13,6 +13,7 @@ from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.policies import Policy
 from vpcctl_lib.model.routes import NatGateway
@@ -119,7 +120,7 @@ class SubnetReader:
                                "it is now private")
         kind = SubnetType.PUBLIC if public else SubnetType.PRIVATE
         machines = tuple(filter(None, (self._machine(site, cidr) for site in sites)))
-        return Subnet(name, cidr, kind, self._policy(sites), machines)
+        return Subnet(name, cidr, kind, self._policy(vpc, sites), machines)
 
     def _machine(self, site: Site, cidr: IPv4Network) -> Machine | None:
         if site.namespace not in self._kernel.namespaces:
@@ -203,16 +204,17 @@ class SubnetReader:
             # Then the subnet's own namespace is used, with a note.
             return []
 
-    def _policy(self, sites: Sequence[Site]) -> Policy | None:
+    def _policy(self, around: Vpc, sites: Sequence[Site]) -> Policy | None:
         """A subnet's policy, which is in force at its machines that are in no group."""
         vpc, name = sites[0].vpc, sites[0].subnet
+        families = tuple(Family) if around.ipv6 else (Family.INET,)
         site = next((site for site in sites if not self._is_governed(site)), None)
         if site is None:
             self._notes.append(f"whether '{vpc}/{name}' had a policy is unknown: all its machines are in "
                                "groups")
             return None
         try:
-            policy = self._held(site)
+            policy = self._held(site, families)
         except (Misread, Unreadable) as error:
             self._notes.append(f"the policy of '{vpc}/{name}' can't be rebuilt: {error.message}; its rules "
                                f"stay as they are, until: vpcctl firewall apply --vpc {vpc} --subnet {name}")
@@ -221,9 +223,9 @@ class SubnetReader:
             self._notes.append(f"descriptions in the policy of '{vpc}/{name}' are unknown")
         return policy
 
-    def _held(self, site: Site) -> Policy | None:
+    def _held(self, site: Site, families: Sequence[Family]) -> Policy | None:
         """The policy by a machine's rules."""
-        found = policy_of(self._kernel, site.namespace, self._is_beside(site))
+        found = policy_of(self._kernel, site.namespace, self._is_beside(site), families)
         if found is None and self._forwards(site):
             # An older vpcctl had them in INPUT and OUTPUT.
             found = policy_of(self._kernel, site.namespace)

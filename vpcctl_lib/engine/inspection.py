@@ -33,7 +33,7 @@ def inspect(kernel: Kernel, entries: Iterable[Entry]) -> dict[Hashable, Fault]:
     entries = list(entries)
     kernel.look({place for entry in entries for place, _ in (*entry.resource.homes, *entry.resource.places)})
     kernel.look_at_tables([place for entry in entries if (place := entry.resource.ip_table)])
-    kernel.look_at_rules({entry.resource.policy_of for entry in entries} - {""})
+    kernel.look_at_rules({rules for entry in entries if (rules := entry.resource.rules_at)})
     # One thread for all namespaces: settings are read there.
     faults = netns.apart(lambda: [(entry.resource.key, _fault(kernel, entry)) for entry in entries])
     found = {key: fault for key, fault in faults if fault is not None}

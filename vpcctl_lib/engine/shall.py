@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.record.ledger import Entry
 from vpcctl_lib.resources import Resource, kind_named
 
@@ -22,8 +23,8 @@ class Shall(Sequence[Resource]):
         one = self._wanted[number]
         return one.resource if isinstance(one, Entry) else one
 
-    def tables(self) -> list[tuple[str, str]]:
-        """The nft tables of family ip among them, by namespace and name; other kinds are passed over."""
+    def tables(self) -> list[tuple[str, str, Family]]:
+        """The nft tables of ip and ip6 among them; other kinds are passed over."""
         kinds = {one.kind for one in self._wanted if isinstance(one, Entry)}
         some = {name for name in kinds if (kind_named(name) or Resource).ip_table is not Resource.ip_table}
         found = (one if not isinstance(one, Entry) else one.resource if one.kind in some else None

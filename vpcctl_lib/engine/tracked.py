@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from vpcctl_lib.engine.shall import Shall
 from vpcctl_lib.engine.step import Step
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operations, Resource
@@ -40,7 +41,9 @@ def tended(steps: Sequence[Step], shall: Shall, broken: Collection[Hashable]) ->
               if space not in fresh} | closing
     before: dict[int, Operations] = {}
     for space, numbers in filtering.items():
-        before[numbers[0]] = behind[numbers[-1]] = (Keep(space),)
+        held = (steps[number].entry.resource.rules_at for number in numbers)
+        fourth = not any(one and one[1] is Family.INET6 for one in held)
+        before[numbers[0]] = behind[numbers[-1]] = (Keep(space, fourth),)
     if released:
         # Once all rules are there: until then a packet may begin a connection that is led nowhere.
         behind[len(steps) - 1] = (*behind.get(len(steps) - 1, ()), *released)
@@ -67,7 +70,7 @@ def _disowning(steps: Sequence[Step], shall: Shall) -> Mapping[int, Operations]:
         return {}
     stays = {step.entry.resource.key for step in steps if step.verb is not Verb.UNMAKE}
     gone = tuple(sorted({one.lends for one in lent if one.key not in stays}))
-    spaces = tuple(dict.fromkeys(space for space, _ in shall.tables()))
+    spaces = tuple(dict.fromkeys(space for space, *_ in shall.tables()))
     # Behind a removal that has a command of its own: one without goes with another.
     last = next((number for number, _ in reversed(going) if steps[number].work), None)
     return {} if last is None or not (gone and spaces) else {last: (Disown(spaces, gone),)}

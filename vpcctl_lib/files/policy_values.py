@@ -5,24 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
-from ipaddress import IPv4Network
 from typing import Any
 
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.files.documents import Place, shown
 from vpcctl_lib.files.keys import Kind, Reading, Refusal, Value, Words, alone, read, reference, write
 from vpcctl_lib.model.addressing import parse_network
+from vpcctl_lib.model.addressing6 import parse_network as parse_network6
 from vpcctl_lib.model.lookup import close
 from vpcctl_lib.model.naming import NAME, is_name
-from vpcctl_lib.model.policies import Action, Ports, Protocol
+from vpcctl_lib.model.policies import ECHOES, Action, Network, Ports, Protocol, family_of
 
 _PORT_HINT = 'a port is a number from 1 to 65535, or a range such as "8000-8100"; write one rule for each'
 _RANGE = re.compile(r"(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,5})")
 _NEARLY_RANGE = re.compile(r"\s*([0-9]{1,5})\s*(?:-|–|:|\.\.)\s*([0-9]{1,5})\s*")
 LAST_PORT = 65535
+WITH_PORTS = (Protocol.TCP, Protocol.UDP)
 
 _ADDRESS_LIKE = re.compile(r"[0-9A-Fa-f.:/]{1,64}")
 _BARE_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
+_A_NETWORK = "write for example 10.0.0.0/16, 10.0.1.5 or fd12:3456::/32"
 
 GROUP = "group:"
 """What stands before the name of a group in the place of a network."""
@@ -92,7 +94,7 @@ def _subnet(data: object, place: Place, here: Reading) -> None:
 
 def _ports(found: object, place: Place, rule: Reading) -> Ports:
     protocol = rule.found["protocol"]
-    if protocol not in (Protocol.TCP, Protocol.UDP):
+    if protocol not in WITH_PORTS:
         problem = f"a rule for {protocol.value} takes no port"
         raise place.refusal(problem, "leave out the port, or set the protocol to tcp or udp")
     if isinstance(found, int) and not isinstance(found, bool):
@@ -127,22 +129,32 @@ def _written_ports(ports: Ports) -> object:
     return ports.first if ports.first == ports.last else str(ports)
 
 
-def _network(found: object, place: Place) -> IPv4Network:
-    """The network; a bare address is a network of one."""
+def _network(found: object, place: Place) -> Network:
+    """The network of either family; a bare address is a network of one."""
     if not isinstance(found, str) or not _ADDRESS_LIKE.fullmatch(found):
-        raise place.refusal(f"{shown(found)} is not a network", "write for example 10.0.0.0/16 or 10.0.1.5")
-    if ":" in found:
-        raise place.refusal(f"{shown(found)} is an IPv6 network", "vpcctl supports IPv4 only")
+        raise place.refusal(f"{shown(found)} is not a network", _A_NETWORK)
     try:
+        if ":" in found:
+            return parse_network6(found)
         return parse_network(f"{found}/32" if _BARE_ADDRESS.fullmatch(found) else found)
     except BadInput as error:
         raise place.refusal(*error.told) from None
 
 
-def _far_end(found: object, place: Place) -> tuple[IPv4Network | None, str]:
+def _fitting(found: object, place: Place, rule: Reading) -> Network:
+    """A network of a family that the rule's protocol has."""
+    network, protocol = _network(found, place), rule.found["protocol"]
+    if ECHOES.get(protocol, family_of(network)) is not family_of(network):
+        other = next(one for one in ECHOES if one is not protocol)
+        raise place.refusal(f"{shown(found)} has no {protocol.value}, which is of the other family",
+                            f"set the protocol to {other.value}, or write another network")
+    return network
+
+
+def _far_end(found: object, place: Place, rule: Reading) -> tuple[Network | None, str]:
     """A network, or a group, which `group:` stands before."""
     if not isinstance(found, str) or not found.startswith(GROUP):
-        return _network(found, place), ""
+        return _fitting(found, place, rule), ""
     name = found.removeprefix(GROUP)
     vpc, slash, inner = name.partition("/")
     if not all(map(is_name, (vpc, inner) if slash else (name,))):
@@ -151,12 +163,12 @@ def _far_end(found: object, place: Place) -> tuple[IPv4Network | None, str]:
     return None, name
 
 
-def _no_group(found: object, place: Place) -> IPv4Network:
+def _no_group(found: object, place: Place, rule: Reading) -> Network:
     """A network: a subnet's policy can't name a group."""
     if isinstance(found, str) and found.startswith(GROUP):
         raise place.refusal("a subnet's policy can't name a group: only a group's can",
                             "put the machines into groups: vpcctl group apply, vpcctl group join")
-    return _network(found, place)
+    return _fitting(found, place, rule)
 
 
 def _allow(found: object, place: Place) -> Action:
@@ -184,12 +196,13 @@ def _description(found: object, place: Place) -> str:
     return found
 
 
-_NETWORK = r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?"
-_NETWORK_SCHEMA = {"type": "string", "pattern": f"^{_NETWORK}$"}
+_NETWORK4 = r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?"
+_NETWORK6 = r"[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]+(/[0-9]{1,3})?"
+_NETWORK = f"({_NETWORK4}|{_NETWORK6})"
 
-SUBNET = Value(_subnet, str, _NETWORK_SCHEMA)
-NETWORK = alone(_no_group, str, _NETWORK_SCHEMA)
-FAR_END = alone(_far_end, lambda network, group: f"{GROUP}{group}" if group else str(network), {
+SUBNET = Value(_subnet, str, {"type": "string", "pattern": f"^{_NETWORK4}$"})
+NETWORK = Value(_no_group, str, {"type": "string", "pattern": f"^{_NETWORK}$"})
+FAR_END = Value(_far_end, lambda network, group: f"{GROUP}{group}" if group else str(network), {
     "type": "string", "pattern": rf"^({_NETWORK}|{GROUP}({_NAME}/)?{_NAME})$"})
 ALLOW = alone(_allow, lambda action: action.value, {"enum": [Action.ALLOW.value]})
 DENY = alone(_deny, str, {"enum": [Action.DENY.value]})
@@ -198,7 +211,7 @@ PORTS = Value(_ports, _written_ports, {"anyOf": [
     {"type": "integer", "minimum": 1, "maximum": LAST_PORT},
     {"type": "string", "pattern": "^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$"}]}, whole=(Ports,))
 NO_PORTS: dict[str, object] = {
-    "if": {"properties": {"protocol": {"enum": [Protocol.ICMP.value, Protocol.ALL.value]}},
+    "if": {"properties": {"protocol": {"enum": [one.value for one in Protocol if one not in WITH_PORTS]}},
            "required": ["protocol"]},
     "then": {"properties": {"port": False}}}
 """Only rules for TCP and UDP have ports."""

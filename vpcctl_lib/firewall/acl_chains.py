@@ -13,9 +13,11 @@ from dataclasses import replace
 from enum import Enum
 from typing import NamedTuple
 
+from vpcctl_lib.firewall.families import BITS
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.acls import REST, in_force
-from vpcctl_lib.model.policies import AclRule, Action, Protocol
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import AclRule, Action, Protocol, concerns
 
 MANY = 100
 """From more rules on they become a tree: 100 in order leave 0.78 of the connects a second of none."""
@@ -35,8 +37,12 @@ SECTIONS = 4
 LATER, UNREACHED = ".later", ".unreached"
 """The ends of names: of the chain for later fragments, which have no ports; of one that nothing leads to."""
 
-LAST_ADDRESS, LAST_PORT = 0xFFFFFFFF, 65535
-NAMED = (Protocol.TCP, Protocol.UDP, Protocol.ICMP)
+SIX = ".six"
+"""In the names of chains: they are for packets of IPv6."""
+
+LAST_PORT = 65535
+LAST_ADDRESS = {family: (1 << bits) - 1 for family, bits in BITS.items()}
+NAMED = (Protocol.TCP, Protocol.UDP, Protocol.ICMP, Protocol.ICMPV6)
 
 
 class Field(Enum):
@@ -66,30 +72,54 @@ class Fork:
 
 @frozen
 class Lead:
-    """What is left goes on in that chain; `later`: only later fragments do."""
+    """What is left goes on in that chain; `later`: only later fragments do, `six`: only packets of IPv6."""
 
     chain: str
     later: bool = False
+    six: bool = False
 
 
 Line = AclRule | Fork | Lead
 Chains = dict[str, tuple[Line, ...]]
 
 
-def chains(name: str, rules: Sequence[AclRule]) -> Chains:
+def family_of(chain: str) -> Family:
+    """The family of the packets that a chain is for."""
+    return Family.INET6 if SIX in chain else Family.INET
+
+
+def chains(name: str, rules: Sequence[AclRule], dual: bool = False) -> Chains:
     """The chains of one direction, by name: the first is where packets come in.
+
+    With `dual` there are packets of IPv6, which go on in chains of their own.
+    """
+    found = in_force(rules)
+    fourth = _grown(name, tuple(rule for rule in found if concerns(rule, Family.INET)))
+    sixth = tuple(rule for rule in found if concerns(rule, Family.INET6))
+    if dual:
+        return {**_begun(fourth, Lead(name + SIX, six=True)), **_grown(name + SIX, sixth)}
+    unmet = tuple(rule for rule in sixth if not concerns(rule, Family.INET))
+    unread = name + UNREACHED
+    return {**fourth, unread: (*fourth.get(unread, ()), *unmet)} if unmet else fourth
+
+
+def _begun(grown: Chains, lead: Lead) -> Chains:
+    """The chains, the first of which begins with that."""
+    (first, lines), *others = grown.items()
+    return {first: (lead, *lines), **dict(others)}
+
+
+def _grown(name: str, rules: tuple[AclRule, ...]) -> Chains:
+    """The chains for packets of one family, all of whose rules concern it.
 
     A later fragment has no ports. It may pass where any fragment of its addresses and protocol could: what
     it belongs to can't be put together without the first fragment, which is judged by its ports.
     """
-    found = in_force(rules)
-    later = _without_ports(found)
-    grown = Tree(name).grow(found)
-    if later == found:
+    later = _without_ports(rules)
+    grown = Tree(name).grow(rules)
+    if later == rules:
         return grown
-    first, *others = grown.items()
-    opened = {first[0]: (Lead(name + LATER, later=True), *first[1])}
-    return {**opened, **dict(others), **Tree(name + LATER).grow(later)}
+    return {**_begun(grown, Lead(name + LATER, later=True)), **Tree(name + LATER).grow(later)}
 
 
 def _without_ports(rules: Sequence[AclRule]) -> tuple[AclRule, ...]:
@@ -102,9 +132,9 @@ def _without_ports(rules: Sequence[AclRule]) -> tuple[AclRule, ...]:
 class Region:
     """The packets that a chain is for; `protocol` ALL is any, None is one that no rule names."""
 
+    end: int
     protocol: Protocol | None = Protocol.ALL
     start: int = 0
-    end: int = LAST_ADDRESS
     first: int = 0
     last: int = LAST_PORT
 
@@ -115,7 +145,7 @@ class Item(NamedTuple):
     line: AclRule | Lead
     protocol: Protocol = Protocol.ALL
     start: int = 0
-    end: int = LAST_ADDRESS
+    end: int = LAST_ADDRESS[Family.INET6]
     first: int = 0
     last: int = LAST_PORT
 
@@ -138,7 +168,7 @@ def item(rule: AclRule) -> Item:
     """A rule with what it matches."""
     network, ports = rule.network, rule.ports
     return Item(rule, rule.protocol, int(network.network_address) if network else 0,
-                int(network.broadcast_address) if network else LAST_ADDRESS,
+                int(network.broadcast_address) if network else LAST_ADDRESS[Family.INET6],
                 ports.first if ports else 0, ports.last if ports else LAST_PORT)
 
 
@@ -153,11 +183,12 @@ class Tree:
         self._name = name
         self._chains: Chains = {}
         self._names: dict[tuple[Line, ...], str] = {}
+        self._whole = Region(LAST_ADDRESS[family_of(name)])
 
     def grow(self, rules: Sequence[AclRule]) -> Chains:
         """The chains for these rules, the last of which matches everything."""
         found = [item(rule) for rule in rules]
-        lines = self._read(found, Region(), ROOM) if len(found) > MANY else tuple(rules)
+        lines = self._read(found, self._whole, ROOM) if len(found) > MANY else tuple(rules)
         grown = {self._name: lines, **self._chains}
         read = {line for held in grown.values() for line in held}
         left = tuple(rule for rule in rules if rule not in read)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from vpcctl_lib.firewall.acl_chains import LATER, NAMED, Branch, Field, Fork, Lead, Line
+from vpcctl_lib.firewall.acl_chains import LATER, NAMED, Branch, Field, Fork, Lead, Line, family_of
 from vpcctl_lib.firewall.acl_words import from_words, in_words
+from vpcctl_lib.firewall.families import ADDRESSES, word
 from vpcctl_lib.model.acls import called
-from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import AclRule, Action, Network, Ports, Protocol
+from vpcctl_lib.model.policies import family_of as network_family
 
 Expression = list[dict[str, Any]]
 
@@ -42,9 +45,10 @@ VERDICTS = {Action.ALLOW: "return", Action.DENY: "drop"}
 _FRAGMENTS = "fragments of "
 """The beginning of the comments in a chain for later fragments, where a rule has lost its ports."""
 
-_IS_LATER = "ip frag-off & 0x1fff != 0"
-NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.ICMP: 1}
-_NAMED: dict[Any, int] = {protocol.value: number for protocol, number in NUMBERS.items()}
+_IS_LATER = {Family.INET: "ip frag-off & 0x1fff != 0", Family.INET6: "frag frag-off != 0"}
+IS_SIX = "ether type ip6"
+NUMBERS = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.ICMP: 1, Protocol.ICMPV6: 58}
+_NAMED: dict[Any, int] = {word(protocol): number for protocol, number in NUMBERS.items()}
 _L4PROTO = ("meta", "l4proto")
 
 
@@ -55,40 +59,42 @@ def _comment(rule: AclRule, chain: str) -> str:
 def text(line: Line, direction: Direction, chain: str) -> str:
     """A line of a chain in nft's syntax."""
     if isinstance(line, Lead):
-        return f"{_IS_LATER} goto {line.chain}" if line.later else f"goto {line.chain}"
+        test = f"{IS_SIX} " if line.six else f"{_IS_LATER[family_of(chain)]} " if line.later else ""
+        return f"{test}goto {line.chain}"
     if isinstance(line, Fork):
-        branches = ", ".join(f"{_span(line.field, one)} : goto {one.chain}" for one in line.branches)
-        return f"{_key(line.field, direction)} vmap {{ {branches} }}"
+        family = family_of(chain)
+        branches = ", ".join(f"{_span(line.field, one, family)} : goto {one.chain}" for one in line.branches)
+        return f"{_key(line.field, direction, family)} vmap {{ {branches} }}"
     network = _narrow(line)
-    far = f"ip {direction.far_end} {_plain(network)} " if network else ""
+    far = f"{network_family(network).nft} {direction.far_end} {_plain(network)} " if network else ""
     return f'{far}{_matched(line)}counter {VERDICTS[line.action]} comment "{_comment(line, chain)}"'
 
 
-def _narrow(rule: AclRule) -> IPv4Network | None:
+def _narrow(rule: AclRule) -> Network | None:
     """The far ends, if they are not all."""
     return rule.network if rule.network and rule.network.prefixlen else None
 
 
-def _plain(network: IPv4Network) -> str:
+def _plain(network: Network) -> str:
     return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
 def _matched(rule: AclRule) -> str:
     if rule.ports:
         return f"{rule.protocol.value} dport {rule.ports} "
-    return "" if rule.protocol is Protocol.ALL else f"meta l4proto {rule.protocol.value} "
+    return "" if rule.protocol is Protocol.ALL else f"meta l4proto {word(rule.protocol)} "
 
 
-def _key(field: Field, direction: Direction) -> str:
-    return {Field.PROTOCOL: "meta l4proto", Field.FAR_END: f"ip {direction.far_end}",
+def _key(field: Field, direction: Direction, family: Family) -> str:
+    return {Field.PROTOCOL: "meta l4proto", Field.FAR_END: f"{family.nft} {direction.far_end}",
             Field.TCP_PORT: "tcp dport", Field.UDP_PORT: "udp dport"}[field]
 
 
-def _span(field: Field, one: Branch) -> str:
+def _span(field: Field, one: Branch, family: Family) -> str:
     if field is Field.PROTOCOL:
-        return NAMED[one.first].value
-    first, last = ((IPv4Address(one.first), IPv4Address(one.last)) if field is Field.FAR_END
-                   else (one.first, one.last))
+        return word(NAMED[one.first])
+    kind = ADDRESSES[family] if field is Field.FAR_END else int
+    first, last = kind(one.first), kind(one.last)
     return f"{first}" if one.first == one.last else f"{first}-{last}"
 
 
@@ -112,14 +118,16 @@ def seen(rule: Mapping[str, Any]) -> Seen:
 def expected(line: Line, direction: Direction, chain: str) -> Seen:
     """How `seen` has a line of a chain."""
     if isinstance(line, Lead):
-        test = ("match", "!=", _FRAGMENT_OFFSET, (0, 0))
-        later = (test,) if line.later else ()
-        return Seen("", (*later, _goto(line.chain)))
+        later = ("match", "!=", _FRAGMENT_OFFSET[family_of(chain)], (0, 0))
+        six = ("match", "==", ("ether", "type"), ("ip6", "ip6"))
+        tests = (six,) if line.six else (later,) if line.later else ()
+        return Seen("", (*tests, _goto(line.chain)))
     if isinstance(line, Fork):
         branches = frozenset((*_ends(line.field, one), one.chain) for one in line.branches)
-        return Seen("", (("vmap", _listed_key(line.field, direction), branches),))
+        return Seen("", (("vmap", _listed_key(line.field, direction, family_of(chain)), branches),))
     network = _narrow(line)
-    far = (("match", "==", ("ip", direction.far_end), _network(network)),) if network else ()
+    far = (("match", "==", (network_family(network).nft, direction.far_end), _network(network)),) \
+        if network else ()
     return Seen(_comment(line, chain), (*far, *_expected(line), "counter", VERDICTS[line.action]))
 
 
@@ -131,7 +139,7 @@ def _expected(rule: AclRule) -> tuple[Any, ...]:
     return (("match", "==", _L4PROTO, NUMBERS[rule.protocol]),)
 
 
-def _network(network: IPv4Network) -> Any:
+def _network(network: Network) -> Any:
     return (int(network.network_address), int(network.broadcast_address))
 
 
@@ -143,8 +151,8 @@ def _goto(chain: str) -> tuple[str, str]:
     return ("goto", chain)
 
 
-def _listed_key(field: Field, direction: Direction) -> tuple[str, str]:
-    return {Field.PROTOCOL: _L4PROTO, Field.FAR_END: ("ip", direction.far_end),
+def _listed_key(field: Field, direction: Direction, family: Family) -> tuple[str, str]:
+    return {Field.PROTOCOL: _L4PROTO, Field.FAR_END: (family.nft, direction.far_end),
             Field.TCP_PORT: ("tcp", "dport"), Field.UDP_PORT: ("udp", "dport")}[field]
 
 
@@ -186,8 +194,10 @@ def _value(left: Any, value: Any, single: bool = True) -> Any:
     """A value, or the first and the last of many; of a protocol its number."""
     if isinstance(value, dict) and "range" in value:
         return tuple(_number(one) for one in value["range"])
+    if isinstance(value, dict) and "set" in value:
+        return frozenset(map(_frozen, value["set"]))
     if isinstance(value, dict) and "prefix" in value:
-        return _network(IPv4Network((value["prefix"]["addr"], value["prefix"]["len"])))
+        return _network(ip_network((value["prefix"]["addr"], value["prefix"]["len"])))
     number = _number(value)
     return number if single and left == _L4PROTO else (number, number)
 
@@ -197,8 +207,8 @@ def _number(value: Any) -> Any:
     if not isinstance(value, str) or value in _NAMED:
         return _NAMED.get(value, value)
     try:
-        return int(IPv4Address(value))
-    except AddressValueError:
+        return int(ip_address(value))
+    except ValueError:
         return value
 
 
@@ -209,7 +219,9 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-_FRAGMENT_OFFSET = _frozen({"&": [{"payload": {"protocol": "ip", "field": "frag-off"}}, 0x1FFF]})
+_FRAGMENT_OFFSET = {
+    Family.INET: _frozen({"&": [{"payload": {"protocol": "ip", "field": "frag-off"}}, 0x1FFF]}),
+    Family.INET6: _frozen({"exthdr": {"name": "frag", "field": "frag-off"}})}
 
 
 def rules_in(found: Sequence[Seen]) -> list[AclRule]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from vpcctl_lib.model.acls import REST, called
 from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
@@ -25,7 +25,7 @@ def from_words(words: str) -> AclRule:
     found = AclRule(REST.number if number == called(REST) else int(number),
                     Protocol(protocol), Action(action),
                     None if ports == ANY else Ports(int(first), int(last or first)),
-                    None if far == ANY else IPv4Network(far))
+                    None if far == ANY else ip_network(far))
     if in_words(found) != words:
         raise ValueError(f"not vpcctl's: {words!r:.80}")
     return found

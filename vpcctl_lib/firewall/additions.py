@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import Action, Network, Policy, Ports, Protocol, Rule, concerns
 
 
 def with_rule(policy: Policy | None, rule: Rule) -> tuple[Policy, str]:
@@ -48,7 +50,13 @@ def _covers(wide: Rule, narrow: Rule) -> bool:
     if wide.ports and not (narrow.ports and wide.ports.first <= narrow.ports.first
                            and narrow.ports.last <= wide.ports.last):
         return False
-    return wide.network is None or (narrow.network is not None and narrow.network.subnet_of(wide.network))
+    return wide.network is None or (narrow.network is not None and _is_inside(narrow.network, wide.network))
+
+
+def _is_inside(narrow: Network, wide: Network) -> bool:
+    if isinstance(narrow, IPv4Network):
+        return isinstance(wide, IPv4Network) and narrow.subnet_of(wide)
+    return isinstance(wide, IPv6Network) and narrow.subnet_of(wide)
 
 
 def _meets(one: Rule, other: Rule) -> bool:
@@ -56,6 +64,8 @@ def _meets(one: Rule, other: Rule) -> bool:
     if one.protocol is not other.protocol and Protocol.ALL not in (one.protocol, other.protocol):
         return False
     if one.ports and other.ports and not _overlap(one.ports, other.ports):
+        return False
+    if not any(concerns(one, family) and concerns(other, family) for family in Family):
         return False
     return one.network is None or other.network is None or one.network.overlaps(other.network)
 

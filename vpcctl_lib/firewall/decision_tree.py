@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from vpcctl_lib.firewall.splits import LEAF, Line, Lines, Region, Split, best, joined, size
+from vpcctl_lib.firewall.splits import LEAF, FarEnd, Line, Lines, Region, Split, best, joined, size
 from vpcctl_lib.model.policies import Action
 
 ROOM = 14
@@ -43,10 +43,10 @@ Texts = tuple[str, ...]
 
 @dataclass
 class Tree:
-    """The chains made so far; `prefix` begins their names, `far_end` is iptables' option for far ends."""
+    """The chains made so far; `prefix` begins their names."""
 
     prefix: str
-    far_end: str
+    far_end: FarEnd
     chains: dict[str, Texts] = field(default_factory=dict)
 
     def grow(self, lines: Sequence[Line]) -> Texts:

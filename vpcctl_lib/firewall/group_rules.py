@@ -13,7 +13,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS, Filter, default_line, filtered, tagged_line
 from vpcctl_lib.firewall.marks import MASK, MOST, SHIFT, Test
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.policies import Action, Group, Protocol, Rule
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import Action, Group, Protocol, Rule, concerns
 
 EVERY = "groups:"
 """In the tag of the last rule: it is not one group's. No group has that name."""
@@ -34,11 +35,10 @@ class Direction:
 
     lines: tuple[Line, ...]
 
-    @property
-    def tests(self) -> tuple[Test, ...]:
-        """The tests of nft, in order."""
+    def tests(self, family: Family = Family.INET) -> tuple[Test, ...]:
+        """The tests of nft for packets of a family, in order."""
         return tuple(Test(one.rule.group, one.number, one.rule.protocol, one.rule.ports)
-                     for one in self.lines if one.number)
+                     for one in self.lines if one.number and concerns(one.rule, family))
 
 
 def incoming(groups: Sequence[Group]) -> Direction:
@@ -81,21 +81,22 @@ def check(direction: Direction, where: object) -> None:
                           f"at most {MOST} are possible", "use fewer groups, or CIDRs in place of groups")
 
 
-def ingress_filter(direction: Direction) -> Filter:
-    """INPUT."""
-    return _filter(INGRESS, direction)
+def ingress_filter(direction: Direction, family: Family = Family.INET) -> Filter:
+    """INPUT of a family."""
+    return _filter(INGRESS, direction, family)
 
 
-def egress_filter(direction: Direction) -> Filter:
+def egress_filter(direction: Direction, family: Family = Family.INET) -> Filter:
     """OUTPUT."""
-    return _filter(EGRESS, direction)
+    return _filter(EGRESS, direction, family)
 
 
-def _filter(name: str, direction: Direction) -> Filter:
+def _filter(name: str, direction: Direction, family: Family) -> Filter:
     """The rules for addresses, which may be many, come first: all allow, so that their order is free."""
-    plain = [one for one in direction.lines if not one.number]
+    lines = [one for one in direction.lines if concerns(one.rule, family)]
+    plain = [one for one in lines if not one.number]
     marked = [tagged_line(name, one.tag, one.rule, f"-m mark --mark {one.number << SHIFT:#x}/{MASK:#x}")
-              for one in direction.lines if one.number]
+              for one in lines if one.number]
     texts = [tagged_line(name, one.tag, one.rule) for one in plain]
     return filtered(name, [one.rule for one in plain], texts,
-                    (*marked, default_line(name, Action.DENY, EVERY)))
+                    (*marked, default_line(name, Action.DENY, EVERY)), family)

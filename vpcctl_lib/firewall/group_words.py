@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from vpcctl_lib.firewall.filter_rules import EGRESS, INGRESS
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
@@ -42,4 +42,4 @@ def _rule(protocol: str, ports: str, far: str) -> Rule:
     group = far.removeprefix(MEMBERS) if far.startswith(MEMBERS) else ""
     return Rule(Protocol(protocol), Action.ALLOW,
                 None if ports == ANY else Ports(int(first), int(last or first)),
-                None if group or far == ANY else IPv4Network(far), "", group)
+                None if group or far == ANY else ip_network(far), "", group)

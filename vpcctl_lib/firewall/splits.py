@@ -7,8 +7,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
+from vpcctl_lib.firewall.families import word
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.policies import Action, Protocol, Rule
 
@@ -21,7 +23,18 @@ FANOUT = 8
 FILLED = 0.6
 """How full the last chains should be: lines that span two of their regions are in both."""
 
-LAST_PORT, ADDRESS_BITS = 65535, 32
+LAST_PORT = 65535
+
+
+class FarEnd(NamedTuple):
+    """How a chain tests the far end: iptables' option, and how many bits its addresses have."""
+
+    option: str
+    bits: int = 32
+
+    def test(self, start: int, length: int) -> str:
+        """The test for a prefix, as iptables-save will write it."""
+        return f"{self.option} {_dotted(start) if self.bits == 32 else IPv6Address(start)}/{length}"
 
 
 class Line(NamedTuple):
@@ -35,12 +48,12 @@ class Line(NamedTuple):
     first: int
     last: int
 
-    def test(self, far_end: str) -> str:
-        """What it matches, in iptables' words; `far_end` is the option for the far end."""
-        network = f"{far_end} {_dotted(self.start)}/{self.length}" if self.length else ""
+    def test(self, far_end: FarEnd) -> str:
+        """What it matches, in iptables' words."""
+        network = far_end.test(self.start, self.length) if self.length else ""
         if (self.first, self.last) != (0, LAST_PORT):
             return f"{network} {_port_test(self.protocol, self.first, self.last)}".lstrip()
-        return network if self.protocol is Protocol.ALL else f"{network} -p {self.protocol.value}".lstrip()
+        return network if self.protocol is Protocol.ALL else f"{network} -p {word(self.protocol)}".lstrip()
 
 
 Lines = tuple[Line, ...]
@@ -115,7 +128,7 @@ Prefix = tuple[int, int]
 """The first address, and the prefix length."""
 
 
-def best(lines: Lines, region: Region, copies: float, far_end: str) -> Split | None:
+def best(lines: Lines, region: Region, copies: float, far_end: FarEnd) -> Split | None:
     """The split with the smallest parts, if there is one that copies lines rarely."""
     if region.protocol is Protocol.ALL:
         found = _by_protocol(lines, region, copies)
@@ -157,7 +170,7 @@ def _by_protocol(lines: Lines, region: Region, copies: float) -> Split | None:
     named = [protocol for protocol in Protocol if protocol is not Protocol.ALL and counts[protocol]]
     if not named or len(lines) + counts[Protocol.ALL] * len(named) > copies * len(lines):
         return None
-    split = [_branch(f"-p {protocol.value}", replace(region, protocol=protocol),
+    split = [_branch(f"-p {word(protocol)}", replace(region, protocol=protocol),
                      (line for line in lines if line.protocol in (protocol, Protocol.ALL)))
              for protocol in named]
     rest = (line for line in lines if line.protocol is Protocol.ALL)
@@ -187,45 +200,45 @@ def _port_test(protocol: Protocol, first: int, last: int) -> str:
     return f"-p {protocol.value} -m {protocol.value} --dport {span}"
 
 
-def _by_far_end(lines: Lines, region: Region, option: str) -> Split | None:
+def _by_far_end(lines: Lines, region: Region, far_end: FarEnd) -> Split | None:
     """Prefixes with about the same number of lines each, narrow before wide, and the rest."""
-    prefixes = _prefixes(lines, region)
+    prefixes = _prefixes(lines, region, far_end.bits)
     if not prefixes:
         return None
     parts: list[list[Line]] = [[] for _ in (*prefixes, "rest")]
     for line in lines:
-        for part in _parts(line, prefixes):
+        for part in _parts(line, prefixes, far_end.bits):
             parts[part].append(line)
-    split = [_branch(f"{option} {_dotted(start)}/{length}", replace(region, start=start, length=length), part)
+    split = [_branch(far_end.test(start, length), replace(region, start=start, length=length), part)
              for (start, length), part in zip(prefixes, parts, strict=False)]
     return [*split, _branch("", region, parts[-1])]
 
 
-def _parts(line: Line, prefixes: Sequence[Prefix]) -> list[int]:
+def _parts(line: Line, prefixes: Sequence[Prefix], bits: int) -> list[int]:
     """The prefixes, or the rest, that take the line's addresses; each takes what those before it did not."""
     found: list[int] = []
     for number, (start, length) in enumerate(prefixes):
         if line.length >= length:
-            if _within(line.start, start, length):
+            if _within(line.start, start, length, bits):
                 return [*found, number]
-        elif _within(start, line.start, line.length):
+        elif _within(start, line.start, line.length, bits):
             found.append(number)
     return [*found, len(prefixes)]
 
 
-def _prefixes(lines: Lines, region: Region) -> list[Prefix]:
+def _prefixes(lines: Lines, region: Region, bits: int) -> list[Prefix]:
     """Prefixes inside the region, narrow before wide, with about the same number of lines in each."""
     narrow = sorted((line.start, line.length) for line in lines if line.length > region.length)
     enough = max(2, math.ceil(len(narrow) / _parts_wanted(lines)))
 
     def count(start: int, length: int) -> int:
-        end = start + (1 << (ADDRESS_BITS - length))
+        end = start + (1 << (bits - length))
         return bisect_left(narrow, (end, 0)) - bisect_left(narrow, (start, length))
 
-    return _carve((region.start, region.length), count, enough)
+    return _carve((region.start, region.length), count, enough, bits)
 
 
-def _carve(whole: Prefix, count: Callable[[int, int], int], enough: int) -> list[Prefix]:
+def _carve(whole: Prefix, count: Callable[[int, int], int], enough: int, bits: int) -> list[Prefix]:
     """From the narrowest on, the prefixes that have enough lines without those of prefixes already found."""
     found: list[Prefix] = []
 
@@ -233,8 +246,8 @@ def _carve(whole: Prefix, count: Callable[[int, int], int], enough: int) -> list
         inside = count(start, length)
         if inside < enough:
             return inside
-        if length < ADDRESS_BITS:
-            half = 1 << (ADDRESS_BITS - length - 1)
+        if length < bits:
+            half = 1 << (bits - length - 1)
             for part in (start, start + half):
                 inside += left(part, length + 1) - count(part, length + 1)
         if inside < enough or (start, length) == whole:
@@ -246,8 +259,8 @@ def _carve(whole: Prefix, count: Callable[[int, int], int], enough: int) -> list
     return found
 
 
-def _within(address: int, start: int, length: int) -> bool:
-    return (address ^ start) >> (ADDRESS_BITS - length) == 0
+def _within(address: int, start: int, length: int, bits: int) -> bool:
+    return (address ^ start) >> (bits - length) == 0
 
 
 def _dotted(address: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.model.addressing import Family
 
 SYSCTLS = Path("/proc/sys")
 _PROTOCOL = re.compile(f"{SYSCTLS}/net/[^/]+(?=/)")
@@ -80,16 +81,20 @@ def _text_in(namespace: str, path: str) -> str | None:
     return None if text is None else text.strip()
 
 
-def legacy_tables(namespace: str = "") -> str:
+def legacy_tables(namespace: str = "", family: Family = Family.INET) -> str:
     """The tables of iptables-legacy in use; asked first, because iptables-legacy-save may load them."""
     # Without the module there are none; root of a user namespace can't look, and has only its own.
-    return _text_in(namespace, f"{NETWORK}/ip_tables_names") or ""
+    return _text_in(namespace, _tables_names(family)) or ""
 
 
-def may_have_legacy(namespace: str) -> bool:
+def _tables_names(family: Family) -> str:
+    return f"{NETWORK}/{family.nft}_tables_names"
+
+
+def may_have_legacy(namespace: str, family: Family = Family.INET) -> bool:
     """Whether iptables-legacy has tables there, or we may not look."""
     try:
-        return bool(visit(namespace, lambda: _read(f"{NETWORK}/ip_tables_names")))
+        return bool(visit(namespace, lambda: _read(_tables_names(family))))
     except netns.Gone:
         return False
     except PermissionError:

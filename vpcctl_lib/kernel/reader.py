@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from vpcctl_lib.kernel.ruleset import Ruleset
     from vpcctl_lib.kernel.ways import Question, Ways
 
-LEGACY_SAVE = "iptables-legacy-save"
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
@@ -85,7 +84,7 @@ class Kernel:
         self._runner = runner
         self._views: dict[str, View] = {}
         self._rules: dict[tuple[str, Family], Saved] = {}
-        self._tables: dict[tuple[str, str], list[dict[str, Any]] | None] = {}
+        self._tables: dict[tuple[str, str, Family], list[dict[str, Any]] | None] = {}
 
     @cached_property
     def namespaces(self) -> set[str]:
@@ -98,14 +97,13 @@ class Kernel:
         if wanted:
             netns.aside(lambda: self._views.update((name, self._view(name)) for name in wanted))
 
-    def look_at_rules(self, namespaces: Collection[str]) -> None:
+    def look_at_rules(self, places: Collection[tuple[str, Family]]) -> None:
         """Read the rules of many namespaces at once; `chain` reports those that can't be read."""
-
-        def ask(namespace: str) -> None:
+        def ask(place: tuple[str, Family]) -> None:
             with suppress(Unreadable):
-                self.chains(namespace)
+                self.chains(*place)
 
-        each(ask, namespaces, LOOKERS)
+        each(ask, places, LOOKERS)
 
     def _of(self, namespace: str) -> View:
         if namespace not in self._views:
@@ -208,18 +206,19 @@ class Kernel:
         except netns.Gone:
             return {}
 
-    def both_kinds(self, namespace: str, chains: Iterable[dict[str, Any]]) -> list[str]:
-        """What iptables-save prints now, with counters; of both kinds of iptables, if both have rules.
+    def both_kinds(self, namespace: str, chains: Iterable[dict[str, Any]],
+                   family: Family = Family.INET) -> list[str]:
+        """What a family's iptables-save prints now, with counters; of both kinds, if both have rules.
 
         Where neither has a table, by the chains of nft that are there, no program is started.
         """
-        if not any(one["chain"]["family"] == "ip" for one in chains if "chain" in one) \
-                and not proc.may_have_legacy(namespace):
+        if not any(one["chain"]["family"] == family.nft for one in chains if "chain" in one) \
+                and not proc.may_have_legacy(namespace, family):
             return []
-        first = self._text(namespace, "iptables-save")
-        if "(legacy)" in first or not proc.legacy_tables(namespace) or not self.has_tool(LEGACY_SAVE):
+        first, other = self._text(namespace, f"{family.tool}-save"), f"{family.tool}-legacy-save"
+        if "(legacy)" in first or not proc.legacy_tables(namespace, family) or not self.has_tool(other):
             return [first]
-        return [first, self._text(namespace, LEGACY_SAVE)]
+        return [first, self._text(namespace, other)]
 
     def _text(self, namespace: str, tool: str) -> str:
         outcome = self._runner.ask((tool, "-c"), namespace)
@@ -347,15 +346,16 @@ class Kernel:
         """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
         return self._table(namespace, "bridge", name)
 
-    def ip_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
-        """The content of an nft table of family ip, None if there is none; Unreadable without nft."""
-        if (namespace, name) not in self._tables:
-            self._tables[namespace, name] = self._table(namespace, "ip", name)
-        return self._tables[namespace, name]
+    def ip_table(self, namespace: str, name: str,
+                 family: Family = Family.INET) -> list[dict[str, Any]] | None:
+        """The content of an nft table of ip or ip6, None if there is none; Unreadable without nft."""
+        if (place := (namespace, name, family)) not in self._tables:
+            self._tables[place] = self._table(namespace, family.nft, name)
+        return self._tables[place]
 
-    def look_at_tables(self, places: Collection[tuple[str, str]]) -> None:
+    def look_at_tables(self, places: Collection[tuple[str, str, Family]]) -> None:
         """Read many of them at once, each in its namespace; `ip_table` reports those that can't be read."""
-        def ask(place: tuple[str, str]) -> None:
+        def ask(place: tuple[str, str, Family]) -> None:
             with suppress(Unreadable):
                 self.ip_table(*place)
 

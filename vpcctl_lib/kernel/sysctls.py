@@ -28,6 +28,7 @@ class Profile(Enum):
     DUAL_ROUTER = "router with IPv6 1"
     DUAL_SUBNET = "subnet with IPv6 1"
     DUAL_FORWARDER = "forwarder with IPv6 1"
+    DUAL_TAP = "tap with IPv6 1"
 
     @property
     def dual(self) -> Profile:
@@ -41,7 +42,7 @@ class Profile(Enum):
 
 
 _DUAL = {Profile.ROUTER: Profile.DUAL_ROUTER, Profile.SUBNET: Profile.DUAL_SUBNET,
-         Profile.FORWARDER: Profile.DUAL_FORWARDER}
+         Profile.FORWARDER: Profile.DUAL_FORWARDER, Profile.TAP: Profile.DUAL_TAP}
 
 
 @frozen
@@ -61,9 +62,9 @@ class Setting:
 
     def value(self, profile: Profile) -> str | None:
         """Its value in that kind of namespace."""
-        if profile is Profile.TAP and self.tap:
-            return self.tap
         kind = profile.single
+        if kind is Profile.TAP and self.tap:
+            return self.tap
         is_router = kind is Profile.ROUTER or (kind is not Profile.SUBNET and self.forwards)
         return self.router if is_router else self.subnet
 

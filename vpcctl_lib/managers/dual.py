@@ -12,17 +12,19 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner, need
 from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.policies import denied
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources.forwarding6 import EVERYWHERE, is_possible
 from vpcctl_lib.resources.operations import HOST
 
 
-def settled(runner: Runner, before: Topology, topology: Topology,
-            warn: Callable[[str], None]) -> Topology:
+def settled(runner: Runner, before: Topology, topology: Topology, warn: Callable[[str], None]) -> Topology:
     """The topology with the prefixes that were to be chosen; what this host can't have is refused."""
     found = addressing6.settled(before, topology)
     if any(vpc.ipv6 for vpc in found.vpcs):
         _check(runner, before, found)
+        for warning in _one_sided(before, found):
+            warn(warning)
     ways = {(vpc.name, vpc.ipv6, vpc.nat) for vpc in found.vpcs if vpc.ipv6 and vpc.nat} - \
         {(vpc.name, vpc.ipv6, vpc.nat) for vpc in before.vpcs}
     if ways and not is_possible():
@@ -35,8 +37,6 @@ def settled(runner: Runner, before: Topology, topology: Topology,
 def _check(runner: Runner, before: Topology, topology: Topology) -> None:
     """Refuse IPv6 where the kernel or its tools lack it, and prefixes that the host has a route to."""
     fresh = [vpc for vpc in topology.vpcs if vpc.ipv6 and _had(before, vpc) != vpc.ipv6]
-    for vpc in topology.vpcs:
-        _check_covered(vpc)
     if not fresh:
         return
     if not netns.have_ipv6():
@@ -65,14 +65,16 @@ def _check_free(vpc: Vpc, routes: Iterable[dict[str, Any]]) -> None:
                               f"{network} (dev {route.get('dev', 'several links')})", "choose another prefix")
 
 
-def _check_covered(vpc: Vpc) -> None:
-    """Refuse IPv6 beside rules that say nothing of it: it would walk past them."""
-    if vpc.ipv6 is None:
-        return
-    machines = (machine for subnet in vpc.subnets for machine in subnet.machines)
-    found = "a policy" if any(one.policy for one in vpc.subnets) else \
-        "machines in groups" if any(one.groups for one in machines) else \
-        "a network ACL at a subnet" if any(one.acl for one in vpc.subnets) else ""
-    if found:
-        raise VpcctlError(f"VPC '{vpc.name}' can't have IPv6 and {found}: these rules do not cover IPv6 yet",
-                          f"take IPv6 away: vpcctl vpc set --name {vpc.name} --no-ipv6")
+def _one_sided(before: Topology, topology: Topology) -> list[str]:
+    """Warnings about new policies, or new IPv6, where a policy denies addresses of IPv4 and none of IPv6."""
+    found = []
+    for vpc in topology.vpcs:
+        old = before.vpc(vpc.name)
+        for subnet in vpc.subnets if vpc.ipv6 else ():
+            was = old.subnet(subnet.name) if old and old.ipv6 else None
+            is_new = was is None or was.policy != subnet.policy
+            places = denied(subnet.policy) if subnet.policy and is_new else []
+            if places:
+                found.append(f"{', '.join(places)} of the policy of {vpc.name}/{subnet.name} deny IPv4 only: "
+                             "what they deny may pass over IPv6, for which the policy has no such rule")
+    return found

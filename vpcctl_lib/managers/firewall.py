@@ -99,14 +99,14 @@ class FirewallManager(PolicyManager):
         namespace = where.namespace
         try:
             table = where.stand.table
-            held = counted(self.runner, namespace, table=table)
+            saved = [counted(self.runner, namespace, family, table) for family in where.families]
         except VpcctlError:
             standing(namespace)
             raise
         doubt = ""
-        if table in held.unreadable:
+        if any(table in held.unreadable for held in saved):
             doubt = f"the table {table} of {namespace} can't be read: {NOT_OF_IPTABLES}: see vpcctl status"
-        return InForce(subnet, counters(held), site.machine, doubt, found)
+        return InForce(subnet, counters(*saved), site.machine, doubt, found)
 
 
 def _with_policy(topology: Topology, vpc_name: str, subnet_name: str, new: Policy | None) -> Topology:

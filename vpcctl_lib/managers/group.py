@@ -139,7 +139,8 @@ class GroupManager(NamedManager, PolicyManager):
         if not netns.exists(one.namespace):
             return f"namespace {one.namespace} is recorded, but missing: its counters are not in the sums"
         try:
-            held = counters(counted(self.runner, one.namespace, table=one.stand.table))
+            held = counters(*(counted(self.runner, one.namespace, family, one.stand.table)
+                              for family in one.families))
         except VpcctlError as error:
             return error.message
         return {tag.partition(":")[2]: value for tag, value in held.items() if tag.startswith(f"{name}:")}

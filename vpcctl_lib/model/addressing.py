@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, lru_cache
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    NetmaskValueError,
+    ip_address,
+)
 from itertools import pairwise
 
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
+
+Address = IPv4Address | IPv6Address
 
 WIDEST_VPC, NARROWEST_VPC = 16, 28
 """AWS, "VPC CIDR blocks": between a /16 and a /28 netmask. Wider is allowed here, with a warning."""
@@ -58,6 +69,11 @@ class Family(Enum):
     def suffix(self) -> str:
         """What distinguishes its tables in a sentence from those of IPv4, which need no word."""
         return "" if self is Family.INET else f" of {self.tool}"
+
+
+ANYWHERE: Mapping[Family, IPv4Network | IPv6Network] = {
+    Family.INET: IPv4Network("0.0.0.0/0"), Family.INET6: IPv6Network("::/0")}
+"""All addresses of a family."""
 
 LINK_COUNT = LINKS.num_addresses // 2
 
@@ -298,21 +314,28 @@ def link_network(link: int) -> IPv4Network:
     return IPv4Network((int(LINKS.network_address) + 2 * link, 31))
 
 
-def spans(addresses: Iterable[IPv4Address]) -> str:
-    """Addresses as a short text, such as `10.0.1.4-10.0.1.9 10.0.2.4`."""
+def spans(addresses: Iterable[Address]) -> str:
+    """Addresses as a short text, such as `10.0.1.4-10.0.1.9 10.0.2.4`; all are of one family."""
+    held = tuple(addresses)
+    kind: type[Address] = type(held[0]) if held else IPv4Address
     found: list[list[int]] = []
-    for one in sorted({int(address) for address in addresses}):
+    for one in sorted({int(address) for address in held}):
         if found and one == found[-1][1] + 1:
             found[-1][1] = one
         else:
             found.append([one, one])
-    return " ".join(str(IPv4Address(first)) if first == last else f"{IPv4Address(first)}-{IPv4Address(last)}"
+    return " ".join(str(kind(first)) if first == last else f"{kind(first)}-{kind(last)}"
                     for first, last in found)
 
 
 @lru_cache(maxsize=64)
-def in_spans(text: str) -> frozenset[IPv4Address]:
+def in_spans(text: str) -> frozenset[Address]:
     """The addresses in such a text."""
     pairs = (span.partition("-") for span in text.split())
-    return frozenset(IPv4Address(number) for first, _, last in pairs
-                     for number in range(int(IPv4Address(first)), int(IPv4Address(last or first)) + 1))
+    return frozenset(one for first, _, last in pairs for one in _between(first, last or first))
+
+
+def _between(first: str, last: str) -> Iterator[Address]:
+    start = ip_address(first)
+    kind: type[Address] = type(start)
+    return (kind(number) for number in range(int(start), int(kind(last)) + 1))

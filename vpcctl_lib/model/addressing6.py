@@ -23,6 +23,9 @@ SUBNETS = 2 ** (SUBNET_LENGTH - VPC_LENGTH) - 1
 AUTO = IPv6Network((0, VPC_LENGTH))
 """Stands for a prefix that is still to be chosen."""
 
+OF_IPV4 = (IPv6Network("::/96"), IPv6Network("::ffff:0:0/96"))
+"""IPv4 addresses as programs write them in the other family (RFC 4291, 2.5.5): none is in a packet."""
+
 LOCAL = IPv6Network("fc00::/7")
 """Unique local addresses (RFC 4193): the internet has no route to them."""
 
@@ -63,6 +66,27 @@ def parse(text: str, length: int = VPC_LENGTH) -> IPv6Network:
     network = IPv6Network((number, length), strict=False)
     if network.network_address != number:
         raise BadInput(f"{quoted(text)} has host bits set", quoted(f"did you mean {network}?", example))
+    return network
+
+
+def parse_network(text: str) -> IPv6Network:
+    """The network in `text`; a bare address is a network of one. BadInput says what is wrong with it."""
+    said, example = quoted(repr(text)), "write for example fd12:3456::/32 or fd12:3456::5"
+    address, slash, prefix = text.strip().partition("/")
+    length = prefix if slash else "128"
+    try:
+        number = IPv6Address(address)
+    except AddressValueError as error:
+        why = quoted(f": {error}", "")
+        raise BadInput(f"{said} is not an IPv6 address{why}", example) from None
+    if not (length.isascii() and length.isdigit() and len(length) <= 3 and int(length) <= 128):
+        raise BadInput(f"{said} is not a CIDR", "write address, slash and prefix length: fd12:3456::/32")
+    network = IPv6Network((number, int(length)), strict=False)
+    if network.network_address != number:
+        meant = quoted(f"did you mean {network}?", example)
+        raise BadInput(f"{quoted(text)} has host bits set", meant)
+    if network.prefixlen and any(network.subnet_of(block) for block in OF_IPV4):
+        raise BadInput(f"{said} stands for IPv4, and no packet has it", "write the IPv4 address or CIDR")
     return network
 
 

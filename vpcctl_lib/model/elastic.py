@@ -42,7 +42,7 @@ class Working(NamedTuple):
         return naming.elastic_mark(self.machine.site)
 
 
-def allocated(topology: Topology, address: IPv4Address) -> Elastic | None:
+def allocated(topology: Topology, address: addressing.Address) -> Elastic | None:
     """The elastic address, if it is one that was allocated."""
     return next((one for one in topology.eips if one.address == address), None)
 
@@ -53,7 +53,7 @@ def with_eip(topology: Topology, eip: Elastic) -> Topology:
     return replace(topology, eips=tuple(kept if eip in kept else [*kept, eip]))
 
 
-def pool_of(topology: Topology, address: IPv4Address) -> Pool | None:
+def pool_of(topology: Topology, address: addressing.Address) -> Pool | None:
     """The pool that has an address."""
     return next((pool for pool in topology.pools if address in pool.cidr), None)
 
@@ -93,7 +93,7 @@ class Idle(NamedTuple):
         return f"{self.why}: it works once {self.until}: {self.command}"
 
 
-def why_idle(vpc: Vpc, subnet: Subnet, client: IPv4Address | None = None) -> Idle | None:
+def why_idle(vpc: Vpc, subnet: Subnet, client: addressing.Address | None = None) -> Idle | None:
     """Why an address does not work for a machine there, if it does not. As in AWS, two things count.
 
     The command is for that client, or for all.
@@ -108,7 +108,7 @@ def why_idle(vpc: Vpc, subnet: Subnet, client: IPv4Address | None = None) -> Idl
     return None
 
 
-def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
+def _led(vpc: Vpc, subnet: Subnet, client: addressing.Address | None) -> Idle:
     """A subnet with a table of its own keeps that, and the table what it has."""
     table = tables.of(vpc, subnet)
     taken = table is not None and any(one.destination == EVERYWHERE for one in table.routes)
@@ -119,7 +119,7 @@ def _led(vpc: Vpc, subnet: Subnet, client: IPv4Address | None) -> Idle:
                 "--via internet")
 
 
-def unused(topology: Topology, address: IPv4Address) -> tuple[str, str]:
+def unused(topology: Topology, address: addressing.Address) -> tuple[str, str]:
     """Why no machine has an address of a pool, and the command that changes it; both may be empty."""
     eip = allocated(topology, address)
     if eip is None and pool_of(topology, address):

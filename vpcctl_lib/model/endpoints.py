@@ -104,6 +104,16 @@ class Endpoint:
         return tuple(one.ip for one in self.addresses if isinstance(one, IPv6Interface))
 
     @property
+    def ips(self) -> tuple[addressing.Address, ...]:
+        """Its addresses of both families."""
+        return (*self.ipv4, *self.ipv6)
+
+    @property
+    def families(self) -> tuple[addressing.Family, ...]:
+        """Those of its addresses."""
+        return tuple(addressing.Family) if self.ipv6 else (addressing.Family.INET,)
+
+    @property
     def address(self) -> IPv4Address:
         """The first address, which determines its MAC, and by which others know it."""
         return self.ipv4[0]

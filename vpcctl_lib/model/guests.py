@@ -133,4 +133,4 @@ def unplugged(before: Topology, after: Topology, has_gone: Callable[[Endpoint], 
             yield f"{one.site} is unplugged: {what} " + (
                 "had gone before" if has_gone(one) else f"goes on without {one.interface}")
         elif one.tap:
-            yield f"{one.site} is unplugged: tap {one.tap} is gone"
+            yield f"{one.site} is unplugged: tap {one.tap} goes with it"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Family
+
+Network = IPv4Network | IPv6Network
 
 
 class Protocol(Enum):
@@ -14,6 +17,7 @@ class Protocol(Enum):
     TCP = "tcp"
     UDP = "udp"
     ICMP = "icmp"
+    ICMPV6 = "icmpv6"
     ALL = "all"
 
 
@@ -42,7 +46,7 @@ class Rule:
     protocol: Protocol
     action: Action
     ports: Ports | None = None
-    network: IPv4Network | None = None
+    network: Network | None = None
     description: str = ""
     group: str = ""
     """In a group's policy: the group whose members it is for, `NAME`, or `VPC/NAME` of a peer."""
@@ -74,7 +78,7 @@ class AclRule:
     protocol: Protocol
     action: Action
     ports: Ports | None = None
-    network: IPv4Network | None = None
+    network: Network | None = None
     description: str = ""
 
 
@@ -89,3 +93,31 @@ class Acl:
     ingress: tuple[AclRule, ...] = ()
     egress: tuple[AclRule, ...] = ()
     description: str = ""
+
+
+ECHOES = {Protocol.ICMP: Family.INET, Protocol.ICMPV6: Family.INET6}
+"""The protocols that only one family has."""
+
+
+def family_of(network: Network) -> Family:
+    """The family of a network's addresses."""
+    return Family.INET if network.version == 4 else Family.INET6
+
+
+def concerns(rule: Rule | AclRule, family: Family) -> bool:
+    """Whether a rule can match packets of that family: one for anybody, or for a group, matches both.
+
+    As in AWS, 0.0.0.0/0 is everybody in IPv4 only, and ::/0 in IPv6 only.
+    """
+    if ECHOES.get(rule.protocol, family) is not family:
+        return False
+    return rule.network is None or family_of(rule.network) is family
+
+
+def denied(policy: Policy) -> list[str]:
+    """The rules that deny addresses of IPv4, such as `ingress[0]`, if none denies any of IPv6."""
+    rules = [(f"{direction}[{number}]", rule) for direction, some in (
+        ("ingress", policy.ingress), ("egress", policy.egress or ())) for number, rule in enumerate(some)
+        if rule.action is Action.DENY and rule.network is not None]
+    is_both = any(concerns(rule, Family.INET6) for _, rule in rules)
+    return [] if is_both else [place for place, _ in rules]

@@ -160,9 +160,10 @@ class Vpc:
         """All of its CIDRs, the first one first: its addresses are those in any of them."""
         return (self.cidr, *self.cidrs)
 
-    def holds(self, address: IPv4Address) -> bool:
-        """Whether an address is in one of its CIDRs."""
-        return any(address in network for network in self.networks)
+    def holds(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether an address is in one of its CIDRs, or in its prefix of IPv6."""
+        return any(address in network for network in self.networks) \
+            or (self.ipv6 is not None and address in self.ipv6)
 
     def meets(self, other: Vpc) -> bool:
         """Whether any of its CIDRs overlaps one of another VPC's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from vpcctl_lib.firewall.acl_nft import Direction
 from vpcctl_lib.model.acls import FIRST, LAST, called, in_force
@@ -53,7 +53,7 @@ def command(vpc: Vpc, acl: Acl, blocked: Blocked) -> str | None:
     if packet is None or denying is None or len(rules) >= LAST:
         return None
     more = AclRule(denying.number, packet.protocol, Action.ALLOW, _ports(packet),
-                   IPv4Network(far_end(packet, direction)))
+                   ip_network(far_end(packet, direction)))
     found = _before(rules, more)
     changed = replace(acl, ingress=found) if direction is Direction.INGRESS else replace(acl, egress=found)
     text = shlex.quote(json.dumps(to_document(changed)))

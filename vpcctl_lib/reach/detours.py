@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.routes import PolicyRule
 from vpcctl_lib.reach.scene import Namespace
@@ -52,7 +53,7 @@ def quoted(thing: object) -> str:
     return shlex.join(str(thing).split())
 
 
-def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[IPv4Address],
+def find(places: Iterable[Namespace], intent: Intent, ends: Sequence[Address],
          progress: Progress) -> Detour | None:
     """The rule without which the packet gets further; None if these namespaces have no such rule."""
     tried = [(place, rule) for place in places for rule in place.rules
@@ -84,7 +85,7 @@ def _first(place: Namespace, rule: PolicyRule) -> list[PolicyRule]:
     return [*before, rule, *place.rules[len(before):]]
 
 
-def _around(place: Namespace, intent: Intent, ends: Sequence[IPv4Address]) -> Iterator[PolicyRule]:
+def _around(place: Namespace, intent: Intent, ends: Sequence[Address]) -> Iterator[PolicyRule]:
     """Rules that make the namespace use its main table for one end's VPC, or for one address."""
     held = [next((network for vpc in intent.topology.vpcs for network in vpc.networks if end in network),
                  IPv4Network(end)) for end in ends]

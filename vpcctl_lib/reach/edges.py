@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
 
 from vpcctl_lib.firewall.acl_nft import Direction
 from vpcctl_lib.model.acls import called
+from vpcctl_lib.model.addressing import Address, Family
+from vpcctl_lib.model.addressing6 import router
 from vpcctl_lib.model.naming import ACL_TABLE
-from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol
+from vpcctl_lib.model.policies import AclRule, Action, Ports, Protocol, concerns
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
 from vpcctl_lib.reach.scene import Namespace
 from vpcctl_lib.resources.acl_table import INSIDE, Held
@@ -42,7 +43,10 @@ def _check_foreign(here: Namespace, incoming: str, outgoing: str) -> None:
 def _chains(held: Held, packet: Packet, incoming: str, outgoing: str) -> Iterator[str]:
     """The chains that it meets: that of the subnet which it leaves, and that of the one it gets into."""
     flow, mark = packet.flow, held.subnets.get(incoming)
-    if (not outgoing and flow.destination in held.near) or (not incoming and flow.source in held.near):
+    near = (*held.near, *((router(held.prefix),) if held.prefix else ()))
+    if (not outgoing and flow.destination in near) or (not incoming and flow.source in near):
+        return
+    if flow.family is Family.INET6 and held.prefix is None:
         return
     if incoming and outgoing and f'{mark} . "{outgoing}"' in held.sets[INSIDE]:
         return
@@ -82,7 +86,8 @@ def decisive(where: str, rules: Sequence[AclRule], packet: Packet, direction: Di
 
 def matches(rule: AclRule, packet: Packet, direction: Direction) -> bool | None:
     """Whether a rule matches; None if that depends on a port that the kernel chooses."""
-    if rule.protocol not in (Protocol.ALL, packet.protocol) or not _is_far(rule, packet, direction):
+    if rule.protocol not in (Protocol.ALL, packet.protocol) or not concerns(rule, packet.flow.family) \
+            or not _is_far(rule, packet, direction):
         return False
     there = packet.flow.destination_port
     if rule.ports is None or there is None:
@@ -96,6 +101,6 @@ def _is_far(rule: AclRule, packet: Packet, direction: Direction) -> bool:
     return rule.network is None or far_end(packet, direction) in rule.network
 
 
-def far_end(packet: Packet, direction: Direction) -> IPv4Address:
+def far_end(packet: Packet, direction: Direction) -> Address:
     """The address that a rule of that direction tests."""
     return packet.flow.source if direction is Direction.INGRESS else packet.flow.destination

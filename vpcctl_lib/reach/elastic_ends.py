@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from vpcctl_lib.model import elastic, tables
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.elastic import Idle
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.routes import Via
@@ -23,7 +23,7 @@ def aimed(topology: Topology, question: Question) -> Question:
     return replace(question, to_vpc=vpc, to_subnet=subnet, to_machine=machine)
 
 
-def client(topology: Topology, question: Question) -> IPv4Address | None:
+def client(topology: Topology, question: Question) -> Address | None:
     """The address that the machine sees; None if it is the host's end of the cable."""
     sender = question.sender
     if sender is None or elastic.allocated(topology, question.address) is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
 from vpcctl_lib.model import elastic
-from vpcctl_lib.model.addressing import host_end, router_end
+from vpcctl_lib.model.addressing import Address, host_end, router_end
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
@@ -114,7 +114,7 @@ class Fixer:
         enable = f"vpcctl nat enable --vpc {vpc.name} --interface {route.device}"
         return True, RESTORE if nat.follows else enable
 
-    def _source(self, question: Question, vpc: Vpc) -> IPv4Address:
+    def _source(self, question: Question, vpc: Vpc) -> Address:
         """The packet's source address when it reaches the host."""
         own = routed(self._intent.topology, vpc)
         return question.source if own and question.source else router_end(vpc.link)
@@ -253,14 +253,14 @@ class Fixer:
         finally:
             namespace.setting = held
 
-    def _astray(self, here: str, address: IPv4Address | None) -> str | None:
+    def _astray(self, here: str, address: Address | None) -> str | None:
         """The command that removes the hand-made route that sends the answer elsewhere."""
         route = lookup(self._scene.of(here), Lookup(address)) if address else None
         if route is None or route.hops or route.kind == "local" or self._intent.made(here, route):
             return None
         return f"ip {_in(here)}route del {quoted(route)}"
 
-    def _is_lost(self, here: str, address: IPv4Address) -> bool:
+    def _is_lost(self, here: str, address: Address) -> bool:
         """Whether the record has a way back to an address, and the kernel does not."""
         route = self._intent.route(here, address)
         return route is not None and not self._intent.holds(route, self._scene.of(here))
@@ -310,7 +310,7 @@ def _served(question: Question) -> str | None:
     return f"vpcctl deploy webserver --vpc {vpc.name} --subnet {subnet.name} --port {question.port}"
 
 
-def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, source: IPv4Address) -> str:
+def _allowed(vpc: Vpc, subnet: Subnet, question: Question, is_ingress: bool, source: Address) -> str:
     """The subnet's policy with one rule more, before all others, for exactly this."""
     # Imported late, here and below: most questions need no policy written.
     from vpcctl_lib.files.policy import to_document
@@ -328,7 +328,7 @@ def _arriving(question: Question, blocked: Blocked) -> Question:
     return replace(question, address=flow.destination, port=port, seen_as=flow.source)
 
 
-def _sent_from(question: Question, vpc: Vpc) -> IPv4Address:
+def _sent_from(question: Question, vpc: Vpc) -> Address:
     """The packet's source address in a VPC: the host's is that of its end of the cable there."""
     return question.source or host_end(vpc.link)
 
@@ -342,7 +342,7 @@ def _widened(vpc: Vpc, group: Group, question: Question, is_ingress: bool) -> st
                     f"group apply --vpc {vpc.name} --name {group.name}")
 
 
-def _with_rule(policy: Policy, question: Question, is_ingress: bool, source: IPv4Address) -> Policy:
+def _with_rule(policy: Policy, question: Question, is_ingress: bool, source: Address) -> Policy:
     ports = Ports(question.port, question.port) if question.port else None
     far = IPv4Network(source if is_ingress else question.address)
     rule = Rule(question.protocol, Action.ALLOW, ports, far)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.endpoints import Endpoint, in_vpc
 from vpcctl_lib.model.groups import Called, called
-from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule, concerns
 from vpcctl_lib.model.topology import Topology, Vpc
 
 
@@ -17,10 +17,15 @@ from vpcctl_lib.model.topology import Topology, Vpc
 class Packet:
     """The first packet of a connection, between machines or with the outside."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: Address
+    destination: Address
     protocol: Protocol
     port: int | None
+
+    @property
+    def family(self) -> Family:
+        """That of both ends."""
+        return Family.INET if self.source.version == 4 else Family.INET6
 
 
 @frozen
@@ -87,7 +92,7 @@ class Judge:
         judge = Judge(topology)
         ends = {one.site: one for one in (judge._at(far, packet.source), judge._at(far, packet.destination))
                 if one}
-        return all(judge.lets(one, packet, packet.destination in one.ipv4) for one in ends.values())
+        return all(judge.lets(one, packet, packet.destination in one.ips) for one in ends.values())
 
     def _groups(self, one: Endpoint) -> list[Group]:
         vpc = self._topology.vpc(one.site.vpc)
@@ -98,12 +103,12 @@ class Judge:
             rules: Sequence[Rule] = group.policy.ingress if is_ingress else group.policy.egress or ()
             yield from ((group, rule) for rule in rules)
 
-    def _at(self, near: Endpoint, address: IPv4Address) -> Endpoint | None:
+    def _at(self, near: Endpoint, address: Address) -> Endpoint | None:
         """The machine with that address, in the VPC of another one or in a peer."""
         own = self._topology.vpc(near.site.vpc)
         vpcs = [*([own] if own else []), *self._topology.peers_of(near.site.vpc)]
-        return next((one for vpc in vpcs if vpc.holds(address) for one in in_vpc(vpc)
-                     if address in one.ipv4), None)
+        return next((one for vpc in vpcs if vpc.holds(address)
+                     for one in in_vpc(vpc) if address in one.ips), None)
 
 
 def _name(one: Endpoint) -> str:
@@ -112,7 +117,7 @@ def _name(one: Endpoint) -> str:
 
 def _matches(rule: Rule, packet: Packet) -> bool:
     """Whether its protocol and ports fit."""
-    if rule.protocol not in (Protocol.ALL, packet.protocol):
+    if rule.protocol not in (Protocol.ALL, packet.protocol) or not concerns(rule, packet.family):
         return False
     ports = rule.ports
     return ports is None or (packet.port is not None and ports.first <= packet.port <= ports.last)

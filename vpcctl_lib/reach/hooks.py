@@ -7,6 +7,7 @@ from enum import Enum
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
 from vpcctl_lib.reach.marks import INCOMING, OUTGOING, marked
@@ -71,7 +72,7 @@ class Ways:
 
     incoming: str = ""
     outgoing: str = ""
-    gateway: IPv4Address | None = None
+    gateway: Address | None = None
     switched: bool = False
 
 
@@ -265,7 +266,7 @@ def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str,
 def _redirected(namespace: Namespace, hook: Hook, flow: Flow, ways: Ways, ports: str) -> Flow:
     """To the namespace itself: the first address of the incoming link (nf_nat_redirect_ipv4)."""
     if hook is Hook.OUTPUT:
-        here = IPv4Address("127.0.0.1")
+        here: Address = IPv4Address("127.0.0.1")
     else:
         link = namespace.links.get(ways.incoming)
         if link is None or not link.addresses:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model import naming
-from vpcctl_lib.model.addressing import Family, gateway
+from vpcctl_lib.model.addressing import Address, Family, gateway
 from vpcctl_lib.model.endpoints import Endpoint, endpoint, everywhere, in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import PolicyRule
@@ -109,13 +108,13 @@ class Intent:
         return next((one.interface for one in everywhere(self.topology) if one.namespace == namespace),
                     naming.INSTANCE)
 
-    def vpc_of(self, near: Vpc | None, address: IPv4Address) -> Vpc | None:
+    def vpc_of(self, near: Vpc | None, address: Address) -> Vpc | None:
         """The VPC with that address, seen from another one: itself, else a peer, else any other."""
         known = [near, *self.topology.peers_of(near.name)] if near else []
         ranked = [*known, *self.topology.vpcs]
         return next((vpc for vpc in ranked if vpc.holds(address)), None)
 
-    def namespace_at(self, near: Vpc | None, address: IPv4Address) -> str | None:
+    def namespace_at(self, near: Vpc | None, address: Address) -> str | None:
         """The namespace of an address's machine, or else of the first in its subnet, seen from a VPC."""
         vpc = self.vpc_of(near, address)
         if vpc is None:
@@ -125,7 +124,7 @@ class Intent:
                    for machine in subnet.machines[:1])
         return held or next((one.namespace for one in near_by), None)
 
-    def nobody_at(self, near: Vpc | None, address: IPv4Address) -> str:
+    def nobody_at(self, near: Vpc | None, address: Address) -> str:
         """The message for an address that no machine has by the record; empty if one has it."""
         vpc = self.vpc_of(near, address)
         if vpc is None or address == gateway(vpc.cidr) or (vpc.name, address) in self._held:
@@ -138,7 +137,7 @@ class Intent:
         return (f"no machine has the address {address}: no subnet of VPC '{vpc.name}' contains it "
                 f"({held or 'it has none'}{more})")
 
-    def route(self, namespace: str, address: IPv4Address) -> Route | None:
+    def route(self, namespace: str, address: Address) -> Route | None:
         """The recorded route to an address."""
         found = [one for one in self._routes.get(namespace, ()) if address in one.destination]
         return max(found, key=lambda one: (one.destination.prefixlen, -one.metric), default=None)

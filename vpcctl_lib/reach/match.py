@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.packet import Flow, Packet
 from vpcctl_lib.reach.tables import Option, Parsed
 
 PROTOCOLS = {"tcp": Protocol.TCP, "6": Protocol.TCP, "udp": Protocol.UDP, "17": Protocol.UDP,
-             "icmp": Protocol.ICMP, "1": Protocol.ICMP}
+             "icmp": Protocol.ICMP, "1": Protocol.ICMP, "ipv6-icmp": Protocol.ICMPV6, "58": Protocol.ICMPV6}
 FLAGS = frozenset({"FIN", "SYN", "RST", "PSH", "ACK", "URG"})
 ICMP_TYPES = {"echo-reply": 0, "pong": 0, "destination-unreachable": 3, "source-quench": 4, "redirect": 5,
               "echo-request": 8, "ping": 8, "router-advertisement": 9, "router-solicitation": 10,
               "time-exceeded": 11, "ttl-exceeded": 11, "parameter-problem": 12, "timestamp-request": 13,
               "timestamp-reply": 14, "address-mask-request": 17, "address-mask-reply": 18}
-MODULES = frozenset({"tcp", "udp", "icmp", "comment", "conntrack", "state", "multiport", "mark", "connmark",
+MODULES = frozenset({"tcp", "udp", "icmp", "icmp6", "comment", "conntrack", "state", "multiport", "mark",
+                     "connmark",
                      "addrtype", "iprange", "physdev"})
 """Modules that test nothing but their options, each of which is in TESTS."""
 
@@ -78,7 +80,7 @@ class Place:
 
     incoming: str = ""
     outgoing: str = ""
-    address_type: Callable[[IPv4Address], str] = lambda _: "UNICAST"
+    address_type: Callable[[Address], str] = lambda _: "UNICAST"
     switched: bool = False
     tracked: Callable[[], Tracked | None] = lambda: None
     """The packet's connection; None if it belongs to none."""
@@ -116,8 +118,8 @@ def _module(name: str) -> Answer:
     return YES if name in MODULES else unknown(f"'-m {name}' is not modelled")
 
 
-def _inside(value: str, address: IPv4Address) -> Answer:
-    return decided(any(address in IPv4Network(part, strict=False) for part in value.split(",")))
+def _inside(value: str, address: Address) -> Answer:
+    return decided(any(address in ip_network(part, strict=False) for part in value.split(",")))
 
 
 def _interface(wanted: str, name: str) -> Answer:
@@ -186,7 +188,7 @@ def _state(_: Option, value: str, packet: Packet, place: Place) -> Answer:
     return decided(known is not None and bool(names & known.virtual))
 
 
-def _of_connection(end: Callable[[Tracked], IPv4Address]) -> Test:
+def _of_connection(end: Callable[[Tracked], Address]) -> Test:
     """An address of the connection; a packet that belongs to none has none."""
     def test(_: Option, value: str, __: Packet, place: Place) -> Answer:
         known = place.tracked()
@@ -222,13 +224,13 @@ def _connmark(option: Option, value: str, packet: Packet, place: Place) -> Answe
     return _mark(option, value, replace(packet, mark=packet.connection_mark), place)
 
 
-def _address_type(value: str, address: IPv4Address, place: Place) -> Answer:
+def _address_type(value: str, address: Address, place: Place) -> Answer:
     return decided(place.address_type(address) in value.split(","))
 
 
-def _between(value: str, address: IPv4Address) -> Answer:
+def _between(value: str, address: Address) -> Answer:
     first, _, last = value.partition("-")
-    return decided(IPv4Address(first) <= address <= IPv4Address(last or first))
+    return decided(int(ip_address(first)) <= int(address) <= int(ip_address(last or first)))
 
 
 TESTS: dict[tuple[str, str], Test] = {
@@ -253,6 +255,7 @@ TESTS: dict[tuple[str, str], Test] = {
     ("conntrack", "--ctrepldstport"): _port_of_connection(lambda known: known.translated.source_port),
     ("state", "--state"): _state,
     ("icmp", "--icmp-type"): _icmp_type,
+    ("icmp6", "--icmpv6-type"): _icmp_type,
     ("tcp", "--tcp-flags"): _tcp_flags,
     ("tcp", "--syn"): _syn,
     ("multiport", "--ports"): _either_port,

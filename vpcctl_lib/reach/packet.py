@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum
-from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.policies import Ports, Protocol
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0
@@ -73,7 +73,7 @@ class Cause:
     legacy: bool = False
     device: str = ""
     setting: str = ""
-    address: IPv4Address | None = None
+    address: Address | None = None
     flow: Flow | None = None
     """The packet's ends where a rule refuses it."""
     packet: Packet | None = None
@@ -84,10 +84,15 @@ class Cause:
 class Flow:
     """Both ends of a packet, by which connection tracking identifies it."""
 
-    source: IPv4Address
-    destination: IPv4Address
+    source: Address
+    destination: Address
     source_port: Ports | None = None
     destination_port: Ports | None = None
+
+    @property
+    def family(self) -> Family:
+        """That of both ends."""
+        return Family.INET if self.source.version == 4 else Family.INET6
 
     def back(self) -> Flow:
         """The flow of the answer."""

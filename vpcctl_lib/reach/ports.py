@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.resources.guard import members_of, parts_of
 from vpcctl_lib.resources.guarded import FORWARDERS
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 class Guarded:
     """What the guard of a namespace's bridges lets in at their ports."""
 
-    own: frozenset[tuple[str, str, IPv4Address]] = frozenset()
+    own: frozenset[tuple[str, str, Address]] = frozenset()
     """Each machine's port, MAC and address."""
 
     forwarders: frozenset[tuple[str, ...]] = frozenset()
     """The port and MAC of each machine that may send packets of others."""
 
-    def lets_in(self, port: str, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
+    def lets_in(self, port: str, mac: str, address: Address, is_arp: bool = False) -> bool:
         """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
         return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
 
@@ -45,7 +46,7 @@ class Steered:
     detours: Sequence[Detour] = ()
     """Answers that go by a middlebox; the first that matches decides."""
 
-    def mac(self, port: str, source: IPv4Address, destination: IPv4Address) -> str:
+    def mac(self, port: str, source: Address, destination: Address) -> str:
         """Where a packet that came in at a port is led; empty if it goes where it would anyway."""
         if not any(destination in one for one in self.near):
             return self.router

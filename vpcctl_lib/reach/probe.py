@@ -9,11 +9,11 @@ import struct
 import time
 from collections.abc import Callable
 from enum import Enum
-from ipaddress import IPv4Address
 from typing import TypeVar
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import proc
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.policies import Protocol
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Probe:
     kind: Result = Result.ANSWERED
 
 
-def send(namespace: str, address: IPv4Address, protocol: Protocol, port: int | None,
+def send(namespace: str, address: Address, protocol: Protocol, port: int | None,
          patience: float = PATIENCE_SECONDS) -> Result:
     """Send a connect, an echo request or a datagram, from a namespace or (the empty name) the host."""
     kind = {Protocol.TCP: (socket.SOCK_STREAM, 0), Protocol.UDP: (socket.SOCK_DGRAM, 0),

@@ -7,6 +7,7 @@ from functools import cached_property
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
 from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.model.topology import OWN, Machine, Subnet, Vpc
@@ -27,7 +28,7 @@ class Question:
 
     vpc: Vpc | None
     subnet: Subnet | None
-    address: IPv4Address
+    address: Address
     protocol: Protocol
     port: int | None = None
     to_vpc: Vpc | None = None
@@ -40,7 +41,7 @@ class Question:
     to_outside: Outside | None = None
     """Whose address it is, if that was named and is no machine."""
 
-    seen_as: IPv4Address | None = None
+    seen_as: Address | None = None
     """The address that it is from where it arrives, if another one than the sender's."""
 
     @cached_property
@@ -54,7 +55,7 @@ class Question:
         return self.sender.namespace if self.sender else ""
 
     @property
-    def source(self) -> IPv4Address | None:
+    def source(self) -> Address | None:
         """The address that it is from; the host chooses its own by the route."""
         if self.seen_as or self.sender:
             return self.seen_as or (self.sender.address if self.sender else None)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.policies import Protocol
 
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -33,8 +34,8 @@ BUILT_IN = ("local", "main", "default")
 class Lookup:
     """What a route lookup depends on."""
 
-    destination: IPv4Address
-    source: IPv4Address | None = None
+    destination: Address
+    source: Address | None = None
     incoming: str = "lo"
     outgoing: str = ""
     mark: int | None = 0
@@ -119,7 +120,7 @@ class PolicyRule:
         spoken = self.protocol in ("", lookup.protocol.value if lookup.protocol else "")
         return (marked and spoken) != self.negated
 
-    def _source(self, source: IPv4Address | None) -> bool:
+    def _source(self, source: Address | None) -> bool:
         return self.source == EVERYWHERE or (source is not None and source in self.source)
 
 
@@ -130,8 +131,8 @@ class Route:
     network: IPv4Network
     kind: str = "unicast"
     device: str = ""
-    gateway: IPv4Address | None = None
-    source: IPv4Address | None = None
+    gateway: Address | None = None
+    source: Address | None = None
     table: str = "main"
     scope: str = "global"
     metric: int = 0
@@ -203,7 +204,7 @@ def _named(word: str, value: str) -> list[str]:
     return [word, value] if value else []
 
 
-def _gateway(one: dict[str, Any]) -> IPv4Address | None:
+def _gateway(one: dict[str, Any]) -> Address | None:
     return IPv4Address(one["gateway"]) if "gateway" in one else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
 from vpcctl_lib.reach.routes import BUILT_IN, REFUSALS, CantTell, Lookup, Route, find
 from vpcctl_lib.reach.scene import Link, Namespace
@@ -26,7 +27,7 @@ def lookup(namespace: Namespace, wanted: Lookup) -> Route | None:
         raise Undecided(namespace.title, str(error)) from None
 
 
-def usable(namespace: Namespace, route: Route | None, destination: IPv4Address) -> Route:
+def usable(namespace: Namespace, route: Route | None, destination: Address) -> Route:
     """The route, if it leads anywhere."""
     where = namespace.title
     if route is None:
@@ -48,7 +49,7 @@ def outward(namespace: Namespace, packet: Packet, pick: Pick) -> Route:
     return pick(namespace, usable(namespace, lookup(namespace, wanted), flow.destination), wanted)
 
 
-def address_type(namespace: Namespace, address: IPv4Address) -> str:
+def address_type(namespace: Namespace, address: Address) -> str:
     """inet_addr_type(): the type of an address by the local table."""
     if address.is_multicast:
         return "MULTICAST"
@@ -57,7 +58,7 @@ def address_type(namespace: Namespace, address: IPv4Address) -> str:
     return kinds[-1].upper() if kinds else "UNICAST"
 
 
-def next_hop(namespace: Namespace, route: Route) -> IPv4Address | None:
+def next_hop(namespace: Namespace, route: Route) -> Address | None:
     """The gateway that packets go to; None if they go straight to their target.
 
     The kernel also goes straight if the gateway is the namespace's own address: its scope is the host, and
@@ -66,7 +67,7 @@ def next_hop(namespace: Namespace, route: Route) -> IPv4Address | None:
     return None if route.gateway is None or namespace.owns(route.gateway) else route.gateway
 
 
-def source_for(namespace: Namespace, route: Route, destination: IPv4Address) -> IPv4Address:
+def source_for(namespace: Namespace, route: Route, destination: Address) -> Address:
     """The address of a packet that has none yet (fib_result_prefsrc)."""
     if route.source:
         return route.source
@@ -75,8 +76,8 @@ def source_for(namespace: Namespace, route: Route, destination: IPv4Address) -> 
     return choose(namespace, route.device, route.gateway, route.scope)
 
 
-def choose(namespace: Namespace, device: str, towards: IPv4Address | None,
-           scope: str = "global") -> IPv4Address:
+def choose(namespace: Namespace, device: str, towards: Address | None,
+           scope: str = "global") -> Address:
     """inet_select_addr() of net/ipv4/devinet.c: an address of that link, else of another link."""
     link = namespace.links.get(device)
     held = [one for one in link.addresses if not one.secondary and _wide(one.scope, scope)] if link else []
@@ -116,7 +117,7 @@ def _out(route: Route) -> str:
     return LOOPBACK if route.kind == "local" else route.device
 
 
-def check_forwarding(namespace: Namespace, device: str, destination: IPv4Address) -> None:
+def check_forwarding(namespace: Namespace, device: str, destination: Address) -> None:
     """Only routers forward; IN_DEV_FORWARD reads the setting of the incoming link."""
     if namespace.per_link(device, "forwarding"):
         return

@@ -14,6 +14,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.policies import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
@@ -45,7 +46,7 @@ STEERING = ("bridge", ROUTES_TABLE)
 class Held:
     """An address on a link; `network` is the far end's if the link is point-to-point."""
 
-    address: IPv4Address
+    address: Address
     network: IPv4Network
     secondary: bool = False
     scope: str = "global"
@@ -85,7 +86,7 @@ class Link:
 class Neighbour:
     """A line of the ARP table."""
 
-    address: IPv4Address
+    address: Address
     device: str
     mac: str
     states: tuple[str, ...]
@@ -103,14 +104,14 @@ class Passage:
     guard: Guarded | None = None
     """Who may send through ports of the namespace's bridges; None without a guard."""
 
-    switched: Mapping[IPv4Address, str] = field(default_factory=dict)
+    switched: Mapping[Address, str] = field(default_factory=dict)
     """The MACs to which that guard redirects packets, by their destination address."""
 
     stations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The permanent MAC entries of the namespace's bridges: the ports of each MAC."""
 
     @cached_property
-    def near(self) -> Mapping[tuple[str, IPv4Address], Neighbour]:
+    def near(self) -> Mapping[tuple[str, Address], Neighbour]:
         """The ARP table by link and address."""
         return {(one.device, one.address): one for one in self.neighbours}
 
@@ -157,7 +158,7 @@ class Namespace:
         """Its links by number, by which the other ends of cables refer to them."""
         return {link.index: link for link in self.links.values()}
 
-    def neighbour(self, device: str, address: IPv4Address) -> Neighbour | None:
+    def neighbour(self, device: str, address: Address) -> Neighbour | None:
         """The line of its ARP table."""
         return self.passage().near.get((device, address))
 
@@ -177,7 +178,7 @@ class Namespace:
         return self.passage().guard
 
     @property
-    def switched(self) -> Mapping[IPv4Address, str]:
+    def switched(self) -> Mapping[Address, str]:
         """The MACs to which that guard sends packets, by their destination address."""
         return self.passage().switched
 
@@ -215,10 +216,10 @@ class Namespace:
         return Ports(int(first), int(last))
 
     @cached_property
-    def _addresses(self) -> frozenset[IPv4Address]:
+    def _addresses(self) -> frozenset[Address]:
         return frozenset(held.address for link in self.links.values() for held in link.addresses)
 
-    def owns(self, address: IPv4Address) -> bool:
+    def owns(self, address: Address) -> bool:
         """Whether a link, up or not, has the address."""
         return address in self._addresses
 
@@ -231,7 +232,7 @@ class Scene:
         self._kernel, self._ours = kernel, ours
         self._known: dict[str, Namespace] = {}
         self._concluded: dict[Hashable, Any] = {}
-        self.elastic: Collection[IPv4Address] = ()
+        self.elastic: Collection[Address] = ()
         self.taps: Mapping[str, str] = {}
         """By namespace, the tap behind which its virtual machine is."""
 
@@ -269,7 +270,7 @@ class Scene:
                 raise
             raise Undecided(name, f"it can't be read: {error}") from None
 
-    def answers(self, device: str, address: IPv4Address) -> bool:
+    def answers(self, device: str, address: Address) -> bool:
         """Whether the host answers ARP on a link for one of those elastic addresses, which it has not."""
         return address in self.elastic and (device, str(address)) in self._kernel.proxied
 
@@ -314,8 +315,9 @@ class Scene:
         ours = {GUARD: guard is not None, MARKING: marking is not None, ACLS: acls is not None,
                 STEERING: steered is not None}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
+        led: dict[Address, str] = dict(switched_by(guard).items()) if guard else {}
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
-                       parse_guard(guard) if guard else None, switched_by(guard) if guard else {},
+                       parse_guard(guard) if guard else None, led,
                        parse_stations(stations), marking, acls, steered)
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.reach.packet import Blocked, Flow, Undecided
 from vpcctl_lib.reach.routes import Lookup
 from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
@@ -245,8 +245,8 @@ def _leads_to(found: Link, namespace: Namespace, link: Link, host: Namespace) ->
     return host.named(found.peer_nsid) == namespace.name
 
 
-def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
-              source: IPv4Address) -> list[End]:
+def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wanted: Address,
+              source: Address) -> list[End]:
     """The ends that answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
     # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is a local address.
     sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
@@ -256,7 +256,7 @@ def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wante
         _hears(scene, end) and _answers(scene.of(end.namespace), end.link, wanted, sender))]
 
 
-def lets_in(scene: Scene, end: End, mac: str, address: IPv4Address, is_arp: bool = False) -> bool:
+def lets_in(scene: Scene, end: End, mac: str, address: Address, is_arp: bool = False) -> bool:
     """Whether the first bridge on the way accepts a frame from that sender at its port."""
     if end.entry is None:
         return True
@@ -310,7 +310,7 @@ def _hears(scene: Scene, end: End) -> bool:
         and all(port.hears_all for port in ports[1 if sent_by_bridge else 0:])
 
 
-def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:
+def _is_answered_by_proxy(scene: Scene, end: End, wanted: Address) -> bool:
     """br_do_proxy_suppress_arp() of net/bridge/br_arp_nd_proxy.c: from the namespace's own ARP table."""
     if end.entry is None or not end.exits:
         return False
@@ -321,7 +321,7 @@ def _is_answered_by_proxy(scene: Scene, end: End, wanted: IPv4Address) -> bool:
         and bool(VALID & set(known.states)) and end.link.mac in here.stations
 
 
-def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4Address) -> bool:
+def _answers(namespace: Namespace, link: Link, wanted: Address, sender: Address) -> bool:
     if namespace.strictest(link.name, "proxy_arp"):
         raise Undecided(namespace.title, f"proxy_arp on {link.name} is not modelled")
     route = lookup(namespace, Lookup(wanted, sender, link.name))
@@ -339,7 +339,7 @@ def _answers(namespace: Namespace, link: Link, wanted: IPv4Address, sender: IPv4
     return True
 
 
-def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Address) -> tuple[list[End], bool]:
+def remembered(near: Namespace, link: Link, segment: Segment, wanted: Address) -> tuple[list[End], bool]:
     """Who has the address by the ARP table, and whether the entry is permanent."""
     one = near.neighbour(link.name, wanted)
     if one is None or not VALID & set(one.states):
@@ -347,7 +347,7 @@ def remembered(near: Namespace, link: Link, segment: Segment, wanted: IPv4Addres
     return segment.having(one.mac), bool(NEVER_ASKED & set(one.states))
 
 
-def owners(scene: Scene, address: IPv4Address) -> Iterator[tuple[Namespace, Link]]:
+def owners(scene: Scene, address: Address) -> Iterator[tuple[Namespace, Link]]:
     """All known links that have an address, reachable or not."""
     for namespace in scene.known():
         for link in namespace.links.values() if namespace.owns(address) else ():

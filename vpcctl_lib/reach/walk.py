@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.edges import met
@@ -82,7 +83,7 @@ class Walk:
         self.diverted: Blocked | None = None
         self._silent = False
 
-    def converse(self, start: str, destination: IPv4Address, protocol: Protocol, port: int | None) -> Arrival:
+    def converse(self, start: str, destination: Address, protocol: Protocol, port: int | None) -> Arrival:
         """Follow the packet there and its answer back; raises Blocked or Undecided where that ends."""
         here = self.scene.of(start)
         if not here.exists:
@@ -100,7 +101,7 @@ class Walk:
             self._answer(send(replace(packet, first=False, flags=ACK)), here, packet, beyond)
         return there
 
-    def enter(self, source: IPv4Address, destination: IPv4Address, protocol: Protocol,
+    def enter(self, source: Address, destination: Address, protocol: Protocol,
               port: int | None) -> Arrival:
         """Follow a packet that comes to the host from beyond, by the link that leads there."""
         here = self.scene.of(HOST)
@@ -113,7 +114,7 @@ class Walk:
         return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
                               link.name)
 
-    def emerge(self, namespace: str, source: IPv4Address, destination: IPv4Address, protocol: Protocol,
+    def emerge(self, namespace: str, source: Address, destination: Address, protocol: Protocol,
                port: int | None) -> Arrival:
         """Follow a packet that a virtual machine sends by its tap."""
         here = self.scene.of(namespace)
@@ -122,7 +123,7 @@ class Walk:
         return self._exchange(here, packet, lambda one: self._arrive(here, link.name, one, FURTHEST),
                               link.name)
 
-    def _incoming(self, here: Namespace, link: Link, source: IPv4Address, destination: IPv4Address,
+    def _incoming(self, here: Namespace, link: Link, source: Address, destination: Address,
                   protocol: Protocol, port: int | None) -> Packet:
         flow = Flow(source, destination)
         if protocol is not Protocol.ICMP and port is not None:
@@ -131,7 +132,7 @@ class Walk:
         self._tell(here, f"{packet} comes in by {link.name}")
         return packet
 
-    def _first(self, here: Namespace, destination: IPv4Address, protocol: Protocol,
+    def _first(self, here: Namespace, destination: Address, protocol: Protocol,
                port: int | None) -> Packet:
         flow = Flow(IPv4Address(0), destination)
         if protocol is not Protocol.ICMP and port is not None:
@@ -266,7 +267,7 @@ class Walk:
         self._tell(here, f"{packet} goes to the virtual machine by {link.name}")
         return Arrival(here.name, packet, link.name)
 
-    def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: IPv4Address,
+    def _neighbour(self, here: Namespace, link: Link, segment: Segment, wanted: Address,
                    packet: Packet) -> End | None:
         """Who gets the frame; None is a machine outside of what is visible."""
         if segment.odd:
@@ -306,7 +307,7 @@ class Walk:
             reason = f"the bridge does not know that MAC {end.link.mac} is at port {lost[1]}"
             raise Blocked(Code.NO_NEIGHBOUR, self.scene.of(lost[0]).title, reason, Cause(device=lost[1]))
 
-    def _leave(self, here: Namespace, link: Link, wanted: IPv4Address, packet: Packet,
+    def _leave(self, here: Namespace, link: Link, wanted: Address, packet: Packet,
                route: Route, segment: Segment) -> Arrival:
         """Out of what is visible: from the host to the world, if an answer can come back."""
         if here.name != HOST:
@@ -388,7 +389,7 @@ def _worth_telling(decision: Decision) -> str:
     return outcome.policy if decision.table == "filter" and outcome.policy.startswith("FORWARD") else ""
 
 
-def _check_known(here: Namespace, link: Link, wanted: IPv4Address, route: Route) -> None:
+def _check_known(here: Namespace, link: Link, wanted: Address, route: Route) -> None:
     """A neighbour on the uplink that isn't a router may or may not exist."""
     known = here.neighbour(link.name, wanted)
     states = set(known.states) if known else set()

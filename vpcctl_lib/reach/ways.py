@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import elastic, tables
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.routes import MAIN, Via, VpcRoute
 from vpcctl_lib.model.tables import EVERYWHERE, State
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
@@ -48,7 +48,7 @@ def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
     return _followed(vpc, subnet, peers, address, is_back)
 
 
-def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
+def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: Address,
               is_back: bool) -> Shut | None:
     """From subnet to subnet, as long as a route leads to a machine or a NAT gateway."""
     passed: list[str] = []
@@ -78,7 +78,7 @@ def _beyond(vpc: Vpc, route: VpcRoute) -> Subnet | None:
     return found[0] if found else None
 
 
-def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: IPv4Address,
+def _shut(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: Address,
           route: VpcRoute | None, is_back: bool) -> Shut:
     name = subnet.table
     where = f"route table '{name}' of {vpc.name}/{subnet.name}"

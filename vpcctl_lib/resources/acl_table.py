@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 from vpcctl_lib.firewall.acl_chains import Chains, chains
@@ -12,12 +12,16 @@ from vpcctl_lib.firewall.acl_nft import Direction, Seen, expected, rules_in, see
 from vpcctl_lib.firewall.acl_words import from_words, in_words
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.acls import REST, in_force
+from vpcctl_lib.model.addressing6 import VPC_LENGTH, router
 from vpcctl_lib.model.policies import AclRule
 
 EDGES, SUBNETS, INSIDE, OUT, INTO = "edges", "subnets", "inside", "out", "in"
 SETS = {EDGES: ("set", "type ipv4_addr"), SUBNETS: ("map", "type ifname : mark"),
         INSIDE: ("set", "type mark . ifname"), OUT: ("map", "type ifname : verdict"),
         INTO: ("map", "type ifname : verdict")}
+ERRORS = ("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem")
+"""The errors of ICMPv6 that must pass (RFC 4890, 4.3.1): a sender must learn the MTU of its way."""
+
 FORWARD, INPUT, OUTPUT = "forward", "input", "output"
 PRIORITY = -200
 """The priority of `filter` in the family bridge."""
@@ -67,9 +71,9 @@ def marked(mark: int) -> str:
     return f"{mark:#010x}"
 
 
-def lines_of(one: Listed) -> Mapping[Direction, Chains]:
-    """The chains of an ACL by direction."""
-    return {direction: chains(direction.chain(one.name), tuple(map(from_words, rules)))
+def lines_of(one: Listed, dual: bool = False) -> Mapping[Direction, Chains]:
+    """The chains of an ACL by direction; with `dual`, also for packets of IPv6."""
+    return {direction: chains(direction.chain(one.name), tuple(map(from_words, rules)), dual)
             for direction, rules in ((Direction.INGRESS, one.ingress), (Direction.EGRESS, one.egress))}
 
 
@@ -83,6 +87,8 @@ class Held:
     acls: tuple[Listed, ...]
     sets: Mapping[str, frozenset[str]]
     """The elements by set, as a script has them."""
+
+    prefix: IPv6Network | None = None
 
     @cached_property
     def edges(self) -> Mapping[str, str]:
@@ -134,29 +140,53 @@ def held_in(listed: Sequence[Item]) -> Held | None:
             rules.setdefault(item["rule"]["chain"], []).append(seen(item["rule"]))
     hooks = {item["chain"]["name"]: item["chain"] for item in listed if "hook" in item.get("chain", ())}
     try:
-        near = _near(hooks, {name: rules.pop(name) for name in (FORWARD, INPUT, OUTPUT)})
-        acls = tuple(_acls(rules))
+        near, prefix = _near(hooks, {name: rules.pop(name) for name in (FORWARD, INPUT, OUTPUT)})
+        acls = tuple(_acls(rules, prefix is not None))
         sets = {name: frozenset(_element(name, one) for one in found[name].get("elem", ())) for name in SETS}
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     ours = kinds <= {"metainfo", "table", "set", "map", "chain", "rule"} and found.keys() == SETS.keys()
-    return Held(near, acls, sets) if ours else None
+    return Held(near, acls, sets, prefix) if ours else None
 
 
-def _near(hooks: Mapping[str, Item], rules: Mapping[str, list[Seen]]) -> tuple[IPv4Address, ...]:
-    """The router's addresses; ValueError if the chains that see packets are not ours."""
+def _near(hooks: Mapping[str, Item],
+          rules: Mapping[str, list[Seen]]) -> tuple[tuple[IPv4Address, ...], IPv6Network | None]:
+    """The router's addresses and the VPC's prefix; ValueError if the chains that see packets are not ours."""
     shall = {name: ("filter", name, PRIORITY, "accept") for name in (FORWARD, INPUT, OUTPUT)}
     if {name: tuple(one.get(key) for key in ("type", "hook", "prio", "policy"))
             for name, one in hooks.items()} != shall:
         raise ValueError("hooks")
-    near = tuple(IPv4Address(one.parts[0][-1][0]) for one in rules[INPUT][1:-1])
-    for name, lines in _expected_hooks(near).items():
+    allowed = [one.parts[0] for one in rules[INPUT][1:-1]]
+    near = tuple(IPv4Address(one[-1][0]) for one in allowed if one[2][0] == "ip")
+    sixth = [int(one[-1][0]) for one in allowed if one[2][0] == "ip6"]
+    prefix = IPv6Network((sixth[0] - 1, VPC_LENGTH)) if sixth else None
+    for name, lines in _expected_hooks(near, prefix).items():
         if rules[name] != lines:
             raise ValueError(name)
-    return near
+    return near, prefix
 
 
-def _expected_hooks(near: Sequence[IPv4Address]) -> dict[str, list[Seen]]:
+def hooks_of(near: Sequence[IPv4Address], prefix: IPv6Network | None) -> dict[str, tuple[str, ...]]:
+    """The chains that see packets. ARP passes, and what is for the router or from it, as in AWS."""
+    other = f"ether type != {_kinds(prefix)} accept"
+    out, into = f"iifname vmap @{OUT}", f"oifname vmap @{INTO}"
+    to, source = [[f"ip {end} {one} accept" for one in near] for end in ("daddr", "saddr")]
+    if prefix:
+        to.append(f"ip6 daddr {router(prefix)} accept")
+        # No machine of the VPC can send from other addresses than its own.
+        source += [f"ip6 saddr {router(prefix)} accept",
+                   f"ip6 saddr != {prefix} icmpv6 type {{ {', '.join(ERRORS)} }} accept"]
+    return {FORWARD: (other, f"meta mark set iifname map @{SUBNETS}", f"meta mark . oifname @{INSIDE} accept",
+                      out, into),
+            INPUT: (other, *to, out), OUTPUT: (other, *source, into)}
+
+
+def _kinds(prefix: IPv6Network | None) -> str:
+    """The kinds of frames that ACLs decide about."""
+    return "{ ip, ip6 }" if prefix else "ip"
+
+
+def _expected_hooks(near: Sequence[IPv4Address], prefix: IPv6Network | None) -> dict[str, list[Seen]]:
     def rule(*expr: Item) -> Seen:
         return seen({"expr": expr})
 
@@ -169,22 +199,26 @@ def _expected_hooks(near: Sequence[IPv4Address]) -> dict[str, list[Seen]]:
     def meta(key: str) -> Item:
         return {"meta": {"key": key}}
 
-    accept = {"accept": None}
-    inward, outward = ([rule(match(field("ip", key), str(one)), accept) for one in near]
-                       for key in ("daddr", "saddr"))
-    not_ip = rule(match(field("ether", "type"), "ip", "!="), accept)
+    accept, kind = {"accept": None}, field("ether", "type")
+    other = rule(match(kind, {"set": ["ip", "ip6"]} if prefix else "ip", "!="), accept)
     out, into = (rule({"vmap": {"key": meta(key), "data": f"@{name}"}})
                  for key, name in (("iifname", OUT), ("oifname", INTO)))
-    return {
-        FORWARD: [
-            not_ip,
-            rule({"mangle": {"key": meta("mark"), "value": {"map": {"key": meta("iifname"),
-                                                                    "data": f"@{SUBNETS}"}}}}),
-            rule(match({"concat": [meta("mark"), meta("oifname")]}, f"@{INSIDE}"), accept), out, into],
-        INPUT: [not_ip, *inward, out], OUTPUT: [not_ip, *outward, into]}
+    mark = {"mangle": {"key": meta("mark"),
+                       "value": {"map": {"key": meta("iifname"), "data": f"@{SUBNETS}"}}}}
+    inside = rule(match({"concat": [meta("mark"), meta("oifname")]}, f"@{INSIDE}"), accept)
+    to, source = ([rule(match(field("ip", end), str(one)), accept) for one in near]
+                  for end in ("daddr", "saddr"))
+    if prefix:
+        own, inner = str(router(prefix)), {"prefix": {"addr": str(prefix[0]), "len": VPC_LENGTH}}
+        to.append(rule(match(field("ip6", "daddr"), own), accept))
+        source += [rule(match(field("ip6", "saddr"), own), accept),
+                   rule(match(field("ip6", "saddr"), inner, "!="),
+                        match(field("icmpv6", "type"), {"set": list(ERRORS)}), accept)]
+    return {FORWARD: [other, rule(mark), inside, out, into], INPUT: [other, *to, out],
+            OUTPUT: [other, *source, into]}
 
 
-def _acls(rules: Mapping[str, list[Seen]]) -> Iterator[Listed]:
+def _acls(rules: Mapping[str, list[Seen]], dual: bool) -> Iterator[Listed]:
     """The ACLs of these chains; ValueError if a chain is not as we would have made it."""
     found: dict[str, dict[Direction, dict[str, list[Seen]]]] = {}
     for chain, lines in rules.items():
@@ -196,7 +230,7 @@ def _acls(rules: Mapping[str, list[Seen]]) -> Iterator[Listed]:
     for name, directions in found.items():
         one = Listed(name, *(_words(directions[direction])
                              for direction in (Direction.INGRESS, Direction.EGRESS)))
-        for direction, shall in lines_of(one).items():
+        for direction, shall in lines_of(one, dual).items():
             if directions[direction] != {chain: [expected(line, direction, chain) for line in lines]
                                          for chain, lines in shall.items()}:
                 raise ValueError(name)

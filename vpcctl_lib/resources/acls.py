@@ -8,27 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network
 
 from vpcctl_lib.firewall.acl_nft import text
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE
 from vpcctl_lib.resources.acl_table import (
-    FORWARD,
-    INPUT,
-    INSIDE,
-    INTO,
-    OUT,
-    OUTPUT,
     PRIORITY,
     SETS,
-    SUBNETS,
     Edge,
     Held,
     Item,
     Listed,
     held_in,
+    hooks_of,
     lines_of,
 )
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, within
@@ -49,6 +43,8 @@ class Acls(Resource):
     edges: tuple[Edge, ...] = ()
     resolvers: tuple[IPv4Address, ...] = ()
     """Where the VPC's DNS answers: to ask there, and to be answered, is always allowed."""
+    prefix: IPv6Network | None = None
+    """The VPC's, if it has IPv6."""
 
     in_place = True
     unasked = True
@@ -57,6 +53,10 @@ class Acls(Resource):
     def key(self) -> Hashable:
         """The namespace."""
         return ("acls", self.namespace)
+
+    @property
+    def _is_dual(self) -> bool:
+        return self.prefix is not None
 
     @property
     def homes(self) -> frozenset[Place]:
@@ -78,10 +78,10 @@ class Acls(Resource):
 
     def change(self, old: Resource) -> Operations:
         """Only the ACLs and subnets that differ: the counters of the others go on."""
-        if not isinstance(old, Acls) or old.near != self.near:
+        if not isinstance(old, Acls) or (old.near, old.prefix) != (self.near, self.prefix):
             return self.make()
         both = frozenset(old.acls) & frozenset(self.acls)
-        before, after = (_all_chains(one for one in acls if one not in both)
+        before, after = (_all_chains((one for one in acls if one not in both), self._is_dual)
                          for acls in (old.acls, self.acls))
         text = "".join((
             *(_moved("delete", name, old, self) for name in SETS),
@@ -110,10 +110,10 @@ class Acls(Resource):
         held = "".join(f"\t{kind} {name} {{\n\t\t{type_}\n{_listed(self.elements(name))}\t}}\n"
                        for name, (kind, type_) in SETS.items())
         inner = "".join(f"\tchain {name} {{\n{_body(lines)}\t}}\n"
-                        for name, lines in _all_chains(self.acls).items())
+                        for name, lines in _all_chains(self.acls, self._is_dual).items())
         hook = f"priority {PRIORITY}; policy accept;"
         hooks = "".join(f"\tchain {name} {{\n\t\ttype filter hook {name} {hook}\n{_body(lines)}\t}}\n"
-                        for name, lines in _hooks(self.near).items())
+                        for name, lines in hooks_of(self.near, self.prefix).items())
         return f"table bridge {ACL_TABLE} {{\n{inner}{held}{hooks}}}\n"
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -137,6 +137,8 @@ class Acls(Resource):
     def _differing(self, held: Held) -> Iterator[str]:
         if held.near != self.near:
             yield f"what is always allowed is {', '.join(map(str, held.near))}"
+        if held.prefix != self.prefix:
+            yield f"its IPv6 prefix is {held.prefix or 'missing'}"
         shall = {one.name: one for one in self.acls}
         there = {one.name: one for one in held.acls}
         for name in {**shall, **there}:
@@ -152,24 +154,13 @@ class Acls(Resource):
 
 
 @lru_cache(maxsize=512)
-def _chains_of(one: Listed) -> Mapping[str, tuple[str, ...]]:
+def _chains_of(one: Listed, dual: bool) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(text(line, direction, name) for line in lines)
-            for direction, found in lines_of(one).items() for name, lines in found.items()}
+            for direction, found in lines_of(one, dual).items() for name, lines in found.items()}
 
 
-def _all_chains(acls: Iterable[Listed]) -> dict[str, tuple[str, ...]]:
-    return {name: lines for one in acls for name, lines in _chains_of(one).items()}
-
-
-def _hooks(near: Sequence[IPv4Address]) -> dict[str, tuple[str, ...]]:
-    """The chains that see packets. ARP passes, and what is for the router or from it, as in AWS."""
-    only_ip = "ether type != ip accept"
-    return {
-        FORWARD: (only_ip, f"meta mark set iifname map @{SUBNETS}", f"meta mark . oifname @{INSIDE} accept",
-                  f"iifname vmap @{OUT}", f"oifname vmap @{INTO}"),
-        INPUT: (only_ip, *(f"ip daddr {one} accept" for one in near), f"iifname vmap @{OUT}"),
-        OUTPUT: (only_ip, *(f"ip saddr {one} accept" for one in near), f"oifname vmap @{INTO}"),
-    }
+def _all_chains(acls: Iterable[Listed], dual: bool) -> dict[str, tuple[str, ...]]:
+    return {name: lines for one in acls for name, lines in _chains_of(one, dual).items()}
 
 
 def _body(lines: Sequence[str]) -> str:

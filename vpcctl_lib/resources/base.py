@@ -262,13 +262,18 @@ class Resource(ABC):
         return ""
 
     @property
+    def rules_at(self) -> tuple[str, Family] | None:
+        """The namespace of that policy and the family of its rules; None for anything else."""
+        return None
+
+    @property
     def lines(self) -> Sequence[str]:
         """A line for each machine, if it is made of all machines of a VPC together; else none."""
         return ()
 
     @property
-    def ip_table(self) -> tuple[str, str] | None:
-        """The namespace and the name of the nft table of family ip that it is; None for anything else."""
+    def ip_table(self) -> tuple[str, str, Family] | None:
+        """Namespace, name and family of the nft table of ip or ip6 that it is; None for anything else."""
         return None
 
     @property

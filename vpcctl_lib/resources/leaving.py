@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
@@ -11,6 +12,7 @@ from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.kernel.sayings import sentence
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import POLICY_IN, POLICY_OUT, POLICY_TABLE
 from vpcctl_lib.resources.nftables import Nft, NftBatch
 from vpcctl_lib.resources.operations import Iptables, RestoreBatch
@@ -81,17 +83,26 @@ def leaving(lines: Iterable[Iptables]) -> tuple[Leave, ...]:
 
 def left_over(kernel: Kernel, namespace: str) -> list[Leave]:
     """What removes our rules there: somebody unmounted our name, and with it went all knowledge of them."""
-    texts = kernel.both_kinds(namespace, *kernel.read(namespace, Reading.CHAINS))
+    chains, = kernel.read(namespace, Reading.CHAINS)
+    return [line for family in Family for line in _left_of(kernel, namespace, chains, family)]
+
+
+def _left_of(kernel: Kernel, namespace: str, chains: list[dict[str, Any]], family: Family) -> list[Leave]:
+    texts = kernel.both_kinds(namespace, chains, family)
     held = Saved("".join(texts[:1]))
     ours = [name for table, name in held if table == POLICY_TABLE and _OWN.fullmatch(name)]
     jumps = [f"-D {chain} {rule}" for chain in ("INPUT", "OUTPUT")
              for rule in held.lines((POLICY_TABLE, chain)) if _JUMP.fullmatch(rule)]
     lines = [*jumps, *(f"-F {name}" for name in ours), *(f"{_REMOVAL}{name}" for name in ours)]
-    return [Leave(namespace, POLICY_TABLE, line) for line in lines]
+    return [Leave(namespace, POLICY_TABLE, line, family) for line in lines]
 
 
 def leave(runner: Runner, lines: Sequence[Leave]) -> str:
     """Remove what is left over; what stays, for a note."""
-    batch = LeavingBatch(lines)
-    outcome = runner.change(batch.command()) if lines else None
-    return batch.salvage(runner, sentence(outcome.stderr)) if outcome and outcome.status else ""
+    families = ([one for one in lines if one.family is family] for family in Family)
+    return "; ".join(filter(None, (_leave(runner, LeavingBatch(some)) for some in families if some)))
+
+
+def _leave(runner: Runner, batch: LeavingBatch) -> str:
+    outcome = runner.change(batch.command())
+    return batch.salvage(runner, sentence(outcome.stderr)) if outcome.status else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import GROUP_SET, GROUP_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, changed
 from vpcctl_lib.resources.marking import APART, HEAD, elements
@@ -41,9 +42,9 @@ class Roster(Table):
         return ("roster", self.namespace)
 
     @property
-    def ip_table(self) -> tuple[str, str]:
-        """The namespace, and our name."""
-        return (self.namespace, GROUP_TABLE)
+    def ip_table(self) -> tuple[str, str, Family]:
+        """The namespace, our name, and the family."""
+        return (self.namespace, GROUP_TABLE, Family.INET)
 
     @property
     def rest(self) -> object:

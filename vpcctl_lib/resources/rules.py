@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from functools import lru_cache
 
-from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, Kernel, Unreadable
 from vpcctl_lib.kernel.saves import HeldChain, Words, words
@@ -88,6 +86,11 @@ class Chain(Resource):
         return within(self.namespace)
 
     @property
+    def rules_at(self) -> tuple[str, Family] | None:
+        """The namespace and its family."""
+        return (self.policy_of, self.family) if self.policy_of else None
+
+    @property
     def filters(self) -> Family | None:
         """Its family, if it is on the host."""
         return self.family if self.namespace == HOST else None
@@ -127,7 +130,7 @@ class Chain(Resource):
 
     def _written(self, fresh: bool, gone: tuple[str, ...] = ()) -> Operations:
         """Makes all chains before a rule leads to one, and removes none before the last rule to it."""
-        inner = unpacked(self.inner)
+        inner = _unpacked(self.inner)
         return self._lines([f":{name} - [0:0]" for name in inner],
                            chain_lines(self.name, self.rules, self.policy, fresh),
                            [f"-A {name} {rule}" for name, rules in inner.items() for rule in rules],
@@ -146,14 +149,14 @@ class Chain(Resource):
 
     def change(self, old: Resource) -> Operations:
         """Emptied and filled again in one commit, so that no packet meets half of it."""
-        before = unpacked(old.inner) if isinstance(old, Chain) and old.inner != self.inner else {}
-        kept = unpacked(self.inner) if before else {}
+        before = _unpacked(old.inner) if isinstance(old, Chain) and old.inner != self.inner else {}
+        kept = _unpacked(self.inner) if before else {}
         return self._written(fresh=False, gone=tuple(name for name in before if name not in kept))
 
     def unmake(self, facts: Facts) -> Operations:
         """A built-in chain becomes empty and open, one of ours is removed."""
         own = chain_lines(self.name, ()) if self.name in BUILTIN else _removal((self.name,))
-        lines = self._lines(own, _removal(tuple(unpacked(self.inner))))
+        lines = self._lines(own, _removal(tuple(_unpacked(self.inner))))
         return leaving(lines) if self._is_beside else lines
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -216,7 +219,7 @@ class Chain(Resource):
     def inner_chains(self) -> list[Chain]:
         """The chains that only this one leads to."""
         return [Chain(self.namespace, self.table, name, rules, family=self.family)
-                for name, rules in unpacked(self.inner).items()]
+                for name, rules in _unpacked(self.inner).items()]
 
     def _inner_fault(self, kernel: Kernel) -> Fault | None:
         for chain in self.inner_chains():
@@ -231,36 +234,13 @@ class Chain(Resource):
         return f"chain {self.name} of table {self.table}{self.family.suffix} {where}"
 
 
-def packed(chains: Mapping[str, tuple[str, ...]]) -> str:
-    """Chains by name as one short text."""
-    lines = [f"{name} {rule}" for name, rules in chains.items() for rule in rules]
-    if not lines:
-        return ""
-    # Imported late, here and below: only policies of very many rules have such chains.
-    import zlib
-    from base64 import b85encode
-
-    return b85encode(zlib.compress("\n".join(lines).encode())).decode()
-
-
-@lru_cache(maxsize=4)
-def unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
-    """The chains that `packed` made short, each with at least one rule."""
+def _unpacked(text: str) -> Mapping[str, tuple[str, ...]]:
     if not text:
         return {}
-    import zlib
-    from base64 import b85decode
+    # Imported late: only policies of very many rules have such chains.
+    from vpcctl_lib.resources.packing import unpacked
 
-    chains: dict[str, list[str]] = {}
-    try:
-        lines = zlib.decompress(b85decode(text)).decode().splitlines()
-    except (ValueError, zlib.error):
-        raise VpcctlError("the chains in the record are damaged",
-                          "put a good copy of state.json in its place, or run cleanup.sh") from None
-    for line in lines:
-        name, _, rule = line.partition(" ")
-        chains.setdefault(name, []).append(rule)
-    return {name: tuple(rules) for name, rules in chains.items()}
+    return unpacked(text)
 
 
 def _removal(names: tuple[str, ...]) -> list[str]:
@@ -316,6 +296,11 @@ class SingleRule(Resource):
         concerns = not marks or f"{MARK}host" in marks \
             or any(word == owner or word.startswith(f"{owner}/") for word in marks)
         return _part(self, str(self)) if concerns else None
+
+    @property
+    def rules_at(self) -> tuple[str, Family] | None:
+        """The namespace and its family."""
+        return (self.namespace, self.family) if self.namespace else None
 
     @property
     def filters(self) -> Family | None:

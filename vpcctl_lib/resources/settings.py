@@ -27,7 +27,9 @@ LOOKUPS = {0: "local", 32766: "main"}
 """What each namespace has in `ip rule` from the start and needs (ip-rule(8)); a flush takes the second."""
 
 _PROFILES = frozenset(profile.value for profile in Profile)
-_MACHINES = frozenset(profile.value for profile in Profile if profile.single is not Profile.ROUTER)
+_MACHINES = frozenset(profile.value for profile in Profile
+                      if profile.single in (Profile.SUBNET, Profile.FORWARDER))
+"""Those in which a machine's own root may be: before a virtual machine nobody is, and all links count."""
 
 
 @frozen

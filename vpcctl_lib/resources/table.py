@@ -32,6 +32,11 @@ class Table(Resource):
     unasked = True
 
     @property
+    def removal(self) -> str:
+        """The script that deletes it, whether it exists or not."""
+        return self.head
+
+    @property
     def homes(self) -> frozenset[Place]:
         """The namespace."""
         return within(self.namespace)
@@ -55,7 +60,7 @@ class Table(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """Gone."""
-        return (Nft(self.namespace, self.head, self.apart),)
+        return (Nft(self.namespace, self.removal, self.apart),)
 
     def change(self, old: Resource) -> Operations:
         """Only the members that differ: no packet is lost, and others need not be loaded again."""
@@ -69,4 +74,4 @@ class Table(Resource):
         return self.make()
 
     def _whole(self) -> str:
-        return self.head + self.text()
+        return self.removal + self.text()

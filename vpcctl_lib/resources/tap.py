@@ -54,7 +54,7 @@ class Tap(Link):
         if link is None:
             return MISSING
         kind = link.get("linkinfo", {}).get("info_kind", "")
-        return None if kind == KIND else changed(f"it is no tap, but {kind or 'another link'}")
+        return None if kind == KIND else changed(f"it is not a tap, but {kind or 'another link'}")
 
     def __str__(self) -> str:
         return f"tap {self.device} in {self.namespace}"

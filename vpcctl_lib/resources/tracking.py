@@ -6,13 +6,14 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.kernel.run import Command
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Disown(Tending):
         netns.aside(everywhere)
 
     def __str__(self) -> str:
-        looks = "".join(f"  ip netns exec $space conntrack -D {end} {one} || :\n"
+        looks = "".join(f"  ip netns exec $space conntrack -D {_family(one)}{end} {one} || :\n"
                         for one in self.addresses for end in ("-s", "-d"))
         loop = f"for space in {' '.join(self.namespaces)}; do\n{looks}done"
         return f"if command -v conntrack; then\n{loop}\nfi >/dev/null 2>&1"
@@ -168,10 +169,13 @@ class Release(Tending):
         return str(Command(("sh",), script, self.namespace)) if self.namespace else script
 
 
+def _family(source: str) -> str:
+    return "-f ipv6 " if ":" in source else ""
+
+
 def _forgotten(source: str, whole: bool) -> str:
     """A line of a script; without a family, conntrack(8) means IPv4."""
-    is_sixth = ip_network(source).version == 6
-    family = "-f ipv6 " if is_sixth else ""
+    is_sixth, family = ip_network(source).version == 6, _family(source)
     if whole:
         return f"conntrack -D {family}-s {source}"
     words = _UNTRANSLATED.replace("icmp", "icmpv6") if is_sixth else _UNTRANSLATED
@@ -196,6 +200,9 @@ class Keep(Tending):
     """
 
     namespace: str
+    fourth: bool = True
+    """Whether there are only rules of IPv4, for what is shown."""
+
     shortfall = "connections that were open before the policy may stall"
 
     def do(self) -> None:
@@ -209,7 +216,7 @@ class Keep(Tending):
         _within(self.namespace, add)
 
     def __str__(self) -> str:
-        return str(Command(("sh",), _KEEPING, self.namespace))
+        return str(Command(("sh",), _KEEPING if self.fourth else _KEEPING_BOTH, self.namespace))
 
 
 _KEEPING = """if command -v conntrack; then
@@ -221,6 +228,9 @@ _KEEPING = """if command -v conntrack; then
   true
 fi >/dev/null 2>&1
 """
+_KEEPING_BOTH = _KEEPING.replace(r"|\]/", "|[][]/").replace(
+    "      conntrack -I", "      case $near in *:*:*) family=ipv6 ;; *) family=ipv4 ;; esac\n"
+    "      conntrack -I -f $family")
 
 
 def connections() -> Iterator[Ends]:
@@ -234,15 +244,15 @@ def connections() -> Iterator[Ends]:
                 yield Ends(protocol, ends[0], ends[1])
 
 
-def _end(word: str) -> tuple[IPv4Address, int] | None:
-    """An end from /proc/net/tcp; None if it is a real IPv6 address, or missing."""
+def _end(word: str) -> tuple[Address, int] | None:
+    """An end from /proc/net/tcp or tcp6; None if it is missing, or only known on its link."""
     address, _, port = word.partition(":")
     parts = [struct.pack("=I", int(address[at:at + 8], 16)) for at in range(0, len(address), 8)]
-    mapped = len(parts) == 1 or b"".join(parts[:3]) == b"\0" * 10 + b"\xff\xff"
-    found = IPv4Address(parts[-1])
-    if not mapped or found.is_unspecified or found.is_loopback or not int(port, 16):
+    is_fourth = len(parts) == 1 or b"".join(parts[:3]) == b"\0" * 10 + b"\xff\xff"
+    found = IPv4Address(parts[-1]) if is_fourth else IPv6Address(b"".join(parts))
+    if found.is_unspecified or found.is_loopback or (found.is_link_local and not is_fourth):
         return None
-    return found, int(port, 16)
+    return (found, int(port, 16)) if int(port, 16) else None
 
 
 def _networks(texts: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
