@@ -23,15 +23,20 @@ def settled(runner: Runner, before: Topology, topology: Topology, warn: Callable
     found = addressing6.settled(before, topology)
     if any(vpc.ipv6 for vpc in found.vpcs):
         _check(runner, before, found)
-        for warning in _one_sided(before, found):
+        for warning in (*_one_sided(before, found), *_unforwarded(before, found)):
             warn(warning)
-    ways = {(vpc.name, vpc.ipv6, vpc.nat) for vpc in found.vpcs if vpc.ipv6 and vpc.nat} - \
-        {(vpc.name, vpc.ipv6, vpc.nat) for vpc in before.vpcs}
-    if ways and not is_possible():
-        warn("this kernel can't forward IPv6 for single links, which Linux 6.17 can: it gets to the internet "
-             f"once the host forwards all of it ({EVERYWHERE}); first set accept_ra to 2 on the way out, or "
-             "the default route that a router advertised goes")
     return found
+
+
+def _unforwarded(before: Topology, topology: Topology) -> list[str]:
+    """A warning about a new way out by IPv6, where the kernel can't forward it for single links."""
+    ways, old = ({(vpc.name, vpc.ipv6, vpc.nat) for vpc in one.vpcs if vpc.ipv6 and vpc.nat}
+                 for one in (topology, before))
+    if ways <= old or is_possible():
+        return []
+    return ["this kernel can't forward IPv6 for single links, which Linux 6.17 can: it gets to the internet "
+            f"once the host forwards all of it ({EVERYWHERE}); first set accept_ra to 2 on the way out, or "
+            "the default route that a router advertised goes"]
 
 
 def _check(runner: Runner, before: Topology, topology: Topology) -> None:
