@@ -207,22 +207,6 @@ def test_a_living_vpc_gets_and_loses_it(vpc1: Host) -> None:
     assert vpc1.sh("ip -6 addr show dev vpc-vpc1; ip6tables-save | grep -i vpcctl || true") == ""
 
 
-@pytest.mark.parametrize("rules", ["policy", "group", "acl"])
-def test_rules_that_do_not_cover_it_are_refused_beside_it(dual: Host, rules: str) -> None:
-    policy = dual.write("p.json", {"ingress": []})
-    first = {"policy": f"firewall apply --vpc vpc1 --subnet public --policy {policy}",
-             "group": "group join --vpc vpc1 --subnet public --name web",
-             "acl": "acl associate --vpc vpc1 --subnet public --name edge"}[rules]
-    if rules == "group":
-        dual.do("group create --vpc vpc1 --name web")
-    if rules == "acl":
-        dual.do("acl create --vpc vpc1 --name edge")
-    dual.refused(first, says="do not cover IPv6 yet")
-    dual.do("vpc set --name vpc1 --no-ipv6")
-    dual.do(first)
-    dual.refused("vpc set --name vpc1 --ipv6 auto", says="do not cover IPv6 yet")
-
-
 def test_cleanup_removes_it(dual: Host) -> None:
     dual.sh(f"rm /var/lib/vpcctl/state.json; {CHECKOUT}/cleanup.sh --yes")
     assert "VPCCTL" not in dual.sh("ip6tables-save")
