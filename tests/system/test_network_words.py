@@ -63,7 +63,7 @@ print(json.dumps([said, [numbers.name(number) for number in range(-1, 3)]]))
 UNTOLD = {"MULTICAST", "M-DOWN"}
 """Flags of links that nobody needs."""
 
-MORE = {"MAIN_ROUTES": {"table", "scope", "protocol"}}
+MORE = {"MAIN_ROUTES": {"table", "scope", "protocol"}, "MAIN_ROUTES6": {"table", "scope", "protocol"}}
 """What `ip` leaves out where it is the usual."""
 
 
