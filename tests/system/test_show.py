@@ -34,7 +34,7 @@ def test_addresses_routes_and_peerings(full: Host) -> None:
     assert view["routes"] == [{"destination": "10.0.0.0/16", "target": "local"},
                               {"destination": "0.0.0.0/0", "target": "nat"},
                               {"destination": "172.16.0.0/16", "target": "pcx-vpc2"}]
-    assert view["peerings"] == [{"vpc": "vpc2", "cidr": "172.16.0.0/16", "device": "pcx-vpc2"}]
+    assert view["peerings"] == [{"vpc": "vpc2", "cidr": "172.16.0.0/16", "cidrs": [], "device": "pcx-vpc2"}]
 
 
 def test_counters_count_real_packets(full: Host) -> None:
