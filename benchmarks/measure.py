@@ -55,10 +55,10 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="./benchmarks/run", description=__doc__)
     options.add_argument("--rounds", type=int, default=5, help="how often each thing is measured (default 5)")
     options.add_argument("--ways", action="store_true", help="measure only the ways in and out of a VPC")
-    told = options.parse_args()
-    rounds = told.rounds
+    given = options.parse_args()
+    rounds = given.rounds
     plumbing.SCRATCH.mkdir()
-    if told.ways:
+    if given.ways:
         write_ways(Path("docs/performance.md"), ways.compare(rounds), rounds)
         return
     figures: dict[str, dict[str, float]] = {}

@@ -169,7 +169,7 @@ def clear() -> None:
 
 
 class Street:
-    """The services wherever somebody is asked, and clients who ask when told; what that takes."""
+    """The services wherever somebody is asked, and clients who ask on command; what that takes."""
 
     def __init__(self) -> None:
         self._servers: dict[tuple[str, bool], subprocess.Popen[str]] = {}
@@ -200,8 +200,8 @@ class Street:
         before = _spent(server.pid)
         client.stdin.write(f"{way.address} {PORT} {CONNECTIONS}\n")
         client.stdin.flush()
-        told = float(client.stdout.readline())
-        return (told + _spent(server.pid) - before) / CONNECTIONS * 1e6
+        spent = float(client.stdout.readline())
+        return (spent + _spent(server.pid) - before) / CONNECTIONS * 1e6
 
     def megabyte(self, way: Way) -> float:
         """Microseconds of the processor for a megabyte by TCP (iperf3), at both ends and on the way."""
