@@ -117,7 +117,7 @@ def named(vpc: Vpc) -> Vpc:
 
 
 def apart(vpcs: Sequence[Vpc]) -> tuple[Vpc, ...]:
-    """The VPCs with prefixes and published ports of which each is one VPC's, and with subnets that fit these."""
+    """The VPCs with prefixes and published ports that are one VPC's each, and with subnets that fit these."""
     prefixes: set[IPv6Network] = set()
     ports: set[tuple[int, Transport]] = set()
     found = []
