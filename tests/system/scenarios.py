@@ -248,6 +248,7 @@ SCENARIOS = (
     Scenario(DHCP, NAMED),
     Scenario(DHCP, (*SUBNET, DNS), "half-made", crash=DHCP),
     Scenario("dhcp disable --vpc vpc1", (*NAMED, DHCP)),
+    Scenario(DHCP, (*NAMED, VIRTUAL), "a tap"),
     Scenario(MACHINE, (*NAMED, DHCP), "with a lease"),
     Scenario(MACHINE, NAMED, "with a name"),
     Scenario("peer delete --vpc1 vpc1 --vpc2 vpc2", NAMED, "with names"),

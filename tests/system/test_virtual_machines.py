@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,13 +47,8 @@ END
 chmod +x /run/guest/init /run/guest/lease
 (cd /run/guest; find . | cpio -o -H newc --quiet | gzip -1 >/run/guest.img)
 """
-"""A system of busybox that asks for its address by DHCP."""
+"""A system of busybox that asks for its address by DHCP: passt, or its VPC's server."""
 PASST = "ip netns exec vpc1-public.vm1 passt -f -s /run/vm1/sock -t 80,81"
-STATIC = """#!/bin/busybox sh
-/bin/busybox ip addr add 10.0.1.4/24 dev eth0
-/bin/busybox ip route add default via 10.0.1.1
-"""
-"""In place of DHCP, as cloud-init would do."""
 BOOT = ("qemu-system-x86_64 -cpu max -m 256 -nodefaults -display none -serial file:/run/vm1/console "
         f"-no-reboot -kernel $(echo {KERNEL}/boot/vmlinuz-*) -initrd /run/guest.img -append console=ttyS0 "
         "-device virtio-net-pci,netdev=n,romfile=")
@@ -93,10 +87,11 @@ def test_it_has_the_machine_s_address_and_policy(host: Host) -> None:
 
 
 def test_it_is_the_machine_behind_its_tap(host: Host) -> None:
+    host.do("dns enable --vpc vpc1")
+    host.do("dhcp enable --vpc vpc1")
     done = host.do("instance attach --vpc vpc1 --subnet public --name vm1 --tap vm0")
     assert "address 10.0.1.4/24 and gateway 10.0.1.1" in done.err
-    bash(host, GUEST.replace("busybox udhcpc -i eth0 -s /lease -n -q", "busybox sh /static").replace(
-        "chmod +x", f"printf %s {shlex.quote(STATIC)} >/run/guest/static\nchmod +x"))
+    bash(host, GUEST)
     host.sh("echo 'from the subnet' >/run/www/index.html")
     host.start("vpc1-public", "busybox", "httpd", "-f", "-p", "8080", "-h", "/run/www")
     running = host.start("", "bash", "-c", f"exec {BY_TAP}")

@@ -101,6 +101,7 @@ BOXED = replace(MIDDLEBOX, route_tables=(RouteTable("app", 2, (
 NAMED = replace(OPEN, dns=Dns(records=(Record("db", (IPv4Address("10.0.2.9"),)),)))
 ALIASED = replace(NAMED, dns=Dns("corp.internal", (IPv4Address("1.1.1.1"),),
                                  (Record("www", cname="public"),)))
+VIRTUAL = NAMED.with_subnet(replace(PUBLIC, machines=(Machine("vm", (IPv4Address("10.0.1.4"),), tap="vm0"),)))
 NAMED_PEER = replace(PEER, dns=Dns())
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
@@ -197,6 +198,8 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "dns-of-another-machine": (Topology((NAMED,)), Topology((replace(CROWD, dns=NAMED.dns),))),
     "dns-of-a-peer": (Topology((NAMED, NAMED_PEER)), Topology((NAMED, NAMED_PEER), PEERING)),
     "dhcp-enable": (Topology((NAMED,)), Topology((replace(NAMED, dhcp=Dhcp((ADDRESS,), 43200)),))),
+    "dhcp-enable-beside-a-virtual-machine": (
+        Topology((VIRTUAL,)), Topology((replace(VIRTUAL, dhcp=Dhcp()),))),
     "dns-disable": (Topology((ALIASED,)), Topology((OPEN,))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }

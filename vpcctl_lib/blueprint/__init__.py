@@ -58,6 +58,9 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         peers = tuple(network for peer in topology.peers_of(vpc.name)
                       for network in (*peer.networks, *((peer.ipv6,) if peer.ipv6 else ())))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups, found.get(vpc.name, ())))
+        guests = tuple(seat for seat in seats[vpc.name] if seat.machine.tap) if vpc.dhcp else ()
+        if guests and topology.guarded:
+            yield Part((vpc.name,), _discovery, guests)
     yield Part((), host.host, (topology,))
     if topology.eips:
         # Imported late: most hosts have none.
@@ -195,6 +198,13 @@ def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
         yield from machines.firewall(vpc, one, groups, (), Family.INET6)
     yield from machines.inside(vpc, one, peers, resolvers)
     yield from machines.firewall(vpc, one, groups, resolvers)
+
+
+def _discovery(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    # Imported late: few VPCs have virtual machines that ask for their addresses.
+    from vpcctl_lib.blueprint.taps import discovery
+
+    return discovery(vpc, one)
 
 
 def _roster(vpc: Vpc, groups: Groups) -> Iterator[Resource]:

@@ -8,7 +8,7 @@ from vpcctl_lib.kernel import sysctls
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.topology import Vpc
-from vpcctl_lib.resources import Neighbour, Port, Resource, Route, Settings, Tap
+from vpcctl_lib.resources import Discovery, Neighbour, Port, Resource, Route, Settings, Tap
 
 
 def tap(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
@@ -20,3 +20,9 @@ def tap(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     for address in one.ipv4:
         yield Route(one.namespace, addressing.single(address), one.tap)
         yield Neighbour(one.namespace, one.tap, address, one.mac)
+
+
+def discovery(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    """How it asks for its address in a VPC with DHCP."""
+    yield Discovery(one.namespace, one.tap, one.interface, one.mac, one.address,
+                    addressing.gateway(vpc.cidr))

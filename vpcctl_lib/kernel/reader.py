@@ -342,9 +342,9 @@ class Kernel:
             view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
         return view.stations
 
-    def bridge_table(self, namespace: str, name: str) -> list[dict[str, Any]] | None:
+    def bridge_table(self, namespace: str, name: str, family: str = "bridge") -> list[dict[str, Any]] | None:
         """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
-        return self._table(namespace, "bridge", name)
+        return self._table(namespace, family, name)
 
     def ip_table(self, namespace: str, name: str,
                  family: Family = Family.INET) -> list[dict[str, Any]] | None:

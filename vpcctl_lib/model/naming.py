@@ -65,6 +65,9 @@ ACL_TABLE = "vpcctl-acls"
 ROUTES_TABLE, ROUTES_SET = "vpcctl-routes", "table-"
 """The nft table of family bridge that leads packets to route tables, and how the names of its lists begin."""
 
+TAP_TABLE = "vpcctl"
+"""The nft table of family netdev that carries DHCP to a virtual machine behind a tap."""
+
 GROUP_TABLE, GROUP_SET = "vpcctl", "group-"
 """The nft table of family ip of a machine in groups, and of a router, and how its sets' names begin."""
 

@@ -35,10 +35,11 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "forwarding6": "Forwarding6",
-        "hosts": "Hosts", "ipv6": "Ipv6", "leases": "Leases", "localnet": "Localnet", "marking": "Marking",
-        "otherline": "OtherLine", "relay": "Relay", "resolver": "Resolver", "roster": "Roster",
-        "steering": "Steering", "tap": "Tap", "way": "Way", "wayrule": "WayRule"}
+LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "discovery": "Discovery",
+        "forwarding6": "Forwarding6", "hosts": "Hosts", "ipv6": "Ipv6", "leases": "Leases",
+        "localnet": "Localnet", "marking": "Marking", "otherline": "OtherLine", "relay": "Relay",
+        "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap", "way": "Way",
+        "wayrule": "WayRule"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.acls import Acls as Acls
     from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
+    from vpcctl_lib.resources.discovery import Discovery as Discovery
     from vpcctl_lib.resources.forwarding6 import Forwarding6 as Forwarding6
     from vpcctl_lib.resources.hosts import Hosts as Hosts
     from vpcctl_lib.resources.ipv6 import Ipv6 as Ipv6
@@ -85,8 +87,9 @@ else:
 
 
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
-           "Attached", "Bridge", "Chain", "Condition", "Facts", "Fault", "File", "Folder", "Forwarding",
-           "Forwarding6", "Guard", "Hosts", "Ipv6", "Leases", "Leavings", "Localnet", "Marking", "Member",
-           "Namespace", "Neighbour", "Operation", "Operations", "OtherLine", "Place", "Port", "Program",
-           "Relay", "Resolver", "Resource", "Roster", "Route", "Settings", "SingleRule", "Station",
-           "Steering", "Switching", "Tap", "Veth", "Way", "WayRule", "changed", "kind_named", "name_of"]
+           "Attached", "Bridge", "Chain", "Condition", "Discovery", "Facts", "Fault", "File", "Folder",
+           "Forwarding", "Forwarding6", "Guard", "Hosts", "Ipv6", "Leases", "Leavings", "Localnet",
+           "Marking", "Member", "Namespace", "Neighbour", "Operation", "Operations", "OtherLine",
+           "Place", "Port", "Program", "Relay", "Resolver", "Resource", "Roster", "Route", "Settings",
+           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Way", "WayRule", "changed",
+           "kind_named", "name_of"]
