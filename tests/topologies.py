@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from itertools import combinations, islice
 
 from hypothesis import strategies as st
 
 from tests.fields import GROUPS, Field, held, is_possible, made
-from vpcctl_lib.model import addressing
-from vpcctl_lib.model.outside import Elastic, Pool
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model import addressing, addressing6, resolving, routing
+from vpcctl_lib.model.outside import Elastic, Pool, Transport
 from vpcctl_lib.model.policies import Acl, Group, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import in_order, settled
@@ -104,6 +105,41 @@ def joined(vpc: Vpc) -> Vpc:
     return replace(vpc, groups=found, subnets=subnets)
 
 
+def named(vpc: Vpc) -> Vpc:
+    """The VPC with no DHCP without DNS, and with records that no machine and no circle keeps it from."""
+    if vpc.dns is None:
+        return replace(vpc, dhcp=None)
+    try:
+        resolving.check(Topology((vpc,)))
+    except VpcctlError:
+        return replace(vpc, dns=replace(vpc.dns, records=()))
+    return vpc
+
+
+def apart(vpcs: Sequence[Vpc]) -> tuple[Vpc, ...]:
+    """The VPCs with prefixes and published ports that are one VPC's each, and with subnets that fit these."""
+    prefixes: set[IPv6Network] = set()
+    ports: set[tuple[int, Transport]] = set()
+    found = []
+    for vpc in vpcs:
+        prefix = None if vpc.ipv6 in prefixes else vpc.ipv6
+        prefixes |= {prefix} if prefix else set()
+        found.append(addressing6.with_parts(replace(vpc, ipv6=prefix, subnets=tuple(
+            replace(subnet, ipv6=None, machines=tuple(_alone(one, ports) for one in subnet.machines))
+            for subnet in vpc.subnets)), None))
+    return tuple(found)
+
+
+def _alone(machine: Machine, ports: set[tuple[int, Transport]]) -> Machine:
+    """The machine with those published ports that are not among `ports`, which they join."""
+    found = []
+    for publish in machine.publishes:
+        if (publish.port, publish.protocol) not in ports:
+            ports.add((publish.port, publish.protocol))
+            found.append(publish)
+    return replace(machine, publishes=tuple(found))
+
+
 some_routed = st.sampled_from(("", "app", "app"))
 some_tables = some(("app", "main"), 2)
 some_gateways = some(("nat1", "a"), 1)
@@ -153,13 +189,18 @@ def topologies(draw: st.DrawFn) -> Topology:
              for link, (name, cidr) in zip(links, places, strict=True)]
     alone = [vpc.name for vpc in empty if not any(vpc.meets(other) for other in empty if other != vpc)]
     peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(booleans))
-    vpcs = tuple(joined(replace(draw(any_vpc), name=one.name, cidr=one.cidr, link=one.link, cidrs=one.cidrs,
-                                subnets=draw(subnets(one.networks)), groups=draw(groups()),
-                                acls=draw(acls())))
-                 for one in empty)
+    vpcs = apart([named(joined(replace(
+        draw(any_vpc), name=one.name, cidr=one.cidr, link=one.link, cidrs=one.cidrs,
+        subnets=draw(subnets(one.networks)), groups=draw(groups()), acls=draw(acls())))) for one in empty])
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
     topology = replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())
     ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)])) for vpc in vpcs)
     with_ways = settled(Topology(), replace(topology, vpcs=ways))
-    topology = draw(elastic(with_ways if vpcs and is_possible(with_ways) else topology))
-    return topology if vpcs and is_possible(topology) else Topology()
+    found = fronted(draw(elastic(with_ways if is_possible(fronted(with_ways)) else topology)))
+    return found if is_possible(found) else Topology()
+
+
+def fronted(topology: Topology) -> Topology:
+    """The topology with the host's own address only if something needs that."""
+    needed = routing.opens(topology) and any(vpc.nat for vpc in topology.vpcs)
+    return topology if needed else replace(topology, front=None)

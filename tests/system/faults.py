@@ -12,8 +12,9 @@ from typing import Any
 from host import Host, Result
 
 SHIM = Path(__file__).with_name("tool_shim.sh")
-TOOLS = ("ip", "bridge", "nft", "iptables", "iptables-save", "iptables-restore", "iptables-legacy-save",
-         "iptables-legacy-restore", "iptables-nft-save", "iptables-nft-restore", "sysctl", "env", "ss")
+RULES = tuple(f"{tool}{kind}{verb}" for tool in ("iptables", "ip6tables") for kind in ("", "-legacy", "-nft")
+              for verb in ("", "-save", "-restore"))
+TOOLS = ("ip", "bridge", "nft", *RULES, "sysctl", "env", "ss")
 FAILURES, KILLS = ("fail", "middle"), ("kill-before", "kill-while", "kill-after")
 SIGNALS = ("INT", "TERM", "HUP")
 

@@ -20,6 +20,9 @@ TWIN = (*NAT, "vpc create --name twin --cidr 10.0.0.0/16",
         "subnet add --vpc twin --name public --cidr 10.0.1.0/24 --type public")
 WIDER = "vpc set --name vpc1 --add-cidr 10.1.0.0/16"
 NARROWER = "vpc set --name vpc1 --remove-cidr 10.1.0.0/16"
+SIX = "vpc set --name vpc1 --ipv6 auto"
+FOUR = "vpc set --name vpc1 --no-ipv6"
+DUAL = (*PEERED, "vpc set --name vpc2 --ipv6 auto")
 FAR = "subnet add --vpc vpc1 --name far --cidr 10.1.1.0/24 --type public"
 POLICY = "firewall apply --vpc vpc1 --subnet public --policy {policy}"
 TREE = "firewall apply --vpc vpc1 --subnet public --policy {tree}"
@@ -161,6 +164,11 @@ SCENARIOS = (
     Scenario(NARROWER, (*PEERED, WIDER), "less, half-made", crash=NARROWER),
     Scenario(FAR, (*PEERED, WIDER), "in a further CIDR"),
     Scenario("restore", (*PEERED, WIDER), "a further CIDR", damage=REBOOT),
+    Scenario(SIX, (*DUAL, GUEST), "IPv6"),
+    Scenario(SIX, DUAL, "IPv6, half-made", crash=SIX),
+    Scenario(FOUR, (*DUAL, SIX, GUEST), "no IPv6"),
+    Scenario(MORE, (*DUAL, SIX), "IPv6"),
+    Scenario("restore", (*DUAL, SIX), "IPv6", damage=REBOOT),
     Scenario(MORE, PEERED),
     Scenario(MORE, NAT, "half-made", crash=MORE),
     Scenario("subnet add --vpc vpc1 --name range --cidr 10.0.4.0/24 --bare", NAT),
@@ -177,6 +185,7 @@ SCENARIOS = (
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),
+    Scenario("nat enable --vpc vpc1", (*SUBNET, SIX), "IPv6"),
     Scenario("nat enable --vpc twin", TWIN, "overlap"),
     Scenario("nat disable --vpc vpc1", NAT),
     Scenario(PEERED[-1], PEERED[:-1]),

@@ -243,10 +243,11 @@ def test_public_subnets_get_out_by_the_host_s_address(dual: Host) -> None:
     assert host_setting(dual, FORCE) == "0"
     dual.do("subnet set --vpc vpc1 --name public --type public")
     assert pings(dual, "vpc1-public", INTERNET[0])
-    dual.sh(f"sysctl -qw {FORCE}=0; ip6tables -t nat -F VPCCTL-POSTROUTING")
-    assert dual.vpcctl("status").code == 1
-    dual.do("restore")
-    assert pings(dual, "vpc1-public", INTERNET[0])
+    for breakage in (f"sysctl -qw {FORCE}=0; ip6tables -t nat -F VPCCTL-POSTROUTING", "ip link del vpc-vpc1"):
+        dual.sh(breakage)
+        assert dual.vpcctl("status").code == 1
+        dual.do("restore")
+        assert pings(dual, "vpc1-public", INTERNET[0])
     dual.do("nat disable --vpc vpc1")
     assert host_setting(dual, FORCE) == "0"
     assert not pings(dual, "vpc1-public", INTERNET[0])

@@ -19,7 +19,7 @@ fi
 half() {
     case "$tool $*" in
     *"-batch -") bad='link add x type nosuchtype' ;;
-    *iptables-restore*) bad='--nosuch' ;;
+    *tables-restore*) bad='--nosuch' ;;
     *sysctl*)
         [ $# -gt 6 ] && "$tool" "$1" "$2" "$3" "$4" "$5" "$6" "$7"
         return 1 ;;

@@ -88,7 +88,7 @@ def check_every_resource_comes_after_its_homes(topology: Topology) -> None:
     plain = {one.namespace for one in blueprint(topology) if isinstance(one, Tap)}
     for resource in blueprint(topology):
         found = {place for place in resource.homes if place[1] != "lo"
-                 and not (place[0] in plain and place == addressed(place[0], place[1].split()[0]))}
+                 and not (place[0] in plain and place == addressed(place[0], place[1].partition(" ")[0]))}
         assert found <= there, resource
         there |= resource.places
 

@@ -57,10 +57,14 @@ from vpcctl_lib.resources import (
     Station,
     Steering,
     Switching,
+    Tap,
     Veth,
 )
 from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
+from vpcctl_lib.resources.forwarding6 import Forwarding6
+from vpcctl_lib.resources.hosts import Hosts
+from vpcctl_lib.resources.ipv6 import Ipv6
 from vpcctl_lib.resources.localnet import Localnet
 from vpcctl_lib.resources.neighbours import SWITCHING
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
@@ -104,6 +108,8 @@ class Simulation:
     """Names for namespaces of others, which lose only the name."""
     links: dict[Place, dict[str, Any]] = field(default_factory=lambda: {
         ("", "eth0"): {}, ("", "wg0"): {}})
+    dual: set[Place] = field(default_factory=set)
+    """Links with IPv6."""
     lines: set[tuple[Place, Place]] = field(default_factory=set)
     """Addresses and routes, each with its link."""
     pinned: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
@@ -127,6 +133,8 @@ class Simulation:
             "pinned": self.pinned, "tables": self.tables,
             "chains": {place: rules for place, rules in self.chains.items() if place not in builtin},
             "policies": {place: policy for place, policy in self.policies.items() if policy != "ACCEPT"},
+            # The host's own ends keep it until they go.
+            "dual": {place for place in self.dual if place[0]},
             "programs": self.programs, "forward": (self.settings / "ip_forward").read_text().strip(),
         })
 
@@ -177,6 +185,8 @@ class Simulation:
             self.netns(verb, rest[0])
         elif kind == "link":
             getattr(self, f"link_{verb}")(namespace, rest)
+        elif kind == "tuntap":
+            self.link_add(namespace, rest[1:])
         elif kind in ("neigh", "fdb"):
             self.pin(namespace, kind, verb, rest)
         elif kind == "rule":
@@ -190,9 +200,14 @@ class Simulation:
                 assert rest[-2:] == ["scope", "link"], "none of these has such addresses"
                 return
             self.put(verb, (place, (kind, *without_flags(rest))))
-            if place[1] != "lo" and not any(at == place and words[0] == "addr" for at, words in self.lines):
-                # fib_disable_ip in net/ipv4/fib_frontend.c: the last address takes all routes along.
-                self.lines = {line for line in self.lines if line[0] != place}
+            if kind == "addr" and verb == "del":
+                self.bare(place)
+
+    def bare(self, place: Place) -> None:
+        """The last address takes all routes of IPv4 along (fib_disable_ip in net/ipv4/fib_frontend.c)."""
+        held = {line for line in self.lines if line[0] == place and ":" not in line[1][1]}
+        if place[1] != "lo" and not any(words[0] == "addr" for _, words in held):
+            self.lines -= held
 
     def put(self, verb: str, line: tuple[Place, Place]) -> None:
         need((line in self.lines) == (verb == "del"), "RTNETLINK answers: "
@@ -275,6 +290,7 @@ class Simulation:
     def drop(self, place: Place) -> None:
         """A link goes with its addresses, its routes and its other end."""
         gone = self.links.pop(place, None)
+        self.dual.discard(place)
         self.lines = {line for line in self.lines if line[0] != place}
         self.forget(place)
         for at, other in self.links.items():
@@ -298,7 +314,8 @@ class Simulation:
             need(end[0] in self.namespaces, "Invalid netns value")
             need(end not in self.links, "RTNETLINK answers: File exists")
         for end, other in zip(ends, reversed(ends), strict=True):
-            self.links[end] = {"peer": other} if len(ends) > 1 else {"mac": words[words.index("address") + 1]}
+            self.links[end] = {"peer": other} if len(ends) > 1 else \
+                {"mac": words[words.index("address") + 1]} if "address" in words else {}
 
     def link_del(self, namespace: str, words: list[str]) -> None:
         if words[0] == "group":
@@ -411,7 +428,9 @@ class Simulation:
             if not any(file.startswith(f"{path}/") for file in self.files):
                 self.files.pop(path, None)
         elif isinstance(operation, Set):
-            if operation.namespace not in self.namespaces and not operation.gone_is_fine:
+            if operation.namespace in self.namespaces:
+                self.switch_ipv6(operation)
+            elif not operation.gone_is_fine:
                 raise VpcctlError(f"{operation.namespace}: No such file or directory")
         elif isinstance(operation, Adopt):
             assert operation.namespace not in self.namespaces
@@ -437,6 +456,17 @@ class Simulation:
             (self.settings / "ip_forward").write_text(operation.old)
         return {}
 
+    def switch_ipv6(self, operation: Set) -> None:
+        """Off takes all of IPv6 from a link (addrconf_ifdown in net/ipv6/addrconf.c)."""
+        for key, value in operation.values:
+            if not key.endswith(".disable_ipv6"):
+                continue
+            place = (operation.namespace, key.split(".")[3])
+            self.dual = self.dual | {place} if value == "0" else self.dual - {place}
+            if value == "1":
+                self.lines = {line for line in self.lines if line[0][0] != place[0]
+                              or ":" not in line[1][1] or place[1] not in ("all", line[0][1])}
+
     # What the kernel would answer to a look at it.
 
     def chain(
@@ -453,7 +483,7 @@ class Simulation:
     def has(self, resource: Resource) -> bool:
         if isinstance(resource, (Attached, Namespace)):
             return resource.name in self.namespaces
-        if isinstance(resource, (Veth, Bridge)):
+        if isinstance(resource, (Veth, Bridge, Tap)):
             return (resource.namespace, resource.device) in self.links
         if isinstance(resource, Port):
             return "alias" in self.links.get((resource.namespace, resource.device), {})
@@ -463,7 +493,7 @@ class Simulation:
         if isinstance(resource, SingleRule):
             place = (resource.namespace, resource.table + resource.family.suffix, resource.chain)
             return resource.rule in self.chains.get(place, [])
-        if isinstance(resource, (File, Folder)):
+        if isinstance(resource, (File, Folder, Hosts)):
             return resource.path in self.files
         if isinstance(resource, Program):
             return resource.mark in self.programs
@@ -484,7 +514,9 @@ class Simulation:
             return resource.mac in held
         if isinstance(resource, Announced):
             return ("", "proxy", resource.device, str(resource.address)) in self.pinned
-        if isinstance(resource, Localnet):
+        if isinstance(resource, Ipv6):
+            return (resource.namespace, resource.device) in self.dual
+        if isinstance(resource, (Forwarding6, Localnet)):
             return ("", resource.device) in self.links
         (operation,) = resource.make()
         assert isinstance(operation, Ip)
@@ -509,7 +541,7 @@ def way_of(words: Sequence[str]) -> tuple[str, str, str, str]:
 
 def without_flags(words: Sequence[str]) -> list[str]:
     """An address is the same one whatever flags it has."""
-    return [word for word in words if word != "noprefixroute"]
+    return [word for word in words if word not in ("nodad", "noprefixroute")]
 
 
 def need(condition: bool, otherwise: str) -> None:

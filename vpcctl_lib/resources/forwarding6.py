@@ -9,7 +9,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.proc import setting
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources.base import Fault, Operations, Place, Remains, Resource, changed, within
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Remains, Resource, changed, within
 from vpcctl_lib.resources.host import IDENTITY
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Sysctl
@@ -67,7 +67,9 @@ class Forwarding6(Resource):
         return (Sysctl(key_of(self.device), "0"),) if found else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """It must be on, if this kernel has it."""
+        """It must be on, if this kernel has it. A cable that is made anew has it off."""
+        if self.own and kernel.link(HOST, self.device) is None:
+            return MISSING
         held = kernel.setting(HOST, key_of(self.device))
         return changed(f"{key_of(self.device)} is not 1") if held == "0" else None
 
