@@ -7,11 +7,12 @@ to the router, whatever MAC their sender wrote: a route table decides about the 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.addressing import ANYWHERE, Family, Network
 from vpcctl_lib.model.naming import BRIDGE_TABLE, ROUTES_SET, ROUTES_TABLE
 from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.base import MISSING, Fault, changed
@@ -48,21 +49,27 @@ class Origin:
 class Detour:
     """Answers from those sources to a subnet: by a middlebox, or straight if it has no port."""
 
-    source: IPv4Network
-    target: IPv4Network
+    source: Network
+    target: Network
     port: str = ""
     mac: str = ""
 
     @property
     def rule(self) -> str:
         """The rule for what others than the middlebox itself send on."""
-        source = f"ip saddr {_plain(self.source)} " if self.source.prefixlen else ""
+        family = _nft(self.target)
+        source = f"{family} saddr {_plain(self.source)} " if self.source.prefixlen else ""
         other = f'iifname != "{self.port}" ' if self.port else ""
         turned = f"ether daddr set {self.mac} " if self.port else ""
-        return f"{other}{source}ip daddr {_plain(self.target)} {turned}accept"
+        return f"{other}{source}{family} daddr {_plain(self.target)} {turned}accept"
 
 
-def _plain(network: IPv4Network) -> str:
+def _nft(network: Network) -> str:
+    """What nft calls the family of a network."""
+    return (Family.INET if network.version == 4 else Family.INET6).nft
+
+
+def _plain(network: Network) -> str:
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
 
 
@@ -84,6 +91,9 @@ class Steering(Table):
     more: tuple[IPv4Network, ...] = ()
     """Its other CIDRs."""
 
+    prefix: IPv6Network | None = None
+    """Those of IPv6, if the VPC has it."""
+
     head = head("bridge", ROUTES_TABLE)
     # In one command with the guard's: a machine that it lets in has its route table from the start.
     apart = BRIDGE_TABLE
@@ -100,9 +110,9 @@ class Steering(Table):
         return (self.router, self.inside, self.tables, self.detours)
 
     @property
-    def inside(self) -> tuple[IPv4Network, ...]:
-        """All addresses that are not routed."""
-        return (self.near, *self.more)
+    def inside(self) -> tuple[Network, ...]:
+        """All addresses that are not routed; those of IPv6 last."""
+        return (self.near, *self.more, *((self.prefix,) if self.prefix else ()))
 
     def moved(self, old: Steering) -> str:
         """Ports that come and go, or get another number."""
@@ -112,20 +122,24 @@ class Steering(Table):
         """The table in nft's syntax."""
         lines = ",\n".join(f"\t\t\t{one.element}" for one in self.origins)
         held = f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
-        far = " ".join(f"ip daddr != {network}" for network in self.inside)
         chains = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
                          for one in self.tables)
         return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
                 f"{chains}\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
-                f"\t\t{far} ether daddr set {self.router} "
-                f"meta pkttype set host\n"
-                f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n{self._turns()}\t}}\n}}\n")
+                f"{''.join(map(self._led, _by_family(self.inside)))}{self._turns()}\t}}\n}}\n")
+
+    def _led(self, inside: Sequence[Network]) -> str:
+        """For a family: what goes to the router, and what its packets are marked with."""
+        family = _nft(inside[0])
+        far = " ".join(f"{family} daddr != {network}" for network in inside)
+        return (f"\t\t{far} ether daddr set {self.router} meta pkttype set host\n"
+                f"\t\tether type {family} meta mark set iifname map @{ORIGIN}\n")
 
     def _turns(self) -> str:
         if not self.detours:
             return ""
-        inside = (f"ip saddr {network} accept" for network in self.inside)
+        inside = (f"{_nft(network)} saddr {network} accept" for network in self.inside)
         return "".join(f"\t\t{line}\n" for line in (*inside, *(one.rule for one in self.detours)))
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -147,6 +161,12 @@ class Steering(Table):
 
     def __str__(self) -> str:
         return f"marks for route tables in {self.namespace}"
+
+
+def _by_family(inside: Sequence[Network]) -> list[list[Network]]:
+    """Those of IPv4, and those of IPv6 if there are any."""
+    parted = ([one for one in inside if one.version == version] for version in (4, 6))
+    return [part for part in parted if part]
 
 
 def _comments(words: Sequence[str]) -> str:
@@ -176,42 +196,59 @@ def origins_of(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
             if isinstance(one, list) and len(one) == 2 and isinstance(one[1], int)}
 
 
-def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[IPv4Network, ...], str] | None:
+def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str] | None:
     """The addresses that are not routed, and the MAC to which packets for all others go."""
-    rule: dict[str, Any] = next((item["rule"] for item in listed
-                                 if item.get("rule", {}).get("chain") == HOOK), {})
+    rules = _hooked(listed)
     try:
-        *matches, mangle, _ = rule["expr"]
-        prefixes = [match["match"]["right"]["prefix"] for match in matches]
-        return tuple(IPv4Network((one["addr"], one["len"])) for one in prefixes), \
-            str(mangle["mangle"]["value"])
+        found, router = _far(rules[0])
+        if len(rules) > FIXED and rules[FIXED][0]["match"]["op"] == "!=" \
+                and "payload" in rules[FIXED][0]["match"]["left"]:
+            found += _far(rules[FIXED])[0]
+        return found, router
     except (LookupError, TypeError, ValueError):
         return None
 
 
+def _far(rule: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str]:
+    *matches, mangle, _ = rule
+    return tuple(map(_read, (one["match"]["right"] for one in matches))), str(mangle["mangle"]["value"])
+
+
+def _read(said: Any) -> Network:
+    """A network, or a single address, that nft has listed."""
+    held = said["prefix"] if isinstance(said, dict) else {"addr": said}
+    return ip_network(f"{held['addr']}/{held['len']}" if "len" in held else held["addr"])
+
+
+def _hooked(listed: Sequence[dict[str, Any]]) -> list[Any]:
+    """The rules of our hook."""
+    return [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+
+
 def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
     """The ways of answers in a table that nft has listed; empty if a rule is of another form."""
-    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    rules = _hooked(listed)
     far = far_of(listed)
     try:
-        return [_detour(rule) for rule in rules[FIXED + len(far[0]):]] if far else []
+        fixed = FIXED * len(_by_family(far[0])) if far else 0
+        return [_detour(rule) for rule in rules[fixed + len(far[0]):]] if far else []
     except (LookupError, TypeError, ValueError):
         return []
 
 
 def _detour(rule: Sequence[dict[str, Any]]) -> Detour:
     port = mac = ""
-    found = {"saddr": IPv4Network("0.0.0.0/0")}
+    found: dict[str, Network] = {}
     for part in rule:
         if "mangle" in part:
             mac = str(part["mangle"]["value"])
         elif "match" in part and part["match"]["op"] == "!=":
             port = str(part["match"]["right"])
         elif "match" in part:
-            right = part["match"]["right"]
-            prefix = right["prefix"] if isinstance(right, dict) else {"addr": right, "len": 32}
-            found[part["match"]["left"]["payload"]["field"]] = IPv4Network((prefix["addr"], prefix["len"]))
-    return Detour(found["saddr"], found["daddr"], port, mac)
+            found[part["match"]["left"]["payload"]["field"]] = _read(part["match"]["right"])
+    target = found["daddr"]
+    everywhere = ANYWHERE[Family.INET if target.version == 4 else Family.INET6]
+    return Detour(found.get("saddr", everywhere), target, port, mac)
 
 
 def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
@@ -223,7 +260,7 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
     hooks = [{key: item["chain"].get(key) for key in ("name", "type", "hook", "prio", "policy")}
              for item in listed if "hook" in item.get("chain", {})]
     hook = {"name": HOOK, "type": "filter", "hook": HOOK, "prio": PRIORITY, "policy": "accept"}
-    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    rules = _hooked(listed)
     inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
                 if "rule" in item and item["rule"].get("chain") != HOOK)
     return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
@@ -231,7 +268,7 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
 
 
 FIXED = 2
-"""The rules that there are always."""
+"""The rules that there are always for a family."""
 
 
 def _field(protocol: str, name: str) -> dict[str, Any]:
@@ -246,30 +283,30 @@ def _set(key: Any, value: Any) -> dict[str, Any]:
     return {"mangle": {"key": key, "value": value}}
 
 
-def _network(network: IPv4Network) -> Any:
+def _network(network: Network) -> Any:
     if network.prefixlen == network.max_prefixlen:
         return str(network.network_address)
     return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
 
 
-def _expressions(near: Sequence[IPv4Network], router: str, detours: Sequence[Detour]) -> list[Any]:
+def _expressions(near: Sequence[Network], router: str, detours: Sequence[Detour]) -> list[Any]:
     """The rules as nft lists them in JSON (libnftables-json(5))."""
     origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
     accept = {"accept": None}
-    inside = [[_match("==", _field("ip", "saddr"), _network(one)), accept] for one in near if detours]
-    return [
-        [*(_match("!=", _field("ip", "daddr"), _network(one)) for one in near),
+    inside = [[_match("==", _field(_nft(one), "saddr"), _network(one)), accept] for one in near if detours]
+    fixed = [rule for part in _by_family(near) for rule in (
+        [*(_match("!=", _field(_nft(one), "daddr"), _network(one)) for one in part),
          _set(_field("ether", "daddr"), router), _set({"meta": {"key": "pkttype"}}, "host")],
-        [_match("==", _field("ether", "type"), "ip"), _set({"meta": {"key": "mark"}}, origin)],
-        *inside, *([*_turn(one), accept] for one in detours),
-    ]
+        [_match("==", _field("ether", "type"), _nft(part[0])), _set({"meta": {"key": "mark"}}, origin)])]
+    return [*fixed, *inside, *([*_turn(one), accept] for one in detours)]
 
 
 def _turn(one: Detour) -> Iterator[Any]:
     if one.port:
         yield _match("!=", {"meta": {"key": "iifname"}}, one.port)
+    family = _nft(one.target)
     if one.source.prefixlen:
-        yield _match("==", _field("ip", "saddr"), _network(one.source))
-    yield _match("==", _field("ip", "daddr"), _network(one.target))
+        yield _match("==", _field(family, "saddr"), _network(one.source))
+    yield _match("==", _field(family, "daddr"), _network(one.target))
     if one.port:
         yield _set(_field("ether", "daddr"), one.mac)
