@@ -17,9 +17,6 @@ INTERNET6 = "2001:4860:4860::8888"
 FORGET = "for one in $(ls /run/netns); do ip -6 -n $one neigh flush all; done; ip -6 neigh flush all"
 """What is known of neighbours beside permanent entries lasts some seconds only."""
 
-LINK_LOCAL = "ip addr add fe80::2/64 dev eth0 nodad; ip -n internet addr add fe80::1/64 dev sandbox nodad"
-"""Who asks for neighbours on behalf of others needs one; these two links have none in a test's host."""
-
 _TOOLS = ((r"\biptables", "ip6tables"), (r"bridge-nf-call-ip6?tables", "bridge-nf-call-ip6tables"),
           (r"-p icmp\b", "-p ipv6-icmp"), (r"--icmp-type", "--icmpv6-type"),
           (r"icmp-host-prohibited", "icmp6-adm-prohibited"),

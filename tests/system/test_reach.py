@@ -140,8 +140,6 @@ def build(host: Host, world: World) -> None:
     services = {name: host.listen(name, "80", "8080", "53/udp", address=at)
                 for name in map(space, world.listening)}
     host.listen("", "80", "53/udp", *HOST_PORTS, address=at)
-    if isinstance(world, World6):
-        host.sh(reach_six.LINK_LOCAL)
     for vpc in world.topology["vpcs"].values() if world.routed and isinstance(world, World6) else ():
         host.sh(f"ip -n internet route add {vpc['ipv6']} via {UPLINK6}")
     for cidr in ("10.0.0.0/8", "172.16.0.0/12") if world.routed else ():

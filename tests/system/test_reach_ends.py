@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from host import UPLINK, UPLINK6, Host
 from probes import REACHED
-from reach_six import LINK_LOCAL
 
 SENDERS = {"vpc1/public": "vpc1-public", "vpc1/public/web1": "vpc1-public.web1",
            "vpc1/private": "vpc1-private", "vpc1/range/db1": "vpc1-range.db1",
@@ -55,9 +54,7 @@ def ends(vpc2: Host) -> Iterator[Host]:
     vpc2.do("firewall apply --vpc vpc1 --subnet private --policy", vpc2.write("policy.json", POLICY))
     for network, host in NETWORKS.items():
         vpc2.sh(f"ip -n internet route add {network} via {host}")
-    vpc2.sh(LINK_LOCAL)
     yield vpc2
-    vpc2.sh(LINK_LOCAL.replace(" add ", " del ").replace(" nodad", ""))
     for network, host in NETWORKS.items():
         vpc2.sh(f"ip -n internet route del {network} via {host}")
 

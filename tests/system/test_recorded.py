@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,13 +34,17 @@ def both(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def essence(answer: Any) -> Any:
     """What counts of an answer."""
     if isinstance(answer, list):
-        # IPv6 addresses are made of MACs, which are random.
-        return [essence(one) for one in answer if not isinstance(one, dict) or one.get("family") != "inet6"]
+        return [essence(one) for one in answer if not isinstance(one, dict) or not is_random(one)]
     if isinstance(answer, dict):
         if "nftables" in answer:
             return sorted({kind for one in answer["nftables"] for kind in one})
         return {key: essence(value) for key, value in answer.items() if key in SAME and value != []}
     return answer
+
+
+def is_random(one: dict[str, Any]) -> bool:
+    """Whether it is an address that a link made of its MAC, or a route to one; MACs are random."""
+    return one.get("family") == "inet6" or re.match("fe80::[0-9a-f]+:", str(one.get("dst"))) is not None
 
 
 def answers(scene: dict[str, Any]) -> dict[str, Any]:
