@@ -67,7 +67,7 @@ from vpcctl_lib.resources.hosts import Hosts
 from vpcctl_lib.resources.ipv6 import Ipv6
 from vpcctl_lib.resources.localnet import Localnet
 from vpcctl_lib.resources.neighbours import SWITCHING
-from vpcctl_lib.resources.operations import BUILTIN, Ip, Make, Remove, Set
+from vpcctl_lib.resources.operations import BUILTIN, Ip, Ip6, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
 
@@ -164,9 +164,11 @@ class Simulation:
             raise Refused(BUSY)
 
     def ip(self, namespace: str, words: list[str], stdin: str) -> str:
-        if "-batch" not in words:
-            return "\n".join(self.told(namespace, [" ".join(words)], False))
-        return "\n".join(self.told(namespace, stdin.splitlines(), words[0] == "-force"))
+        lines = stdin.splitlines() if "-batch" in words else [" ".join(word for word in words if word != "-6")]
+        if "-6" in words:
+            # Only rules don't say of which family they are.
+            lines = [re.sub("^rule ", "rule6 ", line) for line in lines]
+        return "\n".join(self.told(namespace, lines, "-force" in words))
 
     def told(self, namespace: str, lines: list[str], force: bool) -> Iterator[str]:
         for number, line in enumerate(lines, 1):
@@ -189,7 +191,7 @@ class Simulation:
             self.link_add(namespace, rest[1:])
         elif kind in ("neigh", "fdb"):
             self.pin(namespace, kind, verb, rest)
-        elif kind == "rule":
+        elif kind in ("rule", "rule6"):
             self.put(verb, ((namespace, "lo"), (kind, *rest)))
         elif "table" in rest:
             self.way(namespace, verb, rest)
@@ -524,6 +526,7 @@ class Simulation:
         if verb == "property":
             return words[-1] in self.links.get((operation.namespace, words[2]), {}).get("altnames", ())
         if kind == "rule":
+            kind += "6" if isinstance(operation, Ip6) else ""
             return ((operation.namespace, "lo"), (kind, *words)) in self.lines
         if "table" in words:
             return any(line == (*way_of(words), *words) for place, line in self.lines
