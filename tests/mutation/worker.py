@@ -7,8 +7,11 @@ tests that start vpcctl as a process of its own see no mutant, and are left out.
 from __future__ import annotations
 
 import gc
+import importlib
+import inspect
 import json
 import math
+import mmap
 import os
 import resource
 import signal
@@ -16,10 +19,12 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType
+from typing import Any, NamedTuple
 
 import coverage
 import pytest
@@ -32,14 +37,31 @@ Places = dict[tuple[str, int, str], list[FunctionType]]
 Covered = dict[str, dict[int, list[int]]]
 """By file and line, the numbers of the tests that come by."""
 
-Running = dict[int, tuple[Mutant, float, float]]
-"""By process: the mutant, when it was begun, and how many seconds it has."""
+
+
+class Trial(NamedTuple):
+    """A fork with a mutant."""
+
+    mutant: Mutant
+    begun: float
+    limit: float
+    """How many seconds it has."""
+
+    shown: mmap.mmap
+    """Shared with the fork: the number of the test that sees the mutant at present."""
+
+
+Running = dict[int, Trial]
+"""By process."""
 
 PATIENCE = 3
 """Seconds of the processor that a test has beyond three times what it took with the right code.
 
 For each test alone: a mutant that loops is not to take the time that all of them have together.
 """
+
+NUMBER = 4
+"""Bytes of a test's number."""
 
 WAITING = 5
 """As many times longer a test may take in all, on a machine that does other work, too."""
@@ -63,10 +85,19 @@ class Worker:
     """How long each mutant took."""
 
     broken: list[str] = field(default_factory=list)
+    _seers: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    """By file, the tests that saw its mutants so far: likely they see the next one, too."""
+
+    _caches: Sequence[Any] = ()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In place of running each test once."""
+        # Many are imported late, and so far by none: each fork must find the functions that it breaks.
+        for path in {one.path for one in self.mutants}:
+            importlib.import_module(".".join(Path(path).with_suffix("").parts).removesuffix(".__init__"))
+        gc.unfreeze()
+        self._caches = _caches({str(Path(one.path).resolve()) for one in self.mutants})
         # What has been made so far isn't looked at by the garbage collector in every fork.
         gc.collect()
         gc.freeze()
@@ -82,7 +113,7 @@ class Worker:
         parts = [list(range(len(items)))[hand::self.hands] for hand in range(self.hands)]
         with tempfile.TemporaryDirectory() as folder:
             results = [Path(folder, str(hand)) for hand in range(self.hands)]
-            children = [_fork(lambda part=part, result=result: _measure(items, part, files, result))
+            children = [_fork(partial(_measure, items, part, files, self._caches, result))
                         for part, result in zip(parts, results, strict=True)]
             for child in children:
                 os.waitpid(child, 0)
@@ -100,22 +131,23 @@ class Worker:
         """One fork for each mutant that any test comes by, at most as many at a time as there are hands."""
         places = _functions({one.path for one in self.mutants})
         running: Running = {}
-        shown = time.monotonic()
+        told = time.monotonic()
         for mutant in self.mutants:
             lines = covered.get(str(Path(mutant.path).resolve()), {})
             tests = {one for line in range(mutant.line, mutant.last_line + 1) for one in lines.get(line, ())}
             if not tests:
                 self.verdicts[mutant] = NOT_COVERED
                 continue
-            ordered = _likeliest(mutant, items, tests, seconds)
             while len(running) >= self.hands:
                 self._wait(running)
+            ordered = _likeliest(mutant, items, tests, seconds, self._seers[mutant.path])
             limits = {one: 3 * seconds[one] + PATIENCE for one in ordered}
-            child = _fork(lambda mutant=mutant, limits=limits: _try(mutant, places, items, limits))
+            shown = mmap.mmap(-1, NUMBER)
+            child = _fork(partial(_try, mutant, places, items, limits, self._caches, shown))
             # In case that it ends no test, and nothing ends it.
-            running[child] = mutant, time.monotonic(), WAITING * sum(limits.values())
-            if time.monotonic() > shown + 30:
-                shown = time.monotonic()
+            running[child] = Trial(mutant, time.monotonic(), WAITING * sum(limits.values()), shown)
+            if time.monotonic() > told + 30:
+                told = time.monotonic()
                 print(f"{len(self.verdicts)} of {len(self.mutants)} mutants", file=sys.stderr, flush=True)
         while running:
             self._wait(running)
@@ -124,16 +156,22 @@ class Worker:
         """Until one has come to its end; who takes far too long is ended, and counts as seen."""
         while True:
             now = time.monotonic()
-            for child, (mutant, begun, limit) in [*running.items()]:
-                if now > begun + limit:
+            for child, trial in [*running.items()]:
+                if now > trial.begun + trial.limit:
                     os.kill(child, signal.SIGKILL)
                 done, status = os.waitpid(child, os.WNOHANG)
                 if done:
                     del running[child]
-                    self.seconds[mutant] = now - begun
-                    self.verdicts[mutant] = _verdict(status)
+                    self._note(trial, now - trial.begun, _verdict(status))
                     return
             time.sleep(0.005)
+
+    def _note(self, trial: Trial, seconds: float, verdict: str) -> None:
+        with trial.shown:
+            if verdict == KILLED:
+                self._seers[trial.mutant.path][int.from_bytes(trial.shown[:], "little")] += 1
+        self.seconds[trial.mutant] = seconds
+        self.verdicts[trial.mutant] = verdict
 
 
 def _verdict(status: int) -> str:
@@ -143,16 +181,18 @@ def _verdict(status: int) -> str:
 
 
 def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int],
-               seconds: Mapping[int, float]) -> list[int]:
-    """Two single cases of each test, then the rest; each time the module's own tests, then the cheapest."""
+               seconds: Mapping[int, float], seers: Counter[int]) -> list[int]:
+    """Those that saw others of the file, by how many in a second; then the module's own tests; then others.
+    Each time two single cases of each test come first, then the cheapest, and property tests at the end."""
     times_seen: Counter[str] = Counter()
     ranked = []
     for number in sorted(tests, key=seconds.__getitem__):
         name = items[number].nodeid.partition("[")[0]
         path = items[number].path
         times_seen[name] += 1
-        ranked.append((times_seen[name] > 2 or is_property(items[number]),
-                       path.stem != f"test_{Path(mutant.path).stem}", seconds[number], number))
+        ranked.append((-seers[number] / max(seconds[number], 0.001), is_property(items[number]),
+                       path.stem != f"test_{Path(mutant.path).stem}", times_seen[name] > 2, seconds[number],
+                       number))
     chosen, total = [], 0.0
     for *_, took, number in sorted(ranked):
         total += took
@@ -162,6 +202,7 @@ def _likeliest(mutant: Mutant, items: Sequence[pytest.Item], tests: Iterable[int
     return chosen
 
 
+@cache
 def is_property(item: pytest.Item) -> bool:
     """Whether it is one of Hypothesis's, which has many examples."""
     return item.get_closest_marker("hypothesis") is not None
@@ -206,11 +247,20 @@ def _run(items: Sequence[pytest.Item], numbers: Sequence[int], before: Callable[
     return reports
 
 
-def _measure(items: Sequence[pytest.Item], part: Sequence[int], files: Iterable[str], result: Path) -> int:
+def _caches(files: Collection[str]) -> list[Any]:
+    """The caches of functions of these files: what is in one keeps its function from being called."""
+    found = (one for one in gc.get_objects() if isinstance(one, type(is_property)))
+    return [one for one in found if inspect.getsourcefile(inspect.unwrap(one)) in files]
+
+
+def _measure(items: Sequence[pytest.Item], part: Sequence[int], files: Iterable[str], caches: Sequence[Any],
+             result: Path) -> int:
     measuring = coverage.Coverage(data_file=None, include=sorted(files), config_file=False, messages=False)
     started: list[tuple[int, float]] = []
 
     def note(number: int) -> None:
+        for one in caches:
+            one.cache_clear()
         measuring.switch_context(str(number))
         started.append((number, time.process_time()))
 
@@ -226,11 +276,13 @@ def _measure(items: Sequence[pytest.Item], part: Sequence[int], files: Iterable[
     return 0
 
 
-def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], limits: Mapping[int, float]) -> bool:
+def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], limits: Mapping[int, float],
+         caches: Sequence[Any], shown: mmap.mmap) -> bool:
     """Whether one of these tests sees the mutant; ended once a test has had its seconds of the processor."""
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
 
     def begin(number: int) -> None:
+        shown[:] = number.to_bytes(NUMBER, "little")
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + limits[number]), most))
         signal.setitimer(signal.ITIMER_REAL, WAITING * limits[number])
 
@@ -238,6 +290,8 @@ def _try(mutant: Mutant, places: Places, items: Sequence[pytest.Item], limits: M
     for key, code in _codes(module):
         for function in places.get(key, ()):
             function.__code__ = code
+    for one in caches:
+        one.cache_clear()
     return bool(_run(items, list(limits), begin).failed)
 
 
