@@ -84,6 +84,6 @@ def _addressed(vpc: Vpc, domain: str, taken: set[str]) -> list[Record]:
 
 
 def _aliases(command: tuple[str, ...], domain: str) -> list[Record]:
-    pairs = (word.removeprefix(CNAME).split(",") for word in command if word.startswith(CNAME))
+    pairs = (word.removeprefix(CNAME).partition(",") for word in command if word.startswith(CNAME))
     return [Record(names.parse_name(name, domain), cname=names.parse_name(target, domain))
-            for name, target in pairs]
+            for name, _, target in pairs]
