@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import resource
 from contextlib import suppress
 from dataclasses import replace
@@ -51,6 +52,8 @@ def test_what_is_saved_is_loaded(store: Store, topology: Topology, previous: Top
 
 def test_nothing_recorded_is_an_empty_state(tmp_path: Path) -> None:
     assert Store(tmp_path / "nowhere").load() == State()
+    assert document.topology(tmp_path / "nowhere") == Topology()
+    assert document.read(tmp_path / "nowhere" / "state.json") is None
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -59,6 +62,7 @@ def test_the_file_has_a_line_a_resource(store: Store) -> None:
     store.save(State(ledger=ledger))
     lines = [line for line in store.file.read_text().splitlines() if line.startswith('{"kind"')]
     assert len(lines) == len(ledger)
+    assert "found" not in store.file.read_text()
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "  ", "\n"])
@@ -180,6 +184,18 @@ def test_a_file_cut_short_or_with_a_byte_changed_is_never_a_crash(store: Store, 
         raw[place] = data.draw(st.integers(0, 255))
     store.file.write_bytes(raw)
     with suppress(VpcctlError):
+        store.load()
+
+
+def test_a_record_that_is_no_file_of_its_own(store: Store) -> None:
+    (store.folder / "elsewhere").write_text(json.dumps(GOOD))
+    store.file.symlink_to(store.folder / "elsewhere")
+    with pytest.raises(VpcctlError, match="is a symbolic link, which vpcctl does not follow") as caught:
+        store.load()
+    assert caught.value.hint == "put the file itself there, or name its folder with --state-dir"
+    store.file.unlink()
+    store.file.mkdir()
+    with pytest.raises(VpcctlError, match="state.json is damaged"):
         store.load()
 
 
@@ -358,7 +374,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def sealed(store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
     """A record with a seal, and its text."""
-    monkeypatch.setattr(store_module, "MANY", 1)
+    monkeypatch.setattr(store_module, "MANY", len(SETTLED))
     store.save(State(ledger=SETTLED, parts=(2, 1)))
     return store.file.read_text()
 
@@ -383,6 +399,18 @@ def test_what_was_read_is_written_as_it_was_read(store: Store, monkeypatch: pyte
     assert Store(store.folder).load().ledger == (*SETTLED, more)
 
 
+def test_an_entry_is_decoded_once_somebody_looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed(store, monkeypatch)
+    first, second, _ = Store(store.folder).load().ledger
+    names = re.compile("vpc2")
+    assert (first.may_name(names), second.may_name(names)) == (False, True)
+    assert (first.found, second.resource) == (SETTLED[0].found, SETTLED[1].resource)
+    assert first.may_name(names), "it may have changed since"
+    third = Store(store.folder).load().ledger[2]
+    for entry in (third, first, SETTLED[0]):
+        assert not hasattr(entry, "color")
+
+
 def test_a_sealed_record_is_plain_json_that_says_the_same(
         store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     text = sealed(store, monkeypatch)
@@ -393,8 +421,9 @@ def test_a_sealed_record_is_plain_json_that_says_the_same(
     store.file.write_text(json.dumps(data, indent=2))
     loaded = Store(store.folder).load()
     assert (loaded.ledger, loaded.parts) == (SETTLED, ())
-    # An older one, and one of a change under way, have none.
-    for state in (State(ledger=SETTLED), State(ledger=SETTLED, previous=Topology(), parts=(2, 1))):
+    # An older one, one of a change under way and a small one have none.
+    for state in (State(ledger=SETTLED), State(ledger=SETTLED, previous=Topology(), parts=(2, 1)),
+                  State(ledger=SETTLED[:0], parts=(2, 1))):
         store.save(state)
         assert "seal" not in store.file.read_text()
 

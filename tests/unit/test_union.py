@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
 from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model.names import Dhcp, Dns
+from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import OWN, Machine, Peering, Subnet, Topology, Vpc
 
 WEB, DB, LATE = (
@@ -58,6 +61,11 @@ def test_machines_and_groups_that_the_record_lacks_are_taken_up() -> None:
     has = Topology((replace(found, groups=(other,), subnets=found.subnets[:1]),))
     taken = replace(WEB, machines=(OWN, replace(web1, name="other"), replace(web1, name="own", addresses=())))
     assert united(has, Topology((replace(ONE, groups=(group,), subnets=(taken,)),))) == has
+    elsewhere = replace(WEB, machines=(replace(web1, addresses=(IPv4Address("10.0.1.9"),)),))
+    assert united(has, Topology((replace(ONE, subnets=(elsewhere,)),))) == has, "no two of one name"
+    more = replace(ONE, groups=(group, Group("late")), acls=(Acl("a"), Acl("late")))
+    assert added(Topology((replace(ONE, groups=(group,), acls=(Acl("a"),)),)), Topology((more,))) \
+        == ["group late of one", "acl late of one"]
     moved = replace(found.subnets[0], cidr=IPv4Network("10.0.0.0/20"))
     assert united(recorded, Topology((replace(ONE, subnets=(moved,)),))) == recorded
 
@@ -85,3 +93,75 @@ def test_two_vpcs_of_one_link_address_are_refused() -> None:
     with pytest.raises(VpcctlError, match="VPC 'four' has the link address of VPC 'two'") as caught:
         united(Topology((ONE, TWO)), Topology((Vpc("four", IPv4Network("10.9.0.0/16"), 1),)))
     assert caught.value.hint == "remove one of the two: ip netns del four"
+
+
+def test_cidrs_that_the_record_lacks_are_taken_up_with_their_subnets() -> None:
+    first, second, over = map(IPv4Network, ("10.8.0.0/16", "10.9.0.0/16", "10.9.0.0/17"))
+    far, beyond = Subnet("far", IPv4Network("10.8.1.0/24")), Subnet("beyond", IPv4Network("10.50.1.0/24"))
+    recorded = Topology((replace(ONE, cidrs=(second,)),))
+    result = united(recorded, Topology((replace(ONE, cidrs=(first, over), subnets=(WEB, far, beyond)),)))
+    assert result.vpcs == (replace(ONE, cidrs=(first, second), subnets=(WEB, far)),)
+    assert added(recorded, result) == [f"CIDR {first} of one", "one/far"]
+
+
+def test_dns_and_dhcp_that_the_record_lacks_are_taken_up() -> None:
+    recorded, found = Topology((ONE,)), replace(ONE, dns=Dns("found"), dhcp=Dhcp(lease=60))
+    result = united(recorded, Topology((found,)))
+    assert result.vpcs == (found,)
+    assert added(recorded, result) == ["dns of one", "dhcp of one"]
+    has = Topology((replace(ONE, dns=Dns("recorded"), dhcp=Dhcp(lease=600)),))
+    assert united(has, Topology((found,))) == has
+    assert added(has, has) == []
+
+
+def test_route_tables_and_nat_gateways_that_the_record_lacks_are_taken_up() -> None:
+    recorded = Topology((replace(ONE, route_tables=(RouteTable("app", 1),),
+                                 nat_gateways=(NatGateway("nat1", "web"),)),))
+    late = NatGateway("nat2", "web")
+    result = united(recorded, Topology((replace(
+        ONE, route_tables=(RouteTable("app", 3), RouteTable("of-its-number", 1), RouteTable("late", 2)),
+        nat_gateways=(NatGateway("nat1", "db"), late)),)))
+    assert result.vpcs[0].route_tables == (RouteTable("app", 1), RouteTable("late", 2))
+    assert result.vpcs[0].nat_gateways == (NatGateway("nat1", "web"), late)
+    assert added(recorded, result) == ["route table late of one", "NAT gateway nat2 of one"]
+
+
+@pytest.mark.parametrize(("recorded", "found", "part"), [
+    ("fd00::/56", "fd00::/56", "fd00:0:0:7::/64"), ("fd00::/56", "fd01::/56", "fd00:0:0:1::/64"),
+    (None, "fd00::/56", None)])
+def test_a_subnet_has_a_part_of_the_recorded_prefix(recorded: str | None, found: str,
+                                                    part: str | None) -> None:
+    late = replace(LATE, ipv6=IPv6Network(found.replace("::/56", ":0:0:7::/64")))
+    one = replace(ONE, ipv6=IPv6Network(recorded) if recorded else None, subnets=())
+    other = replace(ONE, ipv6=IPv6Network(found), subnets=(late,))
+    assert united(Topology((one,)), Topology((other,))).vpcs \
+        == (replace(one, subnets=(replace(LATE, ipv6=IPv6Network(part) if part else None),)),)
+
+
+def test_ports_of_the_host_that_the_record_lacks_are_taken_up() -> None:
+    ports = Publish(8080, 80), Publish(8080, 81), Publish(5353, 53, Transport.UDP)
+
+    def publishing(*publishes: Publish) -> Topology:
+        return Topology((replace(ONE, subnets=(replace(WEB, machines=(Machine(publishes=publishes),)),)),))
+
+    assert united(publishing(ports[0]), publishing(*ports[1:])) == publishing(ports[0], ports[2])
+    both = ports[0], Publish(9090, 90)
+    assert united(publishing(*both), publishing(*ports[1:])) == publishing(*both, ports[2])
+    assert united(publishing(ports[0]), publishing()) == publishing(ports[0])
+    assert united(publishing(ports[0]), Topology((replace(ONE, subnets=(replace(WEB, machines=()),)),))) \
+        == publishing(ports[0])
+    assert added(publishing(ports[0]), publishing(ports[0], ports[2])) == ["port 5353/udp to one/web"]
+
+
+def test_pools_and_elastic_addresses_that_the_record_lacks_are_taken_up() -> None:
+    here, far, over, other = (Pool(IPv4Network(cidr), "eth0") for cidr in (
+        "198.51.100.0/28", "192.0.2.0/28", "198.51.100.8/29", "203.0.113.0/28"))
+    first, *others = (IPv4Address(f"198.51.100.{last}") for last in range(1, 7))
+    recorded = Topology((ONE,), pools=(here, far), eips=(Elastic(first, "one", "web"), Elastic(others[0])))
+    late, free = Elastic(others[1], "one", "db"), Elastic(others[2])
+    result = united(recorded, Topology((ONE,), front=others[4], pools=(over, other), eips=(
+        Elastic(first, "one", "db"), Elastic(others[3], "one", "web"), late, free)))
+    assert result == replace(recorded, front=others[4], pools=(here, far, other),
+                             eips=(*recorded.eips, late, free))
+    assert added(recorded, result) == [f"elastic address {late.address}", f"elastic address {free.address}"]
+    assert united(replace(recorded, front=first), Topology(front=others[4])).front == first

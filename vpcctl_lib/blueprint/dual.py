@@ -43,7 +43,7 @@ def cable(vpc: Vpc) -> Iterator[Resource]:
     prefix = vpc.ipv6
     device = naming.device("vpc-", vpc.name)
     yield from _end(HOST, device, 0)
-    own = IPv6Interface((addressing6.host_end(prefix), 128))
+    own = IPv6Interface(addressing6.host_end(prefix))
     yield Address(HOST, device, own, routed=False)
     yield Route(HOST, prefix, device, ENDS[1])
 

@@ -79,7 +79,7 @@ def firewall(vpc: Vpc, one: Endpoint, groups: Groups | None,
         # Imported late: most VPCs have none.
         from vpcctl_lib.blueprint.gateways import inside as gateway
 
-        yield from gateway(vpc, one) if family is Family.INET else ()
+        yield from gateway(vpc, one)
     elif one.groups and groups:
         yield from groups.inside(vpc, one, resolvers, family)
     elif one.policy:

@@ -44,10 +44,8 @@ class Peer(NamedTuple):
 
 def folders(topology: Topology) -> Iterator[Resource]:
     """Those that all VPCs with DNS share, and their own."""
-    found = [vpc for vpc in topology.vpcs if vpc.dns]
-    if found:
-        yield Folder(FILES)
-    for vpc in found:
+    yield Folder(FILES)
+    for vpc in (vpc for vpc in topology.vpcs if vpc.dns):
         yield Folder(folder(vpc.name))
         if vpc.dhcp:
             yield Folder(leases_folder(vpc.name))

@@ -24,7 +24,7 @@ def pools(kernel: Kernel, topology: Topology, _: Names, notes: list[str]) -> Ite
     """The pools, as far as a person could have added them."""
     for mark, text in _marks(kernel, _POOL):
         try:
-            pool = Pool(parse_network(text if "/" in text else f"{text}/32"), mark["interface"])
+            pool = Pool(parse_network(text), mark["interface"])
             elastic.check_pool(topology, pool.cidr)
         except VpcctlError:
             notes.append("a pool of elastic addresses can't be rebuilt: its mark is not vpcctl's")

@@ -24,7 +24,7 @@ def publishes(kernel: Kernel, machine: Machine, names: Names, notes: list[str]) 
     for rule in _marked(kernel, "", naming.HOST_PORTS, mark):
         try:
             yield checked(_publish(rule, inner))
-        except (AddressValueError, BadInput, KeyError, ValueError):
+        except (BadInput, KeyError, ValueError):
             where = "/".join(filter(None, names))
             notes.append(f"a published port of '{where}' can't be rebuilt: its rule is not vpcctl's")
 

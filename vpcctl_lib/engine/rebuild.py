@@ -104,8 +104,7 @@ class Rebuilder:
         vpcs = [replace(vpc, routed=any(map(vpc.meets, routed)))
                 for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
         forwarding = self.forwarding()
-        found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None,
-                         forwarding=forwarding)
+        found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None)
         found = with_found(self._kernel, found, self.notes)
         return replace(found, forwarding=forwarding if forwards(found) else None,
                        front=found_publishes.front(self._kernel))

@@ -60,8 +60,6 @@ def _wider(known: Vpc, found: Vpc) -> Vpc:
     tables = [one for one in found.route_tables if there.isdisjoint((one.name, one.number))]
     gateways = [one for one in found.nat_gateways
                 if one.name not in {gateway.name for gateway in known.nat_gateways}]
-    if known.ipv6 != found.ipv6:
-        taken = [replace(one, ipv6=None) for one in taken]
     return addressing6.with_parts(replace(
         known, dns=known.dns or found.dns, dhcp=known.dhcp or found.dhcp, groups=(*known.groups, *more),
         acls=(*known.acls, *acls), subnets=(*subnets, *taken),
@@ -84,7 +82,7 @@ def _with_machines(known: Subnet, found: Subnet | None) -> Subnet:
 def _with_ports(known: Machine, found: Machine | None) -> Machine:
     """A recorded machine with the additional ports of the host that lead to it."""
     more = [one for one in (found.publishes if found else ()) if not any(map(one.meets, known.publishes))]
-    return replace(known, publishes=(*known.publishes, *more)) if more else known
+    return replace(known, publishes=(*known.publishes, *more))
 
 
 def added(before: Topology, after: Topology) -> list[str]:

@@ -26,7 +26,7 @@ def _line(direction: str, rule: Rule) -> str:
 
 def from_words(lines: Sequence[str]) -> Policy:
     """The policy, without descriptions; ValueError if it is not as `in_words` would write it."""
-    first, *others = lines or ("",)
+    first, *others = lines
     rules: dict[str, list[Rule]] = {INGRESS: [], EGRESS: []}
     for line in others:
         direction, protocol, ports, far = line.split(" ")

@@ -119,9 +119,7 @@ class Store:
 
     def _line(self, entry: Entry) -> str:
         # A resource is encoded once, although its entry changes while it is being made.
-        text = entry.line or self._text(entry.resource)
-        if entry.line or not (entry.found or entry.under_way):
-            return text
+        text = self._text(entry.resource)
         found = f', "found": {json.dumps(entry.found)}' if entry.found else ""
         verb = f', "under_way": "{entry.under_way.value}"' if entry.under_way else ""
         return f"{text[:-1]}{found}{verb}}}"
