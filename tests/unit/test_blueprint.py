@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
 from vpcctl_lib.blueprint import blueprint, peerings
 from vpcctl_lib.firewall.filter_rules import MANY
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
+from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
+from vpcctl_lib.model.tables import KERNEL, MOST
 from vpcctl_lib.model.topology import (
     OWN,
     Attachment,
@@ -23,7 +25,7 @@ from vpcctl_lib.model.topology import (
     Vpc,
 )
 from vpcctl_lib.model.workloads import Workload
-from vpcctl_lib.resources import Altname, Chain, File, Folder, Port, Program, SingleRule
+from vpcctl_lib.resources import Altname, Chain, File, Folder, Forwarding6, Port, Program, SingleRule, Way
 from vpcctl_lib.resources.packing import unpacked
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
@@ -62,18 +64,20 @@ def test_the_older_iptables_may_have_no_table_of_security(variant: Variant | Non
 
 
 @pytest.mark.parametrize(("nat", "mtu"), [
-    (None, 1500), (Nat("eth0", 1400), 1400), (Nat("eth0", 1500), 1500), (Nat("eth0", 9000), 1500)])
+    (None, 1500), (Nat("eth0", 1000), 1000), (Nat("eth0", 1400), 1400),
+    (Nat("eth0", 1500), 1500), (Nat("eth0", 9000), 1500)])
 def test_a_cable_takes_no_larger_packets_than_the_way_out_or_ethernet(nat: Nat | None, mtu: int) -> None:
     found = blueprint(Topology((replace(VPC, nat=nat),)))
     ends = [one for one in found if isinstance(one, Port) and one.device in ("vpc-vpc1", "uplink")]
     assert [one.mtu for one in ends] == [mtu, mtu]
 
 
-def test_a_policy_of_many_rules_has_the_chains_that_it_leads_to() -> None:
+@pytest.mark.parametrize("machine", [OWN, Machine(tap="tap0")])
+def test_a_policy_of_many_rules_has_the_chains_that_it_leads_to(machine: Machine) -> None:
     rules = tuple(Rule(Protocol.TCP, Action.ALLOW, Ports(port, port)) for port in range(1, MANY + 1))
-    subnet = replace(PUBLIC, policy=Policy(rules))
-    (chain,) = [one for one in blueprint(Topology((replace(VPC, subnets=(subnet,)),)))
-                if isinstance(one, Chain) and one.namespace == "vpc1-public"]
+    subnet = replace(PUBLIC, policy=Policy(rules), machines=(machine,))
+    (chain, *_) = [one for one in blueprint(Topology((replace(VPC, subnets=(subnet,)),)))
+                   if isinstance(one, Chain) and one.namespace == "vpc1-public"]
     texts = [*chain.rules, *(text for inner in unpacked(chain.inner).values() for text in inner)]
     assert all(any(f"ingress[{number}]" in text for text in texts) for number in range(MANY))
 
@@ -99,3 +103,30 @@ def test_a_peering_with_a_vpc_that_is_not_there_has_no_cable(gone: str) -> None:
     other = Vpc("vpc2", IPv4Network("172.16.0.0/16"), 1)
     topology = Topology(tuple(vpc for vpc in (VPC, other) if vpc.name != gone))
     assert list(peerings.cable(topology, Peering("vpc1", "vpc2"))) == []
+
+
+def test_middleboxes_are_numbered_in_the_order_of_their_names() -> None:
+    boxes = {name: IPv4Address(f"10.0.1.{number}") for number, name in enumerate("fdbeac", 10)}
+    table = RouteTable("app", 1, tuple(
+        VpcRoute(IPv4Network(f"192.168.{number}.0/24"), Via.INSTANCE, f"public/{name}")
+        for number, name in enumerate(boxes)))
+    machines = tuple(Machine(name, (address,), forwards=True) for name, address in boxes.items())
+    app = Subnet("app", IPv4Network("10.0.2.0/24"), route_table="app")
+    vpc = replace(VPC, subnets=(replace(PUBLIC, machines=machines), app), route_tables=(table,))
+    answers = {one.table - KERNEL - MOST: one.via for one in blueprint(Topology((vpc,)))
+               if isinstance(one, Way) and one.table > KERNEL + MOST}
+    assert answers == {number: boxes[name] for number, name in enumerate("abcdef", 1)}
+
+
+def test_links_forward_ipv6_only_if_some_leaves_by_them() -> None:
+    def vpc(number: int, kind: SubnetType, nat: Nat | None) -> Vpc:
+        subnet = Subnet("one", IPv4Network(f"10.{number}.1.0/24"), kind,
+                        ipv6=IPv6Network(f"fd00:0:0:{number}01::/64"))
+        return Vpc(f"vpc{number}", IPv4Network(f"10.{number}.0.0/16"), number, nat=nat, subnets=(subnet,),
+                   ipv6=IPv6Network(f"fd00:0:0:{number}00::/56"))
+
+    found = blueprint(Topology((
+        vpc(1, SubnetType.PUBLIC, Nat("eth0")), vpc(2, SubnetType.PRIVATE, Nat("eth1")),
+        vpc(3, SubnetType.PUBLIC, None))))
+    assert [one for one in found if isinstance(one, Forwarding6)] \
+        == [Forwarding6("vpc-vpc1", own=True), Forwarding6("eth0")]

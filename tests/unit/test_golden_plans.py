@@ -7,24 +7,37 @@ with `VPCCTL_REWRITE_GOLDEN=1 .venv/bin/python -m pytest tests/unit/test_golden_
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
 
-from vpcctl_lib.blueprint import blueprint
+from vpcctl_lib.blueprint import blueprint, parts
 from vpcctl_lib.engine.plan import difference
 from vpcctl_lib.engine.rehearsal import commands
+from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.addressing6 import part
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
-from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import (
+    Attachment,
+    Machine,
+    Nat,
+    Peering,
+    Subnet,
+    SubnetType,
+    Topology,
+    Variant,
+    Vpc,
+)
 from vpcctl_lib.model.workloads import Restart, Upkeep, Workload
 from vpcctl_lib.record.document import DEFAULT_FOLDER
+from vpcctl_lib.resources.base import Place
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -98,11 +111,111 @@ BOXED = replace(MIDDLEBOX, route_tables=(RouteTable("app", 2, (
     VpcRoute(IPv4Network("172.16.0.0/16"), Via.INSTANCE, "public/box"))),)).with_subnet(
         replace(PRIVATE, route_table="app"))
 
+THIRD = Vpc("vpc3", IPv4Network("192.168.0.0/16"), link=2)
+TO_BOXES = RouteTable("app", 2, (
+    VpcRoute(ANYWHERE, Via.INSTANCE, "private/wall"),
+    VpcRoute(IPv4Network("10.8.0.0/13"), Via.BLACKHOLE),
+    VpcRoute(IPv4Network("10.9.0.0/16"), Via.INSTANCE, "public/box"),
+    VpcRoute(IPv4Network("10.20.0.0/16"), Via.INSTANCE, "public/idle"),
+    VpcRoute(IPv4Network("10.30.0.0/16"), Via.NAT, "vpc2")))
+SOMEWHERE = IPv4Network("198.51.100.0/24")
+TO_NOBODY = RouteTable("idle", 4, (VpcRoute(IPv4Network("10.20.0.0/16"), Via.INSTANCE, "public/idle"),
+                                   VpcRoute(SOMEWHERE, Via.INTERNET)))
+TO_WEB = RouteTable("web", 3, (
+    VpcRoute(ANYWHERE, Via.INTERNET), VpcRoute(IPv4Network("172.16.0.0/16"), Via.PEER, "vpc2"),
+    VpcRoute(IPv4Network("192.168.0.0/16"), Via.PEER, "vpc3")))
+TO_BOX = RouteTable("out", 5, (VpcRoute(ANYWHERE, Via.INSTANCE, "public/box"),))
+BOXES = replace(OPEN, route_tables=(TO_BOXES, TO_WEB, TO_NOBODY, TO_BOX), subnets=(
+    replace(LATE, route_table="idle"), Subnet("behind", IPv4Network("10.0.4.0/24"), route_table="out"),
+    replace(PUBLIC, route_table="web", machines=(
+        Machine("box", (IPv4Address("10.0.1.4"),), forwards=True),
+        Machine("idle", (IPv4Address("10.0.1.5"),)))),
+    replace(PRIVATE, machines=(Machine("wall", (IPv4Address("10.0.2.4"),), forwards=True),)),
+    Subnet("app", IPv4Network("10.0.3.0/24"), route_table="app",
+           machines=(Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Transport.UDP))),))))
+CUT_OFF = replace(PEER, route_tables=(replace(TO_WEB, routes=TO_WEB.routes[:1]),)).with_subnet(
+    replace(PEER.subnets[0], route_table="web"))
+ALL_PEERED = (*PEERING, Peering("vpc1", "vpc3"), Peering("vpc2", "vpc3"))
+TO_NAT = RouteTable("main", 1, (
+    VpcRoute(ANYWHERE, Via.NAT, "nat1"), VpcRoute(SOMEWHERE, Via.NAT, "nat1")))
+ANSWERING = replace(ROUTED, route_tables=(TO_NAT,), subnets=(
+    replace(PUBLIC, machines=(Machine(publishes=(Publish(80, 80),)),)), replace(PRIVATE, machines=(PORTS,))))
+SENT_ON = ANSWERING.with_subnet(replace(PRIVATE, machines=(
+    PORTS, Machine("box", (IPv4Address("10.0.2.4"),), forwards=True))))
+UNUSED = replace(PUBLISHED, route_tables=(RouteTable("spare", 1),))
+AT_FRONT = Machine(publishes=(Publish(8080, 80, listen=FRONT),))
+LISTENING = OPEN.with_subnet(replace(PUBLIC, machines=(AT_FRONT,)))
+NEAR_RESOLVERS = replace(NAT, resolvers=(IPv4Address("169.254.169.253"), IPv4Address("9.9.9.9")))
+
 NAMED = replace(OPEN, dns=Dns(records=(Record("db", (IPv4Address("10.0.2.9"),)),)))
 ALIASED = replace(NAMED, dns=Dns("corp.internal", (IPv4Address("1.1.1.1"),),
                                  (Record("www", cname="public"),)))
 VIRTUAL = NAMED.with_subnet(replace(PUBLIC, machines=(Machine("vm", (IPv4Address("10.0.1.4"),), tap="vm0"),)))
 NAMED_PEER = replace(PEER, dns=Dns())
+
+GUEST = Machine("guest", (IPv4Address("10.0.1.9"),), Attachment("docker:web", interface="vpc0"))
+GUESTS = replace(NAMED, subnets=(replace(PUBLIC, policy=POLICY, machines=(*PUBLIC.machines, GUEST)), PRIVATE))
+TAPPED = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(
+    *PUBLIC.machines, Machine("vm", (IPv4Address("10.0.1.8"),), tap="tap0"))))
+SECOND = IPv4Network("10.7.0.0/16")
+WIDE = replace(NAMED, cidrs=(SECOND,), dhcp=Dhcp((ADDRESS, FRONT))).with_subnet(
+    Subnet("far", IPv4Network("10.7.1.0/24"), machines=(
+        Machine(), Machine("web1", (IPv4Address("10.7.1.4"),))))
+).with_subnet(Subnet("bare", IPv4Network("10.7.2.0/24"), machines=()))
+EDGED_NAMED = replace(EDGED, dns=Dns(), dhcp=Dhcp())
+
+PREFIX = IPv6Network("fd12:3456:789a:100::/56")
+PUBLIC6 = replace(PUBLIC, ipv6=IPv6Network("fd12:3456:789a:101::/64"))
+PRIVATE6 = replace(PRIVATE, ipv6=IPv6Network("fd12:3456:789a:102::/64"))
+DUAL = replace(PLAIN, ipv6=PREFIX, subnets=(PUBLIC6, PRIVATE6))
+DUAL_OPEN = replace(DUAL, nat=replace(NAT, mtu=1200))
+OF_ITS_OWN = IPv6Network("2a01:4f8:0:100::/56")
+DUAL_LED = replace(DUAL_OPEN, ipv6=OF_ITS_OWN, subnets=(
+    replace(PUBLIC, ipv6=IPv6Network("2a01:4f8:0:101::/64")), PRIVATE))
+DUAL_PEER = replace(PEER, ipv6=IPv6Network("fd12:3456:789b::/56"), subnets=(
+    replace(PEER.subnets[0], ipv6=IPv6Network("fd12:3456:789b:1::/64")),))
+DUAL_TABLED = replace(DUAL_OPEN, route_tables=(RouteTable("app", 1),), subnets=(
+    PUBLIC6, replace(PRIVATE6, route_table="app")))
+BOX = Machine("box", (IPv4Address("10.0.1.4"),), forwards=True)
+ANYWHERE6, SOMEWHERE6 = IPv6Network("::/0"), IPv6Network("2001:db8:5::/48")
+PEER6 = IPv6Network("fd12:3456:789b::/56")
+BY_BOX = RouteTable("app", 1, (
+    VpcRoute(ANYWHERE6, Via.INSTANCE, "public/box"), VpcRoute(SOMEWHERE6, Via.BLACKHOLE),
+    VpcRoute(IPv6Network("2001:db8:6::/48"), Via.INSTANCE, "public/idle"),
+    VpcRoute(IPv4Network("10.9.0.0/16"), Via.INSTANCE, "public/box")))
+WEB6 = RouteTable("web", 2, (
+    VpcRoute(ANYWHERE6, Via.INTERNET), VpcRoute(ANYWHERE, Via.INTERNET), VpcRoute(PEER6, Via.PEER, "vpc2"),
+    VpcRoute(IPv6Network("fd12:3456:789c::/56"), Via.PEER, "vpc3")))
+SOME6 = RouteTable("some", 3, (VpcRoute(SOMEWHERE6, Via.INTERNET), VpcRoute(ANYWHERE6, Via.EGRESS)))
+ONE6, OTHER6 = (tuple(part(prefix, number) for number in range(1, 5)) for prefix in (OF_ITS_OWN, PREFIX))
+
+
+def tabled(vpc: Vpc, parts: tuple[IPv6Network, ...]) -> Vpc:
+    """The VPC with a subnet for each of three route tables with routes of IPv6, and one more."""
+    box, idle = BOX, Machine("idle", (IPv4Address("10.0.1.5"),))
+    return replace(vpc, route_tables=(BY_BOX, WEB6, SOME6), subnets=(
+        replace(PUBLIC, ipv6=parts[0], route_table="web", machines=(box, idle)),
+        replace(PRIVATE, ipv6=parts[1], route_table="app"),
+        Subnet("some", IPv4Network("10.0.3.0/24"), SubnetType.PUBLIC, route_table="some", ipv6=parts[2]),
+        replace(LATE, ipv6=parts[3])))
+
+
+POLICY6 = Policy((ALLOW_WEB, Rule(Protocol.TCP, Action.ALLOW, Ports(22, 22), IPv6Network("2001:db8::/32"))),
+                 (Rule(Protocol.ICMPV6, Action.DENY), Rule(Protocol.TCP, Action.ALLOW)))
+DUAL_GUARDED = DUAL.with_subnet(replace(PUBLIC6, policy=POLICY6, machines=(*PUBLIC.machines, GUEST, BOX)))
+DUAL_NAMED = replace(DUAL_PEER, dns=Dns()).with_subnet(
+    Subnet("bare", IPv4Network("172.16.2.0/24"), machines=(), ipv6=IPv6Network("fd12:3456:789b:2::/64")))
+DUAL_VIRTUAL = replace(DUAL_OPEN, nat_gateways=GATEWAY.nat_gateways).with_subnet(replace(
+    PRIVATE6, machines=(Machine("vm", (IPv4Address("10.0.2.8"),), tap="tap0"),)))
+IN_BOTH = ("data", "web")
+DUAL_GROUPED = replace(DUAL, groups=(
+    Group("web", Policy((ALLOW_WEB,), ())),
+    Group("data", Policy((FROM_WEB, Rule(Protocol.ICMP, Action.ALLOW, group="web")), (FROM_WEB,)))), subnets=(
+        replace(PUBLIC6, machines=(Machine(groups=("web",)), replace(GUEST, groups=IN_BOTH),
+                                   replace(BOX, groups=IN_BOTH))),
+        replace(PRIVATE6, machines=(Machine(groups=IN_BOTH),))))
+OF_THE_SAME_NAME = replace(DUAL_PEER, groups=(Group("web", Policy((FROM_WEB,))),)).with_subnet(
+    replace(DUAL_PEER.subnets[0], machines=(Machine(groups=("web",)),)))
 
 PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create": (Topology(), Topology((EMPTY,))),
@@ -119,6 +232,27 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "route-table-delete-route": (Topology((ROUTED,)), Topology((GATEWAY,))),
     "route-table-associate": (Topology((MIDDLEBOX, PEER), PEERING), Topology((BOXED, PEER), PEERING)),
     "route-table-whose-peer-goes": (Topology((BOXED, PEER), PEERING), Topology((BOXED, PEER))),
+    "route-tables-of-several-middleboxes": (
+        Topology((OPEN, PEER, THIRD), ALL_PEERED),
+        Topology((BOXES, CUT_OFF, THIRD), ALL_PEERED, front=FRONT)),
+    "route-table-beside-published-ports": (
+        Topology((PUBLISHED,), front=FRONT), Topology((UNUSED,), front=FRONT)),
+    "nat-gateway-beside-published-ports": (
+        Topology((GATEWAY,), front=FRONT), Topology((ANSWERING,), front=FRONT)),
+    "nat-gateway-and-middlebox-beside-published-ports": (
+        Topology((ANSWERING,), front=FRONT), Topology((SENT_ON,), front=FRONT)),
+    "publish-add-at-one-address": (Topology((OPEN,)), Topology((LISTENING,), front=FRONT)),
+    "publish-add-beside-an-elastic-address": (
+        Topology((OPEN,), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),)),
+        Topology((PUBLISHED,), front=FRONT, pools=POOL, eips=(Elastic(ADDRESS, "vpc1", "public"),))),
+    "pool-add": (Topology((OPEN, PEER)), Topology((OPEN, PEER), pools=POOL)),
+    "eip-associate-with-a-resolver-among-refused": (
+        Topology((replace(OPEN, nat=NEAR_RESOLVERS), replace(TWIN, nat=NEAR_RESOLVERS)), pools=POOL),
+        Topology((replace(OPEN, nat=NEAR_RESOLVERS), replace(TWIN, nat=NEAR_RESOLVERS)), pools=POOL,
+                 eips=(Elastic(ADDRESS, "vpc1", "public"), Elastic(ADDRESS + 1, TWIN.name, "public")))),
+    "ipv6-nat-enable-with-a-prefix-that-is-routed": (
+        Topology((replace(DUAL_LED, nat=None), DUAL_PEER)),
+        Topology((DUAL_LED, replace(DUAL_PEER, nat=NAT)))),
     "vpc-delete": (Topology((EMPTY,)), Topology()),
     "vpc-delete-with-everything": (Topology((FULL, PEER), PEERING), Topology((PEER,))),
     "vpc-delete-first-of-two-that-overlap": (
@@ -197,10 +331,45 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "dns-enable-another-domain": (Topology((NAMED,)), Topology((ALIASED,))),
     "dns-of-another-machine": (Topology((NAMED,)), Topology((replace(CROWD, dns=NAMED.dns),))),
     "dns-of-a-peer": (Topology((NAMED, NAMED_PEER)), Topology((NAMED, NAMED_PEER), PEERING)),
+    "dns-enable-where-a-peer-has-none": (
+        Topology((OPEN, PEER), PEERING), Topology((replace(OPEN, dns=Dns()), PEER), PEERING)),
     "dhcp-enable": (Topology((NAMED,)), Topology((replace(NAMED, dhcp=Dhcp((ADDRESS,), 43200)),))),
     "dhcp-enable-beside-a-virtual-machine": (
         Topology((VIRTUAL,)), Topology((replace(VIRTUAL, dhcp=Dhcp()),))),
     "dns-disable": (Topology((ALIASED,)), Topology((OPEN,))),
+    "dhcp-of-a-second-cidr": (Topology((NAMED, NAMED_PEER), PEERING), Topology((WIDE, NAMED_PEER), PEERING)),
+    "cidr-add": (Topology((OPEN, PEER), PEERING), Topology((replace(OPEN, cidrs=(SECOND,)), PEER), PEERING)),
+    "attach": (Topology((NAMED, PEER), PEERING), Topology((GUESTS, PEER), PEERING)),
+    "tap-create": (Topology((OPEN, PEER), PEERING), Topology((TAPPED, PEER), PEERING)),
+    "ipv6-enable": (Topology((OPEN, DUAL_PEER)), Topology((DUAL_OPEN, DUAL_PEER))),
+    "ipv6-enable-with-the-older-iptables": (
+        Topology((PLAIN,), iptables=Variant.LEGACY), Topology((DUAL,), iptables=Variant.LEGACY)),
+    "ipv6-nat-enable": (Topology((DUAL, DUAL_PEER)), Topology((DUAL_OPEN, DUAL_PEER))),
+    "ipv6-peer-create": (Topology((DUAL, DUAL_PEER)), Topology((DUAL, DUAL_PEER), PEERING)),
+    "ipv6-peer-create-beside-a-route-table": (
+        Topology((DUAL_TABLED, DUAL_PEER)), Topology((DUAL_TABLED, DUAL_PEER), PEERING)),
+    "ipv6-route-tables-of-a-prefix-that-is-routed": (
+        Topology((DUAL_LED, DUAL_PEER, THIRD), ALL_PEERED),
+        Topology((tabled(DUAL_LED, ONE6), DUAL_PEER, THIRD), ALL_PEERED)),
+    "ipv6-route-tables": (Topology((DUAL_OPEN, DUAL_PEER, THIRD), ALL_PEERED),
+                          Topology((tabled(DUAL_OPEN, OTHER6), DUAL_PEER, THIRD), ALL_PEERED)),
+    "ipv6-peer-create-with-one-that-has-none": (Topology((DUAL, PEER)), Topology((DUAL, PEER), PEERING)),
+    "ipv6-firewall-apply-and-attach": (
+        Topology((DUAL, DUAL_PEER), PEERING), Topology((DUAL_GUARDED, DUAL_PEER), PEERING)),
+    "ipv6-groups": (Topology((DUAL, DUAL_PEER)), Topology((DUAL_GROUPED, OF_THE_SAME_NAME))),
+    "ipv6-dns-enable": (Topology((DUAL, DUAL_PEER)), Topology((DUAL, DUAL_NAMED))),
+    "ipv6-of-others-than-virtual-machines-and-nat-gateways": (
+        Topology((DUAL_OPEN,)), Topology((DUAL_VIRTUAL,))),
+    "groups-where-ports-are-not-guarded": (
+        Topology((PLAIN,), guarded=False), Topology((joined(GROUPED),), guarded=False)),
+    "acl-create-where-dns-answers": (
+        Topology((replace(PLAIN, dns=Dns()),)),
+        Topology((EDGED_NAMED.with_subnet(replace(PUBLIC, acl="web")),))),
+    "dns-enable-beside-network-acls": (Topology((EDGED,)), Topology((replace(EDGED, dns=Dns()),))),
+    "nat-enable-where-cidrs-overlap-and-nothing-is-public": (
+        Topology((PLAIN, replace(TWIN, subnets=(PRIVATE,)))),
+        Topology((PLAIN, replace(TWIN, nat=NAT, subnets=(PRIVATE,))))),
+    "ipv6-disable": (Topology((DUAL_OPEN,)), Topology((OPEN,))),
     "deploy-stop": (Topology((PLAIN.with_subnet(running(WORKLOADS)),)), Topology((PLAIN,))),
 }
 
@@ -215,8 +384,8 @@ def plan(bare_host: Path) -> Callable[[Topology, Topology], str]:
         made = difference((), blueprint(before)).after
         if any(vpc.nat for vpc in before.vpcs):
             (bare_host / "ip_forward").write_text("1")
-        return "".join(f"{command}\n"
-                       for command in commands(difference(made, blueprint(after)), DEFAULT_FOLDER, Runner()))
+        found = commands(difference(made, blueprint(after)), DEFAULT_FOLDER, Runner())
+        return "".join(f"{command}\n" for command in found).replace(str(netns.NAMES), "/run/netns")
 
     return text
 
@@ -226,6 +395,20 @@ def _guarded(topology: Topology) -> Topology:
     if not topology.vpcs or topology.guarded is not None:
         return topology
     return replace(topology, guarded=True, quotes=True)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_each_thing_has_a_key_of_its_own_and_stands_in_what_is_there(name: str) -> None:
+    made: set[Hashable] = set()
+    places: set[Place] = set()
+    for one in blueprint(_guarded(PLANS[name][1])):
+        assert one.key not in made
+        links = {place for place in one.stands_in if place[0] and place[1] != "lo" and " " not in place[1]}
+        assert links <= places, str(one)
+        made.add(one.key)
+        places |= one.places
+    keys = [part.key for part in parts(_guarded(PLANS[name][1]))]
+    assert len({*keys}) == len(keys)
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -111,6 +111,7 @@ def test_the_second_address_is_used_where_it_is_free(
 
 @pytest.mark.parametrize(("networks", "found"), [
     (["10.0.0.0/16"], ["0.10"]), (["10.1.2.0/24", "10.9.0.0/16"], ["2.1.10", "9.10"]),
+    (["10.0.0.0/17"], [f"{one}.0.10" for one in range(128)]),
     (["10.0.0.0/23"], ["0.0.10", "1.0.10"]), (["10.0.0.16/30"], ["16.0.0.10", "17.0.0.10", "18.0.0.10",
                                                                  "19.0.0.10"])])
 def test_the_domains_of_a_network_s_addresses(networks: list[str], found: list[str]) -> None:

@@ -13,13 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from tests.dear import DEAR
 from tests.fields import FIELDS, FULL, Field, changes
 from tests.topologies import topologies
-from vpcctl_lib.blueprint import blueprint, routers
+from vpcctl_lib.blueprint import Frames, blueprint, routers
 from vpcctl_lib.engine.plan import Plan, _names, difference
 from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.names import Dhcp, Dns, Record
+from vpcctl_lib.model.policies import Acl, Action, Group, Policy, Protocol, Rule
+from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
@@ -91,6 +93,31 @@ def test_what_does_not_change_is_not_looked_at(store: Store) -> None:
     looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
     assert looked_at, "what follows from a whole VPC or from all of them"
     assert not [one for one in looked_at if "web.m" in one or "br-vpc2" in one]
+
+
+DNS = Dns("a.internal", (FIRST,), (Record("db", (FIRST,)),))
+RICH = replace(VPC, dns=DNS, dhcp=Dhcp(), acls=(Acl("edge"),), route_tables=(RouteTable("app", 1),),
+               nat_gateways=(NatGateway("nat1", "late", FIRST),),
+               subnets=(replace(BARE, acl="edge", route_table="app"),))
+
+
+@pytest.mark.parametrize("other", [
+    replace(RICH, acls=(Acl("edge"), Acl("late"))), replace(RICH, dhcp=Dhcp(lease=600)),
+    replace(RICH, route_tables=(RouteTable("app", 2),)), replace(RICH, nat_gateways=()),
+    replace(RICH, dns=replace(DNS, records=())), replace(RICH, dns=replace(DNS, forward=())),
+    RICH.with_subnet(replace(RICH.subnets[0], acl="")),
+    RICH.with_subnet(replace(RICH.subnets[0], route_table=""))])
+def test_a_machine_stays_as_it_is_while_something_else_of_its_vpc_changes(other: Vpc) -> None:
+    assert [*Frames().seats(RICH)] == [*Frames().seats(other)]
+    assert [*Frames().seats(RICH)] != [*Frames().seats(replace(other, cidrs=(IPv4Network("10.9.0.0/16"),)))]
+
+
+def test_what_is_around_a_machine_is_the_same_object_each_time() -> None:
+    frames, twin = Frames(), replace(VPC, name="vpc2", subnets=(replace(BARE, acl="edge"),))
+    first, others = [*frames.seats(VPC)], [*frames.seats(twin)]
+    again = [*frames.seats(replace(VPC))]
+    assert all(one.vpc is first[0].vpc and one.subnet is first[0].subnet for one in again)
+    assert others[0].vpc is not first[0].vpc
 
 
 def of(needs: Sequence[Resource | Entry]) -> list[Resource]:
