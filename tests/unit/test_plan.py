@@ -15,11 +15,13 @@ from tests.dear import DEAR
 from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine.plan import Plan, difference
+from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.policies import Action, Policy
 from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.model.workloads import Workload
+from vpcctl_lib.record.document import DEFAULT_FOLDER
 from vpcctl_lib.record.ledger import Entry, Verb
 from vpcctl_lib.resources import (
     EMPTY,
@@ -535,3 +537,8 @@ def test_a_rule_at_the_top_or_in_a_namespace_is_taken_over_by_nobody() -> None:
     assert steps[0].verb is Verb.UNMAKE
     steps = difference([Entry(SingleRule("nat", "POSTROUTING", chain.rules[0]))], shall).steps
     assert steps[-1].verb is Verb.UNMAKE
+
+
+def test_a_plan_without_a_step_says_nothing() -> None:
+    made = difference((), blueprint(ONE)).after
+    assert commands(difference(made, blueprint(ONE)), DEFAULT_FOLDER, Runner()) == []

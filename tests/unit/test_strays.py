@@ -18,7 +18,7 @@ from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_FORWARD, device
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State
-from vpcctl_lib.resources import Chain, File, Folder, Resource, SingleRule, Veth
+from vpcctl_lib.resources import Chain, File, Folder, Hosts, Resource, SingleRule, Veth
 
 MARKED = '-s 10.0.0.0/16 -m comment --comment "vpcctl:vpc1/nat" -j ACCEPT'
 OTHERS = '-s 192.0.2.0/24 -m comment --comment "mine" -j ACCEPT'
@@ -46,6 +46,7 @@ class Held:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where files for namespaces are."""
     monkeypatch.setattr(module, "NAMESPACE_FILES", str(tmp_path))
+    monkeypatch.setattr(module, "FILES", str(tmp_path / "names"))
     return tmp_path
 
 
@@ -148,3 +149,13 @@ def test_the_cables_of_a_ledger_that_follows_from_its_topology() -> None:
 def test_whether_a_link_is_marked() -> None:
     kernel: Any = Held({"a": {"ifalias": "vpcctl:a"}, "b": {"ifalias": "b"}, "c": {}})
     assert [is_marked(kernel, "", name) for name in "abcd"] == [True, False, False, False]
+
+
+def test_files_with_names_that_no_resource_is(files: Path) -> None:
+    ours, others = (files / "names" / name / "hosts" for name in ("vpc1", "mine"))
+    for path, owner in ((ours, "vpcctl:vpc1"), (others, "mine")):
+        path.parent.mkdir(parents=True)
+        path.write_text(f"# {owner}\n10.0.1.2 web\n")
+    assert found(Held()) == [Folder(str(ours.parent)), File(str(ours), "# vpcctl:vpc1\n10.0.1.2 web\n")]
+    assert found(Held(), Hosts(str(ours), "vpcctl:vpc1")) == []
+    assert found(Held(), File(str(ours), "")) == []

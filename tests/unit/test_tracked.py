@@ -27,7 +27,7 @@ from vpcctl_lib.resources import (
     name_of,
 )
 from vpcctl_lib.resources.marking import Members
-from vpcctl_lib.resources.tracking import Disown, Forget, Keep
+from vpcctl_lib.resources.tracking import Disown, Forget, Keep, Release
 
 OUT = "-s 10.0.1.0/24 -o uplink -m comment --comment vpcctl:vpc1/public -j ACCEPT"
 NAT = Chain(
@@ -147,6 +147,63 @@ def test_who_gets_the_address_of_a_deleted_machine_has_none_of_its_connections()
     assert added(step(Verb.CHANGE, db, db), shall=(db,)) == [((), ())], "who only leaves keeps what is open"
     told = str(Disown(("vpc1-db", "vpc1-app"), ("10.0.1.4",)))
     assert "for space in vpc1-db vpc1-app; do\n  ip netns exec $space conntrack -D -s 10.0.1.4 || :\n" in told
+
+
+PORTS = Chain("", "nat", "VPCCTL-PORTS", (
+    "-p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.4:80",
+    "-p udp -m udp --dport 53 -j DNAT --to-destination 10.0.1.4:53"))
+MOVED = replace(PORTS, rules=(PORTS.rules[0].replace(".4:", ".5:"), PORTS.rules[1]))
+INNER = replace(PORTS, namespace="vpc1", name="PREROUTING", rules=PORTS.rules[:1])
+
+
+def test_connections_by_a_port_that_leads_elsewhere_are_released_once_all_rules_are_there() -> None:
+    both = (Release("", (("tcp", 8080), ("udp", 53))),)
+    assert added(step(Verb.MAKE, PORTS)) == [((), both)]
+    assert added(step(Verb.UNMAKE, PORTS)) == [((), both)]
+    assert added(step(Verb.CHANGE, MOVED, PORTS)) == [((), (Release("", (("tcp", 8080),)),))]
+    assert added(step(Verb.CHANGE, PORTS, PORTS)) == [((), ())]
+    assert added(step(Verb.MAKE, PORTS, PORTS)) == [((), both)], "it was gone in between"
+    rule = SingleRule("filter", "FORWARD", "-j VPCCTL-FORWARD")
+    assert added(step(Verb.MAKE, PORTS), step(Verb.MAKE, rule)) == [((), ()), ((), both)]
+    # After what the last step does about its own.
+    assert added(step(Verb.MAKE, PORTS), step(Verb.MAKE, NAT)) == [((), ()), ((), (*FORGET, *both))]
+
+
+def test_each_namespace_has_its_own_connections_to_release() -> None:
+    inner = Release("vpc1", (("tcp", 8080),))
+    outer = Release("", (("tcp", 8080), ("udp", 53)))
+    assert added(step(Verb.MAKE, PORTS), step(Verb.MAKE, INNER)) == [((), ()), ((), (outer, inner))]
+    # A namespace that goes takes them along; one that is made or stays does not.
+    space = Namespace("vpc1", "vpcctl:vpc1")
+    assert added(step(Verb.UNMAKE, INNER), step(Verb.UNMAKE, space)) == [((), ()), ((), ())]
+    assert added(step(Verb.UNMAKE, INNER), step(Verb.CHANGE, space)) == [((), ()), ((), (inner,))]
+    away = step(Verb.UNMAKE, Namespace("vpc2", "vpcctl:vpc2"))
+    assert added(step(Verb.UNMAKE, INNER), away) == [((), ()), ((), (inner,))]
+
+
+def test_who_is_disowned_comes_in_order_behind_the_last_removal_with_a_command() -> None:
+    db = Marking("vpc1-db", (Members("web", "10.0.1.4-10.0.1.6"),))
+    links = [Address(f"vpc1-web{last}", "eth0", IPv4Interface(f"10.0.1.{last}/24"), routed=False)
+             for last in (9, 3, 7, 5, 8, 4)]
+    going = [step(Verb.UNMAKE, link) for link in links]
+    ends = (Disown(("vpc1-db",), tuple(f"10.0.1.{last}" for last in (3, 4, 5, 7, 8, 9))),)
+    assert added(*going, shall=(db,)) == [*[((), ())] * 5, ((), ends)]
+    silent = Step(Verb.UNMAKE, Entry(links[-1]), tuple, tuple, None)
+    found = tended([*going[:-1], silent], Shall((db,)), ())
+    assert [one.work for one in found] == [*[WORK] * 4, (*WORK, *ends), ()]
+    assert tended([silent], Shall((db,)), ()) == (silent,), "nothing that has a command goes"
+
+
+def test_a_policy_of_ipv6_keeps_what_is_open_of_both_families() -> None:
+    six = replace(POLICY, family=Family.INET6)
+    assert added(step(Verb.MAKE, six)) == [((Keep("vpc1-web", False),), (Keep("vpc1-web", False),))]
+
+
+def test_what_is_wanted_is_read_where_somebody_looks() -> None:
+    space = Namespace("vpc1", "vpcctl:vpc1")
+    (entry,) = Entry.on([written(space, name_of(space))])
+    assert [Shall([entry])[0], *Shall([entry])] == [space, space]
+    assert Shall([*Entry.on(['{"kind": "of another version"}'])]).tables() == []
 
 
 def test_only_tables_are_looked_at() -> None:
