@@ -17,8 +17,20 @@ from tests.dear import examples
 from tests.fields import made
 from tests.unit.listing import acl_table
 from vpcctl_lib.firewall import acl_chains
-from vpcctl_lib.firewall.acl_chains import LATER, NAMED, SIX, UNREACHED, Chains, Field, Fork, Lead, chains
-from vpcctl_lib.firewall.acl_nft import counted
+from vpcctl_lib.firewall.acl_chains import (
+    LATER,
+    NAMED,
+    SIX,
+    UNREACHED,
+    Branch,
+    Chains,
+    Field,
+    Fork,
+    Lead,
+    Line,
+    chains,
+)
+from vpcctl_lib.firewall.acl_nft import Direction, counted, seen, text
 from vpcctl_lib.firewall.acl_words import from_words, in_words
 from vpcctl_lib.firewall.families import BITS
 from vpcctl_lib.model.acls import REST, in_force
@@ -37,6 +49,7 @@ from vpcctl_lib.resources.acls import Acls
 
 ROUTER = IPv4Address("10.0.0.1")
 PORTED = (Protocol.TCP, Protocol.UDP)
+PORTS_OF = {Field.TCP_PORT: Protocol.TCP, Field.UDP_PORT: Protocol.UDP}
 
 
 class Packet(NamedTuple):
@@ -108,7 +121,7 @@ def _branch(fork: Fork, packet: Packet) -> str:
     elif fork.field is Field.PROTOCOL:
         value = NAMED.index(packet.protocol) if packet.protocol in NAMED else None
     else:
-        value = packet.port
+        value = packet.port if packet.protocol is PORTS_OF[fork.field] else None
     return next((one.chain for one in fork.branches
                  if value is not None and one.first <= value <= one.last), "")
 
@@ -230,6 +243,104 @@ def test_a_packet_meets_few_of_ten_thousand(rules: Callable[[], list[AclRule]], 
     assert agree(numbered(rules()), random.Random(1), 60) <= most  # noqa: S311
 
 
+def ranges(count: int, protocol: Protocol = Protocol.UDP) -> list[AclRule]:
+    """Ranges of ports that overlap."""
+    return [AclRule(1, protocol, Action.ALLOW, Ports(5 * number + 1, 5 * number + 30))
+            for number in range(count)]
+
+
+def services(count: int) -> list[AclRule]:
+    """Ports from networks, of two protocols in turns; what follows is for all of them."""
+    return [AclRule(1, PORTED[number % 2], Action.ALLOW, Ports(100 + number % 7, 100 + number % 9),
+                    IPv4Network((0x0A000000 + (number << 8), 24))) if number % 7 <= number % 9 else
+            AclRule(1, Protocol.ICMP, Action.ALLOW, None, IPv4Network((0x0A000000 + (number << 10), 22)))
+            for number in range(count)]
+
+
+def inside_each_other(count: int) -> list[AclRule]:
+    """Networks inside each other, which no split of far ends takes apart, and ports behind each."""
+    return [AclRule(1, Protocol.ALL, Action.DENY, None, IPv4Network((0x0A000000, 8 + number % 24)))
+            if number % 2 else AclRule(1, Protocol.TCP, Action.ALLOW, Ports(number + 1, number + 1))
+            for number in range(count)]
+
+
+@pytest.mark.parametrize(("rules", "size"), [
+    (lambda: far_ends(101), (16, 118, 15, 10)),
+    (lambda: [*far_ends(120), *ALLOWED], (50, 389, 48, 11)),
+    (lambda: ports(130), (24, 286, 21, 12)),
+    (lambda: ranges(130), (68, 274, 65, 6)),
+    (lambda: services(200), (62, 475, 60, 11)),
+    (lambda: inside_each_other(120), (5, 306, 2, 124)),
+    (lambda: [*far_ends(90), *ports(90), *ranges(90), *services(90)], (191, 1427, 184, 30)),
+    (lambda: [*far_ends(60, Protocol.UDP), AclRule(1, Protocol.TCP, Action.DENY), *ports(60)],
+     (26, 269, 22, 64)),
+], ids=["far ends", "and a few ports", "ports", "ranges", "services", "inside each other", "of all kinds",
+        "behind a protocol"])
+def test_how_large_trees_are(rules: Callable[[], list[AclRule]], size: tuple[int, ...]) -> None:
+    """Chains, their lines, the ways of their look-ups, and the most lines that a packet meets."""
+    held = numbered(rules())
+    found = chains("x", held)
+    lines = [line for one in found.values() for line in one]
+    assert (len(found), len(lines), sum(len(line.branches) for line in lines if isinstance(line, Fork)),
+            agree(held, random.Random(1), 60)) == size  # noqa: S311
+
+
+def of_all_sorts(seed: int) -> tuple[AclRule, ...]:
+    """Rules of a few protocols, of which a part is for all far ends, and a part for all ports."""
+    draw = random.Random(seed)  # noqa: S311
+    protocols = draw.sample(FOURTH, draw.choice((1, 2, 4)))
+    to_all, of_all, wide = (draw.choice((0.0, 0.02, 0.1, 0.2)) for _ in range(3))
+    found = []
+    for _ in range(draw.choice((110, 150))):
+        protocol, first = draw.choice(protocols), draw.choice((1, 80, 443, draw.randint(1, 65535)))
+        last = 65535 if draw.random() < wide else min(first + draw.choice((0, 0, 9, 99)), 65535)
+        network = IPv4Network((draw.choice((0, 1 << 31)), 1) if draw.random() < wide else (
+            0x0A000000 + draw.getrandbits(16), draw.choice((20, 24, 28, 32, 32))), strict=False)
+        found.append(AclRule(1, protocol, draw.choice(list(Action)),
+                             Ports(first, last) if protocol in PORTED and draw.random() >= of_all else None,
+                             None if draw.random() < to_all else network))
+    return numbered(found)
+
+
+@pytest.mark.parametrize(("seed", "size"), [*enumerate((
+    (11, 276, 8), (3, 222, 1), (100, 542, 118), (8, 185, 5), (2, 113, 1), (3, 191, 0), (8, 533, 6),
+    (54, 359, 51), (5, 115, 3), (119, 881, 116), (20, 362, 24), (3, 264, 1), (2, 111, 0), (9, 119, 7),
+    (4, 175, 1), (26, 240, 24), (6, 266, 2), (27, 273, 24), (9, 186, 6), (3, 198, 0), (21, 472, 18),
+    (2, 111, 0), (24, 246, 22), (11, 279, 7), (42, 384, 39), (38, 369, 41), (15, 241, 19), (16, 279, 12)))])
+def test_how_large_trees_of_all_sorts_of_rules_are(seed: int, size: tuple[int, ...]) -> None:
+    """Their chains, the lines of these, and the ways of look-ups."""
+    found = chains("x", of_all_sorts(seed))
+    lines = [line for one in found.values() for line in one]
+    assert (len(found), len(lines), sum(len(one.branches) for one in lines if isinstance(one, Fork))) == size
+
+
+@pytest.mark.parametrize(("room", "size"), [
+    (0, (2, 483, 0)), (1, (9, 849, 6)), (2, (58, 784, 69)), (3, (119, 830, 130))])
+def test_how_large_trees_are_that_may_not_be_deep(room: int, size: tuple[int, ...],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acl_chains, "ROOM", room)
+    held = numbered([*far_ends(60), *ports(60), *services(60), *ranges(60)])
+    found = chains("x", held)
+    lines = [line for one in found.values() for line in one]
+    assert (len(found), len(lines), sum(len(one.branches) for one in lines if isinstance(one, Fork))) == size
+    agree(held, random.Random(1), 60)  # noqa: S311
+
+
+def test_rules_of_all_protocols_alone_are_not_told_apart_by_them() -> None:
+    rules = numbered([AclRule(1, Protocol.ALL, Action.DENY, None, IPv4Network(((number % 5) << 24, length)))
+                      for length in range(8, 32) for number in range(1, 6)])
+    forks = [line for lines in chains("x", rules).values() for line in lines if isinstance(line, Fork)]
+    assert all(one.branches for one in forks)
+    assert Field.PROTOCOL not in {one.field for one in forks}
+    agree(rules, random.Random(1))  # noqa: S311
+
+
+def test_what_no_packet_reaches_is_kept_in_one_chain() -> None:
+    rules = numbered([*far_ends(150), AclRule(1, Protocol.ALL, Action.ALLOW), *ports(2),
+                      AclRule(1, Protocol.ICMPV6, Action.ALLOW)])
+    assert chains("x", rules)[f"x{UNREACHED}"] == rules[151:]
+
+
 def test_rules_that_no_packet_reaches_are_kept_for_the_reader() -> None:
     rules = numbered([*far_ends(150), AclRule(1, Protocol.ALL, Action.ALLOW), *ports(9)])
     found = chains("x", rules)
@@ -301,6 +412,13 @@ def test_of_ipv6_too() -> None:
     assert DUAL.differs(replace(held, prefix=None)) == ["its IPv6 prefix is missing"]
 
 
+def test_forks_by_each_field_are_read_back() -> None:
+    one = table(Acl("all", numbered([*ports(60), *ranges(60), *far_ends(60)]), numbered(services(150))))
+    held = held_in(acl_table(one))
+    assert held is not None
+    assert held.acls == one.acls
+
+
 def test_what_nft_lists_is_read_back() -> None:
     held = held_in(acl_table(BIG))
     assert held is not None
@@ -310,6 +428,61 @@ def test_what_nft_lists_is_read_back() -> None:
     assert other is not None
     assert BIG.differs(other) == [f"its subnets differ ({name})" for name in (
         "edges", "subnets", "inside", "out", "in")]
+
+
+FAR = Branch(0x0A000001, 0x0A000001, "a"), Branch(0x0A000002, 0x0A000009, "b")
+WAYS = Branch(1, 5, "a"), Branch(7, 7, "b")
+
+
+@pytest.mark.parametrize(("line", "chain", "ingress", "egress"), [
+    (Lead("a"), "x", "goto a", "goto a"),
+    (Lead("a", later=True), "x", *["ip frag-off & 0x1fff != 0 goto a"] * 2),
+    (Lead("a", later=True), f"x{SIX}", *["frag frag-off != 0 goto a"] * 2),
+    (Lead("a", six=True), "x", *["ether type ip6 goto a"] * 2),
+    (Fork(Field.PROTOCOL, (Branch(0, 0, "a"), Branch(2, 2, "b"))), "x",
+     *["meta l4proto vmap { tcp : goto a, icmp : goto b }"] * 2),
+    (Fork(Field.FAR_END, FAR), "x", "ip saddr vmap { 10.0.0.1 : goto a, 10.0.0.2-10.0.0.9 : goto b }",
+     "ip daddr vmap { 10.0.0.1 : goto a, 10.0.0.2-10.0.0.9 : goto b }"),
+    (Fork(Field.FAR_END, (Branch(SIXTH, SIXTH + 1, "a"),)), f"x{SIX}",
+     "ip6 saddr vmap { fd00::-fd00::1 : goto a }", "ip6 daddr vmap { fd00::-fd00::1 : goto a }"),
+    (Fork(Field.TCP_PORT, WAYS), "x", *["tcp dport vmap { 1-5 : goto a, 7 : goto b }"] * 2),
+    (Fork(Field.UDP_PORT, WAYS), "x", *["udp dport vmap { 1-5 : goto a, 7 : goto b }"] * 2)])
+def test_what_leads_on_in_nft_s_words(line: Line, chain: str, ingress: str, egress: str) -> None:
+    assert (text(line, Direction.INGRESS, chain), text(line, Direction.EGRESS, chain)) == (ingress, egress)
+
+
+PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
+
+
+def match(left: object, right: object = 80) -> dict[str, object]:
+    return {"match": {"op": "==", "left": left, "right": right}}
+
+
+@pytest.mark.parametrize("expr", [
+    7, [{"goto": {}}], [match(5)], [match({})], [match({"meta": {"key": "l4proto"}}, {"range": 5})]])
+def test_a_rule_of_a_form_that_none_of_ours_has_is_only_itself(expr: object) -> None:
+    (found,) = seen({"comment": "mine", "expr": expr}).parts
+    assert seen({"comment": "mine", "expr": expr}).comment == "mine"
+    assert found not in ([], (), "goto")
+    assert seen({"comment": "mine", "expr": expr}) != seen({"comment": "mine", "expr": 8})
+    assert len({found, seen({"expr": [match(PORT)]}).parts, seen({"expr": [{"accept": None}]}).parts}) == 3
+
+
+@pytest.mark.parametrize(("expr", "parts"), [
+    (["word", {"counter": {"packets": 1}}], ("word", "counter")), ([{}, {"drop": None}], ((), "drop")),
+    ([{"vmap": {"key": PORT, "data": {"set": [[80, {"drop": None}], [81, {"goto": {"target": "a"}}]]}}}],
+     (("vmap", ("tcp", "dport"), frozenset({(80, 80, ""), (81, 81, "a")})),)),
+    ([match(PORT)], (("match", "==", ("tcp", "dport"), (80, 80)),))])
+def test_each_part_of_a_rule_is_seen(expr: list[object], parts: tuple[object, ...]) -> None:
+    assert seen({"expr": expr}).parts == parts
+
+
+@pytest.mark.parametrize(("plain", "more"), [
+    (PORT, {**PORT, "mask": 1}), (PORT, {"payload": {"protocol": "tcp", "field": "dport", "base": "th"}}),
+    ({"meta": {"key": "l4proto"}}, {"meta": {"key": "l4proto"}, "mask": 1}),
+    ({"meta": {"key": "l4proto"}}, {"meta": {"key": "l4proto", "mask": 1}})])
+def test_a_field_with_something_more_is_another(plain: object, more: object) -> None:
+    assert seen({"expr": [match(plain)]}) != seen({"expr": [match(more)]})
 
 
 def damaged() -> Mapping[str, object]:
@@ -345,6 +518,7 @@ def test_counters_are_summed_by_rule() -> None:
     assert many > 2
     assert found["121"] == (3 * many, 7 * many)
     assert set(found) == {*map(str, range(1, 123)), "*"}
+    assert counted([{"expr": [{"counter": {"packets": 3, "bytes": 7}}]}]) == {}
 
 
 def test_a_change_leaves_other_acls_alone() -> None:

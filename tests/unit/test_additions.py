@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
@@ -65,6 +65,14 @@ def test_what_earlier_rules_decide_in_part_is_noted(new: Rule, deciding: str) ->
     policy, note = with_rule(POLICY, new)
     assert policy.ingress[-1] == new
     assert note == f"a part of it is decided before, by {deciding}"
+
+
+@pytest.mark.parametrize(("earlier", "new"), [
+    (Rule(Protocol.ICMP, DENY), Rule(Protocol.ALL, ALLOW, None, IPv6Network("fd00::/8"))),
+    (Rule(Protocol.ALL, DENY, None, IPv6Network("fd00::/8")), Rule(Protocol.ICMP, ALLOW)),
+    (Rule(Protocol.ICMPV6, DENY), Rule(Protocol.ALL, ALLOW, None, IPv4Network("10.0.0.0/8")))])
+def test_rules_of_different_families_have_no_packet_in_common(earlier: Rule, new: Rule) -> None:
+    assert with_rule(Policy((earlier,)), new) == (Policy((earlier, new)), "")
 
 
 def test_a_rule_for_all_protocols_decides_about_each() -> None:

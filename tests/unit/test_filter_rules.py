@@ -1,7 +1,7 @@
 """The exact rules that a policy becomes, and the counters read back from what the kernel lists."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
@@ -167,8 +167,16 @@ def test_a_tree_s_chains_are_named_by_direction_and_ask_for_the_far_end() -> Non
         assert all(text.startswith((f"{option} ", "-g ")) for text in tests)
 
 
+def test_a_tree_comes_with_the_notes_of_rules_of_the_other_family() -> None:
+    many = tuple(Rule(Protocol.TCP, Action.ALLOW, Ports(port, port)) for port in range(1, MANY + 2))
+    sixth = Rule(Protocol.TCP, Action.ALLOW, None, IPv6Network("fd00::/8"))
+    alone, noted = (ingress_filter(Policy(rules)) for rules in (many, (*many, sixth)))
+    assert alone.inner
+    assert noted.inner.items() > alone.inner.items()
+
+
 @pytest.mark.parametrize(("chain", "incoming"), [
     ("INPUT", True), (f"{INGRESS_TREE}0001", True), ("OUTPUT", False), (f"{EGRESS_TREE}0001", False),
-    ("FORWARD", False)])
+    ("VPCCTL-IN", True), ("VPCCTL-OUT", False), ("FORWARD", False)])
 def test_which_chains_are_for_incoming_packets(chain: str, incoming: bool) -> None:
     assert is_ingress(chain) is incoming
