@@ -164,7 +164,8 @@ class Simulation:
             raise Refused(BUSY)
 
     def ip(self, namespace: str, words: list[str], stdin: str) -> str:
-        lines = stdin.splitlines() if "-batch" in words else [" ".join(word for word in words if word != "-6")]
+        one = " ".join(word for word in words if word != "-6")
+        lines = stdin.splitlines() if "-batch" in words else [one]
         if "-6" in words:
             # Only rules don't say of which family they are.
             lines = [re.sub("^rule ", "rule6 ", line) for line in lines]
