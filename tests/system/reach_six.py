@@ -93,6 +93,9 @@ def make(seed: int, harm: int) -> World6:
             subnet["ipv6"] = f"{form.format(number)}{place:02x}::/64"
         for policy in _policies(vpc):
             _widen(policy, world)
+    for name, vpc in world.topology["vpcs"].items():
+        for table in vpc.get("route_tables", {}).values():
+            table["routes"] |= _routes(world, name)
     for _ in range(harm):
         world.damage.append(_sixth(random.choice(DAMAGE)(world)))
     world.routed = random.random() < 0.5
@@ -113,6 +116,22 @@ def _add_groups(vpc: dict[str, Any], random: Random) -> None:
     for subnet, group, at in (("s1", "a", 1), ("pub", "b", 9)):
         vpc["subnets"][subnet].setdefault("instances", {})[f"m{group}"] = {
             "address": f"{start}.{at}.77", "groups": [group]}
+
+
+def _routes(world: World6, name: str) -> dict[str, str]:
+    """What leads to the internet and to peers by IPv6, whole or in part, and to nowhere."""
+    random, vpcs = world.random, world.topology["vpcs"]
+    ways = ["internet", "egress-only", "instance:box/b", "blackhole"]
+    found = {"::/0": random.choice(ways)} if random.random() < 0.8 else {}
+    for pair in world.topology["peerings"]:
+        peer = next((one for one in pair if name in pair and one != name), "")
+        if peer and random.random() < 0.8:
+            whole = vpcs[peer]["ipv6"]
+            found[random.choice((whole, whole.replace("00::/56", "01::/64")))] = random.choice(
+                (f"peer:{peer}", f"peer:{peer}", "instance:box/b", "blackhole"))
+    if random.random() < 0.3:
+        found["2001:4860::/32"] = random.choice(ways)
+    return found
 
 
 def _policies(vpc: dict[str, Any]) -> Iterator[dict[str, Any]]:

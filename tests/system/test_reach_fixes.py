@@ -101,6 +101,12 @@ P, Q, R = "fd12:3456:789a:1", "fd12:3456:789a:2", "fd12:3456:789a:3"
 """The prefixes of the VPCs, without the last two digits."""
 
 SIX = "ip -6 -n"
+TO_OWN = "vpcctl route-table add-route --vpc vpc1 --name own"
+OWN_TABLE = "vpcctl route-table create --vpc vpc1 --name own; " \
+    "vpcctl route-table associate --vpc vpc1 --subnet private --name own"
+NO_OWN_TABLE = "vpcctl route-table dissociate --vpc vpc1 --subnet private; " \
+    "vpcctl route-table delete --vpc vpc1 --name own; " \
+    "vpcctl subnet set --vpc vpc1 --name private --type private"
 CASES6 = [replace(one, family="-6") for one in (
     Case("NO_ROUTE", f"{SIX} vpc1-public route del default", INTERNET),
     Case("NO_ROUTE", f"{SIX} vpc1-public route add blackhole {P}02::/64", "vpc1/private"),
@@ -155,6 +161,11 @@ CASES6 = [replace(one, family="-6") for one in (
     Case("NO_NAT", "true", INTERNET, "vpc3/web"),
     Case("PRIVATE_SUBNET", "true", INTERNET, "vpc1/private"),
     Case("PRIVATE_SUBNET", "true", INTERNET, "vpc3/db"),
+    Case("NO_ROUTE", OWN_TABLE, INTERNET, "vpc1/private", undo=NO_OWN_TABLE),
+    Case("NO_ROUTE", OWN_TABLE, "vpc2/web", "vpc1/private", undo=NO_OWN_TABLE),
+    Case("BLACKHOLE", f"{OWN_TABLE}; {TO_OWN} --to {Q}00::/56 --via blackhole", "vpc2/web", "vpc1/private",
+         undo=NO_OWN_TABLE),
+    Case("NOTHING_LISTENS", "true", "vpc1/private", port="8080"),
     Case("HOST_CLOSED", "true", UPLINK6),
     Case("HOST_CLOSED", "true", UPLINK6, "vpc2/web", port="22"))]
 LASTING = {"HOST_CLOSED"}

@@ -333,8 +333,7 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
 
 def _served(question: Question) -> str | None:
     vpc, subnet = question.to_vpc, question.to_subnet
-    serves = question.protocol is Protocol.TCP and question.family is Family.INET
-    if vpc is None or subnet is None or not serves or question.to_machine.tap:
+    if vpc is None or subnet is None or question.protocol is not Protocol.TCP or question.to_machine.tap:
         return None
     return f"vpcctl deploy webserver --vpc {vpc.name} --subnet {subnet.name} --port {question.port}"
 
