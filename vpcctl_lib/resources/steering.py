@@ -6,15 +6,38 @@ to the router, whatever MAC their sender wrote: a route table decides about the 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import BRIDGE_TABLE, ROUTES_SET, ROUTES_TABLE
+from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.base import MISSING, Fault, changed
+from vpcctl_lib.resources.expressions import (
+    ACCEPT,
+    Expression,
+    field,
+    match,
+    meta,
+    network,
+    networks,
+    plain,
+    read,
+    setting,
+)
+from vpcctl_lib.resources.hops import (
+    Hop,
+    beyond,
+    chains,
+    chains_listed,
+    held,
+    hops_of,
+    leads,
+    leads_listed,
+)
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.table import Table, head
 
@@ -56,14 +79,10 @@ class Detour:
     @property
     def rule(self) -> str:
         """The rule for what others than the middlebox itself send on."""
-        source = f"ip saddr {_plain(self.source)} " if self.source.prefixlen else ""
+        source = f"ip saddr {plain(self.source)} " if self.source.prefixlen else ""
         other = f'iifname != "{self.port}" ' if self.port else ""
         turned = f"ether daddr set {self.mac} " if self.port else ""
-        return f"{other}{source}ip daddr {_plain(self.target)} {turned}accept"
-
-
-def _plain(network: IPv4Network) -> str:
-    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+        return f"{other}{source}ip daddr {plain(self.target)} {turned}accept"
 
 
 @frozen
@@ -84,6 +103,9 @@ class Steering(Table):
     more: tuple[IPv4Network, ...] = ()
     """Its other CIDRs."""
 
+    hops: tuple[Hop, ...] = ()
+    """What the bridge switches instead of the router; of a table, the first that matches decides."""
+
     head = head("bridge", ROUTES_TABLE)
     # In one command with the guard's: a machine that it lets in has its route table from the start.
     apart = BRIDGE_TABLE
@@ -97,7 +119,7 @@ class Steering(Table):
     @property
     def rest(self) -> tuple[object, ...]:
         """Where packets go, and what it says of route tables."""
-        return (self.router, self.inside, self.tables, self.detours)
+        return (self.router, self.inside, self.tables, self.detours, self.hops)
 
     @property
     def inside(self) -> tuple[IPv4Network, ...]:
@@ -112,21 +134,22 @@ class Steering(Table):
         """The table in nft's syntax."""
         lines = ",\n".join(f"\t\t\t{one.element}" for one in self.origins)
         held = f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
-        far = " ".join(f"ip daddr != {network}" for network in self.inside)
-        chains = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
-                         for one in self.tables)
+        inert = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
+                        for one in self.tables)
+        vias = "".join(f"\tchain {name} {{\n{_lines(rules)}\t}}\n"
+                       for name, rules in chains(self.inside, self.hops).items())
         return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
-                f"{chains}\tchain {HOOK} {{\n"
+                f"{inert}{vias}\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
-                f"\t\t{far} ether daddr set {self.router} "
-                f"meta pkttype set host\n"
-                f"\t\tether type ip meta mark set iifname map @{ORIGIN}\n{self._turns()}\t}}\n}}\n")
+                f"{_lines(self._rules())}\t}}\n}}\n")
 
-    def _turns(self) -> str:
-        if not self.detours:
-            return ""
-        inside = (f"ip saddr {network} accept" for network in self.inside)
-        return "".join(f"\t\t{line}\n" for line in (*inside, *(one.rule for one in self.detours)))
+    def _rules(self) -> Iterator[str]:
+        # In one rule: a port without a number ends it.
+        yield " ".join((f"{beyond('daddr', self.inside)} ether daddr set {self.router} meta pkttype set host",
+                        f"meta mark set iifname map @{ORIGIN}", *leads(self.hops)))
+        if self.detours:
+            yield from (f"ip saddr {one} accept" for one in self.inside)
+            yield from (one.rule for one in self.detours)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our rules, ports and route tables."""
@@ -138,7 +161,7 @@ class Steering(Table):
 
     def _wrong(self, listed: Sequence[dict[str, Any]]) -> Iterator[str]:
         if not is_whole(listed) or far_of(listed) != (self.inside, self.router) \
-                or detours_of(listed) != list(self.detours):
+                or detours_of(listed) != list(self.detours) or hops_of(listed) != self.hops:
             yield "its rules differ"
         if origins_of(listed) != {one.port: one.number << SHIFT for one in self.origins}:
             yield "its ports differ"
@@ -147,6 +170,10 @@ class Steering(Table):
 
     def __str__(self) -> str:
         return f"marks for route tables in {self.namespace}"
+
+
+def _lines(rules: Iterable[str]) -> str:
+    return "".join(f"\t\t{one}\n" for one in rules)
 
 
 def _comments(words: Sequence[str]) -> str:
@@ -181,10 +208,9 @@ def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[IPv4Network, ...], s
     rule: dict[str, Any] = next((item["rule"] for item in listed
                                  if item.get("rule", {}).get("chain") == HOOK), {})
     try:
-        *matches, mangle, _ = rule["expr"]
-        prefixes = [match["match"]["right"]["prefix"] for match in matches]
-        return tuple(IPv4Network((one["addr"], one["len"])) for one in prefixes), \
-            str(mangle["mangle"]["value"])
+        networks = tuple(read(one["match"]["right"]) for one in rule["expr"] if "match" in one)
+        router = next(one["mangle"]["value"] for one in rule["expr"] if "mangle" in one)
+        return networks, str(router)
     except (LookupError, TypeError, ValueError):
         return None
 
@@ -194,23 +220,21 @@ def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
     rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
     far = far_of(listed)
     try:
-        return [_detour(rule) for rule in rules[FIXED + len(far[0]):]] if far else []
+        return [_detour(rule) for rule in rules[1 + len(far[0]):]] if far else []
     except (LookupError, TypeError, ValueError):
         return []
 
 
 def _detour(rule: Sequence[dict[str, Any]]) -> Detour:
     port = mac = ""
-    found = {"saddr": IPv4Network("0.0.0.0/0")}
+    found = {"saddr": EVERYWHERE}
     for part in rule:
         if "mangle" in part:
             mac = str(part["mangle"]["value"])
         elif "match" in part and part["match"]["op"] == "!=":
             port = str(part["match"]["right"])
         elif "match" in part:
-            right = part["match"]["right"]
-            prefix = right["prefix"] if isinstance(right, dict) else {"addr": right, "len": 32}
-            found[part["match"]["left"]["payload"]["field"]] = IPv4Network((prefix["addr"], prefix["len"]))
+            found[part["match"]["left"]["payload"]["field"]] = read(part["match"]["right"])
     return Detour(found["saddr"], found["daddr"], port, mac)
 
 
@@ -224,52 +248,31 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
              for item in listed if "hook" in item.get("chain", {})]
     hook = {"name": HOOK, "type": "filter", "hook": HOOK, "prio": PRIORITY, "policy": "accept"}
     rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    hops = hops_of(listed)
     inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
-                if "rule" in item and item["rule"].get("chain") != HOOK)
+                if item.get("rule", {}).get("chain", HOOK) not in (HOOK, *held(listed)))
     return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
-        and rules == _expressions(*far, detours_of(listed)) and inert
+        and rules == _expressions(*far, hops, detours_of(listed)) \
+        and held(listed) == chains_listed(far[0], hops) and inert
 
 
-FIXED = 2
-"""The rules that there are always."""
-
-
-def _field(protocol: str, name: str) -> dict[str, Any]:
-    return {"payload": {"protocol": protocol, "field": name}}
-
-
-def _match(operator: str, left: Any, right: Any) -> dict[str, Any]:
-    return {"match": {"op": operator, "left": left, "right": right}}
-
-
-def _set(key: Any, value: Any) -> dict[str, Any]:
-    return {"mangle": {"key": key, "value": value}}
-
-
-def _network(network: IPv4Network) -> Any:
-    if network.prefixlen == network.max_prefixlen:
-        return str(network.network_address)
-    return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
-
-
-def _expressions(near: Sequence[IPv4Network], router: str, detours: Sequence[Detour]) -> list[Any]:
+def _expressions(near: tuple[IPv4Network, ...], router: str, hops: Sequence[Hop],
+                 detours: Sequence[Detour]) -> list[Expression]:
     """The rules as nft lists them in JSON (libnftables-json(5))."""
-    origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
-    accept = {"accept": None}
-    inside = [[_match("==", _field("ip", "saddr"), _network(one)), accept] for one in near if detours]
+    origin = {"map": {"key": meta("iifname"), "data": f"@{ORIGIN}"}}
+    inside = [[*networks("saddr", "==", (one,)), ACCEPT] for one in near if detours]
     return [
-        [*(_match("!=", _field("ip", "daddr"), _network(one)) for one in near),
-         _set(_field("ether", "daddr"), router), _set({"meta": {"key": "pkttype"}}, "host")],
-        [_match("==", _field("ether", "type"), "ip"), _set({"meta": {"key": "mark"}}, origin)],
-        *inside, *([*_turn(one), accept] for one in detours),
+        [*networks("daddr", "!=", near), setting(field("ether", "daddr"), router),
+         setting(meta("pkttype"), "host"), setting(meta("mark"), origin), *leads_listed(hops)],
+        *inside, *([*_turn(one), ACCEPT] for one in detours),
     ]
 
 
 def _turn(one: Detour) -> Iterator[Any]:
     if one.port:
-        yield _match("!=", {"meta": {"key": "iifname"}}, one.port)
+        yield match("!=", meta("iifname"), one.port)
     if one.source.prefixlen:
-        yield _match("==", _field("ip", "saddr"), _network(one.source))
-    yield _match("==", _field("ip", "daddr"), _network(one.target))
+        yield match("==", field("ip", "saddr"), network(one.source))
+    yield match("==", field("ip", "daddr"), network(one.target))
     if one.port:
-        yield _set(_field("ether", "daddr"), one.mac)
+        yield setting(field("ether", "daddr"), one.mac)
