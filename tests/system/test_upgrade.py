@@ -182,7 +182,7 @@ def as_met_by_every_packet(host: Host) -> None:
     chains = {line["name"]: line for line in record["ledger"]
               if line["kind"] == "chain" and not line["namespace"]}
     for chain, other in LISTS.items():
-        lead = f" -j {other}"
+        lead = f" {other}"
         rules = [rule for rule in chains[other]["rules"] if "NEW,ESTABLISHED" not in rule
                  and not (rule.endswith("RETURN") and " -o eth0 " in rule)]
         rules += [rule for rule in chains[chain]["rules"] if not rule.endswith(lead)]

@@ -29,7 +29,7 @@ def openings(topology: Topology, reached: Reached) -> Openings:
         jump = SingleRule("nat", "POSTROUTING", f"{MARK} -j {naming.HOST_SOURCES}", top=True)
         chains = (*chains, Chain(HOST, "nat", naming.HOST_SOURCES, sources))
         published = published._replace(jumps=(*published.jumps, jump))
-    return Openings(chains, published.jumps, (*published.forward, *whole.forward),
+    return Openings(chains, published.jumps, (*whole.forward, *published.forward),
                     (*published.inward, *whole.inward), (*published.suspect, *whole.suspect),
                     whole.genuine, (*published.guard, *whole.guard),
                     (*published.guard_out, *whole.guard_out))

@@ -99,13 +99,13 @@ def guard(found: Addresses) -> Iterator[str]:
 
 def suspect(found: Addresses) -> Iterator[str]:
     """What else the guard has to look at."""
-    return (f"-s {pool.cidr} {_mark(naming.host_mark())} -j {naming.HOST_GUARD_FROM}"
+    return (f"-s {pool.cidr} {_mark(naming.host_mark())} -g {naming.HOST_GUARD_FROM}"
             for pool in _pools(found))
 
 
 def genuine(found: Addresses) -> Iterator[str]:
     """What most of their packets are, so that they need not meet all that follows."""
-    return (genuine_source(f"{one.address}/32", _cable(one.vpc), _mark(one.mark)) for one in found)
+    return (genuine_source(f"{one.address}/32", _cable(one.vpc)) for one in found)
 
 
 def guard_out(found: Addresses) -> Iterator[str]:

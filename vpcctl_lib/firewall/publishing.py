@@ -123,7 +123,7 @@ def guard(vpcs: Reached) -> Iterator[str]:
 def suspect(vpcs: Reached) -> Iterator[str]:
     """What else the guard has to look at."""
     if any(vpc.is_published for vpc, _ in vpcs):
-        yield f"-d {LOOPBACK} {_mark(naming.host_mark())} -j {naming.HOST_GUARD_FROM}"
+        yield f"-d {LOOPBACK} {_mark(naming.host_mark())} -g {naming.HOST_GUARD_FROM}"
 
 
 def guard_out(vpcs: Reached) -> Iterator[str]:

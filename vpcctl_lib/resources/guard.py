@@ -43,7 +43,7 @@ from vpcctl_lib.resources.table import Table, head
 
 HEAD = head("bridge", BRIDGE_TABLE)
 
-FORM = 3
+FORM = 4
 """The version of the table's form, so that the next change replaces an older one."""
 
 TYPES6 = {OWN6: ["ifname", "ether_addr", "ipv6_addr"]}
