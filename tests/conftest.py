@@ -3,29 +3,43 @@
 import gc
 import os
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.dear import LEFT, SLOW
-from tests.order import dealt
+from tests.order import between, dealt
 
 BESIDE = "beside other programs: "
 """How the reason begins for which a test beside a program that is not here was skipped."""
+
+SYSTEM = Path(__file__).with_name("system")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts its background jobs with SIGINT ignored, and whatever they start inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Slow tests wait for a run that has the time; of those that several workers share, long ones begin."""
-    for item in items:
-        if item.get_closest_marker("slow") and not SLOW:
-            item.add_marker(pytest.mark.skip(reason=LEFT))
+    for item in [] if SLOW else waiting(items, everything=config.args == config.getini("testpaths")):
+        item.add_marker(pytest.mark.skip(reason=LEFT))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         items[:] = dealt(items, lambda item: item.get_closest_marker("long") is not None, workers)
+
+
+def waiting(items: Sequence[pytest.Item], everything: bool) -> list[pytest.Item]:
+    """Those that wait for --slow: slow ones and, in a run of everything, cases of tests with a real kernel.
+
+    Of the cases of one such test the first and the last run all the same.
+    """
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    cases = [item for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+             and SYSTEM in item.path.parents and not item.get_closest_marker("each_case")]
+    return slow + (between(cases, lambda item: (item.path, item.originalname)) if everything else [])
 
 
 def pytest_collection_finish() -> None:

@@ -1,8 +1,9 @@
-"""Long tests begin first, so that all workers end at about the same time."""
+"""Which tests run, and in which order: long ones first, so that all workers end at about the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,3 +24,11 @@ def dealt(tests: Sequence[T], is_long: Callable[[T], bool], workers: int) -> lis
         found += rest[:max(0, length)]
         del rest[:max(0, length)]
     return found + rest
+
+
+def between(tests: Iterable[T], name: Callable[[T], Hashable]) -> list[T]:
+    """Of the tests of each name all but the first and the last."""
+    found = defaultdict(list)
+    for test in tests:
+        found[name(test)].append(test)
+    return [test for some in found.values() for test in some[1:-1]]

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Lint, types and tests, from a fresh clone on a bare Debian or Ubuntu: what is missing is installed first.
 #
-#   ./tests/run.sh                        everything but a few slow tests, which are counted at the end
-#   ./tests/run.sh --slow                 these, too, and more examples of each property
+#   ./tests/run.sh                        each test with a real kernel in its first case and its last, all others but a
+#                                         few slow ones; what is left out is counted at the end
+#   ./tests/run.sh --slow                 all of them, and more examples of each property
 #   ./tests/run.sh --long                 everything, and the property and fault tests for longer
 #   ./tests/run.sh --mutants              breaks the code in one place at a time, and counts what the unit and
 #                                         command-line tests see: for the night, as it takes an hour or two. It passes

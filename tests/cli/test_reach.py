@@ -88,8 +88,8 @@ def test_targets() -> None:
 
 def test_json_has_what_the_contract_says() -> None:
     assert views.report(BLOCKED) == {
-        "from": "shop/web", "to": "shop/db", "address": "10.0.2.2", "protocol": "tcp", "port": 5432,
-        "verdict": "unreachable", "why": None,
+        "from": "shop/web", "to": "shop/db", "address": "10.0.2.2", "family": "ipv4", "protocol": "tcp",
+        "port": 5432, "verdict": "unreachable", "why": None,
         "hops": [{"where": "shop-web", "what": "route 10.0.0.0/16 dev eth0", "way": "there"}],
         "blocked_by": {"code": "FIREWALL_DENY", "where": "shop-db", "rule": "-A INPUT -j DROP [2 packets]",
                        "why": None,

@@ -29,8 +29,8 @@ NET_UNREACHABLE, REFUSED, SILENCE = "net unreachable", "refused", "silence"
 UNREACHED = (NET_UNREACHABLE, "host unreachable", "prohibited", SILENCE)
 """Verdicts under which no packet came to the target; a refusal is an answer of the target itself."""
 
-UPLINK = "203.0.113.2"
-"""The host's own address on eth0."""
+UPLINK, UPLINK6 = "203.0.113.2", "2001:db8::2"
+"""The host's own addresses on eth0."""
 
 INTERNET = ("8.8.8.8", "8.8.8.8:80", "8.8.8.8:53/udp")
 """Ping, HTTP and DNS, on the simulated internet."""

@@ -55,6 +55,7 @@ def met(walk: Walk, scenario: Scenario, dice: random.Random) -> tuple[int, list[
 
 
 @pytest.mark.long
+@pytest.mark.each_case
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_every_point(tmp_path: Path, scenario: Scenario, record_property: Any) -> None:
     dice = random.Random(f"{SEED} {scenario.name}")  # noqa: S311 - picks tests

@@ -38,6 +38,13 @@ ip rule add ipproto gre fwmark 9 prohibit
 ip rule add oif nosuch lookup main suppress_prefixlength 0
 ip rule add uidrange 0-5 tos 4 goto 32766
 ip rule add dport 5 lookup 77
+ip -6 route add blackhole fd07::/48 table 77
+ip -6 route add fd08::/48 via fd00::2 mtu 1400 metric 5
+ip -6 route add fd09::/48 nexthop via fd00::2 dev br0 nexthop via fd00::4 dev br0 weight 3
+ip -6 rule add from fd00::/16 fwmark 7/15 iif br0 lookup 77
+ip -6 rule add not to fd01::1 ipproto udp blackhole
+ip -6 neigh add fd00::9 lladdr 02:00:00:00:00:01 dev br0 nud permanent
+ip -6 addr add fd00::5/64 dev br0 preferred_lft 0 nodad
 ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:01 dev br0 nud permanent
 ip neigh add 10.0.0.10 lladdr 02:00:00:00:00:02 dev br0 nud noarp
 bridge fdb add 02:00:00:00:00:05 dev p0 master static
@@ -105,7 +112,9 @@ def unlike(mine: Any, theirs: Any, more: set[str], path: str = "") -> list[str]:
 
 
 def test_netlink_says_what_the_tools_say(host: Host) -> None:
-    host.sh("for one in near far; do ip netns add $one; ip -n $one link set lo up; done")
+    # An address of IPv6 that a link chooses for itself comes and gets a route in its own time.
+    host.sh("for one in near far; do ip netns add $one; ip -n $one link set lo up; "
+            "ip netns exec $one sysctl -qw net.ipv6.conf.default.addr_gen_mode=1; done")
     host.sh(PLENTY, "near")
     for space in ("near", "far", "", "other"):
         said, _ = read(host, space)

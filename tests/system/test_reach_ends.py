@@ -7,20 +7,30 @@ from itertools import product
 from typing import Any
 
 import pytest
-from host import Host
+from host import UPLINK, UPLINK6, Host
 from probes import REACHED
 
 SENDERS = {"vpc1/public": "vpc1-public", "vpc1/public/web1": "vpc1-public.web1",
            "vpc1/private": "vpc1-private", "vpc1/range/db1": "vpc1-range.db1",
            "vpc2/public": "vpc2-public", "host": "", "internet": "internet"}
-TARGETS = {"vpc1/public": "10.0.1.2", "vpc1/public/web1": "10.0.1.4", "vpc1/private": "10.0.2.2",
-           "vpc1/range/db1": "10.0.3.4", "vpc2/public": "172.16.1.2", "vpc1": "10.0.0.1", "host": "",
-           "internet": "8.8.8.8"}
-CABLES = {"vpc1": "169.254.64.0", "vpc2": "169.254.64.2"}
-NETWORKS = ("10.0.0.0/8", "172.16.0.0/12")
+P, Q = "fd12:3456:789a:1", "2001:db8:7:2"
+"""The prefix of vpc1, which only the host knows, and that of vpc2, which is routed to the host."""
+
+TARGETS = {"-4": {"vpc1/public": "10.0.1.2", "vpc1/public/web1": "10.0.1.4", "vpc1/private": "10.0.2.2",
+                  "vpc1/range/db1": "10.0.3.4", "vpc2/public": "172.16.1.2", "vpc1": "10.0.0.1", "host": "",
+                  "internet": "8.8.8.8"},
+           "-6": {"vpc1/public": f"{P}01::2", "vpc1/public/web1": f"{P}01::4", "vpc1/private": f"{P}02::2",
+                  "vpc1/range/db1": f"{P}03::4", "vpc2/public": f"{Q}01::2", "vpc1": f"{P}00::1", "host": "",
+                  "internet": "2001:4860:4860::8888"}}
+CABLES = {"-4": {"vpc1": "169.254.64.0", "vpc2": "169.254.64.2"},
+          "-6": {"vpc1": f"{P}00::2", "vpc2": f"{Q}00::2"}}
+NETWORKS = {"10.0.0.0/8": UPLINK, "172.16.0.0/12": UPLINK, f"{P}00::/56": UPLINK6, f"{Q}00::/56": UPLINK6}
 OUTSIDE = ("host", "internet")
 POLICY = {"ingress": [{"protocol": "icmp", "action": "deny", "source": "10.0.1.4/32"},
-                      {"protocol": "icmp", "action": "allow"}], "default": "deny"}
+                      {"protocol": "icmp", "action": "allow"},
+                      {"protocol": "icmpv6", "action": "deny", "source": f"{P}01::4/128"},
+                      {"protocol": "icmpv6", "action": "allow"}], "default": "deny"}
+families = pytest.mark.parametrize("family", ["-4", "-6"])
 TO_WEB1 = """
 iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 8080 -j DNAT --to-destination 10.0.1.4:80
 iptables -t mangle -I VPCCTL-GUARD-OUT -p tcp --dport 80 -j ACCEPT
@@ -33,17 +43,23 @@ ip netns exec vpc1 iptables -I FORWARD -p tcp --sport 80 -j ACCEPT
 
 @pytest.fixture
 def ends(vpc2: Host) -> Iterator[Host]:
-    """Two VPCs that are not peered, machines of all sorts, NAT, and a policy."""
+    """Two VPCs with both families that are not peered, machines of all sorts, NAT, and a policy."""
+    vpc2.do(f"vpc set --name vpc1 --ipv6 {P}00::/56")
+    vpc2.do(f"vpc set --name vpc2 --ipv6 {Q}00::/56")
     vpc2.do("nat enable --vpc vpc1")
+    vpc2.do("nat enable --vpc vpc2")
     vpc2.do("instance add --vpc vpc1 --subnet public --name web1")
     vpc2.do("subnet add --vpc vpc1 --name range --cidr 10.0.3.0/24 --bare")
     vpc2.do("instance add --vpc vpc1 --subnet range --name db1")
     vpc2.do("firewall apply --vpc vpc1 --subnet private --policy", vpc2.write("policy.json", POLICY))
-    for network in NETWORKS:
-        vpc2.sh(f"ip -n internet route add {network} via 203.0.113.2")
+    for network, host in NETWORKS.items():
+        vpc2.sh(f"ip -n internet route add {network} via {host}")
+    # Who asks for neighbours on behalf of others needs a link-local address, which these links have not.
+    vpc2.sh("ip addr add fe80::2/64 dev eth0 nodad; ip -n internet addr add fe80::1/64 dev sandbox nodad")
     yield vpc2
-    for network in NETWORKS:
-        vpc2.sh(f"ip -n internet route del {network} via 203.0.113.2")
+    vpc2.sh("ip addr del fe80::2/64 dev eth0; ip -n internet addr del fe80::1/64 dev sandbox")
+    for network, host in NETWORKS.items():
+        vpc2.sh(f"ip -n internet route del {network} via {host}")
 
 
 def asked(host: Host, *words: str) -> Any:
@@ -52,32 +68,35 @@ def asked(host: Host, *words: str) -> Any:
     return done.json["reach"]
 
 
-def address(start: str, to: str) -> str:
-    return CABLES[start.partition("/")[0]] if to == "host" else TARGETS[to]
+def address(start: str, to: str, family: str) -> str:
+    return CABLES[family][start.partition("/")[0]] if to == "host" else TARGETS[family][to]
 
 
-def test_every_pair_of_ends_is_as_a_packet_says(ends: Host) -> None:
-    pairs = [(start, to) for start, to in product(SENDERS, TARGETS)
+@families
+def test_every_pair_of_ends_is_as_a_packet_says(family: str, ends: Host) -> None:
+    targets = TARGETS[family]
+    pairs = [(start, to) for start, to in product(SENDERS, targets)
              if start != to and not (start in OUTSIDE and to in OUTSIDE)]
-    answers = ends.probe(*((SENDERS[start], address(start, to)) for start, to in pairs), patience=1.0)
+    answers = ends.probe(*((SENDERS[start], address(start, to, family)) for start, to in pairs), patience=1.0)
     sent = {pair: one.verdict == REACHED for pair, one in zip(pairs, answers, strict=True)}
-    reports = {(start, to): asked(ends, "--from", start, "--to", to) for start, to in pairs}
+    reports = {(start, to): asked(ends, "--from", start, "--to", to, family) for start, to in pairs}
     assert {pair: one["verdict"] == "reachable" for pair, one in reports.items()} == sent
     assert {True, False} == set(sent.values())
-    assert all((one["from"], one["to"]) == (start, to if to != "internet" else "8.8.8.8")
+    assert all((one["from"], one["to"]) == (start, to if to != "internet" else targets[to])
                for (start, to), one in reports.items())
     # What a VPC refuses to strangers is no damage.
     assert {one["blocked_by"]["fix"] for (start, _), one in reports.items()
             if start == "internet"} <= {None}
 
 
-def test_without_a_sender_every_machine_answers_for_itself(ends: Host) -> None:
+@families
+def test_without_a_sender_every_machine_answers_for_itself(family: str, ends: Host) -> None:
     machines = [name for name in SENDERS if name not in OUTSIDE]
-    for to in TARGETS:
-        found = asked(ends, "--to", to)
+    for to in TARGETS[family]:
+        found = asked(ends, "--to", to, family)
         assert sorted(one["from"] for one in found) == sorted([*set(machines) - {to}, *(
             ["vpc2/private"] if to != "vpc2/private" else [])])
-    told = ends.vpcctl("reach", "--to", "vpc1/private").out
+    told = ends.vpcctl("reach", "--to", "vpc1/private", family).out
     assert "\nvpc1/public/web1  unreachable" in told
     assert "\nvpc1/range/db1    reachable" in told
 
@@ -102,8 +121,9 @@ def test_a_machine_is_at_one_end(vpc1: Host, start: str, to: str) -> None:
 
 
 def test_a_probe_from_the_host(ends: Host) -> None:
-    report = asked(ends, "--from", "host", "--to", "vpc1/public/web1", "--probe")
-    assert report["probe"] == {"result": "answered", "agrees": True}
+    for family in ("-4", "-6"):
+        report = asked(ends, "--from", "host", "--to", "vpc1/public/web1", "--probe", family)
+        assert report["probe"] == {"result": "answered", "agrees": True}
     report = asked(ends, "--from", "internet", "--to", "vpc1/public/web1", "--probe")
     assert report["probe"]["agrees"] is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.order import dealt
+from tests.order import between, dealt
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
@@ -22,3 +22,7 @@ def test_each_worker_begins_with_its_share_of_the_long_ones(workers: int, many: 
 
 def test_more_long_ones_than_a_part_holds_are_dealt_all_the_same() -> None:
     assert dealt("abc", str.isalpha, 2) == ["a", "c", "b"]
+
+
+def test_the_first_and_the_last_of_each_name_are_at_its_ends() -> None:
+    assert between(["a1", "b1", "a2", "a3", "c1", "a4", "c2"], lambda test: test[0]) == ["a2", "a3"]

@@ -11,6 +11,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import complete_place
 from vpcctl_lib.cli.params import PORT, reading
 from vpcctl_lib.errors import ExitCode
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import Protocol
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ PROTOCOLS = [protocol.value for protocol in (Protocol.TCP, Protocol.UDP, Protoco
 @click.option("--port", type=PORT, help="The port, for tcp and udp.")
 @click.option("--protocol", type=click.Choice(PROTOCOLS),
               help="The protocol (default: tcp with --port, else icmp).")
+@click.option("-4", "--ipv4", "family", flag_value=Family.INET.value, help="By IPv4, which is the default.")
+@click.option("-6", "--ipv6", "family", flag_value=Family.INET6.value,
+              help="By IPv6; an address of IPv6 needs no option.")
 @click.option("--probe", is_flag=True, help="Also send one real packet, and say whether it agrees.")
 @reading
-def reach(context: Context, start: str | None, to: str, port: int | None, protocol: str | None, probe: bool,
-          as_json: bool) -> int:
+def reach(context: Context, start: str | None, to: str, port: int | None, protocol: str | None,
+          family: str | None, probe: bool, as_json: bool) -> int:
     """Say whether a packet gets there, and how to open what stops it (in AWS: Reachability Analyzer).
 
     Hop by hop, it reads the live kernel (routes, cables, rules, settings); it sends nothing, unless --probe
@@ -40,15 +44,17 @@ def reach(context: Context, start: str | None, to: str, port: int | None, protoc
     \b
     Example:
       vpcctl reach --from vpc1/public --to vpc1/private --port 8080
+      vpcctl reach --from vpc1/public --to internet -6
     """
     # Imported late: completion does not need it.
     from vpcctl_lib.managers.reach import ReachManager
 
     chosen = Protocol(protocol) if protocol else None
+    by = Family(family) if family else None
     manager = ReachManager(context)
     if start is not None:
-        return _tell(manager.one(start, to, chosen, port, probe), as_json)
-    return _tell_all(manager.all(to, chosen, port, probe), as_json)
+        return _tell(manager.one(start, to, chosen, port, probe, by), as_json)
+    return _tell_all(manager.all(to, chosen, port, probe, by), as_json)
 
 
 def _tell(report: Report, as_json: bool) -> int:

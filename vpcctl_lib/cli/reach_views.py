@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from vpcctl_lib.cli import layout
 from vpcctl_lib.cli.output import Painted
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.reach.question import Question
 from vpcctl_lib.reach.verdict import Report, Verdict
 
@@ -90,7 +91,11 @@ def _headline(question: Question) -> str:
     port = f" port {question.port}" if question.port else ""
     to = question.goal
     address = f" ({question.address})" if to != str(question.address) else ""
-    return f"{question.origin} to {to}{address}, {question.protocol.value}{port}:"
+    address = "" if question.address.is_unspecified else address
+    # Where the other family might have been asked about as well, or has been by default.
+    told = question.family is Family.INET6 or question.is_either
+    by = f" by {question.family}" if told else ""
+    return f"{question.origin} to {to}{address}, {question.protocol.value}{port}{by}:"
 
 
 def _because(report: Report) -> str:

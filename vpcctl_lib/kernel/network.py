@@ -47,6 +47,9 @@ _PORT = {8: "learning", 9: "flood", 10: "proxy_arp", 27: "mcast_flood", 30: "bca
 _BRIDGES = {7: "vlan_filtering", 36: "nf_call_iptables", 37: "nf_call_ip6tables", 38: "nf_call_arptables"}
 _SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 _TABLES = {253: "default", 254: "main", 255: "local"}
+_AGES = {0x08: "dadfailed", 0x20: "deprecated", 0x40: "tentative"}
+"""IFA_F_… of linux/if_addr.h: what an address of IPv6 is not good for, or not yet."""
+
 _KINDS = {1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast", 6: "blackhole",
           7: "unreachable", 8: "prohibit", 9: "throw", 10: "nat", 11: "xresolve"}
 _MAKERS = {0: "unspec", 1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 11: "zebra", 12: "bird",
@@ -59,8 +62,8 @@ _METRICS = {2: "mtu", 3: "window", 4: "rtt", 5: "rttvar", 6: "ssthresh", 7: "cwn
             9: "reordering", 10: "hoplimit", 11: "initcwnd", 12: "features", 13: "rto_min", 14: "initrwnd",
             15: "quickack", 16: "congctl", 17: "fastopen_no_cookie"}
 _READ_OF_ROUTE = frozenset({1, 4, 5, 6, 7, 8, 9, 12, 15, 24, 30})
-_ODD_IN_ROUTE = {2: "from", 3: "iif", 11: "flow", 16: "mark", 18: "via", 19: "as", 21: "encap", 22: "encap",
-                 23: "expires", 26: "ttl-propagate"}
+_ODD_IN_ROUTE = {2: "from", 3: "iif", 11: "flow", 16: "mark", 18: "via", 19: "as", 20: "pref", 21: "encap",
+                 22: "encap", 23: "expires", 26: "ttl-propagate"}
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "ipv6-icmp"}
 _READ_OF_RULE = frozenset({1, 2, 3, 6, 10, 14, 15, 16, 17, 18, 21, 22})
 _ODD_IN_RULE = {4: "goto", 11: "flow", 12: "tun_id", 13: "suppress_ifgroup", 19: "l3mdev", 20: "uid_start",
@@ -141,7 +144,8 @@ class Network:
             found.setdefault(index, []).append({
                 "family": _FAMILIES[family], "local": _address(local), "prefixlen": length,
                 **({"address": _address(far)} if far and far != local else {}), "scope": _scope(scope),
-                **({"secondary": True} if flags & 1 and family == _INET else {})})
+                **({"secondary": True} if flags & 1 and family == _INET else {}),
+                **({name: True for bit, name in _AGES.items() if flags & bit} if family == _INET6 else {})})
         return found
 
     def routes(self, family: int = _INET) -> list[Said]:
@@ -149,6 +153,10 @@ class Network:
         body = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         return [self._route(said) for _, said in self._netlink.listing(_ROUTES, body)
                 if not _ROUTE.unpack_from(said)[8] & _CLONED]
+
+    def routes6(self) -> list[Said]:
+        """As `ip -j -d -6 route show table all`."""
+        return self.routes(_INET6)
 
     def main_routes(self, family: int = _INET) -> list[Said]:
         """As `ip -j -4 route show table main`, which leaves out the usual type."""
@@ -188,10 +196,14 @@ class Network:
                    "flags": _named(_WAYS, flags), **_odd(parts, _READ_OF_ROUTE, _ODD_IN_ROUTE)}
             start += (length + 3) & ~3
 
-    def route_rules(self) -> list[Said]:
+    def route_rules(self, family: int = _INET) -> list[Said]:
         """As `ip -j -d -4 rule show`."""
-        body = _RULE.pack(_INET, 0, 0, 0, 0, 0, 0)
+        body = _RULE.pack(family, 0, 0, 0, 0, 0, 0)
         return [_rule(said) for _, said in self._netlink.listing(_RULES, body)]
+
+    def route_rules6(self) -> list[Said]:
+        """As `ip -j -d -6 rule show`."""
+        return self.route_rules(_INET6)
 
     def neighbours6(self) -> list[Said]:
         """As `ip -j -6 neigh show`."""
@@ -297,13 +309,14 @@ def _odd(parts: dict[int, bytes], read: frozenset[int], names: dict[int, str]) -
 
 
 def _rule(said: bytes) -> Said:
-    _, far, near, tos, table, action, flags = _RULE.unpack_from(said)
+    family, far, near, tos, table, action, flags = _RULE.unpack_from(said)
     parts = attributes(said, _RULE.size)
     if unsigned(parts.get(13, b"")) == _NO_LIMIT:
         del parts[13]
     shortest = unsigned(parts.get(14, b"\xff" * 4))
     return {"priority": unsigned(parts.get(6, b"")), **({"not": None} if flags & _NOT else {}),
-            "src": "all", **_selected("src", parts.get(2), near), **_selected("dst", parts.get(1), far),
+            "src": "all", **_selected("src", parts.get(2), near, family),
+            **_selected("dst", parts.get(1), far, family),
             **({"tos": f"{tos:#04x}"} if tos else {}), **_marked(parts),
             **({"iif": text(parts[3])} if 3 in parts else {}),
             **({"oif": text(parts[17])} if 17 in parts else {}),
@@ -317,10 +330,11 @@ def _protocol(protocol: int) -> str:
     return _PROTOCOLS.get(protocol, str(protocol))
 
 
-def _selected(key: str, value: bytes | None, length: int) -> Said:
+def _selected(key: str, value: bytes | None, length: int, family: int) -> Said:
+    zero = bytes(16 if family == _INET6 else 4)
     if value is None:
-        return {key: "0.0.0.0", f"{key}len": length} if length else {}  # noqa: S104 - only shown
-    return {key: _address(value), **({f"{key}len": length} if length != 32 else {})}
+        return {key: _address(zero), f"{key}len": length} if length else {}
+    return {key: _address(value), **({f"{key}len": length} if length != 8 * len(zero) else {})}
 
 
 def _marked(parts: dict[int, bytes]) -> Said:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.kernel.ruleset import Ruleset
     from vpcctl_lib.kernel.ways import Question, Ways
 
+T = TypeVar("T")
 NOT_OF_IPTABLES = "nft made something in it that iptables can't show"
 
 LOOKERS = 4
@@ -43,6 +44,8 @@ class Reading(Enum):
     ROUTES = ("ip", "-j", "-d", "-4", "route", "show", "table", "all")
     ROUTE_RULES = ("ip", "-j", "-d", "-4", "rule", "show")
     NEIGHBOURS = ("ip", "-j", "-4", "neigh", "show")
+    ROUTES6 = ("ip", "-j", "-d", "-6", "route", "show", "table", "all")
+    ROUTE_RULES6 = ("ip", "-j", "-d", "-6", "rule", "show")
     MAIN_ROUTES6 = ("ip", "-j", "-6", "route", "show", "table", "main")
     NEIGHBOURS6 = ("ip", "-j", "-6", "neigh", "show")
     STATIONS = ("bridge", "-j", "fdb", "show")
@@ -69,12 +72,8 @@ class View:
     failure: str = ""
     """Why its links and routes can't be read."""
 
-    all_routes: list[dict[str, Any]] | None = None
-    route_rules: list[dict[str, Any]] | None = None
-    neighbours: dict[tuple[str, str], dict[str, Any]] | None = None
-    routes6: list[dict[str, Any]] | None = None
-    neighbours6: dict[tuple[str, str], dict[str, Any]] | None = None
-    stations: dict[tuple[str, str], dict[str, Any]] | None = None
+    parts: dict[Reading, Any] = field(default_factory=dict)
+    """What else was asked for so far."""
 
 
 class Kernel:
@@ -299,48 +298,27 @@ class Kernel:
 
     def all_routes(self, namespace: str) -> list[dict[str, Any]]:
         """The routes of all tables."""
-        view = self._of(namespace)
-        if view.all_routes is None:
-            view.all_routes = self._part(namespace, "routes", Reading.ROUTES)
-        return view.all_routes
+        return self._part(namespace, "routes", Reading.ROUTES, list)
 
     def route_rules(self, namespace: str) -> list[dict[str, Any]]:
         """The lines of `ip rule`."""
-        view = self._of(namespace)
-        if view.route_rules is None:
-            view.route_rules = self._part(namespace, "routing rules", Reading.ROUTE_RULES)
-        return view.route_rules
+        return self._part(namespace, "routing rules", Reading.ROUTE_RULES, list)
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""
-        view = self._of(namespace)
-        if view.neighbours is None:
-            found = self._part(namespace, "neighbours", Reading.NEIGHBOURS)
-            view.neighbours = {(one["dev"], one["dst"]): one for one in found}
-        return view.neighbours
+        return self._part(namespace, "neighbours", Reading.NEIGHBOURS, _by_address)
 
     def routes6(self, namespace: str) -> list[dict[str, Any]]:
         """The routes of IPv6 of the main table."""
-        view = self._of(namespace)
-        if view.routes6 is None:
-            view.routes6 = self._part(namespace, "routes of IPv6", Reading.MAIN_ROUTES6)
-        return view.routes6
+        return self._part(namespace, "routes of IPv6", Reading.MAIN_ROUTES6, list)
 
     def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The same of IPv6."""
-        view = self._of(namespace)
-        if view.neighbours6 is None:
-            found = self._part(namespace, "neighbours of IPv6", Reading.NEIGHBOURS6)
-            view.neighbours6 = {(one["dev"], one["dst"]): one for one in found}
-        return view.neighbours6
+        return self._part(namespace, "neighbours of IPv6", Reading.NEIGHBOURS6, _by_address)
 
     def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
-        view = self._of(namespace)
-        if view.stations is None:
-            found = self._part(namespace, "bridges", Reading.STATIONS)
-            view.stations = {(one["ifname"], one["mac"]): one for one in found if "master" in one}
-        return view.stations
+        return self._part(namespace, "bridges", Reading.STATIONS, _by_mac)
 
     def bridge_table(self, namespace: str, name: str, family: str = "bridge") -> list[dict[str, Any]] | None:
         """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
@@ -373,14 +351,28 @@ class Kernel:
         listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])
         return listed
 
-    def _part(self, namespace: str, what: str, reading: Reading) -> list[dict[str, Any]]:
-        try:
-            return self.read(namespace, reading)[0] if self._is_there(namespace) else []
-        except VpcctlError as failed:
-            raise Unreadable(namespace, what, failed.message) from None
+    def _part(self, namespace: str, what: str, reading: Reading,
+              shape: Callable[[list[dict[str, Any]]], T]) -> T:
+        """What it was asked for, in that shape, read once."""
+        parts = self._of(namespace).parts
+        if reading not in parts:
+            try:
+                parts[reading] = shape(self.read(namespace, reading)[0] if self._is_there(namespace) else [])
+            except VpcctlError as failed:
+                raise Unreadable(namespace, what, failed.message) from None
+        found: T = parts[reading]
+        return found
 
     def _is_there(self, namespace: str) -> bool:
         return not namespace or namespace in self.namespaces
+
+
+def _by_address(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(one["dev"], one["dst"]): one for one in found}
+
+
+def _by_mac(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(one["ifname"], one["mac"]): one for one in found if "master" in one}
 
 
 def counted(runner: Runner, namespace: str, family: Family = Family.INET, table: str = "filter") -> Saved:

@@ -7,34 +7,37 @@ from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.firewall.families import ADDRESSES
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import need
 from vpcctl_lib.managers.base import Manager, need_root
-from vpcctl_lib.model import addressing, elastic, endpoints, publishing
+from vpcctl_lib.model import addressing, addressing6, elastic, endpoints, publishing
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc
 from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.model.topology import OWN, Machine, Subnet, Topology, Vpc
 from vpcctl_lib.reach.fix import opened
 from vpcctl_lib.reach.listeners import listeners
-from vpcctl_lib.reach.packet import Code
+from vpcctl_lib.reach.packet import PINGS, Code
 from vpcctl_lib.reach.probe import Probe, Result, judge, send
-from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
+from vpcctl_lib.reach.question import INTERNET, Outside, Question
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer, Obstacle, Report, Verdict, disproved
 
 Found = tuple[Vpc, Subnet, Machine]
-TOOLS = ("ip", "iptables-save")
 
 
 @frozen
 class Target:
-    """The destination of a packet."""
+    """The destination of a packet, and its family."""
 
-    address: IPv4Address | None
-    """None for the host, which has another address for each sender."""
+    address: Address | None
+    """None for the host, which has another address for each sender, and for what has none of the family."""
+
+    family: Family = Family.INET
 
     vpc: Vpc | None = None
     subnet: Subnet | None = None
@@ -45,12 +48,13 @@ class Target:
 class ReachManager(Manager):
     """Follows packets through the kernel."""
 
-    def one(self, start: str, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> Report:
-        """From one machine, the host or the internet."""
+    def one(self, start: str, to: str, protocol: Protocol | None, port: int | None, probe: bool,
+            family: Family | None = None) -> Report:
+        """From one machine, the host or the internet; an address says by itself of which family it is."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
         sender = find_sender(topology, start)
-        target = find_target(topology, to)
+        target = find_target(topology, to, family)
         if isinstance(sender, Outside) and target.outside:
             raise BadInput(f"no VPC is between {start} and {to}", "name a machine at one of the ends")
         question = question_from(sender, target, protocol, port)
@@ -60,6 +64,8 @@ class ReachManager(Manager):
 
     def _from_outside(self, topology: Topology, question: Question) -> Question:
         """To a machine by its elastic address, or by the port of the host that leads there, if it has one."""
+        if question.family is Family.INET6:
+            return question
         eip = next((one for one in elastic.working(topology)
                     if question.target == one.machine.namespace), None)
         if eip is not None:
@@ -69,15 +75,16 @@ class ReachManager(Manager):
                     and asked == (one.publish.protocol.value, one.publish.to)), None)
         if one is None:
             return question
-        told = Kernel(self.runner).taken("", (str(INTERNET_ADDRESS),)).get("prefsrc")
+        told = Kernel(self.runner).taken("", (str(INTERNET[Family.INET]),)).get("prefsrc")
         address = one.publish.listen or (IPv4Address(told) if told else topology.front)
         return replace(question, address=address or question.address, port=one.publish.port)
 
-    def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool) -> list[Report]:
+    def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool,
+            family: Family | None = None) -> list[Report]:
         """From every machine except the target itself."""
         protocol = _protocol(protocol, port)
         topology = self._topology()
-        target = find_target(topology, to)
+        target = find_target(topology, to, family)
         questions = [question_from(sender, target, protocol, port) for sender in _others(topology, target)]
         return self._ask(topology, questions, probe)
 
@@ -86,8 +93,10 @@ class ReachManager(Manager):
 
     def _ask(self, topology: Topology, questions: Sequence[Question], probe: bool) -> list[Report]:
         need_root()
-        need(*TOOLS)
-        analyzer = Analyzer(Scene(Kernel(self.runner), frozenset(endpoints.namespaces(topology))), topology)
+        family = questions[0].family if questions else Family.INET
+        need("ip", f"{family.tool}-save")
+        scene = Scene(Kernel(self.runner), frozenset(endpoints.namespaces(topology)), family)
+        analyzer = Analyzer(scene, topology)
         # A thread of its own enters hundreds of namespaces; the main one would start a thread for each look.
         reports = netns.apart(lambda: _reports(analyzer, questions))
         return [_probed(report, report.question.start in analyzer.scene.names) for report in reports] \
@@ -103,6 +112,8 @@ def _reports(analyzer: Analyzer, questions: Sequence[Question]) -> list[Report]:
 def _probed(report: Report, is_there: bool) -> Report:
     """The report with what became of a real packet."""
     question = report.question
+    if report.blocked_by and report.blocked_by.code is Code.NO_IPV6 and not report.hops:
+        return replace(report, probe=Probe("not sent: one of the ends has no IPv6", None))
     if question.outside is Outside.INTERNET:
         why = "not sent: only somebody on the internet can send from there"
         return replace(report, probe=Probe(why, None))
@@ -150,53 +161,69 @@ def _listens_elsewhere(question: Question) -> str:
         held = listeners(question.target, question.protocol, question.port)
     except OSError:
         return ""
-    # On a wildcard it would have answered: another rule refused.
-    if not held or any(one == question.address or one.is_unspecified for one in held):
+    # On a wildcard it would have answered: another rule refused. A program on :: serves both families.
+    if not held or any(one == question.address or (
+            one.is_unspecified and one.version >= question.address.version) for one in held):
         return ""
     where = " and ".join(map(str, held))
     inside = all(one.is_loopback for one in held)
     only = f", which only {question.target} itself can reach" if inside else ""
     port = f"{question.protocol.value} port {question.port}"
-    return (f"a program listens on {port}, but only on {where}{only}; "
-            f"have it listen on 0.0.0.0 or {question.address} (an option such as --bind, --host or --listen)")
+    anywhere = ADDRESSES[question.family](0)
+    return (f"a program listens on {port}, but only on {where}{only}; have it listen on {anywhere} or "
+            f"{question.address} (an option such as --bind, --host or --listen)")
 
 
-def find_target(topology: Topology, to: str) -> Target:
-    """A machine (V/S or V/S/N), a VPC's router (V), an address, a name, the host, or the internet."""
+def find_target(topology: Topology, to: str, chosen: Family | None = None) -> Target:
+    """A machine (V/S or V/S/N), a VPC's router (V), an address, a name, the host, or the internet.
+
+    In IPv4, unless another family was chosen.
+    """
+    family = chosen or Family.INET
     if "/" in to:
         vpc, subnet, machine = _found(topology, _site(to, "--to"))
-        return Target(endpoint(vpc, subnet, machine).address, vpc, subnet, machine)
+        return Target(endpoint(vpc, subnet, machine).at(family), family, vpc, subnet, machine)
     if topology.vpc(to) is None and to in (one.value for one in Outside):
         outside = Outside(to)
-        return Target(INTERNET_ADDRESS if outside is Outside.INTERNET else None, outside=outside)
-    if ":" in to:
-        raise BadInput(f"{to!r} is an address of IPv6, and reach answers about IPv4 only",
-                       f"send a packet: vpcctl exec --vpc V --subnet S -- ping -c 1 {to}")
-    if to[:1].isdigit():
-        return Target(_address(to))
+        address = INTERNET[family] if outside is Outside.INTERNET else None
+        return Target(address, family, outside=outside)
+    if ":" in to or to[:1].isdigit():
+        return _addressed(to, chosen)
     if "." in to:
-        return _named(topology, to)
+        return _named(topology, to, family)
     vpc = find_vpc(topology, to)
-    return Target(addressing.gateway(vpc.cidr), vpc)
+    if family is Family.INET6:
+        return Target(addressing6.router(vpc.ipv6) if vpc.ipv6 else None, family, vpc)
+    return Target(addressing.gateway(vpc.cidr), family, vpc)
 
 
-def _named(topology: Topology, name: str) -> Target:
+def _named(topology: Topology, name: str, family: Family) -> Target:
     """What a name in a VPC with DNS leads to."""
     # Imported late: most targets are written as VPC/SUBNET.
     from vpcctl_lib.model import resolving
 
-    found = resolving.find(topology, name)
+    found = resolving.find(topology, name, family)
     if found.subnet is None or found.machine is None:
-        return Target(found.address)
-    return Target(found.address, found.vpc, found.subnet, found.machine)
+        return Target(found.address, family)
+    return Target(found.address, family, found.vpc, found.subnet, found.machine)
 
 
-def _address(text: str) -> IPv4Address:
+def _addressed(text: str, chosen: Family | None) -> Target:
+    """An address, which is of the family that was chosen, if one was."""
+    family = Family.INET6 if ":" in text else Family.INET
+    if chosen not in (None, family):
+        raise BadInput(f"{text} is an address of {family}", f"leave out -{Family(chosen).number}")
+    return Target(_address(text, family), family)
+
+
+def _address(text: str, family: Family) -> Address:
     try:
-        address = IPv4Address(text)
+        address = ADDRESSES[family](text)
     except AddressValueError as error:
-        raise BadInput(f"{text!r} is not an address: {error}", "write for example 10.0.1.2") from None
-    if address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback:
+        raise BadInput(f"{text!r} is not an address: {error}", "write for example "
+                       f"{'10.0.1.2' if family is Family.INET else 'fd12:3456:789a:101::2'}") from None
+    beyond = address.is_reserved if family is Family.INET else address.is_link_local
+    if address.is_multicast or address.is_unspecified or address.is_loopback or beyond:
         raise BadInput(f"{address} is not the address of another host",
                        "name a host, a subnet (VPC/SUBNET) or a VPC")
     return address
@@ -235,9 +262,18 @@ def question_from(sender: Found | Outside, target: Target, protocol: Protocol, p
     """What is asked, with all that is known of both ends."""
     outside = sender if isinstance(sender, Outside) else None
     vpc, subnet, machine = (None, None, OWN) if isinstance(sender, Outside) else sender
-    address = target.address or addressing.host_end(vpc.link if vpc else 0)
-    return Question(vpc, subnet, address, protocol, port, target.vpc, target.subnet, machine, target.machine,
-                    outside, target.outside)
+    address = target.address or (_host_end(vpc, target.family) if target.outside else None)
+    if protocol in PINGS.values():
+        protocol = PINGS[target.family]
+    return Question(vpc, subnet, address or ADDRESSES[target.family](0), protocol, port, target.vpc,
+                    target.subnet, machine, target.machine, outside, target.outside)
+
+
+def _host_end(vpc: Vpc | None, family: Family) -> Address | None:
+    """The host, as a VPC knows it."""
+    if family is Family.INET6:
+        return addressing6.host_end(vpc.ipv6) if vpc and vpc.ipv6 else None
+    return addressing.host_end(vpc.link if vpc else 0)
 
 
 def _others(topology: Topology, target: Target) -> Iterator[Found]:

@@ -20,6 +20,7 @@ from itertools import pairwise
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 WIDEST_VPC, NARROWEST_VPC = 16, 28
 """AWS, "VPC CIDR blocks": between a /16 and a /28 netmask. Wider is allowed here, with a warning."""
@@ -64,6 +65,19 @@ class Family(Enum):
     def nft(self) -> str:
         """What nft calls the family of those tables."""
         return "ip" if self is Family.INET else "ip6"
+
+    @property
+    def number(self) -> int:
+        """What `ip`, `ping` and `curl` take as an option."""
+        return 4 if self is Family.INET else 6
+
+    @property
+    def net(self) -> str:
+        """What the kernel calls it among its settings."""
+        return f"ipv{self.number}"
+
+    def __str__(self) -> str:
+        return f"IPv{self.number}"
 
     @property
     def suffix(self) -> str:

@@ -108,6 +108,11 @@ class Endpoint:
         """Its addresses of both families."""
         return (*self.ipv4, *self.ipv6)
 
+    def at(self, family: addressing.Family) -> addressing.Address | None:
+        """Its first address of a family, by which others reach it; None if it has none."""
+        held: tuple[addressing.Address, ...] = self.ipv4 if family is addressing.Family.INET else self.ipv6
+        return next(iter(held), None)
+
     @property
     def families(self) -> tuple[addressing.Family, ...]:
         """Those of its addresses."""

@@ -6,7 +6,7 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.addressing import Address, Family
 
 Network = IPv4Network | IPv6Network
 
@@ -99,9 +99,9 @@ ECHOES = {Protocol.ICMP: Family.INET, Protocol.ICMPV6: Family.INET6}
 """The protocols that only one family has."""
 
 
-def family_of(network: Network) -> Family:
-    """The family of a network's addresses."""
-    return Family.INET if network.version == 4 else Family.INET6
+def family_of(held: Network | Address) -> Family:
+    """The family of an address, or of a network's addresses."""
+    return Family.INET if held.version == 4 else Family.INET6
 
 
 def concerns(rule: Rule | AclRule, family: Family) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.model import addressing, endpoints, names
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.lookup import nearest
 from vpcctl_lib.model.names import RESOLVER, Dns, Record
+from vpcctl_lib.model.policies import family_of
 from vpcctl_lib.model.topology import Machine, Subnet, Topology, Vpc
 
 SECOND = 2
@@ -72,34 +74,42 @@ def asked(topology: Topology, vpc: Vpc) -> tuple[Vpc, ...]:
 class Found(NamedTuple):
     """What a name leads to: an address, and the machine that has it, if it is one."""
 
-    address: IPv4Address
+    address: Address | None
+    """None if the machine has none of the family."""
+
     vpc: Vpc
     subnet: Subnet | None = None
     machine: Machine | None = None
 
 
-def find(topology: Topology, text: str) -> Found:
-    """What that name leads to; VpcctlError if no VPC has it."""
+def find(topology: Topology, text: str, family: Family = Family.INET) -> Found:
+    """What that name leads to in a family; VpcctlError if no VPC has it."""
     name = text.lower().removesuffix(".")
     vpc = _home(topology, name)
     inner = name.removesuffix(f".{domain(vpc)}")
     records: tuple[Record, ...] = vpc.dns.records if vpc.dns else ()
     last, held = names.followed(inner, records)
-    address = next((one for one in held if isinstance(one, IPv4Address)), None)
+    address = next((one for one in held if family_of(one) is family), None)
     for called, subnet, machine in machines(vpc):
         one = endpoints.endpoint(vpc, subnet, machine)
-        if address in one.ipv4 or called == last or last in map(names.of_address, one.ipv4):
-            return Found(address or _named(one.ipv4, last), vpc, subnet, machine)
+        own = one.ipv4 if family is Family.INET else one.ipv6
+        if address in own or called == last or last in map(names.of_address, one.ipv4):
+            return Found(address or _named(one.ipv4, own, last), vpc, subnet, machine)
     if address:
         return Found(address, vpc)
+    if held:
+        raise VpcctlError(f"'{text}' has no address of {family}", "ask about the other one: "
+                          f"-{next(one for one in Family if one is not family).number}")
     known = [f"{one}.{domain(vpc)}" for one in (*(one for one, _, _ in machines(vpc)),
                                                 *(one.name for one in records))]
     raise VpcctlError(f"'{text}' does not exist in VPC '{vpc.name}'",
                       nearest(name, known, f"see: vpcctl dns list --vpc {vpc.name}"))
 
 
-def _named(addresses: tuple[IPv4Address, ...], name: str) -> IPv4Address:
-    return next((one for one in addresses if names.of_address(one) == name), addresses[0])
+def _named(addresses: tuple[IPv4Address, ...], own: Sequence[Address], name: str) -> Address | None:
+    """The one of a machine's own that the name is of, else the first; each has one in either family."""
+    number = next((number for number, one in enumerate(addresses) if names.of_address(one) == name), 0)
+    return own[number] if number < len(own) else None
 
 
 def _home(topology: Topology, name: str) -> Vpc:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family, Network
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.routes import PolicyRule
 from vpcctl_lib.reach.scene import Namespace
@@ -42,10 +42,16 @@ class Detour:
 
     @property
     def _ip(self) -> str:
-        return f"ip -n {self.namespace.name}" if self.namespace.name else "ip"
+        return tool(self.namespace)
 
     def __str__(self) -> str:
         return f"ip rule {self.rule.priority} of {self.namespace.title} ({self.rule}) decides that"
+
+
+def tool(namespace: Namespace) -> str:
+    """The beginning of a command that changes routes and rules there."""
+    family = " -6" if namespace.family is Family.INET6 else ""
+    return f"ip{family}{f' -n {namespace.name}' if namespace.name else ''}"
 
 
 def quoted(thing: object) -> str:
@@ -87,7 +93,8 @@ def _first(place: Namespace, rule: PolicyRule) -> list[PolicyRule]:
 
 def _around(place: Namespace, intent: Intent, ends: Sequence[Address]) -> Iterator[PolicyRule]:
     """Rules that make the namespace use its main table for one end's VPC, or for one address."""
-    held = [next((network for vpc in intent.topology.vpcs for network in vpc.networks if end in network),
-                 IPv4Network(end)) for end in ends]
+    networks: list[Network] = [*(network for vpc in intent.topology.vpcs for network in vpc.networks),
+                               *(vpc.ipv6 for vpc in intent.topology.vpcs if vpc.ipv6)]
+    held = [next((network for network in networks if end in network), ip_network(end)) for end in ends]
     yield from (PolicyRule("main", destination=cidr, priority=FIRST) for cidr in held)
     yield from (PolicyRule("main", source=cidr, priority=FIRST) for cidr in held)

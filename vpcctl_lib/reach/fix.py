@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 
+from vpcctl_lib.firewall.families import word
 from vpcctl_lib.firewall.filter_rules import is_ingress
 from vpcctl_lib.kernel.saves import split, words
 from vpcctl_lib.kernel.ways import Hop, Way
 from vpcctl_lib.model import elastic
-from vpcctl_lib.model.addressing import Address, host_end, router_end
+from vpcctl_lib.model.addressing import Address, Family, host_end, router_end
+from vpcctl_lib.model.addressing6 import host_end as end6
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.naming import device
@@ -19,15 +21,16 @@ from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Ru
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Nat, Subnet, Vpc
 from vpcctl_lib.reach import acl_fix, elastic_ends
-from vpcctl_lib.reach.detours import Progress, quoted
+from vpcctl_lib.reach.detours import Progress, quoted, tool
 from vpcctl_lib.reach.governed import Judge, Packet, Refusal
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Code
 from vpcctl_lib.reach.question import Outside, Question
 from vpcctl_lib.reach.routes import Lookup, Route
-from vpcctl_lib.reach.routing import lookup
+from vpcctl_lib.reach.routing import WHOLE, lookup
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.ways import shut
+from vpcctl_lib.resources.forwarding6 import key_of
 from vpcctl_lib.uplink.packets import aside
 
 RESTORE = "vpcctl restore"
@@ -86,6 +89,9 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
+        if question.family is Family.INET6:
+            # Ports of the host lead to machines in IPv4.
+            return None
         closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
         if vpc is None or subnet is None or question.port is None or not closed:
             return None
@@ -107,7 +113,9 @@ class Fixer:
         if route.kind != "unicast" or route.devices == (nat.interface,) or blocked.code not in DIVERTED:
             return False, None
         if route.hops:
-            return True, aside(vpc, nat.interface, _way(route)) or None
+            # Only IPv4 can be led aside.
+            way = _way(route)
+            return True, (aside(vpc, nat.interface, way) or None) if way else None
         ours = {"lo", *(device("vpc-", vpc.name) for vpc in self._intent.topology.vpcs)}
         if route.device in ours:
             return True, None
@@ -116,7 +124,7 @@ class Fixer:
 
     def _source(self, question: Question, vpc: Vpc) -> Address:
         """The packet's source address when it reaches the host."""
-        own = routed(self._intent.topology, vpc)
+        own = self._scene.family is Family.INET6 or routed(self._intent.topology, vpc)
         return question.source if own and question.source else router_end(vpc.link)
 
     def _is_ours(self, here: str) -> bool:
@@ -125,12 +133,14 @@ class Fixer:
     def _firewall(self, question: Question, here: str, blocked: Blocked, is_back: bool) -> str | None:
         cause, question = blocked.cause, _arriving(question, blocked)
         if not self._intent.has_rule(here, cause.table, cause.chain, cause.rule):
-            tool = "iptables-legacy" if cause.legacy else "iptables"
+            name = f"{self._scene.family.tool}{'-legacy' if cause.legacy else ''}"
             table = "" if cause.table == "filter" else f" -t {cause.table}"
             chain = shlex.quote(cause.chain)
             # A comment is its writer's, who may be root in a container.
             what = f"-D {chain} {shlex.join(split(cause.rule))}" if cause.rule else f"-P {chain} ACCEPT"
-            return f"{_inside(here)}{tool}{table} {what}"
+            return f"{_inside(here)}{name}{table} {what}"
+        if cause.seeks:
+            return RESTORE
         one = self._intent.machine(here)
         if one and one.translates and not self._lost(here, cause.table, cause.chain):
             # Nothing gets in by a NAT gateway, unless its router has lost what leads answers past it.
@@ -209,7 +219,7 @@ class Fixer:
         """A refusing route was added by hand; a missing one is in the record, or unknown."""
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
             is_route = blocked.rule == f"route {blocked.cause.rule}"
-            return f"ip {_in(here)}route del {quoted(blocked.cause.rule)}" if is_route else None
+            return f"{self._tool(here)} route del {quoted(blocked.cause.rule)}" if is_route else None
         return RESTORE if self._is_ours(here) else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:
@@ -218,7 +228,7 @@ class Fixer:
             leads = route.gateway is not None and route.gateway == blocked.cause.address
             if leads and route.device == blocked.cause.device and not self._intent.made(here, route):
                 device = shlex.quote(route.device)
-                return f"ip {_in(here)}route del {route.network} via {route.gateway} dev {device}"
+                return f"{self._tool(here)} route del {route.network} via {route.gateway} dev {device}"
         if blocked.rule == self._intent.nobody_at(question.vpc, question.address):
             return None
         why, command = elastic.unused(self._intent.topology, question.address)
@@ -230,9 +240,13 @@ class Fixer:
         """Restores a setting that is in the record, sets others, if that alone lets the packet through."""
         cause = blocked.cause
         if blocked.code is Code.NO_FORWARDING:
-            restored = cause.setting == "net.ipv4.ip_forward" and self._is_ours(here) \
+            restored = cause.setting in WHOLE.values() and self._is_ours(here) \
                 and not self._intent.is_subnet(here)
+            if here == HOST and self._scene.family is Family.INET6:
+                return self._sent_on(cause.device)
             return RESTORE if restored else f"{_inside(here)}sysctl -w {cause.setting}=1"
+        if blocked.code is Code.NO_IPV6:
+            return RESTORE
         if blocked.code is Code.SOURCE_REFUSED and cause.address and self._is_lost(here, cause.address):
             return RESTORE
         names = [cause.setting]
@@ -242,6 +256,18 @@ class Fixer:
             if not self._helps(here, names, progress):
                 return self._astray(here, cause.address)
         return f"{_inside(here)}sysctl -w {shlex.join(f'{name}=0' for name in names)}"
+
+    def _sent_on(self, device: str) -> str:
+        """What has the host send IPv6 on that comes in by a link, and keep its own default route."""
+        if self._scene.of(HOST).setting(key_of("all")) is not None:
+            own = device in self._intent.forwards6
+            return RESTORE if own else f"sysctl -w {shlex.quote(f'{key_of(device)}=1')}"
+        links = dict.fromkeys(vpc.nat.interface for vpc in self._intent.topology.vpcs if vpc.nat)
+        accepts = (shlex.quote(f"net/ipv6/conf/{link}/accept_ra=2") for link in links)
+        return f"sysctl -w {' '.join(accepts)} {WHOLE[Family.INET6]}=1"
+
+    def _tool(self, here: str) -> str:
+        return tool(self._scene.of(here))
 
     def _helps(self, here: str, names: list[str], progress: Progress) -> bool:
         """Whether the packet gets further with these settings off."""
@@ -258,7 +284,7 @@ class Fixer:
         route = lookup(self._scene.of(here), Lookup(address)) if address else None
         if route is None or route.hops or route.kind == "local" or self._intent.made(here, route):
             return None
-        return f"ip {_in(here)}route del {quoted(route)}"
+        return f"{self._tool(here)} route del {quoted(route)}"
 
     def _is_lost(self, here: str, address: Address) -> bool:
         """Whether the record has a way back to an address, and the kernel does not."""
@@ -266,12 +292,10 @@ class Fixer:
         return route is not None and not self._intent.holds(route, self._scene.of(here))
 
 
-def _in(namespace: str) -> str:
-    return f"-n {namespace} " if namespace else ""
-
-
-def _way(route: Route) -> Way:
-    """A route as `status` shows it."""
+def _way(route: Route) -> Way | None:
+    """A route of IPv4 as `status` shows it."""
+    if not isinstance(route.network, IPv4Network):
+        return None
     hops = tuple(Hop(hop.device, str(hop.gateway or "")) for hop in route.hops)
     return Way(hops=hops, network=route.network, table=route.table)
 
@@ -299,13 +323,14 @@ def opened(question: Question, code: Code, other: Vpc | None) -> str | None:
     if code is Code.HOST_CLOSED:
         port = f" --dport {question.port}" if question.port else ""
         cable = device("vpc-", vpc.name)
-        return f"iptables -I INPUT -i {cable} -p {question.protocol.value}{port} -j ACCEPT"
+        return f"{question.family.tool} -I INPUT -i {cable} -p {word(question.protocol)}{port} -j ACCEPT"
     return None
 
 
 def _served(question: Question) -> str | None:
     vpc, subnet = question.to_vpc, question.to_subnet
-    if vpc is None or subnet is None or question.protocol is not Protocol.TCP or question.to_machine.tap:
+    serves = question.protocol is Protocol.TCP and question.family is Family.INET
+    if vpc is None or subnet is None or not serves or question.to_machine.tap:
         return None
     return f"vpcctl deploy webserver --vpc {vpc.name} --subnet {subnet.name} --port {question.port}"
 
@@ -330,7 +355,9 @@ def _arriving(question: Question, blocked: Blocked) -> Question:
 
 def _sent_from(question: Question, vpc: Vpc) -> Address:
     """The packet's source address in a VPC: the host's is that of its end of the cable there."""
-    return question.source or host_end(vpc.link)
+    if question.source:
+        return question.source
+    return end6(vpc.ipv6) if question.family is Family.INET6 and vpc.ipv6 else host_end(vpc.link)
 
 
 def _widened(vpc: Vpc, group: Group, question: Question, is_ingress: bool) -> str:
@@ -344,7 +371,7 @@ def _widened(vpc: Vpc, group: Group, question: Question, is_ingress: bool) -> st
 
 def _with_rule(policy: Policy, question: Question, is_ingress: bool, source: Address) -> Policy:
     ports = Ports(question.port, question.port) if question.port else None
-    far = IPv4Network(source if is_ingress else question.address)
+    far = ip_network(source if is_ingress else question.address)
     rule = Rule(question.protocol, Action.ALLOW, ports, far)
     if is_ingress:
         return replace(policy, ingress=(rule, *policy.ingress))

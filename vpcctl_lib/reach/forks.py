@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.reach.routes import Lookup, Route
 from vpcctl_lib.reach.scene import Namespace
 
@@ -69,7 +70,8 @@ class Forks:
 
 
 def _kernels(namespace: Namespace, route: Route, lookup: Lookup) -> int | None:
-    if namespace.number(HASH_POLICY) != BY_ADDRESSES:
+    # In IPv6, the choice depends on the flow label, too, which each connection draws (rt6_multipath_hash).
+    if namespace.family is Family.INET6 or namespace.number(HASH_POLICY) != BY_ADDRESSES:
         return None
     found = namespace.taken(lookup)
     return next((number for number, hop in enumerate(route.hops)

@@ -9,7 +9,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.endpoints import Endpoint, in_vpc
 from vpcctl_lib.model.groups import Called, called
-from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule, concerns
+from vpcctl_lib.model.policies import Action, Group, Policy, Protocol, Rule, concerns, family_of
 from vpcctl_lib.model.topology import Topology, Vpc
 
 
@@ -25,7 +25,7 @@ class Packet:
     @property
     def family(self) -> Family:
         """That of both ends."""
-        return Family.INET if self.source.version == 4 else Family.INET6
+        return family_of(self.source)
 
 
 @frozen

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.chains import UNKNOWN, Outcome, Table
 from vpcctl_lib.reach.marks import INCOMING, OUTGOING, marked
 from vpcctl_lib.reach.match import Place, Tracked
-from vpcctl_lib.reach.packet import ECHO_REQUEST, Blocked, Cause, Code, Flow, Packet, State, Undecided
-from vpcctl_lib.reach.routing import LOOPBACK, address_type, choose
+from vpcctl_lib.reach.packet import REPLIES, Blocked, Cause, Code, Flow, Packet, State, Undecided
+from vpcctl_lib.reach.routing import LOOPBACK, address_type, leaving_from
 from vpcctl_lib.reach.scene import Namespace
 from vpcctl_lib.reach.tables import Option, Parsed
 from vpcctl_lib.resources.marking import Held
@@ -42,6 +42,8 @@ ORDER = {
 
 RANDOM, RANDOMLY = "1024-65535", frozenset({"--random", "--random-fully"})
 """The range from which the kernel chooses an unprivileged port (nf_nat_l4proto_unique_tuple)."""
+
+ITSELF = {Family.INET: "127.0.0.1", Family.INET6: "::1"}
 
 FIRST = frozenset({Hook.PREROUTING, Hook.OUTPUT})
 """The hooks where a connection is first seen and its destination translated; its source is at the others."""
@@ -195,7 +197,7 @@ def _may_begin(packet: Packet) -> bool:
     """Whether a packet can begin a connection (tcp_new, icmp_new in nf_conntrack_proto_*.c)."""
     if packet.protocol is Protocol.TCP:
         return packet.flags == {"SYN"}
-    return packet.protocol is Protocol.UDP or packet.icmp == ECHO_REQUEST
+    return packet.protocol is Protocol.UDP or packet.icmp in REPLIES
 
 
 def _merged(hook: Hook, now: Flow, then: Flow) -> Flow:
@@ -254,8 +256,11 @@ def _translated(namespace: Namespace, hook: Hook, outcome: Outcome, ways: Ways,
 
 def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str,
                  options: tuple[Option, ...]) -> Flow:
-    """nf_nat_masquerade_ipv4(): the packet gets an address of the link by which it leaves, or is dropped."""
-    source = choose(namespace, ways.outgoing, ways.gateway or flow.destination)
+    """nf_nat_masquerade_ipv4(): the packet gets an address of the link by which it leaves, or is dropped.
+
+    nf_nat_masquerade_ipv6(): the one that a packet of its own would have.
+    """
+    source = leaving_from(namespace, ways.outgoing, ways.gateway or flow.destination, flow.destination)
     if source.is_unspecified:
         reason = f"link {ways.outgoing} has no address to masquerade onto"
         raise Blocked(Code.NO_ADDRESS, namespace.title, reason, Cause(device=ways.outgoing))
@@ -264,29 +269,44 @@ def _masqueraded(namespace: Namespace, flow: Flow, ways: Ways, ports: str,
 
 
 def _redirected(namespace: Namespace, hook: Hook, flow: Flow, ways: Ways, ports: str) -> Flow:
-    """To the namespace itself: the first address of the incoming link (nf_nat_redirect_ipv4)."""
+    """To the namespace itself: the first address of the incoming link (nf_nat_redirect_ipv4).
+
+    In IPv6, the first that is known as far as the destination is (nf_nat_redirect_ipv6_usable).
+    """
     if hook is Hook.OUTPUT:
-        here: Address = IPv4Address("127.0.0.1")
+        here = ip_address(ITSELF[namespace.family])
     else:
         link = namespace.links.get(ways.incoming)
-        if link is None or not link.addresses:
+        held = [one for one in link.addresses if namespace.family is Family.INET or not (
+            one.unusable or one.scope != "global")] if link else []
+        if not held:
             reason = f"link {ways.incoming} has no address to redirect to"
             raise Blocked(Code.NO_ADDRESS, namespace.title, reason, Cause(device=ways.incoming))
-        here = link.addresses[0].address
+        here = held[0].address
     return replace(flow, destination=here, destination_port=_ports(ports, flow.destination_port))
 
 
 def _to(namespace: Namespace, flow: Flow, target: str, parsed: Parsed) -> Flow:
     """SNAT and DNAT to one address, one port; a range is the kernel's choice."""
     text = parsed.option("--to-source" if target == "SNAT" else "--to-destination") or ""
-    address, _, ports = text.partition(":")
+    address, ports = _parted(text, namespace.family)
     if "-" in text or parsed.option("--persistent") is not None:
         raise Undecided(namespace.title, f"{target} to {text}: which one is the kernel's choice")
     if target == "SNAT":
-        new = IPv4Address(address) if address else flow.source
+        new = ip_address(address) if address else flow.source
         return replace(flow, source=new, source_port=_ports(ports, flow.source_port))
-    new = IPv4Address(address) if address else flow.destination
+    new = ip_address(address) if address else flow.destination
     return replace(flow, destination=new, destination_port=_ports(ports, flow.destination_port))
+
+
+def _parted(text: str, family: Family) -> tuple[str, str]:
+    """The address and the ports of 10.0.0.1:80, or of [fd00::1]:80."""
+    if family is Family.INET:
+        address, _, ports = text.partition(":")
+        return address, ports
+    address, _, ports = text.rpartition("]:") if "]:" in text else (text, "", "")
+    # With ports alone, the text is :80.
+    return ("", address[1:]) if address[:1] == ":" and address[1:2] != ":" else (address.strip("[]"), ports)
 
 
 def _ports(text: str, now: Ports | None) -> Ports | None:

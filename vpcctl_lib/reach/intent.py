@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.kernel.saves import Words, words
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Address, Family, gateway
+from vpcctl_lib.model.addressing6 import host_end, router
 from vpcctl_lib.model.endpoints import Endpoint, endpoint, everywhere, in_subnet, in_vpc
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.reach.routes import PolicyRule
@@ -24,8 +26,10 @@ NAMED = 10
 class Intent:
     """The record, queried by place."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, family: Family = Family.INET) -> None:
+        """Rules, and what follows from them, are those for packets of a family."""
         self.topology = topology
+        self.family = family
 
     @cached_property
     def _resources(self) -> list[Resource]:
@@ -39,7 +43,7 @@ class Intent:
     @cached_property
     def _chains(self) -> dict[tuple[str, str, str], Chain]:
         return {(one.namespace, one.table, one.name): one
-                for chain in Chain.among(self._resources) if chain.family is Family.INET
+                for chain in Chain.among(self._resources) if chain.family is self.family
                 for one in (chain, *chain.inner_chains())}
 
     @cached_property
@@ -66,15 +70,41 @@ class Intent:
 
     def leads(self, namespace: str, rule: PolicyRule) -> bool:
         """Whether a line of `ip rule` is ours: it leads to a route table of a person's own."""
+        if self.family is Family.INET6:
+            return False
         return (namespace, rule.priority, rule.incoming, rule.table) in self._leads
 
     @cached_property
-    def _slots(self) -> Mapping[tuple[Family, str, str], list[Words]]:
-        """The host's rules by their chain."""
-        found: dict[tuple[Family, str, str], list[Words]] = {}
+    def _slots(self) -> Mapping[tuple[str, str], list[Words]]:
+        """The host's rules by table and chain."""
+        found: dict[tuple[str, str], list[Words]] = {}
         for slot in filter(None, (one.slot for one in self._resources)):
-            found.setdefault(slot.place, []).append(slot.rule)
+            family, *place = slot.place
+            if family is self.family:
+                found.setdefault((place[0], place[1]), []).append(slot.rule)
         return found
+
+    @cached_property
+    def _sixth(self) -> Mapping[str, list[str]]:
+        """The links that have IPv6, by namespace."""
+        # Imported late, here and below: most networks have no IPv6.
+        from vpcctl_lib.resources import Ipv6
+
+        found: dict[str, list[str]] = {}
+        for one in Ipv6.among(self._resources) if self.family is Family.INET6 else ():
+            found.setdefault(one.namespace, []).append(one.device)
+        return found
+
+    def sixth(self, namespace: str) -> Sequence[str]:
+        """The links of a namespace that have IPv6."""
+        return self._sixth.get(namespace, ())
+
+    @cached_property
+    def forwards6(self) -> frozenset[str]:
+        """The host's links that send IPv6 on."""
+        from vpcctl_lib.resources import Forwarding6
+
+        return frozenset(one.device for one in Forwarding6.among(self._resources))
 
     @cached_property
     def _subnets(self) -> Mapping[str, tuple[Vpc, Subnet]]:
@@ -120,19 +150,20 @@ class Intent:
         if vpc is None:
             return None
         held = self._held.get((vpc.name, address))
-        near_by = (endpoint(vpc, subnet, machine) for subnet in vpc.subnets if address in subnet.cidr
+        near_by = (endpoint(vpc, subnet, machine) for subnet in vpc.subnets if _holds(subnet, address)
                    for machine in subnet.machines[:1])
         return held or next((one.namespace for one in near_by), None)
 
     def nobody_at(self, near: Vpc | None, address: Address) -> str:
         """The message for an address that no machine has by the record; empty if one has it."""
         vpc = self.vpc_of(near, address)
-        if vpc is None or address == gateway(vpc.cidr) or (vpc.name, address) in self._held:
+        if vpc is None or address in routers(vpc) or (vpc.name, address) in self._held:
             return ""
-        subnet = next((one for one in vpc.subnets if address in one.cidr), None)
+        subnet = next((one for one in vpc.subnets if _holds(one, address)), None)
         if subnet is not None:
-            return f"no machine has the address {address}: {_machines(vpc, subnet)}"
-        held = ", ".join(f"{one.name} {one.cidr}" for one in vpc.subnets[:NAMED])
+            return f"no machine has the address {address}: {_machines(vpc, subnet, self.family)}"
+        parts = ((one.name, one.cidr if self.family is Family.INET else one.ipv6) for one in vpc.subnets)
+        held = ", ".join(f"{name} {part}" for name, part in islice(parts, NAMED))
         more = ", …" if len(vpc.subnets) > NAMED else ""
         return (f"no machine has the address {address}: no subnet of VPC '{vpc.name}' contains it "
                 f"({held or 'it has none'}{more})")
@@ -170,12 +201,12 @@ class Intent:
     def rules(self, namespace: str, table: str, name: str) -> list[Words]:
         """The rules of a chain as recorded, in a form that can be compared."""
         chain = self.chain(namespace, table, name)
-        slots = () if namespace else self._slots.get((Family.INET, table, name), ())
+        slots = () if namespace else self._slots.get((table, name), ())
         return [*map(words, chain.rules if chain else ()), *slots]
 
     def chains_of(self, namespace: str) -> list[tuple[str, str]]:
         """Each table and chain there in which rules of ours are recorded."""
-        slots = [(table, name) for _, table, name in self._slots] if not namespace else []
+        slots = () if namespace else self._slots
         return [*((table, name) for where, table, name in self._chains if where == namespace), *slots]
 
     def has_rule(self, namespace: str, table: str, name: str, rule: str) -> bool:
@@ -186,9 +217,18 @@ class Intent:
         return chain is not None and chain.policy not in ("", BUILTIN_POLICY)
 
 
-def _machines(vpc: Vpc, subnet: Subnet) -> str:
+def routers(vpc: Vpc) -> tuple[Address, ...]:
+    """The addresses of a VPC's router for its machines, and of the host for its VPC."""
+    return (gateway(vpc.cidr), *((router(vpc.ipv6), host_end(vpc.ipv6)) if vpc.ipv6 else ()))
+
+
+def _holds(subnet: Subnet, address: Address) -> bool:
+    return address in subnet.cidr or (subnet.ipv6 is not None and address in subnet.ipv6)
+
+
+def _machines(vpc: Vpc, subnet: Subnet, family: Family) -> str:
     """The addresses in a subnet, in words."""
-    held = [str(one.address) for one in in_subnet(vpc, subnet)]
+    held = [str(address) for one in in_subnet(vpc, subnet) if (address := one.at(family))]
     name = f"{vpc.name}/{subnet.name}"
     if len(held) < 2:
         return f"the only one in {name} has {held[0]}" if held else f"{name} has no machine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
@@ -20,9 +21,13 @@ ICMP_TYPES = {"echo-reply": 0, "pong": 0, "destination-unreachable": 3, "source-
               "echo-request": 8, "ping": 8, "router-advertisement": 9, "router-solicitation": 10,
               "time-exceeded": 11, "ttl-exceeded": 11, "parameter-problem": 12, "timestamp-request": 13,
               "timestamp-reply": 14, "address-mask-request": 17, "address-mask-reply": 18}
+ICMP6_TYPES = {"destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3, "ttl-exceeded": 3,
+               "parameter-problem": 4, "echo-request": 128, "ping": 128, "echo-reply": 129, "pong": 129,
+               "router-solicitation": 133, "router-advertisement": 134, "neighbour-solicitation": 135,
+               "neighbor-solicitation": 135, "neighbour-advertisement": 136, "neighbor-advertisement": 136,
+               "redirect": 137}
 MODULES = frozenset({"tcp", "udp", "icmp", "icmp6", "comment", "conntrack", "state", "multiport", "mark",
-                     "connmark",
-                     "addrtype", "iprange", "physdev"})
+                     "connmark", "hl", "addrtype", "iprange", "physdev"})
 """Modules that test nothing but their options, each of which is in TESTS."""
 
 VIRTUAL_STATES = frozenset({"SNAT", "DNAT"})
@@ -170,10 +175,11 @@ def _syn(_: Option, __: str, packet: Packet, ___: Place) -> Answer:
 
 
 def _icmp_type(option: Option, value: str, packet: Packet, place: Place) -> Answer:
-    if value in ("any", "255"):
+    names = ICMP6_TYPES if option.module == "icmp6" else ICMP_TYPES
+    if value in ("any", "255") and names is ICMP_TYPES:
         return YES
     kind, __, code = value.partition("/")
-    number = int(kind) if kind.isdigit() else ICMP_TYPES.get(kind)
+    number = int(kind) if kind.isdigit() else names.get(kind)
     if number is None:
         return NO if "unreachable" in kind else unknown(f"icmp type '{kind}' is unknown")
     return decided(number == packet.icmp and code in ("", "0"))
@@ -225,7 +231,22 @@ def _connmark(option: Option, value: str, packet: Packet, place: Place) -> Answe
 
 
 def _address_type(value: str, address: Address, place: Place) -> Answer:
-    return decided(place.address_type(address) in value.split(","))
+    wanted, found = value.split(","), place.address_type(address)
+    if address.version == 6 and "UNICAST" in wanted:
+        # match_type6() of net/netfilter/xt_addrtype.c: a local one is unicast, too, and all types must fit.
+        return unknown("several types of addresses of IPv6 are not modelled") if len(wanted) > 1 \
+            else decided(found in ("LOCAL", "UNICAST"))
+    return decided(found in wanted)
+
+
+def _hops(compare: Callable[[int, int], bool]) -> Test:
+    """The hop limit, which is known of questions about neighbours only."""
+    def test(_: Option, value: str, packet: Packet, __: Place) -> Answer:
+        if packet.hops is None:
+            return unknown("the hop limit is not modelled")
+        return decided(compare(packet.hops, int(value)))
+
+    return test
 
 
 def _between(value: str, address: Address) -> Answer:
@@ -256,6 +277,9 @@ TESTS: dict[tuple[str, str], Test] = {
     ("state", "--state"): _state,
     ("icmp", "--icmp-type"): _icmp_type,
     ("icmp6", "--icmpv6-type"): _icmp_type,
+    ("hl", "--hl-eq"): _hops(operator.eq),
+    ("hl", "--hl-lt"): _hops(operator.lt),
+    ("hl", "--hl-gt"): _hops(operator.gt),
     ("tcp", "--tcp-flags"): _tcp_flags,
     ("tcp", "--syn"): _syn,
     ("multiport", "--ports"): _either_port,

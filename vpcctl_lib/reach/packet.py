@@ -7,10 +7,16 @@ from enum import Enum
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.addressing import Address, Family
-from vpcctl_lib.model.policies import Ports, Protocol
+from vpcctl_lib.model.policies import ECHOES, Ports, Protocol, family_of
 
-ECHO_REQUEST, ECHO_REPLY = 8, 0
-"""ICMP types (RFC 792)."""
+ECHO_REQUEST, ECHO_REQUEST6 = 8, 128
+REPLIES = {ECHO_REQUEST: 0, ECHO_REQUEST6: 129}
+"""ICMP types (RFC 792, RFC 4443): the answer to each request."""
+
+PINGS = {family: protocol for protocol, family in ECHOES.items()}
+"""The protocol of a ping."""
+
+SYN = frozenset({"SYN"})
 
 
 class State(Enum):
@@ -37,6 +43,7 @@ class Code(Enum):
     LINK_DOWN = "LINK_DOWN"
     NO_NEIGHBOUR = "NO_NEIGHBOUR"
     NO_ADDRESS = "NO_ADDRESS"
+    NO_IPV6 = "NO_IPV6"
     HOST_CLOSED = "HOST_CLOSED"
     NO_FORWARDING = "NO_FORWARDING"
     SOURCE_REFUSED = "SOURCE_REFUSED"
@@ -78,6 +85,8 @@ class Cause:
     """The packet's ends where a rule refuses it."""
     packet: Packet | None = None
     """As it was where a network ACL denied it."""
+    seeks: bool = False
+    """Whether what is refused is a question about a neighbour, or its answer."""
 
 
 @frozen
@@ -92,7 +101,7 @@ class Flow:
     @property
     def family(self) -> Family:
         """That of both ends."""
-        return Family.INET if self.source.version == 4 else Family.INET6
+        return family_of(self.source)
 
     def back(self) -> Flow:
         """The flow of the answer."""
@@ -113,6 +122,8 @@ class Packet:
     mark: int | None = 0
     connection_mark: int | None = 0
     """That of its connection in the namespace where it is."""
+    hops: int | None = None
+    """Its hop limit; None if it is unknown."""
 
     def between(self, flow: Flow) -> Packet:
         """This packet with other ends."""
@@ -123,5 +134,13 @@ class Packet:
         return replace(self, mark=0, connection_mark=0, state=State.NEW)
 
     def __str__(self) -> str:
-        port = f":{self.flow.destination_port}" if self.flow.destination_port else ""
-        return f"{self.protocol.value} {self.flow.source} → {self.flow.destination}{port}"
+        there, port = str(self.flow.destination), self.flow.destination_port
+        if port:
+            there = f"[{there}]:{port}" if self.flow.family is Family.INET6 else f"{there}:{port}"
+        return f"{self.protocol.value} {self.flow.source} → {there}"
+
+
+def request(protocol: Protocol, flow: Flow) -> Packet:
+    """The first packet of a conversation."""
+    kind = ECHO_REQUEST6 if protocol is Protocol.ICMPV6 else ECHO_REQUEST
+    return Packet(protocol, flow, SYN if protocol is Protocol.TCP else frozenset(), kind)

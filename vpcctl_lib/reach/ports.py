@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import ANYWHERE, Address, Family, Network
 from vpcctl_lib.model.tables import SHIFT
-from vpcctl_lib.resources.guard import members_of, parts_of
+from vpcctl_lib.resources.guard import members6_of, members_of, parts_of
 from vpcctl_lib.resources.guarded import FORWARDERS
 
 if TYPE_CHECKING:
@@ -27,16 +26,21 @@ class Guarded:
     forwarders: frozenset[tuple[str, ...]] = frozenset()
     """The port and MAC of each machine that may send packets of others."""
 
-    def lets_in(self, port: str, mac: str, address: Address, is_arp: bool = False) -> bool:
-        """Whether a frame with that sender may come in; one of ARP only with a machine's own address."""
-        return (port, mac, address) in self.own or (not is_arp and (port, mac) in self.forwarders)
+    def lets_in(self, port: str, mac: str, address: Address, is_question: bool = False) -> bool:
+        """Whether a frame with that sender may come in; one of ARP only with a machine's own address.
+
+        In IPv6, nobody sends packets of others, and questions about neighbours are dropped.
+        """
+        if address.version == 6:
+            return not is_question and (port, mac, address) in self.own
+        return (port, mac, address) in self.own or (not is_question and (port, mac) in self.forwarders)
 
 
 @frozen
 class Steered:
     """What leads packets from a namespace's ports to route tables."""
 
-    near: Sequence[IPv4Network]
+    near: Sequence[Network]
     """Packets for addresses in none of these go to the router, whatever MAC they are for."""
 
     router: str
@@ -61,6 +65,9 @@ class Steered:
                    and destination in one.target)
         return next((one.mac for one in fitting), "")
 
+    def mark(self, port: str, destination: Address) -> int:
+        """The mark of a packet that came in at a port."""
+        return 0 if any(destination in one for one in self.near) else self.marks.get(port, 0)
 
     def _hop(self, port: str, source: Address, destination: Address) -> str:
         """The MAC of the next machine on the way to the outside; empty if that is the router's."""
@@ -75,15 +82,18 @@ class Steered:
 
 def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
     """Whom the rules of our own table let in."""
-    own = frozenset((one.device, one.mac, one.address) for one in members_of(listed))
-    return Guarded(own, frozenset(parts_of(listed, FORWARDERS)))
+    own = [(one.device, one.mac, one.address) for one in members_of(listed)]
+    own6 = [(one.device, one.mac, one.address) for one in members6_of(listed)]
+    return Guarded(frozenset((*own, *own6)), frozenset(parts_of(listed, FORWARDERS)))
 
 
-def parse_steered(listed: list[dict[str, Any]]) -> Steered | None:
-    """What our table for route tables does, if it has our rules and no others."""
+def parse_steered(listed: list[dict[str, Any]], family: Family = Family.INET) -> Steered | None:
+    """What our table for route tables does, if it has our rules and no others; they are about IPv4."""
     # Imported late: most routers have none.
     from vpcctl_lib.resources.hops import hops_of
     from vpcctl_lib.resources.steering import detours_of, far_of, is_whole, origins_of
 
     far = far_of(listed) if is_whole(listed) else None
+    if far and family is Family.INET6:
+        return Steered((ANYWHERE[family],), "", {})
     return Steered(*far, origins_of(listed), detours_of(listed), hops_of(listed)) if far else None

@@ -15,12 +15,17 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import proc
 from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.reach.packet import ECHO_REQUEST, ECHO_REQUEST6, REPLIES
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 2.0
-IP_RECVERR = 11
-"""linux/in.h: report every ICMP error at once."""
+RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+"""IP_RECVERR of linux/in.h, IPV6_RECVERR of linux/in6.h: report every ICMP error at once."""
+
+SOCKETS = {Protocol.TCP: (socket.SOCK_STREAM, 0), Protocol.UDP: (socket.SOCK_DGRAM, 0),
+           Protocol.ICMP: (socket.SOCK_RAW, socket.IPPROTO_ICMP),
+           Protocol.ICMPV6: (socket.SOCK_RAW, socket.IPPROTO_ICMPV6)}
 
 
 class Result(Enum):
@@ -49,9 +54,8 @@ class Probe:
 def send(namespace: str, address: Address, protocol: Protocol, port: int | None,
          patience: float = PATIENCE_SECONDS) -> Result:
     """Send a connect, an echo request or a datagram, from a namespace or (the empty name) the host."""
-    kind = {Protocol.TCP: (socket.SOCK_STREAM, 0), Protocol.UDP: (socket.SOCK_DGRAM, 0),
-            Protocol.ICMP: (socket.SOCK_RAW, socket.IPPROTO_ICMP)}[protocol]
-    with proc.visit(namespace, lambda: socket.socket(socket.AF_INET, *kind)) as opened:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with proc.visit(namespace, lambda: socket.socket(family, *SOCKETS[protocol])) as opened:
         opened.settimeout(patience)
         return _outcome(lambda: WAYS[protocol](opened, str(address), port or 0))
 
@@ -71,25 +75,25 @@ def _outcome(ask: Callable[[], None]) -> Result:
 
 
 def _connect(opened: socket.socket, address: str, port: int) -> None:
-    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    opened.setsockopt(*RECVERR[opened.family], 1)
     opened.connect((address, port))
 
 
 def _datagram(opened: socket.socket, address: str, port: int) -> None:
-    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
-    opened.connect((address, port))
+    _connect(opened, address, port)
     opened.send(b"vpcctl reach\n")
     opened.recv(65536)
 
 
 def _echo(opened: socket.socket, address: str, _: int) -> None:
-    """RFC 792: type 8, answered by type 0 with our number."""
+    """RFC 792, RFC 4443: a request, answered with our number."""
     number = struct.pack("!H", os.getpid() & 0xFFFF)
     opened.connect((address, 0))
-    opened.setsockopt(socket.SOL_IP, IP_RECVERR, 1)
+    opened.setsockopt(*RECVERR[opened.family], 1)
+    is_six = opened.family == socket.AF_INET6
     deadline = time.monotonic() + (opened.gettimeout() or PATIENCE_SECONDS)
-    _undisturbed(opened, number, deadline, lambda: opened.send(_request(number)))
-    while not _is_answer(_undisturbed(opened, number, deadline, lambda: opened.recv(65536)), number):
+    _undisturbed(opened, number, deadline, lambda: opened.send(_request(number, is_six)))
+    while not _is_answer(_undisturbed(opened, number, deadline, lambda: opened.recv(65536)), number, is_six):
         pass
 
 
@@ -117,20 +121,24 @@ def _is_of_another(opened: socket.socket, number: bytes) -> bool:
     return quoted[4:6] != number
 
 
-def _is_answer(packet: bytes, number: bytes) -> bool:
-    start = (packet[0] & 15) * 4
-    return packet[start] == 0 and packet[start + 4:start + 6] == number
+def _is_answer(packet: bytes, number: bytes, is_six: bool) -> bool:
+    """Of IPv6, a raw socket hands on what comes after the header."""
+    start = 0 if is_six else (packet[0] & 15) * 4
+    kind = REPLIES[ECHO_REQUEST6 if is_six else ECHO_REQUEST]
+    return packet[start] == kind and packet[start + 4:start + 6] == number
 
 
-def _request(number: bytes) -> bytes:
-    head, rest = struct.pack("!BB", 8, 0), number + struct.pack("!H", 1) + b"vpcctl!!"
+def _request(number: bytes, is_six: bool) -> bytes:
+    """The message; the kernel computes the checksum of ICMPv6, which has both addresses in it."""
+    kind = ECHO_REQUEST6 if is_six else ECHO_REQUEST
+    head, rest = struct.pack("!BB", kind, 0), number + struct.pack("!H", 1) + b"vpcctl!!"
     total = sum(struct.unpack(f"!{(len(head) + len(rest)) // 2}H", head + rest))
     total = (total >> 16) + (total & 0xFFFF)
     return head + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + rest
 
 
 WAYS: dict[Protocol, Callable[[socket.socket, str, int], None]] = {
-    Protocol.TCP: _connect, Protocol.UDP: _datagram, Protocol.ICMP: _echo}
+    Protocol.TCP: _connect, Protocol.UDP: _datagram, Protocol.ICMP: _echo, Protocol.ICMPV6: _echo}
 
 
 def judge(result: Result, protocol: Protocol, is_reachable: bool, is_rejected: bool) -> Probe:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.endpoints import Endpoint, Site, endpoint
-from vpcctl_lib.model.policies import Protocol
+from vpcctl_lib.model.policies import Protocol, family_of
 from vpcctl_lib.model.topology import OWN, Machine, Subnet, Vpc
 
-INTERNET_ADDRESS = IPv4Address("8.8.8.8")
+INTERNET: Mapping[Family, Address] = {
+    Family.INET: IPv4Address("8.8.8.8"), Family.INET6: IPv6Address("2001:4860:4860::8888")}
+"""An address there, by family."""
 
 
 class Outside(Enum):
@@ -29,6 +32,8 @@ class Question:
     vpc: Vpc | None
     subnet: Subnet | None
     address: Address
+    """Unspecified if the target has none of the family."""
+
     protocol: Protocol
     port: int | None = None
     to_vpc: Vpc | None = None
@@ -44,6 +49,18 @@ class Question:
     seen_as: Address | None = None
     """The address that it is from where it arrives, if another one than the sender's."""
 
+    @property
+    def family(self) -> Family:
+        """That of the packet."""
+        return family_of(self.address)
+
+    @property
+    def is_either(self) -> bool:
+        """Whether both ends have addresses of the other family as well, by which it might be asked."""
+        vpcs = [vpc for vpc in (self.vpc, self.to_vpc) if vpc]
+        named = self.to_vpc is not None or self.to_outside is not None
+        return named and bool(vpcs) and all(vpc.ipv6 for vpc in vpcs)
+
     @cached_property
     def sender(self) -> Endpoint | None:
         """The machine that sends."""
@@ -58,8 +75,8 @@ class Question:
     def source(self) -> Address | None:
         """The address that it is from; the host chooses its own by the route."""
         if self.seen_as or self.sender:
-            return self.seen_as or (self.sender.address if self.sender else None)
-        return INTERNET_ADDRESS if self.outside is Outside.INTERNET else None
+            return self.seen_as or (self.sender.at(self.family) if self.sender else None)
+        return INTERNET[self.family] if self.outside is Outside.INTERNET else None
 
     @property
     def origin(self) -> str:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
+from vpcctl_lib.firewall.families import word
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import ANYWHERE, Address, Family, Network
 from vpcctl_lib.model.policies import Protocol
 
-EVERYWHERE = IPv4Network("0.0.0.0/0")
+EVERYWHERE: Network = IPv4Network("0.0.0.0/0")
+"""In a policy rule, of either family: any address."""
+
+FURTHEST = 40
+"""The most hops; a longer walk is going in circles."""
+
 KNOWN_ROUTE = frozenset({"type", "dst", "gateway", "dev", "table", "protocol", "scope", "prefsrc", "metric",
                          "flags", "tos", "pref", "metrics", "nexthops", "nhid"})
 KNOWN_HOP = frozenset({"gateway", "dev", "weight", "flags"})
@@ -27,7 +33,7 @@ WHOLE_MARK = 0xFFFFFFFF
 ACTIONS = frozenset({"", "to_tbl", "lookup"})
 REFUSALS = frozenset({"blackhole", "unreachable", "prohibit"})
 BUILT_IN = ("local", "main", "default")
-"""The tables of the rules that every namespace starts with (fib_default_rules_init)."""
+"""The tables of the rules that every namespace starts with (fib_default_rules_init); IPv6 has no third."""
 
 
 @frozen
@@ -52,7 +58,7 @@ class Lookup:
         if self.mark:
             yield from ("mark", str(self.mark))
         if self.protocol is not None:
-            yield from ("ipproto", self.protocol.value)
+            yield from ("ipproto", word(self.protocol))
 
 
 @frozen
@@ -60,8 +66,8 @@ class PolicyRule:
     """A line of `ip rule`."""
 
     table: str = ""
-    source: IPv4Network = EVERYWHERE
-    destination: IPv4Network = EVERYWHERE
+    source: Network = EVERYWHERE
+    destination: Network = EVERYWHERE
     incoming: str = ""
     outgoing: str = ""
     mark: int = 0
@@ -110,25 +116,26 @@ class PolicyRule:
 
     def speaks_of(self, lookup: Lookup) -> bool | None:
         """Whether it matches; None if that is unknown."""
-        sure = [lookup.destination in self.destination, self.incoming in ("", lookup.incoming),
+        there = not self.destination.prefixlen or lookup.destination in self.destination
+        sure = [there, self.incoming in ("", lookup.incoming),
                 self.outgoing in ("", lookup.outgoing), self._source(lookup.source)]
         if not all(sure):
             return self.negated
         if self.odd or (self.mask and lookup.mark is None):
             return None
         marked = not self.mask or ((lookup.mark or 0) & self.mask) == self.mark
-        spoken = self.protocol in ("", lookup.protocol.value if lookup.protocol else "")
+        spoken = self.protocol in ("", word(lookup.protocol) if lookup.protocol else "")
         return (marked and spoken) != self.negated
 
     def _source(self, source: Address | None) -> bool:
-        return self.source == EVERYWHERE or (source is not None and source in self.source)
+        return not self.source.prefixlen or (source is not None and source in self.source)
 
 
 @frozen
 class Route:
     """A line of a route table; `odd` says which part of it is not modelled."""
 
-    network: IPv4Network
+    network: Network
     kind: str = "unicast"
     device: str = ""
     gateway: Address | None = None
@@ -146,12 +153,12 @@ class Route:
     """The policy rule by which it was found."""
 
     @classmethod
-    def parse(cls, one: dict[str, Any]) -> Route:
+    def parse(cls, one: dict[str, Any], family: Family = Family.INET) -> Route:
         """A route of `ip -j -d route show table all`."""
-        network = EVERYWHERE if one["dst"] == "default" else IPv4Network(one["dst"])
+        network = ANYWHERE[family] if one["dst"] == "default" else ip_network(one["dst"])
         odd = sorted({*one.keys() - KNOWN_ROUTE, *_odd_metrics(one), *_odd_hops(one)})
         gateway = _gateway(one)
-        source = IPv4Address(one["prefsrc"]) if "prefsrc" in one else None
+        source = ip_address(one["prefsrc"]) if "prefsrc" in one else None
         route = cls(network, one.get("type", "unicast"), one.get("dev", ""), gateway, source,
                     str(one.get("table", "main")), one.get("scope", "global"), int(one.get("metric", 0)),
                     "dead" in one.get("flags", ()), "tos" in one, ", ".join(odd))
@@ -174,7 +181,7 @@ class Route:
         if self.rule is not None and self.rule.action in REFUSALS:
             return f"refused by ip rule {self.rule.priority}: {self.rule}"
         kind = "" if self.kind == "unicast" else f"{self.kind} "
-        where = "default" if self.network == EVERYWHERE else str(self.network).removesuffix("/32")
+        where = written(self.network) if self.network.prefixlen else "default"
         via = f" via {self.gateway}" if self.gateway else ""
         device = f" dev {self.device}" if self.device else ""
         table = "" if self.table == "main" else f" table {self.table}"
@@ -193,11 +200,16 @@ class Route:
         return not lookup.outgoing or lookup.outgoing in self.devices
 
 
-def _selector(word: str, network: IPv4Network) -> list[str]:
+def written(network: Network) -> str:
+    """A network as `ip` writes it: an address alone without its length."""
+    return str(network).removesuffix(f"/{network.max_prefixlen}")
+
+
+def _selector(word: str, network: Network) -> list[str]:
     """`from` is written even for a rule that matches all: `ip rule add` would warn without it."""
-    if network == EVERYWHERE:
+    if not network.prefixlen:
         return ["from", "all"] if word == "from" else []
-    return [word, str(network).removesuffix("/32")]
+    return [word, written(network)]
 
 
 def _named(word: str, value: str) -> list[str]:
@@ -205,11 +217,12 @@ def _named(word: str, value: str) -> list[str]:
 
 
 def _gateway(one: dict[str, Any]) -> Address | None:
-    return IPv4Address(one["gateway"]) if "gateway" in one else None
+    return ip_address(one["gateway"]) if "gateway" in one else None
 
 
 def _odd_metrics(one: dict[str, Any]) -> set[str]:
-    return {name for metrics in one.get("metrics", ()) for name in metrics} - PACED
+    return {name for metrics in one.get("metrics", ()) for name, value in metrics.items()
+            if name not in PACED and not (name == "hoplimit" and value > FURTHEST)}
 
 
 def _odd_hops(one: dict[str, Any]) -> set[str]:
@@ -218,10 +231,11 @@ def _odd_hops(one: dict[str, Any]) -> set[str]:
     return {name for hop in one.get("nexthops", ()) for name in hop} - KNOWN_HOP
 
 
-def _network(one: dict[str, Any], key: str) -> IPv4Network:
+def _network(one: dict[str, Any], key: str) -> Network:
     if one.get(key, "all") == "all":
         return EVERYWHERE
-    return IPv4Network((one[key], int(one.get(f"{key}len", 32))), strict=False)
+    address = ip_address(one[key])
+    return ip_network((address, int(one.get(f"{key}len", address.max_prefixlen))), strict=False)
 
 
 class CantTell(Exception):

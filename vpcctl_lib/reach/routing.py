@@ -6,14 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
+from vpcctl_lib.reach.links import Link
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Packet, Undecided
 from vpcctl_lib.reach.routes import BUILT_IN, REFUSALS, CantTell, Lookup, Route, find
-from vpcctl_lib.reach.scene import Link, Namespace
+from vpcctl_lib.reach.scene import Namespace
+from vpcctl_lib.reach.sources import preferred
 
 LOOPBACK = "lo"
 Pick = Callable[[Namespace, Route, Lookup], Route]
 """Chooses one of several next hops."""
+
+WHOLE = {Family.INET: "net.ipv4.ip_forward", Family.INET6: "net.ipv6.conf.all.forwarding"}
+"""The setting with which a namespace forwards what comes by any link."""
 
 STRICT = 1
 """rp_filter: 1 is the best way back, 2 any way back (kernel's ip-sysctl.rst)."""
@@ -50,9 +55,11 @@ def outward(namespace: Namespace, packet: Packet, pick: Pick) -> Route:
 
 
 def address_type(namespace: Namespace, address: Address) -> str:
-    """inet_addr_type(): the type of an address by the local table."""
+    """inet_addr_type(): the type of an address by the local table; in IPv6, by the links' addresses."""
     if address.is_multicast:
         return "MULTICAST"
+    if namespace.family is Family.INET6:
+        return "LOCAL" if namespace.owns(address) else "UNICAST"
     kinds = [route.kind for route in namespace.routes
              if route.table == "local" and address in route.network]
     return kinds[-1].upper() if kinds else "UNICAST"
@@ -62,9 +69,10 @@ def next_hop(namespace: Namespace, route: Route) -> Address | None:
     """The gateway that packets go to; None if they go straight to their target.
 
     The kernel also goes straight if the gateway is the namespace's own address: its scope is the host, and
-    rt_set_nexthop() of net/ipv4/route.c requires a link.
+    rt_set_nexthop() of net/ipv4/route.c requires a link. In IPv6, each cable has the same addresses.
     """
-    return None if route.gateway is None or namespace.owns(route.gateway) else route.gateway
+    itself = namespace.family is Family.INET and route.gateway is not None and namespace.owns(route.gateway)
+    return None if itself else route.gateway
 
 
 def source_for(namespace: Namespace, route: Route, destination: Address) -> Address:
@@ -73,7 +81,15 @@ def source_for(namespace: Namespace, route: Route, destination: Address) -> Addr
         return route.source
     if route.kind == "local":
         return destination
-    return choose(namespace, route.device, route.gateway, route.scope)
+    return leaving_from(namespace, route.device, route.gateway, destination, route.scope)
+
+
+def leaving_from(namespace: Namespace, device: str, gateway: Address | None, destination: Address,
+                 scope: str = "global") -> Address:
+    """The address that the kernel chooses for a packet that leaves by a link; unspecified if it has none."""
+    if namespace.family is Family.INET6:
+        return preferred(namespace.links, device, destination)
+    return choose(namespace, device, gateway, scope)
 
 
 def choose(namespace: Namespace, device: str, towards: Address | None,
@@ -99,6 +115,9 @@ def _wide(scope: str, wanted: str) -> bool:
 def inward(namespace: Namespace, packet: Packet, device: str, pick: Pick) -> Route:
     """The route of a packet that came in by a link, as ip_route_input_slow() of net/ipv4/route.c finds it."""
     flow, where = packet.flow, namespace.title
+    if namespace.family is Family.INET6 and namespace.per_link(device, "disable_ipv6"):
+        setting = f"net/ipv6/conf/{device}/disable_ipv6"
+        raise Blocked(Code.NO_IPV6, where, f"{setting} = 1", Cause(setting=setting, device=device))
     if flow.source.is_loopback and not namespace.strictest(device, "route_localnet"):
         raise Blocked(Code.SOURCE_REFUSED, where, f"{flow.source} can't come from outside")
     wanted = Lookup(flow.destination, flow.source, device, "", packet.mark, packet.protocol)
@@ -108,6 +127,9 @@ def inward(namespace: Namespace, packet: Packet, device: str, pick: Pick) -> Rou
     route = pick(namespace, usable(namespace, route, flow.destination), wanted)
     if route.kind == "unicast":
         check_forwarding(namespace, device, flow.destination)
+    if namespace.family is Family.INET6:
+        # Nothing asks there where an answer would go (ip6_rcv_core() of net/ipv6/ip6_input.c).
+        return route
     back = Lookup(flow.source, flow.destination, _out(route), "", packet.mark, packet.protocol)
     check_source(namespace, back, device)
     return route
@@ -118,11 +140,19 @@ def _out(route: Route) -> str:
 
 
 def check_forwarding(namespace: Namespace, device: str, destination: Address) -> None:
-    """Only routers forward; IN_DEV_FORWARD reads the setting of the incoming link."""
-    if namespace.per_link(device, "forwarding"):
-        return
-    whole = not namespace.number("net/ipv4/ip_forward")
-    setting = "net.ipv4.ip_forward" if whole else f"net/ipv4/conf/{device}/forwarding"
+    """Only routers forward; IN_DEV_FORWARD reads the setting of the incoming link.
+
+    ip6_forward() of net/ipv6/ip6_output.c reads that of all links and, since Linux 6.17, one of the link.
+    """
+    if namespace.family is Family.INET6:
+        if namespace.per_link("all", "forwarding") or namespace.per_link(device, "force_forwarding"):
+            return
+        setting = WHOLE[Family.INET6]
+    else:
+        if namespace.per_link(device, "forwarding"):
+            return
+        whole = not namespace.number("net/ipv4/ip_forward")
+        setting = WHOLE[Family.INET] if whole else f"net/ipv4/conf/{device}/forwarding"
     raise Blocked(Code.NO_FORWARDING, namespace.title, f"{setting} = 0, and {destination} is not here",
                   Cause(setting=setting, device=device, address=destination))
 
@@ -192,3 +222,12 @@ def link_of(namespace: Namespace, device: str) -> Link:
         state = "is down" if not link.is_up else "has no carrier: its other end is down"
         raise Blocked(Code.LINK_DOWN, namespace.title, f"link {device} {state}", Cause(device=device))
     return link
+
+
+def check_known(here: Namespace, link: Link, wanted: Address, route: Route) -> None:
+    """A neighbour on the uplink that isn't a router may or may not exist."""
+    known = here.neighbour(link.name, wanted)
+    states = set(known.states) if known else set()
+    if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
+        reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
+        raise Undecided(here.title, reason)

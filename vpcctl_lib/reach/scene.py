@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv6Network
 from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
@@ -14,10 +14,11 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.saves import incompatible
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.policies import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
+from vpcctl_lib.reach.links import Link, Neighbour, parse_link, parse_neighbours, parse_stations
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.ports import Guarded, Steered, parse_guard, parse_steered
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
@@ -33,63 +34,12 @@ HOST = ""
 ASKERS = 4
 """Namespaces that are read in parallel: where there are rules, by a program."""
 
-HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "pfifo", "noop", "cake", "sfq"})
-"""Queueing disciplines that drop only what arrives too fast."""
+GUARD, ACLS, STEERING = ("bridge", BRIDGE_TABLE), ("bridge", ACL_TABLE), ("bridge", ROUTES_TABLE)
+"""Our own tables of nft in the routers."""
 
-BRIDGE_FORWARDING = "forwarding"
-GUARD, MARKING, ACLS = ("bridge", BRIDGE_TABLE), ("ip", GROUP_TABLE), ("bridge", ACL_TABLE)
-STEERING = ("bridge", ROUTES_TABLE)
-"""Our own tables of nft, each with its family."""
-
-
-@frozen
-class Held:
-    """An address on a link; `network` is the far end's if the link is point-to-point."""
-
-    address: Address
-    network: IPv4Network
-    secondary: bool = False
-    scope: str = "global"
-
-
-@frozen
-class Link:
-    """A link as `ip -d addr` shows it."""
-
-    name: str
-    index: int
-    is_up: bool
-    carrier: bool
-    kind: str = ""
-    master: str = ""
-    mac: str = ""
-    addresses: tuple[Held, ...] = ()
-    peer_index: int = 0
-    peer_nsid: int | None = None
-    peer_name: str = ""
-    port_state: str = BRIDGE_FORWARDING
-    odd: str = ""
-    """A property of it that is not modelled."""
-
-    nf_call: bool = False
-    is_flooded: bool = True
-    """Whether a bridge floods frames with an unknown destination to this port."""
-
-    hears_all: bool = True
-    """Whether a bridge floods broadcasts to this port."""
-
-    has_proxy: bool = False
-    """Whether the bridge answers ARP questions that arrive at this port."""
-
-
-@frozen
-class Neighbour:
-    """A line of the ARP table."""
-
-    address: Address
-    device: str
-    mac: str
-    states: tuple[str, ...]
+READ = {Family.INET: (Reading.ROUTES, Reading.ROUTE_RULES, Reading.NEIGHBOURS),
+        Family.INET6: (Reading.ROUTES6, Reading.ROUTE_RULES6, Reading.NEIGHBOURS6)}
+"""What each family has of its own."""
 
 
 @frozen
@@ -112,7 +62,7 @@ class Passage:
 
     @cached_property
     def near(self) -> Mapping[tuple[str, Address], Neighbour]:
-        """The ARP table by link and address."""
+        """The table of neighbours by link and address."""
         return {(one.device, one.address): one for one in self.neighbours}
 
     marking: Groups | None = None
@@ -137,6 +87,9 @@ class Namespace:
 
     name: str
     exists: bool = True
+    family: Family = Family.INET
+    """That of the packets which are followed: its addresses, routes, neighbours and rules are of it."""
+
     links: dict[str, Link] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     rules: list[PolicyRule] = field(default_factory=list)
@@ -159,7 +112,7 @@ class Namespace:
         return {link.index: link for link in self.links.values()}
 
     def neighbour(self, device: str, address: Address) -> Neighbour | None:
-        """The line of its ARP table."""
+        """The line of its table of neighbours."""
         return self.passage().near.get((device, address))
 
     @property
@@ -203,7 +156,7 @@ class Namespace:
 
     def per_link(self, device: str, key: str) -> int:
         """A setting of one link."""
-        return self.number(f"net/ipv4/conf/{device}/{key}")
+        return self.number(f"net/{self.family.net}/conf/{device}/{key}")
 
     def strictest(self, device: str, key: str) -> int:
         """IN_DEV_MAXCONF of include/linux/inetdevice.h: the higher of the link's value and that of `all`."""
@@ -227,12 +180,16 @@ class Namespace:
 class Scene:
     """All namespaces, each as it was when first read."""
 
-    def __init__(self, kernel: Kernel, ours: Collection[str] = ()) -> None:
-        """`ours` are names that we gave: somebody else's namespace has another one besides."""
+    def __init__(self, kernel: Kernel, ours: Collection[str] = (), family: Family = Family.INET) -> None:
+        """For packets of one family. `ours` are names that we gave: others' namespaces have more names."""
         self._kernel, self._ours = kernel, ours
+        self.family = family
         self._known: dict[str, Namespace] = {}
         self._concluded: dict[Hashable, Any] = {}
         self.elastic: Collection[Address] = ()
+        self.outward: Collection[IPv6Network] = ()
+        """Prefixes of VPCs to which the world outside leads packets: they leave as they are."""
+
         self.taps: Mapping[str, str] = {}
         """By namespace, the tap behind which its virtual machine is."""
 
@@ -274,6 +231,11 @@ class Scene:
         """Whether the host answers ARP on a link for one of those elastic addresses, which it has not."""
         return address in self.elastic and (device, str(address)) in self._kernel.proxied
 
+    def is_known_outside(self, device: str, address: Address) -> bool:
+        """Whether answers to an address find their way back to the host by a link."""
+        return self.of(HOST).owns(address) or self.answers(device, address) \
+            or any(address in prefix for prefix in self.outward)
+
     def once(self, key: Hashable, conclude: Callable[[], T]) -> T:
         """What follows from what was read, concluded once."""
         if key not in self._concluded:
@@ -288,13 +250,14 @@ class Scene:
     def _load(self, name: str) -> Namespace:
         if name and name not in self.names:
             return Namespace(name, exists=False)
-        links, routes, rules, queues = self._kernel.read(name, Reading.LINKS, Reading.ROUTES,
-                                                         Reading.ROUTE_RULES, Reading.QUEUES)
-        found = [parse_link(one, queues) for one in links if one]
+        of_routes, of_rules, _ = READ[self.family]
+        links, routes, rules, queues = self._kernel.read(name, Reading.LINKS, of_routes, of_rules,
+                                                         Reading.QUEUES)
+        found = [parse_link(one, queues, self.family) for one in links if one]
         # A broadcast in a VPC reaches all of its subnets, and one answers: the others are read later.
         return Namespace(
-            name, True, {link.name: link for link in found},
-            [Route.parse(route) for route in routes], [PolicyRule.parse(rule) for rule in rules],
+            name, True, self.family, {link.name: link for link in found},
+            [Route.parse(route, self.family) for route in routes], [PolicyRule.parse(rule) for rule in rules],
             cache(lambda key: self._kernel.setting(name, key) or None),
             cache(lambda: self._told(name, lambda: self._passage(name))),
             self._kernel.numbers(name, self._ours).name,
@@ -306,23 +269,25 @@ class Scene:
         return route.get("dev", ""), route.get("gateway", "")
 
     def _passage(self, name: str) -> Passage:
-        near, chains, stations = self._kernel.read(name, Reading.NEIGHBOURS, Reading.CHAINS, Reading.STATIONS)
+        of_neighbours, marks = READ[self.family][2], (self.family.nft, GROUP_TABLE)
+        near, chains, stations = self._kernel.read(name, of_neighbours, Reading.CHAINS, Reading.STATIONS)
         tables = self._tables(name, chains)
         guard = self._guard(name) if has_table(chains, *GUARD) else None
-        marking = self._marking(name) if has_table(chains, *MARKING) else None
+        marking = table_of(self._kernel.nft_table(name, *marks), self.family) \
+            if has_table(chains, *marks) else None
         acls = held_in(self._kernel.nft_table(name, *ACLS)) if has_table(chains, *ACLS) else None
         steered = self._steered(name) if has_table(chains, *STEERING) else None
-        ours = {GUARD: guard is not None, MARKING: marking is not None, ACLS: acls is not None,
+        ours = {GUARD: guard is not None, marks: marking is not None, ACLS: acls is not None,
                 STEERING: steered is not None}
-        foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole])
-        led: dict[Address, str] = dict(switched_by(guard).items()) if guard else {}
+        foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole], self.family)
+        led = switched_by(guard, self.family) if guard else {}
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},
                        parse_guard(guard) if guard else None, led,
                        parse_stations(stations), marking, acls, steered)
 
     def _tables(self, name: str, chains: list[dict[str, Any]]) -> tuple[list[Tables], dict[str, str]]:
-        """The output of iptables-save; of both kinds, if both have rules."""
-        texts = self._kernel.both_kinds(name, chains)
+        """The output of the family's iptables-save; of both kinds, if both have rules."""
+        texts = self._kernel.both_kinds(name, chains, self.family)
         odd = [table for one in texts for table in incompatible(one)]
         return [parse_save(one) for one in texts], {"*": f"nft rules in table {odd[0]}"} if odd else {}
 
@@ -333,11 +298,7 @@ class Scene:
 
     def _steered(self, name: str) -> Steered | None:
         """Our own table for route tables, if it has our rules and no others."""
-        return parse_steered(self._kernel.nft_table(name, *STEERING))
-
-    def _marking(self, name: str) -> Groups | None:
-        """Our own table of family ip, if everything in it is as we would have made it."""
-        return table_of(self._kernel.nft_table(name, *MARKING))
+        return parse_steered(self._kernel.nft_table(name, *STEERING), self.family)
 
 
 def _pass(namespace: Namespace) -> None:
@@ -345,53 +306,3 @@ def _pass(namespace: Namespace) -> None:
         namespace.passage()
 
 
-def parse_link(link: dict[str, Any], queues: list[dict[str, Any]]) -> Link:
-    """A link of `ip -j -d addr`, with the queues of `tc -j qdisc`."""
-    info = link.get("linkinfo", {})
-    data, port = info.get("info_data", {}), info.get("info_slave_data", {})
-    flags = set(link["flags"])
-    return Link(
-        link["ifname"], link["ifindex"], "UP" in flags, "LOWER_UP" in flags, info.get("info_kind", ""),
-        link.get("master", ""), link.get("address", ""), tuple(_addresses(link)), link.get("link_index", 0),
-        link.get("link_netnsid"), link.get("link", ""), port.get("state", BRIDGE_FORWARDING),
-        _odd(link, data, port, [queue for queue in queues if queue.get("dev") == link["ifname"]]),
-        bool(data.get("nf_call_iptables")), port.get("flood", True), port.get("bcast_flood", True),
-        bool(port.get("proxy_arp")))
-
-
-def _addresses(link: dict[str, Any]) -> Iterator[Held]:
-    for one in link.get("addr_info", ()):
-        if one.get("family") == "inet":
-            far = one.get("address", one["local"])
-            yield Held(IPv4Address(one["local"]), IPv4Network(f"{far}/{one['prefixlen']}", strict=False),
-                       bool(one.get("secondary")), one.get("scope", "global"))
-
-
-def _odd(link: dict[str, Any], data: dict[str, Any], port: dict[str, Any],
-         queues: list[dict[str, Any]]) -> str:
-    strange = sorted({queue["kind"] for queue in queues} - HARMLESS_QUEUES)
-    reasons = {
-        f"queueing discipline {' and '.join(strange)}": bool(strange),
-        "an XDP program": "xdp" in link,
-        "VLAN filtering": bool(data.get("vlan_filtering")),
-        "port isolation": bool(port.get("isolated")),
-        "no ARP": "NOARP" in link["flags"],
-        "a VRF": link.get("linkinfo", {}).get("info_slave_kind") == "vrf",
-    }
-    return " and ".join(reason for reason, is_so in reasons.items() if is_so)
-
-
-def parse_neighbours(found: list[dict[str, Any]]) -> Iterator[Neighbour]:
-    """The lines of `ip -j neigh` that are resolved or have failed."""
-    for one in found:
-        states = tuple(one.get("state", ()))
-        yield Neighbour(IPv4Address(one["dst"]), one["dev"], one.get("lladdr", ""), states)
-
-
-def parse_stations(found: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """The permanent entries of `bridge -j fdb`."""
-    ports: dict[str, tuple[str, ...]] = {}
-    for one in found:
-        if one.get("state") == "static":
-            ports[one["mac"]] = (*ports.get(one["mac"], ()), one["ifname"])
-    return ports

@@ -8,10 +8,11 @@ from functools import cached_property
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.reach.links import BRIDGE_FORWARDING, Link
 from vpcctl_lib.reach.packet import Blocked, Flow, Undecided
 from vpcctl_lib.reach.routes import Lookup
 from vpcctl_lib.reach.routing import LOOPBACK, check_source, choose, lookup
-from vpcctl_lib.reach.scene import BRIDGE_FORWARDING, HOST, Link, Namespace, Scene
+from vpcctl_lib.reach.scene import HOST, Namespace, Scene
 
 VALID = frozenset({"PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE"})
 """States in which the kernel sends at once (NUD_VALID in include/net/neighbour.h)."""
@@ -250,19 +251,19 @@ def answering(scene: Scene, near: Namespace, link: Link, segment: Segment, wante
     """The ends that answer an ARP question for an address, as arp_process() of net/ipv4/arp.c does."""
     # arp_solicit(): with arp_announce 0 it asks with the packet's own source if that is a local address.
     sender = source if near.owns(source) else choose(near, link.name, wanted, "link")
-    heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender, is_arp=True)]
+    heard = [end for end in segment.ends if lets_in(scene, end, link.mac, sender, is_question=True)]
     return [end for end in heard if _is_answered_by_proxy(scene, end, wanted) or (
         end.namespace == HOST and scene.answers(end.link.name, wanted)) or (
-        _hears(scene, end) and _answers(scene.of(end.namespace), end.link, wanted, sender))]
+        hears(scene, end) and _answers(scene.of(end.namespace), end.link, wanted, sender))]
 
 
-def lets_in(scene: Scene, end: End, mac: str, address: Address, is_arp: bool = False) -> bool:
+def lets_in(scene: Scene, end: End, mac: str, address: Address, is_question: bool = False) -> bool:
     """Whether the first bridge on the way accepts a frame from that sender at its port."""
     if end.entry is None:
         return True
     namespace, port = end.entry
     guard = scene.of(namespace).guard
-    return guard is None or guard.lets_in(port, mac, address, is_arp)
+    return guard is None or guard.lets_in(port, mac, address, is_question)
 
 
 def switched(scene: Scene, segment: Segment, end: End, flow: Flow) -> End | None:
@@ -277,12 +278,12 @@ def switched(scene: Scene, segment: Segment, end: End, flow: Flow) -> End | None
     return next((other for other in segment.having(mac) if other.entry == end.entry), None)
 
 
-def marked(scene: Scene, end: End) -> int:
+def marked(scene: Scene, end: End, destination: Address) -> int:
     """The mark of a packet that comes to a bridge itself by one of its ports."""
     if end.entry is None or end.exits:
         return 0
     steered = scene.of(end.entry[0]).steered
-    return steered.marks.get(end.entry[1], 0) if steered else 0
+    return steered.mark(end.entry[1], destination) if steered else 0
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
@@ -300,8 +301,8 @@ def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:
     return None
 
 
-def _hears(scene: Scene, end: End) -> bool:
-    """Whether a broadcast question reaches it, and its answer comes back."""
+def hears(scene: Scene, end: End) -> bool:
+    """Whether a question for all reaches it, and its answer comes back."""
     ports = [scene.of(namespace).links[port] for namespace, port in end.exits]
     # br_flood() of net/bridge/br_forward.c: never to ports with an ARP proxy, but what the bridge itself
     # sends to all others.
@@ -340,7 +341,7 @@ def _answers(namespace: Namespace, link: Link, wanted: Address, sender: Address)
 
 
 def remembered(near: Namespace, link: Link, segment: Segment, wanted: Address) -> tuple[list[End], bool]:
-    """Who has the address by the ARP table, and whether the entry is permanent."""
+    """Who has the address by the table of neighbours, and whether the entry is permanent."""
     one = near.neighbour(link.name, wanted)
     if one is None or not VALID & set(one.states):
         return [], False

@@ -9,17 +9,19 @@ from enum import Enum
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import elastic, publishing
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.addressing6 import is_local
 from vpcctl_lib.model.endpoints import everywhere
 from vpcctl_lib.model.naming import HOST_INPUT
 from vpcctl_lib.model.topology import SubnetType, Topology, Vpc
-from vpcctl_lib.reach import acl_fix, detours, elastic_ends
+from vpcctl_lib.reach import acl_fix, detours, elastic_ends, lacking
 from vpcctl_lib.reach.detours import Detour
 from vpcctl_lib.reach.fix import Fixer, opened
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.intent import Intent
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Undecided
 from vpcctl_lib.reach.probe import Probe
-from vpcctl_lib.reach.question import INTERNET_ADDRESS, Outside, Question
+from vpcctl_lib.reach.question import INTERNET, Outside, Question
 from vpcctl_lib.reach.scene import HOST, Scene
 from vpcctl_lib.reach.segment import cable_fault, owners
 from vpcctl_lib.reach.walk import Arrival, Hop, Walk
@@ -100,11 +102,16 @@ class Analyzer:
         self.topology = topology
         scene.elastic = frozenset(one.address for one in elastic.working(topology))
         scene.taps = {one.namespace: one.tap for one in everywhere(topology) if one.tap}
-        self._intent = Intent(topology)
+        scene.outward = [vpc.ipv6 for vpc in topology.vpcs if vpc.ipv6 and not is_local(vpc.ipv6)]
+        self._intent = Intent(topology, scene.family)
         self._fixer = Fixer(scene, self._intent)
 
     def ask(self, question: Question) -> Report:
         """Walk, and report the result; by each next hop if there are several."""
+        lacks = lacking.lacking(question)
+        if lacks:
+            obstacle = Obstacle(lacks.code, lacks.where, lacks.rule, lacking.command(lacks, question))
+            return Report(question, Verdict.UNREACHABLE, blocked_by=obstacle)
         pending: list[Taken] = [{}]
         found: list[tuple[Report, Forks, Taken]] = []
         while pending and len(found) < MOST_WAYS:
@@ -131,9 +138,10 @@ class Analyzer:
 
     def _converse(self, question: Question, walk: Walk) -> None:
         if question.outside is Outside.INTERNET:
-            arrival = walk.enter(INTERNET_ADDRESS, question.address, question.protocol, question.port)
-        elif question.sender and question.sender.tap:
-            arrival = walk.emerge(question.sender.namespace, question.sender.address, question.address,
+            arrival = walk.enter(INTERNET[question.family], question.address, question.protocol,
+                                 question.port)
+        elif question.sender and question.sender.tap and question.source:
+            arrival = walk.emerge(question.sender.namespace, question.source, question.address,
                                   question.protocol, question.port)
         else:
             arrival = walk.converse(question.start, question.address, question.protocol, question.port)
@@ -185,7 +193,7 @@ class Analyzer:
             raise Blocked(Code.NAMESPACE_MISSING, wanted, f"network namespace '{wanted}' does not exist")
         where = self.scene.of(arrival.namespace).title
         overlap = question.to_vpc is not None and question.vpc is not None \
-            and question.to_vpc.meets(question.vpc)
+            and self._overlap(question.vpc, question.to_vpc)
         if walk.diverted is not None:
             raise walk.diverted
         code = Code.OVERLAPPING_CIDR if overlap and question.to_vpc != question.vpc else Code.DIVERTED
@@ -205,6 +213,9 @@ class Analyzer:
                            f"network namespace '{missing}' does not exist", cause)
         if fault:
             return Blocked(Code.LINK_DOWN, where, fault, cause)
+        off = self._off(question, blocked)
+        if off:
+            return off
         idle = None if walk.is_back else elastic_ends.idle(self.topology, question)
         if idle is not None and question.to_vpc is None and (
                 blocked.code in (Code.NO_NAT, Code.NO_FORWARDING) or not self._intent.is_ours(where)):
@@ -227,6 +238,13 @@ class Analyzer:
             closed = None if walk.is_back else self._closed(question)
             return Blocked(closed, where, rule, cause) if closed else self._lost(question, blocked, walk)
         return Blocked(blocked.code, where, rule, cause)
+
+    def _off(self, question: Question, blocked: Blocked) -> Blocked | None:
+        """A link there, or at one of the ends, on which IPv6 is off."""
+        here = HOST if blocked.where == "host" else blocked.where
+        names = dict.fromkeys((here, question.start, question.target or HOST))
+        found = (lacking.turned_off(self._intent, self.scene.of(name), blocked) for name in names)
+        return next(filter(None, found), None)
 
     def _lost(self, question: Question, blocked: Blocked, walk: Walk) -> Blocked:
         """A recorded route that is missing on the way: without it the packet went where it is refused."""
@@ -289,11 +307,13 @@ class Analyzer:
     def _closed(self, question: Question) -> Code | None:
         """What was never opened between the two ends; None if everything was."""
         there = question.to_vpc or self._intent.vpc_of(question.vpc, question.address)
-        if there == question.vpc or question.vpc is None or question.subnet is None:
+        # In IPv6, the host has an address among those of the VPC.
+        is_host = self.scene.of(HOST).owns(question.address)
+        if (there == question.vpc and not is_host) or question.vpc is None or question.subnet is None:
             return None
-        if there is not None:
+        if there is not None and there != question.vpc:
             return self._not_peered(question.vpc, there)
-        if self.scene.of(HOST).owns(question.address) and not self._is_published(question):
+        if is_host and not self._is_published(question):
             return Code.HOST_CLOSED
         if question.vpc.route_tables:
             # Its tables lead there, so that something on the way is lost.
@@ -304,13 +324,19 @@ class Analyzer:
 
     def _is_published(self, question: Question) -> bool:
         """Whether that port of the host leads to a machine: then it is an address outside."""
-        return any((one.publish.port, one.publish.protocol.value) == (question.port, question.protocol.value)
-                   for one in publishing.published(self.topology))
+        asked = question.port, question.protocol.value
+        return question.family is Family.INET and any(
+            (one.publish.port, one.publish.protocol.value) == asked
+            for one in publishing.published(self.topology))
 
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):
             return None
-        return Code.OVERLAPPING_CIDR if near.meets(far) else Code.NOT_PEERED
+        return Code.OVERLAPPING_CIDR if self._overlap(near, far) else Code.NOT_PEERED
+
+    def _overlap(self, near: Vpc, far: Vpc) -> bool:
+        """Whether both have the same addresses; no two prefixes of IPv6 are the same."""
+        return self._intent.family is Family.INET and near.meets(far)
 
 
 def judged(found: Sequence[tuple[Report, Forks, Taken]], left: int) -> Report:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
 
+from vpcctl_lib.firewall.families import ADDRESSES
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import BRIDGE_TABLE
-from vpcctl_lib.model.policies import Ports, Protocol
+from vpcctl_lib.model.policies import ECHOES, Ports, Protocol
+from vpcctl_lib.reach.discovery import Discovery
 from vpcctl_lib.reach.edges import met
 from vpcctl_lib.reach.forks import Forks, Taken
 from vpcctl_lib.reach.hooks import Decision, Hook, Tracker, Ways
+from vpcctl_lib.reach.links import Link
 from vpcctl_lib.reach.listeners import answers_as
-from vpcctl_lib.reach.packet import ECHO_REPLY, Blocked, Cause, Code, Flow, Packet, Undecided
-from vpcctl_lib.reach.routes import Lookup, Route
+from vpcctl_lib.reach.packet import REPLIES, Blocked, Cause, Code, Flow, Packet, Undecided, request
+from vpcctl_lib.reach.routes import FURTHEST, Lookup, Route
 from vpcctl_lib.reach.routing import (
     LOOPBACK,
     check_forwarding,
+    check_known,
     inward,
     link_of,
     lookup,
@@ -28,7 +31,7 @@ from vpcctl_lib.reach.routing import (
     tap_of,
     usable,
 )
-from vpcctl_lib.reach.scene import HOST, Link, Namespace, Scene
+from vpcctl_lib.reach.scene import HOST, Namespace, Scene
 from vpcctl_lib.reach.segment import (
     End,
     Explorer,
@@ -43,10 +46,9 @@ from vpcctl_lib.reach.segment import (
     switched,
 )
 
-FURTHEST = 40
-"""The most hops; a longer walk is going in circles."""
-
-SYN, SYN_ACK, ACK = frozenset({"SYN"}), frozenset({"SYN", "ACK"}), frozenset({"ACK", "PSH"})
+SYN_ACK, ACK = frozenset({"SYN", "ACK"}), frozenset({"ACK", "PSH"})
+IGNORES = {Family.INET: "net.ipv4.icmp_echo_ignore_all", Family.INET6: "net.ipv6.icmp.echo_ignore_all"}
+"""The setting with which pings are not answered."""
 
 
 @frozen
@@ -79,6 +81,7 @@ class Walk:
         """The namespaces whose routes were asked, in order, with repetitions."""
 
         self._tracker = Tracker()
+        self._discovery = Discovery(scene)
         self.is_back = False
         self.diverted: Blocked | None = None
         self._silent = False
@@ -88,8 +91,8 @@ class Walk:
         here = self.scene.of(start)
         if not here.exists:
             raise Blocked(Code.NAMESPACE_MISSING, start, f"network namespace '{start}' does not exist")
-        packet = self._first(here, destination, protocol, port)
-        return self._exchange(here, packet, lambda one: self.send(here, one))
+        packet, route = self._first(here, destination, protocol, port)
+        return self._exchange(here, packet, lambda one: self.send(here, one, route))
 
     def _exchange(self, here: Namespace, packet: Packet, send: Callable[[Packet], Arrival],
                   beyond: str = "") -> Arrival:
@@ -125,22 +128,19 @@ class Walk:
 
     def _incoming(self, here: Namespace, link: Link, source: Address, destination: Address,
                   protocol: Protocol, port: int | None) -> Packet:
-        flow = Flow(source, destination)
-        if protocol is not Protocol.ICMP and port is not None:
-            flow = Flow(source, destination, here.ports, Ports(port, port))
-        packet = Packet(protocol, flow, SYN if protocol is Protocol.TCP else frozenset())
+        packet = request(protocol, _flow(here, source, destination, port))
         self._tell(here, f"{packet} comes in by {link.name}")
         return packet
 
     def _first(self, here: Namespace, destination: Address, protocol: Protocol,
-               port: int | None) -> Packet:
-        flow = Flow(IPv4Address(0), destination)
-        if protocol is not Protocol.ICMP and port is not None:
-            flow = Flow(IPv4Address(0), destination, here.ports, Ports(port, port))
-        flags = SYN if protocol is Protocol.TCP else frozenset[str]()
-        packet = Packet(protocol, flow, flags)
+               port: int | None) -> tuple[Packet, Route | None]:
+        """The packet, and its route if that is not looked for again."""
+        nobody = ADDRESSES[here.family](0)
         self.passed.append(here.name)
-        return self._sourced(here, packet)[0]
+        packet, route = self._sourced(here, request(protocol, _flow(here, nobody, destination, port)))
+        # A socket of IPv6 keeps the route by which it got its source (ip6_dst_lookup_tail), but a raw one.
+        keeps = here.family is Family.INET6 and protocol not in ECHOES
+        return packet, route if keeps else None
 
     def _sourced(self, here: Namespace, packet: Packet) -> tuple[Packet, Route]:
         """A packet without a source gets that of the route which it takes without one."""
@@ -161,7 +161,8 @@ class Walk:
         flags = frozenset[str]()
         if packet.protocol is Protocol.TCP:
             flags = SYN_ACK if packet.first else ACK
-        answer = replace(packet.outside(), flow=packet.flow.back(), flags=flags, icmp=ECHO_REPLY, answer=True)
+        answer = replace(packet.outside(), flow=packet.flow.back(), flags=flags, icmp=REPLIES[packet.icmp],
+                         answer=True)
         if there.beyond:
             back = self._arrive(self.scene.of(there.namespace), there.beyond, answer, FURTHEST)
         else:
@@ -191,14 +192,15 @@ class Walk:
         flow = answer.flow
         if answer.protocol is not Protocol.UDP or answers_as(here.name, flow):
             return here, answer, outward(here, answer, self.forks.pick)
-        return here, *self._sourced(here, answer.between(replace(flow, source=IPv4Address(0))))
+        return here, *self._sourced(here, answer.between(replace(flow, source=ADDRESSES[here.family](0))))
 
     def _hint(self, there: Arrival) -> str:
         """What a UDP program can do about the source of its answers."""
         asked = there.packet.flow.destination
         if there.packet.protocol is not Protocol.UDP or there.beyond or self.diverted:
             return ""
-        return f": a program that listens on 0.0.0.0 leaves that to the kernel; have it listen on {asked}"
+        anywhere = ADDRESSES[there.packet.flow.family](0)
+        return f": a program that listens on {anywhere} leaves that to the kernel; have it listen on {asked}"
 
     def _tell(self, namespace: Namespace, what: str) -> None:
         if not self._silent:
@@ -227,10 +229,9 @@ class Walk:
 
     def _deliver(self, here: Namespace, device: str, packet: Packet) -> Arrival:
         packet = self._pass(here, Hook.INPUT, packet, Ways(device))
-        ignored = packet.protocol is Protocol.ICMP and not packet.answer
-        if ignored and here.number("net/ipv4/icmp_echo_ignore_all"):
-            raise Blocked(Code.ECHO_IGNORED, here.title, "net.ipv4.icmp_echo_ignore_all = 1",
-                          Cause(setting="net.ipv4.icmp_echo_ignore_all"))
+        setting = IGNORES[here.family]
+        if packet.protocol in ECHOES and not packet.answer and here.number(setting.replace(".", "/")):
+            raise Blocked(Code.ECHO_IGNORED, here.title, f"{setting} = 1", Cause(setting=setting))
         self._tell(here, f"{packet} has arrived")
         return Arrival(here.name, packet)
 
@@ -255,7 +256,7 @@ class Walk:
         far = self.scene.of(end.namespace)
         if not end.way:
             self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
-        packet = replace(packet.outside(), mark=marked(self.scene, end))
+        packet = replace(packet.outside(), mark=marked(self.scene, end, packet.flow.destination))
         return self._arrive(far, end.link.name, packet, left)
 
     def _hand_over(self, here: Namespace, packet: Packet) -> Arrival:
@@ -273,10 +274,12 @@ class Walk:
         if segment.odd:
             raise Undecided(here.title, segment.odd[0])
         known, by_hand = remembered(here, link, segment, wanted)
-        if known or by_hand:
+        if by_hand or (known and here.family is Family.INET):
             found = known
-        else:
+        elif here.family is Family.INET:
             found = answering(self.scene, here, link, segment, wanted, packet.flow.source)
+        else:
+            found = self._discovery.answering(here, link, segment, wanted, packet.flow.source)
         if len(found) > 1:
             names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
             raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
@@ -314,10 +317,10 @@ class Walk:
             reason = f"{segment.outside[0]} leads to a namespace without a name: it can't be read"
             raise Undecided(here.title, reason)
         source = packet.flow.source
-        if not here.owns(source) and not self.scene.answers(link.name, source):
+        if not self.scene.is_known_outside(link.name, source):
             raise Blocked(Code.NO_NAT, here.title,
                           f"{packet} leaves by {link.name} with a source address that answers can't reach")
-        _check_known(here, link, wanted, route)
+        check_known(here, link, wanted, route)
         self._tell(here, f"{packet} leaves this host by {link.name}, for {wanted}")
         return Arrival(here.name, packet, link.name)
 
@@ -333,7 +336,7 @@ class Walk:
         for step in way:
             namespace = self.scene.of(step.namespace)
             self._tell(namespace, f"bridge {step.bridge} switches from {step.incoming} to {step.outgoing}")
-            called = namespace.number("net/bridge/bridge-nf-call-iptables")
+            called = namespace.number(f"net/bridge/bridge-nf-call-{namespace.family.tool}")
             if called or namespace.links[step.bridge].nf_call:
                 packet = self._filter_frame(namespace, step.bridge, packet).outside()
         return packet
@@ -376,6 +379,13 @@ class Walk:
             self.diverted = Blocked(Code.DIVERTED, here.title, f"-t nat {rule}", cause)
 
 
+def _flow(here: Namespace, source: Address, destination: Address, port: int | None) -> Flow:
+    """Both ends of a first packet; a ping has no port."""
+    if port is None:
+        return Flow(source, destination)
+    return Flow(source, destination, here.ports, Ports(port, port))
+
+
 def _way_out(route: Route) -> str:
     return LOOPBACK if route.kind == "local" else route.device
 
@@ -387,12 +397,3 @@ def _worth_telling(decision: Decision) -> str:
     if outcome.rule is not None:
         return f"rule {table}{outcome.rule}"
     return outcome.policy if decision.table == "filter" and outcome.policy.startswith("FORWARD") else ""
-
-
-def _check_known(here: Namespace, link: Link, wanted: Address, route: Route) -> None:
-    """A neighbour on the uplink that isn't a router may or may not exist."""
-    known = here.neighbour(link.name, wanted)
-    states = set(known.states) if known else set()
-    if next_hop(here, route) is None and not states & {"REACHABLE", "STALE", "DELAY", "PROBE", "PERMANENT"}:
-        reason = f"only a packet can show whether {wanted} exists on {link.name}: --probe"
-        raise Undecided(here.title, reason)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import elastic, tables
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.routes import MAIN, Via, VpcRoute
 from vpcctl_lib.model.tables import EVERYWHERE, State
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
@@ -21,12 +21,14 @@ class Shut:
 
     code: Code
     why: str
-    fix: str
+    fix: str | None
 
 
 def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
     """What is wrong with the tables on the way there, or on that of the answer; None if nothing is."""
     vpc, subnet, address = question.vpc, question.subnet, question.address
+    if question.family is Family.INET6:
+        return _without_six(question)
     if is_back:
         client = elastic_ends.client(topology, question)
         question = elastic_ends.aimed(topology, question)
@@ -46,6 +48,17 @@ def shut(topology: Topology, question: Question, is_back: bool) -> Shut | None:
         # They are no peers, which is said in its own words.
         return None
     return _followed(vpc, subnet, peers, address, is_back)
+
+
+def _without_six(question: Question) -> Shut | None:
+    """A table of a person's own at one of the ends: it has routes of IPv4 only, so IPv6 stays in its VPC."""
+    if question.vpc is None or question.vpc.holds(question.address):
+        return None
+    for vpc, subnet in ((question.vpc, question.subnet), (question.to_vpc, question.to_subnet)):
+        if vpc and subnet and tables.of(vpc, subnet):
+            why = f"route table '{subnet.table}' of {vpc.name}/{subnet.name} has routes of IPv4 only"
+            return Shut(Code.NO_ROUTE, why, None)
+    return None
 
 
 def _followed(vpc: Vpc, subnet: Subnet, peers: Sequence[Vpc], address: Address,

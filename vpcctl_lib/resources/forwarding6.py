@@ -67,7 +67,7 @@ class Forwarding6(Resource):
         return (Sysctl(key_of(self.device), "0"),) if found else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """It must be on, if this kernel has it; a cable that is made anew has it off."""
+        """It must be on, if this kernel has it. A cable that is recreated has it off."""
         if self.own and kernel.link(HOST, self.device) is None:
             return MISSING
         held = kernel.setting(HOST, key_of(self.device))

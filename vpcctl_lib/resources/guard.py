@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import BRIDGE_TABLE
 from vpcctl_lib.resources.base import MISSING, Fault, changed
 from vpcctl_lib.resources.guard_rules import (
@@ -247,9 +248,10 @@ def ranges_of(listed: list[dict[str, Any]]) -> frozenset[Range]:
     return frozenset(Range(*words) if len(words) in (3, 4) else Range("", "", "") for words in comments)
 
 
-def switched_by(listed: list[dict[str, Any]]) -> dict[IPv4Address, str]:
+def switched_by(listed: list[dict[str, Any]], family: Family = Family.INET) -> dict[Address, str]:
     """The MAC to which the table sends packets for an address."""
-    return {IPv4Address(parts[0]): parts[1] for parts in parts_of(listed, MACHINES)}
+    name = MACHINES if family is Family.INET else MACHINES6
+    return {ip_address(parts[0]): parts[1] for parts in parts_of(listed, name)}
 
 
 def parts_of(listed: list[dict[str, Any]], name: str) -> set[tuple[str, ...]]:

@@ -16,7 +16,8 @@ def report(report: Report) -> View:
     blocked, probe, question = report.blocked_by, report.probe, report.question
     return {
         "from": question.origin, "to": question.goal,
-        "address": str(question.address), "protocol": question.protocol.value, "port": question.port,
+        "address": None if question.address.is_unspecified else str(question.address),
+        "family": question.family.net, "protocol": question.protocol.value, "port": question.port,
         "verdict": report.verdict.value, "why": report.why or None,
         "hops": [{"where": hop.where, "what": hop.what, "way": _way(hop)} for hop in report.hops],
         "blocked_by": {"code": blocked.code.value, "where": blocked.where, "rule": blocked.rule,
