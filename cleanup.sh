@@ -169,7 +169,7 @@ release() {
             rules=$("$ip_program" netns exec "$namespace" "$tool-save" 2>/dev/null | whole_lines |
                 awk '/^\*/ { here = ($0 == "*mangle") }
                     !here { next }
-                    /^-A (INPUT|OUTPUT) .*-j VPCCTL-(IN|OUT)$/ { print "-D" substr($0, 3) }
+                    /^-A (INPUT|OUTPUT|PREROUTING|POSTROUTING) .*-j VPCCTL-(IN|OUT)$/ { print "-D" substr($0, 3) }
                     /^:VPCCTL-(IN|OUT)(-[A-Z0-9]+)? / { chains[substr($1, 2)] }
                     END { for (chain in chains) print "-F " chain; for (chain in chains) print "-X " chain }')
             [ -n "$rules" ] || continue

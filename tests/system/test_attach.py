@@ -101,14 +101,14 @@ def test_a_policy_is_beside_their_rules_and_both_decide(lab: Host) -> None:
     other = lab.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/public/lab", "--port", "81", "--json")
     assert other.json["reach"]["blocked_by"]["fix"] == (
         f"ip netns exec {OTHER} iptables -D INPUT -i vpc0 -p tcp -m tcp --dport 81 -j DROP")
-    lab.sh("iptables -t mangle -I INPUT -j ACCEPT", "other")
+    lab.sh("iptables -t mangle -I PREROUTING -j ACCEPT", "other")
     assert "other rules stand before it" in lab.vpcctl("status").out
     lab.do("restore")
     assert lab.do("status").out == "in sync\n"
     lab.never_reaches("vpc1-public", "10.0.1.4:82")
     lab.do(f"firewall clear {AT}")
     lab.reaches("vpc1-public", "10.0.1.4:82")
-    theirs = ("-t filter -D INPUT -i vpc0 -p tcp --dport 81 -j DROP", "-t mangle -D INPUT -j ACCEPT")
+    theirs = ("-t filter -D INPUT -i vpc0 -p tcp --dport 81 -j DROP", "-t mangle -D PREROUTING -j ACCEPT")
     lab.sh("".join(f"iptables {rule}\n" for rule in theirs), "other")
 
 
@@ -468,7 +468,7 @@ def test_a_rehearsal_does_the_same_in_a_shell(vpc1: Host) -> None:
     vpc1.sh("ip -n vpc1 link del i-public.lab; ip netns del vpc1-public.lab")
     vpc1.do("vpc delete --name vpc1")
     chain = "iptables -t mangle"
-    vpc1.sh(f"{chain} -F INPUT; {chain} -F VPCCTL-IN; {chain} -X VPCCTL-IN", "other")
+    vpc1.sh(f"{chain} -F PREROUTING; {chain} -F VPCCTL-IN; {chain} -X VPCCTL-IN", "other")
     vpc1.sh("rm -rf /run/mount")
 
 

@@ -20,7 +20,7 @@ MORE = {"a": "10.65", "b": "10.66", "c": "10.67"}
 VPCS, SUBNETS = st.sampled_from(sorted(CIDRS)), st.sampled_from(["x", "y", "z"])
 COMMANDS = st.one_of(
     st.tuples(st.sampled_from(["create", "delete", "enable", "disable", "widen", "widen", "narrow", "group",
-                               "allow", "ungroup"]), VPCS),
+                               "allow", "ungroup", "name", "unname", "lease", "unlease"]), VPCS),
     st.tuples(st.sampled_from(["add", "add", "remove", "close", "open", "run", "stop", "join", "leave"]),
               VPCS, SUBNETS),
     st.tuples(st.sampled_from(["peer", "unpeer"]), VPCS, VPCS),
@@ -40,6 +40,10 @@ class Model:
     nat: set[str] = field(default_factory=set)
     wide: set[str] = field(default_factory=set)
     """The VPCs with a second CIDR."""
+    named: set[str] = field(default_factory=set)
+    """The VPCs with DNS."""
+    leasing: set[str] = field(default_factory=set)
+    """Those with DHCP, which need DNS."""
     peers: set[frozenset[str]] = field(default_factory=set)
     closed: set[tuple[str, str]] = field(default_factory=set)
     running: set[tuple[str, str]] = field(default_factory=set)
@@ -69,15 +73,27 @@ class Model:
             self.groups.pop(vpc, None)
             self.nat.discard(vpc)
             self.wide.discard(vpc)
+            self.named.discard(vpc)
+            self.leasing.discard(vpc)
             self.peers = {pair for pair in self.peers if vpc not in pair}
         elif verb == "widen":
             self.wide.add(vpc)
+        elif verb in ("name", "unname", "lease", "unlease"):
+            return self._serve(verb, vpc)
         elif verb == "narrow":
             if vpc not in self.wide or "z" in self.subnets[vpc]:
                 return False
             self.wide.discard(vpc)
         else:
             (self.nat.add if verb == "enable" else self.nat.discard)(vpc)
+        return True
+
+    def _serve(self, verb: str, vpc: str) -> bool:
+        """DNS and DHCP: the second needs the first."""
+        if (verb == "lease" and vpc not in self.named) or (verb == "unname" and vpc in self.leasing):
+            return False
+        served = self.named if verb.endswith("name") else self.leasing
+        (served.discard if verb.startswith("un") else served.add)(vpc)
         return True
 
     def _on_group(self, verb: str, vpc: str) -> bool:
@@ -154,6 +170,10 @@ def words(policy: str, rules: str, verb: str, *what: str) -> list[str]:
         "delete": lambda: ["vpc", "delete", "--name", vpc],
         "enable": lambda: ["nat", "enable", "--vpc", vpc],
         "disable": lambda: ["nat", "disable", "--vpc", vpc],
+        "name": lambda: ["dns", "enable", "--vpc", vpc],
+        "unname": lambda: ["dns", "disable", "--vpc", vpc],
+        "lease": lambda: ["dhcp", "enable", "--vpc", vpc],
+        "unlease": lambda: ["dhcp", "disable", "--vpc", vpc],
         "add": lambda: ["subnet", "add", "--vpc", vpc, "--name", other, "--type",
                         "private" if other == "y" else "public", "--cidr", f"{part(vpc, other)}.0/24"],
         "widen": lambda: ["vpc", "set", "--name", vpc, "--add-cidr", f"{MORE[vpc]}.0.0/16"],
@@ -203,8 +223,26 @@ def compare(host: Host, model: Model) -> None:
         (answer,) = host.probe(("-".join(model.guest), f"{part(*model.guest)}.4"), patience=0.6)
         assert (answer.verdict == REACHED) == (model.guest not in model.closed), answer
     assert ("vpc0" in host.sh("ip link; iptables-save", "other")) == (model.guest is not None)
+    compare_names(host, model)
     status = host.vpcctl("status")
     assert status.code == 0, status
+
+
+def compare_names(host: Host, model: Model) -> None:
+    """A server for each VPC with DNS, which knows its machines, and those of peers with DNS; and leases."""
+    assert host.sh("pgrep -xc dnsmasq || true").strip() == str(len(model.named))
+    known = {f"{subnet}.{vpc}.internal": (vpc, f"{part(vpc, subnet)}.2")
+             for vpc, subnets in model.subnets.items() for subnet in subnets}
+    for vpc in sorted(model.named):
+        held = host.run("cat", f"/run/vpcctl/{vpc}.dhcp/hosts").out
+        assert {address for _, address in known.values() if f",{address}," in held} == {
+            address for home, address in known.values() if home == vpc and vpc in model.leasing}
+        if not model.subnets[vpc]:
+            continue
+        told = host.inside(f"{vpc}-{min(model.subnets[vpc])}", "getent", "hosts", *sorted(known)).out
+        expected = {name: address for name, (home, address) in known.items()
+                    if home == vpc or (home in model.named and frozenset((home, vpc)) in model.peers)}
+        assert dict(line.split()[1::-1] for line in told.splitlines()) == expected, vpc
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +262,7 @@ def test_any_sequence_of_commands(module_host: Host, steps: list[tuple[str, ...]
     try:
         for step in (("create", "a"), ("add", "a", "x"), ("create", "b"), ("add", "b", "y"),
                      ("group", "a"), ("allow", "a"), ("join", "a", "x"), ("widen", "a"), ("add", "a", "z"),
+                     ("name", "a"), ("lease", "a"),
                      *steps):
             fine = model.step(*step)
             done = host.vpcctl(*words(policy, rules, *step))

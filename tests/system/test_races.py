@@ -72,6 +72,53 @@ def test_network_acls_and_machines_at_once(host: Host) -> None:
     host.never_reaches("vpc1-s3.m", "10.0.2.4:80")
 
 
+def test_names_leases_and_machines_at_once(host: Host) -> None:
+    """The server is started once, stopped and started by others, and knows what all of them left."""
+    subnets = {"s": {"cidr": "10.0.1.0/24", "instances": {"gone": {}}}}
+    host.do("apply -f -", stdin=json.dumps({"version": 2, "vpcs": {
+        "vpc1": {"cidr": "10.0.0.0/16", "dns": {"records": {"old": "10.0.1.9"}}, "subnets": subnets},
+        "vpc2": {"cidr": "10.2.0.0/16", "subnets": {"s": {"cidr": "10.2.1.0/24"}}}}}))
+    host.sh("""
+        for n in 1 2 3 4; do
+            vpcctl instance add --vpc vpc1 --subnet s --name m$n & jobs="$jobs $!"
+            vpcctl dns add --vpc vpc1 --name r$n --address 10.0.1.10$n & jobs="$jobs $!"
+        done
+        vpcctl dns delete --vpc vpc1 --name old & jobs="$jobs $!"
+        vpcctl instance delete --vpc vpc1 --subnet s --name gone & jobs="$jobs $!"
+        vpcctl dhcp enable --vpc vpc1 & jobs="$jobs $!"
+        vpcctl dns enable --vpc vpc2 & jobs="$jobs $!"
+        vpcctl dns enable --vpc vpc2 --domain corp.internal & jobs="$jobs $!"
+        vpcctl peer create --vpc1 vpc1 --vpc2 vpc2 & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    assert host.do("status").out == "in sync\n"
+    assert host.sh("ip netns pids vpc1 | xargs ps -o comm= -p | grep -c dnsmasq") == "1\n"
+    machines = {one["name"]: one["address"] for one in host.do("instance list --json").json["instances"]}
+    assert set(machines) == {"m1", "m2", "m3", "m4"}
+    known = {**{f"{name}.s.vpc1.internal": address for name, address in machines.items()},
+             **{f"r{number}.vpc1.internal": f"10.0.1.10{number}" for number in range(1, 5)}}
+    found = dict(line.split()[1::-1] for line in host.sh(f"getent hosts {' '.join(known)}", "vpc1-s")
+                 .splitlines())
+    assert found == known
+    for name in ("old", "gone.s"):
+        assert host.inside("vpc1-s", "getent", "hosts", f"{name}.vpc1.internal").code == 2
+    (ending,) = [vpc["dns"]["domain"] for vpc in host.do("vpc list --json").json["vpcs"]
+                 if vpc["name"] == "vpc2"]
+    assert host.sh(f"getent hosts s.{ending}", "vpc1-s").split()[0] == "10.2.1.2"
+    leases = host.sh("cat /run/vpcctl/vpc1.dhcp/hosts")
+    assert all(f",{address},{name}\n" in leases for name, address in machines.items())
+
+
+@pytest.mark.parametrize("commands", ["dns disable --vpc vpc1 & vpcctl dhcp enable --vpc vpc1",
+                                      "dhcp enable --vpc vpc1 & vpcctl dns disable --vpc vpc1"])
+def test_dns_goes_or_dhcp_comes(vpc1: Host, commands: str) -> None:
+    """Of two commands that exclude each other, the second is refused."""
+    vpc1.do("dns enable --vpc vpc1")
+    told = vpc1.sh(f"{{ vpcctl {commands}; wait; }} 2>&1 || true")
+    assert told.count("can't have DHCP without DNS") == 1
+    assert ("DNS disabled" in told) != ("DHCP enabled" in told)
+    assert vpc1.do("status").out == "in sync\n"
+
+
 def test_of_two_creates_of_one_name_one_creates(host: Host) -> None:
     told = host.sh("""
         vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16 & vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16

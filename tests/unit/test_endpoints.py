@@ -147,7 +147,7 @@ def test_in_a_namespace_of_others_everything_of_ours_is_apart_from_what_is_their
     assert [(one.table, one.name) for one in inside if isinstance(one, Chain)] == [
         ("mangle", "VPCCTL-IN"), ("mangle", "VPCCTL-OUT")]
     assert [(one.chain, one.rule, one.top) for one in inside if isinstance(one, SingleRule)] == [
-        ("INPUT", "-i vpc0 -j VPCCTL-IN", True), ("OUTPUT", "-o vpc0 -j VPCCTL-OUT", True)]
+        ("PREROUTING", "-i vpc0 -j VPCCTL-IN", True), ("POSTROUTING", "-o vpc0 -j VPCCTL-OUT", True)]
     assert [one.device for one in inside if isinstance(one, Settings | Port)] == ["vpc0", "vpc0"]
     keys = [key for one in inside if isinstance(one, Settings) for key, _ in one.values]
     assert {key.rpartition(".")[0] for key in keys} == {"net.ipv4.conf.vpc0", "net.ipv6.conf.vpc0"}

@@ -276,15 +276,14 @@ def listing(found: Marking) -> list[dict[str, Any]]:
               for one in found.members),
             *(item for name, tests in chains.items() if tests for item in (
                 {"chain": {"name": name, "type": "filter", "hook": hook(found, name),
-                           "prio": -160 if found.attached or found.forwards else -10,
+                           "prio": -160 if found.forwards else -10,
                            "policy": "accept"}},
                 *({"rule": {"chain": name, "expr": one}} for one in (
                     *table._first(name, found.interface),
                     *(table._expression(found.family, name, test) for test in tests)))))]
 
 
-STANDS: dict[Stand, dict[str, Any]] = {Stand.ENDS: {}, Stand.BESIDE: {"attached": True, "interface": "vpc0"},
-          Stand.LINK: {"forwards": True, "interface": "eth0"}}
+STANDS: dict[Stand, dict[str, Any]] = {Stand.ENDS: {}, Stand.LINK: {"forwards": True, "interface": "eth0"}}
 
 
 @given(networks(), st.sampled_from(Stand))

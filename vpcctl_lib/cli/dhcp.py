@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli.params import Parsed, changing, report, vpc_option
+from vpcctl_lib.cli.params import Parsed, changing, disabled, report, vpc_option
 from vpcctl_lib.model.addressing import parse_address
 from vpcctl_lib.model.names import parse_lease
 
@@ -67,6 +67,4 @@ def disable(context: Context, vpc: str, as_json: bool) -> None:
     Example:
       vpcctl dhcp disable --vpc vpc1
     """
-    change = managers.DhcpManager(context).disable(vpc)
-    report(change, as_json, "dhcp", lambda _: {"vpc": vpc}, f"DHCP disabled for VPC '{vpc}'",
-           f"DHCP is not enabled for VPC '{vpc}'")
+    disabled(managers.DhcpManager(context).disable(vpc), as_json, "dhcp", vpc)

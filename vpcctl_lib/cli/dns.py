@@ -9,7 +9,7 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import completing
-from vpcctl_lib.cli.params import Parsed, changing, report, showing, vpc_option
+from vpcctl_lib.cli.params import Parsed, changing, deleted, disabled, report, showing, vpc_option
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.model import names
 from vpcctl_lib.model.lookup import find_vpc
@@ -74,9 +74,7 @@ def disable(context: Context, vpc: str, as_json: bool) -> None:
     Example:
       vpcctl dns disable --vpc vpc1
     """
-    change = managers.DnsManager(context).disable(vpc)
-    report(change, as_json, "dns", lambda _: {"vpc": vpc}, f"DNS disabled for VPC '{vpc}'",
-           f"DNS is not enabled for VPC '{vpc}'")
+    disabled(managers.DnsManager(context).disable(vpc), as_json, "dns", vpc)
 
 
 @dns.command()
@@ -123,9 +121,7 @@ def delete(context: Context, vpc: str, name: str, as_json: bool) -> None:
     Example:
       vpcctl dns delete --vpc vpc1 --name db
     """
-    change = managers.DnsManager(context).delete(vpc, name)
-    report(change, as_json, "record", lambda _: {"vpc": vpc, "name": name},
-           f"record '{name}' deleted from VPC '{vpc}'", f"record '{name}' does not exist in VPC '{vpc}'")
+    deleted(managers.DnsManager(context).delete(vpc, name), as_json, "record", "record", vpc, name)
 
 
 @dns.command("list")

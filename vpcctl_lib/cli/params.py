@@ -199,3 +199,9 @@ def deleted(change: Change, as_json: bool, key: str, what: str, vpc: str, name: 
     """Report that a thing of that name in a VPC is deleted; JSON calls it by the key."""
     report(change, as_json, key, lambda _: {"vpc": vpc, "name": name},
            f"{what} '{name}' deleted from VPC '{vpc}'", f"{what} '{name}' does not exist in VPC '{vpc}'")
+
+
+def disabled(change: Change, as_json: bool, key: str, vpc: str) -> None:
+    """Report that a service of a VPC is off, which the key names."""
+    report(change, as_json, key, lambda _: {"vpc": vpc}, f"{key.upper()} disabled for VPC '{vpc}'",
+           f"{key.upper()} is not enabled for VPC '{vpc}'")

@@ -59,9 +59,10 @@ def add(context: Context, vpc: str, name: str, cidr: IPv4Network, kind: str, bar
       vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public
     """
     change = managers.SubnetManager(context).add(vpc, name, cidr, SubnetType(kind), bare, ipv6)
+    _, added = find_subnet(change.topology, vpc, name)
+    held = f"{kind}, {cidr}" + (f", {added.ipv6}" if added.ipv6 else "")
     report(change, as_json, "subnet", lambda change: plain.subnet(*find_subnet(change.topology, vpc, name)),
-           f"subnet '{name}' added to VPC '{vpc}' ({kind}, {cidr})",
-           f"subnet '{name}' already exists ({kind}, {cidr})")
+           f"subnet '{name}' added to VPC '{vpc}' ({held})", f"subnet '{name}' already exists ({held})")
 
 
 @subnet.command("set")

@@ -40,6 +40,12 @@ def _view(name: str, change: Change) -> dict[str, Any]:
     return plain.vpc(change.topology, find_vpc(change.topology, name))
 
 
+def _held(name: str, change: Change) -> str:
+    """Its CIDRs, and its prefix if it has one."""
+    vpc = find_vpc(change.topology, name)
+    return ", ".join(map(str, (*vpc.networks, *((vpc.ipv6,) if vpc.ipv6 else ()))))
+
+
 @vpc.command()
 @new_name_option
 @cidr_option
@@ -56,8 +62,9 @@ def create(context: Context, name: str, cidr: IPv4Network, allow_overlap: bool, 
       vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
     """
     change = managers.VpcManager(context).create(name, cidr, allow_overlap, ipv6)
+    held = _held(name, change)
     report(change, as_json, "vpc", lambda change: _view(name, change),
-           f"VPC '{name}' created ({cidr})", f"VPC '{name}' already exists ({cidr})")
+           f"VPC '{name}' created ({held})", f"VPC '{name}' already exists ({held})")
 
 
 @vpc.command("set")
@@ -86,8 +93,7 @@ def set_vpc(context: Context, name: str, add: tuple[IPv4Network, ...], remove: t
     if not (add or remove or ipv6 or no_ipv6):
         raise BadInput("there is nothing to set", "use --add-cidr, --remove-cidr, --ipv6 or --no-ipv6")
     change = managers.VpcManager(context).set(name, add, remove, ipv6, no_ipv6)
-    vpc = find_vpc(change.topology, name)
-    held = ", ".join(map(str, (*vpc.networks, *((vpc.ipv6,) if vpc.ipv6 else ()))))
+    held = _held(name, change)
     report(change, as_json, "vpc", lambda change: _view(name, change),
            f"VPC '{name}' now has {held}", f"VPC '{name}' has {held}")
 

@@ -23,8 +23,9 @@ from vpcctl_lib.kernel.interrupts import Interrupted
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import TOOLS, Runner, need
 from vpcctl_lib.model import endpoints, kinds, naming
+from vpcctl_lib.model.lookup import find_vpc
 from vpcctl_lib.model.routing import forwards, opens
-from vpcctl_lib.model.topology import Topology, Variant
+from vpcctl_lib.model.topology import Topology, Variant, Vpc
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import Condition, Forwarding, changed
@@ -90,6 +91,10 @@ class Manager:
         state = self.context.store.load()
         self.use(state.iptables)
         return state
+
+    def change_vpc(self, name: str, decide: Callable[[Vpc], Vpc]) -> Change:
+        """Decide on one VPC, which must exist."""
+        return self.change(lambda topology: topology.with_vpc(decide(find_vpc(topology, name))))
 
     def change(self, decide: Callable[[Topology], Topology]) -> Change:
         """Decide on the topology under the lock, and make the host follow."""

@@ -17,20 +17,13 @@ class DnsManager(Manager):
 
     def enable(self, vpc_name: str, domain: str | None, forward: Addresses) -> Change:
         """Turn it on, or give it another domain or other servers to ask; its records stay."""
-        def decide(topology: Topology) -> Topology:
-            vpc = find_vpc(topology, vpc_name)
-            chosen = "" if domain in (None, names.domain(vpc_name, Dns())) else domain or ""
-            dns = replace(vpc.dns or Dns(), domain=chosen, forward=forward)
-            return topology.with_vpc(replace(vpc, dns=dns))
-
-        return self.change(decide)
+        chosen = "" if domain in (None, names.domain(vpc_name, Dns())) else domain or ""
+        return self.change_vpc(vpc_name, lambda vpc: replace(
+            vpc, dns=replace(vpc.dns or Dns(), domain=chosen, forward=forward)))
 
     def disable(self, vpc_name: str) -> Change:
         """Turn it off, and forget its records."""
-        def decide(topology: Topology) -> Topology:
-            return topology.with_vpc(replace(find_vpc(topology, vpc_name), dns=None))
-
-        return self.change(decide)
+        return self.change_vpc(vpc_name, lambda vpc: replace(vpc, dns=None))
 
     def add(self, vpc_name: str, name: str, addresses: Addresses, cname: str) -> Change:
         """Add a record; repeating it changes nothing."""

@@ -52,7 +52,4 @@ class NatManager(Manager):
 
     def disable(self, vpc_name: str) -> Change:
         """Disable NAT; without NAT nothing changes."""
-        def decide(topology: Topology) -> Topology:
-            return topology.with_vpc(replace(find_vpc(topology, vpc_name), nat=None))
-
-        return self.change(decide)
+        return self.change_vpc(vpc_name, lambda vpc: replace(vpc, nat=None))

@@ -36,8 +36,7 @@ class VpcManager(Manager):
                 raise VpcctlError(f"VPC '{name}' already exists with CIDR {existing.cidr}",
                                   f"delete it first, or give the VPC of {cidr} another name")
             if ipv6 and _with_ipv6(topology, name, ipv6) != topology:
-                raise VpcctlError(f"VPC '{name}' already exists with {existing.ipv6 or 'no'} IPv6",
-                                  f"change it: vpcctl vpc set --name {name} --ipv6 PREFIX")
+                raise _other_ipv6(existing, ipv6)
             return topology
 
         return self.change(decide)
@@ -195,3 +194,11 @@ def _with_ipv6(topology: Topology, name: str, ipv6: IPv6Network | None) -> Topol
 
     vpc = find_vpc(topology, name)
     return topology if ipv6 == addressing6.AUTO and vpc.ipv6 else topology.with_vpc(replace(vpc, ipv6=ipv6))
+
+
+def _other_ipv6(vpc: Vpc, asked: IPv6Network) -> VpcctlError:
+    from vpcctl_lib.model import addressing6
+
+    prefix = "auto" if asked == addressing6.AUTO else asked
+    return VpcctlError(f"VPC '{vpc.name}' already exists with {vpc.ipv6 or 'no IPv6'}",
+                       f"change it: vpcctl vpc set --name {vpc.name} --ipv6 {prefix}")

@@ -46,11 +46,9 @@ class Stand(Enum):
     ENDS = ("filter", "INPUT", "OUTPUT")
     """For what ends or begins there."""
 
-    BESIDE = (naming.POLICY_TABLE, "INPUT", "OUTPUT")
-    """The same, in somebody else's namespace: `filter` is the owner's."""
-
     LINK = (naming.POLICY_TABLE, "PREROUTING", "POSTROUTING")
-    """For all that passes its link, also what it forwards; `filter` and `nat` are the machine's own."""
+    """For all that passes its link, also what it forwards; `filter` and `nat` are the machine's own, or those
+    of the owner of its namespace."""
 
     def __init__(self, table: str, incoming: str, outgoing: str) -> None:
         self.table = table
@@ -131,7 +129,7 @@ class Endpoint:
     @property
     def stand(self) -> Stand:
         """Where the rules of its groups, or of its subnet's policy, are."""
-        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards or self.tap else Stand.ENDS
+        return Stand.LINK if self.attached or self.forwards or self.tap else Stand.ENDS
 
     @property
     def interface(self) -> str:

@@ -20,6 +20,8 @@ from vpcctl_lib.resources.operations import Iptables, RestoreBatch
 _OWN = re.compile(rf"({POLICY_IN}|{POLICY_OUT})(-[A-Z0-9]+)?")
 _JUMP = re.compile(rf"-[io] \S+ -j ({POLICY_IN}|{POLICY_OUT})")
 _REMOVAL = "-X "
+_LEADING = ("PREROUTING", "POSTROUTING", "INPUT", "OUTPUT")
+"""The chains with jumps to ours; an older vpcctl had them in the last two."""
 
 
 class LeavingBatch(RestoreBatch):
@@ -91,7 +93,7 @@ def _left_of(kernel: Kernel, namespace: str, chains: list[dict[str, Any]], famil
     texts = kernel.both_kinds(namespace, chains, family)
     held = Saved("".join(texts[:1]))
     ours = [name for table, name in held if table == POLICY_TABLE and _OWN.fullmatch(name)]
-    jumps = [f"-D {chain} {rule}" for chain in ("INPUT", "OUTPUT")
+    jumps = [f"-D {chain} {rule}" for chain in _LEADING
              for rule in held.lines((POLICY_TABLE, chain)) if _JUMP.fullmatch(rule)]
     lines = [*jumps, *(f"-F {name}" for name in ours), *(f"{_REMOVAL}{name}" for name in ours)]
     return [Leave(namespace, POLICY_TABLE, line, family) for line in lines]

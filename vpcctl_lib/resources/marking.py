@@ -87,7 +87,7 @@ class Marking(Table):
     @property
     def _stand(self) -> Stand:
         """Where the rules are that ask for the marks."""
-        return Stand.BESIDE if self.attached else Stand.LINK if self.forwards else Stand.ENDS
+        return Stand.LINK if self.forwards else Stand.ENDS
 
     @property
     def ip_table(self) -> tuple[str, str, Family]:
