@@ -15,12 +15,13 @@ declare -A packages=(
     [openssh]=openssh-server
     [podman]="podman netavark aardvark-dns"
     [qemu]="qemu-system-x86 linux-image-cloud-amd64 passt"
+    [systemd]=systemd
     [ufw]=ufw
     [wireguard]="wireguard-tools wireguard-go"
     [busybox]=busybox-static
     [three-tier]="nginx-light redis-server postgresql python3-psycopg2 python3-redis"
 )
-# The libraries of the running system stand in those of a neighbour; its init does not run.
+# The libraries of the running system stand in those of a neighbour; its init does not run, unless it is the neighbour.
 no_need='^(systemd|libsystemd|libpam|libnss|libudev|passwd|login|util-linux)'
 
 fetch() {
@@ -31,7 +32,7 @@ fetch() {
     archives=$(mktemp -d)
     mkdir -p "$folder/usr" "$folder/etc" "$folder/var"
     wanted=$(apt-get -s -o APT::Install-Recommends=0 install "$@" 2>/dev/null |
-        awk '$1 == "Inst" { print $2 }' | grep -Ev "$no_need")
+        awk '$1 == "Inst" { print $2 }' | if [ "$name" = systemd ]; then cat; else grep -Ev "$no_need"; fi)
     # shellcheck disable=SC2086 # names of packages
     (cd "$archives" && apt-get -qq -o APT::Sandbox::User=root download $wanted) >/dev/null &&
         for package in "$archives"/*.deb; do dpkg -x "$package" "$folder" || return 1; done || return 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from click.testing import CliRunner, Result
 
 from vpcctl_lib.cli import reach_views, root
 from vpcctl_lib.cli.output import Painted
-from vpcctl_lib.managers.reach import find_target
+from vpcctl_lib.managers.reach import find_target, question_from
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import Protocol
-from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import OWN, Subnet, Topology, Vpc
 from vpcctl_lib.reach.packet import Code
 from vpcctl_lib.reach.probe import Probe, judge
 from vpcctl_lib.reach.probe import Result as Sent
-from vpcctl_lib.reach.question import Question
+from vpcctl_lib.reach.question import Outside, Question
 from vpcctl_lib.reach.verdict import Obstacle, Report, Verdict, disproved
 from vpcctl_lib.reach.walk import Hop
 from vpcctl_lib.views import reach as views
@@ -64,6 +66,10 @@ def folder(tmp_path: Path) -> Path:
     (["--from", "vpc1/public", "--to", "10.0.2"], 2, "not an address"),
     (["--from", "vpc1/public", "--to", "224.0.0.1"], 2, "not the address of another host"),
     (["--from", "vpc1/public", "--to", "127.0.0.1"], 2, "not the address of another host"),
+    (["--from", "vpc1/public", "--to", "fd00::g"], 2, "not an address"),
+    (["--from", "vpc1/public", "--to", "fe80::1"], 2, "not the address of another host"),
+    (["--from", "vpc1/public", "--to", "fd00::1", "-4"], 2, "fd00::1 is an address of IPv6"),
+    (["--from", "vpc1/public", "--to", "10.0.2.2", "-6"], 2, "leave out -6"),
     (["--from", "vpc1/pubic", "--to", "internet"], 1, "did you mean 'public'?"),
     (["--from", "vpc1/public", "--to", "vcp2"], 1, "did you mean 'vpc2'?"),
     (["--to", "vpc1/privat"], 1, "did you mean 'private'?"),
@@ -84,6 +90,28 @@ def test_targets() -> None:
     assert found == {"shop/db": ("10.0.2.2", SHOP, DB), "shop": ("10.0.0.1", SHOP, None),
                      "internet": ("10.9.0.1", topology.vpcs[1], None), "1.1.1.1": ("1.1.1.1", None, None)}
     assert str(find_target(Topology(), "internet").address) == "8.8.8.8"
+
+
+def test_targets_by_ipv6() -> None:
+    web = replace(WEB, ipv6=IPv6Network("fd00:0:0:101::/64"))
+    dual = replace(SHOP, ipv6=IPv6Network("fd00:0:0:100::/56"), subnets=(web, DB))
+    topology = Topology((dual,))
+    found = {to: str(find_target(topology, to, Family.INET6).address)
+             for to in ("shop/web", "shop/db", "shop", "internet")}
+    assert found == {"shop/web": "fd00:0:0:101::2", "shop/db": "None", "shop": "fd00:0:0:100::1",
+                     "internet": "2001:4860:4860::8888"}
+    asked = question_from(Outside.HOST, find_target(topology, "fd00::9"), Protocol.ICMP, None)
+    assert (asked.family, asked.protocol) == (Family.INET6, Protocol.ICMPV6)
+    host = find_target(topology, "host", Family.INET6)
+    assert str(question_from((dual, web, OWN), host, Protocol.ICMP, None).address) == "fd00:0:0:100::2"
+
+
+def test_the_first_line_says_by_which_family_it_is_where_both_ends_have_both() -> None:
+    dual = replace(SHOP, ipv6=IPv6Network("fd00:0:0:100::/56"))
+    for vpc, told in ((SHOP, "tcp port 80:"), (dual, "tcp port 80 by IPv4:")):
+        question = Question(vpc, WEB, IPv4Address("10.0.2.2"), Protocol.TCP, 80, vpc, DB)
+        first = next(iter(reach_views.lines(Report(question, Verdict.REACHABLE), False, 200)))
+        assert first == f"shop/web to shop/db (10.0.2.2), {told}"
 
 
 def test_json_has_what_the_contract_says() -> None:

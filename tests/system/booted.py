@@ -7,11 +7,13 @@ capabilities for modules, the clock and the like.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 
 from host import CHECKOUT, Host, Result
-from neighbours import Neighbour, Street, wait
+from neighbours import APART, Neighbour, Street, missing, wait
 
 SYSTEMD = Neighbour("systemd", "/lib/systemd/systemd", start="", restart="", alive="")
 
@@ -27,9 +29,17 @@ ENVIRONMENT = {"container": "vpcctl-test", "SYSTEMD_LOG_TARGET": "journal-or-kms
                "SYSTEMD_UNIT_PATH": "/etc/systemd/system:/run/distribution",
                "SYSTEMD_GENERATOR_PATH": "/run/none", "SYSTEMD_ENVIRONMENT_GENERATOR_PATH": "/run/none"}
 
+PROBE = """
+folder=$(mktemp -d)
+trap 'rmdir "$folder"' EXIT
+mount -t cgroup2 cgroup2 "$folder" && mkdir "$folder/$1" && rmdir "$folder/$1"
+failed=$?
+umount "$folder" 2>/dev/null
+exit $failed
+"""
 PREPARE = f"""
 mount --make-rshared /run
-mkdir -p /run/none /run/distribution
+mkdir -p /run/none /run/distribution /etc/systemd/system
 mount -t tmpfs -o mode=755 tmpfs /etc/systemd/system
 cd /lib/systemd/system
 cp {' '.join(KEPT)} /run/distribution/
@@ -82,6 +92,14 @@ done
 nft flush ruleset
 """
 """As a reboot: all programs, namespaces, links of ours and rules go, and what is in /run; files stay."""
+
+
+def lacking() -> str:
+    """What keeps systemd from running here, or nothing: it needs control groups of its own."""
+    if lacks := missing(SYSTEMD):
+        return lacks
+    done = subprocess.run([*APART, PROBE, "_", f"vpcctl-test-{os.getpid()}"], capture_output=True, text=True)
+    return f"systemd: no control groups: {done.stderr.strip()}" if done.returncode else ""
 
 
 class Booted:

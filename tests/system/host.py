@@ -15,7 +15,7 @@ from typing import Any
 
 from nursery import Nursling, nursery
 from portrait import Portrait, differences
-from probes import REACHED
+from probes import REACHED, Target
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(CHECKOUT))
@@ -36,8 +36,8 @@ INTERNET = ("8.8.8.8", "8.8.8.8:80", "8.8.8.8:53/udp")
 """Ping, HTTP and DNS, on the simulated internet."""
 
 COUNT = """nft -f - <<'EOF'
-table ip arrived {{
-  chain count {{ type filter hook prerouting priority -400; ip daddr {{ {} }} counter; }}
+table {table} arrived {{
+  chain count {{ type filter hook prerouting priority -400; {table} daddr {{ {} }} counter; }}
 }}
 EOF"""
 """Counts what arrives for some addresses, before anything else sees it."""
@@ -231,15 +231,18 @@ class Host:
         They are counted there: an answer goes to whom the address belongs, and the sender never knows. The
         witness is a namespace whose own packets arrive and are counted.
         """
-        self.sh(COUNT.format(", ".join(sorted({target.partition(":")[0] for target in targets}))), at)
+        aimed = [Target.parse(target) for target in targets]
+        table = "ip6" if aimed[0].is_six else "ip"
+        addresses = ", ".join(sorted({target.address for target in aimed}))
+        self.sh(COUNT.format(addresses, table=table), at)
         self.probe(*((namespace, target) for target in targets), patience=0.5, source=source)
-        assert self._counted(at) == 0
+        assert self._counted(at, table) == 0
         self.reaches(witness, *targets)
-        assert self._counted(at) >= len(targets)
-        self.sh("nft delete table ip arrived", at)
+        assert self._counted(at, table) >= len(targets)
+        self.sh(f"nft delete table {table} arrived", at)
 
-    def _counted(self, namespace: str) -> int:
-        listed = self.sh("nft list chain ip arrived count", namespace)
+    def _counted(self, namespace: str, table: str) -> int:
+        listed = self.sh(f"nft list chain {table} arrived count", namespace)
         return int(listed.partition("packets ")[2].split()[0])
 
     def none_reach(self, *questions: Question) -> None:

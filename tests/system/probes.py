@@ -87,7 +87,12 @@ class Target:
     @property
     def family(self) -> socket.AddressFamily:
         """That of its address."""
-        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        return socket.AF_INET6 if self.is_six else socket.AF_INET
+
+    @property
+    def is_six(self) -> bool:
+        """Whether it is of IPv6."""
+        return ":" in self.address
 
 
 def ask(target: Target, patience: float, source: str = "") -> dict[str, Any]:

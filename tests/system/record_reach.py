@@ -25,6 +25,7 @@ from vpcctl_lib.kernel import netns, proc, run
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.reach import find_sender, find_target, question_from
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.scene import Scene
 from vpcctl_lib.reach.verdict import Analyzer
@@ -38,8 +39,8 @@ ANSWERS = '{"number": 100, "protocol": "tcp", "action": "allow"}'
 NO_ANSWERS = '{"number": 100, "protocol": "tcp", "port": 80, "action": "allow"}'
 FILES = {"policy.json": POLICY, "acl.json": RULES % ANSWERS, "trap.json": RULES % NO_ANSWERS}
 NETWORK = (
-    "vpc create --name vpc1 --cidr 10.0.0.0/16",
-    "vpc create --name vpc2 --cidr 172.16.0.0/16",
+    "vpc create --name vpc1 --cidr 10.0.0.0/16 --ipv6 fd12:3456:789a:100::/56",
+    "vpc create --name vpc2 --cidr 172.16.0.0/16 --ipv6 fd12:3456:789a:200::/56",
     "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",
     "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24",
     "subnet add --vpc vpc2 --name shop --cidr 172.16.1.0/24 --type public",
@@ -88,6 +89,12 @@ SCENES = {
     "a router translates no elastic address": (
         "ip netns exec vpc3 iptables -t nat -F PREROUTING", RESTORE),
     "published ports are refused": ("iptables -F VPCCTL-PUBLISHED", RESTORE),
+    "nat of IPv6 is flushed": ("ip6tables -t nat -F", RESTORE),
+    "the host sends no IPv6 on": ("sysctl -qw net.ipv6.conf.vpc-vpc1.force_forwarding=0", RESTORE),
+    "a router's rules of IPv6 are flushed": ("ip netns exec vpc1 ip6tables -F", RESTORE),
+    "a machine has lost its router": ("ip -6 -n vpc1-public neigh flush dev eth0 nud permanent", RESTORE),
+    "IPv6 is off on a link": (
+        "ip netns exec vpc1-private sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1", RESTORE),
     # The last, as the record is another one afterwards.
     "a namespace is gone": (f"ip netns del vpc2-shop; {GONE.format('-n vpc2', 's-shop')}", RESTORE),
     "an acl lets no answers out": ("$VPCCTL acl apply --vpc vpc3 --name edge --rules $FOLDER/trap.json",
@@ -118,16 +125,29 @@ QUESTIONS = {
     "past the port": ("internet", "vpc3/inner", "tcp", 80),
 }
 
+QUESTIONS6 = {
+    "web by IPv6": ("vpc1/private", "vpc1/public", "tcp", 80),
+    "closed port by IPv6": ("vpc1/private", "vpc1/public", "tcp", 8080),
+    "other way by IPv6": ("vpc1/public", "vpc1/private", "icmp", 0),
+    "internet by IPv6": ("vpc1/public", "internet", "udp", 53),
+    "private out by IPv6": ("vpc1/private", "internet", "icmp", 0),
+    "peer by IPv6": ("vpc1/private", "vpc2/shop", "tcp", 443),
+    "from the host by IPv6": ("host", "vpc1/private", "icmp", 0),
+    "from outside by IPv6": ("internet", "vpc1/public", "tcp", 80),
+    "where is none": ("vpc1/public", "vpc3/open", "tcp", 80),
+}
+
 
 def asked(topology: Any) -> dict[str, list[str]]:
     """The verdict on each question: what it is, the code of what stops the packet, and where."""
-    analyzer = Analyzer(Scene(Kernel(Runner())), topology)
     found = {}
-    for name, (start, to, protocol, port) in QUESTIONS.items():
-        ends = find_sender(topology, start), find_target(topology, to)
-        report = analyzer.ask(question_from(*ends, Protocol(protocol), port or None))
-        blocked = report.blocked_by
-        found[name] = [report.verdict.value, *([blocked.code.value, blocked.where] if blocked else [])]
+    for family, questions in ((Family.INET, QUESTIONS), (Family.INET6, QUESTIONS6)):
+        analyzer = Analyzer(Scene(Kernel(Runner()), family=family), topology)
+        for name, (start, to, protocol, port) in questions.items():
+            ends = find_sender(topology, start), find_target(topology, to, family)
+            report = analyzer.ask(question_from(*ends, Protocol(protocol), port or None))
+            blocked = report.blocked_by
+            found[name] = [report.verdict.value, *([blocked.code.value, blocked.where] if blocked else [])]
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from host import CHECKOUT, Host
+from sixth import FAMILIES, by
 
 LONG = bool(os.environ.get("VPCCTL_LONG"))
 MEMBERS = 500 if LONG else 40
@@ -52,6 +53,17 @@ def tiers(host: Host) -> Host:
     return host
 
 
+@pytest.fixture(params=FAMILIES)
+def either(request: pytest.FixtureRequest, host: Host) -> Host:
+    """The same, by each family."""
+    host.do("apply -f -", stdin=json.dumps(NETWORK))
+    found = by(request.param, host)
+    found.listen(DB, *(port for port in PORTS if port != "53/udp"))
+    # On all addresses, the kernel would choose from which of the two it answers.
+    found.listen(DB, "53/udp", address=DB_ADDRESS)
+    return found
+
+
 def db(port: str, address: str = DB_ADDRESS) -> str:
     return f"{address}:{port}"
 
@@ -66,41 +78,41 @@ def with_policy(host: Host, group: str, policy: dict[str, Any], vpc: str = "vpc1
     return host.do(f"group apply --vpc {vpc} --name {group} --policy {host.write('group.json', policy)}")
 
 
-def test_a_member_gets_in_and_nobody_else(tiers: Host) -> None:
-    tiers.reaches(WEB1, db("5432"), db("5432", SECOND))
-    tiers.none_reach((WEB2, db("5432")), (OTHER, db("5432")), (FAR, db("5432")), ("", db("5432")),
+def test_a_member_gets_in_and_nobody_else(either: Host) -> None:
+    either.reaches(WEB1, db("5432"), db("5432", SECOND))
+    either.none_reach((WEB2, db("5432")), (OTHER, db("5432")), (FAR, db("5432")), ("", db("5432")),
                      (WEB1, db("9999")), (WEB1, db("53/udp")), (WEB1, DB_ADDRESS))
-    tiers.reaches(FAR, db("53/udp"))
+    either.reaches(FAR, db("53/udp"))
     # What is begun from inside goes out, and its answers come in.
-    tiers.listen(WEB2, "80")
-    tiers.reaches(DB, "10.0.1.5:80", "10.0.1.6")
-    tiers.never_reaches(DB, FAR_ADDRESS, "10.0.1.4:9999")
-    tiers.listen(WEB1, "80", "81")
-    tiers.reaches(OTHER, "10.0.1.4:80")
-    tiers.never_reaches(OTHER, "10.0.1.4:81", "10.0.1.4")
+    either.listen(WEB2, "80")
+    either.reaches(DB, "10.0.1.5:80", "10.0.1.6")
+    either.never_reaches(DB, FAR_ADDRESS, "10.0.1.4:9999")
+    either.listen(WEB1, "80", "81")
+    either.reaches(OTHER, "10.0.1.4:80")
+    either.never_reaches(OTHER, "10.0.1.4:81", "10.0.1.4")
 
 
-def test_members_count_with_all_their_addresses(tiers: Host) -> None:
+def test_members_count_with_all_their_addresses(either: Host) -> None:
     for source in ("10.0.1.4", "10.0.1.44"):
-        (answer,) = tiers.probe((WEB1, db("5432")), source=source)
+        (answer,) = either.probe((WEB1, db("5432")), source=source)
         assert answer.verdict == "reached", source
 
 
-def test_joining_and_leaving_by_packets(tiers: Host) -> None:
-    tiers.never_reaches(WEB2, db("5432"))
-    done = tiers.do(f"group join {FRONT} web2 --name web")
+def test_joining_and_leaving_by_packets(either: Host) -> None:
+    either.never_reaches(WEB2, db("5432"))
+    done = either.do(f"group join {FRONT} web2 --name web")
     assert "vpc1/front/web2 is now in a group" in done.err
     assert "it was open" in done.err
-    assert tiers.do(f"group join {FRONT} web2 --name web").out.startswith("unchanged: ")
-    tiers.reaches(WEB2, db("5432"))
-    assert tiers.do("status").out == "in sync\n"
-    left = tiers.do(f"group leave {FRONT} web2 --name web --json").json["member"]
+    assert either.do(f"group join {FRONT} web2 --name web").out.startswith("unchanged: ")
+    either.reaches(WEB2, db("5432"))
+    assert either.do("status").out == "in sync\n"
+    left = either.do(f"group leave {FRONT} web2 --name web --json").json["member"]
     assert left == {"vpc": "vpc1", "subnet": "front", "instance": "web2", "groups": [], "changed": True}
-    tiers.never_reaches(WEB2, db("5432"))
-    tiers.reaches(OTHER, "10.0.1.5")
-    assert tiers.do(f"group leave {FRONT} web2 --name web").out.startswith("unchanged: ")
-    tiers.do("group leave --vpc vpc2 --subnet far --name ops")
-    tiers.never_reaches(FAR, db("53/udp"))
+    either.never_reaches(WEB2, db("5432"))
+    either.reaches(OTHER, "10.0.1.5")
+    assert either.do(f"group leave {FRONT} web2 --name web").out.startswith("unchanged: ")
+    either.do("group leave --vpc vpc2 --subnet far --name ops")
+    either.never_reaches(FAR, db("53/udp"))
 
 
 def test_in_two_groups_what_any_of_them_allows(tiers: Host) -> None:
@@ -119,23 +131,23 @@ def test_in_two_groups_what_any_of_them_allows(tiers: Host) -> None:
     tiers.reaches(DB, "10.0.1.4")
 
 
-def test_groups_decide_before_the_policy_of_a_subnet(tiers: Host) -> None:
-    closed = tiers.write("closed.json", {"ingress": []})
-    tiers.do(f"firewall apply --vpc vpc1 --subnet back --policy {closed}")
-    tiers.do(f"firewall apply --vpc vpc1 --subnet front --policy {closed}")
-    tiers.reaches(WEB1, db("5432"))
-    tiers.never_reaches(OTHER, "10.0.1.5")
-    left = tiers.do("group leave --vpc vpc1 --subnet back --instance db --name data")
+def test_groups_decide_before_the_policy_of_a_subnet(either: Host) -> None:
+    closed = either.write("closed.json", {"ingress": []})
+    either.do(f"firewall apply --vpc vpc1 --subnet back --policy {closed}")
+    either.do(f"firewall apply --vpc vpc1 --subnet front --policy {closed}")
+    either.reaches(WEB1, db("5432"))
+    either.never_reaches(OTHER, "10.0.1.5")
+    left = either.do("group leave --vpc vpc1 --subnet back --instance db --name data")
     assert "the policy of its subnet decides" in left.err
-    tiers.never_reaches(WEB1, db("5432"))
-    shown = tiers.do("firewall show --vpc vpc1 --subnet back --instance db --json").json["firewall"]
+    either.never_reaches(WEB1, db("5432"))
+    shown = either.do("firewall show --vpc vpc1 --subnet back --instance db --json").json["firewall"]
     assert (shown["groups"], shown["policy"]["ingress"]) == ([], [])
-    tiers.do("firewall clear --vpc vpc1 --subnet back")
-    tiers.reaches(OTHER, db("5432"), db("9999"))
+    either.do("firewall clear --vpc vpc1 --subnet back")
+    either.reaches(OTHER, db("5432"), db("9999"))
 
 
-def test_who_lies_about_its_address_gets_nowhere(tiers: Host) -> None:
-    tiers.no_forgery_arrives(OTHER, db("5432"), source="10.0.1.4", at=DB, witness=WEB1)
+def test_who_lies_about_its_address_gets_nowhere(either: Host) -> None:
+    either.no_forgery_arrives(OTHER, db("5432"), source="10.0.1.4", at=DB, witness=WEB1)
 
 
 def test_a_machine_of_its_own_is_in_groups_too(tiers: Host) -> None:

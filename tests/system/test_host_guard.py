@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from frames import END, ICMP, IPV4, UDP, ether, icmp, ipv4, listen, names, send, tcp, udp
 from host import INTERNET, UPLINK, Host
+from sixth import FAMILIES, by
 
 from vpcctl_lib.model.naming import mac
 
@@ -29,6 +30,12 @@ def nat(vpc2: Host) -> Host:
     vpc2.do("nat enable --vpc vpc2")
     vpc2.reaches("vpc1-public", *INTERNET)
     return vpc2
+
+
+@pytest.fixture(params=FAMILIES)
+def either(request: pytest.FixtureRequest, nat: Host) -> Host:
+    """The same, by each family."""
+    return by(request.param, nat)
 
 
 def lan_device(host: Host) -> str:
@@ -75,23 +82,23 @@ def test_nothing_of_the_lan_comes_to_a_tenant(nat: Host, flush: str) -> None:
 @pytest.mark.parametrize("opened", ["iptables -I INPUT -j ACCEPT", "iptables -F INPUT",
                                     "iptables -F VPCCTL-INPUT",
                                     "iptables -I INPUT -p tcp --dport 7000 -j ACCEPT"])
-def test_what_others_accept_opens_no_port_of_the_host_to_a_tenant(nat: Host, opened: str) -> None:
+def test_what_others_accept_opens_no_port_of_the_host_to_a_tenant(either: Host, opened: str) -> None:
     """Only who means the tenants, and says so after the filter as well, opens one."""
-    if "legacy" in nat.sh("iptables --version"):
+    if "legacy" in either.sh("iptables --version"):
         pytest.skip("NOT TRIED: iptables-legacy has no guard, as its kernels may lack the table security")
     own = ("169.254.64.0:7000", f"{UPLINK}:7000")
-    rules = nat.sh("iptables-save -t filter")
-    nat.listen("", "7000")
-    nat.sh(opened)
-    nat.never_reaches("vpc1-public", *own)
-    nat.never_reaches("vpc1-private", *own)
-    nat.reaches("internet", own[1])
-    nat.reaches("", "10.0.1.2", "10.0.2.2")
+    rules = either.sh("iptables-save -t filter")
+    either.listen("", "7000")
+    either.sh(opened)
+    either.never_reaches("vpc1-public", *own)
+    either.never_reaches("vpc1-private", *own)
+    either.reaches("internet", own[1])
+    either.reaches("", "10.0.1.2", "10.0.2.2")
     allow = "INPUT -i vpc-vpc1 -p tcp --dport 7000 -j ACCEPT"
-    nat.sh(f"iptables -I {allow}; iptables -t security -I {allow}")
-    nat.reaches("vpc1-public", own[1])
-    nat.sh(f"iptables -t security -D {allow}")
-    assert nat.run("iptables-restore", stdin=rules).code == 0
+    either.sh(f"iptables -I {allow}; iptables -t security -I {allow}")
+    either.reaches("vpc1-public", own[1])
+    either.sh(f"iptables -t security -D {allow}")
+    assert either.run("iptables-restore", stdin=rules).code == 0
 
 
 def test_the_host_masquerades_nobody_who_claims_a_tenants_address(nat: Host) -> None:

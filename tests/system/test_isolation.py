@@ -1,4 +1,4 @@
-"""Two VPCs never reach each other, whatever becomes of the host's own firewall and routes."""
+"""Two VPCs never reach each other, by neither family, whatever becomes of the host's firewall and routes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Iterator
 
 import pytest
 from host import INTERNET, Host
+from sixth import FAMILIES, by
 
 PLACES = {"vpc1-public": "10.0.1.2", "vpc1-private": "10.0.2.2", "vpc1": "10.0.0.1",
           "vpc2-public": "172.16.1.2", "vpc2-private": "172.16.2.2", "vpc2": "172.16.0.1"}
 
 
-@pytest.fixture
-def serving(vpc2: Host) -> Host:
-    """Two VPCs with a service in every subnet."""
+@pytest.fixture(params=FAMILIES)
+def serving(request: pytest.FixtureRequest, vpc2: Host) -> Host:
+    """Two VPCs with a service in every subnet, by each family."""
+    host = by(request.param, vpc2)
     for namespace in PLACES:
-        vpc2.listen(namespace, "80", "53/udp")
-    return vpc2
+        host.listen(namespace, "80", "53/udp")
+    return host
 
 
 def both_enable_nat(host: Host) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from frames import END, EVERYBODY, IPV4, ether, listen, names, send, udp
 from host import INTERNET, Host
+from sixth import FAMILIES, by
 
 from vpcctl_lib.model.naming import mac
 
@@ -16,6 +17,16 @@ def peered(vpc2: Host) -> Host:
     vpc2.listen("vpc1-private", "80", "53/udp")
     vpc2.listen("vpc2-private", "80", "53/udp")
     return vpc2
+
+
+@pytest.fixture(params=FAMILIES)
+def either(request: pytest.FixtureRequest, vpc2: Host) -> Host:
+    """The same, by each family."""
+    host = by(request.param, vpc2)
+    host.do("peer create --vpc1 vpc1 --vpc2 vpc2")
+    for namespace in ("vpc1-private", "vpc2-private"):
+        host.listen(namespace, "80", "53/udp")
+    return host
 
 
 def add_third(host: Host, *peers: str) -> None:
@@ -42,11 +53,11 @@ def test_the_routes_are_the_article_s(peered: Host) -> None:
         assert "10.0.0.0/16 via 172.16.0.1 dev eth0" in peered.sh("ip route", namespace)
 
 
-def test_subnets_that_are_added_later(peered: Host) -> None:
-    peered.do("subnet add --vpc vpc1 --name later --cidr 10.0.3.0/24")
-    peered.do("subnet add --vpc vpc2 --name later --cidr 172.16.3.0/24 --type public")
-    peered.reaches("vpc1-later", "172.16.3.2", "172.16.2.2:80")
-    peered.reaches("vpc2-later", "10.0.3.2", "10.0.2.2:80")
+def test_subnets_that_are_added_later(either: Host) -> None:
+    either.do("subnet add --vpc vpc1 --name later --cidr 10.0.3.0/24")
+    either.do("subnet add --vpc vpc2 --name later --cidr 172.16.3.0/24 --type public")
+    either.reaches("vpc1-later", "172.16.3.2", "172.16.2.2:80")
+    either.reaches("vpc2-later", "10.0.3.2", "10.0.2.2:80")
 
 
 def test_order_does_not_matter(peered: Host) -> None:
@@ -56,12 +67,12 @@ def test_order_does_not_matter(peered: Host) -> None:
     assert peered.do("peer list --json").json["peerings"] == []
 
 
-def test_a_deleted_peering_is_cut_at_once(peered: Host) -> None:
-    peered.reaches("vpc1-public", "172.16.2.2:80")
-    peered.do("peer delete --vpc1 vpc1 --vpc2 vpc2")
-    peered.none_reach(("vpc1-public", "172.16.2.2:80"), ("vpc2-public", "10.0.2.2"))
-    assert "172.16" not in peered.sh("ip route", "vpc1-public")
-    peered.reaches("vpc1-public", "10.0.2.2:80")
+def test_a_deleted_peering_is_cut_at_once(either: Host) -> None:
+    either.reaches("vpc1-public", "172.16.2.2:80")
+    either.do("peer delete --vpc1 vpc1 --vpc2 vpc2")
+    either.none_reach(("vpc1-public", "172.16.2.2:80"), ("vpc2-public", "10.0.2.2"))
+    assert "172.16" not in either.sh("ip route", "vpc1-public")
+    either.reaches("vpc1-public", "10.0.2.2:80")
 
 
 def test_so_is_a_live_connection(peered: Host) -> None:
@@ -76,24 +87,24 @@ def test_so_is_a_live_connection(peered: Host) -> None:
     assert told.read_text() == "heldcut\n"
 
 
-def test_it_is_not_transitive(peered: Host) -> None:
-    add_third(peered, "vpc2")
-    peered.reaches("vpc2-public", "192.168.1.2:80", "10.0.2.2:80")
-    peered.none_reach(("vpc1-public", "192.168.1.2:80"), ("vpc1-public", "192.168.1.2"),
+def test_it_is_not_transitive(either: Host) -> None:
+    add_third(either, "vpc2")
+    either.reaches("vpc2-public", "192.168.1.2:80", "10.0.2.2:80")
+    either.none_reach(("vpc1-public", "192.168.1.2:80"), ("vpc1-public", "192.168.1.2"),
                       ("vpc3-public", "10.0.2.2:80"), ("vpc3-public", "10.0.2.2"))
 
 
 @pytest.mark.parametrize("routers", [":", "iptables -I FORWARD -j ACCEPT"])
-def test_nor_with_routes_added_by_hand(peered: Host, routers: str) -> None:
+def test_nor_with_routes_added_by_hand(either: Host, routers: str) -> None:
     """Nor when the routers at both ends let everything pass: the one in the middle does not."""
-    add_third(peered, "vpc2")
+    add_third(either, "vpc2")
     for end in ("vpc1", "vpc3"):
-        peered.sh(routers, end)
-    peered.sh("ip route add 192.168.0.0/16 via 10.0.0.1", "vpc1-public")
-    peered.sh("ip route add 192.168.0.0/16 via 172.16.0.1 dev pcx-vpc2", "vpc1")
-    peered.sh("ip route add 10.0.0.0/16 via 192.168.0.1", "vpc3-public")
-    peered.sh("ip route add 10.0.0.0/16 via 172.16.0.1 dev pcx-vpc2", "vpc3")
-    peered.none_reach(("vpc1-public", "192.168.1.2:80"), ("vpc1-public", "192.168.1.2"),
+        either.sh(routers, end)
+    either.sh("ip route add 192.168.0.0/16 via 10.0.0.1", "vpc1-public")
+    either.sh("ip route add 192.168.0.0/16 via 172.16.0.1 dev pcx-vpc2", "vpc1")
+    either.sh("ip route add 10.0.0.0/16 via 192.168.0.1", "vpc3-public")
+    either.sh("ip route add 10.0.0.0/16 via 172.16.0.1 dev pcx-vpc2", "vpc3")
+    either.none_reach(("vpc1-public", "192.168.1.2:80"), ("vpc1-public", "192.168.1.2"),
                       ("vpc3-public", "10.0.2.2:80"), ("vpc3-public", "10.0.2.2"))
 
 
@@ -129,19 +140,19 @@ def test_no_broadcast_crosses(peered: Host) -> None:
 
 
 
-def test_the_nat_of_a_peer_is_its_own(peered: Host) -> None:
-    peered.do("nat enable --vpc vpc2")
-    peered.reaches("vpc2-public", *INTERNET)
-    peered.never_reaches("vpc1-public", *INTERNET)
-    peered.sh("ip route replace default via 172.16.0.1 dev pcx-vpc2", "vpc1")
-    peered.never_reaches("vpc1-public", *INTERNET)
-    peered.never_reaches("vpc1-private", *INTERNET)
+def test_the_nat_of_a_peer_is_its_own(either: Host) -> None:
+    either.do("nat enable --vpc vpc2")
+    either.reaches("vpc2-public", *INTERNET)
+    either.never_reaches("vpc1-public", *INTERNET)
+    either.sh("ip route replace default via 172.16.0.1 dev pcx-vpc2", "vpc1")
+    either.never_reaches("vpc1-public", *INTERNET)
+    either.never_reaches("vpc1-private", *INTERNET)
 
 
-def test_the_host_does_not_come_in_through_a_peer(peered: Host) -> None:
-    peered.listen("", "90")
-    peered.never_reaches("vpc1-public", "169.254.64.2:90", "169.254.64.3")
-    peered.reaches("", "10.0.2.2:80", "172.16.2.2:80")
+def test_the_host_does_not_come_in_through_a_peer(either: Host) -> None:
+    either.listen("", "90")
+    either.never_reaches("vpc1-public", "169.254.64.2:90", "169.254.64.3")
+    either.reaches("", "10.0.2.2:80", "172.16.2.2:80")
 
 
 def test_overlapping_vpcs_are_refused(peered: Host) -> None:
@@ -166,8 +177,8 @@ def test_a_vpc_that_is_deleted_leaves_its_peers_cleanly(peered: Host) -> None:
     peered.reaches("vpc1-public", "10.0.2.2:80")
 
 
-def test_a_peering_does_not_open_the_host_s_way(peered: Host) -> None:
+def test_a_peering_does_not_open_the_host_s_way(either: Host) -> None:
     """With all of the host's own rules gone the peering works, and only it."""
-    peered.sh(f"iptables-save >{peered.scratch}/rules; iptables -F")
-    peered.reaches("vpc1-public", "172.16.2.2:80")
-    peered.sh(f"iptables-restore <{peered.scratch}/rules")
+    either.sh(f"iptables-save >{either.scratch}/rules; iptables -F")
+    either.reaches("vpc1-public", "172.16.2.2:80")
+    either.sh(f"iptables-restore <{either.scratch}/rules")

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 import reach_openings
+import reach_six
 import reach_world
-from host import CHECKOUT, SILENCE, UPLINK, Answer, Host
+from host import CHECKOUT, SILENCE, UPLINK, UPLINK6, Answer, Host
 from probes import REACHED
 from reach_openings import ELASTIC, HOST_PORTS
+from reach_six import World6
 from reach_world import World
 
 BATCH = Path(__file__).with_name("reach_batch.py")
@@ -33,8 +35,8 @@ LONG = bool(os.environ.get("VPCCTL_LONG"))
 FIRST = int(os.environ.get("VPCCTL_SEED", "1"))
 WORLDS = int(os.environ.get("VPCCTL_WORLDS", 80 if LONG else 3))
 PER_END = 40 if LONG else 24
-LEAST = 10_000
-"""As many pairs a long run compares."""
+LEAST = {"inet": 10_000, "inet6": 3_000}
+"""As many pairs a long run compares, by family."""
 
 SETTLE_SECONDS = 1.2
 """The kernel may take a second to let a link know that its other end went down (net/core/link_watch.c)."""
@@ -50,7 +52,7 @@ ARRIVED = re.compile(r"\w+ (?P<source>\S+) → \S+ has arrived")
 OUTSIDE = {"host": "", "internet": "internet"}
 """The namespaces of the ends that are no machines."""
 
-HOME = "8.8.8.8"
+HOMES = ("8.8.8.8", reach_six.INTERNET6)
 """From where on the internet `reach --from internet` asks."""
 
 
@@ -72,7 +74,12 @@ class Pair:
     @property
     def source(self) -> str:
         """The address that it is sent from, if the kernel does not choose it."""
-        return HOME if self.start == "internet" else ""
+        return HOMES[self.is_six] if self.start == "internet" else ""
+
+    @property
+    def is_six(self) -> bool:
+        """Whether it is by IPv6."""
+        return self.target.count(":") > 1
 
 
 def space(machine: str) -> str:
@@ -84,8 +91,9 @@ def pairs(world: World) -> list[Pair]:
     """All pairs of the world, or as many from each end as there is time for."""
     found = []
     for start in (*world.machines, *OUTSIDE):
-        own = [Pair(start, to, *how, f"{address}{suffix}") for to, address in _targets(world, start)
-               for *how, suffix in _ways(to)]
+        targets = _targets6(world, start) if isinstance(world, World6) else _targets(world, start)
+        own = [Pair(start, to, *how, f"[{address}]{suffix}" if suffix and ":" in address
+                    else f"{address}{suffix}") for to, address in targets for *how, suffix in _ways(to)]
         found += world.random.sample(own, min(PER_END, len(own)))
     return found
 
@@ -102,13 +110,25 @@ def _targets(world: World, start: str) -> Iterator[tuple[str, str]]:
         yield "internet", "8.8.8.8"
 
 
+def _targets6(world: World6, start: str) -> Iterator[tuple[str, str]]:
+    """The same by IPv6, where ports of the host and elastic addresses lead nowhere."""
+    yield UPLINK6, UPLINK6
+    if start == "internet" and not world.routed:
+        return
+    yield from ((name, address) for name, address in world.machines.items() if name != start)
+    yield from world.routers.items()
+    if start not in OUTSIDE:
+        yield "internet", reach_six.INTERNET6
+        yield "host", world.hosts[start.partition("/")[0]]
+
+
 def _ways(to: str) -> list[tuple[str, int, str]]:
     ping = [("icmp", 0, "")]
     if to == "internet":
         return [*ping, ("tcp", 80, ":80"), ("udp", 53, ":53/udp")]
     if to == UPLINK:
         return [*ping, ("tcp", 8080, ":8080"), ("tcp", 8081, ":8081"), ("udp", 5353, ":5353/udp")]
-    if "/" not in to and "." not in to:
+    if "/" not in to and "." not in to and ":" not in to:
         return ping
     return [*ping, ("tcp", 80, ":80"), ("tcp", 8080, ":8080"), ("udp", 53, ":53/udp")]
 
@@ -116,8 +136,14 @@ def _ways(to: str) -> list[tuple[str, int, str]]:
 def build(host: Host, world: World) -> None:
     """The network, a service in each machine and on the host, then the damage."""
     host.do("apply -f", host.write("world.yaml", world.topology))
-    services = {name: host.listen(name, "80", "8080", "53/udp") for name in map(space, world.listening)}
-    host.listen("", "80", "53/udp", *HOST_PORTS)
+    at = "::" if isinstance(world, World6) else "0.0.0.0"  # noqa: S104 - in namespaces
+    services = {name: host.listen(name, "80", "8080", "53/udp", address=at)
+                for name in map(space, world.listening)}
+    host.listen("", "80", "53/udp", *HOST_PORTS, address=at)
+    if isinstance(world, World6):
+        host.sh(reach_six.LINK_LOCAL)
+    for vpc in world.topology["vpcs"].values() if world.routed and isinstance(world, World6) else ():
+        host.sh(f"ip -n internet route add {vpc['ipv6']} via {UPLINK6}")
     for cidr in ("10.0.0.0/8", "172.16.0.0/12") if world.routed else ():
         host.sh(f"ip -n internet route add {cidr} via {UPLINK}")
     for command in world.damage:
@@ -127,6 +153,8 @@ def build(host: Host, world: World) -> None:
             # What is not there can't be damaged: such a command just fails.
             host.run("sh", "-c", command)
     time.sleep(SETTLE_SECONDS)
+    if isinstance(world, World6):
+        host.run("sh", "-c", reach_six.FORGET)
 
 
 def remove(host: Host, namespace: str, services: dict[str, int]) -> None:
@@ -138,9 +166,10 @@ def remove(host: Host, namespace: str, services: dict[str, int]) -> None:
 
 
 def ask(host: Host, asked: list[Pair]) -> list[dict[str, Any]]:
-    """What reach says."""
+    """What reach says; all are by one family."""
+    family = "inet6" if asked and asked[0].is_six else "inet"
     given = [(pair.start, pair.to, pair.protocol, pair.port) for pair in asked]
-    done = host.run(sys.executable, str(BATCH), stdin=json.dumps(given))
+    done = host.run(sys.executable, str(BATCH), family, stdin=json.dumps(given))
     assert done.code == 0, done.err
     reports: list[dict[str, Any]] = json.loads(done.out)
     return reports
@@ -150,7 +179,7 @@ def send(host: Host, tried: list[Pair], patience: float) -> list[Answer]:
     """What real packets do; nothing comes out of a namespace that is gone."""
     there = {"", *host.sh("ls /run/netns").split()}
     done: dict[Pair, Answer] = dict.fromkeys(tried, Answer(SILENCE))
-    for source in ("", HOME):
+    for source in ("", *HOMES):
         sendable = [pair for pair in tried if pair.namespace in there and pair.source == source]
         for begin in range(0, len(sendable), AT_ONCE):
             some = sendable[begin:begin + AT_ONCE]
@@ -203,15 +232,37 @@ def new_host(tmp_path: Path) -> Iterator[list[Host]]:
 def kind(pair: Pair) -> str:
     """What is asked, in a few words."""
     start = pair.start if pair.start in OUTSIDE else "machine"
-    to = "machine" if "/" in pair.to else "port" if pair.to == UPLINK else \
+    to = "machine" if "/" in pair.to else "port" if pair.to in (UPLINK, UPLINK6) else \
         "elastic address" if pair.to.startswith(ELASTIC) else pair.to if pair.to in OUTSIDE else "router"
     return f"{start} to {to}"
 
 
-def compare(seed: int, hosts: list[Host], scratch: Path) -> Counter[str]:
-    """One world: what reach says of how many pairs, and the disagreements that stay."""
+def make(seed: int, family: str) -> World:
+    """The world of that seed."""
+    if family == "inet6":
+        return reach_six.make(seed, harm=seed % 7)
     world = reach_world.make(seed, harm=seed % 7)
     reach_openings.add(world, seed, harm=seed % 7)
+    return world
+
+
+def again(host: Host, wrong: list[Pair]) -> dict[Pair, str]:
+    """A busy machine may be late: what differs is asked and tried again.
+
+    By IPv6 one after the other, as each may find neighbours who are then known to the others.
+    """
+    if not wrong[0].is_six:
+        return differing(host, wrong, ask(host, wrong), patience=3.0)
+    found: dict[Pair, str] = {}
+    for pair in wrong:
+        host.run("sh", "-c", reach_six.FORGET)
+        found |= differing(host, [pair], ask(host, [pair]), patience=3.0)
+    return found
+
+
+def compare(seed: int, hosts: list[Host], scratch: Path, family: str) -> Counter[str]:
+    """One world: what reach says of how many pairs, and the disagreements that stay."""
+    world = make(seed, family)
     host = Host(scratch)
     hosts.append(host)
     build(host, world)
@@ -219,8 +270,7 @@ def compare(seed: int, hosts: list[Host], scratch: Path) -> Counter[str]:
     reports = ask(host, asked)
     wrong = differing(host, asked, reports, patience=0.7)
     if wrong:
-        # A busy machine may be late: what differs is asked and tried again.
-        wrong = differing(host, list(wrong), ask(host, list(wrong)), patience=3.0)
+        wrong = again(host, list(wrong))
     hosts.remove(host)
     host.end()
     for pair, report in zip(asked, reports, strict=True):
@@ -234,17 +284,18 @@ def compare(seed: int, hosts: list[Host], scratch: Path) -> Counter[str]:
 
 
 @pytest.mark.long
-def test_reach_says_what_packets_do(new_host: list[Host], tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["inet", "inet6"])
+def test_reach_says_what_packets_do(family: str, new_host: list[Host], tmp_path: Path) -> None:
     found = Counter[str]()
     for seed in range(FIRST, FIRST + WORLDS):
-        found += compare(seed, new_host, tmp_path)
+        found += compare(seed, new_host, tmp_path, family)
     print(f"{found['pairs']} pairs compared, {found['reachable']} of them reachable, "
           f"{found['wrong']} disagreements, {found['unknown']} unknown")
     for name in sorted({name for name in found if ": " in name}):
         print(f"{name} {found[name]}")
     assert found["wrong"] == 0
     assert found["unknown"] <= MOST_UNKNOWN * found["pairs"]
-    assert found["pairs"] >= (LEAST if LONG else 1)
+    assert found["pairs"] >= (LEAST[family] if LONG else 1)
 
 
 def test_a_gateway_that_is_the_router_itself(vpc1: Host) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from host import UPLINK, UPLINK6, Host
 from probes import REACHED
+from reach_six import LINK_LOCAL
 
 SENDERS = {"vpc1/public": "vpc1-public", "vpc1/public/web1": "vpc1-public.web1",
            "vpc1/private": "vpc1-private", "vpc1/range/db1": "vpc1-range.db1",
@@ -54,10 +55,9 @@ def ends(vpc2: Host) -> Iterator[Host]:
     vpc2.do("firewall apply --vpc vpc1 --subnet private --policy", vpc2.write("policy.json", POLICY))
     for network, host in NETWORKS.items():
         vpc2.sh(f"ip -n internet route add {network} via {host}")
-    # Who asks for neighbours on behalf of others needs a link-local address, which these links have not.
-    vpc2.sh("ip addr add fe80::2/64 dev eth0 nodad; ip -n internet addr add fe80::1/64 dev sandbox nodad")
+    vpc2.sh(LINK_LOCAL)
     yield vpc2
-    vpc2.sh("ip addr del fe80::2/64 dev eth0; ip -n internet addr del fe80::1/64 dev sandbox")
+    vpc2.sh(LINK_LOCAL.replace(" add ", " del ").replace(" nodad", ""))
     for network, host in NETWORKS.items():
         vpc2.sh(f"ip -n internet route del {network} via {host}")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from host import UPLINK, Host, losing
+from host import UPLINK, UPLINK6, Host, losing
 from probes import REACHED
+from reach_six import LINK_LOCAL
 
 POLICY = {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow"},
                       {"protocol": "icmp", "action": "deny"}],
@@ -28,6 +29,7 @@ class Case:
     start: str = "vpc1/public"
     port: str = ""
     undo: str = "true"
+    family: str = "-4"
 
 
 CASES = [
@@ -96,20 +98,80 @@ CASES = [
     Case("HOST_CLOSED", "true", UPLINK, "vpc2/web", port="22"),
     Case("NOTHING_LISTENS", "true", "vpc1/private", port="8080"),
 ]
+P, Q, R = "fd12:3456:789a:1", "fd12:3456:789a:2", "fd12:3456:789a:3"
+"""The prefixes of the VPCs, without the last two digits."""
+
+SIX = "ip -6 -n"
+CASES6 = [replace(one, family="-6") for one in (
+    Case("NO_ROUTE", f"{SIX} vpc1-public route del default", INTERNET),
+    Case("NO_ROUTE", f"{SIX} vpc1-public route add blackhole {P}02::/64", "vpc1/private"),
+    Case("NO_ROUTE", f"{SIX} vpc1 route add unreachable {Q}01::/64", "vpc2/web"),
+    Case("NO_ROUTE", f"{SIX} vpc2 route del {P}00::/56", "vpc2/web"),
+    Case("NO_ROUTE", f"{SIX} vpc2-web route add prohibit default metric 5", "vpc2/web"),
+    Case("NO_ROUTE", f"{SIX} vpc2 rule add pref 99 from {Q}00::/56 prohibit", "vpc2/web",
+         undo=f"{SIX} vpc2 rule del pref 99; {SIX} vpc2 rule del pref 1"),
+    Case("NO_ROUTE", f"{SIX} vpc1 route del {P}02::2/128 dev br-vpc1", "vpc1/private", start="host"),
+    Case("LINK_DOWN", "ip -n vpc1 link set s-private down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1-private link set eth0 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1-public link set eth0 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set s-private nomaster", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set br-vpc1 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set pcx-vpc2 down", "vpc2/web"),
+    Case("LINK_DOWN", "ip link set vpc-vpc1 down", INTERNET),
+    Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
+    Case("NO_ADDRESS", f"{SIX} vpc1-private addr flush dev eth0", "vpc1/private"),
+    Case("NO_ADDRESS", f"{SIX} vpc1 addr flush dev pcx-vpc2 scope link", "vpc2/web"),
+    Case("NO_NEIGHBOUR", f"{SIX} vpc1-public route add {P}02::/64 via {P}02::9 dev eth0 onlink",
+         "vpc1/private"),
+    Case("NO_NEIGHBOUR", f"{SIX} vpc1-public neigh flush dev eth0 nud permanent", "vpc1/private"),
+    Case("NO_NEIGHBOUR", f"{SIX} vpc1 neigh flush dev br-vpc1 nud permanent", "vpc1/private", start="host"),
+    Case("NO_IPV6", f"{INSIDE} vpc1-private sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1", "vpc1/private"),
+    Case("NO_IPV6", f"{INSIDE} vpc1 sysctl -qw net.ipv6.conf.uplink.disable_ipv6=1", INTERNET),
+    Case("NO_IPV6", "vpcctl vpc set --name vpc2 --no-ipv6", "vpc2/web",
+         undo=f"vpcctl vpc set --name vpc2 --ipv6 {Q}00::/56"),
+    Case("NAMESPACE_MISSING", losing("vpc1-private", "vpc1", "s-private"), "vpc1/private"),
+    Case("NAMESPACE_MISSING", losing("vpc1", "vpc1-public", "eth0"), "vpc1/private"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1-private ip6tables -A INPUT -m comment --comment 'a b' -j DROP",
+         "vpc1/private"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1-private ip6tables -P OUTPUT DROP", "vpc1/private"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1 ip6tables -I FORWARD ! -s fd77::7 -o pcx-+ -j DROP", "vpc2/web"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1 ip6tables -F FORWARD", "vpc2/web"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1 ip6tables -F INPUT", "vpc2/web"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1 ip6tables -I INPUT -p ipv6-icmp --icmpv6-type 136 -j DROP",
+         "vpc2/web"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1-private ip6tables -t mangle -A INPUT -j DROP", "vpc1/private"),
+    Case("FIREWALL_DENY", f"{INSIDE} vpc1-private ip6tables-legacy -A INPUT -j DROP", "vpc1/private"),
+    Case("FIREWALL_DENY", f"ip6tables -t raw -I PREROUTING -s {P}01::/64 -j DROP", INTERNET),
+    Case("FIREWALL_DENY", "true", "vpc2/db", "vpc2/web", port="443"),
+    Case("FIREWALL_DENY", "true", "vpc2/web", "vpc2/db", port="80"),
+    Case("DIVERTED", f"{INSIDE} vpc1 ip6tables -t nat -A PREROUTING -d {Q}01::2 -p ipv6-icmp -j REDIRECT",
+         "vpc2/web"),
+    Case("NO_NAT", "ip6tables -t nat -F POSTROUTING", INTERNET),
+    Case("NO_FORWARDING", f"{INSIDE} vpc1 sysctl -qw net.ipv6.conf.all.forwarding=0", INTERNET),
+    Case("NO_FORWARDING", "sysctl -qw net.ipv6.conf.vpc-vpc1.force_forwarding=0", INTERNET),
+    Case("NO_FORWARDING", "sysctl -qw net.ipv6.conf.eth0.force_forwarding=0", INTERNET),
+    Case("ECHO_IGNORED", f"{INSIDE} vpc1-private sysctl -qw net.ipv6.icmp.echo_ignore_all=1", "vpc1/private"),
+    Case("NOT_PEERED", "true", "vpc3/web"),
+    Case("NOT_PEERED", "vpcctl peer delete --vpc1 vpc1 --vpc2 vpc3", f"{R}01::2"),
+    Case("NO_NAT", "true", INTERNET, "vpc3/web"),
+    Case("PRIVATE_SUBNET", "true", INTERNET, "vpc1/private"),
+    Case("PRIVATE_SUBNET", "true", INTERNET, "vpc3/db"),
+    Case("HOST_CLOSED", "true", UPLINK6),
+    Case("HOST_CLOSED", "true", UPLINK6, "vpc2/web", port="22"))]
 LASTING = {"HOST_CLOSED"}
 """Codes whose first fix does not open all the way: NAT or a service is missing behind it."""
 
 
 def build(host: Host) -> None:
-    """Two VPCs that are peered and one that is not."""
+    """Two VPCs that are peered and one that is not, with both families."""
     for line in (
-        "vpc create --name vpc1 --cidr 10.0.0.0/16",
+        f"vpc create --name vpc1 --cidr 10.0.0.0/16 --ipv6 {P}00::/56",
         "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",
         "subnet add --vpc vpc1 --name private --cidr 10.0.2.0/24",
-        "vpc create --name vpc2 --cidr 172.16.0.0/16",
+        f"vpc create --name vpc2 --cidr 172.16.0.0/16 --ipv6 {Q}00::/56",
         "subnet add --vpc vpc2 --name web --cidr 172.16.1.0/24 --type public",
         "subnet add --vpc vpc2 --name db --cidr 172.16.2.0/24",
-        "vpc create --name vpc3 --cidr 192.168.0.0/24",
+        f"vpc create --name vpc3 --cidr 192.168.0.0/24 --ipv6 {R}00::/56",
         "subnet add --vpc vpc3 --name web --cidr 192.168.0.0/25 --type public",
         "subnet add --vpc vpc3 --name db --cidr 192.168.0.128/25",
         "nat enable --vpc vpc1",
@@ -123,7 +185,7 @@ def ask(host: Host, case: Case) -> dict[str, Any]:
     """The report, whose exit code has to fit its verdict."""
     port = ("--port", case.port) if case.port else ()
     probe = ("--probe",) if case.code == "NOTHING_LISTENS" else ()
-    done = host.vpcctl("reach", "--from", case.start, "--to", case.to, *port, *probe, "--json")
+    done = host.vpcctl("reach", "--from", case.start, "--to", case.to, *port, *probe, "--json", case.family)
     report: dict[str, Any] = json.loads(done.out)["reach"]
     assert done.code == (0 if report["verdict"] == "reachable" else 1)
     return report
@@ -145,15 +207,20 @@ def repaired(host: Host, case: Case) -> str:
 
 
 @pytest.mark.long
-def test_each_obstacle_has_its_code_and_a_fix_that_opens_it(host: Host) -> None:
+@pytest.mark.parametrize("cases", [CASES, CASES6], ids=["ipv4", "ipv6"])
+def test_each_obstacle_has_its_code_and_a_fix_that_opens_it(cases: list[Case], host: Host) -> None:
     build(host)
-    wrong = list(filter(None, (repaired(host, case) for case in CASES)))
+    host.sh(LINK_LOCAL)
+    wrong = list(filter(None, (repaired(host, case) for case in cases)))
     assert not wrong, "\n".join(wrong)
-    host.sh("""
-        iptables -D INPUT -i vpc-vpc1 -p icmp -j ACCEPT
-        iptables -D INPUT -i vpc-vpc2 -p tcp --dport 22 -j ACCEPT
-        iptables -t nat -A POSTROUTING -s 192.168.78.0/24 -o eth0 -j MASQUERADE
+    host.sh(LINK_LOCAL.replace(" add ", " del ").replace(" nodad", ""))
+    tool, ping = ("iptables", "icmp") if cases is CASES else ("ip6tables", "ipv6-icmp")
+    host.sh(f"""
+        {tool} -D INPUT -i vpc-vpc1 -p {ping} -j ACCEPT
+        {tool} -D INPUT -i vpc-vpc2 -p tcp --dport 22 -j ACCEPT
     """)
+    if cases is CASES:
+        host.sh("iptables -t nat -A POSTROUTING -s 192.168.78.0/24 -o eth0 -j MASQUERADE")
 
 
 def test_next_hops_are_told_apart_as_the_kernel_chooses(vpc1: Host) -> None:

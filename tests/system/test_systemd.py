@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from booted import SYSTEMD, Booted
+from booted import SYSTEMD, Booted, lacking
 from host import CHECKOUT, REFUSED
 from neighbours import Neighbour, Street, missing, wait
 from test_containers import bash, check_document, part_of
@@ -41,7 +41,7 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 @pytest.fixture
 def booted(tmp_path: Path) -> Iterator[Booted]:
     """A host on which systemd has started, and nothing else of vpcctl's."""
-    if lacks := missing(SYSTEMD):
+    if lacks := lacking():
         pytest.skip(f"beside other programs: {lacks}")
     yield from booting(tmp_path, SYSTEMD)
 
@@ -49,7 +49,7 @@ def booted(tmp_path: Path) -> Iterator[Booted]:
 @pytest.fixture
 def virtual(tmp_path: Path) -> Iterator[Booted]:
     """One with QEMU and passt, too."""
-    if lacks := missing(SYSTEMD) or missing(QEMU):
+    if lacks := lacking() or missing(QEMU):
         pytest.skip(f"beside other programs: {lacks}")
     if not KERNEL.is_dir():
         pytest.skip("beside other programs: qemu: no kernel to boot")

@@ -12,6 +12,7 @@ from tests.recorded import REACHED, Recorded
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.managers.reach import find_sender, find_target, question_from
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.lookup import find_subnet
 from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.question import Question
@@ -41,6 +42,17 @@ QUESTIONS = {
     "published from the host": ("host", "203.0.113.2", TCP, 8081),
     "past the port": ("internet", "vpc3/inner", TCP, 80),
 }
+QUESTIONS6 = {
+    "web by IPv6": ("vpc1/private", "vpc1/public", TCP, 80),
+    "closed port by IPv6": ("vpc1/private", "vpc1/public", TCP, 8080),
+    "other way by IPv6": ("vpc1/public", "vpc1/private", ICMP, None),
+    "internet by IPv6": ("vpc1/public", "internet", UDP, 53),
+    "private out by IPv6": ("vpc1/private", "internet", ICMP, None),
+    "peer by IPv6": ("vpc1/private", "vpc2/shop", TCP, 443),
+    "from the host by IPv6": ("host", "vpc1/private", ICMP, None),
+    "from outside by IPv6": ("internet", "vpc1/public", TCP, 80),
+    "where is none": ("vpc1/public", "vpc3/open", TCP, 80),
+}
 REACHABLE, UNKNOWN = ["reachable"], ["unknown"]
 
 
@@ -58,9 +70,18 @@ WHOLE = {
     "closed port": blocked("FIREWALL_DENY", "vpc1-public"),
     "private out": blocked("PRIVATE_SUBNET", "vpc1"),
     "without nat": blocked("NO_NAT", "vpc2"),
+    **dict.fromkeys(("web by IPv6", "other way by IPv6", "internet by IPv6", "peer by IPv6",
+                     "from the host by IPv6"), REACHABLE),
+    "closed port by IPv6": blocked("FIREWALL_DENY", "vpc1-public"),
+    "private out by IPv6": blocked("PRIVATE_SUBNET", "vpc1"),
+    "from outside by IPv6": blocked("FIREWALL_DENY", "host"),
+    "where is none": blocked("NO_IPV6", "vpc3"),
 }
 OUT = ("internet", "elastic from a vpc", "published from a vpc")
 """From a public subnet past the host."""
+
+OF_PRIVATE6 = ("web by IPv6", "closed port by IPv6", "private out by IPv6", "peer by IPv6")
+"""By IPv6 from the private subnet."""
 
 IN = ("elastic in", "elastic closed", "elastic from a vpc", "elastic out")
 """By an elastic address, but from the host."""
@@ -75,7 +96,8 @@ DAMAGED: dict[str, dict[str, list[str]]] = {
         (*OUT, *IN, "published in", "past the port"), blocked("NO_FORWARDING", "host")),
     "a foreign rule drops": dict.fromkeys(OUT, blocked("FIREWALL_DENY", "host")),
     "a foreign firewall of nft": dict.fromkeys(
-        (*OUT, *IN, "published in", "past the port", "unused elastic"), UNKNOWN),
+        (*OUT, *IN, "published in", "past the port", "unused elastic", "internet by IPv6",
+         "from outside by IPv6"), UNKNOWN),
     "a router has no default route": dict.fromkeys(OUT, blocked("NO_ROUTE", "vpc1")),
     "a subnet has no default route": dict.fromkeys(OUT, blocked("NO_ROUTE", "vpc1-public")),
     "a router's rules are flushed": dict.fromkeys(
@@ -83,16 +105,30 @@ DAMAGED: dict[str, dict[str, list[str]]] = {
     "a router does not forward": dict.fromkeys(
         (*OUT, "private out", "peer", "from peer"), blocked("NO_FORWARDING", "vpc1")),
     # Its filter is gone as well as its guard, so the host refuses in its place.
-    "a router's nft is flushed": {"private out": blocked("PRIVATE_SUBNET", "host")},
+    "a router's nft is flushed": dict.fromkeys(("private out", "private out by IPv6"),
+                                               blocked("PRIVATE_SUBNET", "host")),
     "a policy is flushed": {"closed port": REACHABLE},
     "a port is down": {
-        **dict.fromkeys(("web", "closed port", "private out", "peer"), blocked("LINK_DOWN", "vpc1-private")),
-        "other way": blocked("LINK_DOWN", "vpc1-public")},
+        **dict.fromkeys(("web", "closed port", "private out", "peer", *OF_PRIVATE6),
+                        blocked("LINK_DOWN", "vpc1-private")),
+        **dict.fromkeys(("other way", "other way by IPv6"), blocked("LINK_DOWN", "vpc1-public")),
+        "from the host by IPv6": blocked("LINK_DOWN", "vpc1")},
     "a port is isolated": dict.fromkeys(
-        ("web", "closed port", "other way", *OUT, "private out", "peer", "from peer"), UNKNOWN),
-    "a peering is cut": {"peer": blocked("LINK_DOWN", "vpc1"), "from peer": blocked("LINK_DOWN", "vpc2")},
+        ("web", "closed port", "other way", *OUT, "private out", "peer", "from peer", *OF_PRIVATE6,
+         "other way by IPv6", "internet by IPv6", "from the host by IPv6"), UNKNOWN),
+    "a peering is cut": {**dict.fromkeys(("peer", "peer by IPv6"), blocked("LINK_DOWN", "vpc1")),
+                         "from peer": blocked("LINK_DOWN", "vpc2")},
+    "nat of IPv6 is flushed": {"internet by IPv6": blocked("NO_NAT", "host")},
+    "the host sends no IPv6 on": {"internet by IPv6": blocked("NO_FORWARDING", "host")},
+    # The last has its own answers for neighbours refused.
+    "a router's rules of IPv6 are flushed": dict.fromkeys(
+        ("internet by IPv6", "peer by IPv6", "from the host by IPv6"), blocked("FIREWALL_DENY", "vpc1")),
+    "a machine has lost its router": dict.fromkeys(
+        ("internet by IPv6", "other way by IPv6", "web by IPv6"), blocked("NO_NEIGHBOUR", "vpc1-public")),
+    "IPv6 is off on a link": dict.fromkeys(
+        (*OF_PRIVATE6, "other way by IPv6", "from the host by IPv6"), blocked("NO_IPV6", "vpc1-private")),
     "a namespace is gone": dict.fromkeys(
-        ("peer", "from peer", "without nat"), blocked("NAMESPACE_MISSING", "vpc2-shop")),
+        ("peer", "from peer", "without nat", "peer by IPv6"), blocked("NAMESPACE_MISSING", "vpc2-shop")),
     "the acls are gone": dict.fromkeys(("acl", "elastic closed"), REACHABLE),
     "nobody answers for an elastic address": {
         **dict.fromkeys(("elastic in", "elastic closed"), blocked("NO_NEIGHBOUR", "host")),
@@ -123,10 +159,12 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def asked(recorded: Recorded, name: str) -> Report:
-    start, to, protocol, port = QUESTIONS[name]
+    start, to, protocol, port = (QUESTIONS | QUESTIONS6)[name]
+    family = Family.INET6 if name in QUESTIONS6 else Family.INET
     topology = recorded.state().topology
-    question = question_from(find_sender(topology, start), find_target(topology, to), protocol, port)
-    return Analyzer(Scene(Kernel(Runner())), topology).ask(question)
+    ends = find_sender(topology, start), find_target(topology, to, family)
+    return Analyzer(Scene(Kernel(Runner()), family=family), topology).ask(
+        question_from(*ends, protocol, port))
 
 
 def told(report: Report) -> list[str]:
@@ -138,7 +176,7 @@ def told(report: Report) -> list[str]:
 def test_the_verdicts_on_each_recorded_network(played: Any, scene: str) -> None:
     recorded = played(scene)
     wanted = WHOLE | DAMAGED.get(scene, {})
-    assert {name: told(asked(recorded, name)) for name in QUESTIONS} == wanted
+    assert {name: told(asked(recorded, name)) for name in QUESTIONS | QUESTIONS6} == wanted
     assert WHOLE | REACHED[scene].get("verdicts", {}) == wanted, "as there, so here"
 
 
@@ -159,6 +197,13 @@ FIXES = {
     ("elastic addresses are refused", "elastic in"): "vpcctl restore",
     ("a router translates no elastic address", "elastic in"): "vpcctl restore",
     ("published ports are refused", "published in"): "vpcctl restore",
+    ("nat of IPv6 is flushed", "internet by IPv6"): "vpcctl restore",
+    ("the host sends no IPv6 on", "internet by IPv6"): "vpcctl restore",
+    ("a router's rules of IPv6 are flushed", "peer by IPv6"): "vpcctl restore",
+    ("a machine has lost its router", "web by IPv6"): "vpcctl restore",
+    ("IPv6 is off on a link", "web by IPv6"): "vpcctl restore",
+    ("whole", "where is none"): "vpcctl vpc set --name vpc3 --ipv6 auto",
+    ("whole", "private out by IPv6"): "vpcctl subnet set --vpc vpc1 --name private --type public",
     ("whole", "past the port"): "vpcctl publish add --vpc vpc3 --subnet inner --port 80",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -11,7 +11,7 @@ from vpcctl_lib.kernel.saves import incompatible
 from vpcctl_lib.model.policies import Ports, Protocol
 from vpcctl_lib.reach.chains import Table
 from vpcctl_lib.reach.match import Place, Tracked, Truth, matches
-from vpcctl_lib.reach.packet import Flow, Packet, State
+from vpcctl_lib.reach.packet import Flow, Packet, State, request
 from vpcctl_lib.reach.tables import parse_rule, parse_save
 
 NFT = """\
@@ -51,6 +51,29 @@ def packet(protocol: str = "tcp", port: int | None = 80, **more: object) -> Pack
 
 
 TCP, UDP, PING = packet(), packet("udp", 53), packet("icmp", None)
+SIX = Flow(IPv6Address("fd00::2"), IPv6Address("fd00::3"))
+PING6 = request(Protocol.ICMPV6, SIX)
+QUESTION = Packet(Protocol.ICMPV6, SIX, icmp=135, hops=255)
+PLACES6 = {IPv6Address("fd00::2"): "LOCAL"}
+"""What addresses are there; the others are elsewhere."""
+
+
+@pytest.mark.parametrize(("rule", "one", "truth"), [
+    ("-p ipv6-icmp -m icmp6 --icmpv6-type 128", PING6, Truth.YES),
+    ("-p ipv6-icmp -m icmp6 --icmpv6-type echo-reply", PING6, Truth.NO),
+    ("-p icmp", PING6, Truth.NO),
+    ("-s fd00::/64 -d fd00::3/128", PING6, Truth.YES),
+    ("-s 10.0.0.0/8", PING6, Truth.NO),
+    ("-p ipv6-icmp -m icmp6 --icmpv6-type 135 -m hl --hl-eq 255", QUESTION, Truth.YES),
+    ("-p ipv6-icmp -m icmp6 --icmpv6-type neighbour-solicitation -m hl --hl-lt 255", QUESTION, Truth.NO),
+    ("-m hl --hl-eq 255", PING6, Truth.UNKNOWN),
+    ("-m addrtype --src-type LOCAL", PING6, Truth.YES),
+    ("-m addrtype --src-type UNICAST", PING6, Truth.YES),
+    ("-m addrtype --dst-type LOCAL", PING6, Truth.NO),
+    ("-m addrtype --dst-type LOCAL,UNICAST", PING6, Truth.UNKNOWN)])
+def test_a_rule_speaks_of_a_packet_of_ipv6(rule: str, one: Packet, truth: Truth) -> None:
+    place = Place("br-vpc1", "uplink", lambda address: PLACES6.get(IPv6Address(address), "UNICAST"))
+    assert matches(parse_rule(rule), one, place).truth is truth
 
 
 def test_tables_chains_policies_and_counters_are_read() -> None:

@@ -1,4 +1,4 @@
-"""How neighbours of IPv6 find each other (RFC 4861): packets like others, which rules and guards may stop."""
+"""How neighbours find each other: by ARP, and in IPv6 by packets like others, which rules may stop."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 from vpcctl_lib.firewall.dual import ADVERTISEMENT, SOLICITATION
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.policies import Protocol
 from vpcctl_lib.reach.hooks import Hook, Tracker, Ways
 from vpcctl_lib.reach.links import Link
 from vpcctl_lib.reach.packet import Blocked, Cause, Code, Flow, Packet, State
 from vpcctl_lib.reach.scene import Namespace, Scene
-from vpcctl_lib.reach.segment import End, Segment, hears, lets_in
+from vpcctl_lib.reach.segment import End, Segment, answering, hears, lets_in, remembered
 
 SOLICITED = int(IPv6Address("ff02::1:ff00:0"))
 """With the last 24 bits of an address, the group of those who may have it (RFC 4291, 2.7.1)."""
@@ -30,8 +30,28 @@ class Discovery:
         self._heard: dict[tuple[str, str, Address], str] = {}
         """By namespace, link and address, the MAC."""
 
-    def answering(self, near: Namespace, link: Link, segment: Segment, wanted: Address,
-                  source: Address) -> list[End]:
+    def find(self, near: Namespace, link: Link, segment: Segment, wanted: Address,
+             source: Address) -> tuple[list[End], bool]:
+        """Who has an address, for a packet from `source`, and whether that is a permanent entry."""
+        known, by_hand = remembered(near, link, segment, wanted)
+        if by_hand or (known and near.family is Family.INET):
+            return known, by_hand
+        if near.family is Family.INET:
+            return answering(self._scene, near, link, segment, wanted, source), False
+        return self._answering(near, link, segment, wanted, source), False
+
+    def check_found(self, here: Namespace, link: Link, asker: Address, destination: Address) -> None:
+        """Blocked if rules keep who is beyond a link of the host from finding the host there."""
+        held = [one.address for one in link.addresses if not one.unusable]
+        wanted = next((one for one in held if one == destination), next(iter(held), None))
+        if here.family is Family.INET or wanted is None:
+            return
+        _pass(here, _question(asker, wanted), wanted, (Hook.PREROUTING, Hook.INPUT), Ways(link.name))
+        answer = _message(ADVERTISEMENT, Flow(wanted, asker))
+        _pass(here, answer, wanted, (Hook.OUTPUT, Hook.POSTROUTING), Ways("", link.name))
+
+    def _answering(self, near: Namespace, link: Link, segment: Segment, wanted: Address,
+                   source: Address) -> list[End]:
         """The ends that answer a solicitation for an address, as ndisc_recv_ns() of net/ipv6/ndisc.c does.
 
         Blocked if rules stop the question or the answer. Who is known already is asked again after seconds.
@@ -40,8 +60,7 @@ class Discovery:
         if heard is not None:
             return segment.having(heard)
         sender = _sender(near, link, wanted, source)
-        group = IPv6Address(SOLICITED | int(wanted) & LAST_BITS)
-        question = _message(SOLICITATION, Flow(sender, group))
+        question = _question(sender, wanted)
         answer = _message(ADVERTISEMENT, Flow(wanted, sender))
         _pass(near, question, wanted, (Hook.OUTPUT, Hook.POSTROUTING), Ways("", link.name))
         found = [end for end in segment.ends if self._can_answer(end, link, sender, wanted)]
@@ -71,6 +90,11 @@ def _sender(near: Namespace, link: Link, wanted: Address, source: Address) -> Ad
                       f"{link.name} has no link-local address, from which to ask for {wanted}",
                       Cause(device=link.name))
     return found
+
+
+def _question(sender: Address, wanted: Address) -> Packet:
+    group = IPv6Address(SOLICITED | int(wanted) & LAST_BITS)
+    return _message(SOLICITATION, Flow(sender, group))
 
 
 def _message(kind: int, flow: Flow) -> Packet:

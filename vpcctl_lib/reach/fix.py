@@ -220,6 +220,10 @@ class Fixer:
         if blocked.cause.rule and blocked.code is Code.NO_ROUTE:
             is_route = blocked.rule == f"route {blocked.cause.rule}"
             return f"{self._tool(here)} route del {quoted(blocked.cause.rule)}" if is_route else None
+        if blocked.code is Code.NO_ADDRESS and here == HOST and \
+                not self._intent.has_link(here, blocked.cause.device):
+            # Only the host's own network set-up can give a link of its own an address.
+            return None
         return RESTORE if self._is_ours(here) else None
 
     def _neighbour(self, question: Question, here: str, blocked: Blocked) -> str | None:

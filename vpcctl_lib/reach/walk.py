@@ -37,12 +37,10 @@ from vpcctl_lib.reach.segment import (
     Explorer,
     Segment,
     Switched,
-    answering,
     crossings,
     lets_in,
     lost_at,
     marked,
-    remembered,
     switched,
 )
 
@@ -111,6 +109,7 @@ class Walk:
         way = self.forks.pick(here, usable(here, lookup(here, Lookup(source)), source), Lookup(source))
         link = link_of(here, way.device)
         packet = self._incoming(here, link, source, destination, protocol, port)
+        self._discovery.check_found(here, link, way.gateway or source, destination)
         if destination in self.scene.elastic and not self.scene.answers(link.name, destination):
             raise Blocked(Code.NO_NEIGHBOUR, here.title, f"nobody on {link.name} answers for {destination}",
                           Cause(device=link.name, address=destination))
@@ -273,13 +272,7 @@ class Walk:
         """Who gets the frame; None is a machine outside of what is visible."""
         if segment.odd:
             raise Undecided(here.title, segment.odd[0])
-        known, by_hand = remembered(here, link, segment, wanted)
-        if by_hand or (known and here.family is Family.INET):
-            found = known
-        elif here.family is Family.INET:
-            found = answering(self.scene, here, link, segment, wanted, packet.flow.source)
-        else:
-            found = self._discovery.answering(here, link, segment, wanted, packet.flow.source)
+        found, by_hand = self._discovery.find(here, link, segment, wanted, packet.flow.source)
         if len(found) > 1:
             names = " and ".join(sorted(self.scene.of(end.namespace).title for end in found))
             raise Undecided(here.title, f"{wanted} is in {names}: the first to answer gets it")
