@@ -6,6 +6,7 @@ ip link set eth0 addrgenmode none
 ip -6 addr flush dev eth0
 ip -batch - <<'END'
 addr add 2001:db8::2/64 dev eth0 nodad
+addr add fe80::2/64 dev eth0 nodad
 netns add other
 netns add vpc1-elsewhere
 link add vpc-lan address 02:00:00:00:00:01 type veth peer name eth0 netns other

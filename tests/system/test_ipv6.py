@@ -224,6 +224,32 @@ def asks(host: Host, namespace: str, address: str) -> str:
     return host.inside(namespace, "curl", "-s", "-m", "2", "-g", f"http://[{address}]/").out
 
 
+def test_a_web_server_answers_both_families(dual: Host) -> None:
+    start = "deploy webserver --vpc vpc1 --subnet public --port 80"
+    told = f"'webserver-80' runs in vpc1/public: http://10.0.1.2:80 and http://[{PUBLIC}]:80\n"
+    assert dual.do(start).out == told
+    for space in ("", "vpc1-private"):
+        for host, address in (("10.0.1.2", "10.0.1.2"), (f"[{PUBLIC}]", PUBLIC)):
+            assert f"address {address}, port 80" in dual.sh(f"curl -s -m 2 http://{host}", space), space
+    (found,) = dual.do("deploy list --json").json["workloads"]
+    assert (found["url"], found["url6"]) == ("http://10.0.1.2:80", f"http://[{PUBLIC}]:80")
+    assert HOST_END in dual.do("deploy logs --vpc vpc1 --subnet public --name webserver-80").out
+    assert not connects(dual, "vpc2-public", PUBLIC)
+    dual.start("vpc1-private", "python3", "-c", TCP6.replace("80", "81"))
+    dual.wait_until(lambda: "81" in dual.sh("ss -6ltn", "vpc1-private"), "it listens")
+    dual.refused("deploy webserver --vpc vpc1 --subnet private --port 81", says="port 81 is already in use")
+
+
+def test_a_web_server_answers_by_the_ipv6_that_its_vpc_gets_later(vpc1: Host) -> None:
+    vpc1.do("deploy webserver --vpc vpc1 --subnet public --port 80")
+    (before,) = vpc1.do("deploy list --json").json["workloads"]
+    assert before["url6"] is None
+    vpc1.do(f"vpc set --name vpc1 --ipv6 {P}00::/56")
+    (after,) = vpc1.do("deploy list --json").json["workloads"]
+    assert (after["pid"], after["url6"]) == (before["pid"], f"http://[{PUBLIC}]:80")
+    assert connects(vpc1, "vpc1-private", PUBLIC)
+
+
 @needs_force
 def test_public_subnets_get_out_by_the_host_s_address(dual: Host) -> None:
     assert host_setting(dual, FORCE) == "0"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources import OtherLine
 from vpcctl_lib.resources.operations import Ip
 from vpcctl_lib.resources.otherline import is_built_in, other_rule, route_words, rule_words
@@ -45,7 +46,7 @@ def test_the_rules_of_every_namespace() -> None:
 
 
 def test_what_is_known_in_part_is_not_put_back() -> None:
-    whole, partly = (other_rule("vpc1", {"priority": 5, "src": "all", "table": "77", **more})
+    whole, partly = (other_rule("vpc1", {"priority": 5, "src": "all", "table": "77", **more}, Family.INET)
                      for more in ({}, {"dport": True}))
     assert whole == OtherLine("vpc1", ("rule", "pref", "5", "lookup", "77"))
     assert whole.make() == (Ip("vpc1", ("rule", "add", "pref", "5", "lookup", "77")),)

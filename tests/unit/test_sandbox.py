@@ -68,6 +68,7 @@ def test_the_internet_has_no_route_but_its_cable() -> None:
     without = plan.internet_links(sandbox_pid=1, ipv6=False).splitlines()
     assert set(batch) - set(without) == {
         "link set sandbox addrgenmode none", "addr add 2001:db8::1/64 dev sandbox nodad",
+        "addr add fe80::1/64 dev sandbox nodad",
         "addr add 2001:4860:4860::8888/128 dev lo", "addr add 2606:4700:4700::1111/128 dev lo"}
 
 

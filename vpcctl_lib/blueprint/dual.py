@@ -31,6 +31,11 @@ def _end(namespace: str, device: str, number: int) -> Iterator[Resource]:
     yield Address(namespace, device, IPv6Interface((ENDS[number], 64)), routed=False)
 
 
+def far_end(vpc: Vpc, peer: Vpc) -> IPv6Address:
+    """The peer's end of the cable between two routers."""
+    return ENDS[vpc.name < peer.name]
+
+
 def cable(vpc: Vpc) -> Iterator[Resource]:
     """The host's end, and the host's route to the VPC."""
     if vpc.ipv6 is None:
@@ -78,13 +83,16 @@ def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
         if near and far and near.ipv6 and far.ipv6:
             device = naming.device("pcx-", far.name)
             yield from _end(near.name, device, number)
-            yield Route(near.name, far.ipv6, device, ENDS[1 - number])
+            yield Route(near.name, far.ipv6, device, far_end(near, far))
 
 
 def firewall(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     """The router's rules."""
     yield _chain(vpc.name, "filter", "INPUT", rules.router_input(topology, vpc), "DROP")
     yield _chain(vpc.name, "filter", "FORWARD", rules.router_forward(topology, vpc), "DROP")
+    raw = rules.router_raw(topology, vpc)
+    if raw:
+        yield _chain(vpc.name, "raw", "PREROUTING", raw)
     if vpc.nat:
         yield _chain(vpc.name, "mangle", "FORWARD", (CLAMP,))
 

@@ -28,7 +28,7 @@ from vpcctl_lib.resources import (
     Switching,
     Veth,
 )
-from vpcctl_lib.resources.guard import FORM
+from vpcctl_lib.resources.guard import FORM, FORM6
 from vpcctl_lib.resources.guarded import Range, comment, packed
 
 
@@ -109,7 +109,8 @@ def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
 def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool,
           dhcp: bool, has_ipv6: bool) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine. The lines are the machines."""
-    yield Guard(vpc, (), FORM, quotes, tuple(ranges), "\n".join(lines), dhcp, has_ipv6)
+    form = FORM6 if has_ipv6 else FORM
+    yield Guard(vpc, (), form, quotes, tuple(ranges), "\n".join(lines), dhcp, has_ipv6)
 
 
 def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:

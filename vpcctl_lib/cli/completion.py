@@ -79,7 +79,7 @@ def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     """What a route of the VPC can lead to."""
     topology = _topology(ctx)
     vpcs = [vpc for vpc in topology.vpcs if ctx.params.get("vpc") in (None, vpc.name)]
-    found = [Via.INTERNET.value, Via.BLACKHOLE.value]
+    found = [Via.INTERNET.value, Via.EGRESS.value, Via.BLACKHOLE.value]
     for vpc in vpcs:
         found += [f"{Via.NAT.value}:{one.name}" for one in vpc.nat_gateways]
         found += [f"{Via.PEER.value}:{one.name}" for one in topology.peers_of(vpc.name)]

@@ -52,8 +52,8 @@ def deploy() -> None:
 def _report(manager: managers.DeployManager, change: Change, site: Site, name: str, as_json: bool) -> None:
     where = f"'{name}' runs in {site}"
     if change.commands is None and not as_json:
-        url = manager.find(site, name).url
-        where += f": {url}" if url else ""
+        urls = manager.find(site, name).urls
+        where += f": {' and '.join(urls)}" if urls else ""
     report(change, as_json, "workload", lambda _: plain.workload(manager.find(site, name)),
            where, where)
 

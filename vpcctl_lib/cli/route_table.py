@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +10,9 @@ from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_route_table, complete_target
 from vpcctl_lib.cli.params import changing, deleted, report, showing, subnet_option, vpc_option
-from vpcctl_lib.model.addressing import parse_network
+from vpcctl_lib.model.addressing import Network
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
-from vpcctl_lib.model.route_checks import find_table
+from vpcctl_lib.model.route_checks import find_table, parse_destination
 from vpcctl_lib.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -24,12 +23,12 @@ name_option = click.option("--name", required=True, metavar="NAME", help="The ro
                            shell_complete=complete_route_table)
 
 
-def _parse_to(_: click.Context, __: click.Parameter, value: str) -> IPv4Network:
-    return parse_network(value)
+def _parse_to(_: click.Context, __: click.Parameter, value: str) -> Network:
+    return parse_destination(value)
 
 
 to_option = click.option("--to", "destination", required=True, callback=_parse_to, metavar="CIDR",
-                         help="Where the packets go, such as 0.0.0.0/0.")
+                         help="Where the packets go, such as 0.0.0.0/0 or ::/0.")
 
 
 @click.group("route-table")
@@ -181,17 +180,19 @@ def dissociate(context: Context, vpc: str, subnet: str, name: str | None, as_jso
 @name_option
 @to_option
 @click.option("--via", "target", required=True, metavar="TARGET", shell_complete=complete_target,
-              help="internet, nat:NAME, peer:VPC, instance:SUBNET/NAME or blackhole.")
+              help="internet, egress-only, nat:NAME, peer:VPC, instance:SUBNET/NAME or blackhole.")
 @changing
-def add_route(context: Context, vpc: str, name: str, destination: IPv4Network, target: str,
+def add_route(context: Context, vpc: str, name: str, destination: Network, target: str,
               as_json: bool) -> None:
     """Add a route (in AWS: create-route).
 
     A machine must have been added with --forwards. It sees what its subnets send, and what comes back.
+    For IPv6, egress-only lets nothing in but answers; a NAT gateway is for IPv4.
 
     \b
     Example:
       vpcctl route-table add-route --vpc vpc1 --name app --to 0.0.0.0/0 --via nat:nat1
+      vpcctl route-table add-route --vpc vpc1 --name app --to ::/0 --via egress-only
     """
     change = managers.RouteTableManager(context).add_route(vpc, name, destination, target)
     report(change, as_json, "route_table", lambda change: _view(vpc, name, change),
@@ -204,7 +205,7 @@ def add_route(context: Context, vpc: str, name: str, destination: IPv4Network, t
 @name_option
 @to_option
 @changing
-def delete_route(context: Context, vpc: str, name: str, destination: IPv4Network, as_json: bool) -> None:
+def delete_route(context: Context, vpc: str, name: str, destination: Network, as_json: bool) -> None:
     """Delete a route (in AWS: delete-route).
 
     \b

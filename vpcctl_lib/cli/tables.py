@@ -280,7 +280,8 @@ def workloads(found: list[View], empty: str) -> None:
         "PID": [str(one["pid"] or "-") for one in found],
         "RESTARTS": [str(one["restarts"] or "-") for one in found],
         "LAST END": [end(one) for one in found],
-        "URL OR COMMAND": [one["url"] or " ".join(one["command"]) for one in found]}
+        "URL OR COMMAND": [" ".join(filter(None, (one["url"], one["url6"]))) or " ".join(one["command"])
+                           for one in found]}
     # Most never end, are never restarted, and run in a subnet's own machine: then the table is shorter.
     shown = {name: column for name, column in columns.items()
              if name not in ("INSTANCE", "RESTARTS", "LAST END") or set(column) != {"-"}}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
-from vpcctl_lib.model import addressing, naming, route_checks, tables
+from vpcctl_lib.model import naming, route_checks, tables
 from vpcctl_lib.model.routes import BUILT_IN, RouteTable, VpcRoute
 from vpcctl_lib.model.topology import Vpc
 from vpcctl_lib.resources.steering import Listed, listed_in
@@ -51,4 +51,4 @@ def _table(vpc: Vpc, one: Listed, taken: Iterable[int]) -> RouteTable | None:
 
 def _route(text: str) -> VpcRoute:
     destination, _, target = text.partition(" ")
-    return VpcRoute(addressing.parse_network(destination), *route_checks.parse_target(target))
+    return VpcRoute(route_checks.parse_destination(destination), *route_checks.parse_target(target))

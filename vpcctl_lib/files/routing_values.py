@@ -13,8 +13,9 @@ from vpcctl_lib.model import addressing, route_checks, tables
 from vpcctl_lib.model.naming import is_name
 from vpcctl_lib.model.routes import BUILT_IN, RouteTable, VpcRoute
 
-_CIDR = r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}"
-_TARGET = r"^(internet|blackhole|(nat|peer):[a-z][a-z0-9-]*|instance:[a-z][a-z0-9-]*/[a-z][a-z0-9-]*)$"
+_CIDR = r"([0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*(/[0-9]{1,3})?)"
+_TARGET = (r"^(internet|egress-only|blackhole|(nat|peer):[a-z][a-z0-9-]*"
+           r"|instance:[a-z][a-z0-9-]*/[a-z][a-z0-9-]*)$")
 
 
 def _routes(data: object, place: Place) -> tuple[VpcRoute, ...]:
@@ -26,8 +27,10 @@ def _routes(data: object, place: Place) -> tuple[VpcRoute, ...]:
 def _route(to: str, target: object, place: Place) -> VpcRoute:
     if not isinstance(target, str):
         raise place.refusal(f"{shown(target)} is not a target of a route", route_checks.TARGETS)
-    destination = told(place, lambda: addressing.parse_network(to))
-    return VpcRoute(destination, *told(place, lambda: route_checks.parse_target(target)))
+    destination = told(place, lambda: route_checks.parse_destination(to))
+    route = VpcRoute(destination, *told(place, lambda: route_checks.parse_target(target)))
+    told(place, lambda: route_checks.check_family(route))
+    return route
 
 
 def check_tables(found: tuple[RouteTable, ...], place: Place, vpc: Reading) -> None:
@@ -37,9 +40,9 @@ def check_tables(found: tuple[RouteTable, ...], place: Place, vpc: Reading) -> N
         seen: set[object] = set()
         for route in table.routes:
             here = place.named(table.name).at("routes").named(str(route.destination))
-            if addressing.within(own, route.destination) or route.destination.subnet_of(addressing.LINKS):
+            if any(addressing.inside(route.destination, one) for one in (*own, addressing.LINKS)):
                 raise here.refusal(f"{route.destination} is always local", "choose another destination")
-            block = addressing.unroutable(route.destination)
+            block = route_checks.unroutable(route.destination)
             if block:
                 raise here.refusal(f"{route.destination} can't be the destination of a route: it is in "
                                    f"{block}", "choose another destination")

@@ -19,7 +19,9 @@ from vpcctl_lib.firewall.rules import (
     bearing,
 )
 from vpcctl_lib.model import addressing6, naming, tables
-from vpcctl_lib.model.topology import Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.routes import Via
+from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 
 NO_ROUTE = "-j REJECT --reject-with icmp6-no-route"
 CLOSED = "-j REJECT --reject-with icmp6-adm-prohibited"
@@ -33,17 +35,20 @@ def neighbours(link: str, verdict: str, mark: str = "") -> Iterator[str]:
         yield " ".join(filter(None, (found, mark, f"-j {verdict}")))
 
 
-def plain(vpc: Vpc) -> list[Subnet]:
-    """The subnets whose packets leave their VPC: those whose route table is a built-in one as it is.
-
-    A person's own route tables have routes of IPv4 only, and what they keep inside stays inside.
-    """
-    return [one for one in vpc.subnets if one.ipv6 and tables.of(vpc, one) is None]
-
-
 def public(vpc: Vpc) -> list[Subnet]:
     """The subnets whose packets get to the internet."""
-    return [one for one in plain(vpc) if one.type is SubnetType.PUBLIC] if vpc.nat else []
+    found = tables.leaves(vpc, Family.INET6) if vpc.nat else ()
+    return list(dict.fromkeys(one.subnet for one in found if one.subnet.ipv6))
+
+
+def entered(vpc: Vpc) -> Iterator[tuple[Subnet, IPv6Network]]:
+    """The subnets that others may begin connections with, each with those others (AWS: internet gateway).
+
+    Nobody outside has a way to a prefix that only this host knows.
+    """
+    for one in tables.leaves(vpc, Family.INET6) if vpc.nat and not translated(vpc) else ():
+        if one.via is Via.INTERNET and one.direct and isinstance(one.destination, IPv6Network):
+            yield one.subnet, one.destination
 
 
 def translated(vpc: Vpc) -> bool:
@@ -53,8 +58,25 @@ def translated(vpc: Vpc) -> bool:
 
 def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a VPC's router lets through; it answers everything else with "no route"."""
-    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", *_within(vpc), *_outward(vpc),
-            *_peers(topology, vpc), NO_ROUTE)
+    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", *_within(vpc), *_across(vpc), *_outward(vpc),
+            *_inward(vpc), *_peers(topology, vpc), NO_ROUTE)
+
+
+def _across(vpc: Vpc) -> Iterator[str]:
+    if vpc.route_tables:
+        # Imported late, here and below: most VPCs have only the built-in tables.
+        from vpcctl_lib.firewall.route_rules import across
+
+        yield from across(vpc, Family.INET6)
+
+
+def router_raw(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+    """What a router does not track."""
+    if not vpc.route_tables:
+        return ()
+    from vpcctl_lib.firewall.route_rules import untracked
+
+    return untracked(topology, vpc, Family.INET6)
 
 
 def _within(vpc: Vpc) -> Iterator[str]:
@@ -69,9 +91,24 @@ def _within(vpc: Vpc) -> Iterator[str]:
 def _outward(vpc: Vpc) -> Iterator[str]:
     bridge, found = naming.device("br-", vpc.name), public(vpc)
     yield from _metadata(f"-i {bridge} -o {naming.UPLINK}", "") if found else ()
+    if vpc.route_tables and found:
+        from vpcctl_lib.firewall.route_rules import outward
+
+        yield from outward(vpc, Family.INET6)
+        return
     for subnet in found:
         mark = bearing(naming.owner(vpc.name, subnet.name))
         yield f"-s {subnet.ipv6} -i {bridge} -o {naming.UPLINK} {mark} -j ACCEPT"
+
+
+def _inward(vpc: Vpc) -> Iterator[str]:
+    bridge = naming.device("br-", vpc.name)
+    for subnet, others in entered(vpc):
+        yield f"{_from(others)}-d {subnet.ipv6} -i {naming.UPLINK} -o {bridge} -j ACCEPT"
+
+
+def _from(others: IPv6Network) -> str:
+    return f"-s {others} " if others.prefixlen else ""
 
 
 def _metadata(way: str, mark: str) -> Iterator[str]:
@@ -86,14 +123,11 @@ def peers(topology: Topology, vpc: Vpc) -> list[Vpc]:
 
 def _peers(topology: Topology, vpc: Vpc) -> Iterator[str]:
     bridge = naming.device("br-", vpc.name)
-    open_ones = plain(vpc)
-    whole = len(open_ones) == len(vpc.subnets)
     for peer in peers(topology, vpc):
         cable = naming.device("pcx-", peer.name)
         mark = bearing(naming.peering_owner(*sorted((vpc.name, peer.name))))
-        for near in [vpc.ipv6] if whole else [one.ipv6 for one in open_ones]:
-            yield f"-s {near} -d {peer.ipv6} -i {bridge} -o {cable} {mark} -j ACCEPT"
-            yield f"-s {peer.ipv6} -d {near} -i {cable} -o {bridge} {mark} -j ACCEPT"
+        yield f"-s {vpc.ipv6} -d {peer.ipv6} -i {bridge} -o {cable} {mark} -j ACCEPT"
+        yield f"-s {peer.ipv6} -d {vpc.ipv6} -i {cable} -o {bridge} {mark} -j ACCEPT"
 
 
 def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
@@ -128,6 +162,9 @@ def _host_forward(vpc: Vpc) -> Iterator[str]:
             own = bearing(naming.owner(vpc.name, subnet.name))
             yield f"-s {subnet.ipv6} -i {cable} -o {vpc.nat.interface} {own} -j ACCEPT"
         yield f"-i {vpc.nat.interface} -o {cable} {TRACKED} {mark} -j ACCEPT"
+        for subnet, others in entered(vpc):
+            own = bearing(naming.owner(vpc.name, subnet.name))
+            yield f"{_from(others)}-d {subnet.ipv6} -i {vpc.nat.interface} -o {cable} {own} -j ACCEPT"
     yield f"-i {cable} {mark} {NO_ROUTE}"
     yield f"-o {cable} {mark} {NO_ROUTE}"
 
@@ -161,15 +198,25 @@ def _host_guard(vpc: Vpc) -> Iterator[str]:
 
 def host_guard_out(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
     """After all other rules: if the chain that refuses with an answer was flushed, the packet stops here."""
-    return tuple(rule for vpc in vpcs for rule in _host_guard_out(vpc))
+    held = list(vpcs)
+    # What a VPC sends first: what another one lets in is not for it.
+    return (*(rule for vpc in held for rule in _host_guard_from(vpc)),
+            *(rule for vpc in held for rule in _host_guard_to(vpc)))
 
 
-def _host_guard_out(vpc: Vpc) -> Iterator[str]:
+def _host_guard_from(vpc: Vpc) -> Iterator[str]:
+    beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
+    mark = bearing(naming.owner(vpc.name))
+    yield f"-s {vpc.ipv6} {beside}-m addrtype ! --src-type LOCAL {mark} -j DROP"
+
+
+def _host_guard_to(vpc: Vpc) -> Iterator[str]:
     cable, mark = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
     yield from neighbours(f"-o {cable}", "RETURN", mark)
+    for subnet, others in entered(vpc):
+        own = bearing(naming.owner(vpc.name, subnet.name))
+        yield f"{_from(others)}-d {subnet.ipv6} -o {cable} {own} -j RETURN"
     yield f"! -s {addressing6.host_end(_prefix(vpc))}/128 -o {cable} {BEGUN} {mark} -j DROP"
-    beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
-    yield f"-s {vpc.ipv6} {beside}-m addrtype ! --src-type LOCAL {mark} -j DROP"
 
 
 def host_guard_in(vpcs: Iterable[Vpc]) -> tuple[str, ...]:

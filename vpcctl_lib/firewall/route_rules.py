@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.outside import Transport
 from vpcctl_lib.model.publishing import Published, in_vpc
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import (
     CAME_IN,
-    EVERYWHERE,
     MASK,
     Leave,
     leaves,
     mark,
+    networks,
     next_hop,
     routes,
     subnets,
@@ -23,55 +24,58 @@ from vpcctl_lib.model.tables import (
 from vpcctl_lib.model.topology import Topology, Vpc
 
 
-def outward(vpc: Vpc) -> Iterator[str]:
+def outward(vpc: Vpc, family: Family = Family.INET) -> Iterator[str]:
     """What may leave by the uplink: by the table that its port has, and with its own source.
 
     The guard sets the marks, so a packet that no table sends there is refused here, too.
     """
     bridge = naming.device("br-", vpc.name)
-    for one in leaves(vpc):
+    for one in leaves(vpc, family):
         # A lost record is rebuilt from it: the subnet's own table leads to the internet.
         comment = f"-m comment --comment {naming.owner(vpc.name, one.subnet.name)}" if one.direct else ""
-        yield " ".join(filter(None, (f"-s {one.subnet.cidr}", _to(one), f"-i {bridge} -o {naming.UPLINK}",
+        source = one.subnet.cidr if family is Family.INET else one.subnet.ipv6
+        yield " ".join(filter(None, (f"-s {source}", _to(one), f"-i {bridge} -o {naming.UPLINK}",
                                      _marked(one.number), comment, "-j ACCEPT")))
 
 
 def _to(one: Leave | VpcRoute) -> str:
-    return "" if one.destination == EVERYWHERE else f"-d {one.destination}"
+    return f"-d {one.destination}" if one.destination.prefixlen else ""
 
 
 def _marked(number: int | None) -> str:
     return "" if number is None else f"-m mark --mark {mark(number)}"
 
 
-def across(vpc: Vpc) -> Iterator[str]:
+def across(vpc: Vpc, family: Family = Family.INET) -> Iterator[str]:
     """What goes back to the bridge: to a NAT gateway or a middlebox, by a table's route."""
     bridge = naming.device("br-", vpc.name)
     for table in used(vpc):
         for route in table.routes:
-            if next_hop(vpc, route):
-                for source in vpc.networks:
+            if route.family is family and next_hop(vpc, route):
+                for source in networks(vpc, family):
                     yield " ".join(filter(None, (f"-s {source}", _to(route), f"-i {bridge} -o {bridge}",
                                                  _marked(table.number), "-j ACCEPT")))
 
 
-def untracked(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
+def untracked(topology: Topology, vpc: Vpc, family: Family = Family.INET) -> tuple[str, ...]:
     """The packets that the router sends to a NAT gateway or a middlebox are not tracked there.
 
     Their answers are switched past the router, and it sees them a second time, from the machine that sends
     them on: as one connection they would be INVALID, or have no translation.
     """
-    found = tuple(rule for table in used(vpc) for rule in _untracked(topology, vpc, table))
+    found = tuple(rule for table in used(vpc) for rule in _untracked(topology, vpc, table, family))
     # Most packets have no mark, and need not meet the rest.
     return (f"{_marked(0)} -j RETURN", *found) if found else ()
 
 
-def _untracked(topology: Topology, vpc: Vpc, table: RouteTable) -> Iterator[str]:
-    found = routes(vpc, topology.peers_of(vpc.name), table.name)
+def _untracked(topology: Topology, vpc: Vpc, table: RouteTable, family: Family) -> Iterator[str]:
+    found = routes(vpc, topology.peers_of(vpc.name), table.name, family)
     if not any(next_hop(vpc, route) for route in found):
         return
     port = f"-i {naming.device('br-', vpc.name)} {_marked(table.number)}"
-    for near in (*vpc.networks, addressing.link_network(vpc.link)):
+    # The host's address of IPv6 is one of the VPC's.
+    host = (addressing.link_network(vpc.link),) if family is Family.INET else ()
+    for near in (*networks(vpc, family), *host):
         yield f"-d {near} {port} -j ACCEPT"
     # A route is the more specific one of two before it in this order.
     for route in sorted(found, key=lambda one: -one.destination.prefixlen):

@@ -296,13 +296,15 @@ class Kernel:
 
         return processes.inside_of(process, namespace)
 
-    def all_routes(self, namespace: str) -> list[dict[str, Any]]:
+    def all_routes(self, namespace: str, family: Family = Family.INET) -> list[dict[str, Any]]:
         """The routes of all tables."""
-        return self._part(namespace, "routes", Reading.ROUTES, list)
+        what = ("routes", Reading.ROUTES) if family is Family.INET else ("routes of IPv6", Reading.ROUTES6)
+        return self._part(namespace, *what, list)
 
-    def route_rules(self, namespace: str) -> list[dict[str, Any]]:
+    def route_rules(self, namespace: str, family: Family = Family.INET) -> list[dict[str, Any]]:
         """The lines of `ip rule`."""
-        return self._part(namespace, "routing rules", Reading.ROUTE_RULES, list)
+        reading = Reading.ROUTE_RULES if family is Family.INET else Reading.ROUTE_RULES6
+        return self._part(namespace, "routing rules", reading, list)
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""

@@ -27,7 +27,7 @@ class Profile(Enum):
 
     DUAL_ROUTER = "router with IPv6 1"
     DUAL_SUBNET = "subnet with IPv6 1"
-    DUAL_FORWARDER = "forwarder with IPv6 1"
+    DUAL_FORWARDER = "forwarder with IPv6 2"
     DUAL_TAP = "tap with IPv6 1"
 
     @property
@@ -95,7 +95,8 @@ WHOLE = (
 """Those of a whole namespace, in the order in which they are set."""
 
 DUAL = (
-    Setting("net.ipv6.conf.all.forwarding", "1", "0", "a router forwards packets, no machine does"),
+    Setting("net.ipv6.conf.all.forwarding", "1", "0",
+            "a router forwards packets, a machine in a subnet does not", forwards=True),
     Setting("net.ipv6.icmp.ratelimit", "0", None,
             "else the kernel answers only the first few refused senders, and the others wait"),
     Setting("net.bridge.bridge-nf-call-ip6tables", "0", None,

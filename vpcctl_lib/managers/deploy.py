@@ -44,7 +44,9 @@ class Running:
     life: Life
     pid: int | None
     log: Path
-    url: str | None = None
+    urls: tuple[str, ...] = ()
+    """Where a web server answers: by IPv4, and by IPv6 if its machine has that."""
+
     fate: Fate | None = None
     leader: processes.Process | None = None
     """The process that ends with the workload: its keeper."""
@@ -112,7 +114,7 @@ class DeployManager(Manager):
                 pid = members.main(facts) if leader else None
                 log = self._log(where.site, workload.name)
                 yield Running(where.site, workload, _life(facts, leader, pid), pid, log,
-                              _url(where, workload), logs.fate(log), leader)
+                              _urls(where, workload), logs.fate(log), leader)
 
     def _log(self, site: Site, name: str) -> Path:
         return self.context.store.folder / f"logs/{site}/{name}.log"
@@ -182,18 +184,28 @@ def _life(facts: Mapping[str, str], leader: processes.Process | None, pid: int |
     return Life.UNKNOWN if processes.is_hidden(facts) else Life.STOPPED
 
 
-def _url(where: Endpoint, workload: Workload) -> str | None:
-    return f"http://{where.address}:{workload.port}" if workload.port else None
+def _urls(where: Endpoint, workload: Workload) -> tuple[str, ...]:
+    if workload.port is None:
+        return ()
+    hosts = (str(where.address), *(f"[{address}]" for address in where.ipv6[:1]))
+    return tuple(f"http://{host}:{workload.port}" for host in hosts)
 
 
 def _check_port(namespace: str, port: int) -> None:
-    """Refuse a port on which something already listens."""
-    if not netns.exists(namespace):
+    """Refuse a port on which something already listens, in either family."""
+    for family in (socket.AF_INET, socket.AF_INET6) if netns.exists(namespace) else ():
+        _check_bindable(namespace, port, family)
+
+
+def _check_bindable(namespace: str, port: int, family: socket.AddressFamily) -> None:
+    if family == socket.AF_INET6 and not netns.have_ipv6():
         return
-    with netns.within(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as listener:
+    with netns.within(namespace, lambda: socket.socket(family, socket.SOCK_STREAM)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
-            listener.bind(("0.0.0.0", port))  # noqa: S104 - the web server listens on all of the namespace
+            listener.bind(("", port))
         except OSError as error:
             raise VpcctlError(f"port {port} is already in use in {namespace} ({error.strerror})",
                               f"choose another, or see what uses it: ip netns exec {namespace} ss -ltnp"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.managers.base import Change
 from vpcctl_lib.managers.named import NamedManager
 from vpcctl_lib.model import naming, route_checks, tables
+from vpcctl_lib.model.addressing import Family, Network
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
 from vpcctl_lib.model.route_checks import find_table
 from vpcctl_lib.model.routes import BUILT_IN, MAIN, RouteTable, Via, VpcRoute
@@ -72,7 +72,7 @@ class RouteTableManager(NamedManager):
 
         return self.change(decide)
 
-    def add_route(self, vpc_name: str, name: str, destination: IPv4Network, target: str) -> Change:
+    def add_route(self, vpc_name: str, name: str, destination: Network, target: str) -> Change:
         """One route more; repeating it changes nothing."""
         route = VpcRoute(destination, *route_checks.parse_target(target))
 
@@ -92,7 +92,7 @@ class RouteTableManager(NamedManager):
 
         return self.change(decide)
 
-    def delete_route(self, vpc_name: str, name: str, destination: IPv4Network) -> Change:
+    def delete_route(self, vpc_name: str, name: str, destination: Network) -> Change:
         """One route less: a packet for it takes a less specific one, or is refused."""
         def decide(topology: Topology) -> Topology:
             vpc, table = find_table(topology, vpc_name, name)
@@ -107,11 +107,12 @@ class RouteTableManager(NamedManager):
         return self.change(decide)
 
 
-def _no_route(topology: Topology, vpc: Vpc, name: str, destination: IPv4Network) -> VpcctlError:
-    found = next((one for one in tables.routes(vpc, topology.peers_of(vpc.name), name)
+def _no_route(topology: Topology, vpc: Vpc, name: str, destination: Network) -> VpcctlError:
+    found = next((one for family in Family
+                  for one in tables.routes(vpc, topology.peers_of(vpc.name), name, family)
                   if one.destination == destination), None)
     told = f"route table '{name}' of VPC '{vpc.name}'"
-    if destination in vpc.networks:
+    if destination in (*vpc.networks, vpc.ipv6):
         return VpcctlError(f"the route to {destination} is local, and stays", "leave it")
     if found is None:
         return VpcctlError(f"{told} has no route to {destination}",
@@ -126,7 +127,7 @@ def _with_table(vpc: Vpc, table: RouteTable) -> Vpc:
     return replace(vpc, route_tables=tuple(kept if table in kept else [*kept, table]))
 
 
-def _leads(topology: Topology, vpc_name: str, name: str, destination: IPv4Network) -> bool:
+def _leads(topology: Topology, vpc_name: str, name: str, destination: Network) -> bool:
     vpc = topology.vpc(vpc_name)
     table = tables.own(vpc, name) if vpc else None
     return table is not None and any(route.destination == destination for route in table.routes)

@@ -67,6 +67,11 @@ class Family(Enum):
         return "ip" if self is Family.INET else "ip6"
 
     @property
+    def ip(self) -> str:
+        """The command for what is of it where no word says so."""
+        return "ip" if self is Family.INET else "ip -6"
+
+    @property
     def number(self) -> int:
         """What `ip`, `ping` and `curl` take as an option."""
         return 4 if self is Family.INET else 6
@@ -85,7 +90,7 @@ class Family(Enum):
         return "" if self is Family.INET else f" of {self.tool}"
 
 
-ANYWHERE: Mapping[Family, IPv4Network | IPv6Network] = {
+ANYWHERE: Mapping[Family, Network] = {
     Family.INET: IPv4Network("0.0.0.0/0"), Family.INET6: IPv6Network("::/0")}
 """All addresses of a family."""
 
@@ -99,12 +104,6 @@ NOT_PRIVATE = {
     IPv4Network("240.0.0.0/4"): "the reserved block",
 }
 """Blocks that no network of hosts can use (RFC 6890)."""
-
-def unroutable(network: IPv4Network) -> str:
-    """The block in which no route leads anywhere, with what it is; empty for other networks."""
-    return next((f"{block}, {what}" for block, what in {**METADATA, **NOT_PRIVATE}.items()
-                 if network.subnet_of(block)), "")
-
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
                                   "198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
@@ -172,6 +171,12 @@ def check_secondary(cidrs: Sequence[IPv4Network], vpc: IPv4Network) -> None:
 def within(networks: Iterable[IPv4Network], cidr: IPv4Network) -> IPv4Network | None:
     """The one of a VPC's CIDRs that has all addresses of another network."""
     return next((network for network in networks if cidr.subnet_of(network)), None)
+
+
+def inside(one: Network, other: Network) -> bool:
+    """Whether a network, of whichever family, is another one or a part of it."""
+    return one.version == other.version and one.prefixlen >= other.prefixlen \
+        and one.network_address in other
 
 
 def shared(some: Iterable[IPv4Network],

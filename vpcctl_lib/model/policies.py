@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.addressing import Address, Family
-
-Network = IPv4Network | IPv6Network
+from vpcctl_lib.model.addressing import Network as Network
 
 
 class Protocol(Enum):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 
 from vpcctl_lib.errors import BadInput, VpcctlError, quoted
-from vpcctl_lib.model import addressing, endpoints, naming, tables
+from vpcctl_lib.model import addressing, addressing6, endpoints, naming, tables
+from vpcctl_lib.model.addressing import Family, Network
 from vpcctl_lib.model.lookup import find_vpc, nearest
 from vpcctl_lib.model.routes import BUILT_IN, NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import State
 from vpcctl_lib.model.topology import Topology, Vpc
 
-TARGETS = "use internet, nat:NAME, peer:VPC, instance:SUBNET/NAME or blackhole"
+TARGETS = "use internet, egress-only, nat:NAME, peer:VPC, instance:SUBNET/NAME or blackhole"
 
 
 def parse_target(text: str) -> tuple[Via, str]:
@@ -27,35 +28,71 @@ def parse_target(text: str) -> tuple[Via, str]:
     return known[kind], name
 
 
-def check_destination(vpc: Vpc, destination: IPv4Network) -> None:
+def parse_destination(text: str) -> Network:
+    """Where the packets of a route go, in either family; BadInput says what is wrong with it."""
+    return addressing6.parse_network(text) if ":" in text else addressing.parse_network(text)
+
+
+def check_family(route: VpcRoute) -> None:
+    """Refuse a target that the other family has (AWS, "Egress-only internet gateways", "NAT gateways")."""
+    if route.via is Via.EGRESS and route.family is Family.INET:
+        raise BadInput(f"{route.target} is for IPv6, and {route.destination} is not",
+                       "use nat:NAME for IPv4")
+    if route.via is Via.NAT and route.family is Family.INET6:
+        raise BadInput(f"{route.target} is for IPv4, and {route.destination} is not",
+                       f"use {Via.EGRESS.value} for IPv6")
+
+
+def check_destination(vpc: Vpc, destination: Network) -> None:
     """Refuse a destination whose packets are never routed by a table."""
-    own = addressing.within(vpc.networks, destination)
+    if destination.version == 6:
+        _check_destination6(vpc, destination)
+        return
+    own = next((one for one in vpc.networks if addressing.inside(destination, one)), None)
     if own:
         raise VpcctlError(f"{destination} is inside the VPC's CIDR {own}, which is always local",
                           "choose a destination outside")
-    if destination.subnet_of(addressing.LINKS):
+    if addressing.inside(destination, addressing.LINKS):
         raise VpcctlError(f"{destination} is among the addresses of vpcctl's own links ({addressing.LINKS})",
                           "choose another destination")
+
+
+def _check_destination6(vpc: Vpc, destination: Network) -> None:
+    if vpc.ipv6 is None:
+        raise VpcctlError(f"VPC '{vpc.name}' has no IPv6, and {destination} is of IPv6",
+                          f"give it a prefix: vpcctl vpc set --name {vpc.name} --ipv6 auto")
+    if addressing.inside(destination, vpc.ipv6):
+        raise VpcctlError(f"{destination} is inside the VPC's prefix {vpc.ipv6}, which is always local",
+                          "choose a destination outside")
 
 
 def check_local(vpc: Vpc, cidr: IPv4Network) -> None:
     """Refuse a new CIDR of a VPC that has all of a destination to which a route leads elsewhere."""
     for table in vpc.route_tables:
         for route in table.routes:
-            if route.destination.subnet_of(cidr):
+            if addressing.inside(route.destination, cidr):
                 raise VpcctlError(f"route table '{table.name}' of VPC '{vpc.name}' leads {route.destination} "
                                   f"to {route.target}, and all of {cidr} would be local",
                                   "delete that route first: vpcctl route-table delete-route "
                                   f"--vpc {vpc.name} --name {table.name} --to {route.destination}")
 
 
-def check_new(vpc: Vpc, destination: IPv4Network) -> None:
+def check_new(vpc: Vpc, destination: Network) -> None:
     """Refuse the destination of a new route if nothing that is sent there may leave."""
     check_destination(vpc, destination)
-    block = addressing.unroutable(destination)
+    block = unroutable(destination)
     if block:
         raise VpcctlError(f"{destination} can't be the destination of a route: it is in {block}",
                           "choose another destination")
+
+
+def unroutable(destination: Network) -> str:
+    """The block in which no route leads anywhere, with what it is; empty for other networks."""
+    blocks: Iterable[tuple[Network, str]] = (
+        *addressing.METADATA.items(), *addressing.NOT_PRIVATE.items(), *addressing6.METADATA.items(),
+        *addressing6.NOT_FOR_HOSTS.items())
+    return next((f"{block}, {what}" for block, what in blocks
+                 if block != addressing6.DOCUMENTATION and addressing.inside(destination, block)), "")
 
 
 def find_table(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, RouteTable]:
@@ -82,6 +119,7 @@ def find_gateway(topology: Topology, vpc_name: str, name: str) -> tuple[Vpc, Nat
 
 def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
     """Refuse a new route to what is not there, or does not forward."""
+    check_family(route)
     if route.via is Via.NAT:
         find_gateway(topology, vpc.name, route.hop)
     if route.via is Via.PEER:
@@ -92,12 +130,22 @@ def check_target(topology: Topology, vpc: Vpc, route: VpcRoute) -> None:
         if peer is None:
             raise VpcctlError(f"VPCs '{vpc.name}' and '{route.hop}' are not peered",
                               f"vpcctl peer create --vpc1 {vpc.name} --vpc2 {route.hop}")
-        if not addressing.shared((route.destination,), peer.networks):
-            raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' "
-                              f"({', '.join(map(str, peer.networks))})",
-                              f"use {' or '.join(map(str, peer.networks))}, or a part of it")
+        _check_beyond(route, peer)
     if route.via is Via.INSTANCE:
         _check_middlebox(vpc, route)
+
+
+def _check_beyond(route: VpcRoute, peer: Vpc) -> None:
+    """Refuse a destination that the peer has nothing of."""
+    held = tables.networks(peer, route.family)
+    if not held:
+        raise VpcctlError(f"VPC '{peer.name}' has no IPv6, and {route.destination} is of IPv6",
+                          f"give it a prefix: vpcctl vpc set --name {peer.name} --ipv6 auto")
+    if not any(addressing.inside(route.destination, one) or addressing.inside(one, route.destination)
+               for one in held):
+        raise VpcctlError(f"{route.destination} is not in the CIDR of VPC '{peer.name}' "
+                          f"({', '.join(map(str, held))})",
+                          f"use {' or '.join(map(str, held))}, or a part of it")
 
 
 def _check_middlebox(vpc: Vpc, route: VpcRoute) -> None:
@@ -112,6 +160,9 @@ def _check_middlebox(vpc: Vpc, route: VpcRoute) -> None:
     if not found[1].forwards:
         raise VpcctlError(f"machine '{route.hop}' of VPC '{vpc.name}' forwards no packets of others",
                           f"add one that does: vpcctl instance add {where} --forwards")
+    if tables.next_hop(vpc, route) is None:
+        raise VpcctlError(f"machine '{route.hop}' of VPC '{vpc.name}' has no IPv6: it is a virtual machine",
+                          "use a machine without --tap")
 
 
 def uses(vpc: Vpc, gateway: str) -> list[str]:
@@ -142,12 +193,21 @@ def check_vpc(topology: Topology, vpc: Vpc, before: Vpc | None) -> None:
             find_table(topology, vpc.name, subnet.route_table)
     for table in vpc.route_tables:
         for route in table.routes:
+            check_family(route)
+            _check_prefix_stays(vpc, before, table, route)
             check_destination(vpc, route.destination)
             _check_gateway_stays(vpc, before, table, route)
             _check_not_own(vpc, table, route)
     for one in vpc.nat_gateways:
         _check_gateway(vpc, one)
     endpoints.check_room(vpc.name, vpc.subnets, len(vpc.nat_gateways))
+
+
+def _check_prefix_stays(vpc: Vpc, before: Vpc | None, table: RouteTable, route: VpcRoute) -> None:
+    if route.family is Family.INET6 and vpc.ipv6 is None and before is not None and before.ipv6:
+        raise VpcctlError(f"IPv6 of VPC '{vpc.name}' is in use: by the route to {route.destination} of route "
+                          f"table '{table.name}'", "delete the route first: vpcctl route-table delete-route "
+                          f"--vpc {vpc.name} --name {table.name} --to {route.destination}")
 
 
 def _check_gateway_stays(vpc: Vpc, before: Vpc | None, table: RouteTable, route: VpcRoute) -> None:
@@ -213,7 +273,7 @@ def _lost(vpc: Vpc, peers: list[Vpc]) -> Iterator[tuple[str, VpcRoute]]:
 
 
 def _why(vpc: Vpc, route: VpcRoute) -> str:
-    if route.via is Via.INTERNET:
+    if route.via in tables.OUTWARD:
         return f"NAT is not enabled; vpcctl nat enable --vpc {vpc.name}"
     if route.via is Via.PEER:
         return f"'{route.hop}' is not a peer"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Family, Network
 
 MAIN, PUBLIC = "main", "public"
 BUILT_IN = (MAIN, PUBLIC)
@@ -16,6 +17,7 @@ class Via(Enum):
     """What a route of a route table leads to."""
 
     INTERNET = "internet"
+    EGRESS = "egress-only"
     NAT = "nat"
     PEER = "peer"
     INSTANCE = "instance"
@@ -26,10 +28,15 @@ class Via(Enum):
 class VpcRoute:
     """A line of a route table."""
 
-    destination: IPv4Network
+    destination: Network
     via: Via
     hop: str = ""
     """The NAT gateway, the peer, or the machine as SUBNET/NAME."""
+
+    @property
+    def family(self) -> Family:
+        """That of its destination."""
+        return Family.INET6 if self.destination.version == 6 else Family.INET
 
     @property
     def target(self) -> str:

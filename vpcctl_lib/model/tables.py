@@ -8,7 +8,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model import addressing
+from vpcctl_lib.model import addressing, addressing6, endpoints
+from vpcctl_lib.model.addressing import ANYWHERE, Address, Family, Network
 from vpcctl_lib.model.routes import BUILT_IN, MAIN, PUBLIC, NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.topology import Machine, Subnet, SubnetType, Topology, Vpc
 
@@ -28,6 +29,12 @@ KERNEL = 1000
 
 LOCAL = "local"
 
+OUTWARD = (Via.INTERNET, Via.EGRESS)
+"""What leads out of the VPC to whoever is there."""
+
+PRIVATE: tuple[Network, ...] = (*addressing.PRIVATE, addressing6.LOCAL)
+"""Networks to which the internet has no route."""
+
 
 class State(Enum):
     """Whether a route leads anywhere, in AWS's words."""
@@ -40,7 +47,7 @@ class State(Enum):
 class Row:
     """A line of a table as it is listed."""
 
-    destination: IPv4Network
+    destination: Network
     target: str
     state: State = State.ACTIVE
 
@@ -79,50 +86,63 @@ def used(vpc: Vpc) -> list[RouteTable]:
 
 def in_order(routes: Iterable[VpcRoute]) -> tuple[VpcRoute, ...]:
     """Routes as a table has them."""
-    return tuple(sorted(routes, key=lambda one: (one.destination.network_address, one.destination.prefixlen)))
+    return tuple(sorted(routes, key=lambda one: (
+        one.destination.version, one.destination.network_address, one.destination.prefixlen)))
 
 
-def routes(vpc: Vpc, peers: Iterable[Vpc], name: str) -> list[VpcRoute]:
+def routes(vpc: Vpc, peers: Iterable[Vpc], name: str, family: Family = Family.INET) -> list[VpcRoute]:
     """All of a table but `local`: what a built-in one has by itself, and what was added, which wins."""
     table = own(vpc, name)
-    added = table.routes if table else ()
+    added = [one for one in table.routes if one.family is family] if table else []
     taken = {route.destination for route in added}
-    return [*(one for one in _given(vpc, peers, name) if one.destination not in taken), *added]
+    return [*(one for one in _given(vpc, peers, name, family) if one.destination not in taken), *added]
 
 
-def _given(vpc: Vpc, peers: Iterable[Vpc], name: str) -> Iterator[VpcRoute]:
+def _given(vpc: Vpc, peers: Iterable[Vpc], name: str, family: Family) -> Iterator[VpcRoute]:
+    if family is Family.INET6 and vpc.ipv6 is None:
+        return
     if name == PUBLIC and vpc.nat:
-        yield VpcRoute(EVERYWHERE, Via.INTERNET)
+        # Nothing gets in until somebody says so, and each address of IPv6 may be one of the internet.
+        yield VpcRoute(ANYWHERE[family], Via.INTERNET if family is Family.INET else Via.EGRESS)
     if name in BUILT_IN:
         for peer in peers:
-            yield from (VpcRoute(network, Via.PEER, peer.name) for network in peer.networks)
+            yield from (VpcRoute(network, Via.PEER, peer.name) for network in networks(peer, family))
+
+
+def networks(vpc: Vpc, family: Family) -> tuple[Network, ...]:
+    """What is local in all of a VPC's tables: its CIDRs, or its prefix of IPv6."""
+    if family is Family.INET:
+        return vpc.networks
+    return (vpc.ipv6,) if vpc.ipv6 else ()
 
 
 def rows(topology: Topology, vpc: Vpc, name: str) -> list[Row]:
     """A table as it is listed, `local` first."""
     peers = list(topology.peers_of(vpc.name))
-    return [*(Row(network, LOCAL) for network in vpc.networks),
-            *(Row(one.destination, one.target, state(vpc, peers, one))
-              for one in in_order(routes(vpc, peers, name)))]
+    return [*(Row(network, LOCAL) for family in Family for network in networks(vpc, family)),
+            *(Row(one.destination, one.target, state(vpc, peers, one)) for family in Family
+              for one in in_order(routes(vpc, peers, name, family)))]
 
 
 def state(vpc: Vpc, peers: Iterable[Vpc], route: VpcRoute) -> State:
     """Whether what a route leads to is there."""
     is_there = next_hop(vpc, route) is not None
-    if route.via is Via.INTERNET:
+    if route.via in OUTWARD:
         is_there = vpc.nat is not None
     if route.via is Via.PEER:
         is_there = any(peer.name == route.hop for peer in peers)
     return State.ACTIVE if is_there else State.BLACKHOLE
 
 
-def next_hop(vpc: Vpc, route: VpcRoute) -> IPv4Address | None:
+def next_hop(vpc: Vpc, route: VpcRoute) -> Address | None:
     """The address of the machine or NAT gateway that a route leads to, if there is one that forwards."""
     if route.via is Via.NAT:
         return next((one.address for one in vpc.nat_gateways if one.name == route.hop), None)
     found = middlebox(vpc, route) if route.via is Via.INSTANCE else None
     if found is None or not found[1].forwards:
         return None
+    if route.family is Family.INET6:
+        return next(iter(endpoints.endpoint(vpc, *found).ipv6), None)
     return next((one for one in found[1].addresses if isinstance(one, IPv4Address)), None)
 
 
@@ -139,45 +159,47 @@ class Leave:
     """Packets of a subnet that may leave by the uplink with their own source."""
 
     subnet: Subnet
-    destination: IPv4Network = EVERYWHERE
+    destination: Network = EVERYWHERE
     number: int | None = None
     """That of the table of the port from which they come to the router; None without a condition."""
 
     direct: bool = True
     """Whether no middlebox sends them on."""
 
+    via: Via = Via.INTERNET
 
-def leaves(vpc: Vpc) -> Iterator[Leave]:
+
+def leaves(vpc: Vpc, family: Family = Family.INET) -> Iterator[Leave]:
     """What may leave by the uplink: by its subnet's table, or sent on by a middlebox by that of its own."""
     for subnet in vpc.subnets:
-        if not vpc.route_tables:
+        if family is Family.INET and not vpc.route_tables:
             yield from (Leave(subnet),) if subnet.type is SubnetType.PUBLIC else ()
         else:
-            yield from dict.fromkeys(_leaves(vpc, subnet, subnet, EVERYWHERE, ()))
+            yield from dict.fromkeys(_leaves(vpc, subnet, subnet, ANYWHERE[family], ()))
 
 
-def _leaves(vpc: Vpc, sender: Subnet, at: Subnet, within: IPv4Network,
+def _leaves(vpc: Vpc, sender: Subnet, at: Subnet, within: Network,
             passed: tuple[str, ...]) -> Iterator[Leave]:
     plain = not passed and number(vpc, at) == 0
-    for route in routes(vpc, (), at.table):
+    for route in routes(vpc, (), at.table, Family.INET if within.version == 4 else Family.INET6):
         common = _common(within, route.destination)
         if common is None:
             continue
-        if route.via is Via.INTERNET:
+        if route.via in OUTWARD:
             # What goes by a middlebox to a private address is for a peer.
-            if passed and any(common.subnet_of(block) for block in addressing.PRIVATE):
+            if passed and any(_common(common, block) == common for block in PRIVATE):
                 continue
-            yield Leave(sender, common, None if plain else number(vpc, at), not passed)
+            yield Leave(sender, common, None if plain else number(vpc, at), not passed, route.via)
         elif route.via is Via.INSTANCE and route.hop not in passed:
             found = middlebox(vpc, route)
             if found and next_hop(vpc, route):
                 yield from _leaves(vpc, sender, found[0], common, (*passed, route.hop))
 
 
-def _common(one: IPv4Network, other: IPv4Network) -> IPv4Network | None:
-    if one.subnet_of(other):
+def _common(one: Network, other: Network) -> Network | None:
+    if addressing.inside(one, other):
         return one
-    return other if other.subnet_of(one) else None
+    return other if addressing.inside(other, one) else None
 
 
 def is_public(vpc: Vpc, subnet: Subnet) -> bool:
@@ -254,6 +276,6 @@ def _typed(vpc: Vpc, subnet: Subnet) -> Subnet:
 
 
 def type_by(table: RouteTable) -> SubnetType:
-    """The type of the subnets that have a table of a person's own."""
-    is_public = any(route.via is Via.INTERNET for route in table.routes)
+    """The type of the subnets that have a table of a person's own: what it says of IPv4 decides."""
+    is_public = any(route.via is Via.INTERNET and route.family is Family.INET for route in table.routes)
     return SubnetType.PUBLIC if is_public else SubnetType.PRIVATE

@@ -66,12 +66,10 @@ class Intent:
         from vpcctl_lib.resources import WayRule
 
         return frozenset((one.namespace, one.priority, one.incoming, one.name)
-                         for one in WayRule.among(self._resources))
+                         for one in WayRule.among(self._resources) if one.family is self.family)
 
     def leads(self, namespace: str, rule: PolicyRule) -> bool:
         """Whether a line of `ip rule` is ours: it leads to a route table of a person's own."""
-        if self.family is Family.INET6:
-            return False
         return (namespace, rule.priority, rule.incoming, rule.table) in self._leads
 
     @cached_property

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.model.addressing import ANYWHERE, Address, Family, Network
+from vpcctl_lib.model.addressing import Address, Network
 from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.guard import members6_of, members_of, parts_of
 from vpcctl_lib.resources.guarded import FORWARDERS
@@ -29,10 +29,10 @@ class Guarded:
     def lets_in(self, port: str, mac: str, address: Address, is_question: bool = False) -> bool:
         """Whether a frame with that sender may come in; one of ARP only with a machine's own address.
 
-        In IPv6, nobody sends packets of others, and questions about neighbours are dropped.
+        Questions about neighbours of IPv6 are dropped.
         """
-        if address.version == 6:
-            return not is_question and (port, mac, address) in self.own
+        if is_question and address.version == 6:
+            return False
         return (port, mac, address) in self.own or (not is_question and (port, mac) in self.forwarders)
 
 
@@ -87,13 +87,11 @@ def parse_guard(listed: list[dict[str, Any]]) -> Guarded:
     return Guarded(frozenset((*own, *own6)), frozenset(parts_of(listed, FORWARDERS)))
 
 
-def parse_steered(listed: list[dict[str, Any]], family: Family = Family.INET) -> Steered | None:
-    """What our table for route tables does, if it has our rules and no others; they are about IPv4."""
+def parse_steered(listed: list[dict[str, Any]]) -> Steered | None:
+    """What our table for route tables does, if it has our rules and no others."""
     # Imported late: most routers have none.
     from vpcctl_lib.resources.hops import hops_of
     from vpcctl_lib.resources.steering import detours_of, far_of, is_whole, origins_of
 
     far = far_of(listed) if is_whole(listed) else None
-    if far and family is Family.INET6:
-        return Steered((ANYWHERE[family],), "", {})
     return Steered(*far, origins_of(listed), detours_of(listed), hops_of(listed)) if far else None

@@ -298,7 +298,7 @@ class Scene:
 
     def _steered(self, name: str) -> Steered | None:
         """Our own table for route tables, if it has our rules and no others."""
-        return parse_steered(self._kernel.nft_table(name, *STEERING), self.family)
+        return parse_steered(self._kernel.nft_table(name, *STEERING))
 
 
 def _pass(namespace: Namespace) -> None:

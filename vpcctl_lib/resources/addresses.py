@@ -15,6 +15,7 @@ from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.resources import owners
 from vpcctl_lib.resources.base import (
     MISSING,
@@ -199,7 +200,8 @@ class Route(Resource):
     @property
     def route_line(self) -> Hashable:
         """As `otherline` reads it."""
-        return (self.namespace, self._words()[0].removesuffix("/32"), "main", self.metric)
+        family = Family.INET6 if self._is_ipv6 else Family.INET
+        return (family, self.namespace, self._listed, "main", self._metric)
 
     def make(self) -> Operations:
         """Fails if such a route exists, whatever made it."""
@@ -213,7 +215,7 @@ class Route(Resource):
         """The route must be in the main table, over its link."""
         destination = self._listed
         via = str(self.via) if self.via else None
-        metric = self.metric or (KERNELS_METRIC if self._is_ipv6 else 0)
+        metric = self._metric
         shall = (destination, via, self.device, metric)
         held = kernel.routes6 if self._is_ipv6 else kernel.routes
         routes = [one for one in held(self.namespace) if one["dst"] == destination]
@@ -224,6 +226,11 @@ class Route(Resource):
         others = [one for one in routes if one.get("metric", 0) == metric]
         # On the host it belongs to somebody else, and stays.
         return self._replaced(others[0]) if others and self.namespace != HOST else MISSING
+
+    @property
+    def _metric(self) -> int:
+        """As the kernel has it."""
+        return self.metric or (KERNELS_METRIC if self._is_ipv6 else 0)
 
     @property
     def _listed(self) -> str:

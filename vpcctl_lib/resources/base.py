@@ -295,9 +295,9 @@ class Resource(ABC):
         return ""
 
     @property
-    def routes_in(self) -> str:
-        """The namespace whose routes and lines of `ip rule` are all ours, if it makes that a router."""
-        return ""
+    def routes_in(self) -> tuple[tuple[str, Family], ...]:
+        """If it makes a namespace a router, that one with each family whose routes there are all ours."""
+        return ()
 
     @property
     def route_line(self) -> Hashable:

@@ -44,8 +44,8 @@ from vpcctl_lib.resources.table import Table, head
 
 HEAD = head("bridge", BRIDGE_TABLE)
 
-FORM = 4
-"""The version of the table's form, so that the next change replaces an older one."""
+FORM, FORM6 = 5, 6
+"""The versions of the table's form, without and with IPv6, so that the next change replaces an older one."""
 
 TYPES6 = {OWN6: ["ifname", "ether_addr", "ipv6_addr"]}
 TYPES = {OWN: ["ifname", "ether_addr", "ipv4_addr"], MACS: ["ifname", "ether_addr"],

@@ -74,8 +74,8 @@ CHAINS = {
 
 CHAINS6 = {
     "ipv6": (
-        # Nobody sends on packets of others, and no machine has a link-local address, nor asks for one.
-        f"iifname . ether saddr . ip6 saddr != @{OWN6} drop",
+        # No machine has a link-local address, nor asks for one.
+        f"iifname . ether saddr . ip6 saddr != @{OWN6} jump others",
         # Multicast listeners and queriers, neighbours and routers that look for each other, redirects: nobody
         # here needs them, and all can be forged (RFC 4861, RFC 3810).
         "icmpv6 type { 130-137, 143 } drop",
@@ -85,7 +85,8 @@ CHAINS6 = {
         f"icmpv6 type {{ {', '.join(ERRORS6)} }} goto errors6",
         "accept",
     ),
-    "errors6": (f"iifname . {QUOTE6} @{QUOTED6} accept", "drop"),
+    "errors6": (f"iifname . {QUOTE6} @{QUOTED6} accept", f"iifname . ether saddr @{FORWARDERS} accept",
+                "drop"),
     "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps, ip6 : goto ipv6 }",),
 }
 """The chains that differ, and those besides, in a VPC with IPv6."""
@@ -160,7 +161,8 @@ EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
 
 EXPRESSIONS6: dict[str, list[list[dict[str, Any]]]] = {
     "ipv6": [
-        [_match("!=", _port(_field("ether", "saddr"), _field("ip6", "saddr")), f"@{OWN6}"), DROP],
+        [_match("!=", _port(_field("ether", "saddr"), _field("ip6", "saddr")), f"@{OWN6}"),
+         {"jump": {"target": "others"}}],
         [_match("==", _field("icmpv6", "type"), {"set": [
             {"range": ["mld-listener-query", "nd-redirect"]}, "mld2-listener-report"]}), DROP],
         [_match("==", _field("udp", "sport"), 547), DROP],
@@ -171,6 +173,7 @@ EXPRESSIONS6: dict[str, list[list[dict[str, Any]]]] = {
     ],
     "errors6": [
         [_match("==", _port({"payload": {"base": "th", "offset": 256, "len": 128}}), f"@{QUOTED6}"), ACCEPT],
+        [_forwarder("=="), ACCEPT],
         [DROP],
     ],
     "prerouting": [

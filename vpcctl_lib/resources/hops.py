@@ -1,4 +1,7 @@
-"""Routes to NAT gateways and middleboxes that a VPC's bridge follows by itself, past the router; pure."""
+"""Routes to NAT gateways and middleboxes that a VPC's bridge follows by itself, past the router; pure.
+
+They are of IPv4: the router leads what is of IPv6.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.expressions import (
     ACCEPT,
     Expression,
+    beyond,
     field,
     meta,
     networks,
@@ -26,7 +30,7 @@ VIA = "via-"
 ROUTED = (IPv4Network("169.254.0.0/16"), IPv4Network("224.0.0.0/3"))
 """What is always for the router: its own addresses besides the gateway's, and those of many at once."""
 
-Networks = tuple[IPv4Network, ...]
+Networks = Sequence[IPv4Network]
 
 
 @frozen
@@ -50,11 +54,6 @@ class Hop:
         """The same as nft lists it."""
         turned = [setting(field("ether", "daddr"), self.mac)] if self.mac else []
         return [*networks("daddr", "==", (self.target,)), *turned, ACCEPT]
-
-
-def beyond(end: str, inside: Networks) -> str:
-    """The tests that one end of a packet is outside."""
-    return " ".join(f"ip {end} != {one}" for one in inside)
 
 
 def by_table(hops: Sequence[Hop]) -> Mapping[int, list[Hop]]:
@@ -113,10 +112,11 @@ def hops_of(listed: Sequence[Mapping[str, Any]]) -> tuple[Hop, ...]:
 
 
 def _hop(number: int, rule: Expression) -> Hop:
-    target, mac = EVERYWHERE, ""
+    target: IPv4Network = EVERYWHERE
+    mac = ""
     for part in rule:
         if "mangle" in part:
             mac = str(part["mangle"]["value"])
         elif "match" in part:
-            target = read(part["match"]["right"])
+            target = IPv4Network(read(part["match"]["right"]))
     return Hop(number, target, mac)

@@ -33,6 +33,8 @@ BUILTIN = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 class _Lines(Batch):
     """One line for each step; a failure reports the line's number."""
 
+    options: tuple[str, ...] = ()
+
     def command(self, carry_on: bool = False, counters: Mapping[str, str] = NO_COUNTERS) -> Command:
         """Refuse words that would not stay one word of one command."""
         words = [word for step in self.steps for word in step.words]
@@ -41,10 +43,10 @@ class _Lines(Batch):
             raise _refusal(self.name, next(word for word in words if not word or _BREAKS_A_WORD.search(word)))
         lines = list(map(str, self.steps))
         if len(lines) == 1:
-            return Command((self.name, *lines[0].split(" ")), namespace=self.namespace)
+            return Command((self.name, *self.options, *lines[0].split(" ")), namespace=self.namespace)
         force = ("-force",) if carry_on else ()
-        return Command((self.name, *force, "-batch", "-"), "".join(f"{line}\n" for line in lines),
-                       self.namespace)
+        text = "".join(f"{line}\n" for line in lines)
+        return Command((self.name, *self.options, *force, "-batch", "-"), text, self.namespace)
 
     def done_before_failure(self, stderr: str) -> frozenset[int] | None:
         """The steps of the lines before the one that failed."""
@@ -81,6 +83,19 @@ class Ip(Line):
 
     def __str__(self) -> str:
         return " ".join((*self.words, *(self.ipv6 if self.ipv6 and netns.have_ipv6() else ())))
+
+
+class Ip6Batch(IpBatch):
+    """The same of IPv6, where no word says so."""
+
+    options = ("-6",)
+
+
+@frozen
+class Ip6(Ip):
+    """One `ip -6` command in a namespace."""
+
+    tool = Ip6Batch
 
 
 class RestoreBatch(Batch):

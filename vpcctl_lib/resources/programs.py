@@ -15,6 +15,7 @@ from vpcctl_lib.keeper.orders import MARK
 from vpcctl_lib.kernel import processes
 from vpcctl_lib.kernel.disk import make_secret_folder
 from vpcctl_lib.kernel.netns import within
+from vpcctl_lib.kernel.proc import setting
 from vpcctl_lib.kernel.run import Command
 from vpcctl_lib.resources.operation import Desk, Facts
 from vpcctl_lib.workloads import logs, members
@@ -156,11 +157,17 @@ def _serves(namespace: str, port: int, pid: int) -> bool:
 
 
 def _answers(namespace: str, port: int) -> bool:
-    """Whether a GET inside the namespace gets a page; over loopback, which every policy allows."""
+    """Whether a GET inside the namespace gets a page, by each family that it has."""
+    has_ipv6 = setting("net.ipv6.conf.lo.disable_ipv6", namespace) == "0"
+    return all(_answers_at(namespace, host, port) for host in ("127.0.0.1", *(["::1"] if has_ipv6 else [])))
+
+
+def _answers_at(namespace: str, host: str, port: int) -> bool:
+    """Over loopback, which every policy allows."""
     # Imported late: it brings ssl and email, a third of what a change takes to start.
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         within(namespace, connection.connect)
         connection.request("GET", "/")

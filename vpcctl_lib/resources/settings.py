@@ -12,10 +12,11 @@ from vpcctl_lib.kernel.proc import linked, settings
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.sysctls import Profile
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import INSTANCE, MARK
 from vpcctl_lib.resources.base import MISSING, Condition, Fault, Operations, Place, Resource, within
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.operations import EVERYWHERE, Ip, Pairs, Set
+from vpcctl_lib.resources.operations import EVERYWHERE, Ip, Ip6, Pairs, Set
 
 IP_FORWARD = "net.ipv4.ip_forward"
 PING_GROUPS = "net.ipv4.ping_group_range"
@@ -56,9 +57,10 @@ class Settings(Resource):
         return within(self.namespace, self.device)
 
     @property
-    def routes_in(self) -> str:
+    def routes_in(self) -> tuple[tuple[str, Family], ...]:
         """The namespace, with a router's settings."""
-        return self.namespace if self.profile == Profile.ROUTER.value else ""
+        families = {Profile.ROUTER.value: (Family.INET,), Profile.ROUTER.dual.value: tuple(Family)}
+        return tuple((self.namespace, family) for family in families.get(self.profile, ()))
 
     @property
     def _whole(self) -> Pairs:
@@ -115,10 +117,19 @@ class Settings(Resource):
         closed = closed_links(kernel, self.namespace) if forwards else ()
         told += [f"{key} is 0, not 1" for key in closed]
         remedy: Operations = (Set(self.namespace, tuple((key, "1") for key in closed)),) if closed else ()
-        for rule in _lost_lookups(kernel, self.namespace) if self._is_known else ():
-            told.append(f"ip rule {' '.join(rule)} is missing")
-            remedy += (Ip(self.namespace, ("rule", "add", *rule)),)
+        for family, ip in self._families:
+            for rule in _lost_lookups(kernel, self.namespace, family):
+                told.append(f"{family.ip} rule {' '.join(rule)} is missing")
+                remedy += (ip(self.namespace, ("rule", "add", *rule)),)
         return Fault(Condition.CHANGED, "; ".join(told), remedy) if told else None
+
+    @property
+    def _families(self) -> Iterator[tuple[Family, type[Ip]]]:
+        """Those that the namespace has, each with what changes its lines of `ip rule`."""
+        if self._is_known:
+            yield Family.INET, Ip
+            if Profile(self.profile) is not Profile(self.profile).single:
+                yield Family.INET6, Ip6
 
     def _checked_links(self, kernel: Kernel) -> list[str]:
         """A router's own links; in a subnet only its cable: root there may do as it likes with others."""
@@ -148,8 +159,8 @@ def closed_links(kernel: Kernel, namespace: str) -> tuple[str, ...]:
     return tuple(key for key in keys if held.get(key) == "0")
 
 
-def _lost_lookups(kernel: Kernel, namespace: str) -> Iterator[tuple[str, ...]]:
-    held = {(rule.get("priority", 0), rule.get("table")) for rule in kernel.route_rules(namespace)
+def _lost_lookups(kernel: Kernel, namespace: str, family: Family) -> Iterator[tuple[str, ...]]:
+    held = {(rule.get("priority", 0), rule.get("table")) for rule in kernel.route_rules(namespace, family)
             if rule.get("src") == "all"}
     return (("pref", str(number), "lookup", table) for number, table in LOOKUPS.items()
             if (number, table) not in held)

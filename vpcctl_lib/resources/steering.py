@@ -7,30 +7,30 @@ to the router, whatever MAC their sender wrote: a route table decides about the 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.addressing import ANYWHERE, Family, Network
 from vpcctl_lib.model.naming import BRIDGE_TABLE, ROUTES_SET, ROUTES_TABLE
-from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.base import MISSING, Fault, changed
 from vpcctl_lib.resources.expressions import (
     ACCEPT,
     Expression,
+    beyond,
     field,
     match,
     meta,
-    network,
     networks,
+    of,
     plain,
     read,
     setting,
 )
 from vpcctl_lib.resources.hops import (
     Hop,
-    beyond,
     chains,
     chains_listed,
     held,
@@ -71,18 +71,19 @@ class Origin:
 class Detour:
     """Answers from those sources to a subnet: by a middlebox, or straight if it has no port."""
 
-    source: IPv4Network
-    target: IPv4Network
+    source: Network
+    target: Network
     port: str = ""
     mac: str = ""
 
     @property
     def rule(self) -> str:
         """The rule for what others than the middlebox itself send on."""
-        source = f"ip saddr {plain(self.source)} " if self.source.prefixlen else ""
+        family = of(self.target)
+        source = f"{family} saddr {plain(self.source)} " if self.source.prefixlen else ""
         other = f'iifname != "{self.port}" ' if self.port else ""
         turned = f"ether daddr set {self.mac} " if self.port else ""
-        return f"{other}{source}ip daddr {plain(self.target)} {turned}accept"
+        return f"{other}{source}{family} daddr {plain(self.target)} {turned}accept"
 
 
 @frozen
@@ -103,6 +104,9 @@ class Steering(Table):
     more: tuple[IPv4Network, ...] = ()
     """Its other CIDRs."""
 
+    prefix: IPv6Network | None = None
+    """Those of IPv6, if the VPC has it."""
+
     hops: tuple[Hop, ...] = ()
     """What the bridge switches instead of the router; of a table, the first that matches decides."""
 
@@ -122,9 +126,9 @@ class Steering(Table):
         return (self.router, self.inside, self.tables, self.detours, self.hops)
 
     @property
-    def inside(self) -> tuple[IPv4Network, ...]:
-        """All addresses that are not routed."""
-        return (self.near, *self.more)
+    def inside(self) -> tuple[Network, ...]:
+        """All addresses that are not routed; those of IPv6 last."""
+        return (self.near, *self.more, *((self.prefix,) if self.prefix else ()))
 
     def moved(self, old: Steering) -> str:
         """Ports that come and go, or get another number."""
@@ -137,18 +141,20 @@ class Steering(Table):
         inert = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
                         for one in self.tables)
         vias = "".join(f"\tchain {name} {{\n{_lines(rules)}\t}}\n"
-                       for name, rules in chains(self.inside, self.hops).items())
+                       for name, rules in chains((self.near, *self.more), self.hops).items())
         return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
                 f"{inert}{vias}\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
                 f"{_lines(self._rules())}\t}}\n}}\n")
 
     def _rules(self) -> Iterator[str]:
-        # In one rule: a port without a number ends it.
-        yield " ".join((f"{beyond('daddr', self.inside)} ether daddr set {self.router} meta pkttype set host",
-                        f"meta mark set iifname map @{ORIGIN}", *leads(self.hops)))
+        for part in _by_family(self.inside):
+            # In one rule: a port without a number ends it.
+            yield " ".join((f"{beyond('daddr', part)} ether daddr set {self.router} meta pkttype set host",
+                            f"meta mark set iifname map @{ORIGIN}",
+                            *(leads(self.hops) if part[0].version == 4 else ())))
         if self.detours:
-            yield from (f"ip saddr {one} accept" for one in self.inside)
+            yield from (f"{of(one)} saddr {one} accept" for one in self.inside)
             yield from (one.rule for one in self.detours)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
@@ -170,6 +176,12 @@ class Steering(Table):
 
     def __str__(self) -> str:
         return f"marks for route tables in {self.namespace}"
+
+
+def _by_family(inside: Sequence[Network]) -> list[list[Network]]:
+    """Those of IPv4, and those of IPv6 if there are any."""
+    parted = ([one for one in inside if one.version == version] for version in (4, 6))
+    return [part for part in parted if part]
 
 
 def _lines(rules: Iterable[str]) -> str:
@@ -203,31 +215,43 @@ def origins_of(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
             if isinstance(one, list) and len(one) == 2 and isinstance(one[1], int)}
 
 
-def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[IPv4Network, ...], str] | None:
+def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str] | None:
     """The addresses that are not routed, and the MAC to which packets for all others go."""
-    rule: dict[str, Any] = next((item["rule"] for item in listed
-                                 if item.get("rule", {}).get("chain") == HOOK), {})
+    rules = _hooked(listed)
     try:
-        networks = tuple(read(one["match"]["right"]) for one in rule["expr"] if "match" in one)
-        router = next(one["mangle"]["value"] for one in rule["expr"] if "mangle" in one)
-        return networks, str(router)
-    except (LookupError, TypeError, ValueError):
+        found, router = _far(rules[0])
+        second = rules[1][0]["match"] if len(rules) > 1 else {"op": ""}
+        if second["op"] == "!=" and "payload" in second["left"]:
+            found += _far(rules[1])[0]
+        return found, router
+    except (LookupError, TypeError, ValueError, StopIteration):
         return None
+
+
+def _far(rule: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str]:
+    router = next(one["mangle"]["value"] for one in rule if "mangle" in one)
+    return tuple(read(one["match"]["right"]) for one in rule if "match" in one), str(router)
+
+
+def _hooked(listed: Sequence[dict[str, Any]]) -> list[Any]:
+    """The rules of our hook."""
+    return [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
 
 
 def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
     """The ways of answers in a table that nft has listed; empty if a rule is of another form."""
-    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    rules = _hooked(listed)
     far = far_of(listed)
     try:
-        return [_detour(rule) for rule in rules[1 + len(far[0]):]] if far else []
+        fixed = len(_by_family(far[0])) if far else 0
+        return [_detour(rule) for rule in rules[fixed + len(far[0]):]] if far else []
     except (LookupError, TypeError, ValueError):
         return []
 
 
 def _detour(rule: Sequence[dict[str, Any]]) -> Detour:
     port = mac = ""
-    found = {"saddr": EVERYWHERE}
+    found: dict[str, Network] = {}
     for part in rule:
         if "mangle" in part:
             mac = str(part["mangle"]["value"])
@@ -235,7 +259,9 @@ def _detour(rule: Sequence[dict[str, Any]]) -> Detour:
             port = str(part["match"]["right"])
         elif "match" in part:
             found[part["match"]["left"]["payload"]["field"]] = read(part["match"]["right"])
-    return Detour(found["saddr"], found["daddr"], port, mac)
+    target = found["daddr"]
+    everywhere = ANYWHERE[Family.INET if target.version == 4 else Family.INET6]
+    return Detour(found.get("saddr", everywhere), target, port, mac)
 
 
 def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
@@ -247,32 +273,31 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
     hooks = [{key: item["chain"].get(key) for key in ("name", "type", "hook", "prio", "policy")}
              for item in listed if "hook" in item.get("chain", {})]
     hook = {"name": HOOK, "type": "filter", "hook": HOOK, "prio": PRIORITY, "policy": "accept"}
-    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    rules = _hooked(listed)
     hops = hops_of(listed)
+    own = [one for one in far[0] if isinstance(one, IPv4Network)]
     inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
                 if item.get("rule", {}).get("chain", HOOK) not in (HOOK, *held(listed)))
     return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
         and rules == _expressions(*far, hops, detours_of(listed)) \
-        and held(listed) == chains_listed(far[0], hops) and inert
+        and held(listed) == chains_listed(own, hops) and inert
 
 
-def _expressions(near: tuple[IPv4Network, ...], router: str, hops: Sequence[Hop],
+def _expressions(near: Sequence[Network], router: str, hops: Sequence[Hop],
                  detours: Sequence[Detour]) -> list[Expression]:
     """The rules as nft lists them in JSON (libnftables-json(5))."""
     origin = {"map": {"key": meta("iifname"), "data": f"@{ORIGIN}"}}
+    fixed = [[*networks("daddr", "!=", part), setting(field("ether", "daddr"), router),
+              setting(meta("pkttype"), "host"), setting(meta("mark"), origin),
+              *(leads_listed(hops) if part[0].version == 4 else ())] for part in _by_family(near)]
     inside = [[*networks("saddr", "==", (one,)), ACCEPT] for one in near if detours]
-    return [
-        [*networks("daddr", "!=", near), setting(field("ether", "daddr"), router),
-         setting(meta("pkttype"), "host"), setting(meta("mark"), origin), *leads_listed(hops)],
-        *inside, *([*_turn(one), ACCEPT] for one in detours),
-    ]
+    return [*fixed, *inside, *([*_turn(one), ACCEPT] for one in detours)]
 
 
 def _turn(one: Detour) -> Iterator[Any]:
     if one.port:
         yield match("!=", meta("iifname"), one.port)
-    if one.source.prefixlen:
-        yield match("==", field("ip", "saddr"), network(one.source))
-    yield match("==", field("ip", "daddr"), network(one.target))
+    yield from networks("saddr", "==", (one.source,))
+    yield from networks("daddr", "==", (one.target,))
     if one.port:
         yield setting(field("ether", "daddr"), one.mac)

@@ -17,6 +17,10 @@ INTERNET6 = ("2001:4860:4860::8888", "2606:4700:4700::1111")
 RESOLVER = INTERNET[0]
 GATEWAY, GATEWAY6 = "203.0.113.1", "2001:db8::1"
 ADDRESS, ADDRESS6 = "203.0.113.2", "2001:db8::2"
+LINK_LOCAL = "fe80::1"
+"""Of the internet's end: without one, a link asks for no neighbour with the address of another link
+(ndisc_solicit of net/ipv6/ndisc.c)."""
+
 POOL = "198.51.100.0/24"
 """Addresses that the simulated internet leads to the sandbox, for `vpcctl eip pool add` (RFC 5737)."""
 
@@ -189,7 +193,8 @@ def internet_links(sandbox_pid: int, ipv6: bool) -> str:
         *addresses,
         # With the same number at both ends, the kernel may take a second to report that they are up.
         f"link add sandbox index 8 type veth peer name eth0 netns {sandbox_pid}",
-        *(["link set sandbox addrgenmode none", f"addr add {GATEWAY6}/64 dev sandbox nodad"] if ipv6 else []),
+        *(["link set sandbox addrgenmode none", f"addr add {GATEWAY6}/64 dev sandbox nodad",
+           f"addr add {LINK_LOCAL}/64 dev sandbox nodad"] if ipv6 else []),
         f"addr add {GATEWAY}/24 dev sandbox",
         "link set sandbox up",
         # No other route: an untranslated source gets no answer.

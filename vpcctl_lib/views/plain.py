@@ -192,7 +192,8 @@ def workload(running: Running) -> View:
         **place(running.site), "name": running.workload.name,
         "state": running.life.value, "pid": running.pid, "port": running.workload.port,
         "command": list(running.workload.argv) or ["webserver"], "log": str(running.log),
-        "url": running.url, "user": running.workload.user or None, "pids": running.workload.pids,
+        "url": next(iter(running.urls), None), "url6": next(iter(running.urls[1:]), None),
+        "user": running.workload.user or None, "pids": running.workload.pids,
         "memory": running.workload.memory, **_upkeep(running.workload.upkeep), **_fate(running.fate),
     }
 

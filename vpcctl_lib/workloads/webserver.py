@@ -1,8 +1,12 @@
 # vpcctl web server: one page that says where it runs. Run from its text: its user may not read this file.
 """The page of `deploy webserver`: arguments are the VPC, the subnet, the address and the port."""
 
+import errno
 import json
+import socket
 import sys
+import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
@@ -17,6 +21,8 @@ class Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """JSON for programs that ask for it, else a line of HTML."""
         vpc, subnet, address, port = sys.argv[1:5]
+        if isinstance(self.server, Server6):
+            address = str(self.connection.getsockname()[0])
         if "application/json" in self.headers.get("Accept", ""):
             facts = {"vpc": vpc, "subnet": subnet, "address": address, "port": int(port)}
             self.answer(json.dumps(facts) + "\n", "application/json")
@@ -57,5 +63,27 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = "", int(sys.argv[4])
 
 
+class Server6(Server):
+    """For IPv6 alone: with a listener for each family, the log has addresses as clients have them."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Whatever net.ipv6.bindv6only is."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        super().server_bind()
+
+
+def servers(port: int) -> Iterator[Server]:
+    """One for each family of the kernel: a machine may get IPv6 later."""
+    yield Server(("0.0.0.0", port), Page)  # noqa: S104 - all of its own subnet
+    try:
+        yield Server6(("::", port), Page)
+    except OSError as error:
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+
+
 if __name__ == "__main__":
-    Server(("0.0.0.0", int(sys.argv[4])), Page).serve_forever()  # noqa: S104 - all of its own subnet
+    for server in [*servers(int(sys.argv[4]))]:
+        threading.Thread(target=server.serve_forever).start()
