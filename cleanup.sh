@@ -3,8 +3,8 @@
 # the kernel's state, and needs neither Python nor a state file. The marks are: a link's alias that begins with
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
 # VPCCTL-POSTROUTING, VPCCTL-SOURCES, VPCCTL-PUBLISH, VPCCTL-PORTS, VPCCTL-PUBLISHED, VPCCTL-ELASTIC, VPCCTL-ELASTIC-TO,
-# VPCCTL-GUARD, VPCCTL-GUARD-IN and VPCCTL-GUARD-OUT, and a resolv.conf in /etc/netns or a file of hosts in /run/vpcctl
-# whose first line begins with "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
+# VPCCTL-REFUSED, VPCCTL-GUARD, and VPCCTL-GUARD-FROM, -AWAY, -IN and -OUT, and a resolv.conf in /etc/netns or a file of
+# hosts in /run/vpcctl whose first line begins with "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
 
 set -u
 LC_ALL=C
@@ -305,7 +305,7 @@ removals() {
         }
         /^\*/ { here = ($0 == "*" table) }
         !here { next }
-        /^:VPCCTL-(FORWARD|INPUT|GUARD|GUARD-IN|GUARD-OUT|POSTROUTING|SOURCES|PUBLISH|PORTS|PUBLISHED|ELASTIC|ELASTIC-TO) / { chains[substr($1, 2)] }
+        /^:VPCCTL-(FORWARD|REFUSED|INPUT|GUARD|GUARD-IN|GUARD-OUT|GUARD-FROM|GUARD-AWAY|POSTROUTING|SOURCES|PUBLISH|PORTS|PUBLISHED|ELASTIC|ELASTIC-TO) / { chains[substr($1, 2)] }
         /^-A / && (/vpcctl:/ || /VPCCTL-/) && judge($0) { print "-D" substr($0, 3) }
         END {
             for (chain in chains) print "-F " chain

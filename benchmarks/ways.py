@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import byhand
 from benchmarks.acls import FEW, rules
+from benchmarks.byhand import IPERF
 from benchmarks.connections import PORT, SERVER
 from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
 
-IPERF = 5201
 CONNECTIONS, MEGABYTES = 200, 200
 """In each run."""
 
@@ -47,65 +48,52 @@ class Way(NamedTuple):
     address: str
 
 
-WAYS = {
-    "out by a NAT gateway": (Way("one-prv", "wan", "10.71.0.2"), Way("h-prv", "h-wan", "10.72.0.2")),
-    "out by a middlebox": (Way("one-boxed", "wan", "10.71.0.2"), Way("h-boxed", "h-wan", "10.72.0.2")),
-    "out with an elastic address": (Way("one-pub", "wan", "10.71.0.2"), Way("h-pub", "h-wan", "10.72.0.2")),
-    "in by an elastic address": (Way("wan", "one-pub", "198.51.100.1"),
-                                 Way("h-wan", "h-pub", "198.51.100.33")),
-    "in by a published port": (Way("wan", "one-pub", "10.71.0.1"), Way("h-wan", "h-pub", "10.72.0.1")),
-    "out by a NAT gateway, with network ACLs": (Way("two-prv", "wan", "10.71.0.2"),
-                                                Way("h-prv", "h-wan", "10.72.0.2")),
-    "in by an elastic address, with a network ACL": (Way("wan", "two-pub", "198.51.100.2"),
-                                                     Way("h-wan", "h-pub", "198.51.100.33")),
+HANDS = {"few": (), "same": (True,), "acls": (True, True)}
+"""What is built by hand, by the beginning of its namespaces' names: whether with a guard, and with ACLs."""
+
+
+class Route(NamedTuple):
+    """From one machine to another, in a VPC or outside; `address` is the one that is asked."""
+
+    client: str
+    server: str
+    address: str
+
+    def ours(self, vpc: str) -> Way:
+        """Through a VPC."""
+        client, server = (one if one == "wan" else f"{vpc}-{one}" for one in (self.client, self.server))
+        return Way(client, server, OURS[vpc][self.address])
+
+    def by_hand(self, prefix: str) -> Way:
+        """Through the same by hand."""
+        return Way(f"{prefix}-{self.client}", f"{prefix}-{self.server}", BY_HAND[self.address])
+
+
+OURS = {vpc: {"outside": "10.71.0.2", "elastic": elastic, "published": "10.71.0.1"}
+        for vpc, elastic in (("one", "198.51.100.1"), ("two", "198.51.100.2"))}
+BY_HAND = {"outside": "10.72.0.2", "elastic": "198.51.100.33", "published": "10.72.0.1"}
+ROUTES = {
+    "out by a NAT gateway": Route("prv", "wan", "outside"),
+    "out by a middlebox": Route("boxed", "wan", "outside"),
+    "out with an elastic address": Route("pub", "wan", "outside"),
+    "in by an elastic address": Route("wan", "pub", "elastic"),
+    "in by a published port": Route("wan", "pub", "published"),
 }
-"""Each way through VPCs, and by hand; by hand there are no ACLs."""
+WITH_ACLS = ("out by a NAT gateway", "in by an elastic address")
+WAYS = {
+    **{name: (one.ours("one"), one.by_hand("same"), one.by_hand("few")) for name, one in ROUTES.items()},
+    **{f"{name}, with network ACLs": (ROUTES[name].ours("two"), ROUTES[name].by_hand("acls"),
+                                      ROUTES[name].by_hand("few")) for name in WITH_ACLS},
+}
+"""Each way through VPCs, by hand with the same protection, and by hand with the fewest rules."""
 
-MACHINES = {"h-pub": "10.9.1.2", "h-nat": "10.9.1.5", "h-prv": "10.9.2.2", "h-box": "10.9.3.4",
-            "h-boxed": "10.9.4.2"}
-VIA = {"h-prv": "10.9.1.5", "h-boxed": "10.9.3.4"}
-"""Whose way out is not the router: through the NAT gateway, and through the middlebox."""
-
-BY_HAND = """
+OUTSIDE = """
+netns add wan
 link add wan0 type veth peer name eth0 netns wan
 link set wan0 up
 addr add 10.71.0.1/24 dev wan0
-link add wan0 netns h-host type veth peer name eth0 netns h-wan
-link add cable netns h-host type veth peer name uplink netns h-router
-link add br0 netns h-router type bridge
 """
-INSIDE = {
-    "wan": "addr add 10.71.0.2/24 dev eth0\nlink set eth0 up\nroute add 198.51.100.0/28 via 10.71.0.1\n",
-    "h-wan": "addr add 10.72.0.2/24 dev eth0\nlink set eth0 up\nroute add 198.51.100.32/28 via 10.72.0.1\n",
-    "h-host": "addr add 10.72.0.1/24 dev wan0\nlink set wan0 up\naddr add 169.254.1.0/31 dev cable\n"
-              "link set cable up\nroute add 10.9.0.0/16 via 169.254.1.1\n"
-              "route add 198.51.100.33 via 169.254.1.1\n",
-    "h-router": "addr add 169.254.1.1/31 dev uplink\nlink set uplink up\naddr add 10.9.0.1/16 dev br0\n"
-                "link set br0 up\nroute add default via 169.254.1.0\nroute add 10.9.4.0/24 via 10.9.3.4\n",
-}
-ALLOWED = {
-    "h-router": "-i br0 -o uplink -s 10.9.0.0/16", "h-host": "-i cable -o wan0 -s 10.9.0.0/16",
-    "h-nat": "-i eth0 -o eth0 -s 10.9.0.0/16"}
-OPENED = {"h-router": ("-i uplink -o br0 -d 10.9.1.2",),
-          "h-host": ("-i wan0 -o cable -d 10.9.1.2", "-i wan0 -o cable -d 198.51.100.33",
-                     "-i cable -o wan0 -s 198.51.100.33")}
-"""What may begin connections outward, and inward."""
-
-NAT = {
-    "h-nat": "-A POSTROUTING -j MASQUERADE",
-    "h-router": "-A PREROUTING -d 198.51.100.33 -i uplink -j DNAT --to-destination 10.9.1.2\n"
-                "-A POSTROUTING -s 10.9.1.2 -o uplink -j SNAT --to-source 198.51.100.33",
-    "h-host": f"-A PREROUTING -d 10.72.0.1 -p tcp -m multiport --dports {IPERF},{PORT} "
-              "-j DNAT --to-destination 10.9.1.2\n-A POSTROUTING -s 10.9.0.0/16 -o wan0 -j MASQUERADE",
-}
-"""The fewest rules that work."""
-
-
-def filters(name: str) -> str:
-    """The fewest rules of a stateful firewall: what may begin, what belongs to it, and nothing else."""
-    begun = "".join(f"-A FORWARD {match} -j ACCEPT\n" for match in (ALLOWED[name], *OPENED.get(name, ())))
-    return ("*filter\n:FORWARD DROP\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\n"
-            f"-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n{begun}COMMIT\n")
+WAN = "addr add 10.71.0.2/24 dev eth0\nlink set eth0 up\nroute add 198.51.100.0/28 via 10.71.0.1\n"
 
 
 def network() -> dict[str, Any]:
@@ -133,26 +121,11 @@ def network() -> dict[str, Any]:
 
 
 def build() -> None:
-    """The same twice: by hand, and as VPCs."""
-    names = (*INSIDE, *MACHINES)
-    cables = (f"link add {name} netns h-router type veth peer name eth0 netns {name}\n" for name in MACHINES)
-    run("ip", "-batch", "-", stdin="".join(f"netns add {name}\n" for name in names) + BY_HAND
-        + "".join(cables))
-    ports = "".join(f"link set {name} master br0 up\n" for name in MACHINES)
-    inside = {**INSIDE, "h-router": f"{ports}{INSIDE['h-router']}", **{
-        name: f"addr add {address}/16 dev eth0\nlink set eth0 up\n"
-              f"route add default via {VIA.get(name, '10.9.0.1')}\n" for name, address in MACHINES.items()}}
-    for name, lines in inside.items():
-        run("ip", "-n", name, "-batch", "-", stdin=lines)
-    for name in ("h-host", "h-router", "h-nat", "h-box"):
-        run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ip_forward=1",
-            "net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.eth0.send_redirects=0"
-            if name in MACHINES else "net.ipv4.conf.lo.send_redirects=0")
-    # Or the router's rules would meet frames that its bridge switches.
-    run("ip", "netns", "exec", "h-router", "sysctl", "-e", "-qw", "net.bridge.bridge-nf-call-iptables=0")
-    for name, lines in NAT.items():
-        run("ip", "netns", "exec", name, "iptables-restore",
-            stdin=f"*nat\n{lines}\nCOMMIT\n{filters(name)}")
+    """The same three times and more: by hand, and as VPCs."""
+    for prefix, given in HANDS.items():
+        byhand.build(prefix, *given)
+    run("ip", "-batch", "-", stdin=OUTSIDE)
+    run("ip", "-n", "wan", "-batch", "-", stdin=WAN)
     file = SCRATCH / "ways.json"
     file.write_text(json.dumps(network()))
     vpcctl(f"apply -f {file}")
@@ -165,7 +138,9 @@ def clear() -> None:
     for address in ("198.51.100.1", "198.51.100.2"):
         vpcctl(f"eip release --address {address}")
     vpcctl("eip pool delete 198.51.100.0/28")
-    run("ip", "-batch", "-", stdin="".join(f"netns del {name}\n" for name in (*INSIDE, *MACHINES)))
+    for prefix in HANDS:
+        byhand.clear(prefix)
+    run("ip", "netns", "del", "wan")
 
 
 class Street:
@@ -230,20 +205,20 @@ def _spent(pid: int) -> float:
 
 
 def compare(rounds: int) -> dict[str, float]:
-    """Medians of what each way takes, and of its ratio to the same by hand in the same moment."""
+    """Medians of what each way takes, and of its ratios to the two by hand in the same moment."""
     build()
     street = Street()
     street.open()
     found: dict[str, list[float]] = {}
     for number in range(rounds):
-        for name, pair in WAYS.items():
+        for name, ways in WAYS.items():
             for what, measure in (("connection", street.connection), ("megabyte", street.megabyte)):
-                # In turn, so that neither is always the first.
-                taken = {way: measure(way) for way in (pair if number % 2 else pair[::-1])}
-                ours, by_hand = (taken[way] for way in pair)
-                found.setdefault(f"{name}: {what}", []).append(ours)
-                found.setdefault(f"{name}: {what} by hand", []).append(by_hand)
-                found.setdefault(f"{name}: {what} ratio", []).append(by_hand / ours)
+                # In turn, so that none is always the first.
+                turned = ways[number % 3:] + ways[:number % 3]
+                taken = {way: measure(way) for way in turned}
+                for kind, way in zip(("", " same", " few"), ways, strict=True):
+                    found.setdefault(f"{name}: {what}{kind}", []).append(taken[way])
+                    found.setdefault(f"{name}: {what}{kind} ratio", []).append(taken[way] / taken[ways[0]])
     street.close()
     clear()
     return {name: statistics.median(values) for name, values in found.items()}

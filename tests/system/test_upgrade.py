@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from host import INTERNET, Host
 
+from vpcctl_lib.model.naming import mac
 from vpcctl_lib.record.document import VERSION
 
 STATE = "/var/lib/vpcctl/state.json"
 NEW_KINDS = ("switching", "station", "neighbour", "guard")
-NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT", "VPCCTL-GUARD-IN")
+NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT", "VPCCTL-GUARD-IN", "VPCCTL-GUARD-FROM", "VPCCTL-GUARD-AWAY")
 BEFORE = """
 ip netns exec vpc1 nft delete table bridge vpcctl
 for port in s-public s-private; do
@@ -29,7 +31,7 @@ for name in public private; do
 done
 iptables -t mangle -D PREROUTING 1
 iptables -t mangle -D POSTROUTING 1
-for chain in VPCCTL-GUARD VPCCTL-GUARD-OUT; do
+for chain in VPCCTL-GUARD VPCCTL-GUARD-OUT VPCCTL-GUARD-FROM VPCCTL-GUARD-AWAY; do
     iptables -t mangle -F $chain
     iptables -t mangle -X $chain
 done
@@ -146,6 +148,72 @@ def test_a_change_that_fails_leaves_the_old_network_as_it_was(vpc1: Host) -> Non
     assert done.code == 1
     assert "could not be undone" not in done.err, done.err
     vpc1.check_same(before)
+
+
+LISTS = {"VPCCTL-FORWARD": "VPCCTL-REFUSED", "VPCCTL-GUARD": "VPCCTL-GUARD-FROM",
+         "VPCCTL-GUARD-OUT": "VPCCTL-GUARD-AWAY"}
+"""Chains that once had all rules, each with the chain that has most of them since."""
+
+STEERING = """
+table bridge vpcctl-routes {
+    chain via-1 { ip saddr != 10.0.0.0/16 accept; }
+}
+delete table bridge vpcctl-routes
+table bridge vpcctl-routes {
+    map origin { type ifname : mark; elements = { "s-private" : 0x00010000 }; }
+    chain table-main {
+        continue comment "number 1"
+        continue comment "route 0.0.0.0/0 nat:nat1"
+        continue comment "subnet private"
+    }
+    chain prerouting {
+        type filter hook prerouting priority -199; policy accept;
+        ip daddr != 10.0.0.0/16 ether daddr set %s meta pkttype set host
+        ether type ip meta mark set iifname map @origin
+    }
+}
+"""
+
+
+def as_met_by_every_packet(host: Host) -> None:
+    """The kernel and the record as they were when packets met all rules, and NAT gateways were routed to."""
+    host.sh("ip netns exec vpc1 nft -f - <<'END'" + STEERING % mac("vpc1") + "END\n")
+    record = host.state()
+    chains = {line["name"]: line for line in record["ledger"]
+              if line["kind"] == "chain" and not line["namespace"]}
+    for chain, other in LISTS.items():
+        lead = f" {other}"
+        rules = [rule for rule in chains[other]["rules"] if "NEW,ESTABLISHED" not in rule
+                 and not (rule.endswith("RETURN") and " -o eth0 " in rule)]
+        rules += [rule for rule in chains[chain]["rules"] if not rule.endswith(lead)]
+        chains[chain]["rules"] = rules
+        table = chains[chain]["table"]
+        lines = "".join(f"-A {chain} {rule}\n" for rule in rules)
+        host.sh(f"iptables-restore --noflush <<'END'\n*{table}\n:{chain} - [0:0]\n{lines}-F {other}\n"
+                f"-X {other}\nCOMMIT\nEND\n")
+    record["ledger"] = [line for line in record["ledger"] if line.get("name") not in LISTS.values()]
+    for line in record["ledger"]:
+        line.pop("hops", None)
+    host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
+
+
+@pytest.mark.parametrize("command", ["restore", "subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24"])
+def test_rules_that_met_every_packet_are_reported_and_mended(vpc1: Host, command: str) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    vpc1.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:nat1")
+    as_met_by_every_packet(vpc1)
+    vpc1.reaches("vpc1-private", *INTERNET)
+    told = vpc1.vpcctl("status")
+    assert told.code == 1
+    for name in ("VPCCTL-REFUSED", "VPCCTL-GUARD-FROM", "VPCCTL-GUARD-AWAY", "marks for route tables"):
+        assert name in told.out, name
+    vpc1.do(command)
+    assert vpc1.do("status").out.endswith("in sync\n")
+    vpc1.reaches("vpc1-private", *INTERNET)
+    vpc1.reaches("vpc1-public", *INTERNET)
+    vpc1.never_reaches("vpc1-private", "169.254.169.254")
+    vpc1.never_reaches("internet", "10.0.1.2", "10.0.2.2")
 
 
 NEW_FLOWS = """

@@ -165,8 +165,11 @@ def test_from_two_peers_with_everything_in_them_to_another_network_and_back(othe
 def test_a_new_vpc_is_made_and_nothing_else_is_touched() -> None:
     plan = between(ONE, Topology((VPC, OTHER)))
     assert named(plan, Verb.UNMAKE) == []
-    assert named(plan, Verb.CHANGE) == ["chain VPCCTL-FORWARD of table filter on the host",
+    assert named(plan, Verb.CHANGE) == ["chain VPCCTL-REFUSED of table filter on the host",
+                                        "chain VPCCTL-FORWARD of table filter on the host",
                                         "chain VPCCTL-INPUT of table filter on the host",
+                                        "chain VPCCTL-GUARD-FROM of table mangle on the host",
+                                        "chain VPCCTL-GUARD-AWAY of table mangle on the host",
                                         "chain VPCCTL-GUARD of table mangle on the host",
                                         "chain VPCCTL-GUARD-OUT of table mangle on the host",
                                         "chain VPCCTL-GUARD-IN of table security on the host"]

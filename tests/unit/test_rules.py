@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from vpcctl_lib.firewall.rules import (
+    genuine,
+    host_answers,
     host_forward,
     host_guard,
+    host_guard_away,
+    host_guard_from,
     host_guard_out,
     host_input,
     host_nat,
+    host_refused,
+    outward,
     router_forward,
     router_input,
     router_mangle,
@@ -76,7 +83,7 @@ def test_a_resolver_among_the_refused_is_asked_for_names_and_nothing_else() -> N
         -p tcp -m tcp --dport 53 -m comment --comment vpcctl:vpc1/public -j ACCEPT
     """)
     ways = {"br-vpc1 -o uplink": router_forward(Topology((azure,)), azure)[7:],
-            "vpc-vpc1 -o eth0": host_forward([(azure, True)])[2:]}
+            "vpc-vpc1 -o eth0": host_refused([(azure, True)])[2:]}
     for way, rules in ways.items():
         assert rules[:2] == tuple(f"-s 10.0.1.0/24 -d 168.63.129.16/32 -i {way} {rest}" for rest in accepts)
         assert "-j REJECT" in rules[2]
@@ -104,27 +111,41 @@ def test_a_vpc_without_a_route_is_masqueraded_twice() -> None:
     assert router_nat(OPEN) == ("-s 10.0.1.0/24 -o uplink -j MASQUERADE --random-fully",)
     assert host_nat([(OPEN, False)]) == (
         "-s 169.254.64.7/32 -o eth0 -m comment --comment vpcctl:vpc1 -j MASQUERADE --random-fully",)
-    assert host_forward([(OPEN, False)])[6].startswith("-s 169.254.64.7/32 -i vpc-vpc1 -o eth0 ")
+    assert host_forward([(OPEN, False)])[5].startswith("-s 169.254.64.7/32 -i vpc-vpc1 -o eth0 ")
 
 
 def test_the_host_forwards_between_a_cable_and_its_uplink_only() -> None:
-    assert host_forward([(OPEN, True), (PEER, True)]) == lines("""
+    both = [(OPEN, True), (PEER, True)]
+    assert host_answers(both) == lines("""
+        -i eth0 -o vpc-vpc1 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+    """)
+    assert host_forward(both) == lines("""
+        -m conntrack --ctstate INVALID REFUSED
+        -d 169.254.0.0/16 REFUSED
+        -d 100.100.100.200/32 REFUSED
+        -d 168.63.129.16/32 REFUSED
+        -d 192.0.0.192/32 REFUSED
+        -s 10.0.1.0/24 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1/public -j ACCEPT
+        -i vpc-vpc1 -m comment --comment vpcctl:vpc1 NET
+        -o vpc-vpc1 -m comment --comment vpcctl:vpc1 NET
+        -i vpc-vpc2 -m comment --comment vpcctl:vpc2 NET
+        -o vpc-vpc2 -m comment --comment vpcctl:vpc2 NET
+    """.replace("NET", "-j REJECT --reject-with icmp-net-unreachable")
+        .replace("REFUSED", "-m comment --comment vpcctl:host -j VPCCTL-REFUSED"))
+
+
+def test_the_host_refuses_metadata_and_what_tracking_calls_invalid() -> None:
+    assert host_refused([(OPEN, True), (PEER, True)]) == lines("""
         -i vpc-vpc1 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc1 -j DROP
         -o vpc-vpc1 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc1 -j DROP
         -d 169.254.0.0/16 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
         -d 100.100.100.200/32 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
         -d 168.63.129.16/32 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
         -d 192.0.0.192/32 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1 NET
-        -s 10.0.1.0/24 -i vpc-vpc1 -o eth0 -m comment --comment vpcctl:vpc1/public -j ACCEPT
-        -i eth0 -o vpc-vpc1 TRACKED -m comment --comment vpcctl:vpc1 -j ACCEPT
-        -i vpc-vpc1 -m comment --comment vpcctl:vpc1 NET
-        -o vpc-vpc1 -m comment --comment vpcctl:vpc1 NET
         -i vpc-vpc2 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc2 -j DROP
         -o vpc-vpc2 -m conntrack --ctstate INVALID -m comment --comment vpcctl:vpc2 -j DROP
-        -i vpc-vpc2 -m comment --comment vpcctl:vpc2 NET
-        -o vpc-vpc2 -m comment --comment vpcctl:vpc2 NET
-    """.replace("NET", "-j REJECT --reject-with icmp-net-unreachable")
-        .replace("TRACKED", "-m conntrack --ctstate ESTABLISHED,RELATED"))
+    """.replace("NET", "-j REJECT --reject-with icmp-net-unreachable"))
+    assert not any("169.254" in rule for rule in host_forward([(CLOSED, True)])), "nothing is accepted"
 
 
 def test_a_vpc_may_only_answer_the_host() -> None:
@@ -139,7 +160,7 @@ def test_a_vpc_may_only_answer_the_host() -> None:
 
 
 def test_the_addresses_of_a_vpc_come_by_its_cable_only() -> None:
-    assert host_guard([(OPEN, True)]) == lines("""
+    assert tuple(host_guard_from([(OPEN, True)])) == lines("""
         -i lo -m comment --comment vpcctl:host -j RETURN
         -s 10.0.0.0/16 ! -i vpc-vpc1 OURS -j DROP
         -s 169.254.64.6/31 ! -i vpc-vpc1 OURS -j DROP
@@ -147,11 +168,34 @@ def test_the_addresses_of_a_vpc_come_by_its_cable_only() -> None:
         -i vpc-vpc1 -m conntrack --ctstate RELATED ! --ctorigsrc 10.0.0.0/16 ! --ctorigdst 10.0.0.0/16 MORE
     """.replace("MORE", "-m conntrack ! --ctorigdst 169.254.64.7 OURS -j DROP")
         .replace("OURS", "-m comment --comment vpcctl:vpc1"))
-    assert not any("10.0.0.0/16" in rule for rule in host_guard([(OPEN, False)])), "another has that CIDR"
+    for rules in (host_guard, host_guard_from, genuine):
+        assert not any("10.0.0.0/16" in rule for rule in rules([(OPEN, False)])), "another has that CIDR"
+
+
+def test_the_guard_looks_at_all_that_it_may_have_to_drop() -> None:
+    """By what its rules ask for; whatever comes with another source and is part of a connection passes."""
+    for leads, others in ((host_guard, host_guard_from), (host_guard_out, host_guard_away)):
+        led = [re.split(" -m comment| -g", rule)[0] for rule in leads([(OPEN, True), (PEER, False)])]
+        dropped = [rule for rule in others([(OPEN, True), (PEER, False)]) if rule.endswith("DROP")]
+        assert len(dropped) > 4
+        for rule in dropped:
+            source = next((IPv4Network(one) for one in re.findall(r"(?<!! )-s (\S+)", rule)), None)
+            state = re.findall(r"--ctstate (\S+)", rule)
+            by_source = source and any(source.subnet_of(IPv4Network(one.split()[1]))
+                                       for one in led if one.startswith("-s"))
+            assert by_source or (state and any(state[0] in one for one in led)), rule
+
+
+def test_what_most_packets_are_passes_the_guard_at_once() -> None:
+    for routed, source in ((True, "10.0.0.0/16"), (False, "169.254.64.7/32")):
+        assert list(genuine([(OPEN, routed)])) == [
+            f"-s {source} ! -d 127.0.0.0/8 -i vpc-vpc1 -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"]
+        assert f"-s {source} -o eth0 -j RETURN" in list(outward([(OPEN, routed)]))
+    assert list(outward([(PEER, True)])) == [], "it has no way out"
 
 
 def test_what_comes_of_a_vpc_leaves_by_its_uplink_only() -> None:
-    assert host_guard_out([(OPEN, True), (PEER, True)]) == lines("""
+    assert tuple(host_guard_away([(OPEN, True), (PEER, True)])) == lines("""
         ! -s 169.254.64.6/32 -o vpc-vpc1 NEW -m comment --comment vpcctl:vpc1 -j DROP
         -s 10.0.0.0/16 ! -o eth0 OTHERS -m comment --comment vpcctl:vpc1 -j DROP
         -s 169.254.64.7/32 ! -o eth0 OTHERS -m comment --comment vpcctl:vpc1 -j DROP

@@ -38,7 +38,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if topology.guarded:
         # Early, since it takes a while, and nothing waits for it.
         for vpc in topology.vpcs:
-            yield from _at_the_ports(vpc, seats[vpc.name], bool(topology.quotes))
+            yield from _at_the_ports(topology, vpc, seats[vpc.name])
     groups = _groups(topology, seats)
     if groups:
         for vpc in topology.vpcs:
@@ -112,14 +112,14 @@ def _names(topology: Topology, seats: Mapping[str, Sequence[Seat]],
         yield Part((vpc.name,), names.programs, (vpc,), (listening(vpc), names.peers(topology, vpc)))
 
 
-def _at_the_ports(vpc: Vpc, seats: Sequence[Seat], quotes: bool) -> Iterator[Part]:
+def _at_the_ports(topology: Topology, vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Part]:
     """The nft tables of family bridge."""
-    given = (vpc.name, routers.ranges(vpc), quotes, bool(vpc.dhcp), vpc.ipv6 is not None)
+    given = (vpc.name, routers.ranges(vpc), bool(topology.quotes), bool(vpc.dhcp), vpc.ipv6 is not None)
     yield Part((vpc.name,), routers.guard, seats, given, routers.guarded)
     if vpc.acls:
         yield Part((vpc.name,), _acls, (vpc,), (seats,))
     if vpc.route_tables or vpc.nat_gateways:
-        yield Part((vpc.name,), _steering, (vpc,), (seats,))
+        yield Part((vpc.name,), _steering, (vpc,), (seats, tuple(topology.peers_of(vpc.name))))
 
 
 def _namespace(vpc: str) -> Iterator[Resource]:
@@ -178,11 +178,11 @@ def _acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
     return acls(vpc, seats)
 
 
-def _steering(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+def _steering(vpc: Vpc, seats: Sequence[Seat], peers: Sequence[Vpc]) -> Iterator[Resource]:
     # Imported late, here and below: most VPCs have only the built-in tables.
     from vpcctl_lib.blueprint.tables import steering
 
-    return steering(vpc, [seat.endpoint for seat in seats])
+    return steering(vpc, [seat.endpoint for seat in seats], peers)
 
 
 def _tables(topology: Topology, vpc: Vpc) -> Iterator[Resource]:

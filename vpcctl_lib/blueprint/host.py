@@ -7,12 +7,18 @@ from collections.abc import Iterator, Sequence
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall.rules import (
+    genuine,
+    host_answers,
     host_forward,
     host_guard,
+    host_guard_away,
+    host_guard_from,
     host_guard_in,
     host_guard_out,
     host_input,
     host_nat,
+    host_refused,
+    outward,
 )
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.routing import forwards, opens, routed
@@ -69,10 +75,11 @@ def host(topology: Topology) -> Iterator[Resource]:
     first = _openings(topology, reached)
     # Before the chain that leads to them.
     yield from first.chains
-    yield Chain(HOST, "filter", naming.HOST_FORWARD, (*first.forward, *host_forward(reached)))
+    yield Chain(HOST, "filter", naming.HOST_REFUSED, host_refused(reached))
+    yield Chain(HOST, "filter", naming.HOST_FORWARD, (
+        *host_answers(reached), *first.forward, *host_forward(reached)))
     yield Chain(HOST, "filter", naming.HOST_INPUT, (*first.inward, *host_input(reached)))
-    yield Chain(HOST, "mangle", naming.HOST_GUARD, (*first.guard, *host_guard(reached)))
-    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, (*first.guard_out, *host_guard_out(reached)))
+    yield from _guard(reached, first)
     has_security = topology.iptables is not Variant.LEGACY
     if has_security:
         yield Chain(HOST, "security", naming.HOST_GUARD_IN, host_guard_in(reached))
@@ -88,6 +95,15 @@ def host(topology: Topology) -> Iterator[Resource]:
     yield from _resolvers(topology)
     if forwards(topology):
         yield Forwarding()
+
+
+def _guard(reached: Sequence[tuple[Vpc, bool]], first: Openings) -> Iterator[Resource]:
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_FROM, (
+        *genuine(reached), *first.genuine, *first.guard, *host_guard_from(reached)))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_AWAY, (
+        *outward(reached), *first.guard_out, *host_guard_away(reached)))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD, (*first.suspect, *host_guard(reached)))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, tuple(host_guard_out(reached)))
 
 
 def _openings(topology: Topology, reached: Sequence[tuple[Vpc, bool]]) -> Openings:

@@ -29,8 +29,9 @@ def openings(topology: Topology, reached: Reached) -> Openings:
         jump = SingleRule("nat", "POSTROUTING", f"{MARK} -j {naming.HOST_SOURCES}", top=True)
         chains = (*chains, Chain(HOST, "nat", naming.HOST_SOURCES, sources))
         published = published._replace(jumps=(*published.jumps, jump))
-    return Openings(chains, published.jumps, (*published.forward, *whole.forward),
-                    (*published.inward, *whole.inward), (*published.guard, *whole.guard),
+    return Openings(chains, published.jumps, (*whole.forward, *published.forward),
+                    (*published.inward, *whole.inward), (*published.suspect, *whole.suspect),
+                    whole.genuine, (*published.guard, *whole.guard),
                     (*published.guard_out, *whole.guard_out))
 
 
@@ -48,8 +49,9 @@ def _published(topology: Topology, reached: Reached) -> Openings:
         SingleRule("nat", "PREROUTING", f"! -d 127.0.0.0/8 {here} {MARK} -j {naming.HOST_PUBLISH}"),
         SingleRule("nat", "OUTPUT", f"{here} {MARK} -j {naming.HOST_PUBLISH}"),
     )
-    return Openings(chains, jumps, *(tuple(part(reached)) for part in (
-        publishing.forward, publishing.inward, publishing.guard, publishing.guard_out)))
+    forward, inward, suspect, guard, guard_out = (tuple(part(reached)) for part in (
+        publishing.forward, publishing.inward, publishing.suspect, publishing.guard, publishing.guard_out))
+    return Openings(chains, jumps, forward, inward, suspect, (), guard, guard_out)
 
 
 def _elastic(topology: Topology, reached: Reached, found: Sequence[Working]) -> Openings:
@@ -64,7 +66,8 @@ def _elastic(topology: Topology, reached: Reached, found: Sequence[Working]) -> 
         Chain(HOST, "nat", naming.HOST_ELASTIC_TO, tuple(elastic.seen(reached, front))),
     )
     return Openings(chains, (), *(tuple(part(found)) for part in (
-        elastic.forward, elastic.inward, elastic.guard, elastic.guard_out)))
+        elastic.forward, elastic.inward, elastic.suspect, elastic.genuine, elastic.guard,
+        elastic.guard_out)))
 
 
 def addresses(topology: Topology) -> Iterator[Resource]:

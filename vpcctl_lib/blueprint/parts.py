@@ -82,6 +82,8 @@ class Openings(NamedTuple):
     jumps: tuple[Resource, ...] = ()
     forward: tuple[str, ...] = ()
     inward: tuple[str, ...] = ()
+    suspect: tuple[str, ...] = ()
+    genuine: tuple[str, ...] = ()
     guard: tuple[str, ...] = ()
     guard_out: tuple[str, ...] = ()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from vpcctl_lib.blueprint import dual
-from vpcctl_lib.firewall.route_rules import go_back
+from vpcctl_lib.firewall.route_rules import answers, go_back
 from vpcctl_lib.firewall.rules import router_raw
 from vpcctl_lib.model import addressing, addressing6, naming, tables
 from vpcctl_lib.model.addressing import ANYWHERE, Address, Family, Network
@@ -16,6 +16,7 @@ from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
 from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.resources import Chain, Resource, Steering, Way, WayRule
+from vpcctl_lib.resources.hops import Hop
 from vpcctl_lib.resources.steering import Detour, Listed, Origin
 from vpcctl_lib.resources.way import THROW, UNREACHABLE
 
@@ -23,7 +24,7 @@ MARKED, HOME, BACK = 10000, 20000, 20100
 """Where `ip rule` has the rules by mark, that for the host, and those for answers by a middlebox."""
 
 
-def steering(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
+def steering(vpc: Vpc, machines: Sequence[Endpoint], peers: Sequence[Vpc]) -> Iterator[Resource]:
     """Who is marked with which table; also with NAT gateways alone, since a sender could write their MAC."""
     numbers = {subnet.name: tables.number(vpc, subnet) for subnet in vpc.subnets}
     origins = tuple(Origin(one.port, numbers[one.site.subnet]) for one in machines
@@ -31,7 +32,24 @@ def steering(vpc: Vpc, machines: Sequence[Endpoint]) -> Iterator[Resource]:
     yield Steering(vpc.name, naming.mac(vpc.name), vpc.cidr, origins,
                    tuple(Listed(table.name, _words(vpc, table)) for table in vpc.route_tables),
                    tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)), vpc.cidrs,
-                   vpc.ipv6)
+                   vpc.ipv6, tuple(one for table in tables.used(vpc) for one in _hops(vpc, peers, table)))
+
+
+def _hops(vpc: Vpc, peers: Sequence[Vpc], table: RouteTable) -> list[Hop]:
+    """What goes from the table's subnets to a NAT gateway or a middlebox, past the router."""
+    routes = sorted(tables.routes(vpc, peers, table.name), key=lambda one: -one.destination.prefixlen)
+    found = [_hop(vpc, table, route) for route in routes]
+    # After the last of them all is routed anyway.
+    while found and not found[-1].mac:
+        found.pop()
+    # The router knows the answers by published ports, whose way is the one that the question came.
+    return [] if answers(vpc, table) else found
+
+
+def _hop(vpc: Vpc, table: RouteTable, route: VpcRoute) -> Hop:
+    near = tables.next_hop(vpc, route)
+    mac = naming.instance_mac(vpc.name, near) if isinstance(near, IPv4Address) else ""
+    return Hop(table.number, IPv4Network(route.destination), mac)
 
 
 def _detours(vpc: Vpc, subnet: Subnet) -> list[Detour]:

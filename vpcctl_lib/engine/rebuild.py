@@ -143,7 +143,9 @@ class Rebuilder:
         """The position of its rules on the host, then of its cable: the order in which VPCs were made."""
         cable = naming.device("vpc-", name)
         rules = self._rules("", naming.HOST_FORWARD)
-        first = next((number for number, rule in enumerate(rules) if rule.get("-i") == cable), len(rules))
+        # Each has one that refuses all else, and these are in that order.
+        first = next((number for number, rule in enumerate(rules) if rule.get("-i") == cable
+                      and rule.get("-j") == "REJECT" and "-d" not in rule), len(rules))
         link = self._kernel.link("", cable) or {}
         return first, int(link.get("ifindex", 0))
 

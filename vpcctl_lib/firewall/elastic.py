@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
-from vpcctl_lib.firewall.rules import MASQUERADE, RELATED, TRACKED, Reached, sources_of
+from vpcctl_lib.firewall.rules import (
+    MASQUERADE,
+    RELATED,
+    TRACKED,
+    Reached,
+    genuine_source,
+    sources_of,
+)
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.elastic import Working
+from vpcctl_lib.model.outside import Pool
 from vpcctl_lib.model.topology import Topology, Vpc
 
 Addresses = Sequence[Working]
@@ -19,18 +27,21 @@ Addresses = Sequence[Working]
 
 def senders(found: Addresses, vpcs: Reached, front: IPv4Address | None) -> Iterator[str]:
     """What machines with elastic addresses send, and who else may send to these."""
-    for block in addressing.METADATA:
-        yield from (f"-d {block} -i {cable} {mark} -j RETURN" for cable, mark in _cables(found).items())
-    for one in found:
-        source = f"-s {one.address}/32 -i {_cable(one.vpc)}"
-        yield f"{source} -o {one.pool.interface} {_mark(one.mark)} -j ACCEPT"
+    own = _mark(naming.host_mark())
+    # The link of a pool is no VPC's cable, so what comes from there is allowed by what follows, too.
+    yield from (f"-d {pool.cidr} -i {pool.interface} {own} -j {naming.HOST_ELASTIC_TO}"
+                for pool in _pools(found))
+    yield from (f"-d {block} {own} -j RETURN" for block in addressing.METADATA)
+    sources = [(one, f"-s {one.address}/32 -i {_cable(one.vpc)}") for one in found]
+    yield from (f"{source} -o {one.pool.interface} {_mark(one.mark)} -j ACCEPT" for one, source in sources)
+    for one, source in sources:
         yield f"{source} {TRACKED} {_mark(one.mark)} -j ACCEPT"
         yield f"{source} {_mark(one.mark)} -j {naming.HOST_ELASTIC_TO}"
     for vpc, routed in vpcs:
         for source, mark in sources_of(vpc, routed) if vpc.nat and front else ():
             yield f"-s {source} -i {_cable(vpc)} {_mark(mark)} -j {naming.HOST_ELASTIC_TO}"
         yield f"-i {_cable(vpc)} {_mark(naming.owner(vpc.name))} -j RETURN"
-    yield f"{_mark(naming.host_mark())} -j {naming.HOST_ELASTIC_TO}"
+    yield f"{own} -j {naming.HOST_ELASTIC_TO}"
 
 
 def targets(found: Addresses) -> Iterator[str]:
@@ -64,8 +75,9 @@ def seen(vpcs: Reached, front: IPv4Address | None) -> Iterator[str]:
 
 def forward(found: Addresses) -> Iterator[str]:
     """Before all that refuses."""
-    if found:
-        yield f"{_mark(naming.host_mark())} -j {naming.HOST_ELASTIC}"
+    for pool in _pools(found):
+        for end in ("-d", "-s"):
+            yield f"{end} {pool.cidr} {_mark(naming.host_mark())} -j {naming.HOST_ELASTIC}"
 
 
 def inward(found: Addresses) -> Iterator[str]:
@@ -83,6 +95,17 @@ def guard(found: Addresses) -> Iterator[str]:
         for source in (one.address, router):
             for end in ("--ctorigdst", "--ctorigsrc"):
                 yield f"-s {source}/32 -i {cable} {RELATED} {end} {one.address} {_mark(one.mark)} -j RETURN"
+
+
+def suspect(found: Addresses) -> Iterator[str]:
+    """What else the guard has to look at."""
+    return (f"-s {pool.cidr} {_mark(naming.host_mark())} -g {naming.HOST_GUARD_FROM}"
+            for pool in _pools(found))
+
+
+def genuine(found: Addresses) -> Iterator[str]:
+    """What most of their packets are, so that they need not meet all that follows."""
+    return (genuine_source(f"{one.address}/32", _cable(one.vpc)) for one in found)
 
 
 def guard_out(found: Addresses) -> Iterator[str]:
@@ -113,8 +136,9 @@ def at_router_out(found: Addresses, routed: bool) -> Iterator[str]:
         yield f"-s {one.private}/32 -o {naming.UPLINK} {_mark(one.mark)} -j SNAT --to-source {one.address}"
 
 
-def _cables(found: Addresses) -> dict[str, str]:
-    return {_cable(one.vpc): _mark(naming.owner(one.vpc.name)) for one in found}
+def _pools(found: Addresses) -> Iterator[Pool]:
+    """The pools that they are from."""
+    return iter(dict.fromkeys(one.pool for one in found))
 
 
 def _cable(vpc: Vpc) -> str:

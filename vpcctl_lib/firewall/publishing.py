@@ -120,6 +120,12 @@ def guard(vpcs: Reached) -> Iterator[str]:
                 yield f"-s {source} -i {_cable(vpc)} {RELATED} --ctreplsrc {own} {_marked(vpc)} -j RETURN"
 
 
+def suspect(vpcs: Reached) -> Iterator[str]:
+    """What else the guard has to look at."""
+    if any(vpc.is_published for vpc, _ in vpcs):
+        yield f"-d {LOOPBACK} {_mark(naming.host_mark())} -g {naming.HOST_GUARD_FROM}"
+
+
 def guard_out(vpcs: Reached) -> Iterator[str]:
     """New connections into a VPC by such ports, and the answers, which may leave by any link."""
     for vpc, routed in _published(vpcs):

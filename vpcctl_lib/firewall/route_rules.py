@@ -63,7 +63,9 @@ def untracked(topology: Topology, vpc: Vpc, family: Family = Family.INET) -> tup
     Their answers are switched past the router, and it sees them a second time, from the machine that sends
     them on: as one connection they would be INVALID, or have no translation.
     """
-    return tuple(rule for table in used(vpc) for rule in _untracked(topology, vpc, table, family))
+    found = tuple(rule for table in used(vpc) for rule in _untracked(topology, vpc, table, family))
+    # Most packets have no mark, and need not meet the rest.
+    return (f"{_marked(0)} -j RETURN", *found) if found else ()
 
 
 def _untracked(topology: Topology, vpc: Vpc, table: RouteTable, family: Family) -> Iterator[str]:
@@ -78,13 +80,13 @@ def _untracked(topology: Topology, vpc: Vpc, table: RouteTable, family: Family) 
     # A route is the more specific one of two before it in this order.
     for route in sorted(found, key=lambda one: -one.destination.prefixlen):
         if route.via is Via.NAT and next_hop(vpc, route):
-            for match in _answers(vpc, table):
+            for match in answers(vpc, table):
                 yield " ".join(filter(None, (_to(route), f"{match} {port}", "-j ACCEPT")))
         what = "-j CT --notrack" if next_hop(vpc, route) else "-j ACCEPT"
         yield " ".join(filter(None, (_to(route), port, what)))
 
 
-def _answers(vpc: Vpc, table: RouteTable) -> list[str]:
+def answers(vpc: Vpc, table: RouteTable) -> list[str]:
     """What may be an answer by a published port, or an ICMP error about one: tracking tells.
 
     If a middlebox has the table, it may send on any machine's.

@@ -165,24 +165,63 @@ def sources_of(vpc: Vpc, routed: bool) -> Sources:
     return [(str(subnet.cidr), naming.owner(vpc.name, subnet.name)) for subnet in public(vpc)]
 
 
+def host_answers(vpcs: Reached) -> tuple[str, ...]:
+    """What most packets to VPCs are, first of all: nothing that comes before a refusal refuses them.
+
+    Without a mark, here and in the guard: for the kernel, a comment is one more match.
+    """
+    return tuple(f"-i {vpc.nat.interface} -o {_cable(vpc)} {TRACKED} -j ACCEPT"
+                 for vpc, _ in vpcs if vpc.nat)
+
+
 def host_forward(vpcs: Reached) -> tuple[str, ...]:
-    """Forwards only between cables and the uplink: not to another VPC, not from a neighbour."""
-    return tuple(rule for vpc, routed in vpcs for rule in _host_forward(vpc, routed))
+    """Forwards only between cables and the uplink: not to another VPC, not from a neighbour.
+
+    What asks for the name of a link comes as late as it can: that takes the kernel longer than to compare
+    addresses.
+    """
+    return (*_to_refused(vpcs), *(rule for vpc, routed in vpcs for rule in _leaving(vpc, routed)),
+            *(rule for vpc, _ in vpcs for rule in _closed(vpc)))
 
 
-def _host_forward(vpc: Vpc, routed: bool) -> Iterator[str]:
-    # By exact name: `vpc-+` would also match somebody else's interface with such a name.
-    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
-    yield f"-i {cable} {INVALID} {comment} -j DROP"
-    yield f"-o {cable} {INVALID} {comment} -j DROP"
+def _to_refused(vpcs: Reached) -> Iterator[str]:
+    leads = f"{bearing(naming.host_mark())} -j {naming.HOST_REFUSED}"
+    yield f"{INVALID} {leads}"
+    if any(vpc.nat for vpc, _ in vpcs):
+        yield from (f"-d {block} {leads}" for block in addressing.METADATA)
+
+
+def _leaving(vpc: Vpc, routed: bool) -> Iterator[str]:
+    if vpc.nat:
+        for source, mark in sources_of(vpc, routed):
+            yield f"-s {source} -i {_cable(vpc)} -o {vpc.nat.interface} {bearing(mark)} -j ACCEPT"
+
+
+def _closed(vpc: Vpc) -> Iterator[str]:
+    yield f"-i {_cable(vpc)} {_owned(vpc)} {UNREACHABLE}"
+    yield f"-o {_cable(vpc)} {_owned(vpc)} {UNREACHABLE}"
+
+
+def host_refused(vpcs: Reached) -> tuple[str, ...]:
+    """Before any rule of the host accepts what VPCs send, or what is sent to them."""
+    return tuple(rule for vpc, routed in vpcs for rule in _host_refused(vpc, routed))
+
+
+def _host_refused(vpc: Vpc, routed: bool) -> Iterator[str]:
+    yield f"-i {_cable(vpc)} {INVALID} {_owned(vpc)} -j DROP"
+    yield f"-o {_cable(vpc)} {INVALID} {_owned(vpc)} -j DROP"
     if vpc.nat:
         sources = sources_of(vpc, routed)
-        yield from _metadata(vpc.nat, sources, cable, vpc.nat.interface, comment)
-        for source, mark in sources:
-            yield f"-s {source} -i {cable} -o {vpc.nat.interface} {bearing(mark)} -j ACCEPT"
-        yield f"-i {vpc.nat.interface} -o {cable} {TRACKED} {comment} -j ACCEPT"
-    yield f"-i {cable} {comment} {UNREACHABLE}"
-    yield f"-o {cable} {comment} {UNREACHABLE}"
+        yield from _metadata(vpc.nat, sources, _cable(vpc), vpc.nat.interface, _owned(vpc))
+
+
+def _cable(vpc: Vpc) -> str:
+    # By exact name: `vpc-+` would also match somebody else's interface with such a name.
+    return naming.device("vpc-", vpc.name)
+
+
+def _owned(vpc: Vpc) -> str:
+    return bearing(naming.owner(vpc.name))
 
 
 def host_input(vpcs: Reached) -> tuple[str, ...]:
@@ -200,17 +239,42 @@ def _host_input(vpc: Vpc, routed: bool) -> Iterator[str]:
     yield f"-i {cable} {comment} {CLOSED}"
 
 
-def host_guard(vpcs: Reached) -> tuple[str, ...]:
-    """Before the rules of all other tables: only its cable brings a VPC's addresses, and no forged errors.
+def host_guard(vpcs: Reached) -> Iterator[str]:
+    """Before the rules of all other tables: leads to the guard what it may have to drop, and nothing else.
 
     It is in a table that `iptables -F` leaves alone, and to which no other program adds accepts.
     """
-    own = bearing(f"{naming.MARK}host")
-    return (f"-i lo {own} -j RETURN", *(rule for vpc, routed in vpcs for rule in _host_guard(vpc, routed)))
+    leads = f"-g {naming.HOST_GUARD_FROM}"
+    yield from (f"-s {network} {leads}" for vpc, routed in vpcs if routed for network in vpc.networks)
+    for match in (f"-s {addressing.LINKS}", "-m conntrack --ctstate INVALID,RELATED"):
+        yield f"{match} {bearing(naming.host_mark())} {leads}"
+
+
+def host_guard_from(vpcs: Reached) -> Iterator[str]:
+    """Only its cable brings a VPC's addresses, and no forged errors."""
+    yield f"-i lo {bearing(naming.host_mark())} -j RETURN"
+    for vpc, routed in vpcs:
+        yield from _host_guard(vpc, routed)
+
+
+def genuine(vpcs: Reached) -> Iterator[str]:
+    """What most of a VPC's packets are, so that they need not meet all that follows."""
+    for vpc, routed in vpcs:
+        yield from (genuine_source(source, _cable(vpc)) for source in _own(vpc, routed))
+
+
+def genuine_source(source: str, cable: str) -> str:
+    """The rule for one source."""
+    return f"-s {source} ! -d 127.0.0.0/8 -i {cable} -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"
+
+
+def _own(vpc: Vpc, routed: bool) -> list[str]:
+    """The addresses with which a VPC's packets come to the host."""
+    return [*map(str, vpc.networks)] if routed else [f"{addressing.router_end(vpc.link)}/32"]
 
 
 def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
-    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    cable, comment = _cable(vpc), _owned(vpc)
     own = vpc.networks if routed else (addressing.router_end(vpc.link),)
     for source in _addresses(vpc, routed):
         yield f"-s {source} ! -i {cable} {comment} -j DROP"
@@ -221,18 +285,38 @@ def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
            f"-m conntrack ! --ctorigdst {addressing.router_end(vpc.link)} {comment} -j DROP")
 
 
-def host_guard_out(vpcs: Reached) -> tuple[str, ...]:
-    """After all other rules: if the chain that refuses with an answer was flushed, the packet stops here."""
-    return tuple(rule for vpc, routed in vpcs for rule in _host_guard_out(vpc, routed))
+def host_guard_out(vpcs: Reached) -> Iterator[str]:
+    """After all other rules: leads to the guard what it may have to drop, and nothing else."""
+    leads = f"-g {naming.HOST_GUARD_AWAY}"
+    yield from (f"-s {network} {leads}" for vpc, routed in vpcs if routed for network in vpc.networks)
+    for match in (f"-s {addressing.LINKS}", BEGUN):
+        yield f"{match} {bearing(naming.host_mark())} {leads}"
+
+
+def host_guard_away(vpcs: Reached) -> Iterator[str]:
+    """If the chain that refuses with an answer was flushed, the packet stops here."""
+    return (rule for vpc, routed in vpcs for rule in _host_guard_out(vpc, routed))
+
+
+def outward(vpcs: Reached) -> Iterator[str]:
+    """What most of a VPC's packets are that leave, so that they need not meet all that follows."""
+    for vpc, routed in vpcs:
+        if vpc.nat:
+            for source in _senders(vpc, routed):
+                yield f"-s {source} -o {vpc.nat.interface} -j RETURN"
+
+
+def _senders(vpc: Vpc, routed: bool) -> list[str]:
+    """All addresses with which packets come out of a VPC."""
+    return [*(map(str, vpc.networks) if routed else ()), f"{addressing.router_end(vpc.link)}/32"]
 
 
 def _host_guard_out(vpc: Vpc, routed: bool) -> Iterator[str]:
-    cable, comment = naming.device("vpc-", vpc.name), bearing(naming.owner(vpc.name))
+    cable, comment = _cable(vpc), _owned(vpc)
     # Only the host itself opens connections into a VPC, from its address on the cable, which is unique.
     yield f"! -s {addressing.host_end(vpc.link)}/32 -o {cable} {BEGUN} {comment} -j DROP"
     beside = f"! -o {vpc.nat.interface} " if vpc.nat else ""
-    router = f"{addressing.router_end(vpc.link)}/32"
-    for source in (*(vpc.networks if routed else ()), router):
+    for source in _senders(vpc, routed):
         # If the host itself has got an address inside that CIDR, it is not cut off.
         yield f"-s {source} {beside}-m addrtype ! --src-type LOCAL {comment} -j DROP"
 

@@ -278,12 +278,12 @@ def switched(scene: Scene, segment: Segment, end: End, flow: Flow) -> End | None
     return next((other for other in segment.having(mac) if other.entry == end.entry), None)
 
 
-def marked(scene: Scene, end: End) -> int:
+def marked(scene: Scene, end: End, destination: Address) -> int:
     """The mark of a packet that comes to a bridge itself by one of its ports."""
     if end.entry is None or end.exits:
         return 0
     steered = scene.of(end.entry[0]).steered
-    return steered.marks.get(end.entry[1], 0) if steered else 0
+    return steered.mark(end.entry[1], destination) if steered else 0
 
 
 def lost_at(scene: Scene, end: End) -> tuple[str, str] | None:

@@ -255,7 +255,7 @@ class Walk:
         far = self.scene.of(end.namespace)
         if not end.way:
             self._tell(here, f"cable {link.name} to {end.link.name} in {far.title}")
-        packet = replace(packet.outside(), mark=marked(self.scene, end))
+        packet = replace(packet.outside(), mark=marked(self.scene, end, packet.flow.destination))
         return self._arrive(far, end.link.name, packet, left)
 
     def _hand_over(self, here: Namespace, packet: Packet) -> Arrival:

@@ -44,7 +44,7 @@ from vpcctl_lib.resources.table import Table, head
 
 HEAD = head("bridge", BRIDGE_TABLE)
 
-FORM, FORM6 = 3, 4
+FORM, FORM6 = 5, 6
 """The versions of the table's form, without and with IPv6, so that the next change replaces an older one."""
 
 TYPES6 = {OWN6: ["ifname", "ether_addr", "ipv6_addr"]}

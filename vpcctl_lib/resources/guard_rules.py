@@ -37,6 +37,8 @@ CHAINS = {
         f"iifname . ether saddr . ip saddr != @{OWN} jump others",
         # Machines send everything to the gateway's MAC: packets for a neighbour are switched to it.
         f"ether daddr set ip daddr map @{MACHINES}",
+        # What follows is about UDP and ICMP; most packets are of TCP.
+        "ip protocol tcp accept",
         # Only a first fragment has ports.
         "ip frag-off & 0x1fff != 0 accept",
         # 67 is a DHCP server's.
@@ -121,6 +123,7 @@ EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
         [_sender(_field("ether", "saddr"), _field("ip", "saddr")), {"jump": {"target": "others"}}],
         [{"mangle": {"key": _field("ether", "daddr"),
                      "value": {"map": {"key": _field("ip", "daddr"), "data": f"@{MACHINES}"}}}}],
+        [_match("==", _field("ip", "protocol"), "tcp"), ACCEPT],
         [_match("!=", {"&": [_field("ip", "frag-off"), 8191]}, 0), ACCEPT],
         [_match("==", _field("udp", "sport"), 67), DROP],
         [_match("==", _field("icmp", "type"), {"set": list(ERRORS)}), {"goto": {"target": "errors"}}],

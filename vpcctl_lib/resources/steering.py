@@ -6,8 +6,8 @@ to the router, whatever MAC their sender wrote: a route table decides about the 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
@@ -16,6 +16,28 @@ from vpcctl_lib.model.addressing import ANYWHERE, Family, Network
 from vpcctl_lib.model.naming import BRIDGE_TABLE, ROUTES_SET, ROUTES_TABLE
 from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.base import MISSING, Fault, changed
+from vpcctl_lib.resources.expressions import (
+    ACCEPT,
+    Expression,
+    beyond,
+    field,
+    match,
+    meta,
+    networks,
+    of,
+    plain,
+    read,
+    setting,
+)
+from vpcctl_lib.resources.hops import (
+    Hop,
+    chains,
+    chains_listed,
+    held,
+    hops_of,
+    leads,
+    leads_listed,
+)
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.table import Table, head
 
@@ -57,20 +79,11 @@ class Detour:
     @property
     def rule(self) -> str:
         """The rule for what others than the middlebox itself send on."""
-        family = _nft(self.target)
-        source = f"{family} saddr {_plain(self.source)} " if self.source.prefixlen else ""
+        family = of(self.target)
+        source = f"{family} saddr {plain(self.source)} " if self.source.prefixlen else ""
         other = f'iifname != "{self.port}" ' if self.port else ""
         turned = f"ether daddr set {self.mac} " if self.port else ""
-        return f"{other}{source}{family} daddr {_plain(self.target)} {turned}accept"
-
-
-def _nft(network: Network) -> str:
-    """What nft calls the family of a network."""
-    return (Family.INET if network.version == 4 else Family.INET6).nft
-
-
-def _plain(network: Network) -> str:
-    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+        return f"{other}{source}{family} daddr {plain(self.target)} {turned}accept"
 
 
 @frozen
@@ -94,6 +107,9 @@ class Steering(Table):
     prefix: IPv6Network | None = None
     """Those of IPv6, if the VPC has it."""
 
+    hops: tuple[Hop, ...] = ()
+    """What the bridge switches instead of the router; of a table, the first that matches decides."""
+
     head = head("bridge", ROUTES_TABLE)
     # In one command with the guard's: a machine that it lets in has its route table from the start.
     apart = BRIDGE_TABLE
@@ -107,7 +123,7 @@ class Steering(Table):
     @property
     def rest(self) -> tuple[object, ...]:
         """Where packets go, and what it says of route tables."""
-        return (self.router, self.inside, self.tables, self.detours)
+        return (self.router, self.inside, self.tables, self.detours, self.hops)
 
     @property
     def inside(self) -> tuple[Network, ...]:
@@ -122,25 +138,24 @@ class Steering(Table):
         """The table in nft's syntax."""
         lines = ",\n".join(f"\t\t\t{one.element}" for one in self.origins)
         held = f"\t\telements = {{\n{lines}\n\t\t}}\n" if lines else ""
-        chains = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
-                         for one in self.tables)
+        inert = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
+                        for one in self.tables)
+        vias = "".join(f"\tchain {name} {{\n{_lines(rules)}\t}}\n"
+                       for name, rules in chains((self.near, *self.more), self.hops).items())
         return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
-                f"{chains}\tchain {HOOK} {{\n"
+                f"{inert}{vias}\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
-                f"{''.join(map(self._led, _by_family(self.inside)))}{self._turns()}\t}}\n}}\n")
+                f"{_lines(self._rules())}\t}}\n}}\n")
 
-    def _led(self, inside: Sequence[Network]) -> str:
-        """For a family: what goes to the router, and what its packets are marked with."""
-        family = _nft(inside[0])
-        far = " ".join(f"{family} daddr != {network}" for network in inside)
-        return (f"\t\t{far} ether daddr set {self.router} meta pkttype set host\n"
-                f"\t\tether type {family} meta mark set iifname map @{ORIGIN}\n")
-
-    def _turns(self) -> str:
-        if not self.detours:
-            return ""
-        inside = (f"{_nft(network)} saddr {network} accept" for network in self.inside)
-        return "".join(f"\t\t{line}\n" for line in (*inside, *(one.rule for one in self.detours)))
+    def _rules(self) -> Iterator[str]:
+        for part in _by_family(self.inside):
+            # In one rule: a port without a number ends it.
+            yield " ".join((f"{beyond('daddr', part)} ether daddr set {self.router} meta pkttype set host",
+                            f"meta mark set iifname map @{ORIGIN}",
+                            *(leads(self.hops) if part[0].version == 4 else ())))
+        if self.detours:
+            yield from (f"{of(one)} saddr {one} accept" for one in self.inside)
+            yield from (one.rule for one in self.detours)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our rules, ports and route tables."""
@@ -152,7 +167,7 @@ class Steering(Table):
 
     def _wrong(self, listed: Sequence[dict[str, Any]]) -> Iterator[str]:
         if not is_whole(listed) or far_of(listed) != (self.inside, self.router) \
-                or detours_of(listed) != list(self.detours):
+                or detours_of(listed) != list(self.detours) or hops_of(listed) != self.hops:
             yield "its rules differ"
         if origins_of(listed) != {one.port: one.number << SHIFT for one in self.origins}:
             yield "its ports differ"
@@ -167,6 +182,10 @@ def _by_family(inside: Sequence[Network]) -> list[list[Network]]:
     """Those of IPv4, and those of IPv6 if there are any."""
     parted = ([one for one in inside if one.version == version] for version in (4, 6))
     return [part for part in parted if part]
+
+
+def _lines(rules: Iterable[str]) -> str:
+    return "".join(f"\t\t{one}\n" for one in rules)
 
 
 def _comments(words: Sequence[str]) -> str:
@@ -201,23 +220,17 @@ def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str] 
     rules = _hooked(listed)
     try:
         found, router = _far(rules[0])
-        if len(rules) > FIXED and rules[FIXED][0]["match"]["op"] == "!=" \
-                and "payload" in rules[FIXED][0]["match"]["left"]:
-            found += _far(rules[FIXED])[0]
+        second = rules[1][0]["match"] if len(rules) > 1 else {"op": ""}
+        if second["op"] == "!=" and "payload" in second["left"]:
+            found += _far(rules[1])[0]
         return found, router
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, StopIteration):
         return None
 
 
 def _far(rule: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str]:
-    *matches, mangle, _ = rule
-    return tuple(map(_read, (one["match"]["right"] for one in matches))), str(mangle["mangle"]["value"])
-
-
-def _read(said: Any) -> Network:
-    """A network, or a single address, that nft has listed."""
-    held = said["prefix"] if isinstance(said, dict) else {"addr": said}
-    return ip_network(f"{held['addr']}/{held['len']}" if "len" in held else held["addr"])
+    router = next(one["mangle"]["value"] for one in rule if "mangle" in one)
+    return tuple(read(one["match"]["right"]) for one in rule if "match" in one), str(router)
 
 
 def _hooked(listed: Sequence[dict[str, Any]]) -> list[Any]:
@@ -230,7 +243,7 @@ def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
     rules = _hooked(listed)
     far = far_of(listed)
     try:
-        fixed = FIXED * len(_by_family(far[0])) if far else 0
+        fixed = len(_by_family(far[0])) if far else 0
         return [_detour(rule) for rule in rules[fixed + len(far[0]):]] if far else []
     except (LookupError, TypeError, ValueError):
         return []
@@ -245,7 +258,7 @@ def _detour(rule: Sequence[dict[str, Any]]) -> Detour:
         elif "match" in part and part["match"]["op"] == "!=":
             port = str(part["match"]["right"])
         elif "match" in part:
-            found[part["match"]["left"]["payload"]["field"]] = _read(part["match"]["right"])
+            found[part["match"]["left"]["payload"]["field"]] = read(part["match"]["right"])
     target = found["daddr"]
     everywhere = ANYWHERE[Family.INET if target.version == 4 else Family.INET6]
     return Detour(found.get("saddr", everywhere), target, port, mac)
@@ -261,52 +274,30 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
              for item in listed if "hook" in item.get("chain", {})]
     hook = {"name": HOOK, "type": "filter", "hook": HOOK, "prio": PRIORITY, "policy": "accept"}
     rules = _hooked(listed)
+    hops = hops_of(listed)
+    own = [one for one in far[0] if isinstance(one, IPv4Network)]
     inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
-                if "rule" in item and item["rule"].get("chain") != HOOK)
+                if item.get("rule", {}).get("chain", HOOK) not in (HOOK, *held(listed)))
     return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
-        and rules == _expressions(*far, detours_of(listed)) and inert
+        and rules == _expressions(*far, hops, detours_of(listed)) \
+        and held(listed) == chains_listed(own, hops) and inert
 
 
-FIXED = 2
-"""The rules that there are always for a family."""
-
-
-def _field(protocol: str, name: str) -> dict[str, Any]:
-    return {"payload": {"protocol": protocol, "field": name}}
-
-
-def _match(operator: str, left: Any, right: Any) -> dict[str, Any]:
-    return {"match": {"op": operator, "left": left, "right": right}}
-
-
-def _set(key: Any, value: Any) -> dict[str, Any]:
-    return {"mangle": {"key": key, "value": value}}
-
-
-def _network(network: Network) -> Any:
-    if network.prefixlen == network.max_prefixlen:
-        return str(network.network_address)
-    return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
-
-
-def _expressions(near: Sequence[Network], router: str, detours: Sequence[Detour]) -> list[Any]:
+def _expressions(near: Sequence[Network], router: str, hops: Sequence[Hop],
+                 detours: Sequence[Detour]) -> list[Expression]:
     """The rules as nft lists them in JSON (libnftables-json(5))."""
-    origin = {"map": {"key": {"meta": {"key": "iifname"}}, "data": f"@{ORIGIN}"}}
-    accept = {"accept": None}
-    inside = [[_match("==", _field(_nft(one), "saddr"), _network(one)), accept] for one in near if detours]
-    fixed = [rule for part in _by_family(near) for rule in (
-        [*(_match("!=", _field(_nft(one), "daddr"), _network(one)) for one in part),
-         _set(_field("ether", "daddr"), router), _set({"meta": {"key": "pkttype"}}, "host")],
-        [_match("==", _field("ether", "type"), _nft(part[0])), _set({"meta": {"key": "mark"}}, origin)])]
-    return [*fixed, *inside, *([*_turn(one), accept] for one in detours)]
+    origin = {"map": {"key": meta("iifname"), "data": f"@{ORIGIN}"}}
+    fixed = [[*networks("daddr", "!=", part), setting(field("ether", "daddr"), router),
+              setting(meta("pkttype"), "host"), setting(meta("mark"), origin),
+              *(leads_listed(hops) if part[0].version == 4 else ())] for part in _by_family(near)]
+    inside = [[*networks("saddr", "==", (one,)), ACCEPT] for one in near if detours]
+    return [*fixed, *inside, *([*_turn(one), ACCEPT] for one in detours)]
 
 
 def _turn(one: Detour) -> Iterator[Any]:
     if one.port:
-        yield _match("!=", {"meta": {"key": "iifname"}}, one.port)
-    family = _nft(one.target)
-    if one.source.prefixlen:
-        yield _match("==", _field(family, "saddr"), _network(one.source))
-    yield _match("==", _field(family, "daddr"), _network(one.target))
+        yield match("!=", meta("iifname"), one.port)
+    yield from networks("saddr", "==", (one.source,))
+    yield from networks("daddr", "==", (one.target,))
     if one.port:
-        yield _set(_field("ether", "daddr"), one.mac)
+        yield setting(field("ether", "daddr"), one.mac)
