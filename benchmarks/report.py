@@ -77,8 +77,9 @@ A VPC of 1,000 machines with [DNS](names.md), asked from one of them over UDP wi
 
 ## IPv6
 
-What [IPv6](ipv6.md) costs a network that has IPv4 already. `./vpcctl sandbox -- env PYTHONPATH=. python3 benchmarks/dual.py` measures it, apart from the rest;
-the two cores had other work meanwhile, so that the figures for traffic differ by up to a tenth from run to run.
+What [IPv6](ipv6.md) costs a network that has IPv4 already.
+`./vpcctl sandbox -- env PYTHONPATH=. python3 benchmarks/dual.py` measures it, apart from the rest. The two
+cores had other work meanwhile, so the figures for traffic differ by up to a tenth from run to run.
 
 | | IPv4 | both families | ratio |
 |---|---|---|---|
