@@ -159,3 +159,12 @@ def test_files_with_names_that_no_resource_is(files: Path) -> None:
     assert found(Held()) == [Folder(str(ours.parent)), File(str(ours), "# vpcctl:vpc1\n10.0.1.2 web\n")]
     assert found(Held(), Hosts(str(ours), "vpcctl:vpc1")) == []
     assert found(Held(), File(str(ours), "")) == []
+
+
+def test_a_chain_comes_after_those_that_it_leads_to() -> None:
+    """So that it is unmade before them: the kernel keeps a chain to which a rule leads."""
+    held = Held(**{"VPCCTL-FORWARD": ("-j VPCCTL-PUBLISHED", "-j VPCCTL-ELASTIC", MARKED),
+                   "VPCCTL-ELASTIC": ("-g VPCCTL-ELASTIC-TO", MARKED), "VPCCTL-ELASTIC-TO": (MARKED,),
+                   "VPCCTL-PUBLISHED": (MARKED,)})
+    names = [one.name for one in found(held) if isinstance(one, Chain)]
+    assert names == ["VPCCTL-ELASTIC-TO", "VPCCTL-PUBLISHED", "VPCCTL-ELASTIC", "VPCCTL-FORWARD"]

@@ -49,12 +49,26 @@ def _families(recorded: Iterable[Resource]) -> list[Family]:
 
 
 def _chains(kernel: Kernel, family: Family, keys: Collection[Hashable]) -> Iterator[Chain]:
-    """Our chains in a table where the record has none."""
+    """Our chains in a table where the record has none, each after those that it leads to."""
     held = kernel.chains(HOST, family)
-    for table, name in held:
-        chain = Chain(HOST, table, name, tuple(held.lines((table, name))), family=family)
-        if name in HOST_CHAINS and chain.key not in keys and is_ours(chain.rules):
-            yield chain
+    found = [Chain(HOST, table, name, tuple(held.lines((table, name))), family=family)
+             for table, name in held if name in HOST_CHAINS]
+    yield from _led_first([one for one in found if one.key not in keys and is_ours(one.rules)])
+
+
+def _led_first(chains: Sequence[Chain]) -> Iterator[Chain]:
+    """Chains in an order in which they can be made; the kernel has none that lead back to themselves."""
+    left = list(chains)
+    while left:
+        names = {(one.table, one.name) for one in left}
+        ready = [one for one in left
+                 if not any((one.table, name) in names for name in _targets(one.rules))] or left
+        yield from ready
+        left = [one for one in left if one not in ready]
+
+
+def _targets(rules: Iterable[str]) -> set[str]:
+    return {option[-1] for rule in rules for option in words(rule) if option[0] in ("-j", "-g")}
 
 
 def _rules(kernel: Kernel, family: Family, recorded: Sequence[Resource]) -> Iterator[SingleRule]:
