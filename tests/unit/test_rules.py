@@ -117,8 +117,8 @@ def test_a_vpc_without_a_route_is_masqueraded_twice() -> None:
 def test_the_host_forwards_between_a_cable_and_its_uplink_only() -> None:
     both = [(OPEN, True), (PEER, True)]
     assert host_answers(both) == lines("""
-        -i eth0 -o vpc-vpc1 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
-    """)
+        -i eth0 -o vpc-vpc1 -m conntrack --ctstate ESTABLISHED,RELATED OURS -j ACCEPT
+    """.replace("OURS", "-m comment --comment vpcctl:vpc1"))
     assert host_forward(both) == lines("""
         -m conntrack --ctstate INVALID REFUSED
         -d 169.254.0.0/16 REFUSED
@@ -187,10 +187,11 @@ def test_the_guard_looks_at_all_that_it_may_have_to_drop() -> None:
 
 
 def test_what_most_packets_are_passes_the_guard_at_once() -> None:
+    ours = "-m comment --comment vpcctl:vpc1 -j RETURN"
     for routed, source in ((True, "10.0.0.0/16"), (False, "169.254.64.7/32")):
         assert list(genuine([(OPEN, routed)])) == [
-            f"-s {source} ! -d 127.0.0.0/8 -i vpc-vpc1 -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"]
-        assert f"-s {source} -o eth0 -j RETURN" in list(outward([(OPEN, routed)]))
+            f"-s {source} ! -d 127.0.0.0/8 -i vpc-vpc1 -m conntrack --ctstate NEW,ESTABLISHED {ours}"]
+        assert f"-s {source} -o eth0 {ours}" in list(outward([(OPEN, routed)]))
     assert list(outward([(PEER, True)])) == [], "it has no way out"
 
 

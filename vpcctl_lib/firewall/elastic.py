@@ -105,7 +105,7 @@ def suspect(found: Addresses) -> Iterator[str]:
 
 def genuine(found: Addresses) -> Iterator[str]:
     """What most of their packets are, so that they need not meet all that follows."""
-    return (genuine_source(f"{one.address}/32", _cable(one.vpc)) for one in found)
+    return (genuine_source(f"{one.address}/32", _cable(one.vpc), _mark(one.mark)) for one in found)
 
 
 def guard_out(found: Addresses) -> Iterator[str]:

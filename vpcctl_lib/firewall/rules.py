@@ -166,11 +166,8 @@ def sources_of(vpc: Vpc, routed: bool) -> Sources:
 
 
 def host_answers(vpcs: Reached) -> tuple[str, ...]:
-    """What most packets to VPCs are, first of all: nothing that comes before a refusal refuses them.
-
-    Without a mark, here and in the guard: for the kernel, a comment is one more match.
-    """
-    return tuple(f"-i {vpc.nat.interface} -o {_cable(vpc)} {TRACKED} -j ACCEPT"
+    """What most packets to VPCs are, first of all: nothing that comes before a refusal refuses them."""
+    return tuple(f"-i {vpc.nat.interface} -o {_cable(vpc)} {TRACKED} {_owned(vpc)} -j ACCEPT"
                  for vpc, _ in vpcs if vpc.nat)
 
 
@@ -245,7 +242,8 @@ def host_guard(vpcs: Reached) -> Iterator[str]:
     It is in a table that `iptables -F` leaves alone, and to which no other program adds accepts.
     """
     leads = f"-g {naming.HOST_GUARD_FROM}"
-    yield from (f"-s {network} {leads}" for vpc, routed in vpcs if routed for network in vpc.networks)
+    yield from (f"-s {network} {_owned(vpc)} {leads}" for vpc, routed in vpcs if routed
+                for network in vpc.networks)
     for match in (f"-s {addressing.LINKS}", "-m conntrack --ctstate INVALID,RELATED"):
         yield f"{match} {bearing(naming.host_mark())} {leads}"
 
@@ -260,12 +258,13 @@ def host_guard_from(vpcs: Reached) -> Iterator[str]:
 def genuine(vpcs: Reached) -> Iterator[str]:
     """What most of a VPC's packets are, so that they need not meet all that follows."""
     for vpc, routed in vpcs:
-        yield from (genuine_source(source, _cable(vpc)) for source in _own(vpc, routed))
+        yield from (genuine_source(source, _cable(vpc), _owned(vpc)) for source in _own(vpc, routed))
 
 
-def genuine_source(source: str, cable: str) -> str:
+def genuine_source(source: str, cable: str, mark: str) -> str:
     """The rule for one source."""
-    return f"-s {source} ! -d 127.0.0.0/8 -i {cable} -m conntrack --ctstate NEW,ESTABLISHED -j RETURN"
+    return (f"-s {source} ! -d 127.0.0.0/8 -i {cable} -m conntrack --ctstate NEW,ESTABLISHED {mark} "
+            "-j RETURN")
 
 
 def _own(vpc: Vpc, routed: bool) -> list[str]:
@@ -288,7 +287,8 @@ def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
 def host_guard_out(vpcs: Reached) -> Iterator[str]:
     """After all other rules: leads to the guard what it may have to drop, and nothing else."""
     leads = f"-g {naming.HOST_GUARD_AWAY}"
-    yield from (f"-s {network} {leads}" for vpc, routed in vpcs if routed for network in vpc.networks)
+    yield from (f"-s {network} {_owned(vpc)} {leads}" for vpc, routed in vpcs if routed
+                for network in vpc.networks)
     for match in (f"-s {addressing.LINKS}", BEGUN):
         yield f"{match} {bearing(naming.host_mark())} {leads}"
 
@@ -303,7 +303,7 @@ def outward(vpcs: Reached) -> Iterator[str]:
     for vpc, routed in vpcs:
         if vpc.nat:
             for source in _senders(vpc, routed):
-                yield f"-s {source} -o {vpc.nat.interface} -j RETURN"
+                yield f"-s {source} -o {vpc.nat.interface} {_owned(vpc)} -j RETURN"
 
 
 def _senders(vpc: Vpc, routed: bool) -> list[str]:
