@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+from typing import Any
 
 from benchmarks.timing import run, vpcctl
 
@@ -75,6 +76,17 @@ def clear() -> None:
 
 def gigabits(client: str, server: str, address: str) -> float:
     """TCP throughput from one namespace to another (iperf3)."""
+    return float(_sent(client, server, address)["sum_received"]["bits_per_second"]) / 1e9
+
+
+def gigabits_per_core(client: str, server: str, address: str) -> float:
+    """The same for each second of a processor, whatever else the machine does."""
+    told = _sent(client, server, address)
+    used = sum(told["cpu_utilization_percent"][end] for end in ("host_total", "remote_total"))
+    return float(told["sum_received"]["bits_per_second"]) / 1e9 / (used / 100)
+
+
+def _sent(client: str, server: str, address: str) -> dict[str, Any]:
     listening = subprocess.Popen(["ip", "netns", "exec", server, "iperf3", "-s", "-1", "--forceflush"],
                                  stdout=subprocess.PIPE, text=True)
     assert listening.stdout is not None
@@ -82,7 +94,8 @@ def gigabits(client: str, server: str, address: str) -> float:
         continue
     told = json.loads(run("ip", "netns", "exec", client, "iperf3", "-c", address, "-t", str(SECONDS), "-J"))
     listening.communicate()
-    return float(told["end"]["sum_received"]["bits_per_second"]) / 1e9
+    found: dict[str, Any] = told["end"]
+    return found
 
 
 PATHS = {
