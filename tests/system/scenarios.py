@@ -103,7 +103,7 @@ FILES: dict[str, Any] = {
 
 FLUSH = """
 sysctl -qw net.ipv4.ip_forward=0
-iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore
+iptables-save | grep -ve '--comment "*vpcctl:' -e VPCCTL- | iptables-restore
 """
 DISTURB = "ip netns del vpc1-public; ip link del vpc-vpc1" + FLUSH
 REBOOT = """
