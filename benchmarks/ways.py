@@ -17,7 +17,7 @@ from benchmarks.connections import PORT, SERVER
 from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
 
-CONNECTIONS, MEGABYTES = 200, 200
+CONNECTIONS, MEGABYTES = 600, 200
 """In each run."""
 
 CLIENT = """
