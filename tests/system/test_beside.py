@@ -10,7 +10,7 @@ from host import INTERNET, Host, losing
 from portrait import differences
 from walk import settled
 
-RELOAD = """iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore"""
+RELOAD = """iptables-save | grep -ve '--comment "*vpcctl:' -e VPCCTL- | iptables-restore"""
 """What firewalld does: the whole of each table anew, as it knows it."""
 
 

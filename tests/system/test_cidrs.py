@@ -10,7 +10,7 @@ from test_connections import DOWNLOAD, STREAM, grows, served
 ADD = "vpc set --name vpc1 --add-cidr 10.77.0.0/16"
 REMOVE = "vpc set --name vpc1 --remove-cidr 10.77.0.0/16"
 FAR, FAR_PRIVATE = "10.77.1.2", "10.77.2.2"
-FLUSH = """iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore
+FLUSH = """iptables-save | grep -ve '--comment "*vpcctl:' -e VPCCTL- | iptables-restore
 ip route del 10.77.0.0/16; ip -n vpc1 route del 10.77.0.0/16; ip -n vpc1-public route del 10.77.0.0/16
 ip netns exec vpc1 iptables -F"""
 SEEN = "table ip seen { chain c { type filter hook forward priority 0; counter; }; }"
