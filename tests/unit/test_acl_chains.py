@@ -331,6 +331,7 @@ def test_rules_of_all_protocols_alone_are_not_told_apart_by_them() -> None:
                       for length in range(8, 32) for number in range(1, 6)])
     forks = [line for lines in chains("x", rules).values() for line in lines if isinstance(line, Fork)]
     assert all(one.branches for one in forks)
+    assert all(one.first <= one.last for fork in forks for one in fork.branches)
     assert Field.PROTOCOL not in {one.field for one in forks}
     agree(rules, random.Random(1))  # noqa: S311
 

@@ -323,6 +323,7 @@ def subnets(vpc: Vpc, patch: pytest.MonkeyPatch,
 
 
 def test_a_subnet_over_one_with_machines_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [one.name for one in subnets(replace(VPC, ipv6=None), monkeypatch)[0]] == ["web", "empty"]
     over = made(VPC.with_subnet(replace(EMPTY, cidr=IPv4Network("10.0.1.128/25"))))
     found, notes = subnets(replace(VPC, ipv6=None), monkeypatch, bridge_table=over.bridge_table)
     assert [one.name for one in found] == ["web"]
