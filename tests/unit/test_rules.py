@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
+from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.firewall.rules import (
     genuine,
     host_answers,
@@ -23,7 +24,10 @@ from vpcctl_lib.firewall.rules import (
     router_mangle,
     router_nat,
 )
+from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.resources import Chain
+from vpcctl_lib.resources.rules import mark_of
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
 PRIVATE = Subnet("private", IPv4Network("10.0.2.0/24"))
@@ -210,3 +214,12 @@ def test_what_comes_of_a_vpc_leaves_by_its_uplink_only() -> None:
 def test_tcp_learns_of_a_small_mtu() -> None:
     assert router_mangle(OPEN) == (
         "-o uplink -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",)
+
+
+def test_every_rule_on_the_host_bears_a_mark() -> None:
+    """People leave our rules out of what they save by it, and `cleanup.sh` finds them."""
+    network = Topology((OPEN, replace(PEER, nat=NAT)), pools=(Pool(IPv4Network("198.51.100.0/28"), "eth0"),),
+                       eips=(Elastic(IPv4Address("198.51.100.1"), "vpc1", "public"),))
+    rules = [rule for one in Chain.among(blueprint(network)) if not one.namespace for rule in one.rules]
+    assert len(rules) > 50
+    assert [rule for rule in rules if not mark_of(rule)] == []
