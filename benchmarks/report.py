@@ -109,7 +109,7 @@ metadata addresses are refused; the host knows by which link a source comes; TCP
 the rows with network ACLs have the same ACLs. "Fewest rules" is a stateful firewall and NAT, and nothing
 else: each machine can send as any other, and there are no ACLs. Neither has what a VPC has for other networks
 than this one: a route table for each subnet, addresses that move, connections by published ports that are
-told from all others, checks of ICMP errors, a host with further VPCs."""
+kept apart from all others, checks of ICMP errors, a host with further VPCs."""
 LEAST = 0.88
 
 
