@@ -126,7 +126,8 @@ def test_an_uplink_too_small_for_ipv6(vpc1: Host) -> None:
     assert "inet6" not in vpc1.sh("ip address show dev vpc-vpc1")
     # With its size it lost all of IPv6.
     vpc1.sh("ip link set eth0 mtu 1500; ip link set eth0 addrgenmode none; ip -6 addr flush dev eth0; "
-            "ip addr add 2001:db8::2/64 dev eth0 nodad; ip route add ::/0 via 2001:db8::1")
+            "ip addr add 2001:db8::2/64 dev eth0 nodad; ip addr add fe80::2/64 dev eth0 nodad; "
+            "ip route add ::/0 via 2001:db8::1")
 
 
 @pytest.mark.parametrize(("mtu", "segment"), [("1500", "1448"), ("1400", "1348")])
