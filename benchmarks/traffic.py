@@ -81,9 +81,9 @@ def gigabits(client: str, server: str, address: str) -> float:
 
 def gigabits_per_core(client: str, server: str, address: str) -> float:
     """The same for each second of a processor, whatever else the machine does."""
-    told = _sent(client, server, address)
-    used = sum(told["cpu_utilization_percent"][end] for end in ("host_total", "remote_total"))
-    return float(told["sum_received"]["bits_per_second"]) / 1e9 / (used / 100)
+    report = _sent(client, server, address)
+    used = sum(report["cpu_utilization_percent"][end] for end in ("host_total", "remote_total"))
+    return float(report["sum_received"]["bits_per_second"]) / 1e9 / (used / 100)
 
 
 def _sent(client: str, server: str, address: str) -> dict[str, Any]:
@@ -92,9 +92,9 @@ def _sent(client: str, server: str, address: str) -> dict[str, Any]:
     assert listening.stdout is not None
     while "listening" not in listening.stdout.readline():
         continue
-    told = json.loads(run("ip", "netns", "exec", client, "iperf3", "-c", address, "-t", str(SECONDS), "-J"))
+    report = json.loads(run("ip", "netns", "exec", client, "iperf3", "-c", address, "-t", str(SECONDS), "-J"))
     listening.communicate()
-    found: dict[str, Any] = told["end"]
+    found: dict[str, Any] = report["end"]
     return found
 
 
