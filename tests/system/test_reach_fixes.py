@@ -31,6 +31,16 @@ class Case:
     family: str = "-4"
 
 
+DOWN = (
+    Case("LINK_DOWN", "ip -n vpc1 link set s-private down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1-private link set eth0 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1-public link set eth0 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set s-private nomaster", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set br-vpc1 down", "vpc1/private"),
+    Case("LINK_DOWN", "ip -n vpc1 link set pcx-vpc2 down", "vpc2/web"),
+    Case("LINK_DOWN", "ip link set vpc-vpc1 down", INTERNET),
+    Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
+)
 CASES = [
     Case("NO_ROUTE", "ip -n vpc1-public route del default", INTERNET),
     Case("NO_ROUTE", "ip -n vpc1-public route add blackhole 10.0.2.0/24", "vpc1/private"),
@@ -52,14 +62,7 @@ CASES = [
          undo="ip route flush table 30320; ip rule del table 30320; "
          "ip route replace default via 203.0.113.1 dev eth0; "
          "sysctl -qw net.ipv4.fib_multipath_hash_policy=0"),
-    Case("LINK_DOWN", "ip -n vpc1 link set s-private down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1-private link set eth0 down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1-public link set eth0 down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1 link set s-private nomaster", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1 link set br-vpc1 down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1 link set pcx-vpc2 down", "vpc2/web"),
-    Case("LINK_DOWN", "ip link set vpc-vpc1 down", INTERNET),
-    Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
+    *DOWN,
     Case("NO_ADDRESS", "ip -n vpc1-private addr flush dev eth0 scope global", "vpc1/private"),
     Case("NO_NEIGHBOUR", "ip -n vpc1-public route add 10.0.2.0/24 via 10.0.0.9 dev eth0 onlink",
          "vpc1/private"),
@@ -116,14 +119,7 @@ CASES6 = [replace(one, family="-6") for one in (
     Case("NO_ROUTE", f"{SIX} vpc2 rule add pref 99 from {Q}00::/56 prohibit", "vpc2/web",
          undo=f"{SIX} vpc2 rule del pref 99; {SIX} vpc2 rule del pref 1"),
     Case("NO_ROUTE", f"{SIX} vpc1 route del {P}02::2/128 dev br-vpc1", "vpc1/private", start="host"),
-    Case("LINK_DOWN", "ip -n vpc1 link set s-private down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1-private link set eth0 down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1-public link set eth0 down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1 link set s-private nomaster", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1 link set br-vpc1 down", "vpc1/private"),
-    Case("LINK_DOWN", "ip -n vpc1 link set pcx-vpc2 down", "vpc2/web"),
-    Case("LINK_DOWN", "ip link set vpc-vpc1 down", INTERNET),
-    Case("LINK_DOWN", "ip -n vpc2 link del pcx-vpc1", "vpc2/web"),
+    *DOWN,
     Case("NO_ADDRESS", f"{SIX} vpc1-private addr flush dev eth0", "vpc1/private"),
     Case("NO_ADDRESS", f"{SIX} vpc1 addr flush dev pcx-vpc2 scope link", "vpc2/web"),
     Case("NO_NEIGHBOUR", f"{SIX} vpc1-public route add {P}02::/64 via {P}02::9 dev eth0 onlink",
