@@ -38,13 +38,20 @@ def got(host: Host, client: str, namespace: str = "lab") -> str:
     host.sh("rm -rf /run/told /run/leases /run/dhclient.pid /var/lib/dhcpcd/*.lease*")
     host.run("timeout", "30", "ip", "netns", "exec", namespace, *CLIENTS[client].split())
     if client == "dhclient":
-        host.sh("[ ! -e /run/dhclient.pid ] || kill $(cat /run/dhclient.pid)")
+        stop(host)
         text = host.run("cat", "/run/leases").out
         return text.partition("fixed-address ")[2].partition(";")[0]
     if client == "udhcpc":
         return host.run("cat", "/run/told").out.partition(" ")[0]
     held = json.loads(host.sh(f"ip -n {namespace} -j -4 addr show dev eth0"))
     return next((one["local"] for link in held for one in link.get("addr_info", ())), "")
+
+
+def stop(host: Host) -> None:
+    """End dhclient, if it runs: it makes the file of its pid first, and fills it later."""
+    if host.run("test", "-e", "/run/dhclient.pid").code == 0:
+        host.wait_until(lambda: host.run("cat", "/run/dhclient.pid").out != "", "dhclient says its pid")
+        host.sh("kill $(cat /run/dhclient.pid)")
 
 
 def tidy(host: Host) -> None:
