@@ -191,10 +191,11 @@ def test_two_next_hops(roaming: Host) -> None:
 @pytest.mark.parametrize(("taking", "says", "mending"), [
     ("ip link set eth0 down", "link eth0 is down",
      f"ip link set eth0 up; {BY_ETH0}; ip addr replace 2001:db8::2/64 dev eth0 nodad; "
-     "ip route replace ::/0 via 2001:db8::1"),
+     "ip addr replace fe80::2/64 dev eth0 nodad; ip route replace ::/0 via 2001:db8::1"),
     ("ip -n internet link set sandbox down", "no carrier",
      "ip -n internet link set sandbox up; ip -n internet route add 198.51.100.0/24 dev sandbox; "
-     "ip -n internet addr replace 2001:db8::1/64 dev sandbox nodad"),
+     "ip -n internet addr replace 2001:db8::1/64 dev sandbox nodad; "
+     "ip -n internet addr replace fe80::1/64 dev sandbox nodad"),
     ("ip route add blackhole 8.0.0.0/8; ip route add blackhole 198.0.0.0/8", "blackhole route to",
      "ip route del blackhole 8.0.0.0/8; ip route del blackhole 198.0.0.0/8"),
     ("ip route add 10.0.1.0/24 via 198.18.5.1 dev eth1", "10.0.1.0/24 dev eth1",
