@@ -13,7 +13,7 @@ import random
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from vpcctl_lib.kernel.run import Command, Outcome
 from vpcctl_lib.kernel.saves import HeldChain, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import Policy
-from vpcctl_lib.model.topology import Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import OWN, Machine, Subnet, Topology, Vpc
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import (
@@ -75,14 +75,17 @@ RESTORES = {f"{family.tool}-restore": family for family in Family}
 EMPTY = Topology()
 BUSY = "RTNETLINK answers: Device or resource busy"
 Place = tuple[str, ...]
-Table = tuple[str, dict[str, set[str]]]
+Table = tuple[str, dict[str, set[str]], dict[str, list[str]]]
 SCRIPT = re.compile(r"table (?P<gone>\w+ \S+)\ndelete table (?P=gone)\n"
                     r"|table (?P<made>\w+ \S+) \{\n.*?\n\}\n"
-                    r"|(?P<verb>add|delete) element (?P<table>\w+ \S+) (?P<set>\S+) \{ (?P<held>.*?) \}\n",
+                    r"|(?P<verb>add|delete) element (?P<table>\w+ \S+) (?P<set>\S+) \{ (?P<held>.*?) \}\n"
+                    r"|(?P<change>flush chain|delete chain|add chain|add rule) "
+                    r"(?P<within>\w+ \S+) (?P<chain>\S+)(?: (?P<rule>[^\n]+))?\n",
                     re.DOTALL)
 """The parts of a script for nft."""
 
 ELEMENTS = r"\t\telements = \{\n(.*?)\n\t\t\}\n"
+CHAIN = r"\tchain (\S+) \{\n(.*?)\t\}\n"
 
 
 class Refused(Exception):
@@ -90,12 +93,32 @@ class Refused(Exception):
 
 
 def taken_apart(table: str) -> Table:
-    """A table of nft: all but the elements, and the elements by set."""
+    """A table of nft: all but the elements and the rules, the elements by set, and the rules by chain."""
     sets: dict[str, set[str]] = {}
     for name, body in re.findall(r"\t(?:set|map) (\S+) \{\n(.*?\n)\t\}\n", table, re.DOTALL):
         held = "".join(re.findall(ELEMENTS, body, re.DOTALL)).split(",\n")
         sets[name] = {element.strip() for element in held} - {""}
-    return re.sub(ELEMENTS, "", table, flags=re.DOTALL), sets
+    chains = {name: body.splitlines() for name, body in re.findall(CHAIN, table, re.DOTALL)}
+    rest = re.sub(CHAIN, "", re.sub(ELEMENTS, "", table, flags=re.DOTALL), flags=re.DOTALL)
+    return rest, sets, chains
+
+
+def change_chain(table: Table, part: re.Match[str]) -> None:
+    """A chain goes only when it is empty and nothing leads to it."""
+    _, sets, chains = table
+    name, change = part["chain"], part["change"]
+    need(change == "add chain" or name in chains, "No such file or directory")
+    if change == "add chain":
+        chains.setdefault(name, [])
+    elif change == "add rule":
+        chains[name].append(f"\t\t{part['rule']}")
+    elif change == "flush chain":
+        chains[name].clear()
+    else:
+        ways = [one for held in (*sets.values(), *chains.values()) for one in held]
+        leads = re.compile(rf"(jump|goto) {re.escape(name)}( |$)")
+        need(not chains[name] and not any(map(leads.search, ways)), "Device or resource busy")
+        del chains[name]
 
 
 @dataclass
@@ -255,12 +278,15 @@ class Simulation:
         return ""
 
     def step(self, namespace: str, part: re.Match[str]) -> None:
-        """One table, or the elements of one set."""
+        """One table, one chain, or the elements of one set."""
         if part["gone"]:
             self.tables.pop((namespace, part["gone"]), None)
         elif part["made"]:
             need((namespace, part["made"]) not in self.tables, "File exists")
             self.tables[namespace, part["made"]] = taken_apart(part[0])
+        elif part["change"]:
+            need((namespace, part["within"]) in self.tables, "No such file or directory")
+            change_chain(self.tables[namespace, part["within"]], part)
         else:
             need((namespace, part["table"]) in self.tables, "No such file or directory")
             held = self.tables[namespace, part["table"]][1][part["set"]]
@@ -806,3 +832,29 @@ def test_a_failure_puts_the_rules_of_ipv6_back_in_their_places(patched: Path) ->
         assert again.kernel.portrait() == (before if told else host.kernel.portrait()), number
         assert "could not be undone" not in told
         assert again.store.load() == (recorded if told else host.store.load())
+
+
+def with_machine(machine: Machine) -> Topology:
+    """A VPC with one machine beside its subnet's own."""
+    subnet = Subnet("web", IPv4Network("10.0.1.0/24"), machines=(OWN, machine))
+    return Topology((Vpc("vpc1", IPv4Network("10.0.0.0/16"), subnets=(subnet,)),))
+
+
+VIRTUAL = with_machine(Machine("vm", (IPv4Address("10.0.1.4"),), tap="tap0"))
+PLAIN = with_machine(Machine("vm", (IPv4Address("10.0.1.5"),)))
+
+
+def test_a_failure_gives_a_machine_its_routes_back(patched: Path) -> None:
+    # A link with a tap behind it has routes and no address: one that comes and goes again takes them along.
+    host = Host(patched)
+    host.become(VIRTUAL)
+    before, went = host.kernel.portrait(), host.kernel.operations
+    host.become(PLAIN)
+    for number in range(1, host.kernel.operations - went + 1):
+        again = Host(patched)
+        again.become(VIRTUAL)
+        again.kernel.fail_at = again.kernel.operations + number
+        with pytest.raises(VpcctlError) as caught:
+            again.become(PLAIN)
+        assert "could not be undone" not in caught.value.message
+        assert again.kernel.portrait() == before, number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
@@ -50,14 +51,15 @@ def inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
     for address in () if one.tap else one.addresses:
         if isinstance(address, IPv4Interface):
             yield Address(one.namespace, one.interface, address, routed=False)
-    yield Route(one.namespace, addressing.single(router), one.interface)
+    route = partial(Route, one.namespace, device=one.interface, addressed=not one.tap)
+    yield route(addressing.single(router))
     for destination in (*vpc.networks, EVERYWHERE, *(far for far in peers if isinstance(far, IPv4Network))):
         metric = 0 if one.is_ours or destination != EVERYWHERE else GUEST
-        yield Route(one.namespace, destination, one.interface, router, metric)
+        yield route(destination, via=router, metric=metric)
     if not one.is_ours:
         # Its owner's default route must not take the answers to the host.
         beyond = (addressing.host_end(vpc.link), *(one for one in resolvers if not vpc.holds(one)))
-        yield from (Route(one.namespace, addressing.single(to), one.interface, router) for to in beyond)
+        yield from (route(addressing.single(to), via=router) for to in beyond)
     if vpc.ipv6 and one.ipv6:
         from vpcctl_lib.blueprint import dual
 

@@ -178,11 +178,15 @@ class Route(Resource):
     metric: int = 0
     """Of routes to one destination the kernel uses the one with the lowest metric."""
 
+    addressed: bool = True
+    """Whether it is to go with the link's last address, or the link has none."""
+
     @property
     def homes(self) -> frozenset[Place]:
         """The namespace, the link and its address, which lo always has."""
         near = needed(self.namespace, self.device, self.destination.network_address)
-        return within(self.namespace, self.device) | (set() if self.device == "lo" else {near})
+        stands = self.addressed and self.device != "lo"
+        return within(self.namespace, self.device) | ({near} if stands else set())
 
     @property
     def _is_ipv6(self) -> bool:
