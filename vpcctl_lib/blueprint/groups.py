@@ -47,9 +47,8 @@ class Groups:
 
     @cached_property
     def _source(self) -> tuple[object, ...]:
-        """All that what a machine gets follows from, besides the machine itself."""
-        held = [(vpc.name, vpc.groups) for vpc in self._topology.vpcs]
-        return held, self._topology.peerings, bool(self._topology.guarded), self._machines
+        """All that what a machine gets follows from, besides the machine itself and its VPC's groups."""
+        return self._topology.peerings, bool(self._topology.guarded), self._machines
 
     @cached_property
     def _members(self) -> Mapping[tuple[Called, Family], str]:

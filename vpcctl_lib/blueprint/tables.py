@@ -72,7 +72,7 @@ def _of_family(vpc: Vpc, subnet: Subnet, family: Family) -> list[Detour]:
 
 
 def _detour(vpc: Vpc, target: Network, route: VpcRoute) -> Detour:
-    found = tables.middlebox(vpc, route) if route.via is Via.INSTANCE else None
+    found = tables.middlebox(vpc, route)
     if found is None or tables.next_hop(vpc, route) is None:
         return Detour(route.destination, target)
     box = endpoint(vpc, *found)

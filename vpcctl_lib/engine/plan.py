@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import compress, count
-from operator import not_
+from operator import attrgetter, not_
 from typing import Any
 
 from vpcctl_lib.engine.shall import Shall
@@ -23,6 +23,7 @@ from vpcctl_lib.resources.base import CABLES, Going
 
 Faults = Mapping[Hashable, Fault]
 NO_FAULTS: Faults = {}
+_UNDER_WAY = attrgetter("under_way")
 
 
 @frozen
@@ -76,14 +77,14 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
     # Nearly all of a large network stays: what is done with each of its entries takes no loop of Python's.
     given = frozenset(map(id, wanted))
     fresh = [number for number, kind in enumerate(map(type, wanted)) if kind is not Entry]
-    ledger = ledger if len(fresh) < len(wanted) else _cleared(ledger, faults)
+    ledger = _cleared(ledger, faults)
     shall = Shall(wanted)
     loose = _apart(ledger, given)
     matches = _matched(loose, wanted, fresh)
     same = given.union(map(id, matches.values()))
     open_ = [entry for entry in loose if id(entry) not in same]
     # Where nothing is there yet, no key is asked for: those of a large network take long.
-    is_empty = not (ledger or faults)
+    is_empty = not ledger
     new = frozenset(shall[number].key for number in fresh if not (number in matches or is_empty))
     anew = _anew(ledger, open_, faults, new)
     going = [entry for entry in reversed(ledger if anew else open_) if _goes(entry, same, new, anew)]
@@ -112,7 +113,7 @@ def difference(ledger: Sequence[Entry], wanted: Sequence[Resource | Entry], faul
 
 def _cleared(ledger: Sequence[Entry], faults: Faults) -> Sequence[Entry]:
     """Without what was never ours; and each thing once, while a crash can leave one twice."""
-    if not faults and not any(entry.under_way for entry in ledger):
+    if not any(map(_UNDER_WAY, ledger)):
         return ledger
     return list({entry.resource: entry for entry in ledger if not _never_ours(entry, faults)}.values())
 

@@ -38,7 +38,7 @@ def neighbours(link: str, verdict: str, mark: str = "") -> Iterator[str]:
 def public(vpc: Vpc) -> list[Subnet]:
     """The subnets whose packets get to the internet."""
     found = tables.leaves(vpc, Family.INET6) if vpc.nat else ()
-    return list(dict.fromkeys(one.subnet for one in found if one.subnet.ipv6))
+    return list(dict.fromkeys(one.subnet for one in found))
 
 
 def entered(vpc: Vpc) -> Iterator[tuple[Subnet, IPv6Network]]:
