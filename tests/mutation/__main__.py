@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -29,17 +30,14 @@ Rooms = Mapping[str, Sequence[Path]]
 
 def main(words: Sequence[str]) -> int:
     """The exit code: 0 if every room passes."""
-    settings = yaml.safe_load((HERE / "rooms.yaml").read_text(encoding="utf-8"))
-    left_alone = frozenset(_files(settings["left alone"]))
-    rooms = {room: [path for path in _files(patterns) if path not in left_alone]
-             for room, patterns in settings["rooms"].items()}
     tests = [word for word in words if word.startswith("tests/")]
     options = {word for word in words if word.startswith("--")}
     chosen = [word for word in words if word not in (*tests, *options)]
-    rooms = {room: [path for path in paths if not chosen or room in chosen or str(path) in chosen]
-             for room, paths in rooms.items()}
+    settings = _settings()
+    some = {room: [path for path in paths if not chosen or room in chosen or str(path) in chosen]
+            for room, paths in rooms().items()}
     os.environ["VPCCTL_PROFILE"] = "mutants"
-    worker = Worker([one for paths in rooms.values() for path in paths for one in mutants(path)],
+    worker = Worker([one for paths in some.values() for path in paths for one in mutants(path)],
                     len(os.sched_getaffinity(0)), "--quick" in options)
     left_out = [f"--ignore={path}" for path in settings["left out"]]
     code = pytest.main([*PLUGINS, "-o", "addopts=--import-mode=importlib", *left_out,
@@ -48,7 +46,20 @@ def main(words: Sequence[str]) -> int:
         print("\n".join(worker.broken) or "no test was collected", file=sys.stderr)
         return int(code) or 1
     whole = not tests and "--quick" not in options
-    return _report(worker, rooms, settings["floor"], "--yaml" in options, whole)
+    return _report(worker, some, settings["floor"], "--yaml" in options, whole)
+
+
+def rooms() -> Rooms:
+    """The modules of each room that is checked."""
+    settings = _settings()
+    left_alone = frozenset(_files(settings["left alone"]))
+    return {room: [path for path in _files(patterns) if path not in left_alone]
+            for room, patterns in settings["rooms"].items()}
+
+
+def _settings() -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((HERE / "rooms.yaml").read_text(encoding="utf-8"))
+    return settings
 
 
 def _files(patterns: Sequence[str]) -> list[Path]:
@@ -62,10 +73,10 @@ def _files(patterns: Sequence[str]) -> list[Path]:
     return found
 
 
-def _report(worker: Worker, rooms: Rooms, floor: int, as_list: bool, whole: bool) -> int:
+def _report(worker: Worker, some: Rooms, floor: int, as_list: bool, whole: bool) -> int:
     """Prints what was found; the exit code. Only all tests together show that an explanation has no use."""
     explained, failed = Explained.written(), False
-    for room, paths in rooms.items():
+    for room, paths in some.items():
         tried = [one for one in worker.verdicts if Path(one.path) in paths]
         if not tried:
             continue
