@@ -54,6 +54,7 @@ class Made(Kernel):
         self.namespaces = {one.name for one in self.those(Namespace)}
         # Asked for as often as that of the real kernel, which reads each once, too.
         self.links = cache(self._links)  # type: ignore[method-assign]
+        self.told = cache(self._told)
         self.chains = cache(self._chains)  # type: ignore[method-assign]
 
     def those(self, kind: type[T], namespace: str | None = None) -> list[T]:
@@ -131,6 +132,9 @@ class Made(Kernel):
 
     def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
         """Those of the workloads, by mark, with what their command lines tell."""
+        return self.told(namespace)
+
+    def _told(self, namespace: str) -> dict[str, tuple[None, Orders]]:
         programs = [one for kind in (Program, Relay, Resolver) for one in self.those(kind, namespace)]
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[attr-defined]
         return {mark: (None, told) for mark, told in found.items() if told}

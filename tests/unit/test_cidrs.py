@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 
 from tests.dear import examples
 from tests.fields import FULL
+from tests.rooms import FILES, ROOT, tree
 from tests.topologies import topologies
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
@@ -25,7 +25,6 @@ from vpcctl_lib.resources.table import Table
 pytestmark = pytest.mark.usefixtures("bare_host")
 
 FIRST, SECOND, THIRD = map(IPv4Network, ("10.0.0.0/16", "10.1.0.0/16", "192.168.0.0/24"))
-ROOT = Path(__file__).parents[2] / "vpcctl_lib"
 OF_VPCS = {"vpc", "peer", "near", "far", "to_vpc", "beyond"}
 """What variables and fields with a VPC are called."""
 
@@ -58,21 +57,24 @@ FIRST_ALONE = {
 """Where the first CIDR of a VPC is meant alone, and why."""
 
 
-def calls(tree: ast.AST, around: str = "") -> Iterator[tuple[str, ast.Attribute]]:
+def last_word(node: ast.AST) -> str:
+    """Of what is read or called by a name; empty for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(within: ast.AST, around: str = "") -> Iterator[tuple[str, ast.Attribute]]:
     """What reads the field `cidr` of a VPC other than for its gateway, with the function around it."""
-    for node in ast.iter_child_nodes(tree):
+    for node in ast.iter_child_nodes(within):
         name = node.name if isinstance(node, ast.FunctionDef) else around
-        is_gateway = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "gateway"
-        if isinstance(node, ast.Attribute) and node.attr == "cidr" \
-                and ast.unparse(node.value).rpartition(".")[2] in OF_VPCS:
+        is_gateway = isinstance(node, ast.Call) and last_word(node.func) == "gateway"
+        if isinstance(node, ast.Attribute) and node.attr == "cidr" and last_word(node.value) in OF_VPCS:
             yield name, node
         if not is_gateway:
             yield from calls(node, name)
 
 
 def test_nothing_but_this_means_the_first_one_alone() -> None:
-    found = {f"{path.relative_to(ROOT)} {name}" for path in sorted(ROOT.rglob("*.py"))
-             for name, _ in calls(ast.parse(path.read_text()))}
+    found = {f"{path.relative_to(ROOT)} {name}" for path in FILES for name, _ in calls(tree(path))}
     assert found == FIRST_ALONE.keys()
 
 
