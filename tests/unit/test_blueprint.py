@@ -7,8 +7,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
-from vpcctl_lib.blueprint import blueprint, peerings
+from vpcctl_lib.blueprint import blueprint, peerings, routers
+from vpcctl_lib.blueprint.tables import HOME
 from vpcctl_lib.firewall.filter_rules import MANY
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import KERNEL, MOST
@@ -25,7 +27,20 @@ from vpcctl_lib.model.topology import (
     Vpc,
 )
 from vpcctl_lib.model.workloads import Workload
-from vpcctl_lib.resources import Altname, Chain, File, Folder, Forwarding6, Port, Program, SingleRule, Way
+from vpcctl_lib.resources import (
+    Altname,
+    Chain,
+    File,
+    Folder,
+    Forwarding6,
+    Guard,
+    Port,
+    Program,
+    SingleRule,
+    Way,
+    WayRule,
+)
+from vpcctl_lib.resources.guard import FORM, FORM6
 from vpcctl_lib.resources.packing import unpacked
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
@@ -130,3 +145,36 @@ def test_links_forward_ipv6_only_if_some_leaves_by_them() -> None:
         vpc(3, SubnetType.PUBLIC, None))))
     assert [one for one in found if isinstance(one, Forwarding6)] \
         == [Forwarding6("vpc-vpc1", own=True), Forwarding6("eth0")]
+
+
+PREFIX = IPv6Network("2001:db8:0:100::/56")
+DUAL = replace(VPC, ipv6=PREFIX, subnets=(
+    replace(PUBLIC, ipv6=IPv6Network("2001:db8:0:101::/64"), machines=(
+        Machine("box", (IPv4Address("10.0.1.4"),), forwards=True),)),
+    Subnet("app", IPv4Network("10.0.2.0/24"), ipv6=IPv6Network("2001:db8:0:102::/64"), route_table="app")))
+ANYWHERE, ANYWHERE6 = IPv4Network("0.0.0.0/0"), IPv6Network("::/0")
+
+
+def test_a_guard_says_by_which_version_of_its_form_it_was_made() -> None:
+    for ipv6, form in ((None, FORM), (PREFIX, FORM6)):
+        (guard,) = routers.guard([], "vpc1", [], quotes=False, dhcp=False, has_ipv6=ipv6 is not None)
+        assert guard == Guard("vpc1", (), form, ipv6=ipv6 is not None)
+
+
+def test_a_middlebox_of_one_family_leads_none_of_the_other() -> None:
+    for destination, family in ((ANYWHERE, Family.INET), (ANYWHERE6, Family.INET6)):
+        table = RouteTable("app", 1, (VpcRoute(destination, Via.INSTANCE, "public/box"),))
+        found = blueprint(Topology((replace(DUAL, route_tables=(table,)),)))
+        assert {one.family for one in found if isinstance(one, WayRule) and one.priority >= HOME} == {family}
+
+
+@pytest.mark.parametrize("via", [Via.INTERNET, Via.EGRESS])
+def test_without_nat_a_route_of_ipv6_leads_nobody_out_or_in(via: Via) -> None:
+    """It is listed as a blackhole: the router's and the host's rules are those without it."""
+    table = RouteTable("app", 1, (VpcRoute(ANYWHERE6, via),))
+    for nat, leads in ((Nat("eth0"), True), (None, False)):
+        given, bare = (replace(DUAL, nat=nat, route_tables=(replace(table, routes=routes),))
+                       for routes in (table.routes, ()))
+        chains = [[one for one in blueprint(Topology((vpc,))) if isinstance(one, Chain)
+                   and one.family is Family.INET6 and one.table != "raw"] for vpc in (given, bare)]
+        assert (chains[0] != chains[1]) is leads

@@ -285,3 +285,21 @@ def test_a_few_sections_are_read_one_after_the_other() -> None:
                 for turn in range(count) for rule in rules]
         found = tree._read(accepted(*many), Region(Protocol.TCP), COPIES, 14)
         assert len(found) == lists, "a chain each"
+
+
+def test_a_chain_of_several_lists_leads_to_each() -> None:
+    rules = [replace(rule, protocol=protocol) for protocol in (Protocol.TCP, Protocol.UDP)
+             for rule in (*(from_network(n) for n in range(20)), *(to_port(n) for n in range(1, 21)))]
+    tree = Tree("T-", FarEnd("-s"))
+    top = tree.grow(accepted(*rules))
+    verdicts = [Walk(tree.chains, Packet("tcp", 0, port)).verdict(top) or "" for port in range(1, 21)]
+    assert all(verdict.endswith("ACCEPT") for verdict in verdicts)
+
+
+def test_a_mark_that_a_packet_comes_with_leads_it_to_no_block() -> None:
+    tree = Tree("T-", FarEnd("-s"))
+    top = tree.grow(accepted(*(rule for n in range(WORTH_BLOCKS) for rule in (
+        from_network(n), to_port(n + 1)))))
+    for port in range(1, WORTH_BLOCKS + 1):
+        walk = Walk(tree.chains, Packet("tcp", 0, port, mark=decision_tree.NOTES))
+        assert (walk.verdict(top) or "").endswith(f"--dport {port} -j ACCEPT")

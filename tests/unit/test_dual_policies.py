@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 import pytest
@@ -167,8 +168,13 @@ def test_one_rule_more_is_compared_with_those_of_its_family(earlier: str, more: 
 
 
 def test_icmp_of_two_families_has_nothing_in_common() -> None:
-    policy = Policy((Rule(Protocol.ICMP, Action.DENY),))
-    assert with_rule(policy, Rule(Protocol.ICMPV6, Action.ALLOW))[1] == ""
+    denied = Rule(Protocol.ICMP, Action.DENY)
+    sixth = Rule(Protocol.ALL, Action.ALLOW, None, IPv6Network("::/0"))
+    assert with_rule(Policy((denied,)), Rule(Protocol.ICMPV6, Action.ALLOW))[1] == ""
+    assert with_rule(Policy((denied,)), sixth)[1] == ""
+    others = replace(sixth, action=Action.DENY)
+    assert with_rule(Policy((others,)), replace(denied, action=Action.ALLOW))[1] == ""
+    assert "ingress[0]" in with_rule(Policy((denied,)), replace(sixth, network=None))[1]
 
 
 def test_notes_are_only_of_what_is_not_there() -> None:

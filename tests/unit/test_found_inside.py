@@ -26,6 +26,7 @@ from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Unreadable
 from vpcctl_lib.kernel.saves import Saved
 from vpcctl_lib.model import names
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Site, endpoint, gateways
 from vpcctl_lib.model.names import Dns
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
@@ -154,8 +155,8 @@ def test_without_a_list_there_are_no_route_tables() -> None:
 def test_route_tables_are_found_with_their_subnets() -> None:
     assert routed(("app", WORDS)) == (ROUTED, [])
     assert routed(("main", ("number 7", "subnet web")))[0].subnets == VPC.subnets
-    last = routed(("app", (f"number {MOST}",)))[0].route_tables
-    assert last == (RouteTable("app", MOST),)
+    for number in (1, MOST):
+        assert routed(("app", (f"number {number}",)))[0].route_tables == (RouteTable("app", number),)
 
 
 @pytest.mark.parametrize(("name", "words"), [
@@ -264,6 +265,16 @@ def test_chains_of_others_that_do_something_with_packets(router: Made) -> None:
     router.chains = lambda *_: Saved("".join(f"{line}\n" for line in lines))  # type: ignore[method-assign]
     assert strangers(router) == [Chain("vpc1", "mangle", "FORWARD", (), "DROP"),
                                  Chain("vpc1", "mangle", "POSTROUTING", ("-j ACCEPT",))]
+
+
+def test_a_chain_of_others_is_of_its_own_family() -> None:
+    kernel = made(replace(VPC, subnets=()))
+    kernel.route_rules = lambda *_: [FIRST]  # type: ignore[method-assign]
+    kernel.all_routes = lambda *_: [KERNEL_S]  # type: ignore[method-assign]
+    held = "*raw\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\n"
+    kernel.chains = lambda _, family: Saved(  # type: ignore[method-assign]
+        held if family is Family.INET6 else "")
+    assert strangers(kernel) == [Chain("vpc1", "raw", "OUTPUT", ("-j ACCEPT",), family=Family.INET6)]
 
 
 def test_what_of_a_router_cannot_be_read_is_no_stranger(router: Made) -> None:

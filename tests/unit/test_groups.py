@@ -26,7 +26,7 @@ from vpcctl_lib.firewall.group_rules import MOST, Direction, incoming, ingress_f
 from vpcctl_lib.firewall.group_words import from_words, in_words
 from vpcctl_lib.managers.grouping import check_groups
 from vpcctl_lib.model import endpoints, groups
-from vpcctl_lib.model.addressing import Address, in_spans, spans
+from vpcctl_lib.model.addressing import Address, Family, in_spans, spans
 from vpcctl_lib.model.endpoints import Stand
 from vpcctl_lib.model.groups import Called
 from vpcctl_lib.model.policies import Action, Group, Policy, Ports, Protocol, Rule
@@ -204,6 +204,17 @@ def test_rules_for_different_ports_share_numbers_and_too_many_for_one_are_refuse
     topology = network((*many, Group("web", policy)), {"db": ("web",)})
     with pytest.raises(VpcctlError, match="a/s/db would have too many rules that name groups"):
         check_groups(Topology(), topology)
+
+
+def test_each_family_has_the_rules_that_are_for_it() -> None:
+    ping, echo = (Rule(protocol, Action.ALLOW, group="web") for protocol in (Protocol.ICMP, Protocol.ICMPV6))
+    near = Rule(Protocol.TCP, Action.ALLOW, None, IPv4Network("10.0.1.0/24"))
+    direction = incoming([Group("g", Policy((ping, echo, near, replace(near, network=PARTS[0]))))])
+    for family, protocol, network in ((Family.INET, Protocol.ICMP, "10.0.1.0/24"),
+                                      (Family.INET6, Protocol.ICMPV6, str(PARTS[0]))):
+        assert [test.protocol for test in direction.tests(family)] == [protocol]
+        rules = [rule for rule in ingress_filter(direction, family).rules if "g:ingress" in rule]
+        assert [("-m mark" in rule, network in rule) for rule in rules] == [(False, True), (True, False)]
 
 
 def test_many_rules_for_addresses_become_a_tree_before_those_for_groups() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.policies import Action, Policy
-from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
+from vpcctl_lib.model.topology import Attachment, Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.model.workloads import Workload
 from vpcctl_lib.record.document import DEFAULT_FOLDER
 from vpcctl_lib.record.ledger import Entry, Verb
@@ -43,6 +43,7 @@ from vpcctl_lib.resources import (
     changed,
 )
 from vpcctl_lib.resources.addresses import addressed
+from vpcctl_lib.resources.attached import Attached
 from vpcctl_lib.resources.links import GROUP
 from vpcctl_lib.resources.nftables import Nft
 from vpcctl_lib.resources.operations import Ip, Set
@@ -339,10 +340,44 @@ def test_a_namespace_that_is_made_anew_takes_its_cable_along() -> None:
     assert "cable s-web in vpc1 to eth0 in vpc1-web" in named(plan, Verb.MAKE)
 
 
-def test_an_entry_that_is_there_twice_is_one() -> None:
+@pytest.mark.parametrize("verb", Verb)
+def test_an_entry_that_a_crash_left_twice_is_one(verb: Verb) -> None:
     ledger = made(ONE)
-    plan = difference((*ledger, find(ledger, Veth, "s-web")), blueprint(ONE))
+    plan = difference((*ledger, replace(find(ledger, Veth, "s-web"), under_way=verb)), blueprint(ONE))
     assert (plan.steps, plan.after) == ((), ledger)
+    gone = difference(plan.before, ())
+    assert named(gone, Verb.UNMAKE, covered=True).count("cable s-web in vpc1 to eth0 in vpc1-web") == 1
+
+
+def test_what_is_given_as_its_entry_is_made_and_mended_too() -> None:
+    ledger = made(ONE)
+    route, chain = find(ledger, Route), find(ledger, Chain, "FORWARD of table filter in vpc1")
+    faults = {route.resource.key: MISSING, chain.resource.key: changed("flushed")}
+    plan = difference(ledger, ledger, faults)
+    assert [(step.verb, step.entry.resource) for step in plan.steps] == [
+        (Verb.MAKE, route.resource), (Verb.CHANGE, chain.resource)]
+    assert plan.after == ledger
+
+
+@pytest.mark.parametrize("verb", [None, *Verb])
+def test_what_is_in_something_that_is_gone_is_left_alone(verb: Verb | None) -> None:
+    ledger = [replace(entry, under_way=verb) for entry in made(ONE)]
+    address = find(tuple(ledger), Address, "vpc1-web").resource
+    gone = {address.key: Fault(Condition.GONE, "its namespace is gone")}
+    assert difference(ledger, blueprint(ONE), gone).steps == ()
+
+
+def test_facts_of_a_namespace_of_others_hold_until_it_is_named_anew() -> None:
+    guest = Machine("guest", (IPv4Address("10.0.1.9"),), Attachment(path="/run/netns/guest"))
+    topology = Topology((replace(VPC, subnets=(WEB.with_machine(guest),)),))
+    facts = {"identity": "4:7"}
+    ledger = tuple(replace(entry, found=facts) for entry in made(topology))
+    name, route = find(ledger, Attached).resource, find(ledger, Route).resource
+    for fault, held in (({route.key: MISSING}, facts), ({name.key: MISSING}, {}),
+                        ({name.key: changed("it leads elsewhere")}, {})):
+        plan = difference(ledger, blueprint(topology), fault)
+        assert find(plan.after, Attached).found == held
+        assert find(plan.after, Route).found == facts
 
 
 def test_routes_do_not_wait_for_their_address_to_take_them_along() -> None:

@@ -11,7 +11,7 @@ import copy
 import os
 import random
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -34,6 +34,7 @@ from vpcctl_lib.kernel.saves import HeldChain, words
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import Policy
 from vpcctl_lib.model.topology import OWN, Machine, Subnet, Topology, Vpc
+from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import (
@@ -59,6 +60,7 @@ from vpcctl_lib.resources import (
     Switching,
     Tap,
     Veth,
+    leaving,
 )
 from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
@@ -66,7 +68,7 @@ from vpcctl_lib.resources.forwarding6 import Forwarding6
 from vpcctl_lib.resources.hosts import Hosts
 from vpcctl_lib.resources.ipv6 import Ipv6
 from vpcctl_lib.resources.localnet import Localnet
-from vpcctl_lib.resources.neighbours import SWITCHING
+from vpcctl_lib.resources.neighbours import SWITCHING, Enter
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Ip6, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
@@ -621,12 +623,13 @@ class Host:
         """As a manager would: from the record to the topology."""
         self.have(blueprint(topology), topology)
 
-    def have(self, wanted: Sequence[Resource], topology: Topology = EMPTY) -> None:
-        """From the record to these resources."""
+    def have(self, wanted: Sequence[Resource], topology: Topology = EMPTY,
+             parts: tuple[int, ...] = ()) -> list[str]:
+        """From the record to these resources. Returns the notes."""
         before = self.store.load()
-        plan = difference(before.ledger, wanted)
+        plan = replace(difference(before.ledger, wanted), parts=parts)
         runner: Any = self.kernel
-        Transaction(runner, self.store).apply(plan, before, topology)
+        return Transaction(runner, self.store).apply(plan, before, topology)
 
     def add_rules_of_others(self) -> None:
         """Between ours and behind them."""
@@ -783,6 +786,62 @@ def test_a_topology_that_takes_no_step_is_recorded_all_the_same(patched: Path) -
     host.become(Topology((said,)))
     assert host.kernel.operations == changes
     assert host.store.load().topology == Topology((said,))
+
+
+def test_a_record_says_which_part_of_the_blueprint_each_entry_is_of(
+        patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "MANY", 1)
+    host = Host(patched)
+    host.have(rules(*Family), parts=(1, 3))
+    assert host.store.load().parts == (1, 3)
+
+
+STAYS = "chain VPCCTL-IN of table mangle in guest stays there, empty: its owner has rules that lead to it"
+
+
+@pytest.mark.parametrize(("busy", "notes"), [((1,), []), ((1, 3, 4), [STAYS])])
+def test_what_stays_in_a_namespace_of_others_is_a_note_and_no_failure(
+        patched: Path, monkeypatch: pytest.MonkeyPatch, busy: Collection[int], notes: list[str]) -> None:
+    """First all lines at once, then those that empty the chain, then the removal, with jumps and without."""
+    host, calls, restore = Host(patched), 0, Simulation.restore
+    host.kernel.namespaces.add("guest")
+    host.have([Chain("guest", "mangle", "VPCCTL-IN", ("-j DROP",))])
+
+    def refusing(simulation: Simulation, namespace: str, text: str, family: Family) -> str:
+        nonlocal calls
+        calls += 1
+        return BUSY if calls in busy else restore(simulation, namespace, text, family)
+
+    monkeypatch.setattr(Simulation, "restore", refusing)
+    monkeypatch.setattr(leaving, "left_over", lambda *_: [])
+    assert host.have(()) == notes
+    assert host.store.load() == State()
+
+
+PORT = Station("vpc1", "s-web", "br-vpc1", "02:00:00:00:00:01")
+NO_DEVICE = 'Cannot find device "s-web"'
+
+
+@pytest.mark.parametrize(("held", "kind", "says", "fails"), [
+    (PORT, Enter, NO_DEVICE, False), (PORT, Enter, "Operation not permitted", True),
+    (Folder("/etc/netns/vpc1"), Remove, "/etc/netns: No such file or directory", True)])
+def test_only_what_a_link_knows_goes_with_it(patched: Path, monkeypatch: pytest.MonkeyPatch, held: Resource,
+                                             kind: type, says: str, fails: bool) -> None:
+    host, carry_out = Host(patched), Simulation.carry_out
+    host.have([held])
+
+    def failing(simulation: Simulation, operation: object) -> Mapping[str, str]:
+        if isinstance(operation, kind):
+            raise VpcctlError(says)
+        return carry_out(simulation, operation)
+
+    monkeypatch.setattr(Simulation, "carry_out", failing)
+    if fails:
+        with pytest.raises(VpcctlError, match=says):
+            host.have(())
+    else:
+        assert host.have(()) == []
+        assert host.store.load() == State()
 
 
 def rules(*families: Family) -> list[Resource]:

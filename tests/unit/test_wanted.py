@@ -22,10 +22,10 @@ from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.policies import Acl, Action, Group, Policy, Protocol, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
-from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
+from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, Topology, Vpc
 from vpcctl_lib.record import store as store_module
 from vpcctl_lib.record.codec import written
-from vpcctl_lib.record.ledger import Entry, State
+from vpcctl_lib.record.ledger import Entry, State, Verb
 from vpcctl_lib.record.store import Store
 from vpcctl_lib.resources import Forwarding, Guard, Marking, Resource, name_of
 
@@ -115,9 +115,44 @@ def test_a_machine_stays_as_it_is_while_something_else_of_its_vpc_changes(other:
 def test_what_is_around_a_machine_is_the_same_object_each_time() -> None:
     frames, twin = Frames(), replace(VPC, name="vpc2", subnets=(replace(BARE, acl="edge"),))
     first, others = [*frames.seats(VPC)], [*frames.seats(twin)]
+    [*frames.seats(replace(twin, name="vpc3", subnets=(replace(BARE, policy=Policy()),)))]
     again = [*frames.seats(replace(VPC))]
     assert all(one.vpc is first[0].vpc and one.subnet is first[0].subnet for one in again)
     assert others[0].vpc is not first[0].vpc
+
+
+OF_PEER = Group("web", Policy((Rule(Protocol.TCP, Action.ALLOW, None, None, "", "vpc2/web"),)))
+
+
+def grouped(name: str, link: int, network: str) -> Vpc:
+    """A VPC with a machine in its group."""
+    subnet = Subnet("web", IPv4Network(f"{network}.1.0/24"), machines=(
+        Machine("", (IPv4Address(f"{network}.1.4"),), groups=("web",)),))
+    return Vpc(name, IPv4Network(f"{network}.0.0/16"), link, subnets=(subnet,), groups=(OF_PEER,))
+
+
+GROUPED = Topology((grouped("vpc1", 0, "10.0"), grouped("vpc2", 1, "10.1"), grouped("vpc3", 2, "10.1")),
+                   (Peering("vpc1", "vpc2"),), guarded=True)
+
+
+@pytest.mark.parametrize("other", [
+    replace(GROUPED, peerings=(Peering("vpc1", "vpc3"),)), replace(GROUPED, guarded=False),
+    replace(GROUPED, vpcs=tuple(replace(vpc, groups=(), subnets=()) for vpc in GROUPED.vpcs)),
+    GROUPED.with_vpc(replace(GROUPED.vpcs[1], groups=(OF_PEER, Group("late"))))])
+def test_machines_in_groups_follow_what_changes_around_them(other: Topology) -> None:
+    """The peers have the same addresses, so that only their names tell whose members count."""
+    for before, after in ((GROUPED, other), (other, GROUPED)):
+        shall = wanted(State(), before)
+        state = State(before, difference((), shall.all).after, parts=shall.parts)
+        assert of(wanted(state, after).all) == blueprint(after)
+
+
+def test_another_vpc_s_groups_change_nothing_of_a_machine() -> None:
+    shall = wanted(State(), GROUPED)
+    state = State(GROUPED, difference((), shall.all).after, parts=shall.parts)
+    late = GROUPED.with_vpc(replace(GROUPED.vpcs[1], groups=(OF_PEER, Group("late"))))
+    assert not [one for one in wanted(state, late).all if isinstance(one, Marking)
+                and one.namespace.startswith("vpc1-")]
 
 
 def of(needs: Sequence[Resource | Entry]) -> list[Resource]:
@@ -155,6 +190,19 @@ def test_what_is_deleted_is_all_that_is_looked_at(store: Store) -> None:
     assert {str(one) for one in plan.gone()} == {"namespace vpc1-web.m1"}
     looked_at = [str(entry.resource) for entry in state.ledger if "resource" in vars(entry)]
     assert not [one for one in looked_at if "web.m2" in one and not one.startswith("namespace")]
+
+
+def test_what_stands_in_what_goes_is_made_anew_though_nobody_looked_at_it(store: Store) -> None:
+    """In two places of several names each: addresses of two bridges, in which neighbours stand."""
+    other = replace(VPC, name="vpc2", cidr=IPv4Network("10.1.0.0/16"), link=1, subnets=(
+        Subnet("web", IPv4Network("10.1.1.0/24"), machines=(Machine("x", (IPv4Address("10.1.1.4"),)),)),))
+    state = recorded(store, Topology((VPC, other)))
+    stays = [entry for entry in state.ledger if entry.kind != "address" or '"br-vpc' not in entry.line]
+    assert len(stays) == len(state.ledger) - 2
+    assert not [entry for entry in state.ledger if "resource" in vars(entry)]
+    plan = difference(state.ledger, stays)
+    made = [str(step.entry.resource) for step in plan.steps if step.verb is Verb.MAKE]
+    assert {"neighbour 10.0.1.10 on br-vpc1 in vpc1", "neighbour 10.1.1.4 on br-vpc2 in vpc2"} <= {*made}
 
 
 def test_the_guard_of_many_machines_looks_only_at_the_new_one(
