@@ -196,7 +196,7 @@ def test_rules_for_different_ports_share_numbers_and_too_many_for_one_are_refuse
             Rule(Protocol.TCP, Action.ALLOW, Ports(port + number // MOST, port + number // MOST), None, "",
                  f"g{number % MOST}") for number in range(count)))),))
 
-    fits = of(10 * MOST, 80)
+    fits = of(2 * MOST, 80)
     assert max(one.number for one in fits.lines) == MOST
     group_rules.check(fits, "x")
     many = tuple(Group(f"g{number}") for number in range(MOST + 1))
