@@ -30,12 +30,18 @@ INSIDE = {
               "link set br0 up\nroute add default via 169.254.1.0\nroute add 10.9.4.0/24 via 10.9.3.4\n",
 }
 ALLOWED = {
-    "router": "-i br0 -o uplink -s 10.9.0.0/16", "host": "-i cable -o {0}0 -s 10.9.0.0/16",
-    "nat": "-i eth0 -o eth0 -s 10.9.0.0/16"}
+    "router": ("-i br0 -o uplink -s 10.9.0.0/16",), "host": ("-i cable -o {0}0 -s 10.9.0.0/16",),
+    "nat": ("-i eth0 -o eth0 -s 10.9.0.0/16",)}
+LEAVING = tuple(f"-i br0 -o uplink -s 10.9.{number}.0/24" for number in (1, 3, 4))
+"""What a guarded router lets out: all but those that have to go by the NAT gateway."""
+
 OPENED = {"router": ("-i uplink -o br0 -d 10.9.1.2",),
           "host": ("-i {0}0 -o cable -d 10.9.1.2", "-i {0}0 -o cable -d 198.51.100.33",
                    "-i cable -o {0}0 -s 198.51.100.33")}
 """What may begin connections outward, and inward."""
+
+TRANSLATED = "-m conntrack --ctstate DNAT"
+"""Guarded, nobody outside reaches a machine but by its published ports."""
 
 NAT = {
     "nat": "-A POSTROUTING -j MASQUERADE",
@@ -105,17 +111,26 @@ def nat(name: str, is_guarded: bool) -> str:
 
 def filters(name: str, is_guarded: bool) -> str:
     """A stateful firewall: what may begin, what belongs to it, and nothing else; guarded also no metadata."""
-    closed = METADATA if is_guarded and name == "router" else ()
-    refused = "".join(f"-A FORWARD -d {one} -i br0 -o uplink -j REJECT\n" for one in closed)
-    begun = "".join(f"-A FORWARD {match} -j ACCEPT\n" for match in (ALLOWED[name], *OPENED.get(name, ())))
-    return ("*filter\n:FORWARD DROP\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\n"
-            f"-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n{refused}{begun}COMMIT\n")
+    is_closed = is_guarded and name == "router"
+    refused = "".join(f"-A FORWARD -d {one} -i br0 -o uplink -j REJECT\n" for one in METADATA if is_closed)
+    first, *opened = (*OPENED.get(name, ()), "")
+    published = f"{first} {TRANSLATED}" if is_guarded and name == "host" else first
+    inward = filter(None, (published, *opened))
+    outward = LEAVING if is_closed else ALLOWED[name]
+    begun = "".join(f"-A FORWARD {match} -j ACCEPT\n" for match in (*outward, *inward))
+    return ("*filter\n:FORWARD DROP\n-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
+            f"-A FORWARD -m conntrack --ctstate INVALID -j DROP\n{refused}{begun}COMMIT\n")
 
 
 def guard(prefix: str) -> str:
-    """At each port of the bridge only its machine may send, and those that send on what others sent."""
+    """At each port of the bridge only its machine may send, and those that send on what others sent.
+
+    What has to go by the middlebox goes there, whatever MAC its sender wrote.
+    """
     macs = {name: _mac(f"{prefix}-{name}") for name in MACHINES}
-    own = ", ".join(f'"{name}" . {macs[name]} . {address}' for name, address in MACHINES.items())
+    own = ", ".join(f'"{name}" . {macs[name]} . {address}' for name, address in MACHINES.items()
+                    if name != "boxed")
+    boxed = f'ether type ip iifname "boxed" ether saddr {macs["boxed"]} ip saddr {MACHINES["boxed"]}'
     others = ", ".join(f'"{name}" . {macs[name]}' for name in SENDING_ON)
     return f"""table bridge guard {{
     set own {{ type ifname . ether_addr . ipv4_addr; elements = {{ {own} }} }}
@@ -123,8 +138,11 @@ def guard(prefix: str) -> str:
     chain frames {{
         type filter hook prerouting priority -200; policy drop;
         ether type ip iifname . ether saddr . ip saddr @own accept
+        {boxed} ip daddr != 10.9.0.0/16 ether daddr set {macs["box"]} accept
+        {boxed} accept
         ether type ip iifname . ether saddr @others accept
         ether type arp iifname . ether saddr . arp saddr ip @own accept
+        ether type arp iifname "boxed" ether saddr {macs["boxed"]} arp saddr ip {MACHINES["boxed"]} accept
     }}
 }}
 """

@@ -105,12 +105,16 @@ what misses it.
 
 Both networks by hand (`benchmarks/byhand.py`) have the namespaces and hops of the VPC. "Same by hand" holds
 what the VPC holds on these ways, by rules for this one network: the bridge lets each port send only with
-its own MAC and addresses; the router and the host have a stateful firewall that drops what is INVALID;
-metadata addresses are refused; the host knows by which link a source comes; TCP learns of a small MTU; and
-the rows with network ACLs have the same ACLs. "Fewest rules" is a stateful firewall and NAT, and nothing
-else: each machine can send as any other, and there are no ACLs. Neither has what a VPC has for other networks
-than this one: a route table for each subnet, addresses that move, connections by published ports that are
-kept apart from all others, checks of ICMP errors, a host with further VPCs."""
+its own MAC and addresses; what has to go by the NAT gateway or the middlebox can't leave without; the router
+and the host have a stateful firewall that accepts first what it knows, and drops what is INVALID; machines
+are reached by their published ports only; metadata addresses are refused; the host knows by which link a
+source comes; TCP learns of a small MTU; and the rows with network ACLs have the same ACLs. "Fewest rules" is
+a stateful firewall and NAT, and nothing else: each machine can send as any other, and there are no ACLs.
+Neither has what a VPC has for other networks than this one: addresses that move, connections by published
+ports that are kept apart from all others, checks of ICMP errors, a host with further VPCs.
+
+The middlebox is in a VPC of its own, because its router has lines of `ip rule` for what comes back: they cost
+each packet of that VPC."""
 LEAST = 0.88
 
 

@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from benchmarks.connections import PORT, SERVER
 from benchmarks.plumbing import SCRATCH
 from benchmarks.timing import run, vpcctl
 
-CONNECTIONS, MEGABYTES = 600, 200
-"""In each run."""
+CONNECTIONS, SLICES, MEGABYTES = 100, 6, 200
+"""In each run: connections in slices, with those of the others between them."""
 
 CLIENT = """
 import socket, struct, sys, time
@@ -70,7 +71,7 @@ class Route(NamedTuple):
 
 
 OURS = {vpc: {"outside": "10.71.0.2", "elastic": elastic, "published": "10.71.0.1"}
-        for vpc, elastic in (("one", "198.51.100.1"), ("two", "198.51.100.2"))}
+        for vpc, elastic in (("one", "198.51.100.1"), ("two", "198.51.100.2"), ("three", ""))}
 BY_HAND = {"outside": "10.72.0.2", "elastic": "198.51.100.33", "published": "10.72.0.1"}
 ROUTES = {
     "out by a NAT gateway": Route("prv", "wan", "outside"),
@@ -80,8 +81,10 @@ ROUTES = {
     "in by a published port": Route("wan", "pub", "published"),
 }
 WITH_ACLS = ("out by a NAT gateway", "in by an elastic address")
+WITH_MIDDLEBOX = ("out by a middlebox",)
 WAYS = {
-    **{name: (one.ours("one"), one.by_hand("same"), one.by_hand("few")) for name, one in ROUTES.items()},
+    **{name: (one.ours("three" if name in WITH_MIDDLEBOX else "one"), one.by_hand("same"),
+              one.by_hand("few")) for name, one in ROUTES.items()},
     **{f"{name}, with network ACLs": (ROUTES[name].ours("two"), ROUTES[name].by_hand("acls"),
                                       ROUTES[name].by_hand("few")) for name in WITH_ACLS},
 }
@@ -97,7 +100,7 @@ WAN = "addr add 10.71.0.2/24 dev eth0\nlink set eth0 up\nroute add 198.51.100.0/
 
 
 def network() -> dict[str, Any]:
-    """Two VPCs with all these ways, the second with network ACLs."""
+    """VPCs with all these ways: the second with network ACLs, the third with a middlebox."""
     vpcs: dict[str, Any] = {}
     for number, name in enumerate(("one", "two")):
         start = f"10.{number}"
@@ -109,13 +112,15 @@ def network() -> dict[str, Any]:
                         "prv": {"cidr": f"{start}.2.0/24", "route_table": "out"}}}
     one, two = vpcs["one"], vpcs["two"]
     one["subnets"]["pub"]["publish"] = [f"{port}:{port}" for port in (IPERF, PORT)]
-    one["route_tables"]["boxed"] = {"routes": {"0.0.0.0/0": "instance:box/b"}}
-    one["subnets"] |= {"box": {"cidr": "10.0.3.0/24", "type": "public", "bare": True,
-                               "instances": {"b": {"forwards": True}}},
-                       "boxed": {"cidr": "10.0.4.0/24", "route_table": "boxed"}}
     two["acls"] = {"few": rules(FEW)}
     for subnet in two["subnets"].values():
         subnet["acl"] = "few"
+    vpcs["three"] = {
+        "cidr": "10.2.0.0/16", "nat": {"interface": "wan0"},
+        "route_tables": {"boxed": {"routes": {"0.0.0.0/0": "instance:box/b"}}},
+        "subnets": {"box": {"cidr": "10.2.3.0/24", "type": "public", "bare": True,
+                            "instances": {"b": {"forwards": True}}},
+                    "boxed": {"cidr": "10.2.4.0/24", "route_table": "boxed"}}}
     return {"version": 2, "vpcs": vpcs, "eip_pools": {"198.51.100.0/28": "wan0"},
             "eips": {"198.51.100.1": "one/pub", "198.51.100.2": "two/pub"}}
 
@@ -133,7 +138,7 @@ def build() -> None:
 
 def clear() -> None:
     """Take it all away."""
-    for name in ("one", "two"):
+    for name in OURS:
         vpcctl(f"vpc delete --name {name}")
     for address in ("198.51.100.1", "198.51.100.2"):
         vpcctl(f"eip release --address {address}")
@@ -209,16 +214,25 @@ def compare(rounds: int) -> dict[str, float]:
     build()
     street = Street()
     street.open()
+    kinds = (("connection", street.connection, SLICES), ("megabyte", street.megabyte, 1))
     found: dict[str, list[float]] = {}
     for number in range(rounds):
         for name, ways in WAYS.items():
-            for what, measure in (("connection", street.connection), ("megabyte", street.megabyte)):
-                # In turn, so that none is always the first.
-                turned = ways[number % 3:] + ways[:number % 3]
-                taken = {way: measure(way) for way in turned}
-                for kind, way in zip(("", " same", " few"), ways, strict=True):
-                    found.setdefault(f"{name}: {what}{kind}", []).append(taken[way])
-                    found.setdefault(f"{name}: {what}{kind} ratio", []).append(taken[way] / taken[ways[0]])
+            for what, measure, slices in kinds:
+                taken = _in_turn(ways, measure, slices, number)
+                for kind, one in zip(("", " same", " few"), taken, strict=True):
+                    found.setdefault(f"{name}: {what}{kind}", []).append(one)
+                    found.setdefault(f"{name}: {what}{kind} ratio", []).append(one / taken[0])
     street.close()
     clear()
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+def _in_turn(ways: tuple[Way, ...], measure: Callable[[Way], float], slices: int, first: int) -> list[float]:
+    """What each takes on average; none is always the first, and what else the machine does falls on all."""
+    taken = dict.fromkeys(ways, 0.0)
+    for turn in range(first, first + slices):
+        begun = turn % len(ways)
+        for way in ways[begun:] + ways[:begun]:
+            taken[way] += measure(way) / slices
+    return list(taken.values())

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from host import INTERNET, Host
 
-from vpcctl_lib.model.naming import mac
+from vpcctl_lib.model.naming import instance_mac, mac
 from vpcctl_lib.record.document import VERSION
 
 STATE = "/var/lib/vpcctl/state.json"
 NEW_KINDS = ("switching", "station", "neighbour", "guard")
-NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT", "VPCCTL-GUARD-IN", "VPCCTL-GUARD-FROM", "VPCCTL-GUARD-AWAY")
+NEW_CHAINS = ("VPCCTL-GUARD", "VPCCTL-GUARD-OUT", "VPCCTL-GUARD-IN", "VPCCTL-GUARD-FROM")
 BEFORE = """
 ip netns exec vpc1 nft delete table bridge vpcctl
 for port in s-public s-private; do
@@ -31,7 +33,7 @@ for name in public private; do
 done
 iptables -t mangle -D PREROUTING 1
 iptables -t mangle -D POSTROUTING 1
-for chain in VPCCTL-GUARD VPCCTL-GUARD-OUT VPCCTL-GUARD-FROM VPCCTL-GUARD-AWAY; do
+for chain in VPCCTL-GUARD VPCCTL-GUARD-OUT VPCCTL-GUARD-FROM; do
     iptables -t mangle -F $chain
     iptables -t mangle -X $chain
 done
@@ -150,9 +152,35 @@ def test_a_change_that_fails_leaves_the_old_network_as_it_was(vpc1: Host) -> Non
     vpc1.check_same(before)
 
 
-LISTS = {"VPCCTL-FORWARD": "VPCCTL-REFUSED", "VPCCTL-GUARD": "VPCCTL-GUARD-FROM",
-         "VPCCTL-GUARD-OUT": "VPCCTL-GUARD-AWAY"}
+LISTS = {"VPCCTL-FORWARD": "VPCCTL-REFUSED", "VPCCTL-GUARD": "VPCCTL-GUARD-FROM"}
 """Chains that once had all rules, each with the chain that has most of them since."""
+
+OUT = "-m comment --comment vpcctl:host -j VPCCTL-GUARD-OUT"
+AWAY = "VPCCTL-GUARD-AWAY"
+OUT_TWICE = f"""
+iptables -t mangle -D POSTROUTING 1
+iptables -t mangle -I POSTROUTING {OUT}
+iptables -t mangle -N {AWAY}
+iptables -t mangle -S VPCCTL-GUARD-OUT | sed -n 's/^-A VPCCTL-GUARD-OUT/iptables -t mangle -A {AWAY}/p' | sh
+iptables -t mangle -F VPCCTL-GUARD-OUT
+iptables -t mangle -A VPCCTL-GUARD-OUT -s 10.0.0.0/16 -m comment --comment vpcctl:vpc1 -g {AWAY}
+iptables -t mangle -A VPCCTL-GUARD-OUT -m conntrack ! --ctstate ESTABLISHED,RELATED \
+    -m comment --comment vpcctl:host -g {AWAY}
+"""
+
+
+def led_out_by_two_chains(host: Host, record: dict[str, Any]) -> None:
+    """The kernel and a record as they were when a chain led to the guard of what leaves."""
+    host.sh(OUT_TWICE)
+    (chain,) = (line for line in record["ledger"] if line.get("name") == "VPCCTL-GUARD-OUT")
+    rules = ["-s 10.0.0.0/16 -m comment --comment vpcctl:vpc1",
+             "-m conntrack ! --ctstate ESTABLISHED,RELATED -m comment --comment vpcctl:host"]
+    away = {**chain, "name": AWAY}
+    chain["rules"] = [f"{rule} -g {AWAY}" for rule in rules]
+    record["ledger"].insert(record["ledger"].index(chain), away)
+    (jump,) = (line for line in record["ledger"] if line.get("rule", "").endswith("-j VPCCTL-GUARD-OUT"))
+    jump["rule"] = OUT
+
 
 STEERING = """
 table bridge vpcctl-routes {
@@ -175,16 +203,34 @@ table bridge vpcctl-routes {
 """
 
 
+def routed_by_tables_too(host: Host) -> dict[str, Any]:
+    """The record when the router had each table, also what its bridge switches; the kernel has it, too."""
+    # With a route to nowhere beside the others, it has the table today, too.
+    block = "8.8.4.4/32"
+    host.do(f"route-table add-route --vpc vpc1 --name main --to {block} --via blackhole")
+    host.sh(f"ip -n vpc1 route del blackhole {block} table 1001")
+    record: dict[str, Any] = host.state()
+    (table,) = record["topology"]["vpcs"][0]["route_tables"]
+    table["routes"] = [one for one in table["routes"] if one["destination"] != block]
+    record["ledger"] = [line for line in record["ledger"]
+                        if not (line["kind"] == "way" and line["destination"] == block)]
+    for line in record["ledger"]:
+        if line["kind"] == "steering":
+            del line["form"]
+            line["hops"] = [one for one in line["hops"] if one["target"] != block]
+            line["tables"][0]["words"].remove(f"route {block} blackhole")
+    return record
+
+
 def as_met_by_every_packet(host: Host) -> None:
     """The kernel and the record as they were when packets met all rules, and NAT gateways were routed to."""
+    record = routed_by_tables_too(host)
     host.sh("ip netns exec vpc1 nft -f - <<'END'" + STEERING % mac("vpc1") + "END\n")
-    record = host.state()
     chains = {line["name"]: line for line in record["ledger"]
               if line["kind"] == "chain" and not line["namespace"]}
     for chain, other in LISTS.items():
         lead = f" {other}"
-        rules = [rule for rule in chains[other]["rules"] if "NEW,ESTABLISHED" not in rule
-                 and not (rule.endswith("RETURN") and " -o eth0 " in rule)]
+        rules = [rule for rule in chains[other]["rules"] if "NEW,ESTABLISHED" not in rule]
         rules += [rule for rule in chains[chain]["rules"] if not rule.endswith(lead)]
         chains[chain]["rules"] = rules
         table = chains[chain]["table"]
@@ -206,7 +252,7 @@ def test_rules_that_met_every_packet_are_reported_and_mended(vpc1: Host, command
     vpc1.reaches("vpc1-private", *INTERNET)
     told = vpc1.vpcctl("status")
     assert told.code == 1
-    for name in ("VPCCTL-REFUSED", "VPCCTL-GUARD-FROM", "VPCCTL-GUARD-AWAY", "marks for route tables"):
+    for name in ("VPCCTL-REFUSED", "VPCCTL-GUARD-FROM", "marks for route tables"):
         assert name in told.out, name
     vpc1.do(command)
     assert vpc1.do("status").out.endswith("in sync\n")
@@ -214,6 +260,62 @@ def test_rules_that_met_every_packet_are_reported_and_mended(vpc1: Host, command
     vpc1.reaches("vpc1-public", *INTERNET)
     vpc1.never_reaches("vpc1-private", "169.254.169.254")
     vpc1.never_reaches("internet", "10.0.1.2", "10.0.2.2")
+
+
+MARKED = """
+table bridge vpcctl-routes {
+    chain via-1 { ip saddr != 10.0.0.0/16 accept; }
+}
+delete table bridge vpcctl-routes
+table bridge vpcctl-routes {
+    map origin { type ifname : mark; elements = { "s-private" : 0x00010000 }; }
+    chain table-main {
+        continue comment "number 1"
+        continue comment "route 0.0.0.0/0 nat:nat1"
+        continue comment "subnet private"
+    }
+    chain via-1 {
+        ip saddr != 10.0.0.0/16 accept
+        ip daddr 169.254.0.0/16 accept
+        ip daddr 224.0.0.0/3 accept
+        ether daddr set %(gateway)s accept
+    }
+    chain prerouting {
+        type filter hook prerouting priority -199; policy accept;
+        ip daddr != 10.0.0.0/16 ether daddr set %(router)s meta pkttype set host \
+            meta mark set iifname map @origin meta mark vmap { 0x00010000 : jump via-1 }
+    }
+}
+"""
+
+
+def as_led_by_marks(host: Host) -> None:
+    """The kernel and the record as they were when the bridge's table had marks by port."""
+    record = routed_by_tables_too(host)
+    led_out_by_two_chains(host, record)
+    macs = {"router": mac("vpc1"), "gateway": instance_mac("vpc1", IPv4Address("10.0.1.4"))}
+    host.sh(f"ip netns exec vpc1 nft -f - <<'END'{MARKED % macs}END\n")
+    host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
+
+
+@pytest.mark.parametrize("command", ["restore", "subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24"])
+def test_tables_of_the_router_that_its_bridge_follows_wholly_go(vpc1: Host, command: str) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    vpc1.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:nat1")
+    as_led_by_marks(vpc1)
+    vpc1.reaches("vpc1-private", *INTERNET)
+    told = vpc1.vpcctl("status")
+    assert told.code == 1
+    assert "marks for route tables" in told.out
+    assert "-j VPCCTL-GUARD-OUT of table mangle on the host" in told.out
+    vpc1.do(command)
+    assert vpc1.do("status").out.endswith("in sync\n")
+    assert "1001" not in vpc1.sh("ip -n vpc1 rule; ip -n vpc1 route show table all")
+    assert "mark" not in vpc1.sh("iptables-save -t raw", "vpc1")
+    assert AWAY not in vpc1.sh("iptables-save -t mangle")
+    vpc1.reaches("vpc1-private", *INTERNET)
+    vpc1.never_reaches("vpc1-private", "169.254.169.254")
 
 
 NEW_FLOWS = """

@@ -13,7 +13,7 @@ from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
 from vpcctl_lib.model.topology import Machine, Nat, Peering, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach.ports import Steered
-from vpcctl_lib.resources import Steering
+from vpcctl_lib.resources import Chain, Steering, Way, WayRule
 from vpcctl_lib.resources.hops import Hop
 
 VPC = IPv4Network("10.0.0.0/16")
@@ -68,6 +68,24 @@ def test_answers_by_a_published_port_need_the_router() -> None:
     assert hops(network(TO_GATEWAY, published=True)) == []
 
 
+def by_router(topology: Topology) -> list[str]:
+    """What the router has for tables: lines, what leads to them, and what it does not track or sends back."""
+    found = [str(one) for one in blueprint(topology) if isinstance(one, (Way, WayRule))]
+    return found + [rule for one in Chain.among(blueprint(topology)) if one.namespace == "vpc1"
+                    for rule in one.rules if "--mark 0x" in rule and one.name != "FORWARD"]
+
+
+def test_the_router_has_nothing_for_a_table_that_the_bridge_follows_wholly() -> None:
+    """A rule that leads to tables costs each packet, of all subnets."""
+    assert by_router(network(TO_GATEWAY)) == []
+    everything = ("lookup 1001", "table 1001", "-j CT --notrack")
+    for topology in (network(TO_GATEWAY, VpcRoute(IPv4Network("8.8.8.8/32"), Via.BLACKHOLE)),
+                     network(VpcRoute(IPv4Network("8.0.0.0/8"), Via.NAT, "nat1")),
+                     network(TO_GATEWAY, name="main"), network(TO_GATEWAY, published=True)):
+        found = "\n".join(by_router(topology))
+        assert [one for one in everything if one not in found] == []
+
+
 SWITCHED = Steered((VPC,), "router", {"s-private": 1 << 16, "s-other": 2 << 16}, (),
                    (Hop(1, IPv4Network("9.0.0.0/8")), Hop(1, EVERYWHERE, "gateway")))
 
@@ -87,7 +105,8 @@ def test_reach_knows_where_a_packet_is_led(port: str, source: str, destination: 
 
 def test_the_table_says_so() -> None:
     (one,) = (one for one in blueprint(network(TO_GATEWAY)) if isinstance(one, Steering))
-    assert ("\tchain via-1 {\n\t\tip saddr != 10.0.0.0/16 accept\n\t\tip daddr 169.254.0.0/16 accept\n"
-            f"\t\tip daddr 224.0.0.0/3 accept\n\t\tether daddr set {MAC} accept\n\t}}\n") in one.text()
-    assert "iifname map @origin meta mark vmap { 0x00010000 : jump via-1 }\n" in one.text()
-    assert "vmap" not in replace(one, hops=()).text()
+    mark = "\tchain via-1 {\n\t\tmeta mark set 0x00010000\n"
+    assert (f"{mark}\t\tip saddr != 10.0.0.0/16 return\n\t\tip daddr 169.254.0.0/16 return\n"
+            f"\t\tip daddr 224.0.0.0/3 return\n\t\tether daddr set {MAC} accept\n\t}}\n") in one.text()
+    assert '"s-private" : jump via-1\n' in one.text()
+    assert f"{mark}\t}}\n" in replace(one, hops=()).text()

@@ -170,7 +170,6 @@ def test_a_new_vpc_is_made_and_nothing_else_is_touched() -> None:
                                         "chain VPCCTL-FORWARD of table filter on the host",
                                         "chain VPCCTL-INPUT of table filter on the host",
                                         "chain VPCCTL-GUARD-FROM of table mangle on the host",
-                                        "chain VPCCTL-GUARD-AWAY of table mangle on the host",
                                         "chain VPCCTL-GUARD of table mangle on the host",
                                         "chain VPCCTL-GUARD-OUT of table mangle on the host",
                                         "chain VPCCTL-GUARD-IN of table security on the host"]

@@ -114,8 +114,9 @@ def test_the_host_leads_the_port_to_the_machine_or_to_its_router(other: bool, go
 def test_the_chain_is_there_before_the_rule_that_leads_to_it() -> None:
     names = [one.name for one in Chain.among(blueprint(network(WEB))) if one.table == "filter"]
     assert names.index(naming.HOST_PUBLISHED) < names.index(naming.HOST_FORWARD)
-    answers, jump = rules(network(WEB), "", "filter", naming.HOST_FORWARD)[:2]
+    answers, known, jump = rules(network(WEB), "", "filter", naming.HOST_FORWARD)[:3]
     assert "--ctstate ESTABLISHED,RELATED" in answers
+    assert "--ctstate ESTABLISHED" in known
     assert jump.endswith(naming.HOST_PUBLISHED)
 
 

@@ -12,7 +12,6 @@ from vpcctl_lib.firewall.rules import (
     host_answers,
     host_forward,
     host_guard,
-    host_guard_away,
     host_guard_from,
     host_guard_out,
     host_input,
@@ -24,9 +23,10 @@ from vpcctl_lib.firewall.rules import (
     router_mangle,
     router_nat,
 )
+from vpcctl_lib.model import naming
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Nat, Peering, Subnet, SubnetType, Topology, Vpc
-from vpcctl_lib.resources import Chain
+from vpcctl_lib.resources import Chain, SingleRule
 from vpcctl_lib.resources.rules import mark_of
 
 PUBLIC = Subnet("public", IPv4Network("10.0.1.0/24"), SubnetType.PUBLIC)
@@ -45,9 +45,9 @@ def lines(text: str) -> tuple[str, ...]:
 
 def test_a_router_lets_its_own_and_the_host_through_and_nothing_else() -> None:
     assert router_forward(Topology((CLOSED,)), CLOSED) == lines("""
+        ! -o lo -m conntrack --ctstate ESTABLISHED -j ACCEPT
         -m conntrack --ctstate INVALID -j DROP
         -o lo -j REJECT --reject-with icmp-net-unreachable
-        -m conntrack --ctstate ESTABLISHED -j ACCEPT
         -s 10.0.0.0/16 -d 10.0.0.0/16 -i br-vpc1 -o br-vpc1 -j ACCEPT
         -s 169.254.64.6/32 -i uplink -o br-vpc1 -j ACCEPT
         -i uplink -o br-vpc1 -m conntrack --ctstate RELATED --ctorigsrc 10.0.0.0/16 -j ACCEPT
@@ -58,8 +58,8 @@ def test_a_router_lets_its_own_and_the_host_through_and_nothing_else() -> None:
 
 def test_nobody_speaks_to_a_router_but_its_own_its_peers_and_the_host() -> None:
     assert router_input(PEERED, OPEN) == lines("""
-        -m conntrack --ctstate INVALID -j DROP
         -m conntrack --ctstate ESTABLISHED -j ACCEPT
+        -m conntrack --ctstate INVALID -j DROP
         -i lo -j ACCEPT
         -s 10.0.0.0/16 -i br-vpc1 -j ACCEPT
         -s 169.254.64.6/32 -i uplink -j ACCEPT
@@ -122,6 +122,7 @@ def test_the_host_forwards_between_a_cable_and_its_uplink_only() -> None:
     both = [(OPEN, True), (PEER, True)]
     assert host_answers(both) == lines("""
         -i eth0 -o vpc-vpc1 -m conntrack --ctstate ESTABLISHED,RELATED OURS -j ACCEPT
+        -s 10.0.1.0/24 -i vpc-vpc1 -o eth0 -m conntrack --ctstate ESTABLISHED OURS/public -j ACCEPT
     """.replace("OURS", "-m comment --comment vpcctl:vpc1"))
     assert host_forward(both) == lines("""
         -m conntrack --ctstate INVALID REFUSED
@@ -178,16 +179,23 @@ def test_the_addresses_of_a_vpc_come_by_its_cable_only() -> None:
 
 def test_the_guard_looks_at_all_that_it_may_have_to_drop() -> None:
     """By what its rules ask for; whatever comes with another source and is part of a connection passes."""
-    for leads, others in ((host_guard, host_guard_from), (host_guard_out, host_guard_away)):
-        led = [re.split(" -m comment| -g", rule)[0] for rule in leads([(OPEN, True), (PEER, False)])]
-        dropped = [rule for rule in others([(OPEN, True), (PEER, False)]) if rule.endswith("DROP")]
-        assert len(dropped) > 4
-        for rule in dropped:
-            source = next((IPv4Network(one) for one in re.findall(r"(?<!! )-s (\S+)", rule)), None)
-            state = re.findall(r"--ctstate (\S+)", rule)
-            by_source = source and any(source.subnet_of(IPv4Network(one.split()[1]))
-                                       for one in led if one.startswith("-s"))
-            assert by_source or (state and any(state[0] in one for one in led)), rule
+    led = [re.split(" -m comment| -g", rule)[0] for rule in host_guard([(OPEN, True), (PEER, False)])]
+    dropped = [rule for rule in host_guard_from([(OPEN, True), (PEER, False)]) if rule.endswith("DROP")]
+    assert len(dropped) > 4
+    for rule in dropped:
+        source = next((IPv4Network(one) for one in re.findall(r"(?<!! )-s (\S+)", rule)), None)
+        state = re.findall(r"--ctstate (\S+)", rule)
+        by_source = source and any(source.subnet_of(IPv4Network(one.split()[1]))
+                                   for one in led if one.startswith("-s"))
+        assert by_source or (state and any(state[0] in one for one in led)), rule
+
+
+def test_what_leaves_meets_the_guard_with_its_first_packet() -> None:
+    """Whatever goes on with a connection was let out as it began, or its VPC could not begin it."""
+    jumps = [one for one in blueprint(Topology((OPEN, PEER))) if isinstance(one, SingleRule)]
+    (rule,) = (one.rule for one in jumps if one.rule.endswith(f"-j {naming.HOST_GUARD_OUT}"))
+    assert rule == ("-m conntrack ! --ctstate ESTABLISHED,RELATED -m comment --comment vpcctl:host "
+                    "-j VPCCTL-GUARD-OUT")
 
 
 def test_what_most_packets_are_passes_the_guard_at_once() -> None:
@@ -200,7 +208,7 @@ def test_what_most_packets_are_passes_the_guard_at_once() -> None:
 
 
 def test_what_comes_of_a_vpc_leaves_by_its_uplink_only() -> None:
-    assert tuple(host_guard_away([(OPEN, True), (PEER, True)])) == lines("""
+    assert tuple(host_guard_out([(OPEN, True), (PEER, True)])) == lines("""
         ! -s 169.254.64.6/32 -o vpc-vpc1 NEW -m comment --comment vpcctl:vpc1 -j DROP
         -s 10.0.0.0/16 ! -o eth0 OTHERS -m comment --comment vpcctl:vpc1 -j DROP
         -s 169.254.64.7/32 ! -o eth0 OTHERS -m comment --comment vpcctl:vpc1 -j DROP

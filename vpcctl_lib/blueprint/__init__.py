@@ -114,7 +114,8 @@ def _names(topology: Topology, seats: Mapping[str, Sequence[Seat]],
 
 def _at_the_ports(topology: Topology, vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Part]:
     """The nft tables of family bridge."""
-    given = (vpc.name, routers.ranges(vpc), bool(topology.quotes), bool(vpc.dhcp), vpc.ipv6 is not None)
+    given = (vpc.name, routers.ranges(vpc), bool(topology.quotes), bool(vpc.dhcp), vpc.ipv6 is not None,
+             vpc.networks)
     yield Part((vpc.name,), routers.guard, seats, given, routers.guarded)
     if vpc.acls:
         yield Part((vpc.name,), _acls, (vpc,), (seats,))

@@ -108,8 +108,8 @@ def host(topology: Topology) -> Iterator[Resource]:
     if has_security:
         yield _chain(HOST, "security", naming.HOST_GUARD_IN, rules.host_guard_in(vpcs))
     jump = f"-m comment --comment {naming.host_mark()} -j"
-    for table, chain, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
-        yield SingleRule(table, chain, f"{jump} {own}", top=True, family=Family.INET6)
+    for table, chain, match, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
+        yield SingleRule(table, chain, f"{match}{jump} {own}", top=True, family=Family.INET6)
     nat = rules.host_nat(vpcs)
     if nat:
         yield _chain(HOST, "nat", naming.HOST_NAT, nat)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall.rules import (
+    BEGUN,
     genuine,
     host_answers,
     host_forward,
     host_guard,
-    host_guard_away,
     host_guard_from,
     host_guard_in,
     host_guard_out,
@@ -41,11 +41,12 @@ NAMESPACE_FILES = "/etc/netns"
 """ip-netns(8): files in /etc/netns/NAME replace those of /etc under `ip netns exec NAME`."""
 
 
-JUMPS = (("filter", "FORWARD", naming.HOST_FORWARD), ("filter", "INPUT", naming.HOST_INPUT),
-         ("mangle", "PREROUTING", naming.HOST_GUARD), ("mangle", "POSTROUTING", naming.HOST_GUARD_OUT))
-"""The host's chains with jumps to ours."""
+JUMPS = (("filter", "FORWARD", "", naming.HOST_FORWARD), ("filter", "INPUT", "", naming.HOST_INPUT),
+         ("mangle", "PREROUTING", "", naming.HOST_GUARD),
+         ("mangle", "POSTROUTING", f"{BEGUN} ", naming.HOST_GUARD_OUT))
+"""The host's chains with jumps to ours, and which packets these lead there."""
 
-JUMP_IN = ("security", "INPUT", naming.HOST_GUARD_IN)
+JUMP_IN = ("security", "INPUT", "", naming.HOST_GUARD_IN)
 """Not with iptables-legacy, whose kernels may lack that table."""
 
 
@@ -77,14 +78,15 @@ def host(topology: Topology) -> Iterator[Resource]:
     yield from first.chains
     yield Chain(HOST, "filter", naming.HOST_REFUSED, host_refused(reached))
     yield Chain(HOST, "filter", naming.HOST_FORWARD, (
-        *host_answers(reached), *first.forward, *host_forward(reached)))
+        *first.sent, *host_answers(reached), *first.forward, *host_forward(reached)))
     yield Chain(HOST, "filter", naming.HOST_INPUT, (*first.inward, *host_input(reached)))
     yield from _guard(reached, first)
     has_security = topology.iptables is not Variant.LEGACY
     if has_security:
         yield Chain(HOST, "security", naming.HOST_GUARD_IN, host_guard_in(reached))
-    for table, chain, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
-        yield SingleRule(table, chain, f"-m comment --comment {_jump_mark(own, topology)} -j {own}", top=True)
+    for table, chain, match, own in (*JUMPS, *([JUMP_IN] if has_security else [])):
+        mark = f"-m comment --comment {_jump_mark(own, topology)}"
+        yield SingleRule(table, chain, f"{match}{mark} -j {own}", top=True)
     has_nat = any(vpc.nat for vpc in topology.vpcs)
     if has_nat:
         yield Chain(HOST, "nat", naming.HOST_NAT, host_nat(reached))
@@ -100,10 +102,9 @@ def host(topology: Topology) -> Iterator[Resource]:
 def _guard(reached: Sequence[tuple[Vpc, bool]], first: Openings) -> Iterator[Resource]:
     yield Chain(HOST, "mangle", naming.HOST_GUARD_FROM, (
         *genuine(reached), *first.genuine, *first.guard, *host_guard_from(reached)))
-    yield Chain(HOST, "mangle", naming.HOST_GUARD_AWAY, (
-        *outward(reached), *first.guard_out, *host_guard_away(reached)))
     yield Chain(HOST, "mangle", naming.HOST_GUARD, (*first.suspect, *host_guard(reached)))
-    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, tuple(host_guard_out(reached)))
+    yield Chain(HOST, "mangle", naming.HOST_GUARD_OUT, (
+        *outward(reached), *first.guard_out, *host_guard_out(reached)))
 
 
 def _openings(topology: Topology, reached: Sequence[tuple[Vpc, bool]]) -> Openings:

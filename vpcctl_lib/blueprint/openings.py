@@ -32,7 +32,7 @@ def openings(topology: Topology, reached: Reached) -> Openings:
     return Openings(chains, published.jumps, (*whole.forward, *published.forward),
                     (*published.inward, *whole.inward), (*published.suspect, *whole.suspect),
                     whole.genuine, (*published.guard, *whole.guard),
-                    (*published.guard_out, *whole.guard_out))
+                    (*published.guard_out, *whole.guard_out), whole.sent)
 
 
 def _published(topology: Topology, reached: Reached) -> Openings:
@@ -67,7 +67,7 @@ def _elastic(topology: Topology, reached: Reached, found: Sequence[Working]) -> 
     )
     return Openings(chains, (), *(tuple(part(found)) for part in (
         elastic.forward, elastic.inward, elastic.suspect, elastic.genuine, elastic.guard,
-        elastic.guard_out)))
+        elastic.guard_out, elastic.sent)))
 
 
 def addresses(topology: Topology) -> Iterator[Resource]:

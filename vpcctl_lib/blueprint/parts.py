@@ -76,7 +76,10 @@ class Part(NamedTuple):
 
 
 class Openings(NamedTuple):
-    """What lets connections in: chains and jumps to them, and what comes before all that refuses."""
+    """What lets connections in: chains and jumps to them, and what comes before all that refuses.
+
+    `sent` comes first of all.
+    """
 
     chains: tuple[Resource, ...] = ()
     jumps: tuple[Resource, ...] = ()
@@ -86,6 +89,7 @@ class Openings(NamedTuple):
     genuine: tuple[str, ...] = ()
     guard: tuple[str, ...] = ()
     guard_out: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
 
 
 class Frames:

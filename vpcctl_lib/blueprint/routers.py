@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 
 from vpcctl_lib.blueprint.links import altname, mtu
 from vpcctl_lib.firewall.rules import router_forward, router_input, router_mangle, router_nat
@@ -106,11 +106,11 @@ def station(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Station(vpc.name, one.port, naming.device("br-", vpc.name), one.mac)
 
 
-def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool,
-          dhcp: bool, has_ipv6: bool) -> Iterator[Resource]:
+def guard(lines: Sequence[str], vpc: str, ranges: Sequence[Range], quotes: bool, dhcp: bool,
+          has_ipv6: bool, inside: tuple[IPv4Network, ...]) -> Iterator[Resource]:
     """The guard of the bridge's ports: each may send only as its machine. The lines are the machines."""
     form = FORM6 if has_ipv6 else FORM
-    yield Guard(vpc, (), form, quotes, tuple(ranges), "\n".join(lines), dhcp, has_ipv6)
+    yield Guard(vpc, (), form, quotes, tuple(ranges), "\n".join(lines), dhcp, has_ipv6, inside)
 
 
 def guarded(_: Vpc, subnet: Subnet, one: Endpoint) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from vpcctl_lib.blueprint import dual
-from vpcctl_lib.firewall.route_rules import answers, go_back
+from vpcctl_lib.firewall.route_rules import answers, by_router, go_back
 from vpcctl_lib.firewall.rules import router_raw
 from vpcctl_lib.model import addressing, addressing6, naming, tables
 from vpcctl_lib.model.addressing import ANYWHERE, Address, Family, Network
@@ -17,7 +17,7 @@ from vpcctl_lib.model.routing import EVERYWHERE, LAST, NOWHERE
 from vpcctl_lib.model.topology import Subnet, Topology, Vpc
 from vpcctl_lib.resources import Chain, Resource, Steering, Way, WayRule
 from vpcctl_lib.resources.hops import Hop
-from vpcctl_lib.resources.steering import Detour, Listed, Origin
+from vpcctl_lib.resources.steering import FORM, Detour, Listed, Origin
 from vpcctl_lib.resources.way import THROW, UNREACHABLE
 
 MARKED, HOME, BACK = 10000, 20000, 20100
@@ -32,7 +32,8 @@ def steering(vpc: Vpc, machines: Sequence[Endpoint], peers: Sequence[Vpc]) -> It
     yield Steering(vpc.name, naming.mac(vpc.name), vpc.cidr, origins,
                    tuple(Listed(table.name, _words(vpc, table)) for table in vpc.route_tables),
                    tuple(one for subnet in vpc.subnets for one in _detours(vpc, subnet)), vpc.cidrs,
-                   vpc.ipv6, tuple(one for table in tables.used(vpc) for one in _hops(vpc, peers, table)))
+                   vpc.ipv6, tuple(one for table in tables.used(vpc) for one in _hops(vpc, peers, table)),
+                   FORM)
 
 
 def _hops(vpc: Vpc, peers: Sequence[Vpc], table: RouteTable) -> list[Hop]:
@@ -89,7 +90,7 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     """The tables that subnets have, and the rules that lead to them."""
     views = [View(topology, vpc, family) for family in Family if tables.networks(vpc, family)]
     for view in views:
-        for table in view.used:
+        for table in view.routed:
             yield from _lines(view, table)
     raw = router_raw(topology, vpc)
     if raw:
@@ -98,7 +99,7 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     if back:
         yield Chain(vpc.name, "mangle", "PREROUTING", back)
     for view in views:
-        for table in view.used:
+        for table in view.routed:
             yield WayRule(vpc.name, MARKED + table.number, naming.device("br-", vpc.name),
                           tables.KERNEL + table.number, tables.mark(table.number), family=view.family)
         yield from dict.fromkeys(_answers(view))
@@ -112,6 +113,8 @@ class View:
         self.family = family
         self.peers = list(topology.peers_of(vpc.name))
         self.used = tables.used(vpc)
+        self.routed = by_router(topology, vpc, family)
+        """Those by which the router routes: its bridge leads what the others are about past it."""
 
     def routes(self, table: RouteTable) -> list[VpcRoute]:
         """Those of a table."""

@@ -58,8 +58,8 @@ def translated(vpc: Vpc) -> bool:
 
 def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a VPC's router lets through; it answers everything else with "no route"."""
-    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", *_within(vpc), *_across(vpc), *_outward(vpc),
-            *_inward(vpc), *_peers(topology, vpc), NO_ROUTE)
+    return (f"{ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", *_within(vpc), *_across(vpc),
+            *_outward(vpc), *_inward(vpc), *_peers(topology, vpc), NO_ROUTE)
 
 
 def _across(vpc: Vpc) -> Iterator[str]:
@@ -136,7 +136,7 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     near = [(str(peer.ipv6), naming.device("pcx-", peer.name)) for peer in peers(topology, vpc)]
     senders = [(str(vpc.ipv6), naming.device("br-", vpc.name)), (f"{host}/128", naming.UPLINK), *near]
     links = [naming.UPLINK, *(cable for _, cable in near)]
-    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
+    return (f"{ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", "-i lo -j ACCEPT",
             *(rule for link in links for rule in neighbours(f"-i {link}", "ACCEPT")),
             *(f"-s {source} -i {link} -j ACCEPT" for source, link in senders), NO_ROUTE)
 

@@ -31,12 +31,11 @@ def senders(found: Addresses, vpcs: Reached, front: IPv4Address | None) -> Itera
     # The link of a pool is no VPC's cable, so what comes from there is allowed by what follows, too.
     yield from (f"-d {pool.cidr} -i {pool.interface} {own} -j {naming.HOST_ELASTIC_TO}"
                 for pool in _pools(found))
-    yield from (f"-d {block} {own} -j RETURN" for block in addressing.METADATA)
     sources = [(one, f"-s {one.address}/32 -i {_cable(one.vpc)}") for one in found]
+    yield from (f"{source} {TRACKED} {_mark(one.mark)} -j ACCEPT" for one, source in sources)
+    yield from (f"-d {block} {own} -j RETURN" for block in addressing.METADATA)
     yield from (f"{source} -o {one.pool.interface} {_mark(one.mark)} -j ACCEPT" for one, source in sources)
-    for one, source in sources:
-        yield f"{source} {TRACKED} {_mark(one.mark)} -j ACCEPT"
-        yield f"{source} {_mark(one.mark)} -j {naming.HOST_ELASTIC_TO}"
+    yield from (f"{source} {_mark(one.mark)} -j {naming.HOST_ELASTIC_TO}" for one, source in sources)
     for vpc, routed in vpcs:
         for source, mark in sources_of(vpc, routed) if vpc.nat and front else ():
             yield f"-s {source} -i {_cable(vpc)} {_mark(mark)} -j {naming.HOST_ELASTIC_TO}"
@@ -73,11 +72,19 @@ def seen(vpcs: Reached, front: IPv4Address | None) -> Iterator[str]:
     yield f"{_mark(naming.host_mark())} -j ACCEPT"
 
 
+def sent(found: Addresses) -> Iterator[str]:
+    """What machines with elastic addresses send, first of all: no rule before it is about that."""
+    return _led("-s", found)
+
+
 def forward(found: Addresses) -> Iterator[str]:
-    """Before all that refuses."""
-    for pool in _pools(found):
-        for end in ("-d", "-s"):
-            yield f"{end} {pool.cidr} {_mark(naming.host_mark())} -j {naming.HOST_ELASTIC}"
+    """What is for them, before all that refuses."""
+    return _led("-d", found)
+
+
+def _led(end: str, found: Addresses) -> Iterator[str]:
+    own = _mark(naming.host_mark())
+    return (f"{end} {pool.cidr} {own} -j {naming.HOST_ELASTIC}" for pool in _pools(found))
 
 
 def inward(found: Addresses) -> Iterator[str]:

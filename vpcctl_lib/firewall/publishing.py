@@ -127,11 +127,8 @@ def suspect(vpcs: Reached) -> Iterator[str]:
 
 
 def guard_out(vpcs: Reached) -> Iterator[str]:
-    """New connections into a VPC by such ports, and the answers, which may leave by any link."""
-    for vpc, routed in _published(vpcs):
-        yield f"-o {_cable(vpc)} {TRANSLATED} {_marked(vpc)} -j RETURN"
-        for source in _sources(vpc, routed):
-            yield f"-s {source} {TRANSLATED} --ctdir REPLY {_marked(vpc)} -j RETURN"
+    """New connections into a VPC by such ports."""
+    return (f"-o {_cable(vpc)} {TRANSLATED} {_marked(vpc)} -j RETURN" for vpc, _ in _published(vpcs))
 
 
 def _published(vpcs: Reached) -> Iterable[tuple[Vpc, bool]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.addressing import Family
@@ -46,9 +46,26 @@ def _marked(number: int | None) -> str:
     return "" if number is None else f"-m mark --mark {mark(number)}"
 
 
+def is_switched(vpc: Vpc, peers: Iterable[Vpc], table: RouteTable) -> bool:
+    """Whether the bridge itself leads all that a table's subnets send to the outside by IPv4.
+
+    Then the router gets only what it refuses, whatever the table.
+    """
+    found = routes(vpc, peers, table.name)
+    return all(next_hop(vpc, one) for one in found) and not answers(vpc, table) \
+        and any(one.destination.prefixlen == 0 for one in found)
+
+
+def by_router(topology: Topology, vpc: Vpc, family: Family) -> list[RouteTable]:
+    """The tables by which the router routes."""
+    peers = list(topology.peers_of(vpc.name))
+    return [one for one in used(vpc) if family is Family.INET6 or not is_switched(vpc, peers, one)]
+
+
 def across(vpc: Vpc, family: Family = Family.INET) -> Iterator[str]:
     """What goes back to the bridge: to a NAT gateway or a middlebox, by a table's route."""
     bridge = naming.device("br-", vpc.name)
+    # What is switched meets them, too, if somebody turns bridge-nf-call-iptables on.
     for table in used(vpc):
         for route in table.routes:
             if route.family is family and next_hop(vpc, route):
@@ -63,7 +80,8 @@ def untracked(topology: Topology, vpc: Vpc, family: Family = Family.INET) -> tup
     Their answers are switched past the router, and it sees them a second time, from the machine that sends
     them on: as one connection they would be INVALID, or have no translation.
     """
-    found = tuple(rule for table in used(vpc) for rule in _untracked(topology, vpc, table, family))
+    found = tuple(rule for table in by_router(topology, vpc, family)
+                  for rule in _untracked(topology, vpc, table, family))
     # Most packets have no mark, and need not meet the rest.
     return (f"{_marked(0)} -j RETURN", *found) if found else ()
 
@@ -112,7 +130,8 @@ def came_in(vpc: Vpc) -> tuple[str, ...]:
     return tuple(dict.fromkeys(
         f"-d {one.machine.address}/32 {link} -p {name} -m {name} --dport {one.publish.to} "
         f"-j CONNMARK --set-xmark {CAME_IN}"
-        for one in in_vpc(vpc) if (name := one.publish.protocol.value))) if used(vpc) else ()
+        for one in in_vpc(vpc) if (name := one.publish.protocol.value)
+    )) if any(answers(vpc, table) for table in used(vpc)) else ()
 
 
 def go_back(vpc: Vpc) -> tuple[str, ...]:
@@ -126,7 +145,7 @@ def go_back(vpc: Vpc) -> tuple[str, ...]:
 def gateway_forward(vpc: Vpc) -> tuple[str, ...]:
     """What a NAT gateway sends on: its VPC's packets to the outside, and their answers."""
     link = f"-i {naming.INSTANCE} -o {naming.INSTANCE}"
-    return ("-m conntrack --ctstate INVALID -j DROP", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    return ("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-m conntrack --ctstate INVALID -j DROP",
             *(f"-d {own} -j DROP" for own in vpc.networks),
             *(f"-s {own} {link} -j ACCEPT" for own in vpc.networks))
 

@@ -30,10 +30,11 @@ Sources = list[tuple[str, str]]
 
 def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a VPC's router lets through; it answers everything else with "network unreachable"."""
+    # First what most packets are: each rule before it costs each of them.
     # An INVALID packet is never translated: it would leave the host with a private source.
     # An answer without a route is refused as well: if accepted, it would go in circles over lo.
-    return (f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}", f"{ESTABLISHED} -j ACCEPT", *_within(vpc),
-            *_errors(vpc), *_across(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
+    return (f"! -o {NOWHERE} {ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", f"-o {NOWHERE} {UNREACHABLE}",
+            *_within(vpc), *_errors(vpc), *_across(vpc), *_outward(vpc), *_peers(topology, vpc), UNREACHABLE)
 
 
 def _across(vpc: Vpc) -> Iterator[str]:
@@ -108,7 +109,7 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
            f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK}")
     peers = (f"-s {network} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name)
              for network in peer.networks)
-    return (f"{INVALID} -j DROP", f"{ESTABLISHED} -j ACCEPT", "-i lo -j ACCEPT",
+    return (f"{ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", "-i lo -j ACCEPT",
             *_questions(topology, vpc), *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
 
 
@@ -166,9 +167,15 @@ def sources_of(vpc: Vpc, routed: bool) -> Sources:
 
 
 def host_answers(vpcs: Reached) -> tuple[str, ...]:
-    """What most packets to VPCs are, first of all: nothing that comes before a refusal refuses them."""
-    return tuple(f"-i {vpc.nat.interface} -o {_cable(vpc)} {TRACKED} {_owned(vpc)} -j ACCEPT"
-                 for vpc, _ in vpcs if vpc.nat)
+    """What most packets are, first of all: no rule that comes before a refusal refuses them.
+
+    What comes out of a VPC still needs a rule for its subnet, so that a change ends what it no longer allows.
+    """
+    found = [(vpc, vpc.nat, sources_of(vpc, routed)) for vpc, routed in vpcs if vpc.nat]
+    return (*(f"-i {nat.interface} -o {_cable(vpc)} {TRACKED} {_owned(vpc)} -j ACCEPT"
+              for vpc, nat, _ in found),
+            *(f"-s {source} -i {_cable(vpc)} -o {nat.interface} {ESTABLISHED} {bearing(mark)} -j ACCEPT"
+              for vpc, nat, sources in found for source, mark in sources))
 
 
 def host_forward(vpcs: Reached) -> tuple[str, ...]:
@@ -285,21 +292,15 @@ def _host_guard(vpc: Vpc, routed: bool) -> Iterator[str]:
 
 
 def host_guard_out(vpcs: Reached) -> Iterator[str]:
-    """After all other rules: leads to the guard what it may have to drop, and nothing else."""
-    leads = f"-g {naming.HOST_GUARD_AWAY}"
-    yield from (f"-s {network} {_owned(vpc)} {leads}" for vpc, routed in vpcs if routed
-                for network in vpc.networks)
-    for match in (f"-s {addressing.LINKS}", BEGUN):
-        yield f"{match} {bearing(naming.host_mark())} {leads}"
+    """After all other rules, of what begins a connection or belongs to none.
 
-
-def host_guard_away(vpcs: Reached) -> Iterator[str]:
-    """If the chain that refuses with an answer was flushed, the packet stops here."""
+    If the chain that refuses with an answer was flushed, the packet stops here.
+    """
     return (rule for vpc, routed in vpcs for rule in _host_guard_out(vpc, routed))
 
 
 def outward(vpcs: Reached) -> Iterator[str]:
-    """What most of a VPC's packets are that leave, so that they need not meet all that follows."""
+    """What a VPC begins with the outside, so that it need not meet all that follows."""
     for vpc, routed in vpcs:
         if vpc.nat:
             for source in _senders(vpc, routed):

@@ -29,7 +29,7 @@ HOST_GUARD_FROM = "VPCCTL-GUARD-FROM"
 """What the guard has to look at of what comes in: what VPCs send, and what is no part of a connection."""
 
 HOST_GUARD_AWAY = "VPCCTL-GUARD-AWAY"
-"""The same of what leaves."""
+"""Made by an older vpcctl, for what is in HOST_GUARD_OUT since."""
 
 HOST_REFUSED = "VPCCTL-REFUSED"
 """What is refused even where it comes from a subnet that may send: metadata, what tracking calls INVALID."""
@@ -54,8 +54,8 @@ HOST_ELASTIC_TO = "VPCCTL-ELASTIC-TO"
 """Which elastic addresses there are (`filter`), and whom their machines see (`nat`)."""
 
 HOST_CHAINS = frozenset({HOST_FORWARD, HOST_INPUT, HOST_GUARD, HOST_GUARD_OUT, HOST_GUARD_IN, HOST_NAT,
-                         HOST_GUARD_FROM, HOST_GUARD_AWAY, HOST_REFUSED, HOST_PUBLISH,
-                         HOST_PORTS, HOST_PUBLISHED, HOST_SOURCES, HOST_ELASTIC, HOST_ELASTIC_TO})
+                         HOST_GUARD_FROM, HOST_GUARD_AWAY, HOST_REFUSED, HOST_PUBLISH, HOST_PORTS,
+                         HOST_PUBLISHED, HOST_SOURCES, HOST_ELASTIC, HOST_ELASTIC_TO})
 """The chains on the host that are entirely ours."""
 
 POLICY_IN = "VPCCTL-IN"

@@ -10,6 +10,7 @@ from vpcctl_lib.model.addressing import Family, Network
 
 Expression = list[dict[str, Any]]
 ACCEPT: dict[str, Any] = {"accept": None}
+RETURN: dict[str, Any] = {"return": None}
 
 
 def field(protocol: str, name: str) -> dict[str, Any]:

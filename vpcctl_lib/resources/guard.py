@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, NamedTuple
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
@@ -22,6 +22,7 @@ from vpcctl_lib.resources.guard_rules import (
     LEADS,
     QUOTE,
     QUOTE6,
+    TURN,
 )
 from vpcctl_lib.resources.guarded import (
     FORWARDERS,
@@ -42,9 +43,12 @@ from vpcctl_lib.resources.guarded import (
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.table import Table, head
 
+if TYPE_CHECKING:
+    from vpcctl_lib.resources.expressions import Expression
+
 HEAD = head("bridge", BRIDGE_TABLE)
 
-FORM, FORM6 = 5, 6
+FORM, FORM6 = 7, 8
 """The versions of the table's form, without and with IPv6, so that the next change replaces an older one."""
 
 TYPES6 = {OWN6: ["ifname", "ether_addr", "ipv6_addr"]}
@@ -56,11 +60,12 @@ PRIORITY = -200
 
 
 class Kinds(NamedTuple):
-    """What a table may have besides: what ICMP errors quote, DHCP, IPv6."""
+    """What a table may have besides: what ICMP errors quote, DHCP, IPv6; and its VPC's CIDRs."""
 
     quotes: bool
     dhcp: bool
     ipv6: bool
+    inside: tuple[IPv4Network, ...]
 
 
 @frozen
@@ -84,6 +89,9 @@ class Guard(Table):
     ipv6: bool = False
     """Whether its VPC has IPv6."""
 
+    inside: tuple[IPv4Network, ...] = ()
+    """Its VPC's CIDRs: what is for the outside need not be looked up among the machines."""
+
     head = HEAD
     apart = BRIDGE_TABLE
 
@@ -95,7 +103,7 @@ class Guard(Table):
     @property
     def rest(self) -> object:
         """The rules."""
-        return self.form, self.quotes, self.dhcp, self.ipv6
+        return self.form, *self._kinds
 
     def moved(self, old: Any) -> str:
         """The elements of machines that came and that went."""
@@ -116,7 +124,7 @@ class Guard(Table):
 
     @property
     def _kinds(self) -> Kinds:
-        return Kinds(self.quotes, self.dhcp, self.ipv6)
+        return Kinds(self.quotes, self.dhcp, self.ipv6, self.inside)
 
     def _sets(self) -> list[str]:
         more = [OWN6, MACHINES6, *((QUOTED6,) if self.quotes else ())] if self.ipv6 else []
@@ -143,7 +151,7 @@ class Guard(Table):
                 sets[QUOTED6] = f"set {QUOTED6} {{\n\t\ttypeof iifname . {QUOTE6}"
         held = "".join(f"\t{head}\n{self._elements(name)}\t}}\n" for name, head in sets.items())
         chains = "".join(f"\tchain {name} {{\n{_hook(name)}{_rules(rules)}\t}}\n"
-                         for name, rules in _chains(CHAINS, CHAINS6, self._kinds).items())
+                         for name, rules in _chains(CHAINS, CHAINS6, self._kinds, _to).items())
         return f"table bridge {BRIDGE_TABLE} {{\n{held}{chains}}}\n"
 
     def _elements(self, name: str) -> str:
@@ -199,19 +207,33 @@ def _moved(name: str, old: Mapping[str, None], new: Mapping[str, None]) -> str:
                    for verb, elements in steps if elements)
 
 
-def _chains(chains: Mapping[str, Any], more: Mapping[str, Any], kinds: Kinds) -> dict[str, Any]:
-    """The chains of a table of these kinds."""
+def _to(network: IPv4Network, rule: str) -> str:
+    return f"ip daddr {network} {rule}"
+
+
+def _to_listed(network: IPv4Network, rule: Expression) -> Expression:
+    # Imported late, here and below: a change has no need of what nft lists.
+    from vpcctl_lib.resources.expressions import networks
+
+    return [*networks("daddr", "==", (network,)), *rule]
+
+
+def _chains(chains: Mapping[str, Any], more: Mapping[str, Any], kinds: Kinds,
+            to: Callable[[IPv4Network, Any], Any]) -> dict[str, Any]:
+    """The chains of a table of these kinds; `to` makes a rule one for packets to a network."""
     found = {**chains, **more} if kinds.ipv6 else dict(chains)
     discover = found.pop(DISCOVER)
     if kinds.dhcp:
         found["others"] = (*discover, *found["others"])
     # The hook's chain comes last, because it leads to the others.
     found["prerouting"] = found.pop("prerouting")
-    if kinds.quotes:
-        return found
-    kept = {name: rules for name, rules in found.items() if name not in ("errors", "errors6")}
-    return {name: (*rules[:LEADS[name]], *rules[LEADS[name] + 1:]) if name in LEADS else rules
-            for name, rules in kept.items()}
+    if not kinds.quotes:
+        kept = {name: rules for name, rules in found.items() if name not in ("errors", "errors6")}
+        found = {name: (*rules[:LEADS[name]], *rules[LEADS[name] + 1:]) if name in LEADS else rules
+                 for name, rules in kept.items()}
+    rules = found["ipv4"]
+    found["ipv4"] = (*rules[:TURN], *(to(one, rules[TURN]) for one in kinds.inside), *rules[TURN + 1:])
+    return found
 
 
 def _hook(chain: str) -> str:
@@ -227,8 +249,21 @@ def _rules(rules: tuple[str, ...]) -> str:
 def is_whole(listed: list[dict[str, Any]]) -> bool:
     """Whether a table has our hook, policy and rules, and no others."""
     names = [item.get("set", {}).get("name") for item in listed]
-    return any(not list(_wrong_rules(listed, Kinds(QUOTED in names, dhcp, OWN6 in names)))
+    return any(not list(_wrong_rules(listed, Kinds(QUOTED in names, dhcp, OWN6 in names, inside_of(listed))))
                for dhcp in (False, True))
+
+
+def inside_of(listed: Sequence[Mapping[str, Any]]) -> tuple[IPv4Network, ...]:
+    """The CIDRs in a table that nft has listed: what is for them is looked up among the machines."""
+    from vpcctl_lib.resources.expressions import read
+
+    turn = EXPRESSIONS["ipv4"][TURN]
+    rules = [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == "ipv4"]
+    try:
+        found = (read(rule[0]["match"]["right"]) for rule in rules if rule[1:] == turn)
+        return tuple(one for one in found if isinstance(one, IPv4Network))
+    except (LookupError, TypeError, ValueError):
+        return ()
 
 
 def members_of(listed: list[dict[str, Any]]) -> frozenset[Member]:
@@ -290,7 +325,7 @@ def _parts(element: Any) -> tuple[list[str], str]:
 
 def _wrong_rules(listed: list[dict[str, Any]], kinds: Kinds) -> Iterator[str]:
     """What differs apart from the machines."""
-    expressions = _chains(EXPRESSIONS, EXPRESSIONS6, kinds)
+    expressions = _chains(EXPRESSIONS, EXPRESSIONS6, kinds, _to_listed)
     chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
     if chains.keys() != expressions.keys():
         yield f"its chains are {', '.join(chains) or 'missing'}"

@@ -68,7 +68,8 @@ CHAINS = {
         "arp operation != { request, reply } drop",
         "accept",
     ),
-    "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps }",),
+    # Two comparisons cost less than to look it up.
+    "prerouting": ("ether type ip goto ipv4", "ether type arp goto arps"),
 }
 """The rules by chain; the policy drops everything else (IPv6, VLAN tags, STP, LLDP, …)."""
 
@@ -87,9 +88,12 @@ CHAINS6 = {
     ),
     "errors6": (f"iifname . {QUOTE6} @{QUOTED6} accept", f"iifname . ether saddr @{FORWARDERS} accept",
                 "drop"),
-    "prerouting": ("ether type vmap { ip : goto ipv4, arp : goto arps, ip6 : goto ipv6 }",),
+    "prerouting": (*CHAINS["prerouting"], "ether type ip6 goto ipv6"),
 }
 """The chains that differ, and those besides, in a VPC with IPv6."""
+
+TURN = 1
+"""The place of the rule of `ipv4` that turns packets to machines; it is only for those to the VPC's CIDRs."""
 
 LEADS = {name: next(index for index, rule in enumerate(rules) if "goto errors" in rule)
           for name, rules in (("ipv4", CHAINS["ipv4"]), ("ipv6", CHAINS6["ipv6"]))}
@@ -110,6 +114,10 @@ def _port(*fields: dict[str, Any]) -> dict[str, Any]:
 
 def _sender(*fields: dict[str, Any]) -> dict[str, Any]:
     return _match("!=", _port(*fields), f"@{OWN}")
+
+
+def _lead(kind: str, chain: str) -> list[dict[str, Any]]:
+    return [_match("==", _field("ether", "type"), kind), {"goto": {"target": chain}}]
 
 
 def _forwarder(operator: str) -> dict[str, Any]:
@@ -152,10 +160,7 @@ EXPRESSIONS: dict[str, list[list[dict[str, Any]]]] = {
         [_match("!=", _field("arp", "operation"), {"set": ["request", "reply"]}), DROP],
         [ACCEPT],
     ],
-    "prerouting": [
-        [{"vmap": {"key": _field("ether", "type"), "data": {"set": [
-            ["ip", {"goto": {"target": "ipv4"}}], ["arp", {"goto": {"target": "arps"}}]]}}}],
-    ],
+    "prerouting": [_lead("ip", "ipv4"), _lead("arp", "arps")],
 }
 """CHAINS as nft lists them in JSON (libnftables-json(5))."""
 
@@ -176,10 +181,6 @@ EXPRESSIONS6: dict[str, list[list[dict[str, Any]]]] = {
         [_forwarder("=="), ACCEPT],
         [DROP],
     ],
-    "prerouting": [
-        [{"vmap": {"key": _field("ether", "type"), "data": {"set": [
-            ["ip", {"goto": {"target": "ipv4"}}], ["arp", {"goto": {"target": "arps"}}],
-            ["ip6", {"goto": {"target": "ipv6"}}]]}}}],
-    ],
+    "prerouting": [*EXPRESSIONS["prerouting"], _lead("ip6", "ipv6")],
 }
 """CHAINS6 in the same way."""

@@ -5,7 +5,7 @@ They are of IPv4: the router leads what is of IPv6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -14,9 +14,11 @@ from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.model.tables import SHIFT
 from vpcctl_lib.resources.expressions import (
     ACCEPT,
+    RETURN,
     Expression,
     beyond,
     field,
+    match,
     meta,
     networks,
     plain,
@@ -47,48 +49,52 @@ class Hop:
     def rule(self) -> str:
         """The rule for packets to the outside of the table's subnets."""
         there = f"ip daddr {plain(self.target)} " if self.target.prefixlen else ""
-        return f"{there}ether daddr set {self.mac} accept" if self.mac else f"{there}accept"
+        return f"{there}ether daddr set {self.mac} accept" if self.mac else f"{there}return"
 
     @property
     def expression(self) -> Expression:
         """The same as nft lists it."""
-        turned = [setting(field("ether", "daddr"), self.mac)] if self.mac else []
-        return [*networks("daddr", "==", (self.target,)), *turned, ACCEPT]
+        turned = [setting(field("ether", "daddr"), self.mac), ACCEPT] if self.mac else [RETURN]
+        return [*networks("daddr", "==", (self.target,)), *turned]
 
 
-def by_table(hops: Sequence[Hop]) -> Mapping[int, list[Hop]]:
-    """Those of each table, by its number."""
-    return {number: [one for one in hops if one.number == number]
-            for number in sorted({one.number for one in hops})}
+@frozen
+class Chains:
+    """The chains of tables, each of which the packets to the outside of its subnets meet."""
+
+    inside: Networks
+    """The VPC's addresses of IPv4."""
+
+    has_ipv6: bool
+    numbers: Sequence[int]
+    """Those of the tables."""
+
+    hops: Sequence[Hop] = ()
+
+    def rules(self) -> Mapping[str, list[str]]:
+        """By name. What bears others' addresses is routed: the router knows what it refuses."""
+        first = [*(("ether type != ip return",) if self.has_ipv6 else ()),
+                 f"{beyond('saddr', self.inside)} return", *(f"ip daddr {one} return" for one in ROUTED)]
+        return {chain(number): [f"meta mark set {number << SHIFT:#010x}", *(first if found else ()),
+                                *(one.rule for one in found)] for number, found in self._by_table.items()}
+
+    def listed(self) -> Mapping[str, list[Expression]]:
+        """The same as nft lists them."""
+        other = [match("!=", field("ether", "type"), "ip"), RETURN]
+        first = [*([other] if self.has_ipv6 else ()), [*networks("saddr", "!=", self.inside), RETURN],
+                 *([*networks("daddr", "==", (one,)), RETURN] for one in ROUTED)]
+        return {chain(number): [[setting(meta("mark"), number << SHIFT)], *(first if found else ()),
+                                *(one.expression for one in found)]
+                for number, found in self._by_table.items()}
+
+    @property
+    def _by_table(self) -> Mapping[int, list[Hop]]:
+        return {number: [one for one in self.hops if one.number == number] for number in self.numbers}
 
 
-def leads(hops: Sequence[Hop]) -> Iterator[str]:
-    """What leads packets to the outside to the chains of their tables, if there are any."""
-    verdicts = ", ".join(f"{number << SHIFT:#010x} : jump {VIA}{number}" for number in by_table(hops))
-    if verdicts:
-        yield f"meta mark vmap {{ {verdicts} }}"
-
-
-def chains(inside: Networks, hops: Sequence[Hop]) -> Mapping[str, list[str]]:
-    """The chains of tables. What bears others' addresses is routed: the router knows what it refuses."""
-    first = [f"{beyond('saddr', inside)} accept", *(f"ip daddr {one} accept" for one in ROUTED)]
-    return {f"{VIA}{number}": [*first, *(one.rule for one in found)]
-            for number, found in by_table(hops).items()}
-
-
-def leads_listed(hops: Sequence[Hop]) -> Iterator[dict[str, Any]]:
-    """What `leads` gives, as nft lists it."""
-    verdicts = [[number << SHIFT, {"jump": {"target": f"{VIA}{number}"}}] for number in by_table(hops)]
-    if verdicts:
-        yield {"vmap": {"key": meta("mark"), "data": {"set": verdicts}}}
-
-
-def chains_listed(inside: Networks, hops: Sequence[Hop]) -> Mapping[str, list[Expression]]:
-    """What `chains` gives, as nft lists it."""
-    first = [[*networks("saddr", "!=", inside), ACCEPT],
-             *([*networks("daddr", "==", (one,)), ACCEPT] for one in ROUTED)]
-    return {f"{VIA}{number}": [*first, *(one.expression for one in found)]
-            for number, found in by_table(hops).items()}
+def chain(number: int) -> str:
+    """The name of a table's chain."""
+    return f"{VIA}{number}"
 
 
 def held(listed: Sequence[Mapping[str, Any]]) -> Mapping[str, list[Expression]]:
@@ -101,14 +107,31 @@ def held(listed: Sequence[Mapping[str, Any]]) -> Mapping[str, list[Expression]]:
     return found
 
 
+def numbers_of(listed: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    """Those of the tables; none if a chain has another name."""
+    try:
+        return tuple(sorted(int(name.removeprefix(VIA)) for name in held(listed)))
+    except ValueError:
+        return ()
+
+
 def hops_of(listed: Sequence[Mapping[str, Any]]) -> tuple[Hop, ...]:
     """The routes in it; none if a rule is of another form."""
+    found = held(listed)
     try:
-        found = {int(name.removeprefix(VIA)): rules for name, rules in held(listed).items()}
-        return tuple(_hop(number, rule) for number in sorted(found)
-                     for rule in found[number][1 + len(ROUTED):])
+        return tuple(_hop(number, rule) for number in numbers_of(listed)
+                     for rule in _routes(found[chain(number)]))
     except (LookupError, TypeError, ValueError):
         return ()
+
+
+def _routes(rules: Sequence[Expression]) -> Sequence[Expression]:
+    """Those behind the first ones: the mark, and what is routed."""
+    return rules[2 + len(ROUTED) + (_is_other(rules[1]) if len(rules) > 1 else 0):]
+
+
+def _is_other(rule: Expression) -> bool:
+    return bool(rule[0]["match"]["left"]["payload"] == {"protocol": "ether", "field": "type"})
 
 
 def _hop(number: int, rule: Expression) -> Hop:

@@ -14,6 +14,8 @@ from vpcctl_lib.model.naming import (
     HOST_ELASTIC,
     HOST_ELASTIC_TO,
     HOST_FORWARD,
+    HOST_GUARD_AWAY,
+    HOST_GUARD_OUT,
     HOST_PORTS,
     HOST_PUBLISH,
     HOST_PUBLISHED,
@@ -51,7 +53,7 @@ _LEADING_IN = frozenset({HOST_PORTS, HOST_PUBLISH, HOST_SOURCES, HOST_ELASTIC})
 
 _LED = {("filter", HOST_PUBLISHED): HOST_FORWARD, ("filter", HOST_ELASTIC): HOST_FORWARD,
         ("filter", HOST_ELASTIC_TO): HOST_FORWARD, ("nat", HOST_PUBLISHED): HOST_SOURCES,
-        ("nat", HOST_ELASTIC_TO): HOST_SOURCES}
+        ("nat", HOST_ELASTIC_TO): HOST_SOURCES, ("mangle", HOST_GUARD_AWAY): HOST_GUARD_OUT}
 """Chains that others lead to, by their tables, with the first chain of the way there."""
 
 _PORT = re.compile(r"-p (tcp|udp) .*--dport (\d+) .*-j DNAT\b")

@@ -29,21 +29,16 @@ from vpcctl_lib.resources.expressions import (
     read,
     setting,
 )
-from vpcctl_lib.resources.hops import (
-    Hop,
-    chains,
-    chains_listed,
-    held,
-    hops_of,
-    leads,
-    leads_listed,
-)
+from vpcctl_lib.resources.hops import VIA, Chains, Hop, chain, held, hops_of, numbers_of
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.table import Table, head
 
-ORIGIN, HOOK = "origin", "prerouting"
+ORIGIN, HOOK, AWAY = "origin", "prerouting", "away"
 PRIORITY = -199
 """Right after the guard (-200), which sends packets for a machine to its MAC."""
+
+FORM = 2
+"""The version of the table's form, so that the next change replaces an older one."""
 
 
 @frozen
@@ -64,7 +59,7 @@ class Origin:
     @property
     def element(self) -> str:
         """Its element in the map."""
-        return f'"{self.port}" : {self.number << SHIFT:#010x}'
+        return f'"{self.port}" : jump {chain(self.number)}'
 
 
 @frozen
@@ -110,6 +105,8 @@ class Steering(Table):
     hops: tuple[Hop, ...] = ()
     """What the bridge switches instead of the router; of a table, the first that matches decides."""
 
+    form: int = 1
+
     head = head("bridge", ROUTES_TABLE)
     # In one command with the guard's: a machine that it lets in has its route table from the start.
     apart = BRIDGE_TABLE
@@ -123,12 +120,21 @@ class Steering(Table):
     @property
     def rest(self) -> tuple[object, ...]:
         """Where packets go, and what it says of route tables."""
-        return (self.router, self.inside, self.tables, self.detours, self.hops)
+        return (self.router, self.inside, self.tables, self.detours, self.hops, self._numbers, self.form)
 
     @property
     def inside(self) -> tuple[Network, ...]:
         """All addresses that are not routed; those of IPv6 last."""
         return (self.near, *self.more, *((self.prefix,) if self.prefix else ()))
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        """Those of the tables that something is led by."""
+        return tuple(sorted({*(one.number for one in self.origins), *(one.number for one in self.hops)}))
+
+    @property
+    def _chains(self) -> Chains:
+        return Chains((self.near, *self.more), self.prefix is not None, self._numbers, self.hops)
 
     def moved(self, old: Steering) -> str:
         """Ports that come and go, or get another number."""
@@ -141,18 +147,15 @@ class Steering(Table):
         inert = "".join(f"\tchain {ROUTES_SET}{one.name} {{\n{_comments(one.words)}\t}}\n"
                         for one in self.tables)
         vias = "".join(f"\tchain {name} {{\n{_lines(rules)}\t}}\n"
-                       for name, rules in chains((self.near, *self.more), self.hops).items())
-        return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : mark\n{held}\t}}\n"
-                f"{inert}{vias}\tchain {HOOK} {{\n"
+                       for name, rules in self._chains.rules().items())
+        away = (f"iifname vmap @{ORIGIN}", f"ether daddr set {self.router} meta pkttype set host accept")
+        return (f"table bridge {ROUTES_TABLE} {{\n\tmap {ORIGIN} {{\n\t\ttype ifname : verdict\n{held}\t}}\n"
+                f"{inert}{vias}\tchain {AWAY} {{\n{_lines(away)}\t}}\n\tchain {HOOK} {{\n"
                 f"\t\ttype filter hook {HOOK} priority {PRIORITY}; policy accept;\n"
                 f"{_lines(self._rules())}\t}}\n}}\n")
 
     def _rules(self) -> Iterator[str]:
-        for part in _by_family(self.inside):
-            # In one rule: a port without a number ends it.
-            yield " ".join((f"{beyond('daddr', part)} ether daddr set {self.router} meta pkttype set host",
-                            f"meta mark set iifname map @{ORIGIN}",
-                            *(leads(self.hops) if part[0].version == 4 else ())))
+        yield from (f"{beyond('daddr', part)} goto {AWAY}" for part in _by_family(self.inside))
         if self.detours:
             yield from (f"{of(one)} saddr {one} accept" for one in self.inside)
             yield from (one.rule for one in self.detours)
@@ -211,31 +214,30 @@ def listed_in(listed: Sequence[dict[str, Any]]) -> tuple[Listed, ...]:
 def origins_of(listed: Sequence[dict[str, Any]]) -> dict[str, int]:
     """The marks by port in a table that nft has listed."""
     found = (item["map"] for item in listed if item.get("map", {}).get("name") == ORIGIN)
-    return {str(one[0]): int(one[1]) for held in found for one in held.get("elem", ())
-            if isinstance(one, list) and len(one) == 2 and isinstance(one[1], int)}
+    try:
+        return {str(port): int(verdict["jump"]["target"].removeprefix(VIA)) << SHIFT
+                for held in found for port, verdict in held.get("elem", ())}
+    except (LookupError, TypeError, ValueError):
+        return {}
 
 
 def far_of(listed: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str] | None:
     """The addresses that are not routed, and the MAC to which packets for all others go."""
-    rules = _hooked(listed)
     try:
-        found, router = _far(rules[0])
-        second = rules[1][0]["match"] if len(rules) > 1 else {"op": ""}
-        if second["op"] == "!=" and "payload" in second["left"]:
-            found += _far(rules[1])[0]
-        return found, router
+        router = next(one["mangle"]["value"] for one in _rules_of(listed, AWAY)[1] if "mangle" in one)
+        led = (rule for rule in _hooked(listed) if rule[-1] == {"goto": {"target": AWAY}})
+        return tuple(read(one["match"]["right"]) for rule in led for one in rule[:-1]), str(router)
     except (LookupError, TypeError, ValueError, StopIteration):
         return None
 
 
-def _far(rule: Sequence[dict[str, Any]]) -> tuple[tuple[Network, ...], str]:
-    router = next(one["mangle"]["value"] for one in rule if "mangle" in one)
-    return tuple(read(one["match"]["right"]) for one in rule if "match" in one), str(router)
+def _rules_of(listed: Sequence[dict[str, Any]], chain: str) -> list[Any]:
+    return [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == chain]
 
 
 def _hooked(listed: Sequence[dict[str, Any]]) -> list[Any]:
     """The rules of our hook."""
-    return [item["rule"]["expr"] for item in listed if item.get("rule", {}).get("chain") == HOOK]
+    return _rules_of(listed, HOOK)
 
 
 def detours_of(listed: Sequence[dict[str, Any]]) -> list[Detour]:
@@ -273,25 +275,27 @@ def is_whole(listed: Sequence[dict[str, Any]]) -> bool:
     hooks = [{key: item["chain"].get(key) for key in ("name", "type", "hook", "prio", "policy")}
              for item in listed if "hook" in item.get("chain", {})]
     hook = {"name": HOOK, "type": "filter", "hook": HOOK, "prio": PRIORITY, "policy": "accept"}
-    rules = _hooked(listed)
-    hops = hops_of(listed)
     own = [one for one in far[0] if isinstance(one, IPv4Network)]
+    vias = Chains(own, len(own) < len(far[0]), numbers_of(listed), hops_of(listed)).listed()
+    chains = (HOOK, AWAY, *vias)
     inert = all(item["rule"].get("expr") in ([], [{"continue": None}]) for item in listed
-                if item.get("rule", {}).get("chain", HOOK) not in (HOOK, *held(listed)))
+                if item.get("rule", {}).get("chain", HOOK) not in chains)
     return kinds <= {"metainfo", "table", "map", "chain", "rule"} and hooks == [hook] \
-        and rules == _expressions(*far, hops, detours_of(listed)) \
-        and held(listed) == chains_listed(own, hops) and inert
+        and _hooked(listed) == _expressions(far[0], detours_of(listed)) \
+        and _rules_of(listed, AWAY) == _away(far[1]) and held(listed) == vias and inert
 
 
-def _expressions(near: Sequence[Network], router: str, hops: Sequence[Hop],
-                 detours: Sequence[Detour]) -> list[Expression]:
-    """The rules as nft lists them in JSON (libnftables-json(5))."""
-    origin = {"map": {"key": meta("iifname"), "data": f"@{ORIGIN}"}}
-    fixed = [[*networks("daddr", "!=", part), setting(field("ether", "daddr"), router),
-              setting(meta("pkttype"), "host"), setting(meta("mark"), origin),
-              *(leads_listed(hops) if part[0].version == 4 else ())] for part in _by_family(near)]
+def _expressions(near: Sequence[Network], detours: Sequence[Detour]) -> list[Expression]:
+    """The rules of our hook as nft lists them in JSON (libnftables-json(5))."""
+    fixed = [[*networks("daddr", "!=", part), {"goto": {"target": AWAY}}] for part in _by_family(near)]
     inside = [[*networks("saddr", "==", (one,)), ACCEPT] for one in near if detours]
     return [*fixed, *inside, *([*_turn(one), ACCEPT] for one in detours)]
+
+
+def _away(router: str) -> list[Expression]:
+    """Those for what goes to the outside."""
+    return [[{"vmap": {"key": meta("iifname"), "data": f"@{ORIGIN}"}}],
+            [setting(field("ether", "daddr"), router), setting(meta("pkttype"), "host"), ACCEPT]]
 
 
 def _turn(one: Detour) -> Iterator[Any]:
