@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from vpcctl_lib.sandbox import entry, joining, mapping, plan
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.inside import exit_code
-from vpcctl_lib.sandbox.internet import page
+from vpcctl_lib.sandbox.internet import knock, page
 from vpcctl_lib.sandbox.joining import Sandbox
 from vpcctl_lib.sandbox.plan import Copy, Cover, File, Folder, Mirror, Mount, Step
 from vpcctl_lib.sandbox.refusal import explain
@@ -146,11 +147,22 @@ def test_a_signal_becomes_128_and_its_number(status: int, code: int) -> None:
 
 
 def test_the_page_tells_the_source() -> None:
-    head, body = page("203.0.113.2", with_body=True).decode().split("\r\n\r\n")
+    said = "your address: 203.0.113.2\n"
+    head, body = page(said, with_body=True).decode().split("\r\n\r\n")
     assert head.startswith("HTTP/1.0 200 OK\r\n")
     assert f"Content-Length: {len(body)}" in head
-    assert body.endswith("your address: 203.0.113.2\n")
-    assert page("203.0.113.2", with_body=False).decode() == f"{head}\r\n\r\n"
+    assert body == said
+    assert page(said, with_body=False).decode() == f"{head}\r\n\r\n"
+
+
+def test_the_internet_knocks_at_a_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"127.0.0.1:{server.getsockname()[1]}"
+        assert knock(target) == f"{target}: answered"
+    assert knock(target) == f"{target}: refused there"
+    for wrong in ("", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1",
+                  "localhost:80", ":80"):
+        assert knock(wrong) == "write /knock/ADDRESS:PORT"
 
 
 def query(name: str, kind: int = 1, questions: int = 1) -> bytes:
