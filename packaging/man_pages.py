@@ -50,6 +50,7 @@ Done, or it was so already.
 It failed, and the host is as it was, or the message says what is not.
 .B status\\fR: something is not in sync, or packets are lost.
 .B reach\\fR: the packet does not arrive, or that is not known.
+.B lesson check\\fR: not solved yet.
 .TP
 .B 2
 Bad input or usage; nothing was touched.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -368,3 +369,14 @@ def test_a_whole_network_with_names_comes_from_one_file(host: Host) -> None:
     bad = {**whole, "vpcs": {**whole["vpcs"], "vpc2": {**whole["vpcs"]["vpc2"], "dns": {
         "records": {"app": "172.16.1.2"}}}}}
     host.refused("apply -f", host.write("bad.json", bad), code=2, says="vpcs.vpc2.dns.records")
+
+
+def test_where_only_root_is_mapped_it_runs_as_root(make_host: Callable[..., Host],
+                                                   rootless: tuple[str, ...]) -> None:
+    host = make_host(*rootless)
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    for number, subnet in enumerate(("public", "private"), 1):
+        host.do(f"subnet add --vpc vpc1 --name {subnet} --cidr 10.0.{number}.0/24")
+    host.do("dns enable --vpc vpc1")
+    assert one(host, "vpc1-private", "public.vpc1.internal") == ("NOERROR", ["10.0.1.2"])
+    assert host.vpcctl("status").code == 0

@@ -23,6 +23,8 @@ ACL = {"description": "edge", "ingress": [
     {"number": 100, "port": 80, "protocol": "tcp", "action": "allow", "description": "x"}],
     "egress": [{"number": 100, "protocol": "any", "action": "allow", "destination": "10.0.1.0/24"}]}
 STORY = (
+    "lesson list", "lesson start subnets", "lesson start subnets", "lesson list", "lesson hint", "restore",
+    "lesson check", "lesson solution", "lesson quit", "lesson start none",
     "vpc create --name vpc1 --cidr 10.0.0.0/16 --dry-run", "vpc create --name vpc1 --cidr 10.0.0.0/16",
     "vpc create --name vpc1 --cidr 10.0.0.0/16", "vpc create --name vpc2 --cidr 172.16.0.0/16",
     "subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24 --type public",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from vpcctl_lib.sandbox import entry, joining, mapping, plan
 from vpcctl_lib.sandbox.child import CannotRun, fork_until_ready
 from vpcctl_lib.sandbox.dns import answer
 from vpcctl_lib.sandbox.inside import exit_code
-from vpcctl_lib.sandbox.internet import page
+from vpcctl_lib.sandbox.internet import knock, page
 from vpcctl_lib.sandbox.joining import Sandbox
 from vpcctl_lib.sandbox.plan import Copy, Cover, File, Folder, Mirror, Mount, Step
 from vpcctl_lib.sandbox.refusal import explain
@@ -146,11 +147,22 @@ def test_a_signal_becomes_128_and_its_number(status: int, code: int) -> None:
 
 
 def test_the_page_tells_the_source() -> None:
-    head, body = page("203.0.113.2", with_body=True).decode().split("\r\n\r\n")
+    said = "your address: 203.0.113.2\n"
+    head, body = page(said, with_body=True).decode().split("\r\n\r\n")
     assert head.startswith("HTTP/1.0 200 OK\r\n")
     assert f"Content-Length: {len(body)}" in head
-    assert body.endswith("your address: 203.0.113.2\n")
-    assert page("203.0.113.2", with_body=False).decode() == f"{head}\r\n\r\n"
+    assert body == said
+    assert page(said, with_body=False).decode() == f"{head}\r\n\r\n"
+
+
+def test_the_internet_knocks_at_a_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"127.0.0.1:{server.getsockname()[1]}"
+        assert knock(target) == f"{target}: answered"
+    assert knock(target) == f"{target}: refused there"
+    for wrong in ("", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1",
+                  "localhost:80", ":80"):
+        assert knock(wrong) == "write /knock/ADDRESS:PORT"
 
 
 def query(name: str, kind: int = 1, questions: int = 1) -> bytes:
@@ -340,6 +352,14 @@ def test_a_sandbox_is_told_by_its_process_1(tmp_path: Path) -> None:
     assert joining.running(tmp_path) == [Sandbox(pid, f"name-{pid}", "/somewhere") for pid in (7, 33)]
 
 
+@pytest.mark.parametrize(("comm", "inside"), [(joining.COMM, True), ("systemd", False)])
+def test_who_is_process_1_says_whether_we_are_inside(tmp_path: Path, comm: str, inside: bool) -> None:
+    assert not joining.is_inside(tmp_path)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/comm").write_text(f"{comm}\n")
+    assert joining.is_inside(tmp_path) is inside
+
+
 @pytest.mark.parametrize(("program", "words", "text"), [
     ("/bin/bash", ("--rcfile", "/etc/vpcctl/bashrc"), "[ ! -r ~/.bashrc ] || . ~/.bashrc\nSCRIPT\n"),
     ("/usr/bin/fish", ("--init-command", "source /etc/vpcctl/vpcctl.fish"), "SCRIPT\n"),
@@ -350,7 +370,9 @@ def test_a_shell_reads_its_own_file_and_then_the_completion(program: str, words:
                                                             text: str) -> None:
     shell = prepared(program, "SCRIPT")
     assert shell.argv == (program, *words)
-    assert [step.text for step in shell.files if isinstance(step, File)] == [text]
+    (file,) = (step.text for step in shell.files if isinstance(step, File))
+    assert file.startswith(text)
+    assert "lesson.json" in file.removeprefix(text)
     assert dict(shell.variables) == ({"ZDOTDIR": "/etc/vpcctl"} if "zsh" in program else {})
     assert prepared("/bin/dash", "SCRIPT").argv == ("/bin/dash",)
     assert prepared(program, "").files == ()

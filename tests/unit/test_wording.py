@@ -36,7 +36,7 @@ WORDS = {
     r"(?<!there )is no (?!longer\b)": "is not a …",
     r"^there is: |^it can be |\bkeys are\b": "use one of: …",
     r"^(use|add) for example ": "write for example …",
-    r"(?<!its )(?<!Content-)\b[Tt]ype: ": "run: …",
+    r"(?<!its )(?<!Content-)\b[Tt]ype: (?!public\b)": "run: …",
     r"\bmay not (read|write|stop|enter|send)\b": "can't read …: permission denied",
     r"\bis not known\b|^not known whether": "is unknown",
     r"\bis not found\b|\bnot found \(": "x not found; install it: …",

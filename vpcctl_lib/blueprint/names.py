@@ -109,13 +109,18 @@ def peers(topology: Topology, vpc: Vpc) -> tuple[Peer, ...]:
     return tuple(Peer(resolving.domain(one), one.networks) for one in resolving.asked(topology, vpc))
 
 
+STAY = ("--user=root", "--group=")
+"""It keeps the user that it was started as. In a sandbox without root, that is root: no other user is mapped,
+and the default group can't be had there."""
+
+
 def _command(vpc: Vpc, dns: Dns, listening: Sequence[IPv4Address], peers: Sequence[Peer]) -> Iterator[str]:
     """dnsmasq(8): nobody else is asked for its own names; peers are for theirs, and others for the rest."""
     domain = names.domain(vpc.name, dns)
     yield from ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=",
                 "--log-facility=-", "--no-resolv", "--no-hosts", f"--hostsdir={folder(vpc.name)}",
                 "--bind-interfaces", f"--cache-size={CACHE}", f"--dns-forward-max={WAITING}",
-                f"--edns-packet-max={DATAGRAM}", "--domain-needed", "--bogus-priv")
+                f"--edns-packet-max={DATAGRAM}", "--domain-needed", "--bogus-priv", *STAY)
     yield from (f"--listen-address={address}" for address in listening)
     yield f"--server={HERE}#{PORT}"
     yield from (f"--local=/{zone}/" for zone in (domain, *zones(vpc.networks)))

@@ -35,6 +35,7 @@ COMMANDS = Commands({
     "graph": "graph.graph_command",
     "group": "group.group",
     "instance": "instance.instance",
+    "lesson": "lesson.lesson",
     "metrics": "metrics.metrics",
     "nat": "nat.nat",
     "nat-gateway": "nat_gateway.nat_gateway",

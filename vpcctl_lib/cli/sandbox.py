@@ -34,9 +34,10 @@ def sandbox(ctx: click.Context, keep: tuple[str, ...], name: str, join: str | No
 
     It needs no root if the kernel lets users make namespaces. It has its own network, firewall, /etc, /tmp
     and /var/lib/vpcctl, an eth0, and behind that a small simulated internet: 8.8.8.8 answers ping, HTTP and
-    DNS, to the host and to whatever the host translates (NAT). Your home, the current folder and all
-    others are visible, and what is written to them is thrown away, except those named by --keep. It is a
-    playground and not a jail: root's programs are root.
+    DNS, to the host and to whatever the host translates (NAT). Its page
+    /knock/ADDRESS:PORT tries a port of yours from out there. Your home, the current folder and all others are
+    visible, and what is written to them is thrown away, except those named by --keep. It is a playground and
+    not a jail: root's programs are root.
 
     Without root, other users (nobody, postgres) exist in it if /etc/subuid has a range for you and
     newuidmap is installed (apt-get install uidmap).

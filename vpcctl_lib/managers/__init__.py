@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.group import GroupManager as GroupManager
     from vpcctl_lib.managers.host import HostManager as HostManager
     from vpcctl_lib.managers.instance import InstanceManager as InstanceManager
+    from vpcctl_lib.managers.lesson import LessonManager as LessonManager
     from vpcctl_lib.managers.metrics import MetricsManager as MetricsManager
     from vpcctl_lib.managers.nat import NatManager as NatManager
     from vpcctl_lib.managers.natgateway import NatGatewayManager as NatGatewayManager

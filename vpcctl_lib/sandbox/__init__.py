@@ -2,6 +2,6 @@
 
 from vpcctl_lib.sandbox.child import CannotRun
 from vpcctl_lib.sandbox.entry import Wish, enter, join
-from vpcctl_lib.sandbox.joining import Sandbox, running
+from vpcctl_lib.sandbox.joining import Sandbox, is_inside, running
 
-__all__ = ["CannotRun", "Sandbox", "Wish", "enter", "join", "running"]
+__all__ = ["CannotRun", "Sandbox", "Wish", "enter", "is_inside", "join", "running"]

@@ -44,6 +44,9 @@ class Wish:
     tell: Callable[[str], None] = lambda text: None
     """Prints for a person."""
 
+    first: tuple[str, ...] = ()
+    """A program that runs before, on the same terminal: if it fails, nothing else is started."""
+
 
 def enter(wish: Wish) -> int:
     """Run a program in a sandbox of its own and return its exit code, 128 + n after signal n.
@@ -55,7 +58,7 @@ def enter(wish: Wish) -> int:
     with explained(is_plain):
         _join_namespaces(is_plain, os.geteuid(), os.getegid())
     job = _job(wish, is_plain)
-    if not wish.argv and os.isatty(0):
+    if not wish.argv and not wish.first and os.isatty(0):
         job = replace(job, greeting=banner(wish.kept, has_users=not is_plain or is_mapped(NOBODY)))
     return _run(partial(inside.run, job))
 
@@ -74,7 +77,7 @@ def _job(wish: Wish, is_plain: bool) -> inside.Job:
     script = "" if wish.argv else wish.completion(os.path.basename(program))
     chosen = Shell(wish.argv) if wish.argv else prepared(program, script)
     return inside.Job(chosen.argv, {**environment, **dict(chosen.variables)}, is_plain, wish.tell,
-                      files=chosen.files, kept=wish.kept, name=wish.name)
+                      first=wish.first, files=chosen.files, kept=wish.kept, name=wish.name)
 
 
 def _run(task: Task) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from vpcctl_lib.frozen import frozen
@@ -29,6 +29,7 @@ class Job:
     environment: Mapping[str, str]
     is_plain: bool
     tell: Callable[[str], None]
+    first: tuple[str, ...] = ()
     greeting: str = ""
     files: tuple[Step, ...] = ()
     kept: tuple[str, ...] = ()
@@ -51,9 +52,12 @@ def run(job: Job, ready: Callable[[], None]) -> int:
         job.tell(warning)
     if job.greeting:
         job.tell(job.greeting)
-    pid = _start(job)
+    pid = _start(job.first or job.argv, job.environment)
     ready()
-    return _reap_until(pid)
+    code = _reap_until(pid)
+    if code or not job.first:
+        return code
+    return _reap_until(_start(job.argv, job.environment))
 
 
 def attend(job: Job, ready: Callable[[], None]) -> int:
@@ -62,18 +66,18 @@ def attend(job: Job, ready: Callable[[], None]) -> int:
     with suppress(OSError):
         os.chdir(job.kept[0])
     take(job.files)
-    pid = _start(job)
+    pid = _start(job.argv, job.environment)
     ready()
     return exit_code(os.waitpid(pid, 0)[1])
 
 
-def _start(job: Job) -> int:
+def _start(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
-        return start(job.argv, job.environment)
+        return start(argv, environment)
     except FileNotFoundError as error:
-        raise CannotRun(f"{job.argv[0]}: command not found", "", 127) from error
+        raise CannotRun(f"{argv[0]}: command not found", "", 127) from error
     except OSError as error:
-        raise CannotRun(f"{job.argv[0]}: {error.strerror}", "", 126) from error
+        raise CannotRun(f"{argv[0]}: {error.strerror}", "", 126) from error
 
 
 def _reap_until(program: int) -> int:

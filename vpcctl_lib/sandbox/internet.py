@@ -1,4 +1,7 @@
-"""The simulated internet: a namespace without a name, with a web server and a name server."""
+"""The simulated internet: a namespace without a name, with a web server and a name server.
+
+Its web server tells who asks, and at /knock/ADDRESS:PORT tries to connect, as anybody outside might.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from vpcctl_lib.kernel import netns, syscalls
 from vpcctl_lib.kernel.syscalls import Namespace
@@ -15,6 +19,9 @@ from vpcctl_lib.sandbox.links import configure
 from vpcctl_lib.sandbox.plan import INTERNET, internet_links
 
 _PATIENCE_SECONDS = 10.0
+_KNOCK = "/knock/"
+_KNOCK_SECONDS = 3.0
+_PORTS = range(1, 65536)
 
 
 def serve(ready: Callable[[], None]) -> int:
@@ -68,17 +75,38 @@ class _Web(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """Read one request's head and answer it."""
         try:
-            method = self.rfile.readline(8192).split(b" ")[0]
+            method, path, *_ = [*self.rfile.readline(8192).decode("latin-1").split(), "", ""]
             while self.rfile.readline(8192).strip():
                 pass
-            self.wfile.write(page(self.client_address[0], with_body=method != b"HEAD"))
+            self.wfile.write(page(self._said(path), with_body=method != "HEAD"))
         except (OSError, TimeoutError):
             return
 
+    def _said(self, path: str) -> str:
+        if path.startswith(_KNOCK):
+            return f"{knock(path.removeprefix(_KNOCK))}\n"
+        return f"the simulated internet\nyour address: {self.client_address[0]}\n"
 
-def page(source: str, with_body: bool) -> bytes:
-    """The web server's whole answer to a request from `source`."""
-    body = f"the simulated internet\nyour address: {source}\n"
+
+def knock(target: str) -> str:
+    """Connect to an address and port from out here, and say what became of it."""
+    host, _, port = target.rpartition(":")
+    try:
+        address = str(ip_address(host.strip("[]")))
+        if int(port) not in _PORTS:
+            raise ValueError(port)
+        socket.create_connection((address, int(port)), _KNOCK_SECONDS).close()
+    except ValueError:
+        return f"write {_KNOCK}ADDRESS:PORT"
+    except ConnectionRefusedError:
+        return f"{target}: refused there"
+    except OSError as error:
+        return f"{target}: {'no answer' if isinstance(error, TimeoutError) else 'rejected on the way'}"
+    return f"{target}: answered"
+
+
+def page(body: str, with_body: bool) -> bytes:
+    """The web server's whole answer."""
     head = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n"
     return (head + body if with_body else head).encode()

@@ -42,6 +42,14 @@ def running(proc: Path = PROC) -> list[Sandbox]:
     return sorted(found, key=lambda one: one.pid)
 
 
+def is_inside(proc: Path = PROC) -> bool:
+    """Whether this process is in a sandbox: its process 1 can't be anybody else's."""
+    try:
+        return (proc / "1/comm").read_text().strip() == COMM
+    except OSError:
+        return False
+
+
 def _is_first(status: str) -> bool:
     """Whether a process is process 1 of a namespace below ours."""
     numbers = re.search(r"^NSpid:\s+(.*)$", status, re.MULTILINE)

@@ -6,10 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.sandbox.plan import File, Folder, Step
+from vpcctl_lib.sandbox.plan import STATE, File, Folder, Step
 
 FOLDER = "/etc/vpcctl"
 BASH, FISH, ZSH = f"{FOLDER}/bashrc", f"{FOLDER}/vpcctl.fish", f"{FOLDER}/.zshrc"
+
+_READ = r"""sed -n 's/.*"lesson": \([1-9][0-9]*\).*/(lesson \1)/p'""" + f" {STATE}/lesson.json 2>/dev/null"
+_LESSON = f'vpcctl_lesson() {{ local number=$({_READ}); echo "${{number:+$number }}"; }}\n'
+
+PROMPTS = {
+    "bash": f"{_LESSON}PS1='$(vpcctl_lesson)'$PS1\n",
+    "zsh": f"{_LESSON}setopt PROMPT_SUBST\nPS1='$(vpcctl_lesson)'$PS1\n",
+    "fish": "if functions -q fish_prompt\n  functions -c fish_prompt vpcctl_prompt\n"
+            f"  function fish_prompt\n    set -l number ({_READ})\n"
+            '    test -z "$number"; or echo -n "$number "\n    vpcctl_prompt\n  end\nend\n',
+}
+"""What puts the lesson that runs before the person's own prompt."""
 
 
 @frozen
@@ -27,13 +39,14 @@ def prepared(program: str, script: str) -> Shell:
     if not script:
         return Shell((program,))
     if kind == "bash":
-        text = f"[ ! -r ~/.bashrc ] || . ~/.bashrc\n{script}\n"
+        text = f"[ ! -r ~/.bashrc ] || . ~/.bashrc\n{script}\n{PROMPTS[kind]}"
         return Shell((program, "--rcfile", BASH), (Folder(FOLDER), File(BASH, text)))
     if kind == "fish":
-        files = (Folder(FOLDER), File(FISH, f"{script}\n"))
+        files = (Folder(FOLDER), File(FISH, f"{script}\n{PROMPTS[kind]}"))
         return Shell((program, "--init-command", f"source {FISH}"), files)
     if kind == "zsh":
-        text = f"ZDOTDIR=~\n[ ! -r ~/.zshrc ] || . ~/.zshrc\nautoload -U compinit && compinit\n{script}\n"
+        text = "ZDOTDIR=~\n[ ! -r ~/.zshrc ] || . ~/.zshrc\nautoload -U compinit && compinit\n" \
+            f"{script}\n{PROMPTS[kind]}"
         return Shell((program,), (Folder(FOLDER), File(ZSH, text)), (("ZDOTDIR", FOLDER),))
     return Shell((program,))
 
