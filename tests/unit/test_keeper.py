@@ -17,6 +17,7 @@ from vpcctl_lib.keeper.log import Log
 from vpcctl_lib.keeper.orders import Orders, of, read, words
 from vpcctl_lib.keeper.restarts import Restarts
 from vpcctl_lib.kernel import users
+from vpcctl_lib.model.addressing import LINK_COUNT
 from vpcctl_lib.workloads import logs
 from vpcctl_lib.workloads.report import Report
 
@@ -27,7 +28,8 @@ all_orders = st.builds(
     st.integers(0, 2**22), st.integers(0, 2**50), st.integers(0, 2**40),
     st.lists(texts, max_size=2).map(tuple), texts | st.just(""), st.integers(0, 64),
     st.none() | st.integers(0, 3600), st.sampled_from(("", "on-failure", "always")),
-    st.lists(texts, max_size=2).map(tuple), st.none() | st.integers(0, 31), st.integers(0, 1))
+    st.lists(texts, max_size=2).map(tuple), st.none() | st.integers(0, 31), st.integers(0, 1),
+    st.lists(texts, max_size=2).map(tuple), texts | st.just(""), st.lists(texts, max_size=2).map(tuple))
 
 
 @given(all_orders)
@@ -109,8 +111,9 @@ def test_following_goes_on_in_the_next_log(path: Path) -> None:
 
 def test_each_vpc_has_its_own_user_in_each_range() -> None:
     assert list(users.owned_by(0)) == [0x70000000, 60706]
-    assert list(users.owned_by(477)) == [0x70000000 + 477, 61183]
-    assert list(users.owned_by(478)) == [0x70000000 + 478]
+    assert list(users.owned_by(476)) == [0x70000000 + 476, 61182]
+    assert list(users.owned_by(477)) == [0x70000000 + 477]
+    assert list(users.owned_by(users.HOST)) == [0x70000000 + LINK_COUNT, 61183]
 
 
 @pytest.mark.parametrize(("said", "message"), [

@@ -86,8 +86,10 @@ class Keeper:
         self._fate = Fate()
         self._fate_file = FateFile(given.log)
         held = outside.sockets() if given.outside else ()
+        folders = outside.folders(given.opens, given.writes, given.uid)
         syscalls.join(f"{NETWORKS}/{given.namespace}", Namespace.NET)
-        self._program = Program(given, held)
+        self._program = Program(given, held, folders)
+        self._to_start = {*TO_START, *map(int, given.powers)}
         self._main = 0
         self._status = 0
         self._began = 0.0
@@ -134,7 +136,7 @@ class Keeper:
             if not self._restarts.are_wanted:
                 os.close(self._input)
                 os.close(self._users)
-            syscalls.keep(*TO_END, *(TO_START if self._restarts.are_wanted else ()))
+            syscalls.keep(*TO_END, *(self._to_start if self._restarts.are_wanted else ()))
         except Exception as error:  # noqa: BLE001 - as above
             self._cgroups.remove()
             self._reporter.say("failed", _told(error))

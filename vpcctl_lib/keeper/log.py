@@ -34,7 +34,7 @@ class Log:
                 self._lost += len(data)
                 return
             if self._lost:
-                os.write(self._file, b"[%d bytes found no room on the disk]\n" % self._lost)
+                self.tell(self._lost)
                 self._lost = 0
             written = os.write(self._file, data)
             self._lost += len(data) - written
@@ -42,6 +42,15 @@ class Log:
         except OSError:
             # A full or failing disk must not stop the program; the count reports it later.
             self._lost += len(data)
+
+    def tell(self, lost: int) -> None:
+        """Write that so many bytes are missing."""
+        os.write(self._file, b"[%d bytes found no room on the disk]\n" % lost)
+
+    @property
+    def lost(self) -> int:
+        """The bytes that found no room since the last that did."""
+        return self._lost
 
     def _has_room(self) -> bool:
         disk = os.fstatvfs(self._file)

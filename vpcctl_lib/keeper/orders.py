@@ -53,11 +53,20 @@ class Orders(NamedTuple):
     outside: int = 0
     """1 if it gets sockets of the network that its keeper was started in."""
 
+    opens: tuple[str, ...] = ()
+    """Folders that it gets open, as they are outside."""
 
-TEXTS = ("namespace", "mark", "log", "user", "workdir", "restart")
+    writes: str = ""
+    """One more, the last of them, that is made for it, and belongs to it."""
+
+    powers: tuple[str, ...] = ()
+    """The numbers of capabilities that it really has: then it has no user namespace of its own."""
+
+
+TEXTS = ("namespace", "mark", "log", "user", "workdir", "restart", "writes")
 NUMBERS, OPTIONAL_NUMBERS = ("pids", "memory", "log_bytes", "stop_signal", "outside"), (
     "uid", "stop_timeout", "capability")
-LISTS = ("hide", "env", "show")
+LISTS = ("hide", "env", "show", "opens", "powers")
 
 
 def words(orders: Orders) -> tuple[str, ...]:

@@ -1,8 +1,18 @@
-"""Sockets of another network than the program's own: it can ask there, and do nothing else there."""
+"""What a program gets of what is outside: it can do nothing else there.
+
+Sockets of another network than its own, by which it can ask, and folders that it does not see otherwise.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Sequence
+
+FOLDERS = "VPCCTL_FOLDERS"
+"""The environment variable with the numbers of the descriptors of folders, in their order."""
+
+MODE = 0o700
 
 VARIABLE = "VPCCTL_OUTSIDE"
 """The environment variable with the numbers of their descriptors, those for UDP first."""
@@ -25,3 +35,16 @@ def _socket(kind: int) -> socket.socket:
         return socket.socket(socket.AF_INET, kind)
     made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     return made
+
+
+def folders(opened: Sequence[str], written: str, uid: int | None) -> tuple[int, ...]:
+    """Descriptors of these folders; the written one is made, and given to the user, before."""
+    if written:
+        os.makedirs(os.path.dirname(written), exist_ok=True)
+        if not os.path.isdir(written):
+            os.mkdir(written, MODE)
+    held = tuple(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                 for folder in (*opened, *([written] if written else [])))
+    if written and uid is not None:
+        os.fchown(held[-1], uid, uid)
+    return held

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from vpcctl_lib.keeper import limits, sockets
 from vpcctl_lib.keeper.limits import Cgroups
 from vpcctl_lib.keeper.orders import MARK, Orders
+from vpcctl_lib.keeper.outside import FOLDERS
 from vpcctl_lib.keeper.outside import VARIABLE as OUTSIDE
 from vpcctl_lib.kernel import syscalls
 from vpcctl_lib.kernel.syscalls import Namespace
@@ -59,11 +60,13 @@ def identity(given: Orders) -> Identity | None:
 class Program:
     """Created while the host's users can still be looked up."""
 
-    def __init__(self, given: Orders, outside: Sequence[int] = ()) -> None:
-        """The descriptors of sockets outside are for the program, which learns their numbers."""
+    def __init__(self, given: Orders, outside: Sequence[int] = (), folders: Sequence[int] = ()) -> None:
+        """The descriptors of sockets and folders outside are for the program, which learns their numbers."""
         self._argv = given.program
-        self._outside = outside
-        self._capability = given.capability
+        self._inherited = (*outside, *folders)
+        self._powers = tuple(map(int, given.powers))
+        held = () if given.capability is None else (given.capability,)
+        self._capabilities = (*held, *self._powers)
         self.users_are_locked = False
         """Once started: whether it can't make user namespaces."""
 
@@ -74,8 +77,9 @@ class Program:
         home = account(given.user).pw_dir if given.user else "/"
         own = dict(one.split("=", 1) for one in given.env)
         self._environment = {"PATH": SEARCH_PATH, "HOME": home, "LANG": "C.UTF-8", **own, MARK: given.mark}
-        if outside:
-            self._environment[OUTSIDE] = ",".join(map(str, outside))
+        for name, descriptors in ((OUTSIDE, outside), (FOLDERS, folders)):
+            if descriptors:
+                self._environment[name] = ",".join(map(str, descriptors))
         self._workdir = given.workdir
 
     def start(self, output: int, users: int, cgroups: Cgroups, pids: int) -> int:
@@ -124,22 +128,26 @@ class Program:
             cgroups.enter()
             _write("/proc/self/oom_score_adj", FIRST_VICTIM)
             _lose_precedence()
-            self._lock_users(users, telling, heard)
+            if self._powers:
+                # In a user namespace of its own, it would have them over nothing.
+                os.write(telling, NO_NEED)
+            else:
+                self._lock_users(users, telling, heard)
             if pids:
                 limits.bound_processes(pids)
             # Now, because the new user can't.
-            if self._capability is not None:
-                syscalls.hold(self._capability)
+            if self._capabilities:
+                syscalls.hold(*self._capabilities)
             syscalls.renounce()
             self._change_user()
-            if self._capability is not None:
-                syscalls.pass_on(self._capability)
+            if self._capabilities:
+                syscalls.pass_on(*self._capabilities)
             if self._workdir:
                 os.chdir(self._workdir)
             # Last, because the steps above may need what it forbids.
             if not sockets.confine():
                 os.write(telling, ANY_SOCKETS.encode())
-            for descriptor in self._outside:
+            for descriptor in self._inherited:
                 os.set_inheritable(descriptor, True)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)

@@ -115,26 +115,27 @@ def renounce() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
 
 
-def hold(capability: int) -> None:
-    """Keep what is permitted when the user changes, and prepare to pass one of it on; before `renounce`.
+def hold(*capabilities: int) -> None:
+    """Keep what is permitted when the user changes, and prepare to pass these on; before `renounce`.
 
     PR_SET_KEEPCAPS of prctl(2). What is inheritable must be in the bounding set when it becomes so.
     """
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     sets = (ctypes.c_uint32 * 6)()
     _check(_libc.capget(header, sets), "capget")
-    sets[2] = 1 << capability
+    sets[2] = sum(1 << one for one in capabilities)
     _check(_libc.capset(header, sets), "capset")
     _check(_libc.prctl(_PR_SET_KEEPCAPS, ctypes.c_ulong(1), 0, 0, 0), "prctl")
 
 
-def pass_on(capability: int) -> None:
-    """Have the next program get that capability, below 32, which is held, and no other (capabilities(7))."""
+def pass_on(*capabilities: int) -> None:
+    """Have the next program get these capabilities, below 32, which are held (capabilities(7)); no others."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    one = 1 << capability
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(one, one, one, 0, 0, 0)), "capset")
-    raising = ctypes.c_ulong(_PR_CAP_AMBIENT_RAISE)
-    _check(_libc.prctl(_PR_CAP_AMBIENT, raising, ctypes.c_ulong(capability), 0, 0), "prctl")
+    all_of_them = sum(1 << one for one in capabilities)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(*[all_of_them] * 3, 0, 0, 0)), "capset")
+    for one in capabilities:
+        raising = ctypes.c_ulong(_PR_CAP_AMBIENT_RAISE)
+        _check(_libc.prctl(_PR_CAP_AMBIENT, raising, ctypes.c_ulong(one), 0, 0), "prctl")
 
 
 def raise_permitted() -> None:

@@ -19,14 +19,17 @@ class Range(NamedTuple):
     size: int
 
 
-RANGES = (Range(0x70000000, LINK_COUNT), Range(60706, 478))
+RANGES = (Range(0x70000000, LINK_COUNT), Range(60706, 477))
 """Both are unassigned (systemd, "Users, Groups, UIDs and GIDs on systemd Systems"): the first is above
 those of containers, the second is for user namespaces with only 16-bit numbers."""
+
+HOST = -1
+"""In the place of a cable's number: what runs for all VPCs has the number after each range."""
 
 
 def owned_by(number: int) -> Iterator[int]:
     """The user of the VPC with that cable number, in each range that has room for it."""
-    return (span.first + number for span in RANGES if number < span.size)
+    return (span.first + (span.size if number == HOST else number) for span in RANGES if number < span.size)
 
 
 def is_mapped(uid: int) -> bool:

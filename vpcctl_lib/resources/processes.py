@@ -79,6 +79,15 @@ class Start(Operation):
     capability: int | None = None
     """One that it has in a user namespace of its own."""
 
+    opens: tuple[str, ...] = ()
+    """Folders of the host's that it gets open."""
+
+    writes: str = ""
+    """A folder below the state folder that belongs to it, and that it gets open."""
+
+    powers: tuple[int, ...] = ()
+    """Capabilities that it really has."""
+
     def command(self, folder: Path) -> Command:
         """What starts it: its keeper, which sees to all the rest; logs lie in the folder."""
         from vpcctl_lib.keeper.orders import MARK, Orders, words
@@ -92,7 +101,8 @@ class Start(Operation):
         orders = Orders(self.namespace, self.mark, str(self.log_file(folder)), self.argv, (str(folder),), uid,
                         self.user, self.pids or PROCESSES, self.memory or 0, upkeep.log_max or LOG_BYTES,
                         upkeep.env, upkeep.workdir, signal_number(upkeep.stop_signal), upkeep.stop_timeout,
-                        restart, self.shows, self.capability, int(self.outside))
+                        restart, self.shows, self.capability, int(self.outside), self.opens,
+                        str(folder / self.writes) if self.writes else "", tuple(map(str, self.powers)))
         python = (sys.executable, "-I", "-S")
         return Command(("env", "-i", f"{MARK}={self.mark}", *python, KEEPER, *words(orders)))
 
