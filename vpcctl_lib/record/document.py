@@ -16,7 +16,7 @@ from vpcctl_lib.record.trust import DEFAULT_FOLDER as DEFAULT_FOLDER
 from vpcctl_lib.record.trust import check_file
 
 FILE = "state.json"
-VERSION = 7
+VERSION = 8
 
 TOPOLOGIES = ("topology", "previous")
 
@@ -46,6 +46,8 @@ MIGRATIONS: dict[int, Migration] = {
     5: lambda data: data,
     # 7 has network ACLs, elastic addresses and published ports.
     6: lambda data: data,
+    # 8 has flow logs, mirrors and limits of bandwidth.
+    7: lambda data: data,
 }
 """From each older version to the next; a record goes through them one after the other."""
 
