@@ -4,7 +4,7 @@
 # "vpcctl:" (on its lo, that of a namespace), a rule's comment that does, the chains VPCCTL-FORWARD, VPCCTL-INPUT,
 # VPCCTL-POSTROUTING, VPCCTL-SOURCES, VPCCTL-PUBLISH, VPCCTL-PORTS, VPCCTL-PUBLISHED, VPCCTL-ELASTIC, VPCCTL-ELASTIC-TO,
 # VPCCTL-REFUSED, VPCCTL-GUARD, and VPCCTL-GUARD-FROM, -AWAY, -IN and -OUT, and a resolv.conf in /etc/netns or a file of
-# hosts in /run/vpcctl whose first line begins with "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
+# hosts, or of flow logs, in /run/vpcctl whose first line begins with "# vpcctl:". Addresses for which the host answers ARP are known by the rules for them.
 
 set -u
 LC_ALL=C
@@ -178,9 +178,10 @@ release() {
             [ -n "$dry" ] || printf '*mangle\n%s\nCOMMIT\n' "$rules" |
                 "$ip_program" netns exec "$namespace" "$tool-restore" -w --noflush 2>&1 | visible >&2
         done
-        for family in ip ip6; do
-            if "$ip_program" netns exec "$namespace" nft list table "$family" vpcctl >/dev/null 2>&1; then
-                run ip netns exec "$namespace" nft delete table "$family" vpcctl
+        for table in 'ip vpcctl' 'ip6 vpcctl' 'inet vpcctl-flows'; do
+            # shellcheck disable=SC2086 # two words
+            if "$ip_program" netns exec "$namespace" nft -t list table $table >/dev/null 2>&1; then
+                run ip netns exec "$namespace" nft delete table $table
             fi
         done
         # Else the next look would take it for one of ours.
@@ -359,12 +360,12 @@ remove_files() {
         # Others may have files in it, or have it mounted.
         [ -n "$dry" ] || ! rmdir /etc/netns 2>/dev/null || quoted rmdir /etc/netns
     done
-    for folder in /run/vpcctl/*; do
-        file=$folder/hosts
+    for file in /run/vpcctl/*/hosts /run/vpcctl/flow.logs/*; do
+        folder=${file%/*}
         { [ -f "$file" ] && [ ! -L "$file" ]; } || continue
         case $(head -n 1 "$file") in '# vpcctl:'*) ;; *) continue ;; esac
         run rm "$file"
-        run rmdir "$folder"
+        [ -n "$dry" ] || ! rmdir "$folder" 2>/dev/null || quoted rmdir "$folder"
         [ -n "$dry" ] || ! rmdir /run/vpcctl 2>/dev/null || quoted rmdir /run/vpcctl
     done
 }

@@ -22,6 +22,7 @@ from tests.dear import MUTANTS, SLOW
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing6, elastic, publishing, resolving, routing
 from vpcctl_lib.model.addressing import Family, overlapping, within
+from vpcctl_lib.model.flowlogs import FlowLog, Form, Traffic
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
 from vpcctl_lib.model.names import Dhcp, Dns, Record
@@ -133,6 +134,9 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Attachment, "path"): st.sampled_from(("", "/run/netns/lab", "/proc/77/ns/net")),
     Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
     Field(Machine, "tap"): st.sampled_from(("", "", "vm0", "tap-1")),
+    Field(FlowLog, "subnet"): st.sampled_from(("", "public", "private")),
+    Field(FlowLog, "instance"): st.sampled_from(("", "web1", "web2")),
+    Field(FlowLog, "interval"): st.sampled_from((1, 60, 600)),
     Field(Subnet, "name"): st.sampled_from(NAMES),
     Field(Subnet, "cidr"): st.sampled_from(tuple(IPv4Network("10.0.128.0/17").subnets(2))),
     Field(Subnet, "ipv6"): st.none() | st.sampled_from((*PARTS, addressing6.part(IPv6Network(PREFIX), 1))),
@@ -319,7 +323,8 @@ MENDED: dict[type, Callable[[Any], Any]] = {
     VpcRoute: _of_kind, RouteTable: lambda table: replace(table, routes=in_order(table.routes)),
     Ports: _ordered, Rule: _of_one, Workload: _kept, Peering: _in_order, Attachment: _one_of_both,
     Machine: _others_programs, Subnet: _of_subnet, Group: _of_group, AclRule: _with_ports_too,
-    Acl: _numbered, Record: _either}
+    Acl: _numbered, Record: _either,
+    FlowLog: lambda log: log if log.subnet else replace(log, instance="")}
 """What one field says of another of the same class."""
 
 
@@ -343,7 +348,8 @@ def is_possible(topology: Topology) -> bool:
             and _has_ports(topology) and _has_prefixes(topology) and _has_elastic(topology)
             and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
-            and all(map(_has_acls, topology.vpcs)) and _is_routed(topology) and _has_names(topology)
+            and all(map(_has_acls, topology.vpcs)) and all(map(_has_logged, topology.vpcs))
+            and _is_routed(topology) and _has_names(topology)
             and all(not one.meets(other) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -417,6 +423,14 @@ def _has_acls(vpc: Vpc) -> bool:
     return {subnet.acl for subnet in vpc.subnets} <= {"", *there} and len(set(there)) == len(there)
 
 
+def _has_logged(vpc: Vpc) -> bool:
+    """Whether each flow log is of something that is there, and of nothing that another one is of."""
+    there = {FlowLog().name, *(subnet.name for subnet in vpc.subnets),
+             *(f"{subnet.name}/{one.name}" for subnet in vpc.subnets for one in subnet.machines if one.name)}
+    found = [log.name for log in vpc.flow_logs]
+    return set(found) <= there and len(set(found)) == len(found)
+
+
 def _has_room(vpc: Vpc) -> bool:
     cidrs = [subnet.cidr for subnet in vpc.subnets]
     return (all(within(vpc.networks, cidr) for cidr in cidrs) and not overlapping(cidrs)
@@ -488,7 +502,11 @@ FULL = Topology(
          Record("db", (IPv4Address("192.168.1.9"), IPv6Address("2001:db8::9"))),
          Record("www", cname="db"))), dhcp=Dhcp((IPv4Address("192.168.1.9"),), 43200),
          ipv6=IPv6Network(PREFIX)),
-     Vpc("office", IPv4Network("172.16.0.0/16"), 4, dns=Dns())),
+     Vpc("office", IPv4Network("172.16.0.0/16"), 4, dns=Dns(), subnets=(
+         Subnet("public", IPv4Network("172.16.1.0/24"), machines=(
+             OWN, Machine("web1", (IPv4Address("172.16.1.4"),)),
+             Machine("web2", (IPv4Address("172.16.1.5"),)))),
+         ), flow_logs=(FlowLog(), FlowLog("public", "web2", Traffic.REJECT, 10, Form.JSON)))),
     (Peering("vpc1", "vpc2"), Peering("vpc2", "vpc3")), Variant.LEGACY, True, True, "0",
     IPv4Address("203.0.113.2"), (Pool(IPv4Network("198.51.100.0/29"), "eth0"),
                                  Pool(IPv4Network("198.51.100.64/28"), "eth0")), (
@@ -617,6 +635,8 @@ def drawn(field: Field, many: int) -> tuple[Any, ...]:
 def _with(value: Any, field: Field, other: Any) -> Any:
     if field == Field(Workload, "port") and None not in (value.port, other):
         return replace(value, port=other, name=f"{WEB}{other}")
+    if field == Field(FlowLog, "subnet"):
+        return replace(value, subnet=other, instance="")
     if field == Field(NatGateway, "subnet"):
         return replace(value, subnet=other, address=IPv4Address("192.168.0.140"))
     return replace(value, **{field.name: other})

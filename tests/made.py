@@ -22,6 +22,7 @@ from vpcctl_lib.resources import (
     Acls,
     Address,
     Chain,
+    Collector,
     File,
     Guard,
     Hosts,
@@ -37,6 +38,7 @@ from vpcctl_lib.resources import (
     Route,
     SingleRule,
     Steering,
+    Watch,
 )
 from vpcctl_lib.resources.guarded import OWN, RANGES, Member
 
@@ -135,14 +137,15 @@ class Made(Kernel):
         return self.told(namespace)
 
     def _told(self, namespace: str) -> dict[str, tuple[None, Orders]]:
-        programs = [one for kind in (Program, Relay, Resolver) for one in self.those(kind, namespace)]
+        kinds = (Program, Relay, Resolver, Collector)
+        programs = [one for kind in kinds for one in self.those(kind, namespace)]
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[attr-defined]
         return {mark: (None, told) for mark, told in found.items() if told}
 
     def write_files(self, folder: Path) -> None:
         """What stands in /etc/netns, and the names of machines."""
-        hosts = [one.file for kind in (Hosts, Leases) for one in self.those(kind)]
+        hosts = [one.file for kind in (Hosts, Leases, Watch) for one in self.those(kind)]
         for one in (*self.those(File), *hosts):
             path = folder / Path(one.path).relative_to(names.FILES if one in hosts else NAMESPACE_FILES)
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(one.content)

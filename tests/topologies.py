@@ -105,6 +105,13 @@ def joined(vpc: Vpc) -> Vpc:
     return replace(vpc, groups=found, subnets=subnets)
 
 
+def logged(vpc: Vpc) -> Vpc:
+    """The VPC without a flow log of what it does not have, or of the same as another."""
+    there = {"": {""}, **{subnet.name: {one.name for one in subnet.machines} for subnet in vpc.subnets}}
+    found = {one.name: one for one in vpc.flow_logs if one.instance in there.get(one.subnet, ())}
+    return replace(vpc, flow_logs=tuple(found.values()))
+
+
 def named(vpc: Vpc) -> Vpc:
     """The VPC with no DHCP without DNS, and with records that no machine and no circle keeps it from."""
     if vpc.dns is None:
@@ -189,9 +196,9 @@ def topologies(draw: st.DrawFn) -> Topology:
              for link, (name, cidr) in zip(links, places, strict=True)]
     alone = [vpc.name for vpc in empty if not any(vpc.meets(other) for other in empty if other != vpc)]
     peerings = tuple(Peering.between(*pair) for pair in combinations(alone, 2) if draw(booleans))
-    vpcs = apart([named(joined(replace(
+    vpcs = apart([logged(named(joined(replace(
         draw(any_vpc), name=one.name, cidr=one.cidr, link=one.link, cidrs=one.cidrs,
-        subnets=draw(subnets(one.networks)), groups=draw(groups()), acls=draw(acls())))) for one in empty])
+        subnets=draw(subnets(one.networks)), groups=draw(groups()), acls=draw(acls()))))) for one in empty])
     parts = with_nat if any(vpc.nat for vpc in vpcs) else without_nat
     topology = replace(draw(parts), vpcs=vpcs, peerings=peerings, pools=())
     ways = tuple(draw(routed(vpc, [one.name for one in topology.peers_of(vpc.name)])) for vpc in vpcs)

@@ -29,7 +29,18 @@ from vpcctl_lib.files.topology import Reader, TopologyFile, to_document
 from vpcctl_lib.graph import Format, draw, graph
 from vpcctl_lib.graph.text import plain
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.model import endpoints, kinds, names, naming, outside, policies, routes, topology, workloads
+from vpcctl_lib.model import (
+    endpoints,
+    flowlogs,
+    kinds,
+    names,
+    naming,
+    outside,
+    policies,
+    routes,
+    topology,
+    workloads,
+)
 from vpcctl_lib.model.comparison import compare
 from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
 from vpcctl_lib.model.routes import RouteTable
@@ -93,7 +104,7 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for module in (topology, names, outside, policies, routes, workloads)
+    there = {kind for module in (topology, flowlogs, names, outside, policies, routes, workloads)
              for _, kind in inspect.getmembers(module, inspect.isclass)
              if is_dataclass(kind) and kind.__module__ == module.__name__}
     assert there == set(classes())

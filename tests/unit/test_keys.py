@@ -88,7 +88,8 @@ def test_every_key_is_in_the_documents(kind: Kind, key: Key) -> None:
 
 def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
-        "vpc": "cidr cidrs ipv6 nat dns dhcp groups acls route_tables nat_gateways subnets allow_overlap",
+        "vpc": "cidr cidrs ipv6 nat dns dhcp groups acls route_tables nat_gateways flow_logs subnets "
+               "allow_overlap",
             "subnet": "cidr ipv6 type route_table firewall workloads groups acl publish bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
@@ -284,4 +285,7 @@ def test_the_schema_knows_which_keys_must_be_there(way: tuple[Any, ...]) -> None
     names_less = way[2:3] in (("groups",), ("acls",)) and len(way) <= 4 and way[3:] != ("spare",)
     # Nor in which CIDR or prefix a subnet is.
     names_less |= way[2:] in (("cidrs",), ("cidrs", 1), ("ipv6",)) and way[1:] != ("vpc3", "ipv6")
+    # Nor of what flow logs are.
+    names_less |= way[1:3] == ("office", "subnets") and way[3:] in (
+        (), ("public",), ("public", "instances"), ("public", "instances", "web2"))
     assert is_read(fewer) == (fits(fewer) and not names_less)

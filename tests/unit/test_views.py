@@ -19,7 +19,7 @@ from vpcctl_lib.managers.instance import Instance, Standing
 from vpcctl_lib.managers.overview import Overview
 from vpcctl_lib.model import endpoints
 from vpcctl_lib.model.topology import Nat, Subnet, Topology, Vpc
-from vpcctl_lib.views import acls, grouped, names, plain, routed, things
+from vpcctl_lib.views import acls, flows, grouped, names, plain, routed, things
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema.json").read_text())
 
@@ -50,6 +50,7 @@ def listed(topology: Topology) -> Iterator[tuple[str, Any]]:
         yield "instances", [plain.instance(one) for one in machines]
         for one in machines:
             yield "instance", plain.instance_shown(one)
+        yield "flow_logs", flows.flow_logs(vpc)
         groups = tuple(group.listed(topology, vpc))
         yield "groups", [grouped.group(one) for one in groups]
         for one in groups:

@@ -69,6 +69,8 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
         yield Part((), openings.addresses, (topology,))
     if found:
         yield from _names(topology, seats, found)
+    if any(vpc.flow_logs for vpc in topology.vpcs):
+        yield from _flows(topology, seats, bool(found))
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
@@ -110,6 +112,24 @@ def _names(topology: Topology, seats: Mapping[str, Sequence[Seat]],
             yield Part((vpc.name,), names.leases, seats[vpc.name], (vpc.name,), names.lease)
     for vpc in named:
         yield Part((vpc.name,), names.programs, (vpc,), (listening(vpc), names.peers(topology, vpc)))
+
+
+def _flows(topology: Topology, seats: Mapping[str, Sequence[Seat]], has_folder: bool) -> Iterator[Part]:
+    """What flow logs need: the collector comes last, and finds everything."""
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint import flows
+    from vpcctl_lib.model.naming import ACL_TABLE
+
+    yield Part((), flows.folders, (has_folder,))
+    yield Part((), flows.network, (None,))
+    for vpc in (vpc for vpc in topology.vpcs if vpc.flow_logs):
+        held = tuple(seat for seat in seats[vpc.name]
+                     if flows.covered(vpc, seat.subnet.name, seat.machine.name))
+        yield Part((vpc.name,), flows.counting, held)
+        yield Part((vpc.name,), flows.watch, held,
+                   (vpc.name, vpc.flow_logs, ACL_TABLE if vpc.acls and topology.guarded else ""), flows.line)
+        yield Part((vpc.name,), flows.files, vpc.flow_logs, (vpc.name,))
+    yield Part((), flows.collector, (None,))
 
 
 def _at_the_ports(topology: Topology, vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Part]:

@@ -27,7 +27,8 @@ def acls(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
                   for one in vpc.subnets if one.acl)
     listed = tuple(Listed(one.name, tuple(map(in_words, one.ingress)), tuple(map(in_words, one.egress)))
                    for one in vpc.acls)
-    yield Acls(vpc.name, addressing.gateway(vpc.cidr), listed, edges, _resolvers(vpc), vpc.ipv6)
+    yield Acls(vpc.name, addressing.gateway(vpc.cidr), listed, edges, _resolvers(vpc), vpc.ipv6,
+               bool(vpc.flow_logs))
 
 
 def _resolvers(vpc: Vpc) -> tuple[IPv4Address, ...]:

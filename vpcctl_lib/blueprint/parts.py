@@ -103,7 +103,8 @@ class Frames:
         # Records are of no machine.
         dns = replace(vpc.dns, records=(), forward=()) if vpc.dns else None
         around = self._frame((vpc.name,), replace(vpc, subnets=(), acls=(), route_tables=(),
-                                                  nat_gateways=(), dns=dns, dhcp=None))
+                                                  nat_gateways=(), dns=dns, dhcp=None,
+                                                  flow_logs=()))
         for subnet in vpc.subnets:
             inner = self._frame((vpc.name, subnet.name),
                                 replace(subnet, machines=(), acl="", route_table=""))

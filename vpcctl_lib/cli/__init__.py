@@ -32,6 +32,7 @@ COMMANDS = Commands({
     "exec": "exec.exec_command",
     "export": "topology.export",
     "firewall": "firewall.firewall",
+    "flow-log": "flow_log.flow_log",
     "graph": "graph.graph_command",
     "group": "group.group",
     "instance": "instance.instance",

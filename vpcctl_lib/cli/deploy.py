@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +13,6 @@ from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_workload
 from vpcctl_lib.cli.params import PORT, Parsed, at_machine, changing, reading, report, vpc_option
-from vpcctl_lib.cli.progress import progress
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.quantities import parse_bytes, parse_log_size
 from vpcctl_lib.model.workloads import MOST_PROCESSES, Restart, Upkeep, Workload
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.base import Change, Context
 
 F = TypeVar("F", bound=Callable[..., Any])
-FOLLOW_SECONDS = 0.1
-"""Between two reads of a log; to a person it looks instant."""
-
 new_name_option = click.option("--name", required=True, metavar="NAME", help="The workload.")
 name_option = click.option("--name", required=True, metavar="NAME", help="The workload.",
                            shell_complete=complete_workload)
@@ -169,24 +164,13 @@ def logs(context: Context, site: Site, name: str, follow: bool, as_json: bool) -
     if follow:
         if as_json:
             raise click.UsageError("--follow and --json exclude each other")
-        _follow(manager.follow(site, name))
+        output.follow(manager.follow(site, name))
         return
     text = manager.logs(site, name)
     if as_json:
         output.document("log", {**plain.place(site), "name": name, "lines": text.splitlines()})
     elif text:
         output.result(text.rstrip("\n"))
-
-
-def _follow(parts: Iterator[bytes]) -> None:
-    progress.stop()
-    log = output.Log()
-    for part in parts:
-        if part:
-            log.part(part)
-        else:
-            time.sleep(FOLLOW_SECONDS)
-    log.part(b"", final=True)
 
 
 @deploy.command()

@@ -10,6 +10,7 @@ import codecs
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,9 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.visible import visible
 
 JSON_VERSION = 1
+FOLLOW_SECONDS = 0.1
+"""Between two reads of a log; to a person it looks instant."""
+
 LONG_TABLE = 1000
 """From this many rows on, cells are not folded: rich takes a millisecond for each row."""
 
@@ -55,6 +59,18 @@ class Log:
         """Print the next bytes."""
         progress.stop()
         click.echo(visible(self._decoder.decode(data, final)), nl=False)
+
+
+def follow(parts: Iterable[bytes]) -> None:
+    """Print a log's parts as they come; where none has come, wait a little for the next."""
+    progress.stop()
+    log = Log()
+    for part in parts:
+        if part:
+            log.part(part)
+        else:
+            time.sleep(FOLLOW_SECONDS)
+    log.part(b"", final=True)
 
 
 def document(name: str, value: Any) -> None:

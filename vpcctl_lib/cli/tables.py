@@ -37,6 +37,9 @@ def overview(view: View) -> None:
     if view["records"]:
         _heading("Records", *filter(None, [see.get("records")]))
         records(view["records"], "")
+    if view["flow_logs"]:
+        _heading("Flow logs", *filter(None, [see.get("flow_logs")]))
+        flow_logs(view["flow_logs"], "")
     for kind in things.others():
         if view.get(kind.plural):
             _heading(kind.plural.replace("_", " ").capitalize(), *filter(None, [see.get(kind.plural)]))
@@ -91,6 +94,21 @@ def records(found: list[View], empty: str) -> None:
     rows = ((one["fqdn"], ", ".join(one["addresses"]) or one["cname"], one["machine"] or "-")
             for one in found)
     output.table(("NAME", "LEADS TO", "MACHINE"), rows, empty)
+
+
+def flow_logs(found: list[View], empty: str) -> None:
+    """Flow logs."""
+    rows = [(one["id"], "/".join(filter(None, (one["vpc"], one["subnet"], one["instance"]))), one["traffic"],
+             f"{one['interval']} s", one["format"], str(len(one["interfaces"]))) for one in found]
+    output.table(("ID", "OF", "TRAFFIC", "INTERVAL", "FORMAT", "MACHINES"), rows, empty)
+
+
+def interfaces(found: list[View]) -> None:
+    """The interfaces that the records of flow logs name."""
+    machines = {one["id"]: one["machine"] for view in found for one in view["interfaces"]}
+    if machines:
+        output.result("")
+        output.table(("INTERFACE", "MACHINE"), list(machines.items()), "")
 
 
 def _routes(view: View) -> None:

@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from vpcctl_lib.engine import found_acls, found_elastic, found_groups, found_names, found_publishes
+from vpcctl_lib.engine import (
+    found_acls,
+    found_elastic,
+    found_flows,
+    found_groups,
+    found_names,
+    found_publishes,
+)
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Names, inside
 from vpcctl_lib.model.names import Dhcp, Dns
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
@@ -20,6 +28,7 @@ Finder = Callable[[Kernel, Any, Names, list[str]], Iterable[Any]]
 
 FINDERS: dict[type, Finder] = {
     Dns: found_names.dns, Dhcp: found_names.dhcp,
+    FlowLog: found_flows.flow_logs,
     Group: found_groups.groups, Acl: found_acls.acls, Publish: found_publishes.publishes,
     Pool: found_elastic.pools, Elastic: found_elastic.eips}
 """By the class of what is found."""

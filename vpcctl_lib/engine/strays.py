@@ -14,7 +14,7 @@ from vpcctl_lib.blueprint.host import NAMESPACE_FILES
 from vpcctl_lib.kernel.proc import names_of_links
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.saves import Words, words
-from vpcctl_lib.model import naming
+from vpcctl_lib.model import flowlogs, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.names import FILES
 from vpcctl_lib.model.naming import HOST_CHAINS, MARK
@@ -95,7 +95,8 @@ def _is_ours(rule: str) -> bool:
 
 
 def _files(keys: Collection[Hashable]) -> Iterator[Resource]:
-    for path in sorted((*Path(NAMESPACE_FILES).glob("*/resolv.conf"), *Path(FILES).glob("*/hosts"))):
+    for path in sorted((*Path(NAMESPACE_FILES).glob("*/resolv.conf"), *Path(FILES).glob("*/hosts"),
+                        *Path(flowlogs.folder()).glob("*"))):
         file = File(str(path), text_of(path) or "")
         known = {file.key, ("hosts", file.path)} & set(keys)
         if re.match(rf"# {MARK}", file.content) and not known:

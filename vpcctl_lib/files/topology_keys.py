@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vpcctl_lib.files import attached_values as attached
+from vpcctl_lib.files import flow_values as flows
 from vpcctl_lib.files import name_values as names
 from vpcctl_lib.files import routing_values as routing
 from vpcctl_lib.files import topology_values as values
@@ -13,6 +14,7 @@ from vpcctl_lib.files.ipv6_values import SUBNET_PREFIX, VPC_PREFIX
 from vpcctl_lib.files.keys import Key, Kind, Reading, by_name
 from vpcctl_lib.files.policy_keys import GROUP, POLICY
 from vpcctl_lib.files.publish_values import PUBLISHES, check_vpcs
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.names import Dhcp, Dns
 from vpcctl_lib.model.routes import NatGateway, RouteTable
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, Topology, Vpc
@@ -112,9 +114,20 @@ DHCP = Kind("dhcp", "DHCP", Dhcp, "Addresses for machines that ask for theirs.",
 ), hint="write true, or {lease: 12h}")
 
 
+FLOW_LOG = Kind("flow_log", "a flow log", FlowLog, "Records of the packets of machines.", (
+    Key("subnet", flows.SUBNET, "The subnet that it is of. The whole VPC if missing."),
+    Key("instance", flows.INSTANCE, "The machine of that subnet. All of them if missing."),
+    Key("traffic", flows.TRAFFIC, "Which packets: all, accept or reject. All if missing."),
+    Key("interval", flows.INTERVAL, "Seconds between records of a flow, from 1 to 600. 60 if missing."),
+    Key("format", flows.FORMAT, "v2, as in AWS, or json. v2 if missing."),
+), rules={"if": {"required": ["instance"]}, "then": {"required": ["subnet"]}})
+
+
 def _check_vpcs(vpcs: tuple[Vpc, ...], place: Place, here: Reading) -> None:
     check_vpcs(vpcs, place, here)
     names.check_vpcs(vpcs, place, here)
+    for vpc in vpcs:
+        flows.check(vpc.subnets, vpc.flow_logs, place.named(vpc.name))
 
 
 VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
@@ -138,6 +151,7 @@ VPC = Kind("vpc", "a VPC", Vpc, "An isolated network.", (
         "Its route tables, by name; of main and public the routes that are added.", blank=True, since=2),
     Key("nat_gateways", by_name(NAT_GATEWAY, "NAT gateways by name"), "Its NAT gateways, by name.",
         blank=True, since=2),
+    Key("flow_logs", flows.listed(FLOW_LOG), "Its flow logs, as a list.", blank=True, since=2),
     Key("subnets", by_name(SUBNET, "subnets by name", values.check_subnets), "Its subnets, by name.",
         blank=True),
 ), named="VPC", found={"link": "a free number is found for each cable"}, rules=names.DHCP_NEEDS_DNS)

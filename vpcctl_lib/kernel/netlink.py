@@ -48,9 +48,9 @@ class Netlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def listing(self, kind: int, body: bytes) -> list[Message]:
-        """Everything of a kind."""
-        for _ in range(_LISTINGS):
+    def listing(self, kind: int, body: bytes, most: int = _LISTINGS) -> list[Message]:
+        """Everything of a kind; at most so often, if something changes meanwhile."""
+        for _ in range(most):
             self._send(kind, REQUEST | DUMP, body)
             found, is_whole = self._listed()
             if is_whole:

@@ -333,6 +333,10 @@ class Kernel:
             self._tables[place] = self._table(namespace, family.nft, name)
         return self._tables[place]
 
+    def flow_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]] | None:
+        """The content of a table that counts flows, less what is counted; None if there is none."""
+        return self._table(namespace, family, name, "-t")
+
     def look_at_tables(self, places: Collection[tuple[str, str, Family]]) -> None:
         """Read many of them at once, each in its namespace; `ip_table` reports those that can't be read."""
         def ask(place: tuple[str, str, Family]) -> None:
@@ -341,13 +345,13 @@ class Kernel:
 
         each(ask, places, LOOKERS)
 
-    def _table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]] | None:
+    def _table(self, namespace: str, family: str, name: str, *how: str) -> list[dict[str, Any]] | None:
         if not self._is_there(namespace):
             return None
         if not self.has_tool("nft"):
             raise Unreadable(namespace, f"nft table {name}",
                              "nft not found; install it: apt-get install nftables")
-        outcome = self._runner.ask(("nft", "-j", "list", "table", family, name), namespace)
+        outcome = self._runner.ask(("nft", "-j", *how, "list", "table", family, name), namespace)
         if outcome.status != 0:
             return None
         listed: list[dict[str, Any]] = parsed(outcome, "{}").get("nftables", [])

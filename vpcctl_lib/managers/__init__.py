@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.eip import EipManager as EipManager
     from vpcctl_lib.managers.exec import ExecManager as ExecManager
     from vpcctl_lib.managers.firewall import FirewallManager as FirewallManager
+    from vpcctl_lib.managers.flowlog import FlowLogManager as FlowLogManager
     from vpcctl_lib.managers.group import GroupManager as GroupManager
     from vpcctl_lib.managers.host import HostManager as HostManager
     from vpcctl_lib.managers.instance import InstanceManager as InstanceManager

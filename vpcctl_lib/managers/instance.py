@@ -15,7 +15,7 @@ from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.attaching import check, is_same, notes, settled
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.managers.crowding import crowded
-from vpcctl_lib.model import addressing, endpoints, groups, naming
+from vpcctl_lib.model import addressing, endpoints, flowlogs, groups, naming
 from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.groups import find_group
 from vpcctl_lib.model.guests import path_of
@@ -136,6 +136,7 @@ class InstanceManager(Manager):
             workloads = machine.workloads
             if workloads:
                 self.warn(f"its workloads end with it: {', '.join(one.name for one in workloads)}")
+            vpc = replace(vpc, flow_logs=flowlogs.without(vpc.flow_logs, site.subnet, site.machine))
             return topology.with_vpc(vpc.with_subnet(subnet.without_machine(site.machine)))
 
         return self.change(decide)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
@@ -202,6 +203,7 @@ WORDS: dict[type, Words] = {
                changed=lambda old, new: ", ".join(_acl_parts(old, new))),
     RouteTable: Words(lambda table: ", ".join(map(str, table.routes)) or "no routes",
                       changed=_other_routes),
+    FlowLog: Words(lambda log: f"{log.traffic.value}, every {log.interval} s, as {log.format.value}"),
     NatGateway: Words(lambda one: f"in subnet {one.subnet}"),
     Subnet: Words(lambda subnet: f"{subnet.type.value} {subnet.cidr} does not exist yet",
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, register
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
@@ -154,6 +155,7 @@ class Vpc:
     """Its prefix, a /56; without one there is no IPv6 in it."""
     dns: Dns | None = None
     dhcp: Dhcp | None = None
+    flow_logs: tuple[FlowLog, ...] = ()
 
     @property
     def networks(self) -> tuple[IPv4Network, ...]:
@@ -204,7 +206,8 @@ class Vpc:
     def without_subnet(self, name: str) -> Vpc:
         """This VPC without the subnet of that name, and without what is in it."""
         return replace(self, subnets=tuple(subnet for subnet in self.subnets if subnet.name != name),
-                       nat_gateways=tuple(one for one in self.nat_gateways if one.subnet != name))
+                       nat_gateways=tuple(one for one in self.nat_gateways if one.subnet != name),
+                       flow_logs=tuple(one for one in self.flow_logs if one.subnet != name))
 
 
 @frozen
@@ -289,6 +292,7 @@ register(
     Kind(Dns, Vpc, "dns", "dns", title="DNS"),
     Kind(Dhcp, Vpc, "dhcp", "dhcp", title="DHCP"),
     Kind(Record, Dns, "records", "record"),
+    Kind(FlowLog, Vpc, "flow_logs", "flow log", option="flow_log"),
     Kind(Group, Vpc, "groups", "group"),
     Kind(Acl, Vpc, "acls", "acl", title="network ACL"),
     Kind(RouteTable, Vpc, "route_tables", "route table", option="route_table"),

@@ -10,6 +10,7 @@ from ipaddress import IPv6Network
 from typing import Any, Protocol, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.flows.names import TABLE as FLOW_TABLE
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.reader import Kernel, Reading
@@ -25,6 +26,7 @@ from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
 from vpcctl_lib.reach.tables import Tables, parse_save
 from vpcctl_lib.resources.acl_table import Held as Edges
 from vpcctl_lib.resources.acl_table import held_in
+from vpcctl_lib.resources.counting import only_counts
 from vpcctl_lib.resources.guard import is_whole, switched_by
 from vpcctl_lib.resources.marking import Held as Groups
 from vpcctl_lib.resources.marking import table_of
@@ -36,6 +38,9 @@ ASKERS = 4
 
 GUARD, ACLS, STEERING = ("bridge", BRIDGE_TABLE), ("bridge", ACL_TABLE), ("bridge", ROUTES_TABLE)
 """Our own tables of nft in the routers."""
+
+FLOWS = ("inet", FLOW_TABLE)
+"""That in machines which counts flows."""
 
 READ = {Family.INET: (Reading.ROUTES, Reading.ROUTE_RULES, Reading.NEIGHBOURS),
         Family.INET6: (Reading.ROUTES6, Reading.ROUTE_RULES6, Reading.NEIGHBOURS6)}
@@ -278,7 +283,8 @@ class Scene:
         acls = held_in(self._kernel.nft_table(name, *ACLS)) if has_table(chains, *ACLS) else None
         steered = self._steered(name) if has_table(chains, *STEERING) else None
         ours = {GUARD: guard is not None, marks: marking is not None, ACLS: acls is not None,
-                STEERING: steered is not None}
+                STEERING: steered is not None,
+                FLOWS: has_table(chains, *FLOWS) and only_counts(self._kernel.flow_table(name, *FLOWS))}
         foreign = parse_foreign(chains, [place for place, whole in ours.items() if whole], self.family)
         led = switched_by(guard, self.family) if guard else {}
         return Passage(tuple(parse_neighbours(near)), tuple(tables[0]), {**foreign, **tables[1]},

@@ -35,7 +35,9 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "discovery": "Discovery",
+LATE = {"acls": "Acls",
+        "collector": "Collector", "counting": "Counting", "flowfile": "FlowFile", "watch": "Watch",
+        "announced": "Announced", "attached": "Attached", "discovery": "Discovery",
         "forwarding6": "Forwarding6", "hosts": "Hosts", "ipv6": "Ipv6", "leases": "Leases",
         "localnet": "Localnet", "marking": "Marking", "otherline": "OtherLine", "relay": "Relay",
         "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap", "way": "Way",
@@ -63,7 +65,10 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.acls import Acls as Acls
     from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
+    from vpcctl_lib.resources.collector import Collector as Collector
+    from vpcctl_lib.resources.counting import Counting as Counting
     from vpcctl_lib.resources.discovery import Discovery as Discovery
+    from vpcctl_lib.resources.flowfile import FlowFile as FlowFile
     from vpcctl_lib.resources.forwarding6 import Forwarding6 as Forwarding6
     from vpcctl_lib.resources.hosts import Hosts as Hosts
     from vpcctl_lib.resources.ipv6 import Ipv6 as Ipv6
@@ -76,6 +81,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.roster import Roster as Roster
     from vpcctl_lib.resources.steering import Steering as Steering
     from vpcctl_lib.resources.tap import Tap as Tap
+    from vpcctl_lib.resources.watch import Watch as Watch
     from vpcctl_lib.resources.way import Way as Way
     from vpcctl_lib.resources.wayrule import WayRule as WayRule
 else:
@@ -87,9 +93,9 @@ else:
 
 
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
-           "Attached", "Bridge", "Chain", "Condition", "Discovery", "Facts", "Fault", "File", "Folder",
-           "Forwarding", "Forwarding6", "Guard", "Hosts", "Ipv6", "Leases", "Leavings", "Localnet",
-           "Marking", "Member", "Namespace", "Neighbour", "Operation", "Operations", "OtherLine",
-           "Place", "Port", "Program", "Relay", "Resolver", "Resource", "Roster", "Route", "Settings",
-           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Way", "WayRule", "changed",
-           "kind_named", "name_of"]
+           "Attached", "Bridge", "Chain", "Collector", "Condition", "Counting", "Discovery", "Facts",
+           "Fault", "File", "FlowFile", "Folder", "Forwarding", "Forwarding6", "Guard", "Hosts", "Ipv6",
+           "Leases", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
+           "Operations", "OtherLine", "Place", "Port", "Program", "Relay", "Resolver", "Resource", "Roster",
+           "Route", "Settings", "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Watch",
+           "Way", "WayRule", "changed", "kind_named", "name_of"]

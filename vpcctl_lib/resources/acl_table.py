@@ -10,10 +10,12 @@ from typing import Any
 from vpcctl_lib.firewall.acl_chains import Chains, chains
 from vpcctl_lib.firewall.acl_nft import Direction, Seen, expected, rules_in, seen
 from vpcctl_lib.firewall.acl_words import from_words, in_words
+from vpcctl_lib.flows.names import IN, SIX, refused_sets
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.acls import REST, in_force
 from vpcctl_lib.model.addressing6 import VPC_LENGTH, router
 from vpcctl_lib.model.policies import AclRule
+from vpcctl_lib.resources import denied
 
 EDGES, SUBNETS, INSIDE, OUT, INTO = "edges", "subnets", "inside", "out", "in"
 SETS = {EDGES: ("set", "type ipv4_addr"), SUBNETS: ("map", "type ifname : mark"),
@@ -89,6 +91,8 @@ class Held:
     """The elements by set, as a script has them."""
 
     prefix: IPv6Network | None = None
+    counted: bool = False
+    """Whether what is dropped is counted, by flow."""
 
     @cached_property
     def edges(self) -> Mapping[str, str]:
@@ -132,6 +136,11 @@ class Held:
 
 def held_in(listed: Sequence[Item]) -> Held | None:
     """What is in a table that nft has listed; None if not everything in it is as we would have made it."""
+    dual = any(item.get("set", {}).get("name") in refused_sets(IN, SIX) for item in listed)
+    try:
+        listed, counted = denied.without(listed, dual)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
     kinds = {kind for item in listed for kind in item}
     found = {item[kind]["name"]: item[kind] for item in listed for kind in ("set", "map") if kind in item}
     rules: dict[str, list[Seen]] = {item["chain"]["name"]: [] for item in listed if "chain" in item}
@@ -146,7 +155,8 @@ def held_in(listed: Sequence[Item]) -> Held | None:
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     ours = kinds <= {"metainfo", "table", "set", "map", "chain", "rule"} and found.keys() == SETS.keys()
-    return Held(near, acls, sets, prefix) if ours else None
+    is_whole = ours and (not counted or dual is (prefix is not None))
+    return Held(near, acls, sets, prefix, counted) if is_whole else None
 
 
 def _near(hooks: Mapping[str, Item],

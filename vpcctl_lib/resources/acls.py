@@ -14,6 +14,7 @@ from vpcctl_lib.firewall.acl_nft import text
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE
+from vpcctl_lib.resources import denied
 from vpcctl_lib.resources.acl_table import (
     PRIORITY,
     SETS,
@@ -45,6 +46,8 @@ class Acls(Resource):
     """Where the VPC's DNS answers: to ask there, and to be answered, is always allowed."""
     prefix: IPv6Network | None = None
     """The VPC's, if it has IPv6."""
+    counted: bool = False
+    """Whether what is dropped is counted, by flow."""
 
     in_place = True
     unasked = True
@@ -78,10 +81,11 @@ class Acls(Resource):
 
     def change(self, old: Resource) -> Operations:
         """Only the ACLs and subnets that differ: the counters of the others go on."""
-        if not isinstance(old, Acls) or (old.near, old.prefix) != (self.near, self.prefix):
+        if not isinstance(old, Acls) or (old.near, old.prefix, old.counted) != (
+                self.near, self.prefix, self.counted):
             return self.make()
         both = frozenset(old.acls) & frozenset(self.acls)
-        before, after = (_all_chains((one for one in acls if one not in both), self._is_dual)
+        before, after = (self._all_chains(one for one in acls if one not in both)
                          for acls in (old.acls, self.acls))
         text = "".join((
             *(_moved("delete", name, old, self) for name in SETS),
@@ -110,11 +114,18 @@ class Acls(Resource):
         held = "".join(f"\t{kind} {name} {{\n\t\t{type_}\n{_listed(self.elements(name))}\t}}\n"
                        for name, (kind, type_) in SETS.items())
         inner = "".join(f"\tchain {name} {{\n{_body(lines)}\t}}\n"
-                        for name, lines in _all_chains(self.acls, self._is_dual).items())
+                        for name, lines in self._all_chains(self.acls).items())
         hook = f"priority {PRIORITY}; policy accept;"
         hooks = "".join(f"\tchain {name} {{\n\t\ttype filter hook {name} {hook}\n{_body(lines)}\t}}\n"
                         for name, lines in hooks_of(self.near, self.prefix).items())
-        return f"table bridge {ACL_TABLE} {{\n{inner}{held}{hooks}}}\n"
+        counted = denied.text(self._is_dual) if self.counted else ""
+        return f"table bridge {ACL_TABLE} {{\n{counted}{inner}{held}{hooks}}}\n"
+
+    def _all_chains(self, acls: Iterable[Listed]) -> dict[str, tuple[str, ...]]:
+        found = {name: lines for one in acls for name, lines in _chains_of(one, self._is_dual).items()}
+        if not self.counted:
+            return found
+        return {name: tuple(denied.counting(line, name) for line in lines) for name, lines in found.items()}
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The table must have exactly our chains, rules and subnets."""
@@ -139,6 +150,8 @@ class Acls(Resource):
             yield f"what is always allowed is {', '.join(map(str, held.near))}"
         if held.prefix != self.prefix:
             yield f"its IPv6 prefix is {held.prefix or 'missing'}"
+        if held.counted is not self.counted:
+            yield f"what is dropped is {'' if held.counted else 'not '}counted"
         shall = {one.name: one for one in self.acls}
         there = {one.name: one for one in held.acls}
         for name in {**shall, **there}:
@@ -157,10 +170,6 @@ class Acls(Resource):
 def _chains_of(one: Listed, dual: bool) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(text(line, direction, name) for line in lines)
             for direction, found in lines_of(one, dual).items() for name, lines in found.items()}
-
-
-def _all_chains(acls: Iterable[Listed], dual: bool) -> dict[str, tuple[str, ...]]:
-    return {name: lines for one in acls for name, lines in _chains_of(one, dual).items()}
 
 
 def _body(lines: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ class LeavingTable(NftBatch):
 
     def salvage(self, runner: Runner, why: str) -> str:
         """Nothing more can be done: its owner can make it somebody's own."""
-        return f"the groups' table in {self.namespace} can't be removed: {why}"
+        return f"the {self.steps[0].apart}' table in {self.namespace} can't be removed: {why}"
 
 
 @frozen

@@ -35,14 +35,15 @@ class Resolver(Program):
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must run, and see the folders that are there now: somebody may have made them again."""
-        faults = (_check_folder(folder, facts) for folder in self._folders)
+        faults = (check_folder(folder, facts) for folder in self._folders)
         return super().check(kernel, facts) or next(filter(None, faults), None)
 
     def __str__(self) -> str:
         return f"DNS server of {self.namespace}"
 
 
-def _check_folder(folder: str, facts: Facts) -> Fault | None:
+def check_folder(folder: str, facts: Facts) -> Fault | None:
+    """Whether a program sees the folder that is there now."""
     try:
         here, there = (os.stat(f"{root}{folder}") for root in ("", f"/proc/{facts['pid']}/root"))
     except OSError:

@@ -65,6 +65,13 @@ def _records(vpc: Vpc) -> Iterator[View]:
         yield from (record(vpc, one) for one in vpc.dns.records)
 
 
+def _flow_logs(vpc: Vpc) -> Iterator[View]:
+    if vpc.flow_logs:
+        from vpcctl_lib.views.flows import flow_logs
+
+        yield from flow_logs(vpc)
+
+
 def overview(overview: Overview) -> View:
     """A VPC with everything about it, and the plain commands that show the same."""
     # Imported late: other views have no need of it.
@@ -93,9 +100,10 @@ def overview(overview: Overview) -> View:
         "route_tables": all_tables(overview.topology, overview.vpc),
         "nat_gateways": [gateway(overview.topology, overview.vpc, one) for one in overview.vpc.nat_gateways],
         "records": [*_records(overview.vpc)],
+        "flow_logs": [*_flow_logs(overview.vpc)],
         **{kind.plural: listed(overview.topology, kind, name) for kind in others()
            if kind.home is not Topology},
-        "see": {"vpc": f"ip -n {name} addr show {bridge}",
+        "see": {**_see_flows(overview.vpc), "vpc": f"ip -n {name} addr show {bridge}",
                 "uplink": f"ip addr show {view['uplink']['device']}",
                 "nat": "iptables -t nat -S VPCCTL-POSTROUTING", "routes": f"ip -n {name} route",
                 "subnets": f"ip -n {name} link show master {bridge}",
@@ -112,6 +120,15 @@ def overview(overview: Overview) -> View:
                 "peerings": f"ip -n {name} -br addr show type veth",
                 "guard": f"ip netns exec {name} nft list table bridge {naming.BRIDGE_TABLE}"},
     }
+
+
+def _see_flows(vpc: Vpc) -> View:
+    """What shows the counters of a machine that a flow log is of."""
+    if not vpc.flow_logs:
+        return {}
+    from vpcctl_lib.views.flows import see
+
+    return see(vpc)
 
 
 def _see_rules(vpc: Vpc, subnet: Subnet) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vpcctl_lib.model import elastic, kinds
 from vpcctl_lib.model.endpoints import Site, endpoint
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.names import Dhcp, Dns, Record
@@ -20,8 +21,9 @@ from vpcctl_lib.model.workloads import Workload
 
 View = dict[str, Any]
 SHOWN = (Vpc, Nat, Dns, Dhcp, Record, Group, Acl, RouteTable, NatGateway, Subnet, Policy, Machine, Workload,
-         Peering)
-"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py`, `names.py` or `routed.py`."""
+         Peering, FlowLog)
+"""Those with a view of their own, in `views/plain.py`, `grouped.py`, `acls.py`, `names.py`, `routed.py` or
+`flows.py`."""
 
 
 def others() -> list[Kind]:

@@ -26,6 +26,34 @@ def relay(port: int, servers: Sequence[str]) -> tuple[str, ...]:
     return (python(), "-I", "-S", "-c", source, str(port), *servers)
 
 
+COLLECTOR = ("kernel.syscalls", "kernel.netlink", "keeper.log", "flows.names", "flows.reading",
+             "flows.accounts", "flows.journal", "flows.config", "flows.records", "flows.collector")
+"""The modules of the collector of flow logs, each after those that it imports."""
+
+
+def collector(watched: str) -> tuple[str, ...]:
+    """The command of the collector of flow logs, likewise: its modules, one after the other."""
+    library = Path(__file__).parents[1]
+    sources = {f"{library.name}.{name}": library.joinpath(*name.split(".")).with_suffix(".py").read_text()
+               for name in COLLECTOR}
+    return (python(), "-I", "-S", "-c", f"{BUNDLE.format(sources=sources)}main({watched!r})\n")
+
+
+BUNDLE = """import sys
+from types import ModuleType
+for name, source in {sources!r}.items():
+    parts = name.split(".")
+    for end in range(1, len(parts)):
+        above = sys.modules.setdefault(".".join(parts[:end]), ModuleType(".".join(parts[:end])))
+        above.__path__ = []
+    module = sys.modules[name] = ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+    setattr(above, parts[-1], module)
+main = module.main
+"""
+"""A program of several modules in one text."""
+
+
 def python() -> str:
     """The interpreter; VpcctlError if every one is in a folder closed to others, such as /root."""
     # Imported late: it is large, and only a new web server needs it.

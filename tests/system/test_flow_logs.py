@@ -1,0 +1,300 @@
+"""Flow logs by real packets: what is counted, who refused it, and what is said where nothing is known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from host import CHECKOUT, Host
+
+PUBLIC, PRIVATE = "10.0.1.2", "10.0.2.2"
+FOLDER = "/var/lib/vpcctl/flow-logs"
+NETWORK = "vpcctl.flow-logs"
+ONLY_80 = {"ingress": [{"protocol": "tcp", "port": 80, "action": "allow"}],
+           "egress": [{"protocol": "udp", "port": 53, "action": "allow"}]}
+EDGE = {"ingress": [{"number": 100, "protocol": "tcp", "port": 80, "action": "allow"}],
+        "egress": [{"number": 100, "protocol": "tcp", "port": "1024-65535", "action": "allow"}]}
+PATIENCE = 15.0
+SEND = """
+import contextlib, socket, sys
+address, (port, many, size, source) = sys.argv[1], map(int, sys.argv[2:])
+one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("", source))
+for _ in range(many):
+    with contextlib.suppress(PermissionError):
+        one.sendto(bytes(size), (address, port))
+"""
+"""Sends datagrams: to an address and port, so many, of a size, from a port. A rule may refuse them."""
+
+Record = dict[str, Any]
+
+
+def records(host: Host, what: str = "--vpc vpc1") -> list[Record]:
+    """The records of a log as JSON, in their order."""
+    return [json.loads(line) for line in host.do(f"flow-log show {what}").out.splitlines()]
+
+
+def flows(found: Iterable[Record]) -> Counter[tuple[Any, ...]]:
+    """Packets by machine, direction, ends, protocol, port of the target, and action."""
+    counted: Counter[tuple[Any, ...]] = Counter()
+    for one in found:
+        if one["log_status"] == "OK":
+            counted[one["machine"], one["direction"], one["srcaddr"], one["dstaddr"], one["protocol"],
+                    one["dstport"], one["action"]] += one["packets"]
+    return counted
+
+
+def send(host: Host, namespace: str, address: str, port: int, many: int = 1, size: int = 100,
+         source: int = 0) -> None:
+    done = host.inside(namespace, "python3", "-c", SEND, address, *map(str, (port, many, size, source)))
+    assert done.code == 0, done
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """What a condition is, once it is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+    return found
+
+
+def written(host: Host, *wanted: tuple[Any, ...], what: str = "--vpc vpc1") -> Counter[tuple[Any, ...]]:
+    """The flows, once all of these have a record."""
+    return until(lambda: (found := flows(records(host, what))) and set(wanted) <= set(found) and found,
+                 f"no record of {wanted}")
+
+
+def collector(host: Host) -> list[int]:
+    """The processes of the collector: its keeper, and the program."""
+    return [int(pid) for pid in host.sh(f"ip netns pids {NETWORK} 2>/dev/null || true").split()]
+
+
+@pytest.fixture
+def logged(vpc1: Host) -> Host:
+    """The article's VPC with IPv6 and a log with a record every second, as JSON."""
+    vpc1.do("vpc set --name vpc1 --ipv6 fd00:0:0:100::/56")
+    vpc1.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    return vpc1
+
+
+PUBLIC6, PRIVATE6 = "fd00:0:0:101::2", "fd00:0:0:102::2"
+
+
+def test_accepted_and_refused_packets_have_records_to_the_packet(logged: Host) -> None:
+    policy = logged.write("policy.json", {"ingress": [{"protocol": "udp", "port": 53, "action": "allow"}]})
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    logged.listen("vpc1-private", "53/udp", address="::")
+    for address in (PRIVATE, PRIVATE6):
+        send(logged, "vpc1-public", address, 53, 7)
+        send(logged, "vpc1-public", address, 54, 5)
+    found = written(logged, *(("vpc1/private", "ingress", one, other, 17, 54, "REJECT")
+                              for one, other in ((PUBLIC, PRIVATE), (PUBLIC6, PRIVATE6))))
+    for one, other in ((PUBLIC, PRIVATE), (PUBLIC6, PRIVATE6)):
+        ends = (one, other, 17)
+        assert found[("vpc1/public", "egress", *ends, 53, "ACCEPT")] == 7
+        assert found[("vpc1/public", "egress", *ends, 54, "ACCEPT")] == 5
+        assert found[("vpc1/private", "ingress", *ends, 53, "ACCEPT")] == 7
+        assert found[("vpc1/private", "ingress", *ends, 54, "REJECT")] == 5
+        assert found[("vpc1/private", "ingress", *ends, 54, "ACCEPT")] == 0
+        assert found["vpc1/private", "egress", other, one, 17, 54, "ACCEPT"] == 0
+    sizes = {one["packets"]: one["bytes"] for one in records(logged) if one["dstport"] == 54
+             and one["srcaddr"] == PUBLIC and one["machine"] == "vpc1/private"}
+    assert all(size == packets * (100 + 8 + 20) for packets, size in sizes.items())
+    (refused,) = {tuple(one["refused_by"]) for one in records(logged) if one["action"] == "REJECT"}
+    assert refused == ("policy",)
+    logged.do("flow-log delete --vpc vpc1")
+    assert not logged.sh(f"ls {FOLDER} 2>/dev/null || true")
+
+
+def test_what_egress_rules_groups_and_acls_refuse_is_rejected(logged: Host) -> None:
+    policy = logged.write("policy.json", ONLY_80)
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    send(logged, "vpc1-private", PUBLIC, 54, 3)
+    out = ("vpc1/private", "egress", PRIVATE, PUBLIC, 17, 54, "REJECT")
+    assert written(logged, out)[out] == 3
+    # A group governs in the place of the policy.
+    logged.do("group create --vpc vpc1 --name web")
+    group = logged.write("group.json", {"ingress": [{"protocol": "udp", "port": 55, "action": "allow"}]})
+    logged.do(f"group apply --vpc vpc1 --name web --policy {group}")
+    logged.do("group join --vpc vpc1 --subnet private --name web")
+    send(logged, "vpc1-public", PRIVATE, 55, 2)
+    send(logged, "vpc1-public", PRIVATE, 56, 4)
+    into = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17)
+    found = written(logged, (*into, 56, "REJECT"))
+    assert (found[(*into, 55, "ACCEPT")], found[(*into, 56, "REJECT")]) == (2, 4)
+    # The network ACL is asked before: what it drops never gets to the machine.
+    logged.do("acl create --vpc vpc1 --name edge")
+    logged.do(f"acl apply --vpc vpc1 --name edge --rules {logged.write('acl.json', EDGE)}")
+    logged.do("acl associate --vpc vpc1 --subnet private --name edge")
+    for address in (PRIVATE, PRIVATE6):
+        send(logged, "vpc1-public", address, 57, 6)
+    send(logged, "vpc1-private", PUBLIC, 58, 8)
+    assert logged.inside("vpc1-public", "ping", "-c", "2", "-i", "0.2", "-W", "1", PRIVATE).code == 1
+    out = ("vpc1/private", "egress", PRIVATE, PUBLIC, 17, 58)
+    ping = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 1, 0, "REJECT")
+    found = written(logged, (*out, "REJECT"), (*into, 57, "REJECT"), ping)
+    assert (found[(*out, "REJECT")], found[(*out, "ACCEPT")]) == (8, 0), "not twice"
+    assert found["vpc1/public", "ingress", PRIVATE, PUBLIC, 17, 58, "ACCEPT"] == 0
+    assert found[(*into, 57, "REJECT")] == 6
+    assert found["vpc1/private", "ingress", PUBLIC6, PRIVATE6, 17, 57, "REJECT"] == 6
+    assert found["vpc1/public", "egress", PUBLIC, PRIVATE, 17, 57, "ACCEPT"] == 6, "it left its sender"
+    assert found[ping] == 2
+    by = {(one["dstport"], *one["refused_by"]) for one in records(logged) if one["action"] == "REJECT"}
+    assert by == {(54, "policy"), (56, "group"), (57, "acl"), (58, "acl"), (0, "acl")}
+    assert logged.do("status").out == "in sync\n"
+
+
+def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -> None:
+    vpc1.do("instance add --vpc vpc1 --subnet private --name web1")
+    policy = vpc1.write("policy.json", ONLY_80)
+    vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    vpc1.do("flow-log create --vpc vpc1 --interval 2")
+    vpc1.do("flow-log create --vpc vpc1 --subnet private --traffic reject --interval 1 --format json")
+    one = "--vpc vpc1 --subnet private --instance web1"
+    vpc1.do(f"flow-log create {one} --traffic accept --interval 1 --format json")
+    assert vpc1.do(f"flow-log create {one} --traffic accept --interval 1 --format json").out.startswith(
+        "unchanged: ")
+    again = vpc1.vpcctl(*f"flow-log create {one}".split())
+    assert (again.code, "already exists, with other settings" in again.err) == (1, True)
+    vpc1.listen("vpc1-private.web1", "80")
+    vpc1.reaches("vpc1-public", "10.0.2.4:80")
+    for address in (PRIVATE, "10.0.2.4"):
+        send(vpc1, "vpc1-public", address, 81, 3)
+    subnet = "--vpc vpc1 --subnet private"
+    refused = [("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 81, "REJECT"),
+               ("vpc1/private/web1", "ingress", PUBLIC, "10.0.2.4", 17, 81, "REJECT")]
+    found = written(vpc1, *refused, what=subnet)
+    assert {one: found[one] for one in found} == dict.fromkeys(refused, 3)
+    accepted = written(vpc1, ("vpc1/private/web1", "ingress", PUBLIC, "10.0.2.4", 6, 80, "ACCEPT"), what=one)
+    assert {(flow[0], flow[-1]) for flow in accepted} == {("vpc1/private/web1", "ACCEPT")}
+    listed = vpc1.do("flow-log list --json").json["flow_logs"]
+    assert [(log["subnet"], log["instance"], log["interval"]) for log in listed] == [
+        (None, None, 2), ("private", None, 1), ("private", "web1", 1)]
+    known = {one["id"]: one["machine"] for one in listed[0]["interfaces"]}
+    lines = until(lambda: [found for line in vpc1.do("flow-log show --vpc vpc1").out.splitlines()
+                           if (found := line.split(" "))[12] == "REJECT"], "no v2 record")
+    assert all(len(line) == 14 for line in lines)
+    assert {(known[line[2]], *line[3:9], line[13]) for line in lines} == {
+        (flow[0], flow[2], flow[3], line[5], "81", "17", "3", "OK") for flow in refused
+        for line in lines if line[4] == flow[3]}
+    vpc1.do("subnet delete --vpc vpc1 --name private")
+    assert [log["subnet"] for log in vpc1.do("flow-log list --json").json["flow_logs"]] == [None]
+    assert vpc1.do("status").out == "in sync\n"
+
+
+def test_what_is_not_known_is_said(logged: Host) -> None:
+    until(lambda: [one for one in records(logged) if one["log_status"] == "NODATA"], "no NODATA")
+    logged.sh("nft delete table inet vpcctl-flows", "vpc1-private")
+    said = until(lambda: [one for one in records(logged) if one["log_status"] == "SKIPDATA"], "no SKIPDATA")
+    assert {one["machine"] for one in said} == {"vpc1/private"}
+    status = logged.vpcctl("status")
+    assert (status.code, status.out.count("\n")) == (1, 2)
+    assert "counters of flows in vpc1-private" in status.out
+    logged.do("restore")
+    assert logged.do("status").out == "in sync\n"
+    send(logged, "vpc1-public", PRIVATE, 53, 2)
+    written(logged, ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 53, "ACCEPT"))
+    # A set with room for two flows: of the third nothing is known but that it was there.
+    table = logged.sh("nft list table inet vpcctl-flows", "vpc1-private")
+    small = table.replace("size 65536", "size 2")
+    assert small != table
+    logged.sh(f"nft -f - <<'EOF'\ndelete table inet vpcctl-flows\n{small}\nEOF", "vpc1-private")
+    before = len(records(logged))
+    until(lambda: "SKIPDATA" in {one["log_status"] for one in records(logged)[before:]}, "made again")
+    before = len(records(logged))
+    for port in range(60, 64):
+        send(logged, "vpc1-public", PRIVATE, port, source=4000 + port)
+    until(lambda: [one for one in records(logged)[before:] if one["log_status"] == "SKIPDATA"], "no SKIPDATA")
+    found = [one["dstport"] for one in records(logged)[before:] if one["machine"] == "vpc1/private"
+             and one["dstport"] in range(60, 64)]
+    assert 0 < len(found) < 4
+
+
+def all_or_said(host: Host, flow: tuple[Any, ...], many: int) -> bool:
+    """Whether all packets of a flow have a record, or what is missing is said; none is counted twice."""
+    found = records(host)
+    assert flows(found)[flow] <= many
+    return flows(found)[flow] == many or any(one["log_status"] == "SKIPDATA" for one in found)
+
+
+def test_a_killed_collector_loses_nothing_without_saying_so(logged: Host) -> None:
+    logged.listen("vpc1-private", "53/udp")
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 53, "ACCEPT")
+    for _ in range(5):
+        send(logged, "vpc1-public", PRIVATE, 53, 11, source=4000)
+        program = collector(logged)[-1]
+        logged.sh(f"kill -9 {program}")
+        until(lambda gone=program: len(pids := collector(logged)) == 2 and gone not in pids, "not restarted")
+    until(lambda: all_or_said(logged, flow, 55), "packets are lost")
+    assert logged.do("status").out == "in sync\n"
+    for pid in collector(logged)[:1]:
+        logged.sh(f"kill -9 {pid}")
+    send(logged, "vpc1-public", PRIVATE, 53, 11, source=4000)
+    assert "collector of flow logs" in logged.vpcctl("status").out
+    logged.do("restore")
+    until(lambda: all_or_said(logged, flow, 66), "packets are lost")
+    assert logged.do("status").out == "in sync\n"
+
+
+def test_a_collector_has_two_capabilities_and_sees_nothing_else(logged: Host) -> None:
+    program = collector(logged)[-1]
+    status = dict(line.split(":\t", 1) for line in logged.sh(f"cat /proc/{program}/status").splitlines()
+                  if ":\t" in line)
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 1 << 12 | 1 << 21
+    assert (int(status["CapBnd"], 16), status["NoNewPrivs"]) == (0, "1")
+    assert set(status["Uid"].split()) == {str(0x70000000 + 8192)}
+    assert logged.sh(f"ls -A /proc/{program}/root/var/lib/vpcctl /proc/{program}/root/run").split() == [
+        "/proc/" + str(program) + "/root/run:", "vpcctl", "/proc/" + str(program) + "/root/var/lib/vpcctl:"]
+    assert logged.sh(f"ip -n {NETWORK} -br link").split()[:1] == ["lo"]
+    assert logged.sh(f"stat -c %a:%u {FOLDER}") == f"700:{0x70000000 + 8192}\n"
+
+
+def test_a_lost_record_is_rebuilt_with_its_logs(logged: Host) -> None:
+    logged.do("flow-log create --vpc vpc1 --subnet public --traffic reject --interval 9")
+    before = logged.do("flow-log list --json").out
+    pids = collector(logged)
+    logged.sh("rm /var/lib/vpcctl/state.json*")
+    logged.do("restore --from-kernel")
+    assert logged.do("flow-log list --json").out == before
+    assert logged.do("status").out == "in sync\n"
+    assert collector(logged) == pids
+
+
+def test_a_file_has_logs_and_the_plan_names_them(host: Host) -> None:
+    one = {"subnet": "public", "instance": "web1", "traffic": "reject", "format": "json"}
+    network: Any = {"version": 2, "vpcs": {"vpc1": {"cidr": "10.0.0.0/16", "subnets": {
+        "public": {"cidr": "10.0.1.0/24", "instances": {"web1": {}}}}, "flow_logs": [{"interval": 1}, one]}}}
+    host.do("apply -f -", stdin=json.dumps(network))
+    assert "flow_logs:\n    - interval: 1\n" in host.do("export").out
+    network["vpcs"]["vpc1"]["flow_logs"] = [{"interval": 5}]
+    done = host.do("apply -f -", stdin=json.dumps(network))
+    assert "flow log vpc1/public/web1" in done.out + done.err
+    assert [log["interval"] for log in host.do("flow-log list --json").json["flow_logs"]] == [5]
+    for wrong, says in (({"subnet": "none"}, "is not in the file"), ({"interval": 0}, "0 seconds"),
+                        ({"instance": "web1"}, "a machine is in a subnet"), ({"format": "v9"}, "v2, json")):
+        network["vpcs"]["vpc1"]["flow_logs"] = [wrong]
+        done = host.vpcctl("apply", "-f", "-", stdin=json.dumps(network))
+        assert (done.code, says in done.err) == (2, True), done
+
+
+def test_the_emergency_clean_up_leaves_no_log(logged: Host) -> None:
+    until(lambda: records(logged), "no record")
+    assert logged.run("sh", str(CHECKOUT / "cleanup.sh"), "--yes").code == 0
+    assert not collector(logged)
+    assert not logged.sh(f"ls /run/vpcctl 2>/dev/null || true; ip netns | grep {NETWORK} || true")
+    # The records stay, as workloads' logs do.
+    assert logged.sh(f"ls {FOLDER}") == "vpc1.log\n"
+    logged.sh("cd /var/lib/vpcctl && rm -r flow-logs logs state.json.cleaned")
+
+
+def test_records_are_followed_as_they_come(logged: Host) -> None:
+    file = logged.scratch / "followed"
+    logged.start("", str(CHECKOUT / "vpcctl"), "flow-log", "show", "--vpc", "vpc1", "-f", output=str(file))
+    send(logged, "vpc1-public", PRIVATE, 99)
+    until(lambda: '"dstport": 99' in file.read_text(), "nothing comes")
+    logged.do("flow-log delete --vpc vpc1")

@@ -1,0 +1,166 @@
+"""What is known of a machine's flows and not written yet; pure.
+
+A packet is rejected if it came to the rules and not behind them. The two are read one after the other, so a
+packet in between makes the second number too large: the difference is carried to the next reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vpcctl_lib.flows.names import IN, OUT
+
+Flow = tuple[str, bytes]
+"""Its direction, as seen from the machine, and the key of its element."""
+
+Count = tuple[int, int]
+"""Packets and bytes."""
+
+Counts = Mapping[bytes, Count]
+NONE: Count = (0, 0)
+NOTHING: Counts = {}
+
+
+@dataclass
+class Tally:
+    """Packets and bytes of a flow, by what became of them."""
+
+    accepted: Count = NONE
+    refused: Count = NONE
+    """By the rules in the machine's namespace."""
+
+    denied: Count = NONE
+    """By the network ACL at its subnet's edge."""
+
+    def add(self, other: Tally) -> None:
+        """Another one's, too."""
+        self.accepted = plus(self.accepted, other.accepted)
+        self.refused = plus(self.refused, other.refused)
+        self.denied = plus(self.denied, other.denied)
+
+    @property
+    def rejected(self) -> Count:
+        """All that did not pass."""
+        return plus(self.refused, self.denied)
+
+
+def plus(one: Count, other: Count) -> Count:
+    """Their sum."""
+    return one[0] + other[0], one[1] + other[1]
+
+
+def minus(one: Count, other: Count) -> Count:
+    """Their difference."""
+    return one[0] - other[0], one[1] - other[1]
+
+
+def settled(count: Count) -> tuple[Count, Count]:
+    """What is certain of a difference, and what is carried to the next reading."""
+    return (count, NONE) if count[0] > 0 and count[1] > 0 else (NONE, count)
+
+
+@dataclass
+class Interval:
+    """What has come since its begin, in seconds since 1970."""
+
+    since: float
+    flows: dict[Flow, Tally] = field(default_factory=dict)
+    skipped: bool = False
+    """Whether something is missing in it."""
+
+
+@dataclass
+class Account:
+    """One machine's."""
+
+    intervals: dict[int, Interval] = field(default_factory=dict)
+    """By length: logs of the same length have the same records."""
+
+    read: float = 0.0
+    """When it was last read."""
+
+    handle: int | None = None
+    """The kernel's of the table that was read."""
+
+    carried: dict[Flow, tuple[Count, Count]] = field(default_factory=dict)
+    """Of what is accepted and of what is refused, what the next reading has to set right."""
+
+    denied: dict[Flow, Count] = field(default_factory=dict)
+    """What an ACL has dropped since the last reading."""
+
+    def deny(self, direction: str, key: bytes, count: Count) -> None:
+        """An ACL has dropped so much of a flow."""
+        self.denied[direction, key] = plus(self.denied.get((direction, key), NONE), count)
+
+    def take(self, seen: Mapping[str, Counts], passed: Mapping[str, Counts]) -> None:
+        """By direction, what came to the rules and what came behind them since the last reading."""
+        before, self.carried = self.carried, {}
+        for direction in (IN, OUT):
+            keys = {*seen.get(direction, NOTHING), *passed.get(direction, NOTHING),
+                    *(key for way, key in self.denied if way == direction)}
+            for key in keys:
+                tally = self._tally((direction, key), before.get((direction, key), (NONE, NONE)),
+                                    seen.get(direction, NOTHING).get(key, NONE),
+                                    passed.get(direction, NOTHING).get(key, NONE))
+                for interval in self.intervals.values():
+                    interval.flows.setdefault((direction, key), Tally()).add(tally)
+        self.denied = {}
+
+    def _tally(self, flow: Flow, before: tuple[Count, Count], seen: Count, passed: Count) -> Tally:
+        denied = self.denied.get(flow, NONE)
+        # What an ACL drops on the way out has passed the machine's own rules.
+        through = minus(passed, denied) if flow[0] == OUT else passed
+        accepted, more = settled(plus(before[0], through))
+        refused, less = settled(plus(before[1], minus(seen, passed)))
+        if more != NONE or less != NONE:
+            self.carried[flow] = (more, less)
+        return Tally(accepted, refused, denied)
+
+    def skip(self) -> None:
+        """Something could not be read, or was lost."""
+        for interval in self.intervals.values():
+            interval.skipped = True
+
+    def lose(self) -> None:
+        """A set had no room: what is carried can't be set right any more."""
+        self.skip()
+        self.carried = {}
+
+
+def due(interval: Interval, length: int, now: float) -> bool:
+    """Whether an interval is over: intervals end when the clock shows a multiple of their length."""
+    return now // length > interval.since // length
+
+
+def saved(account: Account) -> dict[str, Any]:
+    """An account as JSON has it."""
+    return {"read": account.read, "handle": account.handle,
+            "intervals": [[length, one.since, one.skipped, list(_saved_flows(one.flows))]
+                          for length, one in account.intervals.items()],
+            "carried": [[way, key.hex(), *counts] for (way, key), counts in account.carried.items()],
+            "denied": [[way, key.hex(), count] for (way, key), count in account.denied.items()]}
+
+
+def _saved_flows(flows: Mapping[Flow, Tally]) -> Iterator[list[Any]]:
+    for (way, key), tally in flows.items():
+        yield [way, key.hex(), tally.accepted, tally.refused, tally.denied]
+
+
+def restored(found: Mapping[str, Any]) -> Account:
+    """An account from JSON; LookupError, TypeError or ValueError if it is none."""
+    account = Account(read=float(found["read"]), handle=found["handle"])
+    for length, since, skipped, flows in found["intervals"]:
+        held = {(str(way), bytes.fromhex(key)): Tally(*(_count(count) for count in counts))
+                for way, key, *counts in flows}
+        account.intervals[int(length)] = Interval(float(since), held, bool(skipped))
+    account.carried = {(str(way), bytes.fromhex(key)): (_count(one), _count(other))
+                       for way, key, one, other in found["carried"]}
+    account.denied = {(str(way), bytes.fromhex(key)): _count(count) for way, key, count in found["denied"]}
+    return account
+
+
+def _count(found: Any) -> Count:
+    packets, size = found
+    return int(packets), int(size)

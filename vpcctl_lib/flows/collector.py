@@ -1,0 +1,264 @@
+"""The collector of flow logs: a program of its own, one for the host, run by its text.
+
+Another thread than the main one enters namespaces: a delete ends programs whose main thread is in there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vpcctl_lib.flows import accounts, records
+from vpcctl_lib.flows.accounts import Account, Interval
+from vpcctl_lib.flows.config import Log, Machine, Watched, parsed
+from vpcctl_lib.flows.journal import Journal
+from vpcctl_lib.flows.names import (
+    IN,
+    LIVES,
+    LOST,
+    OK,
+    OUT,
+    READ,
+    REFUSED_LOST,
+    SEEN,
+    TABLE,
+    machine_set,
+    refused_sets,
+)
+from vpcctl_lib.flows.reading import BRIDGE, INET, Counted, Namespaces, Taken
+from vpcctl_lib.keeper import log as keeper
+
+FILE_BYTES = 10 << 20
+"""The size at which a log's file becomes the older one."""
+
+NOTHING = Watched((), (), "")
+DEVICE = 16
+"""The bytes of a port's name in a key."""
+
+
+class File(keeper.Log):
+    """A log's file: where it lacks records, records say so."""
+
+    def tell(self, lost: int) -> None:
+        """Records of all machines have said it."""
+
+
+class Collector:
+    """Reads machines, and writes a record for each flow when an interval ends."""
+
+    def __init__(self, watched: Path, namespaces: int, folder: int) -> None:
+        self._watched = watched
+        self._namespaces = Namespaces(namespaces)
+        self._folder = folder
+        self._journal = Journal(folder)
+        self._seen: dict[str, tuple[int, int, int]] = {}
+        self._vpcs: dict[str, Watched] = {}
+        self._accounts: dict[str, Account] = {}
+        self._files: dict[str, File] = {}
+        self._faulty: set[str] = set()
+        self._owners: dict[str, dict[str, str]] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Until it is to stop: what is not written then is kept."""
+        try:
+            self._accounts = self._journal.kept()
+        except (OSError, ValueError) as error:
+            _say(f"what was not written before is lost: {error}")
+        while True:
+            self._look(time.time())
+            try:
+                self._round(time.time(), all_of_them=stop.is_set())
+            except OSError as error:
+                _say(f"what is not written yet can't be kept: {error.strerror}")
+            if stop.is_set():
+                return
+            stop.wait(1 - time.time() % 1)
+
+    def _look(self, now: float) -> None:
+        """What is to be read and written, where that has changed."""
+        names = {file.name for file in self._watched.glob("[!.]*")}
+        for name in names:
+            try:
+                status = (self._watched / name).stat()
+                state = (status.st_ino, status.st_mtime_ns, status.st_size)
+                found = parsed((self._watched / name).read_text()) if self._seen.get(name) != state else None
+            except FileNotFoundError:
+                # It was removed meanwhile, which the next look sees.
+                continue
+            # None: it is just being written.
+            if found is not None:
+                self._change(name, found, now)
+                self._seen[name] = state
+        for gone in self._vpcs.keys() - names:
+            self._change(gone, NOTHING, now)
+            del self._vpcs[gone], self._seen[gone]
+
+    def _change(self, vpc: str, found: Watched, now: float) -> None:
+        before = self._vpcs.get(vpc, NOTHING)
+        stays = {new.site for new in found.machines}
+        for machine in (one for one in before.machines if one.site not in stays):
+            self._end(vpc, before, machine, now)
+            self._accounts.pop(machine.site, None)
+        for machine in found.machines:
+            account = self._accounts.setdefault(machine.site, Account())
+            wanted = {log.interval for log in found.logs if log.covers(machine.site)}
+            account.intervals = {length: account.intervals.get(length) or Interval(now)
+                                 for length in sorted(wanted)}
+        for log in before.logs:
+            if log.file not in {new.file for new in found.logs}:
+                self._files.pop(log.file, None)
+        self._vpcs[vpc] = found
+        self._owners[vpc] = {address: one.site for one in found.machines for address in one.addresses}
+
+    def _end(self, vpc: str, watched: Watched, machine: Machine, now: float) -> None:
+        """Write what there is of a machine that is gone."""
+        account = self._accounts.get(machine.site)
+        for length, interval in account.intervals.items() if account else ():
+            if interval.flows or interval.skipped:
+                self._write(vpc, watched, machine, length, interval, now)
+
+    def _round(self, now: float, all_of_them: bool) -> None:
+        """Read those whose turn it is, and write what is over."""
+        turn = {vpc: found for vpc, watched in self._vpcs.items()
+                if (found := [one for one in watched.machines if all_of_them or self._is_due(one.site, now)])}
+        if not turn:
+            return
+        self._journal.reads(one.site for found in turn.values() for one in found)
+        for vpc, found in turn.items():
+            self._read(vpc, self._vpcs[vpc], found)
+        now = time.time()
+        over = {vpc: [one for one in found if self._is_over(one.site, now)] for vpc, found in turn.items()}
+        is_all = not any(over.values())
+        self._journal.done(self._accounts, is_all)
+        if not is_all:
+            self._journal.writes(log.file for vpc, found in over.items() if found
+                                 for log in self._vpcs[vpc].logs)
+            for vpc, found in over.items():
+                for machine in found:
+                    self._emit(vpc, self._vpcs[vpc], machine, now)
+            self._journal.done(self._accounts, True)
+
+    def _is_due(self, site: str, now: float) -> bool:
+        return now - self._accounts[site].read >= READ - 0.5 or self._is_over(site, now)
+
+    def _is_over(self, site: str, now: float) -> bool:
+        return any(accounts.due(interval, length, now)
+                   for length, interval in self._accounts[site].intervals.items())
+
+    def _read(self, vpc: str, watched: Watched, turn: Iterable[Machine]) -> None:
+        """The machines first: what an ACL drops has passed its sender's rules before."""
+        found = {machine.site: self._taken(machine) for machine in turn}
+        if watched.acls:
+            self._read_refused(vpc, watched)
+        for site, taken in found.items():
+            account = self._accounts[site]
+            before, account.read = account.read, time.time()
+            if before and account.read - before > LIVES:
+                account.lose()
+            if taken is None:
+                account.skip()
+                continue
+            if taken.lost or account.handle not in (None, taken.handle):
+                account.lose()
+            account.handle = taken.handle
+            account.take(*_sorted(taken))
+
+    def _taken(self, machine: Machine) -> Taken | None:
+        sets = [machine_set(way, place, family) for way in (IN, OUT) for place in (SEEN, OK)
+                for family in machine.families]
+        return self._ask(machine.namespace, INET, TABLE, LOST, sets)
+
+    def _ask(self, namespace: str, family: int, table: str, lost: str, sets: list[str]) -> Taken | None:
+        """A table; None if it can't be read, which the log says once."""
+        try:
+            taken = self._namespaces.read(namespace, family, table, lost, sets)
+        except OSError as error:
+            if namespace not in self._faulty:
+                _say(f"{namespace}: its flows can't be read: {error.strerror}")
+                self._faulty.add(namespace)
+            return None
+        self._faulty.discard(namespace)
+        return taken
+
+    def _read_refused(self, vpc: str, watched: Watched) -> None:
+        families = max((one.families for one in watched.machines), key=len, default="")
+        sets = {name: (way, number) for way in (IN, OUT)
+                for name, number in refused_sets(way, families).items()}
+        found = self._ask(vpc, BRIDGE, watched.acls, REFUSED_LOST, [*sets])
+        ports = {one.port.encode().ljust(DEVICE, b"\0"): one.site for one in watched.machines}
+        if found is None or found.lost:
+            for site in ports.values():
+                self._accounts[site].skip()
+        for (way, number), counts in zip(sets.values(), found.sets if found else (), strict=False):
+            for key, count in counts.items():
+                if (owner := ports.get(key[:DEVICE])):
+                    self._accounts[owner].deny(way, _whole(key[DEVICE:], number), count)
+
+    def _emit(self, vpc: str, watched: Watched, machine: Machine, now: float) -> None:
+        account = self._accounts[machine.site]
+        for length, interval in account.intervals.items():
+            if accounts.due(interval, length, now):
+                self._write(vpc, watched, machine, length, interval, now)
+                account.intervals[length] = Interval(now)
+
+    def _write(self, vpc: str, watched: Watched, machine: Machine, length: int, interval: Interval,
+               now: float) -> None:
+        for log in watched.logs:
+            if log.interval != length or not log.covers(machine.site):
+                continue
+            file = self._file(log)
+            if file.lost:
+                interval.skipped = True
+            lines = records.lines(log, machine, interval, now, self._owners[vpc])
+            file.write("".join(f"{line}\n" for line in lines).encode())
+
+    def _file(self, log: Log) -> File:
+        if log.file not in self._files:
+            self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
+        return self._files[log.file]
+
+
+def _sorted(taken: Taken) -> Iterator[dict[str, Counted]]:
+    """What came to the rules, and what behind them, by direction."""
+    families = len(taken.sets) // 4
+    held = [{key: count for one in taken.sets[number * families:(number + 1) * families]
+             for key, count in one.items()} for number in range(4)]
+    yield {IN: held[0], OUT: held[2]}
+    yield {IN: held[1], OUT: held[3]}
+
+
+def _whole(key: bytes, protocol: int) -> bytes:
+    """A key as machines' sets have it, from one whose set says the protocol, or which has no ports."""
+    if not protocol:
+        return key + bytes(8)
+    return key[:-8] + bytes((protocol, 0, 0, 0)) + key[-8:]
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(watched: str) -> None:
+    """Until TERM."""
+    namespaces, folder = map(int, os.environ["VPCCTL_FOLDERS"].split(","))
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            Collector(Path(watched), namespaces, folder).run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]

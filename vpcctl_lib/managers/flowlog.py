@@ -1,0 +1,126 @@
+"""Flow logs: which packets are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from vpcctl_lib.blueprint.flows import file
+from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.flows.names import FOLDER
+from vpcctl_lib.managers.base import Change, Manager
+from vpcctl_lib.model import flowlogs
+from vpcctl_lib.model.endpoints import Site
+from vpcctl_lib.model.flowlogs import FlowLog
+from vpcctl_lib.model.lookup import find_machine, find_subnet, find_vpc, nearest
+from vpcctl_lib.model.topology import Topology, Vpc
+from vpcctl_lib.workloads import logs
+
+
+class FlowLogManager(Manager):
+    """Creates and deletes flow logs, and reads their records."""
+
+    def create(self, vpc_name: str, log: FlowLog) -> Change:
+        """A log of a VPC, a subnet or a machine; repeating it changes nothing."""
+        flowlogs.check_interval(log.interval)
+
+        def decide(topology: Topology) -> Topology:
+            vpc = _place(topology, vpc_name, log)
+            existing = _of(vpc, log)
+            if existing == log:
+                return topology
+            if existing:
+                raise VpcctlError(
+                    f"the flow log of {flowlogs.path(vpc_name, log)} already exists, with other settings",
+                    f"delete it first: vpcctl flow-log delete {words(vpc_name, log)}")
+            return topology.with_vpc(replace(vpc, flow_logs=(*vpc.flow_logs, log)))
+
+        return self.change(decide)
+
+    def delete(self, vpc_name: str, log: FlowLog) -> Change:
+        """Without it, and without its records."""
+        def has(topology: Topology) -> bool:
+            vpc = topology.vpc(vpc_name)
+            return vpc is not None and _of(vpc, log) is not None
+
+        def decide(topology: Topology) -> Topology:
+            if not has(topology) and self.was_finished(has):
+                return topology
+            vpc, existing = find_flow_log(topology, vpc_name, log)
+            return topology.with_vpc(replace(vpc, flow_logs=tuple(
+                one for one in vpc.flow_logs if one != existing)))
+
+        return self.change(decide)
+
+    def text(self, vpc_name: str, log: FlowLog) -> str:
+        """All records that are kept; empty if there is none yet."""
+        path = self._path(vpc_name, log)
+        try:
+            return logs.text(path)
+        except FileNotFoundError:
+            return ""
+        except PermissionError:
+            raise _closed(path) from None
+
+    def follow(self, vpc_name: str, log: FlowLog) -> Iterator[bytes]:
+        """All records that are kept, then each new one, as long as the log exists; sometimes nothing."""
+        path = self._path(vpc_name, log)
+        while not path.exists():
+            if not self._has(vpc_name, log):
+                return
+            yield b""
+        try:
+            for part in logs.follow(path):
+                yield part
+                if not part and not self._has(vpc_name, log):
+                    return
+        except PermissionError:
+            raise _closed(path) from None
+        except FileNotFoundError:
+            # It was deleted with its log.
+            return
+
+    def _has(self, vpc_name: str, log: FlowLog) -> bool:
+        vpc = self.state().topology.vpc(vpc_name)
+        return vpc is not None and _of(vpc, log) is not None
+
+    def _path(self, vpc_name: str, log: FlowLog) -> Path:
+        find_flow_log(self.state().topology, vpc_name, log)
+        return self.context.store.folder / FOLDER / file(vpc_name, log)
+
+
+def _closed(path: Path) -> VpcctlError:
+    return VpcctlError(f"can't read {path}: permission denied", "run it as root: sudo vpcctl …")
+
+
+def _place(topology: Topology, vpc_name: str, log: FlowLog) -> Vpc:
+    """The VPC; VpcctlError if the subnet or the machine does not exist."""
+    vpc = find_vpc(topology, vpc_name)
+    if log.subnet:
+        _, subnet = find_subnet(topology, vpc_name, log.subnet)
+        if log.instance:
+            find_machine(subnet, Site(vpc_name, log.subnet, log.instance))
+    return vpc
+
+
+def _of(vpc: Vpc, log: FlowLog) -> FlowLog | None:
+    """The log of the same."""
+    return next((one for one in vpc.flow_logs if one.name == log.name), None)
+
+
+def find_flow_log(topology: Topology, vpc_name: str, log: FlowLog) -> tuple[Vpc, FlowLog]:
+    """The log of that place; VpcctlError if there is none."""
+    vpc = find_vpc(topology, vpc_name)
+    found = _of(vpc, log)
+    if found is None:
+        names = [flowlogs.path(vpc_name, one) for one in vpc.flow_logs]
+        raise VpcctlError(f"{flowlogs.path(vpc_name, log)} has no flow log", nearest(
+            flowlogs.path(vpc_name, log), names, f"create it: vpcctl flow-log create {words(vpc_name, log)}"))
+    return vpc, found
+
+
+def words(vpc_name: str, log: FlowLog) -> str:
+    """The options that name a log."""
+    return " ".join(f"--{name} {value}" for name, value in (
+        ("vpc", vpc_name), ("subnet", log.subnet), ("instance", log.instance)) if value)
