@@ -257,6 +257,8 @@ def _show(view: dict[str, Any]) -> None:
     output.table(("FROM", "TO", "WANTED", "FOUND", "RIGHT"), rows, "nothing is asked")
     if view["solved"]:
         output.result(output.Painted(f"lesson {view['number']} is solved", "green"))
+        if not view["in_sync"]:
+            output.note("packets flow as they must, but something is not as it was recorded: vpcctl status")
         output.note("the next one: vpcctl lesson start "
                     f"{view['number'] + 1}" if view["number"] < view["of"] else "that was the last one")
         return

@@ -17,6 +17,7 @@ from vpcctl_lib.kernel.run import Command, Runner, need
 from vpcctl_lib.lessons.course import COURSE, named, number_of
 from vpcctl_lib.lessons.lesson import Lesson
 from vpcctl_lib.managers.base import Context, Manager
+from vpcctl_lib.managers.host import HostManager
 from vpcctl_lib.managers.questions import Finding, findings
 from vpcctl_lib.managers.topology import TopologyManager
 
@@ -42,6 +43,22 @@ class Progress:
     namespaces: tuple[str, ...] = ()
     rules: str = ""
     """What iptables-save printed."""
+
+
+@frozen
+class Checked:
+    """What the network answered; and once all of it is right, whether it is as recorded."""
+
+    findings: tuple[Finding, ...]
+    hints: int
+    """How many were given."""
+
+    in_sync: bool | None = None
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether every answer is right."""
+        return all(one.is_right for one in self.findings)
 
 
 def _progress(data: Any) -> Progress:
@@ -113,13 +130,15 @@ class LessonManager(Manager):
             raise
         return True
 
-    def check(self) -> list[Finding]:
+    def check(self) -> Checked:
         """Ask the network what the lesson asks of it."""
         lesson, progress = self.running(), self.progress()
-        found = findings(lesson.asks, self.state().topology, self._unseen)
-        if all(one.is_right for one in found) and progress.lesson not in progress.solved:
+        found = Checked(tuple(findings(lesson.asks, self.state().topology, self._unseen)), progress.hints)
+        if not found.is_solved:
+            return found
+        if progress.lesson not in progress.solved:
             self._save(replace(progress, solved=(*progress.solved, progress.lesson)))
-        return found
+        return replace(found, in_sync=HostManager(self.context).status().in_sync)
 
     def hint(self) -> int:
         """How many hints the person has now, with one more than before if there is one."""
