@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from vpcctl_lib import sandbox
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.files import documents
 from vpcctl_lib.frozen import frozen
@@ -86,9 +87,14 @@ def check_tools(lesson: Lesson) -> None:
 
 
 class LessonManager(Manager):
-    """Starts, checks and ends lessons; only for a sandbox, which the command line sees to."""
+    """Starts, checks and ends lessons, in a sandbox and nowhere else."""
 
     def __init__(self, context: Context) -> None:
+        """Refuse a real host: VpcctlError."""
+        if not sandbox.is_inside():
+            way = "enter the sandbox with it: vpcctl sandbox --join" if sandbox.running() else \
+                "start one: vpcctl lesson start 1"
+            raise VpcctlError("no lesson is running here", way)
         super().__init__(context)
         self._file = context.store.folder / FILE
 
