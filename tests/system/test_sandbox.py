@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import resource
 import select
 import shutil
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import click
 import pytest
 
 import vpcctl_lib
@@ -500,6 +502,31 @@ def test_without_root_the_other_users_exist_where_a_range_is_set_aside(driver: A
              "touch /run/x; chown nobody /run/x; stat -c %U /run/x"
     assert output(with_range(driver, tmp_path), script) == (
         " 0 65534 1\n 1 300000 65536\n0\n65534\nnobody\n")
+
+
+@pytest.fixture
+def libraries(driver: Argv) -> Path:
+    """What vpcctl imports, where any user can read it."""
+    folder = Path(driver[-1]).parent / "libraries"
+    found = Path(click.__file__).parents[1]
+    wanted = re.compile(r"(click|rich|_?(py)?yaml|pygments|markdown_it|mdurl)(_py)?(-.*)?", re.IGNORECASE)
+    for one in filter(Path.is_dir, found.iterdir()):
+        if wanted.fullmatch(one.name):
+            shutil.copytree(one, folder / one.name, dirs_exist_ok=True)
+    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
+    return folder
+
+
+@pytest.mark.skipif(not NOBODY, reason="only root can be somebody else")
+def test_where_a_range_is_set_aside_the_state_folder_is_trusted_but_for_this_nobody_s(
+        driver: Argv, tmp_path: Path, libraries: Path) -> None:
+    # / belongs to the host's root, who has the number of a user here.
+    script = "stat -c %U /; vpcctl vpc create --name a --cidr 10.0.0.0/16; mkdir /run/theirs; " \
+             "chown nobody /run/theirs; vpcctl --state-dir /run/theirs/state vpc list 2>&1"
+    done = run(with_range(["env", f"PYTHONPATH={libraries}", *driver], tmp_path), script)
+    assert done.stdout.splitlines()[:3] == [
+        "nobody", "VPC 'a' created (10.0.0.0/16)",
+        "Error: the state folder /run/theirs/state is not root's alone: /run/theirs belongs to user nobody"]
 
 
 @pytest.mark.skipif(not NOBODY, reason="only root can be somebody else")

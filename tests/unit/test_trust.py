@@ -268,25 +268,38 @@ def test_a_stranger_s_file_that_was_put_there_before(folder: Path, name: str) ->
 UNKNOWN = 65534
 
 
+@pytest.fixture
+def spaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A user namespace with these users."""
+    def have(uid_map: str) -> None:
+        (tmp_path / "uid_map").write_text(uid_map)
+        monkeypatch.setattr(trust, "UID_MAP", tmp_path / "uid_map")
+    return have
+
+
 def test_where_root_is_a_plain_user_s_an_unknown_user_may_own_what_is_above(
-        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder: Path, spaced: Callable[[str], None]) -> None:
     os.chown(folder.parent, UNKNOWN, -1)
     with pytest.raises(VpcctlError, match="above belongs to"):
         trust.check_folder(folder)
-    monkeypatch.setattr(trust, "unmapped", lambda: {UNKNOWN})
+    spaced("0 1000 1\n")
     trust.check_folder(folder)
     os.chown(folder, UNKNOWN, -1)
     with pytest.raises(VpcctlError, match="it belongs to"):
         trust.check_folder(folder)
 
 
-@pytest.mark.parametrize(("uid_map", "strangers"), [
-    ("         0       1000          1\n", {UNKNOWN}),
-    ("         0          0 4294967295\n", set()),
-    ("         0     100000      65536\n", set()),
-    ("         0     100000      65534\n     65535    1 1\n", {UNKNOWN}),
-    ("         0     100000      1000\n     65534    1 1\n", set()),
-    ("         0     100000      1000\n     60000    1 6000\n", set()),
+@pytest.mark.parametrize(("uid_map", "is_trusted"), [
+    ("         0       1000          1\n", True),
+    ("         0          0 4294967295\n", False),
+    ("         0     100000      65536\n", False),
+    ("         0     100000      65534\n     65535    1 1\n", True),
+    ("         0     100000      1000\n     65534    1 1\n", False),
+    ("         0     100000      1000\n     60000    1 6000\n", False),
 ])
-def test_a_number_that_a_user_here_has_is_nobody_else_s(uid_map: str, strangers: set[int]) -> None:
-    assert trust.unmapped(uid_map) == strangers
+def test_a_number_that_a_user_here_has_is_nobody_else_s(
+        folder: Path, spaced: Callable[[str], None], uid_map: str, is_trusted: bool) -> None:
+    os.chown(folder.parent, UNKNOWN, -1)
+    spaced(uid_map)
+    with contextlib.nullcontext() if is_trusted else pytest.raises(VpcctlError, match="above belongs to"):
+        trust.check_folder(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import stat
@@ -17,6 +18,14 @@ DEFAULT_FOLDER = Path("/var/lib/vpcctl")
 LINKS = 40
 """As many links as the kernel itself follows in one path (path_resolution(7))."""
 
+OVERFLOW = Path("/proc/sys/kernel/overflowuid")
+UID_MAP, STATUS = Path("/proc/self/uid_map"), Path("/proc/self/status")
+EVERYBODY = (0, 0, 4294967295)
+"""What uid_map has outside of all user namespaces (user_namespaces(7))."""
+
+CAP_FOWNER = 1 << 3
+"""To do what only owners may (capabilities(7))."""
+
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -30,9 +39,8 @@ def check_folder(folder: Path) -> None:
         return
     if folder == DEFAULT_FOLDER:
         _close(folder)
-    strangers = unmapped()
     for place, status, is_last in _way(os.path.join(os.getcwd(), folder)):
-        trusted = {0, os.getuid()} | (set() if is_last else strangers)
+        trusted = {0, os.getuid()} | (set() if is_last else _strangers(place, status))
         problem = _problem(status, trusted, is_last)
         if problem:
             culprit = "it" if place == folder else str(place)
@@ -124,15 +132,33 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
-def unmapped(uid_map: str = "") -> set[int]:
-    """The uid of all unknown users in a user namespace of a plain user (user_namespaces(7)).
+def _strangers(place: Path, status: os.stat_result) -> set[int]:
+    """The owner of a folder above, if it is unknown in the user namespace of a plain user; else nobody.
 
-    The host's own / and /var belong to it. The real owner is unknown; but root here can do no more than the
+    The host's own / and /var belong to such. The real owner is unknown; but root here can do no more than the
     user who made the namespace, and the host's root controls that user anyway. It is trusted only for folders
-    above, never for the state folder itself. If the number also belongs to a user of this namespace (on every
-    real host: nobody), it proves nothing, and is not trusted.
+    above, never for the state folder itself.
     """
-    unknown = int(Path("/proc/sys/kernel/overflowuid").read_text())
-    lines = (uid_map or Path("/proc/self/uid_map").read_text()).splitlines()
-    spans = (map(int, line.split()) for line in lines)
-    return set() if any(first <= unknown < first + count for first, _, count in spans) else {unknown}
+    unknown = int(OVERFLOW.read_text())
+    if status.st_uid != unknown:
+        return set()
+    spans = [tuple(map(int, line.split())) for line in UID_MAP.read_text().splitlines()]
+    is_whole = spans == [EVERYBODY]
+    is_known = any(first <= unknown < first + count for first, _, count in spans)
+    return set() if is_whole or (is_known and not _is_beyond_root(place)) else {unknown}
+
+
+def _is_beyond_root(place: Path) -> bool:
+    """Whether root here has no power over a folder, so that its owner is none of this namespace's users.
+
+    Where a user here has the number that stat(2) shows for unknown ones (nobody, with a range of subuid(5)),
+    only the kernel knows: O_NOATIME is for the owner, and for CAP_FOWNER over a known owner (open(2)).
+    """
+    capabilities = next(line for line in STATUS.read_text().splitlines() if line.startswith("CapEff:"))
+    if not int(capabilities.split()[1], 16) & CAP_FOWNER:
+        return False
+    try:
+        os.close(os.open(place, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NOATIME))
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return False
