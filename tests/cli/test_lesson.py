@@ -58,7 +58,8 @@ def test_a_lesson_that_does_not_exist(vpcctl: Any, wishes: list[Wish], number: s
 def test_a_program_that_is_missing_is_named_before_a_sandbox_opens(vpcctl: Any, wishes: list[Wish],
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_located", lambda tool, path: None if tool == "dnsmasq" else f"/bin/{tool}")
-    assert "dnsmasq not found" in vpcctl("lesson", "start", "names").one_line()
+    said = vpcctl("lesson", "start", "names").one_line()
+    assert said == "Error: dnsmasq not found\nHint: install it: apt-get install dnsmasq-base\n"
     assert wishes == []
     assert vpcctl("lesson", "start", "routes").code == 5
 

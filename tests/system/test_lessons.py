@@ -161,6 +161,19 @@ def test_the_prompt_says_which_lesson_runs(terminal: Terminal) -> None:
     terminal.type(b"vpcctl lesson hint; vpcctl lesson hint; vpcctl lesson hint\n", b"that was the last hint")
 
 
+def test_a_repair_past_the_record_is_accepted_with_a_note(host: Host) -> None:
+    host.do("lesson start subnets")
+    host.do("lesson hint")
+    host.sh("ip -n shop link set s-db master br-shop")
+    done = host.do("lesson check")
+    assert "something is not as it was recorded: vpcctl status" in done.err
+    found = host.do("lesson check --json").json["lesson"]
+    assert (found["solved"], found["in_sync"], found["hints"]) == (True, False, 1)
+    host.do("restore")
+    assert "recorded" not in host.do("lesson check").err
+    host.do("lesson quit")
+
+
 def test_in_a_sandbox_with_vpcs_it_is_refused(vpc1: Host) -> None:
     vpc1.refused("lesson start 1", says="this sandbox is not empty: it has VPC vpc1")
 

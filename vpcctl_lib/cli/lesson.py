@@ -13,7 +13,7 @@ from vpcctl_lib.cli import output
 from vpcctl_lib.cli.completion import script
 from vpcctl_lib.cli.params import Settings, json_option
 from vpcctl_lib.cli.progress import progress
-from vpcctl_lib.errors import ExitCode, VpcctlError
+from vpcctl_lib.errors import ExitCode
 
 if TYPE_CHECKING:
     from vpcctl_lib.lessons.lesson import Lesson
@@ -115,7 +115,7 @@ def check(settings: Settings, as_json: bool) -> int:
     """
     from vpcctl_lib.views import lessons as views
 
-    manager = _inside(settings)
+    manager = _manager(settings)
     running = manager.running()
     progress.start()
     view = views.checked(running, manager.check())
@@ -138,7 +138,7 @@ def hint(settings: Settings, as_json: bool) -> None:
     """
     from vpcctl_lib.views import lessons as views
 
-    manager = _inside(settings)
+    manager = _manager(settings)
     running = manager.running()
     view = views.hinted(running, manager.hint())
     if as_json:
@@ -166,7 +166,7 @@ def solution(settings: Settings, number: str | None, as_json: bool) -> None:
     from vpcctl_lib.managers.lesson import find_lesson
     from vpcctl_lib.views import lessons as views
 
-    chosen = find_lesson(number) if number else _inside(settings).running()
+    chosen = find_lesson(number) if number else _manager(settings).running()
     if as_json:
         output.document("lesson", views.solved(chosen))
         return
@@ -186,7 +186,7 @@ def quit_lesson(settings: Settings, as_json: bool) -> None:
     """
     from vpcctl_lib.views import lessons as views
 
-    manager = _inside(settings)
+    manager = _manager(settings)
     running = manager.running()
     progress.start()
     manager.quit()
@@ -204,17 +204,6 @@ def _is_inside() -> bool:
 
 def _manager(settings: Settings) -> LessonManager:
     return managers.LessonManager(settings.context())
-
-
-def _inside(settings: Settings) -> LessonManager:
-    """For what is done to a lesson that runs; outside a sandbox none does."""
-    if not _is_inside():
-        from vpcctl_lib import sandbox
-
-        way = "enter the sandbox with it: vpcctl sandbox --join" if sandbox.running() else \
-            "start one: vpcctl lesson start 1"
-        raise VpcctlError("no lesson is running here", way)
-    return _manager(settings)
 
 
 def _open(ctx: click.Context, chosen: Lesson, as_json: bool) -> int:
@@ -257,6 +246,8 @@ def _show(view: dict[str, Any]) -> None:
     output.table(("FROM", "TO", "WANTED", "FOUND", "RIGHT"), rows, "nothing is asked")
     if view["solved"]:
         output.result(output.Painted(f"lesson {view['number']} is solved", "green"))
+        if not view["in_sync"]:
+            output.note("packets flow as they must, but something is not as it was recorded: vpcctl status")
         output.note("the next one: vpcctl lesson start "
                     f"{view['number'] + 1}" if view["number"] < view["of"] else "that was the last one")
         return

@@ -44,7 +44,7 @@ vpcs:
     hints=(
         "Look into the container's namespace: ip -n cache-container -br addr. What does a machine have "
         "that it lacks?",
-        "vpcctl instance list says what state a machine is in, and vpcctl status why.",
+        "vpcctl status compares with what was recorded, and names what is missing, and of which machine.",
         "The link that vpcctl had put into the container is missing, and with it the address, the routes "
         "and the end at the switch. It has to be attached again, with the same address and policy.",
     ),

@@ -47,9 +47,9 @@ vpcs:
     solution="vpcctl restore\n",
     why=(
         "Somebody unplugged db's cable from the switch (ip link set s-db nomaster): it was up, but led "
-        "nowhere. Plugging it in by hand (ip -n shop link set s-db master br-shop) is only half of it: the "
-        "port then lacks its settings, such as its MAC entry, without which the switch floods nothing to "
-        "it. restore puts back all that was recorded. Opening firewalls does not repair a cable, and lets "
-        "lab in."
+        "nowhere. If you plug it in by hand (ip -n shop link set s-db master br-shop), packets flow again, "
+        "but the port lacks the settings that it had: it learns, floods, and does not answer ARP. status "
+        "names them. restore puts back all that was recorded. Opening firewalls does not repair a cable, "
+        "and lets lab in."
     ),
 )

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from vpcctl_lib import sandbox
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.files import documents
 from vpcctl_lib.frozen import frozen
@@ -17,6 +18,7 @@ from vpcctl_lib.kernel.run import Command, Runner, need
 from vpcctl_lib.lessons.course import COURSE, named, number_of
 from vpcctl_lib.lessons.lesson import Lesson
 from vpcctl_lib.managers.base import Context, Manager
+from vpcctl_lib.managers.host import HostManager
 from vpcctl_lib.managers.questions import Finding, findings
 from vpcctl_lib.managers.topology import TopologyManager
 
@@ -44,6 +46,22 @@ class Progress:
     """What iptables-save printed."""
 
 
+@frozen
+class Checked:
+    """What the network answered; and once all of it is right, whether it is as recorded."""
+
+    findings: tuple[Finding, ...]
+    hints: int
+    """How many were given."""
+
+    in_sync: bool | None = None
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether every answer is right."""
+        return all(one.is_right for one in self.findings)
+
+
 def _progress(data: Any) -> Progress:
     """The progress in a file; ValueError, TypeError or AttributeError for what is none."""
     found = Progress(**data)
@@ -69,9 +87,14 @@ def check_tools(lesson: Lesson) -> None:
 
 
 class LessonManager(Manager):
-    """Starts, checks and ends lessons; only for a sandbox, which the command line sees to."""
+    """Starts, checks and ends lessons, in a sandbox and nowhere else."""
 
     def __init__(self, context: Context) -> None:
+        """Refuse a real host: VpcctlError."""
+        if not sandbox.is_inside():
+            way = "enter the sandbox with it: vpcctl sandbox --join" if sandbox.running() else \
+                "start one: vpcctl lesson start 1"
+            raise VpcctlError("no lesson is running here", way)
         super().__init__(context)
         self._file = context.store.folder / FILE
 
@@ -113,13 +136,15 @@ class LessonManager(Manager):
             raise
         return True
 
-    def check(self) -> list[Finding]:
+    def check(self) -> Checked:
         """Ask the network what the lesson asks of it."""
         lesson, progress = self.running(), self.progress()
-        found = findings(lesson.asks, self.state().topology, self._unseen)
-        if all(one.is_right for one in found) and progress.lesson not in progress.solved:
+        found = Checked(tuple(findings(lesson.asks, self.state().topology, self._unseen)), progress.hints)
+        if not found.is_solved:
+            return found
+        if progress.lesson not in progress.solved:
             self._save(replace(progress, solved=(*progress.solved, progress.lesson)))
-        return found
+        return replace(found, in_sync=HostManager(self.context).status().in_sync)
 
     def hint(self) -> int:
         """How many hints the person has now, with one more than before if there is one."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from vpcctl_lib.lessons.course import COURSE, number_of
 from vpcctl_lib.lessons.lesson import Ask, Lesson
 
 if TYPE_CHECKING:
+    from vpcctl_lib.managers.lesson import Checked
     from vpcctl_lib.managers.questions import Finding
 
 RUNNING, SOLVED = "running", "solved"
@@ -33,10 +34,10 @@ def begun(lesson: Lesson, is_new: bool) -> dict[str, Any]:
             "changed": is_new}
 
 
-def checked(lesson: Lesson, findings: Sequence[Finding]) -> dict[str, Any]:
+def checked(lesson: Lesson, found: Checked) -> dict[str, Any]:
     """What the network answered, and whether all of it is right."""
-    return {**named(lesson), "solved": all(one.is_right for one in findings),
-            "checks": [check(one) for one in findings]}
+    return {**named(lesson), "solved": found.is_solved, "in_sync": found.in_sync, "hints": found.hints,
+            "checks": [check(one) for one in found.findings]}
 
 
 def check(finding: Finding) -> dict[str, Any]:
