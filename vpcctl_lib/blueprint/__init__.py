@@ -169,7 +169,7 @@ def _rules(topology: Topology) -> Iterator[Part]:
     for vpc in topology.vpcs:
         if vpc.route_tables:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
-    if any(vpc.ipv6 and vpc.nat for vpc in topology.vpcs):
+    if any(vpc.ipv6 and (vpc.nat or vpc.is_published6) for vpc in topology.vpcs):
         yield Part((), _forwarding6, (topology,))
 
 

@@ -27,7 +27,7 @@ from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.names import INSTEAD, RESOLVER
 from vpcctl_lib.model.naming import MARK
-from vpcctl_lib.model.routing import forwards
+from vpcctl_lib.model.routing import forwards, opens6
 from vpcctl_lib.model.topology import Attachment, Nat, Peering, Topology, Variant, Vpc
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources.base import on
@@ -107,7 +107,9 @@ class Rebuilder:
         found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None)
         found = with_found(self._kernel, found, self.notes)
         return replace(found, forwarding=forwarding if forwards(found) else None,
-                       front=found_publishes.front(self._kernel))
+                       front=found_publishes.front(self._kernel),
+                       front6=found_publishes.front6(self._kernel) if opens6(found) else None,
+                       entrances=found_publishes.entrances(self._kernel) if opens6(found) else ())
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:
         """The links of the host or of a router that bear a mark of that kind, by the mark."""

@@ -29,9 +29,9 @@ def settled(runner: Runner, before: Topology, topology: Topology, warn: Callable
 
 
 def _unforwarded(before: Topology, topology: Topology) -> list[str]:
-    """A warning about a new way out by IPv6, where the kernel can't forward it for single links."""
-    ways, old = ({(vpc.name, vpc.ipv6, vpc.nat) for vpc in one.vpcs if vpc.ipv6 and vpc.nat}
-                 for one in (topology, before))
+    """A warning about a new way out or in by IPv6, where the kernel can't forward it for single links."""
+    ways, old = ({(vpc.name, vpc.ipv6, vpc.nat, vpc.is_published6) for vpc in one.vpcs
+                  if vpc.ipv6 and (vpc.nat or vpc.is_published6)} for one in (topology, before))
     if ways <= old or is_possible():
         return []
     return ["this kernel can't forward IPv6 for single links, which Linux 6.17 can: it gets to the internet "

@@ -89,9 +89,6 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
-        if question.family is Family.INET6:
-            # Ports of the host lead to machines in IPv4.
-            return None
         closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
         if vpc is None or subnet is None or question.port is None or not closed:
             return None
