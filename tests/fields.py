@@ -351,6 +351,7 @@ def is_possible(topology: Topology) -> bool:
             and (has_nat or routing.forwards(topology) or topology.forwarding is None)
             and _has_ports(topology) and _has_prefixes(topology) and _has_elastic(topology)
             and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
+            and (routing.forwards6(topology) or not topology.whole6)
             and (is_open6 or not topology.entrances) and (has_nat and is_open6 or topology.front6 is None)
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(map(_has_acls, topology.vpcs)) and all(map(_has_logged, topology.vpcs))

@@ -217,4 +217,5 @@ def fronted(topology: Topology) -> Topology:
     has_nat, is_open6 = any(vpc.nat for vpc in topology.vpcs), routing.opens6(topology)
     return replace(topology, front=topology.front if has_nat and routing.opens(topology) else None,
                    front6=topology.front6 if has_nat and is_open6 else None,
-                   entrances=topology.entrances if is_open6 else ())
+                   entrances=topology.entrances if is_open6 else (),
+                   whole6=topology.whole6 and routing.forwards6(topology))

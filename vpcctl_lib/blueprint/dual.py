@@ -149,10 +149,13 @@ def _openings(topology: Topology) -> Openings:
 def forwarding(topology: Topology) -> Iterator[Resource]:
     """What has the host send on what comes in by these links, once all rules are there."""
     # Imported late: most VPCs with IPv6 have no NAT.
-    from vpcctl_lib.resources import Forwarding6
+    from vpcctl_lib.resources import Forwarding6, Whole6
 
     leaving = [vpc for vpc in topology.vpcs if vpc.nat and rules.public(vpc)]
     passed = [vpc for vpc in topology.vpcs if vpc in leaving or vpc.is_published6]
+    if topology.whole6:
+        yield from [Whole6()] if passed else []
+        return
     yield from (Forwarding6(naming.device("vpc-", vpc.name), own=True) for vpc in passed)
     links = (*(vpc.nat.interface for vpc in leaving if vpc.nat), *topology.entrances)
     yield from map(Forwarding6, dict.fromkeys(links))

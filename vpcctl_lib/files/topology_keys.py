@@ -168,4 +168,5 @@ TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcct
           "quotes": "it is what nft can do here", "forwarding": "it is what the host had set",
           "front": "it is the host's address towards the internet",
           "front6": "it is the host's address of IPv6 towards the internet",
-          "entrances": "they are the host's links with addresses of IPv6"})
+          "entrances": "they are the host's links with addresses of IPv6",
+          "whole6": "it is what the host's kernel needs"})

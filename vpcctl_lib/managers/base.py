@@ -110,7 +110,7 @@ class Manager:
             found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
                             quotes=state.topology.quotes, forwarding=state.topology.forwarding,
                             front=state.topology.front, front6=state.topology.front6,
-                            entrances=state.topology.entrances)
+                            entrances=state.topology.entrances, whole6=state.topology.whole6)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)

@@ -284,6 +284,9 @@ class Topology:
     entrances: tuple[str, ...] = ()
     """The links of the host by which IPv6 comes to its ports, if any lead to machines."""
 
+    whole6: bool = False
+    """Whether the host forwards all of IPv6 for this: its kernel can't for single links."""
+
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""
         return next((vpc for vpc in self.vpcs if vpc.name == name), None)

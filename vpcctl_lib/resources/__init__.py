@@ -41,7 +41,7 @@ LATE = {"acls": "Acls",
         "forwarding6": "Forwarding6", "hosts": "Hosts", "ipv6": "Ipv6", "leases": "Leases",
         "localnet": "Localnet", "localnet6": "Localnet6", "marking": "Marking", "otherline": "OtherLine",
         "relay": "Relay", "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap",
-        "way": "Way", "wayrule": "WayRule"}
+        "way": "Way", "wayrule": "WayRule", "whole6": "Whole6"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.watch import Watch as Watch
     from vpcctl_lib.resources.way import Way as Way
     from vpcctl_lib.resources.wayrule import WayRule as WayRule
+    from vpcctl_lib.resources.whole6 import Whole6 as Whole6
 else:
     def __getattr__(name: str) -> type:
         """The late kinds, from their modules (PEP 562)."""
