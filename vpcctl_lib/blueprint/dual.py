@@ -75,11 +75,13 @@ def inside(prefix: IPv6Network, one: Endpoint, peers: Iterable[IPv6Network]) -> 
     router, device = addressing6.router(prefix), one.interface
     for address in one.ipv6:
         yield Address(one.namespace, device, IPv6Interface(address), routed=False)
-    yield Route(one.namespace, IPv6Network(router), device)
+    # By itself, the kernel would send from the one that was added last.
+    source = one.ipv6[0] if len(one.ipv6) > 1 else None
+    yield Route(one.namespace, IPv6Network(router), device, source=source)
     # Its owner's default route must not take what is for the VPC.
     for destination in () if one.is_ours else (prefix, *peers):
-        yield Route(one.namespace, destination, device, router)
-    yield Route(one.namespace, EVERYWHERE, device, router, 0 if one.is_ours else GUEST)
+        yield Route(one.namespace, destination, device, router, source=source)
+    yield Route(one.namespace, EVERYWHERE, device, router, 0 if one.is_ours else GUEST, source=source)
 
 
 def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
