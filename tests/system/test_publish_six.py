@@ -257,6 +257,18 @@ def test_a_port_that_somebody_else_s_rule_leads_elsewhere_is_refused(dual: Host,
         dual.sh(f"ip6tables -t nat -D PREROUTING {other}")
 
 
+def test_a_port_that_a_rule_of_nft_leads_elsewhere_is_refused(dual: Host) -> None:
+    add = "publish add --vpc vpc1 --subnet public --port 8080:80"
+    for family, rule in (("ip6", "tcp dport 8080 dnat to [2001:db8::9]:90"),
+                         ("inet", f"ip6 daddr {UPLINK6} dnat ip6 to 2001:db8::9")):
+        dual.sh(f"nft -f - <<'E'\ntable {family} foreign {{\n chain pre {{ type nat hook prerouting "
+                f"priority -110;\n {rule}\n }}\n}}\nE")
+        dual.refused(add, says=f"leads tcp port 8080 elsewhere: nft chain {family} foreign pre, handle")
+        dual.do(f"{add} --listen 203.0.113.2")
+        dual.do("publish delete --port 8080 --listen 203.0.113.2")
+        dual.sh(f"nft delete table {family} foreign")
+
+
 def test_what_is_taken_back_leads_nowhere_and_its_flows_end(published: Host) -> None:
     client = "import socket,sys\ns=socket.socket(10,2);s.settimeout(9);s.bind(('',7777));" \
              f"s.connect(('{UPLINK6}',5353));s.send(b'hello');print(s.recv(99).decode())"

@@ -28,7 +28,7 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
     after, notes = _associated(before, after)
     publishing.check(after, before)
     for family in Family:
-        _check_free(runner, before, after, family)
+        notes += _check_free(runner, before, after, family)
     has_nat = any(vpc.nat for vpc in after.vpcs)
     after = replace(after, front=_front(runner, before.front) if has_nat and opens(after) else None)
     if not opens6(after):
@@ -37,15 +37,17 @@ def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology,
     return replace(after, front6=front6, entrances=entrances(Kernel(runner).links(HOST))), notes
 
 
-def _check_free(runner: Runner, before: Topology, after: Topology, family: Family) -> None:
-    """Refuse ports that lead to a machine from now on, if somebody else has them in that family."""
+def _check_free(runner: Runner, before: Topology, after: Topology, family: Family) -> list[str]:
+    """Refuse ports that lead to a machine from now on, if somebody else has them in that family; warnings."""
+    notes = []
     known, wanted = ([one for vpc in topology.vpcs for one in publishing.of_family(vpc, family)]
                      for topology in (before, after))
     had = {(one.site, one.publish) for one in known}
     for one in wanted:
         is_new = (one.site, one.publish) not in had
         if is_new and not any(one.publish.meets(other.publish) for other in known):
-            check_free(runner, one.publish, family)
+            notes += check_free(runner, one.publish, family)
+    return notes
 
 
 def _front6(runner: Runner, before: IPv6Address | None) -> IPv6Address | None:

@@ -6,12 +6,14 @@ import errno
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_network
+from itertools import chain
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.families import ADDRESSES
 from vpcctl_lib.kernel import proc, saves, variants
 from vpcctl_lib.kernel.host import Host
-from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import MARK
 from vpcctl_lib.model.outside import Publish, Transport
@@ -24,6 +26,7 @@ from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.packet import Flow, Packet
 from vpcctl_lib.reach.question import INTERNET
 from vpcctl_lib.reach.tables import Chain, Tables, parse_save
+from vpcctl_lib.uplink.leading import Knock, leading
 
 SOCKETS = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
 KINDS = {Transport.TCP: socket.SOCK_STREAM, Transport.UDP: socket.SOCK_DGRAM}
@@ -33,17 +36,22 @@ LEADING = frozenset({"DNAT", "REDIRECT"})
 ANY_PORT = Ports(1024, 65535)
 
 
-def check_free(runner: Runner, publish: Publish, family: Family = Family.INET) -> None:
-    """Refuse a port that a program of the host has, or that somebody else's rule already leads elsewhere."""
+def check_free(runner: Runner, publish: Publish, family: Family = Family.INET) -> list[str]:
+    """Refuse a port that a program of the host has, or that somebody else's rule already leads elsewhere.
+
+    Returns warnings about rules that can't be read.
+    """
     port = f"{publish.protocol.value} port {publish.port}"
     if not _can_bind(publish, family):
         held = sorted(set(_holders(publish, family)))
         at = f" at {', '.join(held)}" if held else ""
         raise VpcctlError(f"{port} is already in use on the host{at}",
                           "use another port, or name an address where it is free: --listen ADDRESS")
-    rule = next(_rules_for(runner, publish, family), "")
+    notes: list[str] = []
+    rule = next(chain(_rules_for(runner, publish, family), _of_nft(runner, publish, family, notes)), "")
     if rule:
         raise VpcctlError(f"a rule of the host already leads {port} elsewhere: {rule}", "use another port")
+    return notes
 
 
 def _can_bind(publish: Publish, family: Family) -> bool:
@@ -80,16 +88,32 @@ def _rules_for(runner: Runner, publish: Publish, family: Family) -> Iterator[str
     for variant in Variant:
         tables = parse_save(variants.rules(runner, variant, must=False, family=family))
         chains = tables.get("nat", {})
-        yield from (f"{name} {rule.words}" for name, chain in chains.items() for rule in chain.rules
+        yield from (f"{name} {rule.words}" for name, held in chains.items() for rule in held.rules
                     if MARK not in rule.words and leads(rule.words, publish))
         if "PREROUTING" in chains:
             yield from _met(others(tables), publish, Host(runner), family)
 
 
+def _of_nft(runner: Runner, publish: Publish, family: Family, notes: list[str]) -> Iterator[str]:
+    """Others' rules of nft itself that do so."""
+    if not has("nft"):
+        return
+    try:
+        tables = Kernel(runner).ruleset()
+    except VpcctlError as error:
+        notes.append(f"whether a rule of nft leads {publish.protocol.value} port {publish.port} elsewhere is "
+                     f"unknown: {error.message}")
+        return
+    for link in Host(runner).others:
+        for address in link.of(family):
+            if publish.listen in (None, address):
+                yield from leading(tables, Knock(link.name, address, publish.protocol.value, publish.port))
+
+
 def others(tables: Tables) -> Tables:
     """The chains of nat without our rules."""
-    return {"nat": {name: Chain(name, chain.policy, [one for one in chain.rules if MARK not in one.words])
-                    for name, chain in tables["nat"].items()}}
+    return {"nat": {name: Chain(name, held.policy, [one for one in held.rules if MARK not in one.words])
+                    for name, held in tables["nat"].items()}}
 
 
 def _met(tables: Tables, publish: Publish, host: Host, family: Family) -> Iterator[str]:
