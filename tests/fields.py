@@ -557,14 +557,6 @@ def holders(kind: type) -> tuple[str, ...]:
     return tuple(one.name for one in fields(kind) if any(map(is_dataclass, parts(hints(kind)[one.name]))))
 
 
-def at(topology: Any, way: Way) -> Any:
-    """The value at the end of that way."""
-    for name, number in way:
-        inner = getattr(topology, name)
-        topology = inner if number is None else inner[number]
-    return topology
-
-
 def put(topology: Any, way: Way, value: Any) -> Any:
     """The topology with that value at the end of that way."""
     if not way:
@@ -579,13 +571,21 @@ def put(topology: Any, way: Way, value: Any) -> Any:
 
 def without(topology: Topology, those: Collection[Field]) -> Topology:
     """The topology with their defaults in place of those fields."""
-    # The innermost first: it may be in one of those fields.
-    for way, _ in reversed(list(places(topology))):
-        value = at(topology, way)
-        defaults = {one.name: one.default for one in fields(value) if Field(type(value), one.name) in those}
-        assert MISSING not in defaults.values()
-        topology = put(topology, way, replace(value, **defaults))
-    return topology
+    return _without(topology, those)  # type: ignore[no-any-return]
+
+
+def _without(value: Any, those: Collection[Field]) -> Any:
+    kind = type(value)
+    changed = {name: _each(getattr(value, name), those) for name in holders(kind)}
+    defaults = {one.name: one.default for one in fields(kind) if Field(kind, one.name) in those}
+    assert MISSING not in defaults.values()
+    return replace(value, **changed | defaults)
+
+
+def _each(inner: Any, those: Collection[Field]) -> Any:
+    if isinstance(inner, tuple):
+        return tuple(_without(one, those) for one in inner)
+    return None if inner is None else _without(inner, those)
 
 
 @cache

@@ -82,8 +82,8 @@ def from_blueprint(kind: Kind, patch: Patch) -> None:
 
 def from_rebuild(kind: Kind, patch: Patch) -> None:
     """No mark tells of it."""
-    topology = Rebuilder._topology
-    patch.setattr(Rebuilder, "_topology", lambda reader: less(topology(reader), kind))
+    topology = Rebuilder.topology
+    patch.setattr(Rebuilder, "topology", lambda reader: less(topology(reader), kind))
 
 
 def from_graph(kind: Kind, patch: Patch) -> None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 
-from vpcctl_lib.blueprint import blueprint, peerings, routers
+from vpcctl_lib.blueprint import blueprint, peerings
 from vpcctl_lib.blueprint.tables import HOME
 from vpcctl_lib.firewall.filter_rules import MANY
 from vpcctl_lib.model.addressing import Family
@@ -156,9 +156,9 @@ ANYWHERE, ANYWHERE6 = IPv4Network("0.0.0.0/0"), IPv6Network("::/0")
 
 
 def test_a_guard_says_by_which_version_of_its_form_it_was_made() -> None:
-    for ipv6, form in ((None, FORM), (PREFIX, FORM6)):
-        (guard,) = routers.guard([], "vpc1", [], quotes=False, dhcp=False, has_ipv6=ipv6 is not None)
-        assert guard == Guard("vpc1", (), form, ipv6=ipv6 is not None)
+    for vpc, form in ((VPC, FORM), (DUAL, FORM6)):
+        (guard,) = Guard.among(blueprint(Topology((vpc,), guarded=True)))
+        assert guard.form == form
 
 
 def test_a_middlebox_of_one_family_leads_none_of_the_other() -> None:

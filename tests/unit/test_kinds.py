@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("bare_host")
 KINDS = list(kinds.REGISTERED.values())
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model.__name__)
 
-CACHED = (test_fields.resources, test_fields.ledger, test_fields.drawings)
-"""What is remembered of a blueprint, and of a picture."""
+CACHED = (test_fields.resources, test_fields.ledger, test_fields.drawings, test_views.full)
+"""What is remembered of a blueprint, a picture and views."""
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes, without
 from tests.made import Made
+from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine import found_names, found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
 from vpcctl_lib.kernel import netns
@@ -44,8 +45,8 @@ UNGUARDED = {
 """What no mark tells where ports are not guarded."""
 
 
-def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topology:
-    """The network that is found where that one was made and its record lost."""
+def rebuilder(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Rebuilder:
+    """Reads a host where that network was made and its record lost."""
     kernel = Made(topology)
     kernel.write_files(folder)
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
@@ -56,7 +57,7 @@ def rebuilt(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Topo
     patch.setattr(members, "kept_identity", lambda _: {})
     # There are no such namespaces: nothing to enter, in a thread for each.
     patch.setattr(netns, "identity", lambda _: "")
-    return in_order(Rebuilder(kernel, topology.iptables or Variant.NFT).state().topology)
+    return Rebuilder(kernel, topology.iptables or Variant.NFT)
 
 
 def by_name(home: Any) -> Any:
@@ -85,6 +86,13 @@ def full(guarded: bool) -> Topology:
 @pytest.mark.parametrize("field", FIELDS, ids=str)
 def test_marks_tell_of_every_field(field: Field, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number, changed in enumerate(changes(field)):
-        found = rebuilt(changed, tmp_path / str(number), monkeypatch)
+        found = in_order(rebuilder(changed, tmp_path / str(number), monkeypatch).topology())
         assert found == known(changed, changed.guarded)
         assert (found == full(changed.guarded)) == (field in UNKNOWN)
+
+
+def test_what_marks_tell_of_is_recorded_with_all_that_it_needs(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = rebuilder(FULL, tmp_path / "0", monkeypatch).state()
+    assert in_order(state.topology) == known(FULL, guarded=True)
+    assert [entry.resource for entry in state.ledger] == blueprint(state.topology)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -159,12 +160,17 @@ def of(needs: Sequence[Resource | Entry]) -> list[Resource]:
     return [one.resource if isinstance(one, Entry) else one for one in needs]
 
 
+@cache
+def full() -> State:
+    """The record of the network that has everything."""
+    shall = wanted(State(), FULL)
+    return State(FULL, difference((), shall.all).after, parts=shall.parts)
+
+
 @pytest.mark.parametrize("field", FIELDS, ids=str)
 def test_a_change_of_any_field_is_seen(field: Field) -> None:
-    shall = wanted(State(), FULL)
-    state = State(FULL, difference((), shall.all).after, parts=shall.parts)
     changed = changes(field)[0]
-    assert of(wanted(state, changed).all) == blueprint(changed)
+    assert of(wanted(full(), changed).all) == blueprint(changed)
 
 
 def test_what_stays_before_and_behind_a_change_is_not_looked_at(store: Store) -> None:

@@ -57,11 +57,31 @@ class Rebuilder:
 
     def state(self) -> State:
         """The topology and all its resources; `restore` makes the missing ones."""
-        topology = self._topology()
+        topology = self.topology()
         kinds.check_collisions(topology)
         self._believed = frozenset(endpoints.namespaces(topology))
         self._note_of_others(self._believed)
         return State(topology, tuple(Entry(one, one.relearn(self)) for one in blueprint(topology)))
+
+    def topology(self) -> Topology:
+        """The topology alone, also one whose names collide."""
+        vpcs = sorted(filter(None, map(self._vpc, self._cables())), key=lambda vpc: self._place(vpc.name))
+        for one, other in combinations(vpcs, 2):
+            if one.link == other.link:
+                raise VpcctlError(f"VPCs '{one.name}' and '{other.name}' both have the address "
+                                  f"{addressing.router_end(one.link)}", "remove one of the two")
+        routed = [vpc for vpc in vpcs if vpc.routed]
+        # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
+        vpcs = [replace(vpc, routed=any(map(vpc.meets, routed)))
+                for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
+        forwarding = self.forwarding()
+        found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None)
+        found = with_found(self._kernel, found, self.notes)
+        return replace(found, forwarding=forwarding if forwards(found) else None,
+                       front=found_publishes.front(self._kernel),
+                       front6=found_publishes.front6(self._kernel) if opens6(found) else None,
+                       whole6=forwards6(found) and self._kernel.setting("", key_of("all")) is None,
+                       entrances=found_publishes.entrances(self._kernel) if opens6(found) else ())
 
     def keeper(self, namespace: str, mark: str) -> processes.Process | None:
         """The first process of a workload that runs."""
@@ -93,25 +113,6 @@ class Rebuilder:
             return self._kernel.links(space)
         except Unreadable:
             return []
-
-    def _topology(self) -> Topology:
-        vpcs = sorted(filter(None, map(self._vpc, self._cables())), key=lambda vpc: self._place(vpc.name))
-        for one, other in combinations(vpcs, 2):
-            if one.link == other.link:
-                raise VpcctlError(f"VPCs '{one.name}' and '{other.name}' both have the address "
-                                  f"{addressing.router_end(one.link)}", "remove one of the two")
-        routed = [vpc for vpc in vpcs if vpc.routed]
-        # Another VPC is the only reason that it has no route of its own: it gets one when that one goes.
-        vpcs = [replace(vpc, routed=any(map(vpc.meets, routed)))
-                for vpc in sorted(vpcs, key=lambda vpc: not vpc.routed)]
-        forwarding = self.forwarding()
-        found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None)
-        found = with_found(self._kernel, found, self.notes)
-        return replace(found, forwarding=forwarding if forwards(found) else None,
-                       front=found_publishes.front(self._kernel),
-                       front6=found_publishes.front6(self._kernel) if opens6(found) else None,
-                       whole6=forwards6(found) and self._kernel.setting("", key_of("all")) is None,
-                       entrances=found_publishes.entrances(self._kernel) if opens6(found) else ())
 
     def _marked(self, space: str, is_kind: re.Pattern[str]) -> Mapping[str, dict[str, Any]]:
         """The links of the host or of a router that bear a mark of that kind, by the mark."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vpcctl_lib.lessons import (
     acls,
     elastic,
+    flow_logs,
     groups,
     ipv6,
     isolation,
@@ -16,7 +17,6 @@ from vpcctl_lib.lessons import (
     nat_gateways,
     peering,
     policies,
-    published,
     routes,
     subnets,
 )
@@ -24,7 +24,7 @@ from vpcctl_lib.lessons.lesson import Lesson
 
 COURSE: tuple[Lesson, ...] = tuple(one.LESSON for one in (
     subnets, routes, nat, isolation, peering, policies, machines, groups, acls, nat_gateways, elastic,
-    middleboxes, names, ipv6, published, method))
+    middleboxes, names, ipv6, flow_logs, method))
 
 
 def number_of(lesson: Lesson) -> int:

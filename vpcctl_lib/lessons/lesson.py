@@ -25,9 +25,6 @@ class Ask:
     six: bool = False
     """By IPv6."""
 
-    may_refuse: bool = False
-    """Whether a refusal is as good as silence, as it comes from somebody else."""
-
 
 @frozen
 class Lesson:
@@ -68,6 +65,6 @@ def reaches(start: str, target: str, port: int = 0, says: str = "", six: bool = 
     return Ask(start, target, port, says=says, six=six)
 
 
-def never(start: str, target: str, port: int = 0, six: bool = False, may_refuse: bool = False) -> Ask:
+def never(start: str, target: str, port: int = 0, six: bool = False) -> Ask:
     """No packet may arrive."""
-    return Ask(start, target, port, wanted=False, six=six, may_refuse=may_refuse)
+    return Ask(start, target, port, wanted=False, six=six)

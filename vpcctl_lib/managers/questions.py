@@ -60,9 +60,7 @@ class Finding:
     @property
     def is_right(self) -> bool:
         """Whether it is what was wanted."""
-        if self.ask.wanted:
-            return self.outcome is Outcome.ANSWERED
-        return self.outcome in LOST or (self.ask.may_refuse and self.outcome is Outcome.REFUSED)
+        return self.outcome is Outcome.ANSWERED if self.ask.wanted else self.outcome in LOST
 
 
 def findings(asks: tuple[Ask, ...], topology: Topology, runner: Runner) -> list[Finding]:

@@ -51,7 +51,7 @@ def check(finding: Finding) -> dict[str, Any]:
 def wanted(ask: Ask) -> str:
     """What a repaired network answers."""
     if not ask.wanted:
-        return "no answer, or refused" if ask.may_refuse else "no answer"
+        return "no answer"
     return f"answered: {ask.says}" if ask.says else "answered"
 
 
