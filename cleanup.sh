@@ -453,7 +453,7 @@ recorded() {
     found_now | tr ',{}' '\n' |
         sed -n 's/^ *"\([^"]*\)" *: *"\{0,1\}\([0-9][0-9]*\)"\{0,1\} *$/\1 \2/p' |
         sed 's|^net/\(ipv[46]\)/conf/\([^/]*\)/|net.\1.conf.\2.|' |
-        grep -E '^net\.(ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects))|ipv6\.conf\.[A-Za-z0-9_./@-]+\.force_forwarding) '
+        grep -E '^net\.(ipv4\.(ip_forward|conf\.[A-Za-z0-9_./@-]+\.(forwarding|accept_redirects))|ipv6\.conf\.[A-Za-z0-9_./@-]+\.(force_forwarding|forwarding|accept_ra)) '
 }
 
 # sysctl may write the dots of an interface's name as slashes.
@@ -569,29 +569,35 @@ passing_tables() {
         }'
 }
 
-# Those that were not there when forwarding was turned on: what worked without it can continue without it.
+# Those that were not there when forwarding was turned on, by its KEY: what worked without it can continue without it.
 newcomers() {
-    beside=$(found_now | sed -n 's/.*"beside" *: *"\([^"]*\)".*/\1/p' | head -n 1)
+    beside=$(found_now | grep -F "\"$1\"" | sed -n 's/.*"beside" *: *"\([^"]*\)".*/\1/p' | head -n 1)
     forwarders | while IFS= read -r one; do
         case $beside in *"|$one|"*) ;; *) printf '%s\n' "$one" ;; esac
     done
 }
 
 put_back() {
-    recorded | grep '^net\.ipv6\.' | write_settings
+    recorded | grep '^net\.ipv6\..*\.force_forwarding ' | write_settings
+    old=$(recorded | sed -n 's/^net\.ipv6\.conf\.all\.forwarding //p' | head -n 1)
+    [ -z "$old" ] || put_back_forwarding net.ipv6.conf.all.forwarding '^net\.ipv6\..*\.\(forwarding\|accept_ra\) '
     old=$(recorded | sed -n 's/^net\.ipv4\.ip_forward //p' | head -n 1)
     [ -n "$old" ] || [ "$noted" != 0 ] || old=0
-    if [ "$old" = 0 ] && [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; then
-        others=$(newcomers | awk 'NR < 3 { printf "%s%s", (NR > 1 ? ", " : ""), $0 }
+    put_back_forwarding net.ipv4.ip_forward '^net\.ipv4\.conf\.'
+}
+
+# KEY and $old, and what the kernel changes along with it.
+put_back_forwarding() {
+    if [ "$old" = 0 ] && [ "$(cat "$(path_of "$1")")" = 1 ]; then
+        others=$(newcomers "$1" | awk 'NR < 3 { printf "%s%s", (NR > 1 ? ", " : ""), $0 }
             END { if (NR > 2) printf " and %d more", NR - 2 }')
         if [ -n "$others" ]; then
-            say "net.ipv4.ip_forward stays 1, since others may need it: $others;\
- if none does, run: sysctl -w net.ipv4.ip_forward=0"
+            say "$1 stays 1, since others may need it: $others; if none does, run: sysctl -w $1=0"
             return
         fi
     fi
-    # ip_forward first: it resets the others.
-    { [ -z "$old" ] || echo "net.ipv4.ip_forward $old"; recorded | grep '^net\.ipv4\.conf\.'; } | write_settings
+    # The key first: it resets the others.
+    { [ -z "$old" ] || echo "$1 $old"; recorded | grep "$2" | grep -v "^$1 "; } | write_settings
 }
 
 warn_of_lost_state() {

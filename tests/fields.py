@@ -51,6 +51,7 @@ NAMES = ("a", "web", "a-name-that-is-hashed")
 PEERS = ("vpc1", "vpc2", "vpc3")
 GROUPS = ("data", "ops", "web")
 FRONTS = ("203.0.113.2", "198.51.100.9")
+FRONTS6 = ("2001:db8::2", "2001:db8::9")
 PREFIX = "fd12:3456:789a:100::/56"
 PARTS = tuple(map(IPv6Network, ("fd00:0:0:101::/64", "fd00:0:0:102::/64", "fd00:0:0:1ff::/64")))
 LIST = 2
@@ -102,6 +103,8 @@ variables = st.dictionaries(st.sampled_from(("A", "B", "PATH")), words, max_size
 HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Topology, "forwarding"): st.none() | st.sampled_from(("0", "1")),
     Field(Topology, "front"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
+    Field(Topology, "front6"): st.none() | st.sampled_from(tuple(map(IPv6Address, FRONTS6))),
+    Field(Topology, "entrances"): st.sampled_from((("eth0",), ("wg0", "eth0"), ())),
     Field(Topology, "pools"): st.sampled_from(((), (Pool(IPv4Network("198.51.100.0/28"), "eth0"),))),
     Field(Topology, "eips"): st.just(()),
     Field(Pool, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("198.51.100.0/28", "198.51.100.96/28")))),
@@ -112,7 +115,8 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Elastic, "machine"): st.sampled_from(("", "web1", "web2")),
     Field(Publish, "port"): st.sampled_from((53, 8080)),
     Field(Publish, "to"): st.sampled_from((53, 80)),
-    Field(Publish, "listen"): st.none() | st.sampled_from(tuple(map(IPv4Address, FRONTS))),
+    Field(Publish, "listen"): st.none() | st.sampled_from(
+        (*map(IPv4Address, FRONTS), *map(IPv6Address, FRONTS6))),
     Field(Vpc, "name"): st.sampled_from(NAMES),
     Field(Vpc, "cidr"): st.sampled_from(tuple(map(IPv4Network, ("10.0.0.0/15", "172.16.0.0/12")))),
     Field(Vpc, "cidrs"): st.sampled_from(tuple(tuple(map(IPv4Network, some)) for some in (
@@ -340,13 +344,15 @@ def is_sound(value: Any) -> bool:
 def is_possible(topology: Topology) -> bool:
     """Whether the commands could lead to it."""
     has_nat = any(vpc.nat for vpc in topology.vpcs)
-    is_open = routing.opens(topology)
+    is_open, is_open6 = routing.opens(topology), routing.opens6(topology)
     names, links = ([getattr(vpc, name) for vpc in topology.vpcs] for name in ("name", "link"))
     peers = {name for peering in topology.peerings for name in (peering.vpc1, peering.vpc2)}
     return (collision(topology) is None and len(set(links)) == len(links) and peers <= set(names)
             and (has_nat or routing.forwards(topology) or topology.forwarding is None)
             and _has_ports(topology) and _has_prefixes(topology) and _has_elastic(topology)
             and (has_nat and is_open or topology.front is None) and all(map(_has_room, topology.vpcs))
+            and (routing.forwards6(topology) or not topology.whole6)
+            and (is_open6 or not topology.entrances) and (has_nat and is_open6 or topology.front6 is None)
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(map(_has_acls, topology.vpcs)) and all(map(_has_logged, topology.vpcs))
             and _is_routed(topology) and _has_names(topology)
@@ -489,7 +495,9 @@ FULL = Topology(
          cidrs=(IPv4Network("10.40.0.0/24"), IPv4Network("10.50.0.0/16"))),
      Vpc("vpc2", IPv4Network("192.168.0.0/24"), 2, nat=Nat("eth1", 1400), subnets=(
          Subnet("public", IPv4Network("192.168.0.0/25"), SubnetType.PUBLIC,
-                machines=(Machine(groups=("ops",)), Machine("web1", (IPv4Address("192.168.0.9"),)),
+                machines=(Machine(groups=("ops",)),
+                          Machine("web1", (IPv4Address("192.168.0.9"),), publishes=(
+                              Publish(82, 80, listen=IPv6Address("2001:db8::2")), Publish(83, 80))),
                           Machine("box", (IPv4Address("192.168.0.10"),), forwards=True)), ipv6=PARTS[0]),
          Subnet("private", IPv4Network("192.168.0.128/25"), route_table="app", ipv6=PARTS[1])),
          ipv6=IPv6Network("fd00:0:0:100::/56"), groups=(Group("ops"),), route_tables=(
@@ -502,6 +510,9 @@ FULL = Topology(
          Record("db", (IPv4Address("192.168.1.9"), IPv6Address("2001:db8::9"))),
          Record("www", cname="db"))), dhcp=Dhcp((IPv4Address("192.168.1.9"),), 43200),
          ipv6=IPv6Network(PREFIX)),
+     Vpc("lab", IPv4Network("192.168.2.0/24"), 5, nat=Nat("eth2", 1400), subnets=(
+         Subnet("web", IPv4Network("192.168.2.0/25"), SubnetType.PUBLIC,
+                ipv6=IPv6Network("fd00:0:0:301::/64")),), ipv6=IPv6Network("fd00:0:0:300::/56")),
      Vpc("office", IPv4Network("172.16.0.0/16"), 4, dns=Dns(), subnets=(
          Subnet("public", IPv4Network("172.16.1.0/24"), machines=(
              OWN, Machine("web1", (IPv4Address("172.16.1.4"),)),
@@ -512,7 +523,7 @@ FULL = Topology(
                                  Pool(IPv4Network("198.51.100.64/28"), "eth0")), (
         Elastic(IPv4Address("198.51.100.1"), "vpc1", "public", "web1"),
         Elastic(IPv4Address("198.51.100.3"), "vpc2", "public"), Elastic(IPv4Address("198.51.100.5")),
-        Elastic(IPv4Address("198.51.100.6"), "vpc1", "private")))
+        Elastic(IPv4Address("198.51.100.6"), "vpc1", "private")), IPv6Address("2001:db8::2"), ("eth0",))
 """One of each kind of thing at least; what is the default here is another value in a change."""
 
 

@@ -39,7 +39,9 @@ from vpcctl_lib.resources import (
     SingleRule,
     Steering,
     Watch,
+    Whole6,
 )
+from vpcctl_lib.resources.forwarding6 import key_of
 from vpcctl_lib.resources.guarded import OWN, RANGES, Member
 
 T = TypeVar("T", bound=Resource)
@@ -66,6 +68,12 @@ class Made(Kernel):
 
     def look(self, namespaces: Collection[str]) -> None:
         """All is known."""
+
+    def setting(self, namespace: str, key: str) -> str | None:
+        """As the files say, and whether links have a switch for IPv6 of their own."""
+        if not namespace and key == key_of("all"):
+            return None if self.those(Whole6) else "0"
+        return super().setting(namespace, key)
 
     def _links(self, namespace: str) -> list[dict[str, Any]]:
         """Those that were set up, and on the host the uplinks of NAT."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.fields import GROUPS, Field, held, is_possible, made
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing, addressing6, resolving, routing
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.outside import Elastic, Pool, Transport
 from vpcctl_lib.model.policies import Acl, Group, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable, Via, VpcRoute
@@ -132,16 +133,20 @@ def apart(vpcs: Sequence[Vpc]) -> tuple[Vpc, ...]:
         prefix = None if vpc.ipv6 in prefixes else vpc.ipv6
         prefixes |= {prefix} if prefix else set()
         found.append(addressing6.with_parts(replace(vpc, ipv6=prefix, subnets=tuple(
-            replace(subnet, ipv6=None, machines=tuple(_alone(one, ports) for one in subnet.machines))
+            replace(subnet, ipv6=None, machines=tuple(_alone(one, ports, prefix) for one in subnet.machines))
             for subnet in vpc.subnets)), None))
     return tuple(found)
 
 
-def _alone(machine: Machine, ports: set[tuple[int, Transport]]) -> Machine:
-    """The machine with those published ports that are not among `ports`, which they join."""
+def _alone(machine: Machine, ports: set[tuple[int, Transport]], prefix: IPv6Network | None) -> Machine:
+    """The machine with those published ports that are not among `ports`, which they join.
+
+    Also without those at addresses of IPv6, unless it has one itself.
+    """
     found = []
     for publish in machine.publishes:
-        if (publish.port, publish.protocol) not in ports:
+        fits = publish.is_of(Family.INET) or (prefix is not None and not machine.tap)
+        if fits and (publish.port, publish.protocol) not in ports:
             ports.add((publish.port, publish.protocol))
             found.append(publish)
     return replace(machine, publishes=tuple(found))
@@ -208,6 +213,9 @@ def topologies(draw: st.DrawFn) -> Topology:
 
 
 def fronted(topology: Topology) -> Topology:
-    """The topology with the host's own address only if something needs that."""
-    needed = routing.opens(topology) and any(vpc.nat for vpc in topology.vpcs)
-    return topology if needed else replace(topology, front=None)
+    """The topology with the host's own addresses and links only if something needs them."""
+    has_nat, is_open6 = any(vpc.nat for vpc in topology.vpcs), routing.opens6(topology)
+    return replace(topology, front=topology.front if has_nat and routing.opens(topology) else None,
+                   front6=topology.front6 if has_nat and is_open6 else None,
+                   entrances=topology.entrances if is_open6 else (),
+                   whole6=topology.whole6 and routing.forwards6(topology))

@@ -26,7 +26,8 @@ from vpcctl_lib.record.ledger import State
 
 FOUND = {
     **{Field(Topology, name): "the first VPC settles it"
-       for name in ("iptables", "guarded", "quotes", "forwarding", "front")},
+       for name in ("iptables", "guarded", "quotes", "forwarding", "front", "front6", "entrances",
+                    "whole6")},
     Field(Vpc, "link"): "a free number is found for each cable",
     Field(Vpc, "routed"): "the host gets a route where none of its own is in the way, allowed or not",
     Field(RouteTable, "number"): "a free number is found for each",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from host import UPLINK
+from host import UPLINK, UPLINK6
 from reach_world import World
 
 ELASTIC = "198.51.100."
@@ -45,6 +45,17 @@ def _add(world: World, random: Random) -> None:
     world.routed = random.random() < 0.5
 
 
+def add_six(world: World, seed: int, harm: int) -> None:
+    """Published ports of both families, and damage to what is of IPv6: elastic addresses are of IPv4."""
+    random = Random(f"{seed} openings by IPv6")  # noqa: S311 - a test wants the same again
+    places = [one for _, one in _machines(world.topology)]
+    for port in HOST_PORTS:
+        if random.random() < 0.7:
+            _publish(random.choice(places), port, random, f"[{UPLINK6}]")
+    for _ in range(min(harm, random.randint(0, 2))):
+        world.damage.append(random.choice(DAMAGE6)(world, random))
+
+
 def _machines(topology: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each with what the file says of it."""
     for vpc, one in topology["vpcs"].items():
@@ -60,15 +71,15 @@ def _is_public(topology: dict[str, Any], name: str) -> bool:
     return bool(topology["vpcs"][vpc]["subnets"][subnet].get("type") == "public")
 
 
-def _publish(machine: dict[str, Any], port: str, random: Random) -> None:
+def _publish(machine: dict[str, Any], port: str, random: Random, address: str = UPLINK) -> None:
     number, _, protocol = port.partition("/")
-    at = f"{UPLINK}:" if random.random() < 0.3 else ""
+    at = f"{address}:" if random.random() < 0.3 else ""
     suffix = f"/{protocol}" if protocol else ""
     machine.setdefault("publish", []).append(f"{at}{number}:{random.choice(TO[port])}{suffix}")
 
 
-def _flush(chain: str, table: str = "filter") -> Callable[[World, Random], str]:
-    return lambda _, __: f"iptables -t {table} -F {chain}"
+def _flush(chain: str, table: str = "filter", tool: str = "iptables") -> Callable[[World, Random], str]:
+    return lambda _, __: f"{tool} -t {table} -F {chain}"
 
 
 def _in_router(command: str) -> Callable[[World, Random], str]:
@@ -100,3 +111,19 @@ DAMAGE: tuple[Callable[[World, Random], str], ...] = (
     lambda world, random: f"sysctl -qw net.ipv4.conf.{random.choice(('eth0', 'vpc-v0'))}.forwarding=0",
     lambda world, random: f"iptables -I FORWARD -i eth0 -p {random.choice(('tcp', 'udp', 'icmp'))} -j DROP",
     lambda world, random: "iptables -P FORWARD DROP", _translated, _translated)
+
+
+def _translated6(world: World, random: Random) -> str:
+    return f"ip6tables -t nat -I PREROUTING -d {UPLINK6} -p tcp -j DNAT --to-destination " \
+        f"[{random.choice(world.addresses)}]:80"
+
+
+DAMAGE6: tuple[Callable[[World, Random], str], ...] = (
+    *(_flush(chain, table, "ip6tables") for chain, table in (
+        ("VPCCTL-PUBLISH", "nat"), ("VPCCTL-PORTS", "nat"), ("VPCCTL-SOURCES", "nat"),
+        ("VPCCTL-PUBLISHED", "filter"), ("VPCCTL-GUARD-OUT", "mangle"), ("VPCCTL-FORWARD", "filter"))),
+    _in_router("ip6tables -D FORWARD 3"), _in_router("ip -6 route del default"),
+    _in_router("ip6tables -t mangle -F PREROUTING"),
+    lambda world, random: f"sysctl -qw net.ipv6.conf.{random.choice(('eth0', 'vpc-v0'))}.force_forwarding=0",
+    lambda world, random: f"ip6tables -I FORWARD -i eth0 -p {random.choice(('tcp', 'udp'))} -j DROP",
+    lambda world, random: "ip6tables -P FORWARD DROP", _translated6)

@@ -105,6 +105,9 @@ FLUSH = """
 sysctl -qw net.ipv4.ip_forward=0
 iptables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | iptables-restore
 """
+FLUSH6 = """
+ip6tables-save | grep -ve '--comment "*vpcctl:' -e '-j VPCCTL-' -e ^:VPCCTL | ip6tables-restore
+"""
 DISTURB = "ip netns del vpc1-public; ip link del vpc-vpc1" + FLUSH
 REBOOT = """
 ip netns pids vpc1-public | xargs kill -9 || true  # the first takes others along
@@ -206,6 +209,12 @@ SCENARIOS = (
     Scenario(PUBLISH, (*TWIN, "nat enable --vpc twin"), "overlap"),
     Scenario(PUBLISH, NAT, "half-made", crash=PUBLISH),
     Scenario(UNPUBLISH, (*NAT, PUBLISH)),
+    Scenario(PUBLISH, (*DUAL, SIX), "IPv6"),
+    Scenario(PUBLISH, (*SUBNET, SIX), "IPv6, half-made", crash=PUBLISH),
+    Scenario(UNPUBLISH, (*NAT, SIX, PUBLISH), "IPv6"),
+    Scenario(SIX, (*NAT, PUBLISH), "published"),
+    Scenario(FOUR, (*NAT, SIX, PUBLISH), "published"),
+    Scenario("restore", (*DUAL, SIX, PUBLISH), "published by IPv6", damage=REBOOT + FLUSH6),
     Scenario("vpc delete --name vpc1", (*PEERED, PUBLISH), "published"),
     Scenario(POOL, NAT),
     Scenario("eip pool delete 198.51.100.0/28", (*NAT, POOL)),

@@ -334,3 +334,31 @@ def test_cleanup_puts_the_switch_of_the_uplink_back(dual: Host) -> None:
     assert host_setting(dual, FORCE) == "0"
     assert "VPCCTL" not in dual.sh("ip6tables-save")
     dual.sh("rm /var/lib/vpcctl/state.json.*")
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_machine_with_several_addresses_sends_from_its_first(dual: Host, attached: bool) -> None:
+    """Also to who would have another one by the longest prefix that they share (RFC 6724, 5, rule 8)."""
+    addresses = "--address 10.0.1.20 --address 10.0.1.30 --address 10.0.1.40"
+    if attached:
+        dual.sh("ip netns add lab")
+    dual.do(f"instance {'attach' if attached else 'add'} --vpc vpc1 --subnet public --name web1 {addresses}"
+            f"{' --netns /run/netns/lab' if attached else ''}")
+    inside = "lab" if attached else "vpc1-public.web1"
+    first = f"{P}01::14"
+    for to in (PRIVATE, f"{P}01::29", ROUTER, OTHER):
+        assert f"src {first} " in dual.sh(f"ip -6 route get {to}", inside)
+    dual.listen("vpc1-private", "80", address="::")
+    assert first in dual.reaches(inside, f"[{PRIVATE}]:80")[0].answer
+    for number in (20, 30, 40):
+        assert pings(dual, "vpc1-private", f"{P}01::{number:x}")
+    told = dual.do(f"reach --from vpc1/public/web1 --to {PRIVATE} --json").json["reach"]
+    assert told["hops"][-1]["what"].endswith(f"icmpv6 {PRIVATE} → {first} has arrived")
+    dual.sh(f"ip -6 route replace default via {ROUTER} dev eth0 metric {30320 if attached else 1024}", inside)
+    assert dual.vpcctl("status").code == 1
+    dual.do("restore")
+    dual.do("status")
+    assert f"src {first} " in dual.sh(f"ip -6 route get {OTHER}", inside)
+    if attached:
+        dual.do("instance detach --vpc vpc1 --subnet public --name web1")
+        dual.sh("ip netns del lab")

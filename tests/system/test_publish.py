@@ -463,3 +463,53 @@ def test_answers_go_back_past_the_table_of_a_middlebox(vpc1: Host) -> None:
         assert all("vpc1-private" in one for one in seen(vpc1, sender, WEB, NAMES))
     vpc1.reaches("vpc1-private", "8.8.8.8:80")
     assert vpc1.do(f"reach --from internet --to {UPLINK} --port 8080").out.endswith("reachable\n")
+
+
+
+FOREIGN = {
+    "its port": ("ip", "tcp dport 8080 dnat to 192.168.77.2:90"),
+    "a set of ports": ("ip", "tcp dport { 80, 8080-8090 } redirect to :9"),
+    "for some senders": ("ip", "ip saddr 192.0.2.0/24 tcp dport 8080 dnat to 192.168.77.2"),
+    "all ports": ("ip", f"ip daddr {UPLINK} dnat to 192.168.77.2"),
+    "all ports of a link": ("inet", "iifname eth0 meta nfproto ipv4 meta l4proto tcp dnat to 192.168.77.2"),
+    "by a map": ("ip", "dnat to tcp dport map { 8080 : 192.168.77.2, 9090 : 192.168.77.3 }"),
+    "by two": ("ip", f"dnat to ip daddr . tcp dport map {{ {UPLINK} . 8080 : 192.168.77.2 }}"),
+    "by a jump": ("ip", "fib daddr type local jump more"),
+    "by a verdict map": ("inet", "tcp dport vmap { 8080 : jump more }"),
+}
+"""Rules of nft that lead tcp port 8080 elsewhere."""
+
+ELSE = ("udp dport 8080 dnat to 192.168.77.2", "tcp dport 8081 dnat to 192.168.77.2",
+        "ip daddr 203.0.113.77 tcp dport 8080 dnat to 192.168.77.2", "iifname wg0 dnat to 192.168.77.2",
+        "ip saddr 192.0.2.0/24 dnat to 192.168.77.2", "dnat to tcp dport map { 9090 : 192.168.77.3 }",
+        "tcp dport vmap { 9090 : jump more }")
+"""Those that don't, or not for clients from outside."""
+
+
+def foreign(host: Host, family: str, rule: str) -> None:
+    """A table of somebody else's with that rule, and a chain to which it may jump."""
+    host.sh(f"nft -f - <<'E'\ntable {family} foreign {{\n"
+            " chain more {\n ip protocol tcp dnat to 192.168.77.2:90\n }\n"
+            f" chain pre {{ type nat hook prerouting priority -110;\n {rule}\n }}\n}}\nE")
+
+
+@pytest.mark.parametrize(("family", "rule"), FOREIGN.values(), ids=FOREIGN)
+def test_a_port_that_a_rule_of_nft_leads_elsewhere_is_refused(vpc1: Host, family: str, rule: str) -> None:
+    foreign(vpc1, family, rule)
+    add = "publish add --vpc vpc1 --subnet public --port 8080:80"
+    told = vpc1.refused(add, says="a rule of the host already leads tcp port 8080 elsewhere: nft chain").err
+    assert f"nft chain {family} foreign " in told
+    handle = told.partition(", handle ")[2].split()[0]
+    assert f"# handle {handle}\n" in vpc1.sh("nft -a list ruleset")
+    vpc1.sh(f"nft delete table {family} foreign")
+    vpc1.do(add)
+    vpc1.do("publish delete --port 8080")
+
+
+@pytest.mark.parametrize("rule", ELSE)
+def test_other_rules_of_nft_are_no_hindrance(vpc1: Host, rule: str) -> None:
+    foreign(vpc1, "ip", rule)
+    vpc1.do("publish add --vpc vpc1 --subnet public --port 8080:80")
+    vpc1.listen("vpc1-public", "80")
+    vpc1.reaches("internet", WEB)
+    vpc1.sh("nft delete table ip foreign")

@@ -111,7 +111,7 @@ def _targets(world: World, start: str) -> Iterator[tuple[str, str]]:
 
 
 def _targets6(world: World6, start: str) -> Iterator[tuple[str, str]]:
-    """The same by IPv6, where ports of the host and elastic addresses lead nowhere."""
+    """The same by IPv6, where elastic addresses lead nowhere."""
     yield UPLINK6, UPLINK6
     if start == "internet" and not world.routed:
         return
@@ -126,7 +126,7 @@ def _ways(to: str) -> list[tuple[str, int, str]]:
     ping = [("icmp", 0, "")]
     if to == "internet":
         return [*ping, ("tcp", 80, ":80"), ("udp", 53, ":53/udp")]
-    if to == UPLINK:
+    if to in (UPLINK, UPLINK6):
         return [*ping, ("tcp", 8080, ":8080"), ("tcp", 8081, ":8081"), ("udp", 5353, ":5353/udp")]
     if "/" not in to and "." not in to and ":" not in to:
         return ping
@@ -238,7 +238,9 @@ def kind(pair: Pair) -> str:
 def make(seed: int, family: str) -> World:
     """The world of that seed."""
     if family == "inet6":
-        return reach_six.make(seed, harm=seed % 7)
+        sixth = reach_six.make(seed, harm=seed % 7)
+        reach_openings.add_six(sixth, seed, harm=seed % 7)
+        return sixth
     world = reach_world.make(seed, harm=seed % 7)
     reach_openings.add(world, seed, harm=seed % 7)
     return world

@@ -63,6 +63,9 @@ FOUND = {
     Field(Topology, "quotes"): "it is what nft can do here",
     Field(Topology, "forwarding"): "it is what the host had set",
     Field(Topology, "front"): "it is the host's address towards the internet",
+    Field(Topology, "front6"): "it is the host's address of IPv6 towards the internet",
+    Field(Topology, "entrances"): "they are the host's links with addresses of IPv6",
+    Field(Topology, "whole6"): "it is what the host's kernel needs",
 }
 """Nobody asks for these, as they are found on the host: no file has them, and no comparison needs them."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import Any
 
 import pytest
 
@@ -26,13 +27,19 @@ MARK = "-m comment --comment vpcctl:vpc1/public/web~publish"
 class Said(Kernel):
     """The kernel with these chains."""
 
-    def __init__(self, *rules: str, router: tuple[str, ...] = ()) -> None:
+    def __init__(self, *rules: str, router: tuple[str, ...] = (), sixth: tuple[str, ...] = ()) -> None:
         super().__init__(Runner())
-        self._said = {"": rules, "vpc1": router}
+        self._said = {("", Family.INET): rules, ("vpc1", Family.INET): router, ("", Family.INET6): sixth}
 
-    def chains(self, namespace: str, _: Family = Family.INET) -> Saved:
+    def link(self, namespace: str, device: str) -> dict[str, Any]:
+        """The bridge of a router, with its own address if there are rules of IPv6."""
+        assert (namespace, device) == ("vpc1", "br-vpc1")
+        own = {"family": "inet6", "local": "fd00:0:0:100::1", "prefixlen": 56}
+        return {"ifname": device, "addr_info": [own] if self._said["", Family.INET6] else []}
+
+    def chains(self, namespace: str, family: Family = Family.INET) -> Saved:
         """A rule comes with its table and chain before it."""
-        said = [rule.split(" ", 2) for rule in self._said[namespace]]
+        said = [rule.split(" ", 2) for rule in self._said[namespace, family]]
         lines: list[str] = []
         for table, chain in dict.fromkeys((table, chain) for table, chain, _ in said):
             lines += [f"*{table}", f":{chain} - [0:0]",
@@ -40,11 +47,13 @@ class Said(Kernel):
         return Saved("".join(f"{line}\n" for line in lines))
 
 
-def published(*rules: str, router: tuple[str, ...] = ()) -> tuple[list[Publish], list[str]]:
+def published(*rules: str, router: tuple[str, ...] = (),
+              sixth: tuple[str, ...] = ()) -> tuple[list[Publish], list[str]]:
     """The ports of the machine, and what is noted."""
     notes: list[str] = []
     kernel = Said(*(f"nat VPCCTL-PORTS {rule}" for rule in rules),
-                  router=tuple(f"nat PREROUTING {rule}" for rule in router))
+                  router=tuple(f"nat PREROUTING {rule}" for rule in router),
+                  sixth=tuple(f"nat VPCCTL-PORTS {rule}" for rule in sixth))
     return [*found_publishes.publishes(kernel, WEB, NAMES, notes)], notes
 
 
@@ -63,6 +72,19 @@ def test_a_port_of_a_vpc_without_a_route_is_found_at_its_router() -> None:
              for protocol, port, to in (("udp", 30000, 1), ("tcp", 30001, 2), ("tcp", 30000, 80))]
     other = inner[2].replace("/web~", "/other~").replace(":80", ":81")
     assert published(f"{TCP} 169.254.64.1:30000", router=(other, *inner)) == ([Publish(8080, 80)], [])
+
+
+def test_a_port_of_both_families_is_one_and_one_at_an_address_of_ipv6_is_found() -> None:
+    at, goal = "-d 2001:db8::2/128", "[fd00:0:0:101::4]"
+    both = f"{TCP} {goal}:80"
+    only = f"{at} -p udp -m udp --dport 53 {MARK} -j DNAT --to-destination {goal}:5353"
+    held = Publish(53, 5353, Transport.UDP, IPv6Address("2001:db8::2"))
+    assert published(f"{TCP} 10.0.1.4:80", sixth=(both, only)) == ([Publish(8080, 80), held], [])
+    # The rules of IPv4 are lost.
+    assert published(sixth=(both,)) == ([Publish(8080, 80)], [])
+    for rule in (f"-d 2001:db8::/64 {TCP} {goal}:80", f"-d fe80::1/128 {TCP} {goal}:80", f"{TCP} {goal}"):
+        found, notes = published(sixth=(rule,))
+        assert (found, len(notes)) == ([], 1)
 
 
 @pytest.mark.parametrize("rule", [

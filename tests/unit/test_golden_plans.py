@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,7 @@ WIDER = joined(GROUPED).with_subnet(replace(PUBLIC, machines=(
     Machine(groups=("web",)), Machine("web1", (IPv4Address("10.0.1.4"),), groups=("web",)))))
 
 FRONT = IPv4Address("203.0.113.2")
+FRONT6 = IPv6Address("2001:db8::2")
 PORTS = Machine(publishes=(Publish(8080, 80), Publish(5353, 53, Transport.UDP)))
 PUBLISHED = OPEN.with_subnet(replace(PUBLIC, machines=(PORTS,)))
 POOL = (Pool(IPv4Network("198.51.100.0/28"), "eth0"),)
@@ -172,8 +173,12 @@ DUAL_OPEN = replace(DUAL, nat=replace(NAT, mtu=1200))
 OF_ITS_OWN = IPv6Network("2a01:4f8:0:100::/56")
 DUAL_LED = replace(DUAL_OPEN, ipv6=OF_ITS_OWN, subnets=(
     replace(PUBLIC, ipv6=IPv6Network("2a01:4f8:0:101::/64")), PRIVATE))
+DUAL_PORTS = DUAL_OPEN.with_subnet(replace(PUBLIC6, machines=(PORTS,)))
+DUAL_LISTENING = DUAL.with_subnet(replace(PUBLIC6, machines=(
+    Machine(publishes=(Publish(8080, 80, listen=FRONT6),)),)))
 DUAL_PEER = replace(PEER, ipv6=IPv6Network("fd12:3456:789b::/56"), subnets=(
     replace(PEER.subnets[0], ipv6=IPv6Network("fd12:3456:789b:1::/64")),))
+DUAL_PUBLISHED = Topology((DUAL_PORTS, DUAL_PEER), front=FRONT, front6=FRONT6, entrances=("eth0", "lan"))
 DUAL_TABLED = replace(DUAL_OPEN, route_tables=(RouteTable("app", 1),), subnets=(
     PUBLIC6, replace(PRIVATE6, route_table="app")))
 BOX = Machine("box", (IPv4Address("10.0.1.4"),), forwards=True)
@@ -202,6 +207,8 @@ def tabled(vpc: Vpc, parts: tuple[IPv6Network, ...]) -> Vpc:
 
 POLICY6 = Policy((ALLOW_WEB, Rule(Protocol.TCP, Action.ALLOW, Ports(22, 22), IPv6Network("2001:db8::/32"))),
                  (Rule(Protocol.ICMPV6, Action.DENY), Rule(Protocol.TCP, Action.ALLOW)))
+DUAL_ROUTED = tabled(DUAL_OPEN, OTHER6)
+DUAL_LED_BACK = DUAL_ROUTED.with_subnet(replace(DUAL_ROUTED.subnets[1], machines=(PORTS,)))
 DUAL_GUARDED = DUAL.with_subnet(replace(PUBLIC6, policy=POLICY6, machines=(*PUBLIC.machines, GUEST, BOX)))
 DUAL_NAMED = replace(DUAL_PEER, dns=Dns()).with_subnet(
     Subnet("bare", IPv4Network("172.16.2.0/24"), machines=(), ipv6=IPv6Network("fd12:3456:789b:2::/64")))
@@ -345,6 +352,16 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "ipv6-enable-with-the-older-iptables": (
         Topology((PLAIN,), iptables=Variant.LEGACY), Topology((DUAL,), iptables=Variant.LEGACY)),
     "ipv6-nat-enable": (Topology((DUAL, DUAL_PEER)), Topology((DUAL_OPEN, DUAL_PEER))),
+    "ipv6-publish-add": (Topology((DUAL_OPEN, DUAL_PEER)), DUAL_PUBLISHED),
+    "ipv6-publish-add-at-one-address": (
+        Topology((DUAL, DUAL_PEER)),
+        Topology((DUAL_LISTENING, DUAL_PEER), entrances=("eth0",))),
+    "ipv6-publish-delete": (DUAL_PUBLISHED, Topology((DUAL_OPEN, DUAL_PEER))),
+    "ipv6-enable-with-published-ports": (Topology((PUBLISHED, DUAL_PEER), front=FRONT), DUAL_PUBLISHED),
+    "ipv6-publish-add-beside-route-tables": (
+        Topology((DUAL_ROUTED, DUAL_PEER, THIRD), ALL_PEERED),
+        Topology((DUAL_LED_BACK, DUAL_PEER, THIRD), ALL_PEERED, front=FRONT, front6=FRONT6,
+                 entrances=("eth0",))),
     "ipv6-peer-create": (Topology((DUAL, DUAL_PEER)), Topology((DUAL, DUAL_PEER), PEERING)),
     "ipv6-peer-create-beside-a-route-table": (
         Topology((DUAL_TABLED, DUAL_PEER)), Topology((DUAL_TABLED, DUAL_PEER), PEERING)),
@@ -352,7 +369,7 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
         Topology((DUAL_LED, DUAL_PEER, THIRD), ALL_PEERED),
         Topology((tabled(DUAL_LED, ONE6), DUAL_PEER, THIRD), ALL_PEERED)),
     "ipv6-route-tables": (Topology((DUAL_OPEN, DUAL_PEER, THIRD), ALL_PEERED),
-                          Topology((tabled(DUAL_OPEN, OTHER6), DUAL_PEER, THIRD), ALL_PEERED)),
+                          Topology((DUAL_ROUTED, DUAL_PEER, THIRD), ALL_PEERED)),
     "ipv6-peer-create-with-one-that-has-none": (Topology((DUAL, PEER)), Topology((DUAL, PEER), PEERING)),
     "ipv6-firewall-apply-and-attach": (
         Topology((DUAL, DUAL_PEER), PEERING), Topology((DUAL_GUARDED, DUAL_PEER), PEERING)),

@@ -12,7 +12,7 @@ from vpcctl_lib.kernel.proc import _read
 from vpcctl_lib.kernel.reader import Kernel, Unreadable
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.saves import HeldChain, Saved, words
-from vpcctl_lib.resources.operations import _put
+from vpcctl_lib.resources.operations import put
 
 SAVED = """\
 # Table `mangle' is incompatible, use 'nft' tool.
@@ -59,7 +59,7 @@ def test_a_setting_goes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "read", gone)
     monkeypatch.setattr(os, "pread", gone)
     assert _read(str(file)) is None
-    assert not _put(str(file), "0")
+    assert not put(str(file), "0")
 
 
 def gone(*_: object) -> bytes:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.managers.ports import leads, led, others
-from vpcctl_lib.model import naming, publishing
+from vpcctl_lib.model import addressing6, naming, publishing
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.topology import Machine, Nat, Subnet, SubnetType, Topology, Vpc
 from vpcctl_lib.reach.match import Place
 from vpcctl_lib.reach.tables import parse_save
-from vpcctl_lib.resources import Chain, Forwarding, Localnet, Route
+from vpcctl_lib.resources import Chain, Forwarding, Forwarding6, Localnet, Localnet6, Route
 
 HOST = IPv4Address("203.0.113.2")
+HOST6 = IPv6Address("2001:db8::2")
 WEB = Publish(8080, 80)
 
 
@@ -31,14 +33,29 @@ def network(*publishes: Publish, nat: bool = True, other: bool = False) -> Topol
     return Topology(((Vpc("first", cidr, 0),) if other else ()) + (found,), front=HOST)
 
 
-def rules(topology: Topology, namespace: str, table: str, name: str) -> tuple[str, ...]:
+def dual(*publishes: Publish, prefix: str = "fd12:3456:789a:100::/56", tap: str = "") -> Topology:
+    """The same VPC with IPv6; with a tap, a virtual machine has the ports."""
+    found = network(*(() if tap else publishes), nat=True)
+    (vpc,) = found.vpcs
+    public, private = (replace(one, ipv6=addressing6.part(IPv6Network(prefix), number + 1))
+                       for number, one in enumerate(vpc.subnets))
+    guest = Machine("vm", (IPv4Address("10.0.1.5"),), tap=tap, publishes=publishes)
+    public = replace(public, machines=(*public.machines, guest)) if tap else public
+    return replace(found, vpcs=(replace(vpc, ipv6=IPv6Network(prefix), subnets=(public, private)),),
+                   front6=HOST6, entrances=("eth0",))
+
+
+def rules(topology: Topology, namespace: str, table: str, name: str,
+          family: Family = Family.INET) -> tuple[str, ...]:
     return next(one.rules for one in Chain.among(blueprint(topology))
-                if (one.namespace, one.table, one.name) == (namespace, table, name))
+                if (one.namespace, one.table, one.name, one.family) == (namespace, table, name, family))
 
 
 @pytest.mark.parametrize(("text", "found"), [
     ("8080:80", WEB), ("8080:80/tcp", WEB), ("53:53/udp", Publish(53, 53, Transport.UDP)),
     ("203.0.113.2:8080:80", Publish(8080, 80, listen=HOST)),
+    ("[2001:db8::2]:8080:80", Publish(8080, 80, listen=HOST6)),
+    ("[::1]:53:53/udp", Publish(53, 53, Transport.UDP, IPv6Address("::1"))),
 ])
 def test_a_port_is_written_as_docker_writes_it(text: str, found: Publish) -> None:
     assert publishing.parse(text) == found
@@ -47,7 +64,9 @@ def test_a_port_is_written_as_docker_writes_it(text: str, found: Publish) -> Non
 
 @pytest.mark.parametrize("text", [
     "", "80", "0:80", "80:0", "65536:80", "80:65536", "a:80", "80:80/icmp", "80:80:80", "0.0.0.0:80:80",
-    "224.0.0.1:80:80", "1.2.3:80:80", "80:80 ", "٨:80", "-1:80",
+    "224.0.0.1:80:80", "1.2.3:80:80", "80:80 ", "٨:80", "-1:80", "2001:db8::2:80:80", "[]:80:80",
+    "[::]:80:80", "[fe80::1]:80:80", "[ff02::1]:80:80", "[::ffff:1.2.3.4]:80:80", "[2001:db8]:80:80",
+    "[203.0.113.2]:80:80",
 ])
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
@@ -58,14 +77,15 @@ def test_what_is_no_port_is_refused(text: str) -> None:
     (WEB, replace(WEB, to=81), True), (WEB, replace(WEB, port=8081), False),
     (WEB, replace(WEB, protocol=Transport.UDP), False), (WEB, replace(WEB, listen=HOST), True),
     (replace(WEB, listen=HOST), replace(WEB, listen=IPv4Address("127.0.0.1")), False),
+    (replace(WEB, listen=HOST), replace(WEB, listen=HOST6), False), (WEB, replace(WEB, listen=HOST6), True),
 ])
 def test_a_port_leads_to_one_machine(one: Publish, other: Publish, meets: bool) -> None:
     assert one.meets(other) is other.meets(one) is meets
     if meets:
         with pytest.raises(VpcctlError, match="already leads to vpc1/public"):
-            publishing.check(network(one, other))
+            publishing.check(dual(one, other))
     else:
-        publishing.check(network(one, other))
+        publishing.check(dual(one, other))
 
 
 def test_of_two_the_new_one_is_refused() -> None:
@@ -190,3 +210,69 @@ def test_a_rule_of_another_s_that_says_nothing_of_the_port(rules: str, meets: bo
 def test_an_address_of_a_cable_is_no_place_to_listen() -> None:
     with pytest.raises(BadInput, match="among the addresses of vpcctl's own links"):
         publishing.parse("169.254.64.2:8080:80")
+
+
+def test_each_family_has_the_rules_of_the_ports_that_are_of_it() -> None:
+    at4, at6 = replace(WEB, listen=HOST), replace(WEB, port=81, listen=HOST6)
+    everywhere = replace(WEB, port=82)
+    topology = dual(at4, at6, everywhere)
+    fourth, sixth = (rules(topology, "", "nat", naming.HOST_PORTS, family) for family in Family)
+    assert [rule.partition("--dport ")[2].split()[0] for rule in fourth] == ["8080", "82"]
+    assert [rule.partition("--dport ")[2].split()[0] for rule in sixth] == ["81", "82"]
+    assert sixth[0].startswith("-d 2001:db8::2/128 -p tcp ")
+    assert all(rule.endswith("-j DNAT --to-destination [fd12:3456:789a:101::2]:80") for rule in sixth)
+    forward = rules(topology, "vpc1", "filter", "FORWARD", Family.INET6)
+    assert len([rule for rule in forward if rule.startswith("-d fd12:3456:789a:101::2/128 -i uplink ")]) == 2
+    assert forward[-1] == "-j REJECT --reject-with icmp6-no-route"
+
+
+@pytest.mark.parametrize(("publishes", "tap", "has4", "has6"), [
+    ((WEB,), "", True, True), ((replace(WEB, listen=HOST),), "", True, False),
+    ((replace(WEB, listen=HOST6),), "", False, True), ((WEB,), "vm0", True, False), ((), "", False, False),
+])
+def test_a_family_without_ports_has_none_of_what_they_need(
+        publishes: tuple[Publish, ...], tap: str, has4: bool, has6: bool) -> None:
+    found = blueprint(dual(*publishes, tap=tap))
+    for family, has in zip(Family, (has4, has6), strict=True):
+        names = {one.name for one in Chain.among(found) if one.family is family}
+        assert (naming.HOST_PORTS in names) is has
+        assert (naming.HOST_SOURCES in names) is has
+    assert bool([*Localnet.among(found)]) is has4
+    assert bool([*Localnet6.among(found)]) is has6
+    nat = {"eth0", "vpc-vpc1"}
+    assert {one.device for one in Forwarding6.among(found)} == nat
+
+
+def test_what_comes_by_other_links_goes_on_only_to_ports() -> None:
+    closed = replace(dual(WEB), vpcs=(replace(dual(WEB).vpcs[0], nat=None),), entrances=("lan", "eth0"))
+    assert [one.device for one in Forwarding6.among(blueprint(closed))] == ["vpc-vpc1", "lan", "eth0"]
+    assert not any("-s fd12" in rule for rule in rules(closed, "", "nat", naming.HOST_PUBLISH, Family.INET6))
+    without = replace(closed, vpcs=network(WEB, nat=False).vpcs)
+    assert not [*Forwarding6.among(blueprint(without))]
+
+
+@pytest.mark.parametrize("prefix", ["fd12:3456:789a:100::/56", "2a01:4f8:0:100::/56"])
+def test_clients_in_vpcs_get_the_host_s_address_whoever_knows_theirs(prefix: str) -> None:
+    public = addressing6.part(IPv6Network(prefix), 1)
+    found = rules(dual(WEB, prefix=prefix), "", "nat", naming.HOST_PUBLISHED, Family.INET6)
+    assert found[0].startswith("-s ::1/128 -o vpc-vpc1 ")
+    assert found[1] == f"-s {public} -m comment --comment vpcctl:vpc1/public -j SNAT --to-source 2001:db8::2"
+    assert found[2].endswith("-j ACCEPT")
+
+
+def test_an_address_of_a_family_that_the_machine_lacks_is_refused() -> None:
+    at6 = replace(WEB, listen=HOST6)
+    publishing.check(dual(at6))
+    with pytest.raises(VpcctlError, match=r"\[2001:db8::2\]:8080/tcp .* to vpc1/public: VPC 'vpc1' has no"):
+        publishing.check(network(at6))
+    with pytest.raises(VpcctlError, match="to vpc1/public/vm: it has no address of IPv6"):
+        publishing.check(dual(at6, tap="vm0"))
+    publishing.check(dual(WEB, tap="vm0"))
+
+
+def test_ports_of_one_family_free_connections_of_that_family_only() -> None:
+    four, six = (next(one for one in Chain.among(blueprint(dual(WEB)))
+                      if (one.name, one.family) == (naming.HOST_PORTS, family)) for family in Family)
+    freed = [one.frees(None) for one in (four, six)]
+    assert [one and (one.ports, one.family) for one in freed] == [
+        ((("tcp", 8080),), Family.INET), ((("tcp", 8080),), Family.INET6)]

@@ -64,7 +64,7 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
-from vpcctl_lib.resources.forwarding6 import Forwarding6
+from vpcctl_lib.resources.forwarding6 import EVERYWHERE, Forwarding6
 from vpcctl_lib.resources.hosts import Hosts
 from vpcctl_lib.resources.ipv6 import Ipv6
 from vpcctl_lib.resources.localnet import Localnet
@@ -72,6 +72,7 @@ from vpcctl_lib.resources.neighbours import SWITCHING, Enter
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Ip6, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
+from vpcctl_lib.resources.whole6 import SendOn, Whole6
 
 RESTORES = {f"{family.tool}-restore": family for family in Family}
 EMPTY = Topology()
@@ -145,6 +146,9 @@ class Simulation:
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
+    forward6: str = "0"
+    """Whether the host forwards all of IPv6."""
+
     fail_at: int = 0
     operations: int = 0
     notes: list[str] = field(default_factory=list)
@@ -161,6 +165,7 @@ class Simulation:
             # The host's own ends keep it until they go.
             "dual": {place for place in self.dual if place[0]},
             "programs": self.programs, "forward": (self.settings / "ip_forward").read_text().strip(),
+            "forward6": self.forward6,
         })
 
     # The runner.
@@ -483,8 +488,12 @@ class Simulation:
             self.pinned.pop(place, "")
             if not operation.gone:
                 self.pinned[place] = str(operation)
+        elif isinstance(operation, PutBack) and operation.key == EVERYWHERE:
+            self.forward6 = operation.old
         elif isinstance(operation, PutBack):
             (self.settings / "ip_forward").write_text(operation.old)
+        elif isinstance(operation, SendOn):
+            self.forward6 = "1"
         return {}
 
     def switch_ipv6(self, operation: Set) -> None:
@@ -547,6 +556,8 @@ class Simulation:
             return ("", "proxy", resource.device, str(resource.address)) in self.pinned
         if isinstance(resource, Ipv6):
             return (resource.namespace, resource.device) in self.dual
+        if isinstance(resource, Whole6):
+            return self.forward6 == "1"
         if isinstance(resource, (Forwarding6, Localnet)):
             return ("", resource.device) in self.links
         (operation,) = resource.make()

@@ -31,6 +31,9 @@ NOT_SHOWN = {
     Field(Topology, "quotes"): "it is a part of the guard",
     Field(Topology, "forwarding"): "it is for when the last NAT goes",
     Field(Topology, "front"): "`ip addr` shows it",
+    Field(Topology, "front6"): "`ip addr` shows it",
+    Field(Topology, "entrances"): "`ip addr` shows which links have addresses of IPv6",
+    Field(Topology, "whole6"): "`sysctl` shows it",
 }
 """What no view shows: all of it is found on the host, and asked for by nobody."""
 

@@ -15,7 +15,7 @@ from vpcctl_lib.blueprint.parts import Part, Seat
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.routing import routed
+from vpcctl_lib.model.routing import forwards6, routed
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources import Namespace, Resource
 
@@ -169,7 +169,7 @@ def _rules(topology: Topology) -> Iterator[Part]:
     for vpc in topology.vpcs:
         if vpc.route_tables:
             yield Part((vpc.name,), _tables, (topology,), (vpc,))
-    if any(vpc.ipv6 and vpc.nat for vpc in topology.vpcs):
+    if forwards6(topology):
         yield Part((), _forwarding6, (topology,))
 
 

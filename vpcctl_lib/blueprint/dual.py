@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from vpcctl_lib.blueprint.host import JUMP_IN, JUMPS
+from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall import dual as rules
-from vpcctl_lib.firewall.rules import CLAMP
 from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.addressing6 import EVERYWHERE
 from vpcctl_lib.model.endpoints import Endpoint
-from vpcctl_lib.model.routing import GUEST
+from vpcctl_lib.model.routing import GUEST, opens6
 from vpcctl_lib.model.topology import Peering, Topology, Variant, Vpc
 from vpcctl_lib.resources import Address, Chain, Ipv6, Resource, Route, SingleRule
+from vpcctl_lib.resources.addresses import KERNELS_METRIC
 from vpcctl_lib.resources.operations import HOST
 
 ENDS = (IPv6Address("fe80::1"), IPv6Address("fe80::2"))
@@ -46,13 +47,18 @@ def cable(vpc: Vpc) -> Iterator[Resource]:
     own = IPv6Interface(addressing6.host_end(prefix))
     yield Address(HOST, device, own, routed=False)
     yield Route(HOST, prefix, device, ENDS[1])
+    if vpc.is_published6:
+        # Imported late: most networks have none.
+        from vpcctl_lib.resources import Localnet6
+
+        yield Localnet6(device, KERNELS_METRIC + vpc.link)
 
 
 def router(vpc: Vpc, prefix: IPv6Network) -> Iterator[Resource]:
     """The router's end of that cable, and its ways to the host and the internet."""
     yield from _end(vpc.name, naming.UPLINK, 1)
     yield Route(vpc.name, IPv6Network(addressing6.host_end(prefix)), naming.UPLINK, ENDS[0])
-    if vpc.nat:
+    if vpc.nat or vpc.is_published6:
         yield Route(vpc.name, EVERYWHERE, naming.UPLINK, ENDS[0])
 
 
@@ -69,11 +75,13 @@ def inside(prefix: IPv6Network, one: Endpoint, peers: Iterable[IPv6Network]) -> 
     router, device = addressing6.router(prefix), one.interface
     for address in one.ipv6:
         yield Address(one.namespace, device, IPv6Interface(address), routed=False)
-    yield Route(one.namespace, IPv6Network(router), device)
+    # By itself, the kernel would send from the one that was added last.
+    source = one.ipv6[0] if len(one.ipv6) > 1 else None
+    yield Route(one.namespace, IPv6Network(router), device, source=source)
     # Its owner's default route must not take what is for the VPC.
     for destination in () if one.is_ours else (prefix, *peers):
-        yield Route(one.namespace, destination, device, router)
-    yield Route(one.namespace, EVERYWHERE, device, router, 0 if one.is_ours else GUEST)
+        yield Route(one.namespace, destination, device, router, source=source)
+    yield Route(one.namespace, EVERYWHERE, device, router, 0 if one.is_ours else GUEST, source=source)
 
 
 def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
@@ -89,21 +97,35 @@ def peering(topology: Topology, peering: Peering) -> Iterator[Resource]:
 def firewall(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     """The router's rules."""
     yield _chain(vpc.name, "filter", "INPUT", rules.router_input(topology, vpc), "DROP")
-    yield _chain(vpc.name, "filter", "FORWARD", rules.router_forward(topology, vpc), "DROP")
+    *passing, refusing = rules.router_forward(topology, vpc)
+    yield _chain(vpc.name, "filter", "FORWARD", (*passing, *_let_in(vpc), refusing), "DROP")
     raw = rules.router_raw(topology, vpc)
     if raw:
         yield _chain(vpc.name, "raw", "PREROUTING", raw)
-    if vpc.nat:
-        yield _chain(vpc.name, "mangle", "FORWARD", (CLAMP,))
+    mangle = rules.router_mangle(vpc)
+    if mangle:
+        yield _chain(vpc.name, "mangle", "FORWARD", mangle)
+
+
+def _let_in(vpc: Vpc) -> Iterator[str]:
+    if not vpc.is_published6:
+        return iter(())
+    # Imported late: most networks have none.
+    from vpcctl_lib.firewall.publishing import into_router
+
+    return into_router(vpc, Family.INET6)
 
 
 def host(topology: Topology) -> Iterator[Resource]:
     """The host's chains, and the jumps to them: before anything in a VPC has IPv6, and until nothing has."""
     vpcs = [vpc for vpc in topology.vpcs if vpc.ipv6]
-    yield _chain(HOST, "filter", naming.HOST_FORWARD, rules.host_forward(vpcs))
-    yield _chain(HOST, "filter", naming.HOST_INPUT, rules.host_input(vpcs))
-    yield _chain(HOST, "mangle", naming.HOST_GUARD, rules.host_guard(vpcs))
-    yield _chain(HOST, "mangle", naming.HOST_GUARD_OUT, rules.host_guard_out(vpcs))
+    first = _openings(topology)
+    # Before the chain that leads to them.
+    yield from first.chains
+    yield _chain(HOST, "filter", naming.HOST_FORWARD, (*first.forward, *rules.host_forward(vpcs)))
+    yield _chain(HOST, "filter", naming.HOST_INPUT, (*first.inward, *rules.host_input(vpcs)))
+    yield _chain(HOST, "mangle", naming.HOST_GUARD, rules.host_guard(vpcs, first.guard))
+    yield _chain(HOST, "mangle", naming.HOST_GUARD_OUT, (*first.guard_out, *rules.host_guard_out(vpcs)))
     has_security = topology.iptables is not Variant.LEGACY
     if has_security:
         yield _chain(HOST, "security", naming.HOST_GUARD_IN, rules.host_guard_in(vpcs))
@@ -114,16 +136,31 @@ def host(topology: Topology) -> Iterator[Resource]:
     if nat:
         yield _chain(HOST, "nat", naming.HOST_NAT, nat)
         yield SingleRule("nat", "POSTROUTING", f"{jump} {naming.HOST_NAT}", family=Family.INET6)
+    yield from first.jumps
+
+
+def _openings(topology: Topology) -> Openings:
+    if not opens6(topology):
+        return Openings()
+    # Imported late: most networks have none.
+    from vpcctl_lib.blueprint.openings import openings6
+
+    return openings6(topology)
 
 
 def forwarding(topology: Topology) -> Iterator[Resource]:
     """What has the host send on what comes in by these links, once all rules are there."""
     # Imported late: most VPCs with IPv6 have no NAT.
-    from vpcctl_lib.resources import Forwarding6
+    from vpcctl_lib.resources import Forwarding6, Whole6
 
-    leaving = [(vpc.name, vpc.nat.interface) for vpc in topology.vpcs if vpc.nat and rules.public(vpc)]
-    yield from (Forwarding6(naming.device("vpc-", name), own=True) for name, _ in leaving)
-    yield from (Forwarding6(interface) for interface in dict.fromkeys(link for _, link in leaving))
+    leaving = [vpc for vpc in topology.vpcs if vpc.nat and rules.public(vpc)]
+    passed = [vpc for vpc in topology.vpcs if vpc in leaving or vpc.is_published6]
+    if topology.whole6:
+        yield from [Whole6()] if passed else []
+        return
+    yield from (Forwarding6(naming.device("vpc-", vpc.name), own=True) for vpc in passed)
+    links = (*(vpc.nat.interface for vpc in leaving if vpc.nat), *topology.entrances)
+    yield from map(Forwarding6, dict.fromkeys(links))
 
 
 def _chain(namespace: str, table: str, name: str, rules: tuple[str, ...], policy: str = "") -> Chain:

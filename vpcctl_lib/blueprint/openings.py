@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 
 from vpcctl_lib.blueprint.parts import Openings
 from vpcctl_lib.firewall import elastic, publishing
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.elastic import Working, working, working_in
 from vpcctl_lib.model.routing import routed
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -14,43 +16,63 @@ from vpcctl_lib.resources import Announced, Chain, Resource, Route, SingleRule
 from vpcctl_lib.resources.operations import HOST
 
 Reached = Sequence[tuple[Vpc, bool]]
+Senders = Sequence[tuple[IPv4Address, Vpc, str]]
 MARK = f"-m comment --comment {naming.host_mark()}"
+
+HERE = {Family.INET: (("PREROUTING", "! -d 127.0.0.0/8 ", naming.HOST_PUBLISH),
+                      ("OUTPUT", "", naming.HOST_PUBLISH)),
+        Family.INET6: (("PREROUTING", "! -d fe80::/10 ", naming.HOST_PUBLISH),
+                       ("OUTPUT", "! -d fe80::/10 ", naming.HOST_PORTS))}
+"""Hooks, what is not for published ports there, and where the rest goes. Packets from outside are never for
+127.0.0.0/8, whatever the host's route_localnet; nothing is sent on that is for an address of one link only
+(RFC 4291, 2.5.6). By IPv6, it matters by which link a packet came, and the host's own came by none."""
 
 
 def openings(topology: Topology, reached: Reached) -> Openings:
     """Those of a topology, whose VPCs come with whether the host has a route to them."""
-    published = _published(topology, reached) if any(vpc.is_published for vpc, _ in reached) else Openings()
+    has_ports = any(vpc.is_published for vpc, _ in reached)
+    senders = [(one.address, one.vpc, one.mark) for one in working(topology)]
+    published = _published(reached, topology.front, senders) if has_ports else Openings()
     found = list(working(topology))
     whole = _elastic(topology, reached, found) if topology.pools else Openings()
     sources = (*elastic.stays(found), *(publishing.jump() if published.chains else ()))
     chains = (*published.chains, *whole.chains)
     if sources:
-        # At the top of the chain that it is in: others translate what comes behind.
-        jump = SingleRule("nat", "POSTROUTING", f"{MARK} -j {naming.HOST_SOURCES}", top=True)
         chains = (*chains, Chain(HOST, "nat", naming.HOST_SOURCES, sources))
-        published = published._replace(jumps=(*published.jumps, jump))
+        published = published._replace(jumps=(*published.jumps, _to_sources(Family.INET)))
     return Openings(chains, published.jumps, (*whole.forward, *published.forward),
                     (*published.inward, *whole.inward), (*published.suspect, *whole.suspect),
                     whole.genuine, (*published.guard, *whole.guard),
                     (*published.guard_out, *whole.guard_out), whole.sent)
 
 
-def _published(topology: Topology, reached: Reached) -> Openings:
-    senders = [(one.address, one.vpc, one.mark) for one in working(topology)]
-    chains = (
-        Chain(HOST, "nat", naming.HOST_PORTS, publishing.ports(reached)),
-        Chain(HOST, "nat", naming.HOST_PUBLISH, publishing.clients(reached, topology.front, senders)),
-        Chain(HOST, "nat", naming.HOST_PUBLISHED, publishing.sources(reached, topology.front)),
-        Chain(HOST, "filter", naming.HOST_PUBLISHED, publishing.accepted(reached)),
-    )
-    # Packets from outside are never for 127.0.0.0/8, whatever the host's route_localnet.
-    here = "-m addrtype --dst-type LOCAL"
-    jumps = (
-        SingleRule("nat", "PREROUTING", f"! -d 127.0.0.0/8 {here} {MARK} -j {naming.HOST_PUBLISH}"),
-        SingleRule("nat", "OUTPUT", f"{here} {MARK} -j {naming.HOST_PUBLISH}"),
-    )
-    forward, inward, suspect, guard, guard_out = (tuple(part(reached)) for part in (
-        publishing.forward, publishing.inward, publishing.suspect, publishing.guard, publishing.guard_out))
+def openings6(topology: Topology) -> Openings:
+    """Those of IPv6: published ports of the VPCs that have it."""
+    reached = [(vpc, True) for vpc in topology.vpcs if vpc.ipv6]
+    found = _published(reached, topology.front6, (), Family.INET6, topology.entrances)
+    chain = Chain(HOST, "nat", naming.HOST_SOURCES, publishing.jump(), family=Family.INET6)
+    return found._replace(chains=(*found.chains, chain), jumps=(*found.jumps, _to_sources(Family.INET6)))
+
+
+def _to_sources(family: Family) -> SingleRule:
+    """At the top of the chain that it is in: others translate what comes behind."""
+    return SingleRule("nat", "POSTROUTING", f"{MARK} -j {naming.HOST_SOURCES}", top=True, family=family)
+
+
+def _published(reached: Reached, front: Address | None, senders: Senders,
+               family: Family = Family.INET, entrances: Sequence[str] = ("",)) -> Openings:
+    chains = tuple(Chain(HOST, table, name, rules, family=family) for table, name, rules in (
+        ("nat", naming.HOST_PORTS, publishing.ports(reached, family)),
+        ("nat", naming.HOST_PUBLISH, publishing.clients(reached, front, family, entrances, senders)),
+        ("nat", naming.HOST_PUBLISHED, publishing.sources(reached, front, family)),
+        ("filter", naming.HOST_PUBLISHED, publishing.accepted(reached, family)),
+    ))
+    local = f"-m addrtype --dst-type LOCAL {MARK}"
+    jumps = tuple(SingleRule("nat", chain, f"{here}{local} -j {to}", family=family)
+                  for chain, here, to in HERE[family])
+    forward, inward, guard, guard_out = (tuple(part(reached, family)) for part in (
+        publishing.forward, publishing.inward, publishing.guard, publishing.guard_out))
+    suspect = tuple(publishing.suspect(reached)) if family is Family.INET else ()
     return Openings(chains, jumps, forward, inward, suspect, (), guard, guard_out)
 
 
@@ -80,7 +102,7 @@ def addresses(topology: Topology) -> Iterator[Resource]:
 
 def inward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a router lets in."""
-    return (*publishing.into_router(vpc), *elastic.into_router(working_in(topology, vpc)))
+    return (*publishing.into_router(vpc, Family.INET), *elastic.into_router(working_in(topology, vpc)))
 
 
 def translated(topology: Topology, vpc: Vpc) -> tuple[tuple[str, ...], tuple[str, ...]]:

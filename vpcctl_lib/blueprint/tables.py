@@ -95,9 +95,10 @@ def router(topology: Topology, vpc: Vpc) -> Iterator[Resource]:
     raw = router_raw(topology, vpc)
     if raw:
         yield Chain(vpc.name, "raw", "PREROUTING", raw)
-    back = go_back(vpc)
-    if back:
-        yield Chain(vpc.name, "mangle", "PREROUTING", back)
+    for view in views:
+        back = go_back(vpc, view.family)
+        if back:
+            yield Chain(vpc.name, "mangle", "PREROUTING", back, family=view.family)
     for view in views:
         for table in view.routed:
             yield WayRule(vpc.name, MARKED + table.number, naming.device("br-", vpc.name),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -14,7 +13,7 @@ from vpcctl_lib.cli.completion import complete_instance, complete_subnet
 from vpcctl_lib.cli.params import Parsed, at_machine, changing, report, showing, vpc_option
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.model import naming, publishing
-from vpcctl_lib.model.addressing import parse_address
+from vpcctl_lib.model.addressing import Address
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import REGISTERED, Placed
 from vpcctl_lib.model.lookup import find_subnet, find_vpc
@@ -32,7 +31,7 @@ class Pair(NamedTuple):
     host: int
     machine: int | None
 
-    def publish(self, protocol: str, listen: IPv4Address | None) -> Publish:
+    def publish(self, protocol: str, listen: Address | None) -> Publish:
         """The host's port, and by default the same port of the machine; BadInput for what is no port."""
         to = self.host if self.machine is None else self.machine
         return publishing.checked(Publish(self.host, to, Transport(protocol), listen))
@@ -53,8 +52,8 @@ port_option = click.option("--port", required=True, type=Parsed(_pair), metavar=
                            help="The host's port, and the machine's (default: the same).")
 protocol_option = click.option("--protocol", type=click.Choice([Transport.TCP.value, Transport.UDP.value]),
                                default=Transport.TCP.value, show_default=True, help="Its protocol.")
-listen_option = click.option("--listen", type=Parsed(parse_address), metavar="ADDRESS",
-                             help="Only this address of the host (default: all of them).")
+listen_option = click.option("--listen", type=Parsed(publishing.parse_listen), metavar="ADDRESS",
+                             help="Only this address of the host (default: all of them, of both families).")
 
 
 @click.group()
@@ -73,7 +72,7 @@ def publish() -> None:
 @protocol_option
 @listen_option
 @changing
-def add(context: Context, site: Site, port: Pair, protocol: str, listen: IPv4Address | None,
+def add(context: Context, site: Site, port: Pair, protocol: str, listen: Address | None,
         as_json: bool) -> None:
     """Lead a port of the host to a machine, which sees the client's address (in AWS: create-listener).
 
@@ -124,7 +123,7 @@ def _check(topology: Topology, vpc: str | None, subnet: str | None) -> None:
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
     site = Site(one["vpc"], one["subnet"], one["instance"] or "")
-    return (one["listen"] or "*", str(one["port"]), one["protocol"], str(site), one["address"],
+    return (one["listen"] or "*", str(one["port"]), one["protocol"], str(site), ", ".join(one["addresses"]),
             str(one["to"]))
 
 
@@ -138,7 +137,7 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 @listen_option
 @changing
 def delete(context: Context, vpc: str | None, subnet: str | None, instance: str | None, port: Pair,
-           protocol: str, listen: IPv4Address | None, as_json: bool) -> None:
+           protocol: str, listen: Address | None, as_json: bool) -> None:
     """Take a port back; what is connected by it loses its connection (in AWS: delete-listener).
 
     The port is enough; where it leads need not be said.

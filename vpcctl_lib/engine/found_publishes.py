@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import chain
 
+from vpcctl_lib.engine.found_prefixes import prefix
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.firewall.policy_rules import options
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.kinds import Names
 from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.publishing import checked
@@ -18,15 +21,18 @@ Rule = dict[str, str]
 
 
 def publishes(kernel: Kernel, machine: Machine, names: Names, notes: list[str]) -> Iterator[Publish]:
-    """The ports of the host that lead to a machine."""
+    """The ports of the host that lead to a machine; rules of both families have one at all addresses."""
     mark = naming.publish_mark(*names)
     inner = _marked(kernel, names[0], "PREROUTING", mark)
-    for rule in _marked(kernel, "", naming.HOST_PORTS, mark):
+    found: dict[Publish, None] = {}
+    families = Family if prefix(kernel, names[0]) else (Family.INET,)
+    for rule in chain.from_iterable(_marked(kernel, "", naming.HOST_PORTS, mark, one) for one in families):
         try:
-            yield checked(_publish(rule, inner))
+            found[checked(_publish(rule, inner))] = None
         except (BadInput, KeyError, ValueError):
             where = "/".join(filter(None, names))
             notes.append(f"a published port of '{where}' can't be rebuilt: its rule is not vpcctl's")
+    yield from found
 
 
 def front(kernel: Kernel) -> IPv4Address | None:
@@ -39,20 +45,39 @@ def front(kernel: Kernel) -> IPv4Address | None:
         return None
 
 
+def front6(kernel: Kernel) -> IPv6Address | None:
+    """The same of IPv6."""
+    told = (rule.get("--to-source", "") for rule in _rules(kernel, "", naming.HOST_PUBLISHED, Family.INET6))
+    try:
+        return next((IPv6Address(text) for text in told if text), None)
+    except AddressValueError:
+        return None
+
+
+def entrances(kernel: Kernel) -> tuple[str, ...]:
+    """The links by which IPv6 comes to such ports."""
+    return tuple(rule["-i"] for rule in _rules(kernel, "", naming.HOST_PUBLISH, Family.INET6)
+                 if rule.get("--comment") == naming.host_mark() and "-i" in rule)
+
+
 def _publish(rule: Rule, inner: list[Rule]) -> Publish:
-    address, _, port = rule["--to-destination"].partition(":")
-    if IPv4Address(address) in addressing.LINKS:
+    address, _, port = rule["--to-destination"].rpartition(":")
+    goal = ip_address(address.strip("[]"))
+    if isinstance(goal, IPv4Address) and goal in addressing.LINKS:
         # The host has no route to the machine: its router knows the port.
         port = next((one["--to-destination"].partition(":")[2] for one in inner
                      if (one["-p"], one["--dport"]) == (rule["-p"], port)), "")
-    listen = IPv4Address(rule["-d"].removesuffix("/32")) if "-d" in rule else None
+    at = ip_network(rule["-d"]) if "-d" in rule else None
+    if at and at.num_addresses > 1:
+        raise ValueError(f"{at} is not an address")
+    listen = at.network_address if at else None
     return Publish(int(rule["--dport"]), int(port), Transport(rule["-p"]), listen)
 
 
-def _marked(kernel: Kernel, space: str, chain: str, mark: str) -> list[Rule]:
-    return [rule for rule in _rules(kernel, space, chain) if rule.get("--comment") == mark]
+def _marked(kernel: Kernel, space: str, chain: str, mark: str, family: Family = Family.INET) -> list[Rule]:
+    return [rule for rule in _rules(kernel, space, chain, family) if rule.get("--comment") == mark]
 
 
-def _rules(kernel: Kernel, space: str, chain: str) -> list[Rule]:
-    held = kernel.chain(space, "nat", chain)
+def _rules(kernel: Kernel, space: str, chain: str, family: Family = Family.INET) -> list[Rule]:
+    held = kernel.chain(space, "nat", chain, family)
     return [options(rule) for rule in held.rules] if held else []

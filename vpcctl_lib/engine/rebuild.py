@@ -27,10 +27,11 @@ from vpcctl_lib.model import addressing, endpoints, guests, kinds, naming
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.names import INSTEAD, RESOLVER
 from vpcctl_lib.model.naming import MARK
-from vpcctl_lib.model.routing import forwards
+from vpcctl_lib.model.routing import forwards, forwards6, opens6
 from vpcctl_lib.model.topology import Attachment, Nat, Peering, Topology, Variant, Vpc
 from vpcctl_lib.record.ledger import Entry, State
 from vpcctl_lib.resources.base import on
+from vpcctl_lib.resources.forwarding6 import key_of
 from vpcctl_lib.resources.host import text_of
 
 _INTERFACE = re.compile(r"[^\s/:\"'\\\x00-\x1f\x7f]{1,15}")
@@ -77,7 +78,10 @@ class Rebuilder:
         found = Topology(tuple(vpcs), self._peerings(vpcs), self._variant if vpcs else None)
         found = with_found(self._kernel, found, self.notes)
         return replace(found, forwarding=forwarding if forwards(found) else None,
-                       front=found_publishes.front(self._kernel))
+                       front=found_publishes.front(self._kernel),
+                       front6=found_publishes.front6(self._kernel) if opens6(found) else None,
+                       whole6=forwards6(found) and self._kernel.setting("", key_of("all")) is None,
+                       entrances=found_publishes.entrances(self._kernel) if opens6(found) else ())
 
     def keeper(self, namespace: str, mark: str) -> processes.Process | None:
         """The first process of a workload that runs."""

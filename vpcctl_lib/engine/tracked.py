@@ -10,6 +10,7 @@ from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.routing import EVERYWHERE
 from vpcctl_lib.record.ledger import Verb
 from vpcctl_lib.resources import Operations, Resource
+from vpcctl_lib.resources.base import Freed
 from vpcctl_lib.resources.tracking import Disown, Forget, Keep, Release
 
 
@@ -82,11 +83,13 @@ def _released(steps: Sequence[Step]) -> Operations:
     freed = [one for step, old in zip(steps, olds, strict=True) if (one := step.entry.resource.frees(old))]
     # A namespace takes its connections along.
     gone = {place for step in steps if step.verb is Verb.UNMAKE for place in step.entry.resource.places}
-    spaces = dict.fromkeys(one.namespace for one in freed if (one.namespace, "") not in gone)
-    return tuple(Release(space, tuple(dict.fromkeys(port for one in freed if one.namespace == space
-                                                    for port in one.ports)),
-                         tuple(dict.fromkeys(address for one in freed if one.namespace == space
-                                             for address in one.addresses))) for space in spaces)
+    places: dict[tuple[str, Family], list[Freed]] = {}
+    for one in freed:
+        if (one.namespace, "") not in gone:
+            places.setdefault((one.namespace, one.family), []).append(one)
+    return tuple(Release(space, tuple(dict.fromkeys(port for one in held for port in one.ports)),
+                         tuple(dict.fromkeys(address for one in held for address in one.addresses)), family)
+                 for (space, family), held in places.items())
 
 
 def _forgetting(space: str, shall: Iterable[Resource]) -> Operations:

@@ -31,7 +31,8 @@ def united(recorded: Topology, found: Topology) -> Topology:
     more = [peering for peering in found.peerings if peering not in recorded.peerings]
     forwarding = found.forwarding if recorded.forwarding is None else recorded.forwarding
     return replace(result, peerings=(*recorded.peerings, *more), forwarding=forwarding,
-                   front=recorded.front or found.front,
+                   front=recorded.front or found.front, front6=recorded.front6 or found.front6,
+                   entrances=recorded.entrances or found.entrances, whole6=recorded.whole6 or found.whole6,
                    pools=(*recorded.pools, *(pool for pool in found.pools if not _met(pool, recorded.pools))),
                    eips=(*recorded.eips, *_more(recorded, found)))
 

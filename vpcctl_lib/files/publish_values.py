@@ -11,7 +11,8 @@ from vpcctl_lib.model.outside import Publish, Transport
 from vpcctl_lib.model.publishing import Published
 from vpcctl_lib.model.topology import Vpc
 
-WRITTEN = r"([0-9]{1,3}(\.[0-9]{1,3}){3}:)?[0-9]{1,5}:[0-9]{1,5}(/(tcp|udp))?"
+WRITTEN = (r"([0-9]{1,3}(\.[0-9]{1,3}){3}:|\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]:)?"
+           r"[0-9]{1,5}:[0-9]{1,5}(/(tcp|udp))?")
 
 
 def _publishes(data: object, place: Place) -> tuple[Publish, ...]:
@@ -30,7 +31,7 @@ def _publish(data: object, place: Place) -> Publish:
 def check_vpcs(vpcs: tuple[Vpc, ...], place: Place, _: Reading) -> None:
     """Refuse a port of the host that leads to two machines of the file, at the second."""
     found: list[Published] = []
-    for vpc in vpcs if any(vpc.is_published for vpc in vpcs) else ():
+    for vpc in vpcs:
         for one in publishing.in_vpc(vpc):
             here = place.named(vpc.name).at("subnets").named(one.site.subnet)
             here = here.at("instances").named(one.site.machine) if one.site.machine else here

@@ -166,4 +166,7 @@ TOPOLOGY = Kind("topology", "a topology", Topology, "A whole network, for `vpcct
     Key("peerings", values.PEERINGS, "Pairs of VPCs that are routed to each other.", blank=True),
 ), found={"iptables": "it is the kind that the host uses", "guarded": "it is what nft can do here",
           "quotes": "it is what nft can do here", "forwarding": "it is what the host had set",
-          "front": "it is the host's address towards the internet"})
+          "front": "it is the host's address towards the internet",
+          "front6": "it is the host's address of IPv6 towards the internet",
+          "entrances": "they are the host's links with addresses of IPv6",
+          "whole6": "it is what the host's kernel needs"})

@@ -11,6 +11,7 @@ from ipaddress import IPv6Network
 
 from vpcctl_lib.firewall.rules import (
     BEGUN,
+    CLAMP,
     ESTABLISHED,
     INVALID,
     MASQUERADE,
@@ -60,6 +61,16 @@ def router_forward(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
     """What a VPC's router lets through; it answers everything else with "no route"."""
     return (f"{ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", *_within(vpc), *_across(vpc),
             *_outward(vpc), *_inward(vpc), *_peers(topology, vpc), NO_ROUTE)
+
+
+def router_mangle(vpc: Vpc) -> tuple[str, ...]:
+    """As by IPv4: the clamp, and the marks of what came in by published ports."""
+    marks: tuple[str, ...] = ()
+    if vpc.route_tables and vpc.is_published6:
+        from vpcctl_lib.firewall.route_rules import came_in
+
+        marks = came_in(vpc, Family.INET6)
+    return (*marks, CLAMP) if vpc.nat or vpc.is_published6 else ()
 
 
 def _across(vpc: Vpc) -> Iterator[str]:
@@ -148,7 +159,7 @@ def host_nat(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
 
 
 def host_forward(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
-    """Forwards only between cables and the uplink, and from there only answers."""
+    """Forwards only between cables and the uplink, and from there only answers and to published ports."""
     return tuple(rule for vpc in vpcs for rule in _host_forward(vpc))
 
 
@@ -183,9 +194,9 @@ def _host_input(vpc: Vpc) -> Iterator[str]:
     yield f"-i {cable} {mark} {CLOSED}"
 
 
-def host_guard(vpcs: Iterable[Vpc]) -> tuple[str, ...]:
+def host_guard(vpcs: Iterable[Vpc], first: Iterable[str] = ()) -> tuple[str, ...]:
     """Before the rules of all other tables: only its cable brings a VPC's addresses, and no forged errors."""
-    return (f"-i lo {bearing(naming.host_mark())} -j RETURN",
+    return (f"-i lo {bearing(naming.host_mark())} -j RETURN", *first,
             *(rule for vpc in vpcs for rule in _host_guard(vpc)))
 
 

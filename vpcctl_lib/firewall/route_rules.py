@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from vpcctl_lib.firewall.families import BITS
 from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.outside import Transport
-from vpcctl_lib.model.publishing import Published, in_vpc
+from vpcctl_lib.model.publishing import Published, of_family
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import (
     CAME_IN,
@@ -112,7 +113,8 @@ def answers(vpc: Vpc, table: RouteTable) -> list[str]:
     own = subnets(vpc, table.name)
     sends_on = any(machine.forwards for subnet in own for machine in subnet.machines)
     names = {subnet.name for subnet in own}
-    found = [one for one in in_vpc(vpc) if sends_on or one.site.subnet in names]
+    # A NAT gateway is of IPv4.
+    found = [one for one in of_family(vpc, Family.INET) if sends_on or one.site.subnet in names]
     return list(dict.fromkeys(match for one in found for match in _answering(one)))
 
 
@@ -124,19 +126,20 @@ def _answering(one: Published) -> Iterator[str]:
     yield f"-s {one.machine.address}/32 -p icmp -m icmp --icmp-type 3"
 
 
-def came_in(vpc: Vpc) -> tuple[str, ...]:
+def came_in(vpc: Vpc, family: Family = Family.INET) -> tuple[str, ...]:
     """Marks the connections by published ports, where route tables could lead their answers elsewhere."""
     link = f"-i {naming.UPLINK} -o {naming.device('br-', vpc.name)}"
+    # By IPv6, all go by the router.
+    led = used(vpc) if family is Family.INET6 else any(answers(vpc, table) for table in used(vpc))
     return tuple(dict.fromkeys(
-        f"-d {one.machine.address}/32 {link} -p {name} -m {name} --dport {one.publish.to} "
+        f"-d {one.machine.at(family)}/{BITS[family]} {link} -p {name} -m {name} --dport {one.publish.to} "
         f"-j CONNMARK --set-xmark {CAME_IN}"
-        for one in in_vpc(vpc) if (name := one.publish.protocol.value)
-    )) if any(answers(vpc, table) for table in used(vpc)) else ()
+        for one in of_family(vpc, family) if (name := one.publish.protocol.value))) if led else ()
 
 
-def go_back(vpc: Vpc) -> tuple[str, ...]:
+def go_back(vpc: Vpc, family: Family = Family.INET) -> tuple[str, ...]:
     """Their answers go by the main table, whose default route is the way in, whatever their subnet's."""
-    if not came_in(vpc):
+    if not came_in(vpc, family):
         return ()
     return (f"-i {naming.device('br-', vpc.name)} -m connmark --mark {CAME_IN} "
             f"-j MARK --set-xmark 0x0/{MASK:#x}",)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import Any
 
 from vpcctl_lib.errors import BadInput, quoted
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
+from vpcctl_lib.model.addressing import Address, Family
 
 NARROWEST_DEFAULT = 1
 """A VPN that takes all traffic may do it with 0.0.0.0/1 and 128.0.0.0/1 (OpenVPN's def1)."""
@@ -53,6 +55,12 @@ class HostLink:
 
     is_up: bool = True
     carrier: bool = True
+    addresses6: tuple[IPv6Address, ...] = ()
+    """Those that more than this link knows."""
+
+    def of(self, family: Family) -> tuple[Address, ...]:
+        """Its addresses of a family."""
+        return self.addresses if family is Family.INET else self.addresses6
 
 
 @frozen
@@ -127,8 +135,30 @@ class Host:
         return [HostLink(link["ifname"], link["mtu"],
                          tuple(IPv4Address(address["local"]) for address in link["addr_info"]
                                if address["family"] == "inet"), tuple(link.get("altnames", ())),
-                         "UP" in link.get("flags", ()), "LOWER_UP" in link.get("flags", ()))
+                         "UP" in link.get("flags", ()), "LOWER_UP" in link.get("flags", ()),
+                         _known_beyond(link))
                 for link in self._kernel.read("", Reading.LINKS)[0] if link]
+
+
+    @property
+    def others(self) -> list[HostLink]:
+        """Those but `lo` and our cables, in their order."""
+        return [link for link in self.links if _is_other(link.name)]
+
+
+def _is_other(name: str) -> bool:
+    return name != "lo" and not name.startswith("vpc-")
+
+
+def _known_beyond(link: Mapping[str, Any]) -> tuple[IPv6Address, ...]:
+    """A link's addresses of IPv6 that more than the link itself knows."""
+    return tuple(IPv6Address(address["local"]) for address in link.get("addr_info", ())
+                 if address["family"] == "inet6" and address.get("scope") == "global")
+
+
+def entrances(links: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The host's links, as `ip -j addr` lists them, by which others come to its addresses of IPv6."""
+    return tuple(link["ifname"] for link in links if _is_other(link["ifname"]) and _known_beyond(link))
 
 
 def link(found: Collection[HostLink], name: str, ours: Collection[str]) -> HostLink:

@@ -11,7 +11,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 
 OF_IPTABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
-"""The tables of family ip that iptables-nft has, with its built-in chains in capitals."""
+"""The tables of ip and ip6 that iptables-nft and ip6tables-nft have, with built-in chains in capitals."""
 
 LISTING = ("nft", "-j", "list", "ruleset")
 DEVICES = ("nft", "list", "chains")
@@ -50,7 +50,7 @@ class Chain:
     @property
     def is_of_iptables(self) -> bool:
         """Whether iptables-nft may have made it."""
-        return self.family == "ip" and self.table in OF_IPTABLES and self.name.isupper()
+        return self.family in ("ip", "ip6") and self.table in OF_IPTABLES and self.name.isupper()
 
 
 @frozen

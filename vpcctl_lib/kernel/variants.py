@@ -51,13 +51,14 @@ def _name(variant: Variant, tool: str) -> str:
     return tool.replace("tables", f"tables-{variant.value}")
 
 
-def rules(runner: Runner, variant: Variant, must: bool = False) -> str:
+def rules(runner: Runner, variant: Variant, must: bool = False, family: Family = Family.INET) -> str:
     """The output of that variant's iptables-save on the host; empty if there are no rules, or no such tool.
 
     It is also empty if the tool fails; with `must`, a failure is a VpcctlError.
     """
-    tool = "iptables-save" if variant is standard(runner) else _name(variant, "iptables-save")
-    if not has(tool) or (variant is Variant.LEGACY and not legacy_tables()):
+    usual = f"{family.tool}-save"
+    tool = usual if variant is standard(runner, family) else _name(variant, usual)
+    if not has(tool) or (variant is Variant.LEGACY and not legacy_tables(family=family)):
         return ""
     outcome = runner.ask((tool,))
     if must and outcome.status != 0:

@@ -109,7 +109,8 @@ class Manager:
             topology, plan = self._plan(state, decide)
             found = replace(topology, iptables=state.iptables, guarded=state.topology.guarded,
                             quotes=state.topology.quotes, forwarding=state.topology.forwarding,
-                            front=state.topology.front)
+                            front=state.topology.front, front6=state.topology.front6,
+                            entrances=state.topology.entrances, whole6=state.topology.whole6)
             if not plan.steps and found == state.topology:
                 return Change(topology, self._interrupted is not None, tuple(self._warnings))
             notes = self.carry_out(plan, state, topology)
@@ -253,9 +254,9 @@ class Manager:
             raise self._explained(taken) from None
 
     def _opened(self, before: Topology, after: Topology) -> Topology:
-        """With the host's address outside, if something leads in from there; that is checked."""
-        if not (opens(after) or after.eips):
-            return replace(after, front=None)
+        """With the host's addresses outside, if something leads in from there; that is checked."""
+        if not (opens(after) or after.eips or any(vpc.has_ports for vpc in after.vpcs)):
+            return replace(after, front=None, front6=None, entrances=())
         # Imported late: most networks have none.
         from vpcctl_lib.managers.opening import opened
 

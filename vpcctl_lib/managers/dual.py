@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import IPv6Network
 from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns
+from vpcctl_lib.kernel.proc import setting
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner, need
 from vpcctl_lib.model import addressing6, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.policies import denied
+from vpcctl_lib.model.routing import forwards6
 from vpcctl_lib.model.topology import Topology, Vpc
 from vpcctl_lib.resources.forwarding6 import EVERYWHERE, is_possible
 from vpcctl_lib.resources.operations import HOST
@@ -21,6 +24,7 @@ from vpcctl_lib.resources.operations import HOST
 def settled(runner: Runner, before: Topology, topology: Topology, warn: Callable[[str], None]) -> Topology:
     """The topology with the prefixes that were to be chosen; what this host can't have is refused."""
     found = addressing6.settled(before, topology)
+    found = replace(found, whole6=forwards6(found) and not is_possible())
     if any(vpc.ipv6 for vpc in found.vpcs):
         _check(runner, before, found)
         for warning in (*_one_sided(before, found), *_unforwarded(before, found)):
@@ -29,14 +33,11 @@ def settled(runner: Runner, before: Topology, topology: Topology, warn: Callable
 
 
 def _unforwarded(before: Topology, topology: Topology) -> list[str]:
-    """A warning about a new way out by IPv6, where the kernel can't forward it for single links."""
-    ways, old = ({(vpc.name, vpc.ipv6, vpc.nat) for vpc in one.vpcs if vpc.ipv6 and vpc.nat}
-                 for one in (topology, before))
-    if ways <= old or is_possible():
+    """A warning if the host begins to forward IPv6 of all its links, as the kernel can't for single ones."""
+    if before.whole6 or not topology.whole6 or setting(EVERYWHERE) == "1":
         return []
-    return ["this kernel can't forward IPv6 for single links, which Linux 6.17 can: it gets to the internet "
-            f"once the host forwards all of it ({EVERYWHERE}); first set accept_ra to 2 on the way out, or "
-            "the default route that a router advertised goes"]
+    return [f"the host forwards IPv6 of all its links now ({EVERYWHERE}): this kernel can't for single ones, "
+            "which Linux 6.17 can. Links that heard router advertisements still do (accept_ra=2)"]
 
 
 def _check(runner: Runner, before: Topology, topology: Topology) -> None:

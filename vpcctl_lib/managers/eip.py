@@ -10,12 +10,13 @@ from vpcctl_lib.kernel import host
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.managers.base import Change, Manager
 from vpcctl_lib.managers.opening import hosts_own
-from vpcctl_lib.managers.ports import OUTSIDE
 from vpcctl_lib.model import elastic, naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import nearest
 from vpcctl_lib.model.outside import Elastic, Pool
 from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.reach.question import INTERNET
 
 
 class EipManager(Manager):
@@ -36,7 +37,7 @@ class EipManager(Manager):
     def interface(self, topology: Topology, name: str | None) -> str:
         """The link of that name, or by default the one that leads to the internet."""
         ours = {naming.device("vpc-", vpc.name) for vpc in topology.vpcs}
-        told = name or Kernel(self.runner).taken("", (str(OUTSIDE),)).get("dev")
+        told = name or Kernel(self.runner).taken("", (str(INTERNET[Family.INET]),)).get("dev")
         if not told:
             raise BadInput("no link of the host leads to the internet",
                            "name the pool's link: --interface IF")

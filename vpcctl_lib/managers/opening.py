@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.host import LOCAL, Host
+from vpcctl_lib.kernel.host import LOCAL, Host, entrances
 from vpcctl_lib.kernel.reader import Kernel, Reading
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.managers.ports import OUTSIDE, check_free
+from vpcctl_lib.managers.ports import check_free
 from vpcctl_lib.model import elastic, publishing
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.outside import Elastic
-from vpcctl_lib.model.routing import opens
+from vpcctl_lib.model.routing import opens, opens6
 from vpcctl_lib.model.topology import Topology
+from vpcctl_lib.reach.question import INTERNET
+from vpcctl_lib.resources.operations import HOST
 
 
 def opened(runner: Runner, before: Topology, after: Topology) -> tuple[Topology, list[str]]:
-    """With the host's address outside, and warnings; refuses what can't be, and ports that the host uses."""
+    """With the host's addresses outside, and warnings; refuses what can't be, and ports that others use."""
     elastic.check(after)
     _check_allocated(runner, before, after)
     after, notes = _associated(before, after)
     publishing.check(after, before)
-    had = {(one.site, one.publish) for one in publishing.published(before)}
-    fresh = [one for one in publishing.published(after) if (one.site, one.publish) not in had]
-    known = {one.publish for one in publishing.published(before)}
-    for one in fresh:
-        if not any(one.publish.meets(other) for other in known):
-            check_free(runner, one.publish)
-    has_clients = opens(after) and any(vpc.nat for vpc in after.vpcs)
-    return replace(after, front=_front(runner, before.front) if has_clients else None), notes
+    for family in Family:
+        notes += _check_free(runner, before, after, family)
+    has_nat = any(vpc.nat for vpc in after.vpcs)
+    after = replace(after, front=_front(runner, before.front) if has_nat and opens(after) else None)
+    if not opens6(after):
+        return replace(after, front6=None, entrances=()), notes
+    front6 = _front6(runner, before.front6) if has_nat else None
+    return replace(after, front6=front6, entrances=entrances(Kernel(runner).links(HOST))), notes
+
+
+def _check_free(runner: Runner, before: Topology, after: Topology, family: Family) -> list[str]:
+    """Refuse ports that lead to a machine from now on, if somebody else has them in that family; warnings."""
+    notes = []
+    known, wanted = ([one for vpc in topology.vpcs for one in publishing.of_family(vpc, family)]
+                     for topology in (before, after))
+    had = {(one.site, one.publish) for one in known}
+    for one in wanted:
+        is_new = (one.site, one.publish) not in had
+        if is_new and not any(one.publish.meets(other.publish) for other in known):
+            notes += check_free(runner, one.publish, family)
+    return notes
+
+
+def _front6(runner: Runner, before: IPv6Address | None) -> IPv6Address | None:
+    """As for IPv4."""
+    told = Kernel(runner).taken("", (str(INTERNET[Family.INET6]),)).get("prefsrc")
+    if told:
+        return IPv6Address(told)
+    held = [one for link in Host(runner).others for one in link.addresses6]
+    return before if before in held else next(iter(held), None)
 
 
 def _check_allocated(runner: Runner, before: Topology, after: Topology) -> None:
@@ -90,10 +115,8 @@ def _was_idle(before: Topology, eip: Elastic) -> bool:
 
 def _front(runner: Runner, before: IPv4Address | None) -> IPv4Address | None:
     """The address with which the host itself talks to the internet; else the last one, or any that it has."""
-    told = Kernel(runner).taken("", (str(OUTSIDE),)).get("prefsrc")
+    told = Kernel(runner).taken("", (str(INTERNET[Family.INET]),)).get("prefsrc")
     if told:
         return IPv4Address(told)
-    links = Host(runner).links
-    held = [one for link in links if link.name != "lo" and not link.name.startswith("vpc-")
-            for one in link.addresses]
+    held = [one for link in Host(runner).others for one in link.addresses]
     return before if before in held else next(iter(held), None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError
 
 from vpcctl_lib.errors import BadInput
+from vpcctl_lib.firewall.dual import entered
 from vpcctl_lib.firewall.families import ADDRESSES
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
@@ -64,19 +65,20 @@ class ReachManager(Manager):
 
     def _from_outside(self, topology: Topology, question: Question) -> Question:
         """To a machine by its elastic address, or by the port of the host that leads there, if it has one."""
-        if question.family is Family.INET6:
-            return question
-        eip = next((one for one in elastic.working(topology)
-                    if question.target == one.machine.namespace), None)
+        family = question.family
+        eip = next((one for one in elastic.working(topology) if family is Family.INET
+                    and question.target == one.machine.namespace), None)
         if eip is not None:
             return replace(question, address=eip.address)
         asked = (question.protocol.value, question.port)
         one = next((one for one in publishing.published(topology) if question.target == one.machine.namespace
-                    and asked == (one.publish.protocol.value, one.publish.to)), None)
-        if one is None:
+                    and asked == (one.publish.protocol.value, one.publish.to) and one.publish.is_of(family)),
+                   None)
+        if one is None or (family is Family.INET6 and _is_entered(question)):
             return question
-        told = Kernel(self.runner).taken("", (str(INTERNET[Family.INET]),)).get("prefsrc")
-        address = one.publish.listen or (IPv4Address(told) if told else topology.front)
+        told = Kernel(self.runner).taken("", (str(INTERNET[family]),)).get("prefsrc")
+        front = topology.front if family is Family.INET else topology.front6
+        address = one.publish.listen or (ADDRESSES[family](told) if told else front)
         return replace(question, address=address or question.address, port=one.publish.port)
 
     def all(self, to: str, protocol: Protocol | None, port: int | None, probe: bool,
@@ -101,6 +103,12 @@ class ReachManager(Manager):
         reports = netns.apart(lambda: _reports(analyzer, questions))
         return [_probed(report, report.question.start in analyzer.scene.names) for report in reports] \
             if probe else reports
+
+
+def _is_entered(question: Question) -> bool:
+    """Whether the internet gets to the subnet's own addresses of IPv6."""
+    vpc, subnet = question.to_vpc, question.to_subnet
+    return vpc is not None and any(one == subnet for one, _ in entered(vpc))
 
 
 def _reports(analyzer: Analyzer, questions: Sequence[Question]) -> list[Report]:

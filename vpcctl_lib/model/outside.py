@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from vpcctl_lib.frozen import frozen
+from vpcctl_lib.model.addressing import Family
 
 
 class Transport(Enum):
@@ -26,14 +27,23 @@ class Publish:
     """The machine's."""
 
     protocol: Transport = Transport.TCP
-    listen: IPv4Address | None = None
-    """The one address of the host that has it; None for all of them."""
+    listen: IPv4Address | IPv6Address | None = None
+    """The one address of the host that has it; None for all of them, of both families."""
 
     @property
     def name(self) -> str:
         """The host's side of it, which no two have."""
-        at = f"{self.listen}:" if self.listen else ""
-        return f"{at}{self.port}/{self.protocol.value}"
+        return f"{self._at}{self.port}/{self.protocol.value}"
+
+    @property
+    def _at(self) -> str:
+        if self.listen is None:
+            return ""
+        return f"[{self.listen}]:" if self.listen.version == 6 else f"{self.listen}:"
+
+    def is_of(self, family: Family) -> bool:
+        """Whether packets of that family can be for it."""
+        return self.listen is None or self.listen.version == family.number
 
     def meets(self, other: Publish) -> bool:
         """Whether a packet can be for both."""
@@ -41,8 +51,7 @@ class Publish:
             and (self.listen == other.listen or None in (self.listen, other.listen))
 
     def __str__(self) -> str:
-        at = f"{self.listen}:" if self.listen else ""
-        return f"{at}{self.port}:{self.to}/{self.protocol.value}"
+        return f"{self._at}{self.port}:{self.to}/{self.protocol.value}"
 
 
 @frozen

@@ -42,6 +42,16 @@ def opens(topology: Topology) -> bool:
     return bool(topology.pools) or any(vpc.is_published for vpc in topology.vpcs)
 
 
+def opens6(topology: Topology) -> bool:
+    """Whether ports of the host lead into a VPC by IPv6."""
+    return any(vpc.is_published6 for vpc in topology.vpcs)
+
+
+def forwards6(topology: Topology) -> bool:
+    """Whether the host may have to forward packets of IPv6."""
+    return any(vpc.ipv6 and (vpc.nat or vpc.is_published6) for vpc in topology.vpcs)
+
+
 def forwards(topology: Topology) -> bool:
     """Whether the host forwards packets: NAT, or a port of it that leads into a VPC, needs that."""
     return any(vpc.nat or vpc.is_published for vpc in topology.vpcs)

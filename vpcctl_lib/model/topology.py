@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, register
 from vpcctl_lib.model.names import Dhcp, Dns, Record
@@ -191,8 +192,24 @@ class Vpc:
 
     @property
     def is_published(self) -> bool:
-        """Whether ports of the host lead to machines of it."""
-        return any(machine.publishes for subnet in self.subnets for machine in subnet.machines)
+        """Whether ports of the host lead to machines of it, by IPv4."""
+        return any(one.is_of(Family.INET) for _, one in self._publishes)
+
+    @property
+    def is_published6(self) -> bool:
+        """The same by IPv6."""
+        return self.ipv6 is not None and any(
+            one.is_of(Family.INET6) for machine, one in self._publishes if not machine.tap)
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether any lead to machines of it, also at an address of a family that it lacks."""
+        return any(self._publishes)
+
+    @property
+    def _publishes(self) -> Iterator[tuple[Machine, Publish]]:
+        return ((machine, one) for subnet in self.subnets for machine in subnet.machines
+                for one in machine.publishes)
 
     def subnet(self, name: str) -> Subnet | None:
         """The subnet of that name, if there is one."""
@@ -261,6 +278,14 @@ class Topology:
 
     pools: tuple[Pool, ...] = ()
     eips: tuple[Elastic, ...] = ()
+    front6: IPv6Address | None = None
+    """As `front`, of IPv6."""
+
+    entrances: tuple[str, ...] = ()
+    """The links of the host by which IPv6 comes to its ports, if any lead to machines."""
+
+    whole6: bool = False
+    """Whether the host forwards all of IPv6 for this: its kernel can't for single links."""
 
     def vpc(self, name: str) -> Vpc | None:
         """The VPC of that name, if there is one."""

@@ -89,9 +89,6 @@ class Fixer:
     def _published(self, question: Question, here: str, blocked: Blocked) -> str | None:
         """The command that lets the internet in to a machine that no port of the host leads to."""
         vpc, subnet = question.to_vpc, question.to_subnet
-        if question.family is Family.INET6:
-            # Ports of the host lead to machines in IPv4.
-            return None
         closed = blocked.code in (Code.FIREWALL_DENY, Code.NO_FORWARDING)
         if vpc is None or subnet is None or question.port is None or not closed:
             return None
@@ -263,9 +260,10 @@ class Fixer:
 
     def _sent_on(self, device: str) -> str:
         """What has the host send IPv6 on that comes in by a link, and keep its own default route."""
+        if self._intent.topology.whole6 or device in self._intent.forwards6:
+            return RESTORE
         if self._scene.of(HOST).setting(key_of("all")) is not None:
-            own = device in self._intent.forwards6
-            return RESTORE if own else f"sysctl -w {shlex.quote(f'{key_of(device)}=1')}"
+            return f"sysctl -w {shlex.quote(f'{key_of(device)}=1')}"
         links = dict.fromkeys(vpc.nat.interface for vpc in self._intent.topology.vpcs if vpc.nat)
         accepts = (shlex.quote(f"net/ipv6/conf/{link}/accept_ra=2") for link in links)
         return f"sysctl -w {' '.join(accepts)} {WHOLE[Family.INET6]}=1"

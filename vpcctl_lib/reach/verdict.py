@@ -325,9 +325,9 @@ class Analyzer:
     def _is_published(self, question: Question) -> bool:
         """Whether that port of the host leads to a machine: then it is an address outside."""
         asked = question.port, question.protocol.value
-        return question.family is Family.INET and any(
-            (one.publish.port, one.publish.protocol.value) == asked
-            for one in publishing.published(self.topology))
+        return any((one.publish.port, one.publish.protocol.value) == asked
+                   and question.family.number in {address.version for address in one.addresses}
+                   for one in publishing.published(self.topology))
 
     def _not_peered(self, near: Vpc, far: Vpc) -> Code | None:
         if far in self.topology.peers_of(near.name):

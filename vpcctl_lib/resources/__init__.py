@@ -39,9 +39,9 @@ LATE = {"acls": "Acls",
         "collector": "Collector", "counting": "Counting", "flowfile": "FlowFile", "watch": "Watch",
         "announced": "Announced", "attached": "Attached", "discovery": "Discovery",
         "forwarding6": "Forwarding6", "hosts": "Hosts", "ipv6": "Ipv6", "leases": "Leases",
-        "localnet": "Localnet", "marking": "Marking", "otherline": "OtherLine", "relay": "Relay",
-        "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap", "way": "Way",
-        "wayrule": "WayRule"}
+        "localnet": "Localnet", "localnet6": "Localnet6", "marking": "Marking", "otherline": "OtherLine",
+        "relay": "Relay", "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap",
+        "way": "Way", "wayrule": "WayRule", "whole6": "Whole6"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.ipv6 import Ipv6 as Ipv6
     from vpcctl_lib.resources.leases import Leases as Leases
     from vpcctl_lib.resources.localnet import Localnet as Localnet
+    from vpcctl_lib.resources.localnet6 import Localnet6 as Localnet6
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.otherline import OtherLine as OtherLine
     from vpcctl_lib.resources.relay import Relay as Relay
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.watch import Watch as Watch
     from vpcctl_lib.resources.way import Way as Way
     from vpcctl_lib.resources.wayrule import WayRule as WayRule
+    from vpcctl_lib.resources.whole6 import Whole6 as Whole6
 else:
     def __getattr__(name: str) -> type:
         """The late kinds, from their modules (PEP 562)."""

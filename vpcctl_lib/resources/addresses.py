@@ -181,6 +181,9 @@ class Route(Resource):
     addressed: bool = True
     """Whether it is to go with the link's last address, or the link has none."""
 
+    source: IPv6Address | None = None
+    """The address of packets that have none yet, if the kernel could choose another one."""
+
     @property
     def homes(self) -> frozenset[Place]:
         """The namespace, the link and its address, which lo always has."""
@@ -199,7 +202,8 @@ class Route(Resource):
         target = ("via", str(self.via)) if self.via else ()
         scope = () if self.via or self._is_ipv6 else ("scope", "link")
         metric = ("metric", str(self.metric)) if self.metric else ()
-        return (destination, *target, "dev", self.device, *scope, *metric)
+        source = ("src", str(self.source)) if self.source else ()
+        return (destination, *target, "dev", self.device, *scope, *metric, *source)
 
     @property
     def route_line(self) -> Hashable:
@@ -220,10 +224,13 @@ class Route(Resource):
         destination = self._listed
         via = str(self.via) if self.via else None
         metric = self._metric
-        shall = (destination, via, self.device, metric)
+        # Others' routes may have any source: only one that we chose has to be there.
+        source = str(self.source) if self.source else None
+        shall = (destination, via, self.device, metric, source)
         held = kernel.routes6 if self._is_ipv6 else kernel.routes
         routes = [one for one in held(self.namespace) if one["dst"] == destination]
-        if shall in [(one["dst"], one.get("gateway"), one.get("dev"), one.get("metric", 0)) for one in routes
+        if shall in [(one["dst"], one.get("gateway"), one.get("dev"), one.get("metric", 0),
+                      one.get("prefsrc") if source else None) for one in routes
                      if one.get("protocol") != "kernel"]:
             return None
         # The kernel adds one for an address, which root inside may have added.

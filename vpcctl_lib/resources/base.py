@@ -143,6 +143,8 @@ class Freed:
     namespace: str
     ports: tuple[tuple[str, int], ...] = ()
     addresses: tuple[str, ...] = ()
+    family: Family = Family.INET
+    """That of the ports."""
 
 
 class Part(Enum):

@@ -15,8 +15,7 @@ from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Sysctl
 
 EVERYWHERE = "net.ipv6.conf.all.forwarding"
-"""The host's own switch, which is left alone: turning it on takes away the default route that a router
-advertised (rt6_purge_dflt_routers of net/ipv6/route.c)."""
+"""The host's own switch, which is left alone if links have their own."""
 
 
 def key_of(device: str) -> str:
@@ -25,8 +24,8 @@ def key_of(device: str) -> str:
 
 
 def is_possible() -> bool:
-    """Whether links have such a switch, or the host forwards IPv6 anyway."""
-    return setting(key_of("all")) is not None or setting(EVERYWHERE) == "1"
+    """Whether links have such a switch."""
+    return setting(key_of("all")) is not None
 
 
 @frozen

@@ -244,14 +244,14 @@ class Set(Deed):
         born = _BORN.get((self.values, self.links)) if self.fresh else None
         values, common = born or (self.values, self.links)
         # Where other new namespaces differed, this one does, and need not be read.
-        put = _overwrite if born else _put
-        written = tuple(pair for pair in values if put(f"{SYSCTLS}/{pair[0].replace('.', '/')}", pair[1]))
+        write = _overwrite if born else put
+        written = tuple(pair for pair in values if write(f"{SYSCTLS}/{pair[0].replace('.', '/')}", pair[1]))
         on_links: set[tuple[str, str]] = set()
         folder = f"{SYSCTLS}/net/ipv4/conf"
         # These two first: a link that is created meanwhile inherits their values.
         others = [name for name in os.listdir(folder) if name not in (*EVERYWHERE, "lo")] if common else []
         for name in (*EVERYWHERE, *others):
-            on_links |= {pair for pair in common if put(f"{folder}/{name}/{pair[0]}", pair[1])}
+            on_links |= {pair for pair in common if write(f"{folder}/{name}/{pair[0]}", pair[1])}
         if self.fresh and born is None:
             _BORN[self.values, self.links] = (written, tuple(on_links))
 
@@ -285,7 +285,7 @@ _BORN: dict[tuple[Pairs, Pairs], tuple[Pairs, Pairs]] = {}
 of each of 200 takes a tenth of the time that it takes to make them."""
 
 
-def _put(path: str, value: str) -> bool:
+def put(path: str, value: str) -> bool:
     """Write a setting if this kernel has it and it differs; whether it did."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)

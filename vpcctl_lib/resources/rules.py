@@ -198,7 +198,9 @@ class Chain(Resource):
         other = sorted(before ^ set(self.rules))
         ports = {(one[1], int(one[2])): None for one in map(_PORT.search, other) if one}
         addresses = {one[1]: None for one in map(_ELASTIC.search, other) if one}
-        return Freed(self.namespace, tuple(ports), tuple(addresses)) if ports or addresses else None
+        if not (ports or addresses):
+            return None
+        return Freed(self.namespace, tuple(ports), tuple(addresses), self.family)
 
     def owner_found(self, kernel: Kernel) -> Owner:
         """The owner of a chain is unknown."""

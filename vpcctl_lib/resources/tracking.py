@@ -13,7 +13,7 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.proc import sockets
 from vpcctl_lib.kernel.run import Command
-from vpcctl_lib.model.addressing import Address
+from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.resources.operation import NO_FACTS, Desk, Facts, Operation
 
 if TYPE_CHECKING:
@@ -144,6 +144,9 @@ class Release(Tending):
     namespace: str
     ports: tuple[tuple[str, int], ...]
     addresses: tuple[str, ...] = ()
+    family: Family = Family.INET
+    """That of the ports."""
+
     shortfall = "connections from outside may go on to where they led before"
 
     def do(self) -> None:
@@ -156,13 +159,15 @@ class Release(Tending):
 
         def forget() -> None:
             with Table() as table:
-                table.forget(lambda entry: (entry.protocol, entry.port) in freed
+                table.forget(lambda entry: ((entry.protocol, entry.port) in freed
+                                            and entry.destination.version == self.family.number)
                              or not ends.isdisjoint((entry.source, entry.destination, entry.seen_as)))
 
         _within(self.namespace, forget)
 
     def __str__(self) -> str:
-        looks = [*(f"-p {protocol} --orig-port-dst {port}" for protocol, port in self.ports),
+        family = "-f ipv6 " if self.family is Family.INET6 else ""
+        looks = [*(f"{family}-p {protocol} --orig-port-dst {port}" for protocol, port in self.ports),
                  *(f"{end} {one}" for one in self.addresses for end in ("-s", "-d", "-q"))]
         lines = "".join(f"  conntrack -D {one} || true\n" for one in looks)
         script = f"if command -v conntrack; then\n{lines}  true\nfi >/dev/null 2>&1"

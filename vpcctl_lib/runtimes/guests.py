@@ -53,7 +53,8 @@ def published(port: object, to: object, protocol: object, listen: object) -> Ite
         return
     if not port:
         raise BadInput(f"no port of the host is said for port {to} of the container", f"write -p 8080:{to}")
-    at = f"{listen}:" if listen and listen != "0.0.0.0" else ""  # noqa: S104 - it is compared
+    host = f"[{listen}]" if ":" in str(listen) else listen
+    at = f"{host}:" if listen and listen != "0.0.0.0" else ""  # noqa: S104 - it is compared
     yield publishing.parse(f"{at}{port}:{to}/{protocol}")
 
 

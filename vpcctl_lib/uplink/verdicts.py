@@ -5,9 +5,9 @@ A packet meets all base chains of a hook; an accept in ours ends only ours (nft(
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from vpcctl_lib.frozen import frozen
@@ -21,8 +21,13 @@ CONNTRACK, DNAT, SNAT = -200, -100, 100
 CLIENT = 49152
 """A client's port: the first of those that nobody assigns (RFC 6335, section 6)."""
 
-HEADERS = frozenset({"tcp", "udp", "udplite", "icmp", "icmpv6", "igmp", "ip6", "sctp", "dccp", "esp", "ah",
-                     "arp"})
+Known = Mapping[tuple[str, str], object]
+"""What nft's expressions would find in a packet, by their two words."""
+
+NETWORKS = {"ip": "ipv4", "ip6": "ipv6"}
+"""Headers of families, with the words for these."""
+
+HEADERS = frozenset({"tcp", "udp", "udplite", "icmp", "icmpv6", "igmp", "sctp", "dccp", "esp", "ah", "arp"})
 """What nft reads only if the packet has it."""
 
 DEEPEST = 16
@@ -67,7 +72,7 @@ class Packet:
         """The link by which it leaves."""
         return self.cable if self.kind is Kind.ANSWERS else self.uplink
 
-    def facts(self, hook: str = "forward", priority: int = 0) -> Mapping[tuple[str, str], object]:
+    def facts(self, hook: str = "forward", priority: int = 0) -> Known:
         """What nft's expressions would find in it there; anything else is unknown."""
         comes = "" if hook == "egress" else self.incoming
         goes = "" if hook in ("ingress", "prerouting") else self.outgoing
@@ -170,12 +175,72 @@ _Ends = frozenset[_End]
 _NEXT: _Ends = frozenset({_End.NEXT})
 
 
+class Conditions:
+    """Whether what the rules of a table ask holds for a packet of which these facts are known."""
+
+    def __init__(self, facts: Known, table: Table) -> None:
+        self._facts = facts
+        self._table = table
+
+    def hold(self, kind: str, body: Any) -> bool | None:
+        """Whether a statement matches; None if that depends on something unknown."""
+        if kind == "limit":
+            return not (isinstance(body, dict) and body.get("inv"))
+        if kind != "match":
+            return None
+        header = body["left"].get("payload", {}).get("protocol") if isinstance(body["left"], dict) else None
+        if header in NETWORKS:
+            if NETWORKS[header] != self._facts["meta", "nfproto"]:
+                return False
+        elif header in HEADERS and header != self._facts["meta", "l4proto"]:
+            # nft first checks that the packet is of that kind.
+            return False
+        value, operator = self.value(body["left"]), body["op"]
+        if value is None or operator not in ("==", "!=", "in"):
+            return None
+        found = self.fits(value, body["right"])
+        return found if found is None or operator != "!=" else not found
+
+    def value(self, left: Any) -> object | None:
+        """What an expression finds in the packet; None if that is unknown."""
+        if not isinstance(left, dict) or len(left) != 1:
+            return None
+        (kind, body), = left.items()
+        if kind == "concat":
+            values = tuple(map(self.value, body))
+            return None if None in values else values
+        if kind == "payload" and "protocol" in body:
+            return self._facts.get((body["protocol"], body["field"]))
+        if kind == "fib":
+            flags = body["flags"] if isinstance(body["flags"], list) else [body["flags"]]
+            return self._facts.get((kind, " ".join((body["result"], *flags))))
+        return self._facts.get((kind, body["key"])) if kind in ("meta", "ct") and "key" in body else None
+
+    def fits(self, value: object, right: Any) -> bool | None:
+        """Whether a value is what a rule wants, or in its set; None if that is unknown."""
+        if isinstance(right, str) and right.startswith("@"):
+            right = self._table.sets.get(right[1:])
+            if right is None:
+                return None
+        members = right.get("set", [right]) if isinstance(right, dict) else right
+        members = members if isinstance(members, list) else [members]
+        found = [_is(value, member) for member in members]
+        return True if True in found else None if None in found else False
+
+    def entries(self, body: Mapping[str, Any]) -> Iterable[Any]:
+        """Those of a map, each its key and what is there."""
+        data = body["data"]
+        if isinstance(data, str):
+            data = self._table.sets.get(data.removeprefix("@"))
+        return data.get("set", []) if isinstance(data, dict) else []
+
+
 class _Walk:
     """One packet in one base chain; a rule that might match is followed both ways."""
 
     def __init__(self, chain: BaseChain, packet: Packet) -> None:
         self._chain = chain
-        self._facts = packet.facts(chain.chain.hook, chain.chain.priority)
+        self._conditions = Conditions(packet.facts(chain.chain.hook, chain.chain.priority), chain.table)
         self._why = ""
         self._handle = 0
         self._known: dict[str, _Ends] = {}
@@ -222,7 +287,7 @@ class _Walk:
                 self._blame(kind, rule)
                 return frozenset({_End.ACCEPTED, _End.REFUSED}) | unsure
             elif kind not in HARMLESS:
-                matches = self._matches(kind, body)
+                matches = self._conditions.hold(kind, body)
                 if matches is False:
                     return _NEXT
                 unsure = unsure if matches else _NEXT
@@ -242,47 +307,10 @@ class _Walk:
             self._blame(kind, rule)
         return frozenset({_VERDICTS[kind]})
 
-    def _matches(self, kind: str, body: Any) -> bool | None:
-        """Whether it matches; None if that depends on something unknown."""
-        if kind == "limit":
-            return not (isinstance(body, dict) and body.get("inv"))
-        if kind != "match":
-            return None
-        header = body["left"].get("payload", {}).get("protocol") if isinstance(body["left"], dict) else None
-        if header in HEADERS and header != self._facts["meta", "l4proto"]:
-            # nft first checks that the packet is of that kind.
-            return False
-        value, operator = self._value(body["left"]), body["op"]
-        if value is None or operator not in ("==", "!=", "in"):
-            return None
-        found = self._is_in(value, body["right"])
-        return found if found is None or operator != "!=" else not found
-
-    def _value(self, left: Any) -> object | None:
-        if not isinstance(left, dict) or len(left) != 1:
-            return None
-        (kind, body), = left.items()
-        if kind == "payload" and "protocol" in body:
-            return self._facts.get((body["protocol"], body["field"]))
-        return self._facts.get((kind, body["key"])) if kind in ("meta", "ct") and "key" in body else None
-
-    def _is_in(self, value: object, right: Any) -> bool | None:
-        if isinstance(right, str) and right.startswith("@"):
-            right = self._chain.table.sets.get(right[1:])
-            if right is None:
-                return None
-        members = right.get("set", [right]) if isinstance(right, dict) else right
-        members = members if isinstance(members, list) else [members]
-        found = [_is(value, member) for member in members]
-        return True if True in found else None if None in found else False
-
     def _mapped(self, body: Any, depth: int, rule: Rule) -> _Ends:
-        value, data = self._value(body["key"]), body["data"]
-        if isinstance(data, str):
-            data = self._chain.table.sets.get(data.removeprefix("@"))
-        entries = data.get("set", []) if isinstance(data, dict) else []
-        possible = [(self._is_in(value, key) if value is not None else None, verdict)
-                    for key, verdict in entries]
+        value = self._conditions.value(body["key"])
+        possible = [(self._conditions.fits(value, key) if value is not None else None, verdict)
+                    for key, verdict in self._conditions.entries(body)]
         ends: set[_End] = set()
         for matches, verdict in possible:
             if matches is not False:
@@ -307,7 +335,12 @@ def _is(value: object, member: Any) -> bool | None:
     """Whether a value is the member of a set: a word, a name with a star, a network, a range."""
     if isinstance(member, dict) and "elem" in member:
         member = member["elem"].get("val")
-    if isinstance(value, IPv4Address):
+    if isinstance(value, tuple):
+        parts = member.get("concat", []) if isinstance(member, dict) else []
+        found = [_is(one, part) for one, part in zip(value, parts, strict=False)]
+        whole = len(parts) == len(value)
+        return False if False in found or not whole else None if None in found else True
+    if isinstance(value, (IPv4Address, IPv6Address)):
         return _is_address(value, member)
     if isinstance(member, dict):
         span = member.get("range")
@@ -317,13 +350,13 @@ def _is(value: object, member: Any) -> bool | None:
     return bool(value == member)
 
 
-def _is_address(value: IPv4Address, member: Any) -> bool | None:
+def _is_address(value: IPv4Address | IPv6Address, member: Any) -> bool | None:
     try:
         if isinstance(member, str):
-            return value == IPv4Address(member)
+            return value == ip_address(member)
         if "prefix" in member:
-            return value in IPv4Network((member["prefix"]["addr"], member["prefix"]["len"]))
-        first, last = member["range"]
-        return IPv4Address(first) <= value <= IPv4Address(last)
-    except (AddressValueError, NetmaskValueError, LookupError, TypeError, ValueError):
+            return value in ip_network(f"{member['prefix']['addr']}/{member['prefix']['len']}")
+        first, last = (int(ip_address(one)) for one in member["range"])
+        return first <= int(value) <= last
+    except (LookupError, TypeError, ValueError):
         return None

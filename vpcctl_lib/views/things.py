@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from vpcctl_lib.model import elastic, kinds
+from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, Names, Placed
@@ -62,10 +63,12 @@ def plain(value: Any) -> Any:
 
 
 def _publish(topology: Topology, names: Names) -> View:
-    """The machine's address; a subnet's own machine is null, as everywhere."""
-    vpc, subnet, machine, _ = names
-    return {"instance": machine or None,
-            "address": str(find_endpoint(topology, Site(vpc, subnet, machine)).address)}
+    """The machine's addresses; a subnet's own machine is null, as everywhere."""
+    vpc, subnet, machine, name = names
+    where = find_endpoint(topology, Site(vpc, subnet, machine))
+    publish = next(one for one in where.publishes if one.name == name)
+    found = [str(address) for family in Family if publish.is_of(family) and (address := where.at(family))]
+    return {"instance": machine or None, "address": found[0], "addresses": found}
 
 
 def _pool(topology: Topology, pool: Pool) -> View:
