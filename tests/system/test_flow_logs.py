@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from host import CHECKOUT, Host
 
+from tests.dear import LONG
+
 PUBLIC, PRIVATE = "10.0.1.2", "10.0.2.2"
 FOLDER = "/var/lib/vpcctl/flow-logs"
 NETWORK = "vpcctl.flow-logs"
@@ -82,6 +84,80 @@ def logged(vpc1: Host) -> Host:
     return vpc1
 
 
+CONNECT = """
+import socket, struct, sys
+address, port, many = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for _ in range(many):
+    one = socket.create_connection((address, port), 5)
+    one.sendall(b"?")
+    one.recv(1)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    one.close()
+"""
+"""Short connections: to an address and port, so many."""
+
+ANSWER = """
+import socket, sys
+listening = socket.create_server(("", int(sys.argv[1])), backlog=4096)
+while True:
+    one, _ = listening.accept()
+    if one.recv(1):
+        one.sendall(b"!")
+    one.close()
+"""
+
+
+def counters(host: Host, port: str) -> dict[str, tuple[int, int]]:
+    """Packets and bytes of IP that a port of the bridge carried, by direction as its machine sees it."""
+    (link,) = json.loads(host.sh(f"ip -n vpc1 -s -j link show dev {port}"))
+    # What the port gets, its machine has sent. Ethernet's header has 14 bytes.
+    return {way: (one["packets"], one["bytes"] - 14 * one["packets"])
+            for way, one in (("egress", link["stats64"]["rx"]), ("ingress", link["stats64"]["tx"]))}
+
+
+def recorded(host: Host, machine: str) -> dict[str, tuple[int, int]]:
+    """The same by the records."""
+    found = [one for one in records(host) if one["machine"] == machine and one["log_status"] == "OK"]
+    return {way: tuple(sum(one[what] for one in found if one["direction"] == way)
+                       for what in ("packets", "bytes")) for way in ("egress", "ingress")}
+
+
+def test_records_agree_with_the_counters_of_the_link(vpc1: Host) -> None:
+    """Over a mixed load: one stream, short connections, pings, refused scans."""
+    many = 10_000 if LONG else 1_000
+    policy = vpc1.write("policy.json", {"ingress": [
+        {"protocol": "tcp", "port": "8080-8081", "action": "allow"},
+        {"protocol": "icmp", "action": "allow"}]})
+    vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    vpc1.do("flow-log create --vpc vpc1 --interval 2 --format json")
+    vpc1.start("vpc1-private", "python3", "-c", ANSWER, "8080")
+    vpc1.start("vpc1-private", "iperf3", "-s", "-p", "8081")
+    before = {machine: counters(vpc1, port) for machine, port in PORTS.items()}
+    stream = ("iperf3", "-c", PRIVATE, "-p", "8081", "-t", "5" if LONG else "1")
+    vpc1.wait_until(lambda: vpc1.inside("vpc1-public", *stream).code == 0, "iperf3 does not serve")
+    assert vpc1.inside("vpc1-public", "python3", "-c", CONNECT, PRIVATE, "8080", str(many)).code == 0
+    assert vpc1.inside("vpc1-public", "ping", "-q", "-c", "200", "-i", "0.002", PRIVATE).code == 0
+    scan = f"import socket; one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); " \
+           f"[one.sendto(b'?', ('{PRIVATE}', port)) for port in range(100, 200) for _ in range(3)]"
+    assert vpc1.inside("vpc1-public", "python3", "-c", scan).code == 0
+    after = {machine: counters(vpc1, port) for machine, port in PORTS.items()}
+    shall = {machine: {way: (now[0] - before[machine][way][0], now[1] - before[machine][way][1])
+                       for way, now in ways.items()} for machine, ways in after.items()}
+    total = sum(packets for ways in shall.values() for packets, _ in ways.values())
+    until(lambda: sum(packets for machine in PORTS for packets, _ in recorded(vpc1, machine).values())
+          >= total * 0.999, f"not all of {total} packets have a record: {shall}")
+    for machine, ways in shall.items():
+        found = recorded(vpc1, machine)
+        for way, wanted in ways.items():
+            off = [abs(one / other - 1) for one, other in zip(found[way], wanted, strict=True)]
+            print(f"{machine} {way}: {wanted[0]} packets, {wanted[1]} bytes at the link; the records have "
+                  f"{found[way][0]} and {found[way][1]}: {100 * off[0]:.4f} % and {100 * off[1]:.4f} % off")
+            assert max(off) <= 0.001
+    refused = [one for one in records(vpc1) if one["action"] == "REJECT"]
+    assert sum(one["packets"] for one in refused) == 300, "exact to the packet"
+
+
+PORTS = {"vpc1/public": "s-public", "vpc1/private": "s-private"}
 PUBLIC6, PRIVATE6 = "fd00:0:0:101::2", "fd00:0:0:102::2"
 
 
@@ -187,6 +263,25 @@ def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -
     assert vpc1.do("status").out == "in sync\n"
 
 
+def test_rules_that_come_and_go_lose_no_packet(logged: Host) -> None:
+    policy = logged.write("policy.json", ONLY_80)
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 99)
+    back = ("vpc1/private", "egress", PRIVATE, PUBLIC, 17, 98)
+    for _ in range(2):
+        send(logged, "vpc1-public", PRIVATE, 99, 3, source=4000)
+        send(logged, "vpc1-private", PUBLIC, 98, 4, source=4001)
+        logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+        send(logged, "vpc1-public", PRIVATE, 99, 5, source=4000)
+        send(logged, "vpc1-private", PUBLIC, 98, 6, source=4001)
+        logged.do("firewall clear --vpc vpc1 --subnet private")
+    shall = {(*flow, "ACCEPT"): 6, (*flow, "REJECT"): 10, (*back, "ACCEPT"): 8, (*back, "REJECT"): 12}
+    found = until(lambda: (now := {one: flows(records(logged))[one] for one in shall}) and
+                  sum(now.values()) == sum(shall.values()) and now, "packets are lost")
+    assert found == shall
+    assert not [one for one in records(logged) if one["log_status"] == "SKIPDATA"]
+    assert logged.do("status").out == "in sync\n"
+
+
 def test_what_is_not_known_is_said(logged: Host) -> None:
     until(lambda: [one for one in records(logged) if one["log_status"] == "NODATA"], "no NODATA")
     logged.sh("nft delete table inet vpcctl-flows", "vpc1-private")
@@ -203,8 +298,8 @@ def test_what_is_not_known_is_said(logged: Host) -> None:
     table = logged.sh("nft list table inet vpcctl-flows", "vpc1-private")
     small = table.replace("size 65536", "size 2")
     assert small != table
-    logged.sh(f"nft -f - <<'EOF'\ndelete table inet vpcctl-flows\n{small}\nEOF", "vpc1-private")
     before = len(records(logged))
+    logged.sh(f"nft -f - <<'EOF'\ndelete table inet vpcctl-flows\n{small}\nEOF", "vpc1-private")
     until(lambda: "SKIPDATA" in {one["log_status"] for one in records(logged)[before:]}, "made again")
     before = len(records(logged))
     for port in range(60, 64):

@@ -70,7 +70,7 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
     if found:
         yield from _names(topology, seats, found)
     if any(vpc.flow_logs for vpc in topology.vpcs):
-        yield from _flows(topology, seats, bool(found))
+        yield from _flows(topology, seats, groups, bool(found))
     for vpc in topology.vpcs:
         busy = tuple(seat for seat in seats[vpc.name] if seat.machine.workloads)
         yield Part((vpc.name,), machines.programs, busy)
@@ -114,7 +114,8 @@ def _names(topology: Topology, seats: Mapping[str, Sequence[Seat]],
         yield Part((vpc.name,), names.programs, (vpc,), (listening(vpc), names.peers(topology, vpc)))
 
 
-def _flows(topology: Topology, seats: Mapping[str, Sequence[Seat]], has_folder: bool) -> Iterator[Part]:
+def _flows(topology: Topology, seats: Mapping[str, Sequence[Seat]], groups: Groups | None,
+           has_folder: bool) -> Iterator[Part]:
     """What flow logs need: the collector comes last, and finds everything."""
     # Imported late: most networks have none.
     from vpcctl_lib.blueprint import flows
@@ -125,7 +126,7 @@ def _flows(topology: Topology, seats: Mapping[str, Sequence[Seat]], has_folder: 
     for vpc in (vpc for vpc in topology.vpcs if vpc.flow_logs):
         held = tuple(seat for seat in seats[vpc.name]
                      if flows.covered(vpc, seat.subnet.name, seat.machine.name))
-        yield Part((vpc.name,), flows.counting, held)
+        yield Part((vpc.name,), flows.counting, held, (groups,))
         yield Part((vpc.name,), flows.watch, held,
                    (vpc.name, vpc.flow_logs, ACL_TABLE if vpc.acls and topology.guarded else ""), flows.line)
         yield Part((vpc.name,), flows.files, vpc.flow_logs, (vpc.name,))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from vpcctl_lib.blueprint.names import ALWAYS
 from vpcctl_lib.flows import config
 from vpcctl_lib.flows.config import Log
-from vpcctl_lib.flows.names import FOUR, NETWORK, SIX
+from vpcctl_lib.flows.names import FOUR, IN, NETWORK, OUT, SIX
 from vpcctl_lib.kernel.users import HOST
 from vpcctl_lib.model import flowlogs, naming
 from vpcctl_lib.model.endpoints import Endpoint, Stand
@@ -17,16 +18,34 @@ from vpcctl_lib.model.topology import Subnet, Vpc
 from vpcctl_lib.resources import Collector, Counting, FlowFile, Folder, Namespace, Port, Resource, Watch
 from vpcctl_lib.resources.counting import ENDS, GATEWAY, LINK
 
+if TYPE_CHECKING:
+    from vpcctl_lib.blueprint.groups import Groups
+
 OWNER = naming.MARK + "flow.logs"
 """The mark of what belongs to all of them; no VPC has a dot in its name."""
 
 PROGRAM = "flow.logs/collector"
 
 
-def counting(_: Vpc, one: Endpoint) -> Iterator[Resource]:
+def counting(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resource]:
     """The table in a machine's namespace."""
     stand = GATEWAY if one.translates else LINK if one.stand is Stand.LINK else ENDS
-    yield Counting(one.namespace, one.interface, stand, _families(one), bool(one.attached))
+    yield Counting(one.namespace, one.interface, stand, _families(one), bool(one.attached),
+                   tuple(_judged(vpc, one, groups)))
+
+
+def _judged(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[str]:
+    """The directions in which rules in its namespace decide."""
+    if one.translates:
+        return
+    if one.groups and groups:
+        yield IN
+        if groups.directions(vpc, one.groups)[1] is not None:
+            yield OUT
+    elif one.policy:
+        yield IN
+        if one.policy.egress is not None:
+            yield OUT
 
 
 def _families(one: Endpoint) -> str:

@@ -20,7 +20,6 @@ Count = tuple[int, int]
 
 Counts = Mapping[bytes, Count]
 NONE: Count = (0, 0)
-NOTHING: Counts = {}
 
 
 @dataclass
@@ -94,24 +93,27 @@ class Account:
         """An ACL has dropped so much of a flow."""
         self.denied[direction, key] = plus(self.denied.get((direction, key), NONE), count)
 
-    def take(self, seen: Mapping[str, Counts], passed: Mapping[str, Counts]) -> None:
-        """By direction, what came to the rules and what came behind them since the last reading."""
+    def take(self, seen: Mapping[str, Counts], passed: Mapping[str, Counts],
+             free: Mapping[str, Counts]) -> None:
+        """By direction, since the last reading: what came to rules, behind them, and where there are none."""
         before, self.carried = self.carried, {}
         for direction in (IN, OUT):
-            keys = {*seen.get(direction, NOTHING), *passed.get(direction, NOTHING),
+            keys = {*seen[direction], *passed[direction], *free[direction],
                     *(key for way, key in self.denied if way == direction)}
             for key in keys:
-                tally = self._tally((direction, key), before.get((direction, key), (NONE, NONE)),
-                                    seen.get(direction, NOTHING).get(key, NONE),
-                                    passed.get(direction, NOTHING).get(key, NONE))
+                flow = (direction, key)
+                tally = self._tally(flow, before.get(flow, (NONE, NONE)), seen[direction].get(key, NONE),
+                                    passed[direction].get(key, NONE), free[direction].get(key, NONE))
                 for interval in self.intervals.values():
-                    interval.flows.setdefault((direction, key), Tally()).add(tally)
+                    interval.flows.setdefault(flow, Tally()).add(tally)
         self.denied = {}
 
-    def _tally(self, flow: Flow, before: tuple[Count, Count], seen: Count, passed: Count) -> Tally:
+    def _tally(self, flow: Flow, before: tuple[Count, Count], seen: Count, passed: Count,
+               free: Count) -> Tally:
         denied = self.denied.get(flow, NONE)
+        through = plus(passed, free)
         # What an ACL drops on the way out has passed the machine's own rules.
-        through = minus(passed, denied) if flow[0] == OUT else passed
+        through = minus(through, denied) if flow[0] == OUT else through
         accepted, more = settled(plus(before[0], through))
         refused, less = settled(plus(before[1], minus(seen, passed)))
         if more != NONE or less != NONE:

@@ -22,6 +22,7 @@ from vpcctl_lib.flows.names import (
     LIVES,
     LOST,
     OK,
+    OPEN,
     OUT,
     READ,
     REFUSED_LOST,
@@ -169,7 +170,7 @@ class Collector:
             account.take(*_sorted(taken))
 
     def _taken(self, machine: Machine) -> Taken | None:
-        sets = [machine_set(way, place, family) for way in (IN, OUT) for place in (SEEN, OK)
+        sets = [machine_set(way, place, family) for place in (SEEN, OK, OPEN) for way in (IN, OUT)
                 for family in machine.families]
         return self._ask(machine.namespace, INET, TABLE, LOST, sets)
 
@@ -224,12 +225,12 @@ class Collector:
 
 
 def _sorted(taken: Taken) -> Iterator[dict[str, Counted]]:
-    """What came to the rules, and what behind them, by direction."""
-    families = len(taken.sets) // 4
-    held = [{key: count for one in taken.sets[number * families:(number + 1) * families]
-             for key, count in one.items()} for number in range(4)]
-    yield {IN: held[0], OUT: held[2]}
-    yield {IN: held[1], OUT: held[3]}
+    """What came to rules, what behind them, and what where there are none, by direction."""
+    families = len(taken.sets) // 6
+    held = [{key: count for one in taken.sets[first:first + families] for key, count in one.items()}
+            for first in range(0, len(taken.sets), families)]
+    for place in range(0, len(held), 2):
+        yield {IN: held[place], OUT: held[place + 1]}
 
 
 def _whole(key: bytes, protocol: int) -> bytes:

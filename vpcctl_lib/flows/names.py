@@ -1,7 +1,8 @@
 """What the tables that count flows are called, and what is in them; pure.
 
 A set has an element for each flow, with a counter: what it names is its direction, as seen from the machine,
-and where it stands: before the rules that may refuse a packet (`seen`), or behind them (`ok`).
+and where it stands: before the rules that may refuse a packet (`seen`), behind them (`ok`), or where there
+are none (`open`). All sets are always there, so that a change of rules loses nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ UNDER_WAY = ".under-way"
 """The file there that says what is just being read or written."""
 
 IN, OUT = "in", "out"
-SEEN, OK = "seen", "ok"
+SEEN, OK, OPEN = "seen", "ok", "open"
 REFUSED = "refused"
 """In the table of network ACLs in a router: what an ACL has dropped, with the port of the machine."""
 

@@ -56,7 +56,7 @@ class Namespaces:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self, name: str, family: int, table: str, lost: str, sets: Sequence[str]) -> Taken:
-        """A table there; OSError if there is none, or no such namespace."""
+        """A table there; OSError if there is none, no such namespace, or one of the sets is missing."""
         there = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
         try:
             syscalls.setns(there, Namespace.NET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from vpcctl_lib.flows.names import FOUR, IN, LIVES, LOST, OK, OUT, ROOM, SEEN, TABLE, machine_set
+from vpcctl_lib.flows.names import FOUR, IN, LIVES, LOST, OK, OPEN, OUT, ROOM, SEEN, TABLE, machine_set
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
@@ -72,13 +72,16 @@ def updates(name: str, family: str) -> Iterator[str]:
 
 @frozen
 class Counting(Table):
-    """A set for each direction, place and family, with a counter for each flow."""
+    """A set for each direction, place and family; its elements are flows, each with a counter."""
 
     interface: str = "eth0"
     stand: str = ENDS
     families: str = FOUR
     attached: bool = False
     """Whether the namespace is somebody else's."""
+
+    judged: tuple[str, ...] = ()
+    """The directions in which rules decide: only there is counted before them, too, which takes time."""
 
     head = HEAD
     apart = APART
@@ -91,12 +94,16 @@ class Counting(Table):
 
     @property
     def rest(self) -> object:
-        """All of it: what is counted is read from the kernel."""
+        """Where it counts; what is counted is read from the kernel."""
         return self.interface, self.stand, self.families
 
     def moved(self, old: Any) -> str:
-        """Nothing."""
-        return ""
+        """Other chains, all at once; what was counted stays."""
+        before, after = set(old.chains), set(self.chains)
+        gone, come = ([name for name in one.chains if name not in others]
+                      for one, others in ((old, after), (self, before)))
+        return "".join((*(f"delete chain {INET} {TABLE} {name}\n" for name in gone),
+                        *(f"table {INET} {TABLE} {{\n{self._chain(name)}}}\n" for name in come)))
 
     def unmake(self, facts: Facts) -> Operations:
         """In a namespace of somebody else's, as far as its owner lets it."""
@@ -105,18 +112,30 @@ class Counting(Table):
 
     def text(self) -> str:
         """The table in nft's syntax."""
-        sets = "".join(set_text(machine_set(way, place, family), _key(family))
-                       for way in (IN, OUT) for place in (SEEN, OK) for family in self.families)
-        chains = "".join(
-            f"\tchain {name} {{\n\t\ttype filter hook {hook} priority {priority}; policy accept;\n"
-            + "".join(f"\t\t{line}\n" for line in self._lines(name)) + "\t}\n"
-            for name, (hook, priority) in self._chains().items())
+        sets = "".join(set_text(name, _key(family)) for name, family in self.sets.items())
+        chains = "".join(map(self._chain, self.chains))
         return f"table {INET} {TABLE} {{\n\tcounter {LOST} {{\n\t}}\n{sets}{chains}}}\n"
 
-    def _chains(self) -> dict[str, tuple[str, int]]:
+    @property
+    def sets(self) -> dict[str, str]:
+        """The names of its sets, each with its family."""
+        return {machine_set(way, place, family): family for way in (IN, OUT) for place in (SEEN, OK, OPEN)
+                for family in self.families}
+
+    @property
+    def chains(self) -> dict[str, tuple[str, int]]:
         """The hook and the priority of each."""
-        return {f"{way}-{place}": (hook, priority) for way, (hook, *priorities) in HOOKS[self.stand].items()
-                for place, priority in zip((SEEN, OK), priorities, strict=True)}
+        found: dict[str, tuple[str, int]] = {}
+        for way, (hook, before, behind) in HOOKS[self.stand].items():
+            found |= {f"{way}-{SEEN}": (hook, before), f"{way}-{OK}": (hook, behind)} if way in self.judged \
+                else {f"{way}-{OPEN}": (hook, behind)}
+        return found
+
+    def _chain(self, name: str) -> str:
+        hook, priority = self.chains[name]
+        lines = "".join(f"\t\t{line}\n" for line in self._lines(name))
+        head = f"type filter hook {hook} priority {priority}; policy accept;"
+        return f"\tchain {name} {{\n\t\t{head}\n{lines}\t}}\n"
 
     def _lines(self, chain: str) -> Iterator[str]:
         way, _, place = chain.partition("-")
@@ -131,13 +150,11 @@ class Counting(Table):
         if listed is None:
             return MISSING
         hooks = {one["name"]: (one.get("hook"), one.get("prio")) for one in things(listed, "chain")}
-        if hooks != self._chains():
+        if hooks != self.chains:
             return changed("its chains differ")
-        names = {one["name"] for one in things(listed, "set")}
-        if names != {machine_set(way, place, family) for way in (IN, OUT) for place in (SEEN, OK)
-                     for family in self.families}:
+        if {one["name"] for one in things(listed, "set")} != self.sets.keys():
             return changed("its sets differ")
-        shall = {name: [shape_of(line) for line in self._lines(name)] for name in self._chains()}
+        shall = {name: [shape_of(line) for line in self._lines(name)] for name in self.chains}
         return None if shapes(listed) == shall else changed("its rules differ")
 
     def __str__(self) -> str:

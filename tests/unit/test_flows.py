@@ -1,0 +1,217 @@
+"""What the collector of flow logs makes of what the kernel counts: accounts, records, orders, journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vpcctl_lib.flows import accounts, config, records
+from vpcctl_lib.flows.accounts import NONE, Account, Interval, Tally
+from vpcctl_lib.flows.config import Log, Machine, Watched
+from vpcctl_lib.flows.journal import Journal
+from vpcctl_lib.flows.names import IN, OUT, SAVED, UNDER_WAY
+from vpcctl_lib.flows.reading import counted
+from vpcctl_lib.kernel.netlink import attribute
+
+WEB = Machine("vpc1/web", "eni-0", "vpc1-web", "s-web", "4", "policy", ("10.0.1.2",))
+LOG = Log("vpc1.log", "", "", "all", 60, "v2")
+NOTHING = {IN: {}, OUT: {}}
+
+
+def key(source: str, destination: str, protocol: int = 6, sport: int = 40000, dport: int = 80) -> bytes:
+    """A key as the kernel has it: each part is padded to four bytes."""
+    ends = ip_address(source).packed + ip_address(destination).packed
+    return ends + struct.pack(">BxxxHxxHxx", protocol, sport, dport)
+
+
+KEY = key("10.0.2.2", "10.0.1.2")
+
+
+def account(length: int = 60) -> Account:
+    return Account({length: Interval(0.0)})
+
+
+def tallies(one: Account) -> dict[bytes, Tally]:
+    (interval,) = one.intervals.values()
+    return {flow[1]: tally for flow, tally in interval.flows.items()}
+
+
+def test_what_came_to_rules_and_not_behind_them_is_refused() -> None:
+    one = account()
+    one.take({IN: {KEY: (5, 500)}, OUT: {}}, {IN: {KEY: (3, 300)}, OUT: {}}, NOTHING)
+    assert tallies(one) == {KEY: Tally((3, 300), (2, 200), NONE)}
+    one.take(NOTHING, NOTHING, {IN: {KEY: (4, 400)}, OUT: {}})
+    assert tallies(one) == {KEY: Tally((7, 700), (2, 200), NONE)}
+
+
+def test_a_packet_between_the_two_readings_is_not_refused() -> None:
+    """It was counted behind the rules at once, and before them only the next time."""
+    one = account()
+    one.take({IN: {KEY: (1, 60)}, OUT: {}}, {IN: {KEY: (3, 1560)}, OUT: {}}, NOTHING)
+    assert tallies(one)[KEY].refused == NONE
+    one.take({IN: {KEY: (5, 2200)}, OUT: {}}, {IN: {KEY: (2, 600)}, OUT: {}}, NOTHING)
+    assert tallies(one) == {KEY: Tally((5, 2160), (1, 100), NONE)}
+    assert one.carried == {}
+
+
+def test_what_an_acl_drops_on_the_way_out_is_not_accepted_too() -> None:
+    one = account()
+    one.deny(OUT, KEY, (2, 200))
+    one.deny(IN, KEY, (1, 100))
+    one.deny(IN, KEY, (1, 100))
+    one.take(NOTHING, NOTHING, {IN: {}, OUT: {KEY: (5, 500)}})
+    flows = one.intervals[60].flows
+    assert flows == {(OUT, KEY): Tally((3, 300), NONE, (2, 200)), (IN, KEY): Tally(NONE, NONE, (2, 200))}
+    assert flows[IN, KEY].rejected == (2, 200)
+    # Dropped before it was counted at its machine: the next reading sets that right.
+    one.deny(OUT, KEY, (1, 100))
+    one.take(NOTHING, NOTHING, NOTHING)
+    one.take(NOTHING, NOTHING, {IN: {}, OUT: {KEY: (2, 200)}})
+    assert flows[OUT, KEY] == Tally((4, 400), NONE, (3, 300))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=20))
+def test_however_the_readings_fall_the_sums_are_right(rounds: list[tuple[int, int, int]]) -> None:
+    """In each round packets pass and are refused; so many of the passed ones come between the readings."""
+    one, late = account(), 0
+    for passed, refused, between in rounds:
+        between = min(between, passed)
+        seen = late + passed - between + refused
+        late = between
+        one.take({IN: {KEY: (seen, 100 * seen)} if seen else {}, OUT: {}},
+                 {IN: {KEY: (passed, 100 * passed)} if passed else {}, OUT: {}}, NOTHING)
+    one.take({IN: {KEY: (late, 100 * late)} if late else {}, OUT: {}}, NOTHING, NOTHING)
+    found = tallies(one).get(KEY, Tally())
+    passed, refused = (sum(one[place] for one in rounds) for place in (0, 1))
+    assert (found.accepted, found.refused) == ((passed, 100 * passed), (refused, 100 * refused))
+
+
+@pytest.mark.parametrize(("since", "length", "now", "over"), [
+    (0.0, 60, 59.9, False), (0.0, 60, 60.0, True), (59.0, 60, 60.1, True), (60.1, 60, 119.0, False),
+    (10.2, 1, 10.9, False), (10.2, 1, 11.0, True)])
+def test_an_interval_ends_by_the_clock(since: float, length: int, now: float, over: bool) -> None:
+    assert accounts.due(Interval(since), length, now) is over
+
+
+def lines(interval: Interval, log: Log = LOG, owners: dict[str, str] | None = None) -> list[str]:
+    return list(records.lines(log, WEB, interval, 120.0, owners or {}))
+
+
+def test_a_record_has_the_fields_of_version_2() -> None:
+    interval = Interval(60.0, {(IN, KEY): Tally((3, 300), (2, 200), (1, 100))})
+    assert lines(interval) == [
+        "2 000000000000 eni-0 10.0.2.2 10.0.1.2 40000 80 6 3 300 60 120 ACCEPT OK",
+        "2 000000000000 eni-0 10.0.2.2 10.0.1.2 40000 80 6 3 300 60 120 REJECT OK"]
+    assert len(lines(interval)[0].split(" ")) == len(records.FIELDS)
+    assert [line.split(" ")[12] for line in lines(interval, LOG._replace(traffic="accept"))] == ["ACCEPT"]
+    assert [line.split(" ")[12] for line in lines(interval, LOG._replace(traffic="reject"))] == ["REJECT"]
+    six = key("fd00::1", "fd00::2", 58, 0, 0)
+    (line,) = lines(Interval(60.0, {(OUT, six): Tally((1, 64))}))
+    assert line.split(" ")[3:8] == ["fd00::1", "fd00::2", "0", "0", "58"]
+
+
+def test_what_is_not_there_and_what_is_not_known_is_said() -> None:
+    assert lines(Interval(60.0)) == ["2 000000000000 eni-0 - - - - - - - 60 120 - NODATA"]
+    skipped = Interval(60.0, {(IN, KEY): Tally((3, 300))}, True)
+    assert [line.rpartition(" ")[2] for line in lines(skipped)] == ["SKIPDATA", "OK"]
+    # Only what a log is for has records, but packets came: that is no lack of data.
+    assert lines(Interval(60.0, {(IN, KEY): Tally((3, 300))}), LOG._replace(traffic="reject")) == []
+
+
+def test_json_says_who_refused_and_what_to_ask() -> None:
+    log = LOG._replace(format="json")
+    interval = Interval(60.0, {(IN, KEY): Tally(NONE, (2, 200), (1, 100))})
+    (found,) = map(json.loads, lines(interval, log, {"10.0.2.2": "vpc1/db"}))
+    assert (found["refused_by"], found["direction"], found["machine"]) == (
+        ["policy", "acl"], "ingress", "vpc1/web")
+    assert found["ask"] == "vpcctl reach --from vpc1/db --to vpc1/web --protocol tcp --port 80"
+    (found,) = map(json.loads, lines(interval, log))
+    assert found["ask"] is None, "nobody knows who sent it"
+    out = Interval(60.0, {(OUT, key("10.0.1.2", "8.8.8.8", 1, 0, 0)): Tally(NONE, (1, 84))})
+    (found,) = map(json.loads, lines(out, log))
+    assert found["ask"] == "vpcctl reach --from vpc1/web --to 8.8.8.8 --protocol icmp"
+    assert {*records.FIELDS, "machine", "direction", "refused_by", "ask"} == {*found}
+    (found,) = map(json.loads, lines(Interval(60.0), log))
+    assert (found["log_status"], found["srcaddr"], found["action"]) == ("NODATA", None, None)
+
+
+def test_orders_are_read_back_and_half_of_them_are_none() -> None:
+    told = (config.machine_line(WEB), config.log_line(LOG), config.end_line("acls"))
+    text = "\n".join(("# vpcctl:vpc1", *told))
+    assert config.parsed(text) == Watched((LOG,), (WEB,), "acls")
+    for end in range(len(text) - 1):
+        assert config.parsed(text[:end]) is None
+    assert LOG.covers("vpc1/web/web1")
+    assert not LOG._replace(subnet="db").covers("vpc1/web")
+    one = LOG._replace(subnet="web", instance="a")
+    assert [one.covers(f"vpc1/web{end}") for end in ("", "/a", "/b")] == [False, True, False]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    yield Journal(folder)
+    os.close(folder)
+
+
+def test_what_is_kept_is_what_was_known(journal: Journal, tmp_path: Path) -> None:
+    one = Account({60: Interval(7.0, {(IN, KEY): Tally((1, 2), (3, 4), (5, 6))}, True)}, 8.0, 9,
+                  {(OUT, KEY): ((-1, -100), NONE)}, {(OUT, KEY): (2, 200)})
+    journal.reads(["vpc1/web"])
+    journal.done({"vpc1/web": one}, True)
+    assert journal.kept() == {"vpc1/web": one}
+    assert not (tmp_path / UNDER_WAY).exists()
+
+
+def test_who_is_killed_while_it_reads_says_that_something_is_missing(journal: Journal) -> None:
+    journal.reads(["vpc1/web"])
+    journal.done({"vpc1/web": account(), "vpc1/db": account()}, True)
+    journal.reads(["vpc1/web"])
+    found = journal.kept()
+    assert [one.intervals[60].skipped for one in found.values()] == [True, False]
+
+
+def test_who_is_killed_while_it_writes_writes_nothing_twice(journal: Journal, tmp_path: Path) -> None:
+    log = tmp_path / "vpc1.log"
+    log.write_text("old\n")
+    journal.reads(["vpc1/web"])
+    journal.done({"vpc1/web": account()}, False)
+    journal.writes(["vpc1.log", "new.log"])
+    log.write_text("old\nnew\n")
+    assert not journal.kept()["vpc1/web"].intervals[60].skipped
+    assert log.read_text() == "old\n"
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("[", "Expecting value"), ('{"vpc1/web": 7}', "not as it was written"),
+    ('{"vpc1/web": {"read": "x"}}', "could not convert")])
+def test_a_journal_of_others_is_refused(journal: Journal, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / SAVED).write_text(text)
+    with pytest.raises(ValueError, match=says):
+        journal.kept()
+
+
+def element(key: bytes, packets: int, size: int, expressions: bool = False) -> bytes:
+    """An element as the kernel lists it (linux/netfilter/nf_tables.h), with its time, and a counter."""
+    data = attribute(2, attribute(1, size.to_bytes(8, "big")) + attribute(2, packets.to_bytes(8, "big")))
+    counter = attribute(1, b"counter\0") + data
+    parts = attribute(11, attribute(1, counter)) if expressions else attribute(7, counter)
+    return attribute(1, attribute(1, attribute(1, key)) + attribute(5, bytes(8)) + parts)
+
+
+def test_elements_are_read_by_their_layout() -> None:
+    six = key("fd00::1", "fd00::2")
+    some = element(KEY, 3, 180) + element(six, 4, 320) + element(key("10.0.0.1", "10.0.0.2"), 0, 0)
+    more = element(key("10.0.0.3", "10.0.0.4"), 1 << 40, 1 << 50, expressions=True)
+    said = [bytes(4) + attribute(1, b"t\0") + attribute(3, one) for one in (some, more)]
+    assert counted(iter(said)) == {KEY: (3, 180), six: (4, 320),
+                                   key("10.0.0.3", "10.0.0.4"): (1 << 40, 1 << 50)}
+    assert records.ends(six).source == str(IPv6Address("fd00::1"))
