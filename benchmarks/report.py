@@ -100,7 +100,8 @@ WAYS = """## Ways in and out
 {megabytes}
 
 Medians of {rounds} rounds, and of each round's ratios. Each round compares the three in the same moment, and
-counts the processor's time at both ends and on the way. The goal is {least}× of the same by hand; **bold** is
+counts the processor's time at both ends and on the way. Connections are made on one processor, since to wake
+a program on another one takes longer than any rule. The goal is {least}× of the same by hand; **bold** is
 what misses it.
 
 Both networks by hand (`benchmarks/byhand.py`) have the namespaces and hops of the VPC. "Same by hand" holds

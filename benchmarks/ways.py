@@ -165,6 +165,10 @@ class Street:
                         self._servers[way.server, is_bulk] = _started(way.server, *words)
                 if way.client not in self._clients:
                     self._clients[way.client] = _started(way.client, sys.executable, "-c", CLIENT)
+        talking = [process for (_, is_bulk), process in self._servers.items() if not is_bulk]
+        for process in (*talking, *self._clients.values()):
+            # To wake somebody on another processor takes longer than any rule, and is not always needed.
+            os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
 
     def close(self) -> None:
         """End all of them."""

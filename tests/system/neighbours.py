@@ -60,7 +60,7 @@ class Neighbour:
 
     name: str
     needs: str
-    """The program that has to be there."""
+    """The program that has to be there, or several."""
     start: str
     restart: str
     alive: str
@@ -83,7 +83,8 @@ def missing(neighbour: Neighbour) -> str:
         return f"{neighbour.name}: needs root"
     if layers(neighbour):
         return ""
-    return "" if shutil.which(neighbour.needs) else f"{neighbour.name}: no {neighbour.needs}"
+    lacks = next((one for one in neighbour.needs.split() if not shutil.which(one)), "")
+    return f"{neighbour.name}: no {lacks}" if lacks else ""
 
 
 def layers(neighbour: Neighbour) -> list[Path]:
@@ -257,8 +258,8 @@ ALL = (DOCKER, LIBVIRT, PODMAN, FIREWALLD, UFW, PERSISTENT, WIREGUARD)
 def both(first: Neighbour, second: Neighbour) -> Neighbour:
     """Two of them on one host, started and restarted one after the other."""
     return Neighbour(
-        f"{first.name}+{second.name}", first.needs, *(f"{getattr(first, part)}\n{getattr(second, part)}\n"
-                                                      for part in ("start", "restart", "alive")),
+        f"{first.name}+{second.name}", f"{first.needs} {second.needs}",
+        *(f"{getattr(first, part)}\n{getattr(second, part)}\n" for part in ("start", "restart", "alive")),
         namespace=first.namespace or second.namespace, published=first.published or second.published,
         also=(first.name, second.name, *first.also, *second.also))
 

@@ -51,9 +51,9 @@ class World:
 
     @property
     def listening(self) -> list[str]:
-        """The machines, and the NAT gateways: what listens there gets nothing."""
-        return [*self.machines, *(f"{vpc}/pub/nat1" for vpc, one in self.topology["vpcs"].items()
-                                  if "nat_gateways" in one)]
+        """The machines, and what else a packet may be led to: NAT gateways and routers."""
+        return [*self.machines, *self.vpcs, *(f"{vpc}/pub/nat1" for vpc, one in self.topology["vpcs"].items()
+                                              if "nat_gateways" in one)]
 
     def namespace(self) -> str:
         """Any namespace; the host now and then."""

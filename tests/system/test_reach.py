@@ -319,6 +319,17 @@ def test_what_comes_over_lo_keeps_its_connection(rule: str, vpc1: Host) -> None:
     vpc1.sh(f"iptables -t nat -F OUTPUT; iptables -t {rule.replace(' -A', ' -D')}")
 
 
+@pytest.mark.parametrize(("state", "passes"), [("NEW", True), ("INVALID", False), ("UNTRACKED", True)])
+def test_no_state_is_known_before_connections_are_tracked(state: str, passes: bool, vpc1: Host) -> None:
+    vpc1.listen("vpc1-private", "80")
+    rule = f"OUTPUT -p tcp --syn -m conntrack --ctstate {state} -j DROP"
+    vpc1.sh(f"iptables -t raw -A {rule}", "vpc1-public")
+    (answer,) = vpc1.probe(("vpc1-public", "10.0.2.2:80"), patience=0.5)
+    asked = vpc1.vpcctl("reach", "--from", "vpc1/public", "--to", "vpc1/private", "--port", "80", "--json")
+    assert (answer.verdict == REACHED, asked.json["reach"]["verdict"] == "reachable") == (passes, passes)
+    vpc1.sh(f"iptables -t raw -D {rule}", "vpc1-public")
+
+
 def test_a_probe_hears_of_its_own_packet_only(vpc1: Host) -> None:
     # Small ones vanish, large ones are rejected: who hears of a rejection hears of somebody else's packet.
     vpc1.do("nat enable --vpc vpc1")

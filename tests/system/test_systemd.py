@@ -187,6 +187,39 @@ systemctl enable vpcctl-restore.service web.service
     assert booted.sh("ip netns pids vpc1-private; ip netns pids vpc1") == pids
 
 
+FLUSHING = """
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=bash -c "for table in filter mangle nat security; do iptables -t $$table -F; done"
+"""
+"""What firewalld 1.x does to the rules of others when it starts."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["firewalld.service", "docker.service"])
+def test_a_restart_of_what_rewrites_the_firewall_is_followed_by_restore(booted: Booted, name: str) -> None:
+    host = booted.host
+    booted.unit(name, FLUSHING)
+    serve(booted)
+    booted.sh(f"""
+vpcctl nat enable --vpc vpc1
+vpcctl restore --install-unit
+systemctl daemon-reload
+systemctl start {name} vpcctl-restore.service
+""")
+    assert booted.sh("vpcctl status").endswith("in sync\n")
+    pids = booted.sh("ip netns pids vpc1")
+    booted.sh(f"systemctl restart {name}")
+    assert booted.sh("vpcctl status").endswith("in sync\n")
+    host.reaches("vpc1-public", "8.8.8.8")
+    assert booted.sh("ip netns pids vpc1") == pids
+    # Who stops it has not restarted it.
+    booted.sh(f"systemctl stop {name}; iptables -t mangle -F")
+    assert "VPCCTL-GUARD" in booted.run("vpcctl", "status").out
+    host.reaches(SPACE, "10.0.2.2")
+
+
 @pytest.mark.slow
 def test_systemd_starts_the_docker_driver_when_it_is_asked(booted: Booted) -> None:
     booted.host.sh(f"ln -s {CHECKOUT}/vpcctl-docker /usr/bin/vpcctl-docker")

@@ -6,6 +6,8 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 
@@ -303,3 +305,36 @@ def test_a_number_that_a_user_here_has_is_nobody_else_s(
     spaced(uid_map)
     with contextlib.nullcontext() if is_trusted else pytest.raises(VpcctlError, match="above belongs to"):
         trust.check_folder(folder)
+
+
+@pytest.mark.parametrize(("uid_map", "is_beyond", "is_trusted"), [
+    ("0 0 4294967295\n", True, False), ("0 100000 65536\n", True, True), ("0 100000 65536\n", False, False)])
+def test_where_all_users_are_known_nobody_asks_the_kernel(
+        monkeypatch: pytest.MonkeyPatch, folder: Path, spaced: Callable[[str], None], uid_map: str,
+        is_beyond: bool, is_trusted: bool) -> None:
+    monkeypatch.setattr(trust, "_is_beyond_root", lambda _: is_beyond)
+    os.chown(folder.parent, UNKNOWN, -1)
+    spaced(uid_map)
+    assert trust._strangers(folder.parent, os.lstat(folder.parent)) == ({UNKNOWN} if is_trusted else set())
+    assert trust._strangers(folder, os.lstat(folder)) == set()
+
+
+@pytest.mark.parametrize(("capabilities", "user", "name", "is_beyond"), [
+    ("8", UNKNOWN, "place", True), ("8", 0, "place", False), ("80", UNKNOWN, "place", False),
+    ("8", UNKNOWN, "link", False), ("8", UNKNOWN, "file", False), ("8", UNKNOWN, "gone", False)])
+def test_the_kernel_tells_whether_root_has_power_over_a_folder(
+        monkeypatch: pytest.MonkeyPatch, capabilities: str, user: int, name: str, is_beyond: bool) -> None:
+    """Another user has none over root's folder, whatever its capabilities are said to be."""
+    told = SimpleNamespace(read_text=lambda: f"Name:\tx\nCapEff:\t{capabilities:0>16}\n")
+    monkeypatch.setattr(trust, "STATUS", told)
+    with TemporaryDirectory() as there:
+        above = Path(there)
+        above.chmod(0o755)
+        (above / "place").mkdir()
+        (above / "link").symlink_to("place")
+        (above / "file").touch()
+        os.seteuid(user)
+        try:
+            assert trust._is_beyond_root(above / name) is is_beyond
+        finally:
+            os.seteuid(0)

@@ -6,18 +6,26 @@ import shlex
 from pathlib import Path
 
 FOLDER = Path("/etc/systemd/system")
+OTHERS = ("ufw.service", "firewalld.service", "nftables.service", "netfilter-persistent.service",
+          "docker.service")
+"""They rewrite the host's firewall when they start."""
+
 NAME = "vpcctl-restore.service"
 
 
 def text(program: str, state: Path) -> str:
-    """The unit. It runs after everything that rewrites the firewall, so that our jumps come before theirs."""
+    """The unit. It runs after everything that rewrites the firewall, so that our jumps come before theirs.
+
+    When one of these is restarted, so is it (`PartOf`, systemd.unit(5)).
+    """
     command = shlex.join((program, "--state-dir", str(state), "restore"))
+    others = " ".join(OTHERS)
     return f"""\
 # Written by: vpcctl restore --install-unit
 [Unit]
 Description=Restore vpcctl's VPCs
-After=network.target ufw.service firewalld.service nftables.service netfilter-persistent.service
-After=docker.service
+After=network.target {others}
+PartOf={others}
 ConditionPathExists={state}/state.json
 
 [Service]

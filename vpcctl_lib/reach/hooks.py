@@ -103,6 +103,11 @@ class Tracker:
         decisions: list[Decision] = []
         # Over lo, a packet keeps its connection (nf_conntrack_in: "previously seen"), whatever `raw` says.
         is_held = ways.incoming == LOOPBACK and namespace.name in self._current
+        if hook in FIRST and not is_held:
+            self._current.pop(namespace.name, None)
+            if packet.state is not State.UNTRACKED:
+                # In `raw`, what is not known yet counts as INVALID (conntrack_mt() of xt_conntrack.c).
+                packet = replace(packet, state=State.INVALID)
         for name in ORDER[hook]:
             if name == "mangle" and hook in FIRST and not is_held:
                 packet = self._track(namespace, packet)
@@ -133,7 +138,6 @@ class Tracker:
 
     def _track(self, namespace: Namespace, packet: Packet) -> Packet:
         """nf_conntrack_in() of net/netfilter/nf_conntrack_core.c, for a packet that may be known."""
-        self._current.pop(namespace.name, None)
         if packet.state is State.UNTRACKED:
             return packet
         state, known = self._known(namespace, packet)
