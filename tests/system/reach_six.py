@@ -43,11 +43,6 @@ class World6(World):
                 for one, held in self.further(subnet)}
         return own | more
 
-    @property
-    def listening(self) -> list[str]:
-        """The routers as well, to which packets may be redirected."""
-        return [*super().listening, *self.vpcs]
-
     @staticmethod
     def further(subnet: dict[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:
         """The further machines of a subnet, and which number each has there."""
