@@ -138,6 +138,7 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Attachment, "path"): st.sampled_from(("", "/run/netns/lab", "/proc/77/ns/net")),
     Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
     Field(Machine, "tap"): st.sampled_from(("", "", "vm0", "tap-1")),
+    Field(Machine, "bandwidth"): st.sampled_from(("", "", "100mbit", "2500kbit")),
     Field(FlowLog, "subnet"): st.sampled_from(("", "public", "private")),
     Field(FlowLog, "instance"): st.sampled_from(("", "web1", "web2")),
     Field(FlowLog, "interval"): st.sampled_from((1, 60, 600)),
@@ -449,7 +450,7 @@ def _has_addresses(subnet: Subnet) -> bool:
     own = subnet.machine()
     others = [machine for machine in subnet.machines if machine != own]
     addresses = [address for machine in others for address in machine.addresses]
-    plain = replace(own, workloads=(), groups=(), publishes=()) if own else OWN
+    plain = replace(own, workloads=(), groups=(), publishes=(), bandwidth="") if own else OWN
     return (plain == OWN and all(one.name and one.addresses for one in others)
             and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
@@ -478,8 +479,9 @@ FULL = Topology(
                         workloads=(Workload("job", ("sleep", "1")),),
                         publishes=(Publish(8080, 80, listen=IPv4Address("203.0.113.2")),
                                    Publish(5353, 53, Transport.UDP))),
-                Machine("web2", (IPv4Address("10.0.1.7"),))), "edge"),
-        Subnet("private", IPv4Network("10.0.2.0/24"), machines=(Machine(publishes=(Publish(81, 80),)),)),
+                Machine("web2", (IPv4Address("10.0.1.7"),), bandwidth="100mbit")), "edge"),
+        Subnet("private", IPv4Network("10.0.2.0/24"), machines=(
+            Machine(publishes=(Publish(81, 80),), bandwidth="1gbit"),)),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),

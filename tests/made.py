@@ -31,6 +31,7 @@ from vpcctl_lib.resources import (
     Neighbour,
     Port,
     Program,
+    Rate,
     Relay,
     Resolver,
     Resource,
@@ -96,6 +97,11 @@ class Made(Kernel):
         """Those that were entered."""
         return {(one.device, str(one.address)): {"lladdr": one.mac}
                 for one in self.those(Neighbour, namespace) if one.address.version == 6}
+
+    def queues(self, namespace: str) -> dict[str, list[dict[str, Any]]]:
+        """The limits of links."""
+        return {one.device: [{"kind": "tbf", "root": True, "options": {"rate": one.rate // 8},
+                              "limit": one.limit}] for one in self.those(Rate, namespace)}
 
     def routes(self, namespace: str) -> list[dict[str, Any]]:
         """Those that were made."""

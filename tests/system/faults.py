@@ -14,7 +14,7 @@ from host import Host, Result
 SHIM = Path(__file__).with_name("tool_shim.sh")
 RULES = tuple(f"{tool}{kind}{verb}" for tool in ("iptables", "ip6tables") for kind in ("", "-legacy", "-nft")
               for verb in ("", "-save", "-restore"))
-TOOLS = ("ip", "bridge", "nft", *RULES, "sysctl", "env", "ss")
+TOOLS = ("ip", "bridge", "tc", "unshare", "nft", *RULES, "sysctl", "env", "ss")
 FAILURES, KILLS = ("fail", "middle"), ("kill-before", "kill-while", "kill-after")
 SIGNALS = ("INT", "TERM", "HUP")
 

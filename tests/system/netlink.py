@@ -12,6 +12,10 @@ GETLINK, GETADDR, GETROUTE, GETNEIGH, GETRULE = 18, 22, 26, 30, 34
 DELETE_CONNECTIONS = 1 << 8 | 2
 """linux/netfilter/nfnetlink_conntrack.h"""
 
+GETQDISC, KIND, QUEUE = 38, 1, struct.Struct("=BxxxiIII")
+UNASKED = (b"noqueue", b"pfifo_fast", b"mq", b"fq_codel", b"noop")
+"""What a link has by itself."""
+
 AF_BRIDGE, NETFILTER = 7, 12
 REQUEST, ACK, DUMP, DONE, ERROR = 0x1, 0x4, 0x300, 3, 2
 HEADER = struct.Struct("=IHHII")
@@ -48,6 +52,14 @@ def stations() -> Iterator[str]:
             address = dict(_attributes(one[NEIGHBOUR.size:])).get(LLADDR)
             if state & STATIC and address:
                 yield f"{address.hex(':')} at {socket.if_indextoname(number)}"
+
+
+def has_queues() -> bool:
+    """Whether a link has a queueing discipline that somebody gave it."""
+    with _asking() as asking:
+        found = [dict(_attributes(one[QUEUE.size:]))
+                 for one in _dump(asking, GETQDISC, QUEUE.pack(0, 0, 0, 0, 0))]
+    return any(one[KIND].rstrip(b"\0") not in UNASKED for one in found)
 
 
 def forget_connections() -> None:

@@ -32,6 +32,9 @@ AT_ONCE = 1 << 12
 """Bytes: the kernel clears as much memory for each key of /proc/sys that is read."""
 
 COUNTERS = re.compile(r" \[[0-9:]*]$")
+NUMBERED = re.compile(r"(index|fh|order|key ht|ref|bind) [0-9a-f:]+")
+"""What the kernel numbers in filters of packets."""
+
 VOLATILE = re.compile(r"nf_conntrack_count$|/tcp_fastopen_key$")
 PASSING = ("operstate", "flags", "valid_life_time", "preferred_life_time", "stats", "stats64", "tentative",
            "link_netnsid", "link_index", "ifindex", "uid")
@@ -85,6 +88,9 @@ def _settled(thing: dict[str, Any]) -> dict[str, Any]:
         kept["addr_info"] = [_settled(address) for address in kept["addr_info"]]
         if thing.get("link_index") is not None or thing.get("link_netnsid") is not None:
             # One end of a cable: its hardware address is drawn anew when it is made again.
+            kept.pop("address")
+        elif str(thing.get("ifname")).startswith("q-"):
+            # A link where packets wait, likewise.
             kept.pop("address")
     if thing.get("flags") and "addr_info" in kept:
         kept["up"] = "UP" in thing["flags"]
@@ -143,10 +149,23 @@ def _is_nft() -> bool:
 
 def _others() -> list[str]:
     """What nf_tables does not have: the stations of bridges, and the rules of the older iptables."""
-    lines = [f"bridge {station}" for station in netlink.stations()]
+    lines = sorted(f"bridge {station}" for station in netlink.stations())
     if _text(LEGACY_TABLES) and shutil.which("iptables-legacy-save"):
         lines += [f"legacy {line}" for line in _saved("iptables-legacy")]
+    if netlink.has_queues():
+        lines += sorted(_queues())
     return lines
+
+
+def _queues() -> Iterator[str]:
+    """The queueing disciplines that somebody gave links, and their filters."""
+    for line in _output("tc", "qdisc", "show").splitlines():
+        _, kind, _, _, device, *rest = line.split()
+        if kind not in ("noqueue", "pfifo_fast"):
+            yield f"tc {kind} {device} {' '.join(rest)}"
+        for way in ("ingress", "egress") if kind == "clsact" else ():
+            found = _output("tc", "filter", "show", "dev", device, way)
+            yield from (f"tc {device} {way} {NUMBERED.sub('', line.strip())}" for line in found.splitlines())
 
 
 def _saved(tool: str) -> Iterator[str]:

@@ -43,6 +43,7 @@ POOL = "eip pool add 198.51.100.0/28"
 ALLOCATE = "eip allocate"
 ASSOCIATE = "eip associate --address 198.51.100.0 --vpc vpc1 --subnet public"
 ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
+LIMIT = "instance set --vpc vpc1 --subnet public --bandwidth 100mbit"
 DNS = "dns enable --vpc vpc1"
 RECORD = "dns add --vpc vpc1 --name db --address 10.0.1.77"
 ALIAS = "dns add --vpc vpc1 --name www --cname db"
@@ -185,6 +186,11 @@ SCENARIOS = (
     Scenario(VIRTUAL, (*SUBNET, POLICY), "half-made tap", crash=VIRTUAL),
     Scenario(GONE, (*PEERED, POLICY, VIRTUAL), "a tap"),
     Scenario("restore", (*SUBNET, POLICY, GUEST), "unmounted", damage="ip netns del vpc1-public.lab"),
+    Scenario(LIMIT, PEERED),
+    Scenario(LIMIT, SUBNET, "half-made", crash=LIMIT),
+    Scenario(LIMIT.replace("100m", "10m"), (*SUBNET, LIMIT), "another bandwidth"),
+    Scenario(LIMIT.replace("100mbit", "none"), (*SUBNET, LIMIT), "no bandwidth"),
+    Scenario("restore", (*SUBNET, LIMIT), "bandwidth", damage="ip -n vpc1 link del s-public"),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),

@@ -49,6 +49,8 @@ ip neigh add 10.0.0.9 lladdr 02:00:00:00:00:01 dev br0 nud permanent
 ip neigh add 10.0.0.10 lladdr 02:00:00:00:00:02 dev br0 nud noarp
 bridge fdb add 02:00:00:00:00:05 dev p0 master static
 tc qdisc add dev v0 root pfifo
+tc qdisc add dev p0 root tbf rate 100mbit burst 16kb limit 32kb
+tc qdisc add dev p0 clsact
 iptables -A INPUT -j ACCEPT
 nft -f - <<'EOF'
 table inet t { chain c { type filter hook forward priority 0; }; chain ordinary { }; }
@@ -70,7 +72,8 @@ print(json.dumps([said, [numbers.name(number) for number in range(-1, 3)]]))
 UNTOLD = {"MULTICAST", "M-DOWN"}
 """Flags of links that nobody needs."""
 
-MORE = {"MAIN_ROUTES": {"table", "scope", "protocol"}, "MAIN_ROUTES6": {"table", "scope", "protocol"}}
+MORE = {"QUEUES": {"limit", "filters"},
+        "MAIN_ROUTES": {"table", "scope", "protocol"}, "MAIN_ROUTES6": {"table", "scope", "protocol"}}
 """What `ip` leaves out where it is the usual."""
 
 

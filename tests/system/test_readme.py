@@ -84,6 +84,7 @@ def differences(shown: list[Example], real: list[str]) -> str:
 DOCUMENTS = {"README.md": 15, "docs/acls.md": 15, "docs/architecture.md": 10, "docs/commands.md": 5,
              "docs/flow-logs.md": 10, "docs/ipv6.md": 5, "docs/metrics.md": 5, "docs/names.md": 20,
              "docs/packets.md": 10, "docs/publish.md": 25, "docs/reach.md": 10, "docs/routes.md": 20,
+             "docs/traffic.md": 8,
              "docs/walkthrough.md": 25}
 """Each with how many commands it shows at least."""
 

@@ -35,6 +35,8 @@ STORY = (
     "instance add --vpc vpc1 --subnet private --name web1 --forwards",
     "deploy run --vpc vpc1 --subnet private --instance web1 --name job -- sleep infinity", "instance list",
     "instance show --vpc vpc1 --subnet private --name web1",
+    "instance set --vpc vpc1 --subnet private --name web1 --bandwidth 100mbit",
+    "instance set --vpc vpc1 --subnet private --bandwidth 1gbit", "subnet list",
     "instance attach --vpc vpc1 --subnet private --name lab --netns /run/netns/other --interface vpc0",
     "instance list", "instance detach --vpc vpc1 --subnet private --name lab",
     "firewall show --vpc vpc1 --subnet private --instance web1",

@@ -210,6 +210,7 @@ def test_only_the_reader_asks_tools_about_the_kernel() -> None:
     # The others ask which tools there are, and what they can do; a sandbox makes the host that is then read.
     # Container runtimes are asked about their containers; a lesson looks names up as a machine's programs do.
     about_tools = {"kernel/containers.py", "kernel/variants.py", "kernel/guarding.py", "kernel/lookups.py",
+                   "kernel/queueing.py",
                    "sandbox/links.py"}
     assert {NAMES[file] for file in FILES if askers(nodes(file))} == {"kernel/reader.py"} | about_tools
 

@@ -69,6 +69,8 @@ FULL = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(Machine(workloa
 CROWD = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(
     *PUBLIC.machines, Machine("web1", (IPv4Address("10.0.1.4"),), workloads=WORKLOADS),
     Machine("a-name-that-is-hashed", (IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6"))))))
+LIMITED, SLOWER = (OPEN.with_subnet(replace(PUBLIC, machines=(Machine(bandwidth=rate),)))
+                   for rate in ("100mbit", "2500kbit"))
 MIDDLEBOX = OPEN.with_subnet(replace(PUBLIC, machines=(
     *PUBLIC.machines, Machine("box", (IPv4Address("10.0.1.4"),), forwards=True))))
 ASKED = MIDDLEBOX.with_subnet(replace(MIDDLEBOX.subnets[0], policy=POLICY))
@@ -231,6 +233,9 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "vpc-create-long-name": (Topology(), Topology((replace(EMPTY, name="production-europe-west"),))),
     "machines": (Topology((OPEN,)), Topology((CROWD,))),
     "machines-delete": (Topology((CROWD,)), Topology((OPEN,))),
+    "machine-bandwidth": (Topology((OPEN,)), Topology((LIMITED,))),
+    "machine-bandwidth-other": (Topology((LIMITED,)), Topology((SLOWER,))),
+    "machine-bandwidth-none": (Topology((LIMITED,)), Topology((OPEN,))),
     "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
     "machine-that-forwards-by-a-policy": (Topology((MIDDLEBOX,)), Topology((ASKED,))),
     "nat-gateway-create": (Topology((OPEN,)), Topology((GATEWAY,))),

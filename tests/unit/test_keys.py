@@ -90,7 +90,8 @@ def test_messages_list_keys_in_their_own_order() -> None:
     assert {kind.id: " ".join(kind.names) for kind in (VPC, SUBNET, WORKLOAD, INGRESS_RULE)} == {
         "vpc": "cidr cidrs ipv6 nat dns dhcp groups acls route_tables nat_gateways flow_logs subnets "
                "allow_overlap",
-            "subnet": "cidr ipv6 type route_table firewall workloads groups acl publish bare instances",
+            "subnet": "cidr ipv6 type route_table firewall workloads groups acl publish "
+                      "bandwidth bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
 

@@ -65,13 +65,18 @@ from vpcctl_lib.resources import (
 from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
 from vpcctl_lib.resources.forwarding6 import EVERYWHERE, Forwarding6
+from vpcctl_lib.resources.hooks import Hooks
 from vpcctl_lib.resources.hosts import Hosts
+from vpcctl_lib.resources.ifb import Ifb
 from vpcctl_lib.resources.ipv6 import Ipv6
 from vpcctl_lib.resources.localnet import Localnet
 from vpcctl_lib.resources.neighbours import SWITCHING, Enter
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Ip6, Make, Remove, Set
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
+from vpcctl_lib.resources.rate import Rate
+from vpcctl_lib.resources.redirect import Redirect
+from vpcctl_lib.resources.traffic import Tc
 from vpcctl_lib.resources.whole6 import SendOn, Whole6
 
 RESTORES = {f"{family.tool}-restore": family for family in Family}
@@ -142,6 +147,8 @@ class Simulation:
     """Neighbours by namespace, "neigh", link and address; MACs by namespace, "fdb", port and address."""
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
     """Tables of nft by namespace, and family with name: all but the elements, and the elements by set."""
+    queues: dict[Place, str] = field(default_factory=dict)
+    """What tc did: by namespace, link and "root" or "clsact"; filters by direction and number behind that."""
     chains: dict[Place, list[str]] = field(default_factory=dict)
     policies: dict[Place, str] = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -159,7 +166,7 @@ class Simulation:
         builtin = {place for place in self.chains if place[2] in BUILTIN and not self.chains[place]}
         return copy.deepcopy({
             "namespaces": self.namespaces, "links": self.links, "lines": self.lines, "files": self.files,
-            "pinned": self.pinned, "tables": self.tables,
+            "pinned": self.pinned, "tables": self.tables, "queues": self.queues,
             "chains": {place: rules for place, rules in self.chains.items() if place not in builtin},
             "policies": {place: policy for place, policy in self.policies.items() if policy != "ACCEPT"},
             # The host's own ends keep it until they go.
@@ -177,7 +184,7 @@ class Simulation:
     def change(self, command: Command) -> Outcome:
         """Run a command as its tool would."""
         argv, namespace = list(command.argv), command.namespace
-        if argv[0] in ("ip", "bridge"):
+        if argv[0] in ("ip", "bridge", "tc"):
             told = self.ip(namespace, argv[1:], command.stdin)
         elif argv[0] == "nft":
             told = self.nft(namespace, command.stdin)
@@ -220,6 +227,8 @@ class Simulation:
             getattr(self, f"link_{verb}")(namespace, rest)
         elif kind == "tuntap":
             self.link_add(namespace, rest[1:])
+        elif kind in ("qdisc", "filter"):
+            self.queue(namespace, kind, verb, rest[1], rest[2:])
         elif kind in ("neigh", "fdb"):
             self.pin(namespace, kind, verb, rest)
         elif kind in ("rule", "rule6"):
@@ -235,6 +244,21 @@ class Simulation:
             self.put(verb, (place, (kind, *without_flags(rest))))
             if kind == "addr" and verb == "del":
                 self.bare(place)
+
+    def queue(self, namespace: str, kind: str, verb: str, device: str, words: list[str]) -> None:
+        """Filters go with the queueing discipline that they hang at, and that with its link."""
+        need((namespace, device) in self.links, f'Cannot find device "{device}"')
+        place = (namespace, device, words[0])
+        if kind == "filter":
+            need((namespace, device, "clsact") in self.queues, "Error: Cannot find specified filter chain.")
+            place = (namespace, device, "clsact", words[0], words[words.index("pref") + 1])
+            held = {words[number + 1] for number, word in enumerate(words) if word == "dev"}
+            need(all((namespace, to) in self.links for to in held), "Cannot find device")
+        need(verb != "del" or place in self.queues, "Error: Invalid handle.")
+        need(verb != "add" or place not in self.queues, "File exists")
+        self.queues[place] = " ".join(words)
+        if verb == "del":
+            self.queues = {at: what for at, what in self.queues.items() if at[:len(place)] != place}
 
     def bare(self, place: Place) -> None:
         """The last address takes all routes of IPv4 along (fib_disable_ip in net/ipv4/fib_frontend.c)."""
@@ -327,6 +351,7 @@ class Simulation:
         """A link goes with its addresses, its routes and its other end."""
         gone = self.links.pop(place, None)
         self.dual.discard(place)
+        self.queues = {at: what for at, what in self.queues.items() if at[:2] != place}
         self.lines = {line for line in self.lines if line[0] != place}
         self.forget(place)
         for at, other in self.links.items():
@@ -345,7 +370,8 @@ class Simulation:
         device = words[0]
         ends = [(namespace, device)]
         if "peer" in words:
-            ends.append((words[words.index("netns") + 1], words[words.index("name") + 1]))
+            far = words[words.index("netns") + 1] if "netns" in words else namespace
+            ends.append((far, words[words.index("name") + 1]))
         for end in ends:
             need(end[0] in self.namespaces, "Invalid netns value")
             need(end not in self.links, "RTNETLINK answers: File exists")
@@ -560,6 +586,11 @@ class Simulation:
             return self.forward6 == "1"
         if isinstance(resource, (Forwarding6, Localnet)):
             return ("", resource.device) in self.links
+        if isinstance(resource, (Hooks, Rate, Redirect)):
+            found = [operation.words for operation in resource.make() if isinstance(operation, Tc)]
+            return all(" ".join(words[4:]) in self.queues.values() for words in found)
+        if isinstance(resource, Ifb):
+            return (resource.namespace, resource.device) in self.links
         (operation,) = resource.make()
         assert isinstance(operation, Ip)
         kind, verb, *words = operation.words

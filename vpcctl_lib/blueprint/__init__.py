@@ -80,6 +80,9 @@ def _routers(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Part]:
     yield Part((vpc.name,), routers.router, (vpc,))
     yield Part((vpc.name,), routers.port, seats)
     yield Part((vpc.name,), routers.switching, (vpc,))
+    limited = tuple(seat for seat in seats if seat.machine.bandwidth)
+    if limited:
+        yield Part((vpc.name,), _limits, limited)
     if vpc.ipv6:
         yield Part((vpc.name,), routers.routes, seats)
     yield Part((vpc.name,), routers.neighbours, seats)
@@ -220,6 +223,13 @@ def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
         yield from machines.firewall(vpc, one, groups, (), Family.INET6)
     yield from machines.inside(vpc, one, peers, resolvers)
     yield from machines.firewall(vpc, one, groups, resolvers)
+
+
+def _limits(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    # Imported late: few machines have any.
+    from vpcctl_lib.blueprint.limits import limits
+
+    return limits(vpc, one)
 
 
 def _discovery(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:

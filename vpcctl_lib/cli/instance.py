@@ -10,7 +10,15 @@ import click
 from vpcctl_lib import managers
 from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_instance, complete_subnet, completing
-from vpcctl_lib.cli.params import Parsed, changing, reading, report, subnet_option, vpc_option
+from vpcctl_lib.cli.params import (
+    Parsed,
+    changing,
+    parse_instance,
+    reading,
+    report,
+    subnet_option,
+    vpc_option,
+)
 from vpcctl_lib.errors import BadInput
 from vpcctl_lib.model import naming
 from vpcctl_lib.model.addressing import parse_address
@@ -18,6 +26,7 @@ from vpcctl_lib.model.endpoints import Endpoint, Site
 from vpcctl_lib.model.guests import check_container, check_interface, check_path, check_tap, path_of
 from vpcctl_lib.model.lookup import find_endpoint
 from vpcctl_lib.model.policies import Group
+from vpcctl_lib.model.quantities import parse_rate
 from vpcctl_lib.model.topology import Attachment
 from vpcctl_lib.views import plain
 
@@ -141,6 +150,42 @@ def _listed(where: Endpoint) -> str:
 
 def _view(context: Context, site: Site) -> dict[str, Any]:
     return plain.instance(managers.InstanceManager(context).show(site))
+
+
+NONE = "none"
+"""Instead of a bandwidth: as much as there is."""
+
+
+def _bandwidth(text: str) -> str:
+    return NONE if text == NONE else parse_rate(text)
+
+
+@instance.command("set")
+@vpc_option()
+@subnet_option
+@click.option("--name", "--instance", callback=parse_instance, metavar="NAME",
+              shell_complete=complete_instance, help="A machine of the subnet (default: its own).")
+@click.option("--bandwidth", required=True, metavar="RATE|none", type=Parsed(_bandwidth),
+              help="The most that it sends and the most that it gets in a second, such as 100mbit.")
+@changing
+def set_limits(context: Context, vpc: str, subnet: str, name: str, bandwidth: str, as_json: bool) -> None:
+    """Limit how fast a machine sends and gets (in AWS: by its instance type).
+
+    The limit is outside the machine, at its port of the VPC's bridge. Open connections stay.
+
+    \b
+    Example:
+      vpcctl instance set --vpc vpc1 --subnet public --name web1 --bandwidth 100mbit
+      vpcctl instance set --vpc vpc1 --subnet public --name web1 --bandwidth none
+    """
+    site = Site(vpc, subnet, name)
+    limit = "" if bandwidth == NONE else bandwidth
+    change = managers.InstanceManager(context).set(site, limit)
+    report(change, as_json, "instance", lambda change: _view(context, site),
+           f"machine {site} is now limited to {limit} each way" if limit else
+           f"machine {site} is no longer limited",
+           f"machine {site} is already limited to {limit} each way" if limit else
+           f"machine {site} is not limited")
 
 
 @instance.command("list")

@@ -106,7 +106,7 @@ def at_machine(function: F) -> F:
     """A command at a machine: adds --vpc, --subnet and --instance, passes its site."""
     @vpc_option()
     @subnet_option
-    @click.option("--instance", callback=_parse_instance, metavar="NAME", shell_complete=complete_instance,
+    @click.option("--instance", callback=parse_instance, metavar="NAME", shell_complete=complete_instance,
                   help="A machine of the subnet (default: its own).")
     @functools.wraps(function)
     def command(*args: Any, vpc: str, subnet: str, instance: str, **kwargs: Any) -> Any:
@@ -115,7 +115,8 @@ def at_machine(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
-def _parse_instance(_: click.Context, __: click.Parameter, value: str | None) -> str:
+def parse_instance(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    """The name of a machine; empty if none is given, for the subnet's own."""
     # An empty name, perhaps of an unset variable, is not the subnet's own machine.
     return "" if value is None else naming.check_name(value, "machine")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vpcctl_lib import managers
-from vpcctl_lib.cli import output
+from vpcctl_lib.cli import output, tables
 from vpcctl_lib.cli.completion import complete_subnet
 from vpcctl_lib.cli.params import (
     changing,
@@ -108,7 +108,7 @@ def list_subnets(topology: Topology, vpc: str | None, as_json: bool) -> None:
              "policy" if one["firewall"] else "open",
              *([str(len(one["instances"]))] if crowded else [])) for one in found]
     heads = ("VPC", "NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "FIREWALL", "INSTANCES")
-    output.table(heads if crowded else heads[:-1], rows,
+    output.table(*tables.limited(found, heads if crowded else heads[:-1], rows),
                  "no subnets; add one: vpcctl subnet add --vpc vpc1 --name public --cidr 10.0.1.0/24")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vpcctl_lib.cli import layout, output
@@ -195,8 +195,17 @@ def _subnets(found: list[View]) -> None:
     rows = [(one["name"], one["cidr"], one["type"], one["namespace"] or "-", addresses(one),
              str(one["addresses"]["used"]), str(one["addresses"]["free"]),
              _decides(one), ", ".join(one["workloads"]) or "-") for one in found]
-    output.table(("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "USED", "FREE", "FIREWALL", "WORKLOADS"),
-                 rows, "no subnets")
+    columns = ("NAME", "CIDR", "TYPE", "NAMESPACE", "ADDRESS", "USED", "FREE", "FIREWALL", "WORKLOADS")
+    output.table(*limited(found, columns, rows), "no subnets")
+
+
+def limited(found: list[View], columns: Sequence[str], rows: Sequence[tuple[str, ...]]
+            ) -> tuple[Sequence[str], Sequence[tuple[str, ...]]]:
+    """The columns and rows with the bandwidth of each machine, if any is limited."""
+    if not any(one["bandwidth"] for one in found):
+        return columns, rows
+    return (*columns, "BANDWIDTH"), [(*row, one["bandwidth"] or "-")
+                                     for row, one in zip(rows, found, strict=True)]
 
 
 def _decides(subnet: View) -> str:
@@ -213,7 +222,8 @@ def instances(found: list[View], empty: str) -> None:
     rows = [(one["vpc"], one["subnet"], one["name"], ", ".join(one["addresses"]), one["mac"],
              ", ".join(one["groups"]) or "-", one["state"], ", ".join(one["workloads"]) or "-")
             for one in found]
-    output.table(("VPC", "SUBNET", "NAME", "ADDRESS", "MAC", "GROUPS", "STATE", "WORKLOADS"), rows, empty)
+    columns = ("VPC", "SUBNET", "NAME", "ADDRESS", "MAC", "GROUPS", "STATE", "WORKLOADS")
+    output.table(*limited(found, columns, rows), empty)
 
 
 def instance(view: View) -> None:
@@ -225,6 +235,7 @@ def instance(view: View) -> None:
         "Port": (view["port"], "port"), **({"Tap": (view["tap"], "tap")} if view["tap"] else {}),
         "Groups": (", ".join(view["groups"]) or "none", ""),
         "Forwards": ("yes" if view["forwards"] else "no", "forwards"),
+        "Bandwidth": (view["bandwidth"] or "no limit", "bandwidth"),
         "Workloads": (", ".join(view["workloads"]) or "none", "workloads")}
     output.result(_facts({name: (value, see.get(key, "")) for name, (value, key) in facts.items()}))
 

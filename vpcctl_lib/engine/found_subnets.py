@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from vpcctl_lib.engine import found_acls, found_groups
+from vpcctl_lib.engine import found_acls, found_groups, found_limits
 from vpcctl_lib.engine.keepers import keepers, workload
 from vpcctl_lib.errors import BadInput, VpcctlError
 from vpcctl_lib.firewall.policy_rules import Misread, options, policy_of
@@ -136,7 +136,8 @@ class SubnetReader:
         attached = self._attached.get(site, Attachment())
         workloads = () if attached else tuple(self._workloads(site))
         return Machine(site.machine, chosen, attached, self._forwards(site), workloads, self._groups(site),
-                       tap=self._taps.get(site, ""))
+                       tap=self._taps.get(site, ""),
+                       bandwidth=found_limits.bandwidth(self._kernel, site, self._notes))
 
     def _until(self, site: Site) -> str:
         """What replaces the rules of a machine whose groups are unknown."""

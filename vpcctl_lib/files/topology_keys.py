@@ -7,6 +7,7 @@ from vpcctl_lib.files import flow_values as flows
 from vpcctl_lib.files import name_values as names
 from vpcctl_lib.files import routing_values as routing
 from vpcctl_lib.files import topology_values as values
+from vpcctl_lib.files import traffic_values as traffic
 from vpcctl_lib.files.acl_keys import ACL
 from vpcctl_lib.files.documents import Place
 from vpcctl_lib.files.elastic_values import EIPS, POOLS
@@ -57,6 +58,7 @@ INSTANCE = Kind("instance", "an instance", Machine, "A machine besides the subne
     Key("interface", attached.LINK, "What its link is called there. eth0 if missing.",
         ("attached.interface",)),
     Key("tap", attached.TAP, "The tap in its namespace that a virtual machine opens, such as vm0."),
+    Key("bandwidth", traffic.BANDWIDTH, "The most that it sends, and gets, such as 100mbit."),
     Key("workloads", by_name(WORKLOAD, "workloads by name"), "Its programs, by name.", blank=True),
     Key("publish", PUBLISHES, "The ports of the host that lead to it, such as 8080:80.", ("publishes",),
         blank=True),
@@ -88,6 +90,8 @@ SUBNET = Kind("subnet", "a subnet", Subnet, "A part of a VPC's CIDR, with a name
     Key("acl", values.ACL_NAME, "The network ACL of its VPC at its edge. Open if missing.", since=2),
     Key("publish", PUBLISHES, "The ports of the host that lead to its own machine, such as 8080:80.",
         ("machines.publishes",), blank=True, since=2),
+    Key("bandwidth", traffic.BANDWIDTH, "The most that its own machine sends, and gets, such as 100mbit.",
+        ("machines.bandwidth",), since=2),
     Key("bare", values.BARE, "Whether it has no machine of its own.", ("machines.",), since=2),
     Key("instances", by_name(INSTANCE, "instances by name", values.check_machines),
         "More machines, by name.", ("machines",), blank=True, since=2),

@@ -146,7 +146,8 @@ def _subnet(vpc: Vpc, subnet: Subnet) -> SubnetNode:
         subnet.name, str(subnet.cidr), str(own.address) if own else "",
         subnet.type is SubnetType.PUBLIC, _told(subnet.policy),
         tuple(_program(one, workload) for one in machines for workload in one.workloads),
-        (*_prefix(subnet), *_routed(subnet), *_things(subnet)), own.groups if own else (), subnet.acl,
+        (*_prefix(subnet), *_routed(subnet), *_limited(own), *_things(subnet)),
+        own.groups if own else (), subnet.acl,
     )
 
 
@@ -160,6 +161,12 @@ def _routed(subnet: Subnet) -> Iterator[Thing]:
     """Its route table, if it is one of a person's own."""
     if subnet.route_table:
         yield Thing("route table", subnet.route_table, ())
+
+
+def _limited(own: Endpoint | None) -> Iterator[Thing]:
+    """What its own machine sends and gets at most."""
+    if own and own.bandwidth:
+        yield Thing("bandwidth", own.bandwidth, ())
 
 
 def _things(home: object, names: Names = ()) -> Iterator[Thing]:

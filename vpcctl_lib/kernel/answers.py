@@ -35,3 +35,21 @@ def lenient(text: str) -> Any:
 def _known(escape: re.Match[str]) -> str:
     """An escape of JSON unchanged, any other as the character that it escapes."""
     return escape[0] if escape[1] in _KNOWN or len(escape[1]) > 1 else escape[1]
+
+
+def by_address(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Neighbours by link and address."""
+    return {(one["dev"], one["dst"]): one for one in found}
+
+
+def by_link(found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What there are several of at a link, by the link."""
+    held: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        held.setdefault(one["dev"], []).append(one)
+    return held
+
+
+def by_mac(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The MAC entries of bridges by port and MAC."""
+    return {(one["ifname"], one["mac"]): one for one in found if "master" in one}

@@ -33,6 +33,10 @@ _LINK, _ADDRESS = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
 _ROUTE, _HOP = struct.Struct("=BBBBBBBBI"), struct.Struct("=HBBi")
 _RULE, _NEIGHBOUR = struct.Struct("=BBBBBxxBI"), struct.Struct("=BxxxiHBB")
 _QUEUE = struct.Struct("=BxxxiIII")
+_ROOT = 0xFFFFFFFF
+_BUCKET = struct.Struct("=8xI12xIII")
+"""struct tc_tbf_qopt of linux/pkt_sched.h: the rate, the most that waits, what may go at once."""
+
 _WITHOUT_COUNTERS = attribute(29, struct.pack("=I", 1 << 3))
 """IFLA_EXT_MASK with RTEXT_FILTER_SKIP_STATS."""
 
@@ -239,9 +243,26 @@ class Network:
         """As `tc -j qdisc show`."""
         found = []
         for _, said in self._netlink.listing(_QUEUES, _QUEUE.pack(0, 0, 0, 0, 0)):
-            parts = attributes(said, _QUEUE.size)
-            found.append({"kind": text(parts[1]), "dev": self._name(_QUEUE.unpack_from(said)[1])})
+            parts, (_, index, _, parent, _) = attributes(said, _QUEUE.size), _QUEUE.unpack_from(said)
+            kind = text(parts[1])
+            found.append({"kind": kind, "dev": self._name(index),
+                          **({"root": True} if parent == _ROOT else {}),
+                          **self._queue(kind, index, attributes(parts.get(2, b"")))})
         return found
+
+    def _queue(self, kind: str, index: int, options: dict[int, bytes]) -> Said:
+        """What more there is of those that we know: a limit, and what is looked for in packets."""
+        if kind == "tbf" and 1 in options:
+            rate, limit, _, _ = _BUCKET.unpack_from(options[1])
+            # The first has no room for more than 34 Gbit/s.
+            whole = unsigned(options[4]) if 4 in options else rate
+            return {"options": {"rate": whole}, "limit": limit}
+        if kind == "clsact":
+            # Imported late: few links have any.
+            from vpcctl_lib.kernel.filters import filters
+
+            return {"filters": filters(self._netlink, index, self._name)}
+        return {}
 
 
 def answers(names: Iterable[str]) -> list[list[Said]]:

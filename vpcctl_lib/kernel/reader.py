@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
-from vpcctl_lib.kernel.answers import parsed
+from vpcctl_lib.kernel.answers import by_address, by_link, by_mac, parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
@@ -308,7 +308,7 @@ class Kernel:
 
     def neighbours(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The neighbours of a namespace by link and address, as `ip -j neigh` shows them."""
-        return self._part(namespace, "neighbours", Reading.NEIGHBOURS, _by_address)
+        return self._part(namespace, "neighbours", Reading.NEIGHBOURS, by_address)
 
     def routes6(self, namespace: str) -> list[dict[str, Any]]:
         """The routes of IPv6 of the main table."""
@@ -316,11 +316,15 @@ class Kernel:
 
     def neighbours6(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The same of IPv6."""
-        return self._part(namespace, "neighbours of IPv6", Reading.NEIGHBOURS6, _by_address)
+        return self._part(namespace, "neighbours of IPv6", Reading.NEIGHBOURS6, by_address)
 
     def stations(self, namespace: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The MAC entries of a namespace's bridges, by port and MAC, as `bridge -j fdb` shows them."""
-        return self._part(namespace, "bridges", Reading.STATIONS, _by_mac)
+        return self._part(namespace, "bridges", Reading.STATIONS, by_mac)
+
+    def queues(self, namespace: str) -> dict[str, list[dict[str, Any]]]:
+        """The queueing disciplines of each link, as `tc -j qdisc` shows them, with their filters."""
+        return self._part(namespace, "queueing disciplines", Reading.QUEUES, by_link)
 
     def bridge_table(self, namespace: str, name: str, family: str = "bridge") -> list[dict[str, Any]] | None:
         """The content of an nft table of family bridge, None if there is none; Unreadable without nft."""
@@ -371,14 +375,6 @@ class Kernel:
 
     def _is_there(self, namespace: str) -> bool:
         return not namespace or namespace in self.namespaces
-
-
-def _by_address(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(one["dev"], one["dst"]): one for one in found}
-
-
-def _by_mac(found: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(one["ifname"], one["mac"]): one for one in found if "master" in one}
 
 
 def counted(runner: Runner, namespace: str, family: Family = Family.INET, table: str = "filter") -> Saved:

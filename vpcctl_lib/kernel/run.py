@@ -21,8 +21,8 @@ from vpcctl_lib.kernel.sayings import sentence
 TIMEOUT_SECONDS = 60.0
 """How long one external command may take; the slowest, a restore of 10,000 rules, takes about three."""
 
-PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "ss": "iproute2", "nft": "nftables", "sysctl": "procps",
-            "unshare": "util-linux", "mount": "mount", "dnsmasq": "dnsmasq-base"}
+PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "ss": "iproute2", "nft": "nftables",
+            "sysctl": "procps", "unshare": "util-linux", "mount": "mount", "dnsmasq": "dnsmasq-base"}
 """The Debian package of each tool that may be missing; every iptables… and ip6tables… is in that one."""
 
 TOOLS = ("ip", "bridge", "iptables", "iptables-restore", "sysctl")

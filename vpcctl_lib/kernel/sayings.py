@@ -14,8 +14,9 @@ GONE = (
     r"Cannot find device|No such (process|device|file or directory)|Cannot assign requested address"
     r"|(Device|Address) not found"
     r"|does a matching rule exist|No chain/target/match by that name|does not exist"
+    r"|Invalid handle|qdisc with handle of zero|Filter with specified priority|specified filter chain"
 )
-"""What ip and iptables print, under LC_ALL=C, for a missing thing: ENODEV, ESRCH, ENOENT."""
+"""What ip, tc and iptables print, under LC_ALL=C, for a missing thing: ENODEV, ESRCH, ENOENT, EINVAL."""
 
 
 @frozen
@@ -70,7 +71,8 @@ SAYINGS = (
 )
 """The first match counts."""
 
-NOISE = r"^(Command failed|Try `|Error occurred at line|For more information|Dump terminated)"
+NOISE = (r"^(Command failed|We have an error talking to the kernel|Try `|Error occurred at line"
+         r"|For more information|Dump terminated)")
 """Lines that say where in our own input it stopped, or how to read a manual."""
 
 SPEAKER = (r"^(RTNETLINK answers: |Error: |sysctl: |ip: |bridge: "
@@ -79,7 +81,9 @@ SPEAKER = (r"^(RTNETLINK answers: |Error: |sysctl: |ip: |bridge: "
 
 PLAIN = {"File exists": "it already exists", "No such process": "it does not exist",
          "No such device": "it does not exist", "Invalid argument": "the kernel refuses the value "
-         "(Invalid argument)", "Device or resource busy": "it is in use (Device or resource busy)"}
+         "(Invalid argument)",
+         "No space left on device": "a filter with that handle already exists (No space left on device)",
+         "Device or resource busy": "it is in use (Device or resource busy)"}
 """Whole messages of the C library that say too little on their own."""
 
 

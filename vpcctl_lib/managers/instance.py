@@ -118,6 +118,15 @@ class InstanceManager(Manager):
         if fault is not None and fault.condition in (Condition.CHANGED, Condition.MISSING):
             self.remake(entry.resource.key)
 
+    def set(self, site: Site, bandwidth: str) -> Change:
+        """Limit what a machine sends and gets, or with an empty text no longer; its connections stay."""
+        def decide(topology: Topology) -> Topology:
+            vpc, subnet = find_subnet(topology, site.vpc, site.subnet)
+            machine = replace(find_machine(subnet, site), bandwidth=bandwidth)
+            return topology.with_vpc(vpc.with_subnet(subnet.with_machine(machine)))
+
+        return self.change(decide)
+
     def detach(self, site: Site) -> Change:
         """Take our cable and rules out of an attached namespace, which stays; a tap goes."""
         return self.delete(site, attached=True)

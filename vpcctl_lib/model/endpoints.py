@@ -86,6 +86,8 @@ class Endpoint:
     tap: str = ""
     """The link behind which a virtual machine has its addresses."""
 
+    bandwidth: str = ""
+
     @cached_property
     def mac(self) -> str:
         """The MAC of its link. Computed on demand: commands that only list machines need no digest."""
@@ -146,7 +148,8 @@ def endpoint(vpc: Vpc, subnet: Subnet, machine: Machine) -> Endpoint:
     ipv6 = () if translates or machine.tap else _addresses6(subnet, ipv4)
     return Endpoint(site, site.namespace, naming.port(subnet.name, machine.name), (*ipv4, *ipv6),
                     None if translates else subnet.policy, machine.workloads, machine.forwards,
-                    machine.attached, machine.groups, machine.publishes, translates, machine.tap)
+                    machine.attached, machine.groups, machine.publishes, translates, machine.tap,
+                    machine.bandwidth)
 
 
 def _addresses(subnet: Subnet, machine: Machine) -> list[IPv4Interface]:

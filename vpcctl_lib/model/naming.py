@@ -170,6 +170,16 @@ TAP_MARK = "~tap~"
 """What is behind the mark of the port to a virtual machine, before its tap. (An attached machine's mark has a
 container with its runtime, or a path, in that place.)"""
 
+def shaper_owner(vpc: str, subnet: str, machine: str = "") -> str:
+    """The mark of the link where what a machine sends waits: not that of a port."""
+    return f"{MARK}{vpc}~limit/" + "/".join(filter(None, (subnet, machine)))
+
+
+def shaper(subnet: str, machine: str = "") -> str:
+    """The link of the VPC's router where what a machine sends waits, if its bandwidth is limited."""
+    return device("q-", f"{subnet}.{machine}" if machine else subnet)
+
+
 GATEWAY_MARK = "~nat-gateway"
 """What is behind the mark of the port to a NAT gateway."""
 

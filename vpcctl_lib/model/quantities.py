@@ -1,4 +1,4 @@
-"""Amounts of memory, as people write them; pure."""
+"""Amounts of memory and rates, as people write them; pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ LEAST_MEMORY = 4 << 20
 
 LEAST_LOG = 4 << 10
 """A page: smaller logs would be renamed at every line."""
+
+RATES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+RATE = re.compile(r"([0-9]{1,12})([KMG]?)BIT", re.ASCII)
+LEAST_RATE, MOST_RATE = 64 * 10**3, 100 * 10**9
+"""Below, one full packet takes more than a fifth of a second; above, there are no links."""
 
 
 def parse_bytes(text: str) -> int:
@@ -44,3 +49,26 @@ def spelt(amount: int) -> str:
     """The amount in the largest unit that is exact."""
     unit = max((unit for unit, size in UNITS.items() if amount % size == 0), key=UNITS.__getitem__)
     return f"{amount // UNITS[unit]}{unit}"
+
+
+def bits(rate: str) -> int:
+    """The bits a second of a rate such as 100mbit, as tc(8) reads it; units of 1000."""
+    found = RATE.fullmatch(rate.upper())
+    if found is None:
+        raise BadInput(f"{rate!r} is not a bandwidth", "write for example 100mbit or 1gbit")
+    return int(found[1]) * RATES[found[2]]
+
+
+def parse_rate(text: str) -> str:
+    """The rate in `text` in the largest unit that is exact, such as 1gbit for 1000mbit."""
+    amount = bits(text)
+    if not LEAST_RATE <= amount <= MOST_RATE:
+        raise BadInput(f"a bandwidth can't be {text}",
+                       f"use one from {rate_spelt(LEAST_RATE)} to {rate_spelt(MOST_RATE)}")
+    return rate_spelt(amount)
+
+
+def rate_spelt(amount: int) -> str:
+    """Bits a second in the largest unit that is exact."""
+    unit = max((unit for unit, size in RATES.items() if amount % size == 0), key=RATES.__getitem__)
+    return f"{amount // RATES[unit]}{unit.lower()}bit"

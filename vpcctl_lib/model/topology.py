@@ -74,6 +74,9 @@ class Machine:
     tap: str = ""
     """The tap in its namespace behind which a virtual machine has its addresses; without one, it has them."""
 
+    bandwidth: str = ""
+    """The most that it sends, and the most that it gets, such as 100mbit; empty: as much as there is."""
+
     @property
     def source(self) -> str:
         """What it is attached to, in words; empty if its programs are vpcctl's own."""

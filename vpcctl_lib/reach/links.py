@@ -9,7 +9,8 @@ from typing import Any
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.addressing import Address, Family, Network
 
-HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "pfifo", "noop", "cake", "sfq"})
+HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "pfifo", "noop", "cake", "sfq",
+                             "tbf"})
 """Queueing disciplines that drop only what arrives too fast."""
 
 BRIDGE_FORWARDING = "forwarding"
@@ -75,6 +76,15 @@ class Neighbour:
     device: str
     mac: str
     states: tuple[str, ...]
+
+
+def telling(links: list[dict[str, Any]], queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The queues but those with filters that only copy packets, or have them wait elsewhere."""
+    waiting = {link["ifname"] for link in links if link
+               if link.get("linkinfo", {}).get("info_kind") == "ifb" and "UP" in link["flags"]}
+    return [one for one in queues if "filters" not in one or not all(
+        deed == "mirror" or (deed == "redirect" and to in waiting)
+        for found in one["filters"] for deed, to in found["actions"])]
 
 
 def parse_link(link: dict[str, Any], queues: list[dict[str, Any]], family: Family = Family.INET) -> Link:

@@ -19,7 +19,7 @@ from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import ACL_TABLE, BRIDGE_TABLE, GROUP_TABLE, ROUTES_TABLE
 from vpcctl_lib.model.policies import Ports
 from vpcctl_lib.reach.foreign import has_table, parse_foreign
-from vpcctl_lib.reach.links import Link, Neighbour, parse_link, parse_neighbours, parse_stations
+from vpcctl_lib.reach.links import Link, Neighbour, parse_link, parse_neighbours, parse_stations, telling
 from vpcctl_lib.reach.packet import Undecided
 from vpcctl_lib.reach.ports import Guarded, Steered, parse_guard, parse_steered
 from vpcctl_lib.reach.routes import Lookup, PolicyRule, Route
@@ -258,6 +258,7 @@ class Scene:
         of_routes, of_rules, _ = READ[self.family]
         links, routes, rules, queues = self._kernel.read(name, Reading.LINKS, of_routes, of_rules,
                                                          Reading.QUEUES)
+        queues = telling(links, queues) if any("filters" in one for one in queues) else queues
         found = [parse_link(one, queues, self.family) for one in links if one]
         # A broadcast in a VPC reaches all of its subnets, and one answers: the others are read later.
         return Namespace(

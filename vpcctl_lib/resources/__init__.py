@@ -35,12 +35,12 @@ KINDS: dict[str, type[Resource]] = {
 }
 """How the record names each kind."""
 
-LATE = {"acls": "Acls",
-        "collector": "Collector", "counting": "Counting", "flowfile": "FlowFile", "watch": "Watch",
-        "announced": "Announced", "attached": "Attached", "discovery": "Discovery",
-        "forwarding6": "Forwarding6", "hosts": "Hosts", "ipv6": "Ipv6", "leases": "Leases",
-        "localnet": "Localnet", "localnet6": "Localnet6", "marking": "Marking", "otherline": "OtherLine",
-        "relay": "Relay", "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap",
+LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "collector": "Collector",
+        "counting": "Counting", "discovery": "Discovery", "flowfile": "FlowFile",
+        "forwarding6": "Forwarding6", "hooks": "Hooks", "hosts": "Hosts", "ifb": "Ifb", "ipv6": "Ipv6",
+        "leases": "Leases", "localnet": "Localnet", "localnet6": "Localnet6", "marking": "Marking",
+        "otherline": "OtherLine", "rate": "Rate", "redirect": "Redirect", "relay": "Relay",
+        "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap", "watch": "Watch",
         "way": "Way", "wayrule": "WayRule", "whole6": "Whole6"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
@@ -70,13 +70,17 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.discovery import Discovery as Discovery
     from vpcctl_lib.resources.flowfile import FlowFile as FlowFile
     from vpcctl_lib.resources.forwarding6 import Forwarding6 as Forwarding6
+    from vpcctl_lib.resources.hooks import Hooks as Hooks
     from vpcctl_lib.resources.hosts import Hosts as Hosts
+    from vpcctl_lib.resources.ifb import Ifb as Ifb
     from vpcctl_lib.resources.ipv6 import Ipv6 as Ipv6
     from vpcctl_lib.resources.leases import Leases as Leases
     from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.localnet6 import Localnet6 as Localnet6
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.otherline import OtherLine as OtherLine
+    from vpcctl_lib.resources.rate import Rate as Rate
+    from vpcctl_lib.resources.redirect import Redirect as Redirect
     from vpcctl_lib.resources.relay import Relay as Relay
     from vpcctl_lib.resources.resolver import Resolver as Resolver
     from vpcctl_lib.resources.roster import Roster as Roster
@@ -96,8 +100,8 @@ else:
 
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
            "Attached", "Bridge", "Chain", "Collector", "Condition", "Counting", "Discovery", "Facts",
-           "Fault", "File", "FlowFile", "Folder", "Forwarding", "Forwarding6", "Guard", "Hosts", "Ipv6",
-           "Leases", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour", "Operation",
-           "Operations", "OtherLine", "Place", "Port", "Program", "Relay", "Resolver", "Resource", "Roster",
-           "Route", "Settings", "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Watch",
-           "Way", "WayRule", "changed", "kind_named", "name_of"]
+           "Fault", "File", "FlowFile", "Folder", "Forwarding", "Forwarding6", "Guard", "Hooks", "Hosts",
+           "Ifb", "Ipv6", "Leases", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour",
+           "Operation", "Operations", "OtherLine", "Place", "Port", "Program", "Rate", "Redirect", "Relay",
+           "Resolver", "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Steering",
+           "Switching", "Tap", "Veth", "Watch", "Way", "WayRule", "changed", "kind_named", "name_of"]

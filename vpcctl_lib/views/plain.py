@@ -154,7 +154,7 @@ def subnet(vpc: Vpc, subnet: Subnet) -> View:
         "gateway": str(addressing.gateway(vpc.cidr)),
         "addresses": {"total": size, "used": used, "free": size - used},
         "firewall": subnet.policy is not None, "groups": list(own.groups) if own else [],
-        "acl": subnet.acl or None,
+        "acl": subnet.acl or None, "bandwidth": own.bandwidth or None if own else None,
         "instances": [one.site.machine for one in machines if one.site.machine],
         "workloads": [workload.name for one in machines for workload in one.workloads],
     }
@@ -179,9 +179,10 @@ def instance(found: Instance) -> View:
     """A machine, and whether it exists."""
     where = found.where
     return {
-        "vpc": where.site.vpc, "subnet": where.site.subnet, "name": where.site.machine,
+        "vpc": where.site.vpc, "subnet": where.site.subnet, "name": where.site.machine or None,
         "namespace": where.namespace, "address": str(where.address),
         "addresses": [str(one.ip) for one in where.addresses], "mac": where.mac, "forwards": where.forwards,
+        "bandwidth": where.bandwidth or None,
         "interface": where.interface, "container": where.attached.container or None,
         "netns": where.attached.path or None, "tap": where.tap or None, "groups": list(where.groups),
         "state": found.state.value,
@@ -200,6 +201,7 @@ def instance_shown(found: Instance) -> View:
         "port": f"ip -n {vpc} link show {where.port}",
         **({"tap": f"ip -n {where.namespace} -d link show {where.tap}"} if where.tap else {}),
         "forwards": f"{within} sysctl net.ipv4.ip_forward",
+        "bandwidth": f"tc -n {vpc} qdisc show dev {where.port}",
         "workloads": f"ip netns pids {where.namespace}"}}
 
 
