@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 
 from tests.dear import MUTANTS, SLOW
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.model import addressing6, elastic, publishing, resolving, routing
+from vpcctl_lib.model import addressing6, elastic, mirroring, publishing, resolving, routing
 from vpcctl_lib.model.addressing import Family, overlapping, within
 from vpcctl_lib.model.flowlogs import FlowLog, Form, Traffic
 from vpcctl_lib.model.groups import Called, uses
 from vpcctl_lib.model.kinds import collision
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule, concerns
@@ -139,6 +140,10 @@ HELD: dict[Field, st.SearchStrategy[Any]] = {
     Field(Attachment, "interface"): st.sampled_from(("eth0", "vpc0")),
     Field(Machine, "tap"): st.sampled_from(("", "", "vm0", "tap-1")),
     Field(Machine, "bandwidth"): st.sampled_from(("", "", "100mbit", "2500kbit")),
+    Field(Machine, "mirrors"): st.lists(st.deferred(lambda: made(Mirror)), max_size=LIST,
+                                        unique_by=lambda one: one.to).map(tuple),
+    Field(Mirror, "to"): st.sampled_from(("public", "public/web1", "range/db", "private", "public/box")),
+    Field(Mirror, "vni"): st.integers(1, 9),
     Field(FlowLog, "subnet"): st.sampled_from(("", "public", "private")),
     Field(FlowLog, "instance"): st.sampled_from(("", "web1", "web2")),
     Field(FlowLog, "interval"): st.sampled_from((1, 60, 600)),
@@ -356,7 +361,7 @@ def is_possible(topology: Topology) -> bool:
             and (is_open6 or not topology.entrances) and (has_nat and is_open6 or topology.front6 is None)
             and all(is_sound(place.value) for place in places(topology)) and _has_groups(topology)
             and all(map(_has_acls, topology.vpcs)) and all(map(_has_logged, topology.vpcs))
-            and _is_routed(topology) and _has_names(topology)
+            and _is_routed(topology) and _has_names(topology) and _is_copied(topology)
             and all(not one.meets(other) for vpc in topology.vpcs
                     for one, other in combinations((vpc, *topology.peers_of(vpc.name)), 2)))
 
@@ -380,6 +385,17 @@ def _has_ports(topology: Topology) -> bool:
     except VpcctlError:
         return False
     return True
+
+
+def _is_copied(topology: Topology) -> bool:
+    """Whether each mirror leads to another machine, by a number of its own."""
+    try:
+        mirroring.check(topology, topology)
+    except VpcctlError:
+        return False
+    return mirroring.settled(topology, topology) == topology and all(
+        len({one.to for one in machine.mirrors}) == len(machine.mirrors)
+        for vpc in topology.vpcs for subnet in vpc.subnets for machine in subnet.machines)
 
 
 def _has_prefixes(topology: Topology) -> bool:
@@ -450,7 +466,7 @@ def _has_addresses(subnet: Subnet) -> bool:
     own = subnet.machine()
     others = [machine for machine in subnet.machines if machine != own]
     addresses = [address for machine in others for address in machine.addresses]
-    plain = replace(own, workloads=(), groups=(), publishes=(), bandwidth="") if own else OWN
+    plain = replace(own, workloads=(), groups=(), publishes=(), bandwidth="", mirrors=()) if own else OWN
     return (plain == OWN and all(one.name and one.addresses for one in others)
             and len(set(addresses)) == len(addresses) and all(one in subnet.cidr for one in addresses))
 
@@ -477,11 +493,12 @@ FULL = Topology(
                (Machine(workloads=(PROGRAM, Workload(f"{WEB}90", port=90))),
                 Machine("web1", (IPv4Address("10.0.1.4"),), forwards=True, groups=("web",),
                         workloads=(Workload("job", ("sleep", "1")),),
+                        mirrors=(Mirror("range/db", 7), Mirror("private", 1, True)),
                         publishes=(Publish(8080, 80, listen=IPv4Address("203.0.113.2")),
                                    Publish(5353, 53, Transport.UDP))),
                 Machine("web2", (IPv4Address("10.0.1.7"),), bandwidth="100mbit")), "edge"),
         Subnet("private", IPv4Network("10.0.2.0/24"), machines=(
-            Machine(publishes=(Publish(81, 80),), bandwidth="1gbit"),)),
+            Machine(publishes=(Publish(81, 80),), bandwidth="1gbit", mirrors=(Mirror("public/web1", 3),)),)),
         Subnet("range", IPv4Network("10.0.4.0/24"), machines=(
             Machine("db", (IPv4Address("10.0.4.4"),), groups=("data", "web")),
             Machine("spare", (IPv4Address("10.0.4.5"),)),

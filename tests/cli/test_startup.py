@@ -19,7 +19,7 @@ HEAVY = {
     "vpcctl_lib.files.keys", "vpcctl_lib.files.policy", "vpcctl_lib.kernel.reader", "vpcctl_lib.kernel.run",
     "vpcctl_lib.managers.base", "vpcctl_lib.record.store", "vpcctl_lib.resources", "vpcctl_lib.sandbox",
 }
-MODULES_OF_A_CHANGE, MODULES_OF_A_LIST = 103, 37
+MODULES_OF_A_CHANGE, MODULES_OF_A_LIST = 104, 38
 """Two of a change's read links and routes over netlink, in the place of two starts of `ip`. Both have the
 classes of route tables, of what leads into VPCs from outside, of names, of flow logs and of IPv6, which are
 part of every topology."""

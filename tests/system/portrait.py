@@ -89,8 +89,8 @@ def _settled(thing: dict[str, Any]) -> dict[str, Any]:
         if thing.get("link_index") is not None or thing.get("link_netnsid") is not None:
             # One end of a cable: its hardware address is drawn anew when it is made again.
             kept.pop("address")
-        elif str(thing.get("ifname")).startswith("q-"):
-            # A link where packets wait, likewise.
+        elif str(thing.get("ifname")).startswith(("q-", "copy")):
+            # A link where packets wait, or one for copies, likewise.
             kept.pop("address")
     if thing.get("flags") and "addr_info" in kept:
         kept["up"] = "UP" in thing["flags"]

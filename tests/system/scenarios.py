@@ -44,6 +44,9 @@ ALLOCATE = "eip allocate"
 ASSOCIATE = "eip associate --address 198.51.100.0 --vpc vpc1 --subnet public"
 ELASTIC = (*NAT, *VPC2, POOL, ALLOCATE, ASSOCIATE)
 LIMIT = "instance set --vpc vpc1 --subnet public --bandwidth 100mbit"
+MIRROR = "mirror create --vpc vpc1 --subnet public --to more"
+COPIES = (*SUBNET, MORE, MIRROR, "mirror create --vpc vpc1 --subnet more --to public --plain")
+UNMIRROR = "mirror delete --vpc vpc1 --subnet public"
 DNS = "dns enable --vpc vpc1"
 RECORD = "dns add --vpc vpc1 --name db --address 10.0.1.77"
 ALIAS = "dns add --vpc vpc1 --name www --cname db"
@@ -191,6 +194,11 @@ SCENARIOS = (
     Scenario(LIMIT.replace("100m", "10m"), (*SUBNET, LIMIT), "another bandwidth"),
     Scenario(LIMIT.replace("100mbit", "none"), (*SUBNET, LIMIT), "no bandwidth"),
     Scenario("restore", (*SUBNET, LIMIT), "bandwidth", damage="ip -n vpc1 link del s-public"),
+    Scenario(MIRROR, (*PEERED, MORE, LIMIT)),
+    Scenario(MIRROR, (*SUBNET, MORE), "half-made", crash=MIRROR),
+    Scenario(COPIES[-1], COPIES[:-1], "plain"),
+    Scenario(UNMIRROR, COPIES),
+    Scenario("restore", COPIES, "mirrors", damage="ip -n vpc1 link del copy1; ip -n vpc1 link del copy2"),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),

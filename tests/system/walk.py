@@ -21,6 +21,7 @@ BEHIND = "POSTROUTING -s 192.0.2.7/32 -j RETURN"
 ENDED = re.compile(
     r"(VPC|subnet|workload|machine|group|network ACL|NAT gateway|route table|pool) \S+ does not exist|"
     r"are not peered|the record is not lost|has no route to|no port \S+ of the host leads|"
+    r"no machine gets a copy|"
     r"elastic address \S+ is not allocated")
 """What a command says when it has been done already, and is no `unchanged`."""
 

@@ -33,6 +33,7 @@ from vpcctl_lib.model import (
     endpoints,
     flowlogs,
     kinds,
+    mirrors,
     names,
     naming,
     outside,
@@ -107,7 +108,7 @@ each_field = pytest.mark.parametrize("field", FIELDS, ids=str)
 
 
 def test_every_class_of_the_model_is_part_of_a_topology() -> None:
-    there = {kind for module in (topology, flowlogs, names, outside, policies, routes, workloads)
+    there = {kind for module in (topology, flowlogs, mirrors, names, outside, policies, routes, workloads)
              for _, kind in inspect.getmembers(module, inspect.isclass)
              if is_dataclass(kind) and kind.__module__ == module.__name__}
     assert there == set(classes())

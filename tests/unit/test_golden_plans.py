@@ -20,6 +20,7 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.addressing6 import part
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Ports, Protocol, Rule
@@ -71,6 +72,8 @@ CROWD = OPEN.with_subnet(replace(PUBLIC, policy=POLICY, machines=(
     Machine("a-name-that-is-hashed", (IPv4Address("10.0.1.5"), IPv4Address("10.0.1.6"))))))
 LIMITED, SLOWER = (OPEN.with_subnet(replace(PUBLIC, machines=(Machine(bandwidth=rate),)))
                    for rate in ("100mbit", "2500kbit"))
+COPIED_ONCE = OPEN.with_subnet(replace(PUBLIC, machines=(Machine(mirrors=(Mirror("private", 1),)),)))
+COPIED = COPIED_ONCE.with_subnet(replace(PRIVATE, machines=(Machine(mirrors=(Mirror("public", 2, True),)),)))
 MIDDLEBOX = OPEN.with_subnet(replace(PUBLIC, machines=(
     *PUBLIC.machines, Machine("box", (IPv4Address("10.0.1.4"),), forwards=True))))
 ASKED = MIDDLEBOX.with_subnet(replace(MIDDLEBOX.subnets[0], policy=POLICY))
@@ -236,6 +239,9 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "machine-bandwidth": (Topology((OPEN,)), Topology((LIMITED,))),
     "machine-bandwidth-other": (Topology((LIMITED,)), Topology((SLOWER,))),
     "machine-bandwidth-none": (Topology((LIMITED,)), Topology((OPEN,))),
+    "mirrors": (Topology((OPEN,)), Topology((COPIED,))),
+    "mirrors-one-less": (Topology((COPIED,)), Topology((COPIED_ONCE,))),
+    "mirrors-none": (Topology((COPIED_ONCE,)), Topology((OPEN,))),
     "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
     "machine-that-forwards-by-a-policy": (Topology((MIDDLEBOX,)), Topology((ASKED,))),
     "nat-gateway-create": (Topology((OPEN,)), Topology((GATEWAY,))),

@@ -91,7 +91,7 @@ def test_messages_list_keys_in_their_own_order() -> None:
         "vpc": "cidr cidrs ipv6 nat dns dhcp groups acls route_tables nat_gateways flow_logs subnets "
                "allow_overlap",
             "subnet": "cidr ipv6 type route_table firewall workloads groups acl publish "
-                      "bandwidth bare instances",
+                      "bandwidth mirrors bare instances",
         "workload": "webserver run user env workdir stop_signal pids memory restart stop_timeout log_max",
         "ingress_rule": "description port protocol action source"}
 

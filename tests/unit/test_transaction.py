@@ -64,19 +64,23 @@ from vpcctl_lib.resources import (
 )
 from vpcctl_lib.resources.announced import Announced, Answer
 from vpcctl_lib.resources.attached import Adopt, Attached
+from vpcctl_lib.resources.copying import Copying
 from vpcctl_lib.resources.forwarding6 import EVERYWHERE, Forwarding6
 from vpcctl_lib.resources.hooks import Hooks
 from vpcctl_lib.resources.hosts import Hosts
 from vpcctl_lib.resources.ifb import Ifb
 from vpcctl_lib.resources.ipv6 import Ipv6
 from vpcctl_lib.resources.localnet import Localnet
+from vpcctl_lib.resources.loop import Loop
 from vpcctl_lib.resources.neighbours import SWITCHING, Enter
 from vpcctl_lib.resources.operations import BUILTIN, Ip, Ip6, Make, Remove, Set
+from vpcctl_lib.resources.passing import Passing
 from vpcctl_lib.resources.processes import EmptyNamespaces, Start, Stop
 from vpcctl_lib.resources.putback import PutBack
 from vpcctl_lib.resources.rate import Rate
 from vpcctl_lib.resources.redirect import Redirect
 from vpcctl_lib.resources.traffic import Tc
+from vpcctl_lib.resources.vxlan import Vxlan
 from vpcctl_lib.resources.whole6 import SendOn, Whole6
 
 RESTORES = {f"{family.tool}-restore": family for family in Family}
@@ -567,7 +571,7 @@ class Simulation:
             return (self.settings / "ip_forward").read_text().strip() == "1"
         if isinstance(resource, Settings):
             return (resource.namespace, resource.device or "lo") in self.links
-        if isinstance(resource, (Guard, Marking, Roster, Steering)):
+        if isinstance(resource, (Guard, Marking, Passing, Roster, Steering)):
             text = resource.text()
             name = " ".join(text.split()[1:3])
             return self.tables.get((resource.namespace, name)) == taken_apart(text)
@@ -586,10 +590,10 @@ class Simulation:
             return self.forward6 == "1"
         if isinstance(resource, (Forwarding6, Localnet)):
             return ("", resource.device) in self.links
-        if isinstance(resource, (Hooks, Rate, Redirect)):
+        if isinstance(resource, (Hooks, Rate, Redirect, Copying)):
             found = [operation.words for operation in resource.make() if isinstance(operation, Tc)]
             return all(" ".join(words[4:]) in self.queues.values() for words in found)
-        if isinstance(resource, Ifb):
+        if isinstance(resource, (Ifb, Loop, Vxlan)):
             return (resource.namespace, resource.device) in self.links
         (operation,) = resource.make()
         assert isinstance(operation, Ip)

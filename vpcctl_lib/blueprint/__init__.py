@@ -55,6 +55,9 @@ def parts(topology: Topology, frames: Frames | None = None) -> Iterator[Part]:
             yield Part((peering.vpc1, peering.vpc2), peerings.cable, (topology,), (peering,))
     yield from _rules(topology)
     for vpc in topology.vpcs:
+        if vpc.is_mirrored:
+            # Once the router takes no VXLAN from anybody.
+            yield Part((vpc.name,), _mirrors, (vpc,), (seats[vpc.name],))
         peers = tuple(network for peer in topology.peers_of(vpc.name)
                       for network in (*peer.networks, *((peer.ipv6,) if peer.ipv6 else ())))
         yield Part((vpc.name,), _inside, seats[vpc.name], (peers, groups, found.get(vpc.name, ())))
@@ -80,6 +83,9 @@ def _routers(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Part]:
     yield Part((vpc.name,), routers.router, (vpc,))
     yield Part((vpc.name,), routers.port, seats)
     yield Part((vpc.name,), routers.switching, (vpc,))
+    hooked = tuple(seat for seat in seats if seat.machine.bandwidth or seat.machine.mirrors)
+    if hooked:
+        yield Part((vpc.name,), _hooks, hooked)
     limited = tuple(seat for seat in seats if seat.machine.bandwidth)
     if limited:
         yield Part((vpc.name,), _limits, limited)
@@ -225,8 +231,20 @@ def _inside(vpc: Vpc, one: Endpoint, peers: Sequence[IPv4Network | IPv6Network],
     yield from machines.firewall(vpc, one, groups, resolvers)
 
 
+def _hooks(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
+    # Imported late, here and below: few machines have any.
+    from vpcctl_lib.resources import Hooks
+
+    yield Hooks(vpc.name, one.port)
+
+
+def _mirrors(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
+    from vpcctl_lib.blueprint.mirrors import mirrors
+
+    return mirrors(vpc, seats)
+
+
 def _limits(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
-    # Imported late: few machines have any.
     from vpcctl_lib.blueprint.limits import limits
 
     return limits(vpc, one)

@@ -8,7 +8,7 @@ from vpcctl_lib.model import naming
 from vpcctl_lib.model.endpoints import Endpoint
 from vpcctl_lib.model.quantities import bits
 from vpcctl_lib.model.topology import Vpc
-from vpcctl_lib.resources import Hooks, Ifb, Port, Rate, Redirect, Resource
+from vpcctl_lib.resources import Ifb, Port, Rate, Redirect, Resource
 
 
 def limits(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
@@ -18,5 +18,4 @@ def limits(vpc: Vpc, one: Endpoint) -> Iterator[Resource]:
     yield Ifb(vpc.name, queue)
     yield Port(vpc.name, queue, naming.shaper_owner(*one.site))
     yield Rate(vpc.name, queue, rate)
-    yield Hooks(vpc.name, one.port)
     yield Redirect(vpc.name, one.port, queue)

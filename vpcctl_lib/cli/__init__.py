@@ -38,6 +38,7 @@ COMMANDS = Commands({
     "instance": "instance.instance",
     "lesson": "lesson.lesson",
     "metrics": "metrics.metrics",
+    "mirror": "mirror.mirror",
     "nat": "nat.nat",
     "nat-gateway": "nat_gateway.nat_gateway",
     "peer": "peer.peer",

@@ -88,6 +88,13 @@ def complete_target(ctx: click.Context, _: click.Parameter, incomplete: str) -> 
     return _beginning(found, incomplete)
 
 
+def complete_target_machine(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The machines of the VPC as SUBNET/NAME, and a subnet's own as SUBNET."""
+    vpcs = [vpc for vpc in _topology(ctx).vpcs if ctx.params.get("vpc") in (None, vpc.name)]
+    return _beginning((f"{subnet.name}/{one.name}".rstrip("/") for vpc in vpcs for subnet in vpc.subnets
+                       for one in subnet.machines), incomplete)
+
+
 def complete_place(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The machines as VPC/SUBNET or VPC/SUBNET/NAME, host and internet; also VPCs as a destination."""
     topology = _topology(ctx)

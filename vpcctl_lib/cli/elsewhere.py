@@ -61,7 +61,10 @@ WORDS: Mapping[str, str] = {
         "exec": "exec execute ssh shell sh bash enter attach ping curl nsenter start-session",
         "reach": "reach trace traceroute tracepath mtr test connectivity analyze path network-insights-path "
                  "network-insights-analysis start-network-insights-analysis can",
-        "capture": "capture tcpdump sniff dump-packets flow-log flow-logs traffic-mirror-session mirror",
+        "capture": "capture tcpdump sniff dump-packets flow-log flow-logs",
+        "mirror": "mirror traffic-mirror-session traffic-mirror-sessions traffic-mirror-target "
+                  "traffic-mirror-filter span",
+        "instance set": "modify-instance-attribute limit throttle bandwidth shape",
         "status": "status check verify doctor health diff drift events",
         "restore": "restore repair fix heal sync recover reconcile reload restart",
         "apply": "apply compose import load up-file deploy-file plan",

@@ -13,12 +13,14 @@ from vpcctl_lib.engine import (
     found_elastic,
     found_flows,
     found_groups,
+    found_mirrors,
     found_names,
     found_publishes,
 )
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Names, inside
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group
@@ -30,7 +32,7 @@ FINDERS: dict[type, Finder] = {
     Dns: found_names.dns, Dhcp: found_names.dhcp,
     FlowLog: found_flows.flow_logs,
     Group: found_groups.groups, Acl: found_acls.acls, Publish: found_publishes.publishes,
-    Pool: found_elastic.pools, Elastic: found_elastic.eips}
+    Mirror: found_mirrors.mirrors, Pool: found_elastic.pools, Elastic: found_elastic.eips}
 """By the class of what is found."""
 
 T = TypeVar("T")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from vpcctl_lib.model import addressing, naming
+from vpcctl_lib.model.mirrors import PORT as VXLAN
 from vpcctl_lib.model.routing import NOWHERE
 from vpcctl_lib.model.topology import Nat, Subnet, SubnetType, Topology, Vpc
 
@@ -109,7 +110,9 @@ def router_input(topology: Topology, vpc: Vpc) -> tuple[str, ...]:
            f"-s {addressing.host_end(vpc.link)}/32 -i {naming.UPLINK}")
     peers = (f"-s {network} -i {naming.device('pcx-', peer.name)}" for peer in topology.peers_of(vpc.name)
              for network in peer.networks)
-    return (f"{ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", "-i lo -j ACCEPT",
+    # What a machine sends as if it were a copy must not come out at the other end, even as an answer.
+    copies = (f"-p udp -m udp --dport {VXLAN} -j DROP",) if vpc.is_mirrored else ()
+    return (*copies, f"{ESTABLISHED} -j ACCEPT", f"{INVALID} -j DROP", "-i lo -j ACCEPT",
             *_questions(topology, vpc), *(f"{source} -j ACCEPT" for source in (*own, *peers)), UNREACHABLE)
 
 

@@ -290,6 +290,11 @@ def _kind(parts: dict[int, bytes]) -> Said:
     if kind == "bridge" and 2 in parts:
         held = attributes(parts[2])
         found["info_data"] = {name: held[part][0] for part, name in _BRIDGES.items() if part in held}
+    if kind == "vxlan" and 2 in parts:
+        # Imported late: few networks have any.
+        from vpcctl_lib.kernel.tunnels import vxlan
+
+        found["info_data"] = vxlan(attributes(parts[2]))
     if above:
         found["info_slave_kind"] = above
     if above == "bridge" and 5 in parts:

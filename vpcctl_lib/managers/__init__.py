@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.managers.instance import InstanceManager as InstanceManager
     from vpcctl_lib.managers.lesson import LessonManager as LessonManager
     from vpcctl_lib.managers.metrics import MetricsManager as MetricsManager
+    from vpcctl_lib.managers.mirror import MirrorManager as MirrorManager
     from vpcctl_lib.managers.nat import NatManager as NatManager
     from vpcctl_lib.managers.natgateway import NatGatewayManager as NatGatewayManager
     from vpcctl_lib.managers.overview import OverviewManager as OverviewManager

@@ -229,6 +229,11 @@ class Manager:
         topology = self._settled(state.topology, topology)
         topology = replace(topology, forwarding=_forwarding(state, topology))
         topology = self._routed(state.topology, topology)
+        if any(vpc.is_mirrored for vpc in topology.vpcs):
+            from vpcctl_lib.model import mirroring
+
+            topology = mirroring.settled(state.topology, topology)
+            mirroring.check(state.topology, topology)
         kinds.check_collisions(topology)
         topology = self._opened(state.topology, topology)
         self._tell_of_unplugged(state.topology, topology)

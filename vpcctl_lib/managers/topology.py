@@ -15,7 +15,7 @@ from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.managers.nat import AUTO, NatManager
 from vpcctl_lib.managers.peer import PeerManager
 from vpcctl_lib.managers.vpc import VpcManager
-from vpcctl_lib.model import addressing6, endpoints, guests, kinds
+from vpcctl_lib.model import addressing6, endpoints, guests, kinds, mirroring
 from vpcctl_lib.model.comparison import Difference, compare
 from vpcctl_lib.model.endpoints import Site
 from vpcctl_lib.model.kinds import Placed
@@ -46,7 +46,7 @@ class TopologyManager(PolicyManager):
         def decide(topology: Topology) -> Topology:
             self._look_around(topology, file)
             wanted = self._with_routes(topology, self._wanted(topology, file, prune), file)
-            wanted = addressing6.settled(topology, wanted)
+            wanted = _with_mirrors(topology, addressing6.settled(topology, wanted), file)
             _check_names(wanted, file)
             self._tell = partial(show, compare(topology, wanted))
             return wanted
@@ -168,6 +168,16 @@ class TopologyManager(PolicyManager):
         if place is None:
             return self._peers.joined(topology, peering.vpc1, peering.vpc2)
         return told(place, lambda: self._peers.joined(topology, peering.vpc1, peering.vpc2))
+
+
+def _with_mirrors(before: Topology, wanted: Topology, file: TopologyFile) -> Topology:
+    """With a number for each mirror; one that can't be is refused at its VPC's place."""
+    settled = mirroring.settled(before, wanted)
+    for one in file.vpcs:
+        found = settled.vpc(one.name)
+        if found and found.is_mirrored:
+            told(one.place, partial(mirroring.check_vpc, settled, found))
+    return settled
 
 
 def _check_pools(topology: Topology, file: TopologyFile, prune: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import REGISTERED, Names, inside, placed
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.policies import Acl, AclRule, Group, Policy, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
@@ -213,6 +214,7 @@ WORDS: dict[type, Words] = {
                    "it does not exist yet",
                    lambda machine: "it is not in the file" + (
                        f": {machine.attached.source} is unplugged" if machine.attached else "")),
+    Mirror: Words(lambda one: one.how, changed=lambda old, new: f"{old.how} becomes {new.how}"),
     Workload: Words(changed=lambda *_: "its command or options differ"),
 }
 """For kinds of which there is more to say."""

@@ -180,6 +180,33 @@ def shaper(subnet: str, machine: str = "") -> str:
     return device("q-", f"{subnet}.{machine}" if machine else subnet)
 
 
+def mirror_owner(vpc: str, subnet: str, machine: str, to: str) -> str:
+    """The mark of the link that takes copies of a machine's packets to another one."""
+    return f"{MARK}{vpc}~mirror/" + "/".join(filter(None, (subnet, machine))) + f"~{to}"
+
+
+def mirror(vni: int) -> str:
+    """The link of the VPC's router for the copies of a mirror."""
+    return f"copy{vni}"
+
+
+def mirror_end(vni: int) -> str:
+    """Its other end, if copies are plain."""
+    return f"{mirror(vni)}-in"
+
+
+MIRROR_MAC = 0x0E << 40
+"""Plain copies are for a MAC that nobody has: this, and the mirror's number."""
+
+
+def mirror_mac(vni: int) -> str:
+    """The MAC that plain copies are for; locally administered, and no machine's nor bridge's."""
+    return (MIRROR_MAC + vni).to_bytes(6, "big").hex(":")
+
+
+MIRROR_TABLE = "vpcctl-"
+"""How the nft table of family netdev that sends plain copies on begins; the link is the rest of its name."""
+
 GATEWAY_MARK = "~nat-gateway"
 """What is behind the mark of the port to a NAT gateway."""
 

@@ -12,6 +12,7 @@ from vpcctl_lib.model import addressing, naming
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, register
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group, Policy
@@ -76,6 +77,9 @@ class Machine:
 
     bandwidth: str = ""
     """The most that it sends, and the most that it gets, such as 100mbit; empty: as much as there is."""
+
+    mirrors: tuple[Mirror, ...] = ()
+    """Who gets a copy of its packets."""
 
     @property
     def source(self) -> str:
@@ -192,6 +196,11 @@ class Vpc:
         """This VPC with that group added, or replacing the one of the same name."""
         kept = [group if old.name == group.name else old for old in self.groups]
         return replace(self, groups=tuple(kept if group in kept else [*kept, group]))
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether packets of machines of it are copied."""
+        return any(machine.mirrors for subnet in self.subnets for machine in subnet.machines)
 
     @property
     def is_published(self) -> bool:
@@ -332,6 +341,7 @@ register(
          given=lambda subnet: (OWN,) if subnet.machine() else ()),
     Kind(Workload, Machine, "workloads", "workload"),
     Kind(Publish, Machine, "publishes", "publish", title="port"),
+    Kind(Mirror, Machine, "mirrors", "mirror", named=lambda one: one.to),
     Kind(Pool, Topology, "pools", "pool", title="pool"),
     Kind(Elastic, Topology, "eips", "eip", title="elastic address"),
     Kind(Peering, Topology, "peerings", "peering", named=lambda one: f"{one.vpc1} - {one.vpc2}"),

@@ -36,12 +36,13 @@ KINDS: dict[str, type[Resource]] = {
 """How the record names each kind."""
 
 LATE = {"acls": "Acls", "announced": "Announced", "attached": "Attached", "collector": "Collector",
-        "counting": "Counting", "discovery": "Discovery", "flowfile": "FlowFile",
+        "copying": "Copying", "counting": "Counting", "discovery": "Discovery", "flowfile": "FlowFile",
         "forwarding6": "Forwarding6", "hooks": "Hooks", "hosts": "Hosts", "ifb": "Ifb", "ipv6": "Ipv6",
-        "leases": "Leases", "localnet": "Localnet", "localnet6": "Localnet6", "marking": "Marking",
-        "otherline": "OtherLine", "rate": "Rate", "redirect": "Redirect", "relay": "Relay",
-        "resolver": "Resolver", "roster": "Roster", "steering": "Steering", "tap": "Tap", "watch": "Watch",
-        "way": "Way", "wayrule": "WayRule", "whole6": "Whole6"}
+        "leases": "Leases", "localnet": "Localnet", "localnet6": "Localnet6", "loop": "Loop",
+        "marking": "Marking", "otherline": "OtherLine", "passing": "Passing", "rate": "Rate",
+        "redirect": "Redirect", "relay": "Relay", "resolver": "Resolver", "roster": "Roster",
+        "steering": "Steering", "tap": "Tap", "vxlan": "Vxlan", "watch": "Watch", "way": "Way",
+        "wayrule": "WayRule", "whole6": "Whole6"}
 """The same, for kinds that few networks have: the module of that name is loaded when it is needed."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.announced import Announced as Announced
     from vpcctl_lib.resources.attached import Attached as Attached
     from vpcctl_lib.resources.collector import Collector as Collector
+    from vpcctl_lib.resources.copying import Copying as Copying
     from vpcctl_lib.resources.counting import Counting as Counting
     from vpcctl_lib.resources.discovery import Discovery as Discovery
     from vpcctl_lib.resources.flowfile import FlowFile as FlowFile
@@ -77,8 +79,10 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.leases import Leases as Leases
     from vpcctl_lib.resources.localnet import Localnet as Localnet
     from vpcctl_lib.resources.localnet6 import Localnet6 as Localnet6
+    from vpcctl_lib.resources.loop import Loop as Loop
     from vpcctl_lib.resources.marking import Marking as Marking
     from vpcctl_lib.resources.otherline import OtherLine as OtherLine
+    from vpcctl_lib.resources.passing import Passing as Passing
     from vpcctl_lib.resources.rate import Rate as Rate
     from vpcctl_lib.resources.redirect import Redirect as Redirect
     from vpcctl_lib.resources.relay import Relay as Relay
@@ -86,6 +90,7 @@ if TYPE_CHECKING:
     from vpcctl_lib.resources.roster import Roster as Roster
     from vpcctl_lib.resources.steering import Steering as Steering
     from vpcctl_lib.resources.tap import Tap as Tap
+    from vpcctl_lib.resources.vxlan import Vxlan as Vxlan
     from vpcctl_lib.resources.watch import Watch as Watch
     from vpcctl_lib.resources.way import Way as Way
     from vpcctl_lib.resources.wayrule import WayRule as WayRule
@@ -99,9 +104,10 @@ else:
 
 
 __all__ = ["EMPTY", "KINDS", "LATE", "MISSING", "NAMES", "Acls", "Address", "Altname", "Announced",
-           "Attached", "Bridge", "Chain", "Collector", "Condition", "Counting", "Discovery", "Facts",
-           "Fault", "File", "FlowFile", "Folder", "Forwarding", "Forwarding6", "Guard", "Hooks", "Hosts",
-           "Ifb", "Ipv6", "Leases", "Leavings", "Localnet", "Marking", "Member", "Namespace", "Neighbour",
-           "Operation", "Operations", "OtherLine", "Place", "Port", "Program", "Rate", "Redirect", "Relay",
-           "Resolver", "Resource", "Roster", "Route", "Settings", "SingleRule", "Station", "Steering",
-           "Switching", "Tap", "Veth", "Watch", "Way", "WayRule", "changed", "kind_named", "name_of"]
+           "Attached", "Bridge", "Chain", "Collector", "Condition", "Copying", "Counting", "Discovery",
+           "Facts", "Fault", "File", "FlowFile", "Folder", "Forwarding", "Forwarding6", "Guard", "Hooks",
+           "Hosts", "Ifb", "Ipv6", "Leases", "Leavings", "Localnet", "Loop", "Marking", "Member",
+           "Namespace", "Neighbour", "Operation", "Operations", "OtherLine", "Passing", "Place", "Port",
+           "Program", "Rate", "Redirect", "Relay", "Resolver", "Resource", "Roster", "Route", "Settings",
+           "SingleRule", "Station", "Steering", "Switching", "Tap", "Veth", "Vxlan", "Watch", "Way",
+           "WayRule", "changed", "kind_named", "name_of"]

@@ -112,6 +112,7 @@ def overview(overview: Overview) -> View:
                    if overview.groups and overview.topology.guarded else {}),
                 **({"publishes": f"iptables -t nat -S {naming.HOST_PORTS}"}
                    if overview.vpc.is_published else {}),
+                **({"mirrors": f"ip -n {name} link | grep -A 2 copy"} if overview.vpc.is_mirrored else {}),
                 **({"dns": f"ip netns pids {name}; cat {folder(name)}/hosts"} if overview.vpc.dns else {}),
                 **({"acls": f"ip netns exec {name} nft list table bridge {naming.ACL_TABLE}"}
                    if overview.acls else {}),

@@ -13,6 +13,7 @@ from vpcctl_lib.model.endpoints import Site, endpoint
 from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, Names, Placed
 from vpcctl_lib.model.lookup import find_endpoint
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
 from vpcctl_lib.model.policies import Acl, Group, Policy
@@ -87,10 +88,17 @@ def _eip(topology: Topology, eip: Elastic) -> View:
             "works": bool(found) and not idle, "idle": str(idle) if idle else None}
 
 
+def _mirror(topology: Topology, names: Names) -> View:
+    """The address of the machine that gets the copies."""
+    vpc, _, machine, to = names
+    return {"instance": machine or None,
+            "address": str(find_endpoint(topology, Site(vpc, *to.split("/"))).address)}
+
+
 WHOLE: Mapping[type, Callable[[Topology, Any], View]] = {Pool: _pool, Elastic: _eip}
 """Kinds whose fields alone do not say it well."""
 
-MORE: Mapping[type, Callable[[Topology, Names], View]] = {Publish: _publish}
+MORE: Mapping[type, Callable[[Topology, Names], View]] = {Publish: _publish, Mirror: _mirror}
 """What else is shown of a kind."""
 
 
