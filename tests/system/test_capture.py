@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pty
 import select
@@ -12,8 +13,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+import pytest
 from conftest import ROOTLESS
 from host import Host
+
+from vpcctl_lib.workloads.interpreter import python
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAGIC = 0xA1B2C3D4
@@ -48,17 +53,89 @@ def test_packets_arrive_at_once_on_stdout(vpc1: Host, tmp_path: Path) -> None:
     vpc1.wait_until(lambda: size(file) == HEAD, "tcpdump listens")
     vpc1.reaches("vpc1-private", "10.0.1.2")
     vpc1.wait_until(lambda: size(file) > HEAD and pings(file.read_bytes()) == 2, "both are there, unbuffered")
-    vpc1.sh("kill -INT $(ip netns pids vpc1-public)")
+    assert not vpc1.sh("ip netns pids vpc1-public"), "the machine sees nothing of it"
+    vpc1.sh("kill -INT $(ip netns pids vpc1)")
     vpc1.wait_until(lambda: not vpc1.alive(capture), "it ends with tcpdump")
     vpc1.stop(capture)
 
 
-def test_a_sandbox_without_root_says_what_tcpdump_lacks(make_host: Callable[..., Host]) -> None:
+def test_a_sandbox_without_root_captures_as_well(make_host: Callable[..., Host], tmp_path: Path) -> None:
+    """There tcpdump can't become its own user, and refuses to go on as root."""
+    host = make_host(*ROOTLESS)
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    for number in (1, 2):
+        host.do(f"subnet add --vpc vpc1 --name a{number} --cidr 10.0.{number}.0/24")
+    file = tmp_path / "packets.pcap"
+    words = "exec vpcctl capture --vpc vpc1 --subnet a1 -- icmp"
+    capture = host.start("", "sh", "-c", f"{words} 2>{tmp_path}/told >{file}")
+    host.wait_until(lambda: size(file) == HEAD, "tcpdump listens")
+    host.reaches("vpc1-a2", "10.0.1.2")
+    host.wait_until(lambda: size(file) > HEAD and pings(file.read_bytes()) == 2, "both are there, unbuffered")
+    host.sh(f"kill -INT {capture}")
+    host.wait_until(lambda: not host.alive(capture), "it ends with the signal")
+    assert "rror" not in (tmp_path / "told").read_text()
+    assert not host.sh("ip netns pids vpc1")
+    host.stop(capture)
+
+
+TAGGED = """
+import socket
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+    link.bind(("eth0", 0))
+    link.send(b"\\xff" * 6 + b"\\x02" * 6 + b"\\x81\\x00\\x00\\x07\\x08\\x00" + bytes(46))
+"""
+
+
+def test_a_tag_and_a_loopback_without_root(make_host: Callable[..., Host], tmp_path: Path) -> None:
     host = make_host(*ROOTLESS)
     host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
     host.do("subnet add --vpc vpc1 --name a --cidr 10.0.1.0/24")
-    if "tcpdump:" in host.sh("cat /etc/passwd"):
-        host.refused("capture --vpc vpc1 --subnet a", says="sudo vpcctl sandbox")
+    # The kernel keeps a tag beside the frame.
+    tagged = (sys.executable, "-c", TAGGED)
+    for words, send, kind in (("-- vlan 7", tagged, b"\x81\x00\x00\x07\x08\x00"),
+                              ("-- -i lo -c 2 icmp", ("ping", "-c", "1", "127.0.0.1"), b"\x08\x00")):
+        file = tmp_path / "packets.pcap"
+        file.unlink(missing_ok=True)
+        capture = host.start("", "sh", "-c", f"exec vpcctl capture --vpc vpc1 --subnet a {words} >{file}")
+        host.wait_until(lambda file=file: size(file) == HEAD, "tcpdump listens")  # type: ignore[misc]
+        host.inside("vpc1-a", *send)
+        host.wait_until(lambda file=file: size(file) > HEAD, "a packet is there")  # type: ignore[misc]
+        if "-c" not in words:
+            host.sh(f"kill -TERM {capture}")
+        host.wait_until(lambda capture=capture: not host.alive(capture), "it ends")  # type: ignore[misc]
+        found = packets(file.read_bytes())
+        assert {packet[12:12 + len(kind)] for packet in found} == {kind}
+        # Not each packet twice, though it goes out and comes in at one link.
+        assert len(found) == 1 + ("-c" in words)
+        host.stop(capture)
+
+
+SCRIPT = """
+HOME=$(mktemp -d)
+vpcctl vpc create --name vpc1 --cidr 10.0.0.0/16
+vpcctl subnet add --vpc vpc1 --name a --cidr 10.0.1.0/24
+vpcctl capture --vpc vpc1 --subnet a -- -c 2 icmp >$HOME/packets.pcap &
+until [ -s $HOME/packets.pcap ]; do sleep 0.1; done
+ping -c 2 -i 0.2 10.0.1.2
+wait
+base64 $HOME/packets.pcap | sed 's/^/PCAP /'
+"""
+PACKAGES = Path(click.__file__).parents[1]
+
+
+def is_open(path: Path) -> bool:
+    """Whether every user may read it."""
+    return all(one.stat().st_mode & 0o5 == 0o5 for one in (path, *path.resolve().parents))
+
+
+@pytest.mark.skipif(not (is_open(PACKAGES) and is_open(CHECKOUT)), reason="its folder is closed to others")
+def test_an_ordinary_user_captures_in_a_sandbox() -> None:
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+    done = subprocess.run([*other, python(), str(CHECKOUT / "vpcctl"), "sandbox", "--", "bash", "-c", SCRIPT],
+                          capture_output=True, text=True, timeout=120, cwd="/",
+                          env={**os.environ, "PYTHONPATH": str(PACKAGES), "PYTHONDONTWRITEBYTECODE": "1"})
+    told = "".join(line.removeprefix("PCAP ") for line in done.stdout.splitlines() if line.startswith("PCAP"))
+    assert pings(base64.b64decode(told)) == 2, done
 
 
 def test_so_many_packets_to_a_file(vpc1: Host, tmp_path: Path) -> None:

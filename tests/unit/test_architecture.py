@@ -89,7 +89,7 @@ def test_nothing_goes_through_a_shell() -> None:
 
 def test_only_the_command_line_prints() -> None:
     # The web server is a program of its own, run by its text in a subnet: what it writes is its log.
-    allowed = {"workloads/relay.py", "workloads/webserver.py", "flows/collector.py"}
+    allowed = {"workloads/relay.py", "workloads/sniffer.py", "workloads/webserver.py", "flows/collector.py"}
     allowed |= {name for name in NAMES.values() if name.startswith("cli/")}
     printing = {NAMES[file] for file in FILES for name, _, _ in calls(file)
                 if name == "print" or name.startswith(("click.", "sys.stdout.", "sys.stderr."))}

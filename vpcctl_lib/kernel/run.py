@@ -8,8 +8,8 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import field, replace
 from functools import cache, partial
 
@@ -141,18 +141,23 @@ class Runner:
         self.record(outcome)
         return outcome
 
-    def attach(self, argv: Sequence[str]) -> int:
-        """Run a command on this terminal and return its exit code (128 + n after signal n, as shells do)."""
+    def attach(self, argv: Sequence[str], source: Command | None = None) -> int:
+        """Run a command on this terminal and return its exit code (128 + n after signal n, as shells do).
+
+        It reads what the source writes, if there is one, which ends with it.
+        """
         started = time.monotonic()
         # Blocked, then waited for: no signal can arrive between two lines.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-        try:
-            process = _popen(Command(tuple(argv)), stdin=None, stdout=None, stderr=None,
-                             preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, before))
-            status = _tend(process)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        unblock = partial(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        with ExitStack() as stack:
+            stack.callback(unblock)
+            feeder = stack.enter_context(_feeding(source, unblock)) if source else None
+            # Signals are for the source: then the command reads to the end.
+            process = _popen(Command(tuple(argv)), stdin=feeder.stdout if feeder else None, stdout=None,
+                             stderr=None, preexec_fn=unblock, start_new_session=feeder is not None)
+            status = _tend(process, feeder or process)
         self.record(Outcome(Command(tuple(argv)), status, "", "", _milliseconds_since(started)))
         return status if status >= 0 else 128 - status
 
@@ -330,13 +335,23 @@ def _text(memory: int) -> str:
     return os.pread(memory, length, 0).decode(errors="replace") if length else ""
 
 
-def _tend(process: subprocess.Popen[bytes]) -> int:
-    """Wait for it, and pass on signals that we get in its place; it gets typed ones itself."""
+@contextmanager
+def _feeding(source: Command, unblock: Callable[[], object]) -> Iterator[Child]:
+    """Run it as long as somebody reads what it writes to a pipe."""
+    with _popen(source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=unblock) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _tend(process: Child, meant: Child) -> int:
+    """Wait for it, and pass on signals to the one that is meant, which gets typed ones itself."""
     while True:
         told = signal.sigwaitinfo(WATCHED)
         if told.si_signo != signal.SIGCHLD:
             if not is_typed(told):
-                process.send_signal(told.si_signo)
+                meant.send_signal(told.si_signo)
         elif (status := process.poll()) is not None:
             return status
 

@@ -26,6 +26,10 @@ def relay(port: int, servers: Sequence[str]) -> tuple[str, ...]:
     return (python(), "-I", "-S", "-c", source, str(port), *servers)
 
 
+def sniffer(device: str) -> tuple[str, ...]:
+    """The command that writes the packets of a link; it runs as we do."""
+    source = Path(__file__).with_name("sniffer.py").read_text()
+    return (sys.executable, "-I", "-S", "-c", source, device)
 COLLECTOR = ("kernel.syscalls", "kernel.netlink", "keeper.log", "flows.names", "flows.reading",
              "flows.accounts", "flows.journal", "flows.config", "flows.records", "flows.collector")
 """The modules of the collector of flow logs, each after those that it imports."""
