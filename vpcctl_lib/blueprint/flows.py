@@ -36,8 +36,6 @@ def counting(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[Resourc
 
 def _judged(vpc: Vpc, one: Endpoint, groups: Groups | None) -> Iterator[str]:
     """The directions in which rules in its namespace decide."""
-    if one.translates:
-        return
     if one.groups and groups:
         yield IN
         if groups.directions(vpc, one.groups)[1] is not None:
@@ -59,7 +57,7 @@ def covered(vpc: Vpc, subnet: str, machine: str) -> bool:
 
 def line(_: Vpc, __: Subnet, one: Endpoint) -> str:
     """The collector's orders for a machine."""
-    decides = "" if one.translates else "group" if one.groups else "policy" if one.policy else ""
+    decides = "group" if one.groups else "policy" if one.policy else ""
     return config.machine_line(config.Machine(
         str(one.site), flowlogs.interface(str(one.site)), one.namespace, one.port, _families(one), decides,
         tuple(str(address.ip) for address in one.addresses)))
