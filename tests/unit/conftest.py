@@ -35,4 +35,5 @@ def bare_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(processes, "KEEPER", "/opt/vpcctl/vpcctl_lib/keeper/__main__.py")
         patch.setattr(processes.sys, "executable", "/usr/bin/python3")
         patch.setattr(interpreter, "web_server", lambda *words: ("python3", "-c", "…", *map(str, words)))
+        patch.setattr(interpreter, "collector", lambda watched: ("python3", "-c", "…", watched))
         yield values

@@ -20,6 +20,7 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.addressing6 import part
+from vpcctl_lib.model.flowlogs import FlowLog, Form, Traffic
 from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
@@ -229,7 +230,22 @@ DUAL_GROUPED = replace(DUAL, groups=(
 OF_THE_SAME_NAME = replace(DUAL_PEER, groups=(Group("web", Policy((FROM_WEB,))),)).with_subnet(
     replace(DUAL_PEER.subnets[0], machines=(Machine(groups=("web",)),)))
 
+LOGS = (FlowLog(), FlowLog("public", "web1", Traffic.REJECT, 10, Form.JSON))
+LOGGED = replace(CROWD, flow_logs=LOGS)
+OF_PUBLIC = (FlowLog("public"), FlowLog("private", interval=1))
+DUAL_LOGGED = replace(DUAL_GROUPED, dns=Dns(), acls=(WEB_ACL,), nat=NAT, nat_gateways=GATEWAY.nat_gateways)
+OPENED = joined(GROUPED).with_subnet(replace(PUBLIC, policy=Policy((ALLOW_WEB,)), machines=(
+    Machine(), Machine("box", (IPv4Address("10.0.1.4"),), groups=("web",), forwards=True))))
+
 PLANS: dict[str, tuple[Topology, Topology]] = {
+    "flow-log-create": (Topology((CROWD, PEER)), Topology((LOGGED, PEER))),
+    "flow-log-delete": (Topology((LOGGED, PEER)), Topology((CROWD, PEER))),
+    "flow-log-of-subnets-with-ipv6-and-groups": (
+        Topology((DUAL_LOGGED,)), Topology((replace(DUAL_LOGGED, flow_logs=OF_PUBLIC[:1]),))),
+    "flow-log-of-open-groups-and-a-policy": (
+        Topology((OPENED,)), Topology((replace(OPENED, flow_logs=OF_PUBLIC),))),
+    "flow-log-where-ports-are-not-guarded": (
+        Topology((EDGED,), guarded=False), Topology((replace(EDGED, flow_logs=LOGS[:1]),), guarded=False)),
     "vpc-create": (Topology(), Topology((EMPTY,))),
     "vpc-create-second": (Topology((PLAIN,)), Topology((PLAIN, PEER))),
     "vpc-create-over-a-route-of-the-host": (Topology(), Topology((replace(EMPTY, routed=False),))),

@@ -14,6 +14,7 @@ from vpcctl_lib.engine import strays as module
 from vpcctl_lib.engine.strays import cables, is_marked, is_ours, mark_of, strange_cables, strays
 from vpcctl_lib.kernel import proc
 from vpcctl_lib.kernel.saves import Saved
+from vpcctl_lib.model import names
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import HOST_FORWARD, device
 from vpcctl_lib.model.topology import Topology, Vpc
@@ -159,6 +160,14 @@ def test_files_with_names_that_no_resource_is(files: Path) -> None:
     assert found(Held()) == [Folder(str(ours.parent)), File(str(ours), "# vpcctl:vpc1\n10.0.1.2 web\n")]
     assert found(Held(), Hosts(str(ours), "vpcctl:vpc1")) == []
     assert found(Held(), File(str(ours), "")) == []
+
+
+def test_orders_of_a_collector_that_no_resource_is(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "FILES", str(files / "names"))
+    orders = files / "names" / "flow.logs"
+    orders.mkdir(parents=True)
+    (orders / "vpc1").write_text("# vpcctl:vpc1\n")
+    assert found(Held()) == [Folder(str(orders)), File(str(orders / "vpc1"), "# vpcctl:vpc1\n")]
 
 
 def test_a_chain_comes_after_those_that_it_leads_to() -> None:

@@ -20,6 +20,7 @@ from vpcctl_lib.engine.rehearsal import commands
 from vpcctl_lib.engine.wanted import wanted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.names import Dhcp, Dns, Record
 from vpcctl_lib.model.policies import Acl, Action, Group, Policy, Protocol, Rule
 from vpcctl_lib.model.routes import NatGateway, RouteTable
@@ -98,7 +99,7 @@ def test_what_does_not_change_is_not_looked_at(store: Store) -> None:
 
 DNS = Dns("a.internal", (FIRST,), (Record("db", (FIRST,)),))
 RICH = replace(VPC, dns=DNS, dhcp=Dhcp(), acls=(Acl("edge"),), route_tables=(RouteTable("app", 1),),
-               nat_gateways=(NatGateway("nat1", "late", FIRST),),
+               nat_gateways=(NatGateway("nat1", "late", FIRST),), flow_logs=(FlowLog(),),
                subnets=(replace(BARE, acl="edge", route_table="app"),))
 
 
@@ -106,7 +107,7 @@ RICH = replace(VPC, dns=DNS, dhcp=Dhcp(), acls=(Acl("edge"),), route_tables=(Rou
     replace(RICH, acls=(Acl("edge"), Acl("late"))), replace(RICH, dhcp=Dhcp(lease=600)),
     replace(RICH, route_tables=(RouteTable("app", 2),)), replace(RICH, nat_gateways=()),
     replace(RICH, dns=replace(DNS, records=())), replace(RICH, dns=replace(DNS, forward=())),
-    RICH.with_subnet(replace(RICH.subnets[0], acl="")),
+    replace(RICH, flow_logs=()), RICH.with_subnet(replace(RICH.subnets[0], acl="")),
     RICH.with_subnet(replace(RICH.subnets[0], route_table=""))])
 def test_a_machine_stays_as_it_is_while_something_else_of_its_vpc_changes(other: Vpc) -> None:
     assert [*Frames().seats(RICH)] == [*Frames().seats(other)]
