@@ -26,7 +26,7 @@ def both(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A network as it was recorded, and the same recorded now."""
     recorder = Path(__file__).with_name(RECORDERS[name])
     done = subprocess.run([sys.executable, CHECKOUT / "vpcctl", "sandbox", "--", sys.executable, recorder],
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     return json.loads((RECORDED / name).read_text()), json.loads(done.stdout)
 
