@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
-from vpcctl_lib.blueprint import blueprint, peerings
+from vpcctl_lib.blueprint import blueprint, dual, peerings
+from vpcctl_lib.blueprint.dual import KERNELS_METRIC
+from vpcctl_lib.blueprint.openings import openings6
 from vpcctl_lib.blueprint.tables import HOME
 from vpcctl_lib.firewall.filter_rules import MANY
+from vpcctl_lib.firewall.route_rules import came_in
 from vpcctl_lib.model.addressing import Family
+from vpcctl_lib.model.outside import Publish
 from vpcctl_lib.model.policies import Action, Policy, Ports, Protocol, Rule
 from vpcctl_lib.model.routes import RouteTable, Via, VpcRoute
 from vpcctl_lib.model.tables import KERNEL, MOST
@@ -34,11 +38,14 @@ from vpcctl_lib.resources import (
     Folder,
     Forwarding6,
     Guard,
+    Localnet6,
     Port,
     Program,
+    Route,
     SingleRule,
     Way,
     WayRule,
+    Whole6,
 )
 from vpcctl_lib.resources.guard import FORM, FORM6
 from vpcctl_lib.resources.packing import unpacked
@@ -181,3 +188,57 @@ def test_without_nat_a_route_of_ipv6_leads_nobody_out_or_in(via: Via) -> None:
         chains = [[one for one in blueprint(Topology((vpc,))) if isinstance(one, Chain)
                    and one.family is Family.INET6 and one.table != "raw"] for vpc in (given, bare)]
         assert (chains[0] != chains[1]) is leads
+
+
+def test_a_machine_of_several_addresses_of_ipv6_sends_from_its_first() -> None:
+    addresses = tuple(IPv4Address(f"10.0.1.{number}") for number in (4, 5))
+    for count in (1, 2):
+        guests = tuple(Machine(name, addresses[:count], at) for name, at in (
+            ("ours", Attachment()), ("guest", Attachment(path="/run/netns/guest"))))
+        for guest in guests:
+            vpc = DUAL.with_subnet(replace(DUAL.subnets[0], machines=(guest,)))
+            routes = [one for one in Route.among(blueprint(Topology((vpc,))))
+                      if one.namespace == f"vpc1-public.{guest.name}" and one.destination.version == 6]
+            first = None if count == 1 else IPv6Address("2001:db8:0:101::4")
+            assert len(routes) == (2 if guest.name == "ours" else 3)
+            assert {one.source for one in routes} == {first}
+
+
+def published6(link: int = 0, whole6: str | None = None, **fields: object) -> Topology:
+    """A VPC with a port that leads to a machine of both families."""
+    subnet = replace(DUAL.subnets[0], machines=(
+        Machine("web", (IPv4Address("10.0.1.4"),), publishes=(Publish(8080, 80),)),))
+    vpc = replace(DUAL, link=link, **fields).with_subnet(subnet)  # type: ignore[arg-type]
+    return Topology((vpc,), front=IPv4Address("203.0.113.2"), front6=IPv6Address("2001:db8::2"),
+                    entrances=("eth0",), whole6=whole6)
+
+
+def test_the_cables_with_ports_have_metrics_of_their_own() -> None:
+    found = [one.metric for link in (0, 1, 7) for one in Localnet6.among(blueprint(published6(link)))]
+    assert found == [KERNELS_METRIC, KERNELS_METRIC + 1, KERNELS_METRIC + 7]
+
+
+@pytest.mark.parametrize("nat", [None, Nat("eth1")])
+def test_what_forwards_ipv6_is_each_link_or_the_whole_host(nat: Nat | None) -> None:
+    links = [one for one in blueprint(published6(nat=nat)) if isinstance(one, Forwarding6 | Whole6)]
+    assert links == [Forwarding6("vpc-vpc1", own=True), *map(Forwarding6, ["eth1"] if nat else []),
+                     Forwarding6("eth0")]
+    whole = blueprint(published6(whole6="0", nat=nat))
+    assert [one for one in whole if isinstance(one, Forwarding6 | Whole6)] == [Whole6()]
+    none = Topology((replace(DUAL, nat=None),), whole6="0")
+    assert not [*Whole6.among(dual.forwarding(none))]
+
+
+def test_ports_by_ipv6_give_the_guard_of_ipv4_nothing_to_look_at() -> None:
+    assert openings6(published6()).suspect == ()
+    assert openings6(published6()).forward
+
+
+def test_who_comes_in_by_ipv6_is_marked_if_any_subnet_has_a_table() -> None:
+    """By IPv4 only if the table is that of a machine with a port."""
+    (vpc,) = published6(route_tables=(RouteTable("app", 1),)).vpcs
+    assert (len(came_in(vpc)), len(came_in(vpc, Family.INET6))) == (0, 1)
+    led = vpc.with_subnet(replace(vpc.subnets[0], route_table="app"))
+    assert (len(came_in(led)), len(came_in(led, Family.INET6))) == (1, 1)
+    bare = replace(vpc, route_tables=())
+    assert (came_in(bare), came_in(bare, Family.INET6)) == ((), ())

@@ -92,7 +92,7 @@ def test_a_port_of_both_families_is_one_and_one_at_an_address_of_ipv6_is_found()
     f"{TCP} 10.0.1.4:70000", f"-p tcp -m tcp --dport 8080 {MARK} -j ACCEPT",
     f"-p tcp {MARK} -j DNAT --to-destination 10.0.1.4:80",
     f"-p sctp --dport 8080 {MARK} -j DNAT --to-destination 10.0.1.4:80",
-    f"-d 203.0.113.0/24 {TCP} 10.0.1.4:80"])
+    f"-d 203.0.113.0/24 {TCP} 10.0.1.4:80", f"-d 203.0.113.2/31 {TCP} 10.0.1.4:80"])
 def test_a_rule_that_is_not_vpcctl_s_is_noted(rule: str) -> None:
     assert published(rule, f"{TCP} 10.0.1.4:80") == (
         [Publish(8080, 80)],
@@ -109,6 +109,25 @@ def test_the_host_s_address_outside_is_the_one_that_machines_get(rules: tuple[st
                                                                  front: str | None) -> None:
     found = found_publishes.front(Said(*(f"nat {rule}" for rule in rules)))
     assert found == (IPv4Address(front) if front else None)
+
+
+@pytest.mark.parametrize(("rules", "front"), [
+    ((), None),
+    (("VPCCTL-PUBLISHED -j ACCEPT", "VPCCTL-PUBLISHED -s fd00::/56 -j SNAT --to-source 2001:db8::2"),
+     "2001:db8::2"),
+    (("VPCCTL-ELASTIC-TO -s fd00::/56 -j SNAT --to-source 2001:db8::2",), None),
+    (("VPCCTL-PUBLISHED -s fd00::/56 -j SNAT --to-source 2001:db8::2-2001:db8::3",), None)])
+def test_so_is_that_of_ipv6(rules: tuple[str, ...], front: str | None) -> None:
+    found = found_publishes.front6(Said(sixth=tuple(f"nat {rule}" for rule in rules)))
+    assert found == (IPv6Address(front) if front else None)
+
+
+def test_ipv6_comes_to_ports_by_the_links_that_marked_rules_name() -> None:
+    ours, others = ("-m comment --comment vpcctl:host", "-m comment --comment vpcctl:vpc1/public")
+    rules = (f"-i eth0 {ours}", "-i wg0", f"-i vpc-vpc1 {others}", ours, f"-i wg1 {ours}")
+    said = Said(sixth=tuple(f"nat VPCCTL-PUBLISH {rule} -j VPCCTL-PORTS" for rule in rules))
+    assert found_publishes.entrances(said) == ("eth0", "wg1")
+    assert found_publishes.entrances(Said()) == ()
 
 
 def marked(*rules: str) -> Said:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -151,6 +151,13 @@ def test_ports_of_the_host_that_the_record_lacks_are_taken_up() -> None:
     assert united(publishing(ports[0]), Topology((replace(ONE, subnets=(replace(WEB, machines=()),)),))) \
         == publishing(ports[0])
     assert added(publishing(ports[0]), publishing(ports[0], ports[2])) == ["port 5353/udp to one/web"]
+
+
+def test_how_ipv6_comes_to_ports_is_as_recorded_or_else_as_found() -> None:
+    recorded = Topology(front6=IPv6Address("2001:db8::2"), entrances=("eth0",), whole6="0")
+    found = Topology(front6=IPv6Address("2001:db8::3"), entrances=("wg0",), whole6="1")
+    assert united(recorded, found) == united(recorded, Topology()) == recorded
+    assert united(Topology(), found) == found
 
 
 def test_pools_and_elastic_addresses_that_the_record_lacks_are_taken_up() -> None:
