@@ -52,6 +52,8 @@ RECORD = "dns add --vpc vpc1 --name db --address 10.0.1.77"
 ALIAS = "dns add --vpc vpc1 --name www --cname db"
 NAMED = (*PEERED, DNS, "dns enable --vpc vpc2 --domain corp.internal", RECORD)
 DHCP = "dhcp enable --vpc vpc1 --lease 12h"
+LOG = "flow-log create --vpc vpc1 --interval 1"
+LOGGED = (*SUBNET, LOG)
 ACL = "acl create --vpc vpc1 --name edge"
 EDGE = "acl apply --vpc vpc1 --name edge --rules {acl}"
 EDGES = (*SUBNET, ACL, EDGE, "acl associate --vpc vpc1 --subnet public --name edge")
@@ -118,6 +120,8 @@ ip netns pids vpc1-public | xargs kill -9 || true  # the first takes others alon
 ip link del vpc-vpc1; ip link del vpc-vpc2
 for name in vpc1 vpc1-public vpc2 vpc2-public; do ip netns del $name; done""" + FLUSH
 LOSE = "cd /var/lib/vpcctl && head -c 200 state.json.bak >state.json"
+COLLECTOR_GONE = """ip netns pids vpcctl.flow-logs | xargs kill -9 || true
+ip netns del vpcctl.flow-logs; rm -r /run/vpcctl"""
 UNKNOWN = "sysctl -qw net.ipv4.ip_forward=0; rm -f /var/lib/vpcctl/state.json*.lost-*"
 
 
@@ -278,6 +282,14 @@ SCENARIOS = (
     Scenario("vpc delete --name vpc1", NAMED, "with names"),
     Scenario("restore", NAMED, "names", damage=REBOOT + "\nrm -r /run/vpcctl"),
     Scenario("restore --from-kernel", NAMED, "names from the kernel", damage=LOSE, by_hand=UNKNOWN),
+    Scenario(LOG, (*EDGES, POLICY)),
+    Scenario(LOG, SUBNET, "half-made", crash=LOG),
+    Scenario("flow-log delete --vpc vpc1", (*EDGES, LOG)),
+    Scenario(POLICY, LOGGED, "with a flow log"),
+    Scenario(MACHINE, LOGGED, "with a flow log"),
+    Scenario("vpc delete --name vpc1", LOGGED, "with a flow log"),
+    Scenario("restore", (*PEERED, LOG), "flow logs", damage=f"{REBOOT}\n{COLLECTOR_GONE}"),
+    Scenario("restore --from-kernel", LOGGED, "flow logs from the kernel", damage=LOSE, by_hand=UNKNOWN),
     Scenario("firewall clear --vpc vpc1 --subnet public", (*SUBNET, POLICY)),
     Scenario(WEB, SUBNET),
     Scenario(RUN, SUBNET),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+import yaml
+from conftest import make_vpc1
 from host import CHECKOUT, Host
 
 from tests.dear import LONG
@@ -220,9 +222,91 @@ def test_what_egress_rules_groups_and_acls_refuse_is_rejected(logged: Host) -> N
     assert found["vpc1/private", "ingress", PUBLIC6, PRIVATE6, 17, 57, "REJECT"] == 6
     assert found["vpc1/public", "egress", PUBLIC, PRIVATE, 17, 57, "ACCEPT"] == 6, "it left its sender"
     assert found[ping] == 2
-    by = {(one["dstport"], *one["refused_by"]) for one in records(logged) if one["action"] == "REJECT"}
+    # The kernel itself reports its multicast addresses when it likes (MLD), which the policy refuses, too.
+    by = {(one["dstport"], *one["refused_by"]) for one in records(logged) if one["action"] == "REJECT"
+          and one["protocol"] != 58}
     assert by == {(54, "policy"), (56, "group"), (57, "acl"), (58, "acl"), (0, "acl")}
     assert logged.do("status").out == "in sync\n"
+
+
+def asked(host: Host, record: Record) -> Any:
+    """What `reach` says of a refused packet, by the command in its record."""
+    done = host.vpcctl(*record["ask"].split()[1:], "--json")
+    assert done.code in (0, 1), done
+    return done.json["reach"]
+
+
+def test_reach_names_the_rule_by_which_a_packet_was_rejected(host: Host) -> None:
+    """In the network of docs/three-tier.md: a web machine may not reach the database."""
+    network = yaml.safe_load((CHECKOUT / "docs/examples/three-tier.yaml").read_text())
+    for subnet in network["vpcs"]["shop"]["subnets"].values():
+        for machine in subnet["instances"].values():
+            machine.pop("workloads")
+    network["vpcs"]["shop"]["flow_logs"] = [{"interval": 1, "format": "json", "traffic": "reject"}]
+    host.do("apply -f -", stdin=json.dumps(network))
+    host.never_reaches("shop-web.web1", "10.30.3.4:5432")
+
+    def found(by: str) -> Record:
+        return until(lambda: [one for one in records(host, "--vpc shop") if one["log_status"] == "OK"
+                              and one["refused_by"] == [by]], f"nothing is refused by {by}")[-1]
+
+    refused = found("group")
+    assert (refused["machine"], refused["dstport"], refused["direction"]) == (
+        "shop/data/db1", 5432, "ingress")
+    said = asked(host, refused)
+    assert (said["verdict"], said["blocked_by"]["code"], said["blocked_by"]["where"]) == (
+        "unreachable", "FIREWALL_DENY", "shop-data.db1")
+    # By the same rule: it has dropped what the records have, and nothing else.
+    packets = sum(one["packets"] for one in records(host, "--vpc shop") if one["log_status"] == "OK")
+    assert f"[{packets} packet" in said["blocked_by"]["rule"], said
+    # The network ACL at the subnet's edge comes before the group.
+    host.do("acl create --vpc shop --name edge")
+    host.do("acl associate --vpc shop --subnet data --name edge")
+    host.never_reaches("shop-web.web1", "10.30.3.4:5432")
+    refused = found("acl")
+    said = asked(host, refused)
+    assert (refused["machine"], said["blocked_by"]["code"]) == ("shop/data/db1", "ACL_DENY")
+    counted = host.do("acl show --vpc shop --name edge --json").json["acl"]["counters"]
+    packets = sum(one["packets"] for one in records(host, "--vpc shop") if one["log_status"] == "OK"
+                  and one["refused_by"] == ["acl"] and one["direction"] == "ingress")
+    assert counted["ingress *"]["packets"] == packets
+
+
+def test_nat_gateways_and_machines_of_others_have_records(vpc1: Host) -> None:
+    vpc1.do("nat enable --vpc vpc1")
+    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    vpc1.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:nat1")
+    vpc1.do("instance attach --vpc vpc1 --subnet private --name lab --netns /run/netns/other "
+            "--interface vpc0")
+    vpc1.do("instance add --vpc vpc1 --subnet private --name box --forwards")
+    policy = vpc1.write("policy.json", {"ingress": [{"protocol": "icmp", "action": "allow"}]})
+    vpc1.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    vpc1.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    vpc1.reaches("vpc1-private", "8.8.8.8")
+    out = ("vpc1/public/nat1", "egress", "10.0.1.4", "8.8.8.8", 1, 0, "ACCEPT")
+    into = ("vpc1/public/nat1", "ingress", PRIVATE, "8.8.8.8", 1, 0, "ACCEPT")
+    found = written(vpc1, out, into)
+    assert found[out] == found[into], "what it sends has its own address"
+    for place, address in (("lab", "10.0.2.4"), ("box", "10.0.2.5")):
+        vpc1.reaches("vpc1-public", address)
+        send(vpc1, "vpc1-public", address, 99, 3)
+        refused = (f"vpc1/private/{place}", "ingress", PUBLIC, address, 17, 99, "REJECT")
+        ping = (f"vpc1/private/{place}", "ingress", PUBLIC, address, 1, 0, "ACCEPT")
+        assert written(vpc1, refused, ping)[refused] == 3
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.do("instance detach --vpc vpc1 --subnet private --name lab")
+    assert "vpcctl-flows" not in vpc1.sh("nft list tables", "other")
+
+
+def test_it_works_in_a_sandbox_without_root(make_host: Callable[..., Host],
+                                            rootless: tuple[str, ...]) -> None:
+    host = make_host(*rootless)
+    make_vpc1(host)
+    host.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    send(host, "vpc1-public", PRIVATE, 99, 3)
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 99, "ACCEPT")
+    assert written(host, flow)[flow] == 3
+    assert host.do("status").out == "in sync\n"
 
 
 def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -> None:
@@ -315,6 +399,16 @@ def all_or_said(host: Host, flow: tuple[Any, ...], many: int) -> bool:
     found = records(host)
     assert flows(found)[flow] <= many
     return flows(found)[flow] == many or any(one["log_status"] == "SKIPDATA" for one in found)
+
+
+def test_without_nft_it_is_refused_before_anything_is_touched(host: Host) -> None:
+    host.write("nft", "#!/bin/sh\nexit 1\n")
+    host.sh(f"chmod +x {host.scratch}/nft")
+    host.environment["PATH"] = f"{host.scratch}:{host.sh('printf %s $PATH')}"
+    host.do("vpc create --name vpc1 --cidr 10.0.0.0/16")
+    done = host.refused("flow-log create --vpc vpc1", says="VPC 'vpc1' can't have flow logs: nft ")
+    assert "install nftables" in done.err
+    del host.environment["PATH"]
 
 
 def test_a_killed_collector_loses_nothing_without_saying_so(logged: Host) -> None:

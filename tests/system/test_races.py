@@ -108,6 +108,32 @@ def test_names_leases_and_machines_at_once(host: Host) -> None:
     assert all(f",{address},{name}\n" in leases for name, address in machines.items())
 
 
+def test_flow_logs_and_machines_at_once(host: Host) -> None:
+    """One collector, which knows what all of them left."""
+    host.do("apply -f -", stdin=json.dumps({"version": 2, "vpcs": {
+        "vpc1": {"cidr": "10.0.0.0/16", "subnets": {"s": {"cidr": "10.0.1.0/24", "instances": {"gone": {}}}}},
+        "vpc2": {"cidr": "10.2.0.0/16", "subnets": {"s": {"cidr": "10.2.1.0/24"}}}}}))
+    host.sh("""
+        for n in 1 2 3 4; do
+            vpcctl instance add --vpc vpc1 --subnet s --name m$n & jobs="$jobs $!"
+        done
+        for vpc in vpc1 vpc2; do
+            vpcctl flow-log create --vpc $vpc --interval 1 --format json & jobs="$jobs $!"
+            vpcctl flow-log create --vpc $vpc --subnet s --traffic reject & jobs="$jobs $!"
+            vpcctl firewall allow --vpc $vpc --subnet s --protocol icmp & jobs="$jobs $!"
+        done
+        vpcctl instance delete --vpc vpc1 --subnet s --name gone & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    assert host.do("status").out == "in sync\n"
+    assert len(host.sh("ip netns pids vpcctl.flow-logs").split()) == 2
+    logs = {(one["vpc"], one["subnet"]): one for one in host.do("flow-log list --json").json["flow_logs"]}
+    assert set(logs) == {(vpc, subnet) for vpc in ("vpc1", "vpc2") for subnet in (None, "s")}
+    machines = {one["machine"] for one in logs["vpc1", None]["interfaces"]}
+    assert machines == {"vpc1/s", *(f"vpc1/s/m{number}" for number in range(1, 5))}
+    host.wait_until(lambda: machines == {json.loads(line)["machine"] for line in host.do(
+        "flow-log show --vpc vpc1").out.splitlines()} - {"vpc1/s/gone"}, "no record of some machine")
+
+
 @pytest.mark.parametrize("commands", ["dns disable --vpc vpc1 & vpcctl dhcp enable --vpc vpc1",
                                       "dhcp enable --vpc vpc1 & vpcctl dns disable --vpc vpc1"])
 def test_dns_goes_or_dhcp_comes(vpc1: Host, commands: str) -> None:

@@ -27,9 +27,10 @@ ENDED = re.compile(
 
 
 def settled(portrait: Portrait) -> Portrait:
-    """Without what a restarted workload changes: pids, and the links' numbers in the order of rules."""
+    """Without what a restarted workload changes: pids, logs, and the links' numbers in the order of rules."""
     lines = [re.sub(r"^\d+ ", "", line) for line in portrait["processes"]]
-    files = [line for line in portrait["files"] if not line.startswith("/var/lib/vpcctl/logs/")]
+    files = [line for line in portrait["files"]
+             if not line.startswith(("/var/lib/vpcctl/logs/", "/var/lib/vpcctl/flow-logs"))]
     return {**portrait, "processes": sorted(lines), "files": files}
 
 
@@ -46,7 +47,7 @@ def recorded(host: Host) -> Any:
         return host.sh("cd /var/lib/vpcctl && tail -n +1 state.json*")
     state.pop("seal", None)
     for line in state["ledger"]:
-        if line["kind"] in ("program", "relay", "resolver", "namespace"):
+        if line["kind"] in ("program", "relay", "resolver", "collector", "namespace"):
             line.pop("found", None)
     return state
 

@@ -215,3 +215,20 @@ def test_elements_are_read_by_their_layout() -> None:
     assert counted(iter(said)) == {KEY: (3, 180), six: (4, 320),
                                    key("10.0.0.3", "10.0.0.4"): (1 << 40, 1 << 50)}
     assert records.ends(six).source == str(IPv6Address("fd00::1"))
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
+def test_a_public_reader_of_aws_s_flow_logs_takes_the_lines_as_they_are() -> None:
+    from flowlogs_reader import FlowRecord
+
+    flows = {(IN, KEY): Tally((3, 300), (2, 200)), (OUT, key("fd00::1", "fd00::2")): Tally((1, 64))}
+    written = (*lines(Interval(60.0, flows, True)), *lines(Interval(60.0)))
+    found = [FlowRecord.from_cwl_event({"message": line}) for line in written]
+    assert [one.log_status for one in found] == ["SKIPDATA", "OK", "OK", "OK", "NODATA"]
+    assert [(one.action, one.packets, one.bytes) for one in found[1:4]] == [
+        ("ACCEPT", 3, 300), ("REJECT", 2, 200), ("ACCEPT", 1, 64)]
+    accepted = found[1]
+    assert (accepted.srcaddr, accepted.srcport, accepted.dstaddr, accepted.dstport, accepted.protocol) == (
+        "10.0.2.2", 40000, "10.0.1.2", 80, 6)
+    assert (accepted.interface_id, accepted.account_id, accepted.version) == ("eni-0", "000000000000", 2)
+    assert (accepted.end - accepted.start).total_seconds() == 60

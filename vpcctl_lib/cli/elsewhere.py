@@ -61,7 +61,11 @@ WORDS: Mapping[str, str] = {
         "exec": "exec execute ssh shell sh bash enter attach ping curl nsenter start-session",
         "reach": "reach trace traceroute tracepath mtr test connectivity analyze path network-insights-path "
                  "network-insights-analysis start-network-insights-analysis can",
-        "capture": "capture tcpdump sniff dump-packets flow-log flow-logs",
+        "capture": "capture tcpdump sniff dump-packets",
+        "flow-log create": "flow-logs flow flows create-flow-logs netflow ipfix",
+        "flow-log list": "describe-flow-logs",
+        "flow-log delete": "delete-flow-logs",
+        "flow-log show": "get-log-events filter-log-events",
         "mirror": "mirror traffic-mirror-session traffic-mirror-sessions traffic-mirror-target "
                   "traffic-mirror-filter span",
         "instance set": "modify-instance-attribute limit throttle bandwidth shape",

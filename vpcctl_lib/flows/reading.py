@@ -5,6 +5,7 @@ Reading sets a counter back by what was read (Linux 6.5), so no packet is counte
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -46,6 +47,18 @@ class Taken(NamedTuple):
     """Packets for which a set had no room."""
 
     sets: Sequence[Counted]
+
+
+def is_possible() -> bool:
+    """Whether this kernel sets counters back as they are read: a table that does not exist is asked for."""
+    body = bytes((INET, 0, 0, 0)) + attribute(1, b"vpcctl-probe\0") + attribute(2, b"vpcctl-probe\0")
+    try:
+        with Netlink(NETFILTER) as netlink:
+            netlink.listing(_ELEMENTS, body, 1)
+    except OSError as error:
+        # What it says of messages that it does not know (nfnetlink_rcv_msg).
+        return error.errno != errno.EINVAL
+    return True
 
 
 class Namespaces:

@@ -242,8 +242,10 @@ class Manager:
             from vpcctl_lib.managers.grouping import check_groups
 
             self._warnings += check_groups(state.topology, topology)
-        if any(vpc.acls for vpc in topology.vpcs) and not topology.guarded:
-            self._refuse_acls(topology)
+        if any(vpc.acls or vpc.flow_logs for vpc in topology.vpcs):
+            from vpcctl_lib.managers.needing import check_needs
+
+            check_needs(self.runner, state.topology, topology)
         if any(vpc.dns or vpc.dhcp for vpc in topology.vpcs):
             from vpcctl_lib.managers.naming import check_names
 
@@ -268,11 +270,6 @@ class Manager:
         topology, notes = opened(self.runner, before, after)
         self._warnings += notes
         return topology
-
-    def _refuse_acls(self, topology: Topology) -> None:
-        name = next(vpc.name for vpc in topology.vpcs if vpc.acls)
-        raise VpcctlError(f"VPC '{name}' can't have network ACLs: nft {guarding.missing(self.runner)}",
-                          "install nftables, on a kernel with its family bridge")
 
     def _routed(self, before: Topology, topology: Topology) -> Topology:
         """The topology with what follows from its route tables, which are checked."""

@@ -32,6 +32,9 @@ PORTS = "{ tcp, udp }"
 
 LINKS = {IN: "iifname", OUT: "oifname"}
 
+SWEPT = 20
+"""Seconds between two looks of the kernel for flows that are over; its default is one."""
+
 Shape = tuple[str, ...]
 """A rule without how nft writes it: what it updates, counts, asks, and its verdict."""
 
@@ -39,7 +42,8 @@ Shape = tuple[str, ...]
 def set_text(name: str, key: str, room: int = ROOM) -> str:
     """A set of flows in nft's syntax."""
     return (f"\tset {name} {{\n\t\ttypeof {key}\n\t\tsize {room}\n"
-            f"\t\tflags dynamic,timeout\n\t\tcounter\n\t\ttimeout {LIVES}s\n\t}}\n")
+            f"\t\tflags dynamic,timeout\n\t\tcounter\n\t\ttimeout {LIVES}s\n"
+            f"\t\tgc-interval {SWEPT}s\n\t}}\n")
 
 
 def ends(family: str) -> str:
