@@ -348,6 +348,25 @@ def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -
     assert vpc1.do("status").out == "in sync\n"
 
 
+def test_a_log_that_is_made_anew_at_once_has_records(logged: Host) -> None:
+    until(lambda: records(logged), "no record")
+    # Between two looks of the collector: these are at each full second.
+    time.sleep(1.1 - time.time() % 1)
+    logged.do("flow-log delete --vpc vpc1")
+    logged.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    until(lambda: records(logged), "no record of the new one")
+    logged.sh(f"rm {FOLDER}/vpc1.log")
+    until(lambda: records(logged), "no record after its file was removed")
+    held = logged.sh(f"ls -l /proc/{collector(logged)[-1]}/fd")
+    assert ".log (deleted)" not in held
+    assert logged.do("status").out == "in sync\n"
+    logged.sh(f"rm -r {FOLDER}")
+    assert "collector of flow logs" in logged.vpcctl("status").out
+    logged.do("restore")
+    assert logged.do("status").out == "in sync\n"
+    until(lambda: records(logged), "no record after its folder was removed")
+
+
 def test_rules_that_come_and_go_lose_no_packet(logged: Host) -> None:
     policy = logged.write("policy.json", ONLY_80)
     flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 99)

@@ -113,7 +113,7 @@ class Collector:
                                  for length in sorted(wanted)}
         for log in before.logs:
             if log.file not in {new.file for new in found.logs}:
-                self._files.pop(log.file, None)
+                self._forget(log.file)
         self._vpcs[vpc] = found
         self._owners[vpc] = {address: one.site for one in found.machines for address in one.addresses}
 
@@ -222,16 +222,37 @@ class Collector:
         for log in watched.logs:
             if log.interval != length or not log.covers(machine.site):
                 continue
-            file = self._file(log)
+            file = self._file(vpc, log)
+            if file is None:
+                continue
             if file.lost:
                 interval.skipped = True
             lines = records.lines(log, machine, interval, now, self._owners[vpc])
             file.write("".join(f"{line}\n" for line in lines).encode())
 
-    def _file(self, log: Log) -> File:
-        if log.file not in self._files:
-            self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
-        return self._files[log.file]
+    def _file(self, vpc: str, log: Log) -> File | None:
+        """A log's file, even if somebody has removed it; None if the log is just being deleted."""
+        held = self._files.get(log.file)
+        if held is not None and held.is_there():
+            return held
+        self._forget(log.file)
+        if not self._is_wanted(vpc, log):
+            return None
+        fresh = self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
+        return fresh
+
+    def _forget(self, name: str) -> None:
+        held = self._files.pop(name, None)
+        if held is not None:
+            held.close()
+
+    def _is_wanted(self, vpc: str, log: Log) -> bool:
+        """By the orders that are there now: those of a log go before its file does."""
+        try:
+            found = parsed((self._watched / vpc).read_text())
+        except FileNotFoundError:
+            return False
+        return found is None or any(one.file == log.file for one in found.logs)
 
 
 def _sorted(taken: Taken) -> Iterator[dict[str, Counted]]:
