@@ -348,6 +348,23 @@ def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -
     assert vpc1.do("status").out == "in sync\n"
 
 
+def test_later_fragments_have_no_ports(logged: Host) -> None:
+    """Where an ACL refuses them, and where a machine could forward them."""
+    logged.do("instance add --vpc vpc1 --subnet public --name box --forwards")
+    logged.do("acl create --vpc vpc1 --name edge")
+    logged.do("acl associate --vpc vpc1 --subnet private --name edge")
+    ends = (("private", PUBLIC, PRIVATE, "REJECT"), ("private", PUBLIC6, PRIVATE6, "REJECT"),
+            ("public/box", PUBLIC, "10.0.1.4", "ACCEPT"),
+            ("public/box", PUBLIC6, "fd00:0:0:101::4", "ACCEPT"))
+    for _, _, address, _ in ends:
+        # Of three fragments each.
+        send(logged, "vpc1-public", address, 99, 2, size=4000)
+    wanted = {(f"vpc1/{machine}", "ingress", one, other, 17, port, action): many
+              for machine, one, other, action in ends for port, many in ((99, 2), (0, 4))}
+    found = written(logged, *wanted)
+    assert {flow: many for flow, many in found.items() if flow[1] == "ingress" and flow[4] == 17} == wanted
+
+
 def test_a_log_that_is_made_anew_at_once_has_records(logged: Host) -> None:
     until(lambda: records(logged), "no record")
     # Between two looks of the collector: these are at each full second.

@@ -73,9 +73,10 @@ def _key(family: str) -> str:
 def updates(name: str, family: str) -> Iterator[str]:
     """The rules that count a packet: with its ports, or without any."""
     bare = f"update @{name} {{ {ends(family)} . meta l4proto . 0 . 0 }} accept"
+    # First: else ports would be taken from what a later fragment carries.
+    yield f"{is_later(family)} {bare}"
     yield f"{kind(family)} {PORTS} update @{name} {{ {_key(family)} }} accept"
     yield f"{kind(family)} != {PORTS} {bare}"
-    yield f"{is_later(family)} {bare}"
 
 
 @frozen

@@ -45,11 +45,13 @@ def _key(way: str, family: str, protocol: int) -> str:
 def _lines(way: str, dual: bool) -> Iterator[str]:
     for family in _families(dual):
         found = refused_sets(way, family)
+        bare = next(name for name, protocol in found.items() if not protocol)
+        # First: else ports would be taken from what a later fragment carries.
+        yield f"{is_later(family)} update @{bare} {{ {_key(way, family, 0)} }} drop"
         for name, protocol in found.items():
             others = ", ".join(str(one) for one in found.values() if one)
             match = str(protocol) if protocol else f"!= {{ {others} }}"
             yield f"{kind(family)} {match} update @{name} {{ {_key(way, family, protocol)} }} drop"
-        yield f"{is_later(family)} update @{name} {{ {_key(way, family, protocol)} }} drop"
     yield f'counter name "{REFUSED_LOST}" drop'
 
 
