@@ -365,6 +365,18 @@ def test_later_fragments_have_no_ports(logged: Host) -> None:
     assert {flow: many for flow, many in found.items() if flow[1] == "ingress" and flow[4] == 17} == wanted
 
 
+def test_reach_explains_a_refused_packet_of_ipv6(logged: Host) -> None:
+    """Where the same of IPv4 is allowed."""
+    policy = logged.write("policy.json", {"ingress": [
+        {"protocol": "tcp", "port": 22, "action": "allow", "source": "0.0.0.0/0"}]})
+    logged.do(f"firewall apply --vpc vpc1 --subnet private --policy {policy}")
+    logged.inside("vpc1-public", "timeout", "0.3", "bash", "-c", f"echo >/dev/tcp/{PRIVATE6}/22")
+    (refused, *_) = until(lambda: [one for one in records(logged) if one["action"] == "REJECT"
+                                   and one["dstport"] == 22], "no REJECT")
+    said = asked(logged, refused)
+    assert (said["verdict"], said["blocked_by"]["code"]) == ("unreachable", "FIREWALL_DENY"), said
+
+
 def test_a_log_that_is_made_anew_at_once_has_records(logged: Host) -> None:
     until(lambda: records(logged), "no record")
     # Between two looks of the collector: these are at each full second.

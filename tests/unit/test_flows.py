@@ -139,6 +139,12 @@ def test_json_says_who_refused_and_what_to_ask() -> None:
     (found,) = map(json.loads, lines(out, log))
     assert found["ask"] == "vpcctl reach --from vpc1/web --to 8.8.8.8 --protocol icmp"
     assert {*records.FIELDS, "machine", "direction", "refused_by", "ask"} == {*found}
+    six = Interval(60.0, {(IN, key("fd00::2", "fd00::1")): Tally(NONE, (1, 84))})
+    (found,) = map(json.loads, lines(six, log, {"fd00::2": "vpc1/db", "fd00::1": "vpc1/web"}))
+    assert found["ask"] == "vpcctl reach --from vpc1/db --to fd00::1 --protocol tcp --port 80"
+    later = Interval(60.0, {(OUT, key("10.0.1.2", "10.0.2.2", 17, 0, 0)): Tally(NONE, (1, 84))})
+    (found,) = map(json.loads, lines(later, log))
+    assert found["ask"] is None, "a later fragment has no port to ask about"
     (found,) = map(json.loads, lines(Interval(60.0), log))
     assert (found["log_status"], found["srcaddr"], found["action"]) == ("NODATA", None, None)
 

@@ -94,9 +94,11 @@ def _refusers(machine: Machine, tally: Tally) -> list[str]:
 def _question(machine: Machine, flow: Flow, found: Ends, owners: Owners) -> str | None:
     """The command that explains it; None if it can't be asked so."""
     source = machine.site if flow[0] != IN else owners.get(found.source)
-    target = machine.site if flow[0] == IN else owners.get(found.destination, found.destination)
+    # A machine's name would stand for its IPv4 address.
+    target = found.destination if ":" in found.destination else \
+        machine.site if flow[0] == IN else owners.get(found.destination, found.destination)
     protocol = _ASKED.get(found.protocol)
-    if not source or not protocol:
+    if not source or not protocol or protocol != "icmp" and not found.dport:
         return None
     port = f" --port {found.dport}" if protocol != "icmp" else ""
     return f"vpcctl reach --from {source} --to {target} --protocol {protocol}{port}"
