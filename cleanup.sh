@@ -370,6 +370,17 @@ remove_files() {
     done
 }
 
+# Whoever makes a log of the same name would read old records as its own.
+remove_records() {
+    records=$state_dir/flow-logs
+    { [ -d "$records" ] && [ ! -L "$records" ]; } || return 0
+    for file in "$records"/*.log "$records"/*.log.1 "$records"/.saved "$records"/.saved.new "$records"/.under-way; do
+        { [ -f "$file" ] && [ ! -L "$file" ]; } || continue
+        run rm "$file"
+    done
+    [ -n "$dry" ] || ! rmdir "$records" 2>/dev/null || quoted rmdir "$records"
+}
+
 # The uid of unknown users here (user_namespaces(7)), or nothing: in a plain user's namespace, the host's own / and
 # /var belong to it.
 unmapped() {
@@ -631,6 +642,7 @@ clean() {
         remove_rules "$tool"
     done
     remove_files
+    remove_records
     remove_cgroups
     put_back
 }
