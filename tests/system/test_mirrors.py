@@ -304,6 +304,10 @@ LOST = ("ip -n vpc1 link del copy1", "ip -n vpc1 link del copy2", "ip -n vpc1 li
         f"tc -n vpc1 qdisc del dev {PORT} clsact", f"tc -n vpc1 filter del dev {PORT} egress",
         f"tc -n vpc1 filter del dev {PORT} ingress pref 20", "nft flush ruleset",
         f"tc -n vpc1 filter add dev {PORT} egress pref 5 protocol all u32 match u32 0 0 flowid 1:1",
+        # Made by an older vpcctl, or by hand: limits come after it, and would never be met.
+        f"tc -n vpc1 filter del dev {PORT} ingress pref 20; tc -n vpc1 filter add dev {PORT} ingress pref 20 "
+        "protocol all handle ::1 u32 match u32 0 0 action mirred egress mirror dev copy1 "
+        "action mirred egress mirror dev copy2",
         "ip -n vpc1 link del copy1; ip -n vpc1 link add copy1 type vxlan id 1 remote 10.0.2.2 dstport 4789",
         f"ip -n vpc1 link del {PORT}", "ip -n vpc1 link del i-private.sniffer")
 

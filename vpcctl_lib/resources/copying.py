@@ -14,7 +14,7 @@ from vpcctl_lib.resources.hooks import hooks_of
 from vpcctl_lib.resources.links import Link
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.redirect import PREF as LAST
-from vpcctl_lib.resources.traffic import ANY, Filter, Match, Tc, clsact
+from vpcctl_lib.resources.traffic import ANY, Filter, Match, Tc, clsact, copied
 from vpcctl_lib.resources.vxlan import TTL
 
 ANSWERED, PASSED, PLAIN = 10, 11, 12
@@ -50,7 +50,7 @@ class Copying(Link):
     @property
     def shall(self) -> tuple[Filter, ...]:
         """Those of both directions."""
-        deeds = tuple(("mirror", device) for device in self.to)
+        deeds = copied(*self.to)
         return (*(self._exempt() if self.is_target else ()),
                 *(Filter(way, pref, (ANY,), deeds) for way, pref in COPIED.items()))
 
@@ -93,7 +93,8 @@ class Copying(Link):
         ours = {(one.direction, one.pref) for one in self.shall}
         others = dict.fromkeys((one.direction, one.pref) for one in found)
         away = self._tc(*(Filter(*place).deleted(self.device) for place in others if place not in ours))
-        return Fault(Condition.CHANGED, "other packets are copied, or to another link", away)
+        return Fault(Condition.CHANGED,
+                     "other packets are copied, or to another link, or meet no other filter", away)
 
     def __str__(self) -> str:
         return f"copies of what passes {self.device}{on(self.namespace)}"
