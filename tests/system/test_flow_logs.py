@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -347,6 +348,25 @@ def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -
     assert vpc1.do("status").out == "in sync\n"
 
 
+def test_a_log_that_is_made_anew_at_once_has_records(logged: Host) -> None:
+    until(lambda: records(logged), "no record")
+    # Between two looks of the collector: these are at each full second.
+    time.sleep(1.1 - time.time() % 1)
+    logged.do("flow-log delete --vpc vpc1")
+    logged.do("flow-log create --vpc vpc1 --interval 1 --format json")
+    until(lambda: records(logged), "no record of the new one")
+    logged.sh(f"rm {FOLDER}/vpc1.log")
+    until(lambda: records(logged), "no record after its file was removed")
+    held = logged.sh(f"ls -l /proc/{collector(logged)[-1]}/fd")
+    assert ".log (deleted)" not in held
+    assert logged.do("status").out == "in sync\n"
+    logged.sh(f"rm -r {FOLDER}")
+    assert "collector of flow logs" in logged.vpcctl("status").out
+    logged.do("restore")
+    assert logged.do("status").out == "in sync\n"
+    until(lambda: records(logged), "no record after its folder was removed")
+
+
 def test_rules_that_come_and_go_lose_no_packet(logged: Host) -> None:
     policy = logged.write("policy.json", ONLY_80)
     flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 99)
@@ -392,6 +412,42 @@ def test_what_is_not_known_is_said(logged: Host) -> None:
     found = [one["dstport"] for one in records(logged)[before:] if one["machine"] == "vpc1/private"
              and one["dstport"] in range(60, 64)]
     assert 0 < len(found) < 4
+
+
+COUNTED = "elements = { 192.0.2.1 . 192.0.2.2 . udp . 1 . 2 counter packets 3 bytes 99 }"
+SPOILED = {
+    "without counters": (r"s/^\t\tcounter$//", COUNTED.partition(" counter")[0] + " }"),
+    "of other keys": (r"s/^\t\ttype.*/\t\ttype ipv4_addr/; /chain/,/^\t}/d",
+                      "elements = { 192.0.2.1 counter packets 3 bytes 99 }"),
+    "without an end": (r"/size/d", COUNTED)}
+"""Sets as root of a machine could make them: an edit of the table, and what to put into a set."""
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_sets_made_again_otherwise_cost_others_nothing(logged: Host, how: str) -> None:
+    logged.do("instance attach --vpc vpc1 --subnet public --name lab --netns /run/netns/other "
+              "--interface vpc0")
+    edit, elements = SPOILED[how]
+    until(lambda: "vpc1/public/lab" in {one["machine"] for one in records(logged)}, "no record")
+    table = logged.scratch / "table"
+    listed = logged.sh(f"nft -t list table inet vpcctl-flows | sed '{edit}'", "other")
+    made = re.sub(r"(set in-open4 {\n.*\n)", rf"\1\t\t{elements}\n", listed)
+    table.write_text(f"delete table inet vpcctl-flows\n{made}")
+    program = collector(logged)
+    logged.sh(f"nft -f {table}", "other")
+    if how != "without an end":
+        said = until(lambda: [one for one in records(logged) if one["log_status"] == "SKIPDATA"], "not said")
+        assert {one["machine"] for one in said} == {"vpc1/public/lab"}
+    send(logged, "vpc1-public", PRIVATE, 99, 3)
+    flow = ("vpc1/private", "ingress", PUBLIC, PRIVATE, 17, 99, "ACCEPT")
+    assert written(logged, flow)[flow] == 3
+    assert collector(logged) == program
+    assert "counters of flows in vpc1-public.lab" in logged.vpcctl("status").out
+    logged.do("restore")
+    assert logged.do("status").out == "in sync\n"
+    before = len(records(logged))
+    until(lambda: [one for one in records(logged)[before:] if one["machine"] == "vpc1/public/lab"
+                   and one["log_status"] != "SKIPDATA"], "it is not read again")
 
 
 def all_or_said(host: Host, flow: tuple[Any, ...], many: int) -> bool:

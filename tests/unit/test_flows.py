@@ -19,7 +19,7 @@ from vpcctl_lib.flows.config import Log, Machine, Watched
 from vpcctl_lib.flows.journal import Journal
 from vpcctl_lib.flows.names import IN, OUT, SAVED, UNDER_WAY
 from vpcctl_lib.flows.reading import counted
-from vpcctl_lib.kernel.netlink import attribute
+from vpcctl_lib.kernel.netlink import Netlink, attribute
 
 WEB = Machine("vpc1/web", "eni-0", "vpc1-web", "s-web", "4", "policy", ("10.0.1.2",))
 LOG = Log("vpc1.log", "", "", "all", 60, "v2")
@@ -190,6 +190,17 @@ def test_who_is_killed_while_it_writes_writes_nothing_twice(journal: Journal, tm
     assert log.read_text() == "old\n"
 
 
+def test_what_is_no_flow_is_not_kept(journal: Journal) -> None:
+    """An earlier collector may have kept keys of sets that were not as they were made."""
+    wrong, six = b"\1\2\3\4", key("fd00::1", "fd00::2")
+    flows = {(IN, one): Tally((1, 2)) for one in (wrong, KEY, six)}
+    one = Account({60: Interval(7.0, flows)}, 8.0, 9, {(OUT, wrong): (NONE, NONE)}, {(IN, wrong): (1, 2)})
+    journal.reads(["vpc1/web"])
+    journal.done({"vpc1/web": one}, True)
+    del flows[IN, wrong]
+    assert journal.kept() == {"vpc1/web": Account({60: Interval(7.0, flows)}, 8.0, 9)}
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("[", "Expecting value"), ('{"vpc1/web": 7}', "not as it was written"),
     ('{"vpc1/web": {"read": "x"}}', "could not convert")])
@@ -215,6 +226,22 @@ def test_elements_are_read_by_their_layout() -> None:
     assert counted(iter(said)) == {KEY: (3, 180), six: (4, 320),
                                    key("10.0.0.3", "10.0.0.4"): (1 << 40, 1 << 50)}
     assert records.ends(six).source == str(IPv6Address("fd00::1"))
+
+
+def test_an_element_without_a_counter_is_none_of_ours() -> None:
+    bare = attribute(1, attribute(1, attribute(1, KEY)) + attribute(5, bytes(8)))
+    everything = attribute(1, attribute(5, bytes(8)))
+    for one in (bare, everything):
+        with pytest.raises(LookupError):
+            counted(iter([bytes(4) + attribute(3, one)]))
+
+
+def test_more_than_has_room_is_refused() -> None:
+    get_link = 18
+    with Netlink() as netlink:
+        assert netlink.listing(get_link, bytes(16), 1, 1 << 20)
+        with pytest.raises(OSError, match="File too large"):
+            netlink.listing(get_link, bytes(16), 1, 1)
 
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vpcctl_lib.flows.names import IN, OUT
+from vpcctl_lib.flows.names import IN, KEY_BYTES, OUT
 
 Flow = tuple[str, bytes]
 """Its direction, as seen from the machine, and the key of its element."""
@@ -155,12 +155,18 @@ def restored(found: Mapping[str, Any]) -> Account:
     account = Account(read=float(found["read"]), handle=found["handle"])
     for length, since, skipped, flows in found["intervals"]:
         held = {(str(way), bytes.fromhex(key)): Tally(*(_count(count) for count in counts))
-                for way, key, *counts in flows}
+                for way, key, *counts in flows if _is_key(key)}
         account.intervals[int(length)] = Interval(float(since), held, bool(skipped))
     account.carried = {(str(way), bytes.fromhex(key)): (_count(one), _count(other))
-                       for way, key, one, other in found["carried"]}
-    account.denied = {(str(way), bytes.fromhex(key)): _count(count) for way, key, count in found["denied"]}
+                       for way, key, one, other in found["carried"] if _is_key(key)}
+    account.denied = {(str(way), bytes.fromhex(key)): _count(count)
+                      for way, key, count in found["denied"] if _is_key(key)}
     return account
+
+
+def _is_key(text: str) -> bool:
+    """Whether it can be read: an earlier collector kept whatever it found in a set."""
+    return len(text) // 2 in KEY_BYTES.values()
 
 
 def _count(found: Any) -> Count:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from vpcctl_lib.flows import accounts, records
@@ -19,6 +19,7 @@ from vpcctl_lib.flows.config import Log, Machine, Watched, parsed
 from vpcctl_lib.flows.journal import Journal
 from vpcctl_lib.flows.names import (
     IN,
+    KEY_BYTES,
     LIVES,
     LOST,
     OK,
@@ -112,7 +113,7 @@ class Collector:
                                  for length in sorted(wanted)}
         for log in before.logs:
             if log.file not in {new.file for new in found.logs}:
-                self._files.pop(log.file, None)
+                self._forget(log.file)
         self._vpcs[vpc] = found
         self._owners[vpc] = {address: one.site for one in found.machines for address in one.addresses}
 
@@ -170,17 +171,23 @@ class Collector:
             account.take(*_sorted(taken))
 
     def _taken(self, machine: Machine) -> Taken | None:
-        sets = [machine_set(way, place, family) for place in (SEEN, OK, OPEN) for way in (IN, OUT)
-                for family in machine.families]
+        """Of a machine whose root can make the table again, otherwise."""
+        sets = {machine_set(way, place, family): KEY_BYTES[family] for place in (SEEN, OK, OPEN)
+                for way in (IN, OUT) for family in machine.families}
         return self._ask(machine.namespace, INET, TABLE, LOST, sets)
 
-    def _ask(self, namespace: str, family: int, table: str, lost: str, sets: list[str]) -> Taken | None:
-        """A table; None if it can't be read, which the log says once."""
+    def _ask(self, namespace: str, family: int, table: str, lost: str,
+             sets: Mapping[str, int]) -> Taken | None:
+        """A table whose keys have so many bytes; None if it can't be read, which the log says once."""
         try:
-            taken = self._namespaces.read(namespace, family, table, lost, sets)
-        except OSError as error:
+            taken = self._namespaces.read(namespace, family, table, lost, [*sets])
+            if any(len(key) != size for size, counts in zip(sets.values(), taken.sets, strict=True)
+                   for key in counts):
+                raise LookupError(sets)
+        except (OSError, LookupError) as error:
+            why = error.strerror if isinstance(error, OSError) else "its sets are not as they were made"
             if namespace not in self._faulty:
-                _say(f"{namespace}: its flows can't be read: {error.strerror}")
+                _say(f"{namespace}: its flows can't be read: {why}")
                 self._faulty.add(namespace)
             return None
         self._faulty.discard(namespace)
@@ -190,7 +197,10 @@ class Collector:
         families = max((one.families for one in watched.machines), key=len, default="")
         sets = {name: (way, number) for way in (IN, OUT)
                 for name, number in refused_sets(way, families).items()}
-        found = self._ask(vpc, BRIDGE, watched.acls, REFUSED_LOST, [*sets])
+        # A port comes first, and a protocol or ports are left out.
+        sizes = {name: DEVICE + KEY_BYTES[family] - (4 if number else 8) for way in (IN, OUT)
+                 for family in families for name, number in refused_sets(way, family).items()}
+        found = self._ask(vpc, BRIDGE, watched.acls, REFUSED_LOST, sizes)
         ports = {one.port.encode().ljust(DEVICE, b"\0"): one.site for one in watched.machines}
         if found is None or found.lost:
             for site in ports.values():
@@ -212,16 +222,37 @@ class Collector:
         for log in watched.logs:
             if log.interval != length or not log.covers(machine.site):
                 continue
-            file = self._file(log)
+            file = self._file(vpc, log)
+            if file is None:
+                continue
             if file.lost:
                 interval.skipped = True
             lines = records.lines(log, machine, interval, now, self._owners[vpc])
             file.write("".join(f"{line}\n" for line in lines).encode())
 
-    def _file(self, log: Log) -> File:
-        if log.file not in self._files:
-            self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
-        return self._files[log.file]
+    def _file(self, vpc: str, log: Log) -> File | None:
+        """A log's file, even if somebody has removed it; None if the log is just being deleted."""
+        held = self._files.get(log.file)
+        if held is not None and held.is_there():
+            return held
+        self._forget(log.file)
+        if not self._is_wanted(vpc, log):
+            return None
+        fresh = self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
+        return fresh
+
+    def _forget(self, name: str) -> None:
+        held = self._files.pop(name, None)
+        if held is not None:
+            held.close()
+
+    def _is_wanted(self, vpc: str, log: Log) -> bool:
+        """By the orders that are there now: those of a log go before its file does."""
+        try:
+            found = parsed((self._watched / vpc).read_text())
+        except FileNotFoundError:
+            return False
+        return found is None or any(one.file == log.file for one in found.logs)
 
 
 def _sorted(taken: Taken) -> Iterator[dict[str, Counted]]:

@@ -33,6 +33,9 @@ LOST = "lost"
 FOUR, SIX = "4", "6"
 """The end of a set's name: its family."""
 
+KEY_BYTES = {FOUR: 20, SIX: 44}
+"""The bytes of a key in a machine's sets: two addresses, the protocol and two ports, of four bytes each."""
+
 ROOM = 65536
 """The most flows in a set of a machine: an element takes some 200 bytes, and 24 more for each processor."""
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from vpcctl_lib.flows.names import ROOM
 from vpcctl_lib.kernel import syscalls
 from vpcctl_lib.kernel.netlink import NETFILTER, Netlink, attribute, attributes, each_attribute
 from vpcctl_lib.kernel.syscalls import Namespace
@@ -29,6 +30,9 @@ _HEADER = 4
 
 _KEY, _ONE, _SEVERAL = 1, 7, 11
 """NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_EXPR and NFTA_SET_ELEM_EXPRESSIONS."""
+
+_SET_BYTES = 256 * ROOM
+"""The most that is read of a set; an element of ours has half of it."""
 
 _ATTRIBUTE = 4
 """The size of an attribute's header."""
@@ -69,7 +73,10 @@ class Namespaces:
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self, name: str, family: int, table: str, lost: str, sets: Sequence[str]) -> Taken:
-        """A table there; OSError if there is none, no such namespace, or one of the sets is missing."""
+        """A table there; OSError if it, the namespace or one of the sets is missing, or a set is too large.
+
+        LookupError if an element has no key or no counter.
+        """
         there = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
         try:
             syscalls.setns(there, Namespace.NET)
@@ -89,15 +96,15 @@ def _taken(netlink: Netlink, family: int, table: str, lost: str, sets: Sequence[
 
     handle = attributes(netlink.ask(_TABLE, body()), _HEADER).get(4, b"")
     # Listed once: if something changes meanwhile, what is not listed is there the next time.
-    found = [counted(said for _, said in netlink.listing(_ELEMENTS, body((2, name.encode() + b"\0")), 1))
-             for name in sets]
+    found = [counted(said for _, said in netlink.listing(_ELEMENTS, body((2, name.encode() + b"\0")), 1,
+                                                         _SET_BYTES)) for name in sets]
     said = attributes(netlink.ask(_LOST, body((2, lost.encode() + b"\0"), (3, _COUNTER))), _HEADER)
     packets = attributes(said.get(4, b"")).get(2, b"")
     return Taken(int.from_bytes(handle, "big"), int.from_bytes(packets, "big"), found)
 
 
 def counted(said: Iterator[bytes]) -> Counted:
-    """The elements in answers of the kernel, less those without a packet."""
+    """The elements in answers of the kernel, less those without a packet. LookupError as in `read`."""
     found: Counted = {}
     layouts: dict[int, tuple[slice, slice, slice]] = {}
     for message in said:
@@ -129,7 +136,10 @@ def _parts(element: bytes, within: slice) -> Iterator[tuple[int, slice]]:
 
 
 def _part(element: bytes, within: slice, *kinds: int) -> slice:
-    return next(place for kind, place in _parts(element, within) if kind in kinds)
+    for kind, place in _parts(element, within):
+        if kind in kinds:
+            return place
+    raise LookupError(kinds)
 
 
 def _has(element: bytes, within: slice, kind: int) -> bool:

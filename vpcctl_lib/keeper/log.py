@@ -27,6 +27,11 @@ class Log:
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(self._name, how, MODE, dir_fd=self._folder)
 
+    def close(self) -> None:
+        """Nothing is written any more."""
+        os.close(self._file)
+        os.close(self._folder)
+
     def write(self, data: bytes) -> None:
         """Append; what finds no room is counted, and the count written later. The program never waits."""
         try:
@@ -61,7 +66,7 @@ class Log:
         if not self._limit or os.fstat(self._file).st_size <= self._limit:
             return
         try:
-            if self._is_there():
+            if self.is_there():
                 os.rename(self._name, self._name + OLDER, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             fresh = self._open()
         except OSError:
@@ -71,7 +76,7 @@ class Log:
         os.close(self._file)
         self._file = fresh
 
-    def _is_there(self) -> bool:
+    def is_there(self) -> bool:
         """Whether the name still leads to it: somebody may have removed or renamed it."""
         try:
             named = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)

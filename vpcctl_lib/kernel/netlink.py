@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
@@ -48,11 +49,12 @@ class Netlink:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def listing(self, kind: int, body: bytes, most: int = _LISTINGS) -> list[Message]:
-        """Everything of a kind; at most so often, if something changes meanwhile."""
+    def listing(self, kind: int, body: bytes, most: int = _LISTINGS,
+                room: int = sys.maxsize) -> list[Message]:
+        """Everything of a kind, if it has room; at most so often, if something changes meanwhile."""
         for _ in range(most):
             self._send(kind, REQUEST | DUMP, body)
-            found, is_whole = self._listed()
+            found, is_whole = self._listed(room)
             if is_whole:
                 break
         return found
@@ -70,7 +72,7 @@ class Netlink:
         self._number += 1
         self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, self._number, 0) + body)
 
-    def _listed(self) -> tuple[list[Message], bool]:
+    def _listed(self, room: int) -> tuple[list[Message], bool]:
         found: list[Message] = []
         is_whole = True
         while True:
@@ -80,6 +82,9 @@ class Netlink:
                     _check(said)
                     return found, is_whole
                 found.append((kind, said))
+                room -= len(said)
+            if room < 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
     def _messages(self) -> Iterator[tuple[int, int, bytes]]:
         """The messages of one read: each one's kind, flags, and the bytes after its header."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from vpcctl_lib.flows.names import FOLDER, SAVED, UNDER_WAY
@@ -34,14 +37,18 @@ class Collector(Program):
                       powers=(NET_ADMIN, SYS_ADMIN)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
-        """It must run, its keeper alone is not enough, and see the folder that is there now."""
+        """It must run, its keeper alone is not enough, and see the folders that are there now."""
         # Imported late: most hosts have none.
         from vpcctl_lib.workloads.members import main
 
         fault = super().check(kernel, facts)
-        if fault is None and main(facts) is None:
+        if fault is not None:
+            return fault
+        program = main(facts)
+        if program is None:
             return changed("it has ended, and is to be started again")
-        return fault or check_folder(folder(), facts)
+        return changed("the folder of its records was removed") if _is_homeless(program) \
+            else check_folder(folder(), facts)
 
     def leavings(self, state: Path) -> Leavings | None:
         """Its own log, and what it had not written yet."""
@@ -52,3 +59,13 @@ class Collector(Program):
 
     def __str__(self) -> str:
         return "collector of flow logs"
+
+
+def _is_homeless(program: int) -> bool:
+    """Whether a folder that a program holds open was removed."""
+    with suppress(FileNotFoundError, ProcessLookupError), os.scandir(f"/proc/{program}/fd") as held:
+        for one in held:
+            found = os.stat(one.path)
+            if stat.S_ISDIR(found.st_mode) and not found.st_nlink:
+                return True
+    return False

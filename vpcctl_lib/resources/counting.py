@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from vpcctl_lib.flows.names import FOUR, IN, LIVES, LOST, OK, OPEN, OUT, ROOM, SEEN, TABLE, machine_set
+from vpcctl_lib.flows.names import FOUR, IN, LIVES, LOST, OK, OPEN, OUT, ROOM, SEEN, SIX, TABLE, machine_set
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
@@ -31,6 +31,10 @@ PORTS = "{ tcp, udp }"
 """The protocols with ports."""
 
 LINKS = {IN: "iifname", OUT: "oifname"}
+
+TYPES = {family: [address, address, "inet_proto", "inet_service", "inet_service"]
+         for family, address in ((FOUR, "ipv4_addr"), (SIX, "ipv6_addr"))}
+"""The parts of a key, as nft lists them."""
 
 SWEPT = 20
 """Seconds between two looks of the kernel for flows that are over; its default is one."""
@@ -156,13 +160,25 @@ class Counting(Table):
         hooks = {one["name"]: (one.get("hook"), one.get("prio")) for one in things(listed, "chain")}
         if hooks != self.chains:
             return changed("its chains differ")
-        if {one["name"] for one in things(listed, "set")} != self.sets.keys():
+        held = {one["name"]: one for one in things(listed, "set")}
+        if held.keys() != self.sets.keys() or not all(
+                _counts(one, self.sets[name]) for name, one in held.items()):
             return changed("its sets differ")
         shall = {name: [shape_of(line) for line in self._lines(name)] for name in self.chains}
         return None if shapes(listed) == shall else changed("its rules differ")
 
     def __str__(self) -> str:
         return f"counters of flows in {self.namespace}"
+
+
+def _counts(held: dict[str, Any], family: str) -> bool:
+    """Whether a set that nft has listed is as `set_text` makes it."""
+    kind = held.get("type")
+    # A newer nft lists the expressions in the place of the types.
+    parts = len(kind["typeof"]["concat"]) == len(TYPES[family]) if isinstance(kind, dict) \
+        and "concat" in kind.get("typeof", ()) else kind == TYPES[family]
+    counter = [one for one in held.get("stmt", ()) if "counter" in one]
+    return parts and bool(counter) and (held.get("size"), held.get("timeout")) == (ROOM, LIVES)
 
 
 def only_counts(listed: Iterable[dict[str, Any]] | None) -> bool:
