@@ -93,7 +93,8 @@ def test_a_tag_and_a_loopback_without_root(make_host: Callable[..., Host], tmp_p
     # The kernel keeps a tag beside the frame.
     tagged = (sys.executable, "-c", TAGGED)
     for words, send, kind in (("-- vlan 7", tagged, b"\x81\x00\x00\x07\x08\x00"),
-                              ("-- -i lo -c 2 icmp", ("ping", "-c", "1", "127.0.0.1"), b"\x08\x00")):
+                              ("-- -i lo -c 2 icmp", ("ping", "-c", "1", "127.0.0.1"), b"\x08\x00"),
+                              ("-- -ni lo -c 2 icmp", ("ping", "-c", "1", "127.0.0.1"), b"\x08\x00")):
         file = tmp_path / "packets.pcap"
         file.unlink(missing_ok=True)
         capture = host.start("", "sh", "-c", f"exec vpcctl capture --vpc vpc1 --subnet a {words} >{file}")

@@ -34,6 +34,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "deploy run": (MADE, FULL[8]),
     "deploy stop": (FULL, "deploy stop --vpc vpc1 --subnet private --name worker"),
     "subnet delete": (FULL, "subnet delete --vpc vpc1 --name public"),
+    "flow-log create": (MADE, "flow-log create --vpc vpc1 --interval 600"),
+    "flow-log delete": ((*MADE, "flow-log create --vpc vpc1"), "flow-log delete --vpc vpc1"),
     "vpc delete": (FULL, "vpc delete --name vpc1"),
 }
 POLICY = {"ingress": [{"port": 8080, "protocol": "tcp", "action": "allow"}], "egress": []}
@@ -63,10 +65,12 @@ def filled(host: Host, line: str) -> str:
 
 
 def comparable(portrait: Portrait) -> Portrait:
-    """Without pids, each host's own folder, and the request of the command that waited for the web server."""
+    """Without pids, each host's own folder, the request of the command that waited for the web server, and
+    when a collector of flow logs has read."""
     settled = dict(portrait)
     settled["processes"] = sorted(re.sub(r"^\d+ | --keep \S+", "", line) for line in portrait["processes"])
-    settled["files"] = [re.sub(r"(\.log \d+) .*", r"\1", line, flags=re.DOTALL) for line in portrait["files"]]
+    settled["files"] = [re.sub(r"(\.(log|saved) \d+) .*", r"\1", line, flags=re.DOTALL)
+                        for line in portrait["files"]]
     return settled
 
 
@@ -85,7 +89,7 @@ def test_pasted_it_does_the_same(hosts: list[Host], case: str) -> None:
     done = pasted.run("bash", stdin=script)
     assert "command not found" not in done.err, done.err
     assert "syntax error" not in done.err, done.err
-    if "deploy" in case:
+    if "deploy" in case or "flow-log" in case:
         pasted.wait_until(lambda: settles(real, pasted), f"processes as on the other host: {done}")
     wanted, found = comparable(real.portrait()), comparable(pasted.portrait())
     for part in wanted.keys() | found.keys():

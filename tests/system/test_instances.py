@@ -43,7 +43,7 @@ def crowd(vpc1: Host) -> Host:
 
 def test_what_is_listed_of_them(crowd: Host) -> None:
     found = crowd.do("instance list --vpc vpc1 --subnet public --json").json["instances"]
-    ours = {"interface": "eth0", "container": None, "netns": None, "tap": None}
+    ours = {"interface": "eth0", "container": None, "netns": None, "tap": None, "bandwidth": None}
     assert found == [
         {"vpc": "vpc1", "subnet": "public", "name": "web1", "namespace": WEB1, "address": "10.0.1.4",
          "addresses": ["10.0.1.4"], "mac": WEB1_MAC, "forwards": False, **ours, "groups": [],

@@ -22,7 +22,7 @@ def test_saved_rules_that_come_back_are_removed_by_restore(vpc1: Host) -> None:
     vpc1.sh("iptables-save >/run/rules")
     vpc1.do("vpc delete --name vpc1")
     vpc1.sh("iptables-restore </run/rules; rm /run/rules")
-    assert len(unrecorded(vpc1)) == 15, "nine chains, and a jump to six of them"
+    assert len(unrecorded(vpc1)) == 14, "eight chains, and a jump to six of them"
     vpc1.refused("vpc create --name vpc1 --cidr 10.0.0.0/16", says="vpcctl restore")
     vpc1.sh(vpc1.do("restore --dry-run").out)
     assert vpc1.do("status").out == "in sync\n"

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from host import Host
 from test_connections import DOWNLOAD, STREAM, grows, served
+from test_mirrors import sent
 from test_taps import Guest
 
 LIMITED, FREE, THIRD, FOURTH = "vpc1-public.web1", "vpc1-public.web2", "vpc1-private", "vpc1-public"
@@ -80,6 +81,21 @@ def test_both_at_once_and_both_families(host: Host) -> None:
     host.do("vpc set --name vpc1 --ipv6 auto")
     host.do(f"{SET} {MBIT}mbit")
     check_limited(host, (LIMITED, FREE), (THIRD, LIMITED), family="-6")
+
+
+@pytest.mark.parametrize("plain", ["", " --plain"])
+@pytest.mark.parametrize("limit_first", [True, False])
+def test_a_mirror_leaves_the_limit_and_gets_its_copies(host: Host, plain: str, limit_first: bool) -> None:
+    steps = [f"{SET} 20mbit", f"mirror create --vpc vpc1 --subnet public --instance web1 --to private{plain}",
+             "mirror create --vpc vpc1 --subnet public --instance web1 --to public"]
+    for step in steps if limit_first else steps[::-1]:
+        host.do(step)
+    check_limited(host, (LIMITED, FREE), limit=20)
+    check_limited(host, (FREE, LIMITED), limit=20)
+    before = [sent(host, number) for number in (1, 2)]
+    host.reaches(LIMITED, ADDRESSES[FREE])
+    assert [sent(host, number) - old for number, old in zip((1, 2), before, strict=True)] == [2, 2]
+    assert host.do("status").out == "in sync\n"
 
 
 def test_root_inside_can_do_nothing_about_it(host: Host) -> None:

@@ -75,6 +75,8 @@ LIMITED, SLOWER = (OPEN.with_subnet(replace(PUBLIC, machines=(Machine(bandwidth=
                    for rate in ("100mbit", "2500kbit"))
 COPIED_ONCE = OPEN.with_subnet(replace(PUBLIC, machines=(Machine(mirrors=(Mirror("private", 1),)),)))
 COPIED = COPIED_ONCE.with_subnet(replace(PRIVATE, machines=(Machine(mirrors=(Mirror("public", 2, True),)),)))
+COPIED_SLOWLY = COPIED.with_subnet(replace(PUBLIC, machines=(
+    Machine(mirrors=(Mirror("private", 1),), bandwidth="1mbit"),)))
 MIDDLEBOX = OPEN.with_subnet(replace(PUBLIC, machines=(
     *PUBLIC.machines, Machine("box", (IPv4Address("10.0.1.4"),), forwards=True))))
 ASKED = MIDDLEBOX.with_subnet(replace(MIDDLEBOX.subnets[0], policy=POLICY))
@@ -257,6 +259,7 @@ PLANS: dict[str, tuple[Topology, Topology]] = {
     "machine-bandwidth-none": (Topology((LIMITED,)), Topology((OPEN,))),
     "mirrors": (Topology((OPEN,)), Topology((COPIED,))),
     "mirrors-one-less": (Topology((COPIED,)), Topology((COPIED_ONCE,))),
+    "mirrors-and-a-bandwidth": (Topology((COPIED,)), Topology((COPIED_SLOWLY,))),
     "mirrors-none": (Topology((COPIED_ONCE,)), Topology((OPEN,))),
     "machine-that-forwards": (Topology((OPEN,)), Topology((MIDDLEBOX,))),
     "machine-that-forwards-by-a-policy": (Topology((MIDDLEBOX,)), Topology((ASKED,))),

@@ -56,6 +56,7 @@ def found(*rules: list[Statement], family: str = "ip", table: str = "x", name: s
     [match({"fib": {"result": "type", "flags": "daddr"}}, "local"), AWAY],
     [match(PORT, {"set": [80, {"range": [8000, 9000]}]}), AWAY], [{"limit": {"rate": 1}}, AWAY],
     [match({"payload": {"protocol": "th", "field": "dport"}}, 8080), AWAY],
+    [match({"&": [PORT, 0xFFF0]}, 0x1F90), AWAY],
     [match({"concat": [{"meta": {"key": "l4proto"}}, PORT]}, {"concat": ["tcp", 8080]}), AWAY],
 ])
 def test_a_packet_for_the_port_is_led_elsewhere(rule: list[Statement]) -> None:
@@ -73,7 +74,7 @@ def test_a_packet_for_the_port_is_led_elsewhere(rule: list[Statement]) -> None:
     [match({"payload": {"protocol": "ip6", "field": "daddr"}}, "2001:db8::2"), AWAY],
     [AT_PORT, {"dnat": {"family": "ip6", "addr": "2001:db8::9"}}], [meta("nfproto", "ipv6"), AWAY],
     [match({"concat": [{"meta": {"key": "l4proto"}}, PORT]}, {"concat": ["tcp", 80]}), AWAY],
-    [match({"numgen": {"mode": "random"}}, 1), AWAY],
+    [match({"numgen": {"mode": "random"}}, 1), AWAY], [match({"&": [PORT, 0xFFF0]}, 0x1F80), AWAY],
 ])
 def test_another_packet_is(rule: list[Statement]) -> None:
     assert found(rule) == []
@@ -113,6 +114,8 @@ def test_a_circle_of_chains_ends() -> None:
     ({"addr": {"map": {"key": PORT, "data": "@gone"}}}, False),
     ({"addr": {"map": {"key": FROM["match"]["left"], "data": {"set": [["192.0.2.1", "192.168.77.2"]]}}}},
      False),
+    ({"addr": {"map": {"key": {"numgen": {"mode": "inc", "mod": 2, "offset": 0}}, "data": {
+        "set": [[0, "192.168.77.2"], [1, "192.168.77.3"]]}}}}, True),
     ({"addr": "192.168.77.2", "port": {"map": {"key": PORT, "data": {
         "set": [[{"range": [8000, 9000]}, 90]]}}}}, True),
 ])

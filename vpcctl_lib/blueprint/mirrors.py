@@ -23,8 +23,10 @@ def mirrors(vpc: Vpc, seats: Sequence[Seat]) -> Iterator[Resource]:
         by_source.setdefault(one.site, []).append(one)
         yield from _way(vpc, one, machines)
     for site, some in by_source.items():
-        yield Copying(vpc.name, machines[site].port, tuple(naming.mirror(one.mirror.vni) for one in some),
-                      addressing.gateway(vpc.cidr), site in named)
+        machine = machines[site]
+        through = naming.shaper(site.subnet, site.machine) if machine.bandwidth and site in named else ""
+        yield Copying(vpc.name, machine.port, tuple(naming.mirror(one.mirror.vni) for one in some),
+                      addressing.gateway(vpc.cidr), site in named, through)
 
 
 def _way(vpc: Vpc, one: Mirrored, machines: Mapping[Site, Endpoint]) -> Iterator[Resource]:

@@ -26,6 +26,9 @@ _PROTOCOLS = {0x0003: "all", 0x0800: "ip", 0x86DD: "ipv6"}
 _DEEDS = {1: "redirect", 2: "mirror"}
 """TCA_EGRESS_… of linux/tc_act/tc_mirred.h."""
 
+_CONTROLS = {-1: "continue", 0: "pass", 2: "drop", 3: "pipe", 4: "stolen"}
+"""TC_ACT_… of linux/pkt_cls.h, by the names of tc(8): what becomes of the packet after that."""
+
 _KIND, _OPTIONS, _SELECTED, _ACTIONS, _PARAMETERS = 1, 2, 5, 7, 2
 
 
@@ -66,7 +69,7 @@ def _actions(said: bytes, name: Callable[[int], str]) -> Iterator[list[str]]:
         parts = attributes(one)
         kind, options = text(parts.get(_KIND, b"")), attributes(parts.get(_OPTIONS, b""))
         if kind == "mirred" and _PARAMETERS in options:
-            *_, deed, device = _MIRRED.unpack_from(options[_PARAMETERS])
-            yield [_DEEDS.get(deed, f"mirred {deed}"), name(device)]
+            _, _, control, _, _, deed, device = _MIRRED.unpack_from(options[_PARAMETERS])
+            yield [_DEEDS.get(deed, f"mirred {deed}"), name(device), _CONTROLS.get(control, f"{control}")]
         else:
-            yield [kind, ""]
+            yield [kind, "", ""]

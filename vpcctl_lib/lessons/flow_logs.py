@@ -45,11 +45,13 @@ vpcs:
         never("shop/jobs/bills", "shop/db", 5480),
         never("shop/jobs/stock", "shop/db", 5480),
         never("shop/jobs/prices", "shop/db", 5433),
+        never("shop/jobs/prices", "shop/db", 5479),
+        never("shop/jobs/prices", "shop/db", 5481),
         never("shop/jobs/prices", "shop/db"),
     ),
     hints=(
-        "vpcctl flow-log show --vpc shop prints a line for each flow and second. The fifth and sixth words "
-        "from the left are not what you look for first: it is the last but one.",
+        "vpcctl flow-log show --vpc shop prints a line for each flow and second. Look first at the last "
+        "word but one of each: ACCEPT or REJECT.",
         "vpcctl flow-log show --vpc shop | grep REJECT: the fourth word is who sent it, the fifth to whom, "
         "the seventh to which port. vpcctl instance list says whose address that is.",
         "Now reach can be asked, and names the rule. firewall allow adds one for that port, with --source "

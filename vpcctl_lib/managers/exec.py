@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Sequence
 from shutil import which
 
 from vpcctl_lib.errors import VpcctlError
@@ -15,6 +16,12 @@ from vpcctl_lib.model.lookup import find_endpoint
 
 NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
 """What to start a program with so that it takes itself for a user without privileges."""
+
+VALUED = re.compile("[BcCEFGijmMQrsTVwWyzZ]")
+"""Options of tcpdump that something follows."""
+
+INTERFACE = "--interface"
+"""One of them in full; getopt_long(3) takes less of it, too, as far as no other begins so."""
 
 NOT_FOUND = 127
 """What a shell returns for a command that it can't find (POSIX, 2.8.2)."""
@@ -41,7 +48,7 @@ class ExecManager(Manager):
         need_root()
         need("ip", "tcpdump")
         standing(where.namespace)
-        given = _value(words, "-i", "--interface")
+        given = values(words).get("i", "")
         space, device = (where.namespace, given) if given else (standing(site.vpc), where.port)
         target = ("-U", *(() if writes_elsewhere(words) else ("-w", "-")), *words)
         if _may_change_user():
@@ -55,25 +62,23 @@ class ExecManager(Manager):
                                   Command(sniffer(device), namespace=space))
 
 
-def writes_elsewhere(words: Collection[str]) -> bool:
+def writes_elsewhere(words: Sequence[str]) -> bool:
     """Whether the arguments tell tcpdump where to write."""
-    return _given(words, "-w")
+    return "w" in values(words)
 
 
-def _given(words: Collection[str], *options: str) -> bool:
-    return any(word.startswith(options) for word in words)
-
-
-def _value(words: Sequence[str], short: str, long: str) -> str:
-    """What follows an option, in the same word or in the next one; empty without it."""
-    for number, word in enumerate(words):
-        if word in (short, long):
-            return next(iter(words[number + 1:]), "")
-        if word.startswith(f"{long}="):
-            return word.removeprefix(f"{long}=")
-        if word.startswith(short):
-            return word.removeprefix(short)
-    return ""
+def values(words: Sequence[str]) -> dict[str, str]:
+    """What follows tcpdump's options, in the same word or in the next one: getopt(3) also takes `-ni lo`."""
+    found, rest = {}, iter(words)
+    for word in rest:
+        name, is_told, value = word.partition("=")
+        if name == "--":
+            break
+        if len(name) >= len("--in") and INTERFACE.startswith(name):
+            found["i"] = value if is_told else next(rest, "")
+        elif word.startswith("-") and not word.startswith("--") and (end := VALUED.search(word)):
+            found[end.group()] = word[end.end():] or next(rest, "")
+    return found
 
 
 def _may_change_user() -> bool:

@@ -70,6 +70,11 @@ def _progress(data: Any) -> Progress:
     return replace(found, solved=tuple(found.solved), namespaces=tuple(found.namespaces))
 
 
+def _network(text: str) -> Any:
+    """A topology file, as its reader has it."""
+    return documents.read_stream(io.BytesIO(text.encode()), "the lesson's network")
+
+
 def find_lesson(text: str) -> Lesson:
     """The lesson of that number or name."""
     lesson = named(text)
@@ -127,10 +132,12 @@ class LessonManager(Manager):
         if before.lesson:
             self.quit()
         self._check_empty()
+        # Read before anything is noted: who interrupts the import of the reader could not quit after it.
+        wanted = _network(lesson.network)
         self._save(Progress(number, solved=before.solved, namespaces=tuple(sorted(netns.names())),
                             rules=self._rules()))
         try:
-            self._build(lesson)
+            self._build(lesson, wanted)
         except BaseException:
             self.quit()
             raise
@@ -158,10 +165,13 @@ class LessonManager(Manager):
         progress = self.progress()
         # First the host's rules: one by hand that forwards would keep the host forwarding.
         self._restore_rules(progress.rules)
-        self._match(EMPTY, prune=True)
+        self._match(_network(EMPTY), prune=True)
         for name in sorted(netns.names() - set(progress.namespaces)):
             self._do(f"ip netns del {shlex.quote(name)}")
-        self._file.unlink(missing_ok=True)
+        if progress.solved:
+            self._save(Progress(solved=progress.solved))
+        else:
+            self._file.unlink(missing_ok=True)
 
     @property
     def _unseen(self) -> Runner:
@@ -177,15 +187,14 @@ class LessonManager(Manager):
                               "exit, and start the lesson outside, which opens another sandbox; or delete "
                               "all of that")
 
-    def _build(self, lesson: Lesson) -> None:
+    def _build(self, lesson: Lesson, wanted: Any) -> None:
         for line in lesson.prepare:
             self._do(line)
-        self._match(lesson.network)
+        self._match(wanted)
         for line in lesson.fault:
             self._do(line)
 
-    def _match(self, network: str, prune: bool = False) -> None:
-        wanted = documents.read_stream(io.BytesIO(network.encode()), "the lesson's network")
+    def _match(self, wanted: Any, prune: bool = False) -> None:
         TopologyManager(self.context).apply(wanted, Path("/"), prune, lambda _: None)
 
     def _do(self, line: str) -> None:

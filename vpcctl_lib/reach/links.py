@@ -13,6 +13,9 @@ HARMLESS_QUEUES = frozenset({"noqueue", "fq_codel", "pfifo_fast", "mq", "fq", "p
                              "tbf"})
 """Queueing disciplines that drop only what arrives too fast."""
 
+PASSING = frozenset({"continue", "pipe", "pass"})
+"""What becomes of a packet that was copied, so that it goes on."""
+
 BRIDGE_FORWARDING = "forwarding"
 
 NEVER_SENT_FROM = ("tentative", "dadfailed")
@@ -83,8 +86,8 @@ def telling(links: list[dict[str, Any]], queues: list[dict[str, Any]]) -> list[d
     waiting = {link["ifname"] for link in links if link
                if link.get("linkinfo", {}).get("info_kind") == "ifb" and "UP" in link["flags"]}
     return [one for one in queues if "filters" not in one or not all(
-        deed == "mirror" or (deed == "redirect" and to in waiting)
-        for found in one["filters"] for deed, to in found["actions"])]
+        (deed == "mirror" and then in PASSING) or (deed == "redirect" and to in waiting)
+        for found in one["filters"] for deed, to, then in found["actions"])]
 
 
 def parse_link(link: dict[str, Any], queues: list[dict[str, Any]], family: Family = Family.INET) -> Link:

@@ -14,11 +14,11 @@ from vpcctl_lib.resources.hooks import hooks_of
 from vpcctl_lib.resources.links import Link
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.redirect import PREF as LAST
-from vpcctl_lib.resources.traffic import ANY, Filter, Match, Tc, clsact
+from vpcctl_lib.resources.traffic import ANY, Filter, Match, Tc, clsact, copied, led
 from vpcctl_lib.resources.vxlan import TTL
 
 ANSWERED, PASSED, PLAIN = 10, 11, 12
-"""The order of the filters: answers to copies, copies that pass, plain ones."""
+"""The order of the filters: errors about copies, copies that pass, plain ones."""
 
 COPIED = {"ingress": 20, "egress": 21}
 """Then all else is copied. Not with one number: `tc` would list the filters of both directions in either, for
@@ -36,6 +36,9 @@ class Copying(Link):
     is_target: bool = False
     """Whether the machine itself gets copies: those are not copied again, so that none goes in a circle."""
 
+    through: str = ""
+    """Where what comes in waits if the machine is limited: also what is not copied."""
+
     @property
     def homes(self) -> frozenset[Place]:
         """The port."""
@@ -43,14 +46,15 @@ class Copying(Link):
 
     @property
     def stands_in(self) -> frozenset[Place]:
-        """What it hangs at, and the links that copies go to: the kernel has their numbers in it."""
+        """What it hangs at, and the links that packets go to: the kernel has their numbers in it."""
+        others = (*self.to, self.through) if self.through else self.to
         return self.homes.union({(self.namespace, hooks_of(self.device))},
-                                *(within(self.namespace, device) for device in self.to))
+                                *(within(self.namespace, device) for device in others))
 
     @property
     def shall(self) -> tuple[Filter, ...]:
         """Those of both directions."""
-        deeds = tuple(("mirror", device) for device in self.to)
+        deeds = copied(*self.to)
         return (*(self._exempt() if self.is_target else ()),
                 *(Filter(way, pref, (ANY,), deeds) for way, pref in COPIED.items()))
 
@@ -64,7 +68,7 @@ class Copying(Link):
             Match(8, 0xFF0000, _ICMP << 16), Match(16, 0xFFFFFFFF, router),
             # The header that the error quotes begins at byte 28 (RFC 792).
             Match(36, 0xFF0000, _UDP << 16), Match(40, 0xFFFFFFFF, router), Match(48, 0xFFFF, PORT)),
-                     (), "ip")
+                     led(self.through) if self.through else (), "ip")
         yield Filter("egress", PASSED, (
             Match(8, 0xFFFF0000, TTL << 24 | _UDP << 16), Match(12, 0xFFFFFFFF, router)), (), "ip")
         # The first bytes of the MAC that a frame is for are 14 before the network header.
@@ -93,7 +97,8 @@ class Copying(Link):
         ours = {(one.direction, one.pref) for one in self.shall}
         others = dict.fromkeys((one.direction, one.pref) for one in found)
         away = self._tc(*(Filter(*place).deleted(self.device) for place in others if place not in ours))
-        return Fault(Condition.CHANGED, "other packets are copied, or to another link", away)
+        return Fault(Condition.CHANGED,
+                     "other packets are copied, or to another link, or meet no other filter", away)
 
     def __str__(self) -> str:
         return f"copies of what passes {self.device}{on(self.namespace)}"

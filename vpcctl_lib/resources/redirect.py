@@ -8,7 +8,7 @@ from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed
 from vpcctl_lib.resources.hooks import hooks_of
 from vpcctl_lib.resources.links import Link
 from vpcctl_lib.resources.operation import Facts
-from vpcctl_lib.resources.traffic import Filter, Tc, clsact
+from vpcctl_lib.resources.traffic import Filter, Tc, clsact, led
 
 PREF = 50
 """After the filters that copy packets: what goes on here meets no further one."""
@@ -32,7 +32,7 @@ class Redirect(Link):
 
     @property
     def _filter(self) -> Filter:
-        return Filter("ingress", PREF, deeds=(("redirect", self.through),))
+        return Filter("ingress", PREF, deeds=led(self.through))
 
     def make(self) -> Operations:
         """From then on packets wait."""

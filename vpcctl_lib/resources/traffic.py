@@ -45,6 +45,23 @@ ANY = Match(0, 0, 0)
 """In every packet."""
 
 
+Deed = tuple[str, str, str]
+"""`mirror` or `redirect`, the link, and what then becomes of the packet."""
+
+
+def copied(*devices: str) -> tuple[Deed, ...]:
+    """A copy to each link; then the packet meets the next filter.
+
+    `pipe`, which is tc's own choice, leads to the next deed, and after the last one past all filters.
+    """
+    return tuple(("mirror", one, "continue" if one == devices[-1] else "pipe") for one in devices)
+
+
+def led(device: str) -> tuple[Deed, ...]:
+    """The packet itself to a link: it meets no further filter here."""
+    return (("redirect", device, "stolen"),)
+
+
 @frozen
 class Filter:
     """What is done with packets of a link: a copy, or the packet itself, goes to another link."""
@@ -56,15 +73,17 @@ class Filter:
     """Lower ones come first; the first that matches and lets the packet end here is the last."""
 
     matches: tuple[Match, ...] = (ANY,)
-    deeds: tuple[tuple[str, str], ...] = ()
-    """Each `mirror` or `redirect`, and the link; none: the packet meets no further filter."""
+    deeds: tuple[Deed, ...] = ()
+    """None: the packet meets no further filter."""
 
     protocol: str = "all"
 
     def added(self, device: str) -> tuple[str, ...]:
         """The words of tc that add it."""
         matches = (word for match in self.matches for word in match.words)
-        deeds = (word for deed, to in self.deeds for word in ("action", "mirred", "egress", deed, "dev", to))
+        # tc takes no word for what becomes of a packet that is led elsewhere.
+        deeds = (word for deed, to, then in self.deeds for word in (
+            "action", "mirred", "egress", deed, "dev", to, *((then,) if deed == "mirror" else ())))
         # With a handle of its own: without one, the kernel adds the same filter once more.
         return ("filter", "add", "dev", device, self.direction, "pref", str(self.pref), "protocol",
                 self.protocol, "handle", "::1", "u32", *matches,
@@ -78,7 +97,7 @@ class Filter:
     def of(cls, said: dict[str, Any]) -> Filter:
         """One as the kernel has it."""
         return cls(said["direction"], said["pref"], tuple(Match(*one) for one in said["matches"]),
-                   tuple((deed, to) for deed, to in said["actions"]), said["protocol"])
+                   tuple((deed, to, then) for deed, to, then in said["actions"]), said["protocol"])
 
 
 def clsact(queues: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -12,6 +12,9 @@ from vpcctl_lib.uplink.verdicts import DEEPEST, Conditions, Known
 LEADING = frozenset({"dnat", "redirect"})
 """Statements that take a packet from the host's own programs."""
 
+CHOSEN = frozenset({"numgen", "jhash", "symhash"})
+"""Keys of maps that are worked out for each packet, and always have an entry (nft(8))."""
+
 ENDING = frozenset({"accept", "drop", "reject", "return"})
 
 
@@ -107,6 +110,8 @@ class _Walk:
 
     def _in_map(self, body: Mapping[str, Any]) -> bool | None:
         """Whether a map has an entry for the packet."""
+        if isinstance(body["key"], dict) and body["key"].keys() & CHOSEN:
+            return True
         value = self._conditions.value(body["key"])
         found = [self._conditions.fits(value, key) if value is not None else None
                  for key, _ in self._conditions.entries(body)]
@@ -123,7 +128,7 @@ class _Walk:
 
     def _asks(self, left: Any) -> bool:
         """Whether an expression is of the port, alone or among others."""
-        parts = left.get("concat", [left]) if isinstance(left, dict) else []
+        parts = left.get("concat") or left.get("&") or [left] if isinstance(left, dict) else []
         return any(isinstance(one, dict) and one.get("payload", {}).get("field") == "dport" for one in parts)
 
     def _ends(self, rule: Rule) -> bool:

@@ -209,6 +209,9 @@ class Conditions:
         if kind == "concat":
             values = tuple(map(self.value, body))
             return None if None in values else values
+        if kind == "&":
+            found, mask = (self.value(one) if isinstance(one, dict) else one for one in body)
+            return found & mask if isinstance(found, int) and isinstance(mask, int) else None
         if kind == "payload" and "protocol" in body:
             return self._facts.get((body["protocol"], body["field"]))
         if kind == "fib":
