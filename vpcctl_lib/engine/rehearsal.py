@@ -39,7 +39,7 @@ def _sweep(plan: Plan, folder: Path) -> Iterator[str]:
 
     files = [file for left in leavings(gone, folder) for file in left.files]
     if files:
-        folders = {up for file in files for up in (file.parent, file.parent.parent)}
-        deepest = sorted({*folders, folder / "logs"}, key=lambda path: (-len(path.parts), path))
+        folders = dict.fromkeys(up for file in files for up in (file.parent, file.parent.parent))
+        deepest = sorted({**folders, folder / "logs": None}, key=lambda path: -len(path.parts))
         yield shlex.join(["rm", "-f", *map(str, dict.fromkeys(files))])
         yield shlex.join(["rmdir", "--ignore-fail-on-non-empty", *map(str, deepest)])
