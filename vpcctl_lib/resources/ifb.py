@@ -6,8 +6,8 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.queueing import check_able
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed, within
-from vpcctl_lib.resources.links import Link
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
+from vpcctl_lib.resources.links import Single
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Ip
 
@@ -16,18 +16,8 @@ KIND = "ifb"
 
 
 @frozen
-class Ifb(Link):
+class Ifb(Single):
     """One of them."""
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The VPC's namespace."""
-        return within(self.namespace)
-
-    @property
-    def places(self) -> frozenset[Place]:
-        """Its queue goes with it."""
-        return frozenset({(self.namespace, self.device)})
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses where the kernel has none."""
@@ -37,10 +27,6 @@ class Ifb(Link):
     def make(self) -> Operations:
         """Down at first; its `Port` brings it up."""
         return (Ip(self.namespace, ("link", "add", self.device, "type", KIND)),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """What waits in it is lost."""
-        return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """There must be one."""

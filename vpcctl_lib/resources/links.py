@@ -56,6 +56,25 @@ class Link(Resource):
 
 
 @frozen
+class Single(Link):
+    """A link that is made in one namespace, and stays there."""
+
+    @property
+    def homes(self) -> frozenset[Place]:
+        """The namespace."""
+        return within(self.namespace)
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """What is at the link goes with it."""
+        return frozenset({(self.namespace, self.device)})
+
+    def unmake(self, facts: Facts) -> Operations:
+        """Gone, also for a program that has it open."""
+        return (Ip(self.namespace, ("link", "del", self.device)),)
+
+
+@frozen
 class Veth(Link):
     """A cable between two namespaces; it goes with either of its ends."""
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed, within
-from vpcctl_lib.resources.links import Link
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed
+from vpcctl_lib.resources.links import Single
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Ip
 
 
 @frozen
-class Loop(Link):
+class Loop(Single):
     """One of them."""
 
     end: str
     """The other end."""
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The VPC's namespace."""
-        return within(self.namespace)
 
     @property
     def places(self) -> frozenset[Place]:
@@ -30,10 +25,6 @@ class Loop(Link):
     def make(self) -> Operations:
         """Down at first; their `Port`s bring both ends up."""
         return (Ip(self.namespace, ("link", "add", self.device, "type", "veth", "peer", "name", self.end)),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """Both ends go."""
-        return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """The ends must belong to each other."""

@@ -8,8 +8,8 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed, within
-from vpcctl_lib.resources.links import Link
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
+from vpcctl_lib.resources.links import Single
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Ip
 
@@ -20,18 +20,8 @@ DOOR = "/dev/net/tun"
 
 
 @frozen
-class Tap(Link):
+class Tap(Single):
     """A tap that stays when the program goes."""
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The machine's namespace."""
-        return within(self.namespace)
-
-    @property
-    def places(self) -> frozenset[Place]:
-        """Its routes and neighbours go with it."""
-        return frozenset({(self.namespace, self.device)})
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses where no program could open it."""
@@ -43,10 +33,6 @@ class Tap(Link):
     def make(self) -> Operations:
         """In its namespace from the start, and nowhere else."""
         return (Ip(self.namespace, ("tuntap", "add", "dev", self.device, "mode", "tap")),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """The program that has opened it keeps a file that leads nowhere."""
-        return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """There must be one, whether a program has it open or not."""

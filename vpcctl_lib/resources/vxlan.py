@@ -9,8 +9,8 @@ from vpcctl_lib.kernel.queueing import check_able
 from vpcctl_lib.kernel.reader import Kernel
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.model.mirrors import PORT
-from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, changed, within
-from vpcctl_lib.resources.links import Link
+from vpcctl_lib.resources.base import MISSING, Fault, Operations, changed
+from vpcctl_lib.resources.links import Single
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import Ip
 
@@ -22,22 +22,12 @@ TTL = 255
 
 
 @frozen
-class Vxlan(Link):
+class Vxlan(Single):
     """One of them; `local` is the router, and `remote` the machine."""
 
     vni: int
     local: IPv4Address
     remote: IPv4Address
-
-    @property
-    def homes(self) -> frozenset[Place]:
-        """The VPC's namespace."""
-        return within(self.namespace)
-
-    @property
-    def places(self) -> frozenset[Place]:
-        """What is at the link goes with it."""
-        return frozenset({(self.namespace, self.device)})
 
     def survey(self, runner: Runner) -> dict[str, str]:
         """Refuses where the kernel has none."""
@@ -50,10 +40,6 @@ class Vxlan(Link):
             "link", "add", self.device, "type", KIND, "id", str(self.vni), "local", str(self.local),
             "remote", str(self.remote), "dstport", str(PORT), "srcport", str(PORT), str(PORT + 1),
             "ttl", str(TTL), "nolearning")),)
-
-    def unmake(self, facts: Facts) -> Operations:
-        """No more copies."""
-        return (Ip(self.namespace, ("link", "del", self.device)),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """It must lead to that machine."""
