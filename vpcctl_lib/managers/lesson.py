@@ -139,6 +139,7 @@ class LessonManager(Manager):
         try:
             self._build(lesson, wanted)
         except BaseException:
+            # Also when the person interrupts it: half a network would be no lesson.
             self.quit()
             raise
         return True
