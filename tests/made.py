@@ -59,7 +59,7 @@ class Made(Kernel):
         self.namespaces = {one.name for one in self.those(Namespace)}
         # Asked for as often as that of the real kernel, which reads each once, too.
         self.links = cache(self._links)  # type: ignore[method-assign]
-        self.told = cache(self._told)
+        self.started = cache(self._started)
         self.chains = cache(self._chains)  # type: ignore[method-assign]
 
     def those(self, kind: type[T], namespace: str | None = None) -> list[T]:
@@ -147,10 +147,10 @@ class Made(Kernel):
             *({"rule": {"chain": f"{GROUP_SET}{one.name}", "comment": rule}} for rule in one.rules))]
 
     def keepers(self, _: Kernel, namespace: str) -> dict[str, tuple[None, Orders]]:
-        """Those of the workloads, by mark, with what their command lines tell."""
-        return self.told(namespace)
+        """Those of the workloads, by mark, with the orders on their command lines."""
+        return self.started(namespace)
 
-    def _told(self, namespace: str) -> dict[str, tuple[None, Orders]]:
+    def _started(self, namespace: str) -> dict[str, tuple[None, Orders]]:
         kinds = (Program, Relay, Resolver, Collector)
         programs = [one for kind in kinds for one in self.those(kind, namespace)]
         found = {one.mark: orders.of(one.make()[0].command(Path("/state")).argv) for one in programs}  # type: ignore[attr-defined]

@@ -67,13 +67,13 @@ def test_a_sandbox_without_root_captures_as_well(make_host: Callable[..., Host],
         host.do(f"subnet add --vpc vpc1 --name a{number} --cidr 10.0.{number}.0/24")
     file = tmp_path / "packets.pcap"
     words = "exec vpcctl capture --vpc vpc1 --subnet a1 -- icmp"
-    capture = host.start("", "sh", "-c", f"{words} 2>{tmp_path}/told >{file}")
+    capture = host.start("", "sh", "-c", f"{words} 2>{tmp_path}/errors >{file}")
     host.wait_until(lambda: size(file) == HEAD, "tcpdump listens")
     host.reaches("vpc1-a2", "10.0.1.2")
     host.wait_until(lambda: size(file) > HEAD and pings(file.read_bytes()) == 2, "both are there, unbuffered")
     host.sh(f"kill -INT {capture}")
     host.wait_until(lambda: not host.alive(capture), "it ends with the signal")
-    assert "rror" not in (tmp_path / "told").read_text()
+    assert "rror" not in (tmp_path / "errors").read_text()
     assert not host.sh("ip netns pids vpc1")
     host.stop(capture)
 

@@ -323,19 +323,25 @@ def test_an_older_copy_of_the_record_gets_the_ports_that_it_lacks(vpc1: Host) ->
     put_back(vpc1)
 
 
-def test_reach_says_what_packets_do(published: Host) -> None:
-    published.do("nat enable --vpc vpc1")
-    published.do("firewall apply --vpc vpc1 --subnet public --policy", published.write("p", ONLY_OUTSIDE))
+def reach_agrees_with_packets(published: Host, address: str, here: str) -> None:
+    """From everywhere to three ports of the host's address; `here` is the address before a colon."""
     senders = {"internet": "internet", "host": "", "vpc1/public": "vpc1-public",
                "vpc1/private": "vpc1-private", "vpc2/public": "vpc2-public"}
+    ports = (8080, 8081, 8082)
     for start, namespace in senders.items():
-        for port, sent in zip((8080, 8081, 8082), published.probe(
-                *((namespace, f"{UPLINK}:{one}") for one in (8080, 8081, 8082)), patience=1.0), strict=True):
-            told = published.vpcctl(*f"reach --from {start} --to {UPLINK} --port {port} --json".split()).json
+        found = published.probe(*((namespace, f"{here}:{port}") for port in ports), patience=1.0)
+        for port, sent in zip(ports, found, strict=True):
+            said = published.vpcctl(*f"reach --from {start} --to {address} --port {port} --json".split()).json
             # Nobody listens on 8082: the packet arrives, and is answered so.
             arrives = sent.verdict == "reached" or (sent.verdict == "refused"
                                                     and start in ("internet", "host"))
-            assert (told["reach"]["verdict"] == "reachable") == arrives, (start, port, sent, told)
+            assert (said["reach"]["verdict"] == "reachable") == arrives, (start, port, sent, said)
+
+
+def test_reach_says_what_packets_do(published: Host) -> None:
+    published.do("nat enable --vpc vpc1")
+    published.do("firewall apply --vpc vpc1 --subnet public --policy", published.write("p", ONLY_OUTSIDE))
+    reach_agrees_with_packets(published, UPLINK, UPLINK)
     assert published.do("reach --from internet --to vpc1/private --port 80").out.endswith("reachable\n")
     closed = published.vpcctl("reach", "--from", "internet", "--to", "vpc1/private", "--port", "81",
                               "--json").json

@@ -9,7 +9,7 @@ from frames import IPV6, ether, send
 from host import CHECKOUT, UPLINK6, Host
 from test_ipv6 import FORCE, PRIVATE, PUBLIC, P, Q, host_setting, needs_force, packet
 from test_publish import WEB as WEB4
-from test_publish import put_back, seen
+from test_publish import put_back, reach_agrees_with_packets, seen
 from test_six_routes import ROUTED
 
 CLEANUP = CHECKOUT / "cleanup.sh"
@@ -348,16 +348,7 @@ def test_a_lost_record_is_rebuilt(published: Host) -> None:
 def test_reach_says_what_packets_do(published: Host) -> None:
     published.do("nat enable --vpc vpc1")
     published.do("firewall apply --vpc vpc1 --subnet public --policy", published.write("p", ONLY_OUTSIDE))
-    senders = {"internet": "internet", "host": "", "vpc1/public": "vpc1-public",
-               "vpc1/private": "vpc1-private", "vpc2/public": "vpc2-public"}
-    for start, namespace in senders.items():
-        for port, sent in zip((8080, 8081, 8082), published.probe(
-                *((namespace, f"{HERE}:{one}") for one in (8080, 8081, 8082)), patience=1.0), strict=True):
-            told = published.vpcctl(*f"reach --from {start} --to {UPLINK6} --port {port} --json".split()).json
-            # Nobody listens on 8082: the packet arrives, and is answered so.
-            arrives = sent.verdict == "reached" or (sent.verdict == "refused"
-                                                    and start in ("internet", "host"))
-            assert (told["reach"]["verdict"] == "reachable") == arrives, (start, port, sent, told)
+    reach_agrees_with_packets(published, UPLINK6, HERE)
     inward = ["reach", "-6", "--from", "internet", "--to", "vpc1/private", "--port"]
     assert published.do(" ".join([*inward, "80"])).out.endswith("reachable\n")
     closed = published.vpcctl(*inward, "81", "--json").json["reach"]

@@ -243,11 +243,20 @@ def as_met_by_every_packet(host: Host) -> None:
     host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
 
 
-@pytest.mark.parametrize("command", ["restore", "subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24"])
+def lead_by_a_nat_gateway(host: Host) -> None:
+    """What is private goes out by a route of the main table."""
+    host.do("nat enable --vpc vpc1")
+    host.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
+    host.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:nat1")
+
+
+NEXT = ("restore", "subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24")
+"""What mends a network that an older vpcctl made."""
+
+
+@pytest.mark.parametrize("command", NEXT)
 def test_rules_that_met_every_packet_are_reported_and_mended(vpc1: Host, command: str) -> None:
-    vpc1.do("nat enable --vpc vpc1")
-    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
-    vpc1.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:nat1")
+    lead_by_a_nat_gateway(vpc1)
     as_met_by_every_packet(vpc1)
     vpc1.reaches("vpc1-private", *INTERNET)
     told = vpc1.vpcctl("status")
@@ -298,11 +307,9 @@ def as_led_by_marks(host: Host) -> None:
     host.sh(f"cat >{STATE} <<'END'\n{json.dumps(record)}\nEND\n")
 
 
-@pytest.mark.parametrize("command", ["restore", "subnet add --vpc vpc1 --name late --cidr 10.0.9.0/24"])
+@pytest.mark.parametrize("command", NEXT)
 def test_tables_of_the_router_that_its_bridge_follows_wholly_go(vpc1: Host, command: str) -> None:
-    vpc1.do("nat enable --vpc vpc1")
-    vpc1.do("nat-gateway create --vpc vpc1 --subnet public --name nat1")
-    vpc1.do("route-table add-route --vpc vpc1 --name main --to 0.0.0.0/0 --via nat:nat1")
+    lead_by_a_nat_gateway(vpc1)
     as_led_by_marks(vpc1)
     vpc1.reaches("vpc1-private", *INTERNET)
     told = vpc1.vpcctl("status")
