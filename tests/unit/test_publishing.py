@@ -276,3 +276,11 @@ def test_ports_of_one_family_free_connections_of_that_family_only() -> None:
     freed = [one.frees(None) for one in (four, six)]
     assert [one and (one.ports, one.family) for one in freed] == [
         ((("tcp", 8080),), Family.INET), ((("tcp", 8080),), Family.INET6)]
+
+
+def test_the_host_s_end_of_a_vpc_s_cable_is_refused_but_where_it_is_recorded() -> None:
+    # It goes with that VPC, and then a file with the port could not be applied.
+    at_end = dual(replace(WEB, listen=IPv6Address("fd12:3456:789a:100::2")), prefix="fd12:3456:789a:100::/56")
+    with pytest.raises(VpcctlError, match="among the addresses of VPC 'vpc1'"):
+        publishing.check(at_end)
+    publishing.check(at_end, at_end)

@@ -114,12 +114,14 @@ def published(topology: Topology) -> Iterator[Published]:
 def check(topology: Topology, before: Topology | None = None) -> None:
     """Refuse two that a packet could be for, or that one VPC could not tell apart; of two the new one.
 
-    Also one at an address of a family that its machine lacks.
+    Also one at an address of a family that its machine lacks, and a new one at an address of a VPC.
     """
     had = {(one.site, one.publish) for one in published(before)} if before else set()
     by_port: dict[tuple[int, Transport], list[Published]] = {}
     for one in sorted(published(topology), key=lambda one: (one.site, one.publish) not in had):
         _check_family(one)
+        if (one.site, one.publish) not in had:
+            _check_outside(topology, one.publish.listen)
         by_port.setdefault((one.publish.port, one.publish.protocol), []).append(one)
     for found in by_port.values():
         for one, other in combinations(found, 2):
@@ -134,6 +136,14 @@ def _check_family(one: Published) -> None:
         raise VpcctlError(f"{what}: VPC '{one.vpc.name}' has no IPv6",
                           f"give it a prefix: vpcctl vpc set --name {one.vpc.name} --ipv6 auto")
     raise VpcctlError(f"{what}: it has no address of IPv6", "name an IPv4 address of the host")
+
+
+def _check_outside(topology: Topology, listen: Address | None) -> None:
+    """The host has one address in the prefix of each VPC, and only as long as there is that VPC."""
+    for vpc in topology.vpcs:
+        if vpc.ipv6 is not None and isinstance(listen, IPv6Address) and listen in vpc.ipv6:
+            raise VpcctlError(f"{listen} is among the addresses of VPC '{vpc.name}' ({vpc.ipv6})",
+                              "name another address of the host, or leave it out for all of them")
 
 
 def refuse(one: Published, other: Published) -> None:
