@@ -10,6 +10,7 @@ from typing import Any
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.model import addressing, endpoints, naming
 from vpcctl_lib.model.endpoints import Endpoint
+from vpcctl_lib.model.flowlogs import FlowLog
 from vpcctl_lib.model.kinds import Kind, Names, inside, placed
 from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.outside import Elastic, Pool, Publish
@@ -198,7 +199,7 @@ def _facts(kind: Kind, thing: Any) -> Iterator[str]:
 
 FACTS: dict[type, Callable[[Any], str]] = {
     Publish: lambda one: f"to port {one.to}", Pool: lambda one: f"on {one.interface}",
-    Mirror: lambda one: one.how,
+    FlowLog: lambda one: one.how, Mirror: lambda one: one.how,
     Elastic: lambda one: f"of {one.associated}" if one.vpc else "of nobody",
 }
 """Of those whose names have the rest."""

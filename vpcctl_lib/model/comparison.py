@@ -204,7 +204,7 @@ WORDS: dict[type, Words] = {
                changed=lambda old, new: ", ".join(_acl_parts(old, new))),
     RouteTable: Words(lambda table: ", ".join(map(str, table.routes)) or "no routes",
                       changed=_other_routes),
-    FlowLog: Words(lambda log: f"{log.traffic.value}, every {log.interval} s, as {log.format.value}"),
+    FlowLog: Words(lambda log: log.how),
     NatGateway: Words(lambda one: f"in subnet {one.subnet}"),
     Subnet: Words(lambda subnet: f"{subnet.type.value} {subnet.cidr} does not exist yet",
                   lambda subnet: f"{subnet.cidr} is not in the file", _other_subnet),

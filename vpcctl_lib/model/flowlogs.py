@@ -54,6 +54,11 @@ class FlowLog:
         """What it is of, as seen from its VPC."""
         return "/".join(filter(None, (self.subnet, self.instance))) or WHOLE
 
+    @property
+    def how(self) -> str:
+        """What it has, how often, and as what, in words."""
+        return f"{self.traffic.value}, every {self.interval} s, as {self.format.value}"
+
     def covers(self, subnet: str, machine: str) -> bool:
         """Whether a machine is among those that it is of."""
         return self.subnet in ("", subnet) and self.instance in ("", machine)
