@@ -196,12 +196,16 @@ def test_a_lost_record_is_found_with_its_prefixes(dual: Host) -> None:
 def test_a_living_vpc_gets_and_loses_it(vpc1: Host) -> None:
     pid = vpc1.listen("vpc1-private", "80")
     vpc1.reaches("vpc1-public", "10.0.2.2:80")
+    every = "sysctl -a --pattern 'net[.]ipv6[.]'"
+    spaces = ("", "vpc1-public", "vpc1-private")
+    before = [vpc1.sh(every, space) for space in spaces]
     vpc1.do("vpc set --name vpc1 --ipv6 auto")
     assert "unchanged" in vpc1.do("vpc set --name vpc1 --ipv6 auto").out
     vpc1.do("vpc set --name vpc1 --no-ipv6")
     assert "unchanged" in vpc1.do("vpc set --name vpc1 --no-ipv6").out
     for namespace in ("vpc1", "vpc1-public", "vpc1-private"):
         assert vpc1.sh("ip -6 addr; ip -6 route", namespace) == ""
+    assert [vpc1.sh(every, space) for space in spaces] == before
     vpc1.reaches("vpc1-public", "10.0.2.2:80")
     vpc1.stop(pid)
     assert vpc1.sh("ip -6 addr show dev vpc-vpc1; ip6tables-save | grep -i vpcctl || true") == ""

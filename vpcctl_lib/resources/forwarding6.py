@@ -13,6 +13,7 @@ from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Remains
 from vpcctl_lib.resources.host import IDENTITY
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Sysctl
+from vpcctl_lib.resources.settings import WAS
 
 EVERYWHERE = "net.ipv6.conf.all.forwarding"
 """The host's own switch, which is left alone if links have their own."""
@@ -48,9 +49,16 @@ class Forwarding6(Resource):
         return within(HOST, self.device) if self.own else frozenset()
 
     def survey(self, runner: Runner) -> dict[str, str]:
-        """The old value."""
-        old = None if self.own else setting(key_of(self.device))
-        return {} if old is None else {key_of(self.device): old, IDENTITY: netns.own_identity()}
+        """The old value; of our own cable, if it exists."""
+        held = setting(key_of(self.device))
+        if held is None:
+            return {}
+        return {self._fact: held, IDENTITY: netns.own_identity()}
+
+    @property
+    def _fact(self) -> str:
+        """Its name among the facts: cleanup.sh puts back the host's own, and deletes our cable."""
+        return f"{WAS}{key_of(self.device)}" if self.own else key_of(self.device)
 
     def is_outlived(self, facts: Facts) -> bool:
         """A boot of the host sets it again."""
@@ -62,7 +70,7 @@ class Forwarding6(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to the value found since the boot."""
-        found = facts.get(key_of(self.device)) == "0" and not self.is_outlived(facts)
+        found = facts.get(self._fact) == "0" and not self.is_outlived(facts)
         return (Sysctl(key_of(self.device), "0"),) if found else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:

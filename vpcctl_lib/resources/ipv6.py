@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel import sysctls
+from vpcctl_lib.kernel import netns, sysctls
+from vpcctl_lib.kernel.proc import visit
 from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.resources.addresses import dual
 from vpcctl_lib.resources.base import MISSING, Fault, Operations, Place, Resource, changed, on, within
 from vpcctl_lib.resources.operation import Facts
 from vpcctl_lib.resources.operations import HOST, Set
+from vpcctl_lib.resources.settings import differing, old
 
 
 @frozen
@@ -48,10 +51,19 @@ class Ipv6(Resource):
         """All of them at once, and on last."""
         return (Set(self.namespace, sysctls.dual(self.device, self.with_lo)),)
 
+    def survey(self, runner: Runner) -> dict[str, str]:
+        """The old values of a link that exists with others: a change that fails leaves it as it was."""
+        if self.namespace != HOST and not netns.exists(self.namespace):
+            return {}
+        return visit(self.namespace, lambda: differing(dict(sysctls.dual(self.device, self.with_lo))))
+
     def unmake(self, facts: Facts) -> Operations:
-        """Off again; the host's own link has its address taken away."""
-        pairs = (*sysctls.off(self.device), *(sysctls.off("lo") if self.with_lo else ()))
-        return (Set(self.namespace, pairs, gone_is_fine=True),) if self.namespace != HOST else ()
+        """Off again, and back to the old values; the host's own link has its address taken away."""
+        off = (*sysctls.off(self.device), *(sysctls.off("lo") if self.with_lo else ()))
+        before = old(facts)
+        switched = {key for key, _ in before}
+        pairs = (*(pair for pair in off if self.namespace != HOST and pair[0] not in switched), *before)
+        return (Set(self.namespace, pairs, gone_is_fine=True),) if pairs else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Each must be as it was set."""

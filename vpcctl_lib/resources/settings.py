@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,17 @@ IP_FORWARD = "net.ipv4.ip_forward"
 PING_GROUPS = "net.ipv4.ping_group_range"
 WAS = "was "
 """Prefix of a setting's old value among the facts. (cleanup.sh puts back the host's, which lack it.)"""
+
+
+def differing(shall: Mapping[str, str]) -> dict[str, str]:
+    """The old values of those that have another where the calling thread is, as facts."""
+    return {f"{WAS}{key}": now for key, now in settings(shall).items() if now != shall[key]}
+
+
+def old(facts: Facts) -> Pairs:
+    """The old values among the facts; the last that was set comes first."""
+    return tuple((key.removeprefix(WAS), value) for key, value in reversed([*facts.items()])
+                 if key.startswith(WAS))
 
 
 LOOKUPS = {0: "local", 32766: "main"}
@@ -89,8 +100,7 @@ class Settings(Resource):
         return netns.within(self.namespace, self._held)
 
     def _held(self) -> dict[str, str]:
-        shall = dict((*self._whole, *self._of_links(linked() if self._links else ())))
-        return {f"{WAS}{key}": now for key, now in settings(shall).items() if now != shall[key]}
+        return differing(dict((*self._whole, *self._of_links(linked() if self._links else ()))))
 
     def _of_links(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         for name in names:
@@ -99,9 +109,8 @@ class Settings(Resource):
 
     def unmake(self, facts: Facts) -> Operations:
         """Back to the old values, unless the namespace was new."""
-        old = tuple((key.removeprefix(WAS), value) for key, value in reversed([*facts.items()])
-                    if key.startswith(WAS))
-        return (Set(self.namespace, old, gone_is_fine=True),) if old else ()
+        pairs = old(facts)
+        return (Set(self.namespace, pairs, gone_is_fine=True),) if pairs else ()
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
         """Each must be as it was set; a setting that this kernel lacks is ignored."""
