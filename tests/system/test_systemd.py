@@ -211,6 +211,8 @@ systemctl start {name} vpcctl-restore.service
     assert booted.sh("vpcctl status").endswith("in sync\n")
     pids = booted.sh("ip netns pids vpc1")
     booted.sh(f"systemctl restart {name}")
+    # It waits for that unit alone.
+    booted.sh(wait("! systemctl list-jobs | grep vpcctl-restore"))
     assert booted.sh("vpcctl status").endswith("in sync\n")
     host.reaches("vpc1-public", "8.8.8.8")
     assert booted.sh("ip netns pids vpc1") == pids
