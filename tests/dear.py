@@ -1,8 +1,13 @@
 """How much a run tries: all with --long, and least in the run before every commit."""
 
 import os
+import random
+from collections.abc import Sequence
+from typing import TypeVar
 
 from hypothesis import Phase, settings
+
+T = TypeVar("T")
 
 LONG = bool(os.environ.get("VPCCTL_LONG"))
 SLOW = LONG or bool(os.environ.get("VPCCTL_SLOW"))
@@ -17,6 +22,12 @@ settings.register_profile("vpcctl", deadline=None, max_examples=EXAMPLES)
 settings.register_profile("mutants", deadline=None, max_examples=EXAMPLES, derandomize=True, database=None,
                           phases=(Phase.explicit, Phase.generate))
 settings.load_profile("mutants" if MUTANTS else "vpcctl")
+
+
+def by_lot(cases: Sequence[T], many: int, seed: object) -> Sequence[T]:
+    """So many of the cases, drawn by lot, the same each time; with --slow and for mutants all of them."""
+    lots = random.Random(str(seed))  # noqa: S311 - no secret
+    return cases if SLOW or MUTANTS else lots.sample(cases, min(many, len(cases)))
 
 
 def examples(many: int) -> settings:

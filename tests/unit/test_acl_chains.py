@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import NamedTuple
 
@@ -72,6 +73,7 @@ class Asked(NamedTuple):
     last: int = 65535
 
 
+@cache
 def asked(rule: AclRule) -> Asked:
     """The same for all addresses, or all ports, where the rule names none."""
     found = Asked(rule, tuple(family for family in Family if concerns(rule, family)))
