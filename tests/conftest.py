@@ -57,7 +57,7 @@ def pytest_collection_finish() -> None:
     Nor at the rest as often as in a program: it took a tenth of the time of the unit tests.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

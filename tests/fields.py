@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.dear import MUTANTS, SLOW, by_lot
+from tests.dear import EVERYTHING, by_lot
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing6, elastic, mirroring, publishing, resolving, routing
 from vpcctl_lib.model.addressing import Family, overlapping, within
@@ -546,9 +546,6 @@ FULL = Topology(
 """One of each kind of thing at least; what is the default here is another value in a change."""
 
 
-EVERYWHERE = SLOW or MUTANTS
-"""Whether a field is changed in each place; else in one that can have another value, drawn by lot."""
-
 Way = tuple[tuple[str, int | None], ...]
 
 
@@ -614,7 +611,7 @@ def changes(field: Field) -> tuple[Topology, ...]:
     Without --slow, in one of these places: of each field in the same one each time, of all in many.
     """
     there = [place for place in places(FULL) if type(place.value) is field.kind]
-    found = _changed(there, field) if EVERYWHERE else _first(by_lot(there, len(there), field), field)
+    found = _changed(there, field) if EVERYTHING else _first(by_lot(there, len(there), field), field)
     assert found, f"{field}: nothing in FULL can have another value of it"
     return tuple(found.values())
 
