@@ -533,7 +533,7 @@ def test_a_lost_record_is_rebuilt_with_its_logs(logged: Host) -> None:
     before = logged.do("flow-log list --json").out
     pids = collector(logged)
     logged.sh("rm /var/lib/vpcctl/state.json*")
-    logged.do("restore --from-kernel")
+    assert "flow-logs" not in logged.do("restore --from-kernel").err
     assert logged.do("flow-log list --json").out == before
     assert logged.do("status").out == "in sync\n"
     assert collector(logged) == pids
