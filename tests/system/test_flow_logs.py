@@ -556,6 +556,36 @@ def test_a_file_has_logs_and_the_plan_names_them(host: Host) -> None:
         assert (done.code, says in done.err) == (2, True), done
 
 
+def test_another_format_begins_another_file(logged: Host) -> None:
+    """Also if the collector does not run meanwhile; what is shown has one format, too."""
+    def held(name: str) -> set[str]:
+        return {line[:2] for line in logged.sh(f"cat {FOLDER}/{name} 2>/dev/null || true").splitlines()}
+
+    network = yaml.safe_load(logged.do("export").out)
+    was, now = ("json", "{\""), ("v2", "2 ")
+    until(lambda: held("vpc1.log"), "no record")
+    for stops in (False, True):
+        network["vpcs"]["vpc1"]["flow_logs"] = [{"interval": 1, "format": now[0]}]
+        keeper = collector(logged)[0]
+        if stops:
+            logged.sh(f"kill -9 {keeper}")
+        done = logged.do("apply -f -", stdin=json.dumps(network))
+        assert f"~ flow log vpc1/*: format: {was[0]} → {now[0]}" in done.out + done.err
+        if stops:
+            logged.do("restore")
+        until(lambda wanted=now[1]: held("vpc1.log") == {wanted}, f"no record as {now[0]}")
+        assert held("vpc1.log.1") == {was[1]}
+        shown = logged.do("flow-log show --vpc vpc1").out
+        assert {line[:2] for line in shown.splitlines()} == {now[1]}
+        was, now = now, was
+    file = logged.scratch / "followed"
+    logged.start("", str(CHECKOUT / "vpcctl"), "flow-log", "show", "--vpc", "vpc1", "-f", output=str(file))
+    until(lambda: len(file.read_text().splitlines()) > len(shown.splitlines()), "nothing comes")
+    assert {line[:2] for line in file.read_text().splitlines()} == {was[1]}
+    logged.do("flow-log delete --vpc vpc1")
+    assert not logged.sh(f"ls {FOLDER} 2>/dev/null || true")
+
+
 def test_the_emergency_clean_up_leaves_no_log(logged: Host) -> None:
     until(lambda: records(logged), "no record")
     assert logged.run("sh", str(CHECKOUT / "cleanup.sh"), "--yes").code == 0

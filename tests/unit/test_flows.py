@@ -149,6 +149,14 @@ def test_json_says_who_refused_and_what_to_ask() -> None:
     assert (found["log_status"], found["srcaddr"], found["action"]) == ("NODATA", None, None)
 
 
+def test_a_format_is_known_by_its_first_byte() -> None:
+    begins = {form: lines(Interval(60.0), LOG._replace(format=form))[0].encode()[:1]
+              for form in ("v2", "json")}
+    for form, first in begins.items():
+        assert [other for other in begins if records.is_of(other, first)] == [form]
+        assert records.is_of(form, b""), "nothing is there yet"
+
+
 def test_orders_are_read_back_and_half_of_them_are_none() -> None:
     told = (config.machine_line(WEB), config.log_line(LOG), config.end_line("acls"))
     text = "\n".join(("# vpcctl:vpc1", *told))

@@ -49,6 +49,14 @@ class File(keeper.Log):
     def tell(self, lost: int) -> None:
         """Records of all machines have said it."""
 
+    def begin(self, form: str) -> None:
+        """Take another file if this one has records of another format."""
+        held = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
+        first = os.read(held, 1)
+        os.close(held)
+        if not records.is_of(form, first):
+            self.turn()
+
 
 class Collector:
     """Reads machines, and writes a record for each flow when an interval ends."""
@@ -111,8 +119,9 @@ class Collector:
             wanted = {log.interval for log in found.logs if log.covers(machine.site)}
             account.intervals = {length: account.intervals.get(length) or Interval(now)
                                  for length in sorted(wanted)}
+        forms = {log.file: log.format for log in found.logs}
         for log in before.logs:
-            if log.file not in {new.file for new in found.logs}:
+            if forms.get(log.file) != log.format:
                 self._forget(log.file)
         self._vpcs[vpc] = found
         self._owners[vpc] = {address: one.site for one in found.machines for address in one.addresses}
@@ -138,8 +147,11 @@ class Collector:
         is_all = not any(over.values())
         self._journal.done(self._accounts, is_all)
         if not is_all:
-            self._journal.writes(log.file for vpc, found in over.items() if found
-                                 for log in self._vpcs[vpc].logs)
+            logs = [(vpc, log) for vpc, found in over.items() if found for log in self._vpcs[vpc].logs]
+            for vpc, log in logs:
+                # Opened before its size is noted: it may begin anew.
+                self._file(vpc, log)
+            self._journal.writes(log.file for _, log in logs)
             for vpc, found in over.items():
                 for machine in found:
                     self._emit(vpc, self._vpcs[vpc], machine, now)
@@ -239,6 +251,7 @@ class Collector:
         if not self._is_wanted(vpc, log):
             return None
         fresh = self._files[log.file] = File(f"/proc/self/fd/{self._folder}/./{log.file}", FILE_BYTES)
+        fresh.begin(log.format)
         return fresh
 
     def _forget(self, name: str) -> None:
