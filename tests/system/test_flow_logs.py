@@ -443,6 +443,29 @@ def test_what_is_not_known_is_said(logged: Host) -> None:
     assert 0 < len(found) < 4
 
 
+def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged: Host) -> None:
+    for number in range(4):
+        logged.do(f"instance add --vpc vpc1 --subnet public --name web{number}")
+    nft = logged.sh("command -v nft").strip()
+    logged.write("nft", f"#!/bin/sh\necho $* >>{logged.scratch}/asked\nexec {nft} \"$@\"\n")
+    logged.sh(f"chmod +x {logged.scratch}/nft")
+    logged.environment["PATH"] = f"{logged.scratch}:{logged.sh('printf %s $PATH')}"
+    send(logged, "vpc1-public", PRIVATE, 99)
+    assert logged.do("status").out == "in sync\n"
+    assert logged.sh(f"grep -c vpcctl-flows {logged.scratch}/asked") == "1\n"
+    for change, says in (("flush chain inet vpcctl-flows in-open", "its rules differ"),
+                         ("add chain inet vpcctl-flows more", "its chains differ"),
+                         ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),
+                         ("delete table inet vpcctl-flows", "")):
+        logged.sh(f"nft '{change}'", "vpc1-public.web2")
+        found = logged.vpcctl("status", "--json").json["status"]["findings"]
+        assert [(one["what"], one["detail"]) for one in found] == [
+            ("counters of flows in vpc1-public.web2", says)]
+        logged.do("restore")
+    assert logged.do("status").out == "in sync\n"
+    del logged.environment["PATH"]
+
+
 COUNTED = "elements = { 192.0.2.1 . 192.0.2.2 . udp . 1 . 2 counter packets 3 bytes 99 }"
 SPOILED = {
     "without counters": (r"s/^\t\tcounter$//", COUNTED.partition(" counter")[0] + " }"),
