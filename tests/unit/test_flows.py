@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpcctl_lib.flows import accounts, config, records
+from vpcctl_lib.flows import accounts, config, records, totals
 from vpcctl_lib.flows.accounts import NONE, Account, Interval, Tally
 from vpcctl_lib.flows.config import Log, Machine, Watched
 from vpcctl_lib.flows.journal import Journal
 from vpcctl_lib.flows.names import IN, OUT, SAVED, UNDER_WAY
 from vpcctl_lib.flows.reading import counted
+from vpcctl_lib.flows.totals import Totals
 from vpcctl_lib.kernel.netlink import Netlink, attribute
 
 WEB = Machine("vpc1/web", "eni-0", "vpc1-web", "s-web", "4", "policy", ("10.0.1.2",))
@@ -183,6 +184,35 @@ def test_what_is_kept_is_what_was_known(journal: Journal, tmp_path: Path) -> Non
     journal.done({"vpc1/web": one}, True)
     assert journal.kept() == {"vpc1/web": one}
     assert not (tmp_path / UNDER_WAY).exists()
+
+
+def test_totals_are_kept_with_the_accounts(journal: Journal, tmp_path: Path) -> None:
+    assert totals.read(tmp_path) is None
+    journal.totals.wrote("vpc1.log", 3, False)
+    journal.totals.wrote("vpc1.log", 2, True)
+    journal.totals.lose("vpc1/web", 0)
+    journal.totals.lose("vpc1/web", 7)
+    journal.reads(["vpc1/web"])
+    journal.done({"vpc1/web": account()}, True)
+    reading = totals.read(tmp_path)
+    assert reading is not None
+    assert reading.totals == Totals({"vpc1.log": 5}, {"vpc1.log": 1}, {"vpc1/web": 7})
+    assert reading.when == (tmp_path / SAVED).stat().st_mtime
+    journal.totals = Totals()
+    assert list(journal.kept()) == ["vpc1/web"]
+    assert journal.totals == reading.totals
+    journal.totals.forget("vpc1.log", "vpc1/web", "other")
+    assert journal.totals == Totals()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"totals": 1}', '{"totals": {"lost": {"vpc1": "x"}}}'])
+def test_what_is_no_reading_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other").write_text('{"totals": {}}')
+    (tmp_path / SAVED).write_text(text)
+    assert totals.read(tmp_path) is None
+    (tmp_path / SAVED).unlink()
+    (tmp_path / SAVED).symlink_to("other")
+    assert totals.read(tmp_path) is None
 
 
 def test_who_is_killed_while_it_reads_says_that_something_is_missing(journal: Journal) -> None:

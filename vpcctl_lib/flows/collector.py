@@ -50,7 +50,7 @@ class File(keeper.Log):
         """Records of all machines have said it."""
 
     def begin(self, form: str) -> None:
-        """Take another file if this one has records of another format."""
+        """Begin another file if this one has records of another format."""
         held = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
         first = os.read(held, 1)
         os.close(held)
@@ -114,6 +114,7 @@ class Collector:
         for machine in (one for one in before.machines if one.site not in stays):
             self._end(vpc, before, machine, now)
             self._accounts.pop(machine.site, None)
+            self._journal.totals.forget(machine.site)
         for machine in found.machines:
             account = self._accounts.setdefault(machine.site, Account())
             wanted = {log.interval for log in found.logs if log.covers(machine.site)}
@@ -123,6 +124,8 @@ class Collector:
         for log in before.logs:
             if forms.get(log.file) != log.format:
                 self._forget(log.file)
+            if log.file not in forms:
+                self._journal.totals.forget(log.file)
         self._vpcs[vpc] = found
         self._owners[vpc] = {address: one.site for one in found.machines for address in one.addresses}
 
@@ -149,7 +152,7 @@ class Collector:
         if not is_all:
             logs = [(vpc, log) for vpc, found in over.items() if found for log in self._vpcs[vpc].logs]
             for vpc, log in logs:
-                # Opened before its size is noted: it may begin anew.
+                # Opened before its size is noted: that may turn it over.
                 self._file(vpc, log)
             self._journal.writes(log.file for _, log in logs)
             for vpc, found in over.items():
@@ -177,6 +180,7 @@ class Collector:
             if taken is None:
                 account.skip()
                 continue
+            self._journal.totals.lose(site, taken.lost)
             if taken.lost or account.handle not in (None, taken.handle):
                 account.lose()
             account.handle = taken.handle
@@ -214,6 +218,7 @@ class Collector:
                  for family in families for name, number in refused_sets(way, family).items()}
         found = self._ask(vpc, BRIDGE, watched.acls, REFUSED_LOST, sizes)
         ports = {one.port.encode().ljust(DEVICE, b"\0"): one.site for one in watched.machines}
+        self._journal.totals.lose(vpc, found.lost if found else 0)
         if found is None or found.lost:
             for site in ports.values():
                 self._accounts[site].skip()
@@ -239,8 +244,10 @@ class Collector:
                 continue
             if file.lost:
                 interval.skipped = True
-            lines = records.lines(log, machine, interval, now, self._owners[vpc])
+            lines = [*records.lines(log, machine, interval, now, self._owners[vpc])]
             file.write("".join(f"{line}\n" for line in lines).encode())
+            if not file.lost:
+                self._journal.totals.wrote(log.file, len(lines), interval.skipped)
 
     def _file(self, vpc: str, log: Log) -> File | None:
         """A log's file, even if somebody has removed it; None if the log is just being deleted."""
