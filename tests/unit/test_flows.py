@@ -178,12 +178,22 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def test_what_is_kept_is_what_was_known(journal: Journal, tmp_path: Path) -> None:
-    one = Account({60: Interval(7.0, {(IN, KEY): Tally((1, 2), (3, 4), (5, 6))}, True)}, 8.0, 9,
+    one = Account({60: Interval(7.0, {(IN, KEY): Tally((1, 2), (3, 4), (5, 6))}, True)}, 8.0, 9, "7 8",
                   {(OUT, KEY): ((-1, -100), NONE)}, {(OUT, KEY): (2, 200)})
     journal.reads(["vpc1/web"])
     journal.done({"vpc1/web": one}, True)
     assert journal.kept() == {"vpc1/web": one}
     assert not (tmp_path / UNDER_WAY).exists()
+
+
+@pytest.mark.parametrize(("space", "handle", "lost"), [("1 2", 3, False), ("1 2", 4, True), ("1 5", 3, True)])
+def test_what_was_counted_in_another_table_is_lost(space: str, handle: int, lost: bool) -> None:
+    one = account()
+    one.found("1 2", 3)
+    assert not one.intervals[60].skipped, "it is the first one"
+    one.found(space, handle)
+    assert one.intervals[60].skipped is lost
+    assert (one.space, one.handle) == (space, handle)
 
 
 def test_totals_are_kept_with_the_accounts(journal: Journal, tmp_path: Path) -> None:
@@ -238,7 +248,8 @@ def test_what_is_no_flow_is_not_kept(journal: Journal) -> None:
     """An earlier collector may have kept keys of sets that were not as they were made."""
     wrong, six = b"\1\2\3\4", key("fd00::1", "fd00::2")
     flows = {(IN, one): Tally((1, 2)) for one in (wrong, KEY, six)}
-    one = Account({60: Interval(7.0, flows)}, 8.0, 9, {(OUT, wrong): (NONE, NONE)}, {(IN, wrong): (1, 2)})
+    one = Account({60: Interval(7.0, flows)}, 8.0, 9, "", {(OUT, wrong): (NONE, NONE)},
+                  {(IN, wrong): (1, 2)})
     journal.reads(["vpc1/web"])
     journal.done({"vpc1/web": one}, True)
     del flows[IN, wrong]

@@ -64,6 +64,7 @@ class Collector:
     def __init__(self, watched: Path, namespaces: int, folder: int) -> None:
         self._watched = watched
         self._namespaces = Namespaces(namespaces)
+        self._spaces = namespaces
         self._folder = folder
         self._journal = Journal(folder)
         self._seen: dict[str, tuple[int, int, int]] = {}
@@ -169,6 +170,8 @@ class Collector:
 
     def _read(self, vpc: str, watched: Watched, turn: Iterable[Machine]) -> None:
         """The machines first: what an ACL drops has passed its sender's rules before."""
+        turn = list(turn)
+        spaces = {machine.site: self._space(machine.namespace) for machine in turn}
         found = {machine.site: self._taken(machine) for machine in turn}
         if watched.acls:
             self._read_refused(vpc, watched)
@@ -181,10 +184,19 @@ class Collector:
                 account.skip()
                 continue
             self._journal.totals.lose(site, taken.lost)
-            if taken.lost or account.handle not in (None, taken.handle):
+            if taken.lost:
                 account.lose()
-            account.handle = taken.handle
+            account.found(spaces[site], taken.handle)
             account.take(*_sorted(taken))
+
+    def _space(self, namespace: str) -> str:
+        """What tells a namespace from others of its name: their files have numbers that are used again."""
+        try:
+            found = os.stat(namespace, dir_fd=self._spaces)
+        except FileNotFoundError:
+            # It can't be read either.
+            return ""
+        return f"{found.st_ino} {found.st_ctime_ns}"
 
     def _taken(self, machine: Machine) -> Taken | None:
         """Of a machine whose root can make the table again, otherwise."""
