@@ -180,6 +180,32 @@ def test_a_repair_past_the_record_is_accepted_with_a_note(host: Host) -> None:
     leave(host)
 
 
+BY_HAND = """
+ip netns add mine
+iptables -A FORWARD -s 10.9.0.0/16 -j ACCEPT
+iptables -t mangle -A PREROUTING -j MARK --set-mark 7
+ip6tables -P FORWARD DROP
+ip6tables -A INPUT -p tcp --dport 80 -j DROP
+nft add table inet mine
+nft 'add chain inet mine in { type filter hook input priority 0; policy drop; }'
+sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=1 net.ipv4.icmp_echo_ignore_all=1
+sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth0.accept_ra=2
+"""
+
+
+@pytest.mark.parametrize("who", ["root", "user"])
+def test_what_was_done_by_hand_ends_with_the_lesson(make_host: Callable[..., Host], rootless: tuple[str, ...],
+                                                    who: str) -> None:
+    host = make_host(*(rootless if who == "user" else ()))
+    host.do("lesson start nat")
+    host.sh(BY_HAND)
+    leave(host)
+    # The fixture compares the whole host with what it was.
+    host.do("lesson start ipv6")
+    solve(host)
+    leave(host)
+
+
 def test_in_a_sandbox_with_vpcs_it_is_refused(vpc1: Host) -> None:
     vpc1.refused("lesson start 1", says="this sandbox is not empty: it has VPC vpc1")
 

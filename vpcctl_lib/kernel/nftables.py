@@ -1,4 +1,4 @@
-"""What nft has in one namespace, over netlink: the chains, as `nft -j list chains` shows them; one table."""
+"""What nft has in a namespace, over netlink: its tables, its chains as nft lists them, a table's content."""
 
 from __future__ import annotations
 
@@ -30,9 +30,19 @@ _HOOKS = {1: ("inet", _INTERNET), 2: ("ip", _INTERNET), 3: ("arp", ("input", "ou
 
 def chains() -> list[dict[str, Any]]:
     """The chains of all families where the calling thread is; none if this kernel has no nftables."""
+    return [{"chain": _chain(said)} for said in _listed(_CHAINS)]
+
+
+def tables() -> list[tuple[str, str]]:
+    """The families and names of the tables, likewise."""
+    return [(_HOOKS[said[0]][0], text(attributes(said, _FAMILY)[1])) for said in _listed(_TABLE)
+            if said[0] in _HOOKS]
+
+
+def _listed(kind: int) -> list[bytes]:
     try:
         with Netlink(NETFILTER) as netlink:
-            return [{"chain": _chain(said)} for _, said in netlink.listing(_CHAINS, bytes(_FAMILY))]
+            return [said for _, said in netlink.listing(kind, bytes(_FAMILY))]
     except OSError as error:
         if error.errno in _ABSENT:
             return []
