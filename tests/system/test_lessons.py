@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -148,10 +149,13 @@ def test_without_its_network_no_shell_is_opened() -> None:
     assert "opened" not in done.stdout
 
 
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    """One in which a lesson was started."""
-    opened = Terminal(["env", "SHELL=/bin/bash", "HOME=/nowhere", *START])
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """One with a person's shell in which a lesson was started."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"beside other programs: {request.param}")
+    opened = Terminal(["env", f"SHELL={shell}", "HOME=/nowhere", *START])
     yield opened
     opened.close()
 
