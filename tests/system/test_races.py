@@ -8,6 +8,8 @@ import sys
 
 import pytest
 from host import Host
+from test_limits import FREE, LIMITED, check_limited
+from test_mirrors import sent
 
 STORE = "/var/lib/vpcctl"
 HOLD = "import fcntl, sys, time; file = open(sys.argv[1], 'a+'); fcntl.flock(file, fcntl.LOCK_EX); "
@@ -132,6 +134,55 @@ def test_flow_logs_and_machines_at_once(host: Host) -> None:
     assert machines == {"vpc1/s", *(f"vpc1/s/m{number}" for number in range(1, 5))}
     host.wait_until(lambda: machines == {json.loads(line)["machine"] for line in host.do(
         "flow-log show --vpc vpc1").out.splitlines()} - {"vpc1/s/gone"}, "no record of some machine")
+
+
+def test_mirrors_limits_and_machines_at_once(vpc1: Host) -> None:
+    """Each mirror has a number of its own, and each port its limit and its copies."""
+    for name in ("web1", "web2", "gone"):
+        vpc1.do(f"instance add --vpc vpc1 --subnet public --name {name}")
+    vpc1.do("mirror create --vpc vpc1 --subnet public --instance web1 --to public")
+    vpc1.do("mirror create --vpc vpc1 --subnet public --instance gone --to private")
+    vpc1.sh("""
+        for name in web1 web2; do
+            vpcctl mirror create --vpc vpc1 --subnet public --instance $name --to private & jobs="$jobs $!"
+            vpcctl instance set --vpc vpc1 --subnet public --name $name --bandwidth 100mbit & jobs="$jobs $!"
+            vpcctl instance add --vpc vpc1 --subnet private --name $name & jobs="$jobs $!"
+        done
+        vpcctl mirror create --vpc vpc1 --subnet private --to public --plain & jobs="$jobs $!"
+        vpcctl mirror delete --vpc vpc1 --subnet public --instance web1 --to public & jobs="$jobs $!"
+        vpcctl instance delete --vpc vpc1 --subnet public --name gone & jobs="$jobs $!"
+        for job in $jobs; do wait $job; done""")
+    assert vpc1.do("status").out == "in sync\n"
+    found = {(one["subnet"], one["instance"]): one for one in vpc1.do("mirror list --json").json["mirrors"]}
+    ways = {(subnet, name): one["to"] for (subnet, name), one in found.items()}
+    assert ways == {("public", "web1"): "private", ("public", "web2"): "private", ("private", None): "public"}
+    numbers = {place: one["vni"] for place, one in found.items()}
+    assert len({*numbers.values()}) == 3
+    for name in ("web1", "web2"):
+        before = {place: sent(vpc1, number) for place, number in numbers.items()}
+        vpc1.reaches(f"vpc1-public.{name}", "10.0.1.2")
+        grown = {place: sent(vpc1, number) - before[place] for place, number in numbers.items()}
+        assert grown == {**dict.fromkeys(grown, 0), ("public", name): 2}
+    check_limited(vpc1, (LIMITED, FREE))
+    check_limited(vpc1, (FREE, LIMITED))
+
+
+@pytest.mark.parametrize("amount", ["50mbit", "none"])
+def test_a_limit_is_what_the_last_one_set(vpc1: Host, amount: str) -> None:
+    """There is one, or none, and the mirror stays."""
+    vpc1.do("mirror create --vpc vpc1 --subnet public --to private")
+    vpc1.sh("""
+        for rate in 100mbit none 1gbit none 20mbit; do
+            vpcctl instance set --vpc vpc1 --subnet public --bandwidth $rate & jobs="$jobs $!"
+        done
+        for job in $jobs; do wait $job; done""")
+    assert vpc1.do("status").out == "in sync\n"
+    vpc1.do(f"instance set --vpc vpc1 --subnet public --bandwidth {amount}")
+    assert vpc1.do("status").out == "in sync\n"
+    assert vpc1.sh("tc qdisc show dev s-public | grep -c tbf || true", "vpc1") == f"{int(amount != 'none')}\n"
+    before = sent(vpc1, 1)
+    vpc1.reaches("vpc1-public", "10.0.2.2")
+    assert sent(vpc1, 1) == before + 2
 
 
 @pytest.mark.parametrize("commands", ["dns disable --vpc vpc1 & vpcctl dhcp enable --vpc vpc1",

@@ -9,6 +9,8 @@ import pytest
 
 from vpcctl_lib.engine.union import added, united
 from vpcctl_lib.errors import VpcctlError
+from vpcctl_lib.model.flowlogs import FlowLog, Traffic
+from vpcctl_lib.model.mirrors import Mirror
 from vpcctl_lib.model.names import Dhcp, Dns
 from vpcctl_lib.model.outside import Elastic, Pool, Publish, Transport
 from vpcctl_lib.model.policies import Acl, AclRule, Action, Group, Policy, Protocol, Rule
@@ -172,3 +174,35 @@ def test_pools_and_elastic_addresses_that_the_record_lacks_are_taken_up() -> Non
                              eips=(*recorded.eips, late, free))
     assert added(recorded, result) == [f"elastic address {late.address}", f"elastic address {free.address}"]
     assert united(replace(recorded, front=first), Topology(front=others[4])).front == first
+
+
+def test_flow_logs_that_the_record_lacks_are_taken_up() -> None:
+    recorded = Topology((replace(ONE, flow_logs=(FlowLog(interval=5),)),))
+    late = FlowLog("db", "", Traffic.REJECT)
+    found = replace(ONE, flow_logs=(FlowLog(interval=9), late, FlowLog("over"), FlowLog("web", "gone")),
+                    subnets=(WEB, DB, Subnet("over", IPv4Network("10.0.0.0/22"))))
+    result = united(recorded, Topology((found,)))
+    assert result.vpcs == (replace(ONE, flow_logs=(FlowLog(interval=5), late), subnets=(WEB, DB)),)
+    assert added(recorded, result) == ["flow log one/db", "one/db"]
+    mine = replace(ONE, flow_logs=(FlowLog("web", "web1"),),
+                   subnets=(replace(WEB, machines=(Machine("web1", (IPv4Address("10.0.1.4"),)),)),))
+    assert united(Topology((replace(mine, flow_logs=()),)), Topology((mine,))).vpcs == (mine,)
+
+
+def test_mirrors_and_bandwidths_that_the_record_lacks_are_taken_up() -> None:
+    def seen(bandwidth: str = "", *mirrors: Mirror, late: tuple[Subnet, ...] = ()) -> Topology:
+        own = Machine(mirrors=mirrors, bandwidth=bandwidth)
+        return Topology((replace(ONE, subnets=(replace(WEB, machines=(own,)), DB, *late)),))
+
+    first, second = Mirror("db", 1), Mirror("late", 2, plain=True)
+    there = replace(LATE, machines=(Machine(mirrors=(Mirror("web", 3),)),))
+    recorded, found = seen(), seen("10mbit", first, second, late=(there,))
+    result = united(recorded, found)
+    assert result == found
+    assert added(recorded, result) == ["mirror of one/web to db", "mirror of one/web to late",
+                                       "bandwidth of one/web", "one/late"]
+    has = seen("1gbit", Mirror("db", 2))
+    assert united(has, found) == seen("1gbit", Mirror("db", 2), late=(there,)), "the number, and the way"
+    assert united(recorded, seen("", Mirror("gone", 1))) == recorded
+    over = replace(LATE, cidr=IPv4Network("10.0.0.0/22"), machines=there.machines)
+    assert united(recorded, seen("", second, late=(over,))) == recorded, "to what is not taken up"
