@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from host import Host
+from pump import plugged
 from test_dhcp import CLIENTS, DENY, TELL, got
 
 SPACE, MAC, ADDRESS = "vpc1-private.vm", "02:10:0a:00:02:04", "10.0.2.4"
@@ -22,13 +20,7 @@ END"""
 
 def plug(host: Host, mac: str = MAC, tap: str = "vm0") -> int:
     """Give the namespace `guest` the other end of the tap."""
-    script = str(Path(__file__).with_name("pump.py"))
-    said = f"{host.scratch}/pump"
-    host.sh(f"rm -f {said}")
-    pid = host.start(SPACE, sys.executable, script, tap, "guest", "eth0", mac, output=said)
-    host.wait_until(lambda: host.run("cat", said).out != "", "the guest has its link")
-    assert host.run("cat", said).out == "ready\n"
-    return pid
+    return plugged(host, SPACE, mac, tap)
 
 
 @pytest.fixture
