@@ -302,6 +302,24 @@ def test_a_subnet_with_a_route_table_of_ones_own_has_ipv6_inside_only(dual: Host
     assert pings(dual, "vpc1-private", OTHER)
 
 
+@needs_force
+@pytest.mark.parametrize("by_script", [False, True])
+def test_a_link_that_was_renamed_gets_its_switch_back(dual: Host, by_script: bool) -> None:
+    dual.sh("ip netns add isp; ip link add lan0 type veth peer name lan netns isp; ip link set lan0 up; "
+            "ip -n isp link set lan up; ip addr add 192.0.2.2/32 dev lan0")
+    dual.do("nat enable --vpc vpc1 --interface lan0")
+    assert host_setting(dual, "net.ipv6.conf.lan0.force_forwarding") == "1"
+    dual.sh("ip link set lan0 down; ip link set lan0 name wan0; ip link set wan0 up")
+    dual.sh("ip link add lan0 type bridge; sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
+    if by_script:
+        dual.sh(f"{CHECKOUT}/cleanup.sh --yes; rm /var/lib/vpcctl/state.json.*")
+    else:
+        dual.do("nat disable --vpc vpc1")
+    assert host_setting(dual, "net.ipv6.conf.wan0.force_forwarding") == "0"
+    assert host_setting(dual, "net.ipv6.conf.lan0.force_forwarding") == "1", "that is another's"
+    dual.sh("ip link del wan0; ip link del lan0; ip netns del isp")
+
+
 ADVERTISE = """
 import socket, struct
 raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)

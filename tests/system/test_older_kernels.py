@@ -117,6 +117,20 @@ def test_a_link_that_is_deaf_by_now_is_named_and_mended(later: Host) -> None:
     assert [host_setting(later, key) for key in (ALL, BEGIN, HEARS, HEARS.replace("0", "1"))] == [*"0111"]
 
 
+@pytest.mark.parametrize("by_script", [False, True])
+def test_a_link_that_was_renamed_gets_its_setting_back(older: Host, by_script: bool) -> None:
+    older.do("nat enable --vpc vpc1")
+    older.sh("ip link set lan0 down; ip link set lan0 name wan0; ip link set wan0 up")
+    renamed = HEARS.replace("lan0", "wan0")
+    assert host_setting(older, renamed) == "2"
+    if by_script:
+        older.sh(f"{CHECKOUT}/cleanup.sh --yes; rm /var/lib/vpcctl/state.json.*")
+    else:
+        older.do("nat disable --vpc vpc1")
+    assert [host_setting(older, key) for key in (ALL, BEGIN, renamed)] == ["0", "1", "1"]
+    older.sh("ip link set wan0 down; ip link set wan0 name lan0; ip link set lan0 up")
+
+
 def test_published_ports_need_it_too(older: Host) -> None:
     older.listen("vpc1-public", "80", address="::")
     older.do("publish add --vpc vpc1 --subnet public --port 8080:80")

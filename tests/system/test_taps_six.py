@@ -211,6 +211,10 @@ LOSSES = {"tap": "ip link del vm0", "route": f"ip -6 route del {ADDRESS}",
           "IPv6 on vm0": "sysctl -qw net.ipv6.conf.vm0.disable_ipv6=1"}
 
 
+CLOSED = {"route ::/0": "NO_ROUTE", "address": "NO_ADDRESS"}
+"""What reach says of some of them, both ways."""
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_is_lost_is_told_and_restored(virtual: Host, loss: str) -> None:
     virtual.sh(LOSSES[loss], SPACE)
@@ -218,6 +222,11 @@ def test_what_is_lost_is_told_and_restored(virtual: Host, loss: str) -> None:
     assert told.code == 1
     assert loss in told.out, told.out
     assert SPACE in told.out
+    if loss in CLOSED:
+        for question in ("--from vpc1/public --to vpc1/private/vm",
+                         "--from vpc1/private/vm --to vpc1/public"):
+            assert f'"code": "{CLOSED[loss]}"' in asked(virtual, f"{question} --json").out
+        virtual.never_reaches("vpc1-public", ADDRESS)
     virtual.do("restore")
     assert virtual.do("status").out == "in sync\n"
     if loss == "tap":

@@ -16,6 +16,7 @@ from vpcctl_lib.resources.host import BESIDE, IDENTITY
 from vpcctl_lib.resources.operation import Deed, Desk, Facts
 from vpcctl_lib.resources.operations import HOST, put
 from vpcctl_lib.resources.putback import PutBack
+from vpcctl_lib.resources.renamed import name_now, numbers
 
 _ALONG = re.compile(r"net/ipv6/conf/(?!\.{1,2}/)[^/\s]+/(forwarding|accept_ra)")
 """What goes with the switch: a setting outside this list in a record is never written."""
@@ -34,6 +35,16 @@ def _links() -> list[str]:
 
 def _accepts(link: str) -> str:
     return f"net/ipv6/conf/{link}/accept_ra"
+
+
+def _link_of(key: str) -> str:
+    return key.split("/")[3]
+
+
+def _key_now(key: str, facts: Facts) -> str:
+    """The same setting of the link as it is called by now."""
+    *before, link, last = key.split("/")
+    return "/".join((*before, name_now(link, facts), last))
 
 
 def _hearing(kernel: Kernel) -> Iterator[str]:
@@ -95,7 +106,7 @@ class Hear(Deed):
     def carry_out(self, desk: Desk) -> Facts:
         """With the old values."""
         super().carry_out(desk)
-        return {_accepts(link): "1" for link in self.links}
+        return {_accepts(link): "1" for link in self.links} | numbers(self.links)
 
     def __str__(self) -> str:
         return f"sysctl -q -e -w {' '.join(f'{_accepts(link)}={HEARD}' for link in self.links)}"
@@ -116,8 +127,9 @@ class Whole6(Resource):
         from vpcctl_lib.resources import forwarders
 
         found[BESIDE] = forwarders.written(forwarders.forwarders(forwarders.look(runner, must=True)))
-        keys = (key for link in _links() for key in (_accepts(link), f"net/ipv6/conf/{link}/forwarding"))
-        return found | {key: "1" for key in keys if setting(key) == "1"}
+        keys = [key for link in _links() for key in (_accepts(link), f"net/ipv6/conf/{link}/forwarding")
+                if setting(key) == "1"]
+        return found | dict.fromkeys(keys, "1") | numbers({_link_of(key) for key in keys})
 
     def is_outlived(self, facts: Facts) -> bool:
         """A boot of the host sets it again."""
@@ -133,8 +145,8 @@ class Whole6(Resource):
             return ()
         from vpcctl_lib.resources import forwarders
 
-        along = tuple((key, "1", HEARD if key.endswith("accept_ra") else "1") for key, value in facts.items()
-                      if _ALONG.fullmatch(key) and value == "1")
+        along = tuple((_key_now(key, facts), "1", HEARD if key.endswith("accept_ra") else "1")
+                      for key, value in facts.items() if _ALONG.fullmatch(key) and value == "1")
         return (PutBack(EVERYWHERE, "0", "1", along, forwarders.read(facts.get(BESIDE, ""))),)
 
     def check(self, kernel: Kernel, facts: Facts) -> Fault | None:
