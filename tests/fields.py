@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.dear import MUTANTS, SLOW
+from tests.dear import EVERYTHING, by_lot
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.model import addressing6, elastic, mirroring, publishing, resolving, routing
 from vpcctl_lib.model.addressing import Family, overlapping, within
@@ -546,9 +546,6 @@ FULL = Topology(
 """One of each kind of thing at least; what is the default here is another value in a change."""
 
 
-EVERYWHERE = SLOW or MUTANTS
-"""Whether a field is changed in each place; else in the first and the last that can have another value."""
-
 Way = tuple[tuple[str, int | None], ...]
 
 
@@ -611,10 +608,10 @@ def _each(inner: Any, those: Collection[Field]) -> Any:
 def changes(field: Field) -> tuple[Topology, ...]:
     """FULL with that one field changed, in each place where the rest allows it; at least one.
 
-    Without --slow, in the first such place and the last one.
+    Without --slow, in one of these places: of each field in the same one each time, of all in many.
     """
     there = [place for place in places(FULL) if type(place.value) is field.kind]
-    found = _changed(there, field) if EVERYWHERE else _first(there, field) | _first(there[::-1], field)
+    found = _changed(there, field) if EVERYTHING else _first(by_lot(there, len(there), field), field)
     assert found, f"{field}: nothing in FULL can have another value of it"
     return tuple(found.values())
 

@@ -128,27 +128,27 @@ def udp(source: str, target: str, name: str, port: int = 7) -> bytes:
     return packet(source, target, 17, struct.pack("!HHHH", port, 7, 8 + len(data), 1) + data)
 
 
-def forged(target: str, address: str) -> dict[str, bytes]:
-    """What nobody may send, each with its name; by vpc1-private."""
+def forged(target: str, address: str, own: str = PRIVATE, mine: str = MINE) -> dict[str, bytes]:
+    """What nobody may send, each with its name; by vpc1-private, or a machine with that address and MAC."""
     about = socket.inet_pton(socket.AF_INET6, PUBLIC)
     quoted = packet(PUBLIC, OTHER, 17, struct.pack("!HHHH", 7, 7, 8, 0))
     found = {name: udp(source, address, name) for name, source in {
         "another's address": PUBLIC, "the router's address": ROUTER, "a free address": f"{P}02::77",
         "link-local": "fe80::2", "no address": "::", "an address outside": "2001:db8::1",
         "a peer's": OTHER, "mapped": "::ffff:10.0.2.2"}.items()}
-    found["a DHCP server"] = udp(PRIVATE, address, "a DHCP server", 547)
+    found["a DHCP server"] = udp(own, address, "a DHCP server", 547)
     for kind, name in ((130, "a listener query"), (131, "a listener report"), (132, "a listener's end"),
                        (133, "a solicitation for routers"), (134, "a router's advertisement"),
                        (135, "a solicitation"), (136, "an advertisement"), (137, "a redirect"),
                        (143, "a new listener report")):
-        found[name] = icmp(PRIVATE, address, kind, bytes(4) + about + named(name))
-    found["a hidden advertisement"] = packet(PRIVATE, address, 0, bytes((58, 0, 1, 4, 0, 0, 0, 0)) + icmp(
-        PRIVATE, address, 136, bytes(4) + about + named("a hidden advertisement"))[40:])
+        found[name] = icmp(own, address, kind, bytes(4) + about + named(name))
+    found["a hidden advertisement"] = packet(own, address, 0, bytes((58, 0, 1, 4, 0, 0, 0, 0)) + icmp(
+        own, address, 136, bytes(4) + about + named("a hidden advertisement"))[40:])
     found["an error about others"] = icmp(
-        PRIVATE, address, 1, bytes(4) + quoted + named("an error about others"))
-    frames = {name: ether(MINE, target, IPV6, one) for name, one in found.items()}
-    frames["another's MAC"] = ether(HIS, target, IPV6, udp(PRIVATE, address, "another's MAC"))
-    frames["a VLAN tag"] = ether(MINE, target, 0x8100, b"\0\7\x86\xdd" + udp(PRIVATE, address, "a VLAN tag"))
+        own, address, 1, bytes(4) + quoted + named("an error about others"))
+    frames = {name: ether(mine, target, IPV6, one) for name, one in found.items()}
+    frames["another's MAC"] = ether(HIS, target, IPV6, udp(own, address, "another's MAC"))
+    frames["a VLAN tag"] = ether(mine, target, 0x8100, b"\0\7\x86\xdd" + udp(own, address, "a VLAN tag"))
     return frames
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import policies
-from tests.dear import examples
+from tests.dear import EVERYTHING, examples
 from tests.fields import made
 from tests.unit.listing import acl_table
 from vpcctl_lib.firewall import acl_chains
@@ -72,6 +73,7 @@ class Asked(NamedTuple):
     last: int = 65535
 
 
+@cache
 def asked(rule: AclRule) -> Asked:
     """The same for all addresses, or all ports, where the rule names none."""
     found = Asked(rule, tuple(family for family in Family if concerns(rule, family)))
@@ -243,7 +245,7 @@ ALLOWED = [AclRule(1, Protocol.TCP, Action.ALLOW, Ports(443, 443)), AclRule(1, P
     (lambda: [*far_ends(3000, Protocol.UDP), *ports(3000), *far_ends(3000, Protocol.TCP)], 60),
 ], ids=["far ends", "far ends and a few ports", "ports", "far ends, then ports", "by protocol"])
 def test_a_packet_meets_few_of_ten_thousand(rules: Callable[[], list[AclRule]], most: int) -> None:
-    assert agree(numbered(rules()), random.Random(1), 60) <= most  # noqa: S311
+    assert agree(numbered(rules()), random.Random(1), 60 if EVERYTHING else 15) <= most  # noqa: S311
 
 
 def ranges(count: int, protocol: Protocol = Protocol.UDP) -> list[AclRule]:

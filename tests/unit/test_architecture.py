@@ -17,6 +17,8 @@ from tests.rooms import FILES, NAMES, ROOMS, ROOT, circle, imported, inside, nod
 from vpcctl_lib.resources import Resource, links
 from vpcctl_lib.resources.operation import Operation
 
+pytestmark = pytest.mark.beside("code")
+
 MAP = ROOT.parent / "docs/architecture.md"
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 50
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from benchmarks import policies
 from benchmarks.policies import far_ends
 from benchmarks.walk import Packet, Walk
-from tests.dear import DEAR
+from tests.dear import DEAR, by_lot
 from vpcctl_lib.firewall import decision_tree, splits
 from vpcctl_lib.firewall.decision_tree import COPIES, LEAF, WORTH_BLOCKS, Tree
 from vpcctl_lib.firewall.filter_rules import (
@@ -165,6 +165,9 @@ IN_ANY_ORDER = frozenset(("hosts and ports in turns",))
 DEEPEST_SHAPES = ("sources, and a port here and there", "prefixes and ranges that overlap")
 """Of those that can be told apart, and of those that take blocks."""
 
+PACKETS = 150
+"""As many are sent through each; with --slow several hundreds."""
+
 SIZES = [(shape, 2000) for shape in policies.SHAPES] + [
     # Half a second each, for a tree that is one chain deeper than that of two thousand.
     pytest.param(shape, policies.MANY_RULES, marks=() if shape in DEEPEST_SHAPES else pytest.mark.slow)
@@ -180,7 +183,7 @@ def test_of_thousands_of_rules_a_packet_meets_few_and_the_first_that_matches_dec
     dice = random.Random(1)  # noqa: S311 - no secret
     most = LIMITS[count][shape in IN_BLOCKS]
     some = [packet for kind in policies.packets(rules, 100).values() for packet in kind]
-    for packet in (*some, *corners(dice.sample(rules, 100), 1)):
+    for packet in by_lot((*some, *corners(dice.sample(rules, 100), 1)), PACKETS, shape):
         walk = Walk(found.inner, packet)
         assert walk.verdict(found.rules)
         assert walk.read <= most, packet

@@ -203,7 +203,7 @@ def test_the_record_keeps_every_field(field: Field) -> None:
 
 @cache
 def resources(topology: Topology) -> list[Resource]:
-    """What the network needs."""
+    """What the network needs, computed once for all tests of its fields."""
     return blueprint(topology)
 
 
@@ -216,7 +216,7 @@ def ledger(topology: Topology) -> tuple[Entry, ...]:
 @each_field
 def test_a_plan_carries_every_field_to_the_kernel_and_back(field: Field) -> None:
     for changed in changes(field):
-        there = difference(ledger(FULL), blueprint(changed))
+        there = difference(ledger(FULL), resources(changed))
         back = difference(there.after, resources(FULL))
         assert bool(there.steps) == bool(back.steps) == (field not in WITHOUT_EFFECT)
         # No tool is given a word that it would misread.

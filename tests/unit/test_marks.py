@@ -11,6 +11,7 @@ import pytest
 
 from tests.fields import FIELDS, FULL, Field, changes, without
 from tests.made import Made
+from tests.unit import test_fields
 from vpcctl_lib.blueprint import blueprint
 from vpcctl_lib.engine import found_names, found_subnets, rebuild
 from vpcctl_lib.engine.rebuild import Rebuilder
@@ -47,7 +48,7 @@ UNGUARDED = {
 
 def rebuilder(topology: Topology, folder: Path, patch: pytest.MonkeyPatch) -> Rebuilder:
     """Reads a host where that network was made and its record lost."""
-    kernel = Made(topology)
+    kernel = Made(topology, test_fields.resources(topology))
     kernel.write_files(folder)
     patch.setattr(rebuild, "NAMESPACE_FILES", str(folder))
     patch.setattr(rebuild, "keepers", kernel.keepers)

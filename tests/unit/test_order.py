@@ -20,6 +20,20 @@ def test_each_worker_begins_with_its_share_of_the_long_ones(workers: int, many: 
         assert part[len(share):] == sorted(test for test in part if test < 100 - many), "as they stand"
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_those_that_share_something_come_to_one_worker_after_long_ones(workers: int) -> None:
+    tests = [f"{kind}{number}" for kind in "abcdefxyl" for number in range(6)]
+    found = dealt(tests, lambda test: test[0] == "l", workers,
+                  lambda test: test[0] if test[0] in "abc" else None)
+    assert sorted(found) == sorted(tests), "each once"
+    parts = [found[len(tests) * number // workers:len(tests) * (number + 1) // workers]
+             for number in range(workers)]
+    for number, part in enumerate(parts):
+        assert "".join(dict.fromkeys(test[0] for test in part)).startswith("l" + "abc"[number::workers])
+        assert {test for test in part if test[0] in "abc"} == {
+            test for test in tests if test[0] in "abc"[number::workers]}
+
+
 def test_more_long_ones_than_a_part_holds_are_dealt_all_the_same() -> None:
     assert dealt("abc", str.isalpha, 2) == ["a", "c", "b"]
 

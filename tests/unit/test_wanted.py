@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.dear import DEAR
 from tests.fields import FIELDS, FULL, Field, changes
 from tests.topologies import topologies
+from tests.unit import test_fields
 from vpcctl_lib.blueprint import Frames, blueprint, routers
 from vpcctl_lib.engine.plan import Plan, _names, difference
 from vpcctl_lib.engine.rehearsal import commands
@@ -171,7 +172,7 @@ def full() -> State:
 @pytest.mark.parametrize("field", FIELDS, ids=str)
 def test_a_change_of_any_field_is_seen(field: Field) -> None:
     changed = changes(field)[0]
-    assert of(wanted(full(), changed).all) == blueprint(changed)
+    assert of(wanted(full(), changed).all) == test_fields.resources(changed)
 
 
 def test_what_stays_before_and_behind_a_change_is_not_looked_at(store: Store) -> None:

@@ -9,7 +9,11 @@ import tokenize
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.rooms import FILES, ROOT, nodes
+
+pytestmark = pytest.mark.beside("code")
 
 TOP = ROOT.parent
 SOURCES = [*FILES, TOP / "vpcctl"]
