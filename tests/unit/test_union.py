@@ -189,7 +189,7 @@ def test_flow_logs_that_the_record_lacks_are_taken_up() -> None:
     result = united(recorded, Topology((found,)))
     assert result.vpcs == (replace(ONE, flow_logs=(FlowLog(interval=5), late), subnets=(WEB, DB)),)
     assert added(recorded, result) == ["flow log one/db", "one/db"]
-    mine = replace(ONE, flow_logs=(FlowLog("web", "web1"),),
+    mine = replace(ONE, flow_logs=(FlowLog(), FlowLog("web"), FlowLog("web", "web1")),
                    subnets=(replace(WEB, machines=(Machine("web1", (IPv4Address("10.0.1.4"),)),)),))
     assert united(Topology((replace(mine, flow_logs=()),)), Topology((mine,))).vpcs == (mine,)
 
@@ -208,6 +208,7 @@ def test_mirrors_and_bandwidths_that_the_record_lacks_are_taken_up() -> None:
                                        "bandwidth of one/web", "one/late"]
     has = seen("1gbit", Mirror("db", 2))
     assert united(has, found) == seen("1gbit", Mirror("db", 2), late=(there,)), "the number, and the way"
+    assert added(seen("", first), seen("", first, Mirror("web", 3))) == ["mirror of one/web to web"]
     assert united(recorded, seen("", Mirror("gone", 1))) == recorded
     over = replace(LATE, cidr=IPv4Network("10.0.0.0/22"), machines=there.machines)
     assert united(recorded, seen("", second, late=(over,))) == recorded, "to what is not taken up"
