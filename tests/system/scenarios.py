@@ -209,6 +209,8 @@ SCENARIOS = (
     Scenario(COPIES[-1], COPIES[:-1], "plain"),
     Scenario(UNMIRROR, COPIES),
     Scenario("restore", COPIES, "mirrors", damage="ip -n vpc1 link del copy1; ip -n vpc1 link del copy2"),
+    Scenario("restore --from-kernel", (*COPIES, LIMIT), "mirrors from the kernel", damage=LOSE,
+             by_hand=UNKNOWN),
     Scenario("subnet set --vpc vpc1 --name public --type private", (*PEERED, MORE, RUN)),
     Scenario("subnet delete --vpc vpc1 --name public", (*PEERED, RUN)),
     Scenario("nat enable --vpc vpc1", (*SUBNET, *VPC2)),

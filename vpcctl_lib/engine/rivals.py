@@ -16,7 +16,7 @@ def refusal(resource: Resource, kernel: Kernel) -> VpcctlError:
             return VpcctlError(f"{resource} already exists: an earlier VPC left it, and it is not recorded",
                                "remove it: vpcctl restore")
         owner, removal = resource.owner_found(kernel)
-        if removal and any(device and is_marked(kernel, space, device) for space, device in resource.places):
+        if any(is_marked(kernel, space, device) for space, device in resource.places):
             # What --dry-run prints was typed, or the record is older than the network.
             return VpcctlError(f"{resource} bears vpcctl's mark, but is not in the record",
                                f"{TAKE_UP}; or remove it: {removal}")

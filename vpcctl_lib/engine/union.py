@@ -121,6 +121,7 @@ def added(before: Topology, after: Topology) -> list[str]:
     for vpc in after.vpcs:
         known = before.vpc(vpc.name)
         names += [vpc.name] if known is None else _added_in(known, vpc)
+    names += [f"pool {one.cidr}" for one in after.pools if one not in before.pools]
     names += [f"elastic address {one.address}" for one in after.eips
               if elastic.allocated(before, one.address) is None]
     return [*names, *(f"{one.vpc1}+{one.vpc2}" for one in after.peerings if one not in before.peerings)]
