@@ -455,6 +455,7 @@ def test_status_lists_tables_that_are_alike_once_and_finds_the_other_one(logged:
     assert logged.sh(f"grep -c vpcctl-flows {logged.scratch}/asked") == "1\n"
     for change, says in (("flush chain inet vpcctl-flows in-open", "its rules differ"),
                          ("add chain inet vpcctl-flows more", "its chains differ"),
+                         ("add table inet vpcctl-flows { flags dormant; }", "its chains differ"),
                          ("add set inet vpcctl-flows more { type ipv4_addr; }", "its sets differ"),
                          ("delete table inet vpcctl-flows", "")):
         logged.sh(f"nft '{change}'", "vpc1-public.web2")
