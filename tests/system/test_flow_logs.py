@@ -310,6 +310,16 @@ def test_it_works_in_a_sandbox_without_root(make_host: Callable[..., Host],
     assert host.do("status").out == "in sync\n"
 
 
+def test_who_has_no_log_hears_where_the_records_are(vpc1: Host) -> None:
+    shown = "flow-log show --vpc vpc1 --subnet private"
+    vpc1.refused(shown, says="create it: vpcctl flow-log create --vpc vpc1 --subnet private")
+    vpc1.do("flow-log create --vpc vpc1 --subnet public")
+    vpc1.refused(shown, says="did you mean 'vpc1/public'?")
+    vpc1.do("flow-log create --vpc vpc1")
+    vpc1.refused(shown, says="its records are in that of vpc1: vpcctl flow-log show --vpc vpc1\n")
+    vpc1.refused("flow-log show --vpc vpc1 --subnet publik", says="subnet 'publik' does not exist")
+
+
 def test_several_logs_may_be_of_a_machine_each_with_what_it_is_for(vpc1: Host) -> None:
     vpc1.do("instance add --vpc vpc1 --subnet private --name web1")
     policy = vpc1.write("policy.json", ONLY_80)
