@@ -513,6 +513,17 @@ def test_sets_made_again_otherwise_cost_others_nothing(logged: Host, how: str) -
                    and one["log_status"] != "SKIPDATA"], "it is not read again")
 
 
+def test_a_table_that_was_put_to_sleep_is_said_to_count_nothing(logged: Host) -> None:
+    until(lambda: "vpc1/public" in {one["machine"] for one in records(logged)}, "no record")
+    logged.sh("nft add table inet vpcctl-flows '{ flags dormant; }'", "vpc1-public")
+    said = until(lambda: [one for one in records(logged) if one["log_status"] == "SKIPDATA"], "not said")
+    assert {one["machine"] for one in said} == {"vpc1/public"}
+    logged.do("restore")
+    send(logged, "vpc1-public", PRIVATE, 99, 3)
+    flow = ("vpc1/public", "egress", PUBLIC, PRIVATE, 17, 99, "ACCEPT")
+    assert written(logged, flow)[flow] == 3
+
+
 def all_or_said(host: Host, flow: tuple[Any, ...], many: int) -> bool:
     """Whether all packets of a flow have a record, or what is missing is said; none is counted twice."""
     found = records(host)
