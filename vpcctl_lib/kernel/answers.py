@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from vpcctl_lib.errors import VpcctlError
@@ -13,6 +15,19 @@ _ESCAPE = re.compile(r'\\(u[0-9A-Fa-f]{4}|.)', re.DOTALL)
 _KNOWN = frozenset('"\\/bfnrt')
 _HOOK = frozenset({"type", "hook", "prio", "policy"})
 """What nft prints of a chain only if it has a hook."""
+
+
+@dataclass
+class View:
+    """The links and routes of one namespace."""
+
+    links: dict[str, dict[str, Any]] = field(default_factory=dict)
+    routes: list[dict[str, Any]] = field(default_factory=list)
+    failure: str = ""
+    """Why its links and routes can't be read."""
+
+    parts: dict[Enum, Any] = field(default_factory=dict)
+    """What else was asked for so far."""
 
 
 def parsed(outcome: Outcome, otherwise: str = "[]") -> Any:

@@ -12,6 +12,9 @@ _TABLE, _CHAINS, _RULES, _SETS = (10 << 8 | kind for kind in (1, 4, 7, 10))
 """NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE and NFT_MSG_GETSET of the subsystem nftables
 (linux/netfilter/nf_tables.h)."""
 
+_FLAGS, _DORMANT = 2, 1
+"""NFTA_TABLE_FLAGS and NFT_TABLE_F_DORMANT: the chains of such a table have no hook (nft(8), "TABLES")."""
+
 _PASSING = {_TABLE: {3, 4}, _CHAINS: {2, 6, 8}, _RULES: {3, 6}, _SETS: {16, 20}}
 """Attributes that say nothing about what a thing does: handles and positions, how many use it, what is
 counted (NFTA_TABLE_…, NFTA_CHAIN_…, NFTA_RULE_… and NFTA_SET_…)."""
@@ -29,14 +32,32 @@ _HOOKS = {1: ("inet", _INTERNET), 2: ("ip", _INTERNET), 3: ("arp", ("input", "ou
 
 
 def chains() -> list[dict[str, Any]]:
-    """The chains of all families where the calling thread is; none if this kernel has no nftables."""
-    return [{"chain": _chain(said)} for said in _listed(_CHAINS)]
+    """The chains of all families where the calling thread is; none if this kernel has no nftables.
+
+    Those of a dormant table have no hook.
+    """
+    found = [_chain(said) for said in _listed(_CHAINS)]
+    sleeping = dormant() if any("hook" in one for one in found) else ()
+    for one in found:
+        if (one["family"], one["table"]) in sleeping:
+            one.pop("hook", None)
+    return [{"chain": one} for one in found]
 
 
 def tables() -> list[tuple[str, str]]:
     """The families and names of the tables, likewise."""
-    return [(_HOOKS[said[0]][0], text(attributes(said, _FAMILY)[1])) for said in _listed(_TABLE)
-            if said[0] in _HOOKS]
+    return [_place(said) for said in _listed(_TABLE) if said[0] in _HOOKS]
+
+
+def dormant() -> frozenset[tuple[str, str]]:
+    """Those of them that somebody put to sleep: packets meet nothing that is in them."""
+    # Not from nft: 1.0.6 prints flags from memory that it has freed.
+    return frozenset(_place(said) for said in _listed(_TABLE) if said[0] in _HOOKS
+                     and int.from_bytes(attributes(said, _FAMILY).get(_FLAGS, b""), "big") & _DORMANT)
+
+
+def _place(said: bytes) -> tuple[str, str]:
+    return _HOOKS[said[0]][0], text(attributes(said, _FAMILY)[1])
 
 
 def _listed(kind: int) -> list[bytes]:

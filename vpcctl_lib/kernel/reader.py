@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel import netns, proc
-from vpcctl_lib.kernel.answers import by_address, by_link, by_mac, of_table, parsed
+from vpcctl_lib.kernel.answers import View, by_address, by_link, by_mac, of_table, parsed
 from vpcctl_lib.kernel.crew import each
 from vpcctl_lib.kernel.run import TIMEOUT_SECONDS, Runner, has
 from vpcctl_lib.kernel.saves import HeldChain, Saved
@@ -62,19 +61,6 @@ class Unreadable(VpcctlError):
         self.why = why
 
 
-@dataclass
-class View:
-    """The links and routes of one namespace."""
-
-    links: dict[str, dict[str, Any]] = field(default_factory=dict)
-    routes: list[dict[str, Any]] = field(default_factory=list)
-    failure: str = ""
-    """Why its links and routes can't be read."""
-
-    parts: dict[Reading, Any] = field(default_factory=dict)
-    """What else was asked for so far."""
-
-
 class Kernel:
     """The kernel as it was when first read, unless a method says that it reads now."""
 
@@ -82,6 +68,7 @@ class Kernel:
         self._runner = runner
         self._views: dict[str, View] = {}
         self._rules: dict[tuple[str, Family], Saved] = {}
+        self._dormant = cache(dormant)
         self._tables: dict[tuple[str, str, Family], list[dict[str, Any]] | None] = {}
         self._alike: dict[tuple[str, str, bytes | None], list[dict[str, Any]] | None] = {}
 
@@ -176,6 +163,10 @@ class Kernel:
             self._rules[namespace, family] = self._saved(namespace, f"{family.tool}-save")
         return self._rules[namespace, family]
 
+    def is_asleep(self, namespace: str, table: str, family: Family = Family.INET) -> bool:
+        """Whether somebody made that table of iptables dormant, so that packets meet nothing in it."""
+        return self.chains(namespace, family).is_of_nft and (family.nft, table) in self._dormant(namespace)
+
     def has_tool(self, name: str) -> bool:
         """Whether a program of that name is there."""
         return has(name)
@@ -257,8 +248,8 @@ class Kernel:
         from vpcctl_lib.kernel import ruleset
 
         listed = parsed(self._runner.ask_once(ruleset.LISTING), ruleset.NOTHING)
-        lacking = ruleset.lacks_devices(listed)
-        return ruleset.read(listed, self._runner.ask_once(ruleset.DEVICES).stdout if lacking else "")
+        devices = self._runner.ask_once(ruleset.DEVICES).stdout if ruleset.lacks_devices(listed) else ""
+        return ruleset.read(listed, devices, dormant("") if ruleset.has_flags(listed) else ())
 
     def nft_table(self, namespace: str, family: str, name: str) -> list[dict[str, Any]]:
         """The content of a table of nft now; VpcctlError if there is none."""
@@ -380,12 +371,16 @@ class Kernel:
         return not namespace or namespace in self.namespaces
 
 
-def counted(runner: Runner, namespace: str, family: Family = Family.INET, table: str = "filter") -> Saved:
-    """The rules of a namespace's table with their current counters; VpcctlError if they can't be read."""
-    outcome = runner.ask((f"{family.tool}-save", "-c", "-t", table), namespace)
-    if outcome.status != 0:
-        raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
-    return Saved(outcome.stdout)
+def dormant(namespace: str) -> frozenset[tuple[str, str]]:
+    """The families and names of the tables of nft that somebody put to sleep, now; Unreadable if unknown."""
+    from vpcctl_lib.kernel import nftables
+
+    try:
+        return proc.visit(namespace, nftables.dormant)
+    except netns.Gone:
+        return frozenset()
+    except OSError as error:
+        raise Unreadable(namespace, "tables of nft", error.strerror or str(error)) from None
 
 
 def answers(readings: Iterable[Reading]) -> list[list[dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -72,16 +72,26 @@ def lacks_devices(listed: Mapping[str, Any]) -> bool:
     return any("hook" in chain and chain["hook"] in ("ingress", "egress") for chain in _all(listed, "chain"))
 
 
-def read(listed: Mapping[str, Any], text: str = "") -> Ruleset:
-    """All tables in the output of LISTING, and of DEVICES; VpcctlError if it is not understood."""
+def has_flags(listed: Mapping[str, Any]) -> bool:
+    """Whether a table has flags; which ones it has, nft 1.0.6 prints from memory that it has freed."""
+    return any(table.get("flags") for table in _all(listed, "table"))
+
+
+def read(listed: Mapping[str, Any], text: str = "",
+         dormant: Collection[tuple[str, str]] = ()) -> Ruleset:
+    """All tables in the output of LISTING, and of DEVICES; VpcctlError if it is not understood.
+
+    `dormant` has the families and names of those that were put to sleep.
+    """
     try:
-        return tables(listed, _devices(text))
+        return tables(listed, _devices(text), dormant)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise VpcctlError(f"nft lists rules of an unknown form: {error!r}") from None
 
 
 def tables(listed: Mapping[str, Any],
-           devices: Mapping[tuple[str, str, str], frozenset[str]] | None = None) -> Ruleset:
+           devices: Mapping[tuple[str, str, str], frozenset[str]] | None = None,
+           dormant: Collection[tuple[str, str]] = ()) -> Ruleset:
     """The tables in the output of `nft -j list ruleset`."""
     rules: dict[tuple[str, str, str], list[Rule]] = {}
     for rule in _all(listed, "rule"):
@@ -100,7 +110,6 @@ def tables(listed: Mapping[str, Any],
     sets: dict[tuple[str, str], dict[str, Any]] = {}
     for one in (*_all(listed, "set"), *_all(listed, "map")):
         sets.setdefault((one["family"], one["table"]), {})[one["name"]] = {"set": one.get("elem", [])}
-    dormant = {(one["family"], one["name"]) for one in _all(listed, "table") if _is_dormant(one)}
     return tuple(Table(*place, found, sets.get(place, {}), place in dormant)
                  for place, found in chains.items())
 
@@ -111,12 +120,6 @@ def _all(listed: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
 
 def _places(chains: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     return ((chain["family"], chain["table"], chain["name"]) for chain in chains)
-
-
-def _is_dormant(table: Mapping[str, Any]) -> bool:
-    """nft 1.0.6 prints only the first letter of each flag."""
-    flags = table.get("flags", ())
-    return any(flag[:1] == "d" for flag in ([flags] if isinstance(flags, str) else flags))
 
 
 def _named(devices: Any) -> frozenset[str]:

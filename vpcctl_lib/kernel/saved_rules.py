@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from vpcctl_lib.kernel import saves
@@ -20,9 +20,10 @@ SIMPLE = frozenset({"-m", "--comment", "--reject-with"})
 UNKNOWN: Statement = {"xt": None}
 
 
-def tables(saved: str) -> Ruleset:
+def tables(saved: str, dormant: Collection[str] = ()) -> Ruleset:
     """The tables; of our own rules, only the one that lets a VPC's packets through."""
-    return tuple(Table("ip", table, {name: _chain(table, name, held) for name, held in chains.items()})
+    return tuple(Table("ip", table, {name: _chain(table, name, held) for name, held in chains.items()},
+                       is_dormant=table in dormant)
                  for table, chains in saves.tables(saved).items() if table in PRIORITIES)
 
 

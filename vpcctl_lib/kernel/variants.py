@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.kernel.proc import legacy_tables
 from vpcctl_lib.kernel.run import Runner, has, located, need
-from vpcctl_lib.kernel.saves import is_in_use
+from vpcctl_lib.kernel.saves import Saved, is_in_use
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.topology import Variant
 
@@ -64,6 +64,14 @@ def rules(runner: Runner, variant: Variant, must: bool = False, family: Family =
     if must and outcome.status != 0:
         raise VpcctlError(f"{tool} failed: {outcome.reason()}")
     return outcome.stdout
+
+
+def counted(runner: Runner, namespace: str, family: Family = Family.INET, table: str = "filter") -> Saved:
+    """The rules of a namespace's table with their current counters; VpcctlError if they can't be read."""
+    outcome = runner.ask((f"{family.tool}-save", "-c", "-t", table), namespace)
+    if outcome.status != 0:
+        raise VpcctlError(f"can't read the rules of {namespace}: {outcome.reason()}")
+    return Saved(outcome.stdout)
 
 
 def choose(runner: Runner) -> Variant:

@@ -9,7 +9,8 @@ from pathlib import Path
 from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
-from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES, counted
+from vpcctl_lib.kernel.reader import NOT_OF_IPTABLES
+from vpcctl_lib.kernel.variants import counted
 from vpcctl_lib.managers.base import Change, need_root, standing
 from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.model import endpoints

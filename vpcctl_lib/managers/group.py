@@ -11,7 +11,7 @@ from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.reader import counted
+from vpcctl_lib.kernel.variants import counted
 from vpcctl_lib.managers.base import Change, need_root
 from vpcctl_lib.managers.hindered import PolicyManager
 from vpcctl_lib.managers.named import NamedManager

@@ -16,8 +16,8 @@ from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns, proc
 from vpcctl_lib.kernel.conntrack import Known, Table
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.kernel.traffic import Traffic, carried
+from vpcctl_lib.kernel.variants import counted
 from vpcctl_lib.managers.acl import AclManager
 from vpcctl_lib.managers.base import Context, Manager, need_root
 from vpcctl_lib.managers.deploy import DeployManager, Running

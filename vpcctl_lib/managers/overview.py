@@ -10,7 +10,7 @@ from vpcctl_lib.firewall.filter_rules import counters
 from vpcctl_lib.frozen import frozen
 from vpcctl_lib.kernel import netns
 from vpcctl_lib.kernel.crew import each
-from vpcctl_lib.kernel.reader import counted
+from vpcctl_lib.kernel.variants import counted
 from vpcctl_lib.managers import acl
 from vpcctl_lib.managers.base import Manager
 from vpcctl_lib.managers.deploy import DeployManager, Running

@@ -79,7 +79,9 @@ def _chains(runner: Runner) -> Sequence[BaseChain] | str:
     try:
         rules = (partial(variants.rules, runner, variant, must=True) for variant in Variant)
         tables, *texts = together(Kernel(runner).ruleset, *rules)
-        saved = {variant: saved_rules.tables(text) for variant, text in zip(Variant, texts, strict=True)}
+        dormant = {Variant.NFT: {table.name for table in tables if table.is_dormant and table.family == "ip"}}
+        saved = {variant: saved_rules.tables(text, dormant.get(variant, ()))
+                 for variant, text in zip(Variant, texts, strict=True)}
     except (VpcctlError, LookupError, ValueError) as error:
         return str(error)
     known = {table.name for table in saved[Variant.NFT]} | {"nat"}

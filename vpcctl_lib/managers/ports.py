@@ -12,7 +12,7 @@ from vpcctl_lib.errors import VpcctlError
 from vpcctl_lib.firewall.families import ADDRESSES
 from vpcctl_lib.kernel import proc, saves, variants
 from vpcctl_lib.kernel.host import Host
-from vpcctl_lib.kernel.reader import Kernel
+from vpcctl_lib.kernel.reader import Kernel, dormant
 from vpcctl_lib.kernel.run import Runner, has
 from vpcctl_lib.model.addressing import Address, Family
 from vpcctl_lib.model.naming import MARK
@@ -87,6 +87,8 @@ def _rules_for(runner: Runner, publish: Publish, family: Family) -> Iterator[str
     """Others' rules that lead the port elsewhere, in either kind of iptables."""
     for variant in Variant:
         tables = parse_save(variants.rules(runner, variant, must=False, family=family))
+        if "nat" in tables and variant is Variant.NFT and (family.nft, "nat") in dormant(""):
+            continue
         chains = tables.get("nat", {})
         yield from (f"{name} {rule.words}" for name, held in chains.items() for rule in held.rules
                     if MARK not in rule.words and leads(rule.words, publish))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vpcctl_lib.errors import VpcctlError
-from vpcctl_lib.kernel.reader import counted
 from vpcctl_lib.kernel.run import Runner
 from vpcctl_lib.kernel.saves import Saved, Words, appended, words
+from vpcctl_lib.kernel.variants import counted
 from vpcctl_lib.model.addressing import Family
 from vpcctl_lib.model.naming import MARK
 
